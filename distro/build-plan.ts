@@ -1,0 +1,53 @@
+/** One file of a package's context: what git tracks there and some instruction of the Containerfile can read. */
+export type ContextFile = {
+  /** Path relative to the package's folder, with `/`. */
+  readonly path: string;
+  /** git's mode: 100644, 100755 (executable) or 120000 (symbolic link, whose content is its target). */
+  readonly mode: "100644" | "100755" | "120000";
+  /** sha256 of the content in the working tree, 64 hex digits. */
+  readonly sha256: string;
+};
+
+/** One source of a package, its placeholders expanded (package.toml(5), "[sources.*] Section"). */
+export type Source = {
+  /** The section's name: `gcc` of `[sources.gcc]`. */
+  readonly name: string;
+  /** The file's name below `fetch/`. */
+  readonly file: string;
+  /** sha256 of the file, 64 hex digits. */
+  readonly sha256: string;
+  /** URLs in the order to try them. */
+  readonly mirrors: readonly string[];
+};
+
+/**
+ * All that is needed to build one image, as StageX's own generator (`src/targets.py`) would pass it.
+ * A package.toml gives one plan, or one for each subpackage. Paths are relative to the tree.
+ */
+export type BuildPlan = {
+  /** The image's name, `<stage>-<package or subpackage>`: `core-busybox`. */
+  readonly name: string;
+  /** The namespace: bootstrap, core, pallet or user. */
+  readonly stage: string;
+  /** The package's folder name, which for a subpackage is its origin: `linux` for `user-linux-nitro`. */
+  readonly origin: string;
+  /** `packages/<stage>/<origin>`. */
+  readonly folder: string;
+  /** The Containerfile: `packages/core/busybox/Containerfile`. */
+  readonly recipe: string;
+  /** sha256 of the Containerfile's bytes, 64 hex digits. */
+  readonly containerfile: string;
+  /** `package-<subpackage>`, or null for the Containerfile's last stage. */
+  readonly target: string | null;
+  /** The package's version, `latest` where it has none. */
+  readonly version: string;
+  /** Such as `linux/amd64`; never empty. */
+  readonly platforms: readonly string[];
+  /** This image's own build arguments; those that every build gets are buildkit's affair. */
+  readonly buildArgs: Readonly<Record<string, string>>;
+  /** Names of the images it is built from, sorted, each once. */
+  readonly dependencies: readonly string[];
+  readonly sources: readonly Source[];
+  /** Sorted by path. */
+  readonly context: readonly ContextFile[];
+};

@@ -1,0 +1,34 @@
+import { createHash } from "node:crypto";
+
+/**
+ * A content digest, `sha256:` and 64 lower-case hex digits (OCI image-spec, descriptor.md "Digests").
+ * A value of this type has been parsed: it is safe as a file name and never needs checking again.
+ */
+export type Digest = `sha256:${string}` & { readonly __digest: unique symbol };
+
+const pattern = /^sha256:[0-9a-f]{64}$/;
+
+/** Whether the text is a digest in canonical form. */
+export function isDigest(text: string): text is Digest {
+  return pattern.test(text);
+}
+
+/** Parses a digest; throws an error that quotes what was found (bounded) and says what is allowed. */
+export function parseDigest(text: string): Digest {
+  if (!isDigest(text)) {
+    throw new Error(
+      `not a digest: ${JSON.stringify(text.slice(0, 100))} (expected "sha256:" and 64 lower-case hex digits)`,
+    );
+  }
+  return text;
+}
+
+/** The digest of these bytes. */
+export function digestOf(bytes: Uint8Array | string): Digest {
+  return parseDigest(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
+}
+
+/** The 64 hex digits alone: a blob's file name, and how StageX's `digests/*.txt` writes it. */
+export function hexOf(digest: Digest): string {
+  return digest.slice("sha256:".length);
+}

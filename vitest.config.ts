@@ -1,0 +1,19 @@
+import { defineConfig } from "vitest/config";
+
+/** Pure tests take milliseconds; those on real parts (engine, BuildKit) take the machine and run one file at a time. */
+const realParts = {
+  testTimeout: 300_000,
+  hookTimeout: 300_000,
+  fileParallelism: false,
+  globalSetup: ["test/real-parts.ts"],
+};
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000 } },
+      { test: { name: "build", include: ["test/build/**/*.test.ts"], ...realParts } },
+      { test: { name: "lifecycle", include: ["test/lifecycle/**/*.test.ts"], ...realParts } },
+    ],
+  },
+});
