@@ -1,0 +1,212 @@
+import { createHash, type Hash } from "node:crypto";
+import { createWriteStream, constants as fsConstants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+import { type Readable, Transform, Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createGunzip, createZstdDecompress } from "node:zlib";
+import { type Digest, digestOf, parseDigest } from "./digest.ts";
+import type { Descriptor } from "./image.ts";
+import { LayoutError } from "./layout-error.ts";
+
+/** No JSON document of an image is larger, in bytes; registries refuse manifests over 4 MiB too. */
+export const jsonLimit = 4 * 1024 * 1024;
+
+const readAhead = 1024 * 1024;
+
+/** Reads a small document whole; its bytes are not compared with any digest. */
+export async function readDocument(path: string): Promise<Buffer> {
+  const { handle, size } = await openRegular(path, null);
+  try {
+    if (size > jsonLimit) throw tooLarge(path, null, size);
+    return await handle.readFile();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Reads a JSON blob whole, having checked its digest, and its size where that is known. */
+export async function readBlob(path: string, blob: { digest: Digest; size?: number }): Promise<Buffer> {
+  const { handle, size } = await openRegular(path, blob.digest);
+  try {
+    if (blob.size !== undefined) checkSize(path, { digest: blob.digest, size: blob.size }, size);
+    if (size > jsonLimit) throw tooLarge(path, blob.digest, size);
+    const bytes = await handle.readFile();
+    checkDigest(path, blob.digest, digestOf(bytes));
+    return bytes;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Reads a blob through once, and throws a {@link LayoutError} unless its size and digest are right. */
+export async function checkBlob(path: string, blob: Descriptor, signal?: AbortSignal): Promise<void> {
+  const hash = createHash("sha256");
+  await stream(path, blob, (source) => pipeline(source, hashInto(hash), { signal }));
+  checkDigest(path, blob.digest, finish(hash));
+}
+
+/** Copies a blob to a new file while checking it, so that its bytes are read only once. */
+export async function copyBlob(
+  from: string,
+  blob: Descriptor,
+  to: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const hash = createHash("sha256");
+  await stream(from, blob, (source) =>
+    pipeline(source, tap(hash), createWriteStream(to, { flags: "wx" }), { signal }),
+  );
+  checkDigest(from, blob.digest, finish(hash));
+}
+
+/** Like {@link checkBlob}, and in the same pass checks that the layer unpacks to the config's diff_id. */
+export async function checkLayer(
+  path: string,
+  layer: Descriptor,
+  diffId: Digest,
+  signal?: AbortSignal,
+): Promise<void> {
+  const packed = createHash("sha256");
+  const unpacked = createHash("sha256");
+  let unpackError: unknown;
+  await stream(path, layer, (source) =>
+    pipeline([source, tap(packed), ...decompressor(layer.mediaType), hashInto(unpacked)], { signal }),
+  ).catch((error: unknown) => {
+    if (error instanceof LayoutError || signal?.aborted === true) throw error;
+    unpackError = error;
+  });
+  if (unpackError !== undefined) {
+    // A layer whose bytes are not those of its name is damaged; only one that is whole can be wrongly packed.
+    await checkBlob(path, layer, signal);
+    throw new LayoutError(
+      "diff-id",
+      path,
+      layer.digest,
+      `${path}: the layer can't be unpacked as ${layer.mediaType}: ${messageOf(unpackError)}`,
+    );
+  }
+  checkDigest(path, layer.digest, finish(packed));
+  const found = finish(unpacked);
+  if (found !== diffId) {
+    throw new LayoutError(
+      "diff-id",
+      path,
+      layer.digest,
+      `${path}: the layer unpacks to ${found}, but the image's config says ${diffId} (rootfs.diff_ids)`,
+    );
+  }
+}
+
+/** The bytes of a layer as a tar stream, unpacked according to its media type. Not verified: check the blob first. */
+export async function openLayer(path: string, layer: Descriptor): Promise<Readable[]> {
+  const { handle } = await openRegular(path, layer.digest);
+  return [handle.createReadStream({ highWaterMark: readAhead }), ...decompressor(layer.mediaType)];
+}
+
+function decompressor(mediaType: string) {
+  if (mediaType.endsWith("+gzip")) return [createGunzip()];
+  if (mediaType.endsWith("+zstd")) return [createZstdDecompress()];
+  return [];
+}
+
+async function stream(
+  path: string,
+  blob: Descriptor,
+  consume: (source: Readable) => Promise<void>,
+): Promise<void> {
+  const { handle, size } = await openRegular(path, blob.digest);
+  try {
+    checkSize(path, blob, size);
+    await consume(handle.createReadStream({ highWaterMark: readAhead, autoClose: false }));
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Opens a file and nothing else: a link could lead out of the layout, and a pipe would never end. */
+async function openRegular(
+  path: string,
+  digest: Digest | null,
+): Promise<{ handle: FileHandle; size: number }> {
+  let handle: FileHandle;
+  try {
+    handle = await open(path, fsConstants.O_RDONLY | fsConstants.O_NOFOLLOW | fsConstants.O_NONBLOCK);
+  } catch (error) {
+    throw openError(path, digest, error);
+  }
+  const found = await handle.stat();
+  if (!found.isFile()) {
+    await handle.close();
+    throw notAFile(path, digest);
+  }
+  return { handle, size: found.size };
+}
+
+function openError(path: string, digest: Digest | null, error: unknown): unknown {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ENOENT" || code === "ENOTDIR") {
+    return new LayoutError("missing", path, digest, `${path}: is missing`);
+  }
+  if (code === "ELOOP" || code === "ENXIO") return notAFile(path, digest);
+  return error;
+}
+
+function notAFile(path: string, digest: Digest | null): LayoutError {
+  return new LayoutError("not-a-file", path, digest, `${path}: is not a regular file`);
+}
+
+function tooLarge(path: string, digest: Digest | null, size: number): LayoutError {
+  return new LayoutError(
+    "too-large",
+    path,
+    digest,
+    `${path}: ${size} bytes are too many for an image's JSON (at most ${jsonLimit})`,
+  );
+}
+
+function checkSize(path: string, blob: { digest: Digest; size: number }, size: number): void {
+  if (size === blob.size) return;
+  const problem = size < blob.size ? "truncated" : "oversized";
+  throw new LayoutError(
+    problem,
+    path,
+    blob.digest,
+    `${path}: ${problem}: has ${size} bytes, its descriptor says ${blob.size}`,
+  );
+}
+
+function checkDigest(path: string, expected: Digest, found: Digest): void {
+  if (found === expected) return;
+  throw new LayoutError(
+    "damaged",
+    path,
+    expected,
+    `${path}: damaged: its bytes have the digest ${found}, not the one they are filed under`,
+  );
+}
+
+function finish(hash: Hash): Digest {
+  return parseDigest(`sha256:${hash.digest("hex")}`);
+}
+
+function hashInto(hash: Hash): Writable {
+  return new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      done();
+    },
+  });
+}
+
+function tap(hash: Hash): Transform {
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      done(null, chunk);
+    },
+  });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
