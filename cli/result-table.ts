@@ -1,0 +1,55 @@
+/** One image of a finished run. */
+export type ResultRow = {
+  readonly image: string;
+  /** `sha256:…`, or undefined where the run did not get that far. */
+  readonly digest: string | undefined;
+  readonly outcome: "built" | "reused" | "failed" | "not reached";
+  /** Seconds it took to build in this run; undefined where it was not built. */
+  readonly seconds: number | undefined;
+  /** The digest that the tree publishes, where it does. */
+  readonly published: string | undefined;
+};
+
+const heads = ["image", "digest", "", "seconds", "published digest"] as const;
+
+/** The table that a run ends with, and a line that counts. */
+export function resultTable(rows: readonly ResultRow[]): string {
+  const cells = [
+    heads,
+    ...rows.map((row) => [
+      row.image,
+      row.digest ?? "-",
+      row.outcome,
+      row.seconds === undefined ? "-" : row.seconds.toFixed(1),
+      comparison(row),
+    ]),
+  ];
+  const widths = heads.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
+  const lines = cells.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+  return [...lines, "", counts(rows)].join("\n");
+}
+
+function comparison({ digest, published }: ResultRow): string {
+  if (!published) return "none";
+  if (!digest) return "-";
+  return digest === published ? "equal" : `DIFFERS: ${published}`;
+}
+
+function counts(rows: readonly ResultRow[]): string {
+  const count = (wanted: (row: ResultRow) => boolean): number => rows.filter(wanted).length;
+  const parts = [
+    `${count((row) => row.outcome === "built")} built`,
+    `${count((row) => row.outcome === "reused")} reused`,
+    `${count((row) => comparison(row) === "equal")} of ${count((row) => row.published !== undefined)} equal to the published digests`,
+  ];
+  for (const outcome of ["failed", "not reached"] as const) {
+    const times = count((row) => row.outcome === outcome);
+    if (times > 0) parts.push(`${times} ${outcome}`);
+  }
+  return `${parts.join(", ")}.`;
+}

@@ -1,0 +1,54 @@
+import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
+import type { BuildPlan } from "../distro/build-plan.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
+import { Package } from "../providers/stagex/package/resource.ts";
+
+export type PackageTreeArgs = {
+  /** The images, each after all that it is built from. */
+  readonly plans: Iterable<BuildPlan>;
+  /** The digest that an image has to have, by name; an image without one may have any. */
+  readonly expectedDigests: ReadonlyMap<string, string>;
+};
+
+/** The images of a StageX tree, each a `Package` built from the digests of those that it depends on. */
+export class PackageTree extends ComponentResource {
+  readonly packages: ReadonlyMap<string, Package>;
+
+  constructor(name: string, args: PackageTreeArgs, options?: ComponentResourceOptions) {
+    super("stagex:index:PackageTree", name, {}, options);
+    const packages = new Map<string, Package>();
+    for (const plan of args.plans) {
+      packages.set(plan.name, this.#register(plan, packages, args.expectedDigests.get(plan.name)));
+    }
+    this.packages = packages;
+    this.registerOutputs({});
+  }
+
+  #register(plan: BuildPlan, packages: ReadonlyMap<string, Package>, expected: string | undefined): Package {
+    const dependencies: Record<string, Output<Digest>> = {};
+    for (const dependency of plan.dependencies) {
+      const made = packages.get(dependency);
+      if (!made)
+        throw new Error(`${plan.name} is built from ${dependency}, which is not registered before it`);
+      dependencies[dependency] = made.reference;
+    }
+    return new Package(
+      plan.name,
+      {
+        image: plan.name,
+        version: plan.version,
+        recipe: plan.recipe,
+        containerfile: plan.containerfile,
+        target: plan.target ?? undefined,
+        platforms: [...plan.platforms],
+        buildArgs: plan.buildArgs,
+        context: contextDigest(plan.context),
+        sources: byFile(plan, ({ sha256 }) => parseDigest(`sha256:${sha256}`)),
+        mirrors: byFile(plan, ({ mirrors }) => [...mirrors]),
+        dependencies,
+        expectedDigest: expected === undefined ? undefined : parseDigest(`sha256:${expected}`),
+      },
+      { parent: this },
+    );
+  }
+}

@@ -1,0 +1,96 @@
+import { closest } from "fastest-levenshtein";
+import { z } from "zod";
+import type { CheckFailure } from "./handler.ts";
+import { issuesOf } from "./issues.ts";
+import type { Properties } from "./wire.ts";
+
+/**
+ * The keys of the `stagex:` configuration. Pulumi hands every one of them to the program and to the provider as text,
+ * so both read them with this one schema; lists and numbers are written as JSON.
+ */
+export const configShape = {
+  stack: z.string().optional().describe("Which of the project's stacks this is: reproduce."),
+  tree: z
+    .string()
+    .min(1)
+    .default("examples/seed-tree")
+    .describe("A StageX tree: a folder, or a git URL with `#` and a full commit or a tag."),
+  images: list("core-*")
+    .optional()
+    .describe("Which images, by name or glob; with all that they are built from. All of them where not set."),
+  platforms: list("linux/amd64")
+    .default(["linux/amd64"])
+    .describe("What packages without `platforms` of their own are built for."),
+  verify: flag()
+    .default(true)
+    .describe(
+      "Compare with the tree's published digests, where it has them; another digest fails the image.",
+    ),
+  buildkit: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Address of a BuildKit daemon. Else $BUILDKIT_HOST, else a private daemon is started."),
+  jobs: count().optional().describe("How many images are built at once."),
+} as const;
+
+const schema = z.strictObject(configShape);
+export type StagexConfig = z.infer<typeof schema>;
+
+/** What is wrong with the configuration: a failure for each key. */
+export function configProblems(properties: Properties): CheckFailure[] {
+  const result = schema.safeParse(withoutEngineKeys(properties));
+  return result.success ? [] : issuesOf(result.error).map(withNearestKey);
+}
+
+/** The configuration, parsed; throws an error that names every key that is wrong. */
+export function parseConfig(properties: Properties): StagexConfig {
+  const problems = configProblems(properties);
+  if (problems.length === 0) return schema.parse(withoutEngineKeys(properties));
+  const lines = problems.map(({ property, reason }) => `  stagex:${property}: ${reason}`);
+  throw new Error(
+    `the configuration cannot be used:\n${lines.join("\n")}\nChange a key with: pulumi config set stagex:KEY VALUE`,
+  );
+}
+
+function withNearestKey(failure: CheckFailure): CheckFailure {
+  if (failure.property in configShape) return failure;
+  const nearest = closest(failure.property, Object.keys(configShape));
+  return { ...failure, reason: `no such key; the nearest is stagex:${nearest}` };
+}
+
+/** The engine adds the provider's own version and address to what the user configured. */
+function withoutEngineKeys(properties: Properties): Properties {
+  const { version: _version, pluginDownloadURL: _url, ...configured } = properties;
+  return configured;
+}
+
+function list(example: string) {
+  return fromText(z.array(z.string().min(1)).min(1), `a JSON list such as '["${example}"]'`);
+}
+
+function flag() {
+  return fromText(z.boolean(), "true or false");
+}
+
+function count() {
+  return fromText(z.int().min(1).max(1000), "a whole number from 1 to 1000");
+}
+
+/** A value, or its JSON text. */
+function fromText<Known>(known: z.ZodType<Known>, expected: string) {
+  return z.unknown().transform((value, context): Known => {
+    const result = known.safeParse(typeof value === "string" ? jsonOr(value) : value);
+    if (result.success) return result.data;
+    context.addIssue({ code: "custom", message: `found ${JSON.stringify(value)}, expected ${expected}` });
+    return z.NEVER;
+  });
+}
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

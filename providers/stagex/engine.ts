@@ -1,0 +1,32 @@
+import { credentials } from "@grpc/grpc-js";
+import engineService from "@pulumi/pulumi/proto/engine_grpc_pb.js";
+import engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
+
+export type Severity = "debug" | "info" | "warning" | "error";
+
+/** The engine that started this provider: where lines for its display go. */
+export type Engine = {
+  /** Shows a line beside the resource; an ephemeral one only until the next, and not in the final output. */
+  log(severity: Severity, message: string, at?: { urn: string; ephemeral?: boolean }): void;
+};
+
+/** The engine at the address it gave on the command line. Lines that it does not take are dropped: none is needed. */
+export function connectEngine(address: string): Engine {
+  const client = new engineService.EngineClient(address, credentials.createInsecure());
+  const severities = {
+    debug: engineMessages.LogSeverity.DEBUG,
+    info: engineMessages.LogSeverity.INFO,
+    warning: engineMessages.LogSeverity.WARNING,
+    error: engineMessages.LogSeverity.ERROR,
+  };
+  return {
+    log(severity, message, at) {
+      const request = new engineMessages.LogRequest();
+      request.setSeverity(severities[severity]);
+      request.setMessage(message);
+      request.setUrn(at?.urn ?? "");
+      request.setEphemeral(at?.ephemeral ?? false);
+      client.log(request, () => {});
+    },
+  };
+}

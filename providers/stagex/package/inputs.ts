@@ -1,0 +1,100 @@
+import { z } from "zod";
+import { type Digest, isDigest } from "../../../oci/digest.ts";
+import { orUnknown, recordOrUnknown } from "../unknowable.ts";
+
+const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
+  error: 'not a digest (expected "sha256:" and 64 lower-case hex digits)',
+});
+const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-]*$/, {
+  error: 'not an image name (expected "<stage>-<package>", such as "core-busybox")',
+});
+const fileName = z.string().regex(/^(?!\.{1,2}$)[^/\\\0]+$/, { error: "not a plain file name" });
+const treePath = z.string().regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[^\0]+$/, {
+  error: 'not a path inside the tree (relative, with "/", without "." or "..")',
+});
+const platform = z.string().regex(/^[a-z0-9]+\/[a-z0-9]+(\/[a-z0-9.]+)?$/, {
+  error: 'not a platform (expected "<os>/<architecture>", such as "linux/amd64")',
+});
+const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a build argument's name" });
+
+const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
+const version = z
+  .string()
+  .min(1)
+  .describe("The package's version, an annotation of the image; `latest` where it has none.");
+const recipe = treePath.describe("The Containerfile, relative to the tree.");
+const containerfile = digest.describe("Digest of the Containerfile's bytes.");
+const target = z
+  .string()
+  .min(1)
+  .describe("The Containerfile's stage to build, `package-<subpackage>`; its last one where not given.");
+const platforms = z
+  .array(platform)
+  .min(1)
+  .describe("What to build for. StageX publishes the digest of the first.");
+const buildArgs = z
+  .record(argumentName, z.string())
+  .describe("Build arguments, as StageX's generator passes them.");
+const context = digest.describe(
+  "Digest over path, mode and content of those files of the package that its Containerfile can read.",
+);
+const sources = z.record(fileName, digest).describe("Source files: name below `fetch/` to digest.");
+const mirrors = z
+  .record(fileName, z.array(z.string()))
+  .describe("Where each source can be had. Never a reason to rebuild.");
+const dependencies = z.record(imageName, digest).describe("The images it is built from: name to digest.");
+const expectedDigest = digest.describe(
+  "What the tree's published digests say; another outcome fails the resource.",
+);
+
+/** What the program asks for, all of it known. */
+export const packageInputs = z.strictObject({
+  image,
+  version,
+  recipe,
+  containerfile,
+  target: target.optional(),
+  platforms,
+  buildArgs,
+  context,
+  sources,
+  mirrors: mirrors.optional(),
+  dependencies,
+  expectedDigest: expectedDigest.optional(),
+});
+export type PackageInputs = z.infer<typeof packageInputs>;
+
+/** The same in a preview, where whatever comes from another resource may not be known yet. */
+export const packagePlan = z.strictObject({
+  image: orUnknown(image),
+  version: orUnknown(version),
+  recipe: orUnknown(recipe),
+  containerfile: orUnknown(containerfile),
+  target: orUnknown(target).optional(),
+  platforms: orUnknown(platforms),
+  buildArgs: recordOrUnknown(argumentName, z.string()),
+  context: orUnknown(context),
+  sources: recordOrUnknown(fileName, digest),
+  mirrors: orUnknown(mirrors).optional(),
+  dependencies: recordOrUnknown(imageName, digest),
+  expectedDigest: orUnknown(expectedDigest).optional(),
+});
+export type PackagePlan = z.infer<typeof packagePlan>;
+
+/** What building it gave. */
+export const packageOutputs = z.strictObject({
+  digest: digest.describe(
+    "Digest of the first platform's manifest: what StageX publishes in `digests/*.txt` and signs.",
+  ),
+  digests: z.record(platform, digest).describe("Digest of each platform's manifest."),
+  index: digest.describe("Digest of the image index over all platforms: how the store finds the image."),
+  reference: digest.describe(
+    "What dependents build from: `digest`, or `index` where there are several platforms.",
+  ),
+  inputKey: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/)
+    .describe("Digest of everything that can change the output."),
+  origin: z.enum(["built", "ledger", "substituted"]).describe("How this output was come by."),
+});
+export type PackageOutputs = z.infer<typeof packageOutputs>;

@@ -1,0 +1,27 @@
+import { CustomResource, type CustomResourceOptions, type Input, type Output } from "@pulumi/pulumi";
+import type { Digest } from "../../../oci/digest.ts";
+import { type PackageInputs, type PackageOutputs, packageOutputs } from "./inputs.ts";
+
+/** The inputs of a package, of which any may be another resource's output. */
+export type PackageArgs = {
+  [Name in keyof PackageInputs]: Name extends "dependencies"
+    ? Input<Record<string, Input<string>>>
+    : Input<NonNullable<PackageInputs[Name]>> | Extract<PackageInputs[Name], undefined>;
+};
+
+/** An image of the tree, built (or found built) from exactly its inputs. */
+export class Package extends CustomResource {
+  declare readonly digest: Output<Digest>;
+  declare readonly digests: Output<PackageOutputs["digests"]>;
+  declare readonly index: Output<Digest>;
+  declare readonly reference: Output<Digest>;
+  declare readonly inputKey: Output<string>;
+  declare readonly origin: Output<PackageOutputs["origin"]>;
+
+  constructor(name: string, args: PackageArgs, options?: CustomResourceOptions) {
+    const outputs = Object.fromEntries(
+      Object.keys(packageOutputs.shape).map((output) => [output, undefined]),
+    );
+    super("stagex:index:Package", name, { ...outputs, ...args }, options);
+  }
+}

@@ -1,0 +1,309 @@
+import grpc from "@grpc/grpc-js";
+import pluginMessages from "@pulumi/pulumi/proto/plugin_pb.js";
+import providerService from "@pulumi/pulumi/proto/provider_grpc_pb.js";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
+import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
+import type { z } from "zod";
+import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
+import type { Engine } from "./engine.ts";
+import type { AnyHandler, CheckFailure, PropertyChange, Work } from "./handler.ts";
+import { issuesOf } from "./issues.ts";
+import { packageSchema } from "./schema.ts";
+import { fromWire, type Properties, reveal, secretPaths, toWire, unknown } from "./wire.ts";
+
+/** What the server serves: the handlers by token, made once the engine has configured the provider. */
+export type Provider = {
+  readonly name: string;
+  readonly version: string;
+  readonly handlers: readonly AnyHandler[];
+  configure(config: StagexConfig, projectFolder: string): void;
+  /** Ends what the provider holds: daemons, temporary folders. */
+  close(): Promise<void>;
+};
+
+/** An error whose gRPC status is more than "it failed". */
+class StatusError extends Error {
+  readonly code: grpc.status;
+  constructor(code: grpc.status, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** What every Pulumi provider allows (sdk: rpcutil.GrpcChannelOptions); gRPC's own 4 MiB is too small for large states. */
+const maxMessage = 400 * 1024 * 1024;
+
+/**
+ * The resource provider's gRPC service (pulumi/provider.proto). Errors become statuses here and nowhere else.
+ * A throw outside of any call ends every call under way with an error, so that the engine never waits for an answer.
+ */
+export class ProviderServer {
+  readonly #provider: Provider;
+  readonly #engine: Engine;
+  readonly #cancelled = new AbortController();
+  readonly #underWay = new Set<(error: Error) => void>();
+  readonly #server = new grpc.Server({
+    "grpc.max_receive_message_length": maxMessage,
+    "grpc.max_send_message_length": maxMessage,
+  });
+  #projectFolder = process.cwd();
+
+  constructor(provider: Provider, engine: Engine) {
+    this.#provider = provider;
+    this.#engine = engine;
+    this.#server.addService(providerService.ResourceProviderService, this.#service());
+  }
+
+  /** Listens on a free port of the loopback interface, and resolves to it. */
+  listen(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) =>
+        error ? reject(error) : resolve(port),
+      );
+    });
+  }
+
+  /** Ends all calls with this error; for what was thrown where no call could catch it. */
+  failAll(error: Error): void {
+    for (const fail of this.#underWay) fail(error);
+  }
+
+  /** Ends builds under way, waits for their calls to be answered, and lets go of what the provider holds. */
+  async close(): Promise<void> {
+    this.#cancelled.abort(new StatusError(grpc.status.CANCELLED, "cancelled"));
+    await new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    await this.#provider.close();
+  }
+
+  #service(): grpc.UntypedServiceImplementation {
+    return {
+      handshake: this.#answer((request: messages.ProviderHandshakeRequest) => {
+        this.#projectFolder = request.getRootDirectory() || this.#projectFolder;
+        const response = new messages.ProviderHandshakeResponse();
+        response.setAcceptSecrets(true);
+        return response;
+      }),
+      getPluginInfo: this.#answer(() => {
+        const response = new pluginMessages.PluginInfo();
+        response.setVersion(this.#provider.version);
+        return response;
+      }),
+      getSchema: this.#answer(() => {
+        const response = new messages.GetSchemaResponse();
+        response.setSchema(JSON.stringify(packageSchema(this.#provider)));
+        return response;
+      }),
+      checkConfig: this.#answer((request: messages.CheckRequest) => {
+        const news = fromWire(request.getNews());
+        return checked(request.getNews(), configProblems(reveal(news) as Properties));
+      }),
+      diffConfig: this.#answer((request: messages.DiffRequest) => {
+        // Where the tree lies or who builds it changes no digest: no resource is ever replaced for it.
+        const [olds, news] = [request.getOldInputs() ?? request.getOlds(), request.getNews()];
+        const response = new messages.DiffResponse();
+        const same = JSON.stringify(olds?.toJavaScript()) === JSON.stringify(news?.toJavaScript());
+        response.setChanges(
+          same ? messages.DiffResponse.DiffChanges.DIFF_NONE : messages.DiffResponse.DiffChanges.DIFF_SOME,
+        );
+        return response;
+      }),
+      configure: this.#answer((request: messages.ConfigureRequest) => {
+        this.#provider.configure(
+          parseConfig(reveal(fromWire(request.getArgs())) as Properties),
+          this.#projectFolder,
+        );
+        const response = new messages.ConfigureResponse();
+        response.setAcceptsecrets(true);
+        response.setSupportspreview(true);
+        return response;
+      }),
+      check: this.#answer((request: messages.CheckRequest) => {
+        const handler = this.#handlerOf(request.getUrn());
+        return checked(request.getNews(), check(handler, fromWire(request.getNews())));
+      }),
+      diff: this.#answer((request: messages.DiffRequest) => {
+        const handler = this.#handlerOf(request.getUrn());
+        const before = fromWire(request.getOldInputs() ?? request.getOlds());
+        const ignored = new Set(request.getIgnorechangesList());
+        const changes = handler.diff(before, fromWire(request.getNews()));
+        return differing(changes.filter(({ path }) => !ignored.has(path)));
+      }),
+      create: this.#answer(async (request: messages.CreateRequest) => {
+        const handler = this.#handlerOf(request.getUrn());
+        const response = new messages.CreateResponse();
+        if (request.getPreview()) {
+          response.setProperties(await previewed(handler, request.getProperties()));
+          return response;
+        }
+        const inputs = known(handler, handler.inputs, request.getProperties());
+        const made = await handler.create(inputs, this.#work(request));
+        response.setId(made.id);
+        response.setProperties(toWire(made.outputs));
+        return response;
+      }),
+      update: this.#answer(async (request: messages.UpdateRequest) => {
+        const handler = this.#handlerOf(request.getUrn());
+        const response = new messages.UpdateResponse();
+        if (request.getPreview()) {
+          response.setProperties(await previewed(handler, request.getNews()));
+          return response;
+        }
+        const inputs = known(handler, handler.inputs, request.getNews());
+        response.setProperties(toWire(await handler.update(request.getId(), inputs, this.#work(request))));
+        return response;
+      }),
+      read: this.#answer(async (request: messages.ReadRequest) => {
+        const handler = this.#handlerOf(request.getUrn());
+        const inputs = parsed(handler.inputs, request.getInputs());
+        const outputs = parsed(handler.outputs, request.getProperties());
+        const state = inputs && outputs ? { inputs, outputs } : undefined;
+        const found = await handler.read(request.getId(), state, this.#work(request));
+        const response = new messages.ReadResponse();
+        if (!found) return response;
+        response.setId(request.getId());
+        // What was asked for stays as it was written, secrets included.
+        response.setInputs(state ? request.getInputs() : toWire(found.inputs));
+        response.setProperties(toWire(found.outputs));
+        return response;
+      }),
+      delete: this.#answer(async (request: messages.DeleteRequest) => {
+        const handler = this.#handlerOf(request.getUrn());
+        await handler.delete(
+          request.getId(),
+          parsed(handler.outputs, request.getProperties()),
+          this.#work(request),
+        );
+        return new emptyMessages.Empty();
+      }),
+      cancel: this.#answer(() => {
+        this.#cancelled.abort(new StatusError(grpc.status.CANCELLED, "cancelled by the engine"));
+        return new emptyMessages.Empty();
+      }),
+    };
+  }
+
+  /** A unary method: its answer, or the status that its error stands for. */
+  #answer<Request, Response>(
+    method: (request: Request) => Response | Promise<Response>,
+  ): grpc.handleUnaryCall<Request, Response> {
+    return (call, callback) => {
+      const fail = (error: unknown): void => {
+        if (!this.#underWay.delete(fail)) return;
+        callback(statusOf(error));
+      };
+      this.#underWay.add(fail);
+      Promise.resolve()
+        .then(() => method(call.request))
+        .then((response) => {
+          if (this.#underWay.delete(fail)) callback(null, response);
+        }, fail);
+    };
+  }
+
+  #work(request: { getUrn(): string; getTimeout(): number }): Work {
+    const [urn, seconds] = [request.getUrn(), request.getTimeout()];
+    const signals = [this.#cancelled.signal];
+    if (seconds > 0) {
+      const late = new AbortController();
+      const error = new StatusError(
+        grpc.status.DEADLINE_EXCEEDED,
+        `not done within its custom time-out of ${seconds} s`,
+      );
+      setTimeout(() => late.abort(error), seconds * 1000).unref();
+      signals.push(late.signal);
+    }
+    return {
+      signal: AbortSignal.any(signals),
+      progress: (line) => this.#engine.log("info", line, { urn, ephemeral: true }),
+      report: (severity, message) => this.#engine.log(severity, message, { urn }),
+    };
+  }
+
+  #handlerOf(urn: string): AnyHandler {
+    const token = urn.split("::")[2]?.split("$").at(-1) ?? "";
+    const handler = this.#provider.handlers.find((candidate) => candidate.token === token);
+    if (handler) return handler;
+    const known = this.#provider.handlers.map((candidate) => candidate.token).join(", ");
+    throw new StatusError(
+      grpc.status.INVALID_ARGUMENT,
+      `unknown resource type ${JSON.stringify(token)}; this provider has: ${known}`,
+    );
+  }
+}
+
+function check(handler: AnyHandler, news: Properties): CheckFailure[] {
+  const result = handler.plan.safeParse(reveal(news));
+  if (!result.success) return issuesOf(result.error);
+  return handler.check(result.data, secretPaths(news));
+}
+
+/** Inputs that Check has passed; that they fail now is an error of the engine's or ours, and said as such. */
+function known<Known>(handler: AnyHandler, schema: z.ZodType<Known>, struct: Struct | undefined): Known {
+  const result = schema.safeParse(reveal(fromWire(struct)));
+  if (result.success) return result.data;
+  const reasons = issuesOf(result.error).map(({ property, reason }) => `${property}: ${reason}`);
+  throw new StatusError(grpc.status.INVALID_ARGUMENT, `inputs of ${handler.token}: ${reasons.join("; ")}`);
+}
+
+/** What the state holds, or undefined where another version of this provider wrote something else. */
+function parsed<Known>(schema: z.ZodType<Known>, struct: Struct | undefined): Known | undefined {
+  return schema.safeParse(reveal(fromWire(struct))).data;
+}
+
+async function previewed(handler: AnyHandler, struct: Struct | undefined): Promise<Struct> {
+  const certain = await handler.preview(known(handler, handler.plan, struct));
+  return toWire(
+    Object.fromEntries(Object.keys(handler.outputs.shape).map((name) => [name, certain[name] ?? unknown])),
+  );
+}
+
+function checked(news: Struct | undefined, failures: readonly CheckFailure[]): messages.CheckResponse {
+  const response = new messages.CheckResponse();
+  response.setInputs(news);
+  response.setFailuresList(
+    failures.map(({ property, reason }) => {
+      const failure = new messages.CheckFailure();
+      failure.setProperty(property);
+      failure.setReason(reason);
+      return failure;
+    }),
+  );
+  return response;
+}
+
+function differing(changes: readonly PropertyChange[]): messages.DiffResponse {
+  const { Kind } = messages.PropertyDiff;
+  const kinds = {
+    add: [Kind.ADD, Kind.ADD_REPLACE],
+    delete: [Kind.DELETE, Kind.DELETE_REPLACE],
+    update: [Kind.UPDATE, Kind.UPDATE_REPLACE],
+  } as const;
+  const { DIFF_SOME, DIFF_NONE } = messages.DiffResponse.DiffChanges;
+  const response = new messages.DiffResponse();
+  response.setChanges(changes.length > 0 ? DIFF_SOME : DIFF_NONE);
+  response.setHasdetaileddiff(true);
+  for (const { path, kind, replaces } of changes) {
+    const outermost = path.split(/[.[]/, 1)[0] ?? path;
+    response.addDiffs(outermost);
+    if (replaces) response.addReplaces(outermost);
+    const difference = new messages.PropertyDiff();
+    difference.setKind(kinds[kind][replaces ? 1 : 0]);
+    difference.setInputdiff(true);
+    response.getDetaileddiffMap().set(path, difference);
+  }
+  return response;
+}
+
+/** The status of an error: a defect of this provider shows its stack, all else only what its message says. */
+function statusOf(error: unknown): Partial<grpc.StatusObject> {
+  if (error instanceof StatusError) return { code: error.code, details: error.message };
+  if (!(error instanceof Error)) return { code: grpc.status.UNKNOWN, details: String(error) };
+  if (error.name === "AbortError") return { code: grpc.status.CANCELLED, details: error.message };
+  const isDefect = [TypeError, ReferenceError, RangeError].some((kind) => error instanceof kind);
+  if (!isDefect) return { code: grpc.status.UNKNOWN, details: error.message };
+  return {
+    code: grpc.status.INTERNAL,
+    details: `a defect of the stagex provider, please report it: ${error.stack}`,
+  };
+}

@@ -1,0 +1,17 @@
+import { z } from "zod";
+import { unknown } from "./wire.ts";
+
+const unknownValue = z.custom<typeof unknown>((value) => value === unknown);
+
+/** A schema that also takes a value that the engine does not know yet. */
+export function orUnknown<Known extends z.ZodType>(known: Known): z.ZodUnion<[typeof unknownValue, Known]> {
+  return z.union([unknownValue, known]);
+}
+
+/** A record of which any value, or the whole, may not be known yet. */
+export function recordOrUnknown<Key extends z.core.$ZodRecordKey, Known extends z.ZodType>(
+  key: Key,
+  known: Known,
+) {
+  return orUnknown(z.record(key, orUnknown(known)));
+}

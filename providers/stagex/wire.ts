@@ -1,0 +1,107 @@
+import structs from "google-protobuf/google/protobuf/struct_pb.js";
+
+/** A value that the engine does not know yet: an output of a resource that a preview would change. */
+export const unknown: unique symbol = Symbol("unknown");
+
+/** A value that the engine keeps encrypted in its state. */
+export class Secret {
+  readonly value: Value;
+  constructor(value: Value) {
+    this.value = value;
+  }
+}
+
+/** What a property of a resource can be, between the wire and the handlers. */
+export type Value =
+  | null
+  | boolean
+  | number
+  | string
+  | typeof unknown
+  | Secret
+  | readonly Value[]
+  | { readonly [property: string]: Value | undefined };
+/** Properties by name; one that is undefined is one that is not there. */
+export type Properties = { readonly [property: string]: Value | undefined };
+
+// Pulumi's own marks (sdk/go/common/resource/plugin/rpc.go): an unknown has one for each type it may get.
+const signatureKey = "4dabf18193072939515e22adb298388d";
+const secretSignature = "1b47061264138c4ac30d75fd1eb44270";
+const unknownString = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+const unknownMarks: ReadonlySet<unknown> = new Set([
+  unknownString,
+  "1c4a061d-8072-4f0a-a4cb-0ff528b18fe7", // boolean
+  "3eeb2bf0-c639-47a8-9e75-3b44932eb421", // number
+  "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2", // array
+  "030794c1-ac77-496b-92df-f27374a8bd58", // asset
+  "e48ece36-62e2-4504-bad9-02848725956a", // archive
+  "dd056dcd-154b-4c76-9bd3-c8f88648b5ff", // object
+]);
+
+/** The properties in a message's Struct; none where it has no Struct. */
+export function fromWire(struct: structs.Struct | undefined): Properties {
+  return mapValues(struct?.toJavaScript() ?? {}, decode);
+}
+
+/** The Struct for these properties, with the engine's marks for unknowns and secrets. */
+export function toWire(properties: Properties): structs.Struct {
+  return structs.Struct.fromJavaScript(mapValues(properties, encode));
+}
+
+/** The same value with every secret laid open, for work that keeps nothing of it; null for none. */
+export function reveal(value: Value | undefined): Value {
+  if (value === undefined) return null;
+  if (value instanceof Secret) return reveal(value.value);
+  if (Array.isArray(value)) return value.map(reveal);
+  return isRecord(value) ? mapValues(value, reveal) : value;
+}
+
+/** Paths of the secrets in a value, as `propertyPath` writes them. */
+export function secretPaths(value: Value, path: readonly (string | number)[] = []): string[] {
+  if (value instanceof Secret) return [propertyPath(path)];
+  if (Array.isArray(value)) return value.flatMap((item, index) => secretPaths(item, [...path, index]));
+  if (!isRecord(value)) return [];
+  return Object.entries(value).flatMap(([name, item]) => secretPaths(item ?? null, [...path, name]));
+}
+
+/** A path in the engine's own notation: `dependencies["core-musl"]`, `platforms[0]` (sdk: property_path.go). */
+export function propertyPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((part, index) => {
+      if (typeof part === "number") return `[${part}]`;
+      const name = String(part);
+      if (/^[A-Za-z_$][\w$]*$/.test(name)) return index === 0 ? name : `.${name}`;
+      return `["${name.replaceAll('"', '\\"')}"]`;
+    })
+    .join("");
+}
+
+function decode(value: unknown): Value {
+  if (unknownMarks.has(value)) return unknown;
+  if (value === null || ["boolean", "number", "string"].includes(typeof value)) return value as Value;
+  if (Array.isArray(value)) return value.map(decode);
+  const record = value as Readonly<Record<string, unknown>>;
+  if (record[signatureKey] === secretSignature) return new Secret(decode(record.value ?? null));
+  return mapValues(record, decode);
+}
+
+function encode(value: Value): structs.JavaScriptValue {
+  if (value === unknown) return unknownString;
+  if (value instanceof Secret) return { [signatureKey]: secretSignature, value: encode(value.value) };
+  if (Array.isArray(value)) return value.map(encode);
+  if (isRecord(value)) return mapValues(value, encode);
+  return value as structs.JavaScriptValue;
+}
+
+function isRecord(value: Value): value is Properties {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Secret);
+}
+
+function mapValues<From, To>(
+  record: { readonly [name: string]: From | undefined },
+  map: (value: From) => To,
+): Record<string, To> {
+  const mapped: Record<string, To> = {};
+  for (const [name, value] of Object.entries(record)) if (value !== undefined) mapped[name] = map(value);
+  return mapped;
+}

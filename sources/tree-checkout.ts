@@ -1,0 +1,124 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { access, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { promisify } from "node:util";
+
+const execute = promisify(execFile);
+
+/** Where a tree is: a folder on this machine, or a commit or tag of a git repository elsewhere. */
+export type TreeAddress =
+  | { readonly kind: "folder"; readonly folder: string }
+  | { readonly kind: "git"; readonly url: string; readonly revision: string };
+
+const gitUrl = /^(https|ssh|file):\/\/|^[\w.-]+@[\w.-]+:/;
+const fullCommit = /^[0-9a-f]{40}([0-9a-f]{24})?$/;
+const tagName = /^(?![-/.])(?!.*(\.\.|@\{|\/\/|\/\.|\.lock$))[\w./+-]+(?<![/.])$/;
+
+/**
+ * Parses what `stagex:tree` says: a folder (relative ones to `base`), or `<git URL>#<full commit or tag>`.
+ * A branch or a shortened commit would be another tree tomorrow, so neither is allowed.
+ */
+export function parseTreeAddress(text: string, base: string): TreeAddress {
+  if (!gitUrl.test(text)) {
+    if (/^\w+:\/\//.test(text))
+      throw new Error(`stagex:tree ${JSON.stringify(text)}: only https, ssh and file URLs can be a tree`);
+    return { kind: "folder", folder: resolve(base, text) };
+  }
+  const [url = "", revision] = text.split("#", 2);
+  if (!revision) {
+    throw new Error(
+      `stagex:tree ${JSON.stringify(text)} names no revision: add "#" and a full commit or a tag, as in ${url}#2026.03.0`,
+    );
+  }
+  if (!fullCommit.test(revision) && !tagName.test(revision)) {
+    throw new Error(
+      `stagex:tree: ${JSON.stringify(revision)} is neither a full commit (40 hex digits) nor a tag's name`,
+    );
+  }
+  if (/^[0-9a-f]{7,39}$/.test(revision)) {
+    throw new Error(
+      `stagex:tree: ${revision} looks like a shortened commit, and several may begin so: give all 40 hex digits`,
+    );
+  }
+  return { kind: "git", url, revision };
+}
+
+/**
+ * The folder of a tree. One in git is checked out into the cache once, by commit, and found there from then on, offline
+ * too; a tag stays at the commit it had when it was first seen here. A checkout that was cut short is made again.
+ */
+export async function openTree(
+  address: TreeAddress,
+  cache: string,
+  onProgress: (line: string) => void = () => {},
+): Promise<string> {
+  if (address.kind === "folder") {
+    await access(address.folder).catch(() => {
+      throw new Error(`stagex:tree: no folder ${address.folder}`);
+    });
+    return address.folder;
+  }
+  const home = join(cache, createHash("sha256").update(address.url).digest("hex").slice(0, 16));
+  await mkdir(join(home, "tags"), { recursive: true });
+  const commit = fullCommit.test(address.revision)
+    ? address.revision
+    : await commitOfTag(address.url, address.revision, home);
+  const checkout = join(home, commit);
+  if (await exists(checkout)) return checkout;
+  onProgress(`checking out ${address.url} at ${address.revision}`);
+  const making = `${checkout}.making-${process.pid}`;
+  try {
+    await checkOut(address.url, address.revision, commit, making);
+    await rename(making, checkout);
+  } catch (error) {
+    await rm(making, { recursive: true, force: true });
+    if (!(await exists(checkout))) throw error;
+  }
+  return checkout;
+}
+
+async function checkOut(url: string, revision: string, commit: string, folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  await git(["init", "--quiet", folder]);
+  const wanted = revision === commit ? commit : `refs/tags/${revision}`;
+  await git(["-C", folder, "fetch", "--quiet", "--depth=1", "--", url, wanted]);
+  await git(["-C", folder, "checkout", "--quiet", "--detach", "FETCH_HEAD"]);
+  const got = (await git(["-C", folder, "rev-parse", "HEAD"])).trim();
+  if (got !== commit) throw new Error(`${url} gave commit ${got} for ${revision}, expected ${commit}`);
+}
+
+async function commitOfTag(url: string, tag: string, home: string): Promise<string> {
+  const known = join(home, "tags", encodeURIComponent(tag));
+  const recorded = await readFile(known, "utf8").catch(() => "");
+  if (fullCommit.test(recorded.trim())) return recorded.trim();
+  const listed = await git(["ls-remote", "--tags", "--", url, `refs/tags/${tag}`, `refs/tags/${tag}^{}`]);
+  // An annotated tag is listed twice; the second line, "^{}", is the commit that it points at.
+  const commit = listed.trim().split("\n").at(-1)?.split("\t")[0] ?? "";
+  if (!fullCommit.test(commit))
+    throw new Error(`${url} has no tag ${JSON.stringify(tag)} (branches are not allowed: they move)`);
+  await writeFile(`${known}.${process.pid}`, `${commit}\n`);
+  await rename(`${known}.${process.pid}`, known);
+  return commit;
+}
+
+async function git(args: string[]): Promise<string> {
+  try {
+    const environment = { ...process.env, GIT_TERMINAL_PROMPT: "0" };
+    return (await execute("git", args, { env: environment, maxBuffer: 64 << 20 })).stdout;
+  } catch (error) {
+    const { stderr, code } = error as { stderr?: string; code?: unknown };
+    if (code === "ENOENT")
+      throw new Error("git is not installed; a tree from a git URL needs it: apt-get install git");
+    throw new Error(
+      `git ${args.filter((arg) => !arg.startsWith("-")).join(" ")}: ${stderr?.trim() || String(error)}`,
+    );
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,41 @@
+import { all, type Output } from "@pulumi/pulumi";
+import { allConfig } from "@pulumi/pulumi/runtime/index.js";
+import { PackageTree } from "../components/package-tree.ts";
+import { chooseImages } from "../distro/graph.ts";
+import { readTree } from "../distro/tree.ts";
+import type { Digest } from "../oci/digest.ts";
+import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
+import { openTree, parseTreeAddress } from "../sources/tree-checkout.ts";
+import { placesOf } from "../tools/places.ts";
+
+/** What the stack tells whoever reads its outputs. */
+export type Reproduced = {
+  /** The manifest digest of each image, by name. */
+  readonly images: Output<Record<string, Digest>>;
+  /** How many of them have a published digest that they were held against. */
+  readonly verified: number;
+};
+
+/** Builds the chosen images of a tree, and holds each against the digest that the tree publishes for it. */
+export async function reproduce(): Promise<Reproduced> {
+  const config = stackConfig();
+  const places = placesOf(process.cwd());
+  const tree = await readTree(await openTree(parseTreeAddress(config.tree, process.cwd()), places.trees), {
+    platforms: config.platforms,
+  });
+  const plans = chooseImages(tree.images, config.images);
+  const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
+  const { packages } = new PackageTree("tree", { plans, expectedDigests });
+  const digests = [...packages].map(([name, made]) => [name, made.digest] as const);
+  return {
+    images: all(Object.fromEntries(digests)),
+    verified: plans.filter(({ name }) => expectedDigests.has(name)).length,
+  };
+}
+
+/** The `stagex:` configuration of this stack, all keys checked at once. */
+function stackConfig(): StagexConfig {
+  const prefix = "stagex:";
+  const keys = Object.entries(allConfig() ?? {}).filter(([key]) => key.startsWith(prefix));
+  return parseConfig(Object.fromEntries(keys.map(([key, value]) => [key.slice(prefix.length), value])));
+}
