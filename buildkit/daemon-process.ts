@@ -1,0 +1,210 @@
+import { execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { closeSync, openSync } from "node:fs";
+import { readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { connect as connectHttp2 } from "node:http2";
+import { connect } from "node:net";
+import { userInfo } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import type { DaemonFolders } from "./daemon-folders.ts";
+import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
+
+/** The programs a daemon is made of, as absolute paths. */
+export type DaemonPrograms = { readonly buildkitd: string; readonly runc: string };
+
+const startPatience = 60_000;
+const stopPatience = 15_000;
+
+/** Starts buildkitd in a session of its own and waits until it answers. Throws with the end of its log if it does not. */
+export async function startDaemon(
+  programs: DaemonPrograms,
+  folders: DaemonFolders,
+  signal?: AbortSignal,
+): Promise<ProcessIdentity> {
+  await sweepLeftovers(folders);
+  await writeFile(folders.config, daemonConfig(programs, folders));
+  const binaries = await linkRuntime(programs, folders);
+  const log = openSync(folders.log, "w", 0o600);
+  const child = spawn(programs.buildkitd, ["--config", folders.config], {
+    detached: true,
+    stdio: ["ignore", log, log],
+    env: daemonEnvironment(binaries),
+  });
+  closeSync(log);
+  const died = Promise.race([
+    once(child, "exit").then(([code, signalName]) => `it ended at once (${code ?? signalName})`),
+    once(child, "error").then(
+      ([error]) => `${programs.buildkitd} can't be run (${(error as Error).message})`,
+    ),
+  ]).catch((error: unknown) => `${programs.buildkitd} can't be run (${String(error)})`);
+  child.unref();
+  const failure = await Promise.race([died, untilAnswering(folders.socket, signal)]);
+  const identity = child.pid === undefined ? undefined : identityOf(child.pid);
+  if (failure === undefined && identity !== undefined) return identity;
+  if (identity !== undefined) await stopDaemon(identity, folders);
+  signal?.throwIfAborted();
+  throw await startError(failure ?? "it ended at once", folders);
+}
+
+/** Whether a daemon answers on the socket: an HTTP/2 server that has sent its settings. */
+export async function isAnswering(socket: string): Promise<boolean> {
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(socket) });
+  try {
+    await Promise.race([
+      once(session, "remoteSettings"),
+      sleep(2_000, undefined, { ref: false }).then(() => Promise.reject()),
+    ]);
+    return true;
+  } catch {
+    return false;
+  } finally {
+    session.on("error", () => {});
+    session.destroy();
+  }
+}
+
+/** Ends the daemon, by force if it does not go within 15 seconds, and then whatever its builds left running or mounted. */
+export async function stopDaemon(daemon: ProcessIdentity, folders: DaemonFolders): Promise<void> {
+  kill(daemon, "SIGTERM");
+  for (const start = Date.now(); isAlive(daemon) && Date.now() - start < stopPatience; ) await sleep(50);
+  kill(daemon, "SIGKILL");
+  while (isAlive(daemon)) await sleep(20);
+  await sweepLeftovers(folders);
+}
+
+/**
+ * A killed buildkitd leaves its containers running and its overlays mounted. They are known by this daemon's own cgroup,
+ * and by the mount points below its state.
+ */
+async function sweepLeftovers(folders: DaemonFolders): Promise<void> {
+  const left = await processesOf(folders.cgroup);
+  for (const process of left) kill(process, "SIGKILL");
+  for (let tries = 0; left.some(isAlive) && tries < 250; tries++) await sleep(20);
+  // The newest first: a mount can't be undone below another.
+  for (const point of (await mountPointsBelow(folders.state)).reverse()) {
+    await promisify(execFile)("umount", ["--lazy", point]).catch(() => undefined);
+  }
+}
+
+/** Mount points below a folder, oldest first (proc_pid_mountinfo(5): field 5, where blanks are written in octal). */
+async function mountPointsBelow(folder: string): Promise<string[]> {
+  const mounts = await readFile("/proc/self/mountinfo", "utf8").catch(() => "");
+  return mounts
+    .split("\n")
+    .map((line) =>
+      (line.split(" ")[4] ?? "").replace(/\\([0-7]{3})/g, (_, octal) =>
+        String.fromCharCode(Number.parseInt(octal, 8)),
+      ),
+    )
+    .filter((point) => point.startsWith(`${folder}/`));
+}
+
+async function processesOf(cgroup: string): Promise<ProcessIdentity[]> {
+  const numbers = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
+  const groups = await Promise.all(
+    numbers.map((pid) => readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "")),
+  );
+  return numbers
+    .filter((_, index) => groups[index]?.includes(`/${cgroup}/`))
+    .flatMap((pid) => identityOf(Number(pid)) ?? []);
+}
+
+function kill(process_: ProcessIdentity, signal: NodeJS.Signals): void {
+  if (!isAlive(process_)) return;
+  try {
+    process.kill(process_.pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
+async function untilAnswering(socket: string, signal?: AbortSignal): Promise<string | undefined> {
+  for (const start = Date.now(); Date.now() - start < startPatience; ) {
+    if (signal?.aborted) return "aborted";
+    if (await isAnswering(socket)) return undefined;
+    await sleep(50);
+  }
+  return `it did not answer within ${startPatience / 1000} s`;
+}
+
+/** buildkitd takes the OCI worker only where a program named `runc` is on its PATH, whatever `binary` says. */
+async function linkRuntime(programs: DaemonPrograms, folders: DaemonFolders): Promise<string> {
+  const link = join(folders.run, "runc");
+  await rm(link, { force: true });
+  await symlink(programs.runc, link);
+  return folders.run;
+}
+
+/**
+ * No proxy, no telemetry, no variable of the user's reaches the daemon. A step's log is whole: by default BuildKit cuts it at 2 MiB,
+ * and drops what comes faster than 200 KiB a second.
+ */
+function daemonEnvironment(binaries: string): NodeJS.ProcessEnv {
+  return {
+    PATH: [binaries, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].join(":"),
+    HOME: binaries,
+    BUILDKIT_STEP_LOG_MAX_SIZE: "-1",
+    BUILDKIT_STEP_LOG_MAX_SPEED: "-1",
+  };
+}
+
+/** The gateway frontend is off: a `# syntax=` line can't bring a frontend from elsewhere. */
+function daemonConfig(programs: DaemonPrograms, folders: DaemonFolders): string {
+  const text = (value: string) => JSON.stringify(value);
+  return `# Written by stagex at each start.
+root = ${text(folders.state)}
+
+[grpc]
+  address = [${text(`unix://${folders.socket}`)}]
+  uid = ${userInfo().uid}
+  gid = ${userInfo().gid}
+
+[otel]
+  socketPath = ${text(join(folders.run, "otel.sock"))}
+
+[cdi]
+  disabled = true
+
+[worker.containerd]
+  enabled = false
+
+[worker.oci]
+  enabled = true
+  binary = ${text(programs.runc)}
+  defaultCgroupParent = ${text(folders.cgroup)}
+  gc = true
+  reservedSpace = "2GB"
+  maxUsedSpace = "40GB"
+  minFreeSpace = "10%"
+
+[frontend."gateway.v0"]
+  enabled = false
+`;
+}
+
+async function startError(failure: string, folders: DaemonFolders): Promise<Error> {
+  const log = (await readFile(folders.log, "utf8").catch(() => "")).trim().split("\n").slice(-12).join("\n");
+  return new Error(
+    `BuildKit did not start: ${failure}. ${likelyMend(log)}\nThe end of ${folders.log}:\n${log}`,
+  );
+}
+
+const otherBuilder = "or give a BuildKit that runs elsewhere: BUILDKIT_HOST=docker-container://NAME";
+
+const mends: readonly (readonly [RegExp, string])[] = [
+  [/could not lock|database .*timeout/, "Another buildkitd uses this state folder; end it first."],
+  [/runc does not exist|no worker found/, "It found no OCI runtime: apt-get install runc."],
+  [/no space left/, "The disk is full."],
+  [/overlay.*(not supported|no such device)/, "The kernel has no overlay file system: modprobe overlay."],
+];
+
+function likelyMend(log: string): string {
+  const known = mends.find(([pattern]) => pattern.test(log))?.[1];
+  if (known !== undefined) return known;
+  if (process.getuid?.() !== 0) return `It needs root here: run this with sudo, ${otherBuilder}.`;
+  return /permission denied|not permitted/i.test(log)
+    ? `This machine does not let it make containers: ${otherBuilder}.`
+    : "";
+}

@@ -1,0 +1,190 @@
+import { z } from "zod";
+
+/** A change of one step of a build, as BuildKit reports it. */
+export type ProgressEvent = {
+  /** `build 5/12`; `internal`, `context fetch` or `exporting` for steps that are no instruction of the Containerfile. */
+  readonly step: string;
+  /** The instruction: `RUN make`, on one line. */
+  readonly name: string;
+  readonly status: "started" | "done" | "cached" | "error";
+  /** Seconds from the step's start to this event; 0 for `started` and `cached`. */
+  readonly seconds: number;
+};
+
+/** What went wrong in a failed step, for the error that names it. */
+export type FailedStep = {
+  readonly step: string;
+  readonly name: string;
+  readonly error: string;
+  /** The last lines of the step's own output, oldest first. */
+  readonly tail: readonly string[];
+};
+
+/** One line for display: `[build 5/12] RUN make (12 s)`, at most `width` characters. */
+export function summarize(event: ProgressEvent, width = 100): string {
+  const time =
+    event.status === "started"
+      ? ""
+      : event.status === "done"
+        ? `${Math.round(event.seconds)} s`
+        : event.status;
+  const end = time && ` (${time})`;
+  const line = `[${event.step}] ${event.name}`;
+  const room = width - end.length;
+  return (line.length > room ? `${line.slice(0, room - 1)}…` : line) + end;
+}
+
+const vertexSchema = z.object({
+  digest: z.string(),
+  name: z.string().default(""),
+  started: z.string().optional(),
+  completed: z.string().optional(),
+  cached: z.boolean().default(false),
+  error: z.string().default(""),
+});
+
+const statusSchema = z.object({
+  vertexes: z.array(vertexSchema).optional(),
+  logs: z.array(z.object({ vertex: z.string(), data: z.string(), timestamp: z.string() })).optional(),
+  warnings: z.array(z.object({ vertex: z.string().optional(), short: z.string().optional() })).optional(),
+});
+
+type Vertex = {
+  readonly number: number;
+  readonly step: string;
+  readonly name: string;
+  /** When it last started, an ISO date as BuildKit wrote it. */
+  startedAt: string | undefined;
+  state: "waiting" | ProgressEvent["status"];
+  error: string;
+  /** Output after the last line end, not yet a line. */
+  partial: Buffer;
+  tail: string[];
+};
+
+const tailLines = 20;
+
+/**
+ * Turns the lines that `buildctl --progress=rawjson` writes to stderr (JSON, mixed with its own log lines) into events and into the
+ * plain log that BuildKit's own display would print. It keeps of the output only each step's last lines.
+ */
+export class Progress {
+  /** buildctl's own lines, the last of which says why the solve failed. */
+  readonly messages: string[] = [];
+  readonly #vertices = new Map<string, Vertex>();
+  readonly #onEvent: (event: ProgressEvent) => void;
+  readonly #log: (line: string) => void;
+
+  constructor(onEvent: (event: ProgressEvent) => void, log: (line: string) => void) {
+    this.#onEvent = onEvent;
+    this.#log = log;
+  }
+
+  /** Takes one line of stderr. A line that is no status, whatever it is, is kept as a message. */
+  line(text: string): void {
+    const status = parseStatus(text);
+    if (status === undefined) {
+      if (text !== "") this.messages.push(text);
+      this.#log(text);
+      return;
+    }
+    for (const vertex of status.vertexes ?? []) this.#vertexChanged(vertex);
+    for (const { vertex, data, timestamp } of status.logs ?? []) {
+      this.#output(vertex, Buffer.from(data, "base64"), timestamp);
+    }
+    for (const { short } of status.warnings ?? [])
+      this.#log(`WARN: ${Buffer.from(short ?? "", "base64").toString()}`);
+  }
+
+  /** The step that failed by itself; steps that were only cancelled because of it don't count. */
+  failedStep(): FailedStep | undefined {
+    const failed = [...this.#vertices.values()].filter((vertex) => vertex.error !== "");
+    const vertex = failed.find(({ error }) => !/context canceled/.test(error)) ?? failed[0];
+    return vertex && { step: vertex.step, name: vertex.name, error: vertex.error, tail: vertex.tail };
+  }
+
+  #vertexChanged(update: z.infer<typeof vertexSchema>): void {
+    const vertex = this.#vertices.get(update.digest) ?? this.#newVertex(update.digest, update.name);
+    if (update.started !== undefined && update.started !== vertex.startedAt) this.#start(vertex, update);
+    if (update.completed === undefined || vertex.state !== "started") return;
+    this.#endPartialLine(vertex, update.completed);
+    const seconds = secondsBetween(vertex.startedAt, update.completed);
+    if (update.error !== "") {
+      vertex.error = update.error;
+      this.#log(`#${vertex.number} ERROR: ${update.error}`);
+      this.#report(vertex, "error", seconds);
+    } else if (update.cached) {
+      this.#log(`#${vertex.number} CACHED`);
+      this.#report(vertex, "cached", 0);
+    } else {
+      this.#log(`#${vertex.number} DONE ${seconds.toFixed(1)}s`);
+      this.#report(vertex, "done", seconds);
+    }
+  }
+
+  /** A source starts twice: once to find out what it is, and again to fetch it. */
+  #start(vertex: Vertex, update: z.infer<typeof vertexSchema>): void {
+    if (vertex.startedAt === undefined) this.#log(`#${vertex.number} ${update.name}`);
+    vertex.startedAt = update.started;
+    this.#report(vertex, "started", 0);
+  }
+
+  #newVertex(digest: string, name: string): Vertex {
+    const number = this.#vertices.size + 1;
+    const vertex: Vertex = {
+      ...{ number, ...splitName(name) },
+      ...{ startedAt: undefined, state: "waiting", error: "", partial: Buffer.alloc(0), tail: [] },
+    };
+    this.#vertices.set(digest, vertex);
+    return vertex;
+  }
+
+  #report(vertex: Vertex, status: ProgressEvent["status"], seconds: number): void {
+    vertex.state = status;
+    this.#onEvent({ step: vertex.step, name: vertex.name, status, seconds });
+  }
+
+  #output(digest: string, data: Buffer, time: string): void {
+    const vertex = this.#vertices.get(digest);
+    if (vertex === undefined) return;
+    let rest = vertex.partial.length > 0 ? Buffer.concat([vertex.partial, data]) : data;
+    for (let end = rest.indexOf(0x0a); end >= 0; end = rest.indexOf(0x0a)) {
+      this.#outputLine(vertex, rest.subarray(0, end).toString(), time);
+      rest = rest.subarray(end + 1);
+    }
+    vertex.partial = rest;
+  }
+
+  #outputLine(vertex: Vertex, line: string, time: string): void {
+    const text = line.replace(/\r$/, "");
+    vertex.tail.push(text);
+    if (vertex.tail.length > tailLines) vertex.tail.shift();
+    this.#log(`#${vertex.number} ${secondsBetween(vertex.startedAt, time).toFixed(3)} ${text}`);
+  }
+
+  #endPartialLine(vertex: Vertex, time: string): void {
+    if (vertex.partial.length === 0) return;
+    this.#outputLine(vertex, vertex.partial.toString(), time);
+    vertex.partial = Buffer.alloc(0);
+  }
+}
+
+function secondsBetween(start: string | undefined, end: string): number {
+  return start === undefined ? 0 : (Date.parse(end) - Date.parse(start)) / 1000;
+}
+
+function parseStatus(line: string): z.infer<typeof statusSchema> | undefined {
+  if (!line.startsWith("{")) return undefined;
+  try {
+    return statusSchema.parse(JSON.parse(line));
+  } catch {
+    return undefined;
+  }
+}
+
+/** `[linux/amd64 build 1/5] ADD a b` is step `build 1/5`; the platform is said only for steps that differ by platform. */
+function splitName(full: string): { step: string; name: string } {
+  const match = /^\[(?:[a-z]+\/[a-z0-9/]+ )?([^\]]+)\] ([^]*)$/.exec(full);
+  const step = match?.[1] ?? full.split(" ", 1)[0] ?? "";
+  return { step, name: (match?.[2] ?? full).replace(/\s+/g, " ").trim() };
+}
