@@ -34,6 +34,8 @@ export type ImageManifest = Descriptor & {
 export type Image = {
   /** Digest of the image index: what BuildKit calls `containerimage.digest`. */
   readonly index: Digest;
+  /** The index's size in bytes. */
+  readonly indexSize: number;
   /** In the index's own order. The first one's digest is what StageX publishes and signs. */
   readonly manifests: readonly ImageManifest[];
 };
@@ -102,7 +104,7 @@ export async function readImage(index: Descriptor, blobs: BlobReader): Promise<I
     for (const [layer, diffId] of pairs(manifest.layers, diffIds)) await blobs.layer(layer, diffId);
     manifests.push(manifest);
   }
-  return { index: index.digest, manifests };
+  return { index: index.digest, indexSize: index.size, manifests };
 }
 
 /** Reads one platform's manifest and config, verified; its layers are only named. */
@@ -198,13 +200,13 @@ export function parseLayoutIndex(bytes: Buffer, path: string): Descriptor {
 }
 
 /** Every blob of an image, children before their parents, each once. */
-export function blobsOf(image: Image, indexSize: number): readonly Descriptor[] {
+export function blobsOf(image: Image): readonly Descriptor[] {
   const blobs = image.manifests.flatMap((manifest) => [
     ...manifest.layers,
     manifest.config,
     descriptor(manifest),
   ]);
-  blobs.push({ mediaType: mediaTypes.index, digest: image.index, size: indexSize });
+  blobs.push({ mediaType: mediaTypes.index, digest: image.index, size: image.indexSize });
   return [...new Map(blobs.map((blob) => [blob.digest, blob])).values()];
 }
 

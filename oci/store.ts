@@ -1,0 +1,462 @@
+import { randomUUID } from "node:crypto";
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
+import { type Digest, hexOf, parseDigest } from "./digest.ts";
+import {
+  blobsOf,
+  type Descriptor,
+  type Image,
+  type IndexEntry,
+  mediaTypes,
+  parseIndex,
+  parseLayoutIndex,
+  readImage,
+  readManifest,
+} from "./image.ts";
+import { layoutBlobPath, layoutMarker, openLayout } from "./layout.ts";
+import { LayoutError, type LayoutProblem } from "./layout-error.ts";
+
+/** One blob of a stored image that is not what it should be. */
+export type Damage = {
+  readonly digest: Digest;
+  readonly problem: LayoutProblem;
+  /** Says which file and what is wrong with it. */
+  readonly message: string;
+  /** Where the wrong bytes were put, so that nothing passes them on; null where there were none. */
+  readonly putAside: string | null;
+};
+
+/** Litter of killed processes is swept after this time; no blob takes that long to come in. */
+const litterAge = 24 * 60 * 60 * 1000;
+
+/** The store's own index.json lists nothing: images are found by digest, and a shared list would need a lock. */
+const emptyIndex = `${JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] })}\n`;
+
+/**
+ * The one content-addressed store of images. Its folder is an OCI layout that
+ * `buildctl --oci-layout store=<root>` reads:
+ *
+ *     oci-layout, index.json     constant
+ *     blobs/sha256/<hex>         every blob, once, read-only; never there before it is whole
+ *     images/<manifest>/<index>.json   the index.json an image came with, filed under each of its platforms' manifests;
+ *                                written last, so it also says that the image was whole
+ *     damaged/                   blobs that an audit put aside
+ *     tmp/                       not yet whole
+ *
+ * Any number of processes may use it at once, and be killed.
+ */
+export class Store {
+  readonly root: string;
+  /** Blobs that this process has hashed: digest to a stamp of the file, so that none is read twice in a run. */
+  readonly #checked = new Map<Digest, string>();
+
+  private constructor(root: string) {
+    this.root = root;
+  }
+
+  /** Opens the store in this folder, and makes it if there is none. */
+  static async open(root: string): Promise<Store> {
+    for (const folder of ["blobs/sha256", "images", "damaged", "tmp"]) {
+      await mkdir(join(root, folder), { recursive: true });
+    }
+    const store = new Store(root);
+    await store.#writeConstant("oci-layout", layoutMarker);
+    await store.#writeConstant("index.json", emptyIndex);
+    await sweep(join(root, "tmp"), () => true);
+    return store;
+  }
+
+  /** Where a blob is, or would be. */
+  blobPath(digest: Digest): string {
+    return layoutBlobPath(this.root, digest);
+  }
+
+  /**
+   * Takes in the image of an OCI layout folder, verifying every byte of it on the way. Blobs are linked where the
+   * folder is on the store's file system, else copied; what the store has already is checked instead of taken, and
+   * replaced if damaged. An index never comes in before all it names. The folder is left as it was.
+   * @throws LayoutError where the layout is not whole; the store is then as it was, but for blobs no index names.
+   */
+  async adopt(layout: string, options: { diffIds?: boolean; signal?: AbortSignal } = {}): Promise<Image> {
+    const { image: descriptor, indexJson } = await openLayout(layout);
+    const pathOf = (digest: Digest) => layoutBlobPath(layout, digest);
+    const documents: { blob: Descriptor; bytes: Buffer }[] = [];
+    const image = await readImage(descriptor, {
+      pathOf,
+      document: async (blob) => {
+        options.signal?.throwIfAborted();
+        const bytes = await readBlob(pathOf(blob.digest), blob);
+        documents.push({ blob, bytes });
+        return bytes;
+      },
+      layer: (blob, diffId) =>
+        this.#take(pathOf(blob.digest), blob, options.diffIds === true ? diffId : null, options.signal),
+    });
+    // They were read from the index down; parents come in after their children.
+    for (const { blob, bytes } of documents.reverse()) {
+      if (blob.digest === image.index) await syncFolder(join(this.root, "blobs", "sha256"));
+      if (!(await this.#holds(blob))) await this.#write(this.blobPath(blob.digest), bytes, 0o444);
+    }
+    await syncFolder(join(this.root, "blobs", "sha256"));
+    for (const manifest of image.manifests) await this.#file(manifest.digest, image.index, indexJson);
+    return image;
+  }
+
+  /**
+   * The stored image with this index. Its documents are verified, its layers only found to be there in the right
+   * size: {@link audit} reads them too.
+   * @throws LayoutError that names what is missing or wrong.
+   */
+  async image(index: Digest): Promise<Image> {
+    const entries = await this.#entries(index);
+    const manifests = [];
+    for (const entry of entries) {
+      const { manifest } = await readManifest(entry, this.#documents());
+      for (const layer of manifest.layers) await this.#expectSize(layer);
+      manifests.push(manifest);
+    }
+    const { size } = await stat(this.blobPath(index));
+    return { index, indexSize: size, manifests };
+  }
+
+  /** The stored image that holds this platform's manifest, which is the digest StageX publishes; null if there is none. */
+  async find(manifest: Digest): Promise<Image | null> {
+    const names = await readdir(this.#imagesOf(manifest)).catch(ifMissing([]));
+    for (const name of names.filter((name) => /^[0-9a-f]{64}\.json$/.test(name)).sort()) {
+      const image = await this.#candidate(parseDigest(`sha256:${basename(name, ".json")}`));
+      if (image?.manifests.some((found) => found.digest === manifest) === true) return image;
+    }
+    return null;
+  }
+
+  /** Reads every blob of an image again. What is damaged is put aside. An empty list means that the image is whole. */
+  async audit(index: Digest, signal?: AbortSignal): Promise<Damage[]> {
+    const damages: Damage[] = [];
+    const noting = async <T>(work: () => Promise<T>): Promise<T | null> => {
+      try {
+        return await work();
+      } catch (error) {
+        if (!(error instanceof LayoutError)) throw error;
+        damages.push(await this.#putAside(error));
+        return null;
+      }
+    };
+    const entries = (await noting(() => this.#entries(index))) ?? [];
+    const layers = new Map<Digest, Descriptor>();
+    for (const entry of entries) {
+      const found = await noting(() => readManifest(entry, this.#documents()));
+      for (const layer of found?.manifest.layers ?? []) layers.set(layer.digest, layer);
+    }
+    for (const layer of layers.values()) {
+      this.#checked.delete(layer.digest);
+      await noting(() => this.#check(layer, signal));
+    }
+    return damages;
+  }
+
+  /**
+   * Writes an image to a folder of its own, as StageX's scripts expect it in `out/<image>/`: `oci-layout`, `index.json`
+   * with the annotations it was built with, and its blobs, linked to the store's (copied where they can't be).
+   * Replaces what was there in one step; a folder that has it already is left alone. Every blob is checked first.
+   */
+  async export(index: Digest, folder: string, signal?: AbortSignal): Promise<void> {
+    const image = await this.image(index);
+    const blobs = blobsOf(image);
+    for (const blob of blobs) await this.#check(blob, signal);
+    const indexJson = await this.#indexJsonOf(image);
+    if (await this.#isExported(folder, blobs, indexJson)) return;
+
+    const parent = dirname(folder);
+    const litter = `.${basename(folder)}.`;
+    await mkdir(parent, { recursive: true });
+    await sweep(parent, (name) => name.startsWith(litter) && name.endsWith(".exporting"));
+    const temporary = join(parent, `${litter}${randomUUID()}.exporting`);
+    try {
+      await mkdir(join(temporary, "blobs", "sha256"), { recursive: true });
+      for (const blob of blobs) {
+        await linkOrCopy(this.blobPath(blob.digest), blob, layoutBlobPath(temporary, blob.digest), signal);
+      }
+      await writeSynced(join(temporary, "oci-layout"), layoutMarker);
+      await writeSynced(join(temporary, "index.json"), indexJson);
+      for (const part of ["blobs/sha256", "blobs", "."]) await syncFolder(join(temporary, part));
+      await replaceFolder(temporary, folder, join(parent, `${litter}${randomUUID()}.exporting`));
+    } finally {
+      await rm(temporary, { recursive: true, force: true });
+    }
+    await syncFolder(parent);
+  }
+
+  /** Brings one layer in. A linked one is hashed through its source's name, so that errors name the layout's file. */
+  async #take(source: string, blob: Descriptor, diffId: Digest | null, signal?: AbortSignal): Promise<void> {
+    if (await this.#holds(blob, diffId, signal)) return;
+    const temporary = this.#temporary();
+    try {
+      const linked = await linkOrCopy(source, blob, temporary, signal);
+      if (diffId !== null) await checkLayer(source, blob, diffId, signal);
+      else if (linked) await checkBlob(source, blob, signal);
+      await chmod(temporary, 0o444);
+      await syncFile(temporary);
+      await rename(temporary, this.blobPath(blob.digest));
+    } finally {
+      await rm(temporary, { force: true });
+    }
+    await this.#remember(blob.digest);
+  }
+
+  /** Whether the store has the blob, whole. */
+  async #holds(blob: Descriptor, diffId: Digest | null = null, signal?: AbortSignal): Promise<boolean> {
+    try {
+      await this.#check(blob, signal);
+      if (diffId !== null) await checkLayer(this.blobPath(blob.digest), blob, diffId, signal);
+      return true;
+    } catch (error) {
+      if (error instanceof LayoutError) return false;
+      throw error;
+    }
+  }
+
+  async #check(blob: Descriptor, signal?: AbortSignal): Promise<void> {
+    const path = this.blobPath(blob.digest);
+    if ((await stampOf(path)) === (this.#checked.get(blob.digest) ?? null)) {
+      await this.#expectSize(blob);
+      return;
+    }
+    await checkBlob(path, blob, signal);
+    await this.#remember(blob.digest);
+  }
+
+  async #remember(digest: Digest): Promise<void> {
+    const stamp = await stampOf(this.blobPath(digest));
+    if (stamp !== null) this.#checked.set(digest, stamp);
+  }
+
+  async #expectSize(blob: Descriptor): Promise<void> {
+    const path = this.blobPath(blob.digest);
+    const found = await lstat(path).catch(ifMissing(null));
+    if (found === null) throw new LayoutError("missing", path, blob.digest, `${path}: is missing`);
+    if (!found.isFile()) {
+      throw new LayoutError("not-a-file", path, blob.digest, `${path}: is not a regular file`);
+    }
+    if (found.size !== blob.size) {
+      const problem = found.size < blob.size ? "truncated" : "oversized";
+      const message = `${path}: ${problem}: has ${found.size} bytes, its descriptor says ${blob.size}`;
+      throw new LayoutError(problem, path, blob.digest, message);
+    }
+  }
+
+  async #entries(index: Digest): Promise<readonly IndexEntry[]> {
+    const path = this.blobPath(index);
+    return parseIndex(await readBlob(path, { digest: index }), path, index);
+  }
+
+  #documents() {
+    return {
+      pathOf: (digest: Digest) => this.blobPath(digest),
+      document: (blob: Descriptor) => readBlob(this.blobPath(blob.digest), blob),
+    };
+  }
+
+  /**
+   * Moves a wrong blob out of the way. A process that is adopting the same blob may just have put a right one in its
+   * place: that one goes back.
+   */
+  async #putAside(error: LayoutError): Promise<Damage> {
+    const { digest, problem, message } = error;
+    if (digest === null) throw error;
+    const path = this.blobPath(digest);
+    const aside = join(this.root, "damaged", `${hexOf(digest)}-${randomUUID()}`);
+    const moved = await rename(path, aside).then(() => true, ifMissing(false));
+    if (!moved) return { digest, problem, message, putAside: null };
+    const intact = await readRight(aside, digest);
+    if (intact) {
+      await link(aside, path).catch(ifExists(undefined));
+      await rm(aside, { force: true });
+    }
+    return { digest, problem, message, putAside: intact ? null : aside };
+  }
+
+  #imagesOf(manifest: Digest): string {
+    return join(this.root, "images", hexOf(manifest));
+  }
+
+  async #file(manifest: Digest, index: Digest, indexJson: Buffer): Promise<void> {
+    const folder = this.#imagesOf(manifest);
+    await mkdir(folder, { recursive: true });
+    await this.#write(join(folder, `${hexOf(index)}.json`), indexJson, 0o644);
+    await syncFolder(folder);
+  }
+
+  async #candidate(index: Digest): Promise<Image | null> {
+    try {
+      return await this.image(index);
+    } catch (error) {
+      // Not whole any more: then it is not found, and will be built again.
+      if (error instanceof LayoutError) return null;
+      throw error;
+    }
+  }
+
+  async #indexJsonOf(image: Image): Promise<Buffer> {
+    const [first] = image.manifests;
+    const path = join(this.#imagesOf(first?.digest ?? image.index), `${hexOf(image.index)}.json`);
+    const indexJson = await readDocument(path);
+    if (parseLayoutIndex(indexJson, path).digest !== image.index) {
+      throw new LayoutError(
+        "malformed",
+        path,
+        image.index,
+        `${path}: names another image than ${image.index}`,
+      );
+    }
+    return indexJson;
+  }
+
+  async #isExported(folder: string, blobs: readonly Descriptor[], indexJson: Buffer): Promise<boolean> {
+    const found = await readFile(join(folder, "index.json")).catch(ifMissing(null));
+    if (found === null || !found.equals(indexJson)) return false;
+    if ((await readFile(join(folder, "oci-layout"), "utf8").catch(ifMissing(""))) !== layoutMarker)
+      return false;
+    for (const blob of blobs) {
+      if (!(await sameFile(this.blobPath(blob.digest), layoutBlobPath(folder, blob.digest)))) return false;
+    }
+    return true;
+  }
+
+  #temporary(): string {
+    return join(this.root, "tmp", randomUUID());
+  }
+
+  async #writeConstant(name: string, text: string): Promise<void> {
+    const path = join(this.root, name);
+    if ((await readFile(path, "utf8").catch(ifMissing(""))) !== text) await this.#write(path, text, 0o644);
+  }
+
+  async #write(path: string, content: Buffer | string, mode: number): Promise<void> {
+    const temporary = this.#temporary();
+    try {
+      await writeSynced(temporary, content, mode);
+      await rename(temporary, path);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+}
+
+/** Links a file, unchecked, and says true; where it can't be linked, copies it, checked on the way, and says false. */
+async function linkOrCopy(
+  source: string,
+  blob: Descriptor,
+  target: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  try {
+    await link(source, target);
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "ENOENT") {
+      throw new LayoutError("missing", source, blob.digest, `${source}: is missing`);
+    }
+    if (!["EXDEV", "EMLINK", "EPERM", "ENOTSUP"].includes(codeOf(error))) throw error;
+    await copyBlob(source, blob, target, signal);
+    await chmod(target, 0o444);
+    await syncFile(target);
+    return false;
+  }
+}
+
+/**
+ * Puts a folder in another's place. There is a moment without any, but never one with half a folder.
+ * A process that does the same meanwhile wins or loses as a whole.
+ */
+async function replaceFolder(temporary: string, folder: string, old: string): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    await rename(folder, old).catch(ifMissing(undefined));
+    try {
+      await rename(temporary, folder);
+      break;
+    } catch (error) {
+      if (!["ENOTEMPTY", "EEXIST"].includes(codeOf(error)) || tries === 10) throw error;
+      await rm(old, { recursive: true, force: true });
+    }
+  }
+  await rm(old, { recursive: true, force: true });
+}
+
+/** Removes what a killed process left behind. */
+async function sweep(folder: string, isLitter: (name: string) => boolean): Promise<void> {
+  for (const name of (await readdir(folder)).filter(isLitter)) {
+    const path = join(folder, name);
+    const found = await lstat(path).catch(ifMissing(null));
+    // A linked blob keeps its time of writing; linking it changes only the time of the inode.
+    if (found !== null && Date.now() - found.ctimeMs > litterAge)
+      await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function stampOf(path: string): Promise<string | null> {
+  const found = await lstat(path, { bigint: true }).catch(ifMissing(null));
+  return found === null ? null : `${found.dev}:${found.ino}:${found.size}:${found.mtimeNs}`;
+}
+
+async function sameFile(first: string, second: string): Promise<boolean> {
+  const a = await lstat(first).catch(ifMissing(null));
+  const b = await lstat(second).catch(ifMissing(null));
+  return a !== null && b !== null && a.ino === b.ino && a.dev === b.dev;
+}
+
+async function readRight(path: string, digest: Digest): Promise<boolean> {
+  const { size } = await lstat(path);
+  return checkBlob(path, { mediaType: "", digest, size }).then(
+    () => true,
+    (error: unknown) => {
+      if (error instanceof LayoutError) return false;
+      throw error;
+    },
+  );
+}
+
+async function writeSynced(path: string, content: Buffer | string, mode = 0o644): Promise<void> {
+  await writeFile(path, content, { flag: "wx", mode, flush: true });
+}
+
+async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+const syncFolder = syncFile;
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+function ifMissing<T>(value: T) {
+  return (error: unknown): T => {
+    if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return value;
+    throw error;
+  };
+}
+
+function ifExists<T>(value: T) {
+  return (error: unknown): T => {
+    if (codeOf(error) === "EEXIST") return value;
+    throw error;
+  };
+}
