@@ -1,0 +1,250 @@
+import { randomUUID } from "node:crypto";
+import { link, lstat, mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, sep } from "node:path";
+import pLimit from "p-limit";
+import { z } from "zod";
+import { digestOf, hexOf, isDigest, parseDigest } from "../oci/digest.ts";
+import { type InputKey, isInputKey, parseInputKey } from "./input-key.ts";
+
+const format = "stagex-ledger/1";
+
+/** No record is larger, in bytes: what is, is none of ours. */
+const recordLimit = 64 * 1024;
+
+/** A builder's name: becomes a file's name, so it must be a plain one. */
+const builderId = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, {
+  error: "a builder's id is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
+});
+
+const digest = z
+  .string()
+  .refine(isDigest, { error: 'not a digest ("sha256:" and 64 lower-case hex digits)' })
+  .transform(parseDigest);
+
+const recordSchema = z.strictObject({
+  format: z.literal(format),
+  inputKey: z
+    .string()
+    .refine(isInputKey, { error: "not an input key (64 lower-case hex digits)" })
+    .transform(parseInputKey),
+  image: z.string().min(1).max(256),
+  digests: z.strictObject({
+    index: digest.nullable(),
+    platforms: z
+      .record(z.string().min(1), digest)
+      .refine((platforms) => Object.keys(platforms).length > 0, { error: "names no platform" }),
+  }),
+  builder: z.strictObject({
+    id: builderId,
+    facts: z
+      .strictObject({
+        arch: z.string(),
+        cpuVendor: z.string(),
+        kernel: z.string(),
+        buildkit: z.string(),
+        go: z.string(),
+      })
+      .nullable(),
+  }),
+  seconds: z.number().nonnegative().nullable(),
+  outcome: z.enum(["built", "mismatch"]),
+  finished: z.iso.datetime(),
+});
+
+/**
+ * One builder's word on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
+ * digest; `digests.index` is null where only the manifest was published. `builder.facts` and `seconds` are null for an
+ * imported release, whose builders are not known. `outcome` is `mismatch` where another digest was expected.
+ */
+export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
+
+/** A file in the ledger that is no record: damaged, or somebody else's. It is left where it is and out of all answers. */
+export type LedgerProblem = { readonly path: string; readonly problem: string };
+
+/** What the ledger says of an input key. Records with outcome `mismatch` are evidence, but never make a key known. */
+export type LedgerAnswer = {
+  /** `contradiction`: builders got different digests from the same inputs, and none of them can be trusted. */
+  readonly kind: "unknown" | "known" | "contradiction";
+  /** Where known, all that its records say together; else null. */
+  readonly digests: LedgerRecord["digests"] | null;
+  readonly records: readonly LedgerRecord[];
+  readonly problems: readonly LedgerProblem[];
+};
+
+/**
+ * The append-only record of what was built from what: a file for each (input key, builder), at
+ * `<root>/<first two digits of the key>/<key>/<builder>.json`. A builder that got two different results from one key
+ * leaves two files, the second with the result in its name. Files are never changed, so two ledgers merge in git by
+ * putting their files together. Safe under any number of writers, and their deaths.
+ */
+export class Ledger {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  /** Appends a record, and returns its file. One that says what the same builder has already said adds nothing. */
+  async record(entry: LedgerRecord): Promise<string> {
+    const record = recordSchema.parse({ format, ...entry });
+    const folder = this.#folder(record.inputKey);
+    await mkdir(folder, { recursive: true });
+    const first = join(folder, `${record.builder.id}.json`);
+    if (await createWhole(first, textOf(record))) return first;
+    const earlier = await readRecord(first);
+    if ("record" in earlier && resultOf(earlier.record) === resultOf(record)) return first;
+    const other = join(folder, `${record.builder.id}+${resultOf(record)}.json`);
+    await createWhole(other, textOf(record));
+    return other;
+  }
+
+  /** What is known of this key. An unreadable record never stops the others from answering. */
+  async lookup(key: InputKey): Promise<LedgerAnswer> {
+    const { records, problems } = await readAll(await this.#filesIn(this.#folder(key)));
+    return { ...judge(records), records, problems };
+  }
+
+  /** Every record, sorted by image, key and builder, and every file that is none. */
+  async all(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
+    const { records, problems } = await readAll(await this.#filesIn(this.root));
+    records.sort((a, b) => compare(sortKey(a), sortKey(b)));
+    return { records, problems };
+  }
+
+  #folder(key: InputKey): string {
+    return join(this.root, key.slice(0, 2), key);
+  }
+
+  async #filesIn(folder: string): Promise<string[]> {
+    const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(noneIfMissing);
+    return found
+      .filter((entry) => !entry.isDirectory())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .filter((path) => !isHidden(path.slice(this.root.length)))
+      .sort();
+  }
+}
+
+/** Whether two records agree, platform by platform, on what they both name. */
+export function agree(a: LedgerRecord, b: LedgerRecord): boolean {
+  return Object.entries(a.digests.platforms).every(([platform, found]) => {
+    const other = b.digests.platforms[platform];
+    return other === undefined || other === found;
+  });
+}
+
+function judge(records: readonly LedgerRecord[]): Pick<LedgerAnswer, "kind" | "digests"> {
+  const built = records.filter((record) => record.outcome === "built");
+  if (built.length === 0) return { kind: "unknown", digests: null };
+  const contradicted = built.some((a) => built.some((b) => !agree(a, b)));
+  if (contradicted) return { kind: "contradiction", digests: null };
+  const index = built.map((record) => record.digests.index).find((found) => found !== null) ?? null;
+  return {
+    kind: "known",
+    digests: { index, platforms: Object.assign({}, ...built.map((record) => record.digests.platforms)) },
+  };
+}
+
+/** Names what was built, short enough for a file's name. */
+function resultOf(record: LedgerRecord): string {
+  return hexOf(digestOf(`${record.outcome} ${JSON.stringify(sortMembers(record.digests))}`)).slice(0, 16);
+}
+
+async function readAll(
+  paths: readonly string[],
+): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
+  const limit = pLimit(32);
+  const results = await Promise.all(paths.map((path) => limit(() => readRecord(path))));
+  return {
+    records: results.flatMap((result) => ("record" in result ? [result.record] : [])),
+    problems: results.flatMap((result) => ("problem" in result ? [result] : [])),
+  };
+}
+
+async function readRecord(path: string): Promise<{ record: LedgerRecord } | LedgerProblem> {
+  try {
+    const found = await lstat(path);
+    if (!found.isFile()) return { path, problem: "is not a regular file" };
+    if (found.size > recordLimit) return { path, problem: `${found.size} bytes are too many for a record` };
+    return recordIn(await readFile(path, "utf8"), path);
+  } catch (error) {
+    return { path, problem: `can't be read: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}
+
+function recordIn(text: string, path: string): { record: LedgerRecord } | LedgerProblem {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { path, problem: "is not JSON (cut off or damaged?)" };
+  }
+  const parsed = recordSchema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    return { path, problem: `is no record: ${issue?.path.join(".")}: ${issue?.message}` };
+  }
+  const { format: _, ...record } = parsed.data;
+  return isFiledUnder(path, record) ? { record } : { path, problem: "is filed under another key or builder" };
+}
+
+function isFiledUnder(path: string, record: LedgerRecord): boolean {
+  const key = record.inputKey;
+  const folders = dirname(path).split(sep).slice(-2);
+  const names = [`${record.builder.id}.json`, `${record.builder.id}+${resultOf(record)}.json`];
+  return folders[0] === key.slice(0, 2) && folders[1] === key && names.includes(basename(path));
+}
+
+/** Creates a file whole or not at all, and never over another; says whether it was this call that made it. */
+async function createWhole(path: string, text: string): Promise<boolean> {
+  const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
+  try {
+    await writeFile(temporary, text, { flag: "wx", flush: true });
+    await link(temporary, path);
+    await syncFolder(dirname(path));
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Members sorted and a newline at the end, so that the same record is the same bytes wherever it is written. */
+function textOf(record: z.infer<typeof recordSchema>): string {
+  return `${JSON.stringify(sortMembers(record), null, 2)}\n`;
+}
+
+function sortMembers(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const members = Object.entries(value).sort(([a], [b]) => compare(a, b));
+  return Object.fromEntries(members.map(([name, member]) => [name, sortMembers(member)]));
+}
+
+function sortKey(record: LedgerRecord): string {
+  return [record.image, record.inputKey, record.builder.id, record.outcome].join("\0");
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}
+
+/** A killed writer's temporary files, and git's own folder where the ledger is a repository. */
+function isHidden(path: string): boolean {
+  return path.split(sep).some((part) => part.startsWith("."));
+}
+
+function noneIfMissing(error: unknown): [] {
+  if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+  throw error;
+}
