@@ -1,0 +1,399 @@
+import toml from "@iarna/toml";
+import { z } from "zod";
+import type { Source } from "./build-plan.ts";
+import { nearestName } from "./nearest-name.ts";
+import { expand, PlaceholderError, versionForms } from "./placeholder.ts";
+import { lineOfField } from "./toml-line.ts";
+import { type Problem, quoted, TreeError } from "./tree-error.ts";
+
+/** A `[sources.NAME]` section as it is written, placeholders not yet expanded (package.toml(5)). */
+export type SourceSection = {
+  readonly name: string;
+  /** sha256 of the file, 64 hex digits. */
+  readonly hash: string;
+  /** The source's own version; null where it has the package's. */
+  readonly version: string | null;
+  readonly gitSha: string | null;
+  /** Empty where none is given. */
+  readonly format: string;
+  /** Template of the file's name; null where it is the last part of the mirrors' paths. */
+  readonly file: string | null;
+  /** Templates of URLs, in the order to try them; never empty. */
+  readonly mirrors: readonly string[];
+};
+
+/** A package.toml, parsed: every field of package.toml(5), and `platforms`, which that page does not list. */
+export type PackageToml = {
+  readonly name: string;
+  /** Null where there is a `versionFrom`, or no version at all (a file system, a profile). */
+  readonly version: string | null;
+  /** The image whose version this package has. */
+  readonly versionFrom: string | null;
+  readonly description: string;
+  readonly license: string | null;
+  readonly website: string | null;
+  /** Each is an image of its own, and then the package itself is none. */
+  readonly subpackages: readonly string[];
+  /** Empty where the package is built for whatever platform is asked for. */
+  readonly platforms: readonly string[];
+  readonly sources: readonly SourceSection[];
+};
+
+/** A part of an image's name, as an OCI repository may be called (distribution-spec, "Pulling manifests"). */
+export const imageNamePattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
+
+/** A version becomes a tag `:<version>` (distribution-spec, "Pulling manifests"), a build argument and part of file names. */
+const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+const hexPattern = /^[0-9a-f]{64}$/;
+
+const text = z.string({ error: "a string in quotes" });
+const matching = (pattern: RegExp, allowed: string) =>
+  z.string({ error: allowed }).regex(pattern, { error: allowed });
+const nameSchema = matching(
+  imageNamePattern,
+  "lower-case letters and digits, joined by one of . _ or dashes",
+);
+const versionSchema = matching(
+  tagPattern,
+  "a version in quotes, up to 128 of A-Z a-z 0-9 . _ - (it becomes a tag)",
+);
+const distinct = (values: readonly string[]) => new Set(values).size === values.length;
+
+const sourceSchema = z.object(
+  {
+    hash: matching(hexPattern, "a sha256 as 64 lower-case hex digits"),
+    version: matching(
+      /^[A-Za-z0-9_][A-Za-z0-9._+~-]*$/,
+      "a version in quotes, of A-Z a-z 0-9 . _ + ~ -",
+    ).optional(),
+    git_sha: matching(
+      /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/,
+      "a git commit as 40 or 64 lower-case hex digits",
+    ).optional(),
+    format: matching(/^[A-Za-z0-9._-]*$/, 'an archive format such as "tar.gz"').optional(),
+    file: text.min(1, { error: "a file name, or no `file` at all" }).optional(),
+    mirrors: z
+      .array(text, { error: "an array of at least one URL" })
+      .min(1, { error: "an array of at least one URL" }),
+  },
+  { error: "a [sources.NAME] table" },
+);
+
+const packageSchema = z.object(
+  {
+    name: nameSchema,
+    version: versionSchema.optional(),
+    version_from: matching(/^[a-z0-9]+-[a-z0-9._-]+$/, 'an image, as "core-python"').optional(),
+    description: text,
+    // package.toml(5) requires it; most packages of every release so far have none, and no build reads it.
+    license: text.optional(),
+    // Releases up to 2025.10.0 write it so here and there.
+    licenses: text.optional(),
+    website: text.optional(),
+    subpackages: z
+      .array(nameSchema, { error: "an array of names" })
+      .refine(distinct, { error: "each name once" })
+      .optional(),
+    platforms: z
+      .array(matching(/^[a-z0-9]+\/[a-z0-9_]+(?:\/[a-z0-9.]+)?$/, 'a platform, as "linux/amd64"'), {
+        error: 'an array of platforms, as ["linux/386"]',
+      })
+      .refine(distinct, { error: "each platform once" })
+      .optional(),
+  },
+  { error: "a [package] table" },
+);
+
+const fileSchema = z.object({
+  package: packageSchema,
+  sources: z
+    .record(matching(/^[A-Za-z0-9_][A-Za-z0-9_.+-]*$/, "a name of A-Z a-z 0-9 _ . + -"), sourceSchema, {
+      error: "tables [sources.NAME]",
+    })
+    .optional(),
+});
+
+/** A problem by its field's path in the file; the line is looked up once it is known that there is a problem. */
+type FieldProblem = { path: readonly PropertyKey[]; found: string; allowed: string };
+
+/**
+ * Parses the text of a package.toml.
+ * @param file the path that errors name
+ * @throws TreeError with every problem of the file
+ */
+export function parsePackageToml(file: string, content: string): PackageToml {
+  const raw = parseToml(file, content);
+  const slips = misspelledFields(raw);
+  const parsed = fileSchema.safeParse(raw);
+  if (!parsed.success) {
+    throw errorOf(file, content, [...slips, ...parsed.error.issues.map((issue) => zodProblem(raw, issue))]);
+  }
+  const result = packageOf(parsed.data);
+  const problems = [...slips, ...versionProblems(result), ...sourceProblems(result)];
+  if (problems.length > 0) throw errorOf(file, content, problems);
+  return result;
+}
+
+function packageOf({ package: own, sources }: z.infer<typeof fileSchema>): PackageToml {
+  return {
+    name: own.name,
+    version: own.version ?? null,
+    versionFrom: own.version_from ?? null,
+    description: own.description,
+    license: own.license ?? own.licenses ?? null,
+    website: own.website ?? null,
+    subpackages: own.subpackages ?? [],
+    platforms: own.platforms ?? [],
+    sources: Object.entries(sources ?? {}).map(([name, section]) => ({
+      name,
+      hash: section.hash,
+      version: section.version ?? null,
+      gitSha: section.git_sha ?? null,
+      format: section.format ?? "",
+      file: section.file ?? null,
+      mirrors: section.mirrors,
+    })),
+  };
+}
+
+/** The sources that StageX's `src/fetch.py` would fetch, in the order of the file; a parsed package.toml always has them. */
+export function sourcesOf(toml: PackageToml): Source[] {
+  return toml.sources.map((section) => sourceOf(toml, section));
+}
+
+/**
+ * The build arguments that StageX's `src/targets.py` passes besides its three constant ones.
+ * @param version the package's version, `version_from` resolved; null where it has none
+ */
+export function buildArgsOf(toml: PackageToml, version: string | null): Record<string, string> {
+  const args: Record<string, string> = {};
+  if (version !== null) {
+    for (const [form, value] of Object.entries(versionForms(version))) args[form.toUpperCase()] = value;
+  }
+  for (const section of toml.sources) {
+    const prefix = section.name.toUpperCase();
+    if (section.version !== null) {
+      args[`${prefix}_VERSION`] = section.version;
+      args[`${prefix}_SOURCE`] = expand(fileTemplate(section, 0), generatorValues(section, version));
+    }
+    if (section.gitSha !== null) args[`${prefix}_GIT_SHA`] = section.gitSha;
+  }
+  return args;
+}
+
+/**
+ * What the generator expands in a `*_SOURCE` argument: fewer placeholders than fetch.py, and the *package's* dashes and
+ * underscores beside the *source's* version. So the argument can differ from the fetched file's name; it is passed as it is.
+ */
+function generatorValues(section: SourceSection, packageVersion: string | null): Record<string, string> {
+  const forms = packageVersion === null ? null : versionForms(packageVersion);
+  return {
+    version: section.version ?? "",
+    version_dash: forms?.version_dash ?? "",
+    version_under: forms?.version_under ?? "",
+    format: section.format,
+  };
+}
+
+/**
+ * What fetch.py expands: the source's version, else the package's own (never that of `version_from`, where it would
+ * write "None" into a file's name: here such a placeholder is unknown).
+ */
+function fetchValues(toml: PackageToml, section: SourceSection): Record<string, string> {
+  const version = section.version ?? toml.version;
+  return { ...(version === null ? {} : versionForms(version)), format: section.format };
+}
+
+function sourceOf(toml: PackageToml, section: SourceSection): Source {
+  const values = fetchValues(toml, section);
+  const file = expand(fileTemplate(section, 0), values);
+  const mirrors = section.mirrors.map((mirror) => expand(mirror, { ...values, file }));
+  return { name: section.name, file, sha256: section.hash, mirrors };
+}
+
+/** `file`, or the last part of the mirror's path, as Python's urlsplit finds it (no query, no fragment). */
+function fileTemplate(section: SourceSection, mirror: number): string {
+  if (section.file !== null) return section.file;
+  const path = /^(?:[^:/?#]+:)?(?:\/\/[^/?#]*)?([^?#]*)/.exec(section.mirrors[mirror] ?? "")?.[1] ?? "";
+  return path.slice(path.lastIndexOf("/") + 1);
+}
+
+function versionProblems(toml: PackageToml): FieldProblem[] {
+  if (toml.version === null || toml.versionFrom === null) return [];
+  const found = `${quoted(toml.versionFrom)} beside version = ${quoted(toml.version)}`;
+  return [{ path: ["package", "version_from"], found, allowed: "either a version or a version_from" }];
+}
+
+/** All that is wrong with the sources once they are expanded. */
+function sourceProblems(toml: PackageToml): FieldProblem[] {
+  const problems: FieldProblem[] = [];
+  const files = new Map<string, string>();
+  const prefixes = new Map<string, string>();
+  for (const section of toml.sources) {
+    const path = ["sources", section.name];
+    const twin = prefixes.get(section.name.toUpperCase());
+    prefixes.set(section.name.toUpperCase(), section.name);
+    if (twin !== undefined) {
+      const allowed = "names that differ in more than case: both would be the same build argument";
+      problems.push({ path, found: `${section.name} beside ${twin}`, allowed });
+    }
+    const own = templateProblems(toml, section);
+    problems.push(...own);
+    if (own.length > 0) continue;
+    const { file } = sourceOf(toml, section);
+    const other = files.get(file);
+    files.set(file, section.name);
+    if (other !== undefined) {
+      const found = `the file ${quoted(file)}, which sources.${other} has too`;
+      problems.push({
+        path: [...path, section.file === null ? "mirrors" : "file"],
+        found,
+        allowed: "each file name once",
+      });
+    }
+  }
+  return problems;
+}
+
+const fileRule = "a plain file name: no / or \\, no leading dot, no control characters";
+
+function templateProblems(toml: PackageToml, section: SourceSection): FieldProblem[] {
+  const problems: FieldProblem[] = [];
+  const values = fetchValues(toml, section);
+  const path = ["sources", section.name];
+  const expanded = (field: readonly PropertyKey[], template: string, known: Record<string, string>) => {
+    try {
+      return expand(template, known);
+    } catch (error) {
+      if (!(error instanceof PlaceholderError)) throw error;
+      problems.push({
+        path: field,
+        found: `${error.message} in ${quoted(template)}`,
+        allowed: placeholderRule(known),
+      });
+      return undefined;
+    }
+  };
+
+  const names = section.mirrors.map((_, index) => {
+    const field = section.file === null ? [...path, "mirrors", index] : [...path, "file"];
+    const known =
+      section.version === null ? values : narrowed(values, Object.keys(generatorValues(section, null)));
+    return { field, name: expanded(field, fileTemplate(section, index), known) };
+  });
+  const { field, name: file } = names[0] ?? { field: path, name: undefined };
+  if (file === undefined) return problems.slice(0, 1);
+  if (!isPlainFileName(file)) problems.push({ path: field, found: quoted(file), allowed: fileRule });
+  for (const other of names) {
+    if (other.name === file) continue;
+    const allowed = `mirrors that all end in ${quoted(file)}, or a \`file\``;
+    problems.push({ path: other.field, found: quoted(other.name), allowed });
+  }
+  for (const [index, mirror] of section.mirrors.entries()) {
+    const place = [...path, "mirrors", index];
+    const url = expanded(place, mirror, { ...values, file });
+    if (url !== undefined && !isWebAddress(url)) {
+      problems.push({ path: place, found: quoted(url), allowed: "an https:// or http:// URL" });
+    }
+  }
+  return problems;
+}
+
+function placeholderRule(known: Record<string, string>): string {
+  const names = Object.keys(known).map((name) => `{${name}}`);
+  const version = Object.hasOwn(known, "version") ? "" : " ({version} and its forms need a version)";
+  return `${names.join(" ")}${version}`;
+}
+
+/** The generator knows fewer placeholders than fetch.py; a source that both expand may use only those of both. */
+function narrowed(values: Record<string, string>, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));
+}
+
+function isPlainFileName(file: string): boolean {
+  // StageX copies `fetch/*` into the context, which leaves out what starts with a dot.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  return /^[^./\\\u0000-\u001f\u007f][^/\\\u0000-\u001f\u007f]{0,254}$/.test(file);
+}
+
+function isWebAddress(url: string): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  return /^https?:\/\/[^/\s]/.test(url) && !/[\s\u0000-\u001f\u007f]/.test(url) && URL.canParse(url);
+}
+
+function parseToml(file: string, content: string): unknown {
+  try {
+    return toml.parse(content);
+  } catch (error) {
+    const line =
+      error instanceof Error && "line" in error && typeof error.line === "number"
+        ? error.line + 1
+        : undefined;
+    const reason = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+    const place = line === undefined ? {} : { line };
+    throw new TreeError([{ file, ...place, found: reason.replace(/ at row \d+.*$/, ""), allowed: "TOML" }]);
+  }
+}
+
+const knownFields = {
+  top: Object.keys(fileSchema.shape),
+  package: Object.keys(packageSchema.shape),
+  source: Object.keys(sourceSchema.shape),
+};
+
+/**
+ * Fields that are nearly a known one, and so a slip that would silently change the build. Other unknown fields are let
+ * through, as StageX's own reader does: a later release may well add metadata.
+ */
+function misspelledFields(raw: unknown): FieldProblem[] {
+  const sources = Object.entries(tableAt(raw, ["sources"]));
+  return [
+    ...slipsIn(raw, [], knownFields.top),
+    ...slipsIn(raw, ["package"], knownFields.package),
+    ...sources.flatMap(([name]) => slipsIn(raw, ["sources", name], knownFields.source)),
+  ];
+}
+
+function slipsIn(raw: unknown, path: readonly string[], known: readonly string[]): FieldProblem[] {
+  return Object.keys(tableAt(raw, path)).flatMap((key) => {
+    const meant = known.includes(key) ? undefined : nearestName(key, known);
+    return meant === undefined
+      ? []
+      : [{ path: [...path, key], found: quoted(key), allowed: `${meant} (is it meant?)` }];
+  });
+}
+
+function tableAt(raw: unknown, path: readonly PropertyKey[]): object {
+  const value = valueAt(raw, path);
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+}
+
+function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
+  let value = raw;
+  for (const key of path) {
+    value = typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined;
+  }
+  return value;
+}
+
+function zodProblem(raw: unknown, issue: z.core.$ZodIssue): FieldProblem {
+  const allowed = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message;
+  const found =
+    issue.code === "invalid_key" ? quoted(String(issue.path.at(-1))) : quoted(valueAt(raw, issue.path));
+  return { path: issue.path, found, allowed };
+}
+
+function errorOf(file: string, content: string, problems: readonly FieldProblem[]): TreeError {
+  return new TreeError(
+    problems.map(({ path, found, allowed }): Problem => {
+      const line = lineOfField(content, path);
+      return {
+        file,
+        ...(line === undefined ? {} : { line }),
+        field: path.map(String).join("."),
+        found,
+        allowed,
+      };
+    }),
+  );
+}

@@ -1,0 +1,46 @@
+/** A template that cannot be expanded, and why. */
+export class PlaceholderError extends Error {
+  override readonly name = "PlaceholderError";
+}
+
+/** The forms of a version that `{placeholders}` and build arguments may ask for (package.toml(5), "PLACEHOLDERS"). */
+export type VersionForms = {
+  readonly version: string;
+  readonly version_under: string;
+  readonly version_dash: string;
+  readonly version_major: string;
+  readonly version_major_minor: string;
+  readonly version_strip_suffix: string;
+};
+
+/**
+ * The forms as StageX's generator derives them: split at dots, and at the first dash for the suffix.
+ * A one-part version has no major.minor, and there the generator's Python writes its None out: the text "None"
+ * goes into build arguments, and so into what is built.
+ */
+export function versionForms(version: string): VersionForms {
+  const parts = version.split(".");
+  const dash = version.indexOf("-");
+  return {
+    version,
+    version_under: version.replaceAll(".", "_"),
+    version_dash: version.replaceAll(".", "-"),
+    version_major: parts[0] ?? "",
+    version_major_minor: parts.length >= 2 ? parts.slice(0, 2).join(".") : "None",
+    version_strip_suffix: dash === -1 ? version : version.slice(0, dash),
+  };
+}
+
+/**
+ * Expands `{name}` from the values, and `{{` and `}}` to single braces, as Python's `str.format` does.
+ * Python's format specs (`{version:>9}`, `{0}`, `{version.x}`) are no part of the format: they are unknown placeholders.
+ * @throws PlaceholderError for an unknown placeholder or a lone brace
+ */
+export function expand(template: string, values: Readonly<Record<string, string>>): string {
+  return template.replace(/\{\{|\}\}|\{([^{}]*)\}|[{}]/g, (found, name: string | undefined) => {
+    if (found === "{{" || found === "}}") return found.slice(1);
+    if (name === undefined) throw new PlaceholderError(`a lone ${found}`);
+    if (!Object.hasOwn(values, name)) throw new PlaceholderError(found);
+    return values[name] ?? "";
+  });
+}
