@@ -1,4 +1,4 @@
-module example.invalid/tools/buildkit
+module stagex/tools/buildkit
 
 go 1.26.8
 

@@ -1,4 +1,4 @@
-module example.invalid/tools/crane
+module stagex/tools/crane
 
 go 1.26.8
 

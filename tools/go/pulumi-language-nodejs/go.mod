@@ -1,4 +1,4 @@
-module example.invalid/tools/pulumi-language-nodejs
+module stagex/tools/pulumi-language-nodejs
 
 go 1.26.8
 

@@ -1,4 +1,4 @@
-module example.invalid/tools/pulumi
+module stagex/tools/pulumi
 
 go 1.26.8
 

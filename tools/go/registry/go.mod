@@ -1,4 +1,4 @@
-module example.invalid/tools/registry
+module stagex/tools/registry
 
 go 1.26.8
 

@@ -1,4 +1,4 @@
-module example.invalid/tools/runc
+module stagex/tools/runc
 
 go 1.26.8
 

@@ -1,0 +1,48 @@
+import { execFile } from "node:child_process";
+import { access, constants, stat } from "node:fs/promises";
+import { delimiter, isAbsolute, join } from "node:path";
+import { promisify } from "node:util";
+import { type Version, versionIn } from "./version.ts";
+
+/** Whether the path is a file that this user may run. */
+export async function isExecutable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.X_OK);
+    return (await stat(path)).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** The first program of that name on the environment's PATH, or null. Relative entries of PATH are passed over. */
+export async function findExecutable(
+  name: string,
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<string | null> {
+  for (const folder of (environment.PATH ?? "").split(delimiter)) {
+    if (!isAbsolute(folder)) continue;
+    const path = join(folder, name);
+    if (await isExecutable(path)) return path;
+  }
+  return null;
+}
+
+/** How long a program may take to tell its version, in milliseconds. */
+const patience = 20_000;
+
+/** The version that the program prints, or null when it prints none, fails, or takes longer than 20 s. */
+export async function versionOf(
+  path: string,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv = process.env,
+): Promise<Version | null> {
+  try {
+    const { stdout } = await promisify(execFile)(path, [...args], {
+      timeout: patience,
+      env: { ...environment, LC_ALL: "C", PULUMI_SKIP_UPDATE_CHECK: "true" },
+    });
+    return versionIn(stdout);
+  } catch {
+    return null;
+  }
+}

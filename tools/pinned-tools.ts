@@ -1,0 +1,204 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import type { VersionRange } from "./version.ts";
+
+/** Every tool that the set-up can provide. */
+export const toolNames = [
+  "pulumi",
+  "pulumi-language-nodejs",
+  "buildkitd",
+  "buildctl",
+  "runc",
+  "registry",
+  "crane",
+] as const;
+export type ToolName = (typeof toolNames)[number];
+
+/**
+ * The Go that builds the tools. BuildKit compresses layers with Go's own gzip, and Go 1.27 changed it: with another
+ * Go every layer, and so every digest, differs from what StageX published.
+ */
+export const pinnedGo = "go1.26.8";
+
+/** One `go build`. */
+export type GoBinary = {
+  /** The file's name in the tool's folder. */
+  readonly output: string;
+  /** The folder below `tools/go/` whose go.mod and go.sum pin every module. */
+  readonly module: string;
+  /** The package to build: an import path, or `.` for the folder's own. */
+  readonly package: string;
+  readonly tags: readonly string[];
+  /** Linker flags; `VERSION` stands for the tool's version. */
+  readonly ldflags: string;
+  /** Whether it needs a C compiler. */
+  readonly cgo: boolean;
+};
+
+/** One way to build a tool. */
+export type Recipe = {
+  readonly binaries: readonly GoBinary[];
+  /** What the recipe needs beyond Go and gcc is on this machine. */
+  readonly isPossible: () => Promise<boolean>;
+  /** What a user of this recipe lacks, and the mend. */
+  readonly shortcoming: string | null;
+};
+
+/** How a tool is recognised, and how it is built where there is none. */
+export type PinnedTool = {
+  readonly name: ToolName;
+  /** The Go module in whose version the tool's version is pinned, and the go.mod below `tools/go/` that pins it. */
+  readonly pinnedBy: { readonly module: string; readonly path: string };
+  /** Arguments that make it print its version, or null where it can't. */
+  readonly versionArguments: readonly string[] | null;
+  /** What is taken from PATH instead of building. */
+  readonly accepted: VersionRange;
+  /** From the best to the least; each builds for itself. */
+  readonly recipes: readonly [Recipe, ...Recipe[]];
+  /** Where it runs. */
+  readonly systems: readonly NodeJS.Platform[];
+};
+
+const always = async () => true;
+const everywhere = ["linux", "darwin"] as const;
+
+function recipe(binary: Partial<GoBinary> & Pick<GoBinary, "output" | "module" | "package">): Recipe {
+  return {
+    binaries: [{ tags: [], ldflags: "", cgo: false, ...binary }],
+    isPossible: always,
+    shortcoming: null,
+  };
+}
+
+const buildkit = {
+  pinnedBy: { module: "buildkit", path: "github.com/moby/buildkit" },
+  versionArguments: ["--version"],
+  // 0.32 gives the digests of 0.34; what comes after it has not been compared.
+  accepted: { from: [0, 32, 0], below: [0, 35, 0] },
+} as const;
+
+const buildkitBinary = {
+  module: "buildkit",
+  tags: ["osusergo", "netgo"],
+  ldflags: "-X github.com/moby/buildkit/version.Version=VERSION",
+};
+
+const runcBinary: GoBinary = {
+  output: "runc",
+  module: "runc",
+  package: "github.com/opencontainers/runc",
+  tags: [],
+  ldflags: "-X main.version=VERSION",
+  cgo: true,
+};
+
+async function hasLibseccomp(): Promise<boolean> {
+  try {
+    await promisify(execFile)("pkg-config", ["--exists", "libseccomp"]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The tools by name. Versions are in the go.mod files, and nowhere else. */
+export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
+  pulumi: {
+    name: "pulumi",
+    pinnedBy: { module: "pulumi", path: "github.com/pulumi/pulumi/pkg/v3" },
+    versionArguments: ["version"],
+    // From the version that the tests run with.
+    accepted: { from: [3, 256, 0], below: [4, 0, 0] },
+    recipes: [
+      recipe({
+        output: "pulumi",
+        module: "pulumi",
+        package: "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        ldflags: "-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=VERSION",
+      }),
+    ],
+    systems: everywhere,
+  },
+  "pulumi-language-nodejs": {
+    name: "pulumi-language-nodejs",
+    pinnedBy: { module: "pulumi-language-nodejs", path: "github.com/pulumi/pulumi/sdk/v3" },
+    versionArguments: null,
+    // It comes with its engine.
+    accepted: { from: [3, 68, 0], below: [4, 0, 0] },
+    recipes: [
+      recipe({
+        output: "pulumi-language-nodejs",
+        module: "pulumi-language-nodejs",
+        package: "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs",
+      }),
+    ],
+    systems: everywhere,
+  },
+  buildkitd: {
+    ...buildkit,
+    name: "buildkitd",
+    recipes: [
+      recipe({ ...buildkitBinary, output: "buildkitd", package: "github.com/moby/buildkit/cmd/buildkitd" }),
+    ],
+    systems: ["linux"],
+  },
+  buildctl: {
+    ...buildkit,
+    name: "buildctl",
+    recipes: [
+      recipe({ ...buildkitBinary, output: "buildctl", package: "github.com/moby/buildkit/cmd/buildctl" }),
+    ],
+    systems: everywhere,
+  },
+  runc: {
+    name: "runc",
+    pinnedBy: { module: "runc", path: "github.com/opencontainers/runc" },
+    versionArguments: ["--version"],
+    accepted: { from: [1, 1, 0], below: [2, 0, 0] },
+    recipes: [
+      {
+        binaries: [{ ...runcBinary, tags: ["seccomp"] }],
+        isPossible: hasLibseccomp,
+        shortcoming: null,
+      },
+      {
+        binaries: [
+          { ...runcBinary, output: "runc.real" },
+          { ...runcBinary, module: "runc-without-seccomp", package: ".", ldflags: "", cgo: false },
+        ],
+        isPossible: always,
+        shortcoming: "it does not filter system calls (seccomp); apt-get install libseccomp-dev pkg-config",
+      },
+    ],
+    systems: ["linux"],
+  },
+  registry: {
+    name: "registry",
+    pinnedBy: { module: "registry", path: "github.com/distribution/distribution/v3" },
+    versionArguments: ["--version"],
+    accepted: { from: [3, 0, 0], below: [4, 0, 0] },
+    recipes: [
+      recipe({
+        output: "registry",
+        module: "registry",
+        package: "github.com/distribution/distribution/v3/cmd/registry",
+        ldflags: "-X github.com/distribution/distribution/v3/version.version=VERSION",
+      }),
+    ],
+    systems: everywhere,
+  },
+  crane: {
+    name: "crane",
+    pinnedBy: { module: "crane", path: "github.com/google/go-containerregistry" },
+    versionArguments: ["version"],
+    accepted: { from: [0, 20, 0], below: [1, 0, 0] },
+    recipes: [
+      recipe({
+        output: "crane",
+        module: "crane",
+        package: "github.com/google/go-containerregistry/cmd/crane",
+      }),
+    ],
+    systems: everywhere,
+  },
+};

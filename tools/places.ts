@@ -1,0 +1,81 @@
+import { createHash } from "node:crypto";
+import { homedir, tmpdir, userInfo } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** This checkout: the folder that holds Pulumi.yaml. */
+export const projectRoot: string = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Where everything is kept: what is for one user and may be thrown away, and what belongs to one checkout. */
+export type Places = {
+  /** The checkout. */
+  readonly project: string;
+
+  /** Per user, made again when lost: `$STAGEX_CACHE`, else `$XDG_CACHE_HOME/stagex`, else `~/.cache/stagex`. */
+  readonly cache: string;
+  /** Built tools, one folder for each tool, version and way of building. */
+  readonly tools: string;
+  /** Sources by their sha256. */
+  readonly sources: string;
+  /** Trees checked out from a git address. */
+  readonly trees: string;
+
+  /** `.stagex/`, this checkout's own: never committed. */
+  readonly state: string;
+  /** Pulumi's file backend; Pulumi.yaml names it too. */
+  readonly backend: string;
+  /** The content-addressed store of built images. */
+  readonly store: string;
+  /** Build and daemon logs. */
+  readonly logs: string;
+  /** The private BuildKit daemon's state. */
+  readonly buildkit: string;
+  /** The private BuildKit daemon's socket; short enough for a unix socket's name. */
+  readonly buildkitSocket: string;
+
+  /** `out/<image>/`, laid out as StageX's own scripts expect it. */
+  readonly out: string;
+};
+
+/** The longest path that a unix socket can have on every system in use (macOS: 104 bytes with the closing zero). */
+const longestSocketPath = 103;
+
+/**
+ * The places of a checkout.
+ *
+ * @param project the checkout's folder, this one by default
+ * @param environment where STAGEX_CACHE, XDG_CACHE_HOME and XDG_RUNTIME_DIR are looked up
+ */
+export function placesOf(
+  project: string = projectRoot,
+  environment: NodeJS.ProcessEnv = process.env,
+): Places {
+  const cache = resolve(
+    environment.STAGEX_CACHE ||
+      join(environment.XDG_CACHE_HOME || join(environment.HOME || homedir(), ".cache"), "stagex"),
+  );
+  const state = join(project, ".stagex");
+  return {
+    project,
+    cache,
+    tools: join(cache, "tools"),
+    sources: join(cache, "sources"),
+    trees: join(cache, "trees"),
+    state,
+    backend: join(state, "pulumi"),
+    store: join(state, "store"),
+    logs: join(state, "logs"),
+    buildkit: join(state, "buildkit"),
+    buildkitSocket: socketOf(state, environment),
+    out: join(project, "out"),
+  };
+}
+
+function socketOf(state: string, environment: NodeJS.ProcessEnv): string {
+  const beside = join(state, "buildkitd.sock");
+  if (Buffer.byteLength(beside) <= longestSocketPath) return beside;
+  const name = `stagex-${createHash("sha256").update(state).digest("hex").slice(0, 12)}`;
+  const runtime = environment.XDG_RUNTIME_DIR;
+  const folder = runtime ? join(runtime, name) : join(tmpdir(), `${name}-${userInfo().uid}`);
+  return join(folder, "buildkitd.sock");
+}

@@ -1,0 +1,241 @@
+import { readdir } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { findExecutable, isExecutable, versionOf } from "./executable.ts";
+import { buildGoBinaries } from "./go-build.ts";
+import { goVersionOf } from "./go-build-info.ts";
+import { type PinnedTool, pinnedGo, pinnedTools, type Recipe, type ToolName } from "./pinned-tools.ts";
+import { placesOf } from "./places.ts";
+import { SetUpError } from "./set-up-error.ts";
+import { type Screen, StepDisplay } from "./step-display.ts";
+import { fillFolder, pinnedVersion, toolFolder, toolIn } from "./tool-folder.ts";
+import { compareVersions, formatVersion, isWithin, versionIn } from "./version.ts";
+
+/** A tool that is ready to run. */
+export type Tool = {
+  readonly name: ToolName;
+  /** Absolute. */
+  readonly path: string;
+  /** Such as `v0.34.2`; null for a language host on PATH, which doesn't tell. */
+  readonly version: string | null;
+  /** On PATH, in the cache of Pulumi's npm launcher, or built by us. */
+  readonly origin: "PATH" | "launcher" | "built";
+  /** What it can't do, and the mend; null when it lacks nothing. */
+  readonly shortcoming: string | null;
+};
+
+/** What goes on while a tool is made. */
+export type ToolProgress = {
+  readonly tool: ToolName;
+  readonly version: string;
+  /** `waiting` for another process that builds the same. */
+  readonly phase: "building" | "waiting";
+  /** What is being done at the moment; may be empty. */
+  readonly detail: string;
+};
+
+/** Where to look and how to tell. */
+export type ToolboxOptions = {
+  /** process.env by default: PATH, PULUMI_HOME and the cache's place are looked up in it. */
+  readonly environment?: NodeJS.ProcessEnv;
+  readonly onProgress?: (progress: ToolProgress) => void;
+  readonly signal?: AbortSignal;
+};
+
+/** Finds a tool that is there already: on PATH in an accepted version, or built earlier. Makes nothing. */
+export async function findTool(name: ToolName, options: ToolboxOptions = {}): Promise<Tool | null> {
+  const environment = options.environment ?? process.env;
+  const tool = pinnedTools[name];
+  const installed = await findInstalled(tool, environment);
+  if (installed !== null) return installed;
+  for (const recipe of tool.recipes) {
+    const built = await findBuilt(tool, recipe, environment);
+    if (built !== null) return built;
+  }
+  return null;
+}
+
+/**
+ * Finds a tool, or builds it from its pinned source into the user's cache.
+ *
+ * @throws SetUpError that says what is missing and the command that mends it
+ */
+export async function provideTool(name: ToolName, options: ToolboxOptions = {}): Promise<Tool> {
+  const environment = options.environment ?? process.env;
+  const tool = pinnedTools[name];
+  const installed = await findInstalled(tool, environment);
+  if (installed !== null) return installed;
+  for (const recipe of tool.recipes) {
+    const built = await findBuilt(tool, recipe, environment);
+    if (built !== null) return built;
+    if (await recipe.isPossible()) return buildTool(tool, recipe, options);
+  }
+  throw new Error(`no recipe of ${name} is possible on this machine`);
+}
+
+/**
+ * Provides several tools, one after the other (each build uses every core), and shows what it builds. Where nothing is missing
+ * it shows nothing.
+ */
+export async function provideTools(
+  names: readonly ToolName[],
+  options: Omit<ToolboxOptions, "onProgress"> & { readonly screen?: Screen } = {},
+): Promise<ReadonlyMap<ToolName, Tool>> {
+  const found = new Map<ToolName, Tool>();
+  const missing: ToolName[] = [];
+  for (const name of names) {
+    const tool = await findTool(name, options);
+    if (tool === null) missing.push(name);
+    else found.set(name, tool);
+  }
+  const display = new StepDisplay(missing.length, options.screen);
+  for (const name of missing) {
+    const label = `building ${name} ${await pinnedVersion(pinnedTools[name])}`;
+    const built = await display.step(label, (note) =>
+      provideTool(name, { ...options, onProgress: ({ detail }) => note(detail) }),
+    );
+    found.set(name, built);
+  }
+  return found;
+}
+
+/**
+ * The tools that running the stack needs: the engine and its language host, BuildKit's client, and, where `$BUILDKIT_HOST` names
+ * no daemon, a daemon of our own with the runtime it starts containers with.
+ */
+export function toolsToRunWith(environment: NodeJS.ProcessEnv = process.env): ToolName[] {
+  const engine: ToolName[] = ["pulumi", "pulumi-language-nodejs", "buildctl"];
+  return environment.BUILDKIT_HOST ? engine : [...engine, "buildkitd", "runc"];
+}
+
+async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): Promise<Tool | null> {
+  if (tool.name === "pulumi" || tool.name === "pulumi-language-nodejs") {
+    const engine = await findEngine(environment);
+    return engine?.[tool.name] ?? null;
+  }
+  const path = await findExecutable(tool.name, environment);
+  if (path === null || tool.versionArguments === null) return null;
+  const version = await versionOf(path, tool.versionArguments, environment);
+  if (version === null || !isWithin(version, tool.accepted)) return null;
+  // Another Go's gzip gives other layers, and so other digests.
+  if (tool.name === "buildkitd" && !isSameGo(await goVersionOf(path))) return null;
+  return { name: tool.name, path, version: `v${formatVersion(version)}`, origin: "PATH", shortcoming: null };
+}
+
+/** Whether a Go gives the same bytes as the pinned one: the same minor version, any patch. */
+export function isSameGo(found: string | null): boolean {
+  const [version, pinned] = [versionIn(found ?? ""), versionIn(pinnedGo)];
+  return version !== null && pinned !== null && version[0] === pinned[0] && version[1] === pinned[1];
+}
+
+type Engine = { readonly pulumi: Tool; readonly "pulumi-language-nodejs": Tool };
+
+/** An engine with its language host: one without the other runs nothing. */
+async function findEngine(environment: NodeJS.ProcessEnv): Promise<Engine | null> {
+  const path = await findExecutable("pulumi", environment);
+  if (path !== null) {
+    const engine = await engineAt(path, environment);
+    if (engine !== null) return engine;
+  }
+  return findLaunchedEngine(environment);
+}
+
+async function engineAt(path: string, environment: NodeJS.ProcessEnv): Promise<Engine | null> {
+  const { accepted, versionArguments } = pinnedTools.pulumi;
+  const version = await versionOf(path, versionArguments ?? [], environment);
+  if (version === null || !isWithin(version, accepted)) return null;
+  const beside = join(dirname(path), "pulumi-language-nodejs");
+  // As the engine itself does: what is on PATH goes before what lies beside it.
+  const onPath = await findExecutable("pulumi-language-nodejs", environment);
+  const host = onPath ?? ((await isExecutable(beside)) ? beside : null);
+  if (host === null) return null;
+  return {
+    pulumi: {
+      name: "pulumi",
+      path,
+      version: `v${formatVersion(version)}`,
+      origin: "PATH",
+      shortcoming: null,
+    },
+    "pulumi-language-nodejs": {
+      name: "pulumi-language-nodejs",
+      path: host,
+      version: null,
+      origin: "PATH",
+      shortcoming: null,
+    },
+  };
+}
+
+/** The newest accepted engine that Pulumi's npm launcher has put into `$PULUMI_HOME/versions/<version>/bin`. */
+async function findLaunchedEngine(environment: NodeJS.ProcessEnv): Promise<Engine | null> {
+  const home = environment.PULUMI_HOME || join(environment.HOME || homedir(), ".pulumi");
+  const folders = await readdir(join(home, "versions")).catch(() => []);
+  const versions = folders
+    .flatMap((folder) => {
+      const version = versionIn(folder);
+      return version !== null && isWithin(version, pinnedTools.pulumi.accepted) ? [{ folder, version }] : [];
+    })
+    .sort((a, b) => compareVersions(b.version, a.version));
+  for (const { folder, version } of versions) {
+    const bin = join(home, "versions", folder, "bin");
+    const [pulumi, host] = [join(bin, "pulumi"), join(bin, "pulumi-language-nodejs")];
+    if (!(await isExecutable(pulumi)) || !(await isExecutable(host))) continue;
+    const common = { version: `v${formatVersion(version)}`, origin: "launcher", shortcoming: null } as const;
+    return {
+      pulumi: { name: "pulumi", path: pulumi, ...common },
+      "pulumi-language-nodejs": { name: "pulumi-language-nodejs", path: host, ...common },
+    };
+  }
+  return null;
+}
+
+async function findBuilt(
+  tool: PinnedTool,
+  recipe: Recipe,
+  environment: NodeJS.ProcessEnv,
+): Promise<Tool | null> {
+  const folder = await toolFolder(placesOf(undefined, environment).tools, tool, recipe);
+  const path = await toolIn(folder, tool);
+  if (path === null) return null;
+  return {
+    name: tool.name,
+    path,
+    version: await pinnedVersion(tool),
+    origin: "built",
+    shortcoming: recipe.shortcoming,
+  };
+}
+
+async function buildTool(tool: PinnedTool, recipe: Recipe, options: ToolboxOptions): Promise<Tool> {
+  const environment = options.environment ?? process.env;
+  const version = await pinnedVersion(tool);
+  const what = `${tool.name} ${version}`;
+  if (!tool.systems.includes(process.platform)) {
+    throw new SetUpError(
+      what,
+      "not-for-this-system",
+      `it runs on ${tool.systems.join(", ")} only, and this is ${process.platform}`,
+      "export BUILDKIT_HOST=docker-container://NAME (a Docker builder: docker buildx create --name NAME --bootstrap), or tcp://HOST:1234",
+    );
+  }
+  const tell = (phase: ToolProgress["phase"], detail: string) =>
+    options.onProgress?.({ tool: tool.name, version, phase, detail });
+  const folder = await toolFolder(placesOf(undefined, environment).tools, tool, recipe);
+  await fillFolder(
+    folder,
+    async () => (await toolIn(folder, tool)) !== null,
+    async (temporary, signal) => {
+      tell("building", "");
+      const onDetail = (detail: string) => tell("building", detail);
+      await buildGoBinaries(recipe.binaries, temporary, { what, version, environment, onDetail, signal });
+    },
+    {
+      onWait: () => tell("waiting", "another process builds it, waiting for that"),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    },
+  );
+  const built = await findBuilt(tool, recipe, environment);
+  if (built === null) throw new Error(`${what} was built, but ${folder} does not hold it`);
+  return built;
+}
