@@ -1,0 +1,277 @@
+import type { IncomingMessage } from "node:http";
+import { request } from "node:https";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { PartialFile } from "./partial-file.ts";
+
+// Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip", as many do with
+// every .tar.gz, and what is hashed must be the bytes as they were published.
+
+export type DownloadOptions = {
+  /** The only authorities to trust (PEM); those Node knows where it is not given. */
+  readonly ca?: string;
+  /** Milliseconds without a fair number of bytes after which a connection counts as broken. */
+  readonly idleTimeout: number;
+  /** Bytes that no source exceeds. */
+  readonly sizeLimit: number;
+  /** How often one mirror is asked in all, before the next. */
+  readonly attempts: number;
+  /** Milliseconds before the second attempt; each later one waits twice as long. */
+  readonly backoff: number;
+  readonly signal: AbortSignal;
+  /** Called with the bytes there are, and the bytes there will be where the server says so. */
+  readonly onBytes: (received: number, total: number | null) => void;
+};
+
+/** A mirror that does not give the file, and why. `isTransient`: it might when asked again. */
+export class MirrorError extends Error {
+  readonly isTransient: boolean;
+  /** Milliseconds that the server asks to wait. */
+  readonly retryAfter: number | null;
+
+  constructor(message: string, isTransient: boolean, retryAfter: number | null = null) {
+    super(message);
+    this.name = "MirrorError";
+    this.isTransient = isTransient;
+    this.retryAfter = retryAfter;
+  }
+}
+
+const redirectLimit = 10;
+const retryAfterLimit = 60_000;
+/** Bytes per second under which a connection is as good as none. */
+const slowest = 512;
+
+const transientCodes = [
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+  "EAI_AGAIN",
+  "ECONNABORTED",
+  "HPE_INVALID_EOF_STATE",
+];
+
+/**
+ * Downloads a file over https into a partial one, going on where that ends. Asks again, waiting longer each time, while
+ * the server fails in a way that may pass; a broken connection is resumed.
+ * @throws MirrorError when this mirror has failed for good, the signal's reason when aborted, and the file system's
+ *   own error when the file can't be written.
+ */
+export async function download(mirror: string, into: PartialFile, options: DownloadOptions): Promise<void> {
+  const url = secureUrl(mirror);
+  let validator: string | null = null;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await transfer(url, into, validator, options, (found) => {
+        validator = found;
+      });
+      return;
+    } catch (error) {
+      if (options.signal.aborted) throw options.signal.reason;
+      if (!(error instanceof MirrorError) || !error.isTransient) throw error;
+      if (attempt >= options.attempts)
+        throw new MirrorError(`${error.message} (asked ${attempt} times)`, false);
+      if (error.retryAfter !== null && error.retryAfter > retryAfterLimit) {
+        throw new MirrorError(`${error.message}, and asks to wait ${error.retryAfter / 1000} s`, false);
+      }
+      const wait = error.retryAfter ?? options.backoff * 2 ** (attempt - 1);
+      await sleep(wait, undefined, { signal: options.signal }).catch(() => options.signal.throwIfAborted());
+    }
+  }
+}
+
+/** The mirror's URL, if it is an https one. */
+export function secureUrl(mirror: string): URL {
+  if (!URL.canParse(mirror)) throw new MirrorError("refused: not a URL", false);
+  const url = new URL(mirror);
+  if (url.protocol !== "https:") {
+    throw new MirrorError(
+      `refused: ${url.protocol.slice(0, -1)} is not allowed, only https (name an https mirror in package.toml)`,
+      false,
+    );
+  }
+  return url;
+}
+
+/** A URL as errors may show it: without password, and without the query, where redirects carry signatures. */
+export function shown(url: URL): string {
+  return `${url.protocol}//${url.host}${url.pathname}`;
+}
+
+async function transfer(
+  url: URL,
+  into: PartialFile,
+  validator: string | null,
+  options: DownloadOptions,
+  onValidator: (validator: string | null) => void,
+): Promise<void> {
+  using watch = new Watch(options.idleTimeout, options.signal);
+  const asked = into.size;
+  const answer = await ask(url, rangeHeaders(asked, validator), watch, options);
+  try {
+    const total = await begin(answer, asked, into);
+    onValidator(validatorOf(answer));
+    if (total !== null && total > options.sizeLimit) throw tooLarge(total, options);
+    for await (const chunk of bytesOf(answer, watch)) {
+      if (into.size + chunk.length > options.sizeLimit) throw tooLarge(into.size + chunk.length, options);
+      await into.write(chunk);
+      options.onBytes(into.size, total);
+    }
+    if (total !== null && into.size < total) {
+      throw new MirrorError(`the connection broke after ${into.size} of ${total} bytes`, true);
+    }
+  } finally {
+    answer.destroy();
+  }
+}
+
+/** Sends the request, and follows redirects as long as they stay on https. */
+async function ask(
+  first: URL,
+  headers: Record<string, string>,
+  watch: Watch,
+  options: DownloadOptions,
+): Promise<IncomingMessage> {
+  let url = first;
+  for (let redirects = 0; redirects <= redirectLimit; redirects += 1) {
+    const answer = await send(url, headers, watch, options);
+    const { statusCode = 0 } = answer;
+    if (![301, 302, 303, 307, 308].includes(statusCode)) return answer;
+    answer.destroy();
+    const { location } = answer.headers;
+    if (location === undefined || !URL.canParse(location, url.href)) {
+      throw new MirrorError(`${statusCode} without a usable Location`, false);
+    }
+    url = new URL(location, url);
+    if (url.protocol !== "https:") {
+      throw new MirrorError(`refused: redirects to ${shown(url)}, which is not https`, false);
+    }
+  }
+  throw new MirrorError(`redirects more than ${redirectLimit} times`, false);
+}
+
+function send(
+  url: URL,
+  headers: Record<string, string>,
+  watch: Watch,
+  options: DownloadOptions,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request(
+      url,
+      { headers, signal: watch.signal, ...(options.ca === undefined ? {} : { ca: options.ca }) },
+      resolve,
+    );
+    outgoing.on("error", (error) => reject(networkError(error, watch)));
+    outgoing.end();
+  });
+}
+
+/** Judges the answer's status, makes the partial file ready for its body, and returns the file's whole size if known. */
+async function begin(answer: IncomingMessage, asked: number, into: PartialFile): Promise<number | null> {
+  const { statusCode = 0, statusMessage = "" } = answer;
+  const length = wholeNumber(answer.headers["content-length"]);
+  if (statusCode === 200) {
+    await into.restart();
+    into.startPiece();
+    return length;
+  }
+  if (statusCode === 206 && asked > 0) {
+    const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(answer.headers["content-range"] ?? "");
+    if (range?.[1] !== String(asked)) {
+      await into.restart();
+      throw new MirrorError("answers with another range than was asked for", true);
+    }
+    into.startPiece();
+    return wholeNumber(range[2]);
+  }
+  if (statusCode === 416 && asked > 0) {
+    await into.restart();
+    throw new MirrorError("416: has fewer bytes than were there already", true);
+  }
+  const isTransient = statusCode === 429 || statusCode >= 500;
+  throw new MirrorError(
+    `${statusCode} ${statusMessage}`.trim(),
+    isTransient,
+    isTransient ? retryAfterOf(answer) : null,
+  );
+}
+
+function rangeHeaders(from: number, validator: string | null): Record<string, string> {
+  const always = { "accept-encoding": "identity", "user-agent": "stagex-pulumi" };
+  if (from === 0) return always;
+  // Without a validator the bytes may be another file's; the hash of the whole tells.
+  return { ...always, range: `bytes=${from}-`, ...(validator === null ? {} : { "if-range": validator }) };
+}
+
+/** What If-Range may carry (RFC 9110, 13.1.5): a strong entity tag, else the time of the last change. */
+function validatorOf(answer: IncomingMessage): string | null {
+  const { etag, "last-modified": modified } = answer.headers;
+  return etag?.startsWith('"') === true ? etag : (modified ?? null);
+}
+
+/** Retry-After in milliseconds (RFC 9110, 10.2.3): seconds or a date. */
+function retryAfterOf(answer: IncomingMessage): number | null {
+  const text = answer.headers["retry-after"];
+  if (text === undefined) return null;
+  const seconds = wholeNumber(text);
+  if (seconds !== null) return seconds * 1000;
+  const date = Date.parse(text);
+  return Number.isNaN(date) ? null : Math.max(0, date - Date.now());
+}
+
+async function* bytesOf(answer: IncomingMessage, watch: Watch): AsyncGenerator<Buffer> {
+  const chunks: AsyncIterator<Buffer> = answer[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await chunks.next().catch((error: unknown) => {
+      throw networkError(error, watch);
+    });
+    if (next.done === true) return;
+    watch.count(next.value.length);
+    yield next.value;
+  }
+}
+
+function networkError(error: unknown, watch: Watch): unknown {
+  if (watch.isIdle) return new MirrorError("the connection was idle or too slow", true);
+  if (!(error instanceof Error)) return error;
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  if (code === "ABORT_ERR") return error;
+  return new MirrorError(`${error.message}${code === "" ? "" : ` (${code})`}`, transientCodes.includes(code));
+}
+
+function tooLarge(size: number, options: DownloadOptions): MirrorError {
+  return new MirrorError(`${size} bytes are over the limit of ${options.sizeLimit}`, false);
+}
+
+function wholeNumber(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+/** Ends a request that is aborted from outside, or through which hardly a byte comes. */
+class Watch implements Disposable {
+  readonly signal: AbortSignal;
+  readonly #timer: NodeJS.Timeout;
+  readonly #idle = new AbortController();
+  #received = 0;
+
+  constructor(interval: number, outside: AbortSignal) {
+    this.signal = AbortSignal.any([outside, this.#idle.signal]);
+    const fair = (slowest * interval) / 1000;
+    this.#timer = setInterval(() => {
+      if (this.#received < fair) this.#idle.abort();
+      this.#received = 0;
+    }, interval);
+  }
+
+  get isIdle(): boolean {
+    return this.#idle.signal.aborted;
+  }
+
+  count(bytes: number): void {
+    this.#received += bytes;
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,325 @@
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { lstat, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { lock } from "proper-lockfile";
+import type { Source } from "../distro/build-plan.ts";
+import { type DownloadOptions, download, MirrorError, secureUrl, shown } from "./download.ts";
+import { PartialFile } from "./partial-file.ts";
+
+/** What happened while a source was obtained; `from` is a file of the local archive or a mirror. */
+export type SourceProgress =
+  | { readonly kind: "trying"; readonly from: string }
+  | {
+      readonly kind: "bytes";
+      readonly from: string;
+      readonly received: number;
+      readonly total: number | null;
+    }
+  | { readonly kind: "failed"; readonly from: string; readonly reason: string };
+
+/** A place that did not give the source, and why; `got` is the sha256 of what it gave, if it gave a file. */
+export type SourceFailure = { readonly from: string; readonly reason: string; readonly got: string | null };
+
+/** A source that no archive and no mirror gave. The message tells what happened at each. */
+export class SourceError extends Error {
+  readonly source: string;
+  readonly expected: string;
+  readonly failures: readonly SourceFailure[];
+
+  constructor(source: Source, failures: readonly SourceFailure[]) {
+    const tried = failures.map(({ from, reason }) => `\n  ${from}: ${reason}`).join("");
+    super(
+      `source ${source.name} (${source.file}) can't be obtained; expected sha256 ${source.sha256}` +
+        `${tried === "" ? "\n  it names no mirror, and the local archive does not have it" : tried}` +
+        `\nPut the right file at fetch/<stage>/<package>/${source.file}, or name a working mirror in package.toml.`,
+    );
+    this.name = "SourceError";
+    this.source = source.name;
+    this.expected = source.sha256;
+    this.failures = failures;
+  }
+}
+
+/** What may be set of a cache; the defaults are for the internet as it is. */
+export type SourceCacheOptions = Partial<
+  Pick<DownloadOptions, "ca" | "idleTimeout" | "sizeLimit" | "attempts" | "backoff">
+>;
+
+export type ObtainOptions = {
+  /** Files, or folders as `fetch/<stage>/<package>`, to look in before any mirror; they are never changed. */
+  readonly archives?: readonly string[];
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: SourceProgress) => void;
+};
+
+const defaults = { idleTimeout: 60_000, sizeLimit: 8 * 1024 ** 3, attempts: 6, backoff: 500 };
+const leftoverAge = 7 * 24 * 60 * 60 * 1000;
+const lockPatience = { stale: 10_000, update: 3_000 };
+
+/**
+ * The content-addressed cache of sources:
+ *
+ *     sha256/<hex>                 whole files, read-only; hashed again at each use
+ *     partial/<hex>-<random>       on the way in, or left by a broken or killed download for the next to go on from
+ *     rejected/<expected>-<got>    what some place gave instead
+ *     locks/<hex>                  so that two processes don't download the same file
+ */
+export class SourceCache {
+  readonly root: string;
+  readonly #options: SourceCacheOptions & typeof defaults;
+
+  private constructor(root: string, options: SourceCacheOptions) {
+    this.root = root;
+    this.#options = { ...defaults, ...options };
+  }
+
+  /** Opens the cache in this folder, and makes it if there is none. */
+  static async open(root: string, options: SourceCacheOptions = {}): Promise<SourceCache> {
+    for (const folder of ["sha256", "partial", "rejected", "locks"]) {
+      await mkdir(join(root, folder), { recursive: true });
+    }
+    await sweep(join(root, "partial"));
+    return new SourceCache(root, options);
+  }
+
+  /**
+   * The path of the source's file, verified by its hash: from the cache, else from the local archive, else from its
+   * mirrors in order.
+   * @throws SourceError if no place gave it, the signal's reason if aborted.
+   */
+  async obtain(source: Source, options: ObtainOptions = {}): Promise<string> {
+    checkNames(source);
+    const path = join(this.root, "sha256", source.sha256);
+    if ((await hashOf(path, options.signal)) === source.sha256) return path;
+    const lost = new AbortController();
+    const signal = AbortSignal.any([lost.signal, ...(options.signal === undefined ? [] : [options.signal])]);
+    const release = await this.#lock(source.sha256, signal, lost);
+    try {
+      if (await this.#isCached(source, path, signal)) return path;
+      await this.#bringIn(source, path, { ...options, signal });
+      return path;
+    } finally {
+      await release();
+    }
+  }
+
+  async #bringIn(
+    source: Source,
+    path: string,
+    options: ObtainOptions & { signal: AbortSignal },
+  ): Promise<void> {
+    const failures: SourceFailure[] = [];
+    const places = [
+      ...(options.archives ?? []).map((archive) => ({
+        from: archive,
+        get: () => this.#fromArchive(source, archive, path, options),
+      })),
+      ...source.mirrors.map((mirror) => ({
+        from: shownMirror(mirror),
+        get: () => this.#fromMirror(source, mirror, path, options),
+      })),
+    ];
+    for (const { from, get } of places) {
+      const failure = await get();
+      if (failure === "done") return;
+      if (failure === "absent") continue;
+      failures.push({ from, ...failure });
+      options.onProgress?.({ kind: "failed", from, reason: failure.reason });
+    }
+    throw new SourceError(source, failures);
+  }
+
+  async #fromArchive(
+    source: Source,
+    archive: string,
+    path: string,
+    options: ObtainOptions & { signal: AbortSignal },
+  ): Promise<Outcome> {
+    const file = await archivedFile(archive, source.file);
+    if (file === null) return "absent";
+    options.onProgress?.({ kind: "trying", from: file });
+    const partial = await PartialFile.create(join(this.root, "partial"), source.sha256);
+    try {
+      for await (const chunk of createReadStream(file, {
+        highWaterMark: 1024 * 1024,
+        signal: options.signal,
+      })) {
+        await partial.write(chunk);
+      }
+    } catch (error) {
+      await partial.discard();
+      throw this.#localError(source, error);
+    }
+    const got = partial.digest();
+    if (got === source.sha256) {
+      await partial.moveTo(path);
+      return "done";
+    }
+    await partial.discard();
+    return { reason: `wrong content: ${file} has sha256 ${got}; it was left as it is`, got };
+  }
+
+  async #fromMirror(
+    source: Source,
+    mirror: string,
+    path: string,
+    options: ObtainOptions & { signal: AbortSignal },
+  ): Promise<Outcome> {
+    const from = shownMirror(mirror);
+    options.onProgress?.({ kind: "trying", from });
+    const settings: DownloadOptions = {
+      ...this.#options,
+      signal: options.signal,
+      onBytes: (received, total) => options.onProgress?.({ kind: "bytes", from, received, total }),
+    };
+    const refusal = refusalOf(mirror);
+    if (refusal !== null) return refusal;
+    const partial = await this.#resume(source);
+    try {
+      // A process may have been killed with the file whole and only its name missing.
+      if (partial.digest() !== source.sha256) await download(mirror, partial, settings);
+      if (partial.isPieced && partial.digest() !== source.sha256) {
+        // The pieces may be of two different files: that says nothing against this mirror.
+        await partial.restart();
+        await download(mirror, partial, settings);
+      }
+    } catch (error) {
+      if (isDiskFull(error)) await partial.discard();
+      else await partial.leave();
+      if (error instanceof MirrorError) return { reason: error.message, got: null };
+      throw this.#localError(source, error);
+    }
+    const got = partial.digest();
+    if (got === source.sha256) {
+      await partial.moveTo(path);
+      return "done";
+    }
+    const aside = join(this.root, "rejected", `${source.sha256}-${got}`);
+    const { size } = partial;
+    await partial.moveTo(aside);
+    return {
+      reason: `wrong content: its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`,
+      got,
+    };
+  }
+
+  async #resume(source: Source): Promise<PartialFile> {
+    try {
+      return await PartialFile.resume(join(this.root, "partial"), source.sha256);
+    } catch (error) {
+      throw this.#localError(source, error);
+    }
+  }
+
+  /** Whether the file is there and right; a wrong one is put aside. Only for the holder of the lock. */
+  async #isCached(source: Source, path: string, signal: AbortSignal): Promise<boolean> {
+    const got = await hashOf(path, signal);
+    if (got === null) return false;
+    if (got === source.sha256) return true;
+    await rename(path, join(this.root, "rejected", `${source.sha256}-${got}`));
+    return false;
+  }
+
+  /** Waits for the lock on this hash. A killed holder's lock is taken over after seconds. */
+  async #lock(sha256: string, signal: AbortSignal, lost: AbortController): Promise<() => Promise<void>> {
+    const path = join(this.root, "locks", sha256);
+    for (;;) {
+      signal.throwIfAborted();
+      try {
+        const release = await lock(path, {
+          ...lockPatience,
+          realpath: false,
+          lockfilePath: path,
+          onCompromised: () =>
+            lost.abort(new Error(`${path}: the lock was lost (did the machine sleep?); run again`)),
+        });
+        // A lost lock is another's by now, and not ours to release.
+        return () => (lost.signal.aborted ? Promise.resolve() : release());
+      } catch (error) {
+        if (codeOf(error) !== "ELOCKED") throw error;
+        await sleep(100, undefined, { signal });
+      }
+    }
+  }
+
+  #localError(source: Source, error: unknown): unknown {
+    if (!isDiskFull(error)) return error;
+    return new Error(
+      `source ${source.name} (${source.file}): the disk is full; free some space for ${this.root} and run again`,
+      { cause: error },
+    );
+  }
+}
+
+type Outcome = "done" | "absent" | Omit<SourceFailure, "from">;
+
+/** Both become names of files in the cache, so neither may lead anywhere. */
+function checkNames({ name, file, sha256 }: Source): void {
+  if (!/^[0-9a-f]{64}$/.test(sha256)) {
+    throw new Error(
+      `source ${name}: ${JSON.stringify(sha256)} is not a sha256 (expected 64 lower-case hex digits)`,
+    );
+  }
+  if (!/^[^/\\\0]+$/.test(file) || file === "." || file === "..") {
+    throw new Error(`source ${name}: ${JSON.stringify(file)} is not a plain file name`);
+  }
+}
+
+async function archivedFile(archive: string, file: string): Promise<string | null> {
+  const found = await stat(archive).catch(ifMissing);
+  if (found === null) return null;
+  if (found.isFile()) return archive;
+  const path = join(archive, file);
+  const inside = await stat(path).catch(ifMissing);
+  return inside?.isFile() === true ? path : null;
+}
+
+function refusalOf(mirror: string): Omit<SourceFailure, "from"> | null {
+  try {
+    secureUrl(mirror);
+    return null;
+  } catch (error) {
+    if (error instanceof MirrorError) return { reason: error.message, got: null };
+    throw error;
+  }
+}
+
+function shownMirror(mirror: string): string {
+  return URL.canParse(mirror) ? shown(new URL(mirror)) : mirror;
+}
+
+/** The file's sha256, 64 hex digits; null if there is no file. */
+async function hashOf(path: string, signal: AbortSignal | undefined): Promise<string | null> {
+  const found = await lstat(path).catch(ifMissing);
+  if (found === null || !found.isFile()) return null;
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), hash, {
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return hash.digest("hex");
+}
+
+/** Removes partial files that nobody came back for. */
+async function sweep(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name);
+    const found = await stat(path).catch(ifMissing);
+    if (found !== null && Date.now() - found.mtimeMs > leftoverAge) await rm(path, { force: true });
+  }
+}
+
+function isDiskFull(error: unknown): boolean {
+  return ["ENOSPC", "EDQUOT"].includes(codeOf(error));
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+function ifMissing(error: unknown): null {
+  if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return null;
+  throw error;
+}
