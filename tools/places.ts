@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import { homedir, tmpdir, userInfo } from "node:os";
+import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -28,23 +27,18 @@ export type Places = {
   readonly store: string;
   /** Build and daemon logs. */
   readonly logs: string;
-  /** The private BuildKit daemon's state. */
+  /** The private BuildKit daemon's state; its socket is in a run folder of the user's, for sockets need short paths. */
   readonly buildkit: string;
-  /** The private BuildKit daemon's socket; short enough for a unix socket's name. */
-  readonly buildkitSocket: string;
 
   /** `out/<image>/`, laid out as StageX's own scripts expect it. */
   readonly out: string;
 };
 
-/** The longest path that a unix socket can have on every system in use (macOS: 104 bytes with the closing zero). */
-const longestSocketPath = 103;
-
 /**
  * The places of a checkout.
  *
  * @param project the checkout's folder, this one by default
- * @param environment where STAGEX_CACHE, XDG_CACHE_HOME and XDG_RUNTIME_DIR are looked up
+ * @param environment where STAGEX_CACHE, XDG_CACHE_HOME and HOME are looked up
  */
 export function placesOf(
   project: string = projectRoot,
@@ -66,16 +60,6 @@ export function placesOf(
     store: join(state, "store"),
     logs: join(state, "logs"),
     buildkit: join(state, "buildkit"),
-    buildkitSocket: socketOf(state, environment),
     out: join(project, "out"),
   };
-}
-
-function socketOf(state: string, environment: NodeJS.ProcessEnv): string {
-  const beside = join(state, "buildkitd.sock");
-  if (Buffer.byteLength(beside) <= longestSocketPath) return beside;
-  const name = `stagex-${createHash("sha256").update(state).digest("hex").slice(0, 12)}`;
-  const runtime = environment.XDG_RUNTIME_DIR;
-  const folder = runtime ? join(runtime, name) : join(tmpdir(), `${name}-${userInfo().uid}`);
-  return join(folder, "buildkitd.sock");
 }

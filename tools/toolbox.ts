@@ -108,6 +108,9 @@ export function toolsToRunWith(environment: NodeJS.ProcessEnv = process.env): To
   return environment.BUILDKIT_HOST ? engine : [...engine, "buildkitd", "runc"];
 }
 
+/** The tools that the tests on real parts need, whatever `$BUILDKIT_HOST` says: they start daemons of their own. */
+export const testTools: readonly ToolName[] = toolsToRunWith({});
+
 async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): Promise<Tool | null> {
   if (tool.name === "pulumi" || tool.name === "pulumi-language-nodejs") {
     const engine = await findEngine(environment);

@@ -1,0 +1,51 @@
+import { Command } from "commander";
+import { endingOf } from "./exit-code.ts";
+
+/** A subcommand: its file is loaded only when it is asked for, so that `stagex show` needs nothing of the engine. */
+type Subcommand = {
+  /** Shown by `stagex --help`. */
+  readonly summary: string;
+  readonly load: () => Promise<Command>;
+};
+
+const subcommands: Readonly<Record<string, Subcommand>> = {
+  doctor: {
+    summary: "what this machine has, against what the work needs",
+    load: async () => (await import("./doctor.ts")).doctorCommand(),
+  },
+  pulumi: {
+    summary: "the engine on this project's stacks: stagex pulumi preview --diff",
+    load: async () => (await import("./pulumi.ts")).pulumiCommand(),
+  },
+  env: {
+    summary: 'shell exports for a plain pulumi: eval "$(npm run -s stagex env)"',
+    load: async () => (await import("./env.ts")).envCommand(),
+  },
+  test: {
+    summary: "every check and test; what follows goes to vitest alone",
+    load: async () => (await import("./test.ts")).testCommand(),
+  },
+};
+
+/** Runs one command line, without the program's own name; the promise ends when the command has. */
+async function runStagex(args: readonly string[]): Promise<void> {
+  const program = new Command("stagex")
+    .description("StageX's packages as infrastructure as code: built, verified and released from one graph")
+    .enablePositionalOptions()
+    .exitOverride();
+  const asked = subcommands[args[0] ?? ""];
+  for (const [name, { summary, load }] of Object.entries(subcommands)) {
+    const command = subcommands[name] === asked ? await load() : new Command(name);
+    program.addCommand(command.summary(summary).exitOverride());
+  }
+  if (args.length === 0) program.help();
+  await program.parseAsync([...args], { from: "user" });
+}
+
+try {
+  await runStagex(process.argv.slice(2));
+} catch (error) {
+  const { message, code } = endingOf(error);
+  if (message !== "") process.stderr.write(`${message}\n`);
+  process.exitCode = code;
+}

@@ -1,0 +1,48 @@
+import { existsSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { projectRoot } from "./places.ts";
+
+/** The programs that run a stack, as absolute paths. */
+export type EnginePrograms = { readonly pulumi: string; readonly languageHost: string };
+
+/**
+ * What the engine needs in its environment to run this project's stacks, no account asked: folders to put first on PATH, and variables.
+ *
+ * - PATH: the language host runs the `node` it finds there, which must run TypeScript, and the engine the language host.
+ * - PULUMI_CONFIG_PASSPHRASE: a file backend encrypts secrets with a passphrase. It is empty unless the user has one;
+ *   without the variable the engine would ask, and fail where there is no terminal.
+ * - PULUMI_SKIP_UPDATE_CHECK: the engine's version is pinned, so news of another is noise, and needs a network.
+ *
+ * The backend is in Pulumi.yaml. PULUMI_HOME stays the user's: the engine keeps there which stack is selected, so that a plain
+ * `pulumi` sees the same one.
+ */
+export function engineNeeds(
+  programs: EnginePrograms,
+  environment: NodeJS.ProcessEnv = process.env,
+): { readonly folders: readonly string[]; readonly variables: Readonly<Record<string, string>> } {
+  const hasPassphrase =
+    environment.PULUMI_CONFIG_PASSPHRASE !== undefined || Boolean(environment.PULUMI_CONFIG_PASSPHRASE_FILE);
+  return {
+    folders: [...new Set([pinnedNodeFolder(), dirname(programs.languageHost), dirname(programs.pulumi)])],
+    variables: {
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+      ...(hasPassphrase ? {} : { PULUMI_CONFIG_PASSPHRASE: "" }),
+    },
+  };
+}
+
+/** The environment to start the engine in. */
+export function engineEnvironment(
+  programs: EnginePrograms,
+  environment: NodeJS.ProcessEnv = process.env,
+): NodeJS.ProcessEnv {
+  const { folders, variables } = engineNeeds(programs, environment);
+  const rest = (environment.PATH ?? "").split(delimiter).filter((folder) => !folders.includes(folder));
+  return { ...environment, ...variables, PATH: [...folders, ...rest].join(delimiter) };
+}
+
+/** The folder of the Node that runs TypeScript: the pinned one, or the running one where npm has none for this system. */
+function pinnedNodeFolder(): string {
+  const folder = join(projectRoot, "node_modules/.bin");
+  return existsSync(join(folder, "node")) ? folder : dirname(process.execPath);
+}
