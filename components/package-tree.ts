@@ -1,12 +1,13 @@
 import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import type { Digest } from "../oci/digest.ts";
+import { digestFrom, inputsOfPlan } from "../providers/stagex/package/plan.ts";
 import { Package } from "../providers/stagex/package/resource.ts";
 
 export type PackageTreeArgs = {
   /** The images, each after all that it is built from. */
   readonly plans: Iterable<BuildPlan>;
-  /** The digest that an image has to have, by name; an image without one may have any. */
+  /** The digest (64 hex digits) that an image has to have, by name; an image without one may have any. */
   readonly expectedDigests: ReadonlyMap<string, string>;
 };
 
@@ -32,23 +33,7 @@ export class PackageTree extends ComponentResource {
         throw new Error(`${plan.name} is built from ${dependency}, which is not registered before it`);
       dependencies[dependency] = made.reference;
     }
-    return new Package(
-      plan.name,
-      {
-        image: plan.name,
-        version: plan.version,
-        recipe: plan.recipe,
-        containerfile: plan.containerfile,
-        target: plan.target ?? undefined,
-        platforms: [...plan.platforms],
-        buildArgs: plan.buildArgs,
-        context: contextDigest(plan.context),
-        sources: byFile(plan, ({ sha256 }) => parseDigest(`sha256:${sha256}`)),
-        mirrors: byFile(plan, ({ mirrors }) => [...mirrors]),
-        dependencies,
-        expectedDigest: expected === undefined ? undefined : parseDigest(`sha256:${expected}`),
-      },
-      { parent: this },
-    );
+    const published = expected === undefined ? {} : { expectedDigest: digestFrom(expected) };
+    return new Package(plan.name, { ...inputsOfPlan(plan), dependencies, ...published }, { parent: this });
   }
 }

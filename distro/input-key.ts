@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type Digest, isDigest } from "../oci/digest.ts";
-import type { BuildPlan, ContextFile } from "./build-plan.ts";
+import type { ContextFile } from "./build-plan.ts";
 
 /**
  * The identity of everything that can change an image's bytes: a sha256, 64 hex digits. Equal keys mean equal images,
@@ -8,11 +8,24 @@ import type { BuildPlan, ContextFile } from "./build-plan.ts";
  */
 export type InputKey = string & { readonly __inputKey: unique symbol };
 
-/**
- * What a dependency is: the digest that StageX publishes for it, or, for an image of several platforms, the digest of
- * each platform's manifest (`linux/amd64` -> digest). One platform written either way is the same.
- */
-export type DependencyDigest = Digest | Readonly<Record<string, Digest>>;
+/** All of a build that can change the image's bytes. Names of records and lists of files count, their order does not. */
+export type KeyedInputs = {
+  /** The image's name and version: annotations of its manifest. */
+  readonly image: string;
+  readonly version: string;
+  /** sha256 of the Containerfile's bytes, 64 hex digits; where it lies does not count. */
+  readonly containerfile: string;
+  /** {@link contextDigest} of the files that it can read. */
+  readonly context: string;
+  readonly target: string | null;
+  /** In their order: the index lists them in it, and StageX publishes the first. */
+  readonly platforms: readonly string[];
+  readonly buildArgs: Readonly<Record<string, string>>;
+  /** File name and sha256 (64 hex digits) of each source; mirrors and section names do not count. */
+  readonly sources: readonly { readonly file: string; readonly sha256: string }[];
+  /** Image name to the digest of its manifest or, for several platforms, of its index. */
+  readonly dependencies: Readonly<Record<string, Digest>>;
+};
 
 /** Raised when what the key covers, or how it is written, changes; all keys change with it. */
 const format = "stagex-input-key/1";
@@ -41,67 +54,33 @@ export function parseInputKey(text: string): InputKey {
 }
 
 /**
- * The input key of a build. Name and version count, as they are annotations of the manifest; so does the order of the
- * platforms, as the index lists them in it and StageX publishes the first. Mirrors, the recipe's path and the names of
- * the sources' sections do not count.
- * @throws Error if a dependency of the plan has no digest.
+ * The input key of a build: one canonical encoding of all that can change its output, hashed.
+ * @throws Error where a dependency's digest is none: keys outlive their process, and one made of something that merely
+ * claims to be a digest would poison a ledger.
  */
-export function inputKey(
-  plan: BuildPlan,
-  dependencies: Readonly<Record<string, DependencyDigest>>,
-  flags: string = buildFlags,
-): InputKey {
-  return parseInputKey(sha256(`${format}\n${canonical(covered(plan, dependencies, flags))}`));
-}
-
-/** DESIGN's `context` property: a sha256 (64 hex digits) over the files' paths, modes and contents, in any order. */
-export function contextDigest(files: readonly ContextFile[]): string {
-  return sha256(`stagex-context/1\n${canonical(contextOf(files))}`);
-}
-
-function covered(
-  plan: BuildPlan,
-  dependencies: Readonly<Record<string, DependencyDigest>>,
-  flags: string,
-): Json {
-  return {
-    annotations: { name: plan.name, version: plan.version },
-    buildArgs: plan.buildArgs,
-    containerfile: plan.containerfile,
-    context: contextOf(plan.context),
-    dependencies: Object.fromEntries(
-      plan.dependencies.map((name) => [name, dependencyOf(plan, name, dependencies)]),
-    ),
+export function inputKey(inputs: KeyedInputs, flags: string = buildFlags): InputKey {
+  for (const [name, digest] of Object.entries(inputs.dependencies)) {
+    if (!isDigest(digest))
+      throw new Error(`${inputs.image}: its dependency ${name} has no digest but ${JSON.stringify(digest)}`);
+  }
+  const covered = {
+    annotations: { name: inputs.image, version: inputs.version },
+    buildArgs: inputs.buildArgs,
+    containerfile: inputs.containerfile,
+    context: inputs.context,
+    dependencies: inputs.dependencies,
     flags,
-    platforms: plan.platforms,
-    sources: sorted(plan.sources.map(({ file, sha256 }) => [file, sha256])),
-    target: plan.target,
+    platforms: inputs.platforms,
+    sources: sorted(inputs.sources.map(({ file, sha256 }) => [file, sha256])),
+    target: inputs.target,
   };
+  return parseInputKey(sha256(`${format}\n${canonical(covered)}`));
 }
 
-function contextOf(files: readonly ContextFile[]): Json {
-  return sorted(files.map(({ path, mode, sha256 }) => [path, mode, sha256]));
-}
-
-function dependencyOf(
-  plan: BuildPlan,
-  name: string,
-  dependencies: Readonly<Record<string, DependencyDigest>>,
-): Json {
-  const digest = Object.hasOwn(dependencies, name) ? dependencies[name] : undefined;
-  if (digest === undefined) throw new Error(`${plan.name}: no digest given for its dependency ${name}`);
-  if (typeof digest === "string") return checked(plan, name, digest);
-  const platforms = Object.entries(digest);
-  for (const [, each] of platforms) checked(plan, name, each);
-  const [only, ...more] = platforms;
-  if (only === undefined) throw new Error(`${plan.name}: its dependency ${name} has no platform`);
-  return more.length === 0 ? only[1] : digest;
-}
-
-/** Keys outlive their process; one made of something that merely claims to be a digest would poison a ledger. */
-function checked(plan: BuildPlan, name: string, digest: string): Digest {
-  if (isDigest(digest)) return digest;
-  throw new Error(`${plan.name}: its dependency ${name} has no digest but ${JSON.stringify(digest)}`);
+/** A sha256 (64 hex digits) over the files' paths, modes and contents, in any order. */
+export function contextDigest(files: readonly ContextFile[]): string {
+  const rows = sorted(files.map(({ path, mode, sha256 }) => [path, mode, sha256]));
+  return sha256(`stagex-context/1\n${canonical(rows)}`);
 }
 
 type Json = string | null | readonly Json[] | { readonly [name: string]: Json };

@@ -199,6 +199,20 @@ export class Store {
     await syncFolder(parent);
   }
 
+  /**
+   * Removes what {@link export} wrote to a folder, if it is that image which is there (any, where none is given). The
+   * store itself keeps the blobs, which other images may share. Nothing happens where there is nothing.
+   */
+  async withdraw(folder: string, index?: Digest): Promise<void> {
+    const path = join(folder, "index.json");
+    const indexJson = await readFile(path).catch(ifMissing(null));
+    if (indexJson === null) return;
+    if (index !== undefined && parseLayoutIndex(indexJson, path).digest !== index) return;
+    const withdrawn = join(dirname(folder), `.${basename(folder)}.${randomUUID()}.exporting`);
+    await rename(folder, withdrawn).catch(ifMissing(undefined));
+    await rm(withdrawn, { recursive: true, force: true });
+  }
+
   /** Brings one layer in. A linked one is hashed through its source's name, so that errors name the layout's file. */
   async #take(source: string, blob: Descriptor, diffId: Digest | null, signal?: AbortSignal): Promise<void> {
     if (await this.#holds(blob, diffId, signal)) return;

@@ -2,10 +2,9 @@ import { all, type Output } from "@pulumi/pulumi";
 import { allConfig } from "@pulumi/pulumi/runtime/index.js";
 import { PackageTree } from "../components/package-tree.ts";
 import { chooseImages } from "../distro/graph.ts";
-import { readTree } from "../distro/tree.ts";
 import type { Digest } from "../oci/digest.ts";
 import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
-import { openTree, parseTreeAddress } from "../sources/tree-checkout.ts";
+import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { placesOf } from "../tools/places.ts";
 
 /** What the stack tells whoever reads its outputs. */
@@ -19,10 +18,7 @@ export type Reproduced = {
 /** Builds the chosen images of a tree, and holds each against the digest that the tree publishes for it. */
 export async function reproduce(): Promise<Reproduced> {
   const config = stackConfig();
-  const places = placesOf(process.cwd());
-  const tree = await readTree(await openTree(parseTreeAddress(config.tree, process.cwd()), places.trees), {
-    platforms: config.platforms,
-  });
+  const tree = await configuredTree(config, placesOf());
   const plans = chooseImages(tree.images, config.images);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests });

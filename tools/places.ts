@@ -25,6 +25,10 @@ export type Places = {
   readonly backend: string;
   /** The content-addressed store of built images. */
   readonly store: string;
+  /** What was built from what, by whom. */
+  readonly ledger: string;
+  /** Temporary folders of builds; on the store's file system, so that files are linked and not copied. */
+  readonly scratch: string;
   /** Build and daemon logs. */
   readonly logs: string;
   /** The private BuildKit daemon's state; its socket is in a run folder of the user's, for sockets need short paths. */
@@ -58,6 +62,8 @@ export function placesOf(
     state,
     backend: join(state, "pulumi"),
     store: join(state, "store"),
+    ledger: join(state, "ledger"),
+    scratch: join(state, "scratch"),
     logs: join(state, "logs"),
     buildkit: join(state, "buildkit"),
     out: join(project, "out"),

@@ -1,3 +1,4 @@
+import packageJson from "../../package.json" with { type: "json" };
 import { connectEngine } from "./engine.ts";
 import { stagexProvider } from "./resources.ts";
 import { ProviderServer } from "./server.ts";
@@ -6,7 +7,7 @@ import { ProviderServer } from "./server.ts";
 const enginePoll = 1000;
 
 const engine = connectEngine(process.argv[2] ?? "");
-const server = new ProviderServer(stagexProvider(), engine);
+const server = new ProviderServer(stagexProvider(packageJson.version), engine);
 const enginePid = process.ppid;
 let closing = false;
 

@@ -5,8 +5,8 @@ import { type PackageInputs, type PackageOutputs, packageOutputs } from "./input
 /** The inputs of a package, of which any may be another resource's output. */
 export type PackageArgs = {
   [Name in keyof PackageInputs]: Name extends "dependencies"
-    ? Input<Record<string, Input<string>>>
-    : Input<NonNullable<PackageInputs[Name]>> | Extract<PackageInputs[Name], undefined>;
+    ? Input<Record<string, Input<Digest>>>
+    : Input<PackageInputs[Name]>;
 };
 
 /** An image of the tree, built (or found built) from exactly its inputs. */

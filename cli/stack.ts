@@ -1,0 +1,121 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
+import type { Places } from "../tools/places.ts";
+
+const exported = z.object({
+  deployment: z.object({
+    resources: z
+      .array(
+        z.object({
+          type: z.string(),
+          id: z.string().optional(),
+          outputs: z.record(z.string(), z.unknown()).optional(),
+        }),
+      )
+      .default([]),
+  }),
+});
+const configured = z.record(
+  z.string(),
+  z.object({ value: z.string().optional(), objectValue: z.unknown().optional() }),
+);
+const heldLock = z.object({ pid: z.number(), hostname: z.string() });
+
+/** One stack of this project, on the real engine. */
+export class Stack {
+  readonly name: string;
+  readonly #engine: EnginePrograms;
+  readonly #places: Places;
+
+  constructor(name: string, engine: EnginePrograms, places: Places) {
+    this.name = name;
+    this.#engine = engine;
+    this.#places = places;
+  }
+
+  /** Selects the stack, and makes it where there is none. */
+  async select(): Promise<void> {
+    await mkdir(this.#places.backend, { recursive: true });
+    await this.#output(["stack", "select", "--create", this.name]);
+  }
+
+  /**
+   * Removes what an engine that was killed left locked. A lock whose process lives, or is on another machine, stays: the
+   * engine then says who holds it.
+   */
+  async releaseDeadLocks(): Promise<void> {
+    const folder = join(this.#places.backend, ".pulumi", "locks");
+    const files = await readdir(folder, { recursive: true }).catch(() => []);
+    for (const file of files.filter((name) => name.endsWith(".json"))) {
+      const path = join(folder, file);
+      const lock = heldLock.safeParse(JSON.parse(await readFile(path, "utf8").catch(() => "null")));
+      if (lock.success && lock.data.hostname === hostname() && !isAlive(lock.data.pid))
+        await rm(path, { force: true });
+    }
+  }
+
+  /** Runs the engine on the stack with the user's terminal; resolves to its exit code. */
+  async run(args: readonly string[], extra: NodeJS.ProcessEnv = {}): Promise<number> {
+    const child = spawn(this.#engine.pulumi, [...args, "--stack", this.name], {
+      cwd: this.#places.project,
+      env: { ...engineEnvironment(this.#engine), ...extra },
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    // Ctrl-C reaches the engine as well, which ends its builds first; we end when it has.
+    const ignore = (): void => {};
+    process.on("SIGINT", ignore);
+    try {
+      const [code] = (await once(child, "close")) as [number | null];
+      return code ?? 1;
+    } finally {
+      process.off("SIGINT", ignore);
+    }
+  }
+
+  /** The manifest digest of each image in the stack's state. */
+  async digests(): Promise<Map<string, string>> {
+    const state = exported.parse(JSON.parse(await this.#output(["stack", "export", "--stack", this.name])));
+    const packages = state.deployment.resources.filter(({ type }) => type === "stagex:index:Package");
+    return new Map(packages.map(({ id, outputs }) => [String(id), String(outputs?.digest)]));
+  }
+
+  /** The `stagex:` configuration, keys without the prefix. */
+  async config(): Promise<Record<string, unknown>> {
+    const all = configured.parse(
+      JSON.parse(await this.#output(["config", "--json", "--show-secrets", "--stack", this.name])),
+    );
+    const own = Object.entries(all).filter(([key]) => key.startsWith("stagex:"));
+    return Object.fromEntries(
+      own.map(([key, { value, objectValue }]) => [key.slice("stagex:".length), objectValue ?? value]),
+    );
+  }
+
+  async #output(args: readonly string[]): Promise<string> {
+    const child = spawn(this.#engine.pulumi, [...args, "--non-interactive"], {
+      cwd: this.#places.project,
+      env: engineEnvironment(this.#engine),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const [out, error] = await Promise.all([
+      child.stdout.toArray(),
+      child.stderr.toArray(),
+      once(child, "close"),
+    ]);
+    if (child.exitCode === 0) return Buffer.concat(out).toString();
+    throw new Error(`pulumi ${args.join(" ")} ended with ${child.exitCode}:\n${Buffer.concat(error)}`);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

@@ -1,0 +1,69 @@
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Command } from "commander";
+import { chooseImages } from "../distro/graph.ts";
+import { parseConfig } from "../providers/stagex/config.ts";
+import { configuredTree } from "../providers/stagex/configured-tree.ts";
+import { type JournalEntry, parseJournal } from "../providers/stagex/journal.ts";
+import type { Properties } from "../providers/stagex/wire.ts";
+import { placesOf } from "../tools/places.ts";
+import { CommandError, exitCode } from "./exit-code.ts";
+import { provideEngine } from "./pulumi.ts";
+import { type ResultRow, resultTable } from "./result-table.ts";
+import { Stack } from "./stack.ts";
+
+/** `stagex start`: the main job, from nothing to a table of digests. */
+export function startCommand(): Command {
+  return new Command("start")
+    .description(
+      "Sets up what is missing, brings a stack up (by default the example tree's), and ends with a table of its\n" +
+        "images: digest, built or reused, seconds, and whether the published digest is the same.",
+    )
+    .option("--stack <name>", "the stack to bring up; made where there is none", "dev")
+    .argument("[arguments...]", "more for `pulumi up`, after --")
+    .action(start);
+}
+
+async function start(more: readonly string[], { stack: name }: { stack: string }): Promise<void> {
+  const places = placesOf();
+  const stack = new Stack(name, await provideEngine(), places);
+  await stack.select();
+  await stack.releaseDeadLocks();
+  const journal = join(places.state, `journal-${process.pid}.jsonl`);
+  await mkdir(places.state, { recursive: true });
+  try {
+    // Refreshed, so that what was damaged or lost since the last time is found and made again.
+    const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
+    const code = await stack.run(args, { STAGEX_JOURNAL: journal });
+    const rows = await resultRows(stack, parseJournal(await readFile(journal, "utf8").catch(() => "")));
+    process.stdout.write(`\n${resultTable(rows)}\n`);
+    if (code !== 0)
+      throw new CommandError(`pulumi up ended with ${code}; its messages are above the table`, exitCode.no);
+  } finally {
+    await rm(journal, { force: true });
+  }
+}
+
+async function resultRows(stack: Stack, journal: ReadonlyMap<string, JournalEntry>): Promise<ResultRow[]> {
+  const config = parseConfig((await stack.config()) as Properties);
+  const tree = await configuredTree(config, placesOf());
+  const digests = await stack.digests();
+  return chooseImages(tree.images, config.images).map(({ name }) => {
+    const entry = journal.get(name);
+    const standing = digests.get(name);
+    const published = tree.digests.get(name);
+    return {
+      image: name,
+      digest: entry?.digest ?? standing,
+      outcome: outcomeOf(standing, entry),
+      seconds: entry?.seconds,
+      published: published === undefined ? undefined : `sha256:${published}`,
+    };
+  });
+}
+
+function outcomeOf(standing: string | undefined, entry: JournalEntry | undefined): ResultRow["outcome"] {
+  if (entry && entry.digest !== standing) return "failed";
+  if (entry?.origin === "built") return "built";
+  return standing === undefined ? "not reached" : "reused";
+}

@@ -1,0 +1,92 @@
+import { join } from "node:path";
+import { changesBetween } from "../changes.ts";
+import type { CheckFailure, Handler, Work } from "../handler.ts";
+import type { Workshop } from "../workshop.ts";
+import { build } from "./build.ts";
+import { compareWithPublished } from "./comparison.ts";
+import { takeOver } from "./import.ts";
+import {
+  type PackageInputs,
+  type PackageOutputs,
+  type PackagePlan,
+  packageInputs,
+  packageOutputs,
+  packagePlan,
+} from "./inputs.ts";
+import { foretell, recorded } from "./record.ts";
+
+/** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
+const rules = { ignored: ["mirrors"], replacing: ["image"] };
+
+/** `stagex:index:Package`: an image, built from its inputs or found built from the same ones before. */
+export function packageHandler(
+  workshop: () => Workshop,
+): Handler<PackagePlan, PackageInputs, PackageOutputs> {
+  const folderOf = (image: string): string => join(workshop().places.out, image);
+
+  async function make(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
+    const image = (await recorded(workshop(), inputs, work)) ?? (await build(workshop(), inputs, work));
+    await compareWithPublished(workshop(), inputs, image);
+    const store = await workshop().store();
+    await store.export(image.index, folderOf(inputs.image), work.signal);
+    return image;
+  }
+
+  return {
+    token: "stagex:index:Package",
+    description:
+      "An image of a StageX tree: its inputs are its sources and its dependencies' digests, its output is its own digest.",
+    plan: packagePlan,
+    inputs: packageInputs,
+    outputs: packageOutputs,
+
+    check: (plan, secrets) => [...bakedSecrets(secrets), ...strayMirrors(plan)],
+
+    diff: (before, after) => changesBetween(before, after, rules),
+
+    async preview(plan) {
+      const inputs = packageInputs.safeParse(plan).data;
+      return inputs ? await foretell(workshop(), inputs) : {};
+    },
+
+    create: async (inputs, work) => ({ id: inputs.image, outputs: await make(inputs, work) }),
+
+    update: (_id, inputs, work) => make(inputs, work),
+
+    async read(id, state, work) {
+      if (!state) return await takeOver(workshop(), id, work);
+      const store = await workshop().store();
+      const damages = await store.audit(state.outputs.index, work.signal);
+      for (const { message } of damages)
+        work.report("warning", `${message}\n${id} is built again by the next up`);
+      if (damages.length > 0) return undefined;
+      // What is lost or altered in out/ alone is laid out again.
+      await store.export(state.outputs.index, folderOf(id), work.signal);
+      return state;
+    },
+
+    async delete(id, outputs) {
+      // The store keeps the blobs: other images share them.
+      const store = await workshop().store();
+      await store.withdraw(folderOf(id), outputs?.index);
+    },
+  };
+}
+
+/** BuildKit writes build arguments into the image's history, where anyone reads them. */
+function bakedSecrets(secrets: readonly string[]): CheckFailure[] {
+  return secrets
+    .filter((property) => /^buildArgs\b/.test(property))
+    .map((property) => ({
+      property,
+      reason:
+        "is secret, but build arguments can be read in the image's history; a package that others rebuild has no secrets",
+    }));
+}
+
+function strayMirrors({ mirrors, sources }: PackagePlan): CheckFailure[] {
+  if (typeof mirrors !== "object" || typeof sources !== "object") return [];
+  return Object.keys(mirrors)
+    .filter((file) => !(file in sources))
+    .map((file) => ({ property: `mirrors["${file}"]`, reason: "names a file that is none of the sources" }));
+}

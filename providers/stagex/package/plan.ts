@@ -1,0 +1,30 @@
+import type { BuildPlan } from "../../../distro/build-plan.ts";
+import { contextDigest } from "../../../distro/input-key.ts";
+import { type Digest, parseDigest } from "../../../oci/digest.ts";
+import type { PackageInputs } from "./inputs.ts";
+
+/** The inputs of a package that its plan alone gives; its dependencies' digests come from their own resources. */
+export function inputsOfPlan(plan: BuildPlan): Omit<PackageInputs, "dependencies" | "expectedDigest"> {
+  return {
+    image: plan.name,
+    version: plan.version,
+    recipe: plan.recipe,
+    containerfile: digestFrom(plan.containerfile),
+    ...(plan.target === null ? {} : { target: plan.target }),
+    platforms: [...plan.platforms],
+    buildArgs: { ...plan.buildArgs },
+    context: contextOfPlan(plan),
+    sources: Object.fromEntries(plan.sources.map(({ file, sha256 }) => [file, digestFrom(sha256)])),
+    mirrors: Object.fromEntries(plan.sources.map(({ file, mirrors }) => [file, [...mirrors]])),
+  };
+}
+
+/** The digest over those files of the package that its Containerfile can read. */
+export function contextOfPlan(plan: BuildPlan): Digest {
+  return digestFrom(contextDigest(plan.context));
+}
+
+/** A digest from the bare hex digits that StageX's own files write. */
+export function digestFrom(sha256: string): Digest {
+  return parseDigest(`sha256:${sha256}`);
+}

@@ -1,0 +1,58 @@
+import type { InputKey } from "../../../distro/input-key.ts";
+import type { Digest } from "../../../oci/digest.ts";
+import type { Image } from "../../../oci/image.ts";
+import type { Work } from "../handler.ts";
+import type { Workshop } from "../workshop.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { keyOf } from "./key.ts";
+
+type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index">;
+
+/** What is certain of the outputs before anything is built: all digests where the ledger knows the input key. */
+export async function foretell(workshop: Workshop, inputs: PackageInputs): Promise<Partial<PackageOutputs>> {
+  const key = keyOf(inputs);
+  return { ...(await recordedDigests(workshop, key, inputs.platforms)), inputKey: key };
+}
+
+/** The image that the ledger knows these inputs to give, if the store has it whole. */
+export async function recorded(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  work: Work,
+): Promise<PackageOutputs | undefined> {
+  const key = keyOf(inputs);
+  const digests = await recordedDigests(workshop, key, inputs.platforms);
+  if (!digests) return undefined;
+  const store = await workshop.store();
+  const index = digests.index ?? (await store.find(digests.digest))?.index;
+  if (!index || (await store.audit(index, work.signal)).length > 0) return undefined;
+  return { ...digests, index, inputKey: key, origin: "ledger" };
+}
+
+/** The digests of an image for the platforms that were asked for, the first of which StageX publishes. */
+export function digestsOf(image: Image, platforms: readonly string[]): Digests {
+  const digests = Object.fromEntries(image.manifests.map(({ platform, digest }) => [platform, digest]));
+  const digest = digests[platforms[0] ?? ""];
+  const missing = platforms.filter((platform) => !digests[platform]);
+  if (!digest || missing.length > 0) throw new Error(`the image was not built for ${missing.join(", ")}`);
+  return { digest, digests, index: image.index, reference: platforms.length > 1 ? image.index : digest };
+}
+
+/** What the ledger says of a key, if it knows every platform. A published release tells manifests only, no index. */
+async function recordedDigests(
+  workshop: Workshop,
+  key: InputKey,
+  platforms: readonly string[],
+): Promise<(Omit<Digests, "index"> & { index?: Digest }) | undefined> {
+  const { digests } = await workshop.ledger.lookup(key);
+  const digest = digests?.platforms[platforms[0] ?? ""];
+  if (!digests || !digest || platforms.some((platform) => !digests.platforms[platform])) return undefined;
+  const reference = platforms.length > 1 ? digests.index : digest;
+  if (!reference) return undefined;
+  return {
+    digest,
+    digests: digests.platforms,
+    reference,
+    ...(digests.index ? { index: digests.index } : {}),
+  };
+}

@@ -1,0 +1,23 @@
+import type { AnyHandler } from "./handler.ts";
+import { packageHandler } from "./package/handler.ts";
+import type { Provider } from "./server.ts";
+import { Workshop } from "./workshop.ts";
+
+/** The provider as the engine knows it: every resource that it has, by token. */
+export function stagexProvider(version: string): Provider {
+  let workshop: Workshop | undefined;
+  const configured = (): Workshop => {
+    if (!workshop) throw new Error("the provider was asked for a resource before it was configured");
+    return workshop;
+  };
+  const handlers: readonly AnyHandler[] = [packageHandler(configured) as unknown as AnyHandler];
+  return {
+    name: "stagex",
+    version,
+    handlers,
+    configure(config, projectFolder) {
+      workshop = new Workshop(config, projectFolder);
+    },
+    close: async () => await workshop?.close(),
+  };
+}

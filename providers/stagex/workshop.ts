@@ -1,0 +1,66 @@
+import { availableParallelism } from "node:os";
+import pLimit, { type LimitFunction } from "p-limit";
+import { Ledger } from "../../distro/ledger.ts";
+import type { Tree } from "../../distro/tree.ts";
+import { Store } from "../../oci/store.ts";
+import { SourceCache } from "../../sources/source-cache.ts";
+import { type Places, placesOf } from "../../tools/places.ts";
+import { type Bench, openBench } from "./bench.ts";
+import type { StagexConfig } from "./config.ts";
+import { configuredTree } from "./configured-tree.ts";
+import type { Work } from "./handler.ts";
+import { Journal } from "./journal.ts";
+
+/**
+ * What packages are made with: the tree, the sources, a BuildKit daemon, the store and the ledger, shared by all of one
+ * provider process. Each is opened when it is first asked for, so that an `up` that builds nothing starts no daemon.
+ */
+export class Workshop {
+  readonly config: StagexConfig;
+  readonly places: Places;
+  readonly ledger: Ledger;
+  readonly journal: Journal;
+  /** A build uses all cores by itself; two at once fill its gaps, hundreds would only fight for memory. */
+  readonly slots: LimitFunction;
+  readonly #opened = new Map<string, Promise<unknown>>();
+
+  constructor(config: StagexConfig, project: string) {
+    this.config = config;
+    this.places = placesOf(project);
+    this.ledger = new Ledger(this.places.ledger);
+    this.journal = new Journal(process.env.STAGEX_JOURNAL);
+    this.slots = pLimit(config.jobs ?? Math.max(2, Math.floor(availableParallelism() / 4)));
+  }
+
+  tree(): Promise<Tree> {
+    return this.#once("tree", () => configuredTree(this.config, this.places));
+  }
+
+  store(): Promise<Store> {
+    return this.#once("store", () => Store.open(this.places.store));
+  }
+
+  sources(): Promise<SourceCache> {
+    return this.#once("sources", () => SourceCache.open(this.places.sources));
+  }
+
+  bench(work: Work): Promise<Bench> {
+    return this.#once("bench", () => openBench(this.config.buildkit, this.places, work));
+  }
+
+  /** Ends what was started. */
+  async close(): Promise<void> {
+    const bench = (await this.#opened.get("bench")?.catch(() => undefined)) as Bench | undefined;
+    await bench?.close();
+  }
+
+  /** Opens a thing once; one that could not be opened is tried again by the next who asks. */
+  #once<Thing>(name: string, open: () => Promise<Thing>): Promise<Thing> {
+    const opened = this.#opened.get(name) as Promise<Thing> | undefined;
+    if (opened) return opened;
+    const opening = open();
+    this.#opened.set(name, opening);
+    opening.catch(() => this.#opened.delete(name));
+    return opening;
+  }
+}

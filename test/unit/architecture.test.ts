@@ -1,0 +1,71 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** What each room may import from; itself always. `oci/digest.ts` and `distro/build-plan.ts` are words that all share. */
+const rooms: Readonly<Record<string, readonly string[]>> = {
+  distro: [],
+  sources: [],
+  oci: [],
+  trust: [],
+  buildkit: [],
+  tools: [],
+  providers: ["distro", "sources", "oci", "trust", "buildkit", "tools"],
+  components: ["distro", "oci", "trust", "providers"],
+  stacks: ["components", "distro", "sources", "oci", "trust", "providers", "tools"],
+  cli: ["distro", "sources", "oci", "trust", "buildkit", "tools", "providers"],
+};
+const shared = ["oci/digest.ts", "distro/build-plan.ts"];
+const pulumiFree = ["distro", "sources", "oci", "trust", "buildkit", "tools", "cli"];
+
+type Import = { readonly file: string; readonly room: string; readonly from: string };
+
+const files = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], {
+  cwd: root,
+  encoding: "utf8",
+})
+  .split("\0")
+  .filter((file) => file.endsWith(".ts") && (file.split("/")[0] ?? "") in rooms);
+
+const imports: Import[] = files.flatMap((file) => {
+  const text = readFileSync(join(root, file), "utf8");
+  const found = text.matchAll(/(?:\bfrom|\bimport)\s*\(?\s*"([^"]+)"/g);
+  return [...found].map(([, from = ""]) => ({ file, room: file.split("/")[0] ?? "", from }));
+});
+
+test("the house is there to be looked at", () => {
+  expect(files.length).toBeGreaterThan(20);
+  expect(imports.length).toBeGreaterThan(50);
+});
+
+test("imports go one way", () => {
+  const wrong = imports
+    .filter(({ from }) => from.startsWith("."))
+    .map(({ file, room, from }) => ({ file, room, target: normalize(join(dirname(file), from)) }))
+    .filter(({ room, target }) => {
+      const into = target.split("/")[0] ?? "";
+      return into !== room && !shared.includes(target) && !rooms[room]?.includes(into);
+    })
+    .map(({ file, target }) => `${file} imports ${target}`);
+  expect(wrong).toEqual([]);
+});
+
+test("only the provider, the components and the stacks know Pulumi", () => {
+  const wrong = imports.filter(({ room, from }) => from.startsWith("@pulumi/") && pulumiFree.includes(room));
+  expect(wrong).toEqual([]);
+});
+
+test("gRPC statuses are made in one file", () => {
+  const wrong = imports.filter(
+    ({ file, from }) => from === "@grpc/grpc-js" && !/^providers\/stagex\/(server|engine)\.ts$/.test(file),
+  );
+  expect(wrong).toEqual([]);
+});
+
+test("a file is one noun: no drawers for what has no name", () => {
+  expect(files.filter((file) => /(utils?|helpers?|common|manager|misc)\.ts$/.test(file))).toEqual([]);
+});
