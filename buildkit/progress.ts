@@ -43,11 +43,21 @@ const vertexSchema = z.object({
   error: z.string().default(""),
 });
 
+const logSchema = z.object({
+  vertex: z.string(),
+  stream: z.number().default(1),
+  data: z.string(),
+  timestamp: z.string(),
+});
+
 const statusSchema = z.object({
   vertexes: z.array(vertexSchema).optional(),
-  logs: z.array(z.object({ vertex: z.string(), data: z.string(), timestamp: z.string() })).optional(),
+  logs: z.array(logSchema).optional(),
   warnings: z.array(z.object({ vertex: z.string().optional(), short: z.string().optional() })).optional(),
 });
+
+type VertexUpdate = z.infer<typeof vertexSchema>;
+type LogUpdate = z.infer<typeof logSchema>;
 
 type Vertex = {
   readonly number: number;
@@ -57,12 +67,14 @@ type Vertex = {
   startedAt: string | undefined;
   state: "waiting" | ProgressEvent["status"];
   error: string;
-  /** Output after the last line end, not yet a line. */
-  partial: Buffer;
+  /** What stdout (1) and stderr (2) gave after their last line end: not yet a line. */
+  partial: Map<number, Buffer>;
   tail: string[];
 };
 
 const tailLines = 20;
+/** A step that never ends a line (a progress bar, say) has it ended here, in bytes. */
+const longestLine = 64 * 1024;
 
 /**
  * Turns the lines that `buildctl --progress=rawjson` writes to stderr (JSON, mixed with its own log lines) into events and into the
@@ -88,12 +100,17 @@ export class Progress {
       this.#log(text);
       return;
     }
-    for (const vertex of status.vertexes ?? []) this.#vertexChanged(vertex);
-    for (const { vertex, data, timestamp } of status.logs ?? []) {
-      this.#output(vertex, Buffer.from(data, "base64"), timestamp);
+    // The last of a step's output can come together with its end, which then belongs after it.
+    let logs = status.logs ?? [];
+    for (const update of status.vertexes ?? []) {
+      const vertex = this.#startIfNew(update);
+      if (update.completed === undefined) continue;
+      for (const log of logs) if (log.vertex === update.digest) this.#output(log);
+      logs = logs.filter((log) => log.vertex !== update.digest);
+      this.#complete(vertex, { ...update, completed: update.completed });
     }
-    for (const { short } of status.warnings ?? [])
-      this.#log(`WARN: ${Buffer.from(short ?? "", "base64").toString()}`);
+    for (const log of logs) this.#output(log);
+    for (const { short } of status.warnings ?? []) this.#log(`WARN: ${fromBase64(short).toString()}`);
   }
 
   /** The step that failed by itself; steps that were only cancelled because of it don't count. */
@@ -103,10 +120,18 @@ export class Progress {
     return vertex && { step: vertex.step, name: vertex.name, error: vertex.error, tail: vertex.tail };
   }
 
-  #vertexChanged(update: z.infer<typeof vertexSchema>): void {
+  /** A source starts twice: once to find out what it is, and again to fetch it. */
+  #startIfNew(update: VertexUpdate): Vertex {
     const vertex = this.#vertices.get(update.digest) ?? this.#newVertex(update.digest, update.name);
-    if (update.started !== undefined && update.started !== vertex.startedAt) this.#start(vertex, update);
-    if (update.completed === undefined || vertex.state !== "started") return;
+    if (update.started === undefined || update.started === vertex.startedAt) return vertex;
+    if (vertex.startedAt === undefined) this.#log(`#${vertex.number} ${update.name}`);
+    vertex.startedAt = update.started;
+    this.#report(vertex, "started", 0);
+    return vertex;
+  }
+
+  #complete(vertex: Vertex, update: VertexUpdate & { completed: string }): void {
+    if (vertex.state !== "started") return;
     this.#endPartialLine(vertex, update.completed);
     const seconds = secondsBetween(vertex.startedAt, update.completed);
     if (update.error !== "") {
@@ -122,18 +147,11 @@ export class Progress {
     }
   }
 
-  /** A source starts twice: once to find out what it is, and again to fetch it. */
-  #start(vertex: Vertex, update: z.infer<typeof vertexSchema>): void {
-    if (vertex.startedAt === undefined) this.#log(`#${vertex.number} ${update.name}`);
-    vertex.startedAt = update.started;
-    this.#report(vertex, "started", 0);
-  }
-
   #newVertex(digest: string, name: string): Vertex {
     const number = this.#vertices.size + 1;
     const vertex: Vertex = {
       ...{ number, ...splitName(name) },
-      ...{ startedAt: undefined, state: "waiting", error: "", partial: Buffer.alloc(0), tail: [] },
+      ...{ startedAt: undefined, state: "waiting", error: "", partial: new Map(), tail: [] },
     };
     this.#vertices.set(digest, vertex);
     return vertex;
@@ -144,15 +162,19 @@ export class Progress {
     this.#onEvent({ step: vertex.step, name: vertex.name, status, seconds });
   }
 
-  #output(digest: string, data: Buffer, time: string): void {
-    const vertex = this.#vertices.get(digest);
+  #output(log: LogUpdate): void {
+    const vertex = this.#vertices.get(log.vertex);
     if (vertex === undefined) return;
-    let rest = vertex.partial.length > 0 ? Buffer.concat([vertex.partial, data]) : data;
+    let rest = Buffer.concat([vertex.partial.get(log.stream) ?? Buffer.alloc(0), fromBase64(log.data)]);
     for (let end = rest.indexOf(0x0a); end >= 0; end = rest.indexOf(0x0a)) {
-      this.#outputLine(vertex, rest.subarray(0, end).toString(), time);
+      this.#outputLine(vertex, rest.subarray(0, end).toString(), log.timestamp);
       rest = rest.subarray(end + 1);
     }
-    vertex.partial = rest;
+    if (rest.length > longestLine) {
+      this.#outputLine(vertex, rest.toString(), log.timestamp);
+      rest = Buffer.alloc(0);
+    }
+    vertex.partial.set(log.stream, rest);
   }
 
   #outputLine(vertex: Vertex, line: string, time: string): void {
@@ -163,10 +185,14 @@ export class Progress {
   }
 
   #endPartialLine(vertex: Vertex, time: string): void {
-    if (vertex.partial.length === 0) return;
-    this.#outputLine(vertex, vertex.partial.toString(), time);
-    vertex.partial = Buffer.alloc(0);
+    for (const rest of vertex.partial.values())
+      if (rest.length > 0) this.#outputLine(vertex, rest.toString(), time);
+    vertex.partial.clear();
   }
+}
+
+function fromBase64(text: string | undefined): Buffer {
+  return Buffer.from(text ?? "", "base64");
 }
 
 function secondsBetween(start: string | undefined, end: string): number {
@@ -184,7 +210,7 @@ function parseStatus(line: string): z.infer<typeof statusSchema> | undefined {
 
 /** `[linux/amd64 build 1/5] ADD a b` is step `build 1/5`; the platform is said only for steps that differ by platform. */
 function splitName(full: string): { step: string; name: string } {
-  const match = /^\[(?:[a-z]+\/[a-z0-9/]+ )?([^\]]+)\] ([^]*)$/.exec(full);
+  const match = /^\[(?:[a-z]+\/[a-z0-9/]+ )?([^\]]+)\] ([\s\S]*)$/.exec(full);
   const step = match?.[1] ?? full.split(" ", 1)[0] ?? "";
   return { step, name: (match?.[2] ?? full).replace(/\s+/g, " ").trim() };
 }

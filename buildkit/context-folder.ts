@@ -1,0 +1,154 @@
+import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import { chmod, copyFile, link, mkdir, open, readlink, stat, symlink, writeFile } from "node:fs/promises";
+import { basename, dirname, join, posix } from "node:path";
+import type { ContextFile } from "../distro/build-plan.ts";
+import { withWorkFolder } from "./work-folder.ts";
+
+/** What goes into the build context of one image. */
+export type ContextRequest = {
+  /** The package's folder in the tree, absolute. */
+  readonly folder: string;
+  /** The files that the build may see, with the contents that were planned with. */
+  readonly files: readonly ContextFile[];
+  /** The Containerfile, absolute, and the sha256 (64 hex digits) of the bytes that were planned with. */
+  readonly recipe: { readonly path: string; readonly sha256: string };
+  /** The package's sources: file name below `fetch/`, and where its verified bytes are. */
+  readonly sources: readonly { readonly file: string; readonly path: string }[];
+  /** The folder for temporary folders, best on the file system of the sources (they are linked, not copied). */
+  readonly scratch: string;
+};
+
+/** The folders that a build is given: its context, its recipe (as `Containerfile`), and the named context `fetch`. */
+export type BuildContext = { readonly context: string; readonly recipe: string; readonly fetch: string };
+
+/**
+ * Assembles the context as a StageX checkout with its sources fetched would have it, whatever else lies in the tree, and removes it
+ * after `work`, also on error. Throws when a file is no longer what was planned with.
+ */
+export async function withBuildContext<T>(
+  request: ContextRequest,
+  work: (context: BuildContext) => Promise<T>,
+): Promise<T> {
+  return await withWorkFolder(request.scratch, async (folder) => {
+    const built = {
+      context: join(folder, "context"),
+      recipe: join(folder, "recipe"),
+      fetch: join(folder, "fetch"),
+    };
+    for (const each of [built.context, built.recipe, built.fetch, join(built.context, "fetch")])
+      await makeFolder(each);
+    await placeRecipe(request, built);
+    await placeFiles(request, built.context);
+    for (const source of request.sources) {
+      if (basename(source.file) !== source.file || source.file === "..") {
+        throw new Error(`a source's file name has no folder in it: ${JSON.stringify(source.file)}`);
+      }
+      await placeSource(source.path, join(built.fetch, source.file));
+      await placeSource(source.path, join(built.context, "fetch", source.file));
+    }
+    return await work(built);
+  });
+}
+
+async function placeRecipe(request: ContextRequest, built: BuildContext): Promise<void> {
+  const { path, sha256 } = request.recipe;
+  await placeBytes(await readRegular(path), join(built.recipe, "Containerfile"), 0o644, { path, sha256 });
+  const ignored = `${basename(path)}.dockerignore`;
+  const ignore = request.files.find((file) => file.path === ignored);
+  if (ignore) await placeFile(request.folder, ignore, join(built.recipe, "Containerfile.dockerignore"));
+}
+
+/** Symbolic links come last, so that no file is ever written through one. */
+async function placeFiles(request: ContextRequest, context: string): Promise<void> {
+  const isLink = (file: ContextFile) => file.mode === "120000";
+  const files = [...request.files.filter((file) => !isLink(file)), ...request.files.filter(isLink)];
+  const made = new Set<string>([context]);
+  for (const file of files) {
+    if (posix.isAbsolute(file.path) || file.path.split("/").some((part) => part === ".." || part === "")) {
+      throw new Error(`a context file's path leaves the package's folder: ${JSON.stringify(file.path)}`);
+    }
+    const target = join(context, file.path);
+    await makeParents(dirname(target), made);
+    await placeFile(request.folder, file, target);
+  }
+}
+
+async function makeParents(folder: string, made: Set<string>): Promise<void> {
+  if (made.has(folder)) return;
+  await makeParents(dirname(folder), made);
+  await makeFolder(folder);
+  made.add(folder);
+}
+
+/** A folder of mode 0755, whatever the umask: modes are copied into images. */
+async function makeFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o755);
+}
+
+async function placeFile(folder: string, file: ContextFile, target: string): Promise<void> {
+  const path = join(folder, file.path);
+  if (file.mode === "120000") {
+    const pointsTo = await readlink(path).catch(() => {
+      throw changed(path, "it is no symbolic link any more");
+    });
+    checkContent(Buffer.from(pointsTo), { path, sha256: file.sha256 });
+    await symlink(pointsTo, target);
+    return;
+  }
+  const mode = file.mode === "100755" ? 0o755 : 0o644;
+  await placeBytes(await readRegular(path), target, mode, { path, sha256: file.sha256 });
+}
+
+async function readRegular(path: string): Promise<Buffer> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+    (error: NodeJS.ErrnoException) => {
+      throw changed(
+        path,
+        error.code === "ELOOP" ? "it is a symbolic link now" : `it can't be read (${error.code})`,
+      );
+    },
+  );
+  try {
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+async function placeBytes(bytes: Buffer, target: string, mode: number, planned: Planned): Promise<void> {
+  checkContent(bytes, planned);
+  await writeFile(target, bytes);
+  await chmod(target, mode);
+}
+
+type Planned = { readonly path: string; readonly sha256: string };
+
+function checkContent(bytes: Buffer, { path, sha256 }: Planned): void {
+  const found = createHash("sha256").update(bytes).digest("hex");
+  if (found !== sha256) throw changed(path, `planned with sha256 ${sha256}, now ${found}`);
+}
+
+function changed(path: string, how: string): Error {
+  return new Error(
+    `${path} changed between planning and building: ${how}. Run the same command again to plan with it.`,
+  );
+}
+
+/**
+ * Links the source where that gives what a copy would: a link has its file's mode and time, and both reach the image (a time is only
+ * ever lowered to 1).
+ */
+async function placeSource(path: string, target: string): Promise<void> {
+  const { mode, mtimeMs } = await stat(path);
+  if ((mode & 0o7777) === 0o644 && mtimeMs > 1000) {
+    const linked = await link(path, target).then(
+      () => true,
+      () => false,
+    );
+    if (linked) return;
+  }
+  await copyFile(path, target, constants.COPYFILE_FICLONE);
+  await chmod(target, 0o644);
+}

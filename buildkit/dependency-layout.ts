@@ -1,0 +1,59 @@
+import { mkdir, readFile, symlink } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { type Digest, hexOf, parseDigest } from "../oci/digest.ts";
+
+const digest = z.string().transform(parseDigest);
+const descriptor = z.object({ digest });
+
+/** An image index or manifest (OCI image-spec, image-index.md and manifest.md): what is followed from it. */
+const nodeSchema = z.union([
+  z.object({ manifests: z.array(descriptor) }),
+  z.object({ config: descriptor, layers: z.array(descriptor) }),
+]);
+
+/** An OCI layout with the dependencies of one build and nothing else, and the layers it holds. */
+export type DependencyLayout = { readonly folder: string; readonly layers: ReadonlySet<Digest> };
+
+/**
+ * Makes a layout in `folder` whose blobs are symbolic links into the store. buildctl lets the daemon read *and delete* in a layout it
+ * is given: of the store, the daemon of another machine gets to see no more than the images that this build needs, and what it deletes
+ * are links. A digest may be a manifest's or an index's. Throws when the store lacks one, naming the dependency.
+ */
+export async function linkDependencies(
+  store: string,
+  dependencies: Readonly<Record<string, Digest>>,
+  folder: string,
+): Promise<DependencyLayout> {
+  const blobs = join(folder, "blobs", "sha256");
+  await mkdir(blobs, { recursive: true });
+  const layers = new Set<Digest>();
+  const linked = new Set<Digest>();
+  const place = async (blob: Digest) => {
+    if (linked.has(blob)) return;
+    linked.add(blob);
+    await symlink(join(store, "blobs", "sha256", hexOf(blob)), join(blobs, hexOf(blob)));
+  };
+  const follow = async (root: Digest): Promise<void> => {
+    await place(root);
+    const node = nodeSchema.parse(JSON.parse(await readFile(join(blobs, hexOf(root)), "utf8")));
+    if ("manifests" in node) {
+      for (const manifest of node.manifests) await follow(manifest.digest);
+      return;
+    }
+    await place(node.config.digest);
+    for (const layer of node.layers) {
+      await place(layer.digest);
+      layers.add(layer.digest);
+    }
+  };
+  for (const [name, root] of Object.entries(dependencies)) {
+    await follow(root).catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`the dependency ${name} (${root}) can't be read from the store ${store}: ${reason}`, {
+        cause: error,
+      });
+    });
+  }
+  return { folder, layers };
+}

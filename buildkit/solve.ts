@@ -1,0 +1,243 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createWriteStream, type WriteStream } from "node:fs";
+import { mkdir, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { finished } from "node:stream/promises";
+import type { Digest } from "../oci/digest.ts";
+import type { BuildContext } from "./context-folder.ts";
+import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
+import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
+import { checkLayerTimes, sourceDateEpoch } from "./layer-times.ts";
+import { type FailedStep, Progress, type ProgressEvent } from "./progress.ts";
+import { withWorkFolder } from "./work-folder.ts";
+
+/** One image to build. */
+export type SolveRequest = {
+  readonly endpoint: Endpoint;
+  /** The image's name, such as `core-busybox`, and its version: they are in its annotations. */
+  readonly image: string;
+  readonly version: string;
+  readonly target: string | null;
+  readonly platforms: readonly string[];
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly context: BuildContext;
+  /** Image name (as after `stagex/`) -> digest of its manifest or, for several platforms, of its index. */
+  readonly dependencies: Readonly<Record<string, Digest>>;
+  /** The content-addressed store with the dependencies' blobs, as `blobs/sha256/<hex>`. */
+  readonly store: string;
+  /** The folder to make, with the image as an OCI layout. It must not exist; after an error it does not. */
+  readonly destination: string;
+  /** The folder for temporary folders. */
+  readonly scratch: string;
+};
+
+export type SolveOptions = {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (event: ProgressEvent) => void;
+  /** The file that gets the whole log; an older one is overwritten. */
+  readonly log: string;
+};
+
+/** The built image: `layout` has index.json, oci-layout and blobs/sha256/. Nothing in it was verified but the layers' times. */
+export type Solved = { readonly layout: string };
+
+/** A build that failed: at which step, how, and where to read on. */
+export class SolveError extends Error {
+  override readonly name = "SolveError";
+  /** `[build 5/12] RUN make`; undefined where no step failed, as for an unreadable Containerfile. */
+  readonly step: string | undefined;
+  /** What the step's program exited with; undefined where it is no such error. */
+  readonly exitCode: number | undefined;
+  readonly log: string;
+  /** The last lines of the failed step's output, or of buildctl's own messages. */
+  readonly tail: readonly string[];
+
+  constructor(image: string, failed: FailedStep | undefined, messages: readonly string[], log: string) {
+    const tail = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
+    const step = failed && `[${failed.step}] ${failed.name}`;
+    const code = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
+    const reason = step ? `${step}: ${code ? `exit code ${code}` : failed.error}` : lastError(messages);
+    super(
+      `${image} can't be built: ${reason}\n${tail.map((line) => `  ${line}`).join("\n")}\nThe whole log: ${log}`,
+    );
+    this.step = step;
+    this.exitCode = code === undefined ? undefined : Number(code);
+    this.log = log;
+    this.tail = tail;
+  }
+}
+
+/**
+ * Builds one image as StageX's own generator asks for it, without network in any RUN and with no source but those of the request.
+ * Throws {@link SolveError} when the build fails, and the signal's reason when it was aborted; then the daemon's solve has ended too.
+ */
+export async function solve(request: SolveRequest, options: SolveOptions): Promise<Solved> {
+  options.signal?.throwIfAborted();
+  await mkdir(dirname(options.log), { recursive: true });
+  await mkdir(dirname(request.destination), { recursive: true });
+  return await withWorkFolder(request.scratch, async (folder) => {
+    const dependencies = await linkDependencies(
+      request.store,
+      request.dependencies,
+      join(folder, "dependencies"),
+    );
+    const policy = join(folder, "source-policy.json");
+    await writeFile(policy, JSON.stringify(sourcePolicy));
+    await mkdir(request.destination);
+    try {
+      await build(
+        request,
+        [...buildArguments(request, dependencies), "--source-policy-file", policy],
+        folder,
+        options,
+      );
+      // A working folder of buildctl's, no part of a layout.
+      await rm(join(request.destination, "ingest"), { recursive: true, force: true });
+      await checkLayerTimes(request.destination, dependencies.layers);
+    } catch (error) {
+      await rm(request.destination, { recursive: true, force: true });
+      throw error;
+    }
+    return { layout: request.destination };
+  });
+}
+
+/** Only what the request brings is a source: no image, no URL, no git repository, and no frontend named by a `# syntax=` line. */
+const sourcePolicy = {
+  version: 1,
+  rules: [
+    { action: "DENY", selector: { identifier: "*" } },
+    { action: "ALLOW", selector: { identifier: "local://*" } },
+    { action: "ALLOW", selector: { identifier: "oci-layout://*" } },
+  ],
+};
+
+/** The name under which the dependencies' layout is known in one solve. */
+const layoutName = "dependencies";
+
+/** buildctl's arguments for this image (without those that reach the daemon). */
+export function buildArguments(request: SolveRequest, dependencies: DependencyLayout): string[] {
+  const { context } = request;
+  const options = {
+    filename: "Containerfile",
+    platform: request.platforms.join(","),
+    ...(request.target === null ? {} : { target: request.target }),
+    ulimit: "nofile=2048:16384",
+    "force-network-mode": "none",
+    ...prefixed("build-arg:", { ...request.buildArgs, ...commonBuildArgs }),
+    "context:fetch": "local:fetch",
+    ...prefixed(
+      "context:stagex/",
+      mapValues(request.dependencies, (digest) => `oci-layout:${layoutName}@${digest}`),
+    ),
+  };
+  return [
+    ...["build", "--frontend", "dockerfile.v0", "--progress", "rawjson"],
+    ...["--local", `context=${context.context}`, "--local", `dockerfile=${context.recipe}`],
+    ...["--local", `fetch=${context.fetch}`, "--oci-layout", `${layoutName}=${dependencies.folder}`],
+    ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
+    ...["--output", csv({ ...outputOf(request), dest: request.destination })],
+  ];
+}
+
+/** What every build gets. */
+const commonBuildArgs = {
+  SOURCE_DATE_EPOCH: String(sourceDateEpoch),
+  BUILDKIT_MULTI_PLATFORM: "1",
+  BUILDKIT_DOCKERFILE_CHECK: "skip=FromPlatformFlagConstDisallowed;error=true",
+};
+
+function outputOf({ image, version }: SolveRequest): Record<string, string> {
+  return {
+    type: "oci",
+    tar: "false",
+    name: `stagex/${image}:${version}`,
+    "rewrite-timestamp": "true",
+    "force-compression": "true",
+    "oci-mediatypes": "true",
+    "annotation.containerd.io/distribution.source.docker.io": `stagex/${image}`,
+    "annotation.org.opencontainers.image.version": version,
+    "annotation.org.opencontainers.image.created": "1970-01-01T00:00:01Z",
+  };
+}
+
+/** One record of comma-separated values (RFC 4180), as buildctl reads `--output`. */
+function csv(fields: Record<string, string>): string {
+  const quoted = (text: string) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  return Object.entries(fields)
+    .map(([name, value]) => quoted(`${name}=${value}`))
+    .join(",");
+}
+
+function prefixed(prefix: string, record: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
+}
+
+function mapValues<V>(
+  record: Readonly<Record<string, V>>,
+  map: (value: V) => string,
+): Record<string, string> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
+}
+
+/** How long buildctl has to end its solve in the daemon before it is killed, in milliseconds. */
+const grace = 10_000;
+
+async function build(
+  request: SolveRequest,
+  args: string[],
+  folder: string,
+  options: SolveOptions,
+): Promise<void> {
+  const { endpoint, image } = request;
+  const { signal, onProgress = () => {} } = options;
+  const log = createWriteStream(options.log);
+  await once(log, "open");
+  const logged = finished(log);
+  const progress = new Progress(onProgress, (line) => log.write(`${line}\n`));
+  const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: clientEnvironment(endpoint, folder),
+  });
+  let killer: NodeJS.Timeout | undefined;
+  const end = () => {
+    client.kill("SIGTERM");
+    killer ??= setTimeout(() => client.kill("SIGKILL"), grace);
+  };
+  signal?.addEventListener("abort", end, { once: true });
+  logged.catch(end);
+  try {
+    const [[code]] = await Promise.all([once(client, "close"), readLines(client.stderr, progress, log)]);
+    signal?.throwIfAborted();
+    if (code !== 0) throw new SolveError(image, progress.failedStep(), progress.messages, options.log);
+  } finally {
+    signal?.removeEventListener("abort", end);
+    clearTimeout(killer);
+    log.end();
+    await logged;
+  }
+}
+
+/** Feeds the lines to the state machine, no faster than the log file takes them. */
+async function readLines(stderr: Readable, progress: Progress, log: WriteStream): Promise<void> {
+  for await (const line of createInterface({ input: stderr, crlfDelay: Number.POSITIVE_INFINITY })) {
+    progress.line(line);
+    if (log.writableNeedDrain) await drained(log);
+  }
+}
+
+/** Waits until the stream takes more, or never will again. */
+async function drained(stream: WriteStream): Promise<void> {
+  const settled = new AbortController();
+  const events = ["drain", "close"].map((name) => once(stream, name, { signal: settled.signal }));
+  await Promise.race(events).finally(() => settled.abort());
+  await Promise.allSettled(events);
+}
+
+function lastError(messages: readonly string[]): string {
+  const error = messages.findLast((line) => line.startsWith("error: "));
+  return error?.replace(/^error: (failed to solve: )?/, "") ?? "buildctl ended without saying why";
+}

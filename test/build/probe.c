@@ -1,0 +1,37 @@
+/* The program that test images run: small, static, and with every behaviour that a test needs. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int copy_to_stdout(const char *path) {
+  char block[512];
+  size_t size;
+  FILE *file = fopen(path, "r");
+  if (!file) return 1;
+  while ((size = fread(block, 1, sizeof block, file)) > 0) fwrite(block, 1, size, stdout);
+  return 0;
+}
+
+static int write_file(const char *path, const char *text) {
+  FILE *file = fopen(path, "w");
+  if (!file || fputs(text, file) < 0) return 1;
+  return fclose(file);
+}
+
+int main(int count, char **words) {
+  const char *what = count > 1 ? words[1] : "";
+  if (!strcmp(what, "print")) return copy_to_stdout(words[2]);
+  if (!strcmp(what, "write")) return write_file(words[2], words[3]);
+  if (!strcmp(what, "sleep")) {
+    puts("sleeping");
+    fflush(stdout);
+    return sleep(atoi(words[2]));
+  }
+  if (!strcmp(what, "fail")) {
+    for (int number = 1; number <= 40; number++) printf("line %d\n", number);
+    fputs("no such thing", stderr); /* before what stdout still holds back, and without an end of line */
+    return atoi(words[2]);
+  }
+  return 2;
+}
