@@ -1,0 +1,286 @@
+import {
+  ContainerfileSyntaxError,
+  type Instruction,
+  jsonWords,
+  opensHeredoc,
+  parseSyntax,
+  shellWords,
+} from "./containerfile-syntax.ts";
+import { nearestName } from "./nearest-name.ts";
+import { imageNamePattern } from "./package-toml.ts";
+import { type Problem, quoted, TreeError } from "./tree-error.ts";
+
+/** One `FROM`. */
+export type Stage = {
+  /** In lower case, as BuildKit compares it; null where it has none. */
+  readonly name: string | null;
+  /** What it starts from: an earlier stage, `scratch`, or an image. */
+  readonly base: string;
+  readonly line: number;
+};
+
+/** An image of the tree that the Containerfile is built from, and where it says so first. */
+export type Dependency = { readonly name: string; readonly line: number };
+
+/** A place of the package's folder that an instruction reads. */
+export type ContextRead = {
+  /** As written: with wildcards (`patches/*.patch`) and variables. */
+  readonly path: string;
+  /** `ADD` and `COPY` have wildcards; the source of a mount has none. */
+  readonly wildcards: boolean;
+  /** The whole instruction, for errors: `COPY`. */
+  readonly keyword: string;
+  readonly line: number;
+};
+
+/** What the rest of the project has to know of a Containerfile. */
+export type Containerfile = {
+  readonly stages: readonly Stage[];
+  /** In the order of their first mention, each once. */
+  readonly dependencies: readonly Dependency[];
+  readonly reads: readonly ContextRead[];
+  /** Names that some `ARG` declares: no other build argument can change the build, but those that BuildKit itself knows. */
+  readonly args: ReadonlySet<string>;
+};
+
+const keywords = new Set(
+  "ADD ARG CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER RUN SHELL STOPSIGNAL USER VOLUME WORKDIR".split(
+    " ",
+  ),
+);
+
+/** The named context that every build gets: the folder of the package's sources. */
+const sourcesContext = "fetch";
+
+/** An image that is named by its content, wherever it comes from: `debian@sha256:…`. */
+const pinnedImage = /@sha256:[0-9a-f]{64}$/;
+
+/**
+ * Parses a Containerfile.
+ *
+ * Dependencies are found as BuildKit would find them. StageX's generator looks at lines instead: it takes `COPY --from=`
+ * only as the first flag, `FROM --platform=` only with linux/386, in capitals and at the start of a line, knows no
+ * `RUN --mount=from=`, and would take such lines within a heredoc for instructions. On every release so far both find
+ * the same; where they differ, it is the image that BuildKit asks for that counts.
+ *
+ * @param file the path that errors name
+ * @param buildArgs those given to the build: they can name the image of a `FROM ${ARG}`
+ * @throws TreeError with every problem of the file
+ */
+export function parseContainerfile(
+  file: string,
+  text: string,
+  buildArgs: Readonly<Record<string, string>> = {},
+): Containerfile {
+  return new Reader(file, text, buildArgs).read();
+}
+
+class Reader {
+  readonly #file: string;
+  readonly #text: string;
+  readonly #buildArgs: Readonly<Record<string, string>>;
+  readonly #problems: Problem[] = [];
+  readonly #stages: Stage[] = [];
+  readonly #dependencies = new Map<string, Dependency>();
+  readonly #reads: ContextRead[] = [];
+  readonly #args = new Set<string>();
+  /** ARGs before the first FROM, the only ones that a FROM can use. */
+  readonly #globalArgs = new Map<string, string>();
+
+  constructor(file: string, text: string, buildArgs: Readonly<Record<string, string>>) {
+    this.#file = file;
+    this.#text = text;
+    this.#buildArgs = buildArgs;
+  }
+
+  read(): Containerfile {
+    const instructions = this.#instructions();
+    // A COPY may name a later stage, so all stages are read first.
+    for (const instruction of instructions) this.#declare(instruction);
+    for (const instruction of instructions) this.#inspect(instruction);
+    if (this.#stages.length === 0) this.#reject(1, "FROM", "no FROM", "at least one stage");
+    if (this.#problems.length > 0) throw new TreeError(this.#problems);
+    return {
+      stages: this.#stages,
+      dependencies: [...this.#dependencies.values()],
+      reads: this.#reads,
+      args: this.#args,
+    };
+  }
+
+  #instructions(): readonly Instruction[] {
+    try {
+      const { instructions, directives } = parseSyntax(this.#text);
+      const syntax = directives.get("syntax");
+      if (syntax !== undefined) {
+        // Another frontend is an image from the network that may read the file in a way of its own.
+        this.#reject(syntax.line, "syntax", quoted(syntax.value), "BuildKit's own frontend: no such line");
+      }
+      return instructions;
+    } catch (error) {
+      if (!(error instanceof ContainerfileSyntaxError)) throw error;
+      this.#reject(error.line, undefined, error.message, error.allowed);
+      return [];
+    }
+  }
+
+  #declare(instruction: Instruction): void {
+    const { keyword, line, rest } = instruction;
+    if (keyword === "FROM") this.#declareStage(instruction);
+    else if (keyword === "ARG") this.#declareArgs(rest);
+    else if (keyword === "ONBUILD") {
+      this.#reject(
+        line,
+        keyword,
+        quoted(rest),
+        "no ONBUILD: it would run in images whose plan cannot know of it",
+      );
+    } else if (!keywords.has(keyword)) {
+      const meant = nearestName(keyword, keywords);
+      this.#reject(
+        line,
+        undefined,
+        quoted(keyword),
+        meant === undefined ? "an instruction" : `${meant} (is it meant?)`,
+      );
+    }
+    if (this.#stages.length === 0 && keyword !== "ARG" && keywords.has(keyword)) {
+      this.#reject(line, keyword, "it before any FROM", "only ARG before the first FROM");
+    }
+  }
+
+  #declareStage({ line, rest }: Instruction): void {
+    const [base = "", as, name, ...more] = rest.split(/\s+/);
+    const named = as?.toUpperCase() === "AS" && name !== undefined && /^[a-z][a-z0-9-_.]*$/i.test(name);
+    if (base === "" || more.length > 0 || (as !== undefined && !named)) {
+      this.#reject(line, "FROM", quoted(rest), "FROM <image> or FROM <image> AS <stage>");
+    }
+    this.#stages.push({ name: named ? name.toLowerCase() : null, base, line });
+  }
+
+  #declareArgs(rest: string): void {
+    for (const word of shellWords(rest)) {
+      const equals = word.indexOf("=");
+      const name = equals === -1 ? word : word.slice(0, equals);
+      this.#args.add(name);
+      if (this.#stages.length > 0) continue;
+      const standard = equals === -1 ? undefined : this.#expanded(word.slice(equals + 1));
+      const value = this.#buildArgs[name] ?? standard?.replace(/\\(.)|["']/g, "$1");
+      if (value !== undefined) this.#globalArgs.set(name, value);
+    }
+  }
+
+  #inspect(instruction: Instruction): void {
+    if (instruction.keyword === "FROM") this.#inspectBase(instruction);
+    if (instruction.keyword === "COPY" || instruction.keyword === "ADD") this.#inspectCopy(instruction);
+    if (instruction.keyword === "RUN") this.#inspectMounts(instruction);
+  }
+
+  #inspectBase({ line }: Instruction): void {
+    const index = this.#stages.findIndex((stage) => stage.line === line);
+    const stage = this.#stages[index];
+    if (stage === undefined || stage.base === "") return;
+    const base = this.#expanded(stage.base);
+    if (base === undefined) this.#inspectUnknownBase(stage);
+    else if (base !== "scratch") this.#refer(base, this.#stages.slice(0, index), "FROM", line);
+  }
+
+  /** A variable that only the build knows, such as TARGETARCH, may choose between stages but not between images. */
+  #inspectUnknownBase({ base, line }: Stage): void {
+    const start = base.slice(0, base.indexOf("$"));
+    const isStage = start !== "" && this.#stages.some(({ name }) => name?.startsWith(start.toLowerCase()));
+    if (!isStage) this.#reject(line, "FROM", quoted(base), "an image that can be told before the build");
+  }
+
+  #inspectCopy({ keyword, line, flags, rest }: Instruction): void {
+    const from = flags.find(({ name }) => name === "from")?.value ?? "";
+    if (from !== "") {
+      this.#refer(from, this.#stages, keyword, line);
+      return;
+    }
+    const words = jsonWords(rest) ?? rest.split(/\s+/);
+    const quirks = flags.some(({ name }) => name === "parents") ? "/**" : "";
+    for (const path of words.slice(0, -1)) {
+      if (opensHeredoc(path) || (keyword === "ADD" && isRemote(path))) continue;
+      this.#reads.push({ path: `${path}${quirks}`, wildcards: true, keyword, line });
+    }
+  }
+
+  #inspectMounts({ line, flags }: Instruction): void {
+    for (const { name, value } of flags) {
+      if (name !== "mount") continue;
+      const fields = new Map(value.split(",").map((field) => fieldOf(field)));
+      const type = fields.get("type") ?? "bind";
+      const from = fields.get("from") ?? "";
+      const source = fields.get("source") ?? fields.get("src") ?? "/";
+      if (from !== "") this.#refer(from, this.#stages, "RUN --mount", line);
+      else if (type === "bind") {
+        this.#reads.push({ path: source, wildcards: false, keyword: "RUN --mount", line });
+      }
+    }
+  }
+
+  /** Something is taken from this stage or image. */
+  #refer(reference: string, stages: readonly Stage[], keyword: string, line: number): void {
+    const name = reference.toLowerCase();
+    if (name === sourcesContext || stages.some((stage) => stage.name === name)) return;
+    if (/^\d+$/.test(name) && Number(name) < this.#stages.length) return;
+    const image = /^(?:(?:index\.)?docker\.io\/)?stagex\/(.*)$/.exec(reference)?.[1];
+    if (image !== undefined) this.#depend(image, keyword, line);
+    else if (!pinnedImage.test(reference)) {
+      const names = stages.flatMap((stage) => stage.name ?? []);
+      const meant = nearestName(name, names);
+      const hint = meant === undefined ? "" : ` (is the stage ${meant} meant?)`;
+      this.#reject(
+        line,
+        keyword,
+        quoted(reference),
+        `a stage, stagex/<image> or <image>@sha256:<digest>${hint}`,
+      );
+    }
+  }
+
+  #depend(image: string, keyword: string, line: number): void {
+    if (!imageNamePattern.test(image)) {
+      const allowed = "stagex/<stage>-<package>, without tag or digest: it is built from the tree";
+      this.#reject(line, keyword, quoted(`stagex/${image}`), allowed);
+    } else if (!this.#dependencies.has(image)) this.#dependencies.set(image, { name: image, line });
+  }
+
+  /** The word with its global ARGs, or undefined where one is not known before the build. */
+  #expanded(word: string): string | undefined {
+    let known = true;
+    const expanded = word.replace(
+      /\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\}|)/g,
+      (found, bare, braced, standard) => {
+        const value = found === "$" ? undefined : (this.#globalArgs.get(bare ?? braced) ?? standard);
+        known &&= value !== undefined;
+        return value ?? "";
+      },
+    );
+    return known ? expanded : undefined;
+  }
+
+  #reject(line: number, field: string | undefined, found: string, allowed: string): void {
+    this.#problems.push({
+      file: this.#file,
+      line,
+      ...(field === undefined ? {} : { field }),
+      found,
+      allowed,
+    });
+  }
+}
+
+/** Whether ADD fetches it instead of reading it from the context. */
+function isRemote(path: string): boolean {
+  return /^(?:https?|git|ssh):\/\/|^git@/.test(path);
+}
+
+/** `source=x` of a mount; its names are compared in lower case. */
+function fieldOf(field: string): [string, string] {
+  const plain = field.replace(/^"(.*)"$/, "$1");
+  const equals = plain.indexOf("=");
+  if (equals === -1) return [plain.toLowerCase(), ""];
+  return [plain.slice(0, equals).toLowerCase(), plain.slice(equals + 1)];
+}

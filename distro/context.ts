@@ -1,0 +1,91 @@
+import type { Containerfile, ContextRead } from "./containerfile.ts";
+import { type Problem, quoted } from "./tree-error.ts";
+import type { TreeFile } from "./tree-files.ts";
+
+/** Files that BuildKit reads by itself, if they are there: they say what an instruction cannot see. */
+const ignoreFiles = new Set([".dockerignore", "Containerfile.dockerignore"]);
+
+/** The sources are put here for the build, and StageX empties it first, so what git tracks in it is not seen. */
+const sourcesFolder = "fetch";
+
+/**
+ * The files of a package's folder that some instruction of its Containerfile can read. One that is left out is one that
+ * the build cannot see; where an instruction cannot be told before the build, everything that it could mean is in.
+ * Ignore files are not applied, as they only take away.
+ * @param files paths relative to the package's folder
+ */
+export function contextFiles(files: readonly TreeFile[], { reads }: Containerfile): TreeFile[] {
+  const seen = files.filter(({ path }) => !path.startsWith(`${sourcesFolder}/`));
+  // A link may stand for a file or folder that no instruction names.
+  if (reads.length > 0 && seen.some(({ mode }) => mode === "120000")) return seen;
+  const patterns = reads.map(patternOf);
+  return seen.filter(
+    ({ path }) => ignoreFiles.has(path) || patterns.some((pattern) => covers(pattern, path)),
+  );
+}
+
+/** What an instruction reads outside the package's folder, or names plainly and git does not track. */
+export function contextProblems(
+  file: string,
+  files: readonly TreeFile[],
+  { reads }: Containerfile,
+): Problem[] {
+  const folder = file.slice(0, file.lastIndexOf("/"));
+  return reads.flatMap((read): Problem[] => {
+    const place = { file, line: read.line, field: read.keyword, found: quoted(read.path) };
+    if (leavesFolder(read.path)) return [{ ...place, allowed: `paths within ${folder}` }];
+    if (isVague(read)) return [];
+    const pattern = patternOf(read);
+    const found = pattern[0] === sourcesFolder || files.some(({ path }) => covers(pattern, path));
+    if (pattern.length === 0 || found) return [];
+    const path = `${folder}/${pattern.join("/")}`;
+    return [{ ...place, allowed: "a file that git tracks", mend: `git add ${path}` }];
+  });
+}
+
+/** Path components, each a literal or with `*` and `?`; the path and all below it is meant. */
+type Pattern = readonly string[];
+
+/** Quotes, escapes and variables are resolved by the build alone, and classes and `**` are not worth it. */
+const vague = /["'\\$[]|\*\*/;
+
+function isVague({ path, wildcards }: ContextRead): boolean {
+  return vague.test(path) || (wildcards && /[*?]/.test(path));
+}
+
+/** The path as far as it can be told; what follows could be anything, so all below is meant. */
+function patternOf({ path, wildcards }: ContextRead): Pattern {
+  const parts: string[] = [];
+  const written = path.split("/");
+  for (const [index, part] of written.entries()) {
+    // With `..` after a part that cannot be told, nothing can be.
+    if (vague.test(part)) return written.includes("..", index) ? [] : parts;
+    if (part === "..") parts.pop();
+    else if (part !== "" && part !== ".") parts.push(wildcards ? part : part.replaceAll(/[*?]/g, "?"));
+  }
+  return parts;
+}
+
+function covers(pattern: Pattern, path: string): boolean {
+  const parts = path.split("/");
+  return pattern.length <= parts.length && pattern.every((part, index) => matches(part, parts[index] ?? ""));
+}
+
+/** As Go's filepath.Match within one component: `*` is any text, `?` any one character. */
+function matches(pattern: string, name: string): boolean {
+  if (!/[*?]/.test(pattern)) return pattern === name;
+  const source = pattern.replace(/[.*+?^${}()|[\]\\]/g, (sign) =>
+    sign === "*" ? ".*" : sign === "?" ? "." : `\\${sign}`,
+  );
+  return new RegExp(`^${source}$`, "su").test(name);
+}
+
+function leavesFolder(path: string): boolean {
+  let depth = 0;
+  for (const part of path.split("/")) {
+    if (part === "..") depth--;
+    else if (part !== "" && part !== ".") depth++;
+    if (depth < 0) return true;
+  }
+  return false;
+}

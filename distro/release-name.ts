@@ -1,0 +1,22 @@
+/** The name of a release, `YYYY.MM.N`: the N-th, from 0, of a month. It is the tag in git, and `:sx<release>` on images. */
+export type ReleaseName = { readonly year: number; readonly month: number; readonly number: number };
+
+/** @throws Error that quotes what was found */
+export function parseReleaseName(text: string): ReleaseName {
+  const [, year, month, number] = /^(\d{4})\.(0[1-9]|1[0-2])\.(0|[1-9]\d*)$/.exec(text) ?? [];
+  if (year === undefined) {
+    throw new Error(
+      `not a release: ${JSON.stringify(text.slice(0, 100))} (expected YYYY.MM.N, as 2026.03.0)`,
+    );
+  }
+  return { year: Number(year), month: Number(month), number: Number(number) };
+}
+
+export function releaseText({ year, month, number }: ReleaseName): string {
+  return `${String(year).padStart(4, "0")}.${String(month).padStart(2, "0")}.${number}`;
+}
+
+/** Below 0 where the first release is the earlier. */
+export function compareReleases(left: ReleaseName, right: ReleaseName): number {
+  return left.year - right.year || left.month - right.month || left.number - right.number;
+}

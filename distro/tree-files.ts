@@ -1,0 +1,26 @@
+import type { ContextFile } from "./build-plan.ts";
+import type { Problem } from "./tree-error.ts";
+
+/** A file that belongs to a tree. */
+export type TreeFile = {
+  /** Relative to the tree, with `/`. */
+  readonly path: string;
+  readonly mode: ContextFile["mode"];
+};
+
+/**
+ * The files of a tree, wherever they come from: a working tree (checkout.ts), or the objects of a revision.
+ * A symbolic link's content is its target.
+ */
+export type TreeFiles = {
+  /** What to call the tree in messages: its folder, or folder and revision. */
+  readonly root: string;
+  /** Sorted by path. */
+  readonly list: readonly TreeFile[];
+  /** What is wrong with the list itself, for the reader to report with all else. */
+  readonly problems: readonly Problem[];
+  /** @throws Error if the file is not in the list or cannot be read */
+  read(path: string): Promise<Uint8Array>;
+  /** sha256 of the content, 64 hex digits. */
+  sha256(path: string): Promise<string>;
+};

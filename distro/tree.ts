@@ -1,0 +1,307 @@
+import type { BuildPlan, ContextFile } from "./build-plan.ts";
+import { workingTree } from "./checkout.ts";
+import { type Containerfile, type Dependency, parseContainerfile } from "./containerfile.ts";
+import { contextFiles, contextProblems } from "./context.ts";
+import { parseDigestsFile } from "./digests-file.ts";
+import { cyclesOf, inOrder } from "./graph.ts";
+import { nearestName } from "./nearest-name.ts";
+import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
+import { collecting, type Problem, quoted, TreeError } from "./tree-error.ts";
+import type { TreeFile, TreeFiles } from "./tree-files.ts";
+import { resolveVersions } from "./version-from.ts";
+
+/** One `packages/<stage>/<name>/`. */
+export type TreePackage = {
+  /** `packages/core/busybox`. */
+  readonly folder: string;
+  readonly stage: string;
+  readonly toml: PackageToml;
+  /** The names of its images: its own, or those of its subpackages. */
+  readonly images: readonly string[];
+};
+
+/** A StageX tree, read whole and without a problem. */
+export type Tree = {
+  /** The tree's folder, links resolved. */
+  readonly root: string;
+  /** A plan for each image, by name, each after all that it is built from: by level, then by name. */
+  readonly images: ReadonlyMap<string, BuildPlan>;
+  /** By folder, sorted. */
+  readonly packages: ReadonlyMap<string, TreePackage>;
+  /** What `digests/*.txt` publish: image name -> hex of the manifest's digest. They may name images that are no more. */
+  readonly digests: ReadonlyMap<string, string>;
+};
+
+export type TreeOptions = {
+  /** What packages without `platforms` of their own are built for; StageX's Makefile has linux/amd64. */
+  readonly platforms?: readonly string[];
+};
+
+/**
+ * Reads the working tree at this folder.
+ * @throws TreeError with all that is wrong with it
+ */
+export async function readTree(root: string, options: TreeOptions = {}): Promise<Tree> {
+  return readTreeFiles(workingTree(root), options);
+}
+
+/**
+ * Reads a tree from its files, wherever they are.
+ * @throws TreeError with all that is wrong with it
+ */
+export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {}): Promise<Tree> {
+  return new TreeReader(files, options.platforms ?? ["linux/amd64"]).read();
+}
+
+/** A package on its way to its plans. */
+type Draft = {
+  readonly folder: string;
+  readonly stage: string;
+  /** All files of the folder, paths relative to it. */
+  readonly files: readonly TreeFile[];
+  readonly toml: PackageToml;
+};
+
+/** The plans of one package, with the lines that name its dependencies. */
+type Planned = { readonly plans: readonly BuildPlan[]; readonly dependencies: readonly Dependency[] };
+
+class TreeReader {
+  readonly #files: TreeFiles;
+  readonly #platforms: readonly string[];
+  readonly #problems: Problem[];
+  /** package.toml that cannot be read: which images they would make is not known. */
+  readonly #unreadable: { folder: string; text: string }[] = [];
+
+  constructor(files: TreeFiles, platforms: readonly string[]) {
+    this.#files = files;
+    this.#platforms = platforms;
+    this.#problems = [...files.problems];
+  }
+
+  async read(): Promise<Tree> {
+    const drafts = await this.#drafts();
+    const owners = this.#owners(drafts);
+    const versions = this.#versions(owners);
+    const planned = await Promise.all(drafts.map((draft) => this.#plan(draft, versions)));
+    for (const made of planned) this.#rejectUnknown(made, owners);
+    const plans = new Map(planned.flatMap((made) => made.plans).map((plan) => [plan.name, plan]));
+    this.#rejectCycles(plans);
+    const digests = await this.#digests();
+    if (this.#problems.length > 0) throw new TreeError(this.#problems.sort(byPlace));
+    return {
+      root: this.#files.root,
+      images: inOrder(plans),
+      packages: new Map(drafts.map((draft) => [draft.folder, packageOf(draft)])),
+      digests,
+    };
+  }
+
+  async #drafts(): Promise<Draft[]> {
+    const folders = packageFolders(this.#files.list);
+    if (folders.size === 0 && this.#problems.length === 0) {
+      const allowed = "a StageX tree: packages/<stage>/<name>/package.toml";
+      this.#reject({ file: this.#files.root, found: "no package", allowed });
+    }
+    return (await Promise.all([...folders].map((entry) => this.#draft(...entry)))).flat();
+  }
+
+  async #draft(folder: string, files: readonly TreeFile[]): Promise<Draft[]> {
+    const [, stage = "", name = ""] = folder.split("/");
+    const file = `${folder}/package.toml`;
+    if (!/^[a-z0-9]+$/.test(stage)) {
+      this.#reject({
+        file: folder,
+        found: quoted(stage),
+        allowed: "a stage of lower-case letters and digits",
+      });
+    }
+    if (!hasContainerfile(files)) {
+      this.#reject({ file: folder, found: "no Containerfile", allowed: "a Containerfile that git tracks" });
+    }
+    const text = await this.#text(file);
+    const toml =
+      text === undefined ? undefined : collecting(this.#problems, () => parsePackageToml(file, text));
+    if (toml === undefined) {
+      this.#unreadable.push({ folder, text: text ?? "" });
+      return [];
+    }
+    if (toml.name !== name) {
+      const allowed = `${quoted(name)}, the folder's name`;
+      this.#reject({ file, field: "package.name", found: quoted(toml.name), allowed });
+    }
+    return [{ folder, stage, files, toml }];
+  }
+
+  /** Which package makes each image. */
+  #owners(drafts: readonly Draft[]): Map<string, Draft> {
+    const owners = new Map<string, Draft>();
+    for (const draft of drafts) {
+      for (const { name } of imagesOf(draft)) {
+        const other = owners.get(name);
+        owners.set(name, other ?? draft);
+        if (other === undefined) continue;
+        const found = `the image ${name}, which ${other.folder} makes too`;
+        this.#reject({ file: `${draft.folder}/package.toml`, found, allowed: "each image once" });
+      }
+    }
+    return owners;
+  }
+
+  #versions(owners: ReadonlyMap<string, Draft>): Map<string, string | null> {
+    const versioned = new Map([...owners].map(([name, { toml }]) => [name, toml]));
+    return resolveVersions(versioned, (image, problem) => {
+      const draft = owners.get(image);
+      const first = draft === undefined ? undefined : imagesOf(draft)[0]?.name;
+      const unreadable = draft?.toml.versionFrom != null && this.#mayMake(draft.toml.versionFrom);
+      // Subpackages share the field: one problem is enough.
+      if (draft === undefined || first !== image || unreadable) return;
+      this.#reject({ file: `${draft.folder}/package.toml`, ...problem });
+    });
+  }
+
+  async #plan(draft: Draft, versions: ReadonlyMap<string, string | null>): Promise<Planned> {
+    const { folder, stage, toml } = draft;
+    const recipe = `${folder}/Containerfile`;
+    const images = imagesOf(draft);
+    const version = versions.get(images[0]?.name ?? "") ?? null;
+    const buildArgs = buildArgsOf(toml, version);
+    const containerfile = hasContainerfile(draft.files)
+      ? await this.#containerfile(recipe, buildArgs)
+      : undefined;
+    if (containerfile === undefined) return { plans: [], dependencies: [] };
+    this.#problems.push(...contextProblems(recipe, draft.files, containerfile));
+    const shared = {
+      stage,
+      origin: toml.name,
+      folder,
+      recipe,
+      containerfile: await this.#files.sha256(recipe),
+      version: version ?? "latest",
+      platforms: toml.platforms.length > 0 ? toml.platforms : this.#platforms,
+      buildArgs,
+      dependencies: containerfile.dependencies.map(({ name }) => name).sort(),
+      sources: sourcesOf(toml),
+      context: await this.#context(draft, containerfile),
+    };
+    for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
+    return {
+      plans: images.map(({ name, target }) => ({ ...shared, name, target })),
+      dependencies: containerfile.dependencies,
+    };
+  }
+
+  async #containerfile(
+    recipe: string,
+    args: Readonly<Record<string, string>>,
+  ): Promise<Containerfile | undefined> {
+    const text = await this.#text(recipe);
+    if (text === undefined) return undefined;
+    return collecting(this.#problems, () => parseContainerfile(recipe, text, args));
+  }
+
+  async #context(draft: Draft, containerfile: Containerfile): Promise<ContextFile[]> {
+    const files = contextFiles(draft.files, containerfile);
+    const hashed = async ({ path, mode }: TreeFile) => {
+      return { path, mode, sha256: await this.#files.sha256(`${draft.folder}/${path}`) };
+    };
+    return Promise.all(files.map(hashed));
+  }
+
+  async #digests(): Promise<Map<string, string>> {
+    const digests = new Map<string, string>();
+    for (const { path } of this.#files.list) {
+      const text = /^digests\/[^/]+\.txt$/.test(path) ? await this.#text(path) : undefined;
+      if (text === undefined) continue;
+      const stage = collecting(this.#problems, () => parseDigestsFile(path, text));
+      for (const [name, hex] of stage ?? []) digests.set(name, hex);
+    }
+    return digests;
+  }
+
+  async #text(path: string): Promise<string | undefined> {
+    const bytes = await this.#files.read(path);
+    try {
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
+      this.#reject({ file: path, found: "bytes that are not UTF-8", allowed: "text in UTF-8" });
+      return undefined;
+    }
+  }
+
+  #rejectMissingTarget(recipe: string, target: string | null, { stages }: Containerfile): void {
+    if (target === null || stages.some(({ name }) => name === target.toLowerCase())) return;
+    this.#reject({
+      file: recipe,
+      found: `no stage ${target}`,
+      allowed: "a stage package-<name> for each subpackage",
+    });
+  }
+
+  #rejectUnknown({ plans, dependencies }: Planned, owners: ReadonlyMap<string, Draft>): void {
+    const file = plans[0]?.recipe ?? this.#files.root;
+    for (const { name, line } of dependencies) {
+      if (owners.has(name) || this.#mayMake(name)) continue;
+      const nearest = nearestName(name, owners.keys());
+      const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
+      this.#reject({ file, line, found: `stagex/${name}`, allowed: `an image of the tree${hint}` });
+    }
+  }
+
+  #rejectCycles(plans: ReadonlyMap<string, BuildPlan>): void {
+    for (const cycle of cyclesOf(plans)) {
+      const file = plans.get(cycle[0] ?? "")?.recipe ?? this.#files.root;
+      const allowed = "images that are not built from themselves";
+      this.#reject({ file, found: `the cycle ${cycle.join(" -> ")}`, allowed });
+    }
+  }
+
+  /** Whether a package.toml that cannot be read may make this image: then it is no use to call it unknown. */
+  #mayMake(image: string): boolean {
+    return this.#unreadable.some(({ folder, text }) => {
+      const [, stage, name] = folder.split("/");
+      return (
+        image.startsWith(`${stage}-`) &&
+        (image === `${stage}-${name}` || text.includes(image.slice(image.indexOf("-") + 1)))
+      );
+    });
+  }
+
+  #reject(problem: Problem): void {
+    this.#problems.push(problem);
+  }
+}
+
+/**
+ * The files of each `packages/<stage>/<name>/` with a package.toml, paths relative to it. A Containerfile without one
+ * is passed over, as StageX's generator does: several releases carry packages half removed.
+ */
+function packageFolders(list: readonly TreeFile[]): Map<string, TreeFile[]> {
+  const folders = new Map<string, TreeFile[]>();
+  for (const { path, mode } of list) {
+    const [, folder, inner] = /^(packages\/[^/]+\/[^/]+)\/([\s\S]+)$/.exec(path) ?? [];
+    if (folder === undefined || inner === undefined) continue;
+    const files = folders.get(folder) ?? [];
+    folders.set(folder, files);
+    files.push({ path: inner, mode });
+  }
+  return new Map([...folders].filter(([, files]) => files.some(({ path }) => path === "package.toml")));
+}
+
+function hasContainerfile(files: readonly TreeFile[]): boolean {
+  return files.some(({ path }) => path === "Containerfile");
+}
+
+/** A package with subpackages is no image itself. */
+function imagesOf({ stage, toml }: Pick<Draft, "stage" | "toml">): { name: string; target: string | null }[] {
+  if (toml.subpackages.length === 0) return [{ name: `${stage}-${toml.name}`, target: null }];
+  return toml.subpackages.map((name) => ({ name: `${stage}-${name}`, target: `package-${name}` }));
+}
+
+function packageOf({ folder, stage, toml, ...draft }: Draft): TreePackage {
+  return { folder, stage, toml, images: imagesOf({ stage, toml, ...draft }).map(({ name }) => name) };
+}
+
+function byPlace(left: Problem, right: Problem): number {
+  if (left.file !== right.file) return left.file < right.file ? -1 : 1;
+  return (left.line ?? 0) - (right.line ?? 0);
+}
