@@ -1,0 +1,41 @@
+import { connectEngine } from "./engine.ts";
+import { type Provider, ProviderServer } from "./server.ts";
+
+/** How often to look whether the engine still lives, in milliseconds: killed, it can't say goodbye. */
+const enginePoll = 1000;
+
+/**
+ * Serves a provider as the process that the engine started: with the engine's address as its first argument, and the port
+ * as the first and only line on stdout. It ends with the engine, however that ends.
+ */
+export async function serve(provider: Provider): Promise<void> {
+  const server = new ProviderServer(provider, connectEngine(process.argv[2] ?? ""));
+  const engine = process.ppid;
+  let closing = false;
+
+  async function close(code: number): Promise<void> {
+    if (closing) return;
+    closing = true;
+    await server.close();
+    process.exit(code);
+  }
+
+  // What no call could catch must still end the calls under way: the engine would wait for their answers forever.
+  function failed(thrown: unknown): void {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+    console.error(error.stack);
+    server.failAll(new TypeError(`thrown outside of any call: ${error.message}`, { cause: error }));
+    setTimeout(() => close(1), 100);
+  }
+
+  process.on("uncaughtException", failed);
+  process.on("unhandledRejection", failed);
+  // Ctrl-C reaches the whole terminal; the engine answers it with Cancel, and ends us when the work has ended.
+  process.on("SIGINT", () => {});
+  process.on("SIGTERM", () => close(0));
+  setInterval(() => {
+    if (process.ppid !== engine) close(0);
+  }, enginePoll).unref();
+
+  console.log(await server.listen());
+}

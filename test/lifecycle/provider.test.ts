@@ -1,0 +1,321 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import grpc from "@grpc/grpc-js";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { fromWire, type Properties, Secret, toWire, unknown } from "../../providers/stagex/wire.ts";
+import { ProviderProcess } from "./provider-process.ts";
+
+const digest = `sha256:${"0".repeat(64)}`;
+const other = `sha256:${"1".repeat(64)}`;
+const urn = "urn:pulumi:dev::stagex::stagex:index:PackageTree$stagex:index:Package::core-cat";
+const inputs = {
+  image: "core-cat",
+  version: "1.0",
+  recipe: "packages/core/cat/Containerfile",
+  containerfile: digest,
+  platforms: ["linux/amd64"],
+  buildArgs: { VERSION: "1.0" },
+  context: digest,
+  sources: { "cat-1.0.tar": digest },
+  mirrors: { "cat-1.0.tar": ["https://mirror.example/cat-1.0.tar"] },
+  dependencies: { "bootstrap-hex0": digest },
+};
+
+let project: string;
+let provider: ProviderProcess;
+
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), "stagex-provider-"));
+  provider = await ProviderProcess.start({ cwd: project });
+  await provider.configure({ tree: "tree" });
+});
+
+afterAll(async () => {
+  await provider[Symbol.asyncDispose]();
+  await rm(project, { recursive: true, force: true });
+});
+
+async function checkFailures(news: Properties, of = urn): Promise<Record<string, string>> {
+  const request = new messages.CheckRequest();
+  request.setUrn(of);
+  request.setNews(toWire(news));
+  const response = await provider.call("check", request);
+  return Object.fromEntries(
+    response.getFailuresList().map((failure) => [failure.getProperty(), failure.getReason()]),
+  );
+}
+
+async function diff(olds: Properties, news: Properties, ignored: string[] = []) {
+  const request = new messages.DiffRequest();
+  request.setUrn(urn);
+  request.setId("core-cat");
+  request.setOldInputs(toWire(olds));
+  request.setOlds(toWire({ digest }));
+  request.setNews(toWire(news));
+  request.setIgnorechangesList(ignored);
+  return await provider.call("diff", request);
+}
+
+function kinds(response: messages.DiffResponse): Record<string, messages.PropertyDiff.Kind | undefined> {
+  const found: Record<string, messages.PropertyDiff.Kind | undefined> = {};
+  response.getDetaileddiffMap().forEach((change, path) => {
+    found[path] = change.getKind();
+  });
+  return found;
+}
+
+async function preview(news: Properties): Promise<Properties> {
+  const request = new messages.CreateRequest();
+  request.setUrn(urn);
+  request.setProperties(toWire(news));
+  request.setPreview(true);
+  return fromWire((await provider.call("create", request)).getProperties());
+}
+
+test("stdout holds the port and nothing else", () => {
+  expect(provider.stdout).toEqual([expect.stringMatching(/^\d+$/)]);
+});
+
+test("it tells its version and a schema with every resource and configuration key", async () => {
+  const info = await provider.call("getPluginInfo", new emptyMessages.Empty());
+  expect(info.getVersion()).toMatch(/^\d+\.\d+\.\d+$/);
+  const schema = JSON.parse((await provider.call("getSchema", new messages.GetSchemaRequest())).getSchema());
+  expect(schema.name).toBe("stagex");
+  const resource = schema.resources["stagex:index:Package"];
+  expect(Object.keys(resource.inputProperties).sort()).toEqual(
+    [...Object.keys(inputs), "expectedDigest", "target"].sort(),
+  );
+  expect(resource.requiredInputs).not.toContain("target");
+  expect(resource.inputProperties.dependencies).toMatchObject({
+    type: "object",
+    additionalProperties: { type: "string" },
+  });
+  expect(resource.inputProperties.platforms).toMatchObject({ type: "array", items: { type: "string" } });
+  expect(resource.required).toContain("digest");
+  expect(Object.keys(schema.config.variables)).toEqual(
+    expect.arrayContaining(["tree", "images", "platforms", "verify", "buildkit"]),
+  );
+  for (const property of Object.values<{ description?: string }>(resource.inputProperties))
+    expect(property.description).toBeTruthy();
+});
+
+test("check takes good inputs and gives them back as they are, unknowns and secrets included", async () => {
+  const news: Properties = {
+    ...inputs,
+    dependencies: { "bootstrap-hex0": unknown },
+    expectedDigest: new Secret(digest),
+  };
+  const request = new messages.CheckRequest();
+  request.setUrn(urn);
+  request.setNews(toWire(news));
+  const response = await provider.call("check", request);
+  expect(response.getFailuresList()).toEqual([]);
+  expect(fromWire(response.getInputs())).toEqual(news);
+});
+
+test("check names every bad input at once, by its path", async () => {
+  const bad = { ...inputs, recipe: "../../etc/passwd", dependencies: { "core-x": "latest" }, colour: "red" };
+  expect(await checkFailures(bad)).toEqual({
+    recipe: expect.stringContaining("inside the tree"),
+    'dependencies["core-x"]': expect.stringContaining("not a digest"),
+    colour: "no such property",
+  });
+});
+
+test("check names what is missing", async () => {
+  const { context: _, ...without } = inputs;
+  expect(Object.keys(await checkFailures(without))).toEqual(["context"]);
+});
+
+test("a secret build argument is refused: it would be readable in the image's history", async () => {
+  const failures = await checkFailures({ ...inputs, buildArgs: { TOKEN: new Secret("hunter2") } });
+  expect(failures).toEqual({ "buildArgs.TOKEN": expect.stringContaining("history") });
+  expect(JSON.stringify(provider.log) + provider.stderr).not.toContain("hunter2");
+});
+
+test("mirrors of a file that is no source are refused", async () => {
+  const failures = await checkFailures({ ...inputs, mirrors: { "dog.tar": [] } });
+  expect(failures).toEqual({ 'mirrors["dog.tar"]': expect.stringContaining("none of the sources") });
+});
+
+test("an unknown resource type is an error that says what there is", async () => {
+  const failure = checkFailures(inputs, "urn:pulumi:dev::stagex::stagex:index:Packet::x");
+  await expect(failure).rejects.toMatchObject({
+    code: grpc.status.INVALID_ARGUMENT,
+    details: expect.stringMatching(/"stagex:index:Packet".*stagex:index:Package/),
+  });
+});
+
+test("diff names the innermost property, and replaces only for another image name", async () => {
+  const news = {
+    ...inputs,
+    containerfile: other,
+    dependencies: { "bootstrap-hex0": other, "core-new": digest },
+  };
+  const response = await diff(inputs, news);
+  const { UPDATE, ADD } = messages.PropertyDiff.Kind;
+  expect(response.getChanges()).toBe(messages.DiffResponse.DiffChanges.DIFF_SOME);
+  expect(kinds(response)).toEqual({
+    containerfile: UPDATE,
+    'dependencies["bootstrap-hex0"]': UPDATE,
+    'dependencies["core-new"]': ADD,
+  });
+  expect(response.getReplacesList()).toEqual([]);
+  expect((await diff(inputs, { ...inputs, image: "core-dog" })).getReplacesList()).toEqual(["image"]);
+});
+
+test("another mirror, or another order, is no difference", async () => {
+  const news = { ...inputs, mirrors: { "cat-1.0.tar": ["https://elsewhere.example/cat.tar"] } };
+  expect((await diff(inputs, news)).getChanges()).toBe(messages.DiffResponse.DiffChanges.DIFF_NONE);
+});
+
+test("ignored changes are no difference", async () => {
+  const response = await diff(inputs, { ...inputs, version: "2.0" }, ["version"]);
+  expect(response.getChanges()).toBe(messages.DiffResponse.DiffChanges.DIFF_NONE);
+});
+
+test("a dependency that is not known yet may differ", async () => {
+  const response = await diff(inputs, { ...inputs, dependencies: { "bootstrap-hex0": unknown } });
+  expect(Object.keys(kinds(response))).toEqual(['dependencies["bootstrap-hex0"]']);
+});
+
+test("a preview of what was never built knows its input key and leaves the digest open", async () => {
+  expect(await preview(inputs)).toMatchObject({
+    inputKey: expect.stringMatching(/^[0-9a-f]{64}$/),
+    digest: unknown,
+    index: unknown,
+  });
+});
+
+test("a preview that depends on an unknown knows nothing", async () => {
+  const outputs = await preview({ ...inputs, dependencies: { "bootstrap-hex0": unknown } });
+  expect(new Set(Object.values(outputs))).toEqual(new Set([unknown]));
+});
+
+test("configuration is checked key by key", async () => {
+  const request = new messages.CheckRequest();
+  request.setNews(toWire({ tree: "x", verify: "maybe", treee: "y" }));
+  const failures = (await provider.call("checkConfig", request)).getFailuresList();
+  expect(Object.fromEntries(failures.map((failure) => [failure.getProperty(), failure.getReason()]))).toEqual(
+    {
+      verify: expect.stringContaining("true or false"),
+      treee: expect.stringContaining("stagex:tree"),
+    },
+  );
+});
+
+test("another tree or builder replaces no resource", async () => {
+  const request = new messages.DiffRequest();
+  request.setOldInputs(toWire({ tree: "a" }));
+  request.setNews(toWire({ tree: "b" }));
+  const response = await provider.call("diffConfig", request);
+  expect(response.getReplacesList()).toEqual([]);
+});
+
+test("a tree that is not there is an error that names it", async () => {
+  const request = new messages.CreateRequest();
+  request.setUrn(urn);
+  request.setProperties(toWire(inputs));
+  await expect(provider.call("create", request)).rejects.toMatchObject({
+    details: expect.stringContaining("no folder"),
+  });
+});
+
+test("deleting what is not there succeeds", async () => {
+  const request = new messages.DeleteRequest();
+  request.setUrn(urn);
+  request.setId("core-cat");
+  request.setProperties(toWire({}));
+  await expect(provider.call("delete", request)).resolves.toBeDefined();
+});
+
+test("a resource whose state another version wrote can still be deleted", async () => {
+  const request = new messages.DeleteRequest();
+  request.setUrn(urn);
+  request.setId("core-cat");
+  request.setProperties(toWire({ digest: 12, colour: "red" }));
+  await expect(provider.call("delete", request)).resolves.toBeDefined();
+});
+
+test("a stray throw ends the calls under way with an error, and the process", async () => {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
+  await straying.configure({});
+  const request = new messages.CreateRequest();
+  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setProperties(toWire({}));
+  await expect(straying.call("create", request)).rejects.toMatchObject({
+    code: grpc.status.INTERNAL,
+    details: expect.stringContaining("nobody awaits this"),
+  });
+  expect(await straying.ended()).toBe(1);
+  expect(straying.stderr).toContain("nobody awaits this");
+});
+
+test("a throw inside a call is that call's error alone", async () => {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
+  await straying.configure({});
+  const request = new messages.DeleteRequest();
+  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setProperties(toWire({}));
+  await expect(straying.call("delete", request)).rejects.toMatchObject({
+    code: grpc.status.INTERNAL,
+    details: /defect/,
+  });
+  await expect(straying.call("getPluginInfo", new emptyMessages.Empty())).resolves.toBeDefined();
+});
+
+test("a custom time-out ends the work, and says so", async () => {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
+  await straying.configure({});
+  const request = new messages.UpdateRequest();
+  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setNews(toWire({}));
+  request.setTimeout(0.2);
+  await expect(straying.call("update", request)).rejects.toMatchObject({
+    code: grpc.status.DEADLINE_EXCEEDED,
+    details: expect.stringContaining("0.2 s"),
+  });
+});
+
+test("cancel ends the work under way, and nothing that comes after is begun", async () => {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
+  await straying.configure({});
+  const request = new messages.UpdateRequest();
+  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setNews(toWire({}));
+  const updating = straying.call("update", request);
+  updating.catch(() => {});
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  await straying.call("cancel", new emptyMessages.Empty());
+  await expect(updating).rejects.toMatchObject({ code: grpc.status.CANCELLED });
+  await expect(straying.call("update", request)).rejects.toMatchObject({ code: grpc.status.CANCELLED });
+});
+
+test("a provider whose engine was killed ends by itself", async () => {
+  const launcher = fileURLToPath(new URL("../../providers/stagex/pulumi-resource-stagex", import.meta.url));
+  // A shell stands for the engine: killed, it leaves its provider to another parent.
+  const engine = await ProviderProcess.start({
+    cwd: project,
+    program: ["sh", "-c", `"${launcher}" "$1" & echo $! >&2; wait`, "sh"],
+  });
+  await expect.poll(() => engine.stderr).toMatch(/^\d+\n/);
+  const pid = Number.parseInt(engine.stderr, 10);
+  engine.process.kill("SIGKILL");
+  const isAlive = (): boolean => {
+    try {
+      return process.kill(pid, 0);
+    } catch {
+      return false;
+    }
+  };
+  await expect.poll(isAlive, { timeout: 10_000 }).toBe(false);
+  await engine[Symbol.asyncDispose]();
+});
