@@ -1,0 +1,242 @@
+import { mkdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { Digest } from "../../../oci/digest.ts";
+import { layoutBlobPath, readLayout } from "../../../oci/layout.ts";
+import { LayoutError, type LayoutProblem } from "../../../oci/layout-error.ts";
+import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../../fixtures/image-layout.ts";
+import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+
+const twoPlatforms: LayoutRecipe = {
+  platforms: {
+    "linux/arm64": { layers: [[{ name: "bin/hello", content: "arm" }]] },
+    "linux/amd64": {
+      layers: [[{ name: "bin/hello", content: "x86" }], [{ name: "etc/motd", content: "hi" }]],
+    },
+  },
+};
+
+async function written(recipe: LayoutRecipe = twoPlatforms): Promise<WrittenLayout> {
+  return writeLayout(join(await scratchFolder(), "layout"), recipe);
+}
+
+/** Expects the layout to be refused for this reason, with the file named in the message. */
+async function refused(
+  layout: WrittenLayout,
+  problem: LayoutProblem,
+  message: RegExp | string,
+  diffIds = false,
+) {
+  const error = await readLayout(layout.folder, { diffIds }).catch((error: unknown) => error);
+  expect(error).toBeInstanceOf(LayoutError);
+  expect(error).toMatchObject({ problem, message: expect.stringMatching(message) });
+  expect(error).toMatchObject({ message: expect.stringContaining(layout.folder) });
+}
+
+async function flip(path: string, position: number): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[position] = (bytes[position] ?? 0) ^ 1;
+  await writeFile(path, bytes);
+}
+
+test("a whole layout gives index, manifests in the index's order, configs and layers", async () => {
+  const layout = await written();
+  const image = await readLayout(layout.folder, { diffIds: true });
+  expect(image.index).toBe(layout.index);
+  expect(image.manifests.map(({ platform }) => platform)).toEqual(["linux/arm64", "linux/amd64"]);
+  expect(image.manifests.map(({ digest }) => digest)).toEqual(layout.manifests);
+  expect(image.manifests.map(({ config }) => config.digest)).toEqual(layout.configs);
+  expect(image.manifests.flatMap(({ layers }) => layers.map(({ digest }) => digest))).toEqual(layout.layers);
+});
+
+const blobsByKind: [string, (layout: WrittenLayout) => Digest | undefined][] = [
+  ["index", (layout) => layout.index],
+  ["manifest", (layout) => layout.manifests[1]],
+  ["config", (layout) => layout.configs[0]],
+  ["layer", (layout) => layout.layers[2]],
+];
+
+for (const [kind, pick] of blobsByKind) {
+  const blobOf = (layout: WrittenLayout): string =>
+    layoutBlobPath(layout.folder, pick(layout) ?? layout.index);
+
+  test(`a missing ${kind} is named`, async () => {
+    const layout = await written();
+    await rm(blobOf(layout));
+    await refused(layout, "missing", /is missing/);
+  });
+
+  test(`a ${kind} with one flipped bit is damaged, wherever the bit is`, async () => {
+    for (const at of [0, 0.5, 0.99]) {
+      const layout = await written();
+      const path = blobOf(layout);
+      await flip(path, Math.floor((await readFile(path)).length * at));
+      await refused(layout, "damaged", /its bytes have the digest sha256:/);
+      await rm(layout.folder, { recursive: true });
+    }
+  });
+
+  test(`a truncated ${kind} is named with both sizes`, async () => {
+    const layout = await written();
+    const size = (await readFile(blobOf(layout))).length;
+    await truncate(blobOf(layout), size - 1);
+    await refused(layout, "truncated", new RegExp(`has ${size - 1} bytes, its descriptor says ${size}`));
+  });
+
+  test(`a ${kind} with a byte too many is named`, async () => {
+    const layout = await written();
+    await writeFile(blobOf(layout), "\n", { flag: "a" });
+    await refused(layout, "oversized", /its descriptor says/);
+  });
+
+  test(`a ${kind} that is a link is refused, even one to the right bytes`, async () => {
+    const layout = await written();
+    const aside = join(layout.folder, "aside");
+    await writeFile(aside, await readFile(blobOf(layout)));
+    await rm(blobOf(layout));
+    await symlink(aside, blobOf(layout));
+    await refused(layout, "not-a-file", /is not a regular file/);
+  });
+}
+
+test("a folder in a blob's place is refused", async () => {
+  const layout = await written();
+  const path = layoutBlobPath(layout.folder, layout.layers[0] ?? layout.index);
+  await rm(path);
+  await mkdir(path);
+  await refused(layout, "not-a-file", /is not a regular file/);
+});
+
+test("a wrong size in a descriptor is found though the digest is right", async () => {
+  const layout = await written({
+    ...twoPlatforms,
+    change: { index: (index) => JSON.parse(JSON.stringify(index).replace(/"size":(\d+)/, '"size":1$1')) },
+  });
+  await refused(layout, "truncated", /its descriptor says 1/);
+});
+
+const malicious = [
+  "sha256:../../../etc/passwd",
+  `sha512:${"0".repeat(128)}`,
+  `sha256:${"A".repeat(64)}`,
+  "",
+  7,
+];
+test.each(malicious)("no document can name a blob by the digest %j", async (digest) => {
+  const change = (document: Record<string, unknown>) =>
+    JSON.parse(JSON.stringify(document).replace(/"digest":"[^"]*"/, `"digest":${JSON.stringify(digest)}`));
+  for (const where of ["layoutIndex", "index", "manifest"] as const) {
+    await refused(await written({ ...twoPlatforms, change: { [where]: change } }), "malformed", /digest/);
+  }
+});
+
+test("an attestation manifest is refused, with what to do", async () => {
+  const layout = await written({
+    platforms: { ...twoPlatforms.platforms, "unknown/unknown": { layers: [] } },
+  });
+  await refused(layout, "attestation", /manifests\[2\] is an attestation manifest.*--provenance=false/);
+});
+
+test("wrong media types are refused wherever they are", async () => {
+  const docker = (document: Record<string, unknown>) =>
+    JSON.parse(JSON.stringify(document).replaceAll("vnd.oci.image", "vnd.docker.distribution"));
+  for (const where of ["layoutIndex", "index", "manifest"] as const) {
+    await refused(
+      await written({ ...twoPlatforms, change: { [where]: docker } }),
+      "media-type",
+      /vnd\.docker\.distribution.*expected application\/vnd\.oci\.image/,
+    );
+  }
+});
+
+test("a manifest without an index says how to get one", async () => {
+  const layout = await written({
+    ...twoPlatforms,
+    change: {
+      layoutIndex: (index) => JSON.parse(JSON.stringify(index).replaceAll("image.index", "image.manifest")),
+    },
+  });
+  await refused(layout, "media-type", /BUILDKIT_MULTI_PLATFORM=1/);
+});
+
+test("two images in a layout, and none, are refused", async () => {
+  const double = ({ manifests, ...index }: Record<string, unknown>) => ({
+    ...index,
+    manifests: Array.isArray(manifests) ? [...manifests, ...manifests] : [],
+  });
+  const none = (index: Record<string, unknown>) => ({ ...index, manifests: [] });
+  await refused(
+    await written({ ...twoPlatforms, change: { layoutIndex: double } }),
+    "several-images",
+    /lists 2/,
+  );
+  await refused(
+    await written({ ...twoPlatforms, change: { layoutIndex: none } }),
+    "several-images",
+    /lists 0/,
+  );
+  await refused(
+    await written({ ...twoPlatforms, change: { index: double } }),
+    "malformed",
+    /two manifests are for/,
+  );
+  await refused(
+    await written({ ...twoPlatforms, change: { index: none } }),
+    "malformed",
+    /lists no manifest/,
+  );
+});
+
+test("a layer that unpacks to other bytes than the config says is found when asked for", async () => {
+  const wrong = (config: Record<string, unknown>) =>
+    JSON.parse(JSON.stringify(config).replace(/"diff_ids":\["sha256:..../, '"diff_ids":["sha256:0000'));
+  const layout = await written({ ...twoPlatforms, change: { config: wrong } });
+  await refused(
+    layout,
+    "diff-id",
+    /unpacks to sha256:[0-9a-f]+, but the image's config says sha256:0000/,
+    true,
+  );
+  await expect(readLayout(layout.folder)).resolves.toMatchObject({ index: layout.index });
+});
+
+test("another number of diff_ids than of layers is always found", async () => {
+  const fewer = (config: Record<string, unknown>) => ({
+    ...config,
+    rootfs: { type: "layers", diff_ids: [] },
+  });
+  await refused(
+    await written({ ...twoPlatforms, change: { config: fewer } }),
+    "malformed",
+    /diff_ids has 0 entries/,
+  );
+});
+
+test("a layer that is no gzip stream is told from a damaged one", async () => {
+  const asGzip = (manifest: Record<string, unknown>) => {
+    const { config, ...rest } = manifest;
+    return { ...rest, config, layers: [config].map((layer) => ({ ...Object(layer), mediaType: gzip })) };
+  };
+  const gzip = "application/vnd.oci.image.layer.v1.tar+gzip";
+  const layout = await written({
+    platforms: { "linux/amd64": { layers: [[{ name: "a" }]] } },
+    change: { manifest: asGzip },
+  });
+  await refused(layout, "diff-id", /can't be unpacked/, true);
+  await flip(layoutBlobPath(layout.folder, layout.configs[0] ?? layout.index), 0);
+  await refused(layout, "damaged", /its bytes have the digest/, true);
+});
+
+test("JSON over the bound is not read", async () => {
+  const layout = await written();
+  await truncate(join(layout.folder, "index.json"), 5 * 1024 * 1024);
+  await refused(layout, "too-large", /5242880 bytes are too many/);
+});
+
+test("a folder that is no layout is refused", async () => {
+  const layout = await written();
+  await writeFile(join(layout.folder, "oci-layout"), '{"imageLayoutVersion":"2.0.0"}');
+  await refused(layout, "malformed", /expected \{"imageLayoutVersion":"1\.0\.0"\}/);
+  await rm(join(layout.folder, "oci-layout"));
+  await refused(layout, "missing", /oci-layout: is missing/);
+});
