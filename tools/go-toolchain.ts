@@ -30,6 +30,8 @@ const whereabouts = z.object({
 /** The environment to run the pinned Go in, and how far it is from here. */
 export type GoToolchain = {
   readonly environment: NodeJS.ProcessEnv;
+  /** The Go on PATH, such as `go1.26.8`. */
+  readonly installed: string;
   /** The Go on PATH is another, so the pinned one is downloaded as a Go module, checked by Go's checksum database. */
   readonly isElsewhere: boolean;
 };
@@ -60,6 +62,7 @@ export async function findGo(
   const set = Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== ""));
   return {
     environment: { ...clean, ...set, GOENV: "off", GOTOOLCHAIN: pinnedGo, GOWORK: "off" },
+    installed,
     isElsewhere: installed !== pinnedGo,
   };
 }

@@ -40,9 +40,11 @@ export type Recipe = {
   readonly binaries: readonly GoBinary[];
   /** What the recipe needs beyond Go and gcc is on this machine. */
   readonly isPossible: () => Promise<boolean>;
-  /** What a user of this recipe lacks, and the mend. */
-  readonly shortcoming: string | null;
+  readonly shortcoming: Shortcoming | null;
 };
+
+/** What a tool that works can't do, and the command that mends it. */
+export type Shortcoming = { readonly lack: string; readonly mend: string };
 
 /** How a tool is recognised, and how it is built where there is none. */
 export type PinnedTool = {
@@ -167,7 +169,10 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
           { ...runcBinary, module: "runc-without-seccomp", package: ".", ldflags: "", cgo: false },
         ],
         isPossible: always,
-        shortcoming: "it does not filter system calls (seccomp); apt-get install libseccomp-dev pkg-config",
+        shortcoming: {
+          lack: "does not filter the system calls of builds",
+          mend: "apt-get install libseccomp-dev pkg-config, then npm start builds one that does",
+        },
       },
     ],
     systems: ["linux"],

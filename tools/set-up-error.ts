@@ -6,6 +6,7 @@ export type SetUpReason =
   | "no-c-compiler"
   | "no-network"
   | "disk-full"
+  | "no-cache"
   | "out-of-memory"
   | "wrong-checksum"
   | "not-for-this-system"
@@ -17,6 +18,7 @@ export class SetUpError extends Error {
   readonly reason: SetUpReason;
   /** What can't be had: `buildkitd v0.34.2`. */
   readonly what: string;
+  readonly why: string;
   /** A command, or a sentence where no single command does it. */
   readonly mend: string;
 
@@ -24,6 +26,7 @@ export class SetUpError extends Error {
     super(`can't set up ${what}: ${why}\n  to mend it: ${mend}`);
     this.reason = reason;
     this.what = what;
+    this.why = why;
     this.mend = mend;
   }
 }

@@ -4,9 +4,16 @@ import { dirname, join } from "node:path";
 import { findExecutable, isExecutable, versionOf } from "./executable.ts";
 import { buildGoBinaries } from "./go-build.ts";
 import { goVersionOf } from "./go-build-info.ts";
-import { type PinnedTool, pinnedGo, pinnedTools, type Recipe, type ToolName } from "./pinned-tools.ts";
+import {
+  type PinnedTool,
+  pinnedGo,
+  pinnedTools,
+  type Recipe,
+  type Shortcoming,
+  type ToolName,
+} from "./pinned-tools.ts";
 import { placesOf } from "./places.ts";
-import { SetUpError } from "./set-up-error.ts";
+import { SetUpError, type SetUpReason } from "./set-up-error.ts";
 import { type Screen, StepDisplay } from "./step-display.ts";
 import { fillFolder, pinnedVersion, toolFolder, toolIn } from "./tool-folder.ts";
 import { compareVersions, formatVersion, isWithin, versionIn } from "./version.ts";
@@ -20,8 +27,7 @@ export type Tool = {
   readonly version: string | null;
   /** On PATH, in the cache of Pulumi's npm launcher, or built by us. */
   readonly origin: "PATH" | "launcher" | "built";
-  /** What it can't do, and the mend; null when it lacks nothing. */
-  readonly shortcoming: string | null;
+  readonly shortcoming: Shortcoming | null;
 };
 
 /** What goes on while a tool is made. */
@@ -225,20 +231,47 @@ async function buildTool(tool: PinnedTool, recipe: Recipe, options: ToolboxOptio
   const tell = (phase: ToolProgress["phase"], detail: string) =>
     options.onProgress?.({ tool: tool.name, version, phase, detail });
   const folder = await toolFolder(placesOf(undefined, environment).tools, tool, recipe);
-  await fillFolder(
-    folder,
-    async () => (await toolIn(folder, tool)) !== null,
-    async (temporary, signal) => {
-      tell("building", "");
-      const onDetail = (detail: string) => tell("building", detail);
-      await buildGoBinaries(recipe.binaries, temporary, { what, version, environment, onDetail, signal });
-    },
-    {
-      onWait: () => tell("waiting", "another process builds it, waiting for that"),
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    },
+  await fillCache(what, () =>
+    fillFolder(
+      folder,
+      async () => (await toolIn(folder, tool)) !== null,
+      async (temporary, signal) => {
+        tell("building", "");
+        const onDetail = (detail: string) => tell("building", detail);
+        await buildGoBinaries(recipe.binaries, temporary, { what, version, environment, onDetail, signal });
+      },
+      {
+        onWait: () => tell("waiting", "another process builds it, waiting for that"),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      },
+    ),
   );
   const built = await findBuilt(tool, recipe, environment);
   if (built === null) throw new Error(`${what} was built, but ${folder} does not hold it`);
   return built;
+}
+
+/** What the file system may refuse, in the words of an error with a mend. */
+const refusals: Readonly<Record<string, { reason: SetUpReason; why: string }>> = {
+  ENOSPC: { reason: "disk-full", why: "the disk is full" },
+  EDQUOT: { reason: "disk-full", why: "this user's share of the disk is full" },
+  EACCES: { reason: "no-cache", why: "this user may not write there" },
+  EPERM: { reason: "no-cache", why: "this user may not write there" },
+  EROFS: { reason: "no-cache", why: "the disk is read-only" },
+  ENOTDIR: { reason: "no-cache", why: "a file is in the way of a folder" },
+};
+
+async function fillCache(what: string, fill: () => Promise<void>): Promise<void> {
+  try {
+    await fill();
+  } catch (error) {
+    const refusal = error instanceof Error && "code" in error ? refusals[String(error.code)] : undefined;
+    if (refusal === undefined || !(error instanceof Error)) throw error;
+    throw new SetUpError(
+      what,
+      refusal.reason,
+      `${refusal.why} (${error.message})`,
+      "put the cache where there is room for it (1 GB): export STAGEX_CACHE=/path",
+    );
+  }
 }

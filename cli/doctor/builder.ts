@@ -1,0 +1,66 @@
+import { type Endpoint, parseEndpoint, workers } from "../../buildkit/endpoint.ts";
+import { type BuilderChoice, chooseBuilder } from "../../tools/builder-choice.ts";
+import type { Docker } from "../../tools/docker.ts";
+import { SetUpError } from "../../tools/set-up-error.ts";
+import { findTool } from "../../tools/toolbox.ts";
+import { formatVersion } from "../../tools/version.ts";
+import { type Check, ok, type Section } from "./check.ts";
+
+/** The BuildKit that is used, and what there is of Docker. */
+export async function builderSection(
+  environment: NodeJS.ProcessEnv,
+  docker: Docker | null,
+): Promise<Section> {
+  return { title: "BuildKit", checks: [await builderCheck(environment), dockerCheck(docker)] };
+}
+
+async function builderCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
+  const name = "BuildKit to build with";
+  try {
+    const choice = await chooseBuilder(environment);
+    if (choice.kind === "private") return ok(name, "one of our own, started when needed and ended after");
+    return await remoteCheck(name, choice, environment);
+  } catch (error) {
+    if (!(error instanceof SetUpError)) throw error;
+    return { name, found: error.why, minimum: null, verdict: "falls short", mend: error.mend };
+  }
+}
+
+async function remoteCheck(
+  name: string,
+  choice: Exclude<BuilderChoice, { kind: "private" }>,
+  environment: NodeJS.ProcessEnv,
+): Promise<Check> {
+  const where =
+    choice.kind === "given"
+      ? `$BUILDKIT_HOST, ${choice.address}`
+      : `Docker's builder ${choice.name} (${choice.because})`;
+  const buildctl = await findTool("buildctl", { environment });
+  if (buildctl === null) return ok(name, `${where}; not asked, for buildctl is not there yet`);
+  try {
+    const endpoint: Endpoint = parseEndpoint({ address: choice.address, buildctl: buildctl.path });
+    const { version, platforms } = await workers(endpoint);
+    // A daemon doesn't tell what Go it was built with; a first image compared with its published digest does.
+    return ok(name, `${where}: ${version}, ${platforms.join(" ")}; its Go is unknown from here`, "v0.32.0");
+  } catch (error) {
+    const found = error instanceof Error ? error.message : String(error);
+    const mend =
+      choice.kind === "given"
+        ? "unset BUILDKIT_HOST, or start what it names"
+        : `docker buildx inspect --bootstrap ${choice.name}`;
+    return { name, found, minimum: "v0.32.0", verdict: "falls short", mend };
+  }
+}
+
+function dockerCheck(docker: Docker | null): Check {
+  const name = "Docker builder";
+  if (docker === null) return ok(name, "none, and none needed");
+  if (docker.server === null) return ok(name, "none: Docker's daemon does not answer");
+  const [builder] = docker.builders;
+  if (builder === undefined)
+    return ok(name, `Docker ${formatVersion(docker.server)}, without a builder in a container`);
+  return ok(
+    name,
+    `${builder.name}${builder.isRunning ? "" : " (not running)"}: export BUILDKIT_HOST=${builder.address}`,
+  );
+}

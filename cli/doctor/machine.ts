@@ -1,0 +1,122 @@
+import { readFile, statfs } from "node:fs/promises";
+import { cpus, release } from "node:os";
+import { dirname } from "node:path";
+import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
+import { privateDaemonObstacle } from "../../tools/builder-choice.ts";
+import { findExecutable, versionOf } from "../../tools/executable.ts";
+import { kernelFeatures } from "../../tools/kernel-features.ts";
+import { placesOf } from "../../tools/places.ts";
+import { runnablePlatforms } from "../../tools/platforms.ts";
+import { compareVersions, formatVersion, type Version } from "../../tools/version.ts";
+import { type Check, ok, type Section } from "./check.ts";
+
+/** git's oldest version that has all that is asked of it. */
+const oldestGit: Version = [2, 25, 0];
+/** What the set-up and the example tree take; a whole StageX takes hundreds of times that. In GiB. */
+const leastSpace = 6;
+
+/** The kernel, the CPU, the platforms, the disk, git. */
+export async function machineSection(environment: NodeJS.ProcessEnv): Promise<Section> {
+  const checks = [
+    ...(process.platform === "linux" ? await kernelChecks() : []),
+    await cpuCheck(),
+    await platformsCheck(),
+    await gitCheck(environment),
+    await spaceCheck("disk for the cache", placesOf(undefined, environment).cache),
+    await spaceCheck("disk for this checkout", placesOf(undefined, environment).project),
+  ];
+  return { title: "Machine", checks };
+}
+
+async function kernelChecks(): Promise<Check[]> {
+  const { overlayfs, namespaces, cgroups, seccomp } = await kernelFeatures();
+  const missing = Object.entries(namespaces)
+    .filter(([, has]) => !has)
+    .map(([name]) => name);
+  const needed = missing.filter((name) => name !== "user");
+  const user = privateDaemonObstacle() === null ? "root" : "not root";
+  return [
+    ok("kernel", `Linux ${release()}, ${user}`),
+    overlayfs
+      ? ok("overlayfs", "yes", "yes")
+      : {
+          name: "overlayfs",
+          found: "no: each layer is copied",
+          minimum: "yes",
+          verdict: "lacks",
+          mend: "modprobe overlay",
+        },
+    needed.length > 0
+      ? {
+          name: "namespaces",
+          found: `without ${needed.join(", ")}`,
+          minimum: "mnt, net, pid, uts, ipc",
+          verdict: "falls short",
+          mend: "a kernel with CONFIG_NAMESPACES; inside a container: start it with --privileged",
+        }
+      : ok("namespaces", missing.length > 0 ? "all but user" : "all", "mnt, net, pid, uts, ipc"),
+    cgroups === "none"
+      ? {
+          name: "cgroups",
+          found: "none",
+          minimum: "v1 or v2",
+          verdict: "falls short",
+          mend: "mount -t cgroup2 none /sys/fs/cgroup",
+        }
+      : ok("cgroups", cgroups, "v1 or v2"),
+    seccomp
+      ? ok("seccomp", "yes", "yes")
+      : {
+          name: "seccomp",
+          found: "no: system calls of builds are not filtered",
+          minimum: "yes",
+          verdict: "lacks",
+          mend: "a kernel with CONFIG_SECCOMP_FILTER",
+        },
+  ];
+}
+
+async function cpuCheck(): Promise<Check> {
+  const vendor = cpuVendorOf(await readFile("/proc/cpuinfo", "utf8").catch(() => ""));
+  return ok("CPU", `${vendor}, ${cpus()[0]?.model ?? "model unknown"}, ${cpus().length} cores`);
+}
+
+async function platformsCheck(): Promise<Check> {
+  const { native, emulated } = await runnablePlatforms();
+  const others = emulated.length > 0 ? `; emulated: ${emulated.join(" ")}` : "";
+  return ok("platforms", `${native.join(" ")}${others}`, "the host's own");
+}
+
+async function gitCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
+  const minimum = formatVersion(oldestGit);
+  const path = await findExecutable("git", environment);
+  const version = path === null ? null : await versionOf(path, ["--version"], environment);
+  if (version !== null && compareVersions(version, oldestGit) >= 0)
+    return ok("git", formatVersion(version), minimum);
+  const found = version === null ? "none" : formatVersion(version);
+  return { name: "git", found, minimum, verdict: "falls short", mend: "apt-get install git" };
+}
+
+async function spaceCheck(name: string, folder: string): Promise<Check> {
+  const gibibytes = await freeSpace(folder);
+  const [found, minimum] = [`${gibibytes.toFixed(1)} GiB free`, `${leastSpace} GiB`];
+  if (gibibytes >= leastSpace) return ok(name, found, minimum);
+  return {
+    name,
+    found,
+    minimum,
+    verdict: "falls short",
+    mend: `free some on the disk of ${folder}, or set STAGEX_CACHE to another`,
+  };
+}
+
+/** GiB free for this user on the disk of a folder, or of the nearest one above it that exists. */
+async function freeSpace(folder: string): Promise<number> {
+  try {
+    const { bavail, bsize } = await statfs(folder);
+    return (bavail * bsize) / 2 ** 30;
+  } catch (error) {
+    if (folder === dirname(folder)) throw error;
+    return freeSpace(dirname(folder));
+  }
+}
