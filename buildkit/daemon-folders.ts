@@ -24,13 +24,12 @@ export type DaemonFolders = {
 /** The longest path that a unix socket can have (unix(7): 108 bytes with the closing zero). */
 const longestSocketPath = 107;
 
-/** Makes the folders of the daemon whose state is in `root`. Throws if the run folder is not this user's alone. */
+/** Makes the state folder, and says where all else belongs. Throws if this user has no folder of his own for sockets. */
 export async function prepareDaemonFolders(root: string): Promise<DaemonFolders> {
   await mkdir(root, { recursive: true, mode: 0o700 });
   const real = await realpath(root);
   const name = createHash("sha256").update(real).digest("hex").slice(0, 12);
   const run = join(await userRunFolder(), name);
-  await makePrivate(run);
   const socket = join(run, "buildkitd.sock");
   if (Buffer.byteLength(socket) > longestSocketPath) {
     throw new Error(
@@ -42,6 +41,11 @@ export async function prepareDaemonFolders(root: string): Promise<DaemonFolders>
     ...{ state: join(real, "state"), leases: join(real, "leases"), record: join(real, "daemon.json") },
     ...{ log: join(real, "buildkitd.log"), config: join(real, "buildkitd.toml") },
   };
+}
+
+/** Makes the run folder. Throws if it is not this user's alone. */
+export async function makeRunFolder(folders: DaemonFolders): Promise<void> {
+  await makePrivate(folders.run);
 }
 
 async function userRunFolder(): Promise<string> {

@@ -8,13 +8,14 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import type { DaemonFolders } from "./daemon-folders.ts";
+import { type DaemonFolders, makeRunFolder } from "./daemon-folders.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
 
 /** The programs a daemon is made of, as absolute paths. */
 export type DaemonPrograms = { readonly buildkitd: string; readonly runc: string };
 
 const startPatience = 60_000;
+const answerPatience = 30_000;
 const stopPatience = 15_000;
 
 /** Starts buildkitd in a session of its own and waits until it answers. Throws with the end of its log if it does not. */
@@ -24,6 +25,7 @@ export async function startDaemon(
   signal?: AbortSignal,
 ): Promise<ProcessIdentity> {
   await sweepLeftovers(folders);
+  await makeRunFolder(folders);
   await writeFile(folders.config, daemonConfig(programs, folders));
   const binaries = await linkRuntime(programs, folders);
   const log = openSync(folders.log, "w", 0o600);
@@ -40,7 +42,7 @@ export async function startDaemon(
     ),
   ]).catch((error: unknown) => `${programs.buildkitd} can't be run (${String(error)})`);
   child.unref();
-  const failure = await Promise.race([died, untilAnswering(folders.socket, signal)]);
+  const failure = await Promise.race([died, untilAnswering(folders.socket, startPatience, signal)]);
   const identity = child.pid === undefined ? undefined : identityOf(child.pid);
   if (failure === undefined && identity !== undefined) return identity;
   if (identity !== undefined) await stopDaemon(identity, folders);
@@ -48,21 +50,12 @@ export async function startDaemon(
   throw await startError(failure ?? "it ended at once", folders);
 }
 
-/** Whether a daemon answers on the socket: an HTTP/2 server that has sent its settings. */
-export async function isAnswering(socket: string): Promise<boolean> {
-  const session = connectHttp2("http://localhost", { createConnection: () => connect(socket) });
-  try {
-    await Promise.race([
-      once(session, "remoteSettings"),
-      sleep(2_000, undefined, { ref: false }).then(() => Promise.reject()),
-    ]);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    session.on("error", () => {});
-    session.destroy();
-  }
+/**
+ * Whether the running daemon answers. It is given time: one that is busy with others' builds must not be taken for
+ * a dead one.
+ */
+export async function isAnswering(socket: string, signal?: AbortSignal): Promise<boolean> {
+  return (await untilAnswering(socket, answerPatience, signal)) === undefined;
 }
 
 /** Ends the daemon, by force if it does not go within 15 seconds, and then whatever its builds left running or mounted. */
@@ -75,11 +68,14 @@ export async function stopDaemon(daemon: ProcessIdentity, folders: DaemonFolders
 }
 
 /**
- * A killed buildkitd leaves its containers running and its overlays mounted. They are known by this daemon's own cgroup,
- * and by the mount points below its state.
+ * A killed buildkitd leaves its containers running and its overlays mounted; they are known by this daemon's own cgroup, and by
+ * the mount points below its state. A daemon whose starter was killed before it could record it is known by its command line.
  */
 async function sweepLeftovers(folders: DaemonFolders): Promise<void> {
-  const left = await processesOf(folders.cgroup);
+  const left = await processesWhere(
+    (cgroup, words) =>
+      cgroup.includes(`/${folders.cgroup}/`) || (words[1] === "--config" && words[2] === folders.config),
+  );
   for (const process of left) kill(process, "SIGKILL");
   for (let tries = 0; left.some(isAlive) && tries < 250; tries++) await sleep(20);
   // The newest first: a mount can't be undone below another.
@@ -101,14 +97,18 @@ async function mountPointsBelow(folder: string): Promise<string[]> {
     .filter((point) => point.startsWith(`${folder}/`));
 }
 
-async function processesOf(cgroup: string): Promise<ProcessIdentity[]> {
-  const numbers = (await readdir("/proc").catch(() => [])).filter((name) => /^\d+$/.test(name));
-  const groups = await Promise.all(
-    numbers.map((pid) => readFile(`/proc/${pid}/cgroup`, "utf8").catch(() => "")),
-  );
-  return numbers
-    .filter((_, index) => groups[index]?.includes(`/${cgroup}/`))
-    .flatMap((pid) => identityOf(Number(pid)) ?? []);
+/** The running processes of which that is true of their cgroups (proc_pid_cgroup(5)) and the words of their command line. */
+async function processesWhere(
+  isMeant: (cgroup: string, words: readonly string[]) => boolean,
+): Promise<ProcessIdentity[]> {
+  const read = (pid: string, file: string) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "");
+  const found = (await readdir("/proc").catch(() => []))
+    .filter((name) => /^\d+$/.test(name))
+    .map(async (pid) => {
+      const words = (await read(pid, "cmdline")).split("\0");
+      return isMeant(await read(pid, "cgroup"), words) ? (identityOf(Number(pid)) ?? []) : [];
+    });
+  return (await Promise.all(found)).flat();
 }
 
 function kill(process_: ProcessIdentity, signal: NodeJS.Signals): void {
@@ -120,13 +120,31 @@ function kill(process_: ProcessIdentity, signal: NodeJS.Signals): void {
   }
 }
 
-async function untilAnswering(socket: string, signal?: AbortSignal): Promise<string | undefined> {
-  for (const start = Date.now(); Date.now() - start < startPatience; ) {
+/** Returns once the daemon answers; after that time, or an abort, returns why it gave up. */
+async function untilAnswering(
+  socket: string,
+  patience: number,
+  signal?: AbortSignal,
+): Promise<string | undefined> {
+  for (const start = Date.now(); Date.now() - start < patience; await sleep(50)) {
     if (signal?.aborted) return "aborted";
-    if (await isAnswering(socket)) return undefined;
-    await sleep(50);
+    if (await answers(socket)) return undefined;
   }
-  return `it did not answer within ${startPatience / 1000} s`;
+  return `it did not answer within ${patience / 1000} s`;
+}
+
+/** Whether an HTTP/2 server is on the socket: it has sent its settings. */
+async function answers(socket: string): Promise<boolean> {
+  const session = connectHttp2("http://localhost", { createConnection: () => connect(socket) });
+  try {
+    await once(session, "remoteSettings", { signal: AbortSignal.timeout(2_000) });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    session.on("error", () => {});
+    session.destroy();
+  }
 }
 
 /** buildkitd takes the OCI worker only where a program named `runc` is on its PATH, whatever `binary` says. */

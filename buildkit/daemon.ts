@@ -42,6 +42,7 @@ export async function acquireDaemon(request: DaemonRequest): Promise<DaemonUse> 
   signal?.throwIfAborted();
   const folders = await prepareDaemonFolders(request.root);
   return await whileLocked(folders, async () => {
+    signal?.throwIfAborted();
     const lease = await takeLease(folders.leases);
     try {
       const { socket } = await ensureDaemon(request, folders, log);
@@ -65,6 +66,7 @@ export async function endUnusedDaemon(folders: DaemonFolders): Promise<boolean> 
     if (await isLeased(folders.leases)) return true;
     await stopDaemon(record.daemon, folders);
     await rm(folders.record, { force: true });
+    if (record.socket === folders.socket) await rm(folders.run, { recursive: true, force: true });
     return false;
   });
 }
@@ -77,7 +79,8 @@ async function ensureDaemon(
 ): Promise<DaemonRecord> {
   const record = await readRecord(folders);
   if (record !== undefined && isAlive(record.daemon)) {
-    if (await isAnswering(record.socket)) return await ensureKeeper(record, folders);
+    if (await isAnswering(record.socket, request.signal)) return await ensureKeeper(record, folders);
+    request.signal?.throwIfAborted();
     log("The running BuildKit does not answer: ending it");
     await stopDaemon(record.daemon, folders);
   }
