@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { Command } from "commander";
 import { endingOf } from "./exit-code.ts";
 
@@ -9,6 +10,10 @@ type Subcommand = {
 };
 
 const subcommands: Readonly<Record<string, Subcommand>> = {
+  show: {
+    summary: "what a tree says of its images: stagex show core-busybox --tree DIR",
+    load: async () => (await import("./show.ts")).showCommand(),
+  },
   doctor: {
     summary: "what this machine has, against what the work needs",
     load: async () => (await import("./doctor.ts")).doctorCommand(),
@@ -41,6 +46,12 @@ async function runStagex(args: readonly string[]): Promise<void> {
   if (args.length === 0) program.help();
   await program.parseAsync([...args], { from: "user" });
 }
+
+// Whoever reads the output may have seen enough (`stagex show --all | head`): end as SIGPIPE would end us.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(128 + constants.signals.SIGPIPE);
+});
 
 try {
   await runStagex(process.argv.slice(2));

@@ -1,17 +1,25 @@
 import { execFileSync } from "node:child_process";
 import { hash } from "node:crypto";
-import { lstatSync, readdirSync, readFileSync, readlinkSync, realpathSync, type Stats } from "node:fs";
+import {
+  type Dirent,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  type Stats,
+} from "node:fs";
 import { join, posix } from "node:path";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
 import type { TreeFile, TreeFiles } from "./tree-files.ts";
 
-/** Folders at the top of a tree that are no part of it: git's own, and what fetching and building leave. */
-const leftFolders = new Set([".git", "fetch", "out"]);
+/** The folders that are read; what else a repository holds is no part of a tree. */
+const treeFolders = ["packages", "digests"];
 
 /**
- * The working tree at this folder: the files that git tracks, as they are on disk now; a tracked file that is gone from
- * the disk is gone from the tree. `digests/` counts whether tracked or not, as no build reads it. Without a git
- * repository, all files but what builds leave.
+ * The working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
+ * tracked file that is gone from the disk is gone from the tree. `digests/` counts whether tracked or not, as no build
+ * reads it. Without a git repository, all files count.
  * @throws TreeError if there is no such folder, or git fails
  */
 export function workingTree(root: string): TreeFiles {
@@ -19,7 +27,9 @@ export function workingTree(root: string): TreeFiles {
   const tracked = trackedFiles(real);
   const problems = tracked === undefined ? [] : [...tracked.problems, ...untracked(real, tracked.paths)];
   const paths =
-    tracked === undefined ? walk(real, "") : [...tracked.paths, ...missing(digestPaths(real), tracked.paths)];
+    tracked === undefined
+      ? treeFolders.flatMap((folder) => filesBelow(real, folder))
+      : [...tracked.paths, ...missing(filesBelow(real, "digests"), new Set(tracked.paths))];
   const list = new Listing(real, problems).files(paths);
   return new WorkingTree(real, list, problems);
 }
@@ -142,7 +152,7 @@ function lsFiles(root: string): string | undefined {
   // Set by git for its hooks and aliases; they would name another repository than the tree's.
   const { GIT_DIR: _dir, GIT_WORK_TREE: _tree, GIT_INDEX_FILE: _index, ...env } = process.env;
   try {
-    return execFileSync("git", ["-C", root, "ls-files", "--stage", "-z"], {
+    return execFileSync("git", ["-C", root, "ls-files", "--stage", "-z", "--", ...treeFolders], {
       encoding: "utf8",
       env: { ...env, LC_ALL: "C" },
       stdio: ["ignore", "pipe", "pipe"],
@@ -186,38 +196,25 @@ function untracked(root: string, tracked: readonly string[]): Problem[] {
   );
 }
 
-function digestPaths(root: string): string[] {
-  try {
-    return readdirSync(join(root, "digests")).map((name) => `digests/${name}`);
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
+function missing(paths: readonly string[], known: ReadonlySet<string>): string[] {
+  return paths.filter((path) => !known.has(path));
 }
 
-function missing(paths: readonly string[], known: Iterable<string>): string[] {
-  const there = known instanceof Set ? known : new Set(known);
-  return paths.filter((path) => !there.has(path));
-}
-
-/** All files below a folder, where no git says which belong. Links are not followed. */
-function walk(root: string, folder: string): string[] {
-  return readdirSync(join(root, folder), { withFileTypes: true }).flatMap((entry) => {
-    const path = posix.join(folder, entry.name);
-    if (!entry.isDirectory()) return [path];
-    return leftFolders.has(path) ? [] : walk(root, path);
+/** All that is below a folder of the tree but folders. Links are not followed. */
+function filesBelow(root: string, folder: string): string[] {
+  return entriesIn(join(root, folder)).flatMap((entry) => {
+    const path = `${folder}/${entry.name}`;
+    return entry.isDirectory() ? filesBelow(root, path) : [path];
   });
 }
 
 function foldersIn(folder: string): string[] {
-  try {
-    return readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
-      entry.isDirectory() ? entry.name : [],
-    );
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
-  }
+  return entriesIn(folder).flatMap((entry) => (entry.isDirectory() ? entry.name : []));
+}
+
+/** Nothing where there is no such folder, or it is a link. */
+function entriesIn(folder: string): Dirent[] {
+  return statsOf(folder)?.isDirectory() ? readdirSync(folder, { withFileTypes: true }) : [];
 }
 
 function statsOf(path: string): Stats | undefined {
