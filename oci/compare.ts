@@ -98,7 +98,11 @@ type FileDifference = { readonly path: string; readonly what: string };
 type Entry = ExtractEvents["entry"][1];
 
 /** A layer's entries one after the other, and how to let go of it. */
-type Files = AsyncDisposable & { next(): Promise<Entry | null> };
+type Files = AsyncDisposable & {
+  next(): Promise<Entry | null>;
+  /** Reads an entry's content chunk by chunk, an empty one at its end. */
+  reader(entry: Entry): () => Promise<Buffer>;
+};
 
 async function openFiles(layer: Descriptor, image: ReadImage): Promise<Files> {
   const path = image.blobPath(layer.digest);
@@ -117,6 +121,13 @@ async function openFiles(layer: Descriptor, image: ReadImage): Promise<Files> {
       if (result !== null && result.done !== true) return result.value;
       await flow;
       return null;
+    },
+    reader(entry) {
+      const chunks: AsyncIterator<unknown> = entry[Symbol.asyncIterator]();
+      return async () => {
+        const chunk = await chunks.next().catch(() => flow.then(() => null));
+        return chunk !== null && Buffer.isBuffer(chunk.value) ? chunk.value : Buffer.alloc(0);
+      };
     },
     async [Symbol.asyncDispose]() {
       stopped.abort();
@@ -154,7 +165,7 @@ async function inFiles(a: Files, b: Files): Promise<FileDifference | null> {
       return extra === null ? null : onlyIn(one === null ? "second" : "first", extra.header.name);
     }
     if (one.header.name !== other.header.name) return inOrder(a, one, b, other);
-    const found = inHeader(one.header, other.header) ?? (await inContent(one, other));
+    const found = inHeader(one.header, other.header) ?? (await inContent(a.reader(one), b.reader(other)));
     if (found !== null) return { path: one.header.name, what: found };
   }
 }
@@ -205,32 +216,26 @@ function inHeader(a: Header, b: Header): string | null {
   return inMember("pax header", paxOf(a), paxOf(b))?.text ?? null;
 }
 
-async function inContent(a: Entry, b: Entry): Promise<string | null> {
+async function inContent(a: () => Promise<Buffer>, b: () => Promise<Buffer>): Promise<string | null> {
   const at = await firstDifference(a, b);
   return at === null ? null : `content differs from byte ${at}`;
 }
 
-/** The offset of the first byte in which two streams of the same length differ; null if there is none. */
-async function firstDifference(a: Entry, b: Entry): Promise<number | null> {
-  const [first, second] = [a[Symbol.asyncIterator](), b[Symbol.asyncIterator]()];
+/** The offset of the first byte in which two contents of the same length differ; null if there is none. */
+async function firstDifference(a: () => Promise<Buffer>, b: () => Promise<Buffer>): Promise<number | null> {
   let [one, other]: [Buffer, Buffer] = [Buffer.alloc(0), Buffer.alloc(0)];
   for (let offset = 0; ; ) {
-    if (one.length === 0) one = await nextChunk(first);
-    if (other.length === 0) other = await nextChunk(second);
+    if (one.length === 0) one = await a();
+    if (other.length === 0) other = await b();
     const length = Math.min(one.length, other.length);
-    if (length === 0) return one.length === other.length ? null : offset;
+    if (length === 0) return null;
     if (one.compare(other, 0, length, 0, length) !== 0) {
-      for (let at = 0; ; at += 1) if (one[at] !== other[at]) return offset + at;
+      return offset + one.findIndex((byte, at) => byte !== other[at]);
     }
     offset += length;
     one = one.subarray(length);
     other = other.subarray(length);
   }
-}
-
-async function nextChunk(chunks: AsyncIterator<unknown>): Promise<Buffer> {
-  const next = await chunks.next();
-  return next.done !== true && Buffer.isBuffer(next.value) ? next.value : Buffer.alloc(0);
 }
 
 /** The first member, by name and depth first, in which two JSON values differ. */
@@ -253,9 +258,11 @@ function withoutDigests({ config, layers, ...rest }: ManifestDocument): unknown 
   return { ...rest, config: bare(config), layers: layers.map(bare) };
 }
 
-/** Extended attributes, and whatever else a header carries. */
+/** Extended attributes, and whatever else a header carries besides what it has in members of its own. */
 function paxOf(header: Header): unknown {
-  return header.pax ?? null;
+  if (!isObject(header.pax)) return {};
+  const { path: _path, linkpath: _linkpath, size: _size, ...rest } = header.pax;
+  return rest;
 }
 
 function outsideFiles(text: string): Difference {
