@@ -1,4 +1,6 @@
+import { enableCompileCache } from "node:module";
 import { constants } from "node:os";
+import { join } from "node:path";
 import { Command } from "commander";
 import { endingOf } from "./exit-code.ts";
 
@@ -46,6 +48,9 @@ async function runStagex(args: readonly string[]): Promise<void> {
   if (args.length === 0) program.help();
   await program.parseAsync([...args], { from: "user" });
 }
+
+// What the subcommands load is compiled once and kept: it halves the time that a short command takes.
+enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/stagex"));
 
 // Whoever reads the output may have seen enough (`stagex show --all | head`): end as SIGPIPE would end us.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {

@@ -1,4 +1,4 @@
-import toml from "@iarna/toml";
+import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import type { Source } from "./build-plan.ts";
 import { nearestName } from "./nearest-name.ts";
@@ -107,7 +107,7 @@ const packageSchema = z.object(
 const fileSchema = z.object({
   package: packageSchema,
   sources: z
-    .record(matching(/^[A-Za-z0-9_][A-Za-z0-9_.+-]*$/, "a name of A-Z a-z 0-9 _ . + -"), sourceSchema, {
+    .record(z.string(), sourceSchema, {
       error: "tables [sources.NAME]",
     })
     .optional(),
@@ -123,7 +123,7 @@ type FieldProblem = { path: readonly PropertyKey[]; found: string; allowed: stri
  */
 export function parsePackageToml(file: string, content: string): PackageToml {
   const raw = parseToml(file, content);
-  const slips = misspelledFields(raw);
+  const slips = [...misspelledFields(raw), ...sourceNameProblems(raw)];
   const parsed = fileSchema.safeParse(raw);
   if (!parsed.success) {
     throw errorOf(file, content, [...slips, ...parsed.error.issues.map((issue) => zodProblem(raw, issue))]);
@@ -323,15 +323,11 @@ function isWebAddress(url: string): boolean {
 
 function parseToml(file: string, content: string): unknown {
   try {
-    return toml.parse(content);
+    return parse(content);
   } catch (error) {
-    const line =
-      error instanceof Error && "line" in error && typeof error.line === "number"
-        ? error.line + 1
-        : undefined;
-    const reason = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
-    const place = line === undefined ? {} : { line };
-    throw new TreeError([{ file, ...place, found: reason.replace(/ at row \d+.*$/, ""), allowed: "TOML" }]);
+    if (!(error instanceof TomlError)) throw error;
+    const found = (error.message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "");
+    throw new TreeError([{ file, line: error.line, found, allowed: "TOML 1.0" }]);
   }
 }
 
@@ -352,6 +348,16 @@ function misspelledFields(raw: unknown): FieldProblem[] {
     ...slipsIn(raw, ["package"], knownFields.package),
     ...sources.flatMap(([name]) => slipsIn(raw, ["sources", name], knownFields.source)),
   ];
+}
+
+/** A source's name becomes the start of a build argument's. */
+function sourceNameProblems(raw: unknown): FieldProblem[] {
+  return Object.keys(tableAt(raw, ["sources"]))
+    .filter((name) => !/^[A-Za-z0-9][A-Za-z0-9_.+-]*$/.test(name))
+    .map((name) => {
+      const allowed = "a name of A-Z a-z 0-9 _ . + - that starts with a letter or digit";
+      return { path: ["sources", name], found: quoted(name), allowed };
+    });
 }
 
 function slipsIn(raw: unknown, path: readonly string[], known: readonly string[]): FieldProblem[] {
@@ -376,11 +382,8 @@ function valueAt(raw: unknown, path: readonly PropertyKey[]): unknown {
   return value;
 }
 
-function zodProblem(raw: unknown, issue: z.core.$ZodIssue): FieldProblem {
-  const allowed = issue.code === "invalid_key" ? (issue.issues[0]?.message ?? issue.message) : issue.message;
-  const found =
-    issue.code === "invalid_key" ? quoted(String(issue.path.at(-1))) : quoted(valueAt(raw, issue.path));
-  return { path: issue.path, found, allowed };
+function zodProblem(raw: unknown, { path, message }: z.core.$ZodIssue): FieldProblem {
+  return { path, found: quoted(valueAt(raw, path)), allowed: message };
 }
 
 function errorOf(file: string, content: string, problems: readonly FieldProblem[]): TreeError {

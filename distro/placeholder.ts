@@ -37,6 +37,7 @@ export function versionForms(version: string): VersionForms {
  * @throws PlaceholderError for an unknown placeholder or a lone brace
  */
 export function expand(template: string, values: Readonly<Record<string, string>>): string {
+  if (!/[{}]/.test(template)) return template;
   return template.replace(/\{\{|\}\}|\{([^{}]*)\}|[{}]/g, (found, name: string | undefined) => {
     if (found === "{{" || found === "}}") return found.slice(1);
     if (name === undefined) throw new PlaceholderError(`a lone ${found}`);
