@@ -1,13 +1,26 @@
-import { Config } from "@pulumi/pulumi";
+import { Config, RunError } from "@pulumi/pulumi";
+import { usePathsInStackTraces } from "./stacks/source-positions.ts";
 
 // One deployable each; `pulumi config set stagex:stack NAME` chooses. Only the chosen one is loaded.
-const stacks: Readonly<Record<string, () => Promise<Record<string, unknown>>>> = {
+const stacks: Readonly<Record<string, () => Promise<object>>> = {
   reproduce: async () => (await import("./stacks/reproduce.ts")).reproduce(),
 };
 
-const chosen = new Config("stagex").get("stack") ?? "reproduce";
-const stack = stacks[chosen];
-if (!stack)
-  throw new Error(`stagex:stack is ${JSON.stringify(chosen)}, allowed: ${Object.keys(stacks).join(", ")}`);
+usePathsInStackTraces();
 
-export default await stack();
+const chosen = new Config("stagex").get("stack") ?? "reproduce";
+const allowed = Object.keys(stacks).join(", ");
+
+/** What is wrong with a tree or a setting is said without a stack; a defect of ours keeps its own. */
+function withoutStack(error: unknown): unknown {
+  const isDefect = [TypeError, ReferenceError, RangeError].some((kind) => error instanceof kind);
+  return error instanceof Error && !isDefect ? new RunError(error.message, { cause: error }) : error;
+}
+
+async function run(): Promise<object> {
+  const stack = stacks[chosen];
+  if (!stack) throw new RunError(`stagex:stack is ${JSON.stringify(chosen)}, allowed: ${allowed}`);
+  return await stack().catch((error: unknown) => Promise.reject(withoutStack(error)));
+}
+
+export default await run();

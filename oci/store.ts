@@ -134,9 +134,8 @@ export class Store {
 
   /** The stored image that holds this platform's manifest, which is the digest StageX publishes; null if there is none. */
   async find(manifest: Digest): Promise<Image | null> {
-    const names = await readdir(this.#imagesOf(manifest)).catch(ifMissing([]));
-    for (const name of names.filter((name) => /^[0-9a-f]{64}\.json$/.test(name)).sort()) {
-      const image = await this.#candidate(parseDigest(`sha256:${basename(name, ".json")}`));
+    for (const index of await this.#filedUnder(manifest)) {
+      const image = await this.#candidate(index);
       if (image?.manifests.some((found) => found.digest === manifest) === true) return image;
     }
     return null;
@@ -144,6 +143,23 @@ export class Store {
 
   /** Reads every blob of an image again. What is damaged is put aside. An empty list means that the image is whole. */
   async audit(index: Digest, signal?: AbortSignal): Promise<Damage[]> {
+    return await this.#damages(index, (layer) => this.#checked.delete(layer), signal);
+  }
+
+  /**
+   * What is damaged of the image with this index or platform's manifest, put aside as by {@link audit}; but a layer that
+   * this process has read, and whose file is still the same by inode, size and times, is not read again.
+   */
+  async inspect(reference: Digest, signal?: AbortSignal): Promise<Damage[]> {
+    const [index = reference] = await this.#filedUnder(reference);
+    return await this.#damages(index, () => {}, signal);
+  }
+
+  async #damages(
+    index: Digest,
+    beforeLayer: (layer: Digest) => void,
+    signal?: AbortSignal,
+  ): Promise<Damage[]> {
     const damages: Damage[] = [];
     const noting = async <T>(work: () => Promise<T>): Promise<T | null> => {
       try {
@@ -161,7 +177,7 @@ export class Store {
       for (const layer of found?.manifest.layers ?? []) layers.set(layer.digest, layer);
     }
     for (const layer of layers.values()) {
-      this.#checked.delete(layer.digest);
+      beforeLayer(layer.digest);
       await noting(() => this.#check(layer, signal));
     }
     return damages;
@@ -311,6 +327,13 @@ export class Store {
     await mkdir(folder, { recursive: true });
     await this.#write(join(folder, `${hexOf(index)}.json`), indexJson, 0o644);
     await syncFolder(folder);
+  }
+
+  /** The indexes of the images that came in with this manifest, whole or not by now. */
+  async #filedUnder(manifest: Digest): Promise<Digest[]> {
+    const names = await readdir(this.#imagesOf(manifest)).catch(ifMissing([]));
+    const filed = names.filter((name) => /^[0-9a-f]{64}\.json$/.test(name)).sort();
+    return filed.map((name) => parseDigest(`sha256:${basename(name, ".json")}`));
   }
 
   async #candidate(index: Digest): Promise<Image | null> {

@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import { type BuilderFacts, builderFacts } from "../../buildkit/builder-facts.ts";
 import { acquireDaemon } from "../../buildkit/daemon.ts";
 import { type Endpoint, parseEndpoint } from "../../buildkit/endpoint.ts";
+import { goVersionOf } from "../../tools/go-build-info.ts";
 import type { Places } from "../../tools/places.ts";
 import { findTool } from "../../tools/toolbox.ts";
 import type { Work } from "./handler.ts";
@@ -26,7 +27,7 @@ export async function openBench(configured: string | undefined, places: Places, 
   const daemon = address ? undefined : await privateDaemon(places, work);
   try {
     const endpoint = parseEndpoint({ address: daemon?.address ?? address, buildctl });
-    const facts = await builderFacts(endpoint, { signal: work.signal });
+    const facts = await builderFacts(endpoint, { go: daemon?.go, signal: work.signal });
     return { endpoint, facts, id: builderId(endpoint, facts), close: async () => await daemon?.release() };
   } catch (error) {
     await daemon?.release();
@@ -36,13 +37,15 @@ export async function openBench(configured: string | undefined, places: Places, 
 
 async function privateDaemon(places: Places, work: Work) {
   const [buildkitd, runc] = [await toolPath("buildkitd"), await toolPath("runc")];
-  return await acquireDaemon({
+  const go = (await goVersionOf(buildkitd)) ?? undefined;
+  const daemon = await acquireDaemon({
     buildkitd,
     runc,
     root: places.buildkit,
     log: work.progress,
     signal: work.signal,
   });
+  return { ...daemon, go };
 }
 
 async function toolPath(name: "buildctl" | "buildkitd" | "runc"): Promise<string> {

@@ -15,8 +15,8 @@ export function stagexProvider(version: string): Provider {
     name: "stagex",
     version,
     handlers,
-    configure(config, projectFolder) {
-      workshop = new Workshop(config, projectFolder);
+    configure(config, project) {
+      workshop = new Workshop(config, project);
     },
     close: async () => await workshop?.close(),
   };

@@ -30,9 +30,9 @@ export async function serve(provider: Provider): Promise<void> {
 
   process.on("uncaughtException", failed);
   process.on("unhandledRejection", failed);
-  // Ctrl-C reaches the whole terminal; the engine answers it with Cancel, and ends us when the work has ended.
-  process.on("SIGINT", () => {});
-  process.on("SIGTERM", () => close(0));
+  // The engine ends its providers with Cancel and then SIGINT, and kills what still runs 5 seconds later. Ctrl-C in the
+  // terminal reaches the engine alone: a provider has a process group of its own.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(0));
   setInterval(() => {
     if (process.ppid !== engine) close(0);
   }, enginePoll).unref();

@@ -17,7 +17,8 @@ export type Provider = {
   readonly name: string;
   readonly version: string;
   readonly handlers: readonly AnyHandler[];
-  configure(config: StagexConfig, projectFolder: string): void;
+  /** `project` is the folder with Pulumi.yaml, where the engine starts its providers. */
+  configure(config: StagexConfig, project: string): void;
   /** Ends what the provider holds: daemons, temporary folders. */
   close(): Promise<void>;
 };
@@ -47,7 +48,6 @@ export class ProviderServer {
     "grpc.max_receive_message_length": maxMessage,
     "grpc.max_send_message_length": maxMessage,
   });
-  #projectFolder = process.cwd();
 
   constructor(provider: Provider, engine: Engine) {
     this.#provider = provider;
@@ -78,8 +78,7 @@ export class ProviderServer {
 
   #service(): grpc.UntypedServiceImplementation {
     return {
-      handshake: this.#answer((request: messages.ProviderHandshakeRequest) => {
-        this.#projectFolder = request.getRootDirectory() || this.#projectFolder;
+      handshake: this.#answer(() => {
         const response = new messages.ProviderHandshakeResponse();
         response.setAcceptSecrets(true);
         return response;
@@ -111,7 +110,7 @@ export class ProviderServer {
       configure: this.#answer((request: messages.ConfigureRequest) => {
         this.#provider.configure(
           parseConfig(reveal(fromWire(request.getArgs())) as Properties),
-          this.#projectFolder,
+          process.cwd(),
         );
         const response = new messages.ConfigureResponse();
         response.setAcceptsecrets(true);
@@ -158,6 +157,9 @@ export class ProviderServer {
         const inputs = parsed(handler.inputs, request.getInputs());
         const outputs = parsed(handler.outputs, request.getProperties());
         const state = inputs && outputs ? { inputs, outputs } : undefined;
+        // What another version wrote is as good as gone: the next up makes it again, from the ledger where it can.
+        const isImport = Object.keys(fromWire(request.getProperties())).length === 0;
+        if (!state && !isImport) return new messages.ReadResponse();
         const found = await handler.read(request.getId(), state, this.#work(request));
         const response = new messages.ReadResponse();
         if (!found) return response;

@@ -299,6 +299,20 @@ test("cancel ends the work under way, and nothing that comes after is begun", as
   await expect(straying.call("update", request)).rejects.toMatchObject({ code: grpc.status.CANCELLED });
 });
 
+test.each(["SIGINT", "SIGTERM"] as const)(
+  "%s, with which the engine says goodbye, ends it at once and well",
+  async (signal) => {
+    const ending = await ProviderProcess.start({ cwd: project });
+    await ending.configure({});
+    await ending.call("cancel", new emptyMessages.Empty());
+    const started = performance.now();
+    ending.process.kill(signal);
+    expect(await ending.ended()).toBe(0);
+    expect(performance.now() - started).toBeLessThan(5000);
+    await ending[Symbol.asyncDispose]();
+  },
+);
+
 test("a provider whose engine was killed ends by itself", async () => {
   const launcher = fileURLToPath(new URL("../../providers/stagex/pulumi-resource-stagex", import.meta.url));
   // A shell stands for the engine: killed, it leaves its provider to another parent.

@@ -23,6 +23,7 @@ export async function build(workshop: Workshop, inputs: PackageInputs, work: Wor
   return await workshop.slots(async () => {
     work.signal.throwIfAborted();
     const plan = await plannedFiles(workshop, inputs);
+    await requireDependencies(workshop, inputs, work);
     const sources = await fetchSources(workshop, plan, inputs, work);
     const bench = await workshop.bench(work);
     const started = performance.now();
@@ -49,6 +50,20 @@ async function plannedFiles(workshop: Workshop, inputs: PackageInputs): Promise<
     );
   }
   return plan;
+}
+
+/** A dependency is passed on only whole: each is read again before anything is built from it. */
+async function requireDependencies(workshop: Workshop, inputs: PackageInputs, work: Work): Promise<void> {
+  const store = await workshop.store();
+  for (const [name, reference] of Object.entries(inputs.dependencies)) {
+    const damages = await store.inspect(reference, work.signal);
+    if (damages.length === 0) continue;
+    throw new Error(
+      `${inputs.image}: its dependency ${name} (${reference}) is not whole in the store:\n` +
+        `${damages.map(({ message }) => `  ${message}`).join("\n")}\n` +
+        `Build it again with: pulumi up --refresh`,
+    );
+  }
 }
 
 async function fetchSources(

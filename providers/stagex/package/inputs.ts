@@ -93,7 +93,7 @@ export const packageOutputs = z.strictObject({
   ),
   inputKey: z
     .string()
-    .regex(/^sha256:[0-9a-f]{64}$/)
+    .regex(/^[0-9a-f]{64}$/)
     .describe("Digest of everything that can change the output."),
   origin: z.enum(["built", "ledger", "substituted"]).describe("How this output was come by."),
 });
