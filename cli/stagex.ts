@@ -12,6 +12,14 @@ type Subcommand = {
 };
 
 const subcommands: Readonly<Record<string, Subcommand>> = {
+  start: {
+    summary: "the main job: set up, bring a stack up, and a table of its digests",
+    load: async () => (await import("./start.ts")).startCommand(),
+  },
+  digests: {
+    summary: "the digests of a stack's images, as StageX publishes them in digests/*.txt",
+    load: async () => (await import("./digests.ts")).digestsCommand(),
+  },
   show: {
     summary: "what a tree says of its images: stagex show core-busybox --tree DIR",
     load: async () => (await import("./show.ts")).showCommand(),

@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
 import { withBuildContext } from "../../../buildkit/context-folder.ts";
-import { summarize } from "../../../buildkit/progress.ts";
+import { type ProgressEvent, summarize } from "../../../buildkit/progress.ts";
 import { solve } from "../../../buildkit/solve.ts";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { hexOf } from "../../../oci/digest.ts";
@@ -130,12 +130,20 @@ async function solveImage(
     };
     const { layout } = await solve(request, {
       signal: work.signal,
-      onProgress: (event) => work.progress(summarize(event)),
+      onProgress: (event) => {
+        if (isTelling(event)) work.progress(summarize(event));
+      },
       log: join(logs, `${inputs.image}.log`),
     });
     work.progress("storing the image");
     return await store.adopt(layout, { signal: work.signal });
   });
+}
+
+/** Instructions as they begin, and the ends of those that took long; what BuildKit does around them is for the log. */
+function isTelling({ step, status, seconds }: ProgressEvent): boolean {
+  const isInstruction = /\d+\/\d+$/.test(step);
+  return isInstruction && (status === "started" || status === "error" || seconds >= 5);
 }
 
 /** A digest other than the expected one is entered as evidence, which never makes the key known. */

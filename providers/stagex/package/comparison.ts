@@ -16,8 +16,7 @@ export async function compareWithPublished(
     `  published: ${published}`,
     `  got:       ${image.digest} (${image.origin})`,
     `  ${await firstDifference(workshop, published, image.digest)}`,
-    "If the change is meant, write the new digests: stagex digests --write",
-    "To build without comparing: pulumi config set stagex:verify false",
+    "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write",
   ];
   throw new Error(lines.join("\n"));
 }

@@ -1,0 +1,47 @@
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Command } from "commander";
+import { digestsFiles } from "../distro/digests-file.ts";
+import { hexOf, parseDigest } from "../oci/digest.ts";
+import { parseConfig } from "../providers/stagex/config.ts";
+import type { Properties } from "../providers/stagex/wire.ts";
+import { parseTreeAddress } from "../sources/tree-checkout.ts";
+import { placesOf } from "../tools/places.ts";
+import { CommandError } from "./exit-code.ts";
+import { provideEngine } from "./pulumi.ts";
+import { Stack } from "./stack.ts";
+
+/** `stagex digests`: what a release of the tree would publish. */
+export function digestsCommand(): Command {
+  return new Command("digests")
+    .description("Prints the digest of each image of a stack, in the format of StageX's digests/<stage>.txt.")
+    .option("--stack <name>", "the stack", "dev")
+    .option("--write", "write them into the tree's digests/ instead, for the images that the stack has")
+    .action(async ({ stack: name, write }: { stack: string; write?: boolean }) => {
+      const places = placesOf();
+      const stack = new Stack(name, await provideEngine(), places);
+      const digests = [...(await stack.digests())].map(
+        ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
+      );
+      if (digests.length === 0)
+        throw new CommandError(`the stack ${name} has no images; build them with: npm start`);
+      const files = digestsFiles(new Map(digests));
+      if (!write) {
+        for (const text of files.values()) process.stdout.write(text);
+        return;
+      }
+      const { tree } = parseConfig((await stack.config()) as Properties);
+      const address = parseTreeAddress(tree, places.project);
+      if (address.kind !== "folder")
+        throw new CommandError(`${tree} is a checkout that nobody commits; name a folder as stagex:tree`);
+      for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
+    });
+}
+
+/** Whole or not at all: these files are what others compare with. */
+async function replaceFile(file: string, text: string): Promise<void> {
+  await mkdir(join(file, ".."), { recursive: true });
+  await writeFile(`${file}.new`, text, { flush: true });
+  await rename(`${file}.new`, file);
+  process.stdout.write(`${file}\n`);
+}
