@@ -46,6 +46,7 @@ export async function startDaemon(
   const identity = child.pid === undefined ? undefined : identityOf(child.pid);
   if (failure === undefined && identity !== undefined) return identity;
   if (identity !== undefined) await stopDaemon(identity, folders);
+  await rm(folders.run, { recursive: true, force: true });
   signal?.throwIfAborted();
   throw await startError(failure ?? "it ended at once", folders);
 }

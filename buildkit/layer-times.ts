@@ -19,9 +19,13 @@ const manifestSchema = z.object({ layers: z.array(z.object({ digest, mediaType: 
  * layer's times it only warns in its own log, and the image would have another digest each time. Layers in `known` were
  * checked when they were made.
  */
-export async function checkLayerTimes(layout: string, known: ReadonlySet<Digest>): Promise<void> {
+export async function checkLayerTimes(
+  layout: string,
+  known: ReadonlySet<Digest>,
+  signal?: AbortSignal,
+): Promise<void> {
   const layers = new Set(await layersBelow(layout, join(layout, "index.json")));
-  for (const layer of layers) if (!known.has(layer)) await checkLayer(layout, layer);
+  for (const layer of layers) if (!known.has(layer)) await checkLayer(layout, layer, signal);
 }
 
 async function layersBelow(layout: string, indexFile: string): Promise<Digest[]> {
@@ -38,11 +42,13 @@ async function layersBelow(layout: string, indexFile: string): Promise<Digest[]>
   return found.flat();
 }
 
-async function checkLayer(layout: string, layer: Digest): Promise<void> {
+async function checkLayer(layout: string, layer: Digest, signal: AbortSignal | undefined): Promise<void> {
   const entries = extract();
   entries.on("entry", (header, body, next) => {
     const time = (header.mtime?.getTime() ?? 0) / 1000;
     body.on("end", next);
+    // It is told of every error that ends the whole, which is thrown below.
+    body.on("error", () => {});
     if (time <= sourceDateEpoch) return void body.resume();
     entries.destroy(
       new Error(
@@ -54,6 +60,7 @@ async function checkLayer(layout: string, layer: Digest): Promise<void> {
     createReadStream(blobFile(layout, layer), { highWaterMark: 1 << 20 }),
     createGunzip({ chunkSize: 1 << 20 }),
     entries,
+    signal === undefined ? {} : { signal },
   );
 }
 

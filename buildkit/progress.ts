@@ -72,6 +72,9 @@ type Vertex = {
   tail: string[];
 };
 
+/** What buildctl logs of itself, such as that a file system lacks fs-verity. */
+const ownLogLine = /^time="[^"]*" level=(debug|info|warning) /;
+
 const tailLines = 20;
 /** A step that never ends a line (a progress bar, say) has it ended here, in bytes. */
 const longestLine = 64 * 1024;
@@ -81,7 +84,7 @@ const longestLine = 64 * 1024;
  * plain log that BuildKit's own display would print. It keeps of the output only each step's last lines.
  */
 export class Progress {
-  /** buildctl's own lines, the last of which says why the solve failed. */
+  /** BuildKit's warnings and buildctl's own words, the last of which say why the solve failed. */
   readonly messages: string[] = [];
   readonly #vertices = new Map<string, Vertex>();
   readonly #onEvent: (event: ProgressEvent) => void;
@@ -96,7 +99,7 @@ export class Progress {
   line(text: string): void {
     const status = parseStatus(text);
     if (status === undefined) {
-      if (text !== "") this.messages.push(text);
+      if (text !== "" && !ownLogLine.test(text)) this.messages.push(text);
       this.#log(text);
       return;
     }
@@ -110,7 +113,7 @@ export class Progress {
       this.#complete(vertex, { ...update, completed: update.completed });
     }
     for (const log of logs) this.#output(log);
-    for (const { short } of status.warnings ?? []) this.#log(`WARN: ${fromBase64(short).toString()}`);
+    for (const { short } of status.warnings ?? []) this.#warning(fromBase64(short).toString());
   }
 
   /** The step that failed by itself; steps that were only cancelled because of it don't count. */
@@ -145,6 +148,11 @@ export class Progress {
       this.#log(`#${vertex.number} DONE ${seconds.toFixed(1)}s`);
       this.#report(vertex, "done", seconds);
     }
+  }
+
+  #warning(text: string): void {
+    this.messages.push(text);
+    this.#log(`WARN: ${text}`);
   }
 
   #newVertex(digest: string, name: string): Vertex {

@@ -96,7 +96,7 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
       );
       // A working folder of buildctl's, no part of a layout.
       await rm(join(request.destination, "ingest"), { recursive: true, force: true });
-      await checkLayerTimes(request.destination, dependencies.layers);
+      await checkLayerTimes(request.destination, dependencies.layers, options.signal);
     } catch (error) {
       await rm(request.destination, { recursive: true, force: true });
       throw error;
@@ -208,6 +208,7 @@ async function build(
     killer ??= setTimeout(() => client.kill("SIGKILL"), grace);
   };
   signal?.addEventListener("abort", end, { once: true });
+  if (signal?.aborted) end();
   logged.catch(end);
   try {
     const [[code]] = await Promise.all([once(client, "close"), readLines(client.stderr, progress, log)]);
@@ -237,7 +238,23 @@ async function drained(stream: WriteStream): Promise<void> {
   await Promise.allSettled(events);
 }
 
+/** What stands behind some of BuildKit's errors, and what to do. */
+const explanations: readonly (readonly [RegExp, string])[] = [
+  [
+    /invalid frontend: gateway/,
+    "Its `# syntax=` line asks for a frontend from elsewhere, which could build anything: remove it.",
+  ],
+  [
+    /denied by policy/,
+    "An image is built from its package's files, its sources (fetch/) and stagex/ images only.",
+  ],
+  [/network\.host/, "No step of a build has a network."],
+  [/\bUnavailable\b/, "BuildKit went away in mid-build: run the same command again."],
+];
+
 function lastError(messages: readonly string[]): string {
-  const error = messages.findLast((line) => line.startsWith("error: "));
-  return error?.replace(/^error: (failed to solve: )?/, "") ?? "buildctl ended without saying why";
+  const line =
+    messages.findLast((message) => message.startsWith("error: ")) ?? "buildctl ended without saying why";
+  const explanation = explanations.find(([pattern]) => pattern.test(line))?.[1];
+  return [line.replace(/^error: (failed to solve: )?/, ""), explanation].filter(Boolean).join(". ");
 }

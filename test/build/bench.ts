@@ -1,6 +1,8 @@
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import type { Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -187,6 +189,15 @@ export async function unpack(built: Built, folder: string): Promise<void> {
 
 export function sha256(content: string | Buffer): string {
   return createHash("sha256").update(content).digest("hex");
+}
+
+/** Has the server listen on the loopback interface; returns the port. */
+export async function listen(server: Server): Promise<number> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  if (typeof address !== "object" || address === null) throw new Error("the server has no port");
+  return address.port;
 }
 
 async function put(path: string, content: string | Buffer): Promise<void> {

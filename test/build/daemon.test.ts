@@ -123,7 +123,9 @@ test("after a kill -9 of the daemon in mid-build the next one builds the same, a
     (await promisify(execFile)("ps", ["-eo", "args"])).stdout.includes("/probe sleep 8765");
   while (!(await running())) await sleep(50);
   process.kill(daemon.pid, "SIGKILL");
-  expect(await outcome).toBeInstanceOf(SolveError);
+  const failure = await outcome;
+  expect(failure).toBeInstanceOf(SolveError);
+  expect(String(failure)).toMatch(/BuildKit went away in mid-build: run the same command again/);
   expect(await bench.leftovers()).toEqual([]);
 
   const second = await bench.daemon("killed");

@@ -1,0 +1,67 @@
+import { expect, test, vi } from "vitest";
+import {
+  clientEnvironment,
+  connectionArguments,
+  parseEndpoint,
+  workers,
+} from "../../../buildkit/endpoint.ts";
+
+const tls = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" };
+
+test.each([
+  "unix:///run/b.sock",
+  "tcp://host:1234",
+  "docker-container://name",
+  "ssh://user@host",
+  "kube-pod://pod",
+])("%s is an address", (address) => {
+  expect(parseEndpoint({ address, buildctl: "buildctl" })).toEqual({ address, buildctl: "buildctl" });
+});
+
+test.each(["", "/run/b.sock", "http://host", "unix://", "docker://name"])("%j is none", (address) => {
+  expect(() => parseEndpoint({ address, buildctl: "buildctl" })).toThrow(
+    /address: .*expected one of unix:\/\/…, tcp:\/\/…/,
+  );
+});
+
+test("every wrong field is named in one error", () => {
+  expect(() => parseEndpoint({ address: "x", buildctl: "", tls: { ...tls, ca: "" }, more: 1 })).toThrow(
+    /address: .*buildctl: .*tls\.ca: .*more/,
+  );
+});
+
+test("TLS goes with tcp only", () => {
+  expect(() => parseEndpoint({ address: "unix:///a", buildctl: "b", tls })).toThrow(
+    /tls: only a tcp:\/\/ address has TLS/,
+  );
+  const endpoint = parseEndpoint({
+    address: "tcp://a:1",
+    buildctl: "b",
+    tls: { ...tls, serverName: "builder" },
+  });
+  expect(connectionArguments(endpoint)).toEqual(
+    ["--addr", "tcp://a:1", "--tlscacert", "ca.pem", "--tlscert", "cert.pem", "--tlskey", "key.pem"].concat([
+      "--tlsservername",
+      "builder",
+    ]),
+  );
+});
+
+test("buildctl gets no secret, no epoch, and no registry credentials of the user", () => {
+  vi.stubEnv("SOURCE_DATE_EPOCH", "5");
+  vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "secret");
+  vi.stubEnv("DOCKER_CONFIG", "/home/user/.docker");
+  const of = (address: string) => clientEnvironment(parseEndpoint({ address, buildctl: "b" }), "/empty");
+  expect(of("unix:///a")).toMatchObject({ DOCKER_CONFIG: "/empty" });
+  expect(Object.keys(of("tcp://a:1"))).not.toContain("SOURCE_DATE_EPOCH");
+  expect(Object.keys(of("tcp://a:1"))).not.toContain("PULUMI_CONFIG_PASSPHRASE");
+  expect(of("docker-container://a")).toMatchObject({ DOCKER_CONFIG: "/home/user/.docker" });
+  vi.unstubAllEnvs();
+});
+
+test("a buildctl that is not there is named", async () => {
+  const endpoint = parseEndpoint({ address: "unix:///nowhere.sock", buildctl: "/nowhere/buildctl" });
+  await expect(workers(endpoint)).rejects.toThrow(
+    /BuildKit at unix:\/\/\/nowhere\.sock can't be used: .*Is \/nowhere\/buildctl there/s,
+  );
+});

@@ -1,0 +1,134 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { Progress, type ProgressEvent, summarize } from "../../../buildkit/progress.ts";
+
+/** What buildctl v0.34.2 wrote to stderr in real builds. */
+function recorded(name: string): string[] {
+  const file = new URL(`../../fixtures/progress/${name}.stderr`, import.meta.url);
+  return readFileSync(file, "utf8").trimEnd().split("\n");
+}
+
+function replay(lines: readonly string[]) {
+  const events: ProgressEvent[] = [];
+  const log: string[] = [];
+  const progress = new Progress(
+    (event) => events.push(event),
+    (line) => log.push(line),
+  );
+  for (const line of lines) progress.line(line);
+  return { events, log, progress };
+}
+
+const steps = (events: readonly ProgressEvent[]) =>
+  events
+    .filter(({ step }) => /\d+\/\d+$/.test(step))
+    .map(({ step, name, status }) => `[${step}] ${name}: ${status}`);
+
+test("a build for two platforms reports each step, once for both where BuildKit ran it once", () => {
+  const { events, progress } = replay(recorded("success"));
+  const seen = steps(events);
+  const count = (line: string) => seen.filter((each) => each === line).length;
+  for (const [step, times] of [
+    ["[build 1/3] ADD probe /probe", 1],
+    ['[build 2/3] RUN ["/probe", "write", "/out", "hello"]', 2],
+    ['[build 3/3] RUN ["/probe", "print", "/out"]', 2],
+    ["[package 1/1] COPY --from=build /out /out", 1],
+  ] as const) {
+    expect([step, count(`${step}: started`), count(`${step}: done`)]).toEqual([step, times, times]);
+  }
+  expect(progress.failedStep()).toBeUndefined();
+  expect(progress.messages).toEqual([]);
+  expect(events.every(({ seconds }) => seconds >= 0)).toBe(true);
+  expect(events.at(-1)).toMatchObject({
+    step: "exporting",
+    name: "exporting to oci image format",
+    status: "done",
+  });
+});
+
+test("the log is BuildKit's plain one", () => {
+  const { log } = replay(recorded("success"));
+  const header = log.findIndex((line) => /^#\d+ \[build 3\/3\] RUN/.test(line));
+  const number = log[header]?.split(" ")[0];
+  const ofStep = log.filter((line) => line.startsWith(`${number} `));
+  expect(ofStep[1]).toMatch(/^#\d+ \d\.\d{3} hello$/);
+  expect(ofStep[2]).toMatch(/^#\d+ DONE \d\.\ds$/);
+});
+
+test("the step that failed is named, not the one that was cancelled for it", () => {
+  const { progress, events } = replay(recorded("failure"));
+  const failed = progress.failedStep();
+  expect(failed).toMatchObject({ step: "build 2/2", name: 'RUN ["/probe", "fail", "7"]' });
+  expect(failed?.error).toMatch(/exit code: 7$/);
+  expect(failed?.tail).toHaveLength(20);
+  expect(failed?.tail[0]).toBe("line 22");
+  expect(failed?.tail.slice(-2)).toEqual(["line 40", "no such thing"]);
+  expect(steps(events)).toContain('[slow 2/2] RUN ["/probe", "sleep", "60"]: error');
+  expect(progress.messages.at(-1)).toMatch(/^error: failed to solve: process/);
+});
+
+test("a lint violation is told in the messages", () => {
+  const { progress } = replay(recorded("lint"));
+  expect(progress.messages[0]).toMatch(/ConsistentInstructionCasing/);
+  expect(progress.failedStep()).toBeUndefined();
+});
+
+const digest = "sha256:1";
+const at = (second: number) => new Date(second * 1000).toISOString();
+const status = (value: object) => JSON.stringify(value);
+const started = { digest, name: "[build 1/1] RUN\n  make", started: at(0) };
+const output = (second: number, text: string, stream = 1) => ({
+  vertex: digest,
+  stream,
+  data: Buffer.from(text).toString("base64"),
+  timestamp: at(second),
+});
+
+test("lines that come in pieces, from two streams at once, are put together again", () => {
+  const { log } = replay([
+    status({ vertexes: [started] }),
+    status({ logs: [output(1, "on"), output(1, "e\ntw"), output(2, "err", 2)] }),
+    status({
+      logs: [output(3, "or\n", 2), output(4, "o\r\nno end")],
+      vertexes: [{ ...started, completed: at(5) }],
+    }),
+  ]);
+  expect(log).toEqual([
+    "#1 [build 1/1] RUN\n  make",
+    "#1 1.000 one",
+    "#1 3.000 error",
+    "#1 4.000 two",
+    "#1 5.000 no end",
+    "#1 DONE 5.0s",
+  ]);
+});
+
+test("a line that never ends is cut", () => {
+  const block = "x".repeat(40_000);
+  const { log } = replay([
+    status({ vertexes: [started] }),
+    status({ logs: [output(1, block), output(2, block)] }),
+  ]);
+  expect(log.at(-1)).toBe(`#1 2.000 ${block}${block}`);
+});
+
+test("what is no status is kept as it is", () => {
+  const { progress, log } = replay(["{ not json", '{"vertexes": "no"}', "error: something"]);
+  expect(progress.messages).toEqual(["{ not json", '{"vertexes": "no"}', "error: something"]);
+  expect(log).toEqual(progress.messages);
+});
+
+test("a summary fits its width and keeps its end", () => {
+  const event: ProgressEvent = { step: "build 5/12", name: "RUN make", status: "done", seconds: 12.3 };
+  expect(summarize(event)).toBe("[build 5/12] RUN make (12 s)");
+  expect(summarize({ ...event, status: "started", seconds: 0 })).toBe("[build 5/12] RUN make");
+  expect(summarize({ ...event, status: "cached", seconds: 0 })).toBe("[build 5/12] RUN make (cached)");
+  const long = summarize({ ...event, name: "RUN x".repeat(50) }, 40);
+  expect(long).toHaveLength(40);
+  expect(long).toMatch(/^\[build 5\/12\] RUN x.*… \(12 s\)$/);
+});
+
+test("an instruction over several lines is one line", () => {
+  const { events } = replay([status({ vertexes: [started] })]);
+  expect(events).toEqual([{ step: "build 1/1", name: "RUN make", status: "started", seconds: 0 }]);
+});

@@ -1,0 +1,77 @@
+import { expect, test } from "vitest";
+import { buildArguments, SolveError, type SolveRequest } from "../../../buildkit/solve.ts";
+import { digestOf } from "../../../oci/digest.ts";
+
+const request: SolveRequest = {
+  endpoint: { address: "unix:///b.sock", buildctl: "buildctl" },
+  ...{ image: "core-a", version: "1.2", target: null, platforms: ["linux/amd64", "linux/arm64"] },
+  buildArgs: { VERSION: "1.2", ODD: 'a,b="c d"' },
+  context: { context: "/work/context", recipe: "/work/recipe", fetch: "/work/fetch" },
+  dependencies: { "core-b": digestOf("b") },
+  ...{ store: "/store", destination: "/out/with,comma", scratch: "/scratch" },
+};
+
+const layout = { folder: "/work/dependencies", layers: new Set<never>() };
+const options = (args: readonly string[]) => args.filter((_, index) => args[index - 1] === "--opt");
+
+test("the options are those of StageX's own generator, and no network", () => {
+  expect(options(buildArguments(request, layout)).toSorted()).toEqual(
+    [
+      "build-arg:BUILDKIT_DOCKERFILE_CHECK=skip=FromPlatformFlagConstDisallowed;error=true",
+      "build-arg:BUILDKIT_MULTI_PLATFORM=1",
+      'build-arg:ODD=a,b="c d"',
+      "build-arg:SOURCE_DATE_EPOCH=1",
+      "build-arg:VERSION=1.2",
+      "context:fetch=local:fetch",
+      `context:stagex/core-b=oci-layout:dependencies@${digestOf("b")}`,
+      "filename=Containerfile",
+      "force-network-mode=none",
+      "platform=linux/amd64,linux/arm64",
+      "ulimit=nofile=2048:16384",
+    ].toSorted(),
+  );
+});
+
+test("a package can't change what every build gets", () => {
+  const buildArgs = { SOURCE_DATE_EPOCH: "7" };
+  const given = options(buildArguments({ ...request, buildArgs }, layout));
+  expect(given.filter((option) => option.includes("SOURCE_DATE_EPOCH"))).toEqual([
+    "build-arg:SOURCE_DATE_EPOCH=1",
+  ]);
+});
+
+test("a target is asked for where there is one", () => {
+  expect(options(buildArguments({ ...request, target: "package-x" }, layout))).toContain("target=package-x");
+});
+
+test("the output is a layout with StageX's name and annotations; odd characters are quoted", () => {
+  const args = buildArguments({ ...request, version: '1,"2"' }, layout);
+  const output = args[args.indexOf("--output") + 1] ?? "";
+  for (const field of [
+    "type=oci",
+    "tar=false",
+    "rewrite-timestamp=true",
+    "force-compression=true",
+    "oci-mediatypes=true",
+  ]) {
+    expect(output.split(",")).toContain(field);
+  }
+  expect(output).toContain('"annotation.org.opencontainers.image.version=1,""2"""');
+  expect(output).toContain("annotation.containerd.io/distribution.source.docker.io=stagex/core-a,");
+  expect(output).toContain("annotation.org.opencontainers.image.created=1970-01-01T00:00:01Z");
+  expect(output).toContain('"dest=/out/with,comma"');
+});
+
+test("an error without a failed step says what buildctl said", () => {
+  const error = new SolveError(
+    "core-a",
+    undefined,
+    ["first", "error: failed to solve: no such stage"],
+    "/log",
+  );
+  expect(error.message).toBe(
+    "core-a can't be built: no such stage\n  first\n  error: failed to solve: no such stage\nThe whole log: /log",
+  );
+  expect(error.step).toBeUndefined();
+  expect(error.exitCode).toBeUndefined();
+});
