@@ -79,14 +79,14 @@ function isAlive(pid) {
 }
 
 /**
- * Takes the lock file, which holds its owner's process id, or says who has it. A lock whose owner is dead is put aside by
+ * Takes the lock file, which holds the ids of its owner's processes, or says who has it. A lock whose owner is dead is put aside by
  * renaming: of two that try, one renames it and the other finds it gone.
  *
- * @returns undefined when the lock is taken, else the owner's process id
+ * @returns undefined when the lock is taken, else the id of a living process that holds it
  */
-function takeLock(lock, pid = process.pid) {
-  const own = `${lock}.${pid}`;
-  writeFileSync(own, String(pid));
+function takeLock(lock) {
+  const own = `${lock}.${process.pid}`;
+  writeFileSync(own, JSON.stringify([process.pid]));
   try {
     linkSync(own, lock);
     return undefined;
@@ -95,19 +95,26 @@ function takeLock(lock, pid = process.pid) {
   } finally {
     rmSync(own, { force: true });
   }
-  const owner = readJson(lock);
-  if (typeof owner === "number" && isAlive(owner)) return owner;
-  const stale = `${lock}.stale-${pid}`;
+  const owners = readJson(lock) ?? [];
+  const alive = owners.find(isAlive);
+  if (alive !== undefined) return alive;
+  const stale = `${lock}.stale-${process.pid}`;
   try {
     renameSync(lock, stale);
     // Another may have put the dead one's lock aside and taken it between our look and our rename: give it back.
-    const renamed = readJson(stale);
-    if (renamed !== owner) linkSync(stale, lock);
+    if (readJson(stale)?.[0] !== owners[0]) linkSync(stale, lock);
   } catch (error) {
     if (error.code !== "ENOENT" && error.code !== "EEXIST") throw error;
   }
   rmSync(stale, { force: true });
-  return takeLock(lock, pid);
+  return takeLock(lock);
+}
+
+/** An npm that outlives a killed installation still writes to node_modules, so it holds the lock too. */
+function shareLock(lock, child) {
+  const own = `${lock}.${process.pid}`;
+  writeFileSync(own, JSON.stringify([process.pid, child]));
+  renameSync(own, lock);
 }
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -123,13 +130,13 @@ async function installDependencies() {
     await sleep(500);
   }
   try {
-    if (!isInstalled(project)) await runNpmCi();
+    if (!isInstalled(project)) await runNpmCi((npm) => shareLock(lock, npm));
   } finally {
     rmSync(lock, { force: true });
   }
 }
 
-async function runNpmCi() {
+async function runNpmCi(onStart) {
   // `--ignore-scripts`: nothing here needs an install script, so none of 200 packages gets to run one.
   // `--include`: also with NODE_ENV=production, and where the user's npmrc omits optional packages.
   const args = ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"];
@@ -144,7 +151,7 @@ async function runNpmCi() {
     ? undefined
     : setInterval(() => process.stderr.write(`installing the dependencies … ${elapsed()}\n`), 15_000);
   // npm's output goes to stderr: stdout belongs to the command, which may be `stagex env`.
-  const { error, code } = await run(command, { cwd: project, stdio: ["ignore", 2, 2] });
+  const { error, code } = await run(command, { cwd: project, stdio: ["ignore", 2, 2] }, onStart);
   clearInterval(pulse);
   if (error !== undefined) fail(`npm could not be started: ${error.message}`, "apt-get install npm");
   if (code !== 0) {
@@ -160,9 +167,10 @@ async function runNpmCi() {
 }
 
 /** Runs a command to its end; signals sent to this process reach it, and its end is this process's end. */
-function run([file, ...args], options) {
+function run([file, ...args], options, onStart = () => {}) {
   return new Promise((resolve) => {
     const child = spawn(file, args, options);
+    if (child.pid !== undefined) onStart(child.pid);
     const forward = (signal) => {
       // Ctrl-C in a terminal reaches the child by itself, and the engine takes a second one as "stop at once".
       if (signal === "SIGINT" && process.stdin.isTTY) return;

@@ -39,7 +39,7 @@ export type GoBinary = {
 export type Recipe = {
   readonly binaries: readonly GoBinary[];
   /** What the recipe needs beyond Go and gcc is on this machine. */
-  readonly isPossible: () => Promise<boolean>;
+  readonly isPossible: (environment: NodeJS.ProcessEnv) => Promise<boolean>;
   readonly shortcoming: Shortcoming | null;
 };
 
@@ -94,9 +94,9 @@ const runcBinary: GoBinary = {
   cgo: true,
 };
 
-async function hasLibseccomp(): Promise<boolean> {
+async function hasLibseccomp(environment: NodeJS.ProcessEnv): Promise<boolean> {
   try {
-    await promisify(execFile)("pkg-config", ["--exists", "libseccomp"]);
+    await promisify(execFile)("pkg-config", ["--exists", "libseccomp"], { env: environment });
     return true;
   } catch {
     return false;

@@ -62,21 +62,14 @@ export async function findTool(name: ToolName, options: ToolboxOptions = {}): Pr
 }
 
 /**
- * Finds a tool, or builds it from its pinned source into the user's cache.
+ * Finds a tool, or builds it from its pinned source into the user's cache. One that was built in a lesser way is built anew where
+ * a better one has become possible.
  *
  * @throws SetUpError that says what is missing and the command that mends it
  */
 export async function provideTool(name: ToolName, options: ToolboxOptions = {}): Promise<Tool> {
-  const environment = options.environment ?? process.env;
-  const tool = pinnedTools[name];
-  const installed = await findInstalled(tool, environment);
-  if (installed !== null) return installed;
-  for (const recipe of tool.recipes) {
-    const built = await findBuilt(tool, recipe, environment);
-    if (built !== null) return built;
-    if (await recipe.isPossible()) return buildTool(tool, recipe, options);
-  }
-  throw new Error(`no recipe of ${name} is possible on this machine`);
+  const found = await findToolOrRecipe(name, options.environment ?? process.env);
+  return "recipe" in found ? buildTool(pinnedTools[name], found.recipe, options) : found.tool;
 }
 
 /**
@@ -90,9 +83,9 @@ export async function provideTools(
   const found = new Map<ToolName, Tool>();
   const missing: ToolName[] = [];
   for (const name of names) {
-    const tool = await findTool(name, options);
-    if (tool === null) missing.push(name);
-    else found.set(name, tool);
+    const looked = await findToolOrRecipe(name, options.environment ?? process.env);
+    if ("recipe" in looked) missing.push(name);
+    else found.set(name, looked.tool);
   }
   const display = new StepDisplay(missing.length, options.screen);
   for (const name of missing) {
@@ -116,6 +109,22 @@ export function toolsToRunWith(environment: NodeJS.ProcessEnv = process.env): To
 
 /** The tools that the tests on real parts need, whatever `$BUILDKIT_HOST` says: they start daemons of their own. */
 export const testTools: readonly ToolName[] = toolsToRunWith({});
+
+/** The tool that serves, or the recipe by which to build it. */
+async function findToolOrRecipe(
+  name: ToolName,
+  environment: NodeJS.ProcessEnv,
+): Promise<{ readonly tool: Tool } | { readonly recipe: Recipe }> {
+  const pinned = pinnedTools[name];
+  const installed = await findInstalled(pinned, environment);
+  if (installed !== null) return { tool: installed };
+  for (const recipe of pinned.recipes) {
+    const tool = await findBuilt(pinned, recipe, environment);
+    if (tool !== null) return { tool };
+    if (await recipe.isPossible(environment)) return { recipe };
+  }
+  throw new Error(`no recipe of ${name} is possible on this machine`);
+}
 
 async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): Promise<Tool | null> {
   if (tool.name === "pulumi" || tool.name === "pulumi-language-nodejs") {

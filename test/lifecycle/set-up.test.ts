@@ -1,0 +1,108 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeEach, expect, test } from "vitest";
+import { goArguments, goModules } from "../../tools/go-build.ts";
+import { findGo } from "../../tools/go-toolchain.ts";
+import { pinnedTools } from "../../tools/pinned-tools.ts";
+import { pinnedVersion } from "../../tools/tool-folder.ts";
+import { findTool, provideTool } from "../../tools/toolbox.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "set-up-"));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+let environment: NodeJS.ProcessEnv = {};
+beforeEach(() => {
+  const cache = mkdtempSync(join(scratch, "cache-"));
+  // A user's setting that would change the bytes. Compiling crane takes 2 s with a warm build cache, and 10 to 30 s with an empty one.
+  environment = { ...process.env, STAGEX_CACHE: cache, GOFLAGS: "-trimpath=false" };
+});
+
+type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
+
+function provideCrane(extra: NodeJS.ProcessEnv = {}): { child: ChildProcess; ended: Promise<Ended> } {
+  const program = fileURLToPath(new URL("provide-crane.ts", import.meta.url));
+  const child = spawn(process.execPath, [program], { env: { ...environment, ...extra }, detached: true });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.on("data", (data) => {
+    stdout += data;
+  });
+  child.stderr.on("data", (data) => {
+    stderr += data;
+  });
+  const ended = once(child, "close").then(([code]) => ({ code: code as number | null, stdout, stderr }));
+  return { child, ended };
+}
+
+const toolsFolder = (): string => join(environment.STAGEX_CACHE ?? "", "tools");
+const hashOf = (path: string): string => createHash("sha256").update(readFileSync(path)).digest("hex");
+
+test("a tool is built once, runs, and is found from then on", async () => {
+  expect(await findTool("crane", { environment })).toBeNull();
+  const built = await provideTool("crane", { environment });
+  expect(built).toMatchObject({ origin: "built", version: await pinnedVersion(pinnedTools.crane) });
+  expect(execFileSync(built.path, ["version"], { encoding: "utf8" }).trim()).toBe(built.version);
+  const { mtimeMs } = statSync(built.path);
+  expect(await provideTool("crane", { environment })).toEqual(built);
+  expect(await findTool("crane", { environment })).toEqual(built);
+  expect(statSync(built.path).mtimeMs).toBe(mtimeMs);
+});
+
+test("two set-ups at once build it once, and both have it", async () => {
+  const ended = await Promise.all([provideCrane().ended, provideCrane().ended]);
+  expect(ended.map(({ code }) => code)).toEqual([0, 0]);
+  expect(ended[0].stdout).toBe(ended[1].stdout);
+  expect(existsSync(ended[0].stdout.trim())).toBe(true);
+  expect(readdirSync(toolsFolder())).toEqual([dirname(ended[0].stdout.trim()).split("/").at(-1)]);
+});
+
+test("killed in the middle of a build, it leaves nothing that the next run takes for whole", async () => {
+  // An empty build cache, so that there is a middle.
+  const emptyCache = mkdtempSync(join(scratch, "go-build-"));
+  const { child, ended } = provideCrane({ GOCACHE: emptyCache });
+  const isBuilding = (): boolean =>
+    existsSync(toolsFolder()) && readdirSync(toolsFolder()).some((name) => name.includes(".building-"));
+  while (!isBuilding()) await sleep(20);
+  await sleep(500);
+  process.kill(-(child.pid ?? 0), "SIGKILL");
+  expect((await ended).code).toBeNull();
+  expect(isBuilding()).toBe(true);
+  expect(await findTool("crane", { environment })).toBeNull();
+
+  const next = await provideCrane().ended;
+  expect(next.code).toBe(0);
+  expect(execFileSync(next.stdout.trim(), ["version"], { encoding: "utf8" })).toMatch(/^v\d/);
+  expect(readdirSync(toolsFolder())).toHaveLength(1);
+});
+
+test("the same bytes come out in another folder, with another user's settings and an empty build cache", async () => {
+  const first = await provideTool("crane", { environment });
+  const elsewhere = join(scratch, "another checkout");
+  const { recipes } = pinnedTools.crane;
+  const [binary] = recipes[0].binaries;
+  if (binary === undefined) throw new Error("crane has no binary");
+  cpSync(join(goModules, binary.module), join(elsewhere, binary.module), { recursive: true });
+  mkdirSync(join(elsewhere, "out"));
+  const settings = { GOFLAGS: "-ldflags=-w", GOAMD64: "v3", CGO_ENABLED: "1", GODEBUG: "gocachehash=0" };
+  const emptyCache = mkdtempSync(join(scratch, "go-build-"));
+  const go = await findGo("crane", { ...environment, ...settings, GOCACHE: emptyCache });
+  execFileSync("go", goArguments(binary, join(elsewhere, "out"), first.version ?? ""), {
+    cwd: join(elsewhere, binary.module),
+    env: { ...go.environment, CGO_ENABLED: "0" },
+  });
+  expect(hashOf(join(elsewhere, "out/crane"))).toBe(hashOf(first.path));
+});

@@ -1,0 +1,75 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { chooseBuilder, privateDaemonObstacle } from "../../../tools/builder-choice.ts";
+import { findDocker, parseBuilders } from "../../../tools/docker.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "builder-choice-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** No Docker daemon is to be had in a test: a `docker` that says what one with these builders would. */
+function dockerWith(name: string, builders: readonly object[], server: object | null): NodeJS.ProcessEnv {
+  const bin = mkdtempSync(join(folder, `${name}-`));
+  const version = JSON.stringify({ Client: { Version: "29.1.5" }, Server: server });
+  const lines = builders.map((builder) => JSON.stringify(builder)).join("\n");
+  const script = `#!/bin/sh
+case "$*" in
+"version --format json") printf '%s' '${version}' ; exit ${server === null ? 1 : 0} ;;
+"buildx version") echo "github.com/docker/buildx v0.30.1 0123" ;;
+"buildx ls --format json") printf '%s' '${lines}' ;;
+"info --format {{json .DriverStatus}}") echo '[["driver-type","io.containerd.snapshotter.v1"]]' ;;
+*) exit 1 ;;
+esac
+`;
+  writeFileSync(join(bin, "docker"), script);
+  chmodSync(join(bin, "docker"), 0o755);
+  return { PATH: `${bin}:/usr/bin:/bin` };
+}
+
+const server = { Version: "29.1.5" };
+const inDaemon = { Name: "default", Driver: "docker", Nodes: [{ Name: "default", Status: "running" }] };
+const stopped = { Name: "old", Driver: "docker-container", Nodes: [{ Name: "old0", Status: "inactive" }] };
+const running = { Name: "sx", Driver: "docker-container", Nodes: [{ Name: "sx0", Status: "running" }] };
+
+test("a daemon of our own needs Linux and root", () => {
+  expect(privateDaemonObstacle("linux", 0)).toBeNull();
+  expect(privateDaemonObstacle("linux", 1000)).toMatch(/root/);
+  expect(privateDaemonObstacle("darwin", 501)).toMatch(/Linux only/);
+});
+
+test("$BUILDKIT_HOST goes before everything, a daemon of our own before Docker", async () => {
+  const docker = dockerWith("all", [running], server);
+  const given = await chooseBuilder({ ...docker, BUILDKIT_HOST: "tcp://builder:1234" }, null);
+  expect(given).toEqual({ kind: "given", address: "tcp://builder:1234" });
+  expect(await chooseBuilder(docker, null)).toEqual({ kind: "private" });
+});
+
+test("where none of our own can run, a running Docker builder is taken", async () => {
+  const choice = await chooseBuilder(dockerWith("running", [inDaemon, stopped, running], server), "no root");
+  expect(choice).toEqual({
+    kind: "docker",
+    name: "sx",
+    address: "docker-container://buildx_buildkit_sx0",
+    because: "no root",
+  });
+});
+
+test.each([
+  ["its builder stands still", [inDaemon, stopped], server, /--bootstrap old/],
+  ["it has none in a container", [inDaemon], server, /docker buildx create/],
+  ["its daemon is not there", [], null, /BUILDKIT_HOST/],
+])("Docker is of no use when %s, and the error says what would be", async (_, builders, daemon, mend) => {
+  const choice = chooseBuilder(dockerWith("unusable", builders, daemon), "no root");
+  await expect(choice).rejects.toThrow(mend);
+});
+
+test("without docker there is nothing to ask", async () => {
+  expect(await findDocker({ PATH: folder })).toBeNull();
+  await expect(chooseBuilder({ PATH: folder }, "no root")).rejects.toThrow(/no root.*there is no docker/);
+});
+
+test("builders without nodes, and blank lines, do no harm", () => {
+  const text = `\n${JSON.stringify({ Name: "empty", Driver: "docker-container", Nodes: null })}\n\n`;
+  expect(parseBuilders(text)).toEqual([]);
+});

@@ -1,0 +1,31 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { engineEnvironment, engineNeeds } from "../../../tools/engine-environment.ts";
+
+const programs = { pulumi: "/tools/engine/pulumi", languageHost: "/tools/host/pulumi-language-nodejs" };
+
+test("the Node that runs TypeScript comes first on PATH, then the language host and the engine", () => {
+  const { PATH = "" } = engineEnvironment(programs, { PATH: "/usr/bin:/tools/host:/bin" });
+  const [node = "", ...rest] = PATH.split(":");
+  expect(existsSync(join(node, "node"))).toBe(true);
+  expect(rest).toEqual(["/tools/host", "/tools/engine", "/usr/bin", "/bin"]);
+});
+
+test("the passphrase is empty where the user has none, and the user's otherwise", () => {
+  expect(engineEnvironment(programs, {}).PULUMI_CONFIG_PASSPHRASE).toBe("");
+  expect(engineEnvironment(programs, { PULUMI_CONFIG_PASSPHRASE: "mine" }).PULUMI_CONFIG_PASSPHRASE).toBe(
+    "mine",
+  );
+  const file = { PULUMI_CONFIG_PASSPHRASE_FILE: "/home/me/passphrase" };
+  expect(engineNeeds(programs, file).variables).not.toHaveProperty("PULUMI_CONFIG_PASSPHRASE");
+});
+
+test("the user's own settings of the engine stay", () => {
+  const own = {
+    PULUMI_HOME: "/home/me/.pulumi",
+    PULUMI_BACKEND_URL: "s3://bucket",
+    HTTPS_PROXY: "http://proxy:1",
+  };
+  expect(engineEnvironment(programs, own)).toMatchObject(own);
+});

@@ -1,0 +1,49 @@
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { goVersionOf } from "../../../tools/go-build-info.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "go-build-info-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const environment = { ...process.env, GOTOOLCHAIN: "local", GOFLAGS: "-mod=mod" };
+const go = (...args: string[]): string =>
+  execFileSync("go", args, { cwd: folder, env: environment, encoding: "utf8" });
+
+test("tells the Go of a binary, as `go version` does", async () => {
+  const program = join(go("env", "GOROOT").trim(), "bin/gofmt");
+  const [, version] = go("version", program).trim().split(": ");
+  expect(await goVersionOf(program)).toBe(version);
+});
+
+test("is not misled by a program that only knows the magic", async () => {
+  // The go command reads such blocks, so it has the magic among its data, before its own block or after it.
+  const program = join(go("env", "GOROOT").trim(), "bin/go");
+  const [, version] = go("version", program).trim().split(": ");
+  expect(await goVersionOf(program)).toBe(version);
+});
+
+test("finds the block wherever it lies in a large file", async () => {
+  const gofmt = join(go("env", "GOROOT").trim(), "bin/gofmt");
+  const chunk = 4 * 1024 * 1024;
+  const at = Buffer.alloc(64);
+  at.write("\xff Go buildinf:", 0, "latin1");
+  at[15] = 2;
+  at[32] = 8;
+  at.write("go1.26.8", 33, "latin1");
+  for (const position of [0, 16, chunk - 16, chunk, chunk + 16, 2 * chunk - 32]) {
+    const file = join(folder, `at-${position}`);
+    writeFileSync(file, Buffer.concat([Buffer.alloc(position), at, Buffer.alloc(100)]));
+    expect(await goVersionOf(file), `at ${position}`).toBe("go1.26.8");
+  }
+  copyFileSync(gofmt, join(folder, "gofmt"));
+  expect(await goVersionOf(join(folder, "gofmt"))).toMatch(/^go1\./);
+});
+
+test("says null of what is no Go program", async () => {
+  expect(await goVersionOf(process.execPath)).toBeNull();
+  writeFileSync(join(folder, "empty"), "");
+  expect(await goVersionOf(join(folder, "empty"))).toBeNull();
+});
