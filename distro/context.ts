@@ -35,16 +35,16 @@ export function contextProblems(
     const place = { file, line: read.line, field: read.keyword, found: quoted(read.path) };
     if (leavesFolder(read.path)) return [{ ...place, allowed: `paths within ${folder}` }];
     if (isVague(read)) return [];
-    const pattern = patternOf(read);
-    const found = pattern[0] === sourcesFolder || files.some(({ path }) => covers(pattern, path));
-    if (pattern.length === 0 || found) return [];
-    const path = `${folder}/${pattern.join("/")}`;
+    const parts = partsOf(read);
+    const found = parts[0] === sourcesFolder || files.some(({ path }) => covers(patternOf(read), path));
+    if (parts.length === 0 || found) return [];
+    const path = [folder, ...parts].join("/");
     return [{ ...place, allowed: "a file that git tracks", mend: `git add ${path}` }];
   });
 }
 
-/** Path components, each a literal or with `*` and `?`; the path and all below it is meant. */
-type Pattern = readonly string[];
+/** Tests for each component of a path; what fits, and all below it, is meant. */
+type Pattern = readonly ((component: string) => boolean)[];
 
 /** Quotes, escapes and variables are resolved by the build alone, and classes and `**` are not worth it. */
 const vague = /["'\\$[]|\*\*/;
@@ -53,31 +53,37 @@ function isVague({ path, wildcards }: ContextRead): boolean {
   return vague.test(path) || (wildcards && /[*?]/.test(path));
 }
 
-/** The path as far as it can be told; what follows could be anything, so all below is meant. */
-function patternOf({ path, wildcards }: ContextRead): Pattern {
+function patternOf(read: ContextRead): Pattern {
+  return partsOf(read).map((part) => (read.wildcards ? wildcard(part) : (component) => component === part));
+}
+
+/** The path's components as far as they can be told; what follows could be anything, so all below is meant. */
+function partsOf({ path }: ContextRead): string[] {
   const parts: string[] = [];
   const written = path.split("/");
   for (const [index, part] of written.entries()) {
     // With `..` after a part that cannot be told, nothing can be.
     if (vague.test(part)) return written.includes("..", index) ? [] : parts;
     if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(wildcards ? part : part.replaceAll(/[*?]/g, "?"));
+    else if (part !== "" && part !== ".") parts.push(part);
   }
   return parts;
 }
 
 function covers(pattern: Pattern, path: string): boolean {
-  const parts = path.split("/");
-  return pattern.length <= parts.length && pattern.every((part, index) => matches(part, parts[index] ?? ""));
+  const components = path.split("/");
+  return pattern.length <= components.length && pattern.every((fits, index) => fits(components[index] ?? ""));
 }
 
 /** As Go's filepath.Match within one component: `*` is any text, `?` any one character. */
-function matches(pattern: string, name: string): boolean {
-  if (!/[*?]/.test(pattern)) return pattern === name;
-  const source = pattern.replace(/[.*+?^${}()|[\]\\]/g, (sign) =>
-    sign === "*" ? ".*" : sign === "?" ? "." : `\\${sign}`,
-  );
-  return new RegExp(`^${source}$`, "su").test(name);
+function wildcard(part: string): (component: string) => boolean {
+  if (!/[*?]/.test(part)) return (component) => component === part;
+  const source = part.replace(/[.*+?^${}()|[\]\\]/g, (sign) => {
+    if (sign === "*") return ".*";
+    return sign === "?" ? "." : `\\${sign}`;
+  });
+  const fitting = new RegExp(`^${source}$`, "su");
+  return (component) => fitting.test(component);
 }
 
 function leavesFolder(path: string): boolean {

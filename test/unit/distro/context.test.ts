@@ -1,0 +1,138 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { parseContainerfile } from "../../../distro/containerfile.ts";
+import { contextFiles, contextProblems } from "../../../distro/context.ts";
+import type { TreeFile } from "../../../distro/tree-files.ts";
+
+const recipe = "packages/core/tool/Containerfile";
+const names = [
+  ".dockerignore",
+  "Containerfile",
+  "a.patch",
+  "b.config",
+  "fetch/left.tgz",
+  "package.toml",
+  "patches/c.patch",
+  "patches/deep/d.patch",
+  "x[1].txt",
+];
+
+function files(paths: readonly string[]): TreeFile[] {
+  return paths.map((path) => ({ path, mode: "100644" }));
+}
+
+function containerfile(instruction: string) {
+  return parseContainerfile(recipe, `FROM scratch\nARG X\n${instruction}\n`);
+}
+
+function seen(instruction: string, paths: readonly string[] = names): string[] {
+  return contextFiles(files(paths), containerfile(instruction)).map(({ path }) => path);
+}
+
+const all = names.filter((path) => !path.startsWith("fetch/"));
+
+describe("contextFiles", () => {
+  test.each([
+    ["RUN true", []],
+    ["COPY a.patch /", ["a.patch"]],
+    ["COPY ./a.patch /", ["a.patch"]],
+    ["COPY /a.patch /", ["a.patch"]],
+    ["COPY patches/../a.patch /", ["a.patch"]],
+    ["ADD *.patch .", ["a.patch"]],
+    ["ADD */*.patch .", ["patches/c.patch"]],
+    ["ADD ?.config .", ["b.config"]],
+    ["ADD patches .", ["patches/c.patch", "patches/deep/d.patch"]],
+    ["ADD patches/ .", ["patches/c.patch", "patches/deep/d.patch"]],
+    ["ADD patches/* .", ["patches/c.patch", "patches/deep/d.patch"]],
+    ["ADD p* .", ["package.toml", "patches/c.patch", "patches/deep/d.patch"]],
+    ["ADD patches/${X}.patch .", ["patches/c.patch", "patches/deep/d.patch"]],
+    ["COPY --parents patches/**/d.patch /", ["patches/c.patch", "patches/deep/d.patch"]],
+    ["ADD fetch/${X}.tgz .", []],
+    ["ADD a.patch b.config /", ["a.patch", "b.config"]],
+    ["RUN --mount=source=patches/deep,target=/p true", ["patches/deep/d.patch"]],
+    ["RUN --mount=source=*.patch,target=/p true", []],
+  ])("%s", (instruction, expected) => {
+    expect(seen(instruction)).toEqual([".dockerignore", ...expected]);
+  });
+
+  test.each([
+    "COPY . /",
+    "COPY / /",
+    "COPY * /",
+    "COPY ${X} /",
+    "COPY ${X}/a.patch /",
+    "COPY patches/$X/../../a.patch /",
+    'COPY "a.patch" /',
+    "COPY a\\.patch /",
+    "COPY x[[]1].txt /",
+    "COPY **/*.patch /",
+    "RUN --mount=target=/all true",
+  ])("all files, when in doubt: %s", (instruction) => {
+    expect(seen(instruction)).toEqual(all);
+  });
+
+  test("a symbolic link may stand for any file", () => {
+    const link: TreeFile = { path: "link", mode: "120000" };
+    const paths = contextFiles([...files(["a", "b"]), link], containerfile("COPY link/x /")).map(
+      ({ path }) => path,
+    );
+    expect(paths).toEqual(["a", "b", "link"]);
+    expect(contextFiles([...files(["a"]), link], containerfile("RUN true"))).toEqual([]);
+  });
+
+  test("a file that is named plainly is never left out, whatever else is read", () => {
+    const name = fc.stringMatching(/^[a-z.]{1,6}$/).filter((part) => part !== "." && part !== "..");
+    const path = fc.array(name, { minLength: 1, maxLength: 3 }).map((parts) => parts.join("/"));
+    fc.assert(
+      fc.property(fc.uniqueArray(path, { minLength: 1, maxLength: 8 }), fc.nat(7), (paths, index) => {
+        const own = paths.filter((each) => !each.startsWith("fetch"));
+        const chosen = own[index % own.length];
+        fc.pre(chosen !== undefined);
+        const folder = chosen.slice(0, chosen.lastIndexOf("/") + 1);
+        for (const source of [chosen, `${folder}*`, `${folder}./`, `${folder}?*`, `./${chosen}`]) {
+          expect(seen(`COPY ${source} /`, own)).toContain(chosen);
+        }
+      }),
+    );
+  });
+});
+
+describe("contextProblems", () => {
+  function problems(instruction: string) {
+    return contextProblems(recipe, files(names), containerfile(instruction));
+  }
+
+  test.each(["COPY ../core/x /", "COPY a/../../x /", "RUN --mount=source=../x,target=/x true"])(
+    "%s leaves the folder",
+    (instruction) => {
+      expect(problems(instruction)).toMatchObject([
+        { file: recipe, line: 3, allowed: "paths within packages/core/tool" },
+      ]);
+    },
+  );
+
+  test("a plain path that git does not track", () => {
+    expect(problems("COPY new.patch /")).toEqual([
+      {
+        file: recipe,
+        line: 3,
+        field: "COPY",
+        found: '"new.patch"',
+        allowed: "a file that git tracks",
+        mend: "git add packages/core/tool/new.patch",
+      },
+    ]);
+  });
+
+  test.each([
+    "COPY a.patch /",
+    "COPY patches /",
+    "COPY fetch/any /",
+    "COPY ${X} /",
+    "COPY *.none /",
+    "COPY . /",
+  ])("%s is well", (instruction) => {
+    expect(problems(instruction)).toEqual([]);
+  });
+});
