@@ -65,6 +65,7 @@ type Vertex = {
   readonly name: string;
   /** When it last started, an ISO date as BuildKit wrote it. */
   startedAt: string | undefined;
+  completedAt: string | undefined;
   state: "waiting" | ProgressEvent["status"];
   error: string;
   /** What stdout (1) and stderr (2) gave after their last line end: not yet a line. */
@@ -103,7 +104,7 @@ export class Progress {
       this.#log(text);
       return;
     }
-    // The last of a step's output can come together with its end, which then belongs after it.
+    // The last of a step's output often comes together with its end, which then belongs after it.
     let logs = status.logs ?? [];
     for (const update of status.vertexes ?? []) {
       const vertex = this.#startIfNew(update);
@@ -114,6 +115,16 @@ export class Progress {
     }
     for (const log of logs) this.#output(log);
     for (const { short } of status.warnings ?? []) this.#warning(fromBase64(short).toString());
+  }
+
+  /** Call it after the last line. Only then is it sure that what does not end with a line end has ended: output can come after its step's end. */
+  end(): void {
+    for (const vertex of this.#vertices.values()) {
+      for (const rest of vertex.partial.values()) {
+        if (rest.length > 0) this.#outputLine(vertex, rest.toString(), vertex.completedAt);
+      }
+      vertex.partial.clear();
+    }
   }
 
   /** The step that failed by itself; steps that were only cancelled because of it don't count. */
@@ -135,7 +146,7 @@ export class Progress {
 
   #complete(vertex: Vertex, update: VertexUpdate & { completed: string }): void {
     if (vertex.state !== "started") return;
-    this.#endPartialLine(vertex, update.completed);
+    vertex.completedAt = update.completed;
     const seconds = secondsBetween(vertex.startedAt, update.completed);
     if (update.error !== "") {
       vertex.error = update.error;
@@ -159,7 +170,14 @@ export class Progress {
     const number = this.#vertices.size + 1;
     const vertex: Vertex = {
       ...{ number, ...splitName(name) },
-      ...{ startedAt: undefined, state: "waiting", error: "", partial: new Map(), tail: [] },
+      ...{
+        startedAt: undefined,
+        completedAt: undefined,
+        state: "waiting",
+        error: "",
+        partial: new Map(),
+        tail: [],
+      },
     };
     this.#vertices.set(digest, vertex);
     return vertex;
@@ -185,17 +203,11 @@ export class Progress {
     vertex.partial.set(log.stream, rest);
   }
 
-  #outputLine(vertex: Vertex, line: string, time: string): void {
+  #outputLine(vertex: Vertex, line: string, time: string | undefined): void {
     const text = line.replace(/\r$/, "");
     vertex.tail.push(text);
     if (vertex.tail.length > tailLines) vertex.tail.shift();
     this.#log(`#${vertex.number} ${secondsBetween(vertex.startedAt, time).toFixed(3)} ${text}`);
-  }
-
-  #endPartialLine(vertex: Vertex, time: string): void {
-    for (const rest of vertex.partial.values())
-      if (rest.length > 0) this.#outputLine(vertex, rest.toString(), time);
-    vertex.partial.clear();
   }
 }
 
@@ -203,8 +215,8 @@ function fromBase64(text: string | undefined): Buffer {
   return Buffer.from(text ?? "", "base64");
 }
 
-function secondsBetween(start: string | undefined, end: string): number {
-  return start === undefined ? 0 : (Date.parse(end) - Date.parse(start)) / 1000;
+function secondsBetween(start: string | undefined, end: string | undefined): number {
+  return start === undefined || end === undefined ? 0 : (Date.parse(end) - Date.parse(start)) / 1000;
 }
 
 function parseStatus(line: string): z.infer<typeof statusSchema> | undefined {

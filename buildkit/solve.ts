@@ -228,6 +228,7 @@ async function readLines(stderr: Readable, progress: Progress, log: WriteStream)
     progress.line(line);
     if (log.writableNeedDrain) await drained(log);
   }
+  progress.end();
 }
 
 /** Waits until the stream takes more, or never will again. */

@@ -13,12 +13,11 @@ import type { Endpoint } from "../../buildkit/endpoint.ts";
 import type { ProgressEvent } from "../../buildkit/progress.ts";
 import { type Solved, type SolveRequest, solve } from "../../buildkit/solve.ts";
 import { type Digest, hexOf, parseDigest } from "../../oci/digest.ts";
+import { realTool } from "../real-tools.ts";
 
-/** Where the real buildkitd, buildctl and runc are. */
-const tools = process.env.STAGEX_TEST_BIN ?? "";
-
-export const programs = { buildkitd: join(tools, "buildkitd"), runc: join(tools, "runc") };
-export const buildctl = join(tools, "buildctl");
+/** The programs of a private daemon, and its client; only for tests that run where the real tools are. */
+export const programs = () => ({ buildkitd: realTool("buildkitd"), runc: realTool("runc") });
+export const buildctl = () => realTool("buildctl");
 
 /** The parts of a request that a test sets; the rest is as for a plain `core-test`. */
 export type Recipe = Partial<
@@ -56,9 +55,9 @@ export class Bench {
   /** A use of the daemon whose state is in this named folder; ended with the bench. */
   async daemon(name = "daemon"): Promise<{ use: DaemonUse; endpoint: Endpoint; root: string }> {
     const root = join(this.folder, name);
-    const use = await acquireDaemon({ ...programs, root });
+    const use = await acquireDaemon({ ...programs(), root });
     this.#uses.push(use);
-    return { use, root, endpoint: { address: use.address, buildctl } };
+    return { use, root, endpoint: { address: use.address, buildctl: buildctl() } };
   }
 
   /** Builds the recipe and returns the layout, its digests and its progress. */

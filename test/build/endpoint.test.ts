@@ -5,55 +5,61 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { builderFacts } from "../../buildkit/builder-facts.ts";
 import { parseEndpoint, workers } from "../../buildkit/endpoint.ts";
+import { describeReal } from "../real-tools.ts";
 import { Bench, buildctl, listen } from "./bench.ts";
 
-let bench: Bench;
+describeReal("an endpoint", () => {
+  let bench: Bench;
 
-beforeAll(async () => {
-  bench = await Bench.open();
-});
-
-afterAll(async () => {
-  await bench?.close();
-});
-
-test("the facts of a daemon on this machine", async () => {
-  const { endpoint } = await bench.daemon();
-  const facts = await builderFacts(endpoint, { go: "go1.26.8" });
-  expect(facts).toEqual({
-    arch: { x64: "amd64", arm64: "arm64" }[process.arch as string],
-    cpuVendor: expect.stringMatching(/^[A-Za-z0-9]+$/),
-    kernel: release(),
-    buildkit: expect.stringMatching(/^v\d+\.\d+\.\d+/),
-    go: "go1.26.8",
+  beforeAll(async () => {
+    bench = await Bench.open();
   });
-  const cpuinfo = await readFile("/proc/cpuinfo", "utf8");
-  if (process.arch === "x64") expect(cpuinfo).toContain(`: ${facts.cpuVendor}\n`);
-});
 
-test("where nobody listens, the error says what to look at", async () => {
-  const endpoint = parseEndpoint({ address: `unix://${join(bench.folder, "nobody.sock")}`, buildctl });
-  await expect(workers(endpoint)).rejects.toThrow(
-    /nobody\.sock can't be used: .*Is buildkitd running, and may this user open/s,
-  );
-});
+  afterAll(async () => {
+    await bench?.close();
+  });
 
-test("one who listens but never answers is given up on", async () => {
-  const server = createServer((socket) => socket.on("error", () => {}));
-  const port = await listen(server);
-  const endpoint = parseEndpoint({ address: `tcp://127.0.0.1:${port}`, buildctl });
-  await expect(workers(endpoint)).rejects.toThrow(
-    /tcp:\/\/127\.0\.0\.1:\d+ can't be used: .*Is buildkitd listening there/s,
-  );
-  server.close();
-});
+  test("the facts of a daemon on this machine", async () => {
+    const { endpoint } = await bench.daemon();
+    const facts = await builderFacts(endpoint, { go: "go1.26.8" });
+    expect(facts).toEqual({
+      arch: { x64: "amd64", arm64: "arm64" }[process.arch as string],
+      cpuVendor: expect.stringMatching(/^[A-Za-z0-9]+$/),
+      kernel: release(),
+      buildkit: expect.stringMatching(/^v\d+\.\d+\.\d+/),
+      go: "go1.26.8",
+    });
+    const cpuinfo = await readFile("/proc/cpuinfo", "utf8");
+    if (process.arch === "x64") expect(cpuinfo).toContain(`: ${facts.cpuVendor}\n`);
+  });
 
-test("an abort ends the question", async () => {
-  const server = createServer((socket) => socket.on("error", () => {}));
-  const port = await listen(server);
-  const abort = new AbortController();
-  setTimeout(() => abort.abort(new Error("enough")), 300);
-  const endpoint = parseEndpoint({ address: `tcp://127.0.0.1:${port}`, buildctl });
-  await expect(workers(endpoint, abort.signal)).rejects.toThrow("enough");
-  server.close();
+  test("where nobody listens, the error says what to look at", async () => {
+    const endpoint = parseEndpoint({
+      address: `unix://${join(bench.folder, "nobody.sock")}`,
+      buildctl: buildctl(),
+    });
+    await expect(workers(endpoint)).rejects.toThrow(
+      /nobody\.sock can't be used: .*Is buildkitd running, and may this user open/s,
+    );
+  });
+
+  test("one who listens but never answers is given up on", async () => {
+    const server = createServer((socket) => socket.on("error", () => {}));
+    const port = await listen(server);
+    const endpoint = parseEndpoint({ address: `tcp://127.0.0.1:${port}`, buildctl: buildctl() });
+    await expect(workers(endpoint)).rejects.toThrow(
+      /tcp:\/\/127\.0\.0\.1:\d+ can't be used: .*Is buildkitd listening there/s,
+    );
+    server.close();
+  });
+
+  test("an abort ends the question", async () => {
+    const server = createServer((socket) => socket.on("error", () => {}));
+    const port = await listen(server);
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(new Error("enough")), 300);
+    const endpoint = parseEndpoint({ address: `tcp://127.0.0.1:${port}`, buildctl: buildctl() });
+    await expect(workers(endpoint, abort.signal)).rejects.toThrow("enough");
+    server.close();
+  });
 });

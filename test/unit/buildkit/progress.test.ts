@@ -16,6 +16,7 @@ function replay(lines: readonly string[]) {
     (line) => log.push(line),
   );
   for (const line of lines) progress.line(line);
+  progress.end();
   return { events, log, progress };
 }
 
@@ -51,8 +52,10 @@ test("the log is BuildKit's plain one", () => {
   const header = log.findIndex((line) => /^#\d+ \[build 3\/3\] RUN/.test(line));
   const number = log[header]?.split(" ")[0];
   const ofStep = log.filter((line) => line.startsWith(`${number} `));
-  expect(ofStep[1]).toMatch(/^#\d+ \d\.\d{3} hello$/);
-  expect(ofStep[2]).toMatch(/^#\d+ DONE \d\.\ds$/);
+  expect(ofStep).toHaveLength(3);
+  expect(ofStep[1]).toMatch(/^#\d+ DONE \d\.\ds$/);
+  // It printed no line end, so that its line was known to be whole only at the very end.
+  expect(ofStep[2]).toMatch(/^#\d+ \d\.\d{3} hello$/);
 });
 
 test("the step that failed is named, not the one that was cancelled for it", () => {
@@ -84,22 +87,24 @@ const output = (second: number, text: string, stream = 1) => ({
   timestamp: at(second),
 });
 
-test("lines that come in pieces, from two streams at once, are put together again", () => {
+test("lines that come in pieces, from two streams and after their step's end, are put together again", () => {
   const { log } = replay([
     status({ vertexes: [started] }),
     status({ logs: [output(1, "on"), output(1, "e\ntw"), output(2, "err", 2)] }),
     status({
-      logs: [output(3, "or\n", 2), output(4, "o\r\nno end")],
+      logs: [output(3, "or\n", 2), output(4, "o\r\nthr")],
       vertexes: [{ ...started, completed: at(5) }],
     }),
+    status({ logs: [output(4, "ee\nno end")] }),
   ]);
   expect(log).toEqual([
     "#1 [build 1/1] RUN\n  make",
     "#1 1.000 one",
     "#1 3.000 error",
     "#1 4.000 two",
-    "#1 5.000 no end",
     "#1 DONE 5.0s",
+    "#1 4.000 three",
+    "#1 5.000 no end",
   ]);
 });
 
