@@ -24,8 +24,8 @@ export function resolveVersions(
       const turn = path.indexOf(from);
       path.push(from);
       if (turn !== -1) {
-        // Those that lead into a cycle would only repeat it.
-        if (turn === 0) rejectCycle(image, path);
+        // The others of the cycle, and those that lead into it, would only repeat it.
+        if (turn === 0 && path.every((name) => image <= name)) rejectCycle(image, path);
         return null;
       }
       current = images.get(from);

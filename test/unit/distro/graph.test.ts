@@ -1,0 +1,141 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  chooseImages,
+  closureOf,
+  cyclesOf,
+  dependentsOf,
+  inOrder,
+  levelsOf,
+  namesLike,
+} from "../../../distro/graph.ts";
+
+function graphOf(edges: Readonly<Record<string, readonly string[]>>) {
+  return new Map(Object.entries(edges).map(([name, dependencies]) => [name, { dependencies }]));
+}
+
+const diamond = graphOf({
+  top: ["left", "right"],
+  left: ["base"],
+  right: ["base", "gone"],
+  base: [],
+  alone: [],
+});
+
+/** Acyclic: each image is built from images of lower numbers only. */
+const acyclic = fc
+  .array(fc.array(fc.nat(), { maxLength: 4 }), { maxLength: 30 })
+  .map((rows) =>
+    graphOf(
+      Object.fromEntries(
+        rows.map((row, index) => [`n${index}`, index === 0 ? [] : row.map((number) => `n${number % index}`)]),
+      ),
+    ),
+  );
+
+describe("order", () => {
+  test("levels, and within a level names", () => {
+    expect(Object.fromEntries(levelsOf(diamond))).toEqual({ alone: 0, base: 0, left: 1, right: 1, top: 2 });
+    expect([...inOrder(diamond).keys()]).toEqual(["alone", "base", "left", "right", "top"]);
+  });
+
+  test("each image comes after all that it is built from, however the map was ordered", () => {
+    fc.assert(
+      fc.property(acyclic, fc.infiniteStream(fc.nat()), (graph, random) => {
+        const order = [...inOrder(graph).keys()];
+        for (const [name, { dependencies }] of graph) {
+          for (const dependency of dependencies)
+            expect(order.indexOf(dependency)).toBeLessThan(order.indexOf(name));
+        }
+        const keyed = [...graph].map((entry) => [random.next().value, entry] as const);
+        const shuffled = new Map(keyed.sort(([left], [right]) => left - right).map(([, entry]) => entry));
+        expect([...inOrder(shuffled).keys()]).toEqual(order);
+        expect(order.length).toBe(graph.size);
+        expect(cyclesOf(graph)).toEqual([]);
+      }),
+    );
+  });
+
+  test("a chain of 20,000 images", () => {
+    const names = Array.from({ length: 20_000 }, (_, index) => `n${index}`);
+    const chain = new Map(
+      names.map((name, index) => [name, { dependencies: names.slice(index + 1, index + 2) }]),
+    );
+    expect(levelsOf(chain).get("n0")).toBe(19_999);
+    expect(closureOf(chain, ["n0"]).size).toBe(20_000);
+  });
+});
+
+test("dependents are the other way round", () => {
+  expect(Object.fromEntries(dependentsOf(diamond))).toEqual({
+    top: [],
+    left: ["top"],
+    right: ["top"],
+    base: ["left", "right"],
+    alone: [],
+  });
+});
+
+describe("cycles", () => {
+  test("each is a path from its least name back to it; what only leads into one is no part of it", () => {
+    const graph = graphOf({
+      z: ["c"],
+      c: ["a"],
+      a: ["b"],
+      b: ["c", "base"],
+      self: ["self"],
+      base: [],
+    });
+    expect(cyclesOf(graph)).toEqual([
+      ["a", "b", "c", "a"],
+      ["self", "self"],
+    ]);
+    expect([...inOrder(graph).keys()]).toEqual(["base"]);
+  });
+
+  test("every edge of a reported path is there", () => {
+    const anyGraph = fc
+      .array(fc.array(fc.nat(9), { maxLength: 3 }), { minLength: 10, maxLength: 10 })
+      .map((rows) =>
+        graphOf(
+          Object.fromEntries(rows.map((row, index) => [`n${index}`, row.map((number) => `n${number}`)])),
+        ),
+      );
+    fc.assert(
+      fc.property(anyGraph, (graph) => {
+        const cycles = cyclesOf(graph);
+        expect(cycles.length === 0).toBe(inOrder(graph).size === graph.size);
+        for (const cycle of cycles) {
+          expect(cycle.at(-1)).toBe(cycle[0]);
+          for (const [index, name] of cycle.slice(0, -1).entries()) {
+            expect(graph.get(name)?.dependencies).toContain(cycle[index + 1]);
+          }
+        }
+      }),
+    );
+  });
+});
+
+describe("chosen images", () => {
+  test("with all that they are built from, in the order of the map", () => {
+    const ordered = inOrder(diamond);
+    const names = (patterns?: string[]) => {
+      const chosen = new Set(chooseImages(ordered, patterns));
+      return [...ordered].filter(([, node]) => chosen.has(node)).map(([name]) => name);
+    };
+    expect(names(["left"])).toEqual(["base", "left"]);
+    expect(names(["a*", "?ase"])).toEqual(["alone", "base"]);
+    expect(names()).toEqual(["alone", "base", "left", "right", "top"]);
+    expect(chooseImages(ordered, ["left"])).toEqual([ordered.get("base"), ordered.get("left")]);
+  });
+
+  test("an unknown name is an error that tells the nearest, all of them at once", () => {
+    expect(() => namesLike(diamond, ["rigth", "top", "q*"])).toThrow(
+      'no image "rigth"; the nearest is right\nno image "q*"',
+    );
+  });
+
+  test("each once", () => {
+    expect(namesLike(diamond, ["base", "b*", "base"])).toEqual(["base"]);
+  });
+});
