@@ -257,11 +257,12 @@ class TreeReader {
 
   /** Whether a package.toml that cannot be read may make this image: then it is no use to call it unknown. */
   #mayMake(image: string): boolean {
+    const dash = image.indexOf("-");
+    const [stage, name] = [image.slice(0, dash), image.slice(dash + 1)];
     return this.#unreadable.some(({ folder, text }) => {
-      const [, stage, name] = folder.split("/");
+      if (!folder.startsWith(`packages/${stage}/`)) return false;
       return (
-        image.startsWith(`${stage}-`) &&
-        (image === `${stage}-${name}` || text.includes(image.slice(image.indexOf("-") + 1)))
+        folder === `packages/${stage}/${name}` || text.includes(`"${name}"`) || text.includes(`'${name}'`)
       );
     });
   }
