@@ -57,7 +57,7 @@ export type ObtainOptions = {
 
 const defaults = { idleTimeout: 60_000, sizeLimit: 8 * 1024 ** 3, attempts: 6, backoff: 500 };
 const leftoverAge = 7 * 24 * 60 * 60 * 1000;
-const lockPatience = { stale: 10_000, update: 3_000 };
+const lockPatience = { stale: 3_000, update: 1_000 };
 
 /**
  * The content-addressed cache of sources:
@@ -94,15 +94,22 @@ export class SourceCache {
     checkNames(source);
     const path = join(this.root, "sha256", source.sha256);
     if ((await hashOf(path, options.signal)) === source.sha256) return path;
-    const lost = new AbortController();
-    const signal = AbortSignal.any([lost.signal, ...(options.signal === undefined ? [] : [options.signal])]);
-    const release = await this.#lock(source.sha256, signal, lost);
-    try {
-      if (await this.#isCached(source, path, signal)) return path;
-      await this.#bringIn(source, path, { ...options, signal });
-      return path;
-    } finally {
-      await release();
+    for (;;) {
+      const lost = new AbortController();
+      const signal = AbortSignal.any([
+        lost.signal,
+        ...(options.signal === undefined ? [] : [options.signal]),
+      ]);
+      const release = await this.#lock(source.sha256, signal, lost);
+      try {
+        if (!(await this.#isCached(source, path, signal)))
+          await this.#bringIn(source, path, { ...options, signal });
+        return path;
+      } catch (error) {
+        if (!lost.signal.aborted || options.signal?.aborted === true) throw error;
+      } finally {
+        await release();
+      }
     }
   }
 
@@ -233,8 +240,8 @@ export class SourceCache {
           ...lockPatience,
           realpath: false,
           lockfilePath: path,
-          onCompromised: () =>
-            lost.abort(new Error(`${path}: the lock was lost (did the machine sleep?); run again`)),
+          // The machine slept, or this process did not come to its turn: another may be at work by now.
+          onCompromised: (error) => lost.abort(error),
         });
         // A lost lock is another's by now, and not ours to release.
         return () => (lost.signal.aborted ? Promise.resolve() : release());

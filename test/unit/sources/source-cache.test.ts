@@ -1,0 +1,513 @@
+import { execFileSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { chmod, mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { expect, onTestFinished, test } from "vitest";
+import type { Source } from "../../../distro/build-plan.ts";
+import {
+  SourceCache,
+  type SourceCacheOptions,
+  SourceError,
+  type SourceProgress,
+} from "../../../sources/source-cache.ts";
+import {
+  type Answer,
+  breakingAfter,
+  mirrorAuthority,
+  serving,
+  startMirror,
+} from "../../fixtures/https-mirror.ts";
+import { run } from "../../fixtures/killable.ts";
+import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+
+const content = randomBytes(300_000);
+const sha256 = (bytes: Buffer | string) => createHash("sha256").update(bytes).digest("hex");
+
+function source(...mirrors: string[]): Source {
+  return { name: "hello", file: "hello-1.0.tar.gz", sha256: sha256(content), mirrors };
+}
+
+async function newCache(options: SourceCacheOptions = {}): Promise<SourceCache> {
+  const root = join(await scratchFolder(), "cache");
+  return SourceCache.open(root, { ca: mirrorAuthority, backoff: 10, ...options });
+}
+
+/** Answers with the given status for the first requests, and as `then` after them. */
+function failing(times: number, status: number, headers: Record<string, string>, then: Answer): Answer {
+  return (request, response, number) => {
+    if (number > times) then(request, response, number);
+    else response.writeHead(status, headers).end("not now");
+  };
+}
+
+async function failureOf(work: Promise<unknown>): Promise<SourceError> {
+  const error = await work.then(
+    () => null,
+    (error: unknown) => error,
+  );
+  if (!(error instanceof SourceError)) throw new Error(`expected a SourceError, got ${error}`);
+  return error;
+}
+
+/** Nothing in the cache is under its final name but what is whole, and nothing is on its way. */
+async function expectOnly(cache: SourceCache, ...hashes: string[]): Promise<void> {
+  expect(await readdir(join(cache.root, "sha256"))).toEqual(hashes);
+  for (const hash of hashes) expect(sha256(await readFile(join(cache.root, "sha256", hash)))).toBe(hash);
+  expect(await readdir(join(cache.root, "partial"))).toEqual([]);
+}
+
+test("a source comes from its mirror once, and then from the cache", async () => {
+  const mirror = await startMirror(serving(content));
+  const cache = await newCache();
+  const progress: SourceProgress[] = [];
+  const path = await cache.obtain(source(`${mirror.url}/hello`), {
+    onProgress: (event) => progress.push(event),
+  });
+  expect(path).toBe(join(cache.root, "sha256", sha256(content)));
+  expect((await stat(path)).mode & 0o777).toBe(0o444);
+  expect(progress[0]).toEqual({ kind: "trying", from: `${mirror.url}/hello` });
+  expect(progress.at(-1)).toEqual({
+    kind: "bytes",
+    from: `${mirror.url}/hello`,
+    received: content.length,
+    total: content.length,
+  });
+  expect(await cache.obtain(source(`${mirror.url}/hello`))).toBe(path);
+  expect(mirror.requests).toHaveLength(1);
+  await expectOnly(cache, sha256(content));
+});
+
+test("mirrors are asked in order, and one that has nothing is asked once", async () => {
+  const none = await startMirror((_, response) => response.writeHead(404).end());
+  const good = await startMirror(serving(content));
+  const spare = await startMirror(serving(content));
+  const cache = await newCache();
+  await cache.obtain(source(none.url, good.url, spare.url));
+  expect([none, good, spare].map(({ requests }) => requests.length)).toEqual([1, 1, 0]);
+});
+
+test("errors name the source, the hash, and what happened at each mirror", async () => {
+  const none = await startMirror((_, response) => response.writeHead(404).end());
+  const forbidden = await startMirror((_, response) => response.writeHead(403).end());
+  const cache = await newCache();
+  const error = await failureOf(cache.obtain(source(`${none.url}/a?key=secret`, forbidden.url)));
+  expect(error.message).toContain("source hello (hello-1.0.tar.gz) can't be obtained");
+  expect(error.message).toContain(`expected sha256 ${sha256(content)}`);
+  expect(error.message).toContain(`${none.url}/a: 404 Not Found`);
+  expect(error.message).toContain(`${forbidden.url}/: 403 Forbidden`);
+  expect(error.message).not.toContain("secret");
+  await expectOnly(cache);
+});
+
+test("a source without any mirror says so", async () => {
+  const error = await failureOf((await newCache()).obtain(source()));
+  expect(error.message).toContain("it names no mirror, and the local archive does not have it");
+});
+
+for (const status of [429, 500, 503]) {
+  test(`${status} is asked again`, async () => {
+    const mirror = await startMirror(failing(2, status, {}, serving(content)));
+    await (await newCache()).obtain(source(mirror.url));
+    expect(mirror.requests).toHaveLength(3);
+  });
+}
+
+test("a mirror that fails for ever is given up", async () => {
+  const mirror = await startMirror((_, response) => response.writeHead(500).end());
+  const error = await failureOf((await newCache({ attempts: 3 })).obtain(source(mirror.url)));
+  expect(error.message).toContain("500 Internal Server Error (asked 3 times)");
+  expect(mirror.requests).toHaveLength(3);
+});
+
+test("Retry-After is honoured, but not for longer than a minute", async () => {
+  const polite = await startMirror(failing(1, 429, { "retry-after": "1" }, serving(content)));
+  const cache = await newCache();
+  const began = performance.now();
+  await cache.obtain(source(polite.url));
+  expect(performance.now() - began).toBeGreaterThan(990);
+
+  const endless = await startMirror(failing(9, 503, { "retry-after": "3600" }, serving(content)));
+  const error = await failureOf((await newCache()).obtain(source(endless.url)));
+  expect(error.message).toContain("503 Service Unavailable, and asks to wait 3600 s");
+  expect(endless.requests).toHaveLength(1);
+});
+
+test("a connection reset in the middle is resumed where it broke, if the file is still the same", async () => {
+  const good = serving(content);
+  const mirror = await startMirror((request, response, number) =>
+    (number === 1 ? breakingAfter(content, 100_000) : good)(request, response, number),
+  );
+  const cache = await newCache();
+  await cache.obtain(source(mirror.url));
+  expect(mirror.requests).toHaveLength(2);
+  expect(mirror.requests[1]).toMatchObject({ range: "bytes=100000-", "if-range": '"one"' });
+  await expectOnly(cache, sha256(content));
+});
+
+test("a file that changed between two attempts is read from its beginning", async () => {
+  const good = serving(content, '"two"');
+  const mirror = await startMirror((request, response, number) =>
+    (number === 1 ? breakingAfter(randomBytes(300_000), 100_000, '"one"') : good)(request, response, number),
+  );
+  const cache = await newCache();
+  await cache.obtain(source(mirror.url));
+  await expectOnly(cache, sha256(content));
+});
+
+test("a server that ignores Range is read from its beginning", async () => {
+  const whole: Answer = (_, response) => response.writeHead(200).end(content);
+  const mirror = await startMirror((request, response, number) =>
+    (number === 1 ? breakingAfter(content, 100_000) : whole)(request, response, number),
+  );
+  const cache = await newCache();
+  await cache.obtain(source(mirror.url));
+  expect(mirror.requests).toHaveLength(2);
+  await expectOnly(cache, sha256(content));
+});
+
+test("a server that answers with another range is asked for the whole", async () => {
+  const shifted: Answer = (_, response) => {
+    response.writeHead(206, { "content-range": "bytes 5-9/300000" }).end("wrong");
+  };
+  const answers = [breakingAfter(content, 100_000), shifted, serving(content)];
+  const mirror = await startMirror((request, response, number) =>
+    answers[number - 1]?.(request, response, number),
+  );
+  const cache = await newCache();
+  await cache.obtain(source(mirror.url));
+  expect(mirror.requests[2]?.range).toBeUndefined();
+  await expectOnly(cache, sha256(content));
+});
+
+test("what one mirror began, the next may finish; pieces of different files cost one more try, not the mirror", async () => {
+  const half = await startMirror(breakingAfter(content, 100_000));
+  const rest = await startMirror(serving(content, '"of another server"'));
+  const cache = await newCache({ attempts: 1 });
+  await cache.obtain(source(half.url, rest.url));
+  expect(rest.requests.map(({ range }) => range)).toEqual(["bytes=100000-"]);
+  await expectOnly(cache, sha256(content));
+
+  const rubbish = await startMirror(breakingAfter(randomBytes(300_000), 100_000));
+  const other = await newCache({ attempts: 1 });
+  await other.obtain(source(rubbish.url, rest.url));
+  expect(rest.requests.map(({ range }) => range)).toEqual(["bytes=100000-", "bytes=100000-", undefined]);
+  await expectOnly(other, sha256(content));
+  expect(await readdir(join(other.root, "rejected"))).toEqual([]);
+});
+
+test("more bytes than the file has, left by a liar, don't stop the next mirror", async () => {
+  const liar = await startMirror(breakingAfter(randomBytes(600_000), 500_000));
+  const good = await startMirror(serving(content));
+  const cache = await newCache({ attempts: 2 });
+  await cache.obtain(source(liar.url, good.url));
+  await expectOnly(cache, sha256(content));
+});
+
+test("wrong content is put aside, the next mirror asked, and the final error tells both hashes", async () => {
+  const wrong = randomBytes(1000);
+  const bad = await startMirror(serving(wrong));
+  const good = await startMirror(serving(content));
+  const cache = await newCache();
+  await cache.obtain(source(bad.url, good.url));
+  const aside = join(cache.root, "rejected", `${sha256(content)}-${sha256(wrong)}`);
+  expect(await readFile(aside)).toEqual(wrong);
+  await expectOnly(cache, sha256(content));
+
+  const error = await failureOf((await newCache()).obtain(source(bad.url, bad.url)));
+  expect(error.failures.map(({ got }) => got)).toEqual([sha256(wrong), sha256(wrong)]);
+  expect(error.message).toContain(`wrong content: its 1000 bytes have sha256 ${sha256(wrong)}`);
+});
+
+test("a cut body without a length is wrong content, never a file", async () => {
+  const mirror = await startMirror((_, response) => {
+    response.writeHead(200, { connection: "close" }).end(content.subarray(0, 1000));
+  });
+  const cache = await newCache();
+  expect((await failureOf(cache.obtain(source(mirror.url)))).message).toContain(
+    "wrong content: its 1000 bytes",
+  );
+  await expectOnly(cache);
+});
+
+test("a server that dribbles, and one that never answers, are given up", async () => {
+  const timers: NodeJS.Timeout[] = [];
+  onTestFinished(() => timers.forEach(clearInterval));
+  const dribbling = await startMirror((_, response) => {
+    response.writeHead(200, { "content-length": content.length });
+    timers.push(setInterval(() => response.write("x"), 20));
+  });
+  const silent = await startMirror(() => undefined);
+  const cache = await newCache({ idleTimeout: 200, attempts: 2 });
+  const error = await failureOf(cache.obtain(source(dribbling.url, silent.url)));
+  expect(error.failures.map(({ reason }) => reason)).toEqual([
+    "the connection was idle or too slow (asked 2 times)",
+    "the connection was idle or too slow (asked 2 times)",
+  ]);
+});
+
+test("a slow server that keeps going is waited for", async () => {
+  const mirror = await startMirror((_, response) => {
+    response.writeHead(200);
+    let sent = 0;
+    const timer = setInterval(() => {
+      response.write(content.subarray(sent, sent + 30_000));
+      sent += 30_000;
+      if (sent < content.length) return;
+      clearInterval(timer);
+      response.end();
+    }, 60);
+  });
+  await (await newCache({ idleTimeout: 200, attempts: 1 })).obtain(source(mirror.url));
+});
+
+test("redirects are followed on https, and only there, and not for ever", async () => {
+  const target = await startMirror(serving(content));
+  const via = await startMirror((_, response) =>
+    response.writeHead(302, { location: `${target.url}/x` }).end(),
+  );
+  const cache = await newCache();
+  await cache.obtain(source(via.url));
+  await expectOnly(cache, sha256(content));
+
+  let plainRequests = 0;
+  const plain = createServer((_, response) => {
+    plainRequests += 1;
+    response.end(content);
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void plain.close());
+  await once(plain, "listening");
+  const address = plain.address();
+  const port = typeof address === "object" ? address?.port : 0;
+  const http = `http://127.0.0.1:${port}/hello`;
+  const down = await startMirror((_, response) => response.writeHead(301, { location: http }).end());
+  const loop = await startMirror((_, response) => response.writeHead(307, { location: "/again" }).end());
+  const lost = await startMirror((_, response) => response.writeHead(302).end());
+  const error = await failureOf(
+    (await newCache()).obtain(source(http, down.url, loop.url, lost.url, "ftp://a/b", "hello")),
+  );
+  expect(error.failures.map(({ reason }) => reason)).toEqual([
+    "refused: http is not allowed, only https (name an https mirror in package.toml)",
+    `refused: redirects to ${http}, which is not https`,
+    "redirects more than 10 times",
+    "302 without a usable Location",
+    "refused: ftp is not allowed, only https (name an https mirror in package.toml)",
+    "refused: not a URL",
+  ]);
+  expect(plainRequests).toBe(0);
+});
+
+test("a body labelled Content-Encoding: gzip is kept as it came", async () => {
+  const packed = gzipSync(content);
+  const mirror = await startMirror((_, response) => {
+    response.writeHead(200, { "content-encoding": "gzip", "content-type": "application/x-gzip" }).end(packed);
+  });
+  const cache = await newCache();
+  const path = await cache.obtain({ ...source(mirror.url), sha256: sha256(packed) });
+  expect(await readFile(path)).toEqual(packed);
+  expect(mirror.requests[0]?.["accept-encoding"]).toBe("identity");
+});
+
+test("a server with a certificate of an unknown authority is not trusted, and not asked again", async () => {
+  const mirror = await startMirror(serving(content));
+  const cache = await SourceCache.open(join(await scratchFolder(), "cache"), { backoff: 10 });
+  const error = await failureOf(cache.obtain(source(mirror.url)));
+  expect(error.message).toMatch(/self-signed certificate.*\(DEPTH_ZERO_SELF_SIGNED_CERT\)\n/);
+  expect(mirror.requests).toHaveLength(0);
+});
+
+test("a mirror that is not there is not waited for", async () => {
+  const error = await failureOf((await newCache()).obtain(source("https://127.0.0.1:1/x")));
+  expect(error.message).toMatch(/https:\/\/127\.0\.0\.1:1\/x: .*ECONNREFUSED/);
+});
+
+test("nothing over the size limit is read, announced or not", async () => {
+  const announced = await startMirror(serving(content));
+  const silent = await startMirror((_, response) => response.writeHead(200).end(content));
+  const cache = await newCache({ sizeLimit: 100_000 });
+  const error = await failureOf(cache.obtain(source(announced.url, silent.url)));
+  expect(error.failures[0]?.reason).toBe("300000 bytes are over the limit of 100000");
+  expect(error.failures[1]?.reason).toMatch(/bytes are over the limit of 100000/);
+});
+
+test("the local archive comes first, as a folder or a file, and is copied, not linked", async () => {
+  const mirror = await startMirror(serving(content));
+  const folder = join(await scratchFolder(), "fetch", "core", "hello");
+  const file = join(folder, "hello-1.0.tar.gz");
+  await mkdir(folder, { recursive: true });
+  await writeFile(file, content);
+  for (const archive of [folder, file]) {
+    const cache = await newCache();
+    const path = await cache.obtain(source(mirror.url), { archives: ["/nowhere", archive] });
+    expect((await stat(path)).ino).not.toBe((await stat(file)).ino);
+    await expectOnly(cache, sha256(content));
+  }
+  expect(mirror.requests).toHaveLength(0);
+});
+
+test("a wrong file in the local archive is left alone, named, and the mirrors asked", async () => {
+  const mirror = await startMirror(serving(content));
+  const folder = await scratchFolder();
+  const file = join(folder, "hello-1.0.tar.gz");
+  await writeFile(file, "wrong");
+  const failed: SourceProgress[] = [];
+  const cache = await newCache();
+  await cache.obtain(source(mirror.url), {
+    archives: [folder],
+    onProgress: (event) => event.kind === "failed" && failed.push(event),
+  });
+  const reason = `wrong content: ${file} has sha256 ${sha256("wrong")}; it was left as it is`;
+  expect(failed).toEqual([{ kind: "failed", from: folder, reason }]);
+  await expectOnly(cache, sha256(content));
+  const error = await failureOf((await newCache()).obtain(source(), { archives: [folder] }));
+  expect(error.message).toContain(reason);
+  expect(await readFile(file, "utf8")).toBe("wrong");
+});
+
+test("one flipped bit in the cache is found at the next use, put aside and mended", async () => {
+  const mirror = await startMirror(serving(content));
+  const cache = await newCache();
+  const path = await cache.obtain(source(mirror.url));
+  const { mtime, atime } = await stat(path);
+  const bytes = Buffer.from(content);
+  bytes[150_000] = (bytes[150_000] ?? 0) ^ 1;
+  await chmod(path, 0o644);
+  await writeFile(path, bytes);
+  await utimes(path, atime, mtime);
+  expect(await cache.obtain(source(mirror.url))).toBe(path);
+  expect(await readFile(join(cache.root, "rejected", `${sha256(content)}-${sha256(bytes)}`))).toEqual(bytes);
+  await expectOnly(cache, sha256(content));
+  expect(mirror.requests).toHaveLength(2);
+});
+
+test("names that lead elsewhere are refused", async () => {
+  const cache = await newCache();
+  for (const file of ["../x", "a/b", "", ".", "..", "a\0b"]) {
+    await expect(cache.obtain({ ...source(), file })).rejects.toThrow("is not a plain file name");
+  }
+  for (const hash of ["../../x", "", "A".repeat(64)]) {
+    await expect(cache.obtain({ ...source(), sha256: hash })).rejects.toThrow("is not a sha256");
+  }
+});
+
+test("an aborted download ends at once, and the next one goes on from it", async () => {
+  const good = serving(content);
+  const mirror = await startMirror((request, response, number) => {
+    if (number > 1) return good(request, response, number);
+    response.writeHead(200, { "content-length": content.length }).write(content.subarray(0, 100_000));
+  });
+  const cache = await newCache();
+  const stop = new AbortController();
+  const reason = new Error("stopped by the user");
+  const obtaining = cache.obtain(source(mirror.url), {
+    signal: stop.signal,
+    onProgress: (event) => event.kind === "bytes" && event.received === 100_000 && stop.abort(reason),
+  });
+  await expect(obtaining).rejects.toBe(reason);
+  await cache.obtain(source(mirror.url));
+  expect(mirror.requests[1]?.range).toBe("bytes=100000-");
+  await expectOnly(cache, sha256(content));
+});
+
+test("an abort while waiting for the next attempt ends at once", async () => {
+  const mirror = await startMirror((_, response) => response.writeHead(503).end());
+  const cache = await newCache({ backoff: 60_000 });
+  const reason = new Error("stopped by the user");
+  const began = performance.now();
+  await expect(cache.obtain(source(mirror.url), { signal: abortAfter(200, reason) })).rejects.toBe(reason);
+  expect(performance.now() - began).toBeLessThan(5_000);
+});
+
+function abortAfter(milliseconds: number, reason: Error): AbortSignal {
+  const stop = new AbortController();
+  setTimeout(() => stop.abort(reason), milliseconds);
+  return stop.signal;
+}
+
+/** Serves slowly enough that a kill falls into the middle. */
+function slowly(content: Buffer): Answer {
+  const good = serving(content);
+  return (request, response, number) => {
+    if (request.headers.range !== undefined) return good(request, response, number);
+    response.writeHead(200, { etag: '"one"', "content-length": content.length });
+    let sent = 0;
+    const timer = setInterval(() => {
+      response.write(content.subarray(sent, sent + 50_000));
+      sent += 50_000;
+      if (sent < content.length) return;
+      clearInterval(timer);
+      response.end();
+    }, 10);
+    response.on("close", () => clearInterval(timer));
+  };
+}
+
+test("many at once, here and in other processes, download a file only once", async () => {
+  const mirror = await startMirror(slowly(content));
+  const cache = await newCache();
+  const authority = join(await scratchFolder(), "ca.pem");
+  await writeFile(authority, mirrorAuthority);
+  const other = run("./obtain-source.ts", [cache.root, authority, mirror.url, sha256(content)], null);
+  const paths = await Promise.all([1, 2, 3].map(() => cache.obtain(source(mirror.url))));
+  expect(new Set(paths).size).toBe(1);
+  expect(await other).toMatchObject({ code: 0, output: "begin\n" });
+  expect(mirror.requests).toHaveLength(1);
+  await expectOnly(cache, sha256(content));
+});
+
+test("SIGKILL at any moment leaves no half file, and the next run goes on", async () => {
+  const cache = await newCache();
+  const authority = join(await scratchFolder(), "ca.pem");
+  await writeFile(authority, mirrorAuthority);
+  const moments = [20, 60, 100, 140, 180, 260];
+  const rounds = moments.map(async (killAfter) => {
+    const bytes = randomBytes(1_000_000);
+    const mirror = await startMirror(slowly(bytes));
+    const wanted = { ...source(mirror.url), sha256: sha256(bytes) };
+    const ended = await run(
+      "./obtain-source.ts",
+      [cache.root, authority, mirror.url, wanted.sha256],
+      killAfter,
+    );
+    const path = join(cache.root, "sha256", wanted.sha256);
+    const early = await readFile(path).catch(() => null);
+    if (early !== null) expect(sha256(early)).toBe(wanted.sha256);
+    expect(await cache.obtain(wanted)).toBe(path);
+    expect(sha256(await readFile(path))).toBe(wanted.sha256);
+    return {
+      killed: ended.signal === "SIGKILL",
+      resumed: mirror.requests.some(({ range }) => range !== undefined),
+    };
+  });
+  const results = await Promise.all(rounds);
+  expect(results.filter(({ killed }) => killed).length).toBeGreaterThan(2);
+  expect(results.filter(({ resumed }) => resumed).length).toBeGreaterThan(0);
+  expect(await readdir(join(cache.root, "partial"))).toEqual([]);
+});
+
+function tinyFileSystem(folder: string): boolean {
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=200k", "tmpfs", folder], { stdio: "pipe" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test("a full disk is said to be one, is no mirror's fault, and leaves nothing", async ({ skip }) => {
+  const folder = await scratchFolder();
+  if (!tinyFileSystem(folder)) return skip("needs the right to mount a tmpfs");
+  try {
+    const mirror = await startMirror(serving(content));
+    const cache = await SourceCache.open(folder, { ca: mirrorAuthority, backoff: 10 });
+    await expect(cache.obtain(source(mirror.url))).rejects.toThrow(
+      `source hello (hello-1.0.tar.gz): the disk is full; free some space for ${folder}`,
+    );
+    expect(mirror.requests).toHaveLength(1);
+    await expectOnly(cache);
+  } finally {
+    execFileSync("umount", [folder]);
+  }
+});
