@@ -1,4 +1,4 @@
-import { execFile, spawn } from "node:child_process";
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -27,28 +27,34 @@ export async function startDaemon(
   await sweepLeftovers(folders);
   await makeRunFolder(folders);
   await writeFile(folders.config, daemonConfig(programs, folders));
-  const binaries = await linkRuntime(programs, folders);
-  const log = openSync(folders.log, "w", 0o600);
-  const child = spawn(programs.buildkitd, ["--config", folders.config], {
-    detached: true,
-    stdio: ["ignore", log, log],
-    env: daemonEnvironment(binaries),
-  });
-  closeSync(log);
-  const died = Promise.race([
-    once(child, "exit").then(([code, signalName]) => `it ended at once (${code ?? signalName})`),
-    once(child, "error").then(
-      ([error]) => `${programs.buildkitd} can't be run (${(error as Error).message})`,
-    ),
-  ]).catch((error: unknown) => `${programs.buildkitd} can't be run (${String(error)})`);
-  child.unref();
-  const failure = await Promise.race([died, untilAnswering(folders.socket, startPatience, signal)]);
+  await linkRuntime(programs, folders);
+  const child = spawnDaemon(programs, folders);
+  const ended = once(child, "exit").then(
+    ([code, killer]) => `it ended at once (${code ?? killer})`,
+    (error: unknown) => `${programs.buildkitd} can't be run (${String(error)})`,
+  );
+  const settled = new AbortController();
+  const stop = AbortSignal.any(signal ? [signal, settled.signal] : [settled.signal]);
+  const failure = await Promise.race([ended, untilAnswering(folders.socket, startPatience, stop)]);
+  settled.abort();
   const identity = child.pid === undefined ? undefined : identityOf(child.pid);
   if (failure === undefined && identity !== undefined) return identity;
   if (identity !== undefined) await stopDaemon(identity, folders);
   await rm(folders.run, { recursive: true, force: true });
   signal?.throwIfAborted();
   throw await startError(failure ?? "it ended at once", folders);
+}
+
+function spawnDaemon(programs: DaemonPrograms, folders: DaemonFolders): ChildProcess {
+  const log = openSync(folders.log, "w", 0o600);
+  const child = spawn(programs.buildkitd, ["--config", folders.config], {
+    detached: true,
+    stdio: ["ignore", log, log],
+    env: daemonEnvironment(folders),
+  });
+  closeSync(log);
+  child.unref();
+  return child;
 }
 
 /**
@@ -149,21 +155,20 @@ async function answers(socket: string): Promise<boolean> {
 }
 
 /** buildkitd takes the OCI worker only where a program named `runc` is on its PATH, whatever `binary` says. */
-async function linkRuntime(programs: DaemonPrograms, folders: DaemonFolders): Promise<string> {
+async function linkRuntime(programs: DaemonPrograms, folders: DaemonFolders): Promise<void> {
   const link = join(folders.run, "runc");
   await rm(link, { force: true });
   await symlink(programs.runc, link);
-  return folders.run;
 }
 
 /**
  * No proxy, no telemetry, no variable of the user's reaches the daemon. A step's log is whole: by default BuildKit cuts it at 2 MiB,
  * and drops what comes faster than 200 KiB a second.
  */
-function daemonEnvironment(binaries: string): NodeJS.ProcessEnv {
+function daemonEnvironment({ run }: DaemonFolders): NodeJS.ProcessEnv {
   return {
-    PATH: [binaries, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].join(":"),
-    HOME: binaries,
+    PATH: [run, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].join(":"),
+    HOME: run,
     BUILDKIT_STEP_LOG_MAX_SIZE: "-1",
     BUILDKIT_STEP_LOG_MAX_SPEED: "-1",
   };
