@@ -151,8 +151,9 @@ export class Store {
    * this process has read, and whose file is still the same by inode, size and times, is not read again.
    */
   async inspect(reference: Digest, signal?: AbortSignal): Promise<Damage[]> {
-    const [index = reference] = await this.#filedUnder(reference);
-    return await this.#damages(index, () => {}, signal);
+    const [filed = reference] = await this.#filedUnder(reference);
+    const whole = await this.find(reference);
+    return await this.#damages(whole?.index ?? filed, () => {}, signal);
   }
 
   async #damages(
@@ -217,13 +218,13 @@ export class Store {
 
   /**
    * Removes what {@link export} wrote to a folder, if it is that image which is there (any, where none is given). The
-   * store itself keeps the blobs, which other images may share. Nothing happens where there is nothing.
+   * store itself keeps the blobs, which other images may share. Nothing happens where there is nothing, or no image.
    */
   async withdraw(folder: string, index?: Digest): Promise<void> {
     const path = join(folder, "index.json");
     const indexJson = await readFile(path).catch(ifMissing(null));
     if (indexJson === null) return;
-    if (index !== undefined && parseLayoutIndex(indexJson, path).digest !== index) return;
+    if (index !== undefined && indexIn(indexJson, path) !== index) return;
     const withdrawn = join(dirname(folder), `.${basename(folder)}.${randomUUID()}.exporting`);
     await rename(folder, withdrawn).catch(ifMissing(undefined));
     await rm(withdrawn, { recursive: true, force: true });
@@ -430,6 +431,16 @@ async function replaceFolder(temporary: string, folder: string, old: string): Pr
     }
   }
   await rm(old, { recursive: true, force: true });
+}
+
+/** The image that an index.json names; null where it names none. */
+function indexIn(indexJson: Buffer, path: string): Digest | null {
+  try {
+    return parseLayoutIndex(indexJson, path).digest;
+  } catch (error) {
+    if (error instanceof LayoutError) return null;
+    throw error;
+  }
 }
 
 /** Removes what a killed process left behind. */

@@ -290,6 +290,47 @@ test("a flipped bit in the store is never exported, though this very process wro
   await expect(stat(join(folder, "out"))).rejects.toThrow("ENOENT");
 });
 
+test("an inspection reads a layer once in a process, unless its file changed", async () => {
+  const { layout, store } = await stocked();
+  await store.adopt(layout.folder);
+  const manifest = first(layout.manifests);
+  for (const reference of [layout.index, manifest]) expect(await store.inspect(reference)).toEqual([]);
+  await flip(store.blobPath(first(layout.layers)));
+  expect(await store.inspect(manifest)).toMatchObject([{ digest: first(layout.layers), problem: "damaged" }]);
+  expect(await store.inspect(manifest)).toMatchObject([{ digest: first(layout.layers), problem: "missing" }]);
+  expect(await store.inspect(digestOf("unknown"))).toMatchObject([{ problem: "missing" }]);
+});
+
+test("a manifest is inspected in an index that is whole, if there is one", async () => {
+  const { folder, layout, store } = await stocked();
+  const { "linux/amd64": amd64 = { layers: [] } } = small.platforms;
+  const alone = await writeLayout(join(folder, "alone"), { platforms: { "linux/amd64": amd64 } });
+  for (const gone of [layout, alone]) {
+    await store.adopt(layout.folder);
+    await store.adopt(alone.folder);
+    await rm(store.blobPath(gone.index));
+    expect(await store.inspect(first(alone.manifests))).toEqual([]);
+  }
+});
+
+test("an export is withdrawn if it is of that image, and the store keeps its blobs", async () => {
+  const { folder, layout, store } = await stocked();
+  await store.adopt(layout.folder);
+  const out = join(folder, "out", "core-hello");
+  await store.withdraw(out, layout.index);
+  await store.export(layout.index, out);
+  await store.withdraw(out, digestOf("another image"));
+  expect((await readLayout(out)).index).toBe(layout.index);
+  await store.withdraw(out, layout.index);
+  expect(await readdir(join(folder, "out"))).toEqual([]);
+  expect(await store.audit(layout.index)).toEqual([]);
+
+  await mkdir(out);
+  await writeFile(join(out, "index.json"), "somebody's notes");
+  await store.withdraw(out, layout.index);
+  expect(await readFile(join(out, "index.json"), "utf8")).toBe("somebody's notes");
+});
+
 test("a shared blob is kept once", async () => {
   const { folder, layout, store } = await stocked();
   const other = await writeLayout(join(folder, "other"), { ...small, version: "2.0" });
@@ -342,17 +383,18 @@ function large(): LayoutRecipe {
 
 test("SIGKILL at any moment leaves a store and an export that are whole or absent", async () => {
   const { folder, layout } = await stocked(large());
-  const trial = (
-    await run("./adopt-and-export.ts", [join(folder, "trial"), layout.folder, join(folder, "t")], null)
-  ).worked;
-  const rounds = 8;
+  const script = "./adopt-and-export.ts";
+  // How long it takes unhindered: a machine that was busy at first must not push all later kills behind the end.
+  let whole = (await run(script, [join(folder, "trial"), layout.folder, join(folder, "t")], null)).worked;
   let killed = 0;
-  for (let round = 0; round < rounds; round += 1) {
+  for (let round = 0; killed < 7; round += 1) {
+    expect(round).toBeLessThan(40);
     const root = join(folder, `store-${round}`);
     const out = join(folder, "out", `core-${round}`);
     await mkdir(join(folder, "out"), { recursive: true });
-    const ended = await run("./adopt-and-export.ts", [root, layout.folder, out], (trial * round) / rounds);
-    killed += Number(ended.signal === "SIGKILL");
+    const ended = await run(script, [root, layout.folder, out], (whole * (round % 7)) / 7);
+    if (ended.signal === "SIGKILL") killed += 1;
+    else whole = Math.min(whole, ended.worked);
     const survivor = await Store.open(root);
     const blobs = await readdir(join(root, "blobs", "sha256"));
     for (const blob of blobs) {
@@ -369,7 +411,6 @@ test("SIGKILL at any moment leaves a store and an export that are whole or absen
     expect(await survivor.audit(layout.index)).toEqual([]);
     expect((await readLayout(out)).index).toBe(layout.index);
   }
-  expect(killed).toBeGreaterThan(rounds / 2);
 });
 
 test("processes that adopt and export the same image at once all succeed", async () => {
