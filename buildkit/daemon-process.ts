@@ -209,10 +209,17 @@ root = ${text(folders.state)}
 }
 
 async function startError(failure: string, folders: DaemonFolders): Promise<Error> {
-  const log = (await readFile(folders.log, "utf8").catch(() => "")).trim().split("\n").slice(-12).join("\n");
+  const log = await readFile(folders.log, "utf8").catch(() => "");
+  const tail = withoutStack(log.trim().split("\n")).slice(-12).join("\n");
+  const end = tail === "" ? `${folders.log} is empty.` : `The end of ${folders.log}:\n${tail}`;
   return new Error(
-    `BuildKit did not start: ${failure}. ${likelyMend(log)}\nThe end of ${folders.log}:\n${log}`,
+    [`BuildKit did not start: ${failure}.`, likelyMend(tail), `\n${end}`].filter(Boolean).join(" "),
   );
+}
+
+/** Leaves out Go's stack: each function's line, and the indented one after it with the place. */
+function withoutStack(lines: readonly string[]): string[] {
+  return lines.filter((line, index) => !line.startsWith("\t") && !lines[index + 1]?.startsWith("\t"));
 }
 
 const otherBuilder = "or give a BuildKit that runs elsewhere: BUILDKIT_HOST=docker-container://NAME";

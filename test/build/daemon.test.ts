@@ -143,12 +143,14 @@ describeReal("the private daemon", () => {
 
   test("a daemon that ends at once is an error with the end of its log", async () => {
     const buildkitd = join(bench.folder, "no-buildkitd");
-    await writeFile(buildkitd, "#!/bin/sh\necho 'found no overlay: operation not permitted'\nexit 3\n");
+    const log =
+      "starting\nbuildkitd: operation not permitted\nmain.main\n\tmain.go:269\nruntime.goexit\n\tasm.s:1771\n";
+    await writeFile(buildkitd, `#!/bin/sh\ncat <<'END'\n${log}END\nexit 3\n`);
     await chmod(buildkitd, 0o755);
     const root = join(bench.folder, "failing");
     const failed = acquireDaemon({ ...programs(), buildkitd, root });
     await expect(failed).rejects.toThrow(
-      /did not start: it ended at once \(3\).*\n.*buildkitd\.log:\nfound no overlay/,
+      /did not start: it ended at once \(3\)\. .*BUILDKIT_HOST.*\n.*\.log:\nstarting\nbuildkitd: operation not permitted$/,
     );
     expect(await readdir(join(root, "leases"))).toEqual([]);
   });
