@@ -6,12 +6,12 @@ const request: SolveRequest = {
   endpoint: { address: "unix:///b.sock", buildctl: "buildctl" },
   ...{ image: "core-a", version: "1.2", target: null, platforms: ["linux/amd64", "linux/arm64"] },
   buildArgs: { VERSION: "1.2", ODD: 'a,b="c d"' },
-  context: { context: "/work/context", recipe: "/work/recipe", fetch: "/work/fetch" },
+  context: { context: "/made/context", recipe: "/made/recipe", fetch: "/made/fetch" },
   dependencies: { "core-b": digestOf("b") },
   ...{ store: "/store", destination: "/out/with,comma", scratch: "/scratch" },
 };
 
-const layout = { folder: "/work/dependencies", layers: new Set<never>() };
+const layout = { folder: "/made/dependencies", layers: new Set<never>() };
 const options = (args: readonly string[]) => args.filter((_, index) => args[index - 1] === "--opt");
 
 test("the options are those of StageX's own generator, and no network", () => {
