@@ -156,7 +156,7 @@ async function runNpmCi(onStart) {
   if (error !== undefined) fail(`npm could not be started: ${error.message}`, "apt-get install npm");
   if (code !== 0) {
     fail(
-      `npm ci failed after ${elapsed()} (its reason is above; without a network there is no way round it)`,
+      `npm ci failed after ${elapsed()} (its reason is above)`,
       "npm ci --ignore-scripts",
     );
   }
