@@ -139,7 +139,8 @@ async function installDependencies() {
 async function runNpmCi(onStart) {
   // `--ignore-scripts`: nothing here needs an install script, so none of 200 packages gets to run one.
   // `--include`: also with NODE_ENV=production, and where the user's npmrc omits optional packages.
-  const args = ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--no-audit", "--no-fund"];
+  // `--loglevel`: that some packages don't like the Node of the moment is no matter, they will run on the pinned one.
+  const args = ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--loglevel=error"];
   // Under npm, the same npm again; under pnpm, yarn or none, the one on PATH.
   const running = process.env.npm_execpath ?? "";
   const command = running.endsWith("npm-cli.js") ? [process.execPath, running, ...args] : ["npm", ...args];
@@ -155,10 +156,7 @@ async function runNpmCi(onStart) {
   clearInterval(pulse);
   if (error !== undefined) fail(`npm could not be started: ${error.message}`, "apt-get install npm");
   if (code !== 0) {
-    fail(
-      `npm ci failed after ${elapsed()} (its reason is above)`,
-      "npm ci --ignore-scripts",
-    );
+    fail(`npm ci failed after ${elapsed()} (its reason is above)`, "npm ci --ignore-scripts");
   }
   if (!isInstalled(project)) {
     fail("npm ci succeeded, but node_modules is not what package-lock.json says", "npm ci --ignore-scripts");
