@@ -19,7 +19,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   stacks: ["components", "distro", "sources", "oci", "trust", "providers", "tools"],
   cli: ["distro", "sources", "oci", "trust", "buildkit", "tools", "providers"],
 };
-const shared = ["oci/digest.ts", "distro/build-plan.ts"];
+const shared = ["oci/digest.ts", "distro/build-plan.ts", "package.json"];
 const pulumiFree = ["distro", "sources", "oci", "trust", "buildkit", "tools", "cli"];
 
 type Import = { readonly file: string; readonly room: string; readonly from: string };

@@ -1,0 +1,170 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { engineEnvironment } from "../../tools/engine-environment.ts";
+import { placesOf, projectRoot } from "../../tools/places.ts";
+import { realTool } from "../real-tools.ts";
+
+const execute = promisify(execFile);
+
+/** What the program and the provider are made of. */
+const sourceRooms = ["stacks", "components", "providers", "distro", "sources", "oci", "buildkit", "tools"];
+
+/** How a run of the engine ended. */
+export type Run = { readonly code: number | null; readonly output: string };
+
+/**
+ * A project of the test's own: this checkout's program and provider, with state, store, cache and a copy of the
+ * seed tree in a temporary folder. What runs in it is the real engine, provider and BuildKit.
+ */
+export class Project implements AsyncDisposable {
+  readonly folder: string;
+  /** The copy of the seed tree, a git repository. */
+  readonly tree: string;
+  readonly environment: NodeJS.ProcessEnv;
+
+  private constructor(folder: string) {
+    this.folder = folder;
+    this.tree = join(folder, "tree");
+    const engine = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
+    this.environment = {
+      ...engineEnvironment(engine),
+      PULUMI_HOME: join(folder, "pulumi-home"),
+      STAGEX_CACHE: join(folder, "cache"),
+      STAGEX_JOURNAL: join(folder, "journal.jsonl"),
+      PULUMI_CONFIG_PASSPHRASE: "",
+      PULUMI_SKIP_UPDATE_CHECK: "true",
+    };
+    delete this.environment.BUILDKIT_HOST;
+  }
+
+  static async create(): Promise<Project> {
+    const project = new Project(await mkdtemp(join(tmpdir(), "stagex-project-")));
+    // Copies, not links: the engine takes the folder that its program really lies in for the project.
+    for (const part of ["Pulumi.yaml", "package.json", "index.ts", ...sourceRooms]) {
+      await cp(join(projectRoot, part), join(project.folder, part), { recursive: true });
+    }
+    await symlink(join(projectRoot, "node_modules"), join(project.folder, "node_modules"));
+    await cp(join(projectRoot, "examples/seed-tree"), project.tree, { recursive: true });
+    // Sources and trees are the test's own, the tools everybody's.
+    await mkdir(join(project.folder, "cache"));
+    await symlink(placesOf().tools, join(project.folder, "cache/tools"));
+    await mkdir(join(project.folder, ".stagex/pulumi"), { recursive: true });
+    await project.git("init", "--quiet");
+    await project.commit("The seed tree");
+    await project.run(["stack", "init", "test"]);
+    await project.set("tree", "tree");
+    return project;
+  }
+
+  /** Sets a `stagex:` key of the stack. */
+  async set(key: string, value: string): Promise<void> {
+    await this.run(["config", "set", `stagex:${key}`, value, "--stack", "test"]);
+  }
+
+  /** Runs the engine to its end. */
+  async run(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Run> {
+    const { process: child, output } = this.start(args, environment);
+    await once(child, "close");
+    return { code: child.exitCode, output: output() };
+  }
+
+  /** `pulumi up`; what it built by BuildKit is in `built`. */
+  async up(
+    args: readonly string[] = [],
+    environment: NodeJS.ProcessEnv = {},
+  ): Promise<Run & { built: string[] }> {
+    await rm(join(this.folder, "journal.jsonl"), { force: true });
+    const run = await this.run(["up", "--yes", "--skip-preview", "--stack", "test", ...args], environment);
+    return { ...run, built: await this.built() };
+  }
+
+  /** Starts the engine, and leaves it running. */
+  start(
+    args: readonly string[],
+    environment: NodeJS.ProcessEnv = {},
+  ): { process: ChildProcess; output: () => string } {
+    const child = spawn(realTool("pulumi"), [...args, "--non-interactive", "--color", "never"], {
+      cwd: this.folder,
+      env: { ...this.environment, ...environment },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
+    return { process: child, output: () => output };
+  }
+
+  /** The images that the last `up` built, sorted. */
+  async built(): Promise<string[]> {
+    const journal = await readFile(join(this.folder, "journal.jsonl"), "utf8").catch(() => "");
+    return journal
+      .split("\n")
+      .filter((line) => line !== "")
+      .map((line) => JSON.parse(line) as { image: string })
+      .map(({ image }) => image)
+      .sort();
+  }
+
+  /** The digests in the stack's outputs, by image. */
+  async digests(): Promise<Record<string, string>> {
+    const { output } = await this.run(["stack", "output", "images", "--json", "--stack", "test"]);
+    return JSON.parse(output) as Record<string, string>;
+  }
+
+  /** The whole exported state, as text. */
+  async state(): Promise<string> {
+    return (await this.run(["stack", "export", "--stack", "test"])).output;
+  }
+
+  /** Changes a file of the tree, in the working tree alone. */
+  async edit(file: string, change: (text: string) => string): Promise<void> {
+    const path = join(this.tree, file);
+    await writeFile(path, change(await readFile(path, "utf8")));
+  }
+
+  async git(...args: string[]): Promise<void> {
+    await execute("git", [
+      "-C",
+      this.tree,
+      "-c",
+      "user.name=Test",
+      "-c",
+      "user.email=test@example.org",
+      ...args,
+    ]);
+  }
+
+  async commit(message: string): Promise<void> {
+    await this.git("add", "--all", "--force");
+    await this.git("commit", "--quiet", "--message", message);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Flips the lowest bit of one byte in the middle of a file, which may be read-only. */
+export async function flipByte(path: string): Promise<void> {
+  const bytes = await readFile(path);
+  const middle = bytes.length >> 1;
+  bytes[middle] = (bytes[middle] ?? 0) ^ 1;
+  await chmod(path, 0o644);
+  await writeFile(path, bytes);
+}
+
+/** The digests that a tree publishes, by image. */
+export async function publishedDigests(tree: string): Promise<Record<string, string>> {
+  const published: Record<string, string> = {};
+  for (const file of await readdir(join(tree, "digests"))) {
+    const lines = (await readFile(join(tree, "digests", file), "utf8")).trim().split("\n");
+    for (const line of lines) {
+      const [hex = "", image = ""] = line.split(" ");
+      published[image] = `sha256:${hex}`;
+    }
+  }
+  return published;
+}

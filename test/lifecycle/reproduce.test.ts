@@ -1,0 +1,272 @@
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeReal } from "../real-tools.ts";
+import { flipByte, Project, publishedDigests } from "./project.ts";
+
+/** No daemon answers there: whoever asks BuildKit anything fails. */
+const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };
+
+describeReal("a tree is reproduced on the real engine and the real BuildKit", () => {
+  let project: Project;
+  let images: string[];
+
+  beforeAll(async () => {
+    project = await Project.create();
+    images = Object.keys(await publishedDigests(project.tree)).sort();
+  });
+
+  afterAll(async () => {
+    await project[Symbol.asyncDispose]();
+  });
+
+  test("a preview creates every image, and builds none", async () => {
+    const { code, output } = await project.run(["preview", "--stack", "test"], nobody);
+    expect(output).toContain(`+ ${images.length + 2} to create`);
+    expect(code).toBe(0);
+  });
+
+  test("the first up builds every image, each equal to the published digest", async () => {
+    const { code, output, built } = await project.up();
+    expect(output).toContain(`+ ${images.length + 2} created`);
+    expect(code).toBe(0);
+    expect(built).toEqual(images);
+    expect(await project.digests()).toEqual(await publishedDigests(project.tree));
+  });
+
+  test("out/ holds each image as StageX's own scripts read it", async () => {
+    for (const [image, digest] of Object.entries(await publishedDigests(project.tree))) {
+      const folder = join(project.folder, "out", image);
+      const read = async (path: string) => JSON.parse(await readFile(join(folder, path), "utf8"));
+      const [index] = (await read("index.json")).manifests;
+      const [manifest] = (await read(`blobs/sha256/${index.digest.slice(7)}`)).manifests;
+      expect(manifest.digest).toBe(digest);
+    }
+  });
+
+  test("the second up builds nothing, and never asks BuildKit", async () => {
+    const { code, output, built } = await project.up(["--refresh"], nobody);
+    expect(output).toContain(`${images.length + 2} unchanged`);
+    expect(code).toBe(0);
+    expect(built).toEqual([]);
+  });
+
+  test("the state holds no absolute path, no time of ours and no temporary name", async () => {
+    const state = await project.state();
+    const deployment = JSON.parse(state).deployment;
+    for (const resource of deployment.resources) {
+      const kept = JSON.stringify([
+        resource.inputs,
+        resource.outputs,
+        resource.sourcePosition,
+        resource.stackTrace,
+      ]);
+      expect(kept).not.toContain(project.folder);
+      expect(kept).not.toMatch(/"\/|file:\/|seconds|\/tmp\//);
+    }
+  });
+
+  test("a mirror or a description changes nothing", async () => {
+    await project.edit("packages/core/sh/package.toml", (text) =>
+      text.replace(/description = ".*"/, 'description = "Another"'),
+    );
+    const { output, built } = await project.up(["--expect-no-changes"], nobody);
+    expect(output).toContain("unchanged");
+    expect(built).toEqual([]);
+    await project.git("checkout", "--quiet", ".");
+  });
+
+  test("a comment in a low Containerfile rebuilds that image alone: its digest is the same, so its dependents are cut off", async () => {
+    await project.edit("packages/core/stem/Containerfile", (text) => `# A comment.\n${text}`);
+    const preview = await project.run(["preview", "--diff", "--stack", "test"]);
+    expect(preview.output).toMatch(/~ containerfile: "sha256:[0-9a-f]{64}" => "sha256:[0-9a-f]{64}"/);
+    const { code, output, built } = await project.up();
+    expect(output).toContain("1 updated");
+    expect(code).toBe(0);
+    expect(built).toEqual(["core-stem"]);
+    expect(await project.digests()).toEqual(await publishedDigests(project.tree));
+  });
+
+  test("going back to the old Containerfile builds nothing: the ledger knows it", async () => {
+    await project.git("checkout", "--quiet", ".");
+    const preview = await project.run(["preview", "--stack", "test"], nobody);
+    expect(preview.output).toContain("1 to update");
+    const { code, output } = await project.up([], nobody);
+    expect(output).toContain("1 updated");
+    expect(code).toBe(0);
+  });
+
+  test("another output than the published one fails its image, and nothing is built from it", async () => {
+    await project.edit("packages/core/filesystem/Containerfile", (text) => text.replace("NAME=", "SURNAME="));
+    const { code, output, built } = await project.up(["--continue-on-error"]);
+    expect(code).not.toBe(0);
+    expect(output).toContain(
+      "core-filesystem: its digest is not the one that the tree publishes in digests/core.txt",
+    );
+    expect(output).toMatch(/first difference: layer \d+: etc\/os-release: /);
+    expect(built).toEqual(["core-filesystem"]);
+    expect(await readdir(join(project.folder, "out"))).toEqual(expect.arrayContaining(images));
+  });
+
+  test("without comparing, exactly the dependents of a changed image are built", async () => {
+    await project.set("verify", "false");
+    const preview = await project.run(["preview", "--diff", "--stack", "test"]);
+    expect(preview.output).toMatch(/core-filesystem: "sha256:[0-9a-f]{64}" => \[unknown\]/);
+    const { code, built } = await project.up();
+    expect(code).toBe(0);
+    expect(built).toEqual(await dependentsOf(project, "core-filesystem"));
+    expect(built.length).toBeGreaterThan(2);
+    expect(built.length).toBeLessThan(images.length);
+    await project.set("verify", "true");
+    await project.git("checkout", "--quiet", ".");
+    const back = await project.up([], nobody);
+    expect(back.code).toBe(0);
+    expect(await project.digests()).toEqual(await publishedDigests(project.tree));
+  });
+
+  test("a flipped byte in a stored blob is found by refresh, named, and only its image is built again", async () => {
+    const digests = await project.digests();
+    const manifest = JSON.parse(await readFile(blobPath(project, digests["user-hello"] ?? ""), "utf8"));
+    await flipByte(blobPath(project, manifest.layers.at(-1).digest));
+    const { code, output, built } = await project.up(["--refresh"]);
+    expect(output).toContain(`${manifest.layers.at(-1).digest.slice(7)}: `);
+    expect(output).toContain("user-hello is built again by the next up");
+    expect(code).toBe(0);
+    expect(built).toEqual(["user-hello"]);
+    expect(await project.digests()).toEqual(await publishedDigests(project.tree));
+  });
+
+  test("a damaged dependency is never built from", async () => {
+    const digests = await project.digests();
+    const manifest = JSON.parse(await readFile(blobPath(project, digests["core-libstem"] ?? ""), "utf8"));
+    await flipByte(blobPath(project, manifest.layers.at(-1).digest));
+    await project.edit("packages/user/tree/Containerfile", (text) => `# A comment.\n${text}`);
+    const { code, output } = await project.up();
+    expect(code).not.toBe(0);
+    expect(output).toMatch(/its dependency [a-z-]+ \(sha256:[0-9a-f]{64}\) is not whole in the store/);
+    expect(output).toContain("pulumi up --refresh");
+    await project.git("checkout", "--quiet", ".");
+    expect((await project.up(["--refresh"])).code).toBe(0);
+  });
+
+  test("a flipped byte in a source archive is found and named; with the right one back, it builds", async () => {
+    const archive = join(project.tree, "fetch/user/hello/hello-1.0.0.tar");
+    await flipByte(archive);
+    await rm(join(project.folder, "cache/sources"), { recursive: true, force: true });
+    await project.edit("packages/user/hello/Containerfile", (text) => `# A comment.\n${text}`);
+    const { code, output } = await project.up();
+    expect(code).not.toBe(0);
+    expect(output).toContain("source hello-1.0.0.tar");
+    expect(output).toMatch(/fetch\/user\/hello\/hello-1\.0\.0\.tar has sha256 [0-9a-f]{64}/);
+    await project.git("checkout", "--quiet", "fetch");
+    expect((await project.up()).built).toEqual(["user-hello"]);
+    await project.git("checkout", "--quiet", ".");
+  });
+
+  test("a flipped digit in a published digest fails that image alone", async () => {
+    await project.up([], nobody);
+    await project.edit("digests/user.txt", (text) =>
+      text.replace(/^(.)(.*user-book)$/m, (_, first, rest) => `${first === "0" ? "1" : "0"}${rest}`),
+    );
+    const { code, output } = await project.up();
+    expect(code).not.toBe(0);
+    expect(output).toContain(
+      "user-book: its digest is not the one that the tree publishes in digests/user.txt",
+    );
+    await project.git("checkout", "--quiet", ".");
+    expect((await project.up([], nobody)).code).toBe(0);
+  });
+
+  test("only the chosen images and what they are built from are there", async () => {
+    await project.set("images", '["pallet-*"]');
+    const preview = await project.run(["preview", "--stack", "test"], nobody);
+    expect(preview.output).toMatch(/- \d+ to delete/);
+    expect(preview.output).not.toMatch(/pallet-\w+ delete/);
+    await project.set("images", '["core-shh"]');
+    const unknown = await project.run(["preview", "--stack", "test"], nobody);
+    expect(unknown.code).not.toBe(0);
+    expect(unknown.output).toContain("core-sh");
+    await project.run(["config", "rm", "stagex:images", "--stack", "test"]);
+  });
+
+  test("a wrong configuration is said at once, by key, without a stack trace", async () => {
+    await project.set("verify", "perhaps");
+    const { code, output } = await project.run(["preview", "--stack", "test"], nobody);
+    expect(code).not.toBe(0);
+    expect(output).toContain('stagex:verify: found "perhaps", expected true or false');
+    expect(output).not.toContain("    at ");
+    await project.set("verify", "true");
+  });
+
+  test("an image that was built elsewhere into out/ is imported", async () => {
+    const { code: removed } = await project.run([
+      "state",
+      "delete",
+      urnOf("user-book"),
+      "--yes",
+      "--stack",
+      "test",
+    ]);
+    expect(removed).toBe(0);
+    const imported = await project.run([
+      "import",
+      "stagex:index:Package",
+      "user-book",
+      "user-book",
+      "--yes",
+      "--stack",
+      "test",
+      "--generate-code=false",
+    ]);
+    expect(imported.output).toContain("1 imported");
+    expect(imported.code).toBe(0);
+    const absent = await project.run([
+      "import",
+      "stagex:index:Package",
+      "user-x",
+      "user-x",
+      "--yes",
+      "--stack",
+      "test",
+      "--generate-code=false",
+    ]);
+    expect(absent.output).toContain('the tree has no image "user-x"');
+    await project.run(["state", "unprotect", "--all", "--yes", "--stack", "test"]);
+    expect((await project.up([], nobody)).code).toBe(0);
+  });
+
+  test("destroy takes the images out of out/, and leaves the store to others", async () => {
+    const { code } = await project.run(["destroy", "--yes", "--skip-preview", "--stack", "test"], nobody);
+    expect(code).toBe(0);
+    expect(await readdir(join(project.folder, "out"))).toEqual([]);
+    const again = await project.up([], nobody);
+    expect(again.code).toBe(0);
+    expect(await project.digests()).toEqual(await publishedDigests(project.tree));
+  });
+});
+
+function blobPath(project: Project, digest: string): string {
+  return join(project.folder, ".stagex/store/blobs/sha256", digest.slice("sha256:".length));
+}
+
+function urnOf(image: string): string {
+  return `urn:pulumi:test::stagex::stagex:index:PackageTree$stagex:index:Package::${image}`;
+}
+
+/** An image and all that is built from it, directly or not, read from the Containerfiles as a person would. */
+async function dependentsOf(project: Project, changed: string): Promise<string[]> {
+  const { output } = await project.run(["stack", "export", "--stack", "test"]);
+  const resources = JSON.parse(output).deployment.resources as {
+    id?: string;
+    inputs?: { dependencies?: object };
+  }[];
+  const found = new Set([changed]);
+  for (let size = 0; size < found.size; ) {
+    size = found.size;
+    for (const { id, inputs } of resources) {
+      const dependencies = Object.keys(inputs?.dependencies ?? {});
+      if (id && dependencies.some((name) => found.has(name))) found.add(id);
+    }
+  }
+  return [...found].sort();
+}
