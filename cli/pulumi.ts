@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { chooseBuilder } from "../tools/builder-choice.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
+import { engineFolder } from "../tools/engine-folder.ts";
 import { placesOf } from "../tools/places.ts";
 import { provideTools, toolsToRunWith } from "../tools/toolbox.ts";
 import { become } from "./become.ts";
@@ -20,7 +21,7 @@ export async function provideEngine(): Promise<EnginePrograms> {
   const tools = await provideTools(toolsToRunWith());
   const [pulumi, host] = [tools.get("pulumi"), tools.get("pulumi-language-nodejs")];
   if (pulumi === undefined || host === undefined) throw new Error("provideTools left the engine out");
-  return { pulumi: pulumi.path, languageHost: host.path };
+  return await engineFolder({ pulumi: pulumi.path, languageHost: host.path }, placesOf().tools);
 }
 
 /** `stagex pulumi …`: everything after it is the engine's. */

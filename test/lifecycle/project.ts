@@ -4,7 +4,8 @@ import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { engineEnvironment } from "../../tools/engine-environment.ts";
+import { type EnginePrograms, engineEnvironment } from "../../tools/engine-environment.ts";
+import { engineFolder } from "../../tools/engine-folder.ts";
 import { placesOf, projectRoot } from "../../tools/places.ts";
 import { realTool } from "../real-tools.ts";
 
@@ -25,11 +26,12 @@ export class Project implements AsyncDisposable {
   /** The copy of the seed tree, a git repository. */
   readonly tree: string;
   readonly environment: NodeJS.ProcessEnv;
+  readonly #pulumi: string;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, engine: EnginePrograms) {
     this.folder = folder;
     this.tree = join(folder, "tree");
-    const engine = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
+    this.#pulumi = engine.pulumi;
     this.environment = {
       ...engineEnvironment(engine),
       PULUMI_HOME: join(folder, "pulumi-home"),
@@ -42,7 +44,9 @@ export class Project implements AsyncDisposable {
   }
 
   static async create(): Promise<Project> {
-    const project = new Project(await mkdtemp(join(tmpdir(), "stagex-project-")));
+    const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
+    const engine = await engineFolder(programs, placesOf().tools);
+    const project = new Project(await mkdtemp(join(tmpdir(), "stagex-project-")), engine);
     // Copies, not links: the engine takes the folder that its program really lies in for the project.
     for (const part of ["Pulumi.yaml", "package.json", "index.ts", ...sourceRooms]) {
       await cp(join(projectRoot, part), join(project.folder, part), { recursive: true });
@@ -87,7 +91,7 @@ export class Project implements AsyncDisposable {
     args: readonly string[],
     environment: NodeJS.ProcessEnv = {},
   ): { process: ChildProcess; output: () => string } {
-    const child = spawn(realTool("pulumi"), [...args, "--non-interactive", "--color", "never"], {
+    const child = spawn(this.#pulumi, [...args, "--non-interactive", "--color", "never"], {
       cwd: this.folder,
       env: { ...this.environment, ...environment },
       stdio: ["ignore", "pipe", "pipe"],

@@ -1,0 +1,34 @@
+import { createHash } from "node:crypto";
+import { copyFile, link } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { EnginePrograms } from "./engine-environment.ts";
+import { isExecutable } from "./executable.ts";
+import { fillFolder } from "./tool-folder.ts";
+
+/**
+ * The engine and its language host in one folder, where the engine looks for what belongs to it: a host that it finds on
+ * PATH elsewhere it takes too, but warns of it in every run. Programs that lie together already stay where they are.
+ *
+ * @param tools the folder of built tools
+ */
+export async function engineFolder(programs: EnginePrograms, tools: string): Promise<EnginePrograms> {
+  if (dirname(programs.pulumi) === dirname(programs.languageHost)) return programs;
+  const name = createHash("sha256")
+    .update(`${programs.pulumi}\n${programs.languageHost}`)
+    .digest("hex")
+    .slice(0, 12);
+  const folder = join(tools, `engine-${name}`);
+  const together = { pulumi: join(folder, "pulumi"), languageHost: join(folder, "pulumi-language-nodejs") };
+  const isFilled = async () =>
+    (await isExecutable(together.pulumi)) && (await isExecutable(together.languageHost));
+  if (await isFilled()) return together;
+  await fillFolder(folder, isFilled, async (temporary) => {
+    await linkOrCopy(programs.pulumi, join(temporary, "pulumi"));
+    await linkOrCopy(programs.languageHost, join(temporary, "pulumi-language-nodejs"));
+  });
+  return together;
+}
+
+async function linkOrCopy(from: string, to: string): Promise<void> {
+  await link(from, to).catch(() => copyFile(from, to));
+}
