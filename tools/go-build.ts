@@ -78,14 +78,21 @@ function runGo(
   { what, environment, folder, onDetail, signal }: GoBuildOptions & { readonly folder: string },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn("go", args, {
+    // -v: Go names each package that it has compiled.
+    const child = spawn("go", [...args.slice(0, 1), "-v", ...args.slice(1)], {
       cwd: folder,
       env: environment,
       stdio: ["ignore", "pipe", "pipe"],
       ...(signal === undefined ? {} : { signal }),
     });
     const lines: string[] = [];
+    let compiled = 0;
     const listen = (line: string) => {
+      if (/^[^\s:]+$/.test(line)) {
+        compiled += 1;
+        onDetail?.(`${compiled} packages compiled`);
+        return;
+      }
       lines.push(line);
       if (lines.length > keptLines) lines.shift();
       if (line.startsWith("go: downloading ")) onDetail?.(line.slice("go: ".length));
