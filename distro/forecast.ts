@@ -1,0 +1,178 @@
+import { dependentsOf, inOrder } from "./graph.ts";
+
+/** What a run will do with one image, as far as that can be known before. */
+export type Verdict =
+  /** An own input changed, and nobody has recorded what comes of it. */
+  | "will"
+  /** Only what it is built from may change; equal digests would cut it off. */
+  | "may"
+  /** The ledger knows what its inputs give. */
+  | "ledger"
+  | "unchanged";
+
+/** One image of a run. */
+export type ForecastImage = {
+  readonly verdict: Verdict;
+  /** Names of the images it is built from. */
+  readonly dependencies: readonly string[];
+  /** Seconds that building it took before; null where nobody has recorded that. */
+  readonly seconds: number | null;
+};
+
+/** What a run will do, before it is done. */
+export type Forecast = {
+  readonly counts: Readonly<Record<Verdict, number>>;
+  /** Predicted seconds if everything that may be built is; null where no duration at all is known. */
+  readonly seconds: number | null;
+  /** How many of the images to build have no recorded duration; each is taken to last as long as the middle one of the others. */
+  readonly guessed: number;
+  /** The chain of builds that no number of builders shortens, first to last, and its seconds. */
+  readonly criticalPath: { readonly images: readonly string[]; readonly seconds: number };
+  /** Images that will be built, with how many may be built because of them, most first; at most ten. */
+  readonly causes: readonly { readonly image: string; readonly dependents: number }[];
+};
+
+/** Foretells a run over a number of build slots: what is built, for how long, and what is to blame. */
+export function forecast(images: ReadonlyMap<string, ForecastImage>, slots: number): Forecast {
+  const isBuilt = (name: string) => ["will", "may"].includes(images.get(name)?.verdict ?? "");
+  const built = [...images.keys()].filter(isBuilt);
+  const known = built.flatMap((name) => images.get(name)?.seconds ?? []);
+  const recorded = known.length > 0 ? known : [...images.values()].flatMap(({ seconds }) => seconds ?? []);
+  const guess = middle(recorded);
+  const jobs = new Map<string, Job>();
+  for (const name of built) {
+    const { dependencies = [], seconds = null } = images.get(name) ?? {};
+    jobs.set(name, { dependencies: dependencies.filter(isBuilt), seconds: seconds ?? guess ?? 0 });
+  }
+  const work: Work = { jobs, order: [...inOrder(jobs).keys()], dependents: dependentsOf(jobs) };
+  const remaining = remainingSeconds(work);
+  return {
+    counts: countVerdicts(images),
+    seconds: guess === null ? null : makespan(work, remaining, slots),
+    guessed: built.length - known.length,
+    criticalPath: criticalPath(work, remaining),
+    causes: causesOf(images, work),
+  };
+}
+
+type Job = { readonly dependencies: readonly string[]; readonly seconds: number };
+
+/** What is to be built: its graph, in an order that can be built, and who waits for whom. */
+type Work = {
+  readonly jobs: ReadonlyMap<string, Job>;
+  readonly order: readonly string[];
+  readonly dependents: ReadonlyMap<string, readonly string[]>;
+};
+
+function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<Verdict, number> {
+  const counts = { will: 0, may: 0, ledger: 0, unchanged: 0 };
+  for (const { verdict } of images.values()) counts[verdict] += 1;
+  return counts;
+}
+
+/** Seconds from the start of each job to the end of the longest chain that it begins. */
+function remainingSeconds({ jobs, order }: Work): Map<string, number> {
+  const after = new Map<string, number>();
+  const remaining = new Map<string, number>();
+  for (const name of [...order].reverse()) {
+    const { dependencies, seconds } = jobs.get(name) ?? { dependencies: [], seconds: 0 };
+    const total = seconds + (after.get(name) ?? 0);
+    remaining.set(name, total);
+    for (const dependency of dependencies) after.set(dependency, Math.max(after.get(dependency) ?? 0, total));
+  }
+  return remaining;
+}
+
+/** Builds in thought, longest remaining chain first, and says when the last one ends. */
+function makespan(
+  { jobs, order, dependents }: Work,
+  remaining: ReadonlyMap<string, number>,
+  slots: number,
+): number {
+  const waitsFor = new Map(order.map((name) => [name, jobs.get(name)?.dependencies.length ?? 0]));
+  const urgency = (name: string) => remaining.get(name) ?? 0;
+  const ready = order.filter((name) => waitsFor.get(name) === 0);
+  const running: { name: string; ends: number }[] = [];
+  let now = 0;
+  while (ready.length > 0 || running.length > 0) {
+    ready.sort((a, b) => urgency(b) - urgency(a));
+    for (const name of ready.splice(0, Math.max(0, slots - running.length))) {
+      running.push({ name, ends: now + (jobs.get(name)?.seconds ?? 0) });
+    }
+    running.sort((a, b) => a.ends - b.ends);
+    const ended = running.shift();
+    if (!ended) break;
+    now = ended.ends;
+    for (const dependent of dependents.get(ended.name) ?? []) {
+      const left = (waitsFor.get(dependent) ?? 0) - 1;
+      waitsFor.set(dependent, left);
+      if (left === 0) ready.push(dependent);
+    }
+  }
+  return now;
+}
+
+function criticalPath(
+  { jobs, dependents }: Work,
+  remaining: ReadonlyMap<string, number>,
+): Forecast["criticalPath"] {
+  const longest = (names: readonly string[]): string | undefined =>
+    [...names].sort((a, b) => (remaining.get(b) ?? 0) - (remaining.get(a) ?? 0))[0];
+  const images: string[] = [];
+  for (let next = longest([...jobs.keys()]); next !== undefined; next = longest(dependents.get(next) ?? []))
+    images.push(next);
+  return { images, seconds: remaining.get(images[0] ?? "") ?? 0 };
+}
+
+/** How much each image that will be built takes with it, directly or not. */
+function causesOf(
+  images: ReadonlyMap<string, ForecastImage>,
+  { order, dependents }: Work,
+): Forecast["causes"] {
+  return order
+    .filter((name) => images.get(name)?.verdict === "will")
+    .map((image) => {
+      // A set that is walked while it grows: all dependents, however deep.
+      const reached = new Set(dependents.get(image));
+      for (const name of reached) for (const dependent of dependents.get(name) ?? []) reached.add(dependent);
+      return { image, dependents: reached.size };
+    })
+    .sort((a, b) => b.dependents - a.dependents || (a.image < b.image ? -1 : 1))
+    .slice(0, 10);
+}
+
+function middle(values: readonly number[]): number | null {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? null;
+}
+
+/** The forecast in a few lines for people. */
+export function forecastText(found: Forecast, slots: number): string {
+  const { counts, seconds, guessed, criticalPath: path, causes } = found;
+  const lines = [
+    `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`,
+  ];
+  if (counts.will + counts.may === 0) return lines.join("\n");
+  if (seconds === null) lines.push("How long it takes nobody has recorded yet.");
+  else {
+    const unsure = guessed > 0 ? ` (${guessed} of them never recorded, taken as the middle one)` : "";
+    lines.push(`If all are built: about ${duration(seconds)} on ${slots} build slots${unsure}.`);
+    lines.push(`Critical path, ${duration(path.seconds)}: ${shortened(path.images).join(" > ")}`);
+  }
+  const most = causes.filter(({ dependents }) => dependents > 0).slice(0, 3);
+  if (most.length > 0) {
+    lines.push(
+      `Most is caused by ${most.map(({ image, dependents }) => `${image} (${dependents} images)`).join(", ")}.`,
+    );
+  }
+  return lines.join("\n");
+}
+
+function shortened(images: readonly string[]): readonly string[] {
+  return images.length <= 8 ? images : [...images.slice(0, 4), "…", ...images.slice(-3)];
+}
+
+function duration(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
