@@ -54,6 +54,6 @@ export async function chooseBuilder(
     if (docker?.server && builder) return `docker buildx inspect --bootstrap ${builder.name}`;
     if (docker?.server) return "docker buildx create --name stagex --driver docker-container --bootstrap";
     if (process.platform === "linux") return "run it as root (sudo -E npm start), or export BUILDKIT_HOST=…";
-    return "start Docker, or export BUILDKIT_HOST=tcp://HOST:1234 (see docs of buildkitd)";
+    return "start Docker, or export BUILDKIT_HOST=tcp://HOST:1234";
   }
 }

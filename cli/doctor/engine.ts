@@ -1,3 +1,4 @@
+import { privateDaemonObstacle } from "../../tools/builder-choice.ts";
 import { findExecutable, versionOf } from "../../tools/executable.ts";
 import { goVersionOf } from "../../tools/go-build-info.ts";
 import { findGo } from "../../tools/go-toolchain.ts";
@@ -9,31 +10,30 @@ import { formatVersion } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
 /** Node, Go, and each tool of the set-up. */
-export async function engineSection(
-  environment: NodeJS.ProcessEnv,
-  needed = toolsToRunWith(environment),
-): Promise<Section> {
-  const go = await goCheck(environment);
-  const gcc = await compilerCheck(environment);
-  const tools = await Promise.all(
-    toolNames.map(async (name) =>
-      toolCheck(name, await findTool(name, { environment }), needed.includes(name), go, gcc),
-    ),
-  );
-  // What is built already needs no Go any more.
-  const everythingIsThere = tools.every(
-    ({ verdict, found }) => verdict !== "falls short" && !found.startsWith("not yet"),
-  );
-  const forBuilding = [go, gcc].map((check) =>
-    check.verdict === "falls short" && everythingIsThere ? { ...check, verdict: "lacks" as const } : check,
+export async function engineSection(environment: NodeJS.ProcessEnv): Promise<Section> {
+  const needed = neededTools(environment);
+  const tools = new Map<ToolName, Tool | null>();
+  for (const name of toolNames) tools.set(name, await findTool(name, { environment }));
+  const isMissing = (name: ToolName): boolean => tools.get(name) === null;
+  const go = await goCheck(environment, needed.some(isMissing));
+  const gcc = await compilerCheck(environment, needed.includes("runc") && isMissing("runc"));
+  const checks = [...tools].map(([name, tool]) =>
+    tool === null ? missingTool(name, needed.includes(name), go, gcc) : foundTool(tool),
   );
   return {
     title: "Tools",
-    checks: [ok("Node", `v${process.versions.node}`, "v24"), ...forBuilding, ...tools],
+    checks: [ok("Node", `v${process.versions.node}`, "v24"), go, gcc, ...(await Promise.all(checks))],
   };
 }
 
-async function goCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
+/** The tools of the main job on this machine: where BuildKit is another's, no daemon and no runtime of our own. */
+function neededTools(environment: NodeJS.ProcessEnv): readonly ToolName[] {
+  const canRunDaemon = privateDaemonObstacle() === null;
+  return toolsToRunWith(canRunDaemon ? environment : { ...environment, BUILDKIT_HOST: "another's" });
+}
+
+/** @param isNeeded whether something is still to be built with it */
+async function goCheck(environment: NodeJS.ProcessEnv, isNeeded: boolean): Promise<Check> {
   const minimum = `${pinnedGo}, or 1.21 and a network to get it with`;
   try {
     const { installed, isElsewhere } = await findGo("the tools", environment);
@@ -41,49 +41,41 @@ async function goCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
   } catch (error) {
     if (!(error instanceof SetUpError)) throw error;
     const found = error.reason === "no-go" ? "none" : "too old or not working";
-    return { name: "Go", found, minimum, verdict: "falls short", mend: error.mend };
+    return { name: "Go", found, minimum, verdict: isNeeded ? "falls short" : "lacks", mend: error.mend };
   }
 }
 
-async function compilerCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
+/** @param isNeeded whether something is still to be compiled with it */
+async function compilerCheck(environment: NodeJS.ProcessEnv, isNeeded: boolean): Promise<Check> {
   const path = await findExecutable("gcc", environment);
   const version = path === null ? null : await versionOf(path, ["-dumpfullversion"], environment);
   if (version !== null) return ok("C compiler", `gcc ${formatVersion(version)}`, "any gcc");
   const mend = "apt-get install gcc libc6-dev";
-  return { name: "C compiler", found: "none", minimum: "any gcc", verdict: "falls short", mend };
+  const verdict = isNeeded ? "falls short" : "lacks";
+  return { name: "C compiler", found: "none", minimum: "any gcc", verdict, mend };
 }
 
-async function toolCheck(
-  name: ToolName,
-  tool: Tool | null,
-  isNeeded: boolean,
-  go: Check,
-  gcc: Check,
-): Promise<Check> {
-  const pinned = pinnedTools[name];
-  const minimum = `v${formatVersion(pinned.accepted.from)}${name === "buildkitd" ? ` built with ${pinnedGo}` : ""}`;
-  if (tool !== null) {
-    const builtWith = await goVersionOf(tool.path);
-    const origin = tool.origin === "built" ? "built here" : tool.path;
-    const found = `${tool.version ?? "version unknown"} (${builtWith ?? "Go unknown"}), ${origin}`;
-    if (tool.shortcoming === null) return ok(name, found, minimum);
-    const { lack, mend } = tool.shortcoming;
-    return { name, found: `${found}; ${lack}`, minimum: null, verdict: "lacks", mend };
-  }
-  const obstacle = [go, ...(name === "runc" ? [gcc] : [])].find(({ verdict }) => verdict === "falls short");
+function minimumOf(name: ToolName): string {
+  const version = `v${formatVersion(pinnedTools[name].accepted.from)}`;
+  return name === "buildkitd" ? `${version} built with ${pinnedGo}` : version;
+}
+
+async function foundTool({ name, path, version, origin, shortcoming }: Tool): Promise<Check> {
+  const builtWith = (await goVersionOf(path)) ?? "Go unknown";
+  const found = `${version ?? "version unknown"} (${builtWith}), ${origin === "built" ? "built here" : path}`;
+  if (shortcoming === null) return ok(name, found, minimumOf(name));
+  const { lack, mend } = shortcoming;
+  return { name, found: `${found}; ${lack}`, minimum: null, verdict: "lacks", mend };
+}
+
+async function missingTool(name: ToolName, isNeeded: boolean, go: Check, gcc: Check): Promise<Check> {
+  const minimum = minimumOf(name);
+  if (!pinnedTools[name].systems.includes(process.platform)) return ok(name, "none, and none needed here");
+  const obstacle = [go, ...(name === "runc" ? [gcc] : [])].find(({ verdict }) => verdict !== "ok");
   if (obstacle === undefined) {
-    return ok(
-      name,
-      `not yet; it is built from source (${await pinnedVersion(pinned)}) when first needed`,
-      minimum,
-    );
+    const version = await pinnedVersion(pinnedTools[name]);
+    return ok(name, `not yet; built from source (${version}) when first needed`, minimum);
   }
-  const verdict = isNeeded ? "falls short" : "lacks";
-  return {
-    name,
-    found: `none, and no ${obstacle.name} to build it with`,
-    minimum,
-    verdict,
-    mend: obstacle.mend,
-  };
+  const found = `none, and no ${obstacle.name} to build it with`;
+  return { name, found, minimum, verdict: isNeeded ? "falls short" : "lacks", mend: obstacle.mend };
 }
