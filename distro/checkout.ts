@@ -9,12 +9,9 @@ import {
   realpathSync,
   type Stats,
 } from "node:fs";
-import { join, posix } from "node:path";
+import { join } from "node:path";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
-import type { TreeFile, TreeFiles } from "./tree-files.ts";
-
-/** The folders that are read; what else a repository holds is no part of a tree. */
-const treeFolders = ["packages", "digests"];
+import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
 
 /**
  * The working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
@@ -92,8 +89,7 @@ class Listing {
 
   #linkMode(path: string): TreeFile["mode"] | undefined {
     const target = readlinkSync(join(this.#root, path));
-    const end = posix.join(parentOf(path), target);
-    if (!posix.isAbsolute(target) && end !== ".." && !end.startsWith("../")) return "120000";
+    if (!leadsOutside(path, target)) return "120000";
     this.#reject(path, `a symbolic link to ${quoted(target)}`, "links to what is in the tree");
     return undefined;
   }

@@ -1,5 +1,9 @@
+import { posix } from "node:path";
 import type { ContextFile } from "./build-plan.ts";
 import type { Problem } from "./tree-error.ts";
+
+/** The folders that are read; what else a repository holds is no part of a tree. */
+export const treeFolders = ["packages", "digests"];
 
 /** A file that belongs to a tree. */
 export type TreeFile = {
@@ -24,3 +28,9 @@ export type TreeFiles = {
   /** sha256 of the content, 64 hex digits. */
   sha256(path: string): Promise<string>;
 };
+
+/** Whether a symbolic link at this path leads out of the tree. */
+export function leadsOutside(path: string, target: string): boolean {
+  const end = posix.join(posix.dirname(path), target);
+  return posix.isAbsolute(target) || end === ".." || end.startsWith("../");
+}

@@ -1,0 +1,59 @@
+import { type Digest, parseDigest } from "../oci/digest.ts";
+import type { BuildPlan } from "./build-plan.ts";
+import { contextDigest, type InputKey, inputKey } from "./input-key.ts";
+import type { LedgerAnswer } from "./ledger.ts";
+
+/** What is known of an input key, as {@link Ledger.lookup} tells it; null where nothing is. */
+export type KeyLookup = (key: InputKey) => Promise<LedgerAnswer["digests"]>;
+
+/**
+ * The digests that the images of a tree will have, as far as they are certain before anything is built: the ledger knows
+ * the input key, and with it those of the dependents can be made. By image name: what dependents are built from, the
+ * manifest's digest or, for several platforms, the index's.
+ * @param images by name, each after all that it is built from
+ */
+export async function knownDigests(
+  images: ReadonlyMap<string, BuildPlan>,
+  lookup: KeyLookup,
+): Promise<Map<string, Digest>> {
+  const asked = new Map<string, Promise<Digest | undefined>>();
+  for (const [name, plan] of images) asked.set(name, ask(plan, asked, lookup));
+  const known = new Map<string, Digest>();
+  for (const [name, answer] of asked) {
+    const digest = await answer;
+    if (digest !== undefined) known.set(name, digest);
+  }
+  return known;
+}
+
+/** The input key of an image, once the digests of all that it is built from are known. */
+export function keyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string, Digest>>): InputKey {
+  return inputKey({
+    image: plan.name,
+    version: plan.version,
+    containerfile: plan.containerfile,
+    context: contextDigest(plan.context),
+    target: plan.target,
+    platforms: plan.platforms,
+    buildArgs: plan.buildArgs,
+    sources: plan.sources,
+    dependencies,
+  });
+}
+
+async function ask(
+  plan: BuildPlan,
+  asked: ReadonlyMap<string, Promise<Digest | undefined>>,
+  lookup: KeyLookup,
+): Promise<Digest | undefined> {
+  const dependencies: Record<string, Digest> = {};
+  for (const name of plan.dependencies) {
+    const digest = await asked.get(name);
+    if (digest === undefined) return undefined;
+    dependencies[name] = digest;
+  }
+  const digests = await lookup(keyOfPlan(plan, dependencies));
+  const [first = "", ...others] = plan.platforms;
+  const digest = others.length > 0 ? digests?.index : digests?.platforms[first];
+  return digest ? parseDigest(digest) : undefined;
+}
