@@ -24,6 +24,14 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: "what a tree says of its images: stagex show core-busybox --tree DIR",
     load: async () => (await import("./show.ts")).showCommand(),
   },
+  plan: {
+    summary: "which images a change of a tree rebuilds, and why: stagex plan --tree DIR --since 2026.01.0",
+    load: async () => (await import("./plan.ts")).planCommand(),
+  },
+  why: {
+    summary: "one image's story: stagex why core-busybox --tree DIR --since 2026.01.0",
+    load: async () => (await import("./why.ts")).whyCommand(),
+  },
   doctor: {
     summary: "what this machine has, against what the work needs",
     load: async () => (await import("./doctor.ts")).doctorCommand(),

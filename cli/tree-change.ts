@@ -1,0 +1,95 @@
+import { existsSync } from "node:fs";
+import type { Command } from "commander";
+import type { InputKey } from "../distro/input-key.ts";
+import { knownDigests } from "../distro/known-digests.ts";
+import { Ledger, type LedgerAnswer } from "../distro/ledger.ts";
+import { type RebuildPlan, rebuildPlan } from "../distro/rebuild-plan.ts";
+import { commitOf, revisionTree } from "../distro/revision.ts";
+import { readTree, readTreeFiles, type Tree } from "../distro/tree.ts";
+import { TreeError } from "../distro/tree-error.ts";
+import { placesOf } from "../tools/places.ts";
+import { CommandError } from "./exit-code.ts";
+
+/** Which two trees are compared, and what is known of their images. */
+export type TreeChangeOptions = {
+  readonly tree: string;
+  readonly since: string;
+  readonly to?: string;
+  readonly ledger?: string;
+};
+
+/** Two states of a tree, and what it takes to get from one to the other. */
+export type TreeChange = {
+  /** The older side's commit. */
+  readonly base: string;
+  readonly before: Tree;
+  readonly after: Tree;
+  readonly plan: RebuildPlan;
+};
+
+/** Gives a command the options of {@link TreeChangeOptions}. */
+export function comparingTrees(command: Command): Command {
+  return command
+    .option("--tree <folder>", "the StageX tree", ".")
+    .option("--since <revision>", "the older side: a release, a branch, a commit", "HEAD")
+    .option("--to <revision>", "the newer side; the working tree, committed or not, where not given")
+    .option("--ledger <folder>", "what is known of digests (default: this project's ledger)");
+}
+
+/**
+ * Reads both sides and compares them. Nothing is written.
+ * @throws TreeError or CommandError that says which side cannot be read, and why
+ */
+export async function readTreeChange(options: TreeChangeOptions): Promise<TreeChange> {
+  const { tree, since, to } = options;
+  const base = await commitOf(tree, since);
+  const newer = to === undefined ? undefined : await commitOf(tree, to);
+  const [before, after] = await Promise.all([
+    treeAt(tree, since, base),
+    to === undefined || newer === undefined ? readTree(tree) : treeAt(tree, to, newer),
+  ]);
+  const lookup = lookupIn(ledgerOf(options));
+  const [old, current] = await Promise.all([
+    knownDigests(before.images, lookup),
+    knownDigests(after.images, lookup),
+  ]);
+  const plan = rebuildPlan(
+    { images: before.images, digests: old },
+    { images: after.images, digests: current },
+  );
+  return { base, before, after, plan };
+}
+
+async function treeAt(root: string, revision: string, commit: string): Promise<Tree> {
+  try {
+    return await readTreeFiles(await revisionTree(root, commit));
+  } catch (error) {
+    if (!(error instanceof TreeError)) throw error;
+    const name = commit.startsWith(revision) ? commit : `${revision} (${commit})`;
+    throw new CommandError(`the tree at ${name} cannot be read:\n${error.message}`);
+  }
+}
+
+function ledgerOf({ ledger }: TreeChangeOptions): Ledger | undefined {
+  if (ledger !== undefined && !existsSync(ledger)) throw new CommandError(`no ledger at ${ledger}`);
+  const root = ledger ?? placesOf().ledger;
+  return existsSync(root) ? new Ledger(root) : undefined;
+}
+
+/** Asks the ledger for each key once: both sides have most of their keys in common. */
+function lookupIn(ledger: Ledger | undefined): (key: InputKey) => Promise<LedgerAnswer["digests"]> {
+  const answers = new Map<InputKey, Promise<LedgerAnswer["digests"]>>();
+  return (key) => {
+    const answer = answers.get(key) ?? askLedger(ledger, key);
+    answers.set(key, answer);
+    return answer;
+  };
+}
+
+async function askLedger(ledger: Ledger | undefined, key: InputKey): Promise<LedgerAnswer["digests"]> {
+  if (ledger === undefined) return null;
+  const { digests, problems } = await ledger.lookup(key);
+  for (const { path, problem } of problems)
+    process.stderr.write(`left out of the ledger: ${path} ${problem}\n`);
+  return digests;
+}

@@ -1,0 +1,76 @@
+import { Command } from "commander";
+import { namesLike, UnknownImageError } from "../distro/graph.ts";
+import type { Rebuild } from "../distro/rebuild-plan.ts";
+import { causeTexts } from "./cause-text.ts";
+import { CommandError } from "./exit-code.ts";
+import { comparingTrees, readTreeChange, type TreeChange, type TreeChangeOptions } from "./tree-change.ts";
+
+/** `stagex why`: one image's story. */
+export function whyCommand(): Command {
+  return comparingTrees(new Command("why"))
+    .description("Tells in plain words why a change of a tree rebuilds an image, or does not.")
+    .argument("<name>", "an image: core-busybox")
+    .action(async (name: string, options: TreeChangeOptions) => {
+      const change = await readTreeChange(options);
+      rejectUnknown(change, name);
+      process.stdout.write(story(change, name, options));
+    });
+}
+
+function rejectUnknown({ before, after }: TreeChange, name: string): void {
+  try {
+    const exact = new Map([...before.images, ...after.images]);
+    namesLike(exact, [name.replace(/[*?]/g, "")]);
+  } catch (error) {
+    if (error instanceof UnknownImageError) throw new CommandError(error.message);
+    throw error;
+  }
+}
+
+function story(change: TreeChange, name: string, { since }: TreeChangeOptions): string {
+  const { plan } = change;
+  const rebuild = plan.rebuild.find((candidate) => candidate.name === name);
+  if (rebuild !== undefined) return rebuildStory(change, rebuild, since);
+  if (plan.added.includes(name)) return `${name} is new: ${since} does not have it.\n`;
+  if (plan.removed.includes(name)) return `${name} is removed: only ${since} has it.\n`;
+  return unchangedStory(change, name, since);
+}
+
+function rebuildStory(
+  { plan }: TreeChange,
+  { name, certainty, causes, path }: Rebuild,
+  since: string,
+): string {
+  const [origin = name] = path;
+  if (origin === name) {
+    return `${name} will be rebuilt, for its own inputs are others than at ${since}:\n${list(causeTexts(causes))}`;
+  }
+  const first = plan.rebuild.find((candidate) => candidate.name === origin);
+  const beginning = `It begins with ${origin}:\n${list(causeTexts(first?.causes ?? []))}`;
+  const way = `and comes to it this way, each built from the one before:\n${list([path.join(" > ")])}`;
+  const because =
+    certainty === "will"
+      ? `${name} will be rebuilt. Nothing of its own changed since ${since}, but the ledger knows other digests of what it is built from:\n`
+      : `${name} may be rebuilt. Nothing of its own changed since ${since}, but what it is built from is built again:\n`;
+  const end =
+    certainty === "will"
+      ? ""
+      : "Should all of these come out with the digests they had, it is left as it is; nobody knows before they are built.\n";
+  return `${because}${list(causeTexts(causes))}${beginning}${way}${end}`;
+}
+
+function unchangedStory({ after, plan }: TreeChange, name: string, since: string): string {
+  const rebuilt = new Set(plan.rebuild.map((rebuild) => rebuild.name));
+  const same = (after.images.get(name)?.dependencies ?? []).filter((dependency) => rebuilt.has(dependency));
+  if (same.length === 0) {
+    return `${name} is not rebuilt: neither its own inputs nor what it is built from changed since ${since}.\n`;
+  }
+  return (
+    `${name} is not rebuilt: its own inputs did not change since ${since}, and what it is built from is built again, ` +
+    `but the ledger knows that it comes out the same:\n${list(same)}`
+  );
+}
+
+function list(lines: readonly string[]): string {
+  return lines.map((line) => `  ${line}\n`).join("");
+}
