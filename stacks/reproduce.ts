@@ -5,7 +5,9 @@ import { chooseImages } from "../distro/graph.ts";
 import type { Digest } from "../oci/digest.ts";
 import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
+import type { ForecastOutputs } from "../providers/stagex/forecast/function.ts";
 import { placesOf } from "../tools/places.ts";
+import { previewForecast } from "./preview-forecast.ts";
 
 /** What the stack tells whoever reads its outputs. */
 export type Reproduced = {
@@ -13,6 +15,8 @@ export type Reproduced = {
   readonly images: Output<Record<string, Digest>>;
   /** How many of them have a published digest that they were held against. */
   readonly verified: number;
+  /** Only of a preview. */
+  readonly forecast?: Output<ForecastOutputs>;
 };
 
 /** Builds the chosen images of a tree, and holds each against the digest that the tree publishes for it. */
@@ -23,9 +27,11 @@ export async function reproduce(): Promise<Reproduced> {
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests });
   const digests = [...packages].map(([name, made]) => [name, made.digest] as const);
+  const forecast = previewForecast([...packages.values()]);
   return {
     images: all(Object.fromEntries(digests)),
     verified: plans.filter(({ name }) => expectedDigests.has(name)).length,
+    ...(forecast ? { forecast } : {}),
   };
 }
 

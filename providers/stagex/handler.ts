@@ -41,8 +41,8 @@ export type Handler<Plan, Inputs, Outputs> = {
   /** What the schema cannot say; `secrets` are the paths of inputs that the program marked as secret. */
   check(plan: Plan, secrets: readonly string[]): CheckFailure[];
   diff(before: Properties, after: Properties): PropertyChange[];
-  /** The outputs that are certain before anything is done; all others are unknown. */
-  preview(plan: Plan): Promise<Partial<Outputs>>;
+  /** The outputs that are certain before anything is done; all others are unknown. `isNew`: it would be created. */
+  preview(plan: Plan, isNew: boolean): Promise<Partial<Outputs>>;
   create(inputs: Inputs, work: Work): Promise<{ id: string; outputs: Outputs }>;
   update(id: string, inputs: Inputs, work: Work): Promise<Outputs>;
   /**
@@ -56,4 +56,13 @@ export type Handler<Plan, Inputs, Outputs> = {
   ): Promise<{ inputs: Inputs; outputs: Outputs } | undefined>;
   /** Succeeds where there is nothing left to delete. */
   delete(id: string, outputs: Outputs | undefined, work: Work): Promise<void>;
+};
+
+/** A function of the provider, which a program may invoke; it changes nothing. */
+export type FunctionHandler = {
+  readonly token: string;
+  readonly description: string;
+  readonly inputs: z.ZodObject;
+  readonly outputs: z.ZodObject;
+  call(inputs: Properties): Promise<Properties>;
 };

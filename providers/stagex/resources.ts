@@ -1,9 +1,10 @@
+import { forecastFunction } from "./forecast/function.ts";
 import type { AnyHandler } from "./handler.ts";
 import { packageHandler } from "./package/handler.ts";
 import type { Provider } from "./server.ts";
 import { Workshop } from "./workshop.ts";
 
-/** The provider as the engine knows it: every resource that it has, by token. */
+/** The provider as the engine knows it: every resource and function that it has, by token. */
 export function stagexProvider(version: string): Provider {
   let workshop: Workshop | undefined;
   const configured = (): Workshop => {
@@ -15,6 +16,7 @@ export function stagexProvider(version: string): Provider {
     name: "stagex",
     version,
     handlers,
+    functions: [forecastFunction(configured)],
     configure(config, project) {
       workshop = new Workshop(config, project);
     },

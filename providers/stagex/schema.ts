@@ -1,12 +1,13 @@
 import { z } from "zod";
 import { configShape } from "./config.ts";
-import type { AnyHandler } from "./handler.ts";
+import type { AnyHandler, FunctionHandler } from "./handler.ts";
 
 /** What the schema is made of: the provider's name and version, and its resources. */
 export type Described = {
   readonly name: string;
   readonly version: string;
   readonly handlers: readonly Pick<AnyHandler, "token" | "description" | "inputs" | "outputs">[];
+  readonly functions: readonly Pick<FunctionHandler, "token" | "description" | "inputs" | "outputs">[];
 };
 
 /** The part of JSON Schema that zod gives here and Pulumi's own schema takes over. */
@@ -50,7 +51,17 @@ export function packageSchema(described: Described): object {
         ];
       }),
     ),
+    functions: Object.fromEntries(
+      described.functions.map(({ token, description, inputs, outputs }) => [
+        token,
+        { description, inputs: objectOf(inputs), outputs: objectOf(outputs) },
+      ]),
+    ),
   };
+}
+
+function objectOf(schema: z.ZodType): object {
+  return { type: "object", ...tableOf(schema) };
 }
 
 function tableOf(schema: z.ZodType): z.infer<typeof table> {

@@ -7,7 +7,7 @@ import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
 import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
-import type { AnyHandler, CheckFailure, PropertyChange, Work } from "./handler.ts";
+import type { AnyHandler, CheckFailure, FunctionHandler, PropertyChange, Work } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
 import { packageSchema } from "./schema.ts";
 import { fromWire, type Properties, reveal, secretPaths, toWire, unknown } from "./wire.ts";
@@ -17,6 +17,7 @@ export type Provider = {
   readonly name: string;
   readonly version: string;
   readonly handlers: readonly AnyHandler[];
+  readonly functions: readonly FunctionHandler[];
   /** `project` is the folder with Pulumi.yaml, where the engine starts its providers. */
   configure(config: StagexConfig, project: string): void;
   /** Ends what the provider holds: daemons, temporary folders. */
@@ -132,7 +133,7 @@ export class ProviderServer {
         const handler = this.#handlerOf(request.getUrn());
         const response = new messages.CreateResponse();
         if (request.getPreview()) {
-          response.setProperties(await previewed(handler, request.getProperties()));
+          response.setProperties(await previewed(handler, request.getProperties(), true));
           return response;
         }
         const inputs = known(handler, handler.inputs, request.getProperties());
@@ -145,7 +146,7 @@ export class ProviderServer {
         const handler = this.#handlerOf(request.getUrn());
         const response = new messages.UpdateResponse();
         if (request.getPreview()) {
-          response.setProperties(await previewed(handler, request.getNews()));
+          response.setProperties(await previewed(handler, request.getNews(), false));
           return response;
         }
         const inputs = known(handler, handler.inputs, request.getNews());
@@ -177,6 +178,14 @@ export class ProviderServer {
           this.#work(request),
         );
         return new emptyMessages.Empty();
+      }),
+      invoke: this.#answer(async (request: messages.InvokeRequest) => {
+        const called = this.#functionOf(request.getTok());
+        const args = called.inputs.safeParse(reveal(fromWire(request.getArgs())));
+        const response = new messages.InvokeResponse();
+        if (args.success) response.setReturn(toWire(await called.call(args.data as Properties)));
+        else response.setFailuresList(issuesOf(args.error).map(failureMessage));
+        return response;
       }),
       cancel: this.#answer(() => {
         this.#cancelled.abort(new StatusError(grpc.status.CANCELLED, "cancelled by the engine"));
@@ -223,15 +232,33 @@ export class ProviderServer {
   }
 
   #handlerOf(urn: string): AnyHandler {
-    const token = urn.split("::")[2]?.split("$").at(-1) ?? "";
-    const handler = this.#provider.handlers.find((candidate) => candidate.token === token);
-    if (handler) return handler;
-    const known = this.#provider.handlers.map((candidate) => candidate.token).join(", ");
-    throw new StatusError(
-      grpc.status.INVALID_ARGUMENT,
-      `unknown resource type ${JSON.stringify(token)}; this provider has: ${known}`,
-    );
+    return named(urn.split("::")[2]?.split("$").at(-1) ?? "", this.#provider.handlers, "resource type");
   }
+
+  #functionOf(token: string): FunctionHandler {
+    return named(token, this.#provider.functions, "function");
+  }
+}
+
+function named<Named extends { readonly token: string }>(
+  token: string,
+  all: readonly Named[],
+  kind: string,
+): Named {
+  const found = all.find((candidate) => candidate.token === token);
+  if (found) return found;
+  const known = all.map((candidate) => candidate.token).join(", ") || "none";
+  throw new StatusError(
+    grpc.status.INVALID_ARGUMENT,
+    `unknown ${kind} ${JSON.stringify(token)}; this provider has: ${known}`,
+  );
+}
+
+function failureMessage({ property, reason }: CheckFailure): messages.CheckFailure {
+  const failure = new messages.CheckFailure();
+  failure.setProperty(property);
+  failure.setReason(reason);
+  return failure;
 }
 
 function check(handler: AnyHandler, news: Properties): CheckFailure[] {
@@ -253,8 +280,8 @@ function parsed<Known>(schema: z.ZodType<Known>, struct: Struct | undefined): Kn
   return schema.safeParse(reveal(fromWire(struct))).data;
 }
 
-async function previewed(handler: AnyHandler, struct: Struct | undefined): Promise<Struct> {
-  const certain = await handler.preview(known(handler, handler.plan, struct));
+async function previewed(handler: AnyHandler, struct: Struct | undefined, isNew: boolean): Promise<Struct> {
+  const certain = await handler.preview(known(handler, handler.plan, struct), isNew);
   return toWire(
     Object.fromEntries(Object.keys(handler.outputs.shape).map((name) => [name, certain[name] ?? unknown])),
   );
@@ -263,14 +290,7 @@ async function previewed(handler: AnyHandler, struct: Struct | undefined): Promi
 function checked(news: Struct | undefined, failures: readonly CheckFailure[]): messages.CheckResponse {
   const response = new messages.CheckResponse();
   response.setInputs(news);
-  response.setFailuresList(
-    failures.map(({ property, reason }) => {
-      const failure = new messages.CheckFailure();
-      failure.setProperty(property);
-      failure.setReason(reason);
-      return failure;
-    }),
-  );
+  response.setFailuresList(failures.map(failureMessage));
   return response;
 }
 

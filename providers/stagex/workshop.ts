@@ -10,6 +10,7 @@ import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
 import type { Work } from "./handler.ts";
 import { Journal } from "./journal.ts";
+import { Outlook } from "./outlook.ts";
 
 /**
  * What packages are made with: the tree, the sources, a BuildKit daemon, the store and the ledger, shared by all of one
@@ -20,6 +21,7 @@ export class Workshop {
   readonly places: Places;
   readonly ledger: Ledger;
   readonly journal: Journal;
+  readonly outlook = new Outlook();
   /** A build uses all cores by itself; two at once fill its gaps, hundreds would only fight for memory. */
   readonly slots: LimitFunction;
   readonly #opened = new Map<string, Promise<unknown>>();

@@ -23,6 +23,9 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
   test("a preview creates every image, and builds none", async () => {
     const { code, output } = await project.run(["preview", "--stack", "test"], nobody);
     expect(output).toContain(`+ ${images.length + 2} to create`);
+    expect(output).toContain(
+      `${images.length} will build, 0 may be cut off, 0 from the ledger, 0 unchanged.`,
+    );
     expect(code).toBe(0);
   });
 
@@ -80,6 +83,12 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     await project.edit("packages/core/stem/Containerfile", (text) => `# A comment.\n${text}`);
     const preview = await project.run(["preview", "--diff", "--stack", "test"]);
     expect(preview.output).toMatch(/~ containerfile: "sha256:[0-9a-f]{64}" => "sha256:[0-9a-f]{64}"/);
+    const dependents = await dependentsOf(project, "core-stem");
+    const [may, rest] = [dependents.length - 1, images.length - dependents.length];
+    expect(preview.output).toContain(
+      `1 will build, ${may} may be cut off, 0 from the ledger, ${rest} unchanged.`,
+    );
+    expect(preview.output).toMatch(/Most is caused by core-stem \(\d+ images\)/);
     const { code, output, built } = await project.up();
     expect(output).toContain("1 updated");
     expect(code).toBe(0);
@@ -91,6 +100,9 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     await project.git("checkout", "--quiet", ".");
     const preview = await project.run(["preview", "--stack", "test"], nobody);
     expect(preview.output).toContain("1 to update");
+    expect(preview.output).toContain(
+      `0 will build, 0 may be cut off, 1 from the ledger, ${images.length - 1} unchanged.`,
+    );
     const { code, output } = await project.up([], nobody);
     expect(output).toContain("1 updated");
     expect(code).toBe(0);

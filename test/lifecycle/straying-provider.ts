@@ -37,6 +37,7 @@ await serve({
   name: "test",
   version: "0.0.0",
   handlers: [stray],
+  functions: [],
   configure: () => {},
   close: async () => {},
 });

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { Verdict } from "../../../distro/forecast.ts";
 import { changesBetween } from "../changes.ts";
 import type { CheckFailure, Handler, Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
@@ -32,6 +33,15 @@ export function packageHandler(
     return image;
   }
 
+  function note({ image, dependencies }: PackagePlan, verdict: Verdict): void {
+    if (typeof image !== "string") return;
+    workshop().outlook.note(
+      image,
+      verdict,
+      typeof dependencies === "object" ? Object.keys(dependencies) : [],
+    );
+  }
+
   return {
     token: "stagex:index:Package",
     description:
@@ -42,11 +52,19 @@ export function packageHandler(
 
     check: (plan, secrets) => [...bakedSecrets(secrets), ...strayMirrors(plan)],
 
-    diff: (before, after) => changesBetween(before, after, rules),
+    diff(before, after) {
+      const changes = changesBetween(before, after, rules);
+      const { data } = packagePlan.safeParse(after);
+      if (changes.length === 0 && data) note(data, "unchanged");
+      return changes;
+    },
 
-    async preview(plan) {
+    async preview(plan, isNew) {
       const inputs = packageInputs.safeParse(plan).data;
-      return inputs ? await foretell(workshop(), inputs) : {};
+      const outputs = inputs ? await foretell(workshop(), inputs) : {};
+      // What there is none of yet is built whatever its dependencies turn out to be.
+      note(plan, outputs.digest ? "ledger" : inputs || isNew ? "will" : "may");
+      return outputs;
     },
 
     create: async (inputs, work) => ({ id: inputs.image, outputs: await make(inputs, work) }),
