@@ -22,7 +22,7 @@ export type ForecastImage = {
 /** What a run will do, before it is done. */
 export type Forecast = {
   readonly counts: Readonly<Record<Verdict, number>>;
-  /** Predicted seconds if everything that may be built is; null where no duration at all is known. */
+  /** Predicted seconds if everything that may be built is; null where most of it has no recorded duration. */
   readonly seconds: number | null;
   /** How many of the images to build have no recorded duration; each is taken to last as long as the middle one of the others. */
   readonly guessed: number;
@@ -37,8 +37,7 @@ export function forecast(images: ReadonlyMap<string, ForecastImage>, slots: numb
   const isBuilt = (name: string) => ["will", "may"].includes(images.get(name)?.verdict ?? "");
   const built = [...images.keys()].filter(isBuilt);
   const known = built.flatMap((name) => images.get(name)?.seconds ?? []);
-  const recorded = known.length > 0 ? known : [...images.values()].flatMap(({ seconds }) => seconds ?? []);
-  const guess = middle(recorded);
+  const guess = middle(known);
   const jobs = new Map<string, Job>();
   for (const name of built) {
     const { dependencies = [], seconds = null } = images.get(name) ?? {};
@@ -48,7 +47,7 @@ export function forecast(images: ReadonlyMap<string, ForecastImage>, slots: numb
   const remaining = remainingSeconds(work);
   return {
     counts: countVerdicts(images),
-    seconds: guess === null ? null : makespan(work, remaining, slots),
+    seconds: known.length * 2 < built.length ? null : makespan(work, remaining, slots),
     guessed: built.length - known.length,
     criticalPath: criticalPath(work, remaining),
     causes: causesOf(images, work),
@@ -152,8 +151,9 @@ export function forecastText(found: Forecast, slots: number): string {
     `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`,
   ];
   if (counts.will + counts.may === 0) return lines.join("\n");
-  if (seconds === null) lines.push("How long it takes nobody has recorded yet.");
-  else {
+  if (seconds === null) {
+    lines.push(`How long it takes is not known: of ${guessed} of them nobody has recorded it.`);
+  } else {
     const unsure = guessed > 0 ? ` (${guessed} of them never recorded, taken as the middle one)` : "";
     lines.push(`If all are built: about ${duration(seconds)} on ${slots} build slots${unsure}.`);
     lines.push(`Critical path, ${duration(path.seconds)}: ${shortened(path.images).join(" > ")}`);

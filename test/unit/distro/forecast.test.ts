@@ -53,11 +53,11 @@ test("what was never recorded lasts as long as the middle one, and is counted", 
   expect(forecast(images, 1)).toMatchObject({ seconds: 8, guessed: 1 });
 });
 
-test("where nothing was recorded, no time is made up", () => {
+test("where most was not recorded, no time is made up", () => {
   const found = forecast(new Map([["a", image("will", [], null)]]), 1);
   expect(found.seconds).toBeNull();
   expect(forecastText(found, 1)).toBe(
-    "1 will build, 0 may be cut off, 0 from the ledger, 0 unchanged.\nHow long it takes nobody has recorded yet.",
+    "1 will build, 0 may be cut off, 0 from the ledger, 0 unchanged.\nHow long it takes is not known: of 1 of them nobody has recorded it.",
   );
 });
 
