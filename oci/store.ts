@@ -141,6 +141,11 @@ export class Store {
     return null;
   }
 
+  /** Whether the store has this blob, whole; one that this process has read, and whose file is still the same, is not read again. */
+  async has(blob: Descriptor, signal?: AbortSignal): Promise<boolean> {
+    return await this.#holds(blob, null, signal);
+  }
+
   /** Reads every blob of an image again. What is damaged is put aside. An empty list means that the image is whole. */
   async audit(index: Digest, signal?: AbortSignal): Promise<Damage[]> {
     return await this.#damages(index, (layer) => this.#checked.delete(layer), signal);

@@ -1,0 +1,83 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import type { Writable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { setTimeout as wait } from "node:timers/promises";
+import { RegistryError, type RegistryProblem, registryError, registryErrorOf } from "./registry-error.ts";
+
+/** How a command of crane's is run. */
+export type CraneRun = {
+  /** What is being done, in words: `pulling core-sh from docker.io/stagex`. Begins the error's message. */
+  readonly doing: string;
+  /** Receives stdout; asked for anew at each try. */
+  readonly to: () => Writable;
+  /** More bytes than this on stdout are an error, so that no registry can fill the disk. */
+  readonly limit: number;
+  readonly signal?: AbortSignal | undefined;
+};
+
+/** A transfer in which nothing moves for so long, in milliseconds, is given up. */
+const patience = 120_000;
+
+/** Before each retry, in milliseconds, of what crane itself does not retry as it does 429, 5xx and refused connections. */
+const waits = [1_000, 3_000];
+
+/**
+ * Runs crane (of go-containerregistry) to its end, and again where the connection broke.
+ * @throws RegistryError that names what went wrong
+ */
+export async function runCrane(crane: string, args: readonly string[], run: CraneRun): Promise<void> {
+  for (const pause of [...waits, null]) {
+    try {
+      return await tryCrane(crane, args, run);
+    } catch (error) {
+      if (!(error instanceof RegistryError) || error.problem !== "cut-off" || pause === null) throw error;
+      await wait(pause, undefined, { signal: run.signal });
+    }
+  }
+}
+
+async function tryCrane(crane: string, args: readonly string[], run: CraneRun): Promise<void> {
+  const { doing, limit, signal } = run;
+  signal?.throwIfAborted();
+  // Verbose, as that alone tells what the registry calls its answer.
+  const child = spawn(crane, ["--verbose", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const ended = once(child, "close");
+  ended.catch(() => {});
+  const said = { words: "", contentType: "" };
+  createInterface({ input: child.stderr }).on("line", (line) => {
+    if (line.startsWith("Error: ")) said.words = line;
+    said.contentType = /^Content-Type: (.*)$/i.exec(line)?.[1] ?? said.contentType;
+  });
+
+  let failure: RegistryError | undefined;
+  const giveUp = (problem: RegistryProblem, reason: string): void => {
+    failure ??= registryError(problem, doing, reason);
+    child.kill("SIGKILL");
+  };
+  const stalled = setTimeout(() => giveUp("cut-off", `nothing came for ${patience / 1000} s`), patience);
+  const abort = (): boolean => child.kill("SIGKILL");
+  signal?.addEventListener("abort", abort, { once: true });
+
+  async function* metered(source: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+    let received = 0;
+    for await (const chunk of source) {
+      stalled.refresh();
+      received += chunk.length;
+      if (received > limit) return giveUp("wrong-bytes", `it gives more than the ${limit} bytes there are`);
+      yield chunk;
+    }
+  }
+  try {
+    await pipeline(child.stdout, metered, run.to());
+    await ended;
+  } finally {
+    clearTimeout(stalled);
+    signal?.removeEventListener("abort", abort);
+    child.kill("SIGKILL");
+  }
+  signal?.throwIfAborted();
+  if (failure !== undefined) throw failure;
+  if (child.exitCode !== 0) throw registryErrorOf(doing, said.words, said.contentType);
+}

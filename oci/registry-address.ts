@@ -1,0 +1,46 @@
+import { isIP } from "node:net";
+
+/** Where a registry keeps images: host, port and path, such as `docker.io/stagex`. Parsed: safe as part of a reference. */
+export type RegistryAddress = string & { readonly __registryAddress: unique symbol };
+
+/** Host with port, then path components as the distribution spec allows them ("Pulling manifests"). */
+const pattern =
+  /^(\[[0-9a-f:]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?((?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)$/;
+
+const repositoryPattern = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
+
+/**
+ * Parses a registry's address. Transport is https, but for this machine's own loopback, where it may be http; addresses
+ * at which a registry client would quietly fall back to http (private networks, `.local`) are refused.
+ * @throws Error that quotes what was found and says what is allowed
+ */
+export function parseRegistryAddress(text: string): RegistryAddress {
+  const [, host = ""] = pattern.exec(text) ?? [];
+  if (host === "") {
+    throw new Error(
+      `not a registry: ${JSON.stringify(text.slice(0, 200))} (expected host, port and path without a scheme, such as "docker.io/stagex" or "127.0.0.1:5000/stagex")`,
+    );
+  }
+  if (!host.includes(".") && !host.startsWith("[") && host !== "localhost") {
+    throw new Error(
+      `not a registry: ${JSON.stringify(text)} has no host (a host has a dot in its name, or is "localhost")`,
+    );
+  }
+  if (mayFallBackToHttp(host)) {
+    throw new Error(
+      `the registry ${text} would be asked by http where https fails, in clear text; give it a name that a certificate is for`,
+    );
+  }
+  return text as RegistryAddress;
+}
+
+/** Where a registry has an image; null where the image's name is none that a registry can have. */
+export function repositoryIn(registry: RegistryAddress, image: string): string | null {
+  return repositoryPattern.test(image) ? `${registry}/${image}` : null;
+}
+
+/** What go-containerregistry's `name.Registry.Scheme` takes for http, without the loopback. */
+function mayFallBackToHttp(host: string): boolean {
+  if (host.endsWith(".local")) return true;
+  return isIP(host) === 4 && /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(host);
+}

@@ -1,0 +1,94 @@
+/**
+ * What can go wrong at a registry, by name:
+ * - `unreachable`: nobody answers at its address, or its certificate is not accepted;
+ * - `refused`: it wants other credentials (401, 403);
+ * - `absent`: it does not have what was asked for (404);
+ * - `overloaded`: it still answered 429 after the last retry;
+ * - `server-error`: it still answered 5xx after the last retry;
+ * - `not-a-registry`: it answers with a web page;
+ * - `wrong-bytes`: what it gave has another digest or size than what was asked for;
+ * - `cut-off`: the connection ended, or stood still, before all had come, still after the last retry;
+ * - `failed`: anything else; the message has the client's words.
+ */
+export type RegistryProblem =
+  | "unreachable"
+  | "refused"
+  | "absent"
+  | "overloaded"
+  | "server-error"
+  | "not-a-registry"
+  | "wrong-bytes"
+  | "cut-off"
+  | "failed";
+
+/** A registry did not do what was asked of it. The message says what, where and why, and what mends it. */
+export class RegistryError extends Error {
+  override readonly name = "RegistryError";
+  readonly problem: RegistryProblem;
+
+  constructor(problem: RegistryProblem, message: string) {
+    super(message);
+    this.problem = problem;
+  }
+}
+
+/** No line of a registry's own text is shown longer, in characters. */
+const textLimit = 300;
+
+const mends: Readonly<Partial<Record<RegistryProblem, string>>> = {
+  unreachable: "is the address right, and the registry running?",
+  refused: "log in with: docker login HOST, or crane auth login HOST",
+  "not-a-registry": "a log-in page of the network, or no registry at all?",
+};
+
+/**
+ * The error that crane's last words tell of.
+ * @param doing begins the message: `pulling core-sh from docker.io/stagex`
+ * @param words the line that begins with `Error:`
+ * @param contentType of the registry's last answer
+ */
+export function registryErrorOf(doing: string, words: string, contentType: string): RegistryError {
+  const problem = problemIn(words);
+  if (problem === "wrong-bytes" && /^text\/html\b/i.test(contentType)) {
+    return registryError("not-a-registry", doing, `it answers with a web page (${contentType})`);
+  }
+  return registryError(problem, doing, reasonIn(words));
+}
+
+/** An error in the form that all of them have. */
+export function registryError(problem: RegistryProblem, doing: string, reason: string): RegistryError {
+  const mend = mends[problem];
+  const text = reason.slice(0, textLimit);
+  return new RegistryError(problem, `${doing}: ${problem}: ${text}${mend === undefined ? "" : ` (${mend})`}`);
+}
+
+/**
+ * Which problem a line of crane's is: a code of the distribution spec ("Error Codes"), an HTTP status, or Go's words for
+ * a broken connection. Sorted so that the surest comes first: a body in the line may say anything.
+ */
+const signs: readonly (readonly [RegExp, RegistryProblem])[] = [
+  [
+    /does not match requested digest|error verifying sha256|Content-Length.*match|expected \d+ bytes/,
+    "wrong-bytes",
+  ],
+  [/unexpected status code (401|403) |: (UNAUTHORIZED|DENIED): /, "refused"],
+  [
+    /unexpected status code 404 |: (MANIFEST_UNKNOWN|NAME_UNKNOWN|BLOB_UNKNOWN|NOT_FOUND|NAME_INVALID): /,
+    "absent",
+  ],
+  [/unexpected status code 429 |: TOOMANYREQUESTS: /, "overloaded"],
+  [/unexpected status code 5\d\d |: (UNKNOWN|UNAVAILABLE): /, "server-error"],
+  [/unexpected EOF|: EOF$|connection reset by peer|broken pipe|malformed HTTP|malformed chunked/, "cut-off"],
+  [/dial tcp|no such host|connection refused|tls: |x509: |i\/o timeout|TLS handshake/, "unreachable"],
+];
+
+function problemIn(line: string): RegistryProblem {
+  return signs.find(([sign]) => sign.test(line))?.[1] ?? "failed";
+}
+
+/** What comes after the reference, which crane names first, and the request. */
+function reasonIn(words: string): string {
+  return words
+    .replace(/^Error: (?:[a-z]+ (?:[a-z]+ )?\S+@\S+: )?/, "")
+    .replace(/^[A-Z]+ https?:\/\/\S+: /, "");
+}
