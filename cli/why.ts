@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { namesLike, UnknownImageError } from "../distro/graph.ts";
+import { nearestName } from "../distro/nearest-name.ts";
 import type { Rebuild } from "../distro/rebuild-plan.ts";
 import { causeTexts } from "./cause-text.ts";
 import { CommandError } from "./exit-code.ts";
@@ -18,13 +18,11 @@ export function whyCommand(): Command {
 }
 
 function rejectUnknown({ before, after }: TreeChange, name: string): void {
-  try {
-    const exact = new Map([...before.images, ...after.images]);
-    namesLike(exact, [name.replace(/[*?]/g, "")]);
-  } catch (error) {
-    if (error instanceof UnknownImageError) throw new CommandError(error.message);
-    throw error;
-  }
+  const names = [...after.images.keys(), ...before.images.keys()];
+  if (names.includes(name)) return;
+  const nearest = nearestName(name, names);
+  const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
+  throw new CommandError(`no image ${JSON.stringify(name)} on either side${hint}`);
 }
 
 function story(change: TreeChange, name: string, { since }: TreeChangeOptions): string {
