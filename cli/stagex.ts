@@ -32,6 +32,14 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: "one image's story: stagex why core-busybox --tree DIR --since 2026.01.0",
     load: async () => (await import("./why.ts")).whyCommand(),
   },
+  verify: {
+    summary: "whether enough maintainers have signed an image: stagex verify --image REPO:TAG@sha256:…",
+    load: async () => (await import("./verify.ts")).verifyCommand(),
+  },
+  policy: {
+    summary: "lets podman, skopeo, buildah and CRI-O ask for the quorum of maintainers",
+    load: async () => (await import("./policy.ts")).policyCommand(),
+  },
   doctor: {
     summary: "what this machine has, against what the work needs",
     load: async () => (await import("./doctor.ts")).doctorCommand(),

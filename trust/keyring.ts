@@ -1,0 +1,211 @@
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { config as defaults, enums, type Key, type PublicKey, readKeys, Subkey } from "openpgp";
+import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
+import { heedAnyHash, minRsaBits, strict } from "./openpgp-rules.ts";
+import { Rejection } from "./rejection.ts";
+import { TrustError } from "./trust-error.ts";
+
+/** A key that may have made a signature: one of a certificate's, the primary or a subkey. */
+export type SigningCandidate = {
+  readonly certificate: PublicKey;
+  readonly key: PublicKey | Subkey;
+  /** Of the certificate: whose signature it is, whichever of its keys made it. */
+  readonly primary: Fingerprint;
+  /** Of the key itself. */
+  readonly fingerprint: Fingerprint;
+};
+
+/** A file among the keys in which there are none. */
+export type SkippedFile = { readonly file: string; readonly reason: string };
+
+/** In bytes: certificates with thousands of others' certifications are known to bring readers down. */
+const maxKeyFileSize = 16 * 1024 * 1024;
+
+/**
+ * Public certificates, one for each primary key: what several files have of one is put together, so that a revocation or a renewed
+ * expiry counts wherever it stands. Loaded once and kept: openpgp.js remembers in them which self-signatures it has verified.
+ */
+export class Keyring {
+  /** By their primary keys' fingerprints. */
+  readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
+  readonly skipped: readonly SkippedFile[];
+  readonly #byKeyId: ReadonlyMap<string, readonly SigningCandidate[]>;
+  readonly #primaries: ReadonlyMap<Fingerprint, Fingerprint>;
+
+  private constructor(certificates: ReadonlyMap<Fingerprint, PublicKey>, skipped: readonly SkippedFile[]) {
+    this.certificates = certificates;
+    this.skipped = skipped;
+    const candidates = [...certificates].flatMap(([primary, certificate]) =>
+      certificate.getKeys().map((key) => ({ certificate, key, primary, fingerprint: fingerprintOf(key) })),
+    );
+    this.#byKeyId = Map.groupBy(candidates, ({ key }) => key.getKeyID().toHex());
+    this.#primaries = new Map([
+      ...candidates.map(({ fingerprint, primary }) => [fingerprint, primary] as const),
+      ...[...certificates.keys()].map((primary) => [primary, primary] as const),
+    ]);
+  }
+
+  /**
+   * Reads certificates, armored or binary, from a folder's files or from one file (`gpg --export`). A file of a folder that can't be
+   * read is skipped, and says why: what only it holds is then an unknown key, and no signature counts by that.
+   * @throws TrustError where there is no such folder or file, or the one file can't be read
+   */
+  static async load(place: string, now = new Date()): Promise<Keyring> {
+    const isFolder = (await stat(place).catch(unreadable(place))).isDirectory();
+    const files = isFolder ? await keyFiles(place) : [place];
+    const found: PublicKey[] = [];
+    const skipped: SkippedFile[] = [];
+    for (const file of files) {
+      try {
+        found.push(...(await certificatesIn(file)));
+      } catch (error) {
+        const reason = (error as Error).message;
+        if (!isFolder) throw new TrustError(`no keys in ${place}: ${reason}`);
+        skipped.push({ file: basename(file), reason });
+      }
+    }
+    return new Keyring(await merged(found, now), skipped);
+  }
+
+  /** The same of certificates at hand. */
+  static async of(certificates: readonly Key[], now = new Date()): Promise<Keyring> {
+    return new Keyring(
+      await merged(
+        certificates.map((certificate) => certificate.toPublic()),
+        now,
+      ),
+      [],
+    );
+  }
+
+  /** The keys with this ID (16 hex digits): more than one where somebody made them so. */
+  candidates(keyId: string): readonly SigningCandidate[] {
+    return this.#byKeyId.get(keyId) ?? [];
+  }
+
+  /** The primary key that this key belongs to; the fingerprint itself where the keyring has no such key. */
+  primaryOf(fingerprint: Fingerprint): Fingerprint {
+    return this.#primaries.get(fingerprint) ?? fingerprint;
+  }
+}
+
+/**
+ * Throws a Rejection unless this key may sign now: strong enough, not revoked, not expired, bound to its certificate.
+ * A key that was good when it signed and is not any more does not count (DESIGN, "Quorum").
+ */
+export async function mustSignNow(
+  { certificate, key, fingerprint }: SigningCandidate,
+  now: Date,
+): Promise<void> {
+  const isPrimary = key === certificate;
+  const name = isPrimary ? `key ${fingerprint}` : `subkey ${fingerprint} of ${fingerprintOf(certificate)}`;
+  for (const one of new Set([certificate, key])) mustBeStrong(one);
+  const config = { ...defaults, ...strict };
+  if (await isRevoked(certificate, key, now)) throw new Rejection("revoked-key", `the ${name} is revoked`);
+  const expiry = await Promise.all([
+    certificate.getExpirationTime(undefined, config).catch(() => null),
+    isPrimary ? null : (key as Subkey).getExpirationTime(now, config).catch(() => null),
+  ]);
+  const expired = expiry.find((time) => time instanceof Date && time <= now);
+  if (expired instanceof Date) {
+    throw new Rejection(
+      "expired-key",
+      `the ${name} expired on ${expired.toISOString().slice(0, 10)}; has it been renewed? then the keys are old`,
+    );
+  }
+  try {
+    await certificate.getSigningKey(key.getKeyID(), now, undefined, config);
+  } catch (error) {
+    throw new Rejection("invalid-key", `the ${name} may not sign: ${(error as Error).message}`);
+  }
+}
+
+function mustBeStrong(key: PublicKey | Subkey): void {
+  const { algorithm, bits = 0, curve } = key.getAlgorithmInfo();
+  const isRsa = algorithm.startsWith("rsa");
+  const isWeak = isRsa
+    ? bits < minRsaBits
+    : algorithm === "dsa" || algorithm === "elgamal" || curve === enums.curve.secp256k1;
+  if (!isWeak) return;
+  const size = isRsa ? ` with ${bits} bits (at least ${minRsaBits} are asked for)` : "";
+  throw new Rejection("weak-key", `the key ${fingerprintOf(key)} is too weak: ${curve ?? algorithm}${size}`);
+}
+
+async function isRevoked(certificate: PublicKey, key: PublicKey | Subkey, now: Date): Promise<boolean> {
+  const config = { ...defaults, ...heedAnyHash };
+  if (await certificate.isRevoked(undefined, undefined, now, config)) return true;
+  const bindings = key instanceof Subkey ? key.bindingSignatures : [];
+  const answers = await Promise.all(
+    bindings.map((binding) => (key as Subkey).isRevoked(binding, certificate.keyPacket, now, config)),
+  );
+  return answers.includes(true);
+}
+
+export function fingerprintOf(key: Key | Subkey): Fingerprint {
+  return parseFingerprint(key.getFingerprint());
+}
+
+async function merged(
+  certificates: readonly PublicKey[],
+  now: Date,
+): Promise<ReadonlyMap<Fingerprint, PublicKey>> {
+  const all = new Map<Fingerprint, PublicKey>();
+  for (const certificate of certificates) {
+    const fingerprint = fingerprintOf(certificate);
+    const known = all.get(fingerprint);
+    all.set(
+      fingerprint,
+      known === undefined
+        ? certificate
+        : await known.update(certificate, now, { ...defaults, ...heedAnyHash }),
+    );
+  }
+  return all;
+}
+
+async function keyFiles(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch(unreadable(folder));
+  return entries
+    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith("."))
+    .map(({ name }) => join(folder, name))
+    .sort();
+}
+
+async function certificatesIn(file: string): Promise<PublicKey[]> {
+  const facts = await stat(file);
+  if (!facts.isFile()) throw new Error("it is not a file");
+  if (facts.size > maxKeyFileSize) throw new Error(`it has ${facts.size} bytes, more than certificates have`);
+  const bytes = await readFile(file);
+  if (bytes.subarray(8, 12).toString("latin1") === "KBXf") {
+    throw new Error("it is GnuPG's own keybox; export the keys: gpg --armor --export FINGERPRINT…");
+  }
+  const keys = isBinary(bytes)
+    ? await readKeys({ binaryKeys: bytes })
+    : await armoredKeys(bytes.toString("utf8"));
+  if (keys.some((key) => key.isPrivate())) {
+    throw new Error(
+      "it holds a private key, which has no place here; export the public one: gpg --armor --export",
+    );
+  }
+  return keys;
+}
+
+/** All blocks of a file: people put several one after another. */
+async function armoredKeys(text: string): Promise<PublicKey[]> {
+  const blocks = text.match(/-----BEGIN PGP [A-Z ]+-----[\s\S]*?-----END PGP [A-Z ]+-----/g) ?? [];
+  if (blocks.length === 0) throw new Error("there is no OpenPGP certificate in it");
+  const keys = await Promise.all(blocks.map((block) => readKeys({ armoredKeys: block })));
+  return keys.flat();
+}
+
+/** The first octet of every OpenPGP packet has its highest bit set (RFC 9580, section 4.2); armor is ASCII. */
+function isBinary(bytes: Uint8Array): boolean {
+  return ((bytes[0] ?? 0) & 0x80) !== 0;
+}
+
+function unreadable(place: string): (error: unknown) => never {
+  return (error) => {
+    throw new TrustError(`no keys at ${place}: ${(error as Error).message}`);
+  };
+}

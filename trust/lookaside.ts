@@ -1,0 +1,226 @@
+import { randomUUID } from "node:crypto";
+import { constants } from "node:fs";
+import { link, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type Digest, hexOf } from "../oci/digest.ts";
+import { pathOf, type Repository } from "./image-reference.ts";
+import { maxMessageSize } from "./openpgp-rules.ts";
+import { Rejection } from "./rejection.ts";
+import { TrustError, UnavailableError } from "./trust-error.ts";
+
+/** One file of an image's signatures: its bytes, or why it was not read. */
+export type SignatureFile = { readonly file: string } & (
+  | { readonly bytes: Uint8Array }
+  | { readonly rejection: Rejection }
+);
+
+/** As podman: who serves more has a fault, or means harm (containers/image, docker/docker_image_src.go). */
+export const maxSignatures = 128;
+
+/** How long a server may take for one file, in milliseconds. */
+const timeout = 30_000;
+
+/** Where an image's signatures are below the lookaside: podman's layout, and StageX's `signatures/`. */
+export function signatureFolder(repository: Repository, digest: Digest): string {
+  return `${pathOf(repository)}@sha256=${hexOf(digest)}`;
+}
+
+/** Signatures kept apart from the images. */
+export type Lookaside = {
+  /**
+   * All signatures of an image, in order of their numbers. None there is an empty list.
+   * @throws TrustError, UnavailableError where it can't be known
+   */
+  read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]>;
+};
+
+/**
+ * A lookaside at an address: `https://…`, or a folder (a checkout of a git repository too).
+ * @throws TrustError where the address is neither: http is taken from this machine only, since nothing else on the way is to be trusted
+ */
+export function lookasideAt(address: string): Lookaside {
+  if (!/^https?:/.test(address)) return new LookasideFolder(address.replace(/^file:\/\//, ""));
+  const url = URL.parse(address.endsWith("/") ? address : `${address}/`);
+  if (url === null) throw new TrustError(`${address} is no address of a lookaside`);
+  if (url.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(url.hostname)) {
+    throw new TrustError(`the lookaside ${address} must be https, except on this machine`);
+  }
+  return { read: (repository, digest) => readFromServer(url, signatureFolder(repository, digest)) };
+}
+
+/** A lookaside in a folder: the only kind that is written to. */
+export class LookasideFolder implements Lookaside {
+  readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  async read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
+    if (!(await stat(this.folder).catch(() => undefined))?.isDirectory()) {
+      throw new TrustError(`there is no folder of signatures at ${this.folder}`);
+    }
+    return readSignatures(join(this.folder, signatureFolder(repository, digest)));
+  }
+
+  /**
+   * Files a signature under the next free number, whole or not at all. Two at once get two numbers; bytes that are there already
+   * are not written again.
+   * @returns the file's name, `signature-3`
+   */
+  async write(repository: Repository, digest: Digest, signature: Uint8Array): Promise<string> {
+    if (signature.length > maxMessageSize) throw new TrustError(`${signature.length} bytes are no signature`);
+    const folder = join(this.folder, signatureFolder(repository, digest));
+    await mkdir(folder, { recursive: true });
+    const draft = join(folder, `.new-${randomUUID()}`);
+    try {
+      await writeDurably(draft, signature);
+      for (let number = 1; number <= maxSignatures; number++) {
+        const file = `signature-${number}`;
+        if (await linked(draft, join(folder, file))) return file;
+        const there = await readOne(folder, file);
+        if ("bytes" in there && Buffer.compare(there.bytes, signature) === 0) return file;
+      }
+    } finally {
+      await rm(draft, { force: true });
+    }
+    throw new TrustError(
+      `${folder} has ${maxSignatures} signatures already, and clients read no more; take out what is not one`,
+    );
+  }
+}
+
+/**
+ * The signatures in one image's folder. What lies beyond a gap is kept, but rejected: podman stops at the first number that is not
+ * there, and what it doesn't see can't count here.
+ */
+export async function readSignatures(folder: string): Promise<readonly SignatureFile[]> {
+  const numbers = (await namesIn(folder))
+    .map((name) => Number(/^signature-([1-9][0-9]{0,8})$/.exec(name)?.[1] ?? Number.NaN))
+    .filter((number) => !Number.isNaN(number))
+    .sort((a, b) => a - b);
+  const end = numbers.findIndex((number, index) => number !== index + 1);
+  const reach = end < 0 ? numbers.length : end;
+  const files: SignatureFile[] = [];
+  for (const [index, number] of numbers.entries()) {
+    const file = `signature-${number}`;
+    if (index >= reach) {
+      const reason = `there is no signature-${reach + 1} before it, where podman stops; number them without gaps`;
+      files.push({ file, rejection: new Rejection("after-gap", reason) });
+    } else if (index >= maxSignatures) {
+      files.push({ file, rejection: tooMany() });
+    } else files.push(await readOne(folder, file));
+  }
+  return files;
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw new TrustError(`the signatures can't be read: ${(error as Error).message}`);
+  }
+}
+
+/** Never through a link, and never waiting for a pipe: anybody may have written this folder. */
+async function readOne(folder: string, file: string): Promise<SignatureFile> {
+  try {
+    const handle = await open(
+      join(folder, file),
+      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
+    );
+    try {
+      const facts = await handle.stat();
+      if (!facts.isFile()) throw new Rejection("not-a-file", "it is not a regular file");
+      if (facts.size > maxMessageSize) throw tooLarge(facts.size);
+      return { file, bytes: await handle.readFile() };
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    const rejection =
+      error instanceof Rejection
+        ? error
+        : new Rejection("not-a-file", `it can't be read: ${(error as NodeJS.ErrnoException).code ?? error}`);
+    return { file, rejection };
+  }
+}
+
+async function readFromServer(base: URL, folder: string): Promise<readonly SignatureFile[]> {
+  const files: SignatureFile[] = [];
+  for (let number = 1; ; number++) {
+    const file = `signature-${number}`;
+    // "=" and "@" stand in the path as they are: podman asks so.
+    const bytes = await fetched(new URL(`${folder}/${file}`, base));
+    if (bytes === undefined) return files;
+    if (number > maxSignatures) return [...files, { file, rejection: tooMany() }];
+    files.push(bytes instanceof Rejection ? { file, rejection: bytes } : { file, bytes });
+  }
+}
+
+/** The bytes; nothing where the server says that there is no such file (404, and nothing else). */
+async function fetched(url: URL): Promise<Uint8Array | Rejection | undefined> {
+  let response: Response;
+  try {
+    response = await fetch(url, { signal: AbortSignal.timeout(timeout), redirect: "follow" });
+  } catch (error) {
+    const { message, cause } = error as Error;
+    throw new UnavailableError(`no answer from ${url}: ${cause instanceof Error ? cause.message : message}`);
+  }
+  if (response.status === 404) {
+    await response.body?.cancel();
+    return undefined;
+  }
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new UnavailableError(
+      `${url} answered ${response.status}: that is not "there is none" (404), so the signatures can't be known; try again`,
+    );
+  }
+  try {
+    return await bounded(response);
+  } catch (error) {
+    throw new UnavailableError(`${url} broke off: ${(error as Error).message}`);
+  }
+}
+
+async function bounded(response: Response): Promise<Uint8Array | Rejection> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > maxMessageSize) return tooLarge(size);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function tooLarge(size: number): Rejection {
+  return new Rejection("too-large", `${size} bytes or more; no signature has more than ${maxMessageSize}`);
+}
+
+function tooMany(): Rejection {
+  return new Rejection("too-many", `podman reads no more than ${maxSignatures} signatures of one image`);
+}
+
+async function writeDurably(file: string, bytes: Uint8Array): Promise<void> {
+  const handle = await open(file, "wx", 0o644);
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Gives the draft its name unless the name is taken: link() never replaces, and the file appears whole. */
+async function linked(draft: string, file: string): Promise<boolean> {
+  try {
+    await link(draft, file);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
+    throw error;
+  }
+}

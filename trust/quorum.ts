@@ -1,0 +1,175 @@
+import { type CpuVendor, cpuVendorNamed } from "./cpu-vendor.ts";
+import type { Fingerprint } from "./fingerprint.ts";
+import type { PinnedImage } from "./image-reference.ts";
+import type { Keyring } from "./keyring.ts";
+import type { SignatureFile } from "./lookaside.ts";
+import { quoted, Rejection, type RejectionCode } from "./rejection.ts";
+import { owners, type Person, type Roster } from "./roster.ts";
+import { verifyMessage } from "./signed-message.ts";
+import { readPayload, type SigningPayload } from "./simple-signing.ts";
+import { TrustError } from "./trust-error.ts";
+
+/** How many must agree. StageX's is 2 people on 2 vendors. */
+export type QuorumRule = {
+  /** Distinct people: not keys, not subkeys, not files. At least 1. */
+  readonly threshold: number;
+  /** Distinct CPU vendors that they built on; 0 asks for none. */
+  readonly vendors: number;
+};
+
+/** Who may attest, and how their signatures are known. */
+export type Trust = { readonly roster: Roster; readonly keyring: Keyring };
+
+/** A signature that counts. */
+export type AcceptedSignature = {
+  /** `signature-1`. */
+  readonly file: string;
+  /** The person's id in MAINTAINERS. */
+  readonly person: string;
+  /** Of the primary key. */
+  readonly fingerprint: Fingerprint;
+  /** The vendor of the machine that it was built on; null where that is not known, and then the signature counts for its person only. */
+  readonly cpuVendor: CpuVendor | null;
+  /** Why the vendor is not known. */
+  readonly note?: string;
+};
+
+export type RejectedSignature = {
+  readonly file: string;
+  readonly code: RejectionCode;
+  readonly reason: string;
+};
+
+/** What the signatures of one image come to. */
+export type QuorumOutcome = {
+  readonly met: boolean;
+  /** Distinct people, of the accepted. */
+  readonly people: number;
+  /** Distinct CPU vendors, of the accepted. */
+  readonly vendors: number;
+  readonly accepted: readonly AcceptedSignature[];
+  readonly rejected: readonly RejectedSignature[];
+};
+
+/**
+ * Judges the signatures of one image. A bad one is kept with its reason and never stops the good ones; the order of the files
+ * changes nothing about whether the quorum is met.
+ * @param now when keys must be good: a quorum of keys that have been revoked since is none
+ * @throws TrustError where the rule can't be met by anybody, or the roster gives one key to two people
+ */
+export async function judge(
+  image: PinnedImage,
+  signatures: readonly SignatureFile[],
+  { roster, keyring }: Trust,
+  rule: QuorumRule,
+  now = new Date(),
+): Promise<QuorumOutcome> {
+  mustBeRule(rule);
+  const whose = owners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
+  const accepted: AcceptedSignature[] = [];
+  const rejected: RejectedSignature[] = [];
+  for (const signature of signatures) {
+    const { file } = signature;
+    try {
+      const one = await attested(signature, image, keyring, whose, now);
+      mustAdd(one, accepted);
+      accepted.push(one);
+    } catch (error) {
+      // openpgp.js throws all kinds of errors at what it can't make sense of; none may keep the other files from being looked at.
+      const code = error instanceof Rejection ? error.code : "malformed";
+      rejected.push({ file, code, reason: (error as Error).message });
+    }
+  }
+  const people = new Set(accepted.map(({ person }) => person)).size;
+  const vendors = vendorsOf(accepted).size;
+  return { met: people >= rule.threshold && vendors >= rule.vendors, people, vendors, accepted, rejected };
+}
+
+/** What is missing, or what there is, in words: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected: signature-2: …`. */
+export function wordsOf({ accepted, rejected, people, vendors }: QuorumOutcome, rule: QuorumRule): string {
+  const names = [...new Set(accepted.map(({ person }) => person))];
+  const parts = [`${people} of ${rule.threshold} people${listed(names)}`];
+  if (rule.vendors > 0)
+    parts.push(`${vendors} of ${rule.vendors} vendors${listed([...vendorsOf(accepted)])}`);
+  const reasons = rejected.map(({ file, reason }) => `${file}: ${reason}`);
+  const shown = reasons.length > 10 ? [...reasons.slice(0, 10), `and ${reasons.length - 10} more`] : reasons;
+  return `${parts.join(", ")}${shown.length > 0 ? `; rejected: ${shown.join("; ")}` : ""}`;
+}
+
+function listed(names: readonly string[]): string {
+  return names.length === 0 ? "" : ` (${names.join(", ")})`;
+}
+
+function vendorsOf(accepted: readonly AcceptedSignature[]): Set<CpuVendor> {
+  return new Set(accepted.flatMap(({ cpuVendor }) => cpuVendor ?? []));
+}
+
+function mustBeRule({ threshold, vendors }: QuorumRule): void {
+  if (Number.isSafeInteger(threshold) && threshold >= 1 && Number.isSafeInteger(vendors) && vendors >= 0)
+    return;
+  throw new TrustError(
+    `no rule: ${threshold} people on ${vendors} CPU vendors (at least 1 person, and 0 or more vendors)`,
+  );
+}
+
+/** One file as one person's word on this image, or a Rejection. */
+async function attested(
+  signature: SignatureFile,
+  image: PinnedImage,
+  keyring: Keyring,
+  whose: ReadonlyMap<Fingerprint, Person>,
+  now: Date,
+): Promise<AcceptedSignature> {
+  if ("rejection" in signature) throw signature.rejection;
+  const { content, fingerprint } = await verifyMessage(signature.bytes, keyring, now);
+  const payload = readPayload(content);
+  mustBeFor(image, payload);
+  const person = whose.get(fingerprint);
+  if (person === undefined) {
+    throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
+  }
+  return { file: signature.file, person: person.id, fingerprint, ...vendorOf(payload, person) };
+}
+
+function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload): void {
+  if (payload.digest !== digest) {
+    throw new Rejection("other-digest", `signed for the manifest ${payload.digest}, not for ${digest}`);
+  }
+  if (payload.reference !== reference) {
+    throw new Rejection("other-reference", `signed for ${payload.reference}, not for ${reference}`);
+  }
+}
+
+/**
+ * The vendor that a signature stands for. What is signed decides, and the roster must know such a machine of this person: a claim
+ * that nobody has reviewed is worth nothing. StageX's own signatures claim nothing; there the roster decides where all machines that
+ * it lists for the person are of one vendor, and where they are not, nobody can tell.
+ */
+function vendorOf(
+  { builder }: SigningPayload,
+  { id, machines }: Person,
+): Pick<AcceptedSignature, "cpuVendor" | "note"> {
+  const listedVendors = new Set(machines.map(({ cpuVendor }) => cpuVendor));
+  if (builder.cpuVendor === undefined) {
+    const [only] = listedVendors;
+    if (listedVendors.size === 1 && only !== undefined) return { cpuVendor: only };
+    const why =
+      machines.length === 0 ? `${id} has no machine in the roster` : `${id} has machines of several vendors`;
+    return { cpuVendor: null, note: `the signature names no CPU vendor, and ${why}` };
+  }
+  const claimed = cpuVendorNamed(builder.cpuVendor);
+  if (claimed !== undefined && listedVendors.has(claimed)) return { cpuVendor: claimed };
+  return { cpuVendor: null, note: `${id} has no machine by ${quoted(builder.cpuVendor)} in the roster` };
+}
+
+/** A second word of one person adds nothing, unless it is from another vendor's machine. */
+function mustAdd(one: AcceptedSignature, accepted: readonly AcceptedSignature[]): void {
+  const before = accepted.filter(({ person }) => person === one.person);
+  const [first] = before;
+  if (first === undefined) return;
+  if (one.cpuVendor !== null && before.every(({ cpuVendor }) => cpuVendor !== one.cpuVendor)) return;
+  throw new Rejection(
+    "same-person",
+    `${one.person} has signed already, in ${first.file}; a person counts once`,
+  );
+}

@@ -1,0 +1,195 @@
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { createMessage, enums, type PrivateKey, readPrivateKey, sign } from "openpgp";
+import type { Fingerprint } from "./fingerprint.ts";
+import { fingerprintOf, Keyring } from "./keyring.ts";
+import { verifyMessage } from "./signed-message.ts";
+import { TrustError } from "./trust-error.ts";
+
+/** What makes signatures. Nothing that it returns is unverified. */
+export type SigningKey = {
+  /** The primary key of the certificate that the signatures are by. */
+  readonly fingerprint: Fingerprint;
+  /**
+   * Signs the bytes as a binary opaque OpenPGP message.
+   * @throws TrustError where the key can't sign, or what came out is not a signature by it
+   */
+  sign(payload: Uint8Array): Promise<Uint8Array>;
+};
+
+/**
+ * A private key from a file, armored or binary, without passphrase: for machines that sign unattended. The primary key signs where
+ * it may, since podman before version 4.6 takes no signatures by subkeys.
+ */
+export async function keyFromFile(file: string): Promise<SigningKey> {
+  const bytes = await readFile(file).catch((error: Error) => {
+    throw new TrustError(`no signing key: ${error.message}`);
+  });
+  return keyFrom(await privateKeyIn(bytes, file), file);
+}
+
+/** The same of a key at hand. */
+export async function keyFrom(key: PrivateKey, name = "the key"): Promise<SigningKey> {
+  if (!key.isDecrypted()) {
+    throw new TrustError(
+      `${name} asks for a passphrase; sign through gpg-agent, which asks for it, by the key's fingerprint`,
+    );
+  }
+  const keyring = await Keyring.of([key]);
+  const fingerprint = fingerprintOf(key);
+  const signer = await key.getSigningKey(key.getKeyID()).catch(() => key.getSigningKey());
+  return {
+    fingerprint,
+    async sign(payload) {
+      const message = await createMessage({ binary: payload, format: "binary" });
+      const signed = await sign({
+        message,
+        signingKeys: key,
+        signingKeyIDs: signer.getKeyID(),
+        format: "binary",
+        config: {
+          preferredHashAlgorithm: enums.hash.sha512,
+          preferredCompressionAlgorithm: enums.compression.uncompressed,
+        },
+      });
+      return ownSignature(signed, payload, fingerprint, keyring);
+    },
+  };
+}
+
+/** What gpg-agent is doing while a signature is waited for, in words: a person may have to enter a PIN, or touch a card. */
+export type SigningProgress = (words: string) => void;
+
+export type AgentOptions = {
+  /** The public certificates, to verify with what gpg wrote. */
+  readonly keyring: Keyring;
+  readonly onProgress?: SigningProgress;
+  /** Ends gpg, and whatever it waits for. */
+  readonly signal?: AbortSignal;
+  /** Where its keys are, in place of gpg's own choice. */
+  readonly home?: string;
+};
+
+/**
+ * A key that gpg-agent holds: in its files, or on a smart card that may want a PIN and a touch for each signature.
+ * @param fingerprint of the very key that is to sign, a subkey's too: gpg chooses no other
+ */
+export function keyFromAgent(fingerprint: Fingerprint, options: AgentOptions): SigningKey {
+  const { keyring } = options;
+  const primary = keyring.primaryOf(fingerprint);
+  // A card and a pinentry serve one signature at a time.
+  let previous: Promise<unknown> = Promise.resolve();
+  return {
+    fingerprint: primary,
+    sign(payload) {
+      const signed = previous.then(async () =>
+        ownSignature(await signWithGpg(fingerprint, payload, options), payload, primary, keyring),
+      );
+      previous = signed.catch(() => {});
+      return signed;
+    },
+  };
+}
+
+/** Verifies what is about to be given out as a signature, as strictly as everyone else will. */
+async function ownSignature(
+  signed: Uint8Array,
+  payload: Uint8Array,
+  fingerprint: Fingerprint,
+  keyring: Keyring,
+): Promise<Uint8Array> {
+  try {
+    const verified = await verifyMessage(signed, keyring);
+    if (verified.fingerprint !== fingerprint) throw new Error(`it is by ${verified.fingerprint}`);
+    if (Buffer.compare(verified.content, payload) !== 0) throw new Error("it is over other bytes");
+  } catch (error) {
+    throw new TrustError(
+      `the signature that was just made by ${fingerprint} would not count: ${(error as Error).message}`,
+    );
+  }
+  return signed;
+}
+
+async function privateKeyIn(bytes: Buffer, file: string): Promise<PrivateKey> {
+  try {
+    const isBinary = ((bytes[0] ?? 0) & 0x80) !== 0;
+    return await (isBinary
+      ? readPrivateKey({ binaryKey: bytes })
+      : readPrivateKey({ armoredKey: bytes.toString("utf8") }));
+  } catch (error) {
+    throw new TrustError(`no private key in ${file}: ${(error as Error).message}`);
+  }
+}
+
+function gpgArguments(fingerprint: Fingerprint, home: string | undefined): string[] {
+  return [
+    ...(home === undefined ? [] : ["--homedir", home]),
+    "--batch",
+    "--no-tty",
+    "--status-fd=3",
+    // Whatever the user's gpg.conf says: a binary message over binary data, which podman reads.
+    "--no-armor",
+    "--no-textmode",
+    "--digest-algo=SHA512",
+    "--compress-algo=none",
+    // "!": this key, and not a newer subkey that gpg would rather take.
+    `--local-user=${fingerprint}!`,
+    "--sign",
+  ];
+}
+
+async function signWithGpg(
+  fingerprint: Fingerprint,
+  payload: Uint8Array,
+  { onProgress, signal, home }: AgentOptions,
+): Promise<Uint8Array> {
+  const gpg = spawn("gpg", gpgArguments(fingerprint, home), {
+    stdio: ["pipe", "pipe", "pipe", "pipe"],
+    ...(signal === undefined ? {} : { signal }),
+  });
+  const ended = new Promise<number | null>((resolve, reject) => {
+    gpg.once("error", reject);
+    gpg.once("close", resolve);
+  });
+  gpg.stdin.on("error", () => {}); // gpg has ended early: its exit code and its words tell why.
+  gpg.stdin.end(payload);
+  const status = gpg.stdio[3] as Readable;
+  const reading = Promise.all([bytesOf(gpg.stdout), bytesOf(gpg.stderr), statusOf(status, onProgress)]);
+  const code = await ended.catch((error: Error) => {
+    throw new TrustError(`gpg does not run: ${error.message}`);
+  });
+  const [signed, words, keywords] = await reading;
+  if (code === 0 && keywords.includes("SIG_CREATED")) return signed;
+  throw new TrustError(
+    `gpg did not sign with ${fingerprint}: ${words.toString("utf8").trim() || `it ended with ${code}`}; try: gpg --local-user ${fingerprint}! --sign`,
+  );
+}
+
+async function bytesOf(stream: Readable): Promise<Buffer> {
+  return Buffer.concat(await stream.toArray());
+}
+
+/** The keywords that gpg reports (GnuPG, doc/DETAILS, "Format of the --status-fd output"). */
+async function statusOf(stream: Readable, onProgress: SigningProgress | undefined): Promise<string[]> {
+  const keywords: string[] = [];
+  let rest = "";
+  for await (const chunk of stream.setEncoding("utf8")) {
+    const lines = (rest + String(chunk)).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const keyword = line.split(" ")[1] ?? "";
+      keywords.push(keyword);
+      const words = progressWords[keyword];
+      if (words !== undefined) onProgress?.(words);
+    }
+  }
+  return keywords;
+}
+
+const progressWords: Readonly<Record<string, string>> = {
+  PINENTRY_LAUNCHED: "asks for the PIN or passphrase",
+  CARDCTRL: "waits for the smart card",
+  BEGIN_SIGNING: "signs; the key may want to be touched",
+  SIG_CREATED: "has signed",
+};
