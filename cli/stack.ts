@@ -1,11 +1,14 @@
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
+import { identityOf } from "../buildkit/process-identity.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
 import type { Places } from "../tools/places.ts";
+import { endOrphans } from "./orphans.ts";
 
 const exported = z.object({
   deployment: z.object({
@@ -54,24 +57,27 @@ export class Stack {
     for (const file of files.filter((name) => name.endsWith(".json"))) {
       const path = join(folder, file);
       const lock = heldLock.safeParse(JSON.parse(await readFile(path, "utf8").catch(() => "null")));
-      if (lock.success && lock.data.hostname === hostname() && !isAlive(lock.data.pid))
+      if (lock.success && lock.data.hostname === hostname() && !(await isEngine(lock.data.pid)))
         await rm(path, { force: true });
     }
   }
 
-  /** Runs the engine on the stack with the user's terminal; resolves to its exit code. */
-  async run(args: readonly string[], extra: NodeJS.ProcessEnv = {}): Promise<number> {
+  /** Runs the engine on the stack with the user's terminal; resolves to its exit code, or the signal that ended it. */
+  async run(args: readonly string[], extra: NodeJS.ProcessEnv = {}): Promise<number | NodeJS.Signals> {
+    const run = randomUUID();
     const child = spawn(this.#engine.pulumi, [...args, "--stack", this.name], {
       cwd: this.#places.project,
-      env: { ...engineEnvironment(this.#engine), ...extra },
+      env: { ...engineEnvironment(this.#engine), ...extra, STAGEX_RUN: run },
       stdio: ["ignore", "inherit", "inherit"],
     });
     // Ctrl-C reaches the engine as well, which ends its builds first; we end when it has.
     const ignore = (): void => {};
     process.on("SIGINT", ignore);
     try {
-      const [code] = (await once(child, "close")) as [number | null];
-      return code ?? 1;
+      const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals];
+      if (code !== null) return code;
+      await endOrphans("STAGEX_RUN", run);
+      return signal;
     } finally {
       process.off("SIGINT", ignore);
     }
@@ -111,11 +117,9 @@ export class Stack {
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
+/** Whether an engine runs under this number, rather than nothing, its zombie, or what got the number later. */
+async function isEngine(pid: number): Promise<boolean> {
+  if (identityOf(pid) === undefined) return false;
+  const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => undefined);
+  return name === undefined || name.trim() === "pulumi";
 }

@@ -37,11 +37,18 @@ async function start(more: readonly string[], { stack: name }: { stack: string }
     const code = await stack.run(args, { STAGEX_JOURNAL: journal });
     const rows = await resultRows(stack, parseJournal(await readFile(journal, "utf8").catch(() => "")));
     process.stdout.write(`\n${resultTable(rows)}\n`);
-    if (code !== 0)
-      throw new CommandError(`pulumi up ended with ${code}; its messages are above the table`, exitCode.no);
+    if (code !== 0) throw new CommandError(unfinished(code), exitCode.no);
   } finally {
     await rm(journal, { force: true });
   }
+}
+
+function unfinished(code: number | NodeJS.Signals): string {
+  const how =
+    typeof code === "number"
+      ? `ended with ${code}; its messages are above the table`
+      : `was ended by ${code}`;
+  return `pulumi up ${how}. What it built is kept: the next npm start goes on from there`;
 }
 
 async function resultRows(stack: Stack, journal: ReadonlyMap<string, JournalEntry>): Promise<ResultRow[]> {

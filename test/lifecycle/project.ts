@@ -1,5 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,11 +12,14 @@ import { realTool } from "../real-tools.ts";
 
 const execute = promisify(execFile);
 
-/** What the program and the provider are made of. */
-const sourceRooms = ["stacks", "components", "providers", "distro", "sources", "oci", "buildkit", "tools"];
+/** What the program, the provider and the `stagex` command are made of. */
+const sourceRooms = "stacks components providers distro trust sources oci buildkit tools cli".split(" ");
 
 /** How a run of the engine ended. */
 export type Run = { readonly code: number | null; readonly output: string };
+
+/** A run that goes on, in a process group of its own; what it has written so far, and until its end. */
+export type Running = { readonly process: ChildProcess; readonly output: () => string };
 
 /**
  * A project of the test's own: this checkout's program and provider, with state, store, cache and a copy of the
@@ -28,14 +32,14 @@ export class Project implements AsyncDisposable {
   readonly environment: NodeJS.ProcessEnv;
   readonly #pulumi: string;
 
-  private constructor(folder: string, engine: EnginePrograms) {
+  private constructor(folder: string, cache: string, engine: EnginePrograms) {
     this.folder = folder;
     this.tree = join(folder, "tree");
     this.#pulumi = engine.pulumi;
     this.environment = {
       ...engineEnvironment(engine),
       PULUMI_HOME: join(folder, "pulumi-home"),
-      STAGEX_CACHE: join(folder, "cache"),
+      STAGEX_CACHE: cache,
       STAGEX_JOURNAL: join(folder, "journal.jsonl"),
       PULUMI_CONFIG_PASSPHRASE: "",
       PULUMI_SKIP_UPDATE_CHECK: "true",
@@ -43,19 +47,28 @@ export class Project implements AsyncDisposable {
     delete this.environment.BUILDKIT_HOST;
   }
 
-  static async create(): Promise<Project> {
+  /**
+   * @param place the folder to make it in, by default a new one below the system's temporary folder; and the cache, by
+   *   default its own, which another project may share
+   */
+  static async create(place: { folder?: string; cache?: string } = {}): Promise<Project> {
     const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
     const engine = await engineFolder(programs, placesOf().tools);
-    const project = new Project(await mkdtemp(join(tmpdir(), "stagex-project-")), engine);
+    const folder = place.folder ?? (await mkdtemp(join(tmpdir(), "stagex-project-")));
+    const project = new Project(folder, place.cache ?? join(folder, "cache"), engine);
+    await mkdir(folder, { recursive: true });
     // Copies, not links: the engine takes the folder that its program really lies in for the project.
     for (const part of ["Pulumi.yaml", "package.json", "index.ts", ...sourceRooms]) {
-      await cp(join(projectRoot, part), join(project.folder, part), { recursive: true });
+      const source = join(projectRoot, part);
+      if (existsSync(source)) await cp(source, join(project.folder, part), { recursive: true });
     }
     await symlink(join(projectRoot, "node_modules"), join(project.folder, "node_modules"));
     await cp(join(projectRoot, "examples/seed-tree"), project.tree, { recursive: true });
     // Sources and trees are the test's own, the tools everybody's.
-    await mkdir(join(project.folder, "cache"));
-    await symlink(placesOf().tools, join(project.folder, "cache/tools"));
+    if (place.cache === undefined) {
+      await mkdir(join(project.folder, "cache"));
+      await symlink(placesOf().tools, join(project.folder, "cache/tools"));
+    }
     await mkdir(join(project.folder, ".stagex/pulumi"), { recursive: true });
     await project.git("init", "--quiet");
     await project.commit("The seed tree");
@@ -71,9 +84,7 @@ export class Project implements AsyncDisposable {
 
   /** Runs the engine to its end. */
   async run(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Promise<Run> {
-    const { process: child, output } = this.start(args, environment);
-    await once(child, "close");
-    return { code: child.exitCode, output: output() };
+    return await ended(this.start(args, environment));
   }
 
   /** `pulumi up`; what it built by BuildKit is in `built`. */
@@ -87,14 +98,27 @@ export class Project implements AsyncDisposable {
   }
 
   /** Starts the engine, and leaves it running. */
-  start(
-    args: readonly string[],
-    environment: NodeJS.ProcessEnv = {},
-  ): { process: ChildProcess; output: () => string } {
-    const child = spawn(this.#pulumi, [...args, "--non-interactive", "--color", "never"], {
+  start(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
+    return this.#spawn(this.#pulumi, [...args, "--non-interactive", "--color", "never"], environment);
+  }
+
+  /** `stagex start`, which is `npm start` once the dependencies are there, to its end. */
+  async stagexStart(args: readonly string[] = [], environment: NodeJS.ProcessEnv = {}): Promise<Run> {
+    return await ended(this.startStagex(["start", "--stack", "test", ...args], environment));
+  }
+
+  /** Starts this project's own `stagex` command, and leaves it running. */
+  startStagex(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
+    return this.#spawn(process.execPath, [join(this.folder, "cli/stagex.ts"), ...args], environment);
+  }
+
+  /** As a terminal does: in a process group of its own, which Ctrl-C reaches as a whole. */
+  #spawn(program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Running {
+    const child = spawn(program, args, {
       cwd: this.folder,
       env: { ...this.environment, ...environment },
       stdio: ["ignore", "pipe", "pipe"],
+      detached: true,
     });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (output += chunk));
@@ -149,6 +173,12 @@ export class Project implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Waits for a run's end, and for its output's. */
+export async function ended({ process: child, output }: Running): Promise<Run> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+  return { code: child.exitCode, output: output() };
 }
 
 /** Flips the lowest bit of one byte in the middle of a file, which may be read-only. */

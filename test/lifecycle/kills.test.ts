@@ -1,0 +1,89 @@
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeReal } from "../real-tools.ts";
+import { leftoversOf, processesOf } from "./leftovers.ts";
+import { ended, Project, publishedDigests, type Run } from "./project.ts";
+
+describeReal("whatever is killed in the middle of npm start, the next one goes on", () => {
+  let project: Project;
+  let published: Record<string, string>;
+
+  beforeAll(async () => {
+    project = await Project.create();
+    published = await publishedDigests(project.tree);
+  });
+
+  afterAll(async () => {
+    await project[Symbol.asyncDispose]();
+  });
+
+  /** Starts, and kills what matches once so many images are in the ledger. */
+  async function killAfter(images: number, victims: RegExp): Promise<Run> {
+    const running = project.startStagex(["start", "--stack", "test"]);
+    while ((await recordedImages()) < images) {
+      if (running.process.exitCode !== null) throw new Error(`it ended too soon:\n${running.output()}`);
+      await sleep(20);
+    }
+    const pids = await processesOf(project.folder, victims);
+    if (pids.length === 0) throw new Error(`nothing to kill: ${await leftoversOf(project.folder)}`);
+    for (const pid of pids) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It ended when another did, or by itself: a step's program, a buildctl.
+      }
+    }
+    return await ended(running);
+  }
+
+  async function recordedImages(): Promise<number> {
+    const files = await readdir(join(project.folder, ".stagex/ledger"), { recursive: true }).catch(() => []);
+    return files.filter((name) => /\/[^./][^/]*\.json$/.test(name)).length;
+  }
+
+  async function expectNothingLeft(): Promise<void> {
+    await expect.poll(() => leftoversOf(project.folder), { timeout: 30_000, interval: 200 }).toEqual([]);
+  }
+
+  test("the engine: all that it started ends, and a plain pulumi up says what to do", async () => {
+    const { code, output } = await killAfter(1, /^\d+ \S*pulumi up /);
+    expect(output).toContain("pulumi up was ended by SIGKILL. What it built is kept");
+    expect(code).toBe(1);
+    await expectNothingLeft();
+    const plain = await project.run(["up", "--yes", "--skip-preview", "--stack", "test"]);
+    expect(plain.output).toContain("`pulumi cancel`");
+    expect(plain.code).not.toBe(0);
+  });
+
+  test("the provider: what it built is not built again", async () => {
+    const { code, output } = await killAfter(5, /providers\/stagex\/main\.ts/);
+    expect(output).toContain("the next npm start goes on from there");
+    expect(code).toBe(1);
+    await expectNothingLeft();
+  });
+
+  test("buildkitd: the images under way fail, and say so", async () => {
+    const { code, output } = await killAfter(9, /buildkitd --config/);
+    expect(output).toContain("BuildKit went away in mid-build: run the same command again");
+    expect(code).toBe(1);
+    await expectNothingLeft();
+  });
+
+  test("everything at once, the daemon's keeper and our own command too", async () => {
+    const { code } = await killAfter(12, /./);
+    expect(code).toBe(null);
+  });
+
+  test("the next one finishes, with the published digests, and leaves nothing behind", async () => {
+    const { code, output } = await project.stagexStart();
+    const images = Object.keys(published).length;
+    expect(output).toContain(`${images} of ${images} equal`);
+    const built = Number(/(\d+) built/.exec(output)?.[1]);
+    expect(built).toBeLessThanOrEqual(images - 12);
+    expect(code).toBe(0);
+    expect(await project.digests()).toEqual(published);
+    await expectNothingLeft();
+  });
+});

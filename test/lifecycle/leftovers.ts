@@ -1,0 +1,43 @@
+import { readdir, readFile, readlink } from "node:fs/promises";
+import { join } from "node:path";
+import { prepareDaemonFolders } from "../../buildkit/daemon-folders.ts";
+
+/**
+ * What still runs or is mounted for a project: processes that have its folder in their command line, environment or working
+ * folder or are in its daemon's containers, each as `<pid> <command line>`, and mount points below it.
+ */
+export async function leftoversOf(folder: string): Promise<string[]> {
+  const { cgroup } = await prepareDaemonFolders(join(folder, ".stagex/buildkit"));
+  const mounts = (await readFile("/proc/self/mountinfo", "utf8")).split("\n");
+  const mounted = mounts.map((line) => line.split(" ")[4] ?? "").filter((point) => point.startsWith(folder));
+  const running = (await processes()).filter(
+    ({ pid, cgroups, words, rest }) =>
+      pid !== process.pid &&
+      (cgroups.includes(`/${cgroup}/`) || words.includes(folder) || rest.includes(folder)),
+  );
+  return [...running.map(({ pid, words }) => `${pid} ${words.replaceAll("\0", " ")}`), ...mounted];
+}
+
+/** The ids of a project's processes whose command line matches. */
+export async function processesOf(folder: string, pattern: RegExp): Promise<number[]> {
+  const found = await leftoversOf(folder);
+  return found
+    .filter((line) => /^\d/.test(line) && pattern.test(line))
+    .map((line) => Number.parseInt(line, 10));
+}
+
+async function processes() {
+  const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  return await Promise.all(
+    ids.map(async (id) => {
+      const read = (file: string) => readFile(`/proc/${id}/${file}`, "utf8").catch(() => "");
+      const folder = await readlink(`/proc/${id}/cwd`).catch(() => "");
+      return {
+        pid: Number(id),
+        cgroups: await read("cgroup"),
+        words: await read("cmdline"),
+        rest: `${await read("environ")}\0${folder}`,
+      };
+    }),
+  );
+}
