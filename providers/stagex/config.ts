@@ -1,5 +1,6 @@
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
+import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry-address.ts";
 import type { CheckFailure } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
 import type { Properties } from "./wire.ts";
@@ -26,6 +27,22 @@ export const configShape = {
     .describe(
       "Compare with the tree's published digests, where it has them; another digest fails the image.",
     ),
+  substitute: list("core-*")
+    .optional()
+    .describe(
+      "Which images are pulled by digest instead of built, by name or glob, where a trusted digest of theirs is known. None where not set.",
+    ),
+  registry: registries()
+    .optional()
+    .describe(
+      "Where they are pulled from, such as `docker.io/stagex`; or a JSON list, asked in its order. What none of them has is built.",
+    ),
+  trust: z
+    .enum(["ledger", "release"], { error: 'expected "ledger" or "release"' })
+    .default("ledger")
+    .describe(
+      "Whose word is enough to pull an image: the ledger's for exactly these inputs; or, with `release`, that of the tree's published digests as well.",
+    ),
   buildkit: z
     .string()
     .min(1)
@@ -34,7 +51,16 @@ export const configShape = {
   jobs: count().optional().describe("How many images are built at once."),
 } as const;
 
-const schema = z.strictObject(configShape);
+const schema = z
+  .strictObject(configShape)
+  .refine(({ substitute, registry }) => !substitute || registry, {
+    path: ["registry"],
+    error: "is not set, but stagex:substitute needs to know where to pull from, such as docker.io/stagex",
+  })
+  .refine(({ trust, verify }) => trust !== "release" || verify, {
+    path: ["trust"],
+    error: "release means the digests that stagex:verify compares with, and that is false",
+  });
 export type StagexConfig = z.infer<typeof schema>;
 
 /** What is wrong with the configuration: a failure for each key. */
@@ -75,6 +101,22 @@ function flag() {
 
 function count() {
   return fromText(z.int().min(1).max(1000), "a whole number from 1 to 1000");
+}
+
+/** One registry, or a list of them. */
+function registries() {
+  return z.unknown().transform((value, context): readonly RegistryAddress[] => {
+    const listed = z
+      .array(z.string())
+      .min(1)
+      .safeParse(typeof value === "string" ? jsonOr(value) : value);
+    try {
+      return (listed.data ?? [String(value)]).map(parseRegistryAddress);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+      return z.NEVER;
+    }
+  });
 }
 
 /** A value, or its JSON text. */

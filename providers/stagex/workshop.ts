@@ -1,10 +1,13 @@
 import { availableParallelism } from "node:os";
 import pLimit, { type LimitFunction } from "p-limit";
+import { namesLike } from "../../distro/graph.ts";
 import { Ledger } from "../../distro/ledger.ts";
 import type { Tree } from "../../distro/tree.ts";
+import { Registry } from "../../oci/registry.ts";
 import { Store } from "../../oci/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { type Places, placesOf } from "../../tools/places.ts";
+import { provideTool } from "../../tools/toolbox.ts";
 import { type Bench, openBench } from "./bench.ts";
 import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
@@ -24,6 +27,8 @@ export class Workshop {
   readonly outlook = new Outlook();
   /** A build uses all cores by itself; two at once fill its gaps, hundreds would only fight for memory. */
   readonly slots: LimitFunction;
+  /** Pulls wait for the network rather than for a core. */
+  readonly pulls: LimitFunction = pLimit(4);
   readonly #opened = new Map<string, Promise<unknown>>();
 
   constructor(config: StagexConfig, project: string) {
@@ -48,6 +53,27 @@ export class Workshop {
 
   bench(work: Work): Promise<Bench> {
     return this.#once("bench", () => openBench(this.config.buildkit, this.places, work));
+  }
+
+  /** Whether an image of this name may be pulled instead of built. */
+  async mayBeSubstituted(image: string): Promise<boolean> {
+    const { substitute } = this.config;
+    if (!substitute) return false;
+    const images = await this.#once("substitutes", async () => {
+      return new Set(namesLike((await this.tree()).images, substitute));
+    });
+    return images.has(image);
+  }
+
+  /** The registries to pull from, in the order to ask them. Their client is built where there is none. */
+  registries(work: Work): Promise<readonly Registry[]> {
+    return this.#once("registries", async () => {
+      const crane = await provideTool("crane", {
+        signal: work.signal,
+        onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
+      });
+      return (this.config.registry ?? []).map((address) => new Registry(address, crane.path));
+    });
   }
 
   /** Ends what was started. */

@@ -15,6 +15,7 @@ import {
   packagePlan,
 } from "./inputs.ts";
 import { foretell, recorded } from "./record.ts";
+import { substituted } from "./substitution.ts";
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
@@ -26,7 +27,10 @@ export function packageHandler(
   const folderOf = (image: string): string => join(workshop().places.out, image);
 
   async function make(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
-    const image = (await recorded(workshop(), inputs, work)) ?? (await build(workshop(), inputs, work));
+    const image =
+      (await recorded(workshop(), inputs, work)) ??
+      (await substituted(workshop(), inputs, work)) ??
+      (await build(workshop(), inputs, work));
     await compareWithPublished(workshop(), inputs, image);
     const store = await workshop().store();
     await store.export(image.index, folderOf(inputs.image), work.signal);
