@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
-import { createHash } from "node:crypto";
-import { access, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { createHash, randomUUID } from "node:crypto";
+import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 
@@ -67,7 +67,8 @@ export async function openTree(
   const checkout = join(home, commit);
   if (await exists(checkout)) return checkout;
   onProgress(`checking out ${address.url} at ${address.revision}`);
-  const making = `${checkout}.making-${process.pid}`;
+  await sweepCutShort(home);
+  const making = `${checkout}.making-${process.pid}-${randomUUID()}`;
   try {
     await checkOut(address.url, address.revision, commit, making);
     await rename(making, checkout);
@@ -83,28 +84,61 @@ async function checkOut(url: string, revision: string, commit: string, folder: s
   await git(["init", "--quiet", folder]);
   const wanted = revision === commit ? commit : `refs/tags/${revision}`;
   await git(["-C", folder, "fetch", "--quiet", "--depth=1", "--", url, wanted]);
-  await git(["-C", folder, "checkout", "--quiet", "--detach", "FETCH_HEAD"]);
-  const got = (await git(["-C", folder, "rev-parse", "HEAD"])).trim();
-  if (got !== commit) throw new Error(`${url} gave commit ${got} for ${revision}, expected ${commit}`);
+  const got = (await git(["-C", folder, "rev-parse", "FETCH_HEAD^{commit}"])).trim();
+  if (got !== commit) throw new Error(movedTag(url, revision, commit, got));
+  // The bytes of the commit, whatever the user's own settings would make of them.
+  await git(["-C", folder, "-c", "core.autocrlf=false", "checkout", "--quiet", "--detach", commit]);
+}
+
+function movedTag(url: string, tag: string, known: string, now: string): string {
+  return (
+    `stagex:tree: ${url} has moved its tag ${tag}, which was commit ${known} when it was first seen here, to ${now}. ` +
+    `Ask its maintainers why; to take the new one: pulumi config set stagex:tree ${url}#${now}`
+  );
+}
+
+/** Removes what killed processes left of their checkouts. */
+async function sweepCutShort(home: string): Promise<void> {
+  for (const name of await readdir(home)) {
+    const pid = /\.making-(\d+)-/.exec(name)?.[1];
+    if (pid && !isRunning(Number(pid))) await rm(join(home, name), { recursive: true, force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
 }
 
 async function commitOfTag(url: string, tag: string, home: string): Promise<string> {
   const known = join(home, "tags", encodeURIComponent(tag));
   const recorded = await readFile(known, "utf8").catch(() => "");
   if (fullCommit.test(recorded.trim())) return recorded.trim();
-  const listed = await git(["ls-remote", "--tags", "--", url, `refs/tags/${tag}`, `refs/tags/${tag}^{}`]);
-  // An annotated tag is listed twice; the second line, "^{}", is the commit that it points at.
-  const commit = listed.trim().split("\n").at(-1)?.split("\t")[0] ?? "";
-  if (!fullCommit.test(commit))
-    throw new Error(`${url} has no tag ${JSON.stringify(tag)} (branches are not allowed: they move)`);
-  await writeFile(`${known}.${process.pid}`, `${commit}\n`);
-  await rename(`${known}.${process.pid}`, known);
+  const name = `refs/tags/${tag}`;
+  const listed = (await git(["ls-remote", "--tags", "--", url, name, `${name}^{}`])).trim().split("\n");
+  const tags = new Map(listed.map((line) => [line.split("\t")[1], line.split("\t")[0]]));
+  // An annotated tag is listed twice: as itself, and with "^{}" as the commit that it points at.
+  const commit = tags.get(`${name}^{}`) ?? tags.get(name);
+  if (commit === undefined) {
+    throw new Error(
+      `stagex:tree: ${url} has no tag ${JSON.stringify(tag)} (branches are not allowed: they move). ` +
+        `Its tags: git ls-remote --tags ${url}`,
+    );
+  }
+  const noting = join(home, `tag.making-${process.pid}-${randomUUID()}`);
+  await writeFile(noting, `${commit}\n`);
+  await rename(noting, known);
   return commit;
 }
 
 async function git(args: string[]): Promise<string> {
   try {
-    const environment = { ...process.env, GIT_TERMINAL_PROMPT: "0" };
+    // Set by git for its hooks and aliases; they would name another repository than the tree's.
+    const { GIT_DIR: _dir, GIT_WORK_TREE: _tree, GIT_INDEX_FILE: _index, ...own } = process.env;
+    const environment = { ...own, GIT_TERMINAL_PROMPT: "0" };
     return (await execute("git", args, { env: environment, maxBuffer: 64 << 20 })).stdout;
   } catch (error) {
     const { stderr, code } = error as { stderr?: string; code?: unknown };
