@@ -37,9 +37,7 @@ export async function revisionTree(root: string, commit: string): Promise<TreeFi
     return new RevisionTree(name, kept, contents, [...problems, ...escaping]);
   } catch (error) {
     if (!(error instanceof GitError)) throw error;
-    const allowed = "a revision that git can read whole";
-    const found = quoted(error.message.split("\n")[0]);
-    throw new TreeError([{ file: name, found, allowed, mend: `git -C ${root} fsck` }]);
+    throw new TreeError([await unreadable(root, name, error)]);
   }
 }
 
@@ -128,6 +126,19 @@ function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): 
   if (!leadsOutside(entry.path, target)) return [];
   const found = `a symbolic link to ${quoted(target)}`;
   return [{ file: entry.path, found, allowed: "links to what is in the tree" }];
+}
+
+async function unreadable(root: string, file: string, { message }: GitError): Promise<Problem> {
+  const said = message.split("\n").find((line) => /^(fatal|error):/.test(line)) ?? message.split("\n")[0];
+  const filters = await git(root, ["config", "--get-regexp", "^remote\\..*\\.partialclonefilter$"]).catch(
+    () => "",
+  );
+  if (filters.length > 0) {
+    const mend = `git -C ${root} fetch --refetch --no-filter`;
+    return { file, found: `${quoted(said)} in a partial clone`, allowed: "a clone with all objects", mend };
+  }
+  const mend = `git -C ${root} fsck`;
+  return { file, found: quoted(said), allowed: "a revision that git can read whole", mend };
 }
 
 async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<Problem> {

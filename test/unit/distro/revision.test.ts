@@ -173,6 +173,30 @@ describe("a damaged repository", () => {
     );
   });
 
+  test("whose object is not what it was", async () => {
+    const history = new TreeHistory();
+    const commit = history.commit({ ...tool, [`${folder}/a.patch`]: "whole" });
+    const path = objectPath(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
+    rmSync(path);
+    writeFileSync(path, "garbage");
+    await expect(revisionTree(history.root, commit)).rejects.toThrow(`mend: git -C ${history.root} fsck`);
+  });
+
+  test("that is a partial clone says what fetches the rest, and fetches nothing by itself", async () => {
+    const history = new TreeHistory();
+    const first = history.commit(tool);
+    history.commit({ [`${folder}/Containerfile`]: "FROM scratch\n# other\n" });
+    history.git("config", "uploadpack.allowFilter", "true");
+    const clone = join(writtenFolder({}), "tree");
+    git(history.root, "clone", "--quiet", "--filter=blob:none", `file://${history.root}`, clone);
+    const mend = `git -C ${clone} fetch --refetch --no-filter`;
+    for (const _ of ["twice", "the same"]) {
+      await expect(revisionTree(clone, first)).rejects.toThrow(`a clone with all objects (mend: ${mend})`);
+    }
+    git(clone, "fetch", "--quiet", "--refetch", "--no-filter");
+    expect(await listed(clone, first)).toEqual(await listed(history.root, first));
+  });
+
   test("that lacks the tree", async () => {
     const history = new TreeHistory();
     const commit = history.commit(tool);
@@ -199,6 +223,10 @@ test("nothing is written, and git's own variables lead nowhere else", async () =
   expect(state()).toEqual(before);
 });
 
-function removeObject({ root }: TreeHistory, object: string): void {
-  rmSync(join(root, ".git/objects", object.slice(0, 2), object.slice(2)));
+function removeObject(history: TreeHistory, object: string): void {
+  rmSync(objectPath(history, object));
+}
+
+function objectPath({ root }: TreeHistory, object: string): string {
+  return join(root, ".git/objects", object.slice(0, 2), object.slice(2));
 }
