@@ -133,11 +133,25 @@ export function agree(a: LedgerRecord, b: LedgerRecord): boolean {
   });
 }
 
+/** Records that cannot all be right: of one input key, and not of one digest. */
+export type Contradiction = { readonly inputKey: InputKey; readonly records: readonly LedgerRecord[] };
+
+/** Every input key that is said to give different images, in the order of the records. */
+export function contradictionsIn(records: readonly LedgerRecord[]): Contradiction[] {
+  const built = records.filter((record) => record.outcome === "built");
+  return [...Map.groupBy(built, ({ inputKey }) => inputKey)]
+    .filter(([, said]) => contradict(said))
+    .map(([inputKey, said]) => ({ inputKey, records: said }));
+}
+
+function contradict(built: readonly LedgerRecord[]): boolean {
+  return built.some((a) => built.some((b) => !agree(a, b)));
+}
+
 function judge(records: readonly LedgerRecord[]): Pick<LedgerAnswer, "kind" | "digests"> {
   const built = records.filter((record) => record.outcome === "built");
   if (built.length === 0) return { kind: "unknown", digests: null };
-  const contradicted = built.some((a) => built.some((b) => !agree(a, b)));
-  if (contradicted) return { kind: "contradiction", digests: null };
+  if (contradict(built)) return { kind: "contradiction", digests: null };
   const index = built.map((record) => record.digests.index).find((found) => found !== null) ?? null;
   return {
     kind: "known",

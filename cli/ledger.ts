@@ -1,0 +1,177 @@
+import { Command } from "commander";
+import { git } from "../distro/git.ts";
+import { namesLike, UnknownImageError } from "../distro/graph.ts";
+import {
+  type Contradiction,
+  contradictionsIn,
+  Ledger,
+  type LedgerProblem,
+  type LedgerRecord,
+} from "../distro/ledger.ts";
+import { type LeftOut, type ReleaseRecords, releaseRecords } from "../distro/published-release.ts";
+import { commitOf, revisionTree } from "../distro/revision.ts";
+import { readTreeFiles } from "../distro/tree.ts";
+import { placesOf } from "../tools/places.ts";
+import { CommandError, exitCode } from "./exit-code.ts";
+
+type Place = { ledger: string };
+
+/** `stagex ledger`: what is known of what was built from what. */
+export function ledgerCommand(): Command {
+  const command = new Command("ledger").description(
+    "The ledger: which digest was built from which inputs, by whom. A folder of small files that git merges.",
+  );
+  const withPlace = (subcommand: Command): Command =>
+    subcommand.option("--ledger <folder>", "the ledger, this checkout's own by default", placesOf().ledger);
+  command.addCommand(
+    withPlace(new Command("import"))
+      .description(
+        "Takes in what a published release says, so that previews are exact before anything is built.",
+      )
+      .requiredOption("--release <tag>", "the release, a tag of the tree's repository")
+      .option("--tree <folder>", "the StageX tree", ".")
+      .action(importRelease),
+  );
+  command.addCommand(
+    withPlace(new Command("show"))
+      .description("Shows what the ledger knows of images: which inputs gave which digest, and who says so.")
+      .argument("<name...>", "images, by name or glob")
+      .action(show),
+  );
+  command.addCommand(
+    withPlace(new Command("check"))
+      .description(
+        "Looks for contradictions (one input key, two digests), and for files that are no records.",
+      )
+      .action(check),
+  );
+  return command;
+}
+
+async function importRelease({
+  ledger: folder,
+  release,
+  tree: root,
+}: Place & { release: string; tree: string }) {
+  if (!/^[a-z0-9][a-z0-9._-]{0,50}$/.test(release)) {
+    throw new CommandError(
+      `${JSON.stringify(release)} is no release's tag (a release is named like 2026.03.0)`,
+    );
+  }
+  const commit = await commitOf(root, `refs/tags/${release}`);
+  const tree = await readTreeFiles(await revisionTree(root, commit));
+  const finished = new Date((await git(root, ["show", "-s", "--format=%cI", commit])).toString().trim());
+  const ledger = new Ledger(folder);
+  const known = async (key: LedgerRecord["inputKey"]) => (await ledger.lookup(key)).digests;
+  const said = await releaseRecords({ name: release, tree, finished }, known);
+  for (const record of said.records) await ledger.record(record);
+  const contradictions = await contradictedBy(ledger, said.records);
+  process.stdout.write(importText(release, tree.images.size, said, contradictions));
+  if (contradictions.length > 0) process.exitCode = exitCode.no;
+}
+
+async function contradictedBy(ledger: Ledger, records: readonly LedgerRecord[]): Promise<Contradiction[]> {
+  const answers = [];
+  for (const { inputKey } of records) answers.push(await ledger.lookup(inputKey));
+  return contradictionsIn(answers.flatMap((answer) => answer.records));
+}
+
+/** What an import has to say. */
+export function importText(
+  release: string,
+  images: number,
+  { records, leftOut, gone }: ReleaseRecords,
+  contradictions: readonly Contradiction[],
+): string {
+  const lines = [`${release}: ${records.length} of ${images} images are in the ledger now`];
+  for (const [why, some] of Map.groupBy(leftOut, (one) => one.why)) {
+    lines.push(`${some.length} left out: ${reasons[why]}:`, ...some.map(leftOutLine));
+  }
+  if (gone.length > 0) {
+    lines.push(`${gone.length} digests are of images that the tree does not have: ${gone.join(", ")}`);
+  }
+  lines.push(...contradictions.flatMap(contradictionLines));
+  return `${lines.join("\n")}\n`;
+}
+
+const reasons: Readonly<Record<LeftOut["why"], string>> = {
+  "not published": "digests/*.txt do not have them",
+  "dependency not published": "digests/*.txt do not have what they are built from",
+  "index not published":
+    "they are built from images for several platforms, of which only the first one's digest is published, and no index",
+};
+
+function leftOutLine({ image, dependencies }: LeftOut): string {
+  return `  ${image}${dependencies.length > 0 ? ` (from ${dependencies.join(", ")})` : ""}`;
+}
+
+async function show(names: readonly string[], { ledger: folder }: Place): Promise<void> {
+  const { records, problems } = await new Ledger(folder).all();
+  const images = Map.groupBy(records, ({ image }) => image);
+  const chosen = chosenNames(images, names, folder);
+  const contradicted = new Set(contradictionsIn(records).map(({ inputKey }) => inputKey));
+  for (const name of chosen) {
+    process.stdout.write(`${name}\n`);
+    for (const [key, said] of Map.groupBy(images.get(name) ?? [], ({ inputKey }) => inputKey)) {
+      process.stdout.write(`  inputs ${key}${contradicted.has(key) ? "  CONTRADICTED" : ""}\n`);
+      for (const record of said) process.stdout.write(`    ${recordLine(record)}\n`);
+    }
+  }
+  tell(problems);
+}
+
+function chosenNames(
+  images: ReadonlyMap<string, unknown>,
+  names: readonly string[],
+  folder: string,
+): readonly string[] {
+  try {
+    return namesLike(images, names);
+  } catch (error) {
+    if (!(error instanceof UnknownImageError)) throw error;
+    throw new CommandError(`${error.message} (${images.size} images in the ledger ${folder})`, exitCode.no);
+  }
+}
+
+async function check({ ledger: folder }: Place): Promise<void> {
+  const { records, problems } = await new Ledger(folder).all();
+  const contradictions = contradictionsIn(records);
+  process.stdout.write(checkText(records, contradictions));
+  tell(problems);
+  if (contradictions.length > 0) process.exitCode = exitCode.no;
+}
+
+/** What a check has to say of the records. */
+export function checkText(
+  records: readonly LedgerRecord[],
+  contradictions: readonly Contradiction[],
+): string {
+  const count = (of: (record: LedgerRecord) => string): number => new Set(records.map(of)).size;
+  const keys = count(({ inputKey }) => inputKey);
+  const builders = count(({ builder }) => builder.id);
+  const lines = [
+    ...contradictions.flatMap(contradictionLines),
+    `${records.length} records of ${keys} input keys by ${builders} builders, ${contradictions.length} contradictions`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function contradictionLines({ inputKey, records }: Contradiction): string[] {
+  const [first] = records;
+  return [
+    `contradiction: ${first?.image}, inputs ${inputKey}:`,
+    ...records.map((one) => `  ${recordLine(one)}`),
+  ];
+}
+
+function recordLine({ digests, builder, finished, seconds, outcome }: LedgerRecord): string {
+  const platforms = Object.entries(digests.platforms).map(([platform, digest]) => `${platform} ${digest}`);
+  const time = seconds === null ? "" : `, ${seconds.toFixed(1)} s`;
+  const mismatch = outcome === "mismatch" ? ", another digest was expected" : "";
+  return `${platforms.join(" ")}  ${builder.id}, ${finished.slice(0, 10)}${time}${mismatch}`;
+}
+
+/** On stderr: they are no answer to what was asked. */
+function tell(problems: readonly LedgerProblem[]): void {
+  for (const { path, problem } of problems) process.stderr.write(`left out: ${path} ${problem}\n`);
+}
