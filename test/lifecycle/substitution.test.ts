@@ -1,0 +1,193 @@
+import { cp, readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { Ledger } from "../../distro/ledger.ts";
+import { parseDigest } from "../../oci/digest.ts";
+import { Registry } from "../../oci/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry-address.ts";
+import { Store } from "../../oci/store.ts";
+import { parseJournal } from "../../providers/stagex/journal.ts";
+import { answer, FaultyRegistry } from "../fixtures/faulty-registry.ts";
+import { RegistryServer } from "../fixtures/registry-server.ts";
+import { describeReal, realTool } from "../real-tools.ts";
+import { Project, publishedDigests } from "./project.ts";
+
+/** No daemon answers there: whoever asks BuildKit anything fails. */
+const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };
+
+describeReal("what another machine has built is pulled, and only what is new is built", () => {
+  let server: RegistryServer;
+  let proxy: FaultyRegistry;
+  let first: Project;
+  let second: Project;
+  let published: Record<string, string>;
+  let images: string[];
+  /** Those for several platforms: only the first one's digest is published. */
+  let several: string[];
+
+  beforeAll(async () => {
+    server = await RegistryServer.start();
+    proxy = await FaultyRegistry.before(server.host);
+    first = await Project.create();
+    published = await publishedDigests(first.tree);
+    images = Object.keys(published).sort();
+    expect((await first.up()).code).toBe(0);
+    await pushAll(first);
+    second = await Project.create();
+    await second.set("registry", `${proxy.host}/stagex`);
+    await second.set("substitute", '["*"]');
+  });
+
+  afterAll(async () => {
+    await second[Symbol.asyncDispose]();
+    await first[Symbol.asyncDispose]();
+    await proxy[Symbol.asyncDispose]();
+    await server[Symbol.asyncDispose]();
+  });
+
+  async function pushAll(project: Project): Promise<void> {
+    const store = await Store.open(join(project.folder, ".stagex/store"));
+    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("crane"));
+    const scratch = join(project.folder, ".stagex/scratch");
+    const { records } = await new Ledger(join(project.folder, ".stagex/ledger")).all();
+    expect(records.map(({ image }) => image).sort()).toEqual(images);
+    several = records
+      .filter(({ digests }) => Object.keys(digests.platforms).length > 1)
+      .map(({ image }) => image);
+    for (const { image, digests } of records) {
+      if (digests.index) await registry.push(image, digests.index, { store, scratch });
+    }
+  }
+
+  /** The images of the last run that came in this way, sorted. */
+  async function come(project: Project, origin: "built" | "substituted"): Promise<string[]> {
+    const journal = await readFile(join(project.folder, "journal.jsonl"), "utf8").catch(() => "");
+    const entries = [...parseJournal(journal).values()].filter((entry) => entry.origin === origin);
+    return entries.map(({ image }) => image).sort();
+  }
+
+  /** Makes the second machine forget all that it has made: state, images and ledger. */
+  async function forgetAll(): Promise<void> {
+    expect((await second.run(["destroy", "--yes", "--skip-preview", "--stack", "test"])).code).toBe(0);
+    for (const part of ["store", "ledger"])
+      await rm(join(second.folder, ".stagex", part), { recursive: true, force: true });
+  }
+
+  test("with the ledger and the registry a second machine builds nothing", async () => {
+    await cp(join(first.folder, ".stagex/ledger"), join(second.folder, ".stagex/ledger"), {
+      recursive: true,
+    });
+    const preview = await second.run(["preview", "--diff", "--stack", "test"], nobody);
+    expect(preview.output).not.toContain("[unknown]");
+    const { code, output } = await second.up([], nobody);
+    expect(output).toContain(`+ ${images.length + 2} created`);
+    expect(code).toBe(0);
+    expect(await come(second, "substituted")).toEqual(images);
+    expect(await second.digests()).toEqual(published);
+  });
+
+  test("what was pulled is, to the last byte, what was built: indexes and out/ too", async () => {
+    for (const image of images) {
+      const [here, there] = [join(second.folder, "out", image), join(first.folder, "out", image)];
+      const files = await readdir(here, { recursive: true });
+      expect(files.sort()).toEqual((await readdir(there, { recursive: true })).sort());
+      for (const file of ["index.json", "oci-layout"]) {
+        expect(await readFile(join(here, file), "utf8")).toBe(await readFile(join(there, file), "utf8"));
+      }
+    }
+    const outputs = JSON.parse(await second.state()).deployment.resources.flatMap(
+      (resource: { outputs?: { origin?: string } }) => resource.outputs?.origin ?? [],
+    );
+    expect(new Set(outputs)).toEqual(new Set(["substituted"]));
+  });
+
+  test("a second up has nothing to do, and asks neither BuildKit nor the registry", async () => {
+    proxy.failAt(/./, answer(500));
+    const { code, output } = await second.up(["--refresh"], nobody);
+    expect(output).toContain(`${images.length + 2} unchanged`);
+    expect(code).toBe(0);
+    expect(proxy.asked).toEqual([]);
+    proxy.failAt(/never/, answer(500));
+  });
+
+  test("an edit builds what it changes and nothing else, from images that were pulled", async () => {
+    await second.edit("packages/user/hello/Containerfile", (text) => `# A comment.\n${text}`);
+    const { code } = await second.up();
+    expect(code).toBe(0);
+    expect(await come(second, "built")).toEqual(["user-hello"]);
+    expect(await second.digests()).toEqual(published);
+    await second.git("checkout", "--quiet", ".");
+  });
+
+  test("without a ledger nothing is pulled on a registry's word alone", async () => {
+    await forgetAll();
+    proxy.failAt(/never/, answer(500));
+    const { code } = await second.up([], nobody);
+    expect(code).not.toBe(0);
+    expect(await come(second, "substituted")).toEqual([]);
+    expect(proxy.asked).toEqual([]);
+  });
+
+  test("the tree's published digests are enough where the user trusts them, by glob; of several platforms not all are published", async () => {
+    await second.set("trust", "release");
+    await second.set("substitute", '["core-*", "bootstrap-*"]');
+    const preview = await second.run(["preview", "--stack", "test"], nobody);
+    expect(preview.code).toBe(0);
+    const { code } = await second.up();
+    expect(code).toBe(0);
+    const pulled = images.filter((image) => /^(core|bootstrap)-/.test(image) && !several.includes(image));
+    expect(pulled.length).toBeGreaterThan(5);
+    expect(await come(second, "substituted")).toEqual(pulled);
+    expect(await come(second, "built")).toEqual(images.filter((image) => !pulled.includes(image)));
+    expect(await second.digests()).toEqual(published);
+  });
+
+  test("what the registry lacks is built, and the output says so", async () => {
+    await forgetAll();
+    await second.set("substitute", '["*"]');
+    const digest = published["user-true"] ?? "";
+    await server.forget("stagex/user-true", digest);
+    const { code, output } = await second.up();
+    expect(output).toContain(`user-true is built here: ${digest} could not be had from ${proxy.host}/stagex`);
+    expect(code).toBe(0);
+    expect(await come(second, "built")).toEqual([...several, "user-true"].sort());
+    expect(await second.digests()).toEqual(published);
+  });
+
+  test("a registry that gives wrong bytes, or none, is named, and its image is built", async () => {
+    await forgetAll();
+    const wrong = published["user-book"] ?? "";
+    const refused = published["user-false"] ?? "";
+    proxy.failAt(new RegExp(`manifests/(${wrong}|${refused})`), (request, response, pass) => {
+      const fault = request.url?.includes(wrong) ? answer(200, "{}") : answer(403, "no");
+      fault(request, response, pass);
+    });
+    const { code, output } = await second.up();
+    expect(output).toMatch(new RegExp(`not substituted: pulling \\S+${wrong}: wrong-bytes: `));
+    expect(output).toMatch(new RegExp(`not substituted: pulling \\S+${refused}: refused: .*docker login`));
+    expect(code).toBe(0);
+    expect(await come(second, "built")).toEqual([...several, "user-book", "user-false", "user-true"].sort());
+    expect(await second.digests()).toEqual(published);
+    proxy.failAt(/never/, answer(500));
+  });
+
+  test("an image that is damaged in the store is pulled again", async () => {
+    const store = await Store.open(join(second.folder, ".stagex/store"));
+    const image = await store.find(parseDigest(published["user-crc32"] ?? ""));
+    const layer = image?.manifests[0]?.layers.at(-1);
+    if (!layer) throw new Error("no layer");
+    await rm(store.blobPath(layer.digest));
+    const { code, output } = await second.up(["--refresh"], nobody);
+    expect(output).toContain(layer.digest.slice("sha256:".length));
+    expect(code).toBe(0);
+    expect(await come(second, "substituted")).toEqual(["user-crc32"]);
+  });
+
+  test("a setting that is wrong is said at once", async () => {
+    await second.set("substitute", '["core-shh"]');
+    await second.edit("packages/user/hello/Containerfile", (text) => `# Another.\n${text}`);
+    const { code, output } = await second.up();
+    expect(code).not.toBe(0);
+    expect(output).toContain('no image "core-shh"; the nearest is core-sh');
+  });
+});
