@@ -151,9 +151,14 @@ export function checkText(
   const builders = count(({ builder }) => builder.id);
   const lines = [
     ...contradictions.flatMap(contradictionLines),
-    `${records.length} records of ${keys} input keys by ${builders} builders, ${contradictions.length} contradictions`,
+    `${counted(records.length, "record")} of ${counted(keys, "input key")} by ${counted(builders, "builder")}, ` +
+      counted(contradictions.length, "contradiction"),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
 function contradictionLines({ inputKey, records }: Contradiction): string[] {

@@ -3,7 +3,7 @@ import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promis
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { parseInputKey } from "../../../distro/input-key.ts";
-import { Ledger, type LedgerRecord } from "../../../distro/ledger.ts";
+import { contradictionsIn, Ledger, type LedgerRecord } from "../../../distro/ledger.ts";
 import { digestOf, hexOf } from "../../../oci/digest.ts";
 import { run } from "../../fixtures/killable.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
@@ -232,4 +232,16 @@ test("writers at once, some of them killed, leave only whole records", async () 
   for (const { image, digests } of records) {
     expect(digests.platforms["linux/amd64"]).toBe(digestOf(image.replace("core-", "image ")));
   }
+});
+
+test("contradictions are of one key, of what was built, and of a platform that both name", () => {
+  const arm = { index: null, platforms: { "linux/arm64": digestOf("arm64") } };
+  const otherKey = parseInputKey(hexOf(digestOf("other inputs")));
+  const one = entry({ builder: by("one"), digests: gave("a") });
+  const two = entry({ builder: by("two"), digests: gave("b") });
+  expect(contradictionsIn([one, two])).toEqual([{ inputKey: key, records: [one, two] }]);
+  expect(contradictionsIn([one, { ...two, digests: gave("a") }])).toEqual([]);
+  expect(contradictionsIn([one, { ...two, digests: arm }])).toEqual([]);
+  expect(contradictionsIn([one, { ...two, inputKey: otherKey }])).toEqual([]);
+  expect(contradictionsIn([one, { ...two, outcome: "mismatch" }])).toEqual([]);
 });

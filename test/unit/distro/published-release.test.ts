@@ -1,0 +1,95 @@
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { knownDigests } from "../../../distro/known-digests.ts";
+import { Ledger } from "../../../distro/ledger.ts";
+import { type ReleaseRecords, releaseRecords } from "../../../distro/published-release.ts";
+import { readTree } from "../../../distro/tree.ts";
+import { digestOf, hexOf } from "../../../oci/digest.ts";
+import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { packageFiles, trackedTree } from "../../fixtures/written-tree.ts";
+
+const finished = new Date("2026-03-01T10:00:00Z");
+const nothingKnown = async () => null;
+
+const from = (...names: string[]) => ({
+  containerfile: `FROM scratch\n${names.map((name) => `COPY --from=stagex/${name} . /\n`).join("")}`,
+});
+const onTwoPlatforms = { toml: 'version = "1.0"\nplatforms = ["linux/amd64", "linux/arm64"]\n' };
+
+/** A tree whose digests/core.txt has an entry for each of these images. */
+async function released(files: Record<string, string>, published: readonly string[]) {
+  const lines = published.map((name) => `${hexOf(digestOf(name))} ${name}\n`).join("");
+  const tree = await readTree(trackedTree({ ...files, "digests/core.txt": lines }));
+  return { name: "2026.03.0", tree, finished };
+}
+
+function imagesIn({ records }: ReleaseRecords): string[] {
+  return records.map(({ image }) => image).sort();
+}
+
+test("every published image has a record, and with them every digest is known without a build", async () => {
+  const images = ["core-seed", "core-tool", "core-app"];
+  const files = {
+    ...packageFiles("core/seed"),
+    ...packageFiles("core/tool", from("core-seed")),
+    ...packageFiles("core/app", from("core-tool", "core-seed")),
+  };
+  const release = await released(files, images);
+  const said = await releaseRecords(release, nothingKnown);
+  expect(imagesIn(said)).toEqual([...images].sort());
+  expect(said.leftOut).toEqual([]);
+  expect(said.gone).toEqual([]);
+  expect(said.records[0]).toMatchObject({
+    image: "core-seed",
+    digests: { index: null, platforms: { "linux/amd64": digestOf("core-seed") } },
+    builder: { id: "release-2026.03.0", facts: null },
+    seconds: null,
+    outcome: "built",
+    finished: "2026-03-01T10:00:00.000Z",
+  });
+
+  const ledger = new Ledger(join(await scratchFolder(), "ledger"));
+  for (const record of said.records) await ledger.record(record);
+  const lookup = async (key: Parameters<Ledger["lookup"]>[0]) => (await ledger.lookup(key)).digests;
+  const known = await knownDigests(release.tree.images, lookup);
+  expect(Object.fromEntries(known)).toEqual(Object.fromEntries(images.map((name) => [name, digestOf(name)])));
+});
+
+test("what is not published is left out, and what is built from it; what is built from that is not", async () => {
+  const files = {
+    ...packageFiles("core/seed"),
+    ...packageFiles("core/tool", from("core-seed")),
+    ...packageFiles("core/app", from("core-tool")),
+  };
+  const said = await releaseRecords(
+    await released(files, ["core-tool", "core-app", "core-old"]),
+    nothingKnown,
+  );
+  expect(said.leftOut).toEqual([
+    { image: "core-seed", why: "not published", dependencies: [] },
+    { image: "core-tool", why: "dependency not published", dependencies: ["core-seed"] },
+  ]);
+  expect(imagesIn(said)).toEqual(["core-app"]);
+  expect(said.gone).toEqual(["core-old"]);
+});
+
+test("an image for several platforms is known by its first; what is built from it is left out, as its index is not published", async () => {
+  const files = {
+    ...packageFiles("core/seed", onTwoPlatforms),
+    ...packageFiles("core/tool", from("core-seed")),
+  };
+  const release = await released(files, ["core-seed", "core-tool"]);
+  const said = await releaseRecords(release, nothingKnown);
+  expect(said.records.map(({ image, digests }) => [image, digests.platforms])).toEqual([
+    ["core-seed", { "linux/amd64": digestOf("core-seed") }],
+  ]);
+  expect(said.leftOut).toEqual([
+    { image: "core-tool", why: "index not published", dependencies: ["core-seed"] },
+  ]);
+
+  const seed = said.records[0]?.inputKey;
+  const known = { index: digestOf("index"), platforms: {} };
+  const more = await releaseRecords(release, async (key) => (key === seed ? known : null));
+  expect(imagesIn(more)).toEqual(["core-seed", "core-tool"]);
+  expect(more.leftOut).toEqual([]);
+});
