@@ -1,0 +1,55 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Ledger } from "../distro/ledger.ts";
+import { readTree } from "../distro/tree.ts";
+import type { Digest } from "../oci/digest.ts";
+import { Store } from "../oci/store.ts";
+import { keyOf } from "../providers/stagex/package/key.ts";
+import { inputsOfPlan } from "../providers/stagex/package/plan.ts";
+import { writeLayout } from "../test/fixtures/image-layout.ts";
+import { placesOf } from "../tools/places.ts";
+
+/**
+ * Gives a project a store and a ledger in which every image of a tree is already built: small images of no use, but whole, so that an
+ * `up` finds all of them without a builder. What is left to measure is the provider's own work.
+ */
+export async function furnish(
+  project: string,
+  treeFolder: string,
+): Promise<ReadonlyMap<string, readonly string[]>> {
+  const places = placesOf(project);
+  const [store, ledger, tree] = [
+    await Store.open(places.store),
+    new Ledger(places.ledger),
+    await readTree(treeFolder),
+  ];
+  const references = new Map<string, Digest>();
+  for (const plan of tree.images.values()) {
+    const layout = join(places.scratch, "furnish");
+    const layers = [[{ name: "name", content: plan.name }]];
+    await writeLayout(layout, {
+      platforms: Object.fromEntries(plan.platforms.map((platform) => [platform, { layers }])),
+    });
+    const image = await store.adopt(layout);
+    await rm(layout, { recursive: true });
+    const [first] = image.manifests;
+    if (!first) throw new Error(`${plan.name} has no platform`);
+    references.set(plan.name, image.manifests.length > 1 ? image.index : first.digest);
+    const dependencies = Object.fromEntries(
+      plan.dependencies.map((name) => [name, references.get(name) ?? first.digest]),
+    );
+    await ledger.record({
+      inputKey: keyOf({ ...inputsOfPlan(plan), dependencies }),
+      image: plan.name,
+      digests: {
+        index: image.index,
+        platforms: Object.fromEntries(image.manifests.map(({ platform, digest }) => [platform, digest])),
+      },
+      builder: { id: "bench", facts: null },
+      seconds: 1,
+      outcome: "built",
+      finished: "2026-01-01T00:00:00.000Z",
+    });
+  }
+  return new Map([...tree.images].map(([name, { dependencies }]) => [name, dependencies]));
+}

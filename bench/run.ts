@@ -1,0 +1,104 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { engineEnvironment } from "../tools/engine-environment.ts";
+import { engineFolder } from "../tools/engine-folder.ts";
+import { placesOf, projectRoot } from "../tools/places.ts";
+import { provideTools } from "../tools/toolbox.ts";
+import { benchBuild } from "./build-overhead.ts";
+import { benchEngine } from "./engine-overhead.ts";
+import type { PairResult } from "./pairs.ts";
+import { benchReading } from "./tree-reading.ts";
+
+/**
+ * `npm run bench [PART…]`: what is fast and what is not, each figure a ratio taken in one run against a named thing. With
+ * `STAGEX_TREE=<a StageX checkout>` it measures on the real tree, else on a made one of 500 images.
+ */
+export type Bench = {
+  /** A folder for whatever a part needs, removed afterwards. */
+  readonly scratch: string;
+  readonly engine: { readonly pulumi: string; readonly environment: NodeJS.ProcessEnv };
+  readonly tools: { readonly buildctl: string; readonly buildkitd: string; readonly runc: string };
+  /** A StageX checkout, if one was given. */
+  readonly checkout: string | undefined;
+  readonly pairs: number;
+};
+
+/** A part gives ratios, and lines with other figures. */
+export type BenchPart = (bench: Bench) => Promise<{ results: PairResult[]; notes: string[] }>;
+
+const parts: Readonly<Record<string, BenchPart>> = {
+  reading: benchReading,
+  engine: benchEngine,
+  build: benchBuild,
+};
+
+const chosen = process.argv.slice(2);
+const unknown = chosen.filter((name) => !(name in parts));
+if (unknown.length > 0) {
+  process.stderr.write(`no such part: ${unknown.join(", ")}; there are: ${Object.keys(parts).join(", ")}\n`);
+  process.exit(2);
+}
+
+const tools = await provideTools(["pulumi", "pulumi-language-nodejs", "buildctl", "buildkitd", "runc"]);
+const path = (name: Parameters<typeof tools.get>[0]): string => tools.get(name)?.path ?? "";
+const programs = await engineFolder(
+  { pulumi: path("pulumi"), languageHost: path("pulumi-language-nodejs") },
+  placesOf().tools,
+);
+const scratch = await mkdtemp(join(tmpdir(), "stagex-bench-"));
+try {
+  const bench: Bench = {
+    scratch,
+    engine: {
+      pulumi: programs.pulumi,
+      environment: {
+        ...engineEnvironment(programs),
+        PULUMI_HOME: join(scratch, "pulumi-home"),
+        PULUMI_CONFIG_PASSPHRASE: "",
+      },
+    },
+    tools: { buildctl: path("buildctl"), buildkitd: path("buildkitd"), runc: path("runc") },
+    checkout: process.env.STAGEX_TREE,
+    pairs: Number(process.env.BENCH_PAIRS ?? 5),
+  };
+  const results: PairResult[] = [];
+  const notes: string[] = [];
+  for (const [name, part] of Object.entries(parts)) {
+    if (chosen.length > 0 && !chosen.includes(name)) continue;
+    const found = await part(bench);
+    results.push(...found.results);
+    notes.push(...found.notes);
+  }
+  const machine = `${cpus().length} x ${cpus()[0]?.model}, Node ${process.version}`;
+  await mkdir(join(projectRoot, "bench/results"), { recursive: true });
+  await writeFile(
+    join(projectRoot, "bench/results/latest.json"),
+    `${JSON.stringify({ machine, results, notes }, null, 2)}\n`,
+  );
+  process.stdout.write(
+    `\n${machine}; median (min to max) of pairs\n\n${table(results)}\n\n${notes.join("\n")}\n`,
+  );
+} finally {
+  await rm(scratch, { recursive: true, force: true });
+}
+
+function table(results: readonly PairResult[]): string {
+  const rows = results.map(({ name, first, second, ratio, target }) => [
+    name,
+    `${first.median.toFixed(2)} s`,
+    `${second.median.toFixed(2)} s`,
+    `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)})`,
+    target === null ? "" : `${ratio.median <= target ? "met" : "MISSED"}, <= ${target}`,
+  ]);
+  const all = [["what", "ours", "against", "ratio", "target"], ...rows];
+  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? [];
+  return all
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

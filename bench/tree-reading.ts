@@ -1,0 +1,49 @@
+import { join } from "node:path";
+import { readTree } from "../distro/tree.ts";
+import { projectRoot } from "../tools/places.ts";
+import { type PairResult, spread, timePairs } from "./pairs.ts";
+import type { Bench } from "./run.ts";
+import { writeSyntheticTree } from "./synthetic-tree.ts";
+
+/** How long a tree takes to read and plan: against StageX's own generator, and as it grows. */
+export async function benchReading(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+  const results: PairResult[] = [];
+  const notes: string[] = [];
+  if (bench.checkout) {
+    const show = [
+      process.execPath,
+      join(projectRoot, "cli/stagex.ts"),
+      "show",
+      "--all",
+      "--json",
+      "--tree",
+      bench.checkout,
+    ] as const;
+    const ours = { command: [...show] as [string, ...string[]], cwd: projectRoot };
+    const theirs = { command: ["python3", "src/targets.py"] as [string, ...string[]], cwd: bench.checkout };
+    results.push(
+      await timePairs("tree read and planned, against src/targets.py", ours, theirs, bench.pairs, 0.3),
+    );
+  } else notes.push("reading: no StageX checkout given (STAGEX_TREE), so not measured against its generator");
+  const perImage: number[] = [];
+  for (const images of [500, 2_000, 10_000]) {
+    const root = join(bench.scratch, `tree-${images}`);
+    await writeSyntheticTree(root, images);
+    const times: number[] = [];
+    for (let run = 0; run < 3; run++) {
+      const started = performance.now();
+      await readTree(root);
+      times.push((performance.now() - started) / 1000);
+    }
+    const { median } = spread(times);
+    perImage.push((median / images) * 1e6);
+    notes.push(
+      `reading: ${images} images in ${median.toFixed(2)} s, ${((median / images) * 1e6).toFixed(0)} µs an image`,
+    );
+  }
+  const [small = 0, , large = 0] = perImage;
+  notes.push(
+    `reading: an image of 10,000 takes ${(large / small).toFixed(2)} times what one of 500 does (1 is linear)`,
+  );
+  return { results, notes };
+}
