@@ -1,0 +1,31 @@
+import { expect, test } from "vitest";
+import { parsePinnedImage } from "../../trust/image-reference.ts";
+import { payload } from "../fixtures/maintainers.ts";
+import { expectRejected } from "../fixtures/signed-payload.ts";
+
+const paths = [
+  "sha256:../..",
+  "sha256:../../../../etc/passwd",
+  `sha256:${"A".repeat(64)}`,
+  "md5:../..",
+  `sha256:${"0".repeat(64)}/..`,
+];
+
+test.each(paths)("a digest that is a path is none, in the payload: %s", (manifest) =>
+  expectRejected(payload({ manifest }), "payload-members", /no digest/),
+);
+
+test.each(paths)("nor on the command line: %s", (digest) => {
+  expect(() => parsePinnedImage(`stagex/core-seed:1.0@${digest}`)).toThrow(/not a digest/);
+});
+
+test.each([
+  "../../etc:1",
+  "stagex/../../etc:1",
+  "/etc/passwd:1",
+  "stagex//x:1",
+  "stagex/X:1",
+  "stagex/x:../1",
+])("a repository that is a path is none: %s", (reference) => {
+  expect(() => parsePinnedImage(`${reference}@sha256:${"0".repeat(64)}`)).toThrow(/not a repository|no tag/);
+});

@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { Keyring } from "../../trust/keyring.ts";
+import { judge } from "../../trust/quorum.ts";
+import { readRoster } from "../../trust/roster.ts";
+import { image, judged, maintainersOf, newKey, signedBy } from "../fixtures/maintainers.ts";
+
+test("a roster that gives one key to two people is refused", async () => {
+  const shared = await newKey("shared");
+  const people = { alice: { keys: [shared] }, bob: { keys: [shared] } };
+  await expect(judged([await signedBy(shared)], people)).rejects.toThrow(/under two people, alice and bob/);
+});
+
+test("so is one that gives a primary key to one and its subkey to another", async () => {
+  const alice = await newKey("alice", { subkeys: [{ sign: true }] });
+  const subkey = alice.subkeys[0]?.getFingerprint();
+  const text = `${maintainersOf({ alice: { keys: [alice] } })}\n[people.bob]\n[keys.bob.key]\nid = "${subkey}"`;
+  const trust = { roster: readRoster(text), keyring: await Keyring.of([alice]) };
+  await expect(judge(image, [], trust, { threshold: 2, vendors: 0 })).rejects.toThrow(/under two people/);
+});

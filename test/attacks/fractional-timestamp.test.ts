@@ -1,0 +1,11 @@
+import { test } from "vitest";
+import { payload } from "../fixtures/maintainers.ts";
+import { expectRejected } from "../fixtures/signed-payload.ts";
+
+test.each([1.5, 1e300, "1", null, true])("a timestamp is a whole number, for podman too: %j", (timestamp) =>
+  expectRejected(payload({ optional: { timestamp } }), "payload-members", /optional\.timestamp/),
+);
+
+test.each([1, null, {}])("so is the creator a text: %j", (creator) =>
+  expectRejected(payload({ optional: { creator } }), "payload-members", /optional\.creator/),
+);

@@ -1,0 +1,27 @@
+import { createHash } from "node:crypto";
+import { expect, test } from "vitest";
+import { parsePinnedImage } from "../../trust/image-reference.ts";
+import { Keyring } from "../../trust/keyring.ts";
+import { judge } from "../../trust/quorum.ts";
+import { readRoster } from "../../trust/roster.ts";
+import { digest, maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+
+test("a signature of the manifest is none of the index around it, nor the other way about", async () => {
+  const index = JSON.stringify({ schemaVersion: 2, manifests: [{ digest, size: 1 }] });
+  const indexDigest = `sha256:${createHash("sha256").update(index).digest("hex")}`;
+  const alice = await newKey("alice");
+  const trust = {
+    roster: readRoster(maintainersOf({ alice: { keys: [alice] } })),
+    keyring: await Keyring.of([alice]),
+  };
+  const pairs = [
+    [digest, indexDigest],
+    [indexDigest, digest],
+  ] as const;
+  for (const [signed, asked] of pairs) {
+    const bytes = await signedBy(alice, payload({ manifest: signed }));
+    const image = parsePinnedImage(`stagex/core-seed:1.0@${asked}`);
+    const outcome = await judge(image, [{ file: "signature-1", bytes }], trust, { threshold: 1, vendors: 0 });
+    expect(outcome).toMatchObject({ met: false, rejected: [{ code: "other-digest" }] });
+  }
+});

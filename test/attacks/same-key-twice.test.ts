@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+import { codesOf, judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+
+test("one key that signs twice is one person", async () => {
+  const alice = await newKey("alice");
+  const people = { alice: { keys: [alice] }, bob: { keys: [await newKey("bob")] } };
+  const outcome = await judged(
+    [await signedBy(alice), await signedBy(alice, payload({ optional: { n: 2 } }))],
+    people,
+  );
+  expect(outcome).toMatchObject({ met: false, people: 1 });
+  expect(codesOf(outcome)).toEqual({ "signature-2": "same-person" });
+});
+
+test("one file under two names is one person", async () => {
+  const alice = await newKey("alice");
+  const bytes = await signedBy(alice);
+  const outcome = await judged([bytes, bytes], { alice: { keys: [alice] } });
+  expect(outcome).toMatchObject({ met: false, people: 1 });
+});
