@@ -43,11 +43,12 @@ export function comparingTrees(command: Command): Command {
 export async function readTreeChange(options: TreeChangeOptions): Promise<TreeChange> {
   const { tree, since, to } = options;
   const base = await commitOf(tree, since);
-  const newer = to === undefined ? undefined : await commitOf(tree, to);
-  const [before, after] = await Promise.all([
+  const head = to === undefined ? undefined : await commitOf(tree, to);
+  const [older, newer] = await Promise.allSettled([
     treeAt(tree, since, base),
-    to === undefined || newer === undefined ? readTree(tree) : treeAt(tree, to, newer),
+    to === undefined || head === undefined ? readTree(tree) : treeAt(tree, to, head),
   ]);
+  const [before, after] = [settled(older), settled(newer)];
   const lookup = lookupIn(ledgerOf(options));
   const [old, current] = await Promise.all([
     knownDigests(before.images, lookup),
@@ -58,6 +59,12 @@ export async function readTreeChange(options: TreeChangeOptions): Promise<TreeCh
     { images: after.images, digests: current },
   );
   return { base, before, after, plan };
+}
+
+/** Both sides are read at once; where neither can be, it is always the older that is told. */
+function settled<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === "rejected") throw result.reason;
+  return result.value;
 }
 
 async function treeAt(root: string, revision: string, commit: string): Promise<Tree> {
