@@ -1,0 +1,117 @@
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { encryptKey, type KeyOptions, readKey, readKeys } from "openpgp";
+import { describe, expect, test } from "vitest";
+import { parseFingerprint } from "../../../trust/fingerprint.ts";
+import { Keyring } from "../../../trust/keyring.ts";
+import { verifyMessage } from "../../../trust/signed-message.ts";
+import { keyFromAgent, keyFromFile } from "../../../trust/signing-key.ts";
+import { gpgHome, newKey, payload } from "../../fixtures/maintainers.ts";
+import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+
+const bytes = Buffer.from(payload());
+
+const ours: [string, Partial<Omit<KeyOptions, "format">>][] = [
+  ["RSA", { type: "rsa", rsaBits: 2048 }],
+  ["P-256", { type: "ecc", curve: "nistP256" }],
+  ["Ed25519", { type: "ecc", curve: "ed25519Legacy" }],
+];
+
+describe("a key from a file", () => {
+  test.each(ours)("signs what gpg and gpgv take: %s", async (_, options) => {
+    const folder = await scratchFolder();
+    const key = await newKey("alice", options);
+    writeFileSync(join(folder, "key.asc"), key.armor());
+    const signed = await (await keyFromFile(join(folder, "key.asc"))).sign(bytes);
+    const { gpg } = await gpgHome();
+    gpg(["--import"], key.toPublic().write());
+    expect(gpg(["--decrypt"], signed)).toEqual(bytes);
+    writeFileSync(join(folder, "ring.gpg"), key.toPublic().write());
+    writeFileSync(join(folder, "signature-1"), signed);
+    execFileSync("gpgv", ["--quiet", "--keyring", join(folder, "ring.gpg"), join(folder, "signature-1")], {
+      stdio: "pipe",
+    });
+  });
+
+  test("signs with the primary key where it may: older podmans take no subkey's signature", async () => {
+    const folder = await scratchFolder();
+    const key = await newKey("alice", { subkeys: [{ sign: true }] });
+    writeFileSync(join(folder, "key.gpg"), key.write());
+    const signed = await (await keyFromFile(join(folder, "key.gpg"))).sign(bytes);
+    const verified = await verifyMessage(signed, await Keyring.of([key]));
+    expect(verified.signingKey).toBe(key.getFingerprint().toUpperCase());
+  });
+
+  test("is refused where it asks for a passphrase, and where there is none", async () => {
+    const folder = await scratchFolder();
+    const locked = await encryptKey({ privateKey: await newKey("alice"), passphrase: "secret" });
+    writeFileSync(join(folder, "key.asc"), locked.armor());
+    await expect(keyFromFile(join(folder, "key.asc"))).rejects.toThrow(/gpg-agent/);
+    await expect(keyFromFile(join(folder, "none.asc"))).rejects.toThrow(/no signing key/);
+  });
+
+  test("never signs with a key that would not count", async () => {
+    const folder = await scratchFolder();
+    const expired = await newKey("alice", { keyExpirationTime: 3600 });
+    writeFileSync(join(folder, "key.asc"), expired.armor());
+    await expect(keyFromFile(join(folder, "key.asc")).then((key) => key.sign(bytes))).rejects.toThrow(
+      /expired|valid signing key/,
+    );
+  });
+});
+
+describe("a key in gpg-agent", () => {
+  test.each(["rsa2048", "nistp256", "ed25519"])("signs what verifies here: %s", async (algorithm) => {
+    const { home, gpg, newKey } = await gpgHome();
+    const fingerprint = parseFingerprint(newKey("alice", algorithm));
+    // Whatever the user has set: what comes out is binary and not text.
+    writeFileSync(join(home, "gpg.conf"), "armor\ntextmode\ndigest-algo SHA256\npinentry-mode loopback\n");
+    const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--no-armor", "--export"]) })]);
+    const said: string[] = [];
+    const key = keyFromAgent(fingerprint, { keyring, home, onProgress: (words) => said.push(words) });
+    const [signed, again] = await Promise.all([key.sign(bytes), key.sign(bytes)]);
+    const verified = await verifyMessage(signed, keyring);
+    expect(verified).toMatchObject({ fingerprint, signingKey: fingerprint });
+    expect(Buffer.from(verified.content)).toEqual(bytes);
+    expect(again.length).toBeGreaterThan(bytes.length);
+    expect(said).toContain("has signed");
+  });
+
+  test("signs with the very key that is named, also where gpg would take a newer one", async () => {
+    const { home, gpg, newKey } = await gpgHome();
+    const fingerprint = parseFingerprint(newKey("alice", "ed25519"));
+    gpg(["--quick-add-key", fingerprint, "ed25519", "sign", "1y"]);
+    const keyring = await Keyring.of(await readKeys({ binaryKeys: gpg(["--export"]) }));
+    const signed = await keyFromAgent(fingerprint, { keyring, home }).sign(bytes);
+    expect((await verifyMessage(signed, keyring)).signingKey).toBe(fingerprint);
+  });
+
+  test("says why it did not sign", async () => {
+    const { home } = await gpgHome();
+    const key = await newKey("stranger");
+    const keyring = await Keyring.of([key]);
+    const signer = keyFromAgent(parseFingerprint(key.getFingerprint()), { keyring, home });
+    await expect(signer.sign(bytes)).rejects.toThrow(/gpg did not sign with [0-9A-F]{40}: .*No secret key/s);
+  });
+
+  test("gives nothing out whose key is not among the certificates", async () => {
+    const { home, newKey: gpgKey } = await gpgHome();
+    const fingerprint = parseFingerprint(gpgKey("alice", "ed25519"));
+    const keyring = await Keyring.of([await newKey("bob")]);
+    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toThrow(/would not count/);
+  });
+});
+
+test.each(["rsa3072", "nistp256", "nistp384", "ed25519"])(
+  "what gpg signs by itself, packed as it likes, verifies here: %s",
+  async (algorithm) => {
+    const { gpg, newKey } = await gpgHome();
+    newKey("alice", algorithm);
+    const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--export"]) })]);
+    for (const packing of ["none", "zip", "zlib", "bzip2"]) {
+      const signed = gpg([`--compress-algo=${packing}`, "--sign"], bytes);
+      expect(Buffer.from((await verifyMessage(signed, keyring)).content)).toEqual(bytes);
+    }
+  },
+);
