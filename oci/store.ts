@@ -193,6 +193,7 @@ export class Store {
    * Writes an image to a folder of its own, as StageX's scripts expect it in `out/<image>/`: `oci-layout`, `index.json`
    * with the annotations it was built with, and its blobs, linked to the store's (copied where they can't be).
    * Replaces what was there in one step; a folder that has it already is left alone. Every blob is checked first.
+   * It is a view of the store, and not flushed to the disk: what a power failure takes of it is written again.
    */
   async export(index: Digest, folder: string, signal?: AbortSignal): Promise<void> {
     const image = await this.image(index);
@@ -211,14 +212,12 @@ export class Store {
       for (const blob of blobs) {
         await linkOrCopy(this.blobPath(blob.digest), blob, layoutBlobPath(temporary, blob.digest), signal);
       }
-      await writeSynced(join(temporary, "oci-layout"), layoutMarker);
-      await writeSynced(join(temporary, "index.json"), indexJson);
-      for (const part of ["blobs/sha256", "blobs", "."]) await syncFolder(join(temporary, part));
+      await writeFile(join(temporary, "oci-layout"), layoutMarker);
+      await writeFile(join(temporary, "index.json"), indexJson);
       await replaceFolder(temporary, folder, join(parent, `${litter}${randomUUID()}.exporting`));
     } finally {
       await rm(temporary, { recursive: true, force: true });
     }
-    await syncFolder(parent);
   }
 
   /**
