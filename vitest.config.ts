@@ -8,10 +8,13 @@ const realParts = {
   globalSetup: ["test/real-parts.ts"],
 };
 
+/** Comparing with a StageX checkout needs one: STAGEX_TREE says where. */
+const oracle = process.env.STAGEX_TREE ? ["test/oracle/**/*.test.ts"] : [];
+
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 30_000 } },
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts", ...oracle], testTimeout: 30_000 } },
       { test: { name: "attacks", include: ["test/attacks/**/*.test.ts"], testTimeout: 60_000 } },
       { test: { name: "build", include: ["test/build/**/*.test.ts"], ...realParts } },
       { test: { name: "lifecycle", include: ["test/lifecycle/**/*.test.ts"], ...realParts } },
