@@ -1,16 +1,17 @@
 import { execFileSync } from "node:child_process";
-import { mkdir, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import { type Exchange, Registry, type Wanted } from "../../oci/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry-address.ts";
 import { RegistryError } from "../../oci/registry-error.ts";
 import { Store } from "../../oci/store.ts";
-import { answer, atFirst, cutOff, FaultyRegistry } from "../fixtures/faulty-registry.ts";
+import { answer, atFirst, cutOff, type Fault, FaultyRegistry } from "../fixtures/faulty-registry.ts";
 import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
+import { run } from "../fixtures/killable.ts";
 import { RegistryServer } from "../fixtures/registry-server.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 
@@ -207,6 +208,96 @@ describeReal("images come from a real registry and go to one", () => {
     const pulling = registryAt(proxy.host).pull(wanted(digestOf(manifest)), exchange);
     await expect(pulling).rejects.toThrow(LayoutError);
     expect(await exchange.store.find(digestOf(manifest))).toBeNull();
+  });
+
+  test("SIGKILL at any moment leaves an image that is whole or absent", async () => {
+    const manifest = image.manifests[0] ?? digestOf("");
+    const pullInto = (root: string, killAfter: number | null) => {
+      const args = [
+        realTool("crane"),
+        `${server.host}/stagex`,
+        "core-one",
+        manifest,
+        root,
+        `${root}-scratch`,
+      ];
+      return run("./pull-image.ts", args, killAfter);
+    };
+    const trial = await pullInto(join(home, "trial"), null);
+    expect(trial.code).toBe(0);
+    let killed = 0;
+    for (let round = 0; killed < 20; round += 1) {
+      expect(round).toBeLessThan(60);
+      const root = join(home, `killed-${round}`);
+      const { signal } = await pullInto(root, (trial.worked * (round % 20)) / 20);
+      if (signal === "SIGKILL") killed += 1;
+      const store = await Store.open(root);
+      const found = await store.find(manifest);
+      if (found !== null) expect(await store.audit(found.index)).toEqual([]);
+      if (round % 5 > 0) continue;
+      expect((await pullInto(root, null)).code).toBe(0);
+      const pulled = await store.find(manifest);
+      expect(pulled === null ? null : await store.audit(pulled.index)).toEqual([]);
+    }
+  });
+
+  describe("where one has to log in", () => {
+    const basic = `Basic ${Buffer.from("alice:open sesame").toString("base64")}`;
+    const logIn: Fault = (request, response, pass) => {
+      if (request.headers.authorization === basic) return pass();
+      response.writeHead(401, { "www-authenticate": 'Basic realm="test"' });
+      response.end('{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}');
+    };
+    let before: { DOCKER_CONFIG: string | undefined; PATH: string | undefined };
+
+    beforeEach(() => {
+      const { DOCKER_CONFIG, PATH } = process.env;
+      before = { DOCKER_CONFIG, PATH };
+      proxy.failAt(/./, logIn);
+    });
+
+    afterEach(() => {
+      process.env.PATH = before.PATH;
+      process.env.DOCKER_CONFIG = before.DOCKER_CONFIG;
+      if (before.DOCKER_CONFIG === undefined) delete process.env.DOCKER_CONFIG;
+      proxy.failAt(/never/, answer(500));
+    });
+
+    async function configure(settings: object): Promise<string> {
+      const { folder } = await workplace();
+      await writeFile(join(folder, "config.json"), JSON.stringify(settings));
+      process.env.DOCKER_CONFIG = folder;
+      return folder;
+    }
+
+    test("the docker config's credentials are used", async () => {
+      const auth = Buffer.from("alice:open sesame").toString("base64");
+      await configure({ auths: { [proxy.host]: { auth } } });
+      const exchange = await workplace();
+      const pulled = await registryAt(proxy.host).pull(wanted(image.manifests[0]), exchange);
+      expect(await exchange.store.audit(pulled.index)).toEqual([]);
+    });
+
+    test("a credential helper is asked", async () => {
+      const folder = await configure({ credHelpers: { [proxy.host]: "test" } });
+      const said = JSON.stringify({ ServerURL: proxy.host, Username: "alice", Secret: "open sesame" });
+      const helper = join(folder, "docker-credential-test");
+      await writeFile(helper, `#!/bin/sh\necho '${said}'\n`, { mode: 0o755 });
+      process.env.PATH = `${folder}:${process.env.PATH}`;
+      const exchange = await workplace();
+      const pulled = await registryAt(proxy.host).pull(wanted(image.manifests[0]), exchange);
+      expect(await exchange.store.audit(pulled.index)).toEqual([]);
+    });
+
+    test("wrong ones are refused, with what mends it, and are not told", async () => {
+      const auth = Buffer.from("alice:wrong word").toString("base64");
+      await configure({ auths: { [proxy.host]: { auth } } });
+      const { problem, message } = await problemOfPulling(wanted(image.manifests[0]));
+      expect(problem).toBe("refused");
+      expect(message).toContain("docker login");
+      expect(message).not.toMatch(/wrong word|alice/);
+      expect(message).not.toContain(auth);
+    });
   });
 
   test("what is cancelled stops at once", async () => {

@@ -79,6 +79,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
     });
     const preview = await second.run(["preview", "--diff", "--stack", "test"], nobody);
     expect(preview.output).not.toContain("[unknown]");
+    expect(preview.output).toContain(`0 will build, 0 may be cut off, ${images.length} from the ledger`);
     const { code, output } = await second.up([], nobody);
     expect(output).toContain(`+ ${images.length + 2} created`);
     expect(code).toBe(0);
@@ -117,6 +118,17 @@ describeReal("what another machine has built is pulled, and only what is new is 
     expect(await come(second, "built")).toEqual(["user-hello"]);
     expect(await second.digests()).toEqual(published);
     await second.git("checkout", "--quiet", ".");
+  });
+
+  test("a digest that is known, of an image that cannot be had, is foretold as a build", async () => {
+    const ledger = join(second.folder, ".stagex/ledger");
+    await forgetAll();
+    await cp(join(first.folder, ".stagex/ledger"), ledger, { recursive: true });
+    await second.run(["config", "rm", "stagex:substitute", "--stack", "test"]);
+    const preview = await second.run(["preview", "--diff", "--stack", "test"], nobody);
+    expect(preview.output).not.toContain("[unknown]");
+    expect(preview.output).toContain(`${images.length} will build, 0 may be cut off, 0 from the ledger`);
+    await second.set("substitute", '["*"]');
   });
 
   test("without a ledger nothing is pulled on a registry's word alone", async () => {

@@ -15,7 +15,7 @@ import {
   packagePlan,
 } from "./inputs.ts";
 import { foretell, recorded } from "./record.ts";
-import { substituted } from "./substitution.ts";
+import { canBeHad, substituted } from "./substitution.ts";
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
@@ -66,8 +66,9 @@ export function packageHandler(
     async preview(plan, isNew) {
       const inputs = packageInputs.safeParse(plan).data;
       const outputs = inputs ? await foretell(workshop(), inputs) : {};
+      const isAtHand = inputs && outputs.digest && (await canBeHad(workshop(), inputs.image, outputs.digest));
       // What there is none of yet is built whatever its dependencies turn out to be.
-      note(plan, outputs.digest ? "ledger" : inputs || isNew ? "will" : "may");
+      note(plan, isAtHand ? "ledger" : inputs || isNew ? "will" : "may");
       return outputs;
     },
 

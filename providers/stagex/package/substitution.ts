@@ -1,3 +1,4 @@
+import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
@@ -30,6 +31,12 @@ export async function substituted(
   return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
 }
 
+/** Whether an image of known digest need not be built, as far as that can be told without asking a registry. */
+export async function canBeHad(workshop: Workshop, image: string, digest: Digest): Promise<boolean> {
+  const store = await workshop.store();
+  return (await store.find(digest)) !== null || (await workshop.mayBeSubstituted(image));
+}
+
 async function stored(workshop: Workshop, reference: Digest, work: Work): Promise<Image | undefined> {
   const store = await workshop.store();
   if ((await store.inspect(reference, work.signal)).length > 0) return undefined;
@@ -45,12 +52,16 @@ async function pulled(
 ): Promise<Image | undefined> {
   const { image, version } = inputs;
   const wanted = { image, version, digest, platform: inputs.platforms[0] ?? "" };
-  const exchange = { store: await workshop.store(), scratch: workshop.places.scratch, signal: work.signal };
+  const store = await workshop.store();
   const registries = await workshop.registries(work);
   for (const registry of registries) {
     try {
-      work.progress(`pulling from ${registry.address}`);
-      return await workshop.pulls(() => registry.pull(wanted, exchange));
+      return await workshop.pulls(() => {
+        work.progress(`pulling from ${registry.address}`);
+        return withWorkFolder(workshop.places.scratch, (scratch) =>
+          registry.pull(wanted, { store, scratch, signal: work.signal }),
+        );
+      });
     } catch (error) {
       if (!(error instanceof RegistryError) && !(error instanceof LayoutError)) throw error;
       const isAbsent = error instanceof RegistryError && error.problem === "absent";
