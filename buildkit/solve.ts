@@ -59,7 +59,9 @@ export class SolveError extends Error {
     const tail = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
     const step = failed && `[${failed.step}] ${failed.name}`;
     const code = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
-    const reason = step ? `${step}: ${code ? `exit code ${code}` : failed.error}` : lastError(messages);
+    const reason = step
+      ? `${step}: ${code ? `exit code ${code}` : explained(failed.error)}`
+      : explained(lastError(messages));
     super(
       `${image} can't be built: ${reason}\n${tail.map((line) => `  ${line}`).join("\n")}\nThe whole log: ${log}`,
     );
@@ -250,12 +252,17 @@ const explanations: readonly (readonly [RegExp, string])[] = [
     "An image is built from its package's files, its sources (fetch/) and stagex/ images only.",
   ],
   [/network\.host/, "No step of a build has a network."],
+  [/no space left on device/, "The disk is full: make room, and run the same command again."],
   [/\bUnavailable\b/, "BuildKit went away in mid-build: run the same command again."],
 ];
 
 function lastError(messages: readonly string[]): string {
   const line =
     messages.findLast((message) => message.startsWith("error: ")) ?? "buildctl ended without saying why";
-  const explanation = explanations.find(([pattern]) => pattern.test(line))?.[1];
-  return [line.replace(/^error: (failed to solve: )?/, ""), explanation].filter(Boolean).join(". ");
+  return line.replace(/^error: (failed to solve: )?/, "");
+}
+
+function explained(error: string): string {
+  const explanation = explanations.find(([pattern]) => pattern.test(error))?.[1];
+  return [error, explanation].filter(Boolean).join(". ");
 }

@@ -208,7 +208,9 @@ export class Store {
     await sweep(parent, (name) => name.startsWith(litter) && name.endsWith(".exporting"));
     const temporary = join(parent, `${litter}${randomUUID()}.exporting`);
     try {
-      await mkdir(join(temporary, "blobs", "sha256"), { recursive: true });
+      // One by one: with "recursive", Node calls a read-only file system a missing file.
+      for (const made of [temporary, join(temporary, "blobs"), join(temporary, "blobs", "sha256")])
+        await mkdir(made);
       for (const blob of blobs) {
         await linkOrCopy(this.blobPath(blob.digest), blob, layoutBlobPath(temporary, blob.digest), signal);
       }
@@ -300,7 +302,11 @@ export class Store {
   #documents() {
     return {
       pathOf: (digest: Digest) => this.blobPath(digest),
-      document: (blob: Descriptor) => readBlob(this.blobPath(blob.digest), blob),
+      document: async (blob: Descriptor) => {
+        const bytes = await readBlob(this.blobPath(blob.digest), blob);
+        await this.#remember(blob.digest);
+        return bytes;
+      },
     };
   }
 

@@ -9,6 +9,7 @@ import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
 import type { AnyHandler, CheckFailure, FunctionHandler, PropertyChange, Work } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
+import { withMend } from "./machine-error.ts";
 import { packageSchema } from "./schema.ts";
 import { fromWire, type Properties, reveal, secretPaths, toWire, unknown } from "./wire.ts";
 
@@ -323,7 +324,7 @@ function statusOf(error: unknown): Partial<grpc.StatusObject> {
   if (!(error instanceof Error)) return { code: grpc.status.UNKNOWN, details: String(error) };
   if (error.name === "AbortError") return { code: grpc.status.CANCELLED, details: error.message };
   const isDefect = [TypeError, ReferenceError, RangeError].some((kind) => error instanceof kind);
-  if (!isDefect) return { code: grpc.status.UNKNOWN, details: error.message };
+  if (!isDefect) return { code: grpc.status.UNKNOWN, details: withMend(error) };
   return {
     code: grpc.status.INTERNAL,
     details: `a defect of the stagex provider, please report it: ${error.stack}`,

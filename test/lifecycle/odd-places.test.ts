@@ -1,0 +1,123 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { describeReal } from "../real-tools.ts";
+import { leftoversOf } from "./leftovers.ts";
+import { Project, publishedDigests } from "./project.ts";
+
+describeReal("wherever a project lies and whatever the user has set, the digests are the same", () => {
+  let scratch = "";
+  beforeEach(() => {
+    scratch = mkdtempSync(join(tmpdir(), "odd-places-"));
+  });
+  afterEach(() => rmSync(scratch, { recursive: true }));
+
+  async function expectSameDigests(project: Project, environment: NodeJS.ProcessEnv = {}): Promise<void> {
+    const { code, output } = await project.stagexStart([], environment);
+    expect(output).toContain("18 built");
+    expect(code).toBe(0);
+    expect(await project.digests()).toEqual(await publishedDigests(project.tree));
+    await expect.poll(() => leftoversOf(project.folder), { timeout: 20_000, interval: 200 }).toEqual([]);
+  }
+
+  test("a long path with blanks, commas, equals signs, quotes and letters of other languages", async () => {
+    const folder = join(scratch, `Bäume, "a=b" & 'c' 木`, "x".repeat(100));
+    await using project = await Project.create({ folder });
+    await expectSameDigests(project, { TMPDIR: undefined });
+  });
+
+  test("files that only their owner may read, and variables that BuildKit, git and others listen to", async () => {
+    await using project = await Project.create();
+    execFileSync("chmod", ["-R", "go-rwx", project.tree]);
+    const before = process.umask(0o077);
+    try {
+      await expectSameDigests(project, {
+        TZ: "Asia/Kathmandu",
+        LANG: "de_DE.UTF-8",
+        LC_ALL: "tr_TR.UTF-8",
+        SOURCE_DATE_EPOCH: "86400",
+        DOCKER_CONFIG: "/nonexistent",
+        DOCKER_HOST: "unix:///nonexistent/docker.sock",
+        BUILDKIT_PROGRESS: "plain",
+        BUILDKIT_COLORS: "run=red",
+        BUILDKIT_SYNTAX: "docker/dockerfile:1",
+        HTTP_PROXY: "http://127.0.0.1:9",
+        HTTPS_PROXY: "http://127.0.0.1:9",
+        ALL_PROXY: "socks5://127.0.0.1:9",
+        NO_COLOR: "1",
+        NODE_OPTIONS: "--max-old-space-size=2048",
+        GIT_CONFIG_PARAMETERS: "'core.quotepath=true'",
+      });
+    } finally {
+      process.umask(before);
+    }
+  });
+});
+
+const isRoot = process.getuid?.() === 0;
+
+describeReal("when there is no room, or something is in the way, it is named and nothing is lost", () => {
+  let project: Project;
+
+  beforeEach(async () => {
+    project = await Project.create();
+    await project.set("images", '["user-hello"]');
+  });
+
+  afterEach(async () => {
+    await project[Symbol.asyncDispose]();
+  });
+
+  async function expectFinished(): Promise<void> {
+    const { code, output } = await project.stagexStart();
+    expect(output).toContain("11 of 11 equal");
+    expect(code).toBe(0);
+  }
+
+  test.runIf(isRoot)("a full disk", async () => {
+    const state = join(project.folder, ".stagex");
+    const overMount = 'cp -a "$1" "$1.kept" && mount -t tmpfs -o size=2m none "$1" && cp -a "$1.kept/." "$1"';
+    execFileSync("sh", ["-c", overMount, "sh", state]);
+    try {
+      const full = await project.stagexStart();
+      expect(full.output).toContain("The disk is full: make room, and run the same command again");
+      expect(full.code).toBe(1);
+      execFileSync("mount", ["-o", "remount,size=1g", state]);
+      await expectFinished();
+      await expect.poll(() => leftoversOf(project.folder), { timeout: 20_000 }).toEqual([state]);
+    } finally {
+      execFileSync("umount", ["--lazy", state]);
+    }
+  });
+
+  test.runIf(isRoot)("an out/ that can't be written to", async () => {
+    const out = join(project.folder, "out");
+    mkdirSync(out);
+    execFileSync("mount", ["-t", "tmpfs", "-o", "ro", "none", out]);
+    try {
+      const { code, output } = await project.stagexStart();
+      expect(output).toMatch(/EROFS: .*\/out\/.*It lies on a file system that is read-only/);
+      expect(code).toBe(1);
+    } finally {
+      execFileSync("umount", ["--lazy", out]);
+    }
+    await expectFinished();
+  });
+
+  test("a file where a folder should be", async () => {
+    const places = ["out", ".stagex/store", ".stagex/ledger", ".stagex/buildkit", "cache/sources"];
+    for (const place of places) {
+      const path = join(project.folder, place);
+      rmSync(path, { recursive: true, force: true });
+      writeFileSync(path, "");
+      const { code, output } = await project.run(["up", "--yes", "--skip-preview", "--stack", "test"]);
+      expect(output).toContain(path);
+      expect(output).toContain("Something that is no folder is in its place: move it away");
+      expect(code).not.toBe(0);
+      rmSync(path);
+    }
+    await expectFinished();
+  });
+});
