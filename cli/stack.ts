@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { identityOf } from "../buildkit/process-identity.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
@@ -27,7 +27,10 @@ const configured = z.record(
   z.string(),
   z.object({ value: z.string().optional(), objectValue: z.unknown().optional() }),
 );
-const heldLock = z.object({ pid: z.number(), hostname: z.string() });
+const heldLock = z.object({ pid: z.number(), hostname: z.string(), timestamp: z.string() });
+
+/** Which engine has a stack locked, and since when (RFC 3339). */
+export type LockHolder = z.infer<typeof heldLock>;
 
 /** One stack of this project, on the real engine. */
 export class Stack {
@@ -48,18 +51,22 @@ export class Stack {
   }
 
   /**
-   * Removes what an engine that was killed left locked. A lock whose process lives, or is on another machine, stays: the
-   * engine then says who holds it.
+   * Removes what an engine that was killed left locked. A lock whose process lives, or is on another machine, stays.
+   *
+   * @returns the engine on this machine that is at work on this stack, if one is
    */
-  async releaseDeadLocks(): Promise<void> {
+  async releaseDeadLocks(): Promise<LockHolder | undefined> {
     const folder = join(this.#places.backend, ".pulumi", "locks");
     const files = await readdir(folder, { recursive: true }).catch(() => []);
+    let holder: LockHolder | undefined;
     for (const file of files.filter((name) => name.endsWith(".json"))) {
       const path = join(folder, file);
-      const lock = heldLock.safeParse(JSON.parse(await readFile(path, "utf8").catch(() => "null")));
-      if (lock.success && lock.data.hostname === hostname() && !(await isEngine(lock.data.pid)))
-        await rm(path, { force: true });
+      const lock = heldLock.safeParse(jsonOrNull(await readFile(path, "utf8").catch(() => "")));
+      if (!lock.success || lock.data.hostname !== hostname()) continue;
+      if (!(await isEngine(lock.data.pid))) await rm(path, { force: true });
+      else if (basename(dirname(path)) === this.name) holder = lock.data;
     }
+    return holder;
   }
 
   /** Runs the engine on the stack with the user's terminal; resolves to its exit code, or the signal that ended it. */
@@ -114,6 +121,15 @@ export class Stack {
     ]);
     if (child.exitCode === 0) return Buffer.concat(out).toString();
     throw new Error(`pulumi ${args.join(" ")} ended with ${child.exitCode}:\n${Buffer.concat(error)}`);
+  }
+}
+
+/** An engine that was killed as it wrote left half a lock, or an empty one: whose it is can't be told. */
+function jsonOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
 }
 

@@ -10,7 +10,7 @@ import { placesOf } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
 import { type ResultRow, resultTable } from "./result-table.ts";
-import { Stack } from "./stack.ts";
+import { type LockHolder, Stack } from "./stack.ts";
 
 /** `stagex start`: the main job, from nothing to a table of digests. */
 export function startCommand(): Command {
@@ -28,7 +28,8 @@ async function start(more: readonly string[], { stack: name }: { stack: string }
   const places = placesOf();
   const stack = new Stack(name, await provideEngine(), places);
   await stack.select();
-  await stack.releaseDeadLocks();
+  const holder = await stack.releaseDeadLocks();
+  if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
   const journal = join(places.state, `journal-${process.pid}.jsonl`);
   await mkdir(places.state, { recursive: true });
   try {
@@ -41,6 +42,10 @@ async function start(more: readonly string[], { stack: name }: { stack: string }
   } finally {
     await rm(journal, { force: true });
   }
+}
+
+function atWork(name: string, { pid, timestamp }: LockHolder): string {
+  return `another run is at work on stack ${name} since ${timestamp}. Wait for it, or end it: kill -INT ${pid}`;
 }
 
 function unfinished(code: number | NodeJS.Signals): string {
