@@ -36,7 +36,8 @@ export type LeftOut = {
 /**
  * A ledger record for each image of a published release: its input key is made from its plan and from the published
  * digests of its dependencies, so nothing needs to have been built. Only the first platform's manifest is published, so that
- * is all that a record names.
+ * is all that a record names. Keys are made as if the release had been built with today's arguments; StageX changed its own
+ * with 2025.03.0 and 2025.06.1, so an image that changed in nothing else contradicts itself across them, and is not known.
  * @param lookup where the index of a dependency for several platforms may be known from
  */
 export async function releaseRecords(release: PublishedRelease, lookup: KeyLookup): Promise<ReleaseRecords> {

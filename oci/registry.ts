@@ -88,16 +88,15 @@ export class Registry {
     await inFolder(exchange.scratch, async (folder) => {
       const layout = join(folder, image);
       await exchange.store.export(index, layout, exchange.signal);
-      await this.#say(["push", layout, reference], `pushing ${reference}`, exchange.signal);
+      await this.#run(["push", layout, reference], `pushing ${reference}`, exchange.signal);
     });
-    const said = await this.#say(["digest", reference], `reading back ${reference}`, exchange.signal);
-    if (said !== index) throw registryError("wrong-bytes", `reading back ${reference}`, `it has ${said}`);
+    await readReference(this.#crane, this.#repository(image), index, exchange.signal);
   }
 
   /** Lets a tag point at a manifest or index that the registry has. */
   async tag(image: string, digest: Digest, tag: string, signal?: AbortSignal): Promise<void> {
     const reference = `${this.#repository(image)}@${digest}`;
-    await this.#say(["tag", reference, tag], `tagging ${reference} as ${tag}`, signal);
+    await this.#run(["tag", reference, tag], `tagging ${reference} as ${tag}`, signal);
   }
 
   #repository(image: string): string {
@@ -110,10 +109,9 @@ export class Registry {
     );
   }
 
-  async #say(args: readonly string[], doing: string, signal: AbortSignal | undefined): Promise<string> {
-    const answer = new Collected();
-    await runCrane(this.#crane, args, { doing, to: () => answer.anew(), limit: jsonLimit, signal });
-    return answer.bytes().toString("utf8").trim();
+  /** For commands whose words on stdout are for people. */
+  async #run(args: readonly string[], doing: string, signal: AbortSignal | undefined): Promise<void> {
+    await runCrane(this.#crane, args, { doing, to: () => new Collected().anew(), limit: jsonLimit, signal });
   }
 }
 
@@ -172,20 +170,8 @@ class Pull {
   }
 
   async #manifest(digest: Digest): Promise<Document> {
-    const answer = new Collected();
-    const reference = `${this.#repository}@${digest}`;
-    const doing = `pulling ${reference}`;
-    const { signal } = this.#exchange;
-    await runCrane(this.#crane, ["manifest", reference], {
-      doing,
-      to: () => answer.anew(),
-      limit: jsonLimit,
-      signal,
-    });
-    const bytes = answer.bytes();
-    const found = document(mediaTypes.manifest, bytes);
-    if (found.digest !== digest) throw registryError("wrong-bytes", doing, `it gave ${found.digest}`);
-    await writeFile(this.#pathOf(digest), bytes);
+    const found = await readReference(this.#crane, this.#repository, digest, this.#exchange.signal);
+    await writeFile(this.#pathOf(digest), found.bytes);
     return found;
   }
 
@@ -214,6 +200,27 @@ class Pull {
   #pathOf(digest: Digest): string {
     return layoutBlobPath(this.#folder, digest);
   }
+}
+
+/** Reads a manifest or index from a registry, and compares its bytes with the digest that it was asked for by. */
+async function readReference(
+  crane: string,
+  repository: string,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<Document> {
+  const answer = new Collected();
+  const reference = `${repository}@${digest}`;
+  const doing = `pulling ${reference}`;
+  await runCrane(crane, ["manifest", reference], {
+    doing,
+    to: () => answer.anew(),
+    limit: jsonLimit,
+    signal,
+  });
+  const found = document(mediaTypes.manifest, answer.bytes());
+  if (found.digest !== digest) throw registryError("wrong-bytes", doing, `it gave ${found.digest}`);
+  return found;
 }
 
 /** What a command prints, in memory. */

@@ -1,7 +1,7 @@
 import { all, type Output } from "@pulumi/pulumi";
 import { allConfig } from "@pulumi/pulumi/runtime/index.js";
 import { PackageTree } from "../components/package-tree.ts";
-import { chooseImages } from "../distro/graph.ts";
+import { chooseImages, namesLike } from "../distro/graph.ts";
 import type { Digest } from "../oci/digest.ts";
 import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
@@ -24,6 +24,8 @@ export async function reproduce(): Promise<Reproduced> {
   const config = stackConfig();
   const tree = await configuredTree(config, placesOf());
   const plans = chooseImages(tree.images, config.images);
+  // The provider would find a name that is none only once it comes to pull something.
+  namesLike(tree.images, config.substitute ?? []);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests });
   const digests = [...packages].map(([name, made]) => [name, made.digest] as const);

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,10 +8,11 @@ import { type Exchange, Registry, type Wanted } from "../../oci/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry-address.ts";
 import { RegistryError } from "../../oci/registry-error.ts";
 import { Store } from "../../oci/store.ts";
-import { answer, atFirst, cutOff, type Fault, FaultyRegistry } from "../fixtures/faulty-registry.ts";
+import { answer, atFirst, cutOff, type Fault, FaultyRegistry, hangUp } from "../fixtures/faulty-registry.ts";
 import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
 import { run } from "../fixtures/killable.ts";
 import { RegistryServer } from "../fixtures/registry-server.ts";
+import { flipByte } from "../lifecycle/project.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 
 const single: LayoutRecipe = {
@@ -120,9 +120,67 @@ describeReal("images come from a real registry and go to one", () => {
   test("a tag that was set points at exactly what was pushed", async () => {
     const registry = registryAt(server.host);
     await registry.tag("core-one", image.index, "sx2026.03.0");
-    const reference = `${server.host}/stagex/core-one:sx2026.03.0`;
-    const found = execFileSync(realTool("crane"), ["digest", reference], { encoding: "utf8" });
-    expect(found.trim()).toBe(image.index);
+    expect(await server.digestOf("stagex/core-one", "sx2026.03.0")).toBe(image.index);
+  });
+
+  describe("pushing through a registry that fails", () => {
+    let exchange: Exchange;
+    let pushed: WrittenLayout;
+    let name: string;
+
+    beforeEach(async ({ task }) => {
+      const { folder, ...rest } = await workplace();
+      exchange = rest;
+      name = `core-${digestOf(task.name).slice(7, 19)}`;
+      // Layers of its own, which no other test has pushed.
+      const layers = [[{ name, content: task.name }]];
+      const platforms = { "linux/amd64": { layers }, "linux/arm64": { layers } };
+      pushed = await writeLayout(join(folder, "layout"), { platforms });
+      await exchange.store.adopt(pushed.folder);
+    });
+
+    afterEach(() => proxy.failAt(/never/, answer(500)));
+
+    test.each([
+      ["429 at an upload's begin", /POST .*uploads/, answer(429, "slow down")],
+      ["500 at an upload's end", /PUT .*uploads/, answer(500, "oops")],
+      ["a cut in an upload", /PATCH .*uploads/, hangUp],
+      ["503 at a manifest", /PUT .*manifests/, answer(503, "<html>", "text/html")],
+      ["a cut at a manifest", /PUT .*manifests/, hangUp],
+    ])("%s is tried again", async (_name, at, fault) => {
+      proxy.failAt(at, atFirst(1, fault));
+      await registryAt(proxy.host).push(name, pushed.index, exchange);
+      expect(proxy.asked.filter((path) => at.test(path)).length).toBeGreaterThan(1);
+      expect(await server.digestOf(`stagex/${name}`, pushed.index)).toBe(pushed.index);
+      expect(await readdir(exchange.scratch)).toEqual([]);
+    });
+
+    test("what fails for good is named, leaves no index behind, and is pushed whole the next time", async () => {
+      proxy.failAt(/PUT .*manifests/, answer(403, "read-only"));
+      const pushing = registryAt(proxy.host).push(name, pushed.index, exchange);
+      await expect(pushing).rejects.toMatchObject({ problem: "refused" });
+      expect(await server.digestOf(`stagex/${name}`, pushed.index)).toBeNull();
+      proxy.failAt(/never/, answer(500));
+      await registryAt(proxy.host).push(name, pushed.index, exchange);
+      const pulled = await registryAt(server.host).pull(wanted(pushed.index, name), await workplace());
+      expect(pulled.manifests.map(({ digest }) => digest)).toEqual(pushed.manifests);
+    });
+
+    test("a damaged blob is never pushed", async () => {
+      await flipByte(exchange.store.blobPath(pushed.layers[0] ?? pushed.index));
+      proxy.failAt(/never/, answer(500));
+      const pushing = registryAt(proxy.host).push(name, pushed.index, exchange);
+      await expect(pushing).rejects.toThrow(LayoutError);
+      expect(proxy.asked).toEqual([]);
+    });
+
+    test("a registry that says yes and has something else is found out", async () => {
+      const index = '{"schemaVersion":2,"manifests":[]}';
+      const type = "application/vnd.oci.image.index.v1+json";
+      proxy.failAt(new RegExp(`GET .*manifests/${pushed.index}`), answer(200, index, type));
+      const pushing = registryAt(proxy.host).push(name, pushed.index, exchange);
+      await expect(pushing).rejects.toMatchObject({ problem: "wrong-bytes" });
+    });
   });
 
   test("what the registry does not have is absent", async () => {

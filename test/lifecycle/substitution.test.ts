@@ -197,8 +197,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
 
   test("a setting that is wrong is said at once", async () => {
     await second.set("substitute", '["core-shh"]');
-    await second.edit("packages/user/hello/Containerfile", (text) => `# Another.\n${text}`);
-    const { code, output } = await second.up();
+    const { code, output } = await second.run(["preview", "--stack", "test"], nobody);
     expect(code).not.toBe(0);
     expect(output).toContain('no image "core-shh"; the nearest is core-sh');
   });
