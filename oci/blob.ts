@@ -13,6 +13,9 @@ export const jsonLimit = 4 * 1024 * 1024;
 
 const readAhead = 1024 * 1024;
 
+/** A blob of up to this many bytes is hashed in one piece: a stream's buffers would cost more than the blob. */
+const smallBlob = 256 * 1024;
+
 /** Reads a small document whole; its bytes are not compared with any digest. */
 export async function readDocument(path: string): Promise<Buffer> {
   const { handle, size } = await openRegular(path, null);
@@ -40,6 +43,11 @@ export async function readBlob(path: string, blob: { digest: Digest; size?: numb
 
 /** Reads a blob through once, and throws a {@link LayoutError} unless its size and digest are right. */
 export async function checkBlob(path: string, blob: Descriptor, signal?: AbortSignal): Promise<void> {
+  if (blob.size <= smallBlob) {
+    signal?.throwIfAborted();
+    await readBlob(path, blob);
+    return;
+  }
   const hash = createHash("sha256");
   await stream(path, blob, (source) => pipeline(source, hashInto(hash), { signal }));
   checkDigest(path, blob.digest, finish(hash));
