@@ -41,6 +41,13 @@ const rosterSchema = z.object({
  */
 export function readRoster(text: string, file = "MAINTAINERS"): Roster {
   const { people, keys, machines } = parseRoster(text, file);
+  // It is a file's name in a client's policy.
+  const odd = Object.keys(people).find((id) => !/^[A-Za-z0-9_-]{1,64}$/.test(id));
+  if (odd !== undefined) {
+    throw new TrustError(
+      `${file}: [people.${JSON.stringify(odd)}]: a person's id is letters, digits, - and _`,
+    );
+  }
   for (const [table, ids] of Object.entries({ keys, machines })) {
     const stray = Object.keys(ids).find((id) => !Object.hasOwn(people, id));
     if (stray !== undefined) {
