@@ -31,6 +31,13 @@ export class CommandError extends Error {
   }
 }
 
+/** An error from reading settings or a tree, as a command that was asked wrongly; a defect of ours stays one. */
+export function asUsage(error: unknown): unknown {
+  const isDefect = [TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind);
+  if (!(error instanceof Error) || isDefect || error instanceof TreeError) return error;
+  return new CommandError(error.message);
+}
+
 /** How the command ends after this error: what to print on stderr (nothing, where it has been said) and the exit code. */
 export function endingOf(error: unknown): { readonly message: string; readonly code: number } {
   if (error instanceof CommanderError) {

@@ -7,7 +7,7 @@ import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { type JournalEntry, parseJournal } from "../providers/stagex/journal.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
 import { placesOf } from "../tools/places.ts";
-import { CommandError, exitCode } from "./exit-code.ts";
+import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
 import { type ResultRow, resultTable } from "./result-table.ts";
 import { type LockHolder, Stack } from "./stack.ts";
@@ -30,13 +30,16 @@ async function start(more: readonly string[], { stack: name }: { stack: string }
   await stack.select();
   const holder = await stack.releaseDeadLocks();
   if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
+  // Before the engine starts: what is wrong with the settings or the tree is then said once, and alone.
+  const chosen = await chosenImages(stack).catch((error: unknown) => Promise.reject(asUsage(error)));
   const journal = join(places.state, `journal-${process.pid}.jsonl`);
   await mkdir(places.state, { recursive: true });
   try {
     // Refreshed, so that what was damaged or lost since the last time is found and made again.
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
     const code = await stack.run(args, { STAGEX_JOURNAL: journal });
-    const rows = await resultRows(stack, parseJournal(await readFile(journal, "utf8").catch(() => "")));
+    const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
+    const rows = resultRows(chosen, await stack.digests(), noted);
     process.stdout.write(`\n${resultTable(rows)}\n`);
     if (code !== 0) throw new CommandError(unfinished(code), exitCode.no);
   } finally {
@@ -56,14 +59,26 @@ function unfinished(code: number | NodeJS.Signals): string {
   return `pulumi up ${how}. What it built is kept: the next npm start goes on from there`;
 }
 
-async function resultRows(stack: Stack, journal: ReadonlyMap<string, JournalEntry>): Promise<ResultRow[]> {
+/** An image that the stack is to have, and the digest (64 hex digits) that its tree publishes for it. */
+type ChosenImage = { readonly name: string; readonly published: string | undefined };
+
+async function chosenImages(stack: Stack): Promise<ChosenImage[]> {
   const config = parseConfig((await stack.config()) as Properties);
   const tree = await configuredTree(config, placesOf());
-  const digests = await stack.digests();
-  return chooseImages(tree.images, config.images).map(({ name }) => {
+  return chooseImages(tree.images, config.images).map(({ name }) => ({
+    name,
+    published: tree.digests.get(name),
+  }));
+}
+
+function resultRows(
+  chosen: readonly ChosenImage[],
+  digests: ReadonlyMap<string, string>,
+  journal: ReadonlyMap<string, JournalEntry>,
+): ResultRow[] {
+  return chosen.map(({ name, published }) => {
     const entry = journal.get(name);
     const standing = digests.get(name);
-    const published = tree.digests.get(name);
     return {
       image: name,
       digest: entry?.digest ?? standing,
