@@ -1,4 +1,4 @@
-/** One file of a package's context: what git tracks there and some instruction of the Containerfile can read. */
+/** One file of an image's context: what git tracks in the package's folder and its build can read. */
 export type ContextFile = {
   /** Path relative to the package's folder, with `/`. */
   readonly path: string;

@@ -28,6 +28,8 @@ export type ContextRead = {
   readonly path: string;
   /** `ADD` and `COPY` have wildcards; the source of a mount has none. */
   readonly wildcards: boolean;
+  /** Index of the stage that the instruction is in. */
+  readonly stage: number;
   /** The whole instruction, for errors: `COPY`. */
   readonly keyword: string;
   readonly line: number;
@@ -36,6 +38,8 @@ export type ContextRead = {
 /** What the rest of the project has to know of a Containerfile. */
 export type Containerfile = {
   readonly stages: readonly Stage[];
+  /** For each stage the indexes of those that it starts from, copies from or mounts, or that it may. */
+  readonly uses: readonly ReadonlySet<number>[];
   /** In the order of their first mention, each once. */
   readonly dependencies: readonly Dependency[];
   readonly reads: readonly ContextRead[];
@@ -75,12 +79,31 @@ export function parseContainerfile(
   return new Reader(file, text, buildArgs).read();
 }
 
+/**
+ * What a build of this target reads: BuildKit runs the stages that the target is made of, directly or not, and no other
+ * (frontend/dockerfile/dockerfile2llb, allReachableStages).
+ * @param target a stage's name; null for the last one
+ */
+export function readsOf({ stages, uses, reads }: Containerfile, target: string | null): ContextRead[] {
+  const name = target?.toLowerCase();
+  const targets = stages.flatMap((stage, index) => (stage.name === name ? [index] : []));
+  const run = new Set<number>();
+  const open = target === null ? [stages.length - 1] : targets;
+  for (let stage = open.pop(); stage !== undefined; stage = open.pop()) {
+    if (run.has(stage)) continue;
+    run.add(stage);
+    open.push(...(uses[stage] ?? []));
+  }
+  return reads.filter(({ stage }) => run.has(stage));
+}
+
 class Reader {
   readonly #file: string;
   readonly #text: string;
   readonly #buildArgs: Readonly<Record<string, string>>;
   readonly #problems: Problem[] = [];
   readonly #stages: Stage[] = [];
+  readonly #uses: Set<number>[] = [];
   readonly #dependencies = new Map<string, Dependency>();
   readonly #reads: ContextRead[] = [];
   readonly #args = new Set<string>();
@@ -102,6 +125,7 @@ class Reader {
     if (this.#problems.length > 0) throw new TreeError(this.#problems);
     return {
       stages: this.#stages,
+      uses: this.#uses,
       dependencies: [...this.#dependencies.values()],
       reads: this.#reads,
       args: this.#args,
@@ -177,7 +201,7 @@ class Reader {
   }
 
   #inspectBase({ line }: Instruction): void {
-    const index = this.#stages.findIndex((stage) => stage.line === line);
+    const index = this.#uses.push(new Set()) - 1;
     const stage = this.#stages[index];
     if (stage === undefined || stage.base === "") return;
     const base = this.#expanded(stage.base);
@@ -190,6 +214,7 @@ class Reader {
     const start = base.slice(0, base.indexOf("$"));
     const isStage = start !== "" && this.#stages.some(({ name }) => name?.startsWith(start.toLowerCase()));
     if (!isStage) this.#reject(line, "FROM", quoted(base), "an image that can be told before the build");
+    for (let earlier = 0; earlier < this.#uses.length - 1; earlier++) this.#use(earlier);
   }
 
   #inspectCopy({ keyword, line, flags, rest }: Instruction): void {
@@ -202,7 +227,7 @@ class Reader {
     const quirks = flags.some(({ name }) => name === "parents") ? "/**" : "";
     for (const path of words.slice(0, -1)) {
       if (opensHeredoc(path) || (keyword === "ADD" && isRemote(path))) continue;
-      this.#reads.push({ path: `${path}${quirks}`, wildcards: true, keyword, line });
+      this.#read({ path: `${path}${quirks}`, wildcards: true, keyword, line });
     }
   }
 
@@ -215,16 +240,30 @@ class Reader {
       const source = fields.get("source") ?? fields.get("src") ?? "/";
       if (from !== "") this.#refer(from, this.#stages, "RUN --mount", line);
       else if (type === "bind") {
-        this.#reads.push({ path: source, wildcards: false, keyword: "RUN --mount", line });
+        this.#read({ path: source, wildcards: false, keyword: "RUN --mount", line });
       }
     }
+  }
+
+  #read(read: Omit<ContextRead, "stage">): void {
+    this.#reads.push({ ...read, stage: this.#uses.length - 1 });
+  }
+
+  /** The stage that is looked at takes something from this one. */
+  #use(stage: number): void {
+    this.#uses.at(-1)?.add(stage);
   }
 
   /** Something is taken from this stage or image. */
   #refer(reference: string, stages: readonly Stage[], keyword: string, line: number): void {
     const name = reference.toLowerCase();
-    if (name === sourcesContext || stages.some((stage) => stage.name === name)) return;
-    if (/^\d+$/.test(name) && Number(name) < this.#stages.length) return;
+    const named = stages.flatMap((stage, index) => (stage.name === name ? [index] : []));
+    for (const index of named) this.#use(index);
+    if (name === sourcesContext || named.length > 0) return;
+    if (/^\d+$/.test(name) && Number(name) < this.#stages.length) {
+      this.#use(Number(name));
+      return;
+    }
     const image = /^(?:(?:index\.)?docker\.io\/)?stagex\/(.*)$/.exec(reference)?.[1];
     if (image !== undefined) this.#depend(image, keyword, line);
     else if (!pinnedImage.test(reference)) {

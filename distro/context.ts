@@ -1,4 +1,4 @@
-import type { Containerfile, ContextRead } from "./containerfile.ts";
+import { type Containerfile, type ContextRead, readsOf } from "./containerfile.ts";
 import { type Problem, quoted } from "./tree-error.ts";
 import type { TreeFile } from "./tree-files.ts";
 
@@ -9,12 +9,18 @@ const ignoreFiles = new Set([".dockerignore", "Containerfile.dockerignore"]);
 const sourcesFolder = "fetch";
 
 /**
- * The files of a package's folder that some instruction of its Containerfile can read. One that is left out is one that
- * the build cannot see; where an instruction cannot be told before the build, everything that it could mean is in.
- * Ignore files are not applied, as they only take away.
+ * The files of a package's folder that some instruction can read of those that a build of the target runs. One that is left
+ * out is one that the build cannot see; where an instruction cannot be told before the build, everything that it could
+ * mean is in. Ignore files are not applied, as they only take away.
  * @param files paths relative to the package's folder
+ * @param target a stage's name; null for the last one
  */
-export function contextFiles(files: readonly TreeFile[], { reads }: Containerfile): TreeFile[] {
+export function contextFiles(
+  files: readonly TreeFile[],
+  containerfile: Containerfile,
+  target: string | null,
+): TreeFile[] {
+  const reads = readsOf(containerfile, target);
   const seen = files.filter(({ path }) => !path.startsWith(`${sourcesFolder}/`));
   // A link may stand for a file or folder that no instruction names.
   if (reads.length > 0 && seen.some(({ mode }) => mode === "120000")) return seen;

@@ -181,13 +181,12 @@ class TreeReader {
       buildArgs,
       dependencies: containerfile.dependencies.map(({ name }) => name).sort(),
       sources: sourcesOf(toml),
-      context: await this.#context(draft, containerfile),
     };
     for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
-    return {
-      plans: images.map(({ name, target }) => ({ ...shared, name, target })),
-      dependencies: containerfile.dependencies,
-    };
+    const plans = images.map(async ({ name, target }) => {
+      return { ...shared, name, target, context: await this.#context(draft, containerfile, target) };
+    });
+    return { plans: await Promise.all(plans), dependencies: containerfile.dependencies };
   }
 
   async #containerfile(
@@ -199,8 +198,8 @@ class TreeReader {
     return collecting(this.#problems, () => parseContainerfile(recipe, text, args));
   }
 
-  async #context(draft: Draft, containerfile: Containerfile): Promise<ContextFile[]> {
-    const files = contextFiles(draft.files, containerfile);
+  async #context(draft: Draft, containerfile: Containerfile, target: string | null): Promise<ContextFile[]> {
+    const files = contextFiles(draft.files, containerfile, target);
     const hashed = async ({ path, mode }: TreeFile) => {
       return { path, mode, sha256: await this.#files.sha256(`${draft.folder}/${path}`) };
     };

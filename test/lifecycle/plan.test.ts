@@ -91,6 +91,31 @@ describeReal("what plan says is what up does, by real builds of random edits", (
       .sort();
   }
 
+  test("a file that one of two subpackages reads rebuilds that one alone", async () => {
+    const folder = join(project.tree, "packages/user/pair");
+    const target = (name: string) =>
+      `FROM scratch AS build-${name}\nADD ${name}.txt /\nFROM scratch AS package-${name}\nCOPY --from=build-${name} . /\n`;
+    await mkdir(folder);
+    await writeFile(
+      `${folder}/package.toml`,
+      '[package]\nname = "pair"\ndescription = "x"\nsubpackages = ["one", "two"]\n',
+    );
+    await writeFile(`${folder}/Containerfile`, `${target("one")}${target("two")}`);
+    for (const name of ["one", "two"]) await writeFile(`${folder}/${name}.txt`, "old");
+    await project.commit("Two of one package");
+    expect((await project.up()).built).toEqual(["user-one", "user-two"]);
+    await writeFile(`${folder}/one.txt`, "new");
+    expect(plan(nothing).rebuild.map(({ name, certainty }) => `${certainty} ${name}`)).toEqual([
+      "will user-one",
+    ]);
+    const { code, built } = await project.up();
+    expect(code).toBe(0);
+    expect(built).toEqual(["user-one"]);
+    await rm(folder, { recursive: true });
+    await project.commit("As it was");
+    expect((await project.up()).code).toBe(0);
+  });
+
   const seed = Number(process.env.STAGEX_SEED ?? Date.now() % 1_000_000);
   const step = fc.record({ name: fc.constantFrom(...Object.keys(edits)), place: fc.nat() });
   const series = fc.sample(fc.array(step, { minLength: 1, maxLength: 3 }), { numRuns: rounds, seed });

@@ -27,7 +27,7 @@ function containerfile(instruction: string) {
 }
 
 function seen(instruction: string, paths: readonly string[] = names): string[] {
-  return contextFiles(files(paths), containerfile(instruction)).map(({ path }) => path);
+  return contextFiles(files(paths), containerfile(instruction), null).map(({ path }) => path);
 }
 
 const all = names.filter((path) => !path.startsWith("fetch/"));
@@ -74,11 +74,11 @@ describe("contextFiles", () => {
 
   test("a symbolic link may stand for any file", () => {
     const link: TreeFile = { path: "link", mode: "120000" };
-    const paths = contextFiles([...files(["a", "b"]), link], containerfile("COPY link/x /")).map(
+    const paths = contextFiles([...files(["a", "b"]), link], containerfile("COPY link/x /"), null).map(
       ({ path }) => path,
     );
     expect(paths).toEqual(["a", "b", "link"]);
-    expect(contextFiles([...files(["a"]), link], containerfile("RUN true"))).toEqual([]);
+    expect(contextFiles([...files(["a"]), link], containerfile("RUN true"), null)).toEqual([]);
   });
 
   test("a file that is named plainly is never left out, whatever else is read", () => {
@@ -95,6 +95,71 @@ describe("contextFiles", () => {
         }
       }),
     );
+  });
+});
+
+describe("contextFiles of a target", () => {
+  const lines = (...instructions: string[]) => parseContainerfile(recipe, `${instructions.join("\n")}\n`);
+  const seenBy = (target: string | null, ...instructions: string[]) =>
+    contextFiles(files(["a", "b", "c", ".dockerignore"]), lines(...instructions), target).map(
+      ({ path }) => path,
+    );
+  const two = [
+    "FROM scratch AS base",
+    "COPY a /",
+    "FROM base AS build-one",
+    "COPY b /",
+    "FROM base AS build-two",
+    "COPY c /",
+    "FROM scratch AS package-one",
+    "COPY --from=build-one / /",
+    "FROM scratch AS package-two",
+    "COPY --from=build-two / /",
+  ];
+
+  test("are those that its stages read, the ones it starts from and copies from too", () => {
+    expect(seenBy("package-one", ...two)).toEqual(["a", "b", ".dockerignore"]);
+    expect(seenBy("package-two", ...two)).toEqual(["a", "c", ".dockerignore"]);
+    expect(seenBy("base", ...two)).toEqual(["a", ".dockerignore"]);
+  });
+
+  test("without a target it is the last stage's that count", () => {
+    expect(seenBy(null, ...two)).toEqual(["a", "c", ".dockerignore"]);
+  });
+
+  test.each([
+    ["a mount", ["FROM scratch AS x", "COPY a /", "FROM scratch", "RUN --mount=from=x,target=/x true"]],
+    ["a stage's number", ["FROM scratch", "COPY a /", "FROM scratch", "COPY --from=0 / /"]],
+    ["a later stage", ["FROM scratch AS t", "COPY --from=x / /", "FROM scratch AS x", "COPY a /"]],
+    ["another case", ["FROM scratch AS Ab", "COPY a /", "FROM aB", "RUN true"]],
+    [
+      "a stage that only the build can tell",
+      ["FROM scratch AS p-amd64", "COPY a /", "FROM p-${TARGETARCH}", "RUN true"],
+    ],
+    ["a global ARG", ["ARG S=x", "FROM scratch AS x", "COPY a /", "FROM ${S}", "RUN true"]],
+    [
+      "both stages of one name",
+      ["FROM scratch AS x", "COPY a /", "FROM scratch AS x", "RUN true", "FROM scratch", "COPY --from=x / /"],
+    ],
+    [
+      "a stage that is named as the sources are",
+      ["FROM scratch AS fetch", "COPY a /", "FROM scratch", "COPY --from=fetch / /"],
+    ],
+    [
+      "a stage on the way",
+      ["FROM scratch AS x", "COPY a /", "FROM x AS y", "FROM scratch AS z", "COPY --from=y / /", "FROM z"],
+    ],
+  ])("%s leads to what it reads", (_, instructions) => {
+    const target = instructions[0] === "FROM scratch AS t" ? "t" : null;
+    expect(seenBy(target, ...instructions)).toEqual(["a", ".dockerignore"]);
+  });
+
+  test("a link counts only where the target reads anything", () => {
+    const link: TreeFile = { path: "link", mode: "120000" };
+    const read = (target: string) =>
+      contextFiles([...files(["a", "b", "c"]), link], lines(...two, "FROM scratch AS package-none"), target);
+    expect(read("package-one")).toHaveLength(4);
+    expect(read("package-none")).toEqual([]);
   });
 });
 
