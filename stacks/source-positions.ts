@@ -1,3 +1,6 @@
+/** The SDK's functions that take stack traces all the time: for each resource, and for each promise. */
+const sdkAskers: ReadonlySet<string> = new Set(["callsites", "debuggablePromise"]);
+
 /**
  * Pulumi notes in its state where each resource was registered, relative to the project. It reads that from stack traces,
  * where modules have file URLs, and takes those for relative paths: absolute paths would end up in the state. With plain
@@ -6,8 +9,9 @@
  */
 export function usePathsInStackTraces(): void {
   Error.prepareStackTrace = (error, frames) => {
-    const isPulumiAsking = frames[0]?.getFunctionName() === "callsites";
-    const shown = isPulumiAsking ? frames.slice(0, placeOf(frames) + 1) : frames;
+    const shown = sdkAskers.has(frames[0]?.getFunctionName() ?? "")
+      ? frames.slice(0, placeOf(frames) + 1)
+      : frames;
     return [String(error), ...shown.map((frame) => `    at ${String(frame).replace("file://", "")}`)].join(
       "\n",
     );
