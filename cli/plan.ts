@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { forecast, type Verdict } from "../distro/forecast.ts";
 import { levelsOf } from "../distro/graph.ts";
 import type { Rebuild } from "../distro/rebuild-plan.ts";
 import { causeSummary } from "./cause-text.ts";
@@ -54,7 +55,22 @@ function page(change: TreeChange, { since, to, tree }: Options): string {
   const counts =
     `${after.images.size} images: ${count("will")} will be rebuilt, ${count("may")} may be, ` +
     `${plan.added.length} new, ${plan.unchanged.length} unchanged; ${plan.removed.length} removed\n`;
-  return `${title}${rows.length === 0 ? "" : `${table(rows)}\n`}${counts}`;
+  return `${title}${rows.length === 0 ? "" : `${table(rows)}\n`}${counts}${mostCaused(change)}`;
+}
+
+/** The images that cause most, as a preview names them. */
+function mostCaused({ after, plan }: TreeChange): string {
+  const verdicts = new Map<string, Verdict>([
+    ...plan.added.map((name) => [name, "will"] as const),
+    ...plan.rebuild.map(({ name, certainty }) => [name, certainty] as const),
+  ]);
+  const images = [...after.images].map(([name, { dependencies }]) => {
+    return [name, { verdict: verdicts.get(name) ?? "unchanged", dependencies, seconds: null }] as const;
+  });
+  const causes = forecast(new Map(images), 1).causes.filter(({ dependents }) => dependents > 0);
+  if (causes.length === 0) return "";
+  const named = causes.slice(0, 3).map(({ image, dependents }) => `${image} (${dependents} images)`);
+  return `Most is caused by ${named.join(", ")}.\n`;
 }
 
 /** A line for each image that is not left as it is, sorted by level, those that are gone last. */

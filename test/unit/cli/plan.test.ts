@@ -94,6 +94,7 @@ describe("stagex plan", () => {
       "       removed  user-lone",
       "",
       "3 images: 1 will be rebuilt, 2 may be, 0 new, 0 unchanged; 1 removed",
+      "Most is caused by core-seed (2 images).",
       "",
     ]);
     expect(status).toBe(0);
