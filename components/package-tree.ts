@@ -3,6 +3,7 @@ import type { BuildPlan } from "../distro/build-plan.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestFrom, inputsOfPlan } from "../providers/stagex/package/plan.ts";
 import { Package } from "../providers/stagex/package/resource.ts";
+import { leaveFailureToEngine, orNotBuilt } from "./not-built.ts";
 
 export type PackageTreeArgs = {
   /** The images, each after all that it is built from. */
@@ -31,9 +32,15 @@ export class PackageTree extends ComponentResource {
       const made = packages.get(dependency);
       if (!made)
         throw new Error(`${plan.name} is built from ${dependency}, which is not registered before it`);
-      dependencies[dependency] = made.reference;
+      dependencies[dependency] = orNotBuilt(made.reference, dependency);
     }
     const published = expected === undefined ? {} : { expectedDigest: digestFrom(expected) };
-    return new Package(plan.name, { ...inputsOfPlan(plan), dependencies, ...published }, { parent: this });
+    const made = new Package(
+      plan.name,
+      { ...inputsOfPlan(plan), dependencies, ...published },
+      { parent: this },
+    );
+    leaveFailureToEngine(made);
+    return made;
   }
 }

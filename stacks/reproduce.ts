@@ -1,5 +1,6 @@
 import { all, type Output } from "@pulumi/pulumi";
 import { allConfig } from "@pulumi/pulumi/runtime/index.js";
+import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
 import { chooseImages, namesLike } from "../distro/graph.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -28,7 +29,7 @@ export async function reproduce(): Promise<Reproduced> {
   namesLike(tree.images, config.substitute ?? []);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests });
-  const digests = [...packages].map(([name, made]) => [name, made.digest] as const);
+  const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
   const forecast = previewForecast([...packages.values()]);
   return {
     images: all(Object.fromEntries(digests)),

@@ -1,0 +1,39 @@
+import { Output, type Resource, RunError, recover } from "@pulumi/pulumi";
+
+/**
+ * Why an image has no digest. The engine has shown what went wrong with it; a `RunError` is reported by its message alone, and once,
+ * whatever waits for it.
+ */
+class NotBuilt extends RunError {
+  constructor(image: string) {
+    const message = `${image} failed, so what is built from it is not built in this run`;
+    super(message);
+    // The SDK puts "error serializing property …" in front for every image on the way from this one.
+    Object.defineProperty(this, "message", { get: () => message, set: () => {} });
+  }
+}
+
+const known = new WeakMap<object, NotBuilt>();
+
+/** An output of an image that, where the image fails, fails with few words. */
+export function orNotBuilt<Value>(output: Output<Value>, image: string): Output<Value> {
+  return recover(output, (error: unknown) => {
+    throw error instanceof NotBuilt || typeof error !== "object" || error === null
+      ? error
+      : notBuilt(error, image);
+  });
+}
+
+/** Keeps the SDK from reporting, with a stack, each output of a failed image that nothing waits for. */
+export function leaveFailureToEngine(resource: Resource): void {
+  for (const output of Object.values(resource)) {
+    if (Output.isInstance(output)) recover<unknown>(output, () => undefined);
+  }
+}
+
+/** The same error for all outputs that failed with the same one, as the SDK tells reported errors by their identity. */
+function notBuilt(error: object, image: string): NotBuilt {
+  const found = known.get(error) ?? new NotBuilt(image);
+  known.set(error, found);
+  return found;
+}
