@@ -8,6 +8,7 @@ import { provideTools } from "../tools/toolbox.ts";
 import { benchBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
 import type { PairResult } from "./pairs.ts";
+import { benchSignatures } from "./signature-checking.ts";
 import { benchReading } from "./tree-reading.ts";
 
 /**
@@ -31,6 +32,7 @@ const parts: Readonly<Record<string, BenchPart>> = {
   reading: benchReading,
   engine: benchEngine,
   build: benchBuild,
+  signatures: benchSignatures,
 };
 
 const chosen = process.argv.slice(2);

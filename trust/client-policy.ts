@@ -1,6 +1,7 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { PublicKey } from "openpgp";
+import { parseRepository } from "./image-reference.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Roster } from "./roster.ts";
 import { TrustError } from "./trust-error.ts";
@@ -51,7 +52,8 @@ type Requirement = {
  * @throws TrustError where fewer than t people have keys, or the requirements would be too many
  */
 export function clientPolicy(inputs: ClientPolicyInputs, folder: string): ClientPolicy {
-  const { roster, keyring, threshold, repository, lookaside } = inputs;
+  const { roster, keyring, threshold, repository, signedAs = repository, lookaside } = inputs;
+  for (const name of [repository, signedAs]) mustBeInFull(name);
   const keys = keysByPerson(roster, keyring);
   const people = [...keys.keys()];
   mustBeFeasible(people, threshold);
@@ -107,6 +109,21 @@ function mustBeFeasible(people: readonly string[], threshold: number): void {
   if (requirements <= maxRequirements) return;
   throw new TrustError(
     `${threshold} of ${n} people would take ${requirements} requirements, and clients are slow beyond ${maxRequirements}; ask for fewer people, or take fewer into the roster (stagex verify has no such limit)`,
+  );
+}
+
+/** Clients compare names with their host: a policy for `stagex` would be one for nothing. */
+function mustBeInFull(repository: string): void {
+  const isFull = (() => {
+    try {
+      return parseRepository(repository) === repository;
+    } catch {
+      return false;
+    }
+  })();
+  if (isFull) return;
+  throw new TrustError(
+    `${JSON.stringify(repository)} does not say which registry: write it in full, such as docker.io/stagex`,
   );
 }
 

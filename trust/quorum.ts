@@ -1,3 +1,4 @@
+import pLimit from "p-limit";
 import { type CpuVendor, cpuVendorNamed } from "./cpu-vendor.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import type { PinnedImage } from "./image-reference.ts";
@@ -68,17 +69,18 @@ export async function judge(
   const whose = owners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
   const accepted: AcceptedSignature[] = [];
   const rejected: RejectedSignature[] = [];
-  for (const signature of signatures) {
-    const { file } = signature;
-    try {
-      const one = await attested(signature, image, keyring, whose, now);
-      mustAdd(one, accepted);
-      accepted.push(one);
-    } catch (error) {
-      // openpgp.js throws all kinds of errors at what it can't make sense of; none may keep the other files from being looked at.
-      const code = error instanceof Rejection ? error.code : "malformed";
-      rejected.push({ file, code, reason: (error as Error).message });
-    }
+  // Cryptography goes on beside this thread; what counts is then decided in the order of the files.
+  const several = pLimit(8);
+  const words = signatures.map((signature) =>
+    several(() =>
+      attested(signature, image, keyring, whose, now).catch((error: unknown) => rejectionOf(error)),
+    ),
+  );
+  for (const [index, word] of (await Promise.all(words)).entries()) {
+    const file = signatures[index]?.file ?? "";
+    const one = word instanceof Rejection ? word : (repeated(word, accepted) ?? word);
+    if (one instanceof Rejection) rejected.push({ file, code: one.code, reason: one.message });
+    else accepted.push(one);
   }
   const people = new Set(accepted.map(({ person }) => person)).size;
   const vendors = vendorsOf(accepted).size;
@@ -163,13 +165,19 @@ function vendorOf(
 }
 
 /** A second word of one person adds nothing, unless it is from another vendor's machine. */
-function mustAdd(one: AcceptedSignature, accepted: readonly AcceptedSignature[]): void {
+function repeated(one: AcceptedSignature, accepted: readonly AcceptedSignature[]): Rejection | undefined {
   const before = accepted.filter(({ person }) => person === one.person);
   const [first] = before;
-  if (first === undefined) return;
-  if (one.cpuVendor !== null && before.every(({ cpuVendor }) => cpuVendor !== one.cpuVendor)) return;
-  throw new Rejection(
+  if (first === undefined) return undefined;
+  if (one.cpuVendor !== null && before.every(({ cpuVendor }) => cpuVendor !== one.cpuVendor))
+    return undefined;
+  return new Rejection(
     "same-person",
     `${one.person} has signed already, in ${first.file}; a person counts once`,
   );
+}
+
+/** openpgp.js throws all kinds of errors at what it can't make sense of; none may keep the other files from being looked at. */
+function rejectionOf(error: unknown): Rejection {
+  return error instanceof Rejection ? error : new Rejection("malformed", (error as Error).message);
 }

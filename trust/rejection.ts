@@ -47,16 +47,18 @@ export class Rejection extends Error {
   readonly code: RejectionCode;
 
   constructor(code: RejectionCode, reason: string) {
-    super(reason);
+    super(printable(reason));
     this.code = code;
   }
 }
 
-/** What others wrote, short enough for a message and with nothing in it that a terminal would act on. */
+/** What others wrote, in quotes, printable and short enough for a message. */
 export function quoted(text: string): string {
   const start = text.slice(0, 100);
-  return JSON.stringify(start.length < text.length ? `${start}…` : start).replace(
-    /[\u007f-\u009f]/g,
-    "\ufffd",
-  );
+  return printable(JSON.stringify(start.length < text.length ? `${start}…` : start));
+}
+
+/** Without what a terminal would act on: libraries put into their messages what they found in a file that anybody may have written. */
+function printable(text: string): string {
+  return text.slice(0, 1000).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
 }

@@ -73,3 +73,8 @@ test("people without a key at hand are named, and not counted", async () => {
   });
   expect(() => clientPolicy({ ...inputs, threshold: 2 }, "/etc/stagex")).toThrow(/2 of 1 people/);
 });
+
+test.each(["stagex", "stagex/core-seed", "docker.io", "docker.io/stagex:1", "", "docker.io/../x"])(
+  "a repository without its registry would be a policy for nothing: %j",
+  (repository) => expect(policyOf(3, 2, { repository })).rejects.toThrow(/which registry/),
+);

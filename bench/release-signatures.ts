@@ -1,0 +1,26 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import pLimit from "p-limit";
+import { parsePinnedImage, repositoryOf } from "../trust/image-reference.ts";
+import { Keyring } from "../trust/keyring.ts";
+import { LookasideFolder } from "../trust/lookaside.ts";
+import { judge } from "../trust/quorum.ts";
+import { readRoster } from "../trust/roster.ts";
+
+/** Judges all images of a release: `node bench/release-signatures.ts FOLDER`, which bench/signature-checking.ts has laid out. */
+const folder = process.argv[2] ?? ".";
+const roster = readRoster(await readFile(join(folder, "MAINTAINERS"), "utf8"));
+const keyring = await Keyring.load(join(folder, "keys.gpg"));
+const lookaside = new LookasideFolder(join(folder, "signatures"));
+const images = (await readFile(join(folder, "images"), "utf8")).trim().split("\n").map(parsePinnedImage);
+const several = pLimit(8);
+const outcomes = await Promise.all(
+  images.map((image) =>
+    several(async () => {
+      const signatures = await lookaside.read(repositoryOf(image.reference), image.digest);
+      return judge(image, signatures, { roster, keyring }, { threshold: 3, vendors: 2 });
+    }),
+  ),
+);
+const met = outcomes.filter((outcome) => outcome.met).length;
+if (met !== images.length) throw new Error(`${met} of ${images.length} images at quorum`);

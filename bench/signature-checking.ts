@@ -1,0 +1,73 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { generateKey, type KeyOptions } from "openpgp";
+import { digestOf } from "../oci/digest.ts";
+import { projectRoot } from "../tools/places.ts";
+import { parsePinnedImage, repositoryOf } from "../trust/image-reference.ts";
+import { LookasideFolder } from "../trust/lookaside.ts";
+import { keyFrom } from "../trust/signing-key.ts";
+import { writePayload } from "../trust/simple-signing.ts";
+import { type PairResult, timePairs } from "./pairs.ts";
+import type { Bench } from "./run.ts";
+
+/** As many as release 2026.03.0 has. */
+const images = 513;
+
+/** Its maintainers' kinds of keys, and one machine each. */
+const people: readonly (Partial<Omit<KeyOptions, "format">> & { brand: string })[] = [
+  { type: "rsa", rsaBits: 4096, brand: "AMD" },
+  { type: "rsa", rsaBits: 4096, brand: "Intel" },
+  { type: "ecc", curve: "ed25519Legacy", brand: "AMD" },
+];
+
+/** How long a release's signatures take to judge, three an image: against one `gpgv` for each, as a shell script would. */
+export async function benchSignatures(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+  await layOutRelease(bench.scratch);
+  const program = join(projectRoot, "bench/release-signatures.ts");
+  const ours = {
+    command: [process.execPath, program, bench.scratch] as [string, ...string[]],
+    cwd: projectRoot,
+  };
+  const loop =
+    'for file in signatures/*/*/signature-*; do gpgv --quiet --keyring ./keys.gpg "$file" > /dev/null 2>&1 || exit 1; done';
+  const theirs = { command: ["sh", "-c", loop] as [string, ...string[]], cwd: bench.scratch };
+  const name = `${images} images x ${people.length} signatures judged, against a gpgv loop that only verifies`;
+  return { results: [await timePairs(name, ours, theirs, bench.pairs, 1 / 3)], notes: [] };
+}
+
+async function layOutRelease(folder: string): Promise<void> {
+  const born = new Date(Date.now() - 3_600_000);
+  const keys = [];
+  for (const [index, { brand, ...options }] of people.entries()) {
+    const userIDs = [{ name: `p${index}`, email: `p${index}@seed-tree.example` }];
+    const { privateKey } = await generateKey({
+      ...options,
+      userIDs,
+      date: born,
+      subkeys: [],
+      format: "object",
+    });
+    keys.push({ privateKey, brand });
+  }
+  const tables = keys.map(({ privateKey, brand }, index) => {
+    const id = privateKey.getFingerprint();
+    return `[people.p${index}]\n[keys.p${index}.k]\nid = "${id}"\n[machines.p${index}.m]\nbrand = "${brand}"\n`;
+  });
+  await writeFile(join(folder, "MAINTAINERS"), tables.join(""));
+  await writeFile(
+    join(folder, "keys.gpg"),
+    Buffer.concat(keys.map(({ privateKey }) => privateKey.toPublic().write())),
+  );
+  const names = Array.from(
+    { length: images },
+    (_, index) => `stagex/core-${index}:1.0@${digestOf(`${index}`)}`,
+  );
+  await writeFile(join(folder, "images"), names.join("\n"));
+  const lookaside = new LookasideFolder(join(folder, "signatures"));
+  const signers = await Promise.all(keys.map(({ privateKey }) => keyFrom(privateKey)));
+  for (const { reference, digest } of names.map(parsePinnedImage)) {
+    const payload = writePayload({ reference, digest, builder: {} });
+    for (const signer of signers)
+      await lookaside.write(repositoryOf(reference), digest, await signer.sign(payload));
+  }
+}

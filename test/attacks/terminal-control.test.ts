@@ -1,0 +1,21 @@
+import { expect, test } from "vitest";
+import { wordsOf } from "../../trust/quorum.ts";
+import { judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+
+const clearScreen = "\u001b[2J\u009b2J\u202e";
+
+test("nothing that somebody wrote into a file gets to the terminal as control characters", async () => {
+  const alice = await newKey("alice");
+  const files = [
+    Buffer.from(`junk ${clearScreen}`),
+    await signedBy(alice, clearScreen),
+    await signedBy(alice, payload({ reference: `stagex/core-seed:${clearScreen}` })),
+    await signedBy(alice, JSON.stringify({ [clearScreen]: 1 })),
+    await signedBy(alice, `{"${clearScreen.slice(4)}":1,"${clearScreen.slice(4)}":1}`),
+    await signedBy(alice, payload({ optional: { cpuVendor: clearScreen } })),
+  ];
+  const rule = { threshold: 2, vendors: 1 };
+  const outcome = await judged(files, { alice: { keys: [alice] } }, rule);
+  expect(outcome.rejected).toHaveLength(5);
+  expect(wordsOf(outcome, rule) + JSON.stringify(outcome.accepted)).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+});
