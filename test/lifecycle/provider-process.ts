@@ -32,6 +32,7 @@ export class ProviderProcess implements AsyncDisposable {
     this.client = new providerService.ResourceProviderClient(
       `127.0.0.1:${port}`,
       grpc.credentials.createInsecure(),
+      { "grpc.max_receive_message_length": -1 },
     );
   }
 
