@@ -95,7 +95,7 @@ describeClients("stock clients, a real registry and a lookaside", () => {
 
     people = {
       alice: await newKey("alice"),
-      bob: await newKey("bob"),
+      bob: await newKey("bob", { type: "ecc", curve: "nistP256" }),
       carol: await newKey("carol", { type: "rsa", rsaBits: 2048 }),
     };
     const { alice, bob, carol } = people;
