@@ -18,7 +18,14 @@ export default defineConfig({
       { test: { name: "attacks", include: ["test/attacks/**/*.test.ts"], testTimeout: 60_000 } },
       { test: { name: "build", include: ["test/build/**/*.test.ts"], ...realParts } },
       { test: { name: "lifecycle", include: ["test/lifecycle/**/*.test.ts"], ...realParts } },
-      { test: { name: "clients", include: ["test/clients/**/*.test.ts"], ...realParts } },
+      {
+        test: {
+          name: "clients",
+          include: ["test/clients/**/*.test.ts"],
+          ...realParts,
+          globalSetup: [...realParts.globalSetup, "test/debian-clients.ts"],
+        },
+      },
     ],
   },
 });
