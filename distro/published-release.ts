@@ -1,5 +1,6 @@
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
+import { git } from "./git.ts";
 import type { InputKey } from "./input-key.ts";
 import { type KeyLookup, keyOfPlan } from "./known-digests.ts";
 import type { LedgerRecord } from "./ledger.ts";
@@ -32,6 +33,16 @@ export type LeftOut = {
   /** The dependencies that are to blame. */
   readonly dependencies: readonly string[];
 };
+
+/**
+ * The commit that published the digests of a checkout: the last one that changed `digests/`. What has changed since is not
+ * what they are of. Null where there is none.
+ * @throws GitError
+ */
+export async function publishingCommit(root: string): Promise<string | null> {
+  const found = await git(root, ["log", "-1", "--format=%H", "HEAD", "--", "digests"]);
+  return found.toString().trim() || null;
+}
 
 /**
  * A ledger record for each image of a published release: its input key is made from its plan and from the published

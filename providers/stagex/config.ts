@@ -41,7 +41,7 @@ export const configShape = {
     .enum(["ledger", "release"], { error: 'expected "ledger" or "release"' })
     .default("ledger")
     .describe(
-      "Whose word is enough to pull an image: the ledger's for exactly these inputs; or, with `release`, that of the tree's published digests as well.",
+      "Whose word is enough to pull an image: the ledger's; or, with `release`, that of the tree's published digests as well. Either for exactly its inputs: what has changed since is built.",
     ),
   buildkit: z
     .string()
@@ -51,16 +51,10 @@ export const configShape = {
   jobs: count().optional().describe("How many images are built at once."),
 } as const;
 
-const schema = z
-  .strictObject(configShape)
-  .refine(({ substitute, registry }) => !substitute || registry, {
-    path: ["registry"],
-    error: "is not set, but stagex:substitute needs to know where to pull from, such as docker.io/stagex",
-  })
-  .refine(({ trust, verify }) => trust !== "release" || verify, {
-    path: ["trust"],
-    error: "release means the digests that stagex:verify compares with, and that is false",
-  });
+const schema = z.strictObject(configShape).refine(({ substitute, registry }) => !substitute || registry, {
+  path: ["registry"],
+  error: "is not set, but stagex:substitute needs to know where to pull from, such as docker.io/stagex",
+});
 export type StagexConfig = z.infer<typeof schema>;
 
 /** What is wrong with the configuration: a failure for each key. */

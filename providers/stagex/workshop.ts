@@ -2,7 +2,9 @@ import { availableParallelism } from "node:os";
 import pLimit, { type LimitFunction } from "p-limit";
 import { namesLike } from "../../distro/graph.ts";
 import { Ledger } from "../../distro/ledger.ts";
-import type { Tree } from "../../distro/tree.ts";
+import { publishingCommit } from "../../distro/published-release.ts";
+import { revisionTree } from "../../distro/revision.ts";
+import { readTreeFiles, type Tree } from "../../distro/tree.ts";
 import { Registry } from "../../oci/registry.ts";
 import { Store } from "../../oci/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
@@ -63,6 +65,16 @@ export class Workshop {
       return new Set(namesLike((await this.tree()).images, substitute));
     });
     return images.has(image);
+  }
+
+  /** The tree as its digests were published of it, not as it has become since; undefined where none are. */
+  release(): Promise<Tree | undefined> {
+    return this.#once("release", async () => {
+      const { root } = await this.tree();
+      const commit = await publishingCommit(root);
+      if (commit === null) return undefined;
+      return await readTreeFiles(await revisionTree(root, commit), { platforms: this.config.platforms });
+    });
   }
 
   /** The registries to pull from, in the order to ask them. Their client is built where there is none. */

@@ -154,9 +154,23 @@ describeReal("what another machine has built is pulled, and only what is new is 
     expect(await second.digests()).toEqual(published);
   });
 
+  test("what was edited since the digests were published is built, committed or not, and its dependents are not", async () => {
+    await forgetAll();
+    await second.set("trust", "release");
+    await second.set("substitute", '["*"]');
+    await second.edit("packages/core/sh/Containerfile", (text) => `# A comment.\n${text}`);
+    await second.commit("A comment");
+    await second.edit("packages/user/crc32/Containerfile", (text) => `# A comment.\n${text}`);
+    const { code } = await second.up();
+    expect(code).toBe(0);
+    expect(await come(second, "built")).toEqual([...several, "core-sh", "user-crc32"].sort());
+    expect(await second.digests()).toEqual(published);
+    await second.git("checkout", "--quiet", ".");
+    await second.git("reset", "--quiet", "--hard", "HEAD~1");
+  });
+
   test("what the registry lacks is built, and the output says so", async () => {
     await forgetAll();
-    await second.set("substitute", '["*"]');
     const digest = published["user-true"] ?? "";
     await server.forget("stagex/user-true", digest);
     const { code, output } = await second.up();

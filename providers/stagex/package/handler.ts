@@ -14,8 +14,9 @@ import {
   packageOutputs,
   packagePlan,
 } from "./inputs.ts";
-import { foretell, recorded } from "./record.ts";
+import { recorded } from "./record.ts";
 import { canBeHad, substituted } from "./substitution.ts";
+import { foretell } from "./trusted.ts";
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };

@@ -8,29 +8,7 @@ import { keyOf } from "./key.ts";
 
 type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index">;
 /** A published release tells manifests only, no index. */
-type KnownDigests = Omit<Digests, "index"> & { readonly index?: Digest };
-
-/** What is certain of the outputs before anything is built: all digests where they are known from the inputs. */
-export async function foretell(workshop: Workshop, inputs: PackageInputs): Promise<Partial<PackageOutputs>> {
-  return { ...(await trustedDigests(workshop, inputs)), inputKey: keyOf(inputs) };
-}
-
-/**
- * The digests that these inputs have: those in the ledger or, for images that may be substituted where `stagex:trust` is
- * `release`, those that the tree publishes. Of the latter only the first platform's manifest is published, so an image for
- * several has none.
- */
-export async function trustedDigests(
-  workshop: Workshop,
-  inputs: PackageInputs,
-): Promise<KnownDigests | undefined> {
-  const recorded = await recordedDigests(workshop, keyOf(inputs), inputs.platforms);
-  if (recorded || workshop.config.trust !== "release") return recorded;
-  const { expectedDigest: digest, platforms } = inputs;
-  const [platform = "", ...others] = platforms;
-  if (!digest || others.length > 0 || !(await workshop.mayBeSubstituted(inputs.image))) return undefined;
-  return { digest, digests: { [platform]: digest }, reference: digest };
-}
+export type KnownDigests = Omit<Digests, "index"> & { readonly index?: Digest };
 
 /** The image that the ledger knows these inputs to give, if the store has it whole. */
 export async function recorded(
@@ -56,8 +34,8 @@ export function digestsOf(image: Image, platforms: readonly string[]): Digests {
   return { digest, digests, index: image.index, reference: platforms.length > 1 ? image.index : digest };
 }
 
-/** What the ledger says of a key, if it knows every platform. */
-async function recordedDigests(
+/** What the ledger says of a key, if it knows every platform and, where there are several, their index. */
+export async function recordedDigests(
   workshop: Workshop,
   key: InputKey,
   platforms: readonly string[],

@@ -7,7 +7,8 @@ import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
-import { digestsOf, trustedDigests } from "./record.ts";
+import { digestsOf } from "./record.ts";
+import { trustedDigests } from "./trusted.ts";
 
 /**
  * The image as others built it, pulled by digest instead of built here (StageX: preseed); undefined where the user does not

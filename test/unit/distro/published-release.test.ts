@@ -2,11 +2,11 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { knownDigests } from "../../../distro/known-digests.ts";
 import { Ledger } from "../../../distro/ledger.ts";
-import { type ReleaseRecords, releaseRecords } from "../../../distro/published-release.ts";
+import { publishingCommit, type ReleaseRecords, releaseRecords } from "../../../distro/published-release.ts";
 import { readTree } from "../../../distro/tree.ts";
 import { digestOf, hexOf } from "../../../oci/digest.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
-import { packageFiles, trackedTree } from "../../fixtures/written-tree.ts";
+import { git, packageFiles, trackedTree, writeInto } from "../../fixtures/written-tree.ts";
 
 const finished = new Date("2026-03-01T10:00:00Z");
 const nothingKnown = async () => null;
@@ -92,4 +92,31 @@ test("an image for several platforms is known by its first; what is built from i
   const more = await releaseRecords(release, async (key) => (key === seed ? known : null));
   expect(imagesIn(more)).toEqual(["core-seed", "core-tool"]);
   expect(more.leftOut).toEqual([]);
+});
+
+test("the digests of a checkout are of the commit that last changed them, whatever came after", async () => {
+  const root = trackedTree(packageFiles("core/seed"));
+  const commit = (message: string): string => {
+    git(root, "add", "--all");
+    git(
+      root,
+      "-c",
+      "user.name=T",
+      "-c",
+      "user.email=t@example.org",
+      "commit",
+      "--quiet",
+      "--message",
+      message,
+    );
+    return git(root, "rev-parse", "HEAD").trim();
+  };
+  commit("A package");
+  expect(await publishingCommit(root)).toBeNull();
+  writeInto(root, { "digests/core.txt": "" });
+  const publishing = commit("Digests");
+  writeInto(root, packageFiles("core/tool"));
+  commit("Another package");
+  writeInto(root, { "digests/user.txt": "not committed" });
+  expect(await publishingCommit(root)).toBe(publishing);
 });
