@@ -3,7 +3,7 @@ export type ResultRow = {
   readonly image: string;
   /** `sha256:…`, or undefined where the run did not get that far. */
   readonly digest: string | undefined;
-  readonly outcome: "built" | "reused" | "failed" | "not reached";
+  readonly outcome: "built" | "pulled" | "reused" | "failed" | "not reached";
   /** Seconds it took to build in this run; undefined where it was not built. */
   readonly seconds: number | undefined;
   /** The digest that the tree publishes, where it does. */
@@ -47,7 +47,7 @@ function counts(rows: readonly ResultRow[]): string {
     `${count((row) => row.outcome === "reused")} reused`,
     `${count((row) => comparison(row) === "equal")} of ${count((row) => row.published !== undefined)} equal to the published digests`,
   ];
-  for (const outcome of ["failed", "not reached"] as const) {
+  for (const outcome of ["pulled", "failed", "not reached"] as const) {
     const times = count((row) => row.outcome === outcome);
     if (times > 0) parts.push(`${times} ${outcome}`);
   }

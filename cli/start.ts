@@ -82,15 +82,23 @@ function resultRows(
     return {
       image: name,
       digest: entry?.digest ?? standing,
-      outcome: outcomeOf(standing, entry),
+      outcome: outcomeOf(standing, entry, published),
       seconds: entry?.seconds,
       published: published === undefined ? undefined : `sha256:${published}`,
     };
   });
 }
 
-function outcomeOf(standing: string | undefined, entry: JournalEntry | undefined): ResultRow["outcome"] {
-  if (entry && entry.digest !== standing) return "failed";
-  if (entry?.origin === "built") return "built";
-  return standing === undefined ? "not reached" : "reused";
+/** What was built but is not in the state failed the comparison, or its run was killed before it could say so. */
+function outcomeOf(
+  standing: string | undefined,
+  entry: JournalEntry | undefined,
+  published: string | undefined,
+): ResultRow["outcome"] {
+  if (!entry) return standing === undefined ? "not reached" : "reused";
+  const isComparedAndOther = published !== undefined && entry.digest !== `sha256:${published}`;
+  if (isComparedAndOther && entry.digest !== standing) return "failed";
+  return outcomes[entry.origin];
 }
+
+const outcomes = { built: "built", ledger: "reused", substituted: "pulled" } as const;

@@ -31,3 +31,10 @@ test("an image that the run did not reach has neither digest nor verdict", () =>
   expect(table).toMatch(/core-cat +- +not reached +- +-/);
   expect(table).toContain("0 of 1 equal to the published digests, 1 not reached.");
 });
+
+test("images that were pulled are counted where there are any", () => {
+  const table = resultTable([{ ...row, outcome: "pulled", seconds: undefined }]);
+  expect(table.split("\n").at(-1)).toBe(
+    "0 built, 0 reused, 1 of 1 equal to the published digests, 1 pulled.",
+  );
+});
