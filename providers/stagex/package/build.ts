@@ -42,8 +42,14 @@ export async function build(workshop: Workshop, inputs: PackageInputs, work: Wor
 /** The plan of these inputs, for the files behind their digests; throws where the tree is no longer what was planned with. */
 async function plannedFiles(workshop: Workshop, inputs: PackageInputs): Promise<BuildPlan> {
   const tree = await workshop.tree();
-  const plan = [...tree.images.values()].find(({ recipe }) => recipe === inputs.recipe);
-  if (!plan) throw new Error(`${inputs.image}: the tree has no ${inputs.recipe}`);
+  // Subpackages share their recipe, but each has the files of its own target.
+  const plan = [...tree.images.values()].find(
+    ({ recipe, target }) => recipe === inputs.recipe && target === (inputs.target ?? null),
+  );
+  if (!plan)
+    throw new Error(
+      `${inputs.image}: the tree has no ${inputs.recipe}${inputs.target ? ` with ${inputs.target}` : ""}`,
+    );
   if (contextOfPlan(plan) !== inputs.context || digestFrom(plan.containerfile) !== inputs.containerfile) {
     throw new Error(
       `${inputs.image}: files of ${plan.folder} changed since they were planned with; run the command again`,
