@@ -8,6 +8,7 @@ import { z } from "zod";
 import { identityOf } from "../buildkit/process-identity.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
 import type { Places } from "../tools/places.ts";
+import { CommandError, exitCode } from "./exit-code.ts";
 import { endOrphans } from "./orphans.ts";
 
 const exported = z.object({
@@ -120,7 +121,8 @@ export class Stack {
       once(child, "close"),
     ]);
     if (child.exitCode === 0) return Buffer.concat(out).toString();
-    throw new Error(`pulumi ${args.join(" ")} ended with ${child.exitCode}:\n${Buffer.concat(error)}`);
+    const said = Buffer.concat(error).toString().trim();
+    throw new CommandError(`pulumi ${args.join(" ")} ended with ${child.exitCode}:\n${said}`, exitCode.no);
   }
 }
 
