@@ -56,6 +56,12 @@ const keywords = new Set(
 /** The named context that every build gets: the folder of the package's sources. */
 const sourcesContext = "fetch";
 
+/** Mounts that bring nothing of the package's folder. */
+const unbound = new Set(["cache", "tmpfs", "secret", "ssh"]);
+
+/** What BuildKit sets by itself, for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
+const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
+
 /** An image that is named by its content, wherever it comes from: `debian@sha256:…`. */
 const pinnedImage = /@sha256:[0-9a-f]{64}$/;
 
@@ -107,8 +113,8 @@ class Reader {
   readonly #dependencies = new Map<string, Dependency>();
   readonly #reads: ContextRead[] = [];
   readonly #args = new Set<string>();
-  /** ARGs before the first FROM, the only ones that a FROM can use. */
-  readonly #globalArgs = new Map<string, string>();
+  /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
+  readonly #globalArgs = new Map<string, string | undefined>();
 
   constructor(file: string, text: string, buildArgs: Readonly<Record<string, string>>) {
     this.#file = file;
@@ -190,7 +196,7 @@ class Reader {
       if (this.#stages.length > 0) continue;
       const standard = equals === -1 ? undefined : this.#expanded(word.slice(equals + 1));
       const value = this.#buildArgs[name] ?? standard?.replace(/\\(.)|["']/g, "$1");
-      if (value !== undefined) this.#globalArgs.set(name, value);
+      if (equals !== -1 || value !== undefined) this.#globalArgs.set(name, value);
     }
   }
 
@@ -223,7 +229,8 @@ class Reader {
       this.#refer(from, this.#stages, keyword, line);
       return;
     }
-    const words = jsonWords(rest) ?? rest.split(/\s+/);
+    // Not \s: a no-break space is part of a name.
+    const words = jsonWords(rest) ?? rest.split(/[\t\v\f\r ]+/);
     const quirks = flags.some(({ name }) => name === "parents") ? "/**" : "";
     for (const path of words.slice(0, -1)) {
       if (opensHeredoc(path) || (keyword === "ADD" && isRemote(path))) continue;
@@ -235,11 +242,12 @@ class Reader {
     for (const { name, value } of flags) {
       if (name !== "mount") continue;
       const fields = new Map(value.split(",").map((field) => fieldOf(field)));
-      const type = fields.get("type") ?? "bind";
+      const type = fields.get("type")?.toLowerCase() ?? "bind";
       const from = fields.get("from") ?? "";
       const source = fields.get("source") ?? fields.get("src") ?? "/";
       if (from !== "") this.#refer(from, this.#stages, "RUN --mount", line);
-      else if (type === "bind") {
+      // Everything else, such as `type=$T`, may be one that binds.
+      else if (!unbound.has(type)) {
         this.#read({ path: source, wildcards: false, keyword: "RUN --mount", line });
       }
     }
@@ -292,12 +300,17 @@ class Reader {
     const expanded = word.replace(
       /\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\}|)/g,
       (found, bare, braced, standard) => {
-        const value = found === "$" ? undefined : (this.#globalArgs.get(bare ?? braced) ?? standard);
+        const value = found === "$" ? undefined : this.#valueOf(bare ?? braced, standard);
         known &&= value !== undefined;
         return value ?? "";
       },
     );
     return known ? expanded : undefined;
+  }
+
+  #valueOf(arg: string, standard: string | undefined): string | undefined {
+    if (this.#globalArgs.has(arg)) return this.#globalArgs.get(arg);
+    return automaticArg.test(arg) ? undefined : standard;
   }
 
   #reject(line: number, field: string | undefined, found: string, allowed: string): void {

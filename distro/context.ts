@@ -52,8 +52,11 @@ export function contextProblems(
 /** Tests for each component of a path; what fits, and all below it, is meant. */
 type Pattern = readonly ((component: string) => boolean)[];
 
-/** Quotes, escapes and variables are resolved by the build alone, and classes and `**` are not worth it. */
-const vague = /["'\\$[]|\*\*/;
+/** Quotes, escapes and variables: what they stand for only the build can tell, be it `../other`. */
+const unresolved = /["'\\`$]/;
+
+/** Classes and `**` stand for names, but are not worth it. */
+const vague = new RegExp(`${unresolved.source}|\\[|\\*\\*`);
 
 function isVague({ path, wildcards }: ContextRead): boolean {
   return vague.test(path) || (wildcards && /[*?]/.test(path));
@@ -68,8 +71,11 @@ function partsOf({ path }: ContextRead): string[] {
   const parts: string[] = [];
   const written = path.split("/");
   for (const [index, part] of written.entries()) {
-    // With `..` after a part that cannot be told, nothing can be.
-    if (vague.test(part)) return written.includes("..", index) ? [] : parts;
+    if (vague.test(part)) {
+      // Where it may climb, nothing can be told; of sources, which are named by their version, it is taken that it does not.
+      const climbs = written.includes("..", index) || unresolved.test(part);
+      return climbs && parts[0] !== sourcesFolder ? [] : parts;
+    }
     if (part === "..") parts.pop();
     else if (part !== "" && part !== ".") parts.push(part);
   }

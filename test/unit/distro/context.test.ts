@@ -46,12 +46,15 @@ describe("contextFiles", () => {
     ["ADD patches/ .", ["patches/c.patch", "patches/deep/d.patch"]],
     ["ADD patches/* .", ["patches/c.patch", "patches/deep/d.patch"]],
     ["ADD p* .", ["package.toml", "patches/c.patch", "patches/deep/d.patch"]],
-    ["ADD patches/${X}.patch .", ["patches/c.patch", "patches/deep/d.patch"]],
+    ["ADD patches/[a-z].patch .", ["patches/c.patch", "patches/deep/d.patch"]],
     ["COPY --parents patches/**/d.patch /", ["patches/c.patch", "patches/deep/d.patch"]],
     ["ADD fetch/${X}.tgz .", []],
     ["ADD a.patch b.config /", ["a.patch", "b.config"]],
     ["RUN --mount=source=patches/deep,target=/p true", ["patches/deep/d.patch"]],
     ["RUN --mount=source=*.patch,target=/p true", []],
+    ["RUN --mount=type=BIND,source=a.patch,target=/p true", ["a.patch"]],
+    ["RUN --mount=type=$X,source=a.patch,target=/p true", ["a.patch"]],
+    ["RUN --mount=type=Cache,target=/p true", []],
   ])("%s", (instruction, expected) => {
     expect(seen(instruction)).toEqual([".dockerignore", ...expected]);
   });
@@ -63,6 +66,11 @@ describe("contextFiles", () => {
     "COPY ${X} /",
     "COPY ${X}/a.patch /",
     "COPY patches/$X/../../a.patch /",
+    // X may be ../a.patch.
+    "COPY patches/$X /",
+    "RUN --mount=source=patches/$X,target=/p true",
+    "COPY patches/\\../a.patch /",
+    "COPY patches/'../a.patch' /",
     'COPY "a.patch" /',
     "COPY a\\.patch /",
     "COPY x[[]1].txt /",
@@ -70,6 +78,15 @@ describe("contextFiles", () => {
     "RUN --mount=target=/all true",
   ])("all files, when in doubt: %s", (instruction) => {
     expect(seen(instruction)).toEqual(all);
+  });
+
+  test("a no-break space is part of a name", () => {
+    expect(seen("COPY a\u00a0b /", ["a", "a\u00a0b", "b"])).toEqual(["a\u00a0b"]);
+  });
+
+  test("the other escape character is none of a name", () => {
+    const escaped = parseContainerfile(recipe, "# escape=`\nFROM scratch\nCOPY a`.patch /\n");
+    expect(contextFiles(files(["a.patch"]), escaped, null)).toHaveLength(1);
   });
 
   test("a symbolic link may stand for any file", () => {
@@ -135,6 +152,20 @@ describe("contextFiles of a target", () => {
     [
       "a stage that only the build can tell",
       ["FROM scratch AS p-amd64", "COPY a /", "FROM p-${TARGETARCH}", "RUN true"],
+    ],
+    [
+      "a stage that only the build can tell, whatever else is written",
+      ["FROM scratch AS p-arm64", "COPY a /", "FROM scratch AS p-amd64", "FROM p-${TARGETARCH:-amd64}"],
+    ],
+    [
+      "an ARG that only the build can tell",
+      [
+        "ARG A=$TARGETARCH",
+        "FROM scratch AS p-arm64",
+        "COPY a /",
+        "FROM scratch AS p-amd64",
+        "FROM p-${A:-amd64}",
+      ],
     ],
     ["a global ARG", ["ARG S=x", "FROM scratch AS x", "COPY a /", "FROM ${S}", "RUN true"]],
     [
