@@ -17,8 +17,8 @@ export function stagexProvider(version: string): Provider {
     version,
     handlers,
     functions: [forecastFunction(configured)],
-    configure(config, project) {
-      workshop = new Workshop(config, project);
+    configure(config, project, cancelled) {
+      workshop = new Workshop(config, project, cancelled);
     },
     close: async () => await workshop?.close(),
   };

@@ -16,8 +16,14 @@ export async function serve(provider: Provider): Promise<void> {
   async function close(code: number): Promise<void> {
     if (closing) return;
     closing = true;
-    await server.close();
-    process.exit(code);
+    const end = await server.close().then(
+      () => code,
+      (error: unknown) => {
+        console.error(error);
+        return 1;
+      },
+    );
+    process.exit(end);
   }
 
   // What no call could catch must still end the calls under way: the engine would wait for their answers forever.

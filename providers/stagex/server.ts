@@ -19,8 +19,11 @@ export type Provider = {
   readonly version: string;
   readonly handlers: readonly AnyHandler[];
   readonly functions: readonly FunctionHandler[];
-  /** `project` is the folder with Pulumi.yaml, where the engine starts its providers. */
-  configure(config: StagexConfig, project: string): void;
+  /**
+   * `project` is the folder with Pulumi.yaml, where the engine starts its providers; `cancelled` ends what is done for more
+   * resources than one.
+   */
+  configure(config: StagexConfig, project: string, cancelled: AbortSignal): void;
   /** Ends what the provider holds: daemons, temporary folders. */
   close(): Promise<void>;
 };
@@ -96,8 +99,10 @@ export class ProviderServer {
         return response;
       }),
       checkConfig: this.#answer((request: messages.CheckRequest) => {
-        const news = fromWire(request.getNews());
-        return checked(request.getNews(), configProblems(reveal(news) as Properties));
+        const news = reveal(fromWire(request.getNews())) as Properties;
+        // What another resource has yet to give can't be wrong yet.
+        const problems = configProblems(news).filter(({ property }) => news[property] !== unknown);
+        return checked(request.getNews(), problems);
       }),
       diffConfig: this.#answer((request: messages.DiffRequest) => {
         // Where the tree lies or who builds it changes no digest: no resource is ever replaced for it.
@@ -113,6 +118,7 @@ export class ProviderServer {
         this.#provider.configure(
           parseConfig(reveal(fromWire(request.getArgs())) as Properties),
           process.cwd(),
+          this.#cancelled.signal,
         );
         const response = new messages.ConfigureResponse();
         response.setAcceptsecrets(true);
@@ -320,13 +326,37 @@ function differing(changes: readonly PropertyChange[]): messages.DiffResponse {
 
 /** The status of an error: a defect of this provider shows its stack, all else only what its message says. */
 function statusOf(error: unknown): Partial<grpc.StatusObject> {
+  const { code, details } = wholeStatusOf(error);
+  return { code, details: bounded(details) };
+}
+
+function wholeStatusOf(error: unknown): { code: grpc.status; details: string } {
   if (error instanceof StatusError) return { code: error.code, details: error.message };
   if (!(error instanceof Error)) return { code: grpc.status.UNKNOWN, details: String(error) };
-  if (error.name === "AbortError") return { code: grpc.status.CANCELLED, details: error.message };
+  if (error.name === "AbortError") {
+    // Node's own functions put the signal's reason, such as a time-out, below an error of theirs.
+    if (error.cause instanceof StatusError) return wholeStatusOf(error.cause);
+    return { code: grpc.status.CANCELLED, details: error.message };
+  }
   const isDefect = [TypeError, ReferenceError, RangeError].some((kind) => error instanceof kind);
   if (!isDefect) return { code: grpc.status.UNKNOWN, details: withMend(error) };
   return {
     code: grpc.status.INTERNAL,
     details: `a defect of the stagex provider, please report it: ${error.stack}`,
   };
+}
+
+/**
+ * The longest message that arrives, in bytes: it travels in HTTP/2 headers, of which nghttp2 sends 64 KiB, and gRPC writes up to
+ * three bytes for one. Of a longer one the engine would hear of a broken stream alone.
+ */
+const longestMessage = 18_000;
+
+/** The message or, of one that is too long, its beginning and its end. */
+function bounded(message: string): string {
+  const bytes = Buffer.from(message);
+  const left = bytes.length - longestMessage;
+  if (left <= 0) return message;
+  const half = longestMessage / 2;
+  return `${bytes.subarray(0, half)}\n… ${left} bytes left out …\n${bytes.subarray(-half)}`;
 }

@@ -32,9 +32,12 @@ export class Workshop {
   /** Pulls wait for the network rather than for a core. */
   readonly pulls: LimitFunction = pLimit(4);
   readonly #opened = new Map<string, Promise<unknown>>();
+  readonly #cancelled: AbortSignal;
 
-  constructor(config: StagexConfig, project: string) {
+  /** `cancelled` ends the opening of what all share, which must not end with the one work that asked for it first. */
+  constructor(config: StagexConfig, project: string, cancelled: AbortSignal) {
     this.config = config;
+    this.#cancelled = cancelled;
     this.places = placesOf(project);
     this.ledger = new Ledger(this.places.ledger);
     this.journal = new Journal(process.env.STAGEX_JOURNAL);
@@ -54,7 +57,8 @@ export class Workshop {
   }
 
   bench(work: Work): Promise<Bench> {
-    return this.#once("bench", () => openBench(this.config.buildkit, this.places, work));
+    const opening = { ...work, signal: this.#cancelled };
+    return this.#once("bench", () => openBench(this.config.buildkit, this.places, opening));
   }
 
   /** Whether an image of this name may be pulled instead of built. */
@@ -81,7 +85,7 @@ export class Workshop {
   registries(work: Work): Promise<readonly Registry[]> {
     return this.#once("registries", async () => {
       const crane = await provideTool("crane", {
-        signal: work.signal,
+        signal: this.#cancelled,
         onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
       });
       return (this.config.registry ?? []).map((address) => new Registry(address, crane.path));

@@ -208,6 +208,13 @@ test("configuration is checked key by key", async () => {
   );
 });
 
+test("configuration that another resource has yet to give is no wrong one", async () => {
+  const request = new messages.CheckRequest();
+  request.setNews(toWire({ buildkit: unknown, verify: unknown, jobs: "none" }));
+  const failures = (await provider.call("checkConfig", request)).getFailuresList();
+  expect(failures.map((failure) => failure.getProperty())).toEqual(["jobs"]);
+});
+
 test("another tree or builder replaces no resource", async () => {
   const request = new messages.DiffRequest();
   request.setOldInputs(toWire({ tree: "a" }));
@@ -268,6 +275,46 @@ test("a throw inside a call is that call's error alone", async () => {
     details: /defect/,
   });
   await expect(straying.call("getPluginInfo", new emptyMessages.Empty())).resolves.toBeDefined();
+});
+
+test("an error too long for gRPC is told by its beginning and its end", async () => {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
+  await straying.configure({});
+  const request = new messages.DeleteRequest();
+  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setId("long");
+  await expect(straying.call("delete", request)).rejects.toMatchObject({
+    code: grpc.status.UNKNOWN,
+    details: expect.stringMatching(/^begins\n[\s\S]*\d+ bytes left out[\s\S]*\nends$/),
+  });
+});
+
+test("a provider that can't let go of what it holds ends all the same, and says so", async () => {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  await using straying = await ProviderProcess.start({
+    cwd: project,
+    env: { STRAY_CLOSE: "fails" },
+    program: [process.execPath, program],
+  });
+  await straying.configure({});
+  straying.process.kill("SIGTERM");
+  expect(await straying.ended()).toBe(1);
+  expect(straying.stderr).toContain("it can't be let go of");
+});
+
+test("a custom time-out is told where Node's own error is thrown for it", async () => {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
+  await straying.configure({});
+  const request = new messages.ReadRequest();
+  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setId("x");
+  request.setTimeout(0.2);
+  await expect(straying.call("read", request)).rejects.toMatchObject({
+    code: grpc.status.DEADLINE_EXCEEDED,
+    details: expect.stringContaining("0.2 s"),
+  });
 });
 
 test("a custom time-out ends the work, and says so", async () => {

@@ -5,6 +5,9 @@ import { serve } from "../../providers/stagex/serve.ts";
 
 const none = z.strictObject({});
 
+/** More than a gRPC error can carry. */
+const long = `begins\n${"on and on\n".repeat(20_000)}ends`;
+
 /** A resource that misbehaves in every way that the server must bear: the real server, with a handler of the test's own. */
 const stray: AnyHandler = {
   token: "test:index:Stray",
@@ -27,8 +30,13 @@ const stray: AnyHandler = {
     await sleep(60_000, undefined, { signal }).catch(() => signal.throwIfAborted());
     return {};
   },
-  read: async () => undefined,
-  delete: () => {
+  /** Lasts until it is told to end, and then throws Node's error rather than the signal's own. */
+  read: async (_id, _state, { signal }) => {
+    await sleep(60_000, undefined, { signal });
+    return undefined;
+  },
+  delete: (id) => {
+    if (id === "long") throw new Error(long);
     throw new TypeError("undefined is not a function");
   },
 };
@@ -39,5 +47,7 @@ await serve({
   handlers: [stray],
   functions: [],
   configure: () => {},
-  close: async () => {},
+  close: async () => {
+    if (process.env.STRAY_CLOSE) throw new Error("it can't be let go of");
+  },
 });
