@@ -43,7 +43,8 @@ const patience = 10_000;
 /** Asks `docker` what there is; null where there is no docker on PATH. Starts and changes nothing. */
 export async function findDocker(environment: NodeJS.ProcessEnv = process.env): Promise<Docker | null> {
   const ask = (...args: string[]): Promise<string | null> => askDocker(args, environment);
-  const version = await ask("version", "--format", "json");
+  // Docker 20 (Debian 12) takes the word `json` for the text to print.
+  const version = await ask("version", "--format", "{{json .}}");
   if (version === null) return null;
   const { Client: client, Server: server } = versionSchema.parse(JSON.parse(version));
   const buildx = await ask("buildx", "version");

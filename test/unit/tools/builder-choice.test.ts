@@ -15,7 +15,8 @@ function dockerWith(name: string, builders: readonly object[], server: object | 
   const lines = builders.map((builder) => JSON.stringify(builder)).join("\n");
   const script = `#!/bin/sh
 case "$*" in
-"version --format json") printf '%s' '${version}' ; exit ${server === null ? 1 : 0} ;;
+"version --format json") echo json ;; # as Docker 20 does
+"version --format {{json .}}") printf '%s' '${version}' ; exit ${server === null ? 1 : 0} ;;
 "buildx version") echo "github.com/docker/buildx v0.30.1 0123" ;;
 "buildx ls --format json") printf '%s' '${lines}' ;;
 "info --format {{json .DriverStatus}}") echo '[["driver-type","io.containerd.snapshotter.v1"]]' ;;
