@@ -11,6 +11,7 @@ export type EnginePrograms = { readonly pulumi: string; readonly languageHost: s
  * - PATH: the language host runs the `node` it finds there, which must run TypeScript, and the engine the language host.
  * - PULUMI_CONFIG_PASSPHRASE: a file backend encrypts secrets with a passphrase. It is empty unless the user has one;
  *   without the variable the engine would ask, and fail where there is no terminal.
+ * - BUILDKIT_HOST: the daemon to build with, where the set-up found that none of our own can run here.
  * - PULUMI_SKIP_UPDATE_CHECK: the engine's version is pinned, so news of another is noise, and needs a network.
  *
  * The backend is in Pulumi.yaml. PULUMI_HOME stays the user's: the engine keeps there which stack is selected, so that a plain
@@ -26,6 +27,7 @@ export function engineNeeds(
     folders: [...new Set([pinnedNodeFolder(), dirname(programs.languageHost), dirname(programs.pulumi)])],
     variables: {
       PULUMI_SKIP_UPDATE_CHECK: "true",
+      ...(environment.BUILDKIT_HOST ? { BUILDKIT_HOST: environment.BUILDKIT_HOST } : {}),
       ...(hasPassphrase ? {} : { PULUMI_CONFIG_PASSPHRASE: "" }),
     },
   };

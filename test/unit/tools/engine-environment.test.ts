@@ -29,3 +29,9 @@ test("the user's own settings of the engine stay", () => {
   };
   expect(engineEnvironment(programs, own)).toMatchObject(own);
 });
+
+test("a plain pulumi builds with the daemon that was found", () => {
+  const address = "docker-container://buildx_buildkit_sx0";
+  expect(engineNeeds(programs, { BUILDKIT_HOST: address }).variables.BUILDKIT_HOST).toBe(address);
+  expect(engineNeeds(programs, {}).variables).not.toHaveProperty("BUILDKIT_HOST");
+});
