@@ -8,7 +8,12 @@ import {
   type LedgerProblem,
   type LedgerRecord,
 } from "../distro/ledger.ts";
-import { type LeftOut, type ReleaseRecords, releaseRecords } from "../distro/published-release.ts";
+import {
+  type LeftOut,
+  publishesManifests,
+  type ReleaseRecords,
+  releaseRecords,
+} from "../distro/published-release.ts";
 import { commitOf, revisionTree } from "../distro/revision.ts";
 import { readTreeFiles } from "../distro/tree.ts";
 import { placesOf } from "../tools/places.ts";
@@ -56,6 +61,12 @@ async function importRelease({
   if (!/^[a-z0-9][a-z0-9._-]{0,50}$/.test(release)) {
     throw new CommandError(
       `${JSON.stringify(release)} is no release's tag (a release is named like 2026.03.0)`,
+    );
+  }
+  if (!publishesManifests(release)) {
+    throw new CommandError(
+      `${release} can't be taken in: up to 2025.06.0 StageX published the digests of image indexes, not of the manifests that ` +
+        "the ledger is of. Take 2025.06.1 or a later one.",
     );
   }
   const commit = await commitOf(root, `refs/tags/${release}`);

@@ -4,6 +4,7 @@ import { git } from "./git.ts";
 import type { InputKey } from "./input-key.ts";
 import { type KeyLookup, keyOfPlan } from "./known-digests.ts";
 import type { LedgerRecord } from "./ledger.ts";
+import { compareReleases, isReleaseName, parseReleaseName } from "./release-name.ts";
 import type { Tree } from "./tree.ts";
 
 /** A release as its tree and its `digests/*.txt` tell it. */
@@ -34,6 +35,18 @@ export type LeftOut = {
   readonly dependencies: readonly string[];
 };
 
+/** StageX's first release whose `digests/*.txt` have the digests of manifests; until then they were of the indexes around them. */
+const firstOfManifests = parseReleaseName("2025.06.1");
+
+/**
+ * Whether a release publishes the digests of manifests, which alone say what an image is. The digests themselves don't
+ * tell, so its name must: an earlier one of StageX's does not.
+ * @param name a tag; one that is not named as StageX's releases are is none of those
+ */
+export function publishesManifests(name: string): boolean {
+  return !isReleaseName(name) || compareReleases(parseReleaseName(name), firstOfManifests) >= 0;
+}
+
 /**
  * The commit that published the digests of a checkout: the last one that changed `digests/`. What has changed since is not
  * what they are of. Null where there is none.
@@ -47,8 +60,8 @@ export async function publishingCommit(root: string): Promise<string | null> {
 /**
  * A ledger record for each image of a published release: its input key is made from its plan and from the published
  * digests of its dependencies, so nothing needs to have been built. Only the first platform's manifest is published, so that
- * is all that a record names. Keys are made as if the release had been built with today's arguments; StageX changed its own
- * with 2025.03.0 and 2025.06.1, so an image that changed in nothing else contradicts itself across them, and is not known.
+ * is all that a record names. Keys are made as if the release had been built with today's arguments.
+ * @param release one that {@link publishesManifests}
  * @param lookup where the index of a dependency for several platforms may be known from
  */
 export async function releaseRecords(release: PublishedRelease, lookup: KeyLookup): Promise<ReleaseRecords> {

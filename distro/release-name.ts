@@ -1,9 +1,16 @@
 /** The name of a release, `YYYY.MM.N`: the N-th, from 0, of a month. It is the tag in git, and `:sx<release>` on images. */
 export type ReleaseName = { readonly year: number; readonly month: number; readonly number: number };
 
+const pattern = /^(\d{4})\.(0[1-9]|1[0-2])\.(0|[1-9]\d*)$/;
+
+/** Whether the text has the form of a release's name. */
+export function isReleaseName(text: string): boolean {
+  return pattern.test(text);
+}
+
 /** @throws Error that quotes what was found */
 export function parseReleaseName(text: string): ReleaseName {
-  const [, year, month, number] = /^(\d{4})\.(0[1-9]|1[0-2])\.(0|[1-9]\d*)$/.exec(text) ?? [];
+  const [, year, month, number] = pattern.exec(text) ?? [];
   if (year === undefined) {
     throw new Error(
       `not a release: ${JSON.stringify(text.slice(0, 100))} (expected YYYY.MM.N, as 2026.03.0)`,

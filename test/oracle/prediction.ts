@@ -3,7 +3,7 @@ import type { BuildPlan } from "../../distro/build-plan.ts";
 import type { InputKey } from "../../distro/input-key.ts";
 import { keyOfPlan, knownDigests } from "../../distro/known-digests.ts";
 import { type RebuildPlan, rebuildPlan, type Side } from "../../distro/rebuild-plan.ts";
-import { compareReleases, parseReleaseName } from "../../distro/release-name.ts";
+import { compareReleases, isReleaseName, parseReleaseName } from "../../distro/release-name.ts";
 import { commitOf, revisionTree } from "../../distro/revision.ts";
 import { readTreeFiles, type Tree } from "../../distro/tree.ts";
 import { type Digest, digestOf, parseDigest } from "../../oci/digest.ts";
@@ -40,7 +40,7 @@ export type Prediction = {
 export function releaseNames(checkout: string, since?: string): string[] {
   const tags = execFileSync("git", ["-C", checkout, "tag", "--list"], { encoding: "utf8" }).split("\n");
   const releases = tags
-    .filter((tag) => /^\d{4}\.\d{2}\.\d+$/.test(tag))
+    .filter(isReleaseName)
     .map((tag) => ({ tag, release: parseReleaseName(tag) }))
     .sort((left, right) => compareReleases(left.release, right.release));
   const newest = releases.at(-1)?.release;

@@ -108,6 +108,7 @@ test("what is no release is said, with exit 2, and nothing is written", () => {
   for (const [name, reason] of [
     ["2026.04.0", "no commit"],
     ["../x", "is no release's tag"],
+    ["2025.06.0", "published the digests of image indexes"],
   ] as const) {
     const { status, stderr } = ledger("import", "--tree", tree, "--release", name, "--ledger", folder);
     expect(stderr).toContain(reason);

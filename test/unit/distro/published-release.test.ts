@@ -2,7 +2,12 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { knownDigests } from "../../../distro/known-digests.ts";
 import { Ledger } from "../../../distro/ledger.ts";
-import { publishingCommit, type ReleaseRecords, releaseRecords } from "../../../distro/published-release.ts";
+import {
+  publishesManifests,
+  publishingCommit,
+  type ReleaseRecords,
+  releaseRecords,
+} from "../../../distro/published-release.ts";
 import { readTree } from "../../../distro/tree.ts";
 import { digestOf, hexOf } from "../../../oci/digest.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
@@ -119,4 +124,15 @@ test("the digests of a checkout are of the commit that last changed them, whatev
   commit("Another package");
   writeInto(root, { "digests/user.txt": "not committed" });
   expect(await publishingCommit(root)).toBe(publishing);
+});
+
+test.each([
+  ["2024.12.0", false],
+  ["2025.06.0", false],
+  ["2025.06.1", true],
+  ["2025.10.0", true],
+  ["2026.03.0", true],
+  ["v1", true],
+])("whether %s publishes the digests of manifests: %s", (name, expected) => {
+  expect(publishesManifests(name)).toBe(expected);
 });
