@@ -19,7 +19,7 @@ export function digestsCommand(): Command {
     .option("--write", "write them into the tree's digests/ instead, for the images that the stack has")
     .action(async ({ stack: name, write }: { stack: string; write?: boolean }) => {
       const places = placesOf();
-      const stack = new Stack(name, await provideEngine(), places);
+      const stack = new Stack(name, await provideEngine(false), places);
       const digests = [...(await stack.digests())].map(
         ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
       );

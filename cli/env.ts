@@ -20,7 +20,7 @@ export function envCommand(): Command {
         "It sets up the engine first, where there is none; what it does is shown on stderr.",
     )
     .action(async () => {
-      const { folders, variables } = engineNeeds(await provideEngine());
+      const { folders, variables } = engineNeeds(await provideEngine(false));
       process.stdout.write(shellExports(folders, variables));
     });
 }

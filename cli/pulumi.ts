@@ -1,27 +1,40 @@
 import { Command } from "commander";
-import { chooseBuilder } from "../tools/builder-choice.ts";
+import { type BuilderChoice, chooseBuilder } from "../tools/builder-choice.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
 import { placesOf } from "../tools/places.ts";
+import { SetUpError } from "../tools/set-up-error.ts";
 import { provideTools, toolsToRunWith } from "../tools/toolbox.ts";
 import { become } from "./become.ts";
 
 /**
  * The engine and its language host, with all that the stack will need when the engine runs it.
  *
+ * @param isToBuild where false, a machine that can't build gets an engine too, and is told why: previews, settings and state
+ * need no BuildKit, and `stagex:buildkit` may name one
  * @throws SetUpError naming what can't be had, and the mend
  */
-export async function provideEngine(): Promise<EnginePrograms> {
-  const builder = await chooseBuilder();
-  if (builder.kind === "docker") {
+export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms> {
+  const builder = isToBuild ? await chooseBuilder() : await builderIfAny();
+  if (builder?.kind === "docker") {
     process.stderr.write(`${builder.because}: building with Docker's builder ${builder.name}\n`);
     // What is started from here, the engine and through it the provider, finds it as if the user had named it.
     process.env.BUILDKIT_HOST = builder.address;
   }
-  const tools = await provideTools(toolsToRunWith());
+  const tools = await provideTools(toolsToRunWith(builder ? process.env : { BUILDKIT_HOST: "another's" }));
   const [pulumi, host] = [tools.get("pulumi"), tools.get("pulumi-language-nodejs")];
   if (pulumi === undefined || host === undefined) throw new Error("provideTools left the engine out");
   return await engineFolder({ pulumi: pulumi.path, languageHost: host.path }, placesOf().tools);
+}
+
+async function builderIfAny(): Promise<BuilderChoice | undefined> {
+  try {
+    return await chooseBuilder();
+  } catch (error) {
+    if (!(error instanceof SetUpError)) throw error;
+    process.stderr.write(`no image can be built from here: ${error.why}\n  to mend it: ${error.mend}\n`);
+    return undefined;
+  }
 }
 
 /** `stagex pulumi …`: everything after it is the engine's. */
@@ -32,7 +45,7 @@ export function pulumiCommand(): Command {
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (args: string[]) => {
-      const engine = await provideEngine();
+      const engine = await provideEngine(false);
       // Wherever it is called from, it is this project's stacks that it works on.
       process.chdir(placesOf().project);
       await become(engine.pulumi, args, engineEnvironment(engine));

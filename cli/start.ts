@@ -26,7 +26,7 @@ export function startCommand(): Command {
 
 async function start(more: readonly string[], { stack: name }: { stack: string }): Promise<void> {
   const places = placesOf();
-  const stack = new Stack(name, await provideEngine(), places);
+  const stack = new Stack(name, await provideEngine(true), places);
   await stack.select();
   const holder = await stack.releaseDeadLocks();
   if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
