@@ -242,15 +242,16 @@ export class Store {
     const temporary = this.#temporary();
     try {
       const linked = await linkOrCopy(source, blob, temporary, signal);
+      const stamp = await stampOf(temporary);
       if (diffId !== null) await checkLayer(source, blob, diffId, signal);
       else if (linked) await checkBlob(source, blob, signal);
       await chmod(temporary, 0o444);
       await syncFile(temporary);
       await rename(temporary, this.blobPath(blob.digest));
+      this.#remember(blob.digest, stamp);
     } finally {
       await rm(temporary, { force: true });
     }
-    await this.#remember(blob.digest);
   }
 
   /** Whether the store has the blob, whole. */
@@ -267,16 +268,17 @@ export class Store {
 
   async #check(blob: Descriptor, signal?: AbortSignal): Promise<void> {
     const path = this.blobPath(blob.digest);
-    if ((await stampOf(path)) === (this.#checked.get(blob.digest) ?? null)) {
+    const stamp = await stampOf(path);
+    if (stamp === (this.#checked.get(blob.digest) ?? null)) {
       await this.#expectSize(blob);
       return;
     }
     await checkBlob(path, blob, signal);
-    await this.#remember(blob.digest);
+    this.#remember(blob.digest, stamp);
   }
 
-  async #remember(digest: Digest): Promise<void> {
-    const stamp = await stampOf(this.blobPath(digest));
+  /** @param stamp from before the blob was read: of a file that has changed since, nothing is remembered */
+  #remember(digest: Digest, stamp: string | null): void {
     if (stamp !== null) this.#checked.set(digest, stamp);
   }
 
@@ -303,8 +305,10 @@ export class Store {
     return {
       pathOf: (digest: Digest) => this.blobPath(digest),
       document: async (blob: Descriptor) => {
-        const bytes = await readBlob(this.blobPath(blob.digest), blob);
-        await this.#remember(blob.digest);
+        const path = this.blobPath(blob.digest);
+        const stamp = await stampOf(path);
+        const bytes = await readBlob(path, blob);
+        this.#remember(blob.digest, stamp);
         return bytes;
       },
     };
