@@ -42,7 +42,7 @@ export type Handler<Plan, Inputs, Outputs> = {
   check(plan: Plan, secrets: readonly string[]): CheckFailure[];
   diff(before: Properties, after: Properties): PropertyChange[];
   /** The outputs that are certain before anything is done; all others are unknown. `isNew`: it would be created. */
-  preview(plan: Plan, isNew: boolean): Promise<Partial<Outputs>>;
+  preview(plan: Plan, isNew: boolean, work: Work): Promise<Partial<Outputs>>;
   create(inputs: Inputs, work: Work): Promise<{ id: string; outputs: Outputs }>;
   update(id: string, inputs: Inputs, work: Work): Promise<Outputs>;
   /**

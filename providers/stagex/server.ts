@@ -140,7 +140,9 @@ export class ProviderServer {
         const handler = this.#handlerOf(request.getUrn());
         const response = new messages.CreateResponse();
         if (request.getPreview()) {
-          response.setProperties(await previewed(handler, request.getProperties(), true));
+          response.setProperties(
+            await previewed(handler, request.getProperties(), true, this.#work(request)),
+          );
           return response;
         }
         const inputs = known(handler, handler.inputs, request.getProperties());
@@ -153,7 +155,7 @@ export class ProviderServer {
         const handler = this.#handlerOf(request.getUrn());
         const response = new messages.UpdateResponse();
         if (request.getPreview()) {
-          response.setProperties(await previewed(handler, request.getNews(), false));
+          response.setProperties(await previewed(handler, request.getNews(), false, this.#work(request)));
           return response;
         }
         const inputs = known(handler, handler.inputs, request.getNews());
@@ -287,8 +289,13 @@ function parsed<Known>(schema: z.ZodType<Known>, struct: Struct | undefined): Kn
   return schema.safeParse(reveal(fromWire(struct))).data;
 }
 
-async function previewed(handler: AnyHandler, struct: Struct | undefined, isNew: boolean): Promise<Struct> {
-  const certain = await handler.preview(known(handler, handler.plan, struct), isNew);
+async function previewed(
+  handler: AnyHandler,
+  struct: Struct | undefined,
+  isNew: boolean,
+  work: Work,
+): Promise<Struct> {
+  const certain = await handler.preview(known(handler, handler.plan, struct), isNew, work);
   return toWire(
     Object.fromEntries(Object.keys(handler.outputs.shape).map((name) => [name, certain[name] ?? unknown])),
   );

@@ -6,6 +6,9 @@ import grpc from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { parseInputKey } from "../../distro/input-key.ts";
+import { Ledger } from "../../distro/ledger.ts";
+import { parseDigest } from "../../oci/digest.ts";
 import { fromWire, type Properties, Secret, toWire, unknown } from "../../providers/stagex/wire.ts";
 import { ProviderProcess } from "./provider-process.ts";
 
@@ -189,6 +192,29 @@ test("a preview of what was never built knows its input key and leaves the diges
     digest: unknown,
     index: unknown,
   });
+});
+
+test("a preview of what is known to give another digest than the published says that it will fail", async () => {
+  const { inputKey } = await preview(inputs);
+  const ledger = new Ledger(join(project, ".stagex/ledger"));
+  await ledger.record({
+    inputKey: parseInputKey(String(inputKey)),
+    image: inputs.image,
+    digests: { index: null, platforms: { "linux/amd64": parseDigest(other) } },
+    builder: { id: "amd64-here", facts: null },
+    seconds: 1,
+    outcome: "built",
+    finished: "2026-03-01T00:00:00Z",
+  });
+  expect(await preview({ ...inputs, expectedDigest: other })).toMatchObject({ digest: other });
+  expect(await preview({ ...inputs, expectedDigest: digest })).toMatchObject({ digest: unknown });
+  await expect
+    .poll(() => provider.log)
+    .toContainEqual({
+      message: expect.stringMatching(/core-cat will fail: .*sha256:1+, and the tree publishes sha256:0+$/),
+      urn,
+      ephemeral: false,
+    });
 });
 
 test("a preview that depends on an unknown knows nothing", async () => {

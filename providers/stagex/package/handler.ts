@@ -64,13 +64,17 @@ export function packageHandler(
       return changes;
     },
 
-    async preview(plan, isNew) {
+    async preview(plan, isNew, work) {
       const inputs = packageInputs.safeParse(plan).data;
       const outputs = inputs ? await foretell(workshop(), inputs) : {};
       const isAtHand = inputs && outputs.digest && (await canBeHad(workshop(), inputs.image, outputs.digest));
       // What there is none of yet is built whatever its dependencies turn out to be.
       note(plan, isAtHand ? "ledger" : inputs || isNew ? "will" : "may");
-      return outputs;
+      const expected = inputs?.expectedDigest;
+      if (!inputs || !expected || !outputs.digest || outputs.digest === expected) return outputs;
+      const found = `these inputs are known to give ${outputs.digest}, and the tree publishes ${expected}`;
+      work.report("warning", `${inputs.image} will fail: ${found}`);
+      return {};
     },
 
     create: async (inputs, work) => ({ id: inputs.image, outputs: await make(inputs, work) }),
