@@ -12,6 +12,7 @@ import {
   parseConfig,
   parseManifest,
 } from "./image.ts";
+import { visible } from "./visible-text.ts";
 
 /** A platform's manifest, and where its blobs are: a `Store` has such a `blobPath`. */
 export type ComparedManifest = {
@@ -276,12 +277,4 @@ function octal(mode: number | undefined): string {
 function json(value: unknown): string {
   const text = value === undefined ? "absent" : JSON.stringify(value);
   return text.length > 200 ? `${text.slice(0, 200)}…` : text;
-}
-
-/** A name out of a tar may hold anything; a terminal gets no control characters of it. */
-function visible(text: string): string {
-  return text.replace(
-    /[\p{Cc}\p{Bidi_Control}]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }

@@ -1,3 +1,5 @@
+import { visible } from "./visible-text.ts";
+
 /**
  * What can go wrong at a registry, by name:
  * - `unreachable`: nobody answers at its address, or its certificate is not accepted;
@@ -58,7 +60,7 @@ export function registryErrorOf(doing: string, words: string, contentType: strin
 /** An error in the form that all of them have. */
 export function registryError(problem: RegistryProblem, doing: string, reason: string): RegistryError {
   const mend = mends[problem];
-  const text = reason.slice(0, textLimit);
+  const text = visible(reason.slice(0, textLimit));
   return new RegistryError(problem, `${doing}: ${problem}: ${text}${mend === undefined ? "" : ` (${mend})`}`);
 }
 

@@ -50,3 +50,8 @@ test("a registry's own text is shown only so far", () => {
   const words = `Error: GET ${url}: unexpected status code 500 : ${"x".repeat(100_000)}`;
   expect(registryErrorOf("pulling", words, "text/html").message.length).toBeLessThan(1000);
 });
+
+test("a registry's own text reaches no terminal as anything but text", () => {
+  const words = `Error: GET ${url}: unexpected status code 500 : \u001b]0;owned\u0007\u202e`;
+  expect(registryErrorOf("pulling", words, "").message).toContain("\\u001b]0;owned\\u0007\\u202e");
+});
