@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, copyFile, link, mkdir, open, readlink, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, copyFile, link, mkdir, open, readlink, symlink, writeFile } from "node:fs/promises";
 import { basename, dirname, join, posix } from "node:path";
 import type { ContextFile } from "../distro/build-plan.ts";
 import { withWorkFolder } from "./work-folder.ts";
@@ -15,7 +15,7 @@ export type ContextRequest = {
   readonly recipe: { readonly path: string; readonly sha256: string };
   /** The package's sources: file name below `fetch/`, and where its verified bytes are. */
   readonly sources: readonly { readonly file: string; readonly path: string }[];
-  /** The folder for temporary folders, best on the file system of the sources (they are linked, not copied). */
+  /** The folder for temporary folders; the sources are copied to it. */
   readonly scratch: string;
 };
 
@@ -44,8 +44,8 @@ export async function withBuildContext<T>(
       if (basename(source.file) !== source.file || source.file === "..") {
         throw new Error(`a source's file name has no folder in it: ${JSON.stringify(source.file)}`);
       }
-      await placeSource(source.path, join(built.fetch, source.file));
-      await placeSource(source.path, join(built.context, "fetch", source.file));
+      const places = [join(built.fetch, source.file), join(built.context, "fetch", source.file)] as const;
+      await placeSource(source.path, ...places);
     }
     return await work(built);
   });
@@ -137,18 +137,11 @@ function changed(path: string, how: string): Error {
 }
 
 /**
- * Links the source where that gives what a copy would: a link has its file's mode and time, and both reach the image (a time is only
- * ever lowered to 1).
+ * Copies the source, once for both of its places. It is never linked itself: a link has its file's mode, which reaches the image,
+ * and the source's own is that of a cache, read-only.
  */
-async function placeSource(path: string, target: string): Promise<void> {
-  const { mode, mtimeMs } = await stat(path);
-  if ((mode & 0o7777) === 0o644 && mtimeMs > 1000) {
-    const linked = await link(path, target).then(
-      () => true,
-      () => false,
-    );
-    if (linked) return;
-  }
+async function placeSource(path: string, target: string, other: string): Promise<void> {
   await copyFile(path, target, constants.COPYFILE_FICLONE);
   await chmod(target, 0o644);
+  await link(target, other);
 }
