@@ -100,8 +100,9 @@ export async function benchBuild(bench: Bench): Promise<{ results: PairResult[];
         const args = [...connectionArguments(endpoint), ...buildArguments({ ...common, context }, layout)];
         const started = performance.now();
         const child = spawn(bench.tools.buildctl, args, { stdio: ["ignore", "ignore", "ignore"] });
-        await once(child, "close");
+        const [code] = await once(child, "close");
         time = performance.now() - started;
+        if (code !== 0) throw new Error(`the bare buildctl ended with ${code}`);
       });
     }
     execFileSync("sync");
