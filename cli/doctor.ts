@@ -8,14 +8,14 @@ import { upstreamSection } from "./doctor/upstream.ts";
 import { exitCode } from "./exit-code.ts";
 
 /** All that the doctor found. */
-export type Diagnosis = {
+type Diagnosis = {
   /** Whether the main job can run. */
   readonly ok: boolean;
   readonly sections: readonly Section[];
 };
 
 /** Looks at this machine. Changes nothing, builds nothing, starts nothing. */
-export async function diagnose(environment: NodeJS.ProcessEnv = process.env): Promise<Diagnosis> {
+async function diagnose(environment: NodeJS.ProcessEnv = process.env): Promise<Diagnosis> {
   const docker = await findDocker(environment);
   const sections = await Promise.all([
     engineSection(environment),
@@ -34,7 +34,7 @@ const marks: Readonly<Record<Check["verdict"], string>> = {
 };
 
 /** The diagnosis for people: a section each, a line a check, and its mend below it. */
-export function renderDiagnosis({ ok, sections }: Diagnosis): string {
+function renderDiagnosis({ ok, sections }: Diagnosis): string {
   const width = Math.max(...sections.flatMap(({ checks }) => checks.map(({ name }) => name.length)));
   const line = ({ name, found, minimum, verdict, mend }: Check): string => {
     const wanted = verdict === "ok" || minimum === null ? "" : ` (at least ${minimum})`;

@@ -88,7 +88,7 @@ async function contradictedBy(ledger: Ledger, records: readonly LedgerRecord[]):
 }
 
 /** What an import has to say. */
-export function importText(
+function importText(
   release: string,
   images: number,
   { records, leftOut, gone }: ReleaseRecords,
@@ -153,7 +153,7 @@ async function check({ ledger: folder }: Place): Promise<void> {
 }
 
 /** What a check has to say of the records. */
-export function checkText(
+function checkText(
   records: readonly LedgerRecord[],
   contradictions: readonly Contradiction[],
 ): string {
