@@ -153,10 +153,7 @@ async function check({ ledger: folder }: Place): Promise<void> {
 }
 
 /** What a check has to say of the records. */
-function checkText(
-  records: readonly LedgerRecord[],
-  contradictions: readonly Contradiction[],
-): string {
+function checkText(records: readonly LedgerRecord[], contradictions: readonly Contradiction[]): string {
   const count = (of: (record: LedgerRecord) => string): number => new Set(records.map(of)).size;
   const keys = count(({ inputKey }) => inputKey);
   const builders = count(({ builder }) => builder.id);
