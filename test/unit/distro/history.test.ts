@@ -4,8 +4,6 @@ import { TreeHistory } from "../../fixtures/tree-history.ts";
 import { packageFiles } from "../../fixtures/written-tree.ts";
 import { predict, readRelease, releaseNames } from "../../oracle/prediction.ts";
 
-const checkout = process.env.STAGEX_TREE ?? "";
-
 /** `digests/core.txt` of images that each have some text for content. */
 function published(texts: Readonly<Record<string, string>>): Record<string, string> {
   const lines = Object.entries(texts).map(([name, text]) => `${hexOf(digestOf(text))} core-${name}\n`);
@@ -99,17 +97,5 @@ describe("a history of releases made here", () => {
     expect(await steps(history)).toMatchObject([
       { translated: 3, contradictions: 0, changed: 1, missed: [], wrong: [], called: 3, exact: 2 },
     ]);
-  });
-});
-
-// Needs a clone of StageX with its tags: STAGEX_TREE=DIR npm test
-describe.skipIf(checkout === "")("StageX's own history of a year (STAGEX_TREE)", () => {
-  test("no changed digest was missed, and none called that had no reason", { timeout: 120_000 }, async () => {
-    let older = await readRelease(checkout, releaseNames(checkout)[0] ?? "");
-    for (const name of releaseNames(checkout).slice(1)) {
-      const newer = await readRelease(checkout, name);
-      expect(await predict(older, newer), name).toMatchObject({ missed: [], wrong: [], uncertain: 0 });
-      older = newer;
-    }
   });
 });
