@@ -1,16 +1,16 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { clientPolicy, writeClientPolicy } from "../trust/client-policy.ts";
 import { Keyring } from "../trust/keyring.ts";
-import { readRoster } from "../trust/roster.ts";
 import { TrustError } from "../trust/trust-error.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
+import { countOption } from "./option-argument.ts";
+import { rosterFile } from "./roster-file.ts";
 
 type Options = {
   maintainers: string;
   keys: string;
-  threshold: string;
+  threshold: number;
   repository: string;
   signedAs?: string;
   lookaside?: string;
@@ -25,7 +25,7 @@ export function policyCommand(): Command {
     )
     .requiredOption("--maintainers <file>", "the roster: StageX's MAINTAINERS")
     .requiredOption("--keys <folder>", "their public keys: a folder, or a file that gpg --export wrote")
-    .option("--threshold <people>", "distinct people who must have signed", "2")
+    .addOption(countOption("--threshold <people>", "distinct people who must have signed", 2))
     .requiredOption(
       "--repository <name>",
       "what it is for: docker.io/stagex, registry.example/stagex/core-musl",
@@ -52,13 +52,10 @@ async function write({
   lookaside,
   out,
 }: Options): Promise<void> {
-  const text = await readFile(maintainers, "utf8").catch((error: Error) => {
-    throw new TrustError(`no roster: ${error.message}`);
-  });
   const inputs = {
-    roster: readRoster(text, maintainers),
+    roster: await rosterFile(maintainers),
     keyring: await Keyring.load(keys),
-    threshold: Number(threshold),
+    threshold,
     repository,
     ...(signedAs === undefined ? {} : { signedAs }),
     ...(lookaside === undefined ? {} : { lookaside }),

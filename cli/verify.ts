@@ -1,13 +1,13 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { type PinnedImage, parsePinnedImage, repositoryOf } from "../trust/image-reference.ts";
 import { Keyring } from "../trust/keyring.ts";
 import { lookasideAt, readSignatures, type SignatureFile } from "../trust/lookaside.ts";
 import { judge, type QuorumOutcome, type QuorumRule, wordsOf } from "../trust/quorum.ts";
-import { readRoster } from "../trust/roster.ts";
 import { TrustError } from "../trust/trust-error.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
+import { countOption, optionArgument } from "./option-argument.ts";
+import { rosterFile } from "./roster-file.ts";
 
 type Options = {
   image: PinnedImage;
@@ -35,7 +35,7 @@ export function verifyCommand(): Command {
     )
     .addOption(
       new Option("--image <REPO:TAG@sha256:…>", "the image, by name and by its manifest's digest")
-        .argParser(argument(parsePinnedImage))
+        .argParser(optionArgument(parsePinnedImage))
         .makeOptionMandatory(),
     )
     .requiredOption(
@@ -44,8 +44,8 @@ export function verifyCommand(): Command {
     )
     .requiredOption("--maintainers <file>", "the roster: StageX's MAINTAINERS")
     .requiredOption("--keys <folder>", "their public keys: a folder, or a file that gpg --export wrote")
-    .addOption(counted("--threshold <people>", "distinct people who must have signed", 2))
-    .addOption(counted("--vendors <count>", "distinct CPU vendors that they must have built on", 2))
+    .addOption(countOption("--threshold <people>", "distinct people who must have signed", 2))
+    .addOption(countOption("--vendors <count>", "distinct CPU vendors that they must have built on", 2))
     .option("--json", "{met, people, vendors, accepted, rejected}")
     .action(async (options: Options) => {
       const outcome = await answer(options).catch((error: unknown) => {
@@ -67,10 +67,7 @@ async function answer({
   threshold,
   vendors,
 }: Options): Promise<QuorumOutcome> {
-  const text = await readFile(maintainers, "utf8").catch((error: Error) => {
-    throw new TrustError(`no roster: ${error.message}`);
-  });
-  const roster = readRoster(text, maintainers);
+  const roster = await rosterFile(maintainers);
   const keyring = await Keyring.load(keys);
   for (const { file, reason } of keyring.skipped)
     process.stderr.write(`stagex: ${join(keys, file)} is skipped: ${reason}\n`);
@@ -110,23 +107,4 @@ function page(outcome: QuorumOutcome, { image, threshold, vendors }: Options): s
     `${met ? "quorum" : "below quorum"}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
   ];
   return `${lines.join("\n")}\n`;
-}
-
-function counted(flags: string, description: string, value: number): Option {
-  const whole = (text: string) => {
-    if (!/^[0-9]{1,4}$/.test(text)) throw new Error(`not a number of ${flags}: ${JSON.stringify(text)}`);
-    return Number(text);
-  };
-  return new Option(flags, description).default(value).argParser(argument(whole));
-}
-
-/** Commander shows the message of its own error class only. */
-function argument<T>(parse: (text: string) => T): (text: string) => T {
-  return (text) => {
-    try {
-      return parse(text);
-    } catch (error) {
-      throw new InvalidArgumentError((error as Error).message);
-    }
-  };
 }

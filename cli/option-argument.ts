@@ -1,0 +1,21 @@
+import { InvalidArgumentError, Option } from "commander";
+
+/** Commander shows the message of its own error class only. */
+export function optionArgument<T>(parse: (text: string) => T): (text: string) => T {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError((error as Error).message);
+    }
+  };
+}
+
+/** An option that takes a whole number, such as `--threshold <people>`. */
+export function countOption(flags: string, description: string, value: number): Option {
+  const whole = (text: string) => {
+    if (!/^[0-9]{1,4}$/.test(text)) throw new Error(`not a number of ${flags}: ${JSON.stringify(text)}`);
+    return Number(text);
+  };
+  return new Option(flags, description).default(value).argParser(optionArgument(whole));
+}
