@@ -5,9 +5,9 @@ import { digestsFiles } from "../distro/digests-file.ts";
 import { hexOf, parseDigest } from "../oci/digest.ts";
 import { parseConfig } from "../providers/stagex/config.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
-import { parseTreeAddress } from "../sources/tree-checkout.ts";
+import { parseTreeAddress, type TreeAddress } from "../sources/tree-checkout.ts";
 import { placesOf } from "../tools/places.ts";
-import { CommandError } from "./exit-code.ts";
+import { asUsage, CommandError } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
 import { Stack } from "./stack.ts";
 
@@ -30,12 +30,22 @@ export function digestsCommand(): Command {
         for (const text of files.values()) process.stdout.write(text);
         return;
       }
-      const { tree } = parseConfig((await stack.config()) as Properties);
-      const address = parseTreeAddress(tree, places.project);
+      const settings = (await stack.config()) as Properties;
+      const address = treeAddressIn(settings, places.project);
       if (address.kind !== "folder")
-        throw new CommandError(`${tree} is a checkout that nobody commits; name a folder as stagex:tree`);
+        throw new CommandError(
+          `stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
+        );
       for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
     });
+}
+
+function treeAddressIn(settings: Properties, project: string): TreeAddress {
+  try {
+    return parseTreeAddress(parseConfig(settings).tree, project);
+  } catch (error) {
+    throw asUsage(error);
+  }
 }
 
 /** Whole or not at all: these files are what others compare with. */

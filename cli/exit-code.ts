@@ -1,6 +1,7 @@
 import { CommanderError } from "commander";
 import { TreeError } from "../distro/tree-error.ts";
 import { LayoutError } from "../oci/layout-error.ts";
+import { withMend } from "../providers/stagex/machine-error.ts";
 import { SetUpError } from "../tools/set-up-error.ts";
 
 /**
@@ -14,7 +15,7 @@ export const exitCode = {
   no: 1,
   /** It was asked wrongly: the command line, a setting, a tree that can't be read. */
   usage: 2,
-  /** A tool can't be had (EX_UNAVAILABLE of sysexits.h); the message names the mend. tools/bootstrap.mjs has it too. */
+  /** A tool, or a place to write to, can't be had (EX_UNAVAILABLE of sysexits.h); the message names the mend. tools/bootstrap.mjs has it too. */
   unavailable: 69,
   /** A fault of ours (EX_SOFTWARE of sysexits.h); the stack is printed. */
   fault: 70,
@@ -48,6 +49,8 @@ export function endingOf(error: unknown): { readonly message: string; readonly c
   if (error instanceof SetUpError) return { message: `stagex: ${error.message}`, code: exitCode.unavailable };
   if (error instanceof TreeError) return { message: `stagex: ${error.message}`, code: exitCode.usage };
   if (error instanceof LayoutError) return { message: `stagex: ${error.message}`, code: exitCode.no };
+  if (error instanceof Error && withMend(error) !== error.message)
+    return { message: `stagex: ${withMend(error)}`, code: exitCode.unavailable };
   const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return {
     message: `stagex: this is a fault in stagex itself, please report it:\n${trace}`,

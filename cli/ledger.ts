@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { Command } from "commander";
 import { git } from "../distro/git.ts";
 import { namesLike, UnknownImageError } from "../distro/graph.ts";
@@ -116,8 +117,15 @@ function leftOutLine({ image, dependencies }: LeftOut): string {
   return `  ${image}${dependencies.length > 0 ? ` (from ${dependencies.join(", ")})` : ""}`;
 }
 
+/** A ledger to read. This checkout's own may have nothing in it yet; one that was named must be there. */
+function ledgerAt(folder: string): Ledger {
+  const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (!isThere && folder !== placesOf().ledger) throw new CommandError(`no ledger at ${folder}`);
+  return new Ledger(folder);
+}
+
 async function show(names: readonly string[], { ledger: folder }: Place): Promise<void> {
-  const { records, problems } = await new Ledger(folder).all();
+  const { records, problems } = await ledgerAt(folder).all();
   const images = Map.groupBy(records, ({ image }) => image);
   const chosen = chosenNames(images, names, folder);
   const contradicted = new Set(contradictionsIn(records).map(({ inputKey }) => inputKey));
@@ -145,7 +153,7 @@ function chosenNames(
 }
 
 async function check({ ledger: folder }: Place): Promise<void> {
-  const { records, problems } = await new Ledger(folder).all();
+  const { records, problems } = await ledgerAt(folder).all();
   const contradictions = contradictionsIn(records);
   process.stdout.write(checkText(records, contradictions));
   tell(problems);

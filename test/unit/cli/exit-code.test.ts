@@ -34,3 +34,11 @@ test("commander has said it already: help is well, a wrong option is not", () =>
   });
   expect(endingOf(new CommanderError(1, "commander.unknownOption", "x"))).toEqual({ message: "", code: 2 });
 });
+
+test("what the machine refuses is no fault of ours: its message, and what mends it", () => {
+  const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+  const { message, code } = endingOf(full);
+  expect(code).toBe(exitCode.unavailable);
+  expect(message).toMatch(/^stagex: ENOSPC.*make room/);
+  expect(message).not.toContain("    at ");
+});

@@ -116,3 +116,12 @@ test("what is no release is said, with exit 2, and nothing is written", () => {
   }
   expect(() => readdirSync(folder)).toThrow("ENOENT");
 });
+
+test("a ledger that was named and is not there is not taken for an empty one", () => {
+  const { folder } = release();
+  for (const place of [folder, import.meta.filename]) {
+    const { status, stderr } = ledger("check", "--ledger", place);
+    expect(stderr).toBe(`stagex: no ledger at ${place}\n`);
+    expect(status).toBe(2);
+  }
+});
