@@ -9,8 +9,8 @@ const program = join(import.meta.dirname, "../../../cli/stagex.ts");
 test.each([
   ["no number", ["--threshold", "two"], /not a number of --threshold/],
   ["no such roster", ["--maintainers", "/none"], /no roster/],
-])("can't be written: exit 2 and no file, for %s", (_, more, words) => {
-  const out = join(scratchFolder(), "policy");
+])("can't be written: exit 2 and no file, for %s", async (_, more, words) => {
+  const out = join(await scratchFolder(), "policy");
   const tree = join(import.meta.dirname, "../../../examples/seed-tree");
   const options = ["--maintainers", join(tree, "MAINTAINERS"), "--keys", tree, "--out", out];
   const { status, stderr } = spawnSync(
