@@ -25,8 +25,15 @@ export function parseTreeAddress(text: string, base: string): TreeAddress {
       throw new Error(`stagex:tree ${JSON.stringify(text)}: only https, ssh and file URLs can be a tree`);
     return { kind: "folder", folder: resolve(base, text) };
   }
-  const [url = "", revision] = text.split("#", 2);
-  if (!revision) {
+  const [url = "", ...rest] = text.split("#");
+  const revision = rest.join("#");
+  if (URL.canParse(url) && new URL(url).password !== "") {
+    throw new Error(
+      "stagex:tree: a URL with a password in it ends up in logs and in the configuration, in clear text. " +
+        "Leave it out, and let git's credential helper have it: git help credentials",
+    );
+  }
+  if (revision === "") {
     throw new Error(
       `stagex:tree ${JSON.stringify(text)} names no revision: add "#" and a full commit or a tag, as in ${url}#2026.03.0`,
     );
@@ -97,12 +104,19 @@ function movedTag(url: string, tag: string, known: string, now: string): string 
   );
 }
 
-/** Removes what killed processes left of their checkouts. */
+/** Removes what killed processes left of their checkouts. Their git may live on for a while, and still write there. */
 async function sweepCutShort(home: string): Promise<void> {
   for (const name of await readdir(home)) {
     const pid = /\.making-(\d+)-/.exec(name)?.[1];
-    if (pid && !isRunning(Number(pid))) await rm(join(home, name), { recursive: true, force: true });
+    if (pid && !isRunning(Number(pid))) {
+      await rm(join(home, name), { recursive: true, force: true, maxRetries: 5 }).catch(ifNotEmpty);
+    }
   }
+}
+
+/** Left for a later sweep: it is in nobody's way. */
+function ifNotEmpty(error: unknown): void {
+  if (!(error instanceof Error) || !("code" in error) || error.code !== "ENOTEMPTY") throw error;
 }
 
 function isRunning(pid: number): boolean {

@@ -66,11 +66,18 @@ describe("what stagex:tree may say", () => {
     ["https://example.org/x#0123abc", "shortened commit"],
     ["https://example.org/x#--upload-pack=x", "neither a full commit"],
     ["https://example.org/x#a..b", "neither a full commit"],
+    ["https://example.org/x#1.0#2.0", "neither a full commit"],
     ["http://example.org/x#1.0", "only https, ssh and file"],
     ["ext::sh -c x#1.0", undefined],
   ])("%s is refused, or no URL at all", (address, message) => {
     if (message === undefined) expect(parseTreeAddress(address, "/a")).toMatchObject({ kind: "folder" });
     else expect(() => parseTreeAddress(address, "/a")).toThrow(message);
+  });
+
+  test("a URL with a password is refused, and the password not repeated", () => {
+    const address = () => parseTreeAddress("https://me:hush@example.org/x#1.0", "/a");
+    expect(address).toThrow("git's credential helper");
+    expect(address).not.toThrow("hush");
   });
 });
 
