@@ -125,8 +125,10 @@ export class Ledger {
   }
 }
 
-/** Whether two records agree, platform by platform, on what they both name. */
+/** Whether two records agree, index and platform by platform, on what they both name. */
 export function agree(a: LedgerRecord, b: LedgerRecord): boolean {
+  const indexes = new Set([a.digests.index, b.digests.index].filter((index) => index !== null));
+  if (indexes.size > 1) return false;
   return Object.entries(a.digests.platforms).every(([platform, found]) => {
     const other = b.digests.platforms[platform];
     return other === undefined || other === found;

@@ -97,6 +97,14 @@ test("builders that disagree are a contradiction, and both are named", async () 
   expect(records.map(({ builder }) => builder.id).sort()).toEqual(["epyc-1", "xeon-1"]);
 });
 
+test("the same manifests in two indexes are a contradiction: what is built from the image is built from its index", async () => {
+  const ledger = new Ledger(await scratchFolder());
+  const { platforms } = gave("one");
+  await ledger.record(entry({ digests: { index: digestOf("index"), platforms } }));
+  await ledger.record(entry({ builder: by("xeon-1"), digests: { index: digestOf("another"), platforms } }));
+  expect(await ledger.lookup(key)).toMatchObject({ kind: "contradiction", digests: null });
+});
+
 test("a builder that contradicts itself leaves both records", async () => {
   const ledger = new Ledger(await scratchFolder());
   await ledger.record(entry({ digests: gave("one") }));
