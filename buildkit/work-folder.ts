@@ -20,7 +20,7 @@ export async function withWorkFolder<T>(scratch: string, work: (folder: string) 
 }
 
 /** Removes the folders below `scratch` whose process has ended. Names that are no work folder's are left alone. */
-export async function sweepWorkFolders(scratch: string): Promise<void> {
+async function sweepWorkFolders(scratch: string): Promise<void> {
   for (const name of await readdir(scratch)) {
     const owner = parseIdentity(name);
     if (owner && !isAlive(owner)) await rm(join(scratch, name), { recursive: true, force: true });
