@@ -4,12 +4,13 @@ import { Command } from "commander";
 import { chooseImages } from "../distro/graph.ts";
 import { parseConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
-import { type JournalEntry, parseJournal } from "../providers/stagex/journal.ts";
+import { parseJournal } from "../providers/stagex/journal.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
 import { placesOf } from "../tools/places.ts";
 import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
-import { type ResultRow, resultTable } from "./result-table.ts";
+import { resultTable } from "./result-table.ts";
+import { type ChosenImage, runRows } from "./run-rows.ts";
 import { type LockHolder, Stack } from "./stack.ts";
 
 /** `stagex start`: the main job, from nothing to a table of digests. */
@@ -39,7 +40,7 @@ async function start(more: readonly string[], { stack: name }: { stack: string }
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
     const code = await stack.run(args, { STAGEX_JOURNAL: journal });
     const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
-    const rows = resultRows(chosen, await stack.digests(), noted);
+    const rows = runRows(chosen, await stack.digests(), noted);
     process.stdout.write(`\n${resultTable(rows)}\n`);
     if (code !== 0) throw new CommandError(unfinished(code), exitCode.no);
   } finally {
@@ -59,46 +60,12 @@ function unfinished(code: number | NodeJS.Signals): string {
   return `pulumi up ${how}. What it built is kept: the next npm start goes on from there`;
 }
 
-/** An image that the stack is to have, and the digest (64 hex digits) that its tree publishes for it. */
-type ChosenImage = { readonly name: string; readonly published: string | undefined };
-
 async function chosenImages(stack: Stack): Promise<ChosenImage[]> {
   const config = parseConfig((await stack.config()) as Properties);
   const tree = await configuredTree(config, placesOf());
   return chooseImages(tree.images, config.images).map(({ name }) => ({
     name,
     published: tree.digests.get(name),
+    isCompared: config.verify,
   }));
 }
-
-function resultRows(
-  chosen: readonly ChosenImage[],
-  digests: ReadonlyMap<string, string>,
-  journal: ReadonlyMap<string, JournalEntry>,
-): ResultRow[] {
-  return chosen.map(({ name, published }) => {
-    const entry = journal.get(name);
-    const standing = digests.get(name);
-    return {
-      image: name,
-      digest: entry?.digest ?? standing,
-      outcome: outcomeOf(standing, entry, published),
-      seconds: entry?.seconds,
-      published: published === undefined ? undefined : `sha256:${published}`,
-    };
-  });
-}
-
-/** What was built but is not in the state failed the comparison, or its run was killed before it could say so. */
-function outcomeOf(
-  standing: string | undefined,
-  entry: JournalEntry | undefined,
-  published: string | undefined,
-): ResultRow["outcome"] {
-  if (!entry) return standing === undefined ? "not reached" : "reused";
-  const isComparedAndOther = published !== undefined && entry.digest !== `sha256:${published}`;
-  if (isComparedAndOther && entry.digest !== standing) return "failed";
-  return outcomes[entry.origin];
-}
-
-const outcomes = { built: "built", ledger: "reused", substituted: "pulled" } as const;

@@ -131,7 +131,8 @@ export class Project implements AsyncDisposable {
     return journal
       .split("\n")
       .filter((line) => line !== "")
-      .map((line) => JSON.parse(line) as { image: string })
+      .map((line) => JSON.parse(line) as { image: string; origin: string })
+      .filter(({ origin }) => origin === "built")
       .map(({ image }) => image)
       .sort();
   }

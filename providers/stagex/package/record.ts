@@ -22,6 +22,7 @@ export async function recorded(
   const store = await workshop.store();
   const index = digests.index ?? (await store.find(digests.digest))?.index;
   if (!index || (await store.audit(index, work.signal)).length > 0) return undefined;
+  await workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
 }
 
