@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
 
 /** A change of one step of a build, as BuildKit reports it. */
@@ -205,7 +206,7 @@ export class Progress {
 
   #outputLine(vertex: Vertex, line: string, time: string | undefined): void {
     const text = line.replace(/\r$/, "");
-    vertex.tail.push(text);
+    vertex.tail.push(asShown(text));
     if (vertex.tail.length > tailLines) vertex.tail.shift();
     this.#log(`#${vertex.number} ${secondsBetween(vertex.startedAt, time).toFixed(3)} ${text}`);
   }
@@ -232,5 +233,14 @@ function parseStatus(line: string): z.infer<typeof statusSchema> | undefined {
 function splitName(full: string): { step: string; name: string } {
   const match = /^\[(?:[a-z]+\/[a-z0-9/]+ )?([^\]]+)\] ([\s\S]*)$/.exec(full);
   const step = match?.[1] ?? full.split(" ", 1)[0] ?? "";
-  return { step, name: (match?.[2] ?? full).replace(/\s+/g, " ").trim() };
+  return { step, name: asShown((match?.[2] ?? full).replace(/\s+/g, " ").trim()) };
+}
+
+/**
+ * A line without what would steer the terminal that it is shown on: what a progress bar has overwritten, colours, titles. The log has
+ * it as it came.
+ */
+function asShown(line: string): string {
+  const last = line.slice(line.lastIndexOf("\r") + 1);
+  return stripVTControlCharacters(last).replace(/[^\P{Cc}\t]/gu, "");
 }

@@ -137,3 +137,18 @@ test("an instruction over several lines is one line", () => {
   const { events } = replay([status({ vertexes: [started] })]);
   expect(events).toEqual([{ step: "build 1/1", name: "RUN make", status: "started", seconds: 0 }]);
 });
+
+test("what a step prints can't steer the terminal that its error is shown on; the log has it as it came", () => {
+  const hostile = "10 %\r20 %\r\u001b]0;owned\u0007\u001b[2J\u001b[31mred\u001b[0m\tand\b \u009bplain";
+  const { log, progress } = replay([
+    status({ vertexes: [{ ...started, name: "[build 1/1] RUN \u001b[2Jmake" }] }),
+    status({ logs: [output(1, `${hostile}\n`)] }),
+    status({ vertexes: [{ ...started, completed: at(2), error: "exit code: 1" }] }),
+  ]);
+  expect(progress.failedStep()).toMatchObject({
+    name: "RUN make",
+    tail: [expect.stringMatching(/^red\tand /)],
+  });
+  expect(progress.failedStep()?.tail[0]).not.toMatch(/[^\P{Cc}\t]/u);
+  expect(log[1]).toBe(`#1 1.000 ${hostile}`);
+});
