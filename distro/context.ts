@@ -1,4 +1,5 @@
 import { type Containerfile, type ContextRead, readsOf } from "./containerfile.ts";
+import { glob } from "./glob.ts";
 import { type Problem, quoted } from "./tree-error.ts";
 import type { TreeFile } from "./tree-files.ts";
 
@@ -90,11 +91,7 @@ function covers(pattern: Pattern, path: string): boolean {
 /** As Go's filepath.Match within one component: `*` is any text, `?` any one character. */
 function wildcard(part: string): (component: string) => boolean {
   if (!/[*?]/.test(part)) return (component) => component === part;
-  const source = part.replace(/[.*+?^${}()|[\]\\]/g, (sign) => {
-    if (sign === "*") return ".*";
-    return sign === "?" ? "." : `\\${sign}`;
-  });
-  const fitting = new RegExp(`^${source}$`, "su");
+  const fitting = glob(part);
   return (component) => fitting.test(component);
 }
 

@@ -1,3 +1,4 @@
+import { glob } from "./glob.ts";
 import { nearestName } from "./nearest-name.ts";
 
 /** What a graph is made of: anything with the names of what it is built from. */
@@ -130,14 +131,6 @@ export function namesLike(images: ReadonlyMap<string, unknown>, patterns: readon
 function unknownText(name: string, names: readonly string[]): string {
   const nearest = nearestName(name, names);
   return `no image ${JSON.stringify(name)}${nearest === undefined ? "" : `; the nearest is ${nearest}`}`;
-}
-
-function glob(pattern: string): RegExp {
-  const source = pattern.replace(/[.*+?^${}()|[\]\\]/g, (sign) => {
-    if (sign === "*") return ".*";
-    return sign === "?" ? "." : `\\${sign}`;
-  });
-  return new RegExp(`^${source}$`, "su");
 }
 
 function known(graph: ReadonlyMap<string, Node>, node: Node | undefined): readonly string[] {
