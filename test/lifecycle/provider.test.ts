@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,8 +9,10 @@ import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { parseInputKey } from "../../distro/input-key.ts";
 import { Ledger } from "../../distro/ledger.ts";
-import { parseDigest } from "../../oci/digest.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { Store } from "../../oci/store.ts";
 import { fromWire, type Properties, Secret, toWire, unknown } from "../../providers/stagex/wire.ts";
+import { writeLayout } from "../fixtures/image-layout.ts";
 import { ProviderProcess } from "./provider-process.ts";
 
 const digest = `sha256:${"0".repeat(64)}`;
@@ -77,6 +80,20 @@ async function preview(news: Properties): Promise<Properties> {
   request.setProperties(toWire(news));
   request.setPreview(true);
   return fromWire((await provider.call("create", request)).getProperties());
+}
+
+/** Makes the ledger know what these inputs give. */
+async function record(of: typeof inputs, manifest: Digest, index: Digest | null): Promise<void> {
+  const { inputKey } = await preview(of);
+  await new Ledger(join(project, ".stagex/ledger")).record({
+    inputKey: parseInputKey(String(inputKey)),
+    image: of.image,
+    digests: { index, platforms: { "linux/amd64": manifest } },
+    builder: { id: "amd64-here", facts: null },
+    seconds: 1,
+    outcome: "built",
+    finished: "2026-03-01T00:00:00Z",
+  });
 }
 
 test("stdout holds the port and nothing else", () => {
@@ -195,17 +212,7 @@ test("a preview of what was never built knows its input key and leaves the diges
 });
 
 test("a preview of what is known to give another digest than the published says that it will fail", async () => {
-  const { inputKey } = await preview(inputs);
-  const ledger = new Ledger(join(project, ".stagex/ledger"));
-  await ledger.record({
-    inputKey: parseInputKey(String(inputKey)),
-    image: inputs.image,
-    digests: { index: null, platforms: { "linux/amd64": parseDigest(other) } },
-    builder: { id: "amd64-here", facts: null },
-    seconds: 1,
-    outcome: "built",
-    finished: "2026-03-01T00:00:00Z",
-  });
+  await record(inputs, parseDigest(other), null);
   expect(await preview({ ...inputs, expectedDigest: other })).toMatchObject({ digest: other });
   expect(await preview({ ...inputs, expectedDigest: digest })).toMatchObject({ digest: unknown });
   await expect
@@ -264,6 +271,28 @@ test("deleting what is not there succeeds", async () => {
   request.setId("core-cat");
   request.setProperties(toWire({}));
   await expect(provider.call("delete", request)).resolves.toBeDefined();
+});
+
+test("a resource that got another name leaves its image laid out when the old one is deleted", async () => {
+  const platforms = { "linux/amd64": { layers: [[{ name: "dog" }]] } };
+  const { index, manifests } = await writeLayout(join(project, "dog"), { platforms });
+  const store = await Store.open(join(project, ".stagex/store"));
+  await store.adopt(join(project, "dog"));
+  const dog = { ...inputs, image: "core-dog" };
+  const [manifest = index] = manifests;
+  await record(dog, manifest, index);
+
+  const creating = new messages.CreateRequest();
+  creating.setUrn(urn.replace("core-cat", "new-name"));
+  creating.setProperties(toWire(dog));
+  const made = await provider.call("create", creating);
+  expect(fromWire(made.getProperties())).toMatchObject({ digest: manifest, index, origin: "ledger" });
+  const deleting = new messages.DeleteRequest();
+  deleting.setUrn(urn.replace("core-cat", "old-name"));
+  deleting.setId(made.getId());
+  deleting.setProperties(made.getProperties());
+  await provider.call("delete", deleting);
+  expect(existsSync(join(project, "out/core-dog/index.json"))).toBe(true);
 });
 
 test("a resource whose state another version wrote can still be deleted", async () => {

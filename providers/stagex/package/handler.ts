@@ -26,6 +26,8 @@ export function packageHandler(
   workshop: () => Workshop,
 ): Handler<PackagePlan, PackageInputs, PackageOutputs> {
   const folderOf = (image: string): string => join(workshop().places.out, image);
+  /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
+  const laidOut = new Set<string>();
 
   async function make(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
     const image =
@@ -35,6 +37,7 @@ export function packageHandler(
     await compareWithPublished(workshop(), inputs, image);
     const store = await workshop().store();
     await store.export(image.index, folderOf(inputs.image), work.signal);
+    laidOut.add(inputs.image);
     return image;
   }
 
@@ -94,6 +97,7 @@ export function packageHandler(
     },
 
     async delete(id, outputs) {
+      if (laidOut.has(id)) return;
       // The store keeps the blobs: other images share them.
       const store = await workshop().store();
       await store.withdraw(folderOf(id), outputs?.index);
