@@ -72,7 +72,10 @@ export async function openTree(
     ? address.revision
     : await commitOfTag(address.url, address.revision, home);
   const checkout = join(home, commit);
-  if (await exists(checkout)) return checkout;
+  if (await exists(checkout)) {
+    await expectUntouched(checkout, address, commit);
+    return checkout;
+  }
   onProgress(`checking out ${address.url} at ${address.revision}`);
   await sweepCutShort(home);
   const making = `${checkout}.making-${process.pid}-${randomUUID()}`;
@@ -84,6 +87,25 @@ export async function openTree(
     if (!(await exists(checkout))) throw error;
   }
   return checkout;
+}
+
+/** What a tree is made of: its sources and what is built of it may come to lie beside that. */
+const treeParts = ["packages", "digests", "MAINTAINERS"];
+
+/** A commit is asked for, so nothing else may be read in its name. */
+async function expectUntouched(
+  checkout: string,
+  { url, revision }: { url: string; revision: string },
+  commit: string,
+): Promise<void> {
+  const head = (await git(["-C", checkout, "rev-parse", "HEAD"])).trim();
+  const status = ["--no-optional-locks", "-C", checkout, "status", "--porcelain", "--", ...treeParts];
+  const [first] = (await git(status)).split("\n");
+  if (head === commit && first === "") return;
+  throw new Error(
+    `stagex:tree: somebody changed the checkout of ${url} at ${revision} in the cache ` +
+      `(${first ? JSON.stringify(first.trim()) : `it is at ${head}`}). To take it anew: rm -r ${checkout}`,
+  );
 }
 
 async function checkOut(url: string, revision: string, commit: string, folder: string): Promise<void> {

@@ -150,6 +150,30 @@ test("a checkout cut short by a kill is never taken, and is swept by the next", 
   expect(readdirSync(join(cache, home)).sort()).toEqual([first, "tags"]);
 });
 
+test.each([
+  ["another text", (folder: string) => writeFileSync(join(folder, "packages/file"), "other\n")],
+  ["a file more", (folder: string) => writeFileSync(join(folder, "packages/more"), "")],
+  [
+    "another commit",
+    (folder: string) => {
+      const own = ["-C", folder, "-c", "user.name=Test", "-c", "user.email=test@example.org"];
+      execFileSync("git", [...own, "commit", "--quiet", "--allow-empty", "--message", "x"]);
+    },
+  ],
+])("a checkout that somebody changed is no commit any more: %s", async (_, change) => {
+  mkdirSync(join(repository, "packages"));
+  writeFileSync(join(repository, "packages/file"), "text\n");
+  git("add", "packages");
+  const revision = commit("with packages\n");
+  const folder = await open(revision);
+  writeFileSync(join(folder, "notes"), "beside the tree");
+  expect(await open(revision)).toBe(folder);
+  change(folder);
+  await expect(open(revision)).rejects.toThrow(`To take it anew: rm -r ${folder}`);
+  rmSync(folder, { recursive: true });
+  expect(await content(revision)).toBe("with packages\n");
+});
+
 test("two at once make one checkout", async () => {
   const folders = await Promise.all([open(first), open(first)]);
   expect(new Set(folders).size).toBe(1);
