@@ -12,12 +12,13 @@ const programs: readonly { name: string; args: readonly string[]; minimum: Versi
 const oldestDocker: Version = [29, 1, 5];
 const oldestBuildx: Version = [0, 30, 1];
 
+const install = "https://docs.docker.com/engine/install/";
+
 /** What only StageX's own scripts need. */
 export async function upstreamSection(
   environment: NodeJS.ProcessEnv,
   docker: Docker | null,
 ): Promise<Section> {
-  const install = "https://docs.docker.com/engine/install/";
   const checks = [
     versionCheck("docker", docker?.client ?? null, oldestDocker, install),
     versionCheck("docker buildx", docker?.buildx ?? null, oldestBuildx, install),
@@ -49,6 +50,8 @@ function storeCheck(docker: Docker | null): Check {
   const found = docker?.server ? "Docker's own, which changes digests" : "none";
   const mend = docker?.server
     ? 'put {"features": {"containerd-snapshotter": true}} into /etc/docker/daemon.json, then restart Docker'
-    : "start Docker";
+    : docker
+      ? "start Docker"
+      : install;
   return { name, found, minimum: "containerd's", verdict: "lacks", mend };
 }
