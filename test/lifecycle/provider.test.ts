@@ -273,6 +273,24 @@ test("deleting what is not there succeeds", async () => {
   await expect(provider.call("delete", request)).resolves.toBeDefined();
 });
 
+test("a record whose index is another image's passes for no image, whatever digest it names", async () => {
+  const platforms = { "linux/amd64": { layers: [[{ name: "wolf" }]] } };
+  const { index } = await writeLayout(join(project, "wolf"), { platforms });
+  const store = await Store.open(join(project, ".stagex/store"));
+  await store.adopt(join(project, "wolf"));
+  const sheep = { ...inputs, image: "core-sheep", expectedDigest: digest };
+  await record(sheep, parseDigest(digest), index);
+
+  const request = new messages.CreateRequest();
+  request.setUrn(urn.replace("core-cat", "core-sheep"));
+  request.setProperties(toWire(sheep));
+  // It is built instead, for which there is no tree here.
+  await expect(provider.call("create", request)).rejects.toMatchObject({
+    details: expect.stringContaining("no folder"),
+  });
+  expect(existsSync(join(project, "out/core-sheep"))).toBe(false);
+});
+
 test("a resource that got another name leaves its image laid out when the old one is deleted", async () => {
   const platforms = { "linux/amd64": { layers: [[{ name: "dog" }]] } };
   const { index, manifests } = await writeLayout(join(project, "dog"), { platforms });

@@ -22,6 +22,11 @@ export async function recorded(
   const store = await workshop.store();
   const index = digests.index ?? (await store.find(digests.digest))?.index;
   if (!index || (await store.audit(index, work.signal)).length > 0) return undefined;
+  // A record's index and digests may be of two images: the ledger is others' word, the store's bytes are not.
+  const { manifests } = await store.image(index);
+  const isSo = (platform: string) =>
+    manifests.some((one) => one.platform === platform && one.digest === digests.digests[platform]);
+  if (!inputs.platforms.every(isSo)) return undefined;
   await workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
 }
