@@ -189,6 +189,19 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     expect((await project.up([], nobody)).code).toBe(0);
   });
 
+  test("the digest of an index, as StageX published it before 2025.06.1, is told from another image's", async () => {
+    const text = await readFile(join(project.folder, "out/user-book/index.json"), "utf8");
+    const index: string = JSON.parse(text).manifests[0].digest;
+    await project.edit("digests/user.txt", (digests) =>
+      digests.replace(/^.*(?= user-book$)/m, index.slice(7)),
+    );
+    const { code, output } = await project.up();
+    expect(code).not.toBe(0);
+    expect(output).toContain("what is published is the digest of its index, which is the same");
+    await project.git("checkout", "--quiet", ".");
+    expect((await project.up([], nobody)).code).toBe(0);
+  });
+
   test("only the chosen images and what they are built from are there", async () => {
     await project.set("images", '["pallet-*"]');
     const preview = await project.run(["preview", "--stack", "test"], nobody);
