@@ -78,7 +78,7 @@ export async function stopDaemon(daemon: ProcessIdentity, folders: DaemonFolders
  * A killed buildkitd leaves its containers running and its overlays mounted; they are known by this daemon's own cgroup, and by
  * the mount points below its state. A daemon whose starter was killed before it could record it is known by its command line.
  */
-async function sweepLeftovers(folders: DaemonFolders): Promise<void> {
+export async function sweepLeftovers(folders: DaemonFolders): Promise<void> {
   const left = await processesWhere(
     (cgroup, words) =>
       cgroup.includes(`/${folders.cgroup}/`) || (words[1] === "--config" && words[2] === folders.config),

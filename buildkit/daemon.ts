@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -6,7 +7,13 @@ import { lock } from "proper-lockfile";
 import { z } from "zod";
 import { type DaemonFolders, prepareDaemonFolders } from "./daemon-folders.ts";
 import { endLease, isLeased, takeLease } from "./daemon-lease.ts";
-import { type DaemonPrograms, isAnswering, startDaemon, stopDaemon } from "./daemon-process.ts";
+import {
+  type DaemonPrograms,
+  isAnswering,
+  startDaemon,
+  stopDaemon,
+  sweepLeftovers,
+} from "./daemon-process.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
 
 const identitySchema = z.object({ pid: z.number().int().positive(), started: z.number().int() });
@@ -60,15 +67,27 @@ export async function acquireDaemon(request: DaemonRequest): Promise<DaemonUse> 
 
 /** Ends the daemon if no living process uses it. Returns whether one still runs. */
 export async function endUnusedDaemon(folders: DaemonFolders): Promise<boolean> {
-  return await whileLocked(folders, async () => {
-    const record = await readRecord(folders);
-    if (record === undefined || !isAlive(record.daemon)) return false;
-    if (await isLeased(folders.leases)) return true;
-    await stopDaemon(record.daemon, folders);
-    await rm(folders.record, { force: true });
-    if (record.socket === folders.socket) await rm(folders.run, { recursive: true, force: true });
-    return false;
-  });
+  try {
+    return await whileLocked(folders, async () => {
+      const record = await readRecord(folders);
+      if (record === undefined) return await endUnrecorded(folders);
+      if (!isAlive(record.daemon)) return false;
+      if (await isLeased(folders.leases)) return true;
+      await stopDaemon(record.daemon, folders);
+      await rm(folders.record, { force: true });
+      if (record.socket === folders.socket) await rm(folders.run, { recursive: true, force: true });
+      return false;
+    });
+  } catch (error) {
+    if (existsSync(folders.root)) throw error;
+    return await endUnrecorded(folders);
+  }
+}
+
+/** Who removes the state folder, or the checkout that it is in, takes the record too; the daemon is still known by its command line. */
+async function endUnrecorded(folders: DaemonFolders): Promise<false> {
+  await sweepLeftovers(folders);
+  return false;
 }
 
 /** The record of a daemon that answers. Its socket is where its starter put it, which may be elsewhere than this process would. */

@@ -103,6 +103,15 @@ describeReal("the private daemon", () => {
     expect(await gone(daemon, keeper)).toBe(true);
   });
 
+  test("a daemon whose state folder was removed ends by itself", async () => {
+    const root = join(bench.folder, "removed");
+    const { user } = await startUser(root);
+    const { daemon, keeper } = await recordOf(root);
+    await rm(root, { recursive: true, force: true });
+    expect(await gone(daemon, keeper)).toBe(true);
+    user.kill("SIGKILL");
+  });
+
   test("a daemon that was started but never recorded is replaced", async () => {
     const root = join(bench.folder, "unrecorded");
     const { user } = await startUser(root);
