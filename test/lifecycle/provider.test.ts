@@ -66,6 +66,16 @@ async function diff(olds: Properties, news: Properties, ignored: string[] = []) 
   return await provider.call("diff", request);
 }
 
+const strayUrn = "urn:pulumi:dev::test::test:index:Stray::x";
+
+/** The real server with a resource that misbehaves (straying-provider.ts), configured. */
+async function startStraying(): Promise<ProviderProcess> {
+  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  const straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
+  await straying.configure({});
+  return straying;
+}
+
 function kinds(response: messages.DiffResponse): Record<string, messages.PropertyDiff.Kind | undefined> {
   const found: Record<string, messages.PropertyDiff.Kind | undefined> = {};
   response.getDetaileddiffMap().forEach((change, path) => {
@@ -322,11 +332,9 @@ test("a resource whose state another version wrote can still be deleted", async 
 });
 
 test("a stray throw ends the calls under way with an error, and the process", async () => {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
-  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
-  await straying.configure({});
+  await using straying = await startStraying();
   const request = new messages.CreateRequest();
-  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setUrn(strayUrn);
   request.setProperties(toWire({}));
   await expect(straying.call("create", request)).rejects.toMatchObject({
     code: grpc.status.INTERNAL,
@@ -337,11 +345,9 @@ test("a stray throw ends the calls under way with an error, and the process", as
 });
 
 test("a throw inside a call is that call's error alone", async () => {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
-  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
-  await straying.configure({});
+  await using straying = await startStraying();
   const request = new messages.DeleteRequest();
-  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setUrn(strayUrn);
   request.setProperties(toWire({}));
   await expect(straying.call("delete", request)).rejects.toMatchObject({
     code: grpc.status.INTERNAL,
@@ -351,11 +357,9 @@ test("a throw inside a call is that call's error alone", async () => {
 });
 
 test("an error too long for gRPC is told by its beginning and its end", async () => {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
-  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
-  await straying.configure({});
+  await using straying = await startStraying();
   const request = new messages.DeleteRequest();
-  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setUrn(strayUrn);
   request.setId("long");
   await expect(straying.call("delete", request)).rejects.toMatchObject({
     code: grpc.status.UNKNOWN,
@@ -377,11 +381,9 @@ test("a provider that can't let go of what it holds ends all the same, and says 
 });
 
 test("a custom time-out is told where Node's own error is thrown for it", async () => {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
-  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
-  await straying.configure({});
+  await using straying = await startStraying();
   const request = new messages.ReadRequest();
-  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setUrn(strayUrn);
   request.setId("x");
   request.setTimeout(0.2);
   await expect(straying.call("read", request)).rejects.toMatchObject({
@@ -391,11 +393,9 @@ test("a custom time-out is told where Node's own error is thrown for it", async 
 });
 
 test("a custom time-out ends the work, and says so", async () => {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
-  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
-  await straying.configure({});
+  await using straying = await startStraying();
   const request = new messages.UpdateRequest();
-  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setUrn(strayUrn);
   request.setNews(toWire({}));
   request.setTimeout(0.2);
   await expect(straying.call("update", request)).rejects.toMatchObject({
@@ -405,11 +405,9 @@ test("a custom time-out ends the work, and says so", async () => {
 });
 
 test("cancel ends the work under way, and nothing that comes after is begun", async () => {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
-  await using straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
-  await straying.configure({});
+  await using straying = await startStraying();
   const request = new messages.UpdateRequest();
-  request.setUrn("urn:pulumi:dev::test::test:index:Stray::x");
+  request.setUrn(strayUrn);
   request.setNews(toWire({}));
   const updating = straying.call("update", request);
   updating.catch(() => {});

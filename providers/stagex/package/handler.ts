@@ -62,8 +62,8 @@ export function packageHandler(
 
     diff(before, after) {
       const changes = changesBetween(before, after, rules);
-      const { data } = packagePlan.safeParse(after);
-      if (changes.length === 0 && data) note(data, "unchanged");
+      const unchanged = changes.length === 0 ? packagePlan.safeParse(after).data : undefined;
+      if (unchanged) note(unchanged, "unchanged");
       return changes;
     },
 
