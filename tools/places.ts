@@ -19,10 +19,10 @@ export type Places = {
   /** Trees checked out from a git address. */
   readonly trees: string;
 
-  /** `.stagex/`, this checkout's own: never committed. */
-  readonly state: string;
-  /** Pulumi's file backend; Pulumi.yaml names it too. */
+  /** Pulumi's file backend, `.stagex/pulumi`; Pulumi.yaml names it too. */
   readonly backend: string;
+  /** `.stagex/`, this checkout's own, or `$STAGEX_STATE`: never committed. */
+  readonly state: string;
   /** The content-addressed store of built images. */
   readonly store: string;
   /** What was built from what, by whom. */
@@ -34,15 +34,16 @@ export type Places = {
   /** The private BuildKit daemon's state; its socket is in a run folder of the user's, for sockets need short paths. */
   readonly buildkit: string;
 
-  /** `out/<image>/`, laid out as StageX's own scripts expect it. */
+  /** `out/<image>/`, laid out as StageX's own scripts expect it; below `$STAGEX_STATE` where that is set. */
   readonly out: string;
 };
 
 /**
- * The places of a checkout.
+ * The places of a checkout. Witnesses on one machine each set STAGEX_STATE to a folder of their own: they share the stacks, but neither
+ * store nor ledger nor BuildKit's cache.
  *
  * @param project the checkout's folder, this one by default
- * @param environment where STAGEX_CACHE, XDG_CACHE_HOME and HOME are looked up
+ * @param environment where STAGEX_CACHE, XDG_CACHE_HOME, HOME and STAGEX_STATE (relative to the project) are looked up
  */
 export function placesOf(
   project: string = projectRoot,
@@ -52,20 +53,21 @@ export function placesOf(
     environment.STAGEX_CACHE ||
       join(environment.XDG_CACHE_HOME || join(environment.HOME || homedir(), ".cache"), "stagex"),
   );
-  const state = join(project, ".stagex");
+  const own = join(project, ".stagex");
+  const state = environment.STAGEX_STATE ? resolve(project, environment.STAGEX_STATE) : own;
   return {
     project,
     cache,
     tools: join(cache, "tools"),
     sources: join(cache, "sources"),
     trees: join(cache, "trees"),
+    backend: join(own, "pulumi"),
     state,
-    backend: join(state, "pulumi"),
     store: join(state, "store"),
     ledger: join(state, "ledger"),
     scratch: join(state, "scratch"),
     logs: join(state, "logs"),
     buildkit: join(state, "buildkit"),
-    out: join(project, "out"),
+    out: join(state === own ? project : state, "out"),
   };
 }

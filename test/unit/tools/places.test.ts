@@ -20,3 +20,13 @@ test("all that a checkout makes is in .stagex and out, which git ignores", () =>
   for (const folder of [backend, store, logs, buildkit]) expect(folder.startsWith(`${state}/`)).toBe(true);
   expect([state, out]).toEqual(["/project/.stagex", "/project/out"]);
 });
+
+test("a witness of its own has all but the stacks in STAGEX_STATE", () => {
+  const of = (STAGEX_STATE: string) => placesOf("/project", { HOME: "/home/me", STAGEX_STATE });
+  const { backend, state, store, ledger, buildkit, out } = of("witness");
+  expect(state).toBe("/project/witness");
+  for (const folder of [store, ledger, buildkit, out]) expect(folder.startsWith(`${state}/`)).toBe(true);
+  expect(backend).toBe("/project/.stagex/pulumi");
+  expect(of("/elsewhere").store).toBe("/elsewhere/store");
+  expect(of("").out).toBe("/project/out");
+});
