@@ -2,10 +2,10 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { clientPolicy, writeClientPolicy } from "../trust/client-policy.ts";
 import { Keyring } from "../trust/keyring.ts";
+import { rosterFile } from "../trust/roster-file.ts";
 import { TrustError } from "../trust/trust-error.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import { countOption } from "./option-argument.ts";
-import { rosterFile } from "./roster-file.ts";
 
 type Options = {
   maintainers: string;

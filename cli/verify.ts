@@ -4,10 +4,10 @@ import { type PinnedImage, parsePinnedImage, repositoryOf } from "../trust/image
 import { Keyring } from "../trust/keyring.ts";
 import { lookasideAt, readSignatures, type SignatureFile } from "../trust/lookaside.ts";
 import { judge, type QuorumOutcome, type QuorumRule, wordsOf } from "../trust/quorum.ts";
+import { rosterFile } from "../trust/roster-file.ts";
 import { TrustError } from "../trust/trust-error.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import { countOption, optionArgument } from "./option-argument.ts";
-import { rosterFile } from "./roster-file.ts";
 
 type Options = {
   image: PinnedImage;

@@ -1,6 +1,7 @@
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
 import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry-address.ts";
+import { parseRepository } from "../../trust/image-reference.ts";
 import type { CheckFailure } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
 import type { Properties } from "./wire.ts";
@@ -10,7 +11,7 @@ import type { Properties } from "./wire.ts";
  * so both read them with this one schema; lists and numbers are written as JSON.
  */
 export const configShape = {
-  stack: z.string().optional().describe("Which of the project's stacks this is: reproduce."),
+  stack: z.string().optional().describe("Which of the project's stacks this is: reproduce or release."),
   tree: z
     .string()
     .min(1)
@@ -49,6 +50,41 @@ export const configShape = {
     .optional()
     .describe("Address of a BuildKit daemon. Else $BUILDKIT_HOST, else a private daemon is started."),
   jobs: count().optional().describe("How many images are built at once."),
+  maintainers: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The roster: a file as StageX's MAINTAINERS; the tree's own where not set."),
+  keys: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "Their public keys: a folder, or a file that gpg --export wrote; the tree's `keys` where not set.",
+    ),
+  signatures: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The lookaside: a folder, `https://…` or `file://…`; `.stagex/signatures` where not set."),
+  signedAs: namespace()
+    .default("stagex")
+    .describe("How signatures call the images: what stands before `/<image>:<version>`."),
+  threshold: count().default(2).describe("How many people must have signed an image before it is published."),
+  vendors: count(0).default(2).describe("On how many CPU vendors' machines they must have built it."),
+  onPending: z
+    .enum(["fail", "wait", "defer"], { error: 'expected "fail", "wait" or "defer"' })
+    .default("fail")
+    .describe(
+      "What becomes of an image below quorum: it fails; its signatures are waited for; or it is left for later, and listed. Published it is in no case.",
+    ),
+  release: z
+    .string()
+    .regex(/^[\w.-]{1,126}$/, { error: "not a release's name (expected such as 2026.03.0)" })
+    .optional()
+    .describe(
+      "The release's name, `2026.03.0`, for the tag `sx2026.03.0`; the tree's own where it is known.",
+    ),
 } as const;
 
 const schema = z.strictObject(configShape).refine(({ substitute, registry }) => !substitute || registry, {
@@ -93,8 +129,22 @@ function flag() {
   return fromText(z.boolean(), "true or false");
 }
 
-function count() {
-  return fromText(z.int().min(1).max(1000), "a whole number from 1 to 1000");
+function count(least = 1) {
+  return fromText(z.int().min(least).max(1000), `a whole number from ${least} to 1000`);
+}
+
+/** What a repository's name may begin with: `stagex`, or with a registry's host `registry.example/stagex`. */
+function namespace() {
+  return z.string().refine(
+    (text) => {
+      try {
+        return parseRepository(`${text}/image`) !== undefined;
+      } catch {
+        return false;
+      }
+    },
+    { error: "not what a repository begins with (expected such as stagex or registry.example/stagex)" },
+  );
 }
 
 /** One registry, or a list of them. */

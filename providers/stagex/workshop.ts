@@ -10,9 +10,11 @@ import { Store } from "../../oci/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { type Places, placesOf } from "../../tools/places.ts";
 import { provideTool } from "../../tools/toolbox.ts";
+import type { Lookaside } from "../../trust/lookaside.ts";
 import { type Bench, openBench } from "./bench.ts";
 import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
+import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./configured-trust.ts";
 import type { Work } from "./handler.ts";
 import { Journal } from "./journal.ts";
 import { Outlook } from "./outlook.ts";
@@ -90,6 +92,18 @@ export class Workshop {
       });
       return (this.config.registry ?? []).map((address) => new Registry(address, crane.path));
     });
+  }
+
+  /** Who may attest, and how many must agree: read once, so that all images of a run are judged alike. */
+  trust(): Promise<ConfiguredTrust> {
+    return this.#once("trust", async () =>
+      configuredTrust(this.config, this.places, (await this.tree()).root),
+    );
+  }
+
+  /** Where attestations are read and, in a folder, written. */
+  signatures(): Promise<Lookaside> {
+    return this.#once("signatures", () => configuredSignatures(this.config, this.places));
   }
 
   /** Ends what was started. */

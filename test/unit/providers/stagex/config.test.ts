@@ -1,25 +1,31 @@
 import { expect, test } from "vitest";
 import { configProblems, parseConfig } from "../../../../providers/stagex/config.ts";
 
+/** What has a default. */
+const defaults = {
+  tree: "examples/seed-tree",
+  platforms: ["linux/amd64"],
+  verify: true,
+  trust: "ledger",
+  signedAs: "stagex",
+  threshold: 2,
+  vendors: 2,
+  onPending: "fail",
+};
+
 test("lists, flags and numbers are read from the text that Pulumi hands over", () => {
   const config = parseConfig({ tree: "../stagex", images: '["core-*"]', verify: "false", jobs: "3" });
   expect(config).toEqual({
+    ...defaults,
     tree: "../stagex",
     images: ["core-*"],
     verify: false,
     jobs: 3,
-    platforms: ["linux/amd64"],
-    trust: "ledger",
   });
 });
 
 test("what is not set has its default", () => {
-  expect(parseConfig({})).toEqual({
-    tree: "examples/seed-tree",
-    platforms: ["linux/amd64"],
-    verify: true,
-    trust: "ledger",
-  });
+  expect(parseConfig({})).toEqual(defaults);
 });
 
 test("every wrong key is named at once, with what was found and what is allowed", () => {
@@ -54,4 +60,27 @@ test("substitution needs a registry, and trust is the ledger's or a release's", 
   const registry = "docker.io/stagex";
   expect(parseConfig({ substitute: '["*"]', registry, trust: "release" }).trust).toBe("release");
   expect(() => parseConfig({ trust: "anybody" })).toThrow(/stagex:trust: expected "ledger" or "release"/);
+});
+
+test("a quorum is of at least one person, on no particular hardware where the rule says so", () => {
+  expect(parseConfig({ threshold: "3", vendors: "0", onPending: "defer" })).toMatchObject({
+    threshold: 3,
+    vendors: 0,
+    onPending: "defer",
+  });
+  expect(() => parseConfig({ threshold: "0" })).toThrow(
+    /stagex:threshold: found "0", expected a whole number/,
+  );
+  expect(() => parseConfig({ onPending: "publish" })).toThrow(/stagex:onPending: expected "fail", "wait"/);
+});
+
+test("signatures call an image by a repository's name", () => {
+  expect(parseConfig({ signedAs: "registry.example:5000/stagex" }).signedAs).toBe(
+    "registry.example:5000/stagex",
+  );
+  for (const wrong of ["", "Stage X", "stagex/", "../stagex"]) {
+    expect(() => parseConfig({ signedAs: wrong })).toThrow(
+      /stagex:signedAs: not what a repository begins with/,
+    );
+  }
 });

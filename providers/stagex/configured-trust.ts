@@ -1,0 +1,59 @@
+import { mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { type Digest, digestOf } from "../../oci/digest.ts";
+import type { Places } from "../../tools/places.ts";
+import { Keyring } from "../../trust/keyring.ts";
+import { type Lookaside, lookasideAt } from "../../trust/lookaside.ts";
+import type { QuorumRule, Trust } from "../../trust/quorum.ts";
+import type { Roster } from "../../trust/roster.ts";
+import { rosterFile } from "../../trust/roster-file.ts";
+import type { StagexConfig } from "./config.ts";
+
+/** Who may attest, how many must agree, and a digest over roster and keys, so that the engine's diff sees another one. */
+export type ConfiguredTrust = Trust & { readonly rule: QuorumRule; readonly rosterDigest: Digest };
+
+/**
+ * The roster and the keys that the configuration names; by default those of the tree.
+ * @param root the tree's folder
+ * @throws TrustError where either can't be read
+ */
+export async function configuredTrust(
+  { maintainers, keys, threshold, vendors }: StagexConfig,
+  places: Places,
+  root: string,
+): Promise<ConfiguredTrust> {
+  const place = (configured: string | undefined, own: string): string =>
+    configured === undefined ? join(root, own) : resolve(places.project, configured);
+  const roster = await rosterFile(place(maintainers, "MAINTAINERS"));
+  const keyring = await Keyring.load(place(keys, "keys"));
+  return { roster, keyring, rule: { threshold, vendors }, rosterDigest: rosterDigestOf(roster, keyring) };
+}
+
+/** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */
+export async function configuredSignatures({ signatures }: StagexConfig, places: Places): Promise<Lookaside> {
+  if (signatures === undefined) {
+    const own = join(places.state, "signatures");
+    await mkdir(own, { recursive: true });
+    return lookasideAt(own);
+  }
+  if (/^https?:/.test(signatures)) return lookasideAt(signatures);
+  return lookasideAt(resolve(places.project, signatures.replace(/^file:\/\//, "")));
+}
+
+/** Over what decides whose signature counts; how MAINTAINERS and the key files are written and ordered changes nothing. */
+function rosterDigestOf(roster: Roster, keyring: Keyring): Digest {
+  const people = [...roster.values()].map(({ id, fingerprints, machines }) => ({
+    id,
+    fingerprints: [...fingerprints].sort(),
+    machines: machines.map(({ cpuVendor = null }) => cpuVendor).sort(),
+  }));
+  const certificates = [...keyring.certificates].map(([fingerprint, certificate]) => ({
+    fingerprint,
+    certificate: digestOf(certificate.write()),
+  }));
+  const canonical = {
+    people: people.sort((a, b) => (a.id < b.id ? -1 : 1)),
+    certificates: certificates.sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1)),
+  };
+  return digestOf(Buffer.from(JSON.stringify(canonical)));
+}
