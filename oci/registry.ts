@@ -2,9 +2,7 @@ import { randomUUID } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Writable } from "node:stream";
 import pLimit from "p-limit";
-import { z } from "zod";
 import { jsonLimit, readBlob } from "./blob.ts";
 import { runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
@@ -22,6 +20,7 @@ import {
 import { layoutBlobPath, layoutMarker } from "./layout.ts";
 import { type RegistryAddress, repositoryIn } from "./registry-address.ts";
 import { registryError } from "./registry-error.ts";
+import { Collected, isIndex, readReference } from "./remote-document.ts";
 import type { Store } from "./store.ts";
 
 /** How many blobs of one image come at once. */
@@ -199,59 +198,6 @@ class Pull {
 
   #pathOf(digest: Digest): string {
     return layoutBlobPath(this.#folder, digest);
-  }
-}
-
-/** Reads a manifest or index from a registry, and compares its bytes with the digest that it was asked for by. */
-async function readReference(
-  crane: string,
-  repository: string,
-  digest: Digest,
-  signal: AbortSignal | undefined,
-): Promise<Document> {
-  const answer = new Collected();
-  const reference = `${repository}@${digest}`;
-  const doing = `pulling ${reference}`;
-  await runCrane(crane, ["manifest", reference], {
-    doing,
-    to: () => answer.anew(),
-    limit: jsonLimit,
-    signal,
-  });
-  const found = document(mediaTypes.manifest, answer.bytes());
-  if (found.digest !== digest) throw registryError("wrong-bytes", doing, `it gave ${found.digest}`);
-  return found;
-}
-
-/** What a command prints, in memory. */
-class Collected {
-  #chunks: Buffer[] = [];
-
-  /** A stream to print to; what was printed before is forgotten. */
-  anew(): Writable {
-    const chunks: Buffer[] = [];
-    this.#chunks = chunks;
-    return new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        chunks.push(chunk);
-        done();
-      },
-    });
-  }
-
-  bytes(): Buffer {
-    return Buffer.concat(this.#chunks);
-  }
-}
-
-const indexShape = z.object({ manifests: z.array(z.unknown()) });
-
-/** An index may leave its media type out (image-index.md), but never its manifests. */
-function isIndex(bytes: Buffer): boolean {
-  try {
-    return indexShape.safeParse(JSON.parse(bytes.toString("utf8"))).success;
-  } catch {
-    return false;
   }
 }
 

@@ -1,0 +1,86 @@
+import { Writable } from "node:stream";
+import { z } from "zod";
+import { jsonLimit } from "./blob.ts";
+import { runCrane } from "./crane.ts";
+import type { Digest } from "./digest.ts";
+import { type Document, document } from "./exported-index.ts";
+import { mediaTypes } from "./image.ts";
+import { registryError } from "./registry-error.ts";
+
+/**
+ * Reads a manifest or index from a registry, and compares its bytes with the digest that it was asked for by.
+ * @param repository with the registry's host
+ * @throws RegistryError
+ */
+export async function readReference(
+  crane: string,
+  repository: string,
+  digest: Digest,
+  signal?: AbortSignal,
+): Promise<Document> {
+  const reference = `${repository}@${digest}`;
+  const found = await manifestBehind(crane, reference, signal);
+  if (found.digest !== digest)
+    throw registryError("wrong-bytes", `pulling ${reference}`, `it gave ${found.digest}`);
+  return found;
+}
+
+/**
+ * Reads what a tag points at now.
+ * @throws RegistryError
+ */
+export async function readTag(
+  crane: string,
+  repository: string,
+  tag: string,
+  signal?: AbortSignal,
+): Promise<Document> {
+  return await manifestBehind(crane, `${repository}:${tag}`, signal);
+}
+
+async function manifestBehind(
+  crane: string,
+  reference: string,
+  signal: AbortSignal | undefined,
+): Promise<Document> {
+  const answer = new Collected();
+  await runCrane(crane, ["manifest", reference], {
+    doing: `pulling ${reference}`,
+    to: () => answer.anew(),
+    limit: jsonLimit,
+    signal,
+  });
+  return document(mediaTypes.manifest, answer.bytes());
+}
+
+const indexShape = z.object({ manifests: z.array(z.unknown()) });
+
+/** Whether it is an index rather than a manifest: it may leave its media type out (image-index.md), but never its manifests. */
+export function isIndex(bytes: Buffer): boolean {
+  try {
+    return indexShape.safeParse(JSON.parse(bytes.toString("utf8"))).success;
+  } catch {
+    return false;
+  }
+}
+
+/** What a command prints, in memory. */
+export class Collected {
+  #chunks: Buffer[] = [];
+
+  /** A stream to print to; what was printed before is forgotten. */
+  anew(): Writable {
+    const chunks: Buffer[] = [];
+    this.#chunks = chunks;
+    return new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        chunks.push(chunk);
+        done();
+      },
+    });
+  }
+
+  bytes(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+}
