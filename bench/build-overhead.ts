@@ -89,8 +89,11 @@ export async function benchBuild(bench: Bench): Promise<{ results: PairResult[];
     if (whole) {
       const started = performance.now();
       await withBuildContext(request, async (context) => {
-        const { layout } = await solve({ ...common, context }, { log: join(bench.scratch, "log") });
-        await store.adopt(layout);
+        const { layout, layerCheck } = await solve(
+          { ...common, context },
+          { log: join(bench.scratch, "log") },
+        );
+        await store.adopt(layout, { layerCheck });
       });
       time = performance.now() - started;
     } else {

@@ -1,6 +1,6 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, copyFile, link, mkdir, open, readlink, symlink, writeFile } from "node:fs/promises";
+import { chmod, copyFile, type FileHandle, link, mkdir, open, readlink, symlink } from "node:fs/promises";
 import { basename, dirname, join, posix } from "node:path";
 import type { ContextFile } from "../distro/build-plan.ts";
 import { withWorkFolder } from "./work-folder.ts";
@@ -53,7 +53,7 @@ export async function withBuildContext<T>(
 
 async function placeRecipe(request: ContextRequest, built: BuildContext): Promise<void> {
   const { path, sha256 } = request.recipe;
-  await placeBytes(await readRegular(path), join(built.recipe, "Containerfile"), 0o644, { path, sha256 });
+  await placeRegular(join(built.recipe, "Containerfile"), 0o644, { path, sha256 });
   const ignored = `${basename(path)}.dockerignore`;
   const ignore = request.files.find((file) => file.path === ignored);
   if (ignore) await placeFile(request.folder, ignore, join(built.recipe, "Containerfile.dockerignore"));
@@ -93,40 +93,60 @@ async function placeFile(folder: string, file: ContextFile, target: string): Pro
     const pointsTo = await readlink(path).catch(() => {
       throw changed(path, "it is no symbolic link any more");
     });
-    checkContent(Buffer.from(pointsTo), { path, sha256: file.sha256 });
+    checkHash(createHash("sha256").update(pointsTo), { path, sha256: file.sha256 });
     await symlink(pointsTo, target);
     return;
   }
   const mode = file.mode === "100755" ? 0o755 : 0o644;
-  await placeBytes(await readRegular(path), target, mode, { path, sha256: file.sha256 });
+  await placeRegular(target, mode, { path, sha256: file.sha256 });
 }
 
-async function readRegular(path: string): Promise<Buffer> {
-  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch(
-    (error: NodeJS.ErrnoException) => {
-      throw changed(
-        path,
-        error.code === "ELOOP" ? "it is a symbolic link now" : `it can't be read (${error.code})`,
-      );
-    },
-  );
+/** How much of a file is in memory at once, in bytes. */
+const pieceSize = 1 << 20;
+
+/** Copies a file while checking it: what is hashed are the bytes that are written, as the next are read and they go to the disk. */
+async function placeRegular(target: string, mode: number, planned: Planned): Promise<void> {
+  const source = await openRegular(planned.path);
   try {
-    return await file.readFile();
+    const copy = await open(target, "wx");
+    try {
+      const hash = createHash("sha256");
+      const length = Math.max(1, Math.min(pieceSize, (await source.stat()).size));
+      let [piece, other] = [Buffer.allocUnsafe(length), Buffer.allocUnsafe(length)];
+      let { bytesRead } = await source.read(piece);
+      while (bytesRead > 0) {
+        const bytes = piece.subarray(0, bytesRead);
+        const next = source.read(other);
+        const written = writeWhole(copy, bytes);
+        hash.update(bytes);
+        [{ bytesRead }] = await Promise.all([next, written]);
+        [piece, other] = [other, piece];
+      }
+      checkHash(hash, planned);
+      await copy.chmod(mode);
+    } finally {
+      await copy.close();
+    }
   } finally {
-    await file.close();
+    await source.close();
   }
 }
 
-async function placeBytes(bytes: Buffer, target: string, mode: number, planned: Planned): Promise<void> {
-  checkContent(bytes, planned);
-  await writeFile(target, bytes);
-  await chmod(target, mode);
+async function openRegular(path: string): Promise<FileHandle> {
+  return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: NodeJS.ErrnoException) => {
+    const how = error.code === "ELOOP" ? "it is a symbolic link now" : `it can't be read (${error.code})`;
+    throw changed(path, how);
+  });
+}
+
+async function writeWhole(file: FileHandle, bytes: Buffer): Promise<void> {
+  for (let done = 0; done < bytes.length; ) done += (await file.write(bytes, done)).bytesWritten;
 }
 
 type Planned = { readonly path: string; readonly sha256: string };
 
-function checkContent(bytes: Buffer, { path, sha256 }: Planned): void {
-  const found = createHash("sha256").update(bytes).digest("hex");
+function checkHash(hash: Hash, { path, sha256 }: Planned): void {
+  const found = hash.digest("hex");
   if (found !== sha256) throw changed(path, `planned with sha256 ${sha256}, now ${found}`);
 }
 

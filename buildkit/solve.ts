@@ -10,7 +10,7 @@ import type { Digest } from "../oci/digest.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
 import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
-import { checkLayerTimes, sourceDateEpoch } from "./layer-times.ts";
+import { type LayerCheck, layerTimesCheck, sourceDateEpoch } from "./layer-times.ts";
 import { type FailedStep, Progress, type ProgressEvent } from "./progress.ts";
 import { withWorkFolder } from "./work-folder.ts";
 
@@ -41,8 +41,13 @@ export type SolveOptions = {
   readonly log: string;
 };
 
-/** The built image: `layout` has index.json, oci-layout and blobs/sha256/. Nothing in it was verified but the layers' times. */
-export type Solved = { readonly layout: string };
+/** The built image, of which nothing was verified. */
+export type Solved = {
+  /** The folder with index.json, oci-layout and blobs/sha256/. */
+  readonly layout: string;
+  /** What each layer has yet to pass before the image is any good; undefined for those of dependencies, which did when they were built. */
+  readonly layerCheck: (layer: Digest) => LayerCheck | undefined;
+};
 
 /** A build that failed: at which step, how, and where to read on. */
 export class SolveError extends Error {
@@ -98,12 +103,14 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
       );
       // A working folder of buildctl's, no part of a layout.
       await rm(join(request.destination, "ingest"), { recursive: true, force: true });
-      await checkLayerTimes(request.destination, dependencies.layers, options.signal);
     } catch (error) {
       await rm(request.destination, { recursive: true, force: true });
       throw error;
     }
-    return { layout: request.destination };
+    return {
+      layout: request.destination,
+      layerCheck: (layer) => (dependencies.layers.has(layer) ? undefined : layerTimesCheck(layer)),
+    };
   });
 }
 

@@ -41,8 +41,20 @@ export async function readBlob(path: string, blob: { digest: Digest; size?: numb
   }
 }
 
-/** Reads a blob through once, and throws a {@link LayoutError} unless its size and digest are right. */
-export async function checkBlob(path: string, blob: Descriptor, signal?: AbortSignal): Promise<void> {
+/** Reads a blob's bytes as they are, packed or not, and throws where they are not as they should be. */
+export type BlobCheck = (bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal) => Promise<void>;
+
+/**
+ * Reads a blob through once, and throws a {@link LayoutError} unless its size and digest are right. `check` sees the bytes in the same
+ * pass; what it throws is thrown where the bytes are those of the digest, since of damaged ones it could only speak in riddles.
+ */
+export async function checkBlob(
+  path: string,
+  blob: Descriptor,
+  signal?: AbortSignal,
+  check?: BlobCheck,
+): Promise<void> {
+  if (check) return await checkWith(check, path, blob, signal);
   if (blob.size <= smallBlob) {
     signal?.throwIfAborted();
     await readBlob(path, blob);
@@ -51,6 +63,33 @@ export async function checkBlob(path: string, blob: Descriptor, signal?: AbortSi
   const hash = createHash("sha256");
   await stream(path, blob, (source) => pipeline(source, hashInto(hash), { signal }));
   checkDigest(path, blob.digest, finish(hash));
+}
+
+async function checkWith(
+  check: BlobCheck,
+  path: string,
+  blob: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const hash = createHash("sha256");
+  let read = 0;
+  async function* hashed(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of source) {
+      hash.update(chunk);
+      read += chunk.length;
+      yield chunk;
+    }
+  }
+  try {
+    await stream(path, blob, (source) => check(hashed(source), signal));
+  } catch (error) {
+    if (error instanceof LayoutError || signal?.aborted === true) throw error;
+    await checkBlob(path, blob, signal);
+    throw error;
+  }
+  // A check may know before the end that all is well; the digest can't.
+  if (read < blob.size) await checkBlob(path, blob, signal);
+  else checkDigest(path, blob.digest, finish(hash));
 }
 
 /** Copies a blob to a new file while checking it, so that its bytes are read only once. */

@@ -13,7 +13,7 @@ import {
   writeFile,
 } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
+import { type BlobCheck, checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
 import { type Digest, hexOf, parseDigest } from "./digest.ts";
 import {
   blobsOf,
@@ -37,6 +37,14 @@ export type Damage = {
   readonly message: string;
   /** Where the wrong bytes were put, so that nothing passes them on; null where there were none. */
   readonly putAside: string | null;
+};
+
+export type AdoptOptions = {
+  /** Whether each layer must unpack to what its config says. */
+  readonly diffIds?: boolean;
+  /** What else a layer must pass, read in the same pass as its digest; undefined where nothing else. Also asked of those that are stored. */
+  readonly layerCheck?: (layer: Digest) => BlobCheck | undefined;
+  readonly signal?: AbortSignal;
 };
 
 /** Litter of killed processes is swept after this time; no blob takes that long to come in. */
@@ -88,9 +96,10 @@ export class Store {
    * Takes in the image of an OCI layout folder, verifying every byte of it on the way. Blobs are linked where the
    * folder is on the store's file system, else copied; what the store has already is checked instead of taken, and
    * replaced if damaged. An index never comes in before all it names. The folder is left as it was.
-   * @throws LayoutError where the layout is not whole; the store is then as it was, but for blobs no index names.
+   * @throws LayoutError where the layout is not whole, and what a `layerCheck` throws; the store is then as it was, but for blobs no
+   * index names.
    */
-  async adopt(layout: string, options: { diffIds?: boolean; signal?: AbortSignal } = {}): Promise<Image> {
+  async adopt(layout: string, options: AdoptOptions = {}): Promise<Image> {
     const { image: descriptor, indexJson } = await openLayout(layout);
     const pathOf = (digest: Digest) => layoutBlobPath(layout, digest);
     const documents: { blob: Descriptor; bytes: Buffer }[] = [];
@@ -102,8 +111,7 @@ export class Store {
         documents.push({ blob, bytes });
         return bytes;
       },
-      layer: (blob, diffId) =>
-        this.#take(pathOf(blob.digest), blob, options.diffIds === true ? diffId : null, options.signal),
+      layer: (blob, diffId) => this.#take(pathOf(blob.digest), blob, diffId, options),
     });
     // They were read from the index down; parents come in after their children.
     for (const { blob, bytes } of documents.reverse()) {
@@ -237,14 +245,20 @@ export class Store {
   }
 
   /** Brings one layer in. A linked one is hashed through its source's name, so that errors name the layout's file. */
-  async #take(source: string, blob: Descriptor, diffId: Digest | null, signal?: AbortSignal): Promise<void> {
-    if (await this.#holds(blob, diffId, signal)) return;
+  async #take(source: string, blob: Descriptor, config: Digest, options: AdoptOptions): Promise<void> {
+    const { signal } = options;
+    const diffId = options.diffIds === true ? config : null;
+    const check = options.layerCheck?.(blob.digest);
+    if (await this.#holds(blob, diffId, signal)) {
+      if (check) await checkBlob(source, blob, signal, check);
+      return;
+    }
     const temporary = this.#temporary();
     try {
       const linked = await linkOrCopy(source, blob, temporary, signal);
       const stamp = await stampOf(temporary);
       if (diffId !== null) await checkLayer(source, blob, diffId, signal);
-      else if (linked) await checkBlob(source, blob, signal);
+      if (check || (linked && diffId === null)) await checkBlob(source, blob, signal, check);
       await chmod(temporary, 0o444);
       await syncFile(temporary);
       await rename(temporary, this.blobPath(blob.digest));

@@ -134,7 +134,7 @@ async function solveImage(
       destination: join(dirname(context.context), "layout"),
       scratch,
     };
-    const { layout } = await solve(request, {
+    const { layout, layerCheck } = await solve(request, {
       signal: work.signal,
       onProgress: (event) => {
         if (isTelling(event)) work.progress(summarize(event));
@@ -142,7 +142,7 @@ async function solveImage(
       log: join(logs, `${inputs.image}.log`),
     });
     work.progress("storing the image");
-    return await store.adopt(layout, { signal: work.signal });
+    return await store.adopt(layout, { layerCheck, signal: work.signal });
   });
 }
 

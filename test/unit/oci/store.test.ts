@@ -16,6 +16,8 @@ import {
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
+import { buffer } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { type Digest, digestOf, hexOf, parseDigest } from "../../../oci/digest.ts";
 import { readLayout } from "../../../oci/layout.ts";
@@ -72,6 +74,42 @@ test("an adopted image is whole, shares its layers' inodes with the layout, and 
   expect(await store.audit(image.index)).toEqual([]);
   expect(await store.image(image.index)).toEqual(image);
   expect(await readdir(join(store.root, "tmp"))).toEqual([]);
+});
+
+test("a layer check sees every byte of the layers it is for, stored ones too, and what it refuses stays out", async () => {
+  const { folder, layout, store } = await stocked();
+  const [spared, ...checked] = layout.layers;
+  const seen = new Map<Digest, Digest>();
+  const layerCheck = (layer: Digest) => {
+    if (layer === spared) return undefined;
+    return async (bytes: AsyncIterable<Uint8Array>) =>
+      void seen.set(layer, digestOf(await buffer(Readable.from(bytes))));
+  };
+  for (const already of [false, true]) {
+    seen.clear();
+    await store.adopt(layout.folder, { layerCheck });
+    expect(seen, `stored already: ${already}`).toEqual(new Map(checked.map((layer) => [layer, layer])));
+  }
+  const refusing = (layer: Digest) => async () => {
+    if (layer === checked[0]) throw new Error("refused");
+  };
+  const strict = await Store.open(join(folder, "strict"));
+  await expect(strict.adopt(layout.folder, { layerCheck: refusing })).rejects.toThrow("refused");
+  expect(await strict.find(first(layout.manifests))).toBeNull();
+  expect(existsSync(strict.blobPath(first(checked)))).toBe(false);
+  expect(await readdir(join(strict.root, "tmp"))).toEqual([]);
+  await expect(store.adopt(layout.folder, { layerCheck: refusing })).rejects.toThrow("refused");
+});
+
+test("damage is told as damage, whatever a layer check makes of it, and though it stops reading early", async () => {
+  const { folder, layout } = await stocked();
+  const layer = first(layout.layers);
+  const path = join(layout.folder, "blobs", "sha256", hexOf(layer));
+  await flip(path);
+  for (const check of [async () => Promise.reject(new Error("a riddle")), async () => {}]) {
+    const store = await Store.open(join(folder, "store"));
+    await expect(store.adopt(layout.folder, { layerCheck: () => check })).rejects.toThrow(`${path}: damaged`);
+  }
 });
 
 test("the store's folder is itself a valid layout, with an empty index", async () => {
@@ -350,7 +388,8 @@ test("a link in a layout can't bring a foreign file into the store", async () =>
   await rm(path);
   await link(secret, path);
   await expect(store.adopt(layout.folder)).rejects.toThrow(path);
-  expect(await readdir(join(store.root, "blobs", "sha256"))).toEqual([]);
+  const others = layout.layers.slice(1).map(hexOf);
+  for (const blob of await readdir(join(store.root, "blobs", "sha256"))) expect(others).toContain(blob);
 });
 
 const otherFileSystem = "/dev/shm";
