@@ -1,0 +1,115 @@
+import "reflect-metadata";
+import { webcrypto } from "node:crypto";
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  type Extension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  PemConverter,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate,
+  X509CertificateGenerator,
+} from "@peculiar/x509";
+
+/** A key and the certificate of its public half, both PEM (PKCS #8 and RFC 7468). */
+export type KeyAndCertificate = { readonly key: string; readonly certificate: string };
+
+/** Whom a certificate lets connect: a builder that is connected to, or a client that connects. */
+export type Side = "server" | "client";
+
+/** What a certificate says. */
+export type Subject = {
+  /** For people who read it. */
+  readonly commonName: string;
+  /** DNS names and IP addresses that a server is reached by. */
+  readonly names: readonly string[];
+  readonly side: Side;
+  readonly days: number;
+};
+
+/** Accepted by Go's TLS, hence by buildkitd and buildctl. */
+const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
+const day = 24 * 60 * 60 * 1000;
+/** The builders' clocks may be behind this one. */
+const clockSkew = 5 * 60 * 1000;
+
+/** A new authority that may sign servers' and clients' certificates but no further authorities' (RFC 5280, 4.2.1.9). */
+export async function newAuthority(commonName: string, days: number): Promise<KeyAndCertificate> {
+  const keys = await newKeys();
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    ...validity(days),
+    name: [{ CN: [commonName] }],
+    keys,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return { key: await pemOf(keys.privateKey), certificate: pemText(certificate) };
+}
+
+/** A new key, and a certificate of it by the authority: good for one side of a connection and not for the other. */
+export async function newCertificate(
+  authority: KeyAndCertificate,
+  subject: Subject,
+): Promise<KeyAndCertificate> {
+  const issuer = new X509Certificate(authority.certificate);
+  const signingKey = await privateKeyIn(authority.key);
+  const keys = await newKeys();
+  const certificate = await X509CertificateGenerator.create({
+    ...validity(subject.days),
+    subject: [{ CN: [subject.commonName] }],
+    issuer: issuer.subject,
+    publicKey: keys.publicKey,
+    signingKey,
+    signingAlgorithm: algorithm,
+    extensions: [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage[`${subject.side}Auth`]], true),
+      ...alternatives(subject.names),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await AuthorityKeyIdentifierExtension.create(issuer),
+    ],
+  });
+  return { key: await pemOf(keys.privateKey), certificate: pemText(certificate) };
+}
+
+function alternatives(names: readonly string[]): Extension[] {
+  if (names.length === 0) return [];
+  const typed = names.map((value) => ({ type: isAddress(value) ? "ip" : "dns", value }) as const);
+  return [new SubjectAlternativeNameExtension(typed)];
+}
+
+function isAddress(name: string): boolean {
+  return /^[\d.]+$/.test(name) || name.includes(":");
+}
+
+function validity(days: number): { notBefore: Date; notAfter: Date } {
+  const now = Date.now();
+  return { notBefore: new Date(now - clockSkew), notAfter: new Date(now + days * day) };
+}
+
+async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+  return await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+}
+
+async function privateKeyIn(pem: string): Promise<webcrypto.CryptoKey> {
+  const [encoded] = PemConverter.decode(pem);
+  if (encoded === undefined) throw new Error("the authority's key is no PEM text");
+  return await webcrypto.subtle.importKey("pkcs8", encoded, algorithm, false, ["sign"]);
+}
+
+async function pemOf(key: webcrypto.CryptoKey): Promise<string> {
+  return `${PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`;
+}
+
+function pemText(certificate: X509Certificate): string {
+  return `${certificate.toString("pem")}\n`;
+}
