@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
@@ -51,6 +51,42 @@ export class Stack {
     await this.#output(["stack", "select", "--create", this.name]);
   }
 
+  /** Makes the stack where there is none; which one is selected stays as it is. */
+  async create(): Promise<void> {
+    await mkdir(this.#places.backend, { recursive: true });
+    const listed = z.array(z.object({ name: z.string() }));
+    const stacks = listed.parse(JSON.parse(await this.#output(["stack", "ls", "--json"])));
+    if (stacks.some(({ name }) => name === this.name)) return;
+    await this.#output(["stack", "init", "--no-select", this.name]);
+  }
+
+  /** Sets `stagex:` keys, as text, where they are not so already. */
+  async configure(settings: Readonly<Record<string, string>>): Promise<void> {
+    const before = await this.config();
+    const changed = Object.entries(settings).filter(([key, value]) => before[key] !== value);
+    if (changed.length === 0) return;
+    const pairs = changed.flatMap(([key, value]) => ["--plaintext", `stagex:${key}=${value}`]);
+    await this.#output(["config", "set-all", ...pairs, "--stack", this.name]);
+  }
+
+  /**
+   * Runs the engine with its output in a file, which is overwritten.
+   * @throws CommandError with the end of that file where it does not end well
+   */
+  async runLogged(args: readonly string[], log: string, extra: NodeJS.ProcessEnv = {}): Promise<void> {
+    await mkdir(dirname(log), { recursive: true });
+    const file = await open(log, "w");
+    try {
+      const ended = await this.#run([...args, "--color", "never", "--non-interactive"], extra, file.fd);
+      if (ended === 0) return;
+      const tail = (await readFile(log, "utf8")).trimEnd().split("\n").slice(-40);
+      const words = `pulumi ${args[0]} on stack ${this.name} ended with ${ended}:`;
+      throw new CommandError(`${words}\n${tail.join("\n")}\nThe whole log: ${log}`, exitCode.no);
+    } finally {
+      await file.close();
+    }
+  }
+
   /**
    * Removes what an engine that was killed left locked. A lock whose process lives, or is on another machine, stays.
    *
@@ -72,11 +108,19 @@ export class Stack {
 
   /** Runs the engine on the stack with the user's terminal; resolves to its exit code, or the signal that ended it. */
   async run(args: readonly string[], extra: NodeJS.ProcessEnv = {}): Promise<number | NodeJS.Signals> {
+    return await this.#run(args, extra, "inherit");
+  }
+
+  async #run(
+    args: readonly string[],
+    extra: NodeJS.ProcessEnv,
+    output: "inherit" | number,
+  ): Promise<number | NodeJS.Signals> {
     const run = randomUUID();
     const child = spawn(this.#engine.pulumi, [...args, "--stack", this.name], {
       cwd: this.#places.project,
       env: { ...engineEnvironment(this.#engine), ...extra, STAGEX_RUN: run },
-      stdio: ["ignore", "inherit", "inherit"],
+      stdio: ["ignore", output, output],
     });
     // Ctrl-C reaches the engine as well, which ends its builds first; we end when it has.
     const ignore = (): void => {};

@@ -1,0 +1,80 @@
+import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { generateKey } from "openpgp";
+import type { CpuVendor } from "../../trust/cpu-vendor.ts";
+
+/** A throw-away maintainer: nobody real, with a key that was made on this machine and never leaves it. */
+export type CastMember = {
+  /** As in MAINTAINERS. */
+  readonly id: string;
+  /** The private key's file, readable by this user alone. */
+  readonly key: string;
+};
+
+/** Who plays the maintainers in a rehearsal. */
+export type Cast = {
+  readonly members: readonly CastMember[];
+  /** The roster: a MAINTAINERS file with these people on this machine. */
+  readonly maintainers: string;
+  /** The folder of their public keys. */
+  readonly keys: string;
+};
+
+const ids = ["ash", "hazel", "rowan"] as const;
+
+/**
+ * The three maintainers of a rehearsal. Their keys are made the first time, whole or not at all.
+ *
+ * @param folder where all of it is kept: part of the checkout's state, which git never sees
+ * @param vendor who made this machine's CPU; nothing where that is not known
+ */
+export async function provideCast(folder: string, vendor: CpuVendor | undefined): Promise<Cast> {
+  const [keys, secrets] = [join(folder, "keys"), join(folder, "secrets")];
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await chmod(folder, 0o700);
+  for (const id of ids) await provideKey(id, keys, secrets);
+  const maintainers = join(folder, "MAINTAINERS");
+  await writeFile(maintainers, await rosterText(keys, vendor));
+  return { members: ids.map((id) => ({ id, key: join(secrets, `${id}.asc`) })), maintainers, keys };
+}
+
+/** The public key's file has its fingerprint in its name, and is there last: what a killed run left is made anew. */
+async function provideKey(id: string, keys: string, secrets: string): Promise<void> {
+  await Promise.all([mkdir(keys, { recursive: true }), mkdir(secrets, { recursive: true, mode: 0o700 })]);
+  if ((await readdir(keys)).some((file) => file.startsWith(`${id}-`))) return;
+  const { privateKey, publicKey } = await generateKey({
+    type: "ecc",
+    // The spelling of Ed25519 that every gpg and podman reads.
+    curve: "ed25519Legacy",
+    userIDs: [{ name: `${id} (throw-away)`, email: `${id}@rehearsal.example` }],
+    subkeys: [],
+    format: "object",
+  });
+  await writeWhole(join(secrets, `${id}.asc`), privateKey.armor(), 0o600);
+  await writeWhole(join(keys, `${id}-${privateKey.getFingerprint()}.asc`), publicKey.armor(), 0o644);
+}
+
+async function writeWhole(file: string, text: string, mode: number): Promise<void> {
+  const draft = `${file}.new`;
+  await rm(draft, { force: true });
+  await writeFile(draft, text, { mode, flush: true });
+  await rename(draft, file);
+}
+
+async function rosterText(keys: string, vendor: CpuVendor | undefined): Promise<string> {
+  const files = await readdir(keys);
+  const tables = ids.map((id) => {
+    const file = files.find((name) => name.startsWith(`${id}-`) && name.endsWith(".asc")) ?? "";
+    const fingerprint = file.slice(id.length + 1, -".asc".length).toUpperCase();
+    const machine = vendor === undefined ? [] : [`[machines.${id}.this]`, `brand = "${vendor}"`];
+    return [
+      `[people.${id}]`,
+      `name = "${id} (throw-away)"`,
+      `[keys.${id}.rehearsal]`,
+      `id = "${fingerprint}"`,
+      ...machine,
+      "",
+    ];
+  });
+  return ["# Made for rehearsals on this machine. Nobody here is real.", "", ...tables.flat()].join("\n");
+}
