@@ -31,6 +31,7 @@ export class Keyring {
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
   readonly skipped: readonly SkippedFile[];
   readonly #byKeyId: ReadonlyMap<string, readonly SigningCandidate[]>;
+  readonly #byPrimary: ReadonlyMap<Fingerprint, readonly SigningCandidate[]>;
   readonly #primaries: ReadonlyMap<Fingerprint, Fingerprint>;
 
   private constructor(certificates: ReadonlyMap<Fingerprint, PublicKey>, skipped: readonly SkippedFile[]) {
@@ -40,6 +41,7 @@ export class Keyring {
       certificate.getKeys().map((key) => ({ certificate, key, primary, fingerprint: fingerprintOf(key) })),
     );
     this.#byKeyId = Map.groupBy(candidates, ({ key }) => key.getKeyID().toHex());
+    this.#byPrimary = Map.groupBy(candidates, ({ primary }) => primary);
     this.#primaries = new Map([
       ...candidates.map(({ fingerprint, primary }) => [fingerprint, primary] as const),
       ...[...certificates.keys()].map((primary) => [primary, primary] as const),
@@ -82,6 +84,11 @@ export class Keyring {
   /** The keys with this ID (16 hex digits): more than one where somebody made them so. */
   candidates(keyId: string): readonly SigningCandidate[] {
     return this.#byKeyId.get(keyId) ?? [];
+  }
+
+  /** All keys of the certificate with this primary key; none where it is not in the keyring. */
+  keysOf(primary: Fingerprint): readonly SigningCandidate[] {
+    return this.#byPrimary.get(primary) ?? [];
   }
 
   /** The primary key that this key belongs to; the fingerprint itself where the keyring has no such key. */

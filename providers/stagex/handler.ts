@@ -13,8 +13,28 @@ export type PropertyChange = {
   readonly replaces: boolean;
 };
 
+/**
+ * The resource exists, but is not what it was asked to be: thrown by create, update and read. The engine keeps it in its state with
+ * these outputs, shows the reasons, makes nothing that depends on it, and asks for an update in the next run whatever has changed.
+ */
+export class NotReady extends Error {
+  override readonly name = "NotReady";
+  readonly id: string;
+  readonly outputs: Properties;
+  readonly reasons: readonly string[];
+
+  constructor(id: string, outputs: Properties, reasons: readonly string[]) {
+    super(`${id} is not ready: ${reasons.join("; ")}`);
+    this.id = id;
+    this.outputs = outputs;
+    this.reasons = reasons;
+  }
+}
+
 /** What a handler may use while it works on one resource. */
 export type Work = {
+  /** In an update and its preview: the outputs in the state, which another version of the provider may have written. */
+  readonly before?: Properties;
   /** Ends when the engine cancels, or when the resource's custom time-out has passed. */
   readonly signal: AbortSignal;
   /** Shown beside the resource while it lasts, replaced by the next. */

@@ -2,12 +2,21 @@ import grpc from "@grpc/grpc-js";
 import pluginMessages from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerService from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
+import anyMessages from "google-protobuf/google/protobuf/any_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
 import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
-import type { AnyHandler, CheckFailure, FunctionHandler, PropertyChange, Work } from "./handler.ts";
+import {
+  type AnyHandler,
+  type CheckFailure,
+  type FunctionHandler,
+  NotReady,
+  type PropertyChange,
+  type Work,
+} from "./handler.ts";
 import { issuesOf } from "./issues.ts";
 import { withMend } from "./machine-error.ts";
 import { packageSchema } from "./schema.ts";
@@ -34,6 +43,17 @@ class StatusError extends Error {
   constructor(code: grpc.status, message: string) {
     super(message);
     this.code = code;
+  }
+}
+
+/** A resource that is found not to be ready: what was asked for stays as it was written. */
+class NotReadyAsRead extends Error {
+  override readonly cause: NotReady;
+  readonly inputs: Struct | undefined;
+  constructor(cause: NotReady, inputs: Struct | undefined) {
+    super(cause.message);
+    this.cause = cause;
+    this.inputs = inputs;
   }
 }
 
@@ -154,12 +174,13 @@ export class ProviderServer {
       update: this.#answer(async (request: messages.UpdateRequest) => {
         const handler = this.#handlerOf(request.getUrn());
         const response = new messages.UpdateResponse();
+        const work = { ...this.#work(request), before: fromWire(request.getOlds()) };
         if (request.getPreview()) {
-          response.setProperties(await previewed(handler, request.getNews(), false, this.#work(request)));
+          response.setProperties(await previewed(handler, request.getNews(), false, work));
           return response;
         }
         const inputs = known(handler, handler.inputs, request.getNews());
-        response.setProperties(toWire(await handler.update(request.getId(), inputs, this.#work(request))));
+        response.setProperties(toWire(await handler.update(request.getId(), inputs, work)));
         return response;
       }),
       read: this.#answer(async (request: messages.ReadRequest) => {
@@ -170,7 +191,11 @@ export class ProviderServer {
         // What another version wrote is as good as gone: the next up makes it again, from the ledger where it can.
         const isImport = Object.keys(fromWire(request.getProperties())).length === 0;
         if (!state && !isImport) return new messages.ReadResponse();
-        const found = await handler.read(request.getId(), state, this.#work(request));
+        const found = await handler
+          .read(request.getId(), state, this.#work(request))
+          .catch((error: unknown) => {
+            throw error instanceof NotReady ? new NotReadyAsRead(error, request.getInputs()) : error;
+          });
         const response = new messages.ReadResponse();
         if (!found) return response;
         response.setId(request.getId());
@@ -333,6 +358,8 @@ function differing(changes: readonly PropertyChange[]): messages.DiffResponse {
 
 /** The status of an error: a defect of this provider shows its stack, all else only what its message says. */
 function statusOf(error: unknown): Partial<grpc.StatusObject> {
+  if (error instanceof NotReady) return notReadyStatus(error);
+  if (error instanceof NotReadyAsRead) return notReadyStatus(error.cause, error.inputs);
   const { code, details } = wholeStatusOf(error);
   return { code, details: bounded(details) };
 }
@@ -354,6 +381,42 @@ function wholeStatusOf(error: unknown): { code: grpc.status; details: string } {
 }
 
 /**
+ * A resource that exists but is not ready (provider.proto: ErrorResourceInitFailed), as details of a google.rpc.Status in the trailer
+ * that all gRPC implementations keep them in.
+ */
+function notReadyStatus(
+  { message, id, outputs, reasons }: NotReady,
+  inputs?: Struct,
+): Partial<grpc.StatusObject> {
+  const failed = new messages.ErrorResourceInitFailed();
+  failed.setId(id);
+  failed.setProperties(toWire(outputs));
+  failed.setReasonsList([...reasons]);
+  if (inputs) failed.setInputs(inputs);
+  const detail = new anyMessages.Any();
+  detail.pack(failed.serializeBinary(), "pulumirpc.ErrorResourceInitFailed");
+  const code = grpc.status.UNKNOWN;
+  const status = new statusMessages.Status();
+  status.setCode(code);
+  status.setMessage(boundedTo(longestSummary, message));
+  status.addDetails(detail);
+  const bytes = Buffer.from(status.serializeBinary());
+  if (bytes.length > longestDetails) return { code, details: bounded(message) };
+  const metadata = new grpc.Metadata();
+  metadata.set("grpc-status-details-bin", bytes);
+  return { code, details: boundedTo(longestSummary, message), metadata };
+}
+
+/**
+ * In bytes: written in base64, they and the summary must be below the 64 KiB of all headers. A resource that has more to tell fails
+ * like any other, and is made anew by the next run.
+ */
+const longestDetails = 40_000;
+
+/** Of what is said in full in a status's details, which share the headers with it. In bytes. */
+const longestSummary = 1_000;
+
+/**
  * The longest message that arrives, in bytes: it travels in HTTP/2 headers, of which nghttp2 sends 64 KiB, and gRPC writes up to
  * three bytes for one. Of a longer one the engine would hear of a broken stream alone.
  */
@@ -361,9 +424,13 @@ const longestMessage = 18_000;
 
 /** The message or, of one that is too long, its beginning and its end. */
 function bounded(message: string): string {
+  return boundedTo(longestMessage, message);
+}
+
+function boundedTo(longest: number, message: string): string {
   const bytes = Buffer.from(message);
-  const left = bytes.length - longestMessage;
+  const left = bytes.length - longest;
   if (left <= 0) return message;
-  const half = longestMessage / 2;
+  const half = longest / 2;
   return `${bytes.subarray(0, half)}\n… ${left} bytes left out …\n${bytes.subarray(-half)}`;
 }

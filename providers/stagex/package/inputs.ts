@@ -1,19 +1,10 @@
 import { z } from "zod";
-import { type Digest, isDigest } from "../../../oci/digest.ts";
+import { digest, imageName, platform } from "../property-types.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
 
-const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
-  error: 'not a digest (expected "sha256:" and 64 lower-case hex digits)',
-});
-const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-]*$/, {
-  error: 'not an image name (expected "<stage>-<package>", such as "core-busybox")',
-});
 const fileName = z.string().regex(/^(?!\.{1,2}$)[^/\\\0]+$/, { error: "not a plain file name" });
 const treePath = z.string().regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[^\0]+$/, {
   error: 'not a path inside the tree (relative, with "/", without "." or "..")',
-});
-const platform = z.string().regex(/^[a-z0-9]+\/[a-z0-9]+(\/[a-z0-9.]+)?$/, {
-  error: 'not a platform (expected "<os>/<architecture>", such as "linux/amd64")',
 });
 const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a build argument's name" });
 

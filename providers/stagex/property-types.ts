@@ -1,0 +1,28 @@
+import { z } from "zod";
+import { type Digest, isDigest } from "../../oci/digest.ts";
+import { parseTagged } from "../../trust/image-reference.ts";
+
+export const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
+  error: 'not a digest (expected "sha256:" and 64 lower-case hex digits)',
+});
+
+export const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-]*$/, {
+  error: 'not an image name (expected "<stage>-<package>", such as "core-busybox")',
+});
+
+export const platform = z.string().regex(/^[a-z0-9]+\/[a-z0-9]+(\/[a-z0-9.]+)?$/, {
+  error: 'not a platform (expected "<os>/<architecture>", such as "linux/amd64")',
+});
+
+/** As signatures name an image: with or without a registry's host, and always with a tag. */
+export const taggedReference = z.string().refine(isTagged, {
+  error: "not a repository with a tag (expected such as stagex/core-busybox:1.36.1)",
+});
+
+function isTagged(text: string): boolean {
+  try {
+    return parseTagged(text) !== undefined;
+  } catch {
+    return false;
+  }
+}
