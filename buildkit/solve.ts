@@ -26,6 +26,8 @@ export type SolveRequest = {
   readonly context: BuildContext;
   /** Image name (as after `stagex/`) -> digest of its manifest or, for several platforms, of its index. */
   readonly dependencies: Readonly<Record<string, Digest>>;
+  /** Takes no step's result from the daemon's cache: what is to be attested was really built for it. */
+  readonly isAnew?: boolean;
   /** The content-addressed store with the dependencies' blobs, as `blobs/sha256/<hex>`. */
   readonly store: string;
   /** The folder to make, with the image as an OCI layout. It must not exist; after an error it does not. */
@@ -148,6 +150,7 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
     ...["--local", `context=${context.context}`, "--local", `dockerfile=${context.recipe}`],
     ...["--local", `fetch=${context.fetch}`, "--oci-layout", `${layoutName}=${dependencies.folder}`],
     ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
+    ...(request.isAnew ? ["--no-cache"] : []),
     ...["--output", csv({ ...outputOf(request), dest: request.destination })],
   ];
 }

@@ -49,6 +49,11 @@ export const configShape = {
     .min(1)
     .optional()
     .describe("Address of a BuildKit daemon. Else $BUILDKIT_HOST, else a private daemon is started."),
+  cache: flag()
+    .default(true)
+    .describe(
+      "Whether a build may take steps from its daemon's cache. Set it to false for what is to be attested where others use the daemon too: who shares a cache is one witness.",
+    ),
   jobs: count().optional().describe("How many images are built at once."),
   maintainers: z
     .string()

@@ -21,7 +21,7 @@ export const buildctl = () => realTool("buildctl");
 
 /** The parts of a request that a test sets; the rest is as for a plain `core-test`. */
 export type Recipe = Partial<
-  Pick<SolveRequest, "target" | "platforms" | "buildArgs" | "dependencies" | "version">
+  Pick<SolveRequest, "target" | "platforms" | "buildArgs" | "dependencies" | "version" | "isAnew">
 > & {
   readonly containerfile: string;
   /** Files of the package's folder: path -> content. */
@@ -141,6 +141,7 @@ export class Bench {
         store: this.store,
         scratch: join(this.folder, "scratch"),
       },
+      isAnew: recipe.isAnew ?? false,
       destination: join(this.folder, "built", String(number)),
     };
   }

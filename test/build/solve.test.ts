@@ -46,6 +46,18 @@ COPY --from=build /out /context-text /named-text /
     expect(second.events).toContainEqual(expect.objectContaining({ step: "build 4/4", status: "done" }));
   });
 
+  test("a daemon's cache is used, unless the image is asked for anew; the digest is the same", async () => {
+    const recipe = { ...hello, files: { probe: bench.probe }, version: "3" };
+    const first = await bench.build(endpoint, recipe);
+    const cached = await bench.build(endpoint, recipe);
+    const anew = await bench.build(endpoint, { ...recipe, isAnew: true });
+    const run = (status: string) => expect.objectContaining({ step: "build 4/4", status });
+    expect(cached.events).toContainEqual(run("cached"));
+    expect(anew.events).not.toContainEqual(expect.objectContaining({ status: "cached" }));
+    expect(anew.events).toContainEqual(run("done"));
+    expect([cached.index, anew.index]).toEqual([first.index, first.index]);
+  });
+
   test("the image holds what was built, and its manifest StageX's annotations", async () => {
     const built = await bench
       .build(endpoint, { ...hello, files: { probe: bench.probe }, version: '1,"2"' })

@@ -130,6 +130,7 @@ async function solveImage(
       buildArgs: inputs.buildArgs,
       context,
       dependencies: inputs.dependencies,
+      isAnew: !workshop.config.cache,
       store: store.root,
       destination: join(dirname(context.context), "layout"),
       scratch,
