@@ -1,6 +1,9 @@
+import { authorityHandler } from "./authority/handler.ts";
+import { certificateHandler } from "./certificate/handler.ts";
 import { forecastFunction } from "./forecast/function.ts";
 import type { AnyHandler } from "./handler.ts";
 import { packageHandler } from "./package/handler.ts";
+import { keepingSecrets } from "./secret-outputs.ts";
 import type { Provider } from "./server.ts";
 import { Workshop } from "./workshop.ts";
 
@@ -11,11 +14,15 @@ export function stagexProvider(version: string): Provider {
     if (!workshop) throw new Error("the provider was asked for a resource before it was configured");
     return workshop;
   };
-  const handlers: readonly AnyHandler[] = [packageHandler(configured) as unknown as AnyHandler];
+  const handlers = [
+    packageHandler(configured) as unknown as AnyHandler,
+    authorityHandler() as unknown as AnyHandler,
+    certificateHandler() as unknown as AnyHandler,
+  ];
   return {
     name: "stagex",
     version,
-    handlers,
+    handlers: handlers.map(keepingSecrets),
     functions: [forecastFunction(configured)],
     configure(config, project, cancelled) {
       workshop = new Workshop(config, project, cancelled);

@@ -14,6 +14,7 @@ export type Described = {
 const property = z.object({
   type: z.enum(["string", "boolean", "integer", "number", "array", "object"]).default("string"),
   description: z.string().optional(),
+  secret: z.boolean().optional(),
   get items() {
     return property.optional();
   },
