@@ -11,6 +11,8 @@ export type BuilderFacts = {
   readonly arch: string;
   /** Who made the CPU: `GenuineIntel`, `AuthenticAMD`, `ARM`, `Apple`, …, or the kernel's own number for it. */
   readonly cpuVendor: string;
+  /** The CPU's name as the kernel has it: `AMD EPYC 7763 64-Core Processor`; Arm's kernels name none. */
+  readonly cpuModel: string;
   /** The kernel's release, such as `6.1.0-18-amd64`. */
   readonly kernel: string;
   /** BuildKit's version, such as `v0.34.2`. */
@@ -39,6 +41,7 @@ export async function builderFacts(
   return {
     arch: platforms[0]?.split("/")[1] ?? unknown,
     cpuVendor: cpuVendorOf(cpuinfo),
+    cpuModel: cpuModelOf(cpuinfo),
     kernel: isHere ? release() : unknown,
     buildkit: version,
     go: options.go ?? unknown,
@@ -64,4 +67,9 @@ export function cpuVendorOf(cpuinfo: string): string {
   const vendor = /^vendor_id\s*:\s*(\S+)/m.exec(cpuinfo)?.[1];
   const implementer = /^CPU implementer\s*:\s*(\S+)/m.exec(cpuinfo)?.[1]?.toLowerCase();
   return vendor ?? armImplementers[implementer ?? ""] ?? implementer ?? unknown;
+}
+
+/** The CPU's model from the text of /proc/cpuinfo, as x86 kernels write it. */
+export function cpuModelOf(cpuinfo: string): string {
+  return /^model name\s*:[ \t]*(\S.*?)\s*$/m.exec(cpuinfo)?.[1] ?? unknown;
 }

@@ -40,6 +40,8 @@ const recordSchema = z.strictObject({
       .strictObject({
         arch: z.string(),
         cpuVendor: z.string(),
+        // Records of before know nothing of it.
+        cpuModel: z.string().optional(),
         kernel: z.string(),
         buildkit: z.string(),
         go: z.string(),

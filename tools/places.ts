@@ -27,6 +27,8 @@ export type Places = {
   readonly store: string;
   /** What was built from what, by whom. */
   readonly ledger: string;
+  /** The same of this state folder's own builds alone, which is not for others to add to: what may be attested. */
+  readonly built: string;
   /** Temporary folders of builds; on the store's file system, so that files are linked and not copied. */
   readonly scratch: string;
   /** Build and daemon logs. */
@@ -65,6 +67,7 @@ export function placesOf(
     state,
     store: join(state, "store"),
     ledger: join(state, "ledger"),
+    built: join(state, "built"),
     scratch: join(state, "scratch"),
     logs: join(state, "logs"),
     buildkit: join(state, "buildkit"),

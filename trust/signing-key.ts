@@ -14,9 +14,20 @@ export type SigningKey = {
   /**
    * Signs the bytes as a binary opaque OpenPGP message.
    * @throws TrustError where the key can't sign, or what came out is not a signature by it
+   * @throws SigningRefused where the person who was asked did not want to
    */
-  sign(payload: Uint8Array): Promise<Uint8Array>;
+  sign(payload: Uint8Array, attended?: Attended): Promise<Uint8Array>;
 };
+
+/** What a signature that somebody may have to see to is waited for with. */
+export type Attended = {
+  readonly onProgress?: SigningProgress;
+  /** Ends gpg, and whatever it waits for. */
+  readonly signal?: AbortSignal;
+};
+
+/** The person at the key said no: whoever asks next will be told the same. */
+export class SigningRefused extends TrustError {}
 
 /**
  * A private key from a file, armored or binary, without passphrase: for machines that sign unattended. The primary key signs where
@@ -58,15 +69,12 @@ export async function keyFrom(key: PrivateKey, name = "the key"): Promise<Signin
   };
 }
 
-/** What gpg-agent is doing while a signature is waited for, in words: a person may have to enter a PIN, or touch a card. */
+/** What is to be done for the signature, in words: a person may have to enter a PIN, or touch a card. */
 export type SigningProgress = (words: string) => void;
 
 export type AgentOptions = {
   /** The public certificates, to verify with what gpg wrote. */
   readonly keyring: Keyring;
-  readonly onProgress?: SigningProgress;
-  /** Ends gpg, and whatever it waits for. */
-  readonly signal?: AbortSignal;
   /** Where its keys are, in place of gpg's own choice. */
   readonly home?: string;
 };
@@ -82,9 +90,14 @@ export function keyFromAgent(fingerprint: Fingerprint, options: AgentOptions): S
   let previous: Promise<unknown> = Promise.resolve();
   return {
     fingerprint: primary,
-    sign(payload) {
+    sign(payload, attended = {}) {
       const signed = previous.then(async () =>
-        ownSignature(await signWithGpg(fingerprint, payload, options), payload, primary, keyring),
+        ownSignature(
+          await signWithGpg(fingerprint, payload, attended, options.home),
+          payload,
+          primary,
+          keyring,
+        ),
       );
       previous = signed.catch(() => {});
       return signed;
@@ -142,54 +155,96 @@ function gpgArguments(fingerprint: Fingerprint, home: string | undefined): strin
 async function signWithGpg(
   fingerprint: Fingerprint,
   payload: Uint8Array,
-  { onProgress, signal, home }: AgentOptions,
+  { onProgress, signal }: Attended,
+  home: string | undefined,
 ): Promise<Uint8Array> {
+  signal?.throwIfAborted();
   const gpg = spawn("gpg", gpgArguments(fingerprint, home), {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
     ...(signal === undefined ? {} : { signal }),
   });
-  const ended = new Promise<number | null>((resolve, reject) => {
-    gpg.once("error", reject);
+  let failure: Error | undefined;
+  gpg.once("error", (error) => {
+    failure = error;
+  });
+  const ended = new Promise<number | null>((resolve) => {
     gpg.once("close", resolve);
   });
   gpg.stdin.on("error", () => {}); // gpg has ended early: its exit code and its words tell why.
   gpg.stdin.end(payload);
   const status = gpg.stdio[3] as Readable;
-  const reading = Promise.all([bytesOf(gpg.stdout), bytesOf(gpg.stderr), statusOf(status, onProgress)]);
-  const code = await ended.catch((error: Error) => {
-    throw new TrustError(`gpg does not run: ${error.message}`);
-  });
-  const [signed, words, keywords] = await reading;
+  const [signed, words, { keywords, failed }, code] = await Promise.all([
+    bytesOf(gpg.stdout),
+    bytesOf(gpg.stderr),
+    statusOf(status, onProgress),
+    ended,
+  ]);
+  if (signal?.aborted) throw interruption(signal, fingerprint);
+  if (failure)
+    throw new TrustError(`gpg does not run: ${failure.message}; is it installed? apt-get install gpg`);
   if (code === 0 && keywords.includes("SIG_CREATED")) return signed;
-  throw new TrustError(
-    `gpg did not sign with ${fingerprint}: ${words.toString("utf8").trim() || `it ended with ${code}`}; try: gpg --local-user ${fingerprint}! --sign`,
+  if (failed !== undefined && refusals.has(failed)) {
+    throw new SigningRefused(
+      `the PIN or passphrase for ${fingerprint} was not given (pinentry was cancelled), so nothing more is signed; run the same command again to be asked again`,
+    );
+  }
+  const mend = mends[failed ?? 0] ?? `try: gpg --local-user ${fingerprint}! --sign`;
+  const said = words.toString("utf8").trim() || `it ended with ${code}`;
+  throw new TrustError(`gpg did not sign with ${fingerprint}: ${said}; ${mend}`);
+}
+
+function interruption(signal: AbortSignal, fingerprint: Fingerprint): unknown {
+  const isLate = signal.reason instanceof DOMException && signal.reason.name === "TimeoutError";
+  if (!isLate) return signal.reason;
+  return new TrustError(
+    `gpg waited too long for the PIN of ${fingerprint}, or for its key to be touched; run the same command again, and look at the key`,
   );
 }
+
+/** Codes of libgpg-error (err-codes.h.in), the lower 16 bits of what gpg reports as FAILURE. */
+const refusals: ReadonlySet<number> = new Set([99 /* canceled */, 198 /* fully canceled */]);
+const noPinentry =
+  "no pinentry can ask for the PIN: install one (apt-get install pinentry-curses), and export GPG_TTY=$(tty)";
+const mends: Readonly<Record<number, string>> = {
+  11: "the passphrase was wrong: run the same command again",
+  17: "the secret key is not here: insert its card, or sign on the machine that has it: stagex sign export",
+  62: "nobody answered in time: run the same command again",
+  77: "gpg-agent does not run: gpgconf --launch gpg-agent",
+  85: noPinentry,
+  86: noPinentry,
+  87: "the PIN was wrong: see how many tries are left with gpg --card-status",
+  112: "insert the card, and run the same command again",
+};
 
 async function bytesOf(stream: Readable): Promise<Buffer> {
   return Buffer.concat(await stream.toArray());
 }
 
 /** The keywords that gpg reports (GnuPG, doc/DETAILS, "Format of the --status-fd output"). */
-async function statusOf(stream: Readable, onProgress: SigningProgress | undefined): Promise<string[]> {
+async function statusOf(
+  stream: Readable,
+  onProgress: SigningProgress | undefined,
+): Promise<{ readonly keywords: readonly string[]; readonly failed: number | undefined }> {
   const keywords: string[] = [];
+  let failed: number | undefined;
   let rest = "";
   for await (const chunk of stream.setEncoding("utf8")) {
     const lines = (rest + String(chunk)).split("\n");
     rest = lines.pop() ?? "";
     for (const line of lines) {
-      const keyword = line.split(" ")[1] ?? "";
+      const [, keyword = "", , code = ""] = line.split(" ");
       keywords.push(keyword);
+      if (keyword === "FAILURE") failed ??= Number(code) & 0xffff;
       const words = progressWords[keyword];
       if (words !== undefined) onProgress?.(words);
     }
   }
-  return keywords;
+  return { keywords, failed };
 }
 
 const progressWords: Readonly<Record<string, string>> = {
-  PINENTRY_LAUNCHED: "asks for the PIN or passphrase",
-  CARDCTRL: "waits for the smart card",
-  BEGIN_SIGNING: "signs; the key may want to be touched",
-  SIG_CREATED: "has signed",
+  PINENTRY_LAUNCHED: "enter the PIN or passphrase",
+  CARDCTRL: "see to the smart card",
+  BEGIN_SIGNING: "touch your key",
+  SIG_CREATED: "signed",
 };

@@ -25,6 +25,7 @@ describeReal("an endpoint", () => {
     expect(facts).toEqual({
       arch: { x64: "amd64", arm64: "arm64" }[process.arch as string],
       cpuVendor: expect.stringMatching(/^[A-Za-z0-9]+$/),
+      cpuModel: expect.stringMatching(/^\S/),
       kernel: release(),
       buildkit: expect.stringMatching(/^v\d+\.\d+\.\d+/),
       go: "go1.26.8",

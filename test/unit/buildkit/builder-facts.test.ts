@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cpuVendorOf } from "../../../buildkit/builder-facts.ts";
+import { cpuModelOf, cpuVendorOf } from "../../../buildkit/builder-facts.ts";
 
 test.each([
   ["processor\t: 0\nvendor_id\t: GenuineIntel\ncpu family\t: 6\n", "GenuineIntel"],
@@ -13,4 +13,15 @@ test.each([
   ["", "unknown"],
 ])("the CPU of %j is made by %s", (cpuinfo, vendor) => {
   expect(cpuVendorOf(cpuinfo)).toBe(vendor);
+});
+
+test.each([
+  [
+    "vendor_id\t: AuthenticAMD\nmodel\t\t: 17\nmodel name\t: AMD EPYC 7763 64-Core Processor \n",
+    "AMD EPYC 7763 64-Core Processor",
+  ],
+  ["CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n", "unknown"],
+  ["model name\t:\nstepping\t: 1\n", "unknown"],
+])("the CPU of %j is a %s", (cpuinfo, model) => {
+  expect(cpuModelOf(cpuinfo)).toBe(model);
 });

@@ -51,6 +51,16 @@ test("what one records, another looks up", async () => {
   });
 });
 
+test("a record tells the CPU's model, and one of before, which does not, is read as ever", async () => {
+  const ledger = new Ledger(await scratchFolder());
+  const builder = { id: "epyc-2", facts: { ...facts, cpuModel: "AMD EPYC 7763" } };
+  await ledger.record(entry());
+  await ledger.record(entry({ builder }));
+  const { records, problems } = await ledger.lookup(key);
+  expect(records.map((record) => record.builder)).toEqual([{ id: "epyc-1", facts }, builder]);
+  expect(problems).toEqual([]);
+});
+
 test("a ledger that is not there yet knows nothing", async () => {
   const ledger = new Ledger(join(await scratchFolder(), "none"));
   expect((await ledger.lookup(key)).kind).toBe("unknown");

@@ -6,7 +6,8 @@ import { describe, expect, test } from "vitest";
 import { parseFingerprint } from "../../../trust/fingerprint.ts";
 import { Keyring } from "../../../trust/keyring.ts";
 import { verifyMessage } from "../../../trust/signed-message.ts";
-import { keyFromAgent, keyFromFile } from "../../../trust/signing-key.ts";
+import { keyFromAgent, keyFromFile, SigningRefused } from "../../../trust/signing-key.ts";
+import { TrustError } from "../../../trust/trust-error.ts";
 import { gpgHome, newKey, payload } from "../../fixtures/maintainers.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
@@ -61,6 +62,21 @@ describe("a key from a file", () => {
   });
 });
 
+/** A key with a passphrase, and a pinentry that answers the question for it with these shell commands. */
+async function lockedKey(answer: string) {
+  const { home, gpg } = await gpgHome();
+  const pinentry = join(home, "pinentry.sh");
+  const loop = `while read -r line; do case "$line" in GETPIN*) ${answer} ;; BYE*) exit ;; *) echo OK ;; esac; done`;
+  writeFileSync(pinentry, `#!/bin/sh\necho OK\n${loop}\n`, { mode: 0o755 });
+  writeFileSync(join(home, "gpg-agent.conf"), `pinentry-program ${pinentry}\ns2k-count 65536\n`);
+  const args = ["--quick-gen-key", "alice <alice@seed-tree.example>", "ed25519", "sign", "1y"];
+  gpg(["--passphrase=secret", ...args]);
+  const certificate = await readKey({ binaryKey: gpg(["--export"]) });
+  const fingerprint = parseFingerprint(certificate.getFingerprint());
+  execFileSync("gpgconf", ["--homedir", home, "--kill", "gpg-agent"]);
+  return { home, fingerprint, keyring: await Keyring.of([certificate]) };
+}
+
 describe("a key in gpg-agent", () => {
   test.each(["rsa2048", "nistp256", "ed25519"])("signs what verifies here: %s", async (algorithm) => {
     const { home, gpg, newKey } = await gpgHome();
@@ -69,13 +85,14 @@ describe("a key in gpg-agent", () => {
     writeFileSync(join(home, "gpg.conf"), "armor\ntextmode\ndigest-algo SHA256\npinentry-mode loopback\n");
     const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--no-armor", "--export"]) })]);
     const said: string[] = [];
-    const key = keyFromAgent(fingerprint, { keyring, home, onProgress: (words) => said.push(words) });
-    const [signed, again] = await Promise.all([key.sign(bytes), key.sign(bytes)]);
+    const key = keyFromAgent(fingerprint, { keyring, home });
+    const attended = { onProgress: (words: string) => said.push(words) };
+    const [signed, again] = await Promise.all([key.sign(bytes, attended), key.sign(bytes)]);
     const verified = await verifyMessage(signed, keyring);
     expect(verified).toMatchObject({ fingerprint, signingKey: fingerprint });
     expect(Buffer.from(verified.content)).toEqual(bytes);
     expect(again.length).toBeGreaterThan(bytes.length);
-    expect(said).toContain("has signed");
+    expect(said).toEqual(["touch your key", "signed"]);
   });
 
   test("signs with the very key that is named, also where gpg would take a newer one", async () => {
@@ -93,6 +110,35 @@ describe("a key in gpg-agent", () => {
     const keyring = await Keyring.of([key]);
     const signer = keyFromAgent(parseFingerprint(key.getFingerprint()), { keyring, home });
     await expect(signer.sign(bytes)).rejects.toThrow(/gpg did not sign with [0-9A-F]{40}: .*No secret key/s);
+  });
+
+  test("a PIN that is not given is a refusal, and the key is not asked for again", async () => {
+    const { fingerprint, home, keyring } = await lockedKey("echo 'ERR 83886179 Operation cancelled'");
+    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
+      (error: Error) => error instanceof SigningRefused && /pinentry was cancelled/.test(error.message),
+    );
+  });
+
+  test("a wrong PIN is an error with its mend, and no refusal", async () => {
+    const { fingerprint, home, keyring } = await lockedKey("echo 'D wrong'; echo OK");
+    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
+      (error: Error) =>
+        error instanceof TrustError &&
+        !(error instanceof SigningRefused) &&
+        /Bad passphrase; the passphrase was wrong/.test(error.message),
+    );
+  });
+
+  test("nobody at the pinentry is waited for only so long, and an end is an end", async () => {
+    const { fingerprint, home, keyring } = await lockedKey("sleep 30");
+    const key = keyFromAgent(fingerprint, { keyring, home });
+    const said: string[] = [];
+    const late = { signal: AbortSignal.timeout(700), onProgress: (words: string) => said.push(words) };
+    await expect(key.sign(bytes, late)).rejects.toThrow(/waited too long/);
+    expect(said).toContain("enter the PIN or passphrase");
+    const ended = new AbortController();
+    setTimeout(() => ended.abort(new Error("ended by the user")), 300);
+    await expect(key.sign(bytes, { signal: ended.signal })).rejects.toThrow("ended by the user");
   });
 
   test("gives nothing out whose key is not among the certificates", async () => {
