@@ -1,110 +1,120 @@
-import { join } from "node:path";
 import { Command, Option } from "commander";
-import { type PinnedImage, parsePinnedImage, repositoryOf } from "../trust/image-reference.ts";
-import { Keyring } from "../trust/keyring.ts";
-import { lookasideAt, readSignatures, type SignatureFile } from "../trust/lookaside.ts";
-import { judge, type QuorumOutcome, type QuorumRule, wordsOf } from "../trust/quorum.ts";
-import { rosterFile } from "../trust/roster-file.ts";
+import pLimit from "p-limit";
+import { provideTool } from "../tools/toolbox.ts";
+import { type PinnedImage, parsePinnedImage } from "../trust/image-reference.ts";
+import { lookasideAt } from "../trust/lookaside.ts";
 import { TrustError } from "../trust/trust-error.ts";
-import { CommandError, exitCode } from "./exit-code.ts";
-import { countOption, optionArgument } from "./option-argument.ts";
+import { asUsage, CommandError, exitCode } from "./exit-code.ts";
+import { optionArgument } from "./option-argument.ts";
+import { type Inspector, inspect, type Verdict } from "./verify/inspection.ts";
+import { verifyPinned } from "./verify/pinned.ts";
+import { releaseRequests } from "./verify/release-requests.ts";
+import { exitCodeOf, reportText, shownVerdict } from "./verify/report.ts";
+import { parseRequest, type Request } from "./verify/request.ts";
+import { type RuleOptions, trustOf, withRuleOptions } from "./verify/rule-options.ts";
 
-type Options = {
-  image: PinnedImage;
-  signatures: string;
-  maintainers: string;
-  keys: string;
-  threshold: number;
-  vendors: number;
+type Options = RuleOptions & {
+  image?: PinnedImage;
+  release?: string;
+  registry: string;
+  signedAs?: string;
+  blobs: boolean;
   json?: true;
 };
 
-/** What `stagex verify --json` prints; other programs read it. */
-export type ShownOutcome = Pick<QuorumOutcome, "met" | "people" | "vendors" | "rejected"> & {
-  readonly accepted: readonly Pick<
-    QuorumOutcome["accepted"][number],
-    "file" | "person" | "fingerprint" | "cpuVendor"
-  >[];
-};
+/** How many images are looked at at once: they wait for the network more than for a core. */
+const atOnce = 4;
 
-/** `stagex verify`: do enough maintainers say that this image is right? */
+/** `stagex verify`: do enough maintainers say that these images are right, and are these the bytes they mean? */
 export function verifyCommand(): Command {
-  return new Command("verify")
+  const command = new Command("verify")
     .description(
-      "Checks the maintainers' signatures of an image. Exits 0 at quorum, 1 below it, 2 where it can't tell.",
+      "Checks that images are what enough maintainers have signed, down to the last blob. Exits 0 where all are, 1 where one is not, " +
+        "2 where it can't tell of one.",
+    )
+    .argument(
+      "[image...]",
+      "NAME:TAG, NAME@sha256:…, NAME:TAG@sha256:…, or the folder of an OCI layout (out/core-sh)",
     )
     .addOption(
-      new Option("--image <REPO:TAG@sha256:…>", "the image, by name and by its manifest's digest")
-        .argParser(optionArgument(parsePinnedImage))
-        .makeOptionMandatory(),
+      new Option(
+        "--image <REPO:TAG@sha256:…>",
+        "one image, by name and by its manifest's digest: its signatures alone, no registry",
+      ).argParser(optionArgument(parsePinnedImage)),
     )
-    .requiredOption(
-      "--signatures <where>",
-      "a lookaside (folder or https), or the folder with the image's signature-N",
+    .option("--release <tag>", "every image that this release of --tree publishes in digests/*.txt")
+    .option("--tree <folder>", "the StageX tree")
+    .option("--registry <address>", "where the images of --release are pulled from", "docker.io/stagex")
+    .option(
+      "--signed-as <name>",
+      "how the signatures call what stands before the image's name, where they are pulled from elsewhere: stagex",
     )
-    .requiredOption("--maintainers <file>", "the roster: StageX's MAINTAINERS")
-    .requiredOption("--keys <folder>", "their public keys: a folder, or a file that gpg --export wrote")
-    .addOption(countOption("--threshold <people>", "distinct people who must have signed", 2))
-    .addOption(countOption("--vendors <count>", "distinct CPU vendors that they must have built on", 2))
-    .option("--json", "{met, people, vendors, accepted, rejected}")
-    .action(async (options: Options) => {
-      const outcome = await answer(options).catch((error: unknown) => {
-        if (!(error instanceof TrustError)) throw error;
-        throw new CommandError(error.message, exitCode.usage);
-      });
-      process.stdout.write(
-        options.json ? `${JSON.stringify(shown(outcome), null, 2)}\n` : page(outcome, options),
-      );
-      process.exitCode = outcome.met ? exitCode.ok : exitCode.no;
+    .option("--no-blobs", "look at manifests and signatures only, not at configs and layers")
+    .option("--json", "a list with an object for each image and platform; of --image the object alone");
+  return withRuleOptions(command).action(async (images: string[], options: Options) => {
+    process.exitCode = await answer(images, options).catch((error: unknown) => {
+      if (!(error instanceof TrustError)) throw error;
+      throw new CommandError(error.message, exitCode.usage);
     });
+  });
 }
 
-async function answer({
-  image,
-  signatures,
-  maintainers,
-  keys,
-  threshold,
-  vendors,
-}: Options): Promise<QuorumOutcome> {
-  const roster = await rosterFile(maintainers);
-  const keyring = await Keyring.load(keys);
-  for (const { file, reason } of keyring.skipped)
-    process.stderr.write(`stagex: ${join(keys, file)} is skipped: ${reason}\n`);
-  return judge(image, await signaturesAt(signatures, image), { roster, keyring }, { threshold, vendors });
+async function answer(images: readonly string[], options: Options): Promise<number> {
+  const { image, release } = options;
+  if ([image !== undefined, release !== undefined, images.length > 0].filter(Boolean).length !== 1) {
+    throw new CommandError("which images? Give their names, or --release TAG, or --image REPO:TAG@sha256:…");
+  }
+  if (image !== undefined) return await verifyPinned(image, options);
+  const requests = await requestsOf(images, options);
+  const trust = await trustOf(options);
+  const { threshold, vendors, blobs, signatures } = options;
+  const inspector: Inspector = {
+    lookaside: lookasideAt(signatures),
+    trust,
+    rule: { threshold, vendors },
+    blobs,
+    crane: requests.every(({ place }) => "folder" in place) ? "" : (await provideTool("crane")).path,
+  };
+  const verdicts = await inspectAll(requests, inspector);
+  process.stdout.write(
+    options.json ? `${JSON.stringify(verdicts.map(shownVerdict), null, 2)}\n` : reportText(verdicts),
+  );
+  return exitCodeOf(verdicts);
 }
 
-/** A lookaside has a folder for each image; where there are signature files at the place itself, it is that folder. */
-async function signaturesAt(
-  place: string,
-  { reference, digest }: PinnedImage,
-): Promise<readonly SignatureFile[]> {
-  const isServer = /^https?:/.test(place);
-  const own = isServer ? [] : await readSignatures(place);
-  return own.length > 0 ? own : lookasideAt(place).read(repositoryOf(reference), digest);
+async function requestsOf(
+  images: readonly string[],
+  { release, tree, registry, signedAs }: Options,
+): Promise<readonly Request[]> {
+  const named = signedAs === undefined ? {} : { signedAs };
+  try {
+    if (release === undefined) return images.map((image) => parseRequest(image, signedAs));
+    if (tree === undefined) throw new CommandError("a release of which tree? Give --tree <folder>");
+    return await releaseRequests({ release, tree, registry, ...named });
+  } catch (error) {
+    throw asUsage(error);
+  }
 }
 
-function shown({ met, people, vendors, accepted, rejected }: QuorumOutcome): ShownOutcome {
-  const counted = accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
-    file,
-    person,
-    fingerprint,
-    cpuVendor,
-  }));
-  return { met, people, vendors, accepted: counted, rejected };
+/** Several at once, the verdicts in the order of the requests. */
+async function inspectAll(requests: readonly Request[], inspector: Inspector): Promise<readonly Verdict[]> {
+  const limit = pLimit(atOnce);
+  let done = 0;
+  const inspecting = requests.map((request) =>
+    limit(async () => {
+      const verdicts = await inspect(request, inspector);
+      done += 1;
+      progress(done, requests.length, request.image);
+      return verdicts;
+    }),
+  );
+  return (await Promise.all(inspecting)).flat();
 }
 
-function page(outcome: QuorumOutcome, { image, threshold, vendors }: Options): string {
-  const rule: QuorumRule = { threshold, vendors };
-  const { met, accepted, rejected } = outcome;
-  const lines = [
-    `${image.reference}@${image.digest}`,
-    ...accepted.map(
-      ({ file, person, fingerprint, cpuVendor, note }) =>
-        `  ${file}  ${person} (${fingerprint}), ${cpuVendor ?? `no vendor: ${note}`}`,
-    ),
-    ...rejected.map(({ file, code, reason }) => `  ${file}  does not count (${code}): ${reason}`),
-    `${met ? "quorum" : "below quorum"}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
-  ];
-  return `${lines.join("\n")}\n`;
+/** On stderr, for who waits: one line that is written over; where that can't be, a line now and then. */
+function progress(done: number, all: number, image: string): void {
+  if (all === 1) return;
+  if (process.stderr.isTTY) {
+    process.stderr.write(`\r\x1b[K${done === all ? "" : `${done} of ${all}: ${image}`}`);
+  } else if (done % 100 === 0) process.stderr.write(`${done} of ${all}\n`);
 }

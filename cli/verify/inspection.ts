@@ -1,0 +1,116 @@
+import type { Digest } from "../../oci/digest.ts";
+import {
+  type Extent,
+  type ImagePlace,
+  inLayout,
+  inRegistry,
+  manifestsAt,
+  type PlacedManifest,
+  readThrough,
+} from "../../oci/image-place.ts";
+import { LayoutError } from "../../oci/layout-error.ts";
+import { RegistryError } from "../../oci/registry-error.ts";
+import { parseTagged, type TaggedReference } from "../../trust/image-reference.ts";
+import type { Lookaside, SignatureFile } from "../../trust/lookaside.ts";
+import { judge, type QuorumOutcome, type QuorumRule, type Trust, wordsOf } from "../../trust/quorum.ts";
+import { TrustError } from "../../trust/trust-error.ts";
+import type { Request } from "./request.ts";
+
+/** What came of one platform's image. */
+export type Verdict = {
+  /** As it was asked for. */
+  readonly image: string;
+  /** `repository:tag` that its signatures must name; null where it did not get that far. */
+  readonly reference: TaggedReference | null;
+  readonly digest: Digest | null;
+  readonly platform: string | null;
+  /** `unknown` where the question could not be answered: nobody may take that for a yes or a no. */
+  readonly answer: "met" | "not met" | "unknown";
+  readonly outcome: QuorumOutcome | null;
+  /** What was read and hashed; null where nothing was. */
+  readonly extent: Extent | null;
+  /** Why it is not met, or not known. */
+  readonly reason: string | null;
+};
+
+/** What all images are held against. */
+export type Inspector = {
+  readonly lookaside: Lookaside;
+  readonly trust: Trust;
+  readonly rule: QuorumRule;
+  /** Whether config and layers are read and hashed too. */
+  readonly blobs: boolean;
+  /** Path of the registry client. */
+  readonly crane: string;
+};
+
+/** Verifies one image: a verdict for each of its platforms, all of which must be met. Throws for defects of ours only. */
+export async function inspect(request: Request, inspector: Inspector): Promise<readonly Verdict[]> {
+  const { place: at, image } = request;
+  const place = "folder" in at ? inLayout(at.folder) : inRegistry(at.repository, at.what, inspector.crane);
+  let manifests: readonly PlacedManifest[];
+  try {
+    manifests = await manifestsAt(place);
+  } catch (error) {
+    // A tag that is not there is no answer about an image; a digest that was promised and is not there is one.
+    const isPromised = "what" in at && "digest" in at.what;
+    return [{ ...nothing(image), ...failure(error, isPromised) }];
+  }
+  const verdicts: Verdict[] = [];
+  for (const manifest of manifests) verdicts.push(await verdictOn(manifest, place, request, inspector));
+  return verdicts;
+}
+
+async function verdictOn(
+  manifest: PlacedManifest,
+  place: ImagePlace,
+  { image, signedAs, signedTag }: Request,
+  { lookaside, trust, rule, blobs }: Inspector,
+): Promise<Verdict> {
+  const { digest, platform, version } = manifest;
+  const so = { ...nothing(image), digest, platform };
+  const tag = signedTag ?? version;
+  if (tag === null) {
+    const reason = `its manifest names no version, so it can't be known as what it is signed; ask for it as NAME:TAG@${digest}`;
+    return { ...so, reason };
+  }
+  let judged: Pick<Verdict, "reference" | "outcome"> = so;
+  try {
+    const reference = parseTagged(`${signedAs}:${tag}`);
+    judged = { reference, outcome: null };
+    const signatures: readonly SignatureFile[] = await lookaside.read(signedAs, digest);
+    const outcome = await judge({ reference, digest }, signatures, trust, rule);
+    judged = { reference, outcome };
+    if (!outcome.met) {
+      return { ...so, ...judged, answer: "not met", reason: wordsOf({ ...outcome, rejected: [] }, rule) };
+    }
+    const extent = blobs ? await readThrough(place, manifest) : null;
+    return { ...so, ...judged, answer: "met", extent };
+  } catch (error) {
+    return { ...so, ...judged, ...failure(error, true) };
+  }
+}
+
+function nothing(image: string): Verdict {
+  return {
+    image,
+    reference: null,
+    digest: null,
+    platform: null,
+    answer: "unknown",
+    outcome: null,
+    extent: null,
+    reason: null,
+  };
+}
+
+/** Wrong bytes, and bytes that are missing though a digest promises them, are a no; a place that does not answer is none. */
+function failure(error: unknown, isPromised: boolean): Pick<Verdict, "answer" | "reason"> {
+  if (error instanceof LayoutError) return { answer: "not met", reason: error.message };
+  if (error instanceof RegistryError) {
+    const isNo = error.problem === "wrong-bytes" || (isPromised && error.problem === "absent");
+    return { answer: isNo ? "not met" : "unknown", reason: error.message };
+  }
+  if (error instanceof TrustError) return { answer: "unknown", reason: error.message };
+  throw error;
+}

@@ -1,0 +1,73 @@
+import { type PinnedImage, repositoryOf } from "../../trust/image-reference.ts";
+import { lookasideAt, readSignatures, type SignatureFile } from "../../trust/lookaside.ts";
+import { judge, type QuorumOutcome, type QuorumRule, wordsOf } from "../../trust/quorum.ts";
+import { exitCode } from "../exit-code.ts";
+import { type RuleOptions, trustOf } from "./rule-options.ts";
+
+/** What `stagex verify --image … --json` prints; other programs read it. */
+export type ShownOutcome = Pick<QuorumOutcome, "met" | "people" | "vendors" | "rejected"> & {
+  readonly accepted: readonly Pick<
+    QuorumOutcome["accepted"][number],
+    "file" | "person" | "fingerprint" | "cpuVendor"
+  >[];
+};
+
+/**
+ * `stagex verify --image REPO:TAG@sha256:…`: the signatures alone, and no registry.
+ * @returns the exit code
+ */
+export async function verifyPinned(
+  image: PinnedImage,
+  options: RuleOptions & { json?: true },
+): Promise<number> {
+  const trust = await trustOf(options);
+  const outcome = await judge(image, await signaturesAt(options.signatures, image), trust, options);
+  process.stdout.write(
+    options.json ? `${JSON.stringify(shownOutcome(outcome), null, 2)}\n` : page(outcome, image, options),
+  );
+  return outcome.met ? exitCode.ok : exitCode.no;
+}
+
+/** A lookaside has a folder for each image; where there are signature files at the place itself, it is that folder. */
+async function signaturesAt(
+  place: string,
+  { reference, digest }: PinnedImage,
+): Promise<readonly SignatureFile[]> {
+  const isServer = /^https?:/.test(place);
+  const own = isServer ? [] : await readSignatures(place);
+  return own.length > 0 ? own : lookasideAt(place).read(repositoryOf(reference), digest);
+}
+
+/** Of an outcome, what other programs may rely on. */
+export function shownOutcome({ met, people, vendors, accepted, rejected }: QuorumOutcome): ShownOutcome {
+  const counted = accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
+    file,
+    person,
+    fingerprint,
+    cpuVendor,
+  }));
+  return { met, people, vendors, accepted: counted, rejected };
+}
+
+function page(outcome: QuorumOutcome, image: PinnedImage, rule: QuorumRule): string {
+  const lines = [
+    `${image.reference}@${image.digest}`,
+    ...signatureLines(outcome),
+    `${outcome.met ? "quorum" : "below quorum"}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** A line for each signature: whose it is, or why it does not count. */
+export function signatureLines({
+  accepted,
+  rejected,
+}: Pick<QuorumOutcome, "accepted" | "rejected">): string[] {
+  return [
+    ...accepted.map(
+      ({ file, person, fingerprint, cpuVendor, note }) =>
+        `  ${file}  ${person} (${fingerprint}), ${cpuVendor ?? `no vendor: ${note}`}`,
+    ),
+    ...rejected.map(({ file, code, reason }) => `  ${file}  does not count (${code}): ${reason}`),
+  ];
+}

@@ -1,0 +1,47 @@
+import { publishesManifests } from "../../distro/published-release.ts";
+import { commitOf, revisionTree } from "../../distro/revision.ts";
+import { readTreeFiles } from "../../distro/tree.ts";
+import { parseDigest } from "../../oci/digest.ts";
+import { parseRegistryAddress, repositoryIn } from "../../oci/registry-address.ts";
+import { parseRepository } from "../../trust/image-reference.ts";
+import { CommandError } from "../exit-code.ts";
+import { type Request, signedRepository } from "./request.ts";
+
+/** Which release, and where its images are. */
+export type ReleaseOptions = { release: string; tree: string; registry: string; signedAs?: string };
+
+/**
+ * Every image that a release of a tree publishes in `digests/*.txt`, by digest.
+ * @throws TreeError where the tree has no such release, CommandError where it publishes no manifests
+ */
+export async function releaseRequests({
+  release,
+  tree: root,
+  registry,
+  signedAs,
+}: ReleaseOptions): Promise<Request[]> {
+  if (!publishesManifests(release)) {
+    throw new CommandError(
+      `${release} can't be verified: up to 2025.06.0 StageX published the digests of image indexes, not of the manifests that are signed`,
+    );
+  }
+  const address = parseRegistryAddress(registry);
+  const commit = await commitOf(root, `refs/tags/${release}`);
+  const { digests, images } = await readTreeFiles(await revisionTree(root, commit));
+  if (digests.size === 0)
+    throw new CommandError(`${release} publishes no digests (digests/*.txt) in ${root}`);
+  return [...digests].map(([name, hex]) => {
+    const pulled = repositoryIn(address, name);
+    if (pulled === null)
+      throw new CommandError(`${JSON.stringify(name)} is no name that a registry can have`);
+    return {
+      image: name,
+      place: {
+        repository: parseRegistryAddress(pulled),
+        what: { digest: parseDigest(`sha256:${hex}`) },
+      },
+      signedAs: signedRepository(parseRepository(pulled), signedAs),
+      signedTag: images.get(name)?.version ?? null,
+    };
+  });
+}

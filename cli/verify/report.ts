@@ -1,0 +1,84 @@
+import { exitCode } from "../exit-code.ts";
+import type { Verdict } from "./inspection.ts";
+import { type ShownOutcome, shownOutcome, signatureLines } from "./pinned.ts";
+
+/** What `stagex verify IMAGE… --json` prints of each platform's image; other programs read it. */
+export type ShownVerdict = Pick<
+  Verdict,
+  "image" | "reference" | "digest" | "platform" | "answer" | "reason"
+> &
+  ShownOutcome & {
+    /** How much was read and hashed; null where nothing was. */
+    readonly hashed: Verdict["extent"];
+  };
+
+const none: ShownOutcome = { met: false, people: 0, vendors: 0, accepted: [], rejected: [] };
+
+/** `met` is the whole answer here: the quorum, and every blob that was to be looked at. */
+export function shownVerdict({ outcome, extent, ...verdict }: Verdict): ShownVerdict {
+  const { image, reference, digest, platform, answer, reason } = verdict;
+  return {
+    image,
+    reference,
+    digest,
+    platform,
+    answer,
+    reason,
+    ...(outcome === null ? none : shownOutcome(outcome)),
+    met: answer === "met",
+    hashed: extent,
+  };
+}
+
+const heads = ["image", "signed as", "digest", "people", "vendors", "hashed", "answer"] as const;
+
+/** The table; below it, what is to be said of each image that is not met; and a line that counts. */
+export function reportText(verdicts: readonly Verdict[]): string {
+  const cells = [heads, ...verdicts.map(rowOf)];
+  const widths = heads.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
+  const lines = cells.map((line) =>
+    line
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+  return `${[...lines, "", ...verdicts.flatMap(complaint), summary(verdicts)].join("\n")}\n`;
+}
+
+/** The worst counts: an answer that is missing can hide a no. */
+export function exitCodeOf(verdicts: readonly Verdict[]): number {
+  if (verdicts.some(({ answer }) => answer === "unknown")) return exitCode.usage;
+  return verdicts.every(({ answer }) => answer === "met") ? exitCode.ok : exitCode.no;
+}
+
+function rowOf({ image, reference, digest, platform, outcome, extent, answer }: Verdict): string[] {
+  return [
+    platform === null ? image : `${image} (${platform})`,
+    reference ?? "-",
+    digest ?? "-",
+    outcome === null ? "-" : String(outcome.people),
+    outcome === null ? "-" : String(outcome.vendors),
+    extent === null ? "-" : `${extent.blobs} blobs, ${megabytes(extent.bytes)}`,
+    answer,
+  ];
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+function complaint({ image, platform, answer, reason, outcome }: Verdict): string[] {
+  if (answer === "met") return [];
+  const name = platform === null ? image : `${image} (${platform})`;
+  return [`${name}: ${answer}: ${reason ?? ""}`, ...(outcome === null ? [] : signatureLines(outcome)), ""];
+}
+
+function summary(verdicts: readonly Verdict[]): string {
+  const count = (wanted: Verdict["answer"]) => verdicts.filter(({ answer }) => answer === wanted).length;
+  const hashed = verdicts.reduce((sum, { extent }) => sum + (extent?.bytes ?? 0), 0);
+  const parts = [`${count("met")} of ${verdicts.length} met`];
+  if (count("not met") > 0) parts.push(`${count("not met")} not met`);
+  if (count("unknown") > 0) parts.push(`${count("unknown")} not known`);
+  parts.push(hashed > 0 ? `${megabytes(hashed)} hashed` : "no blobs looked at");
+  return `${parts.join(", ")}.`;
+}

@@ -1,0 +1,51 @@
+import { join } from "node:path";
+import type { Command } from "commander";
+import { Keyring } from "../../trust/keyring.ts";
+import type { QuorumRule, Trust } from "../../trust/quorum.ts";
+import { rosterFile } from "../../trust/roster-file.ts";
+import { CommandError } from "../exit-code.ts";
+import { countOption } from "../option-argument.ts";
+
+/** Whose signatures count, and how many there must be, as a command line says it. */
+export type RuleOptions = QuorumRule & {
+  signatures: string;
+  maintainers?: string;
+  keys?: string;
+  /** Has a roster, and maybe keys, for who names none. */
+  tree?: string;
+};
+
+/** Adds the options that {@link trustOf} reads. */
+export function withRuleOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      "--signatures <where>",
+      "a lookaside (folder or https), or the folder with the image's signature-N",
+    )
+    .option("--maintainers <file>", "the roster: StageX's MAINTAINERS; by default that of --tree")
+    .option(
+      "--keys <folder>",
+      "their public keys: a folder, or a file that gpg --export wrote; by default keys/ of --tree",
+    )
+    .addOption(countOption("--threshold <people>", "distinct people who must have signed", 2))
+    .addOption(countOption("--vendors <count>", "distinct CPU vendors that they must have built on", 2));
+}
+
+/**
+ * The roster and the keys. What is skipped among the keys is said on stderr.
+ * @throws TrustError where either can't be read
+ */
+export async function trustOf({ maintainers, keys, tree }: RuleOptions): Promise<Trust> {
+  const rosterPlace = maintainers ?? placeIn(tree, "MAINTAINERS", "--maintainers <file>");
+  const keysPlace = keys ?? placeIn(tree, "keys", "--keys <folder>");
+  const roster = await rosterFile(rosterPlace);
+  const keyring = await Keyring.load(keysPlace);
+  for (const { file, reason } of keyring.skipped)
+    process.stderr.write(`stagex: ${join(keysPlace, file)} is skipped: ${reason}\n`);
+  return { roster, keyring };
+}
+
+function placeIn(tree: string | undefined, name: string, option: string): string {
+  if (tree !== undefined) return join(tree, name);
+  throw new CommandError(`whose signatures count? Give ${option}, or a --tree that has ${name}`);
+}

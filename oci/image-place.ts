@@ -1,0 +1,159 @@
+import { createHash } from "node:crypto";
+import { Writable } from "node:stream";
+import { checkBlob, jsonLimit, readBlob } from "./blob.ts";
+import { runCrane } from "./crane.ts";
+import { type Digest, digestOf, parseDigest } from "./digest.ts";
+import {
+  type BlobReader,
+  type Descriptor,
+  mediaTypes,
+  parseIndex,
+  parseManifest,
+  readManifest,
+} from "./image.ts";
+import { layoutBlobPath, openLayout } from "./layout.ts";
+import type { RegistryAddress } from "./registry-address.ts";
+import { registryError } from "./registry-error.ts";
+import { Collected, isIndex, readReference, readTag } from "./remote-document.ts";
+
+/** Where an image lies, to be read through and not kept: a repository of a registry, or a layout folder. */
+export type ImagePlace = BlobReader & {
+  /** The document that is meant: an index, or one platform's manifest. */
+  root(): Promise<{ readonly digest: Digest; readonly bytes: Buffer }>;
+};
+
+/** One platform's manifest, as far as it is known without its config. */
+export type PlacedManifest = {
+  readonly digest: Digest;
+  /** In bytes. */
+  readonly size: number;
+  /** Such as `linux/amd64`; null where the manifest stands alone, since only an index or the config says it. */
+  readonly platform: string | null;
+  /** Its annotation org.opencontainers.image.version, which StageX's builds have; null where there is none. */
+  readonly version: string | null;
+};
+
+/** How much was read and found to be what its digest says. */
+export type Extent = { readonly blobs: number; readonly bytes: number };
+
+/**
+ * An image in a registry.
+ * @param repository with the host; address and image in one
+ * @param what a digest, or a tag, which is looked up now
+ * @param crane path of the program
+ */
+export function inRegistry(
+  repository: RegistryAddress,
+  what: { readonly digest: Digest } | { readonly tag: string },
+  crane: string,
+  signal?: AbortSignal,
+): ImagePlace {
+  const stream = async (blob: Descriptor, to: () => Writable): Promise<void> => {
+    const reference = `${repository}@${blob.digest}`;
+    const doing = `pulling the blob ${reference}`;
+    await runCrane(crane, ["blob", reference], { doing, to, limit: blob.size, signal });
+  };
+  const wrong = (blob: Descriptor, found: Digest) =>
+    registryError("wrong-bytes", `pulling the blob ${repository}@${blob.digest}`, `it gave ${found}`);
+  return {
+    pathOf: (digest) => `${repository}@${digest}`,
+    root: async () =>
+      "digest" in what
+        ? await readReference(crane, repository, what.digest, signal)
+        : await readTag(crane, repository, what.tag, signal),
+    document: async (blob) => {
+      if (blob.mediaType !== mediaTypes.config)
+        return (await readReference(crane, repository, blob.digest, signal)).bytes;
+      if (blob.size > jsonLimit) throw wrong(blob, blob.digest);
+      const answer = new Collected();
+      await stream(blob, () => answer.anew());
+      const bytes = answer.bytes();
+      if (digestOf(bytes) !== blob.digest) throw wrong(blob, digestOf(bytes));
+      return bytes;
+    },
+    layer: async (blob) => {
+      const hashing = new Hashing();
+      await stream(blob, () => hashing.anew());
+      if (hashing.digest() !== blob.digest) throw wrong(blob, hashing.digest());
+    },
+  };
+}
+
+/** The one image of an OCI layout folder, such as `out/core-musl`. */
+export function inLayout(folder: string, signal?: AbortSignal): ImagePlace {
+  const pathOf = (digest: Digest) => layoutBlobPath(folder, digest);
+  return {
+    pathOf,
+    root: async () => {
+      const { image } = await openLayout(folder);
+      return { digest: image.digest, bytes: await readBlob(pathOf(image.digest), image) };
+    },
+    document: (blob) => readBlob(pathOf(blob.digest), blob),
+    layer: (blob) => checkBlob(pathOf(blob.digest), blob, signal),
+  };
+}
+
+/**
+ * The manifests of an image, one for each platform, their bytes compared with their digests.
+ * @throws RegistryError, LayoutError
+ */
+export async function manifestsAt(place: ImagePlace): Promise<readonly PlacedManifest[]> {
+  const root = await place.root();
+  const at = place.pathOf(root.digest);
+  if (!isIndex(root.bytes)) return [placed(root, at, null)];
+  const manifests: PlacedManifest[] = [];
+  for (const entry of parseIndex(root.bytes, at, root.digest)) {
+    const bytes = await place.document(entry);
+    manifests.push(placed({ digest: entry.digest, bytes }, place.pathOf(entry.digest), entry.platform));
+  }
+  return manifests;
+}
+
+/**
+ * Reads one platform's image through, from its manifest down, and hashes every byte of it.
+ * @throws RegistryError, LayoutError where a blob is missing or has other bytes than its digest says
+ */
+export async function readThrough(
+  place: ImagePlace,
+  { digest, size, platform }: PlacedManifest,
+): Promise<Extent> {
+  const entry = { mediaType: mediaTypes.manifest, digest, size, platform: platform ?? "" };
+  const { manifest, diffIds } = await readManifest(entry, place);
+  const layers = new Map(manifest.layers.map((layer, number) => [layer.digest, { layer, number }]));
+  for (const { layer, number } of layers.values()) {
+    await place.layer(layer, diffIds[number] ?? layer.digest);
+  }
+  const read = [entry, manifest.config, ...[...layers.values()].map(({ layer }) => layer)];
+  return { blobs: read.length, bytes: read.reduce((sum, blob) => sum + blob.size, 0) };
+}
+
+function placed(
+  { digest, bytes }: { digest: Digest; bytes: Buffer },
+  at: string,
+  platform: string | null,
+): PlacedManifest {
+  const { annotations } = parseManifest(bytes, at, digest);
+  const version = annotations?.["org.opencontainers.image.version"] ?? null;
+  return { digest, size: bytes.length, platform, version };
+}
+
+/** The digest of what a command prints, of which nothing is kept. */
+class Hashing {
+  #hash = createHash("sha256");
+
+  /** A stream to print to; what was printed before is forgotten. */
+  anew(): Writable {
+    const hash = createHash("sha256");
+    this.#hash = hash;
+    return new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        hash.update(chunk);
+        done();
+      },
+    });
+  }
+
+  digest(): Digest {
+    return parseDigest(`sha256:${this.#hash.copy().digest("hex")}`);
+  }
+}
