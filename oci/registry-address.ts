@@ -12,9 +12,15 @@ const repositoryPattern = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
 /**
  * Parses a registry's address. Transport is https, but for this machine's own loopback, where it may be http; addresses
  * at which a registry client would quietly fall back to http (private networks, `.local`) are refused.
- * @throws Error that quotes what was found and says what is allowed
+ * @throws Error that quotes what was found, unless it may be a password, and says what is allowed
  */
 export function parseRegistryAddress(text: string): RegistryAddress {
+  if (text.includes("@") && !text.includes("@sha256:")) {
+    // Not quoted: what stands before the @ is most likely a password.
+    throw new Error(
+      "not a registry: there is an @ in it, and names and passwords have no place in an address, which is kept and shown; log in with: docker login HOST",
+    );
+  }
   const [, host = ""] = pattern.exec(text) ?? [];
   if (host === "") {
     throw new Error(

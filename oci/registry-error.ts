@@ -27,12 +27,30 @@ export type RegistryProblem =
 export class RegistryError extends Error {
   override readonly name = "RegistryError";
   readonly problem: RegistryProblem;
+  /** For how long the registry asks to be left alone, in seconds (RFC 9110, 10.2.3); null where it doesn't. */
+  readonly retryAfter: number | null;
 
-  constructor(problem: RegistryProblem, message: string) {
+  constructor(problem: RegistryProblem, message: string, retryAfter: number | null = null) {
     super(message);
     this.problem = problem;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether the same may succeed a little later, with nothing changed here. */
+  get mayPass(): boolean {
+    if (this.problem === "unreachable") return /connection refused|i\/o timeout/.test(this.message);
+    return ["overloaded", "server-error", "cut-off"].includes(this.problem);
   }
 }
+
+/** What crane tells of a request that failed. */
+export type CraneWords = {
+  /** The line that begins with `Error:`. */
+  readonly words: string;
+  /** Headers of the registry's last answer; empty where it had none. */
+  readonly contentType: string;
+  readonly retryAfter: string;
+};
 
 /** No line of a registry's own text is shown longer, in characters. */
 const textLimit = 300;
@@ -46,22 +64,38 @@ const mends: Readonly<Partial<Record<RegistryProblem, string>>> = {
 /**
  * The error that crane's last words tell of.
  * @param doing begins the message: `pulling core-sh from docker.io/stagex`
- * @param words the line that begins with `Error:`
- * @param contentType of the registry's last answer
  */
-export function registryErrorOf(doing: string, words: string, contentType: string): RegistryError {
+export function registryErrorOf(
+  doing: string,
+  { words, contentType, retryAfter }: CraneWords,
+): RegistryError {
   const problem = problemIn(words);
-  if (problem === "wrong-bytes" && /^text\/html\b/i.test(contentType)) {
+  if (["wrong-bytes", "failed"].includes(problem) && /^text\/html\b/i.test(contentType)) {
     return registryError("not-a-registry", doing, `it answers with a web page (${contentType})`);
   }
-  return registryError(problem, doing, reasonIn(words));
+  const seconds = secondsIn(retryAfter);
+  const asked = problem === "overloaded" && seconds !== null ? `; it asks to wait ${seconds} s` : "";
+  return registryError(problem, doing, reasonIn(words) + asked, seconds);
+}
+
+/** A Retry-After header is a number of seconds, or a date. */
+function secondsIn(retryAfter: string): number | null {
+  if (/^\d{1,9}$/.test(retryAfter.trim())) return Number(retryAfter);
+  const until = Date.parse(retryAfter);
+  return Number.isNaN(until) ? null : Math.max(0, Math.ceil((until - Date.now()) / 1000));
 }
 
 /** An error in the form that all of them have. */
-export function registryError(problem: RegistryProblem, doing: string, reason: string): RegistryError {
+export function registryError(
+  problem: RegistryProblem,
+  doing: string,
+  reason: string,
+  retryAfter: number | null = null,
+): RegistryError {
   const mend = mends[problem];
   const text = visible(reason.slice(0, textLimit));
-  return new RegistryError(problem, `${doing}: ${problem}: ${text}${mend === undefined ? "" : ` (${mend})`}`);
+  const message = `${doing}: ${problem}: ${text}${mend === undefined ? "" : ` (${mend})`}`;
+  return new RegistryError(problem, message, retryAfter);
 }
 
 /**

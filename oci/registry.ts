@@ -4,7 +4,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { jsonLimit, readBlob } from "./blob.ts";
-import { runCrane } from "./crane.ts";
+import { type Endurance, runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
 import { type Document, document, exportedIndex, exportedIndexJson } from "./exported-index.ts";
 import {
@@ -19,8 +19,9 @@ import {
 } from "./image.ts";
 import { layoutBlobPath, layoutMarker } from "./layout.ts";
 import { type RegistryAddress, repositoryIn } from "./registry-address.ts";
-import { registryError } from "./registry-error.ts";
-import { Collected, isIndex, readReference } from "./remote-document.ts";
+import { RegistryError, registryError } from "./registry-error.ts";
+import { auditRemote, type RemoteDamage } from "./remote-audit.ts";
+import { Collected, isIndex, readReference, readTag } from "./remote-document.ts";
 import type { Store } from "./store.ts";
 
 /** How many blobs of one image come at once. */
@@ -36,7 +37,7 @@ export type Wanted = {
 };
 
 /** Where pulled images go to, and what is exported from. */
-export type Exchange = {
+export type Exchange = Endurance & {
   readonly store: Store;
   /** Temporary folders are made below it; on the store's file system nothing is copied. */
   readonly scratch: string;
@@ -79,23 +80,81 @@ export class Registry {
   }
 
   /**
-   * Pushes exactly the stored bytes of an image, by the digest of its index; its manifests can then be pulled by theirs.
-   * Every blob is checked before the first goes out, and the index read back after the last.
+   * Pushes exactly the stored bytes of an image, by the digest of its index or of one platform's manifest alone; an index's manifests
+   * can then be pulled by theirs. Every blob is checked before the first goes out, what the registry has is not sent again, and after
+   * the last it must say that it has them all.
+   * @throws RegistryError, or LayoutError where the store does not have it whole
    */
-  async push(image: string, index: Digest, exchange: Exchange): Promise<void> {
-    const reference = `${this.#repository(image)}@${index}`;
+  async push(image: string, digest: Digest, exchange: Exchange): Promise<void> {
+    const reference = `${this.#repository(image)}@${digest}`;
     await inFolder(exchange.scratch, async (folder) => {
       const layout = join(folder, image);
-      await exchange.store.export(index, layout, exchange.signal);
-      await this.#run(["push", layout, reference], `pushing ${reference}`, exchange.signal);
+      const stored = await exchange.store.find(digest);
+      await exchange.store.export(stored?.index ?? digest, layout, exchange.signal);
+      const named = stored?.manifests.find((manifest) => manifest.digest === digest);
+      if (named !== undefined) await nameInLayout(layout, named);
+      await this.#run(["push", layout, reference], `pushing ${reference}`, exchange);
+      await readReference(this.#crane, this.#repository(image), digest, exchange.signal, exchange);
+      const damages = await this.audit(image, digest, exchange);
+      if (damages.length === 0) return;
+      const { manifests } = stored ?? (await exchange.store.image(digest));
+      const pushed = named === undefined ? manifests : [named];
+      for (const manifest of pushed) await this.#sendBlobs(image, manifest, layout, exchange);
+      const [left] = await this.audit(image, digest, exchange);
+      if (left !== undefined) throw registryError("failed", `pushing ${reference}`, left.message);
     });
-    await readReference(this.#crane, this.#repository(image), index, exchange.signal);
   }
 
   /** Lets a tag point at a manifest or index that the registry has. */
-  async tag(image: string, digest: Digest, tag: string, signal?: AbortSignal): Promise<void> {
+  async tag(
+    image: string,
+    digest: Digest,
+    tag: string,
+    signal?: AbortSignal,
+    endurance: Endurance = {},
+  ): Promise<void> {
     const reference = `${this.#repository(image)}@${digest}`;
-    await this.#run(["tag", reference, tag], `tagging ${reference} as ${tag}`, signal);
+    await this.#run(["tag", reference, tag], `tagging ${reference} as ${tag}`, { signal, ...endurance });
+  }
+
+  /**
+   * The digest of the bytes that a tag gives now, hashed here; null where there is no such tag.
+   * @throws RegistryError where it gives anything else than a manifest or index, or can't tell
+   */
+  async tagged(
+    image: string,
+    tag: string,
+    signal?: AbortSignal,
+    endurance: Endurance = {},
+  ): Promise<Digest | null> {
+    try {
+      return (await readTag(this.#crane, this.#repository(image), tag, signal, endurance)).digest;
+    } catch (error) {
+      if (error instanceof RegistryError && error.problem === "absent") return null;
+      throw error;
+    }
+  }
+
+  /** Removes a tag, and nothing that it points at; succeeds where there is none. */
+  async untag(image: string, tag: string, signal?: AbortSignal, endurance: Endurance = {}): Promise<void> {
+    const reference = `${this.#repository(image)}:${tag}`;
+    try {
+      await this.#run(["delete", reference], `removing ${reference}`, { signal, ...endurance });
+    } catch (error) {
+      if (!(error instanceof RegistryError) || error.problem !== "absent") throw error;
+    }
+  }
+
+  /**
+   * What the registry lacks of the image with this manifest or index, though it may answer to its digest.
+   * @throws RegistryError where it can't tell
+   */
+  async audit(
+    image: string,
+    digest: Digest,
+    run: Pick<Exchange, "signal"> & Endurance = {},
+  ): Promise<readonly RemoteDamage[]> {
+    return await auditRemote(this.#crane, this.#repository(image), digest, run);
   }
 
   #repository(image: string): string {
@@ -108,10 +167,44 @@ export class Registry {
     );
   }
 
-  /** For commands whose words on stdout are for people. */
-  async #run(args: readonly string[], doing: string, signal: AbortSignal | undefined): Promise<void> {
-    await runCrane(this.#crane, args, { doing, to: () => new Collected().anew(), limit: jsonLimit, signal });
+  /**
+   * Sends what a registry has lost below a manifest that it still has. crane takes a manifest that is there for whole, so another
+   * one, that no tag points at, goes with the same blobs.
+   */
+  async #sendBlobs(
+    image: string,
+    manifest: ImageManifest,
+    layout: string,
+    exchange: Exchange,
+  ): Promise<void> {
+    const json = JSON.parse((await readBlob(layoutBlobPath(layout, manifest.digest), manifest)).toString());
+    const carrier = document(
+      mediaTypes.manifest,
+      Buffer.from(JSON.stringify({ ...json, annotations: { "stagex.blobs-sent-again": randomUUID() } })),
+    );
+    await writeFile(layoutBlobPath(layout, carrier.digest), carrier.bytes);
+    await nameInLayout(layout, carrier);
+    const reference = `${this.#repository(image)}@${carrier.digest}`;
+    const doing = `sending the blobs of ${this.#repository(image)}@${manifest.digest} again`;
+    await this.#run(["push", layout, reference], doing, exchange);
   }
+
+  /** For commands whose words on stdout are for people. */
+  async #run(
+    args: readonly string[],
+    doing: string,
+    { signal, endurance, waiting }: Endurance & { readonly signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    const to = () => new Collected().anew();
+    await runCrane(this.#crane, args, { doing, to, limit: jsonLimit, signal, endurance, waiting });
+  }
+}
+
+/** Lets a layout folder be one of this manifest alone. */
+async function nameInLayout(folder: string, { mediaType, digest, size }: Descriptor): Promise<void> {
+  const manifests = [{ mediaType, digest, size }];
+  const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
+  await writeFile(join(folder, "index.json"), JSON.stringify(index));
 }
 
 /** One image on its way into a layout folder. */

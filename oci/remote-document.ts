@@ -1,7 +1,7 @@
 import { Writable } from "node:stream";
 import { z } from "zod";
 import { jsonLimit } from "./blob.ts";
-import { runCrane } from "./crane.ts";
+import { type Endurance, runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
 import { type Document, document } from "./exported-index.ts";
 import { mediaTypes } from "./image.ts";
@@ -17,9 +17,10 @@ export async function readReference(
   repository: string,
   digest: Digest,
   signal?: AbortSignal,
+  endurance: Endurance = {},
 ): Promise<Document> {
   const reference = `${repository}@${digest}`;
-  const found = await manifestBehind(crane, reference, signal);
+  const found = await manifestBehind(crane, reference, signal, endurance);
   if (found.digest !== digest)
     throw registryError("wrong-bytes", `pulling ${reference}`, `it gave ${found.digest}`);
   return found;
@@ -34,17 +35,24 @@ export async function readTag(
   repository: string,
   tag: string,
   signal?: AbortSignal,
+  endurance: Endurance = {},
 ): Promise<Document> {
-  return await manifestBehind(crane, `${repository}:${tag}`, signal);
+  const reference = `${repository}:${tag}`;
+  const found = await manifestBehind(crane, reference, signal, endurance);
+  if (isManifest(found.bytes)) return found;
+  const reason = "what it answers is neither a manifest nor an index";
+  throw registryError("not-a-registry", `pulling ${reference}`, reason);
 }
 
 async function manifestBehind(
   crane: string,
   reference: string,
   signal: AbortSignal | undefined,
+  endurance: Endurance,
 ): Promise<Document> {
   const answer = new Collected();
   await runCrane(crane, ["manifest", reference], {
+    ...endurance,
     doing: `pulling ${reference}`,
     to: () => answer.anew(),
     limit: jsonLimit,
@@ -53,12 +61,22 @@ async function manifestBehind(
   return document(mediaTypes.manifest, answer.bytes());
 }
 
+const manifestShape = z.object({ schemaVersion: z.number() });
 const indexShape = z.object({ manifests: z.array(z.unknown()) });
 
 /** Whether it is an index rather than a manifest: it may leave its media type out (image-index.md), but never its manifests. */
 export function isIndex(bytes: Buffer): boolean {
+  return isJsonOf(indexShape, bytes);
+}
+
+/** Of any kind: Docker's and artifacts' as well. What it names is asked of nobody until its digest is the right one. */
+function isManifest(bytes: Buffer): boolean {
+  return isJsonOf(manifestShape, bytes);
+}
+
+function isJsonOf(shape: z.ZodType, bytes: Buffer): boolean {
   try {
-    return indexShape.safeParse(JSON.parse(bytes.toString("utf8"))).success;
+    return shape.safeParse(JSON.parse(bytes.toString("utf8"))).success;
   } catch {
     return false;
   }

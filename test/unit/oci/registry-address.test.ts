@@ -18,7 +18,8 @@ test.each([
   ["docker.io/StageX", "without a scheme"],
   ["docker.io/stagex/", "without a scheme"],
   ["docker.io/../stagex", "without a scheme"],
-  ["user:secret@docker.io/stagex", "without a scheme"],
+  ["user:secret@docker.io/stagex", "docker login"],
+  ["https://user:secret@docker.io/stagex", "docker login"],
   ["docker.io/stagex@sha256:0", "without a scheme"],
   ["--insecure", "without a scheme"],
   ["", "without a scheme"],
@@ -30,6 +31,11 @@ test.each([
   ["printer.local/stagex", "in clear text"],
 ])("%s is none", (text, reason) => {
   expect(() => parseRegistryAddress(text)).toThrow(reason);
+});
+
+test("a password in an address is not repeated", () => {
+  const parse = () => parseRegistryAddress("user:open-sesame@docker.io/stagex");
+  expect(parse).toThrow(/^(?!.*(user|sesame))/);
 });
 
 test("an image's repository is below the registry; a name that no registry can have has none", () => {

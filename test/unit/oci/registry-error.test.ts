@@ -33,7 +33,7 @@ test.each([
   ],
   ["", "failed", ""],
 ])("%s", (words, problem, reason) => {
-  const error = registryErrorOf("pulling core-x", words, "application/json");
+  const error = registryErrorOf("pulling core-x", { words, contentType: "application/json", retryAfter: "" });
   expect(error.problem).toBe(problem);
   expect(error.message).toMatch(new RegExp(`^pulling core-x: ${problem}: `));
   expect(error.message).toContain(reason);
@@ -42,16 +42,53 @@ test.each([
 
 test("wrong bytes that call themselves a web page are told as one", () => {
   const words = `Error: fetching manifest ${reference}: manifest digest: "x" does not match requested digest: "y"`;
-  expect(registryErrorOf("pulling", words, "text/html; charset=utf-8").problem).toBe("not-a-registry");
-  expect(registryErrorOf("pulling", words, "application/json").problem).toBe("wrong-bytes");
+  expect(
+    registryErrorOf("pulling", { words, contentType: "text/html; charset=utf-8", retryAfter: "" }).problem,
+  ).toBe("not-a-registry");
+  expect(registryErrorOf("pulling", { words, contentType: "application/json", retryAfter: "" }).problem).toBe(
+    "wrong-bytes",
+  );
 });
 
 test("a registry's own text is shown only so far", () => {
   const words = `Error: GET ${url}: unexpected status code 500 : ${"x".repeat(100_000)}`;
-  expect(registryErrorOf("pulling", words, "text/html").message.length).toBeLessThan(1000);
+  expect(
+    registryErrorOf("pulling", { words, contentType: "text/html", retryAfter: "" }).message.length,
+  ).toBeLessThan(1000);
 });
 
 test("a registry's own text reaches no terminal as anything but text", () => {
   const words = `Error: GET ${url}: unexpected status code 500 : \u001b]0;owned\u0007\u202e`;
-  expect(registryErrorOf("pulling", words, "").message).toContain("\\u001b]0;owned\\u0007\\u202e");
+  expect(registryErrorOf("pulling", { words, contentType: "", retryAfter: "" }).message).toContain(
+    "\\u001b]0;owned\\u0007\\u202e",
+  );
+});
+
+test.each([
+  ["7", 7],
+  ["soon", null],
+  ["", null],
+])("Retry-After: %s", (retryAfter, seconds) => {
+  const words = `Error: fetching manifest ${reference}: GET ${url}: TOOMANYREQUESTS: slow`;
+  const error = registryErrorOf("pulling", { words, contentType: "", retryAfter });
+  expect(error.retryAfter).toBe(seconds);
+  expect(error.mayPass).toBe(true);
+});
+
+test("Retry-After may be a date", () => {
+  const words = `Error: fetching manifest ${reference}: GET ${url}: TOOMANYREQUESTS: slow`;
+  const retryAfter = new Date(Date.now() + 30_000).toUTCString();
+  const error = registryErrorOf("pulling", { words, contentType: "", retryAfter });
+  expect(error.retryAfter).toBeGreaterThan(25);
+  expect(error.retryAfter).toBeLessThan(32);
+  expect(error.message).toMatch(/it asks to wait \d+ s/);
+});
+
+test.each([
+  ["dial tcp 127.0.0.1:5000: connect: connection refused", true],
+  ["dial tcp: lookup r.example.org: no such host", false],
+  ["tls: failed to verify certificate: x509: expired", false],
+])("%s may pass: %s", (reason, mayPass) => {
+  const words = `Error: fetching manifest ${reference}: Get "https://r.example.org/v2/": ${reason}`;
+  expect(registryErrorOf("pulling", { words, contentType: "", retryAfter: "" }).mayPass).toBe(mayPass);
 });
