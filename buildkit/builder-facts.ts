@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { release } from "node:os";
+import { probeCpu } from "./cpu-probe.ts";
 import { type Endpoint, workers } from "./endpoint.ts";
 
 /** Stands for a fact that can't be known: BuildKit tells nothing of the machine that it runs on. */
@@ -24,10 +25,22 @@ export type BuilderFacts = {
   readonly go: string;
 };
 
+/** How the CPU's vendor was learned: from this machine's kernel, by a program that the builder ran, from who configured it, or not. */
+export type VendorSource = "cpuinfo" | "probe" | "declared" | "unknown";
+
 export type BuilderFactsOptions = {
   /** The Go of the daemon's binary, from who knows where that is. */
   readonly go?: string | undefined;
+  /** The folder for temporary folders; without it, a builder elsewhere is asked to run nothing, and its CPU stays unknown. */
+  readonly scratch?: string;
   readonly signal?: AbortSignal;
+};
+
+/** What a daemon says of itself, and what was found out about its machine. */
+export type BuilderKnowledge = {
+  readonly facts: BuilderFacts;
+  readonly platforms: readonly string[];
+  readonly vendorSource: Exclude<VendorSource, "declared">;
 };
 
 /** Gathers the facts of the daemon. Of one that is not on this machine (no `unix://`), no more than it says itself. */
@@ -35,17 +48,53 @@ export async function builderFacts(
   endpoint: Endpoint,
   options: BuilderFactsOptions = {},
 ): Promise<BuilderFacts> {
+  return (await learnBuilder(endpoint, options)).facts;
+}
+
+/** Gathers the facts of the daemon, and how they were learned. One that is not on this machine runs a small program for it. */
+export async function learnBuilder(
+  endpoint: Endpoint,
+  options: BuilderFactsOptions = {},
+): Promise<BuilderKnowledge> {
   const { platforms, version } = await workers(endpoint, options.signal);
   const isHere = endpoint.address.startsWith("unix://");
-  const cpuinfo = isHere ? await readFile("/proc/cpuinfo", "utf8").catch(() => "") : "";
+  const { cpuinfo, kernel } = isHere ? await ownKernel() : await kernelOf(endpoint, platforms[0], options);
+  const cpuVendor = cpuVendorOf(cpuinfo);
   return {
-    arch: platforms[0]?.split("/")[1] ?? unknown,
-    cpuVendor: cpuVendorOf(cpuinfo),
-    cpuModel: cpuModelOf(cpuinfo),
-    kernel: isHere ? release() : unknown,
-    buildkit: version,
-    go: options.go ?? unknown,
+    platforms,
+    vendorSource: cpuVendor === unknown ? "unknown" : isHere ? "cpuinfo" : "probe",
+    facts: {
+      arch: platforms[0]?.split("/")[1] ?? unknown,
+      cpuVendor,
+      cpuModel: cpuModelOf(cpuinfo),
+      kernel,
+      buildkit: version,
+      go: options.go ?? unknown,
+    },
   };
+}
+
+type Kernel = { readonly cpuinfo: string; readonly kernel: string };
+
+async function ownKernel(): Promise<Kernel> {
+  return { cpuinfo: await readFile("/proc/cpuinfo", "utf8").catch(() => ""), kernel: release() };
+}
+
+/** A builder that can't run the program may still build: what it does not say stays unknown. */
+async function kernelOf(
+  endpoint: Endpoint,
+  platform: string | undefined,
+  { scratch, signal }: BuilderFactsOptions,
+): Promise<Kernel> {
+  const none = { cpuinfo: "", kernel: unknown };
+  if (scratch === undefined || platform === undefined) return none;
+  try {
+    const { cpuinfo, release: kernel } = await probeCpu(endpoint, platform, scratch, signal);
+    return { cpuinfo, kernel: kernel || unknown };
+  } catch {
+    signal?.throwIfAborted();
+    return none;
+  }
 }
 
 /** The kernel's numbers for who designed an Arm CPU (arch/arm64/include/asm/cputype.h, ARM_CPU_IMP_*). */

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { z } from "zod";
+import { type ConnectionTrouble, connectionTrouble, ownCertificateTrouble } from "./connection-trouble.ts";
 
 const schemes = ["unix", "tcp", "docker-container", "ssh", "kube-pod"] as const;
 
@@ -94,7 +95,21 @@ export type Workers = { readonly platforms: readonly string[]; readonly version:
 
 const patience = 20_000;
 
-/** Asks the daemon for its default worker. Throws when it does not answer within 20 seconds, saying what to look at. */
+/** A daemon that can't be used, and what is known of why. */
+export class ConnectionError extends Error {
+  override readonly name = "ConnectionError";
+  readonly trouble: ConnectionTrouble;
+
+  constructor(message: string, trouble: ConnectionTrouble, options: ErrorOptions) {
+    super(message, options);
+    this.trouble = trouble;
+  }
+}
+
+/**
+ * Asks the daemon for its default worker. Throws {@link ConnectionError} when it does not answer within 20 seconds, saying what to
+ * look at.
+ */
 export async function workers(endpoint: Endpoint, signal?: AbortSignal): Promise<Workers> {
   const timeout = AbortSignal.timeout(patience);
   const request = [
@@ -117,11 +132,26 @@ export async function workers(endpoint: Endpoint, signal?: AbortSignal): Promise
     return { platforms: worker.platforms.map(formatPlatform), version: worker.buildkitVersion.version };
   } catch (error) {
     signal?.throwIfAborted();
-    const reason = timeout.aborted ? `no answer within ${patience / 1000} s` : reasonOf(error);
-    throw new Error(`BuildKit at ${endpoint.address} can't be used: ${reason}. ${mend(endpoint, error)}`, {
-      cause: error,
-    });
+    throw await connectionError(endpoint, error, timeout.aborted);
   }
+}
+
+async function connectionError(
+  endpoint: Endpoint,
+  error: unknown,
+  isLate: boolean,
+): Promise<ConnectionError> {
+  const reason = isLate ? `no answer within ${patience / 1000} s` : reasonOf(error);
+  const found = connectionTrouble(reason, endpoint);
+  // A server that refuses a certificate may just hang up.
+  const own =
+    found?.phase === "port" || found?.phase === "address" ? undefined : await ownCertificateTrouble(endpoint);
+  const trouble = own ?? found ?? { phase: "answer", lasts: false, says: reason };
+  const what = (own ?? found) ? `${trouble.says} (${reason})` : reason;
+  const explained = trouble.phase === "tls" ? what : `${what}. ${mend(endpoint, error)}`;
+  return new ConnectionError(`BuildKit at ${endpoint.address} can't be used: ${explained}`, trouble, {
+    cause: error,
+  });
 }
 
 function formatPlatform(platform: {

@@ -1,0 +1,94 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { learnBuilder } from "../../buildkit/builder-facts.ts";
+import { ConnectionError, type Endpoint, parseEndpoint, workers } from "../../buildkit/endpoint.ts";
+import { newAuthority } from "../../trust/certificate-authority.ts";
+import { describeReal, realTool } from "../real-tools.ts";
+import { TlsDaemon } from "./tls-daemon.ts";
+
+describeReal("a builder behind mutual TLS", () => {
+  let daemon: TlsDaemon;
+
+  beforeAll(async () => {
+    daemon = await TlsDaemon.start();
+  });
+
+  afterAll(async () => {
+    await daemon?.[Symbol.asyncDispose]();
+  });
+
+  const endpoint = (address: string, tls?: Endpoint["tls"]) =>
+    parseEndpoint({ address, buildctl: realTool("buildctl"), ...(tls ? { tls } : {}) });
+
+  async function refusal(address: string, tls?: Endpoint["tls"]): Promise<ConnectionError> {
+    const error = await workers(endpoint(address, tls)).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    );
+    if (!(error instanceof ConnectionError)) throw new Error(`not refused: ${String(error)}`);
+    return error;
+  }
+
+  test("answers who has a certificate of its authority, and shows its CPU by running a program", async () => {
+    const known = await learnBuilder(endpoint(daemon.address, await daemon.client()), {
+      scratch: join(daemon.folder, "scratch"),
+    });
+    expect(known).toMatchObject({
+      vendorSource: "probe",
+      facts: { buildkit: expect.stringMatching(/^v\d/) },
+    });
+    const cpuinfo = await readFile("/proc/cpuinfo", "utf8");
+    if (process.arch === "x64") expect(cpuinfo).toContain(`: ${known.facts.cpuVendor}\n`);
+    expect(known.facts.kernel).toBe((await readFile("/proc/sys/kernel/osrelease", "utf8")).trim());
+  });
+
+  test("refuses who has none", async () => {
+    const { trouble } = await refusal(daemon.address);
+    expect(trouble.says).toMatch(/does it want a client certificate|give `tls`/);
+  });
+
+  test("refuses a certificate of a foreign authority", async () => {
+    const foreign = await newAuthority("somebody else's", 1);
+    const { trouble } = await refusal(daemon.address, await daemon.client({ authority: foreign }));
+    expect(trouble).toMatchObject({
+      phase: "tls",
+      lasts: true,
+      says: expect.stringContaining("a foreign CA"),
+    });
+  });
+
+  test("refuses an expired certificate, and it is named", async () => {
+    const { trouble } = await refusal(daemon.address, await daemon.client({ days: -0.001 }));
+    expect(trouble).toMatchObject({
+      phase: "tls",
+      lasts: true,
+      says: expect.stringContaining("our certificate has expired"),
+    });
+  });
+
+  test("is refused where another authority is expected", async () => {
+    const foreign = await newAuthority("somebody else's", 1);
+    const { trouble } = await refusal(daemon.address, await daemon.client({ ca: foreign }));
+    expect(trouble).toMatchObject({ phase: "tls", lasts: true, says: expect.stringContaining("a wrong CA") });
+  });
+
+  test("is refused with an expired certificate of its own", async () => {
+    await using expired = await TlsDaemon.start({ days: -0.001 });
+    const { trouble } = await refusal(expired.address, await expired.client());
+    expect(trouble).toMatchObject({
+      phase: "tls",
+      lasts: true,
+      says: expect.stringContaining("its certificate has expired"),
+    });
+  });
+
+  test("is refused with a certificate for another name, unless that is the name to expect", async () => {
+    await using elsewhere = await TlsDaemon.start({ names: ["builder.internal"] });
+    const tls = await elsewhere.client();
+    const { trouble } = await refusal(elsewhere.address, tls);
+    expect(trouble).toMatchObject({ phase: "tls", lasts: true, says: expect.stringContaining("serverName") });
+    const named = endpoint(elsewhere.address, { ...tls, serverName: "builder.internal" });
+    expect((await workers(named)).platforms).toContain(`linux/${process.arch === "x64" ? "amd64" : "arm64"}`);
+  });
+});

@@ -1,0 +1,104 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Endpoint } from "../../buildkit/endpoint.ts";
+import { type KeyAndCertificate, newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
+import { realTool } from "../real-tools.ts";
+import { listen } from "./bench.ts";
+
+/** A buildkitd of the test's own on a port of the loopback interface, as the machine of a fleet has it: with mutual TLS. */
+export class TlsDaemon implements AsyncDisposable {
+  readonly folder: string;
+  readonly address: string;
+  readonly authority: KeyAndCertificate;
+  readonly #end: () => Promise<void>;
+
+  private constructor(
+    folder: string,
+    address: string,
+    authority: KeyAndCertificate,
+    end: () => Promise<void>,
+  ) {
+    this.folder = folder;
+    this.address = address;
+    this.authority = authority;
+    this.#end = end;
+  }
+
+  /**
+   * Starts it and waits until it listens.
+   * @param days how long its certificate is valid; less than 0: it has expired
+   * @param names what the certificate is for
+   */
+  static async start({ days = 1, names = ["127.0.0.1"] } = {}): Promise<TlsDaemon> {
+    const folder = await mkdtemp(join(tmpdir(), "stagex-tls-"));
+    const authority = await newAuthority("the fleet's authority", 1);
+    const server = await newCertificate(authority, { commonName: "builder", names, side: "server", days });
+    const files = { "ca.pem": authority.certificate, "cert.pem": server.certificate, "key.pem": server.key };
+    for (const [name, text] of Object.entries(files))
+      await writeFile(join(folder, name), text, { mode: 0o600 });
+    const port = await freePort();
+    await mkdir(join(folder, "bin"));
+    await symlink(realTool("runc"), join(folder, "bin/runc"));
+    const child = spawn(
+      realTool("buildkitd"),
+      [
+        ...["--root", join(folder, "state"), "--addr", `tcp://127.0.0.1:${port}`],
+        ...["--tlscacert", join(folder, "ca.pem"), "--tlscert", join(folder, "cert.pem")],
+        ...["--tlskey", join(folder, "key.pem"), "--oci-worker-binary", realTool("runc")],
+        ...["--containerd-worker=false", "--otel-socket-path", join(folder, "otel.sock")],
+      ],
+      { stdio: ["ignore", "ignore", "pipe"], env: { PATH: `${join(folder, "bin")}:${process.env.PATH}` } },
+    );
+    let log = "";
+    await new Promise<void>((resolve, reject) => {
+      child.stderr.on("data", (chunk) => {
+        log += chunk;
+        if (log.includes("running server on")) resolve();
+      });
+      child.on("exit", () => reject(new Error(`buildkitd ended:\n${log}`)));
+    });
+    return new TlsDaemon(folder, `tcp://127.0.0.1:${port}`, authority, async () => {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill("SIGTERM");
+        await once(child, "exit");
+      }
+    });
+  }
+
+  /** The files of a client whose certificate this authority has signed, the daemon's own where none is given. */
+  async client({
+    authority = this.authority,
+    ca = this.authority,
+    days = 1,
+  } = {}): Promise<NonNullable<Endpoint["tls"]>> {
+    const folder = await mkdtemp(join(this.folder, "client-"));
+    const { key, certificate } = await newCertificate(authority, {
+      ...{ commonName: "client", names: [], side: "client", days },
+    });
+    const files = {
+      ca: join(folder, "ca.pem"),
+      cert: join(folder, "cert.pem"),
+      key: join(folder, "key.pem"),
+    };
+    await writeFile(files.ca, ca.certificate);
+    await writeFile(files.cert, certificate);
+    await writeFile(files.key, key, { mode: 0o600 });
+    return files;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#end();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  const port = await listen(server);
+  server.close();
+  return port;
+}
