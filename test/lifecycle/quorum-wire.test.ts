@@ -1,0 +1,235 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import grpc from "@grpc/grpc-js";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
+import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { parseDigest } from "../../oci/digest.ts";
+import { parseConfig } from "../../providers/stagex/config.ts";
+import { configuredTrust } from "../../providers/stagex/configured-trust.ts";
+import { fromWire, type Properties, toWire } from "../../providers/stagex/wire.ts";
+import { placesOf, projectRoot } from "../../tools/places.ts";
+import { parseRepository } from "../../trust/image-reference.ts";
+import { signatureFolder } from "../../trust/lookaside.ts";
+import { MaintainerFiles } from "../fixtures/maintainer-files.ts";
+import { newKey, type People } from "../fixtures/maintainers.ts";
+import { ProviderProcess } from "./provider-process.ts";
+
+const urn = "urn:pulumi:dev::stagex::stagex:index:Release$stagex:index:Quorum::core-cat";
+const digest = parseDigest(`sha256:${"5eed".repeat(16)}`);
+const second = parseDigest(`sha256:${"0dd5".repeat(16)}`);
+const reference = "stagex/core-cat:1.0";
+const image = { reference, digest };
+const config = {
+  tree: join(projectRoot, "examples/seed-tree"),
+  maintainers: "MAINTAINERS",
+  keys: "keys",
+  signatures: "signatures",
+};
+
+let project: string;
+let files: MaintainerFiles;
+let people: People;
+let provider: ProviderProcess;
+let inputs: Properties;
+
+beforeAll(async () => {
+  project = await mkdtemp(join(tmpdir(), "stagex-quorum-"));
+  files = new MaintainerFiles(project);
+  people = {
+    alice: { keys: [await newKey("alice")], brands: ["Intel"] },
+    bob: { keys: [await newKey("bob")], brands: ["AMD"] },
+    carol: { keys: [await newKey("carol")], brands: ["Intel"] },
+  };
+  await files.write(people);
+  provider = await ProviderProcess.start({ cwd: project });
+  await provider.configure(config);
+  const { rosterDigest } = await configuredTrust(parseConfig(config), placesOf(project), "");
+  inputs = {
+    image: "core-cat",
+    reference,
+    digest,
+    roster: rosterDigest,
+    threshold: 2,
+    vendors: 2,
+    onPending: "fail",
+  };
+});
+
+beforeEach(async () => {
+  for (const manifest of [digest, second]) {
+    const folder = signatureFolder(parseRepository("stagex/core-cat"), manifest);
+    await rm(join(project, "signatures", folder), { recursive: true, force: true });
+  }
+  provider.log.length = 0;
+});
+
+afterAll(async () => {
+  await provider[Symbol.asyncDispose]();
+  await rm(project, { recursive: true, force: true });
+});
+
+async function create(news: Properties, preview = false): Promise<Properties> {
+  const request = new messages.CreateRequest();
+  request.setUrn(urn);
+  request.setProperties(toWire(news));
+  request.setPreview(preview);
+  return fromWire((await provider.call("create", request)).getProperties());
+}
+
+async function update(news: Properties, olds: Properties, preview = false): Promise<Properties> {
+  const request = new messages.UpdateRequest();
+  request.setUrn(urn);
+  request.setId("core-cat");
+  request.setOlds(toWire(olds));
+  request.setNews(toWire(news));
+  request.setPreview(preview);
+  return fromWire((await provider.call("update", request)).getProperties());
+}
+
+async function read(state: Properties) {
+  const request = new messages.ReadRequest();
+  request.setUrn(urn);
+  request.setId("core-cat");
+  request.setInputs(toWire(inputs));
+  request.setProperties(toWire(state));
+  return await provider.call("read", request);
+}
+
+/** What an engine takes out of the error of a resource that is made but not ready. */
+async function notReady(call: Promise<unknown>): Promise<messages.ErrorResourceInitFailed> {
+  const error = await call.then(
+    () => Promise.reject(new Error("it is ready")),
+    (found: grpc.ServiceError) => found,
+  );
+  const [details] = error.metadata?.get("grpc-status-details-bin") ?? [];
+  if (!Buffer.isBuffer(details)) throw error;
+  const status = statusMessages.Status.deserializeBinary(details);
+  expect(status.getCode()).toBe(grpc.status.UNKNOWN);
+  const [detail] = status.getDetailsList();
+  expect(detail?.getTypeUrl()).toBe("type.googleapis.com/pulumirpc.ErrorResourceInitFailed");
+  return messages.ErrorResourceInitFailed.deserializeBinary(detail?.getValue_asU8() ?? new Uint8Array());
+}
+
+/** What the provider logs may arrive after its answer. */
+async function logged(words: string): Promise<void> {
+  await vi.waitFor(() =>
+    expect(provider.log.map(({ message }) => message)).toContainEqual(expect.stringContaining(words)),
+  );
+}
+
+test("nobody has signed: made, but not ready, and said in full who could", async () => {
+  const failed = await notReady(create(inputs));
+  expect(failed.getId()).toBe("core-cat");
+  expect(fromWire(failed.getProperties())).toEqual({
+    met: false,
+    people: 0,
+    vendors: 0,
+    accepted: [],
+    rejected: [],
+    words: expect.stringContaining("0 of 2 people, 0 of 2 vendors"),
+  });
+  expect(failed.getReasonsList()).toEqual([
+    "core-cat is below quorum: 0 of 2 people, 0 of 2 vendors; missing: 2 more people and 2 more CPU vendors (alice, bob, carol; on AuthenticAMD, GenuineIntel)",
+  ]);
+});
+
+test("one of two, twice, on the way to a quorum that is met by an update", async () => {
+  await files.sign(people, "alice", image);
+  const first = await notReady(create(inputs));
+  const [reason = ""] = first.getReasonsList();
+  expect(reason).toContain("1 of 2 people (alice), 1 of 2 vendors (GenuineIntel)");
+  expect(reason).toContain("missing: 1 more person and 1 more CPU vendor (bob, carol; on AuthenticAMD)");
+
+  await files.sign(people, "carol", image);
+  const olds = fromWire(first.getProperties());
+  const again = await notReady(update(inputs, olds));
+  expect(again.getReasonsList()[0]).toContain("missing: 1 more CPU vendor (bob; on AuthenticAMD)");
+
+  await files.sign(people, "bob", image);
+  const met = await update(inputs, fromWire(again.getProperties()));
+  expect(met).toMatchObject({ met: true, people: 3, vendors: 2, verified: digest, rejected: [] });
+});
+
+test("what is rejected is told, and of much junk not all of it", async () => {
+  await files.sign(people, "alice", { ...image, reference: "stagex/core-cat:0.9" });
+  const folder = parseRepository("stagex/core-cat");
+  for (let one = 0; one < 60; one++) {
+    await files.lookaside.write(folder, digest, Buffer.from(`junk ${one} ${"x".repeat(2000)}`));
+  }
+  const failed = await notReady(create(inputs));
+  const outputs = fromWire(failed.getProperties());
+  expect(outputs.rejected).toHaveLength(10);
+  expect(outputs.rejected).toContainEqual(
+    expect.objectContaining({ file: "signature-1", code: "other-reference" }),
+  );
+});
+
+test("to defer is to go on with what is missing, verified being nothing", async () => {
+  await files.sign(people, "alice", image);
+  const outputs = await create({ ...inputs, onPending: "defer" });
+  expect(outputs).toMatchObject({ met: false, people: 1 });
+  expect(outputs).not.toHaveProperty("verified");
+  await logged("core-cat is left for later: 1 of 2 people (alice)");
+});
+
+test("to wait is to take what is signed meanwhile, with progress", async () => {
+  await files.sign(people, "alice", image);
+  const waiting = create({ ...inputs, onPending: "wait", wait: 60 });
+  setTimeout(() => void files.sign(people, "bob", image), 500);
+  expect(await waiting).toMatchObject({ met: true, verified: digest });
+  expect(provider.log).toContainEqual(
+    expect.objectContaining({
+      ephemeral: true,
+      message: expect.stringContaining("waiting for signatures: 1 of 2"),
+    }),
+  );
+});
+
+test("who waits in vain fails like any other", async () => {
+  const failed = await notReady(create({ ...inputs, onPending: "wait", wait: 0 }));
+  expect(failed.getReasonsList()[0]).toContain("core-cat is below quorum");
+});
+
+test("every platform's manifest needs the quorum", async () => {
+  const several = { ...inputs, digests: { "linux/amd64": digest, "linux/arm64": second } };
+  for (const person of ["alice", "bob"]) await files.sign(people, person, image);
+  const failed = await notReady(create(several));
+  expect(failed.getReasonsList()[0]).toMatch(/below quorum: sha256:0dd50dd50dd5…: 0 of 2 people/);
+  for (const person of ["alice", "bob"]) await files.sign(people, person, { reference, digest: second });
+  expect(await create(several)).toMatchObject({ met: true, verified: digest });
+});
+
+test("a preview knows what is signed, and says what falls below quorum", async () => {
+  await files.sign(people, "alice", image);
+  expect(await create(inputs, true)).toMatchObject({ met: false, people: 1 });
+  await logged("core-cat is below quorum: 1 of 2 people");
+  const before = {
+    met: true,
+    people: 2,
+    vendors: 2,
+    accepted: [],
+    rejected: [],
+    words: "",
+    verified: digest,
+  };
+  await update(inputs, before, true);
+  await logged("core-cat falls below quorum: 1 of 2 people");
+});
+
+test("read judges again: a quorum that is none any more is not ready, with what was asked for", async () => {
+  for (const person of ["alice", "bob"]) await files.sign(people, person, image);
+  const state = await create(inputs);
+  expect(fromWire((await read(state)).getProperties())).toEqual(state);
+  const folder = signatureFolder(parseRepository("stagex/core-cat"), digest);
+  await rm(join(project, "signatures", folder, "signature-2"));
+  const failed = await notReady(read(state));
+  expect(fromWire(failed.getProperties())).toMatchObject({ met: false, people: 1 });
+  expect(fromWire(failed.getInputs())).toEqual(inputs);
+});
+
+test("a roster other than the program's is not judged by", async () => {
+  const call = create({ ...inputs, roster: second });
+  await expect(call).rejects.toThrow(/core-cat: the roster or its keys changed since the run began/);
+});
