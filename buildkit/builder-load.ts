@@ -1,0 +1,83 @@
+import type { Job, ScheduledBuilder } from "./job.ts";
+
+/** What an input of unknown size is taken for: 32 MiB, the order of a library's image. */
+const usualBytes = 32 * 2 ** 20;
+
+/** A job's place on a builder, from its start to its end. */
+export type Occupation = { readonly job: Job; readonly since: number };
+
+/** What a builder is doing, and what it has in its cache. */
+export class BuilderLoad {
+  readonly builder: ScheduledBuilder;
+  /** Why it is out of use; undefined while it works. */
+  lost: string | undefined;
+  /** The kind of jobs ({@link WaitingJobs}) that it is being emptied for; no other may start here. */
+  reservedFor: object | undefined;
+  /** When a job ended here last. */
+  freedAt = Number.NEGATIVE_INFINITY;
+  readonly running = new Set<Occupation>();
+  readonly #cached = new Set<string>();
+  #memory = 0;
+
+  constructor(builder: ScheduledBuilder) {
+    this.builder = builder;
+  }
+
+  /** Share of the slots that is taken, 0 to 1. */
+  get usage(): number {
+    return this.running.size / this.builder.slots;
+  }
+
+  /** Whether the job could ever be held, with the builder empty. */
+  couldHold({ memory = 0 }: Job): boolean {
+    return memory <= (this.builder.memory ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Whether the job could start now. */
+  hasRoom({ memory = 0 }: Job): boolean {
+    const limit = this.builder.memory ?? Number.POSITIVE_INFINITY;
+    return (
+      this.lost === undefined && this.running.size < this.builder.slots && this.#memory + memory <= limit
+    );
+  }
+
+  occupy(held: Occupation): void {
+    this.running.add(held);
+    this.#memory += held.job.memory ?? 0;
+    for (const { digest } of held.job.inputs) this.#cached.add(digest);
+  }
+
+  release(held: Occupation, now: number): void {
+    this.freedAt = now;
+    if (this.running.delete(held)) this.#memory -= held.job.memory ?? 0;
+  }
+
+  /** Notes that it has an image, such as one that it has just built. */
+  has(digest: string): void {
+    this.#cached.add(digest);
+  }
+
+  /** Takes it out of use. Its cache cannot be counted on: the next machine of this name may be a new one. */
+  lose(reason: string): void {
+    this.lost = reason;
+    this.reservedFor = undefined;
+    this.#cached.clear();
+  }
+
+  /** Bytes of the job's inputs that would have to be sent. */
+  missingBytes({ inputs }: Job): number {
+    let bytes = 0;
+    for (const input of inputs) if (!this.#cached.has(input.digest)) bytes += input.bytes ?? usualBytes;
+    return bytes;
+  }
+
+  /** Seconds until the first of its jobs is expected to end; infinite where all have no expectation, or have outlasted it. */
+  secondsToFree(now: number): number {
+    let least = Number.POSITIVE_INFINITY;
+    for (const { job, since } of this.running) {
+      const left = since + (job.seconds ?? Number.NEGATIVE_INFINITY) - now;
+      if (left > 0 && left < least) least = left;
+    }
+    return least;
+  }
+}

@@ -1,0 +1,12 @@
+/**
+ * Thrown by the work given to a schedule when the builder failed and not the build: it died, its connection broke, its disk is full,
+ * it hangs. The schedule then builds elsewhere. Every other error is the build's own.
+ */
+export class BuilderLost extends Error {
+  override readonly name = "BuilderLost";
+}
+
+/** No builder can build an image: none of the fleet could at all, none answers any more, or it took too many with it. */
+export class NoBuilder extends Error {
+  override readonly name = "NoBuilder";
+}

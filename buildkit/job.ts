@@ -1,0 +1,37 @@
+/** An image that an image is built from, as the builder must have it. */
+export type JobInput = {
+  readonly digest: string;
+  /** What would have to be sent to a builder that has not got it; where not known, a middling image's. */
+  readonly bytes?: number | undefined;
+};
+
+/** One image to be built for one platform, or for several at once. */
+export type Job = {
+  /** Jobs of one key give one result, and only one of them is built: an input key, or one with a builder's vendor for cross verification. */
+  readonly key: string;
+  /** The image's name, for messages. */
+  readonly image: string;
+  /** OCI platforms that the builder must build, such as `linux/amd64`. */
+  readonly platforms: readonly string[];
+  /** Expected seconds, where anything is known. */
+  readonly seconds?: number | undefined;
+  /** Expected seconds from the start of this job to the end of the longest chain that it begins, itself included. */
+  readonly remaining: number;
+  /** Bytes of memory that it takes at its peak; not counted where not given. */
+  readonly memory?: number | undefined;
+  readonly inputs: readonly JobInput[];
+  /** Names of the builders that may build it, such as one vendor's; any where not given. */
+  readonly among?: readonly string[] | undefined;
+};
+
+/** A daemon that takes jobs. */
+export type ScheduledBuilder = {
+  /** Unique in its fleet. */
+  readonly name: string;
+  /** OCI platforms, its own first, as BuildKit lists them. */
+  readonly platforms: readonly string[];
+  /** How many images it builds at once. */
+  readonly slots: number;
+  /** Bytes for all its jobs together; without a limit where not given. */
+  readonly memory?: number | undefined;
+};

@@ -1,0 +1,295 @@
+import TinyQueue from "tinyqueue";
+import type { BuilderLoad } from "./builder-load.ts";
+import type { Job } from "./job.ts";
+import { platformFit } from "./platform-fit.ts";
+
+/** What decides on who goes first, and where. */
+export type PlacementRules = {
+  /** Bytes a second at which inputs reach a builder. Default 100 MB/s: a gigabit line, or BuildKit's own tunnel. */
+  readonly bytesPerSecond: number;
+  /**
+   * Seconds of remaining path that a second of waiting is worth. Small, so that the longest path decides while a graph is built; not
+   * nothing, so that nobody waits for ever behind an endless row of more urgent ones.
+   */
+  readonly ageing: number;
+  /** Seconds for which a job that lacks memory on every builder lets others pass; then one is emptied for it. */
+  readonly memoryPatience: number;
+  /**
+   * After an image is done, the engine takes a moment to ask for those that are built from it, and one of them may be the most urgent of
+   * all. So a job leaves a slot that has just become free for this share of its own expected time, and no longer than that many seconds.
+   */
+  readonly courtesy: { readonly share: number; readonly longest: number };
+};
+
+export const usualRules: PlacementRules = {
+  bytesPerSecond: 100e6,
+  ageing: 0.05,
+  memoryPatience: 300,
+  courtesy: { share: 0.01, longest: 1 },
+};
+
+/** A job in the queue. */
+export class WaitingJob {
+  readonly job: Job;
+  /** When it came first; a job that lost its builder keeps its turn. */
+  readonly arrived: number;
+  /** Names of the builders that were lost with it. */
+  readonly lostOn = new Set<string>();
+  /** Its place among all that ever came into the queue. */
+  order: number | undefined;
+  /** False once it is taken out, though its heap may still hold it. */
+  isQueued = false;
+
+  constructor(job: Job, arrived: number) {
+    this.job = job;
+    this.arrived = arrived;
+  }
+}
+
+/** What to do now: start a job, or ask again at this time (infinite: not before a job comes or ends, or a builder comes back). */
+export type Decision<Waiting extends WaitingJob = WaitingJob> =
+  | { readonly waiting: Waiting; readonly load: BuilderLoad }
+  | { readonly askAgain: number };
+
+/** How many jobs of each decision may hold out for a builder that has their inputs. */
+const longestHold = 4;
+
+/** Sending less than this many seconds' worth of inputs is not worth a thought. */
+const worthAThought = 1;
+
+/** Jobs that the same builders can take: those of the same platforms and memory, allowed on the same builders. */
+export class JobKind<Waiting extends WaitingJob> {
+  readonly native: readonly BuilderLoad[];
+  readonly emulated: readonly BuilderLoad[];
+  readonly queue: TinyQueue<Waiting>;
+  /** Whether emulators are taken as well, as no machine of that platform is to be had. */
+  emulating: boolean;
+  /** Since when memory has been lacking, where it is. */
+  lackingSince: number | undefined;
+
+  constructor(job: Job, loads: readonly BuilderLoad[], compare: (a: Waiting, b: Waiting) => number) {
+    const allowed = loads.filter(
+      (load) => load.couldHold(job) && (job.among?.includes(load.builder.name) ?? true),
+    );
+    const fitting = (fit: string) =>
+      allowed.filter(({ builder }) => platformFit(builder.platforms, job.platforms) === fit);
+    this.native = fitting("native");
+    this.emulated = fitting("emulated");
+    this.emulating = this.native.length === 0;
+    this.queue = new TinyQueue([], compare);
+  }
+
+  /** The builders that it may go to, the better ones first. */
+  get loads(): readonly BuilderLoad[] {
+    return this.emulating ? [...this.native, ...this.emulated] : this.native;
+  }
+
+  /** The first in the queue. */
+  get head(): Waiting | undefined {
+    for (;;) {
+      const head = this.queue.peek();
+      if (head?.isQueued !== false) return head;
+      this.queue.pop();
+    }
+  }
+}
+
+/**
+ * The jobs that wait, and which of them goes where next: list scheduling by the longest remaining path (R. L. Graham, Bounds on
+ * multiprocessing timing anomalies, 1969: never more than twice the optimum, and in graphs like StageX's hardly above it). Pure but
+ * for what it is told; it knows neither promises nor clocks. A decision looks at the first job of each kind, so that its time does not
+ * grow with the number that waits, but for a heap's logarithm.
+ */
+export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
+  readonly #loads: readonly BuilderLoad[];
+  readonly #rules: PlacementRules;
+  readonly #kinds = new Map<string, JobKind<Waiting>>();
+  #size = 0;
+  #added = 0;
+
+  constructor(loads: readonly BuilderLoad[], rules: PlacementRules = usualRules) {
+    this.#loads = loads;
+    this.#rules = rules;
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.#size;
+  }
+
+  get kinds(): Iterable<JobKind<Waiting>> {
+    return this.#kinds.values();
+  }
+
+  /** The kind that the job is of. */
+  kindOf(job: Job): JobKind<Waiting> {
+    const name = JSON.stringify([job.platforms, job.memory ?? 0, job.among ?? null]);
+    const known = this.#kinds.get(name);
+    if (known) return known;
+    const kind = new JobKind<Waiting>(job, this.#loads, (a, b) => this.#compare(a, b));
+    this.#kinds.set(name, kind);
+    return kind;
+  }
+
+  add(waiting: Waiting): void {
+    waiting.order ??= this.#added++;
+    waiting.isQueued = true;
+    this.#size += 1;
+    this.kindOf(waiting.job).queue.push(waiting);
+  }
+
+  /** Takes a job out of the queue. */
+  withdraw(waiting: Waiting): void {
+    if (!waiting.isQueued) return;
+    waiting.isQueued = false;
+    this.#size -= 1;
+    const kind = this.kindOf(waiting.job);
+    if (kind.head === undefined) this.#settle(kind);
+  }
+
+  /** The next job to start at this time, taken out of the queue; the caller makes it occupy its builder. */
+  next(now: number): Decision<Waiting> {
+    const heldOut: { kind: JobKind<Waiting>; waiting: Waiting }[] = [];
+    try {
+      return this.#decide(now, heldOut);
+    } finally {
+      for (const { kind, waiting } of heldOut) kind.queue.push(waiting);
+    }
+  }
+
+  #decide(now: number, heldOut: { kind: JobKind<Waiting>; waiting: Waiting }[]): Decision<Waiting> {
+    let askAgain = Number.POSITIVE_INFINITY;
+    const full = new Set<JobKind<Waiting>>();
+    for (;;) {
+      const kind = this.#mostUrgent(full);
+      const waiting = kind?.head;
+      if (!kind || !waiting) return { askAgain };
+      const candidates = kind.loads.filter((load) => isFree(load, kind) && load.hasRoom(waiting.job));
+      if (candidates.length === 0) {
+        full.add(kind);
+        askAgain = Math.min(askAgain, this.#reserve(kind, now));
+        continue;
+      }
+      const courteous = this.#courteousUntil(waiting, candidates);
+      if (now < courteous) return { askAgain: Math.min(askAgain, courteous) };
+      const choice = this.#choose(waiting, kind, candidates, now);
+      if ("load" in choice) {
+        this.#take(kind, waiting);
+        return { waiting, load: choice.load };
+      }
+      if (choice.askAgain === Number.POSITIVE_INFINITY || heldOut.length < longestHold) {
+        kind.queue.pop();
+        heldOut.push({ kind, waiting });
+        askAgain = Math.min(askAgain, choice.askAgain);
+      } else full.add(kind);
+    }
+  }
+
+  /** When the job may take the first of these builders. */
+  #courteousUntil({ job: { seconds = 0 } }: Waiting, candidates: readonly BuilderLoad[]): number {
+    const { share, longest } = this.#rules.courtesy;
+    return Math.min(...candidates.map(({ freedAt }) => freedAt)) + Math.min(longest, share * seconds);
+  }
+
+  #take(kind: JobKind<Waiting>, waiting: Waiting): void {
+    kind.queue.pop();
+    waiting.isQueued = false;
+    this.#size -= 1;
+    this.#settle(kind);
+  }
+
+  /** Gives back what was kept for jobs of this kind. */
+  #settle(kind: JobKind<Waiting>): void {
+    kind.lackingSince = undefined;
+    for (const load of this.#loads) if (load.reservedFor === kind) load.reservedFor = undefined;
+  }
+
+  /** The kind, not in `full`, whose first job is before all others'. */
+  #mostUrgent(full: ReadonlySet<JobKind<Waiting>>): JobKind<Waiting> | undefined {
+    let best: { kind: JobKind<Waiting>; head: Waiting } | undefined;
+    for (const kind of this.#kinds.values()) {
+      const head = full.has(kind) ? undefined : kind.head;
+      if (head && (!best || this.#compare(head, best.head) < 0)) best = { kind, head };
+    }
+    return best?.kind;
+  }
+
+  /** A builder for the job, out of those that have room; or when to ask again, where it is better off waiting for another one. */
+  #choose(
+    waiting: Waiting,
+    kind: JobKind<Waiting>,
+    candidates: readonly BuilderLoad[],
+    now: number,
+  ): { load: BuilderLoad } | { askAgain: number } {
+    const untried = (load: BuilderLoad) => !waiting.lostOn.has(load.builder.name);
+    const fresh = candidates.filter(untried);
+    const isElsewhere = kind.loads.some((load) => load.lost === undefined && untried(load));
+    if (fresh.length === 0 && isElsewhere) return { askAgain: Number.POSITIVE_INFINITY };
+    const [first, ...others] = fresh.length > 0 ? fresh : candidates;
+    if (first === undefined) return { askAgain: Number.POSITIVE_INFINITY };
+    let [load, bytes] = [first, first.missingBytes(waiting.job)];
+    for (const other of others) {
+      if (this.#isEmulated(other, kind) && !this.#isEmulated(load, kind)) continue;
+      const otherBytes = other.missingBytes(waiting.job);
+      if (otherBytes < bytes || (otherBytes === bytes && other.usage < load.usage))
+        [load, bytes] = [other, otherBytes];
+    }
+    const wait = this.#worthwhileWait(waiting, kind, bytes, now);
+    return wait === undefined ? { load } : { askAgain: now + wait };
+  }
+
+  #isEmulated(load: BuilderLoad, kind: JobKind<Waiting>): boolean {
+    return kind.emulated.includes(load);
+  }
+
+  /** The seconds until a busy builder is free that has so much more of the inputs that the job is there sooner; undefined: none is. */
+  #worthwhileWait(
+    { job, lostOn }: Waiting,
+    kind: JobKind<Waiting>,
+    bytes: number,
+    now: number,
+  ): number | undefined {
+    const { bytesPerSecond } = this.#rules;
+    const here = bytes / bytesPerSecond;
+    if (here <= worthAThought) return undefined;
+    let least: number | undefined;
+    for (const load of kind.loads) {
+      if (load.lost !== undefined || load.hasRoom(job) || lostOn.has(load.builder.name)) continue;
+      const wait = load.secondsToFree(now);
+      if (wait + load.missingBytes(job) / bytesPerSecond < here && wait < (least ?? here)) least = wait;
+    }
+    return least;
+  }
+
+  /** Empties a builder for jobs that have lacked memory for too long; else says when that will be. */
+  #reserve(kind: JobKind<Waiting>, now: number): number {
+    const living = kind.loads.filter((load) => load.lost === undefined);
+    if (living.some((load) => load.reservedFor === kind)) return Number.POSITIVE_INFINITY;
+    const isForWantOfSlots = living.every((load) => load.usage >= 1);
+    if (kind.lackingSince === undefined && isForWantOfSlots) return Number.POSITIVE_INFINITY;
+    kind.lackingSince ??= now;
+    const patience = kind.lackingSince + this.#rules.memoryPatience;
+    if (now < patience) return patience;
+    const free = living.filter((load) => load.reservedFor === undefined);
+    const [emptiest] = free.sort((a, b) => a.usage - b.usage);
+    if (emptiest) emptiest.reservedFor = kind;
+    return Number.POSITIVE_INFINITY;
+  }
+
+  #urgency({ job, arrived }: Waiting): number {
+    return job.remaining - this.#rules.ageing * arrived;
+  }
+
+  /** The more urgent first; of equal ones the longer, then the one that came first. */
+  #compare(a: Waiting, b: Waiting): number {
+    return (
+      this.#urgency(b) - this.#urgency(a) ||
+      (b.job.seconds ?? 0) - (a.job.seconds ?? 0) ||
+      (a.order ?? 0) - (b.order ?? 0)
+    );
+  }
+}
+
+function isFree(load: BuilderLoad, kind: object): boolean {
+  return load.reservedFor === undefined || load.reservedFor === kind;
+}
