@@ -2,6 +2,7 @@ import { closest } from "fastest-levenshtein";
 import { z } from "zod";
 import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry-address.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
+import { awsFleetConfig } from "./aws-fleet-config.ts";
 import type { CheckFailure } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
 import type { Properties } from "./wire.ts";
@@ -90,6 +91,9 @@ export const configShape = {
     .describe(
       "The release's name, `2026.03.0`, for the tag `sx2026.03.0`; the tree's own where it is known.",
     ),
+  aws: structured(awsFleetConfig, '{"builders":{"intel":1,"amd":1}}')
+    .optional()
+    .describe("A fleet on AWS, for the stack `fleet`: every key of it has a default, so `{}` is one too."),
 } as const;
 
 const schema = z.strictObject(configShape).refine(({ substitute, registry }) => !substitute || registry, {
@@ -115,7 +119,8 @@ export function parseConfig(properties: Properties): StagexConfig {
 }
 
 function withNearestKey(failure: CheckFailure): CheckFailure {
-  if (failure.property in configShape) return failure;
+  const [key = ""] = failure.property.split(/[.[]/, 1);
+  if (key in configShape) return failure;
   const nearest = closest(failure.property, Object.keys(configShape));
   return { ...failure, reason: `no such key; the nearest is stagex:${nearest}` };
 }
@@ -150,6 +155,27 @@ function namespace() {
     },
     { error: "not what a repository begins with (expected such as stagex or registry.example/stagex)" },
   );
+}
+
+/** A table with a schema of its own, whose complaints keep their place in it. */
+function structured<Known>(known: z.ZodType<Known>, example: string) {
+  return z.unknown().transform((value, context): Known => {
+    const parsed = typeof value === "string" ? jsonOr(value) : value;
+    if (typeof parsed !== "object" || parsed === null) {
+      context.addIssue({ code: "custom", message: `expected a JSON table such as '${example}'` });
+      return z.NEVER;
+    }
+    const result = known.safeParse(parsed);
+    if (result.success) return result.data;
+    for (const issue of result.error.issues) {
+      const unknownKeys = issue.code === "unrecognized_keys" ? issue.keys : [];
+      for (const key of unknownKeys)
+        context.addIssue({ code: "custom", path: [...issue.path, key], message: "no such key" });
+      if (unknownKeys.length === 0)
+        context.addIssue({ code: "custom", path: issue.path, message: issue.message });
+    }
+    return z.NEVER;
+  });
 }
 
 /** One registry, or a list of them. */

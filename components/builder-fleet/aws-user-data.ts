@@ -1,0 +1,121 @@
+import { readFileSync } from "node:fs";
+
+/** What a builder is told of itself, none of it secret: anybody who may describe instances can read it. */
+export type BuilderSettings = {
+  readonly region: string;
+  readonly architecture: "amd64" | "arm64";
+  /** The bucket with the programs, under `programs/<sha256>`. */
+  readonly bucket: string;
+  /** sha256 (64 hex digits) of each program, by its name. */
+  readonly programs: Readonly<Record<string, string>>;
+  /** Where Systems Manager keeps `ca`, `certificate` and `key`. */
+  readonly parameters: string;
+  /** Name below /dev/disk/by-id of the cache's disk, or a pattern for it. */
+  readonly cacheDevice: string;
+  /** How many builds run at once. */
+  readonly slots: number;
+  /** Without a connection, until the machine stops; 0 for never. */
+  readonly idleMinutes: number;
+  readonly logGroup: string;
+  readonly logStream: string;
+};
+
+type File = { readonly path: string; readonly content: string; readonly isProgram?: boolean };
+
+/** EC2's limit for user data, in bytes, before base64. */
+export const longestUserData = 16 * 1024;
+
+const scripts = ["stagex-start", "stagex-install", "stagex-cache", "stagex-certificates", "stagex-minute"];
+const units = ["buildkitd.service", "stagex-cache.service", "stagex-minute.service", "stagex-minute.timer"];
+
+/** The cloud-config (cloud-init: "Cloud config data") that makes a builder of a bare Amazon Linux. */
+export function userData(settings: BuilderSettings): string {
+  const files = filesOf(settings).map(fileEntry).join("\n");
+  const text = `#cloud-config\nssh_pwauth: false\nwrite_files:\n${files}\nruncmd:\n  - [/opt/stagex/sbin/stagex-start]\n`;
+  const size = Buffer.byteLength(text);
+  if (size > longestUserData)
+    throw new Error(`a builder's user data has ${size} bytes, and EC2 takes ${longestUserData}`);
+  return text;
+}
+
+/** BuildKit's own configuration (moby/buildkit: docs/buildkitd.toml.md). Without a client certificate nobody gets an answer. */
+export function buildkitdToml(settings: Pick<BuilderSettings, "slots">): string {
+  return `root = "/var/lib/buildkit"
+insecure-entitlements = []
+
+[grpc]
+  address = ["tcp://0.0.0.0:1234"]
+  [grpc.tls]
+    cert = "/run/stagex/tls/certificate.pem"
+    key = "/run/stagex/tls/key.pem"
+    ca = "/run/stagex/tls/ca.pem"
+
+[worker.oci]
+  enabled = true
+  max-parallelism = ${settings.slots}
+  gc = true
+  maxUsedSpace = "80%"
+
+[worker.containerd]
+  enabled = false
+`;
+}
+
+function filesOf(settings: BuilderSettings): File[] {
+  const programs = Object.entries(settings.programs).map(([name, sha256]) => `${sha256} ${name}\n`);
+  return [
+    { path: "/etc/stagex/builder.env", content: environment(settings) },
+    { path: "/etc/stagex/programs", content: programs.join("") },
+    { path: "/etc/stagex/cloudwatch.json", content: cloudWatch(settings) },
+    { path: "/etc/buildkit/buildkitd.toml", content: buildkitdToml(settings) },
+    ...scripts.map((name) => ({ path: `/opt/stagex/sbin/${name}`, content: kept(name), isProgram: true })),
+    ...units.map((name) => ({ path: `/etc/systemd/system/${name}`, content: kept(name) })),
+    ...(settings.architecture === "amd64" ? [dropIn("linux-386.conf")] : []),
+    { path: "/etc/logrotate.d/buildkitd", content: kept("logrotate") },
+  ];
+}
+
+function dropIn(name: string): File {
+  return { path: `/etc/systemd/system/buildkitd.service.d/${name}`, content: kept(name) };
+}
+
+/** A file of the folder `builder`, which the machine gets as it is. */
+function kept(name: string): string {
+  return readFileSync(new URL(`builder/${name}`, import.meta.url), "utf8");
+}
+
+function environment(settings: BuilderSettings): string {
+  const values = {
+    REGION: settings.region,
+    BUCKET: settings.bucket,
+    PARAMETERS: settings.parameters,
+    CACHE_DEVICE: settings.cacheDevice,
+    IDLE_MINUTES: settings.idleMinutes,
+  };
+  return Object.entries(values)
+    .map(([name, value]) => `${name}='${plain(String(value))}'\n`)
+    .join("");
+}
+
+/** What a shell reads as it stands between single quotes; whatever else a value holds is nobody's bucket or region. */
+function plain(value: string): string {
+  if (!/^[\w./:*-]+$/.test(value)) throw new Error(`${JSON.stringify(value)} can't be a builder's setting`);
+  return value;
+}
+
+function cloudWatch({ logGroup, logStream }: BuilderSettings): string {
+  const file = { file_path: "/var/log/buildkitd.log", log_group_name: logGroup, log_stream_name: logStream };
+  const boot = {
+    ...file,
+    file_path: "/var/log/cloud-init-output.log",
+    log_stream_name: `${logStream}-first-boot`,
+  };
+  return `${JSON.stringify({ logs: { logs_collected: { files: { collect_list: [file, boot] } } } }, null, 1)}\n`;
+}
+
+/** An entry of `write_files`, its content as a YAML block scalar (YAML 1.2, 8.1.2), which keeps every byte of such text. */
+function fileEntry({ path, content, isProgram }: File): string {
+  const lines = content.trimEnd().split("\n");
+  const body = lines.map((line) => (line === "" ? "" : `      ${line}`)).join("\n");
+  return `  - path: ${path}\n    permissions: "${isProgram ? "0755" : "0644"}"\n    content: |\n${body}`;
+}
