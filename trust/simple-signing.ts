@@ -1,8 +1,8 @@
-import { type AnyNode, parse as parseKeepingAll } from "@humanwhocodes/momoa";
 import { z } from "zod";
 import { type Digest, isDigest } from "../oci/digest.ts";
 import { parseTagged, type TaggedReference } from "./image-reference.ts";
 import { quoted, Rejection } from "./rejection.ts";
+import { parseStrictly } from "./strict-json.ts";
 
 /**
  * What a maintainer says of the machine that built the image. It is in the payload's `optional`, so it is signed; podman and the
@@ -79,7 +79,7 @@ export function writePayload({ reference, digest, creator, timestamp, builder }:
 
 /** Throws a Rejection for all that is not exactly such a payload. */
 export function readPayload(bytes: Uint8Array): SigningPayload {
-  const parsed = payloadSchema.safeParse(parseStrictly(decode(bytes)));
+  const parsed = payloadSchema.safeParse(parseStrictly(bytes, maxPayloadSize));
   if (!parsed.success)
     throw new Rejection(
       "payload-members",
@@ -100,55 +100,6 @@ export function readPayload(bytes: Uint8Array): SigningPayload {
     ...given({ creator, timestamp }),
     builder: given({ arch, cpuVendor, cpuModel, kernel, buildkit, go }),
   };
-}
-
-function decode(bytes: Uint8Array): string {
-  if (bytes.length > maxPayloadSize) {
-    throw new Rejection(
-      "too-large",
-      `the payload has ${bytes.length} bytes; more than ${maxPayloadSize} is no signature of an image`,
-    );
-  }
-  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
-    throw new Rejection("payload-encoding", "the payload begins with a byte order mark");
-  }
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    throw new Rejection("payload-encoding", "the payload is not UTF-8");
-  }
-}
-
-/**
- * JSON.parse is strict but for one thing: of a name that comes twice it takes the last. Another reader takes the first, and so two
- * programs see two payloads behind one signature. Momoa keeps both, so that they can be seen.
- */
-function parseStrictly(text: string): unknown {
-  try {
-    const value: unknown = JSON.parse(text);
-    rejectDuplicates(parseKeepingAll(text, { mode: "json" }).body);
-    return value;
-  } catch (error) {
-    if (error instanceof Rejection) throw error;
-    throw new Rejection("payload-json", `the payload is not JSON: ${quoted((error as Error).message)}`);
-  }
-}
-
-function rejectDuplicates(node: AnyNode): void {
-  if (node.type === "Array") for (const element of node.elements) rejectDuplicates(element.value);
-  if (node.type !== "Object") return;
-  const names = new Set<string>();
-  for (const { name, value } of node.members) {
-    const text = name.type === "String" ? name.value : name.name;
-    if (names.has(text)) {
-      throw new Rejection(
-        "payload-duplicate-member",
-        `the payload has the member ${quoted(text)} twice in one object`,
-      );
-    }
-    names.add(text);
-    rejectDuplicates(value);
-  }
 }
 
 function referenceIn(text: string): TaggedReference {

@@ -1,0 +1,94 @@
+import type { Digest } from "../oci/digest.ts";
+import type { BuildPlan } from "./build-plan.ts";
+import { GitError, git } from "./git.ts";
+import { closureOf, inOrder } from "./graph.ts";
+import type { InputKey } from "./input-key.ts";
+import { keyOfPlan, knownDigests } from "./known-digests.ts";
+import type { Ledger, LedgerAnswer, LedgerRecord } from "./ledger.ts";
+import type { PackageToml } from "./package-toml.ts";
+import type { Tree } from "./tree.ts";
+
+/** What is known of how an image was built: the tree's word on what goes in, the ledger's on what came out. */
+export type BuildEvidence = {
+  readonly plan: BuildPlan;
+  readonly toml: PackageToml;
+  readonly inputKey: InputKey;
+  /** Image name to the digest that it was built from: of the manifest or, for several platforms, of the index. */
+  readonly dependencies: Readonly<Record<string, Digest>>;
+  /** The dependencies' versions, by image name. */
+  readonly versions: Readonly<Record<string, string>>;
+  readonly digests: NonNullable<LedgerAnswer["digests"]>;
+  /** Of those who have built it; imported releases, whose builders nobody knows, are not among them. */
+  readonly records: readonly BuiltRecord[];
+};
+
+/** A builder's record, with what is known of the builder. */
+export type BuiltRecord = LedgerRecord & {
+  readonly builder: { readonly facts: NonNullable<LedgerRecord["builder"]["facts"]> };
+};
+
+/** That nothing is known of how an image was built. The message says what is missing. */
+export class NoEvidenceError extends Error {
+  override readonly name = "NoEvidenceError";
+}
+
+/**
+ * Gathers what is known of an image as the tree has it now.
+ * @throws NoEvidenceError where the tree has no such image, or the ledger does not know it or what it is built from
+ */
+export async function buildEvidence(tree: Tree, ledger: Ledger, image: string): Promise<BuildEvidence> {
+  const plan = tree.images.get(image);
+  const toml = tree.packages.get(plan?.folder ?? "")?.toml;
+  if (plan === undefined || toml === undefined)
+    throw new NoEvidenceError(`${tree.root} has no image ${image}`);
+  const below = closureOf(tree.images, plan.dependencies);
+  const images = inOrder(new Map([...tree.images].filter(([name]) => below.has(name))));
+  const known = await knownDigests(images, async (key) => (await ledger.lookup(key)).digests);
+  const dependencies: Record<string, Digest> = {};
+  for (const name of plan.dependencies) {
+    const digest = known.get(name);
+    if (digest === undefined) throw new NoEvidenceError(notKnown(name, `which ${image} is built from`));
+    dependencies[name] = digest;
+  }
+  const inputKey = keyOfPlan(plan, dependencies);
+  const answer = await ledger.lookup(inputKey);
+  if (answer.digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
+  return {
+    plan,
+    toml,
+    inputKey,
+    dependencies,
+    versions: Object.fromEntries([...images].map(([name, { version }]) => [name, version])),
+    digests: answer.digests,
+    records: answer.records.filter((record) => record.outcome === "built").filter(isBuilt),
+  };
+}
+
+/** Where a tree's files are from: its last commit. */
+export type TreeCommit = {
+  readonly commit: string;
+  /** Where the tree is in its repository, `examples/seed-tree`; empty where it is the repository. */
+  readonly path: string;
+};
+
+/** The commit that a package's folder is at; null where there is none, or the folder has been changed since. */
+export async function commitOfFolder(root: string, folder: string): Promise<TreeCommit | null> {
+  try {
+    const changed = await git(root, ["status", "--porcelain", "--untracked-files=no", "--", folder]);
+    if (changed.length > 0) return null;
+    const commit = (await git(root, ["rev-parse", "--verify", "HEAD"])).toString().trim();
+    const path = (await git(root, ["rev-parse", "--show-prefix"])).toString().trim().replace(/\/$/, "");
+    return { commit, path };
+  } catch (error) {
+    if (error instanceof GitError) return null;
+    throw error;
+  }
+}
+
+function notKnown(image: string, which: string): string {
+  return `the ledger does not know the digest of ${image}, ${which}: build it (npm start), or take in what a release says (stagex ledger import)`;
+}
+
+function isBuilt(record: LedgerRecord): record is BuiltRecord {
+  return record.builder.facts !== null;
+}

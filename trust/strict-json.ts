@@ -1,0 +1,56 @@
+import { type AnyNode, parse as parseKeepingAll } from "@humanwhocodes/momoa";
+import { quoted, Rejection } from "./rejection.ts";
+
+function decode(bytes: Uint8Array, limit: number): string {
+  if (bytes.length > limit) {
+    throw new Rejection(
+      "too-large",
+      `the payload has ${bytes.length} bytes; more than ${limit} are too many`,
+    );
+  }
+  if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    throw new Rejection("payload-encoding", "the payload begins with a byte order mark");
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new Rejection("payload-encoding", "the payload is not UTF-8");
+  }
+}
+
+/**
+ * What signed JSON says, where all readers must find the same in it: UTF-8 without a byte order mark, and no name twice in an object.
+ *
+ * JSON.parse is strict but for one thing: of a name that comes twice it takes the last. Another reader takes the first, and so two
+ * programs see two payloads behind one signature. Momoa keeps both, so that they can be seen.
+ * @param limit in bytes
+ * @throws Rejection
+ */
+export function parseStrictly(bytes: Uint8Array, limit: number): unknown {
+  const text = decode(bytes, limit);
+  try {
+    const value: unknown = JSON.parse(text);
+    rejectDuplicates(parseKeepingAll(text, { mode: "json" }).body);
+    return value;
+  } catch (error) {
+    if (error instanceof Rejection) throw error;
+    throw new Rejection("payload-json", `the payload is not JSON: ${quoted((error as Error).message)}`);
+  }
+}
+
+function rejectDuplicates(node: AnyNode): void {
+  if (node.type === "Array") for (const element of node.elements) rejectDuplicates(element.value);
+  if (node.type !== "Object") return;
+  const names = new Set<string>();
+  for (const { name, value } of node.members) {
+    const text = name.type === "String" ? name.value : name.name;
+    if (names.has(text)) {
+      throw new Rejection(
+        "payload-duplicate-member",
+        `the payload has the member ${quoted(text)} twice in one object`,
+      );
+    }
+    names.add(text);
+    rejectDuplicates(value);
+  }
+}
