@@ -1,5 +1,7 @@
 import { all, type Output } from "@pulumi/pulumi";
-import { allConfig } from "@pulumi/pulumi/runtime/index.js";
+import { info } from "@pulumi/pulumi/log/index.js";
+import { allConfig, isDryRun } from "@pulumi/pulumi/runtime/index.js";
+import { Attestations, type AttestationsArgs } from "../components/attestations.ts";
 import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
 import { chooseImages, namesLike } from "../distro/graph.ts";
@@ -16,6 +18,8 @@ export type Reproduced = {
   readonly images: Output<Record<string, Digest>>;
   /** How many of them have a published digest that they were held against. */
   readonly verified: number;
+  /** Only where somebody attests: the images of which they can say nothing, because they were pulled and not built. */
+  readonly unattested?: Output<string[]>;
   /** Only of a preview. */
   readonly forecast?: Output<ForecastOutputs>;
 };
@@ -26,16 +30,32 @@ export async function reproduce(): Promise<Reproduced> {
   const tree = await configuredTree(config, placesOf());
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull something.
-  namesLike(tree.images, config.substitute ?? []);
+  const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
+  const unattested = attested(config, { plans, packages, substitutable });
   const forecast = previewForecast([...packages.values()]);
   return {
     images: all(Object.fromEntries(digests)),
     verified: plans.filter(({ name }) => expectedDigests.has(name)).length,
+    ...(unattested ? { unattested } : {}),
     ...(forecast ? { forecast } : {}),
   };
+}
+
+/** Has each image attested that is built here, if somebody is to; the images that were not, as the engine's output says too. */
+function attested(
+  { attest: person, signedAs }: StagexConfig,
+  images: Pick<AttestationsArgs, "plans" | "packages" | "substitutable">,
+): Output<string[]> | undefined {
+  if (person === undefined) return undefined;
+  const { unattested } = new Attestations("attestations", { ...images, person, signedAs });
+  return unattested.apply(async (names) => {
+    if (names.length > 0 && !isDryRun())
+      await info(`${person} attests none of what was pulled instead of built: ${names.join(", ")}`);
+    return names;
+  });
 }
 
 /** The `stagex:` configuration of this stack, all keys checked at once. */

@@ -23,7 +23,7 @@ function placeOf(frames: readonly NodeJS.CallSite[]): number {
   const found = frames.findIndex((frame) => {
     const file = frame.getFileName() ?? "";
     return (
-      file.startsWith("file://") && !file.includes("/node_modules/") && !file.endsWith("/package/resource.ts")
+      file.startsWith("file://") && !file.includes("/node_modules/") && !file.endsWith("/resource.ts")
     );
   });
   return found === -1 ? frames.length : found;

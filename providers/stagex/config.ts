@@ -56,6 +56,14 @@ export const configShape = {
       "Whether a build may take steps from its daemon's cache. Set it to false for what is to be attested where others use the daemon too: who shares a cache is one witness.",
     ),
   jobs: count().optional().describe("How many images are built at once."),
+  attest: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{1,64}$/, { error: "not a person's id in MAINTAINERS (expected such as ash)" })
+    .optional()
+    .describe("Who attests what this stack has built: a person's id in MAINTAINERS. Nobody where not set."),
+  signingKey: signingKey()
+    .optional()
+    .describe("Their key: its fingerprint, for gpg-agent, or the path of a file with it."),
   maintainers: z
     .string()
     .min(1)
@@ -171,6 +179,18 @@ function structured<Known>(known: z.ZodType<Known>, example: string) {
       const unknownKeys = issue.code === "unrecognized_keys" ? issue.keys : [];
       for (const key of unknownKeys)
         context.addIssue({ code: "custom", path: [...issue.path, key], message: "no such key" });
+
+/** Names a key, and never is one: the configuration is written into Pulumi's state. */
+function signingKey() {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine((text) => !/PRIVATE KEY|\n/.test(text), {
+      error:
+        "this is a key, not the name of one; take it out of the configuration and its history, and set its fingerprint, or the path of a file",
+    });
+}
       if (unknownKeys.length === 0)
         context.addIssue({ code: "custom", path: issue.path, message: issue.message });
     }

@@ -1,3 +1,4 @@
+import { attestationHandler } from "./attestation/handler.ts";
 import { authorityHandler } from "./authority/handler.ts";
 import { certificateHandler } from "./certificate/handler.ts";
 import { forecastFunction } from "./forecast/function.ts";
@@ -19,6 +20,9 @@ export function stagexProvider(version: string): Provider {
     authorityHandler() as unknown as AnyHandler,
     certificateHandler() as unknown as AnyHandler,
   ];
+    attestationHandler(configured) as unknown as AnyHandler,
+    quorumHandler(configured) as unknown as AnyHandler,
+    publicationHandler(configured) as unknown as AnyHandler,
   return {
     name: "stagex",
     version,

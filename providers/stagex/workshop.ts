@@ -12,6 +12,7 @@ import { type Places, placesOf } from "../../tools/places.ts";
 import { provideTool } from "../../tools/toolbox.ts";
 import type { Lookaside } from "../../trust/lookaside.ts";
 import { type Bench, openBench } from "./bench.ts";
+import { configuredKey, personIn, Signatory } from "./attestation/signatory.ts";
 import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
 import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./configured-trust.ts";
@@ -29,6 +30,8 @@ export class Workshop {
   readonly ledger: Ledger;
   readonly journal: Journal;
   readonly outlook = new Outlook();
+  /** What was built here, and by nobody else. */
+  readonly built: Ledger;
   /** A build uses all cores by itself; two at once fill its gaps, hundreds would only fight for memory. */
   readonly slots: LimitFunction;
   /** Pulls wait for the network rather than for a core. */
@@ -47,6 +50,7 @@ export class Workshop {
   }
 
   tree(): Promise<Tree> {
+    this.built = new Ledger(this.places.built);
     return this.#once("tree", () => configuredTree(this.config, this.places));
   }
 
@@ -116,6 +120,15 @@ export class Workshop {
   #once<Thing>(name: string, open: () => Promise<Thing>): Promise<Thing> {
     const opened = this.#opened.get(name) as Promise<Thing> | undefined;
     if (opened) return opened;
+  /** Whoever signs with the configured key, if it is this person's. */
+  signatory(id: string): Promise<Signatory> {
+    return this.#once(`signatory ${id}`, async () => {
+      const trust = await this.trust();
+      const person = personIn(trust, id);
+      return new Signatory(() => configuredKey(this.config, this.places, trust, person));
+    });
+  }
+
     const opening = open();
     this.#opened.set(name, opening);
     opening.catch(() => this.#opened.delete(name));

@@ -3,6 +3,7 @@ import { withBuildContext } from "../../../buildkit/context-folder.ts";
 import { type ProgressEvent, summarize } from "../../../buildkit/progress.ts";
 import { solve } from "../../../buildkit/solve.ts";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
+import type { LedgerRecord } from "../../../distro/ledger.ts";
 import { hexOf } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
 import type { SourceProgress } from "../../../sources/source-cache.ts";
@@ -162,7 +163,7 @@ async function enter(
   seconds: number,
 ): Promise<void> {
   const mismatch = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
-  await workshop.ledger.record({
+  const record: LedgerRecord = {
     inputKey: keyOf(inputs),
     image: inputs.image,
     digests: { index: outputs.index, platforms: outputs.digests },
@@ -170,6 +171,9 @@ async function enter(
     seconds,
     outcome: mismatch ? "mismatch" : "built",
     finished: new Date().toISOString(),
-  });
+  };
+  // First where nobody else writes: the ledger's word alone is never enough to sign.
+  await workshop.built.record(record);
+  await workshop.ledger.record(record);
   await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
 }

@@ -1,6 +1,7 @@
 import type { InputKey } from "../../../distro/input-key.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
+import { isBuiltHere } from "../attestation/own-build.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
@@ -10,7 +11,10 @@ type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index"
 /** A published release tells manifests only, no index. */
 export type KnownDigests = Omit<Digests, "index"> & { readonly index?: Digest };
 
-/** The image that the ledger knows these inputs to give, if the store has it whole. */
+/**
+ * The image that the ledger knows these inputs to give, if the store has it whole. Who attests takes only their own builds so: of
+ * others' they could say nothing.
+ */
 export async function recorded(
   workshop: Workshop,
   inputs: PackageInputs,
@@ -27,6 +31,12 @@ export async function recorded(
   const isSo = (platform: string) =>
     manifests.some((one) => one.platform === platform && one.digest === digests.digests[platform]);
   if (!inputs.platforms.every(isSo)) return undefined;
+  const { image } = inputs;
+  if (
+    workshop.config.attest &&
+    !(await isBuiltHere(workshop, { image, inputKey: key, digests: digests.digests }))
+  )
+    return undefined;
   await workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
 }

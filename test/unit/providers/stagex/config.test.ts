@@ -85,3 +85,14 @@ test("signatures call an image by a repository's name", () => {
     );
   }
 });
+
+test("a signing key is named, and a key itself is refused without being shown", () => {
+  expect(parseConfig({ attest: "ash", signingKey: "keys/ash.asc" })).toMatchObject({
+    attest: "ash",
+    signingKey: "keys/ash.asc",
+  });
+  const key = "-----BEGIN PGP PRIVATE KEY BLOCK-----\nc2VjcmV0\n";
+  expect(() => parseConfig({ signingKey: key })).toThrow(/stagex:signingKey: this is a key, not the name/);
+  expect(() => parseConfig({ signingKey: key })).not.toThrow(/c2VjcmV0/);
+  expect(() => parseConfig({ attest: "Ash Linden" })).toThrow(/stagex:attest: not a person's id/);
+});

@@ -1,0 +1,153 @@
+import type { CpuVendor } from "../../../trust/cpu-vendor.ts";
+import { repositoryOf } from "../../../trust/image-reference.ts";
+import type { Lookaside } from "../../../trust/lookaside.ts";
+import { changesBetween } from "../changes.ts";
+import type { Handler, Work } from "../handler.ts";
+import type { Workshop } from "../workshop.ts";
+import { countedVendor, mustCount, payloadOf, pinned, signatureBy, writable } from "./attest.ts";
+import {
+  type AttestationInputs,
+  type AttestationOutputs,
+  type AttestationPlan,
+  attestationInputs,
+  attestationOutputs,
+  attestationPlan,
+} from "./inputs.ts";
+import { NotBuiltHere, ownBuild } from "./own-build.ts";
+import { personIn } from "./signatory.ts";
+
+type Found = AttestationOutputs["signatures"][string];
+
+/** Another image's, or another person's word is another word; the old one stays in the lookaside. */
+const rules = { ignored: [], replacing: ["image", "person"] };
+
+/** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
+export function attestationHandler(
+  workshop: () => Workshop,
+): Handler<AttestationPlan, AttestationInputs, AttestationOutputs> {
+  /** Makes what is missing; what is there and counts is left alone. */
+  async function attest(inputs: AttestationInputs, work: Work): Promise<AttestationOutputs> {
+    const trust = await workshop().trust();
+    const person = personIn(trust, inputs.person);
+    const record = await ownBuild(workshop(), inputs);
+    const vendor = countedVendor(record, person);
+    if (vendor === undefined) warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, work);
+    const lookaside = await workshop().signatures();
+    const signatures: Record<string, Found> = {};
+    for (const digest of Object.values(inputs.digests)) {
+      const image = pinned(inputs.reference, digest);
+      const repository = repositoryOf(image.reference);
+      const present = await signatureBy(
+        person,
+        vendor,
+        image,
+        await lookaside.read(repository, digest),
+        trust,
+      );
+      if (present) {
+        signatures[digest] = foundOf(present);
+        continue;
+      }
+      const folder = writable(lookaside, workshop().config.signatures);
+      const signatory = await workshop().signatory(person.id);
+      const bytes = await signatory.sign(payloadOf(inputs.reference, digest, record), work);
+      await mustCount(bytes, image, person, vendor, trust);
+      const file = await folder.write(repository, digest, bytes);
+      const made = await signatureBy(person, vendor, image, [{ file, bytes }], trust);
+      if (made) signatures[digest] = foundOf(made);
+    }
+    return { signatures, cpuVendor: vendor ?? "" };
+  }
+
+  const warned = new Set<string>();
+  function warnOfVendor(cpuVendor: string, person: string, work: Work): void {
+    if (warned.has(cpuVendor)) return;
+    warned.add(cpuVendor);
+    work.report(
+      "warning",
+      `${person} has no machine by ${cpuVendor} in MAINTAINERS: what is signed of builds on this one counts for the person, and for no CPU vendor`,
+    );
+  }
+
+  /** The signatures that are there and count; a lookaside's folder that is gone has none. */
+  async function present(
+    { reference, digests, person: id }: AttestationInputs,
+    vendor: CpuVendor | undefined,
+  ): Promise<Record<string, Found>> {
+    const trust = await workshop().trust();
+    const person = personIn(trust, id);
+    const lookaside: Lookaside = await workshop().signatures();
+    const found: Record<string, Found> = {};
+    for (const digest of Object.values(digests)) {
+      const image = pinned(reference, digest);
+      const files = await lookaside.read(repositoryOf(image.reference), digest);
+      const one = await signatureBy(person, vendor, image, files, trust);
+      if (one) found[digest] = foundOf(one);
+    }
+    return found;
+  }
+
+  return {
+    token: "stagex:index:Attestation",
+    description:
+      "A maintainer's signed word that this machine built an image, and got these manifests. Signatures are added to the lookaside and never taken out.",
+    plan: attestationPlan,
+    inputs: attestationInputs,
+    outputs: attestationOutputs,
+
+    check: () => [],
+    diff: (before, after) => changesBetween(before, after, rules),
+
+    async preview(plan, _isNew, work) {
+      const inputs = attestationInputs.safeParse(plan).data;
+      if (!inputs) return {};
+      const person = personIn(await workshop().trust(), inputs.person);
+      try {
+        const vendor = countedVendor(await ownBuild(workshop(), inputs), person);
+        const signatures = await present(inputs, vendor);
+        const isWhole = Object.values(inputs.digests).every((digest) => signatures[digest]);
+        return { cpuVendor: vendor ?? "", ...(isWhole ? { signatures } : {}) };
+      } catch (error) {
+        if (!(error instanceof NotBuiltHere)) throw error;
+        // What the run is to build first is not built yet.
+        work.report("info", `${inputs.image} can be attested once it is built here`);
+        return {};
+      }
+    },
+
+    create: async (inputs, work) => ({ id: inputs.image, outputs: await attest(inputs, work) }),
+    update: (_id, inputs, work) => attest(inputs, work),
+
+    async read(id, state, work) {
+      if (!state) {
+        throw new Error(
+          `an attestation is not imported: set stagex:attest, and the next up finds the signature of ${id} that is there`,
+        );
+      }
+      const { cpuVendor } = state.outputs;
+      const found = await present(state.inputs, cpuVendor === "" ? undefined : (cpuVendor as CpuVendor));
+      const lost = Object.values(state.inputs.digests).filter((digest) => !found[digest]);
+      for (const digest of lost) {
+        const file = state.outputs.signatures[digest]?.file;
+        work.report(
+          "warning",
+          `${file} of ${state.inputs.reference}@${digest} is lost, damaged, or counts no more; ${id} is signed again by the next up`,
+        );
+      }
+      return lost.length > 0 ? undefined : { ...state, outputs: { ...state.outputs, signatures: found } };
+    },
+
+    async delete(_id, outputs, work) {
+      const files = Object.values(outputs?.signatures ?? {}).map(({ file }) => file);
+      if (files.length === 0) return;
+      work.report(
+        "info",
+        `${files.join(", ")} stays in the lookaside: what was signed can't be unsaid; to disown it, revoke the key or take it out of MAINTAINERS`,
+      );
+    },
+  };
+}
+
+function foundOf({ file, fingerprint, sha256 }: Found): Found {
+  return { file, fingerprint, sha256 };
+}
