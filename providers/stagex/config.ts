@@ -40,10 +40,10 @@ export const configShape = {
       "Where they are pulled from, such as `docker.io/stagex`; or a JSON list, asked in its order. What none of them has is built.",
     ),
   trust: z
-    .enum(["ledger", "release"], { error: 'expected "ledger" or "release"' })
+    .enum(["ledger", "release", "quorum"], { error: 'expected "ledger", "release" or "quorum"' })
     .default("ledger")
     .describe(
-      "Whose word is enough to pull an image: the ledger's; or, with `release`, that of the tree's published digests as well. Either for exactly its inputs: what has changed since is built.",
+      "Whose word is enough to pull an image: the ledger's; with `release`, that of the tree's published digests as well; with `quorum`, those once enough maintainers have signed them, and the ledger's where it was built rather than imported. Any for exactly its inputs: what has changed since is built.",
     ),
   buildkit: z
     .string()
@@ -102,6 +102,21 @@ export const configShape = {
   aws: structured(awsFleetConfig, '{"builders":{"intel":1,"amd":1}}')
     .optional()
     .describe("A fleet on AWS, for the stack `fleet`: every key of it has a default, so `{}` is one too."),
+  publish: registries()
+    .optional()
+    .describe(
+      "Where the release stack publishes, such as `docker.io/stagex`; or a JSON list. Credentials come from the docker config and its helpers.",
+    ),
+  lookaside: z
+    .string()
+    .min(1)
+    .refine((text) => !/^[a-z]+:\/\//.test(text), {
+      error: "not a folder; signatures are written to folders alone",
+    })
+    .optional()
+    .describe(
+      "A folder, relative to the project, to which the signatures of what is published are copied. Not copied where not set.",
+    ),
 } as const;
 
 const schema = z.strictObject(configShape).refine(({ substitute, registry }) => !substitute || registry, {
@@ -165,6 +180,18 @@ function namespace() {
   );
 }
 
+/** Names a key, and never is one: the configuration is written into Pulumi's state. */
+function signingKey() {
+  return z
+    .string()
+    .min(1)
+    .max(4096)
+    .refine((text) => !/PRIVATE KEY|\n/.test(text), {
+      error:
+        "this is a key, not the name of one; take it out of the configuration and its history, and set its fingerprint, or the path of a file",
+    });
+}
+
 /** A table with a schema of its own, whose complaints keep their place in it. */
 function structured<Known>(known: z.ZodType<Known>, example: string) {
   return z.unknown().transform((value, context): Known => {
@@ -179,18 +206,6 @@ function structured<Known>(known: z.ZodType<Known>, example: string) {
       const unknownKeys = issue.code === "unrecognized_keys" ? issue.keys : [];
       for (const key of unknownKeys)
         context.addIssue({ code: "custom", path: [...issue.path, key], message: "no such key" });
-
-/** Names a key, and never is one: the configuration is written into Pulumi's state. */
-function signingKey() {
-  return z
-    .string()
-    .min(1)
-    .max(4096)
-    .refine((text) => !/PRIVATE KEY|\n/.test(text), {
-      error:
-        "this is a key, not the name of one; take it out of the configuration and its history, and set its fingerprint, or the path of a file",
-    });
-}
       if (unknownKeys.length === 0)
         context.addIssue({ code: "custom", path: issue.path, message: issue.message });
     }

@@ -1,13 +1,18 @@
-import { cp, readdir, readFile, rm } from "node:fs/promises";
+import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Ledger } from "../../distro/ledger.ts";
+import { readTree } from "../../distro/tree.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { Registry } from "../../oci/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry-address.ts";
 import { Store } from "../../oci/store.ts";
 import { parseJournal } from "../../providers/stagex/journal.ts";
+import { parseRepository } from "../../trust/image-reference.ts";
+import { LookasideFolder } from "../../trust/lookaside.ts";
 import { answer, FaultyRegistry } from "../fixtures/faulty-registry.ts";
+import { maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
 import { RegistryServer } from "../fixtures/registry-server.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 import { Project, publishedDigests } from "./project.ts";
@@ -195,6 +200,61 @@ describeReal("what another machine has built is pulled, and only what is new is 
     expect(await come(second, "built")).toEqual([...several, "user-book", "user-false", "user-true"].sort());
     expect(await second.digests()).toEqual(published);
     proxy.failAt(/never/, answer(500));
+  });
+
+  test("with trust: quorum a published digest is enough only where enough maintainers signed it", async () => {
+    const { images: plans } = await readTree(second.tree);
+    const [alice, bob, mallory] = [await newKey("alice"), await newKey("bob"), await newKey("mallory")];
+    const people = { alice: { keys: [alice] }, bob: { keys: [bob], brands: ["Intel"] } };
+    await writeFile(join(second.folder, "MAINTAINERS"), maintainersOf(people));
+    const keys = [alice, bob, mallory].map((key) => key.toPublic().write());
+    await writeFile(join(second.folder, "keys.gpg"), Buffer.concat(keys));
+    const lookaside = new LookasideFolder(join(second.folder, "signatures"));
+    const signers: Record<string, PrivateKey[]> = { "core-sh": [alice], "user-book": [alice, mallory] };
+    for (const [image, digest] of Object.entries(published)) {
+      const name = `stagex/${image}`;
+      const text = payload({ reference: `${name}:${plans.get(image)?.version}`, manifest: digest });
+      for (const key of signers[image] ?? [alice, bob])
+        await lookaside.write(parseRepository(name), parseDigest(digest), await signedBy(key, text));
+    }
+    await forgetAll();
+    const [settings, below] = [
+      { maintainers: "MAINTAINERS", keys: "keys.gpg", signatures: "signatures" },
+      Object.keys(signers),
+    ];
+    for (const [key, value] of Object.entries({ ...settings, trust: "quorum" })) await second.set(key, value);
+
+    const { code, output } = await second.up();
+    expect(output).toMatch(
+      /core-sh is built here: \S+stagex\/core-sh:\S+@sha256:\w+ is below quorum: 1 of 2 people \(alice\), 1 of 2 vendors \(AuthenticAMD\)/,
+    );
+    expect(output).toMatch(
+      /user-book is built here: .* is below quorum: 1 of 2 people .*nobody's in the roster/,
+    );
+    expect(code).toBe(0);
+    const built = [...several, "user-true", ...below].sort();
+    expect(await come(second, "built")).toEqual(built);
+    expect(await come(second, "substituted")).toEqual(images.filter((image) => !built.includes(image)));
+    expect(await second.digests()).toEqual(published);
+  });
+
+  test("nor is an import of the release into the ledger, which foretells digests all the same", async () => {
+    const { records } = await new Ledger(join(first.folder, ".stagex/ledger")).all();
+    await forgetAll();
+    const ledger = new Ledger(join(second.folder, ".stagex/ledger"));
+    for (const { builder: _, ...record } of records)
+      await ledger.record({ ...record, builder: { id: "release-1.0", facts: null }, seconds: null });
+    const preview = await second.run(["preview", "--diff", "--stack", "test"], nobody);
+    expect(preview.output).not.toContain("[unknown]");
+    // Of those for several platforms only the first one's manifest is signed.
+    const unsigned = [...several, "core-sh", "user-book"];
+    expect(preview.output).toContain(
+      `${unsigned.length} will build, 0 may be cut off, ${images.length - unsigned.length} from the ledger`,
+    );
+    const { code } = await second.up();
+    expect(code).toBe(0);
+    expect(await come(second, "built")).toEqual([...unsigned, "user-true"].sort());
+    await second.set("trust", "release");
   });
 
   test("an image that is damaged in the store is pulled again", async () => {

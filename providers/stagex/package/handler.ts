@@ -15,7 +15,7 @@ import {
   packagePlan,
 } from "./inputs.ts";
 import { recorded } from "./record.ts";
-import { canBeHad, substituted } from "./substitution.ts";
+import { substituted } from "./substitution.ts";
 import { foretell } from "./trusted.ts";
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
@@ -69,8 +69,9 @@ export function packageHandler(
 
     async preview(plan, isNew, work) {
       const inputs = packageInputs.safeParse(plan).data;
-      const outputs = inputs ? await foretell(workshop(), inputs) : {};
-      const isAtHand = inputs && outputs.digest && (await canBeHad(workshop(), inputs.image, outputs.digest));
+      const { outputs, isAtHand } = inputs
+        ? await foretell(workshop(), inputs)
+        : { outputs: {}, isAtHand: false };
       // What there is none of yet is built whatever its dependencies turn out to be.
       note(plan, isAtHand ? "ledger" : inputs || isNew ? "will" : "may");
       const expected = inputs?.expectedDigest;

@@ -21,7 +21,8 @@ export async function substituted(
   work: Work,
 ): Promise<PackageOutputs | undefined> {
   if (!(await workshop.mayBeSubstituted(inputs.image))) return undefined;
-  const digests = await trustedDigests(workshop, inputs);
+  const { digests, doubt } = await trustedDigests(workshop, inputs);
+  if (doubt !== undefined) work.report("info", `${inputs.image} is built here: ${doubt}`);
   if (!digests) return undefined;
   const { reference } = digests;
   const image =
@@ -30,12 +31,6 @@ export async function substituted(
   const outputs = digestsOf(image, inputs.platforms);
   await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
   return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
-}
-
-/** Whether an image of known digest need not be built, as far as that can be told without asking a registry. */
-export async function canBeHad(workshop: Workshop, image: string, digest: Digest): Promise<boolean> {
-  const store = await workshop.store();
-  return (await store.find(digest)) !== null || (await workshop.mayBeSubstituted(image));
 }
 
 async function stored(workshop: Workshop, reference: Digest, work: Work): Promise<Image | undefined> {

@@ -1,30 +1,90 @@
 import { keyOfPlan } from "../../../distro/known-digests.ts";
 import type { Tree } from "../../../distro/tree.ts";
 import type { Digest } from "../../../oci/digest.ts";
+import { type PinnedImage, parseTagged, repositoryOf } from "../../../trust/image-reference.ts";
+import { judge, wordsOf } from "../../../trust/quorum.ts";
+import { UnavailableError } from "../../../trust/trust-error.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestFrom } from "./plan.ts";
 import { type KnownDigests, recordedDigests } from "./record.ts";
 
-/** What is certain of the outputs before anything is built: all digests where they are known from the inputs. */
-export async function foretell(workshop: Workshop, inputs: PackageInputs): Promise<Partial<PackageOutputs>> {
-  return { ...(await trustedDigests(workshop, inputs)), inputKey: keyOf(inputs) };
+/** What is known before anything is done. */
+export type Foretold = {
+  /** What is certain of the outputs: all digests where they are known from the inputs. */
+  readonly outputs: Partial<PackageOutputs>;
+  /** Whether the image need not be built, as far as that can be told without asking a registry. */
+  readonly isAtHand: boolean;
+};
+
+export async function foretell(workshop: Workshop, inputs: PackageInputs): Promise<Foretold> {
+  const mayBePulled = await workshop.mayBeSubstituted(inputs.image);
+  const trusted = mayBePulled ? await trustedDigests(workshop, inputs) : {};
+  const inputKey = keyOf(inputs);
+  const digests = trusted.digests ?? (await recordedDigests(workshop, inputKey, inputs.platforms));
+  if (!digests) return { outputs: { inputKey }, isAtHand: false };
+  const isStored = async () => (await (await workshop.store()).find(digests.digest)) !== null;
+  return {
+    outputs: { ...digests, inputKey },
+    isAtHand: trusted.digests !== undefined || (await isStored()),
+  };
 }
 
+/** Digests by which an image may be pulled, or why those that are known are not enough for it; neither where none are known. */
+export type Trusted = { readonly digests?: KnownDigests; readonly doubt?: string };
+
 /**
- * The digests that these very inputs have: those in the ledger or, for images that may be substituted where `stagex:trust`
- * is `release`, those that the tree publishes of them.
+ * The digests that these very inputs have, on the word that `stagex:trust` takes: that of the ledger; or also that of the tree's
+ * published digests; or of those only once enough maintainers have signed them, wherever it was read.
  */
-export async function trustedDigests(
+export async function trustedDigests(workshop: Workshop, inputs: PackageInputs): Promise<Trusted> {
+  const { trust } = workshop.config;
+  const key = keyOf(inputs);
+  const recorded = await recordedDigests(workshop, key, inputs.platforms);
+  if (recorded && (trust !== "quorum" || (await wasBuilt(workshop, inputs)))) return { digests: recorded };
+  if (trust === "ledger") return {};
+  const published = recorded ?? (await publishedDigests(workshop, inputs));
+  if (!published || trust === "release") return published ? { digests: published } : {};
+  const doubt = await belowQuorum(workshop, inputs, published);
+  return doubt === undefined ? { digests: published } : { doubt };
+}
+
+/** Whether the ledger has these inputs from a machine that built them: what was imported is a release's word like any other. */
+async function wasBuilt(workshop: Workshop, inputs: PackageInputs): Promise<boolean> {
+  const { records } = await workshop.ledger.lookup(keyOf(inputs));
+  return records.some(
+    ({ builder, outcome, digests }) =>
+      outcome === "built" &&
+      builder.facts !== null &&
+      inputs.platforms.every((platform) => digests.platforms[platform]),
+  );
+}
+
+/** What is missing until enough people have signed every platform's manifest; undefined where nothing is. */
+async function belowQuorum(
   workshop: Workshop,
-  inputs: PackageInputs,
-): Promise<KnownDigests | undefined> {
-  const recorded = await recordedDigests(workshop, keyOf(inputs), inputs.platforms);
-  if (recorded || workshop.config.trust !== "release") return recorded;
-  return (await workshop.mayBeSubstituted(inputs.image))
-    ? await publishedDigests(workshop, inputs)
-    : undefined;
+  { image, version }: PackageInputs,
+  { digests }: KnownDigests,
+): Promise<string | undefined> {
+  const trust = await workshop.trust();
+  const reference = parseTagged(`${workshop.config.signedAs}/${image}:${version}`);
+  for (const digest of Object.values(digests)) {
+    const signatures = await signaturesOf(workshop, { reference, digest });
+    if (typeof signatures === "string") return signatures;
+    const outcome = await judge({ reference, digest }, signatures, trust, trust.rule);
+    if (!outcome.met) return `${reference}@${digest} is below quorum: ${wordsOf(outcome, trust.rule)}`;
+  }
+  return undefined;
+}
+
+/** A lookaside that does not answer is no reason to fail: what is built has the same bytes. */
+async function signaturesOf(workshop: Workshop, { reference, digest }: PinnedImage) {
+  const lookaside = await workshop.signatures();
+  return await lookaside.read(repositoryOf(reference), digest).catch((error: unknown) => {
+    if (error instanceof UnavailableError) return error.message;
+    throw error;
+  });
 }
 
 /**

@@ -56,11 +56,13 @@ test("a registry is one or a list, and every address is looked at", () => {
   expect(() => registry("[]")).toThrow(/stagex:registry: not a registry/);
 });
 
-test("substitution needs a registry, and trust is the ledger's or a release's", () => {
+test("substitution needs a registry, and trust is the ledger's, a release's or a quorum's", () => {
   expect(() => parseConfig({ substitute: '["*"]' })).toThrow(/stagex:registry: is not set, but/);
   const registry = "docker.io/stagex";
   expect(parseConfig({ substitute: '["*"]', registry, trust: "release" }).trust).toBe("release");
-  expect(() => parseConfig({ trust: "anybody" })).toThrow(/stagex:trust: expected "ledger" or "release"/);
+  expect(() => parseConfig({ trust: "anybody" })).toThrow(
+    /stagex:trust: expected "ledger", "release" or "quorum"/,
+  );
 });
 
 test("a quorum is of at least one person, on no particular hardware where the rule says so", () => {
