@@ -4,6 +4,9 @@ import { certificateHandler } from "./certificate/handler.ts";
 import { forecastFunction } from "./forecast/function.ts";
 import type { AnyHandler } from "./handler.ts";
 import { packageHandler } from "./package/handler.ts";
+import { publicationHandler } from "./publication/handler.ts";
+import { quorumsFunction } from "./quorum/function.ts";
+import { quorumHandler } from "./quorum/handler.ts";
 import { keepingSecrets } from "./secret-outputs.ts";
 import type { Provider } from "./server.ts";
 import { Workshop } from "./workshop.ts";
@@ -17,17 +20,17 @@ export function stagexProvider(version: string): Provider {
   };
   const handlers = [
     packageHandler(configured) as unknown as AnyHandler,
-    authorityHandler() as unknown as AnyHandler,
-    certificateHandler() as unknown as AnyHandler,
-  ];
     attestationHandler(configured) as unknown as AnyHandler,
     quorumHandler(configured) as unknown as AnyHandler,
     publicationHandler(configured) as unknown as AnyHandler,
+    authorityHandler() as unknown as AnyHandler,
+    certificateHandler() as unknown as AnyHandler,
+  ];
   return {
     name: "stagex",
     version,
     handlers: handlers.map(keepingSecrets),
-    functions: [forecastFunction(configured)],
+    functions: [forecastFunction(configured), quorumsFunction(configured)],
     configure(config, project, cancelled) {
       workshop = new Workshop(config, project, cancelled);
     },

@@ -6,19 +6,21 @@ import { publishingCommit } from "../../distro/published-release.ts";
 import { revisionTree } from "../../distro/revision.ts";
 import { readTreeFiles, type Tree } from "../../distro/tree.ts";
 import { Registry } from "../../oci/registry.ts";
+import type { RegistryAddress } from "../../oci/registry-address.ts";
 import { Store } from "../../oci/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { type Places, placesOf } from "../../tools/places.ts";
 import { provideTool } from "../../tools/toolbox.ts";
 import type { Lookaside } from "../../trust/lookaside.ts";
-import { type Bench, openBench } from "./bench.ts";
 import { configuredKey, personIn, Signatory } from "./attestation/signatory.ts";
+import { type Bench, openBench } from "./bench.ts";
 import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
 import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./configured-trust.ts";
 import type { Work } from "./handler.ts";
 import { Journal } from "./journal.ts";
 import { Outlook } from "./outlook.ts";
+import { Docket } from "./quorum/docket.ts";
 
 /**
  * What packages are made with: the tree, the sources, a BuildKit daemon, the store and the ledger, shared by all of one
@@ -28,14 +30,17 @@ export class Workshop {
   readonly config: StagexConfig;
   readonly places: Places;
   readonly ledger: Ledger;
-  readonly journal: Journal;
-  readonly outlook = new Outlook();
   /** What was built here, and by nobody else. */
   readonly built: Ledger;
+  readonly journal: Journal;
+  readonly outlook = new Outlook();
+  /** What was found of quorums so far. */
+  readonly quorums = new Docket();
   /** A build uses all cores by itself; two at once fill its gaps, hundreds would only fight for memory. */
   readonly slots: LimitFunction;
   /** Pulls wait for the network rather than for a core. */
   readonly pulls: LimitFunction = pLimit(4);
+  readonly pushes: LimitFunction = pLimit(4);
   readonly #opened = new Map<string, Promise<unknown>>();
   readonly #cancelled: AbortSignal;
 
@@ -45,12 +50,12 @@ export class Workshop {
     this.#cancelled = cancelled;
     this.places = placesOf(project);
     this.ledger = new Ledger(this.places.ledger);
+    this.built = new Ledger(this.places.built);
     this.journal = new Journal(process.env.STAGEX_JOURNAL);
     this.slots = pLimit(config.jobs ?? Math.max(2, Math.floor(availableParallelism() / 4)));
   }
 
   tree(): Promise<Tree> {
-    this.built = new Ledger(this.places.built);
     return this.#once("tree", () => configuredTree(this.config, this.places));
   }
 
@@ -87,15 +92,20 @@ export class Workshop {
     });
   }
 
-  /** The registries to pull from, in the order to ask them. Their client is built where there is none. */
+  /** The registries to pull from, in the order to ask them. */
   registries(work: Work): Promise<readonly Registry[]> {
-    return this.#once("registries", async () => {
-      const crane = await provideTool("crane", {
+    return Promise.all((this.config.registry ?? []).map((address) => this.registryAt(address, work)));
+  }
+
+  /** A registry to pull from or to push to. Its client is built where there is none. */
+  async registryAt(address: RegistryAddress, work: Work): Promise<Registry> {
+    const crane = await this.#once("crane", () =>
+      provideTool("crane", {
         signal: this.#cancelled,
         onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
-      });
-      return (this.config.registry ?? []).map((address) => new Registry(address, crane.path));
-    });
+      }),
+    );
+    return new Registry(address, crane.path);
   }
 
   /** Who may attest, and how many must agree: read once, so that all images of a run are judged alike. */
@@ -110,6 +120,15 @@ export class Workshop {
     return this.#once("signatures", () => configuredSignatures(this.config, this.places));
   }
 
+  /** Whoever signs with the configured key, if it is this person's. */
+  signatory(id: string): Promise<Signatory> {
+    return this.#once(`signatory ${id}`, async () => {
+      const trust = await this.trust();
+      const person = personIn(trust, id);
+      return new Signatory(() => configuredKey(this.config, this.places, trust, person));
+    });
+  }
+
   /** Ends what was started. */
   async close(): Promise<void> {
     const bench = (await this.#opened.get("bench")?.catch(() => undefined)) as Bench | undefined;
@@ -120,15 +139,6 @@ export class Workshop {
   #once<Thing>(name: string, open: () => Promise<Thing>): Promise<Thing> {
     const opened = this.#opened.get(name) as Promise<Thing> | undefined;
     if (opened) return opened;
-  /** Whoever signs with the configured key, if it is this person's. */
-  signatory(id: string): Promise<Signatory> {
-    return this.#once(`signatory ${id}`, async () => {
-      const trust = await this.trust();
-      const person = personIn(trust, id);
-      return new Signatory(() => configuredKey(this.config, this.places, trust, person));
-    });
-  }
-
     const opening = open();
     this.#opened.set(name, opening);
     opening.catch(() => this.#opened.delete(name));

@@ -1,0 +1,110 @@
+import { resolve } from "node:path";
+import { type Digest, digestOf } from "../../../oci/digest.ts";
+import { parseRepository, parseTagged, pathOf, repositoryOf } from "../../../trust/image-reference.ts";
+import { type Lookaside, LookasideFolder, signatureFolder } from "../../../trust/lookaside.ts";
+import { TrustError } from "../../../trust/trust-error.ts";
+import { judgeImage } from "../quorum/judgement.ts";
+import type { Workshop } from "../workshop.ts";
+import type { PublicationInputs } from "./inputs.ts";
+
+/** A signature that counts, and the manifest that it is of. */
+export type Signature = { readonly manifest: Digest; readonly bytes: Uint8Array };
+
+/**
+ * Judges an image's signatures once more, whatever was found before, and gives those that count.
+ * @throws Error where it is below quorum; TrustError where it can't be told
+ */
+export async function requireQuorum(
+  workshop: Workshop,
+  { image, reference, digest, digests }: PublicationInputs,
+): Promise<readonly Signature[]> {
+  const trust = await workshop.trust();
+  // What is judged and what is copied are the same bytes: others may write there meanwhile.
+  const held = new HeldLookaside(await workshop.signatures());
+  const { outputs } = await judgeImage({ reference, digest, digests }, held, trust, trust.rule);
+  if (!outputs.met) {
+    throw new Error(
+      `${image} is not published: it is below quorum, though it was at quorum before: ${outputs.words}`,
+    );
+  }
+  const repository = repositoryOf(parseTagged(reference));
+  const signatures: Signature[] = [];
+  for (const { manifest, file } of outputs.accepted) {
+    const found = (await held.read(repository, manifest)).find((one) => one.file === file);
+    if (found !== undefined && "bytes" in found) signatures.push({ manifest, bytes: found.bytes });
+  }
+  return signatures;
+}
+
+/**
+ * Copies signatures to where clients of each destination look for them; what is there is not written twice.
+ * @returns one for each: its folder and, after #, its digest
+ */
+export async function fileSignatures(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  signatures: readonly Signature[],
+): Promise<string[]> {
+  const lookaside = publicLookaside(workshop, inputs);
+  if (lookaside === undefined) return [];
+  const filed = new Set<string>();
+  for (const repository of repositoriesOf(inputs)) {
+    for (const { manifest, bytes } of signatures) {
+      await lookaside.write(repository, manifest, bytes);
+      filed.add(`${signatureFolder(repository, manifest)}#${digestOf(bytes)}`);
+    }
+  }
+  return [...filed].sort();
+}
+
+/** Those of the signatures that the lookaside does not have any more, as {@link fileSignatures} names them. */
+export async function lostSignatures(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  filed: readonly string[],
+): Promise<string[]> {
+  const lookaside = publicLookaside(workshop, inputs);
+  if (lookaside === undefined) return [];
+  const there = new Set<string>();
+  for (const repository of repositoriesOf(inputs)) {
+    for (const manifest of new Set([inputs.digest, ...Object.values(inputs.digests ?? {})])) {
+      const files = await lookaside.read(repository, manifest).catch(ifNoFolder);
+      for (const file of files)
+        if ("bytes" in file) there.add(`${signatureFolder(repository, manifest)}#${digestOf(file.bytes)}`);
+    }
+  }
+  return filed.filter((signature) => !there.has(signature));
+}
+
+function publicLookaside(workshop: Workshop, { lookaside }: PublicationInputs): LookasideFolder | undefined {
+  if (lookaside === undefined) return undefined;
+  return new LookasideFolder(resolve(workshop.places.project, lookaside));
+}
+
+/** podman looks below the path that the image is pulled from, whatever the registry's host. */
+function repositoriesOf({ image, destinations }: PublicationInputs) {
+  const repositories = destinations.map((address) => parseRepository(`${address}/${image}`));
+  return new Map(repositories.map((repository) => [pathOf(repository), repository])).values();
+}
+
+function ifNoFolder(error: unknown): readonly never[] {
+  if (error instanceof TrustError) return [];
+  throw error;
+}
+
+/** A lookaside of which every image is read once. */
+class HeldLookaside implements Lookaside {
+  readonly #lookaside: Lookaside;
+  readonly #read = new Map<string, ReturnType<Lookaside["read"]>>();
+
+  constructor(lookaside: Lookaside) {
+    this.#lookaside = lookaside;
+  }
+
+  read(...[repository, digest]: Parameters<Lookaside["read"]>): ReturnType<Lookaside["read"]> {
+    const key = signatureFolder(repository, digest);
+    const reading = this.#read.get(key) ?? this.#lookaside.read(repository, digest);
+    this.#read.set(key, reading);
+    return reading;
+  }
+}
