@@ -4,6 +4,7 @@ import { usePathsInStackTraces } from "./stacks/source-positions.ts";
 // One deployable each; `pulumi config set stagex:stack NAME` chooses. Only the chosen one is loaded.
 const stacks: Readonly<Record<string, () => Promise<object>>> = {
   reproduce: async () => (await import("./stacks/reproduce.ts")).reproduce(),
+  release: async () => (await import("./stacks/release.ts")).release(),
 };
 
 usePathsInStackTraces();

@@ -1,5 +1,6 @@
 import type { CpuVendor } from "./cpu-vendor.ts";
-import { mustSignNow } from "./keyring.ts";
+import type { Fingerprint } from "./fingerprint.ts";
+import { type Keyring, mustSignNow } from "./keyring.ts";
 import type { QuorumOutcome, QuorumRule, Trust } from "./quorum.ts";
 import type { Person } from "./roster.ts";
 
@@ -21,22 +22,35 @@ export type Shortfall = {
 
 /** The people whose signatures would count now: with a key that is at hand and may sign. */
 export async function signersOf({ roster, keyring }: Trust, now = new Date()): Promise<readonly Person[]> {
-  const people = await Promise.all(
-    [...roster.values()].map(async (person) => {
-      const primaries = new Set(person.fingerprints.map((fingerprint) => keyring.primaryOf(fingerprint)));
-      const candidates = [...primaries].flatMap((primary) => keyring.keysOf(primary));
-      const good = await Promise.all(
-        candidates.map((candidate) =>
-          mustSignNow(candidate, now).then(
-            () => true,
-            () => false,
-          ),
-        ),
-      );
-      return good.includes(true) ? [person] : [];
-    }),
+  const usable = await usableKeys(keyring, now);
+  const primaries = new Set([...usable].filter(([, keys]) => keys.length > 0).map(([primary]) => primary));
+  return [...roster.values()].filter(({ fingerprints }) =>
+    fingerprints.some((fingerprint) => primaries.has(keyring.primaryOf(fingerprint))),
   );
-  return people.flat();
+}
+
+/** The keys of each certificate that may sign now, by the primary key: neither expired nor revoked nor weak. */
+export async function usableKeys(
+  keyring: Keyring,
+  now = new Date(),
+): Promise<ReadonlyMap<Fingerprint, readonly Fingerprint[]>> {
+  const usable = new Map<Fingerprint, readonly Fingerprint[]>();
+  for (const primary of keyring.certificates.keys()) {
+    const candidates = keyring.keysOf(primary);
+    const good = await Promise.all(
+      candidates.map((candidate) =>
+        mustSignNow(candidate, now).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    );
+    usable.set(
+      primary,
+      candidates.filter((_, index) => good[index]).map(({ fingerprint }) => fingerprint),
+    );
+  }
+  return usable;
 }
 
 /** What is missing to an outcome; of one that is met, nothing. */

@@ -7,6 +7,7 @@ import { type Lookaside, lookasideAt } from "../../trust/lookaside.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum.ts";
 import type { Roster } from "../../trust/roster.ts";
 import { rosterFile } from "../../trust/roster-file.ts";
+import { usableKeys } from "../../trust/shortfall.ts";
 import type { StagexConfig } from "./config.ts";
 
 /** Who may attest, how many must agree, and a digest over roster and keys, so that the engine's diff sees another one. */
@@ -26,7 +27,12 @@ export async function configuredTrust(
     configured === undefined ? join(root, own) : resolve(places.project, configured);
   const roster = await rosterFile(place(maintainers, "MAINTAINERS"));
   const keyring = await Keyring.load(place(keys, "keys"));
-  return { roster, keyring, rule: { threshold, vendors }, rosterDigest: rosterDigestOf(roster, keyring) };
+  return {
+    roster,
+    keyring,
+    rule: { threshold, vendors },
+    rosterDigest: await rosterDigestOf(roster, keyring),
+  };
 }
 
 /** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */
@@ -40,8 +46,12 @@ export async function configuredSignatures({ signatures }: StagexConfig, places:
   return lookasideAt(resolve(places.project, signatures.replace(/^file:\/\//, "")));
 }
 
-/** Over what decides whose signature counts; how MAINTAINERS and the key files are written and ordered changes nothing. */
-function rosterDigestOf(roster: Roster, keyring: Keyring): Digest {
+/**
+ * Over what decides whose signature counts today, so it is another once a key has expired. How MAINTAINERS and the key files are
+ * written and ordered changes nothing.
+ */
+async function rosterDigestOf(roster: Roster, keyring: Keyring): Promise<Digest> {
+  const usable = await usableKeys(keyring);
   const people = [...roster.values()].map(({ id, fingerprints, machines }) => ({
     id,
     fingerprints: [...fingerprints].sort(),
@@ -50,6 +60,7 @@ function rosterDigestOf(roster: Roster, keyring: Keyring): Digest {
   const certificates = [...keyring.certificates].map(([fingerprint, certificate]) => ({
     fingerprint,
     certificate: digestOf(certificate.write()),
+    usable: usable.get(fingerprint) ?? [],
   }));
   const canonical = {
     people: people.sort((a, b) => (a.id < b.id ? -1 : 1)),

@@ -1,0 +1,114 @@
+import { all, type Output, recover } from "@pulumi/pulumi";
+import { warn } from "@pulumi/pulumi/log/index.js";
+import { invoke } from "@pulumi/pulumi/runtime/index.js";
+import { Release } from "../components/release.ts";
+import { chooseImages } from "../distro/graph.ts";
+import { Ledger } from "../distro/ledger.ts";
+import { Store } from "../oci/store.ts";
+import type { StagexConfig } from "../providers/stagex/config.ts";
+import { configuredTree } from "../providers/stagex/configured-tree.ts";
+import { configuredSignatures, configuredTrust } from "../providers/stagex/configured-trust.ts";
+import { type QuorumsOutputs, quorumsOutputs } from "../providers/stagex/quorum/function.ts";
+import type { Quorum } from "../providers/stagex/quorum/resource.ts";
+import { type Places, placesOf } from "../tools/places.ts";
+import { type DigestSources, releasedImages } from "./released-images.ts";
+import { stackConfig } from "./stack-config.ts";
+
+/** What the stack tells whoever reads its outputs. */
+export type Released = {
+  /** What each image that is not published lacks, in words, by name. */
+  readonly pending: Output<Record<string, string>>;
+  /** The images at quorum: the manifest's digest, by name. */
+  readonly verified: Output<Record<string, string>>;
+  /** The images that were at quorum and are not any more. */
+  readonly fallen: Output<string[]>;
+  /** The fewest signatures that bring all images judged in this run to quorum. */
+  readonly missingSignatures: Output<number>;
+};
+
+/** Publishes of the chosen images of a tree those that enough maintainers have signed, and tells of the others what they lack. */
+export async function release(): Promise<Released> {
+  const [config, places] = [stackConfig(), placesOf()];
+  const tree = await configuredTree(config, places);
+  const chosen = chooseImages(tree.images, config.images);
+  const { released, unreleased } = await releasedImages(
+    tree.images,
+    chosen,
+    await digestSources(config, places, tree.digests),
+  );
+  const { rosterDigest, rule } = await configuredTrust(config, places, tree.root);
+  const { quorums } = new Release("release", {
+    images: released,
+    signedAs: config.signedAs,
+    lookaside: await configuredSignatures(config, places),
+    roster: rosterDigest,
+    ...rule,
+    onPending: config.onPending,
+  });
+  const unknown = Object.fromEntries(unreleased.map(({ name, reason }) => [name, reason]));
+  const summary = summarized([...quorums.values()], unknown);
+  return {
+    pending: pendingOf(quorums, summary, unknown),
+    verified: verifiedOf(quorums),
+    fallen: summary.apply(({ fallen }) => fallen),
+    missingSignatures: summary.apply(({ signatures }) => signatures),
+  };
+}
+
+async function digestSources(
+  { verify }: StagexConfig,
+  places: Places,
+  published: DigestSources["published"],
+): Promise<DigestSources> {
+  const ledger = new Ledger(places.ledger);
+  const store = await Store.open(places.store);
+  return {
+    published: verify ? published : new Map(),
+    ledger: async (key) => (await ledger.lookup(key)).digests,
+    stored: (manifest) => store.find(manifest),
+  };
+}
+
+/** What the provider found in this run, once it has been asked for every quorum; and says it, if not all is well. */
+function summarized(
+  quorums: readonly Quorum[],
+  unknown: Readonly<Record<string, string>>,
+): Output<QuorumsOutputs> {
+  return all(quorums.map(({ urn }) => recover<string | undefined>(urn, () => undefined))).apply(async () => {
+    const found = quorumsOutputs.parse(await invoke("stagex:index:quorums", {}));
+    const cannot = Object.entries(unknown).map(([image, reason]) => `${image} can't be released: ${reason}`);
+    const below = Object.keys(found.pending).length > 0 ? [found.text] : [];
+    if (cannot.length + below.length > 0) await warn([...cannot, ...below].join("\n"));
+    return found;
+  });
+}
+
+function pendingOf(
+  quorums: ReadonlyMap<string, Quorum>,
+  summary: Output<QuorumsOutputs>,
+  unknown: Readonly<Record<string, string>>,
+): Output<Record<string, string>> {
+  const words = [...quorums].map(([image, { met, words }]) => {
+    const own = all([met, words]).apply(([isMet, said]) => (isMet ? undefined : said));
+    // One that failed has told the provider's summary alone.
+    return [image, recover<string | undefined>(own, () => undefined)] as const;
+  });
+  return all([all(Object.fromEntries(words)), summary]).apply(([said, { pending }]) => ({
+    ...unknown,
+    ...given(said),
+    ...pending,
+  }));
+}
+
+function verifiedOf(quorums: ReadonlyMap<string, Quorum>): Output<Record<string, string>> {
+  const digests = [...quorums].map(
+    ([image, { verified }]) => [image, recover<string | undefined>(verified, () => undefined)] as const,
+  );
+  return all(Object.fromEntries(digests)).apply(given);
+}
+
+function given(table: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(table).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
+}

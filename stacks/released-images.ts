@@ -1,0 +1,100 @@
+import type { BuildPlan } from "../distro/build-plan.ts";
+import { type KeyLookup, keyOfPlan, knownDigests } from "../distro/known-digests.ts";
+import type { Tree } from "../distro/tree.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
+import type { Image } from "../oci/image.ts";
+
+/** An image that can be released: what it is, for every platform. */
+export type ReleasedImage = {
+  readonly name: string;
+  readonly version: string;
+  /** Of the first platform's manifest. */
+  readonly digest: Digest;
+  /** Of each platform's manifest; more than one only where `index` is known too. */
+  readonly digests: Readonly<Record<string, Digest>>;
+  readonly index?: Digest;
+};
+
+/** One that can't, and why. */
+export type UnreleasedImage = { readonly name: string; readonly reason: string };
+
+/** What images are known to be, by whose word. */
+export type DigestSources = {
+  /** What the tree publishes; empty where nothing is to be held against it. */
+  readonly published: Tree["digests"];
+  /** What was built from these very inputs. */
+  readonly ledger: KeyLookup;
+  /** The image with this manifest, if it is here. */
+  readonly stored: (manifest: Digest) => Promise<Image | null>;
+};
+
+/**
+ * What is to be released of a tree: the digest that its `digests/*.txt` publish of an image, else what the ledger knows its present
+ * inputs to give. The ledger, and not another stack's outputs: it is what a reproduce stack leaves behind, of whichever name and on
+ * whichever machine, merges with other maintainers', and answers for exactly these inputs, where an output may be of an older tree.
+ * Where both know a digest and they differ, neither is released.
+ */
+export async function releasedImages(
+  images: ReadonlyMap<string, BuildPlan>,
+  chosen: readonly BuildPlan[],
+  sources: DigestSources,
+): Promise<{ released: readonly ReleasedImage[]; unreleased: readonly UnreleasedImage[] }> {
+  const references = await knownDigests(images, sources.ledger);
+  const found = await Promise.all(chosen.map((plan) => releasedImage(plan, references, sources)));
+  return {
+    released: found.filter((one) => "digest" in one),
+    unreleased: found.filter((one) => "reason" in one),
+  };
+}
+
+async function releasedImage(
+  plan: BuildPlan,
+  references: ReadonlyMap<string, Digest>,
+  sources: DigestSources,
+): Promise<ReleasedImage | UnreleasedImage> {
+  const { name, version, platforms } = plan;
+  const [first = ""] = platforms;
+  const hex = sources.published.get(name);
+  const published = hex === undefined ? undefined : parseDigest(`sha256:${hex}`);
+  const built = await builtFrom(plan, references, sources.ledger);
+  const own = built?.digests[first];
+  if (published && own && published !== own) {
+    const reason = `the tree publishes ${published}, and its inputs are known to give ${own}: build it again, or write the digests anew (stagex digests --write)`;
+    return { name, reason };
+  }
+  if (built && own) return { name, version, digest: own, ...built };
+  if (!published)
+    return { name, reason: "nobody has built it from these inputs, and the tree publishes no digest" };
+  if (platforms.length === 1) return { name, version, digest: published, digests: { [first]: published } };
+  const image = await sources.stored(published);
+  if (!image) {
+    const reason = `it is for ${platforms.join(" and ")}, and the tree publishes the first one's digest alone: build it first`;
+    return { name, reason };
+  }
+  const digests = Object.fromEntries(image.manifests.map(({ platform, digest }) => [platform, digest]));
+  return { name, version, digest: published, digests, index: image.index };
+}
+
+/** What the ledger knows of the present inputs, if it is all that a release needs. */
+async function builtFrom(
+  plan: BuildPlan,
+  references: ReadonlyMap<string, Digest>,
+  lookup: KeyLookup,
+): Promise<Pick<ReleasedImage, "digests" | "index"> | undefined> {
+  const dependencies: Record<string, Digest> = {};
+  for (const dependency of plan.dependencies) {
+    const reference = references.get(dependency);
+    if (!reference) return undefined;
+    dependencies[dependency] = reference;
+  }
+  const known = await lookup(keyOfPlan(plan, dependencies));
+  if (!known || plan.platforms.some((platform) => !known.platforms[platform])) return undefined;
+  if (plan.platforms.length > 1 && !known.index) return undefined;
+  const digests = Object.fromEntries(
+    plan.platforms.flatMap((platform) => {
+      const digest = known.platforms[platform];
+      return digest ? [[platform, digest]] : [];
+    }),
+  );
+  return { digests, ...(known.index ? { index: known.index } : {}) };
+}

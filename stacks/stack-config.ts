@@ -1,0 +1,9 @@
+import { allConfig } from "@pulumi/pulumi/runtime/index.js";
+import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
+
+/** The `stagex:` configuration of this stack, all keys checked at once. */
+export function stackConfig(): StagexConfig {
+  const prefix = "stagex:";
+  const keys = Object.entries(allConfig() ?? {}).filter(([key]) => key.startsWith(prefix));
+  return parseConfig(Object.fromEntries(keys.map(([key, value]) => [key.slice(prefix.length), value])));
+}
