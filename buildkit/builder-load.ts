@@ -4,7 +4,12 @@ import type { Job, ScheduledBuilder } from "./job.ts";
 const usualBytes = 32 * 2 ** 20;
 
 /** A job's place on a builder, from its start to its end. */
-export type Occupation = { readonly job: Job; readonly since: number };
+export type Occupation = {
+  readonly job: Job;
+  readonly since: number;
+  /** {@link BuilderLoad.expectedSeconds} at its start. */
+  readonly expected: number | undefined;
+};
 
 /** What a builder is doing, and what it has in its cache. */
 export class BuilderLoad {
@@ -17,6 +22,7 @@ export class BuilderLoad {
   freedAt = Number.NEGATIVE_INFINITY;
   readonly running = new Set<Occupation>();
   readonly #cached = new Set<string>();
+  readonly #steps = new Set<string>();
   #memory = 0;
 
   constructor(builder: ScheduledBuilder) {
@@ -57,25 +63,43 @@ export class BuilderLoad {
     this.#cached.add(digest);
   }
 
+  /** Notes that it has done the steps that this job shares with others. */
+  hasDone({ shared }: Job): void {
+    if (shared) this.#steps.add(shared.name);
+  }
+
+  /** Whether shared steps of this name are in its cache. */
+  hasSteps(name: string): boolean {
+    return this.#steps.has(name);
+  }
+
   /** Takes it out of use. Its cache cannot be counted on: the next machine of this name may be a new one. */
   lose(reason: string): void {
     this.lost = reason;
     this.reservedFor = undefined;
     this.#cached.clear();
+    this.#steps.clear();
   }
 
-  /** Bytes of the job's inputs that would have to be sent. */
-  missingBytes({ inputs }: Job): number {
+  /** Seconds that the job takes longer here than on a builder that has all its inputs, and the steps that it shares, in its cache. */
+  missingSeconds({ inputs, shared }: Job, bytesPerSecond: number): number {
     let bytes = 0;
     for (const input of inputs) if (!this.#cached.has(input.digest)) bytes += input.bytes ?? usualBytes;
-    return bytes;
+    const steps = shared === undefined || this.#steps.has(shared.name) ? 0 : shared.seconds;
+    return bytes / bytesPerSecond + steps;
+  }
+
+  /** Seconds that the job will take here, with what is in the cache; undefined where nothing is known of it. */
+  expectedSeconds({ seconds, shared }: Job): number | undefined {
+    if (seconds === undefined || shared === undefined || !this.#steps.has(shared.name)) return seconds;
+    return Math.max(0, seconds - shared.seconds);
   }
 
   /** Seconds until the first of its jobs is expected to end; infinite where all have no expectation, or have outlasted it. */
   secondsToFree(now: number): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const { job, since } of this.running) {
-      const left = since + (job.seconds ?? Number.NEGATIVE_INFINITY) - now;
+    for (const { expected, since } of this.running) {
+      const left = since + (expected ?? Number.NEGATIVE_INFINITY) - now;
       if (left > 0 && left < least) least = left;
     }
     return least;

@@ -20,6 +20,12 @@ export type Job = {
   /** Bytes of memory that it takes at its peak; not counted where not given. */
   readonly memory?: number | undefined;
   readonly inputs: readonly JobInput[];
+  /**
+   * Build steps that it has in common with other jobs, such as a package's subpackages that are all cut from one compilation: a name for
+   * them, and their expected seconds (part of `seconds`). They are done once and then in the cache of that builder, so the others wait
+   * for the first, and go where it was.
+   */
+  readonly shared?: { readonly name: string; readonly seconds: number } | undefined;
   /** Names of the builders that may build it, such as one vendor's; any where not given. */
   readonly among?: readonly string[] | undefined;
 };

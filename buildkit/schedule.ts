@@ -55,12 +55,14 @@ class Run {
   readonly request: Request;
   readonly caller: Caller;
   readonly since: number;
+  readonly expected: number | undefined;
   readonly controller = new AbortController();
 
-  constructor(request: Request, caller: Caller, since: number) {
+  constructor(request: Request, caller: Caller, since: number, expected: number | undefined) {
     this.request = request;
     this.caller = caller;
     this.since = since;
+    this.expected = expected;
   }
 
   get job(): Job {
@@ -250,12 +252,13 @@ export class Schedule {
     const [caller] = request.callers;
     if (!caller) return;
     const { builder } = load;
-    const run = new Run(request, caller, this.#clock.now());
+    const run = new Run(request, caller, this.#clock.now(), load.expectedSeconds(request.job));
     load.occupy(run);
     this.#runs.get(load)?.add(run);
     this.#tell({ kind: "started", builder: builder.name, job: request.job });
     try {
       const result = await caller.work(builder, run.controller.signal);
+      load.hasDone(request.job);
       this.#vacate(run, load);
       if (load.lost === undefined) this.#recoveries.delete(load);
       this.#settle(request, (each) => each.resolve(result));
@@ -269,6 +272,7 @@ export class Schedule {
   #vacate(run: Run, load: BuilderLoad): void {
     load.release(run, this.#clock.now());
     this.#runs.get(load)?.delete(run);
+    this.#waiting.ended(run.job);
     this.#tell({ kind: "ended", builder: load.builder.name, job: run.job });
   }
 

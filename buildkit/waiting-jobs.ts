@@ -104,6 +104,8 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   readonly #loads: readonly BuilderLoad[];
   readonly #rules: PlacementRules;
   readonly #kinds = new Map<string, JobKind<Waiting>>();
+  /** Jobs that wait until the steps that they share have been done by another, by the steps' name. */
+  readonly #parked = new Map<string, Waiting[]>();
   #size = 0;
   #added = 0;
 
@@ -147,6 +149,14 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     if (kind.head === undefined) this.#settle(kind);
   }
 
+  /** Lets those go on that share steps with this job, which has ended. */
+  ended({ shared }: Job): void {
+    const parked = shared && this.#parked.get(shared.name);
+    if (!parked) return;
+    this.#parked.delete(shared.name);
+    for (const waiting of parked) if (waiting.isQueued) this.kindOf(waiting.job).queue.push(waiting);
+  }
+
   /** The next job to start at this time, taken out of the queue; the caller makes it occupy its builder. */
   next(now: number): Decision<Waiting> {
     const heldOut: { kind: JobKind<Waiting>; waiting: Waiting }[] = [];
@@ -164,6 +174,12 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
       const kind = this.#mostUrgent(full);
       const waiting = kind?.head;
       if (!kind || !waiting) return { askAgain };
+      const parked = this.#parked.get(waiting.job.shared?.name ?? "");
+      if (parked) {
+        kind.queue.pop();
+        parked.push(waiting);
+        continue;
+      }
       const candidates = kind.loads.filter((load) => isFree(load, kind) && load.hasRoom(waiting.job));
       if (candidates.length === 0) {
         full.add(kind);
@@ -175,6 +191,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
       const choice = this.#choose(waiting, kind, candidates, now);
       if ("load" in choice) {
         this.#take(kind, waiting);
+        this.#park(waiting.job, kind);
         return { waiting, load: choice.load };
       }
       if (choice.askAgain === Number.POSITIVE_INFINITY || heldOut.length < longestHold) {
@@ -196,6 +213,11 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     waiting.isQueued = false;
     this.#size -= 1;
     this.#settle(kind);
+  }
+
+  /** Has the others that share steps with this job wait for it, unless a builder has done them already. */
+  #park({ shared }: Job, kind: JobKind<Waiting>): void {
+    if (shared && !kind.loads.some((load) => load.hasSteps(shared.name))) this.#parked.set(shared.name, []);
   }
 
   /** Gives back what was kept for jobs of this kind. */
@@ -227,14 +249,15 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     if (fresh.length === 0 && isElsewhere) return { askAgain: Number.POSITIVE_INFINITY };
     const [first, ...others] = fresh.length > 0 ? fresh : candidates;
     if (first === undefined) return { askAgain: Number.POSITIVE_INFINITY };
-    let [load, bytes] = [first, first.missingBytes(waiting.job)];
+    const { bytesPerSecond } = this.#rules;
+    let [load, seconds] = [first, first.missingSeconds(waiting.job, bytesPerSecond)];
     for (const other of others) {
       if (this.#isEmulated(other, kind) && !this.#isEmulated(load, kind)) continue;
-      const otherBytes = other.missingBytes(waiting.job);
-      if (otherBytes < bytes || (otherBytes === bytes && other.usage < load.usage))
-        [load, bytes] = [other, otherBytes];
+      const there = other.missingSeconds(waiting.job, bytesPerSecond);
+      if (there < seconds || (there === seconds && other.usage < load.usage))
+        [load, seconds] = [other, there];
     }
-    const wait = this.#worthwhileWait(waiting, kind, bytes, now);
+    const wait = this.#worthwhileWait(waiting, kind, seconds, now);
     return wait === undefined ? { load } : { askAgain: now + wait };
   }
 
@@ -242,21 +265,20 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     return kind.emulated.includes(load);
   }
 
-  /** The seconds until a busy builder is free that has so much more of the inputs that the job is there sooner; undefined: none is. */
+  /** The seconds until a busy builder is free that has so much more in its cache that the job is done sooner there; undefined: none is. */
   #worthwhileWait(
     { job, lostOn }: Waiting,
     kind: JobKind<Waiting>,
-    bytes: number,
+    here: number,
     now: number,
   ): number | undefined {
     const { bytesPerSecond } = this.#rules;
-    const here = bytes / bytesPerSecond;
     if (here <= worthAThought) return undefined;
     let least: number | undefined;
     for (const load of kind.loads) {
       if (load.lost !== undefined || load.hasRoom(job) || lostOn.has(load.builder.name)) continue;
       const wait = load.secondsToFree(now);
-      if (wait + load.missingBytes(job) / bytesPerSecond < here && wait < (least ?? here)) least = wait;
+      if (wait + load.missingSeconds(job, bytesPerSecond) < here && wait < (least ?? here)) least = wait;
     }
     return least;
   }

@@ -350,6 +350,30 @@ test("a job waits for a builder that has its inputs, if that takes less than sen
   expect(day.log).toContain("50 started near b");
 });
 
+test("what is cut from one compilation waits for it, and goes where it is", async () => {
+  const shared = { name: "llvm", seconds: 100 };
+  const day = new Day([builder("a"), builder("b", { slots: 2 }), builder("c")]);
+  const part = (name: string, remaining: number) =>
+    day.doing(job(name, 100, { shared, remaining }), async (on) => {
+      const isFirst = !day.log.some((entry) => /ended (llvm|clang|lld)/.test(entry));
+      await day.clock.sleep(isFirst ? 100 : 1);
+      return `${name} on ${on.name}`;
+    });
+  const results = await day.all(part("llvm", 103), part("clang", 102), part("lld", 101), day.do(job("x", 9)));
+  expect(results).toEqual(["llvm on a", "clang on a", "lld on a", "x on b"]);
+  expect(day.clock.now()).toBe(102);
+});
+
+test("a compilation that failed is tried by the next that needs it", async () => {
+  const shared = { name: "llvm", seconds: 100 };
+  const day = new Day([builder("a"), builder("b")]);
+  const first = expect(
+    day.doing(job("llvm", 100, { shared, remaining: 200 }), () => Promise.reject(new Error("full"))),
+  ).rejects.toThrow("full");
+  expect(await day.all(day.do(job("clang", 100, { shared })))).toEqual(["clang on a"]);
+  await first;
+});
+
 test("a slot just freed is left for what is built from the image just made", async () => {
   const day = new Day([builder("a")], { rules: { courtesy: { share: 0.01, longest: 1 } } });
   const critical = day.do(job("critical", 10, { remaining: 1000 })).then(async () => {
