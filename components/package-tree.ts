@@ -19,20 +19,27 @@ export class PackageTree extends ComponentResource {
   constructor(name: string, args: PackageTreeArgs, options?: ComponentResourceOptions) {
     super("stagex:index:PackageTree", name, {}, options);
     const packages = new Map<string, Package>();
+    const references = new Map<string, Output<Digest>>();
     for (const plan of args.plans) {
-      packages.set(plan.name, this.#register(plan, packages, args.expectedDigests.get(plan.name)));
+      const made = this.#register(plan, references, args.expectedDigests.get(plan.name));
+      packages.set(plan.name, made);
+      references.set(plan.name, orNotBuilt(made.reference, plan.name));
     }
     this.packages = packages;
     this.registerOutputs({});
   }
 
-  #register(plan: BuildPlan, packages: ReadonlyMap<string, Package>, expected: string | undefined): Package {
+  #register(
+    plan: BuildPlan,
+    references: ReadonlyMap<string, Output<Digest>>,
+    expected: string | undefined,
+  ): Package {
     const dependencies: Record<string, Output<Digest>> = {};
     for (const dependency of plan.dependencies) {
-      const made = packages.get(dependency);
-      if (!made)
+      const reference = references.get(dependency);
+      if (!reference)
         throw new Error(`${plan.name} is built from ${dependency}, which is not registered before it`);
-      dependencies[dependency] = orNotBuilt(made.reference, dependency);
+      dependencies[dependency] = reference;
     }
     const published = expected === undefined ? {} : { expectedDigest: digestFrom(expected) };
     const made = new Package(
