@@ -1,12 +1,15 @@
 import { ComponentResource, type ComponentResourceOptions } from "@pulumi/pulumi";
 import pLimit from "p-limit";
 import type { Digest } from "../oci/digest.ts";
+import type { PublicationInputs } from "../providers/stagex/publication/inputs.ts";
+import { Publication } from "../providers/stagex/publication/resource.ts";
+import { tagsOf } from "../providers/stagex/publication/tags.ts";
 import type { QuorumInputs } from "../providers/stagex/quorum/inputs.ts";
 import { digestOfSignatures, type Subject } from "../providers/stagex/quorum/judgement.ts";
 import { Quorum } from "../providers/stagex/quorum/resource.ts";
 import type { Lookaside } from "../trust/lookaside.ts";
 import { TrustError } from "../trust/trust-error.ts";
-import { leaveFailureToEngine } from "./not-built.ts";
+import { leaveFailureToEngine, orNotPublished } from "./not-built.ts";
 
 /** What is released: an image by name and version, and its manifests. */
 export type ReleaseImage = {
@@ -23,17 +26,35 @@ export type ReleaseArgs = Pick<QuorumInputs, "roster" | "threshold" | "vendors" 
   readonly signedAs: string;
   /** Where the signatures are. */
   readonly lookaside: Lookaside;
+  /** Where to publish what is at quorum; nowhere where not given. */
+  readonly publish?: ReleaseDestination;
+};
+
+/** Where a release goes. */
+export type ReleaseDestination = Pick<PublicationInputs, "destinations" | "lookaside"> & {
+  /** Its name, `2026.03.0`, for the tag `sx2026.03.0`; without one there is no such tag. */
+  readonly release?: string;
 };
 
 /** The images of a release, each on its own: what enough maintainers have signed is published, whatever becomes of the others. */
 export class Release extends ComponentResource {
   readonly quorums: ReadonlyMap<string, Quorum>;
+  readonly publications: ReadonlyMap<string, Publication>;
 
   constructor(name: string, args: ReleaseArgs, options?: ComponentResourceOptions) {
     super("stagex:index:Release", name, {}, options);
     const several = pLimit(16);
     const held = (subject: Subject) => several(() => heldSignatures(subject, args.lookaside));
-    this.quorums = new Map(args.images.map((image) => [image.name, this.#quorum(image, args, held)]));
+    const quorums = new Map<string, Quorum>();
+    const publications = new Map<string, Publication>();
+    for (const image of args.images) {
+      const quorum = this.#quorum(image, args, held);
+      quorums.set(image.name, quorum);
+      if (args.publish === undefined) continue;
+      publications.set(image.name, this.#publication(image, quorum, args.signedAs, args.publish));
+    }
+    this.quorums = quorums;
+    this.publications = publications;
     this.registerOutputs({});
   }
 
@@ -42,16 +63,15 @@ export class Release extends ComponentResource {
     { roster, threshold, vendors, onPending, wait, signedAs }: ReleaseArgs,
     held: (subject: Subject) => Promise<Digest | undefined>,
   ): Quorum {
-    const { name, version, digest, digests } = image;
-    const subject = { reference: `${signedAs}/${name}:${version}`, digest, digests };
-    const isSingle = Object.keys(digests).length === 1;
+    const { name, digest, digests } = image;
+    const subject = { reference: referenceOf(image, signedAs), digest, digests };
     const quorum = new Quorum(
       name,
       {
         image: name,
         reference: subject.reference,
         digest,
-        ...(isSingle ? {} : { digests: { ...digests } }),
+        ...(isSingle(image) ? {} : { digests: { ...digests } }),
         signatures: held(subject) as Promise<Digest>,
         ...{ roster, threshold, vendors, onPending },
         ...(wait === undefined ? {} : { wait }),
@@ -61,6 +81,40 @@ export class Release extends ComponentResource {
     leaveFailureToEngine(quorum);
     return quorum;
   }
+
+  #publication(
+    image: ReleaseImage,
+    quorum: Quorum,
+    signedAs: string,
+    { destinations, lookaside, release }: ReleaseDestination,
+  ): Publication {
+    const { name, version, digest, digests, index } = image;
+    const publication = new Publication(
+      name,
+      {
+        image: name,
+        reference: referenceOf(image, signedAs),
+        tags: tagsOf(version, release),
+        digest,
+        ...(isSingle(image) || index === undefined ? {} : { digests: { ...digests }, index }),
+        quorum: { met: orNotPublished(quorum.met), accepted: orNotPublished(quorum.accepted) },
+        destinations,
+        ...(lookaside === undefined ? {} : { lookaside }),
+      },
+      { parent: this },
+    );
+    leaveFailureToEngine(publication);
+    return publication;
+  }
+}
+
+function referenceOf({ name, version }: ReleaseImage, signedAs: string): string {
+  return `${signedAs}/${name}:${version}`;
+}
+
+/** Of one platform the manifest itself is what is published, and no index. */
+function isSingle({ digests }: ReleaseImage): boolean {
+  return Object.keys(digests).length === 1;
 }
 
 /** Nothing where it can't be told: the quorum asks again, and fails for that image alone, with what is wrong. */

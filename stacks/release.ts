@@ -1,13 +1,15 @@
 import { all, type Output, recover } from "@pulumi/pulumi";
 import { warn } from "@pulumi/pulumi/log/index.js";
 import { invoke } from "@pulumi/pulumi/runtime/index.js";
-import { Release } from "../components/release.ts";
+import { Release, type ReleaseArgs } from "../components/release.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { Ledger } from "../distro/ledger.ts";
+import { treeRelease } from "../distro/tree-release.ts";
 import { Store } from "../oci/store.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { configuredSignatures, configuredTrust } from "../providers/stagex/configured-trust.ts";
+import type { Publication } from "../providers/stagex/publication/resource.ts";
 import { type QuorumsOutputs, quorumsOutputs } from "../providers/stagex/quorum/function.ts";
 import type { Quorum } from "../providers/stagex/quorum/resource.ts";
 import { type Places, placesOf } from "../tools/places.ts";
@@ -20,6 +22,8 @@ export type Released = {
   readonly pending: Output<Record<string, string>>;
   /** The images at quorum: the manifest's digest, by name. */
   readonly verified: Output<Record<string, string>>;
+  /** The images that are published, each with its tags and what they point at. */
+  readonly published: Output<Record<string, Record<string, string>>>;
   /** The images that were at quorum and are not any more. */
   readonly fallen: Output<string[]>;
   /** The fewest signatures that bring all images judged in this run to quorum. */
@@ -37,21 +41,39 @@ export async function release(): Promise<Released> {
     await digestSources(config, places, tree.digests),
   );
   const { rosterDigest, rule } = await configuredTrust(config, places, tree.root);
-  const { quorums } = new Release("release", {
+  const { quorums, publications } = new Release("release", {
     images: released,
     signedAs: config.signedAs,
     lookaside: await configuredSignatures(config, places),
     roster: rosterDigest,
     ...rule,
     onPending: config.onPending,
+    ...(await destination(config, tree.root)),
   });
   const unknown = Object.fromEntries(unreleased.map(({ name, reason }) => [name, reason]));
   const summary = summarized([...quorums.values()], unknown);
   return {
     pending: pendingOf(quorums, summary, unknown),
     verified: verifiedOf(quorums),
+    published: publishedOf(publications),
     fallen: summary.apply(({ fallen }) => fallen),
     missingSignatures: summary.apply(({ signatures }) => signatures),
+  };
+}
+
+/** Nowhere without `stagex:publish`: then the stack tells what could be published. */
+async function destination(
+  { publish, lookaside, release: name }: StagexConfig,
+  root: string,
+): Promise<Pick<ReleaseArgs, "publish">> {
+  if (publish === undefined) return {};
+  const known = name ?? (await treeRelease(root));
+  return {
+    publish: {
+      destinations: [...publish],
+      ...(lookaside === undefined ? {} : { lookaside }),
+      ...(known === undefined ? {} : { release: known }),
+    },
   };
 }
 
@@ -107,7 +129,17 @@ function verifiedOf(quorums: ReadonlyMap<string, Quorum>): Output<Record<string,
   return all(Object.fromEntries(digests)).apply(given);
 }
 
-function given(table: Readonly<Record<string, string | undefined>>): Record<string, string> {
+function publishedOf(
+  publications: ReadonlyMap<string, Publication>,
+): Output<Record<string, Record<string, string>>> {
+  const tags = [...publications].map(([image, { published, tags }]) => {
+    const own = all([published, tags]).apply(([isPublished, set]) => (isPublished ? set : undefined));
+    return [image, recover<Record<string, string> | undefined>(own, () => undefined)] as const;
+  });
+  return all(Object.fromEntries(tags)).apply(given);
+}
+
+function given<Value>(table: Readonly<Record<string, Value | undefined>>): Record<string, Value> {
   return Object.fromEntries(
     Object.entries(table).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
   );
