@@ -95,12 +95,15 @@ export class BuilderLoad {
     return Math.max(0, seconds - shared.seconds);
   }
 
-  /** Seconds until the first of its jobs is expected to end; infinite where all have no expectation, or have outlasted it. */
+  /**
+   * Seconds until the first of its jobs is expected to end. One that has outlasted its expectation is taken to last as long again;
+   * of one without, nothing is expected: infinite.
+   */
   secondsToFree(now: number): number {
     let least = Number.POSITIVE_INFINITY;
-    for (const { expected, since } of this.running) {
-      const left = since + (expected ?? Number.NEGATIVE_INFINITY) - now;
-      if (left > 0 && left < least) least = left;
+    for (const { expected = Number.POSITIVE_INFINITY, since } of this.running) {
+      const elapsed = now - since;
+      least = Math.min(least, elapsed < expected ? expected - elapsed : Math.max(1, elapsed));
     }
     return least;
   }
