@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { link, lstat, mkdir, open, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { type Dirent, lstatSync, readdirSync, readFileSync } from "node:fs";
+import { link, mkdir, open, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
-import pLimit from "p-limit";
 import { z } from "zod";
 import { digestOf, hexOf, isDigest, parseDigest } from "../oci/digest.ts";
 import { type InputKey, isInputKey, parseInputKey } from "./input-key.ts";
@@ -42,6 +42,8 @@ const recordSchema = z.strictObject({
         cpuVendor: z.string(),
         // Records of before know nothing of it.
         cpuModel: z.string().optional(),
+        // Of builders elsewhere, and of what was declared, only.
+        vendorSource: z.enum(["cpuinfo", "probe", "declared", "unknown"]).optional(),
         kernel: z.string(),
         buildkit: z.string(),
         go: z.string(),
@@ -93,7 +95,7 @@ export class Ledger {
     await mkdir(folder, { recursive: true });
     const first = join(folder, `${record.builder.id}.json`);
     if (await createWhole(first, textOf(record))) return first;
-    const earlier = await readRecord(first);
+    const earlier = readRecord(first);
     if ("record" in earlier && resultOf(earlier.record) === resultOf(record)) return first;
     const other = join(folder, `${record.builder.id}+${resultOf(record)}.json`);
     await createWhole(other, textOf(record));
@@ -102,13 +104,13 @@ export class Ledger {
 
   /** What is known of this key. An unreadable record never stops the others from answering. */
   async lookup(key: InputKey): Promise<LedgerAnswer> {
-    const { records, problems } = await readAll(await this.#filesIn(this.#folder(key)));
+    const { records, problems } = readAll(this.#filesIn(this.#folder(key)));
     return { ...judge(records), records, problems };
   }
 
   /** Every record, sorted by image, key and builder, and every file that is none. */
   async all(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
-    const { records, problems } = await readAll(await this.#filesIn(this.root));
+    const { records, problems } = readAll(this.#filesIn(this.root));
     records.sort((a, b) => compare(sortKey(a), sortKey(b)));
     return { records, problems };
   }
@@ -117,9 +119,9 @@ export class Ledger {
     return join(this.root, key.slice(0, 2), key);
   }
 
-  async #filesIn(folder: string): Promise<string[]> {
-    const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(noneIfMissing);
-    return found
+  /** At once: for the record or two of a key the thread pool takes ten times as long. */
+  #filesIn(folder: string): string[] {
+    return entriesBelow(folder)
       .filter((entry) => !entry.isDirectory())
       .map((entry) => join(entry.parentPath, entry.name))
       .filter((path) => !isHidden(path.slice(this.root.length)))
@@ -168,23 +170,20 @@ function resultOf(record: LedgerRecord): string {
   return hexOf(digestOf(`${record.outcome} ${JSON.stringify(sortMembers(record.digests))}`)).slice(0, 16);
 }
 
-async function readAll(
-  paths: readonly string[],
-): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
-  const limit = pLimit(32);
-  const results = await Promise.all(paths.map((path) => limit(() => readRecord(path))));
+function readAll(paths: readonly string[]): { records: LedgerRecord[]; problems: LedgerProblem[] } {
+  const results = paths.map(readRecord);
   return {
     records: results.flatMap((result) => ("record" in result ? [result.record] : [])),
     problems: results.flatMap((result) => ("problem" in result ? [result] : [])),
   };
 }
 
-async function readRecord(path: string): Promise<{ record: LedgerRecord } | LedgerProblem> {
+function readRecord(path: string): { record: LedgerRecord } | LedgerProblem {
   try {
-    const found = await lstat(path);
+    const found = lstatSync(path);
     if (!found.isFile()) return { path, problem: "is not a regular file" };
     if (found.size > recordLimit) return { path, problem: `${found.size} bytes are too many for a record` };
-    return recordIn(await readFile(path, "utf8"), path);
+    return recordIn(readFileSync(path, "utf8"), path);
   } catch (error) {
     return { path, problem: `can't be read: ${error instanceof Error ? error.message : String(error)}` };
   }
@@ -262,7 +261,11 @@ function isHidden(path: string): boolean {
   return path.split(sep).some((part) => part.startsWith("."));
 }
 
-function noneIfMissing(error: unknown): [] {
-  if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-  throw error;
+function entriesBelow(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { recursive: true, withFileTypes: true });
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw error;
+  }
 }

@@ -1,5 +1,12 @@
 import { createHash, type Hash } from "node:crypto";
-import { createWriteStream, constants as fsConstants } from "node:fs";
+import {
+  closeSync,
+  createWriteStream,
+  constants as fsConstants,
+  fstatSync,
+  openSync,
+  readFileSync,
+} from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { type Readable, Transform, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -18,26 +25,35 @@ const smallBlob = 256 * 1024;
 
 /** Reads a small document whole; its bytes are not compared with any digest. */
 export async function readDocument(path: string): Promise<Buffer> {
-  const { handle, size } = await openRegular(path, null);
-  try {
-    if (size > jsonLimit) throw tooLarge(path, null, size);
-    return await handle.readFile();
-  } finally {
-    await handle.close();
-  }
+  return readWhole(path, null);
 }
 
 /** Reads a JSON blob whole, having checked its digest, and its size where that is known. */
 export async function readBlob(path: string, blob: { digest: Digest; size?: number }): Promise<Buffer> {
-  const { handle, size } = await openRegular(path, blob.digest);
+  const bytes = readWhole(path, blob.digest, blob.size);
+  checkDigest(path, blob.digest, digestOf(bytes));
+  return bytes;
+}
+
+/** Reads at once, without the thread pool: its ways are ten times as long as reading a document takes. */
+function readWhole(path: string, digest: Digest | null, expected?: number): Buffer {
+  const descriptor = openNow(path, digest);
   try {
-    if (blob.size !== undefined) checkSize(path, { digest: blob.digest, size: blob.size }, size);
-    if (size > jsonLimit) throw tooLarge(path, blob.digest, size);
-    const bytes = await handle.readFile();
-    checkDigest(path, blob.digest, digestOf(bytes));
-    return bytes;
+    const found = fstatSync(descriptor);
+    if (!found.isFile()) throw notAFile(path, digest);
+    if (digest !== null && expected !== undefined) checkSize(path, { digest, size: expected }, found.size);
+    if (found.size > jsonLimit) throw tooLarge(path, digest, found.size);
+    return readFileSync(descriptor);
   } finally {
-    await handle.close();
+    closeSync(descriptor);
+  }
+}
+
+function openNow(path: string, digest: Digest | null): number {
+  try {
+    return openSync(path, plainly);
+  } catch (error) {
+    throw openError(path, digest, error);
   }
 }
 
@@ -170,14 +186,16 @@ async function stream(
   }
 }
 
-/** Opens a file and nothing else: a link could lead out of the layout, and a pipe would never end. */
+/** A file and nothing else: a link could lead out of the layout, and a pipe would never end. */
+const plainly = fsConstants.O_RDONLY | fsConstants.O_NOFOLLOW | fsConstants.O_NONBLOCK;
+
 async function openRegular(
   path: string,
   digest: Digest | null,
 ): Promise<{ handle: FileHandle; size: number }> {
   let handle: FileHandle;
   try {
-    handle = await open(path, fsConstants.O_RDONLY | fsConstants.O_NOFOLLOW | fsConstants.O_NONBLOCK);
+    handle = await open(path, plainly);
   } catch (error) {
     throw openError(path, digest, error);
   }

@@ -1,17 +1,6 @@
 import { randomUUID } from "node:crypto";
-import {
-  chmod,
-  link,
-  lstat,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  writeFile,
-} from "node:fs/promises";
+import { type BigIntStats, lstatSync, readdirSync, statSync } from "node:fs";
+import { chmod, link, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type BlobCheck, checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
 import { type Digest, hexOf, parseDigest } from "./digest.ts";
@@ -133,11 +122,10 @@ export class Store {
     const manifests = [];
     for (const entry of entries) {
       const { manifest } = await readManifest(entry, this.#documents());
-      for (const layer of manifest.layers) await this.#expectSize(layer);
+      for (const layer of manifest.layers) this.#expectSize(layer);
       manifests.push(manifest);
     }
-    const { size } = await stat(this.blobPath(index));
-    return { index, indexSize: size, manifests };
+    return { index, indexSize: statSync(this.blobPath(index)).size, manifests };
   }
 
   /** The stored image that holds this platform's manifest, which is the digest StageX publishes; null if there is none. */
@@ -256,7 +244,7 @@ export class Store {
     const temporary = this.#temporary();
     try {
       const linked = await linkOrCopy(source, blob, temporary, signal);
-      const stamp = await stampOf(temporary);
+      const stamp = stampOf(temporary);
       if (diffId !== null) await checkLayer(source, blob, diffId, signal);
       if (check || (linked && diffId === null)) await checkBlob(source, blob, signal, check);
       await chmod(temporary, 0o444);
@@ -282,9 +270,9 @@ export class Store {
 
   async #check(blob: Descriptor, signal?: AbortSignal): Promise<void> {
     const path = this.blobPath(blob.digest);
-    const stamp = await stampOf(path);
+    const stamp = stampOf(path);
     if (stamp === (this.#checked.get(blob.digest) ?? null)) {
-      await this.#expectSize(blob);
+      this.#expectSize(blob);
       return;
     }
     await checkBlob(path, blob, signal);
@@ -296,14 +284,14 @@ export class Store {
     if (stamp !== null) this.#checked.set(digest, stamp);
   }
 
-  async #expectSize(blob: Descriptor): Promise<void> {
+  #expectSize(blob: Descriptor): void {
     const path = this.blobPath(blob.digest);
-    const found = await lstat(path).catch(ifMissing(null));
-    if (found === null) throw new LayoutError("missing", path, blob.digest, `${path}: is missing`);
+    const found = statOf(path);
+    if (!found) throw new LayoutError("missing", path, blob.digest, `${path}: is missing`);
     if (!found.isFile()) {
       throw new LayoutError("not-a-file", path, blob.digest, `${path}: is not a regular file`);
     }
-    if (found.size !== blob.size) {
+    if (found.size !== BigInt(blob.size)) {
       const problem = found.size < blob.size ? "truncated" : "oversized";
       const message = `${path}: ${problem}: has ${found.size} bytes, its descriptor says ${blob.size}`;
       throw new LayoutError(problem, path, blob.digest, message);
@@ -320,7 +308,7 @@ export class Store {
       pathOf: (digest: Digest) => this.blobPath(digest),
       document: async (blob: Descriptor) => {
         const path = this.blobPath(blob.digest);
-        const stamp = await stampOf(path);
+        const stamp = stampOf(path);
         const bytes = await readBlob(path, blob);
         this.#remember(blob.digest, stamp);
         return bytes;
@@ -360,7 +348,7 @@ export class Store {
 
   /** The indexes of the images that came in with this manifest, whole or not by now. */
   async #filedUnder(manifest: Digest): Promise<Digest[]> {
-    const names = await readdir(this.#imagesOf(manifest)).catch(ifMissing([]));
+    const names = namesIn(this.#imagesOf(manifest));
     const filed = names.filter((name) => /^[0-9a-f]{64}\.json$/.test(name)).sort();
     return filed.map((name) => parseDigest(`sha256:${basename(name, ".json")}`));
   }
@@ -396,7 +384,7 @@ export class Store {
     if ((await readFile(join(folder, "oci-layout"), "utf8").catch(ifMissing(""))) !== layoutMarker)
       return false;
     for (const blob of blobs) {
-      if (!(await sameFile(this.blobPath(blob.digest), layoutBlobPath(folder, blob.digest)))) return false;
+      if (!sameFile(this.blobPath(blob.digest), layoutBlobPath(folder, blob.digest))) return false;
     }
     return true;
   }
@@ -482,15 +470,31 @@ async function sweep(folder: string, isLitter: (name: string) => boolean): Promi
   }
 }
 
-async function stampOf(path: string): Promise<string | null> {
-  const found = await lstat(path, { bigint: true }).catch(ifMissing(null));
-  return found === null ? null : `${found.dev}:${found.ino}:${found.size}:${found.mtimeNs}`;
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    return ifMissing([])(error);
+  }
 }
 
-async function sameFile(first: string, second: string): Promise<boolean> {
-  const a = await lstat(first).catch(ifMissing(null));
-  const b = await lstat(second).catch(ifMissing(null));
-  return a !== null && b !== null && a.ino === b.ino && a.dev === b.dev;
+/** Of what is there, whatever it is; looked up at once, which takes less than to ask the thread pool to. */
+function statOf(path: string): BigIntStats | undefined {
+  try {
+    return lstatSync(path, { bigint: true, throwIfNoEntry: false });
+  } catch (error) {
+    return ifMissing(undefined)(error);
+  }
+}
+
+function stampOf(path: string): string | null {
+  const found = statOf(path);
+  return found ? `${found.dev}:${found.ino}:${found.size}:${found.mtimeNs}` : null;
+}
+
+function sameFile(first: string, second: string): boolean {
+  const [a, b] = [statOf(first), statOf(second)];
+  return a !== undefined && b !== undefined && a.ino === b.ino && a.dev === b.dev;
 }
 
 async function readRight(path: string, digest: Digest): Promise<boolean> {
