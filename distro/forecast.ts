@@ -1,3 +1,4 @@
+import { remainingSeconds } from "./expected-seconds.ts";
 import { dependentsOf, inOrder } from "./graph.ts";
 
 /** What a run will do with one image, as far as that can be known before. */
@@ -44,7 +45,7 @@ export function forecast(images: ReadonlyMap<string, ForecastImage>, slots: numb
     jobs.set(name, { dependencies: dependencies.filter(isBuilt), seconds: seconds ?? guess ?? 0 });
   }
   const work: Work = { jobs, order: [...inOrder(jobs).keys()], dependents: dependentsOf(jobs) };
-  const remaining = remainingSeconds(work);
+  const remaining = remainingSeconds(jobs, (name) => jobs.get(name)?.seconds ?? 0);
   return {
     counts: countVerdicts(images),
     seconds: known.length * 2 < built.length ? null : makespan(work, remaining, slots),
@@ -67,19 +68,6 @@ function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<Verdi
   const counts = { will: 0, may: 0, ledger: 0, unchanged: 0 };
   for (const { verdict } of images.values()) counts[verdict] += 1;
   return counts;
-}
-
-/** Seconds from the start of each job to the end of the longest chain that it begins. */
-function remainingSeconds({ jobs, order }: Work): Map<string, number> {
-  const after = new Map<string, number>();
-  const remaining = new Map<string, number>();
-  for (const name of [...order].reverse()) {
-    const { dependencies, seconds } = jobs.get(name) ?? { dependencies: [], seconds: 0 };
-    const total = seconds + (after.get(name) ?? 0);
-    remaining.set(name, total);
-    for (const dependency of dependencies) after.set(dependency, Math.max(after.get(dependency) ?? 0, total));
-  }
-  return remaining;
 }
 
 /** Builds in thought, longest remaining chain first, and says when the last one ends. */

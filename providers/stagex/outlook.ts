@@ -1,3 +1,4 @@
+import { recordedSeconds } from "../../distro/expected-seconds.ts";
 import {
   type Forecast,
   type ForecastImage,
@@ -17,23 +18,11 @@ export class Outlook {
 
   /** The forecast over all images noted; durations are what the ledger has recorded, the middle one of each image. */
   async forecast(ledger: Ledger, slots: number): Promise<{ forecast: Forecast; text: string }> {
-    const seconds = await recordedSeconds(ledger);
+    const seconds = recordedSeconds((await ledger.all()).records);
     const images = new Map<string, ForecastImage>();
     for (const [name, noted] of this.#images)
       images.set(name, { ...noted, seconds: seconds.get(name) ?? null });
     const found = forecast(images, slots);
     return { forecast: found, text: forecastText(found, slots) };
   }
-}
-
-async function recordedSeconds(ledger: Ledger): Promise<Map<string, number>> {
-  const { records } = await ledger.all();
-  const byImage = Map.groupBy(records, ({ image }) => image);
-  const middle = new Map<string, number>();
-  for (const [image, found] of byImage) {
-    const times = found.flatMap(({ seconds }) => seconds ?? []).sort((a, b) => a - b);
-    const time = times[times.length >> 1];
-    if (time !== undefined) middle.set(image, time);
-  }
-  return middle;
 }
