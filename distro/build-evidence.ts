@@ -32,11 +32,23 @@ export class NoEvidenceError extends Error {
   override readonly name = "NoEvidenceError";
 }
 
+/** Where it is looked up what came of which inputs. */
+export type EvidenceLedgers = {
+  /** What is known, by whomever: other digests come from here. */
+  readonly ledger: Ledger;
+  /** Who is known to have built: of one machine alone, or the same ledger. */
+  readonly built: Ledger;
+};
+
 /**
  * Gathers what is known of an image as the tree has it now.
  * @throws NoEvidenceError where the tree has no such image, or the ledger does not know it or what it is built from
  */
-export async function buildEvidence(tree: Tree, ledger: Ledger, image: string): Promise<BuildEvidence> {
+export async function buildEvidence(
+  tree: Tree,
+  { ledger, built }: EvidenceLedgers,
+  image: string,
+): Promise<BuildEvidence> {
   const plan = tree.images.get(image);
   const toml = tree.packages.get(plan?.folder ?? "")?.toml;
   if (plan === undefined || toml === undefined)
@@ -60,23 +72,27 @@ export async function buildEvidence(tree: Tree, ledger: Ledger, image: string): 
     dependencies,
     versions: Object.fromEntries([...images].map(([name, { version }]) => [name, version])),
     digests: answer.digests,
-    records: answer.records.filter((record) => record.outcome === "built").filter(isBuilt),
+    records: (await built.lookup(inputKey)).records
+      .filter(isBuilt)
+      .filter((record) => record.outcome === "built"),
   };
 }
 
-/** Where a tree's files are from: its last commit. */
+/** Where a tree's files are from. */
 export type TreeCommit = {
   readonly commit: string;
   /** Where the tree is in its repository, `examples/seed-tree`; empty where it is the repository. */
   readonly path: string;
 };
 
-/** The commit that a package's folder is at; null where there is none, or the folder has been changed since. */
+/** The commit that gave a package's folder its content; null where there is none, or the folder has been changed since. */
 export async function commitOfFolder(root: string, folder: string): Promise<TreeCommit | null> {
   try {
     const changed = await git(root, ["status", "--porcelain", "--untracked-files=no", "--", folder]);
     if (changed.length > 0) return null;
-    const commit = (await git(root, ["rev-parse", "--verify", "HEAD"])).toString().trim();
+    const last = await git(root, ["log", "-1", "--format=%H", "HEAD", "--", folder]);
+    const commit = last.toString().trim();
+    if (commit === "") return null;
     const path = (await git(root, ["rev-parse", "--show-prefix"])).toString().trim().replace(/\/$/, "");
     return { commit, path };
   } catch (error) {

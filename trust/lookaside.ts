@@ -25,6 +25,9 @@ export function signatureFolder(repository: Repository, digest: Digest): string 
   return `${pathOf(repository)}@sha256=${hexOf(digest)}`;
 }
 
+/** What the files are, by which they are called: `signature-1`. The other kinds are signed statements about an image. */
+export type FileKind = "signature" | "provenance" | "sbom";
+
 /** Signatures kept apart from the images. */
 export type Lookaside = {
   /**
@@ -38,29 +41,31 @@ export type Lookaside = {
  * A lookaside at an address: `https://…`, or a folder (a checkout of a git repository too).
  * @throws TrustError where the address is neither: http is taken from this machine only, since nothing else on the way is to be trusted
  */
-export function lookasideAt(address: string): Lookaside {
-  if (!/^https?:/.test(address)) return new LookasideFolder(address.replace(/^file:\/\//, ""));
+export function lookasideAt(address: string, kind: FileKind = "signature"): Lookaside {
+  if (!/^https?:/.test(address)) return new LookasideFolder(address.replace(/^file:\/\//, ""), kind);
   const url = URL.parse(address.endsWith("/") ? address : `${address}/`);
   if (url === null) throw new TrustError(`${address} is no address of a lookaside`);
   if (url.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(url.hostname)) {
     throw new TrustError(`the lookaside ${address} must be https, except on this machine`);
   }
-  return { read: (repository, digest) => readFromServer(url, signatureFolder(repository, digest)) };
+  return { read: (repository, digest) => readFromServer(url, signatureFolder(repository, digest), kind) };
 }
 
 /** A lookaside in a folder: the only kind that is written to. */
 export class LookasideFolder implements Lookaside {
   readonly folder: string;
+  readonly #kind: FileKind;
 
-  constructor(folder: string) {
+  constructor(folder: string, kind: FileKind = "signature") {
     this.folder = folder;
+    this.#kind = kind;
   }
 
   async read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
     if (!(await stat(this.folder).catch(() => undefined))?.isDirectory()) {
       throw new TrustError(`there is no folder of signatures at ${this.folder}`);
     }
-    return readSignatures(join(this.folder, signatureFolder(repository, digest)));
+    return readSignatures(join(this.folder, signatureFolder(repository, digest)), this.#kind);
   }
 
   /**
@@ -76,7 +81,7 @@ export class LookasideFolder implements Lookaside {
     try {
       await writeDurably(draft, signature);
       for (let number = 1; number <= maxSignatures; number++) {
-        const file = `signature-${number}`;
+        const file = `${this.#kind}-${number}`;
         if (await linked(draft, join(folder, file))) return file;
         const there = await readOne(folder, file);
         if ("bytes" in there && Buffer.compare(there.bytes, signature) === 0) return file;
@@ -94,18 +99,21 @@ export class LookasideFolder implements Lookaside {
  * The signatures in one image's folder. What lies beyond a gap is kept, but rejected: podman stops at the first number that is not
  * there, and what it doesn't see can't count here.
  */
-export async function readSignatures(folder: string): Promise<readonly SignatureFile[]> {
+export async function readSignatures(
+  folder: string,
+  kind: FileKind = "signature",
+): Promise<readonly SignatureFile[]> {
   const numbers = (await namesIn(folder))
-    .map((name) => Number(/^signature-([1-9][0-9]{0,8})$/.exec(name)?.[1] ?? Number.NaN))
+    .map((name) => Number(new RegExp(`^${kind}-([1-9][0-9]{0,8})$`).exec(name)?.[1] ?? Number.NaN))
     .filter((number) => !Number.isNaN(number))
     .sort((a, b) => a - b);
   const end = numbers.findIndex((number, index) => number !== index + 1);
   const reach = end < 0 ? numbers.length : end;
   const files: SignatureFile[] = [];
   for (const [index, number] of numbers.entries()) {
-    const file = `signature-${number}`;
+    const file = `${kind}-${number}`;
     if (index >= reach) {
-      const reason = `there is no signature-${reach + 1} before it, where podman stops; number them without gaps`;
+      const reason = `there is no ${kind}-${reach + 1} before it, where podman stops; number them without gaps`;
       files.push({ file, rejection: new Rejection("after-gap", reason) });
     } else if (index >= maxSignatures) {
       files.push({ file, rejection: tooMany() });
@@ -147,10 +155,10 @@ async function readOne(folder: string, file: string): Promise<SignatureFile> {
   }
 }
 
-async function readFromServer(base: URL, folder: string): Promise<readonly SignatureFile[]> {
+async function readFromServer(base: URL, folder: string, kind: FileKind): Promise<readonly SignatureFile[]> {
   const files: SignatureFile[] = [];
   for (let number = 1; ; number++) {
-    const file = `signature-${number}`;
+    const file = `${kind}-${number}`;
     // "=" and "@" stand in the path as they are: podman asks so.
     const bytes = await fetched(new URL(`${folder}/${file}`, base));
     if (bytes === undefined) return files;

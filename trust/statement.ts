@@ -62,6 +62,8 @@ export function readStatement(bytes: Uint8Array): Statement {
 /** A signed statement that holds, and who says it. */
 export type VerifiedStatement = {
   readonly statement: Statement;
+  /** Its bytes, as they were signed. */
+  readonly content: Uint8Array;
   /** The person's id in MAINTAINERS. */
   readonly person: string;
   /** Of the primary key. */
@@ -97,5 +99,5 @@ export async function verifyStatement(
   if (person === undefined) {
     throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
   }
-  return { statement, person: person.id, fingerprint };
+  return { statement, content, person: person.id, fingerprint };
 }

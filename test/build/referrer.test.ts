@@ -67,7 +67,8 @@ describeReal("artifacts lie beside their images in a real registry", () => {
     const tag = `http://${server.host}/v2/stagex/core-one/manifests/${image.replace(":", "-")}`;
     const listed = api.ok ? api : await fetch(tag, { headers: { accept: mediaTypes.index } });
     if (!listed.ok) return [];
-    return (await listed.json()).manifests;
+    const { manifests } = (await listed.json()) as { manifests: Awaited<ReturnType<typeof referrers>> };
+    return manifests;
   }
 
   test("one that was pushed is listed beside its subject, once, and its content can be pulled", async () => {

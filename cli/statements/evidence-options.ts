@@ -1,0 +1,59 @@
+import type { Command } from "commander";
+import {
+  type BuildEvidence,
+  type BuiltRecord,
+  buildEvidence,
+  NoEvidenceError,
+} from "../../distro/build-evidence.ts";
+import { Ledger } from "../../distro/ledger.ts";
+import { readTree, type Tree } from "../../distro/tree.ts";
+import { placesOf } from "../../tools/places.ts";
+import { CommandError, exitCode } from "../exit-code.ts";
+
+/** Which image, and where it is known from. */
+export type EvidenceOptions = { tree: string; ledger?: string; platforms?: string; signedAs: string };
+
+/** Adds the argument and the options that {@link evidenceOf} reads. */
+export function withEvidenceOptions(command: Command): Command {
+  return command
+    .argument("<image>", "an image of the tree: core-busybox")
+    .option("--tree <folder>", "the StageX tree", ".")
+    .option("--ledger <folder>", "the ledger; by default this checkout's own, and what was built in it")
+    .option(
+      "--platforms <list>",
+      "what packages without platforms of their own are built for: linux/amd64,linux/arm64",
+    )
+    .option("--signed-as <name>", "what stands before the image's name in its signatures", "stagex");
+}
+
+/** What is known of an image; says what is missing where nothing is. */
+export async function evidenceOf(
+  image: string,
+  { tree: root, ledger: folder, platforms }: EvidenceOptions,
+): Promise<{ tree: Tree; evidence: BuildEvidence }> {
+  const tree = await readTree(root, platforms === undefined ? {} : { platforms: platforms.split(",") });
+  const places = placesOf();
+  const ledger = new Ledger(folder ?? places.ledger);
+  const built = folder === undefined ? new Ledger(places.built) : ledger;
+  try {
+    return { tree, evidence: await buildEvidence(tree, { ledger, built }, image) };
+  } catch (error) {
+    if (!(error instanceof NoEvidenceError)) throw error;
+    throw new CommandError(error.message, exitCode.no);
+  }
+}
+
+/** The last of those who built it, or the one that is asked for. */
+export function recordBy({ records, plan }: BuildEvidence, builder: string | undefined): BuiltRecord {
+  const chosen = records
+    .filter(({ builder: { id } }) => builder === undefined || id === builder)
+    .sort((a, b) => (a.finished < b.finished ? -1 : 1))
+    .at(-1);
+  if (chosen !== undefined) return chosen;
+  const known = records.map(({ builder: { id } }) => id).join(", ");
+  const who = builder === undefined ? "nobody" : `not ${builder}`;
+  throw new CommandError(
+    `how ${plan.name} was built is not known: ${who} is known to have built it here${known === "" ? "" : ` (but ${known})`}. Build it: npm start; or name the ledger that has it: --ledger`,
+    exitCode.no,
+  );
+}
