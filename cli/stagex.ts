@@ -37,12 +37,20 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     load: async () => (await import("./ledger.ts")).ledgerCommand(),
   },
   verify: {
-    summary: "whether enough maintainers have signed an image: stagex verify --image REPO:TAG@sha256:…",
+    summary: "whether images are what enough maintainers have signed: stagex verify NAME:TAG, or --release TAG",
     load: async () => (await import("./verify.ts")).verifyCommand(),
   },
   policy: {
     summary: "lets podman, skopeo, buildah and CRI-O ask for the quorum of maintainers",
     load: async () => (await import("./policy.ts")).policyCommand(),
+  },
+  provenance: {
+    summary: "how an image was built, as SLSA provenance: stagex provenance core-busybox --tree DIR",
+    load: async () => (await import("./provenance.ts")).provenanceCommand(),
+  },
+  sbom: {
+    summary: "what an image is made of, as an SPDX document: stagex sbom core-busybox --tree DIR",
+    load: async () => (await import("./sbom.ts")).sbomCommand(),
   },
   doctor: {
     summary: "what this machine has, against what the work needs",
