@@ -5,6 +5,7 @@ import { usePathsInStackTraces } from "./stacks/source-positions.ts";
 const stacks: Readonly<Record<string, () => Promise<object>>> = {
   reproduce: async () => (await import("./stacks/reproduce.ts")).reproduce(),
   release: async () => (await import("./stacks/release.ts")).release(),
+  fleet: async () => (await import("./stacks/fleet.ts")).fleet(),
 };
 
 usePathsInStackTraces();

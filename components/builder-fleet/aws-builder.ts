@@ -1,0 +1,226 @@
+import aws from "@pulumi/aws";
+import { type Input, interpolate, type Output, output } from "@pulumi/pulumi";
+import { type AwsVendor, builderSizes } from "../../providers/stagex/aws-fleet-config.ts";
+import { type AwsNetwork, buildPort } from "./aws-network.ts";
+import type { Architecture, Program } from "./aws-programs.ts";
+import { builderRole } from "./aws-role.ts";
+import { type AwsScope, tagsOf } from "./aws-scope.ts";
+import type { AwsBuckets } from "./aws-storage.ts";
+import { userData } from "./aws-user-data.ts";
+import type { ClientTls, FleetBuilder } from "./fleet.ts";
+import type { FleetCertificates } from "./fleet-certificates.ts";
+
+/** What builders of one fleet share. */
+export type AwsGround = {
+  readonly scope: AwsScope;
+  readonly network: AwsNetwork;
+  readonly buckets: AwsBuckets;
+  readonly logGroup: aws.cloudwatch.LogGroup;
+  readonly certificates: FleetCertificates;
+  readonly client: Omit<ClientTls, "serverName">;
+  readonly programs: Readonly<Partial<Record<Architecture, readonly Program[]>>>;
+};
+
+type Make = {
+  readonly architecture: Architecture;
+  /** As builder facts name it. */
+  readonly vendor: string;
+  readonly platforms: readonly string[];
+};
+
+/** Graviton's cores don't run 32-bit Arm. */
+export const makes: Readonly<Record<AwsVendor, Make>> = {
+  intel: { architecture: "amd64", vendor: "GenuineIntel", platforms: ["linux/amd64", "linux/386"] },
+  amd: { architecture: "amd64", vendor: "AuthenticAMD", platforms: ["linux/amd64", "linux/386"] },
+  graviton: { architecture: "arm64", vendor: "ARM", platforms: ["linux/arm64"] },
+};
+
+/** Amazon Linux 2023 brings cloud-init, the AWS CLI and the agent of Systems Manager; EC2 looks up the newest when it makes a machine. */
+const newestAmi: Readonly<Record<Architecture, string>> = {
+  amd64: amazonLinux("x86_64"),
+  arm64: amazonLinux("arm64"),
+};
+
+function amazonLinux(machine: string): string {
+  return `resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${machine}`;
+}
+
+const rootGib = 16;
+/** Of a builder's memory, for its system. */
+const systemGib = 2;
+/** Ports of tunnels that each vendor has, so that one more builder leaves the others theirs. */
+const portsEach = 50;
+
+/**
+ * One machine, of its own launch template: the `number`-th of a vendor, from 1. Its name and its disk outlast it, so a new machine in its
+ * place has its cache.
+ */
+export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number): FleetBuilder {
+  const { scope, network, buckets } = ground;
+  const { config, options } = scope;
+  const make = makes[vendor];
+  const size = builderSizes[config.size];
+  const builder = `${vendor}-${number}`;
+  const name = `${config.name}-${builder}`;
+  const tags = tagsOf(scope, builder);
+  const zone = config.zones[(number - 1) % config.zones.length] ?? "a";
+  const serverName = `${builder}.${config.name}.internal`;
+
+  const parameters = certificateParameters(ground, builder, serverName);
+  const profile = builderRole(scope, {
+    builder,
+    buckets,
+    parameters: Object.values(parameters).map(({ arn }) => arn),
+    logGroup: ground.logGroup.arn,
+  });
+  const disk = config.disk === "gp3" ? cacheDisk(scope, builder, zone) : undefined;
+  const template = new aws.ec2.LaunchTemplate(
+    name,
+    {
+      imageId: config.ami[make.architecture] ?? newestAmi[make.architecture],
+      instanceType: `${config.families[vendor]}.${size.suffix}`,
+      ebsOptimized: "true",
+      iamInstanceProfile: { arn: profile },
+      vpcSecurityGroupIds: [network.builders],
+      metadataOptions: {
+        httpEndpoint: "enabled",
+        httpTokens: "required",
+        httpPutResponseHopLimit: 1,
+        instanceMetadataTags: "disabled",
+      },
+      blockDeviceMappings: [
+        {
+          deviceName: "/dev/xvda",
+          ebs: { encrypted: "true", volumeType: "gp3", volumeSize: rootGib, deleteOnTermination: "true" },
+        },
+      ],
+      // Stopped, not ended, when it was idle or AWS wants a spot instance back.
+      instanceInitiatedShutdownBehavior: "stop",
+      ...(config.spot ? { instanceMarketOptions: spot } : {}),
+      tagSpecifications: ["instance", "volume", "network-interface"].map((resourceType) => ({
+        resourceType,
+        tags,
+      })),
+      tags,
+    },
+    options,
+  );
+  const instance = new aws.ec2.Instance(
+    name,
+    {
+      launchTemplate: { id: template.id, version: interpolate`${template.latestVersion}` },
+      subnetId: network.subnets.get(zone) ?? "",
+      userData: userDataOf(ground, make, builder, disk),
+      userDataReplaceOnChange: true,
+      tags,
+    },
+    // Its disk can be attached to one machine only.
+    { ...options, deleteBeforeReplace: true, dependsOn: Object.values(parameters) },
+  );
+  if (disk) {
+    new aws.ec2.VolumeAttachment(
+      name,
+      {
+        deviceName: "/dev/sdf",
+        instanceId: instance.id,
+        volumeId: disk.id,
+        stopInstanceBeforeDetaching: true,
+      },
+      { ...options, deleteBeforeReplace: true },
+    );
+  }
+  new aws.ec2transitgateway.InstanceState(
+    name,
+    { instanceId: instance.id, state: config.running ? "running" : "stopped" },
+    options,
+  );
+  const facts = {
+    name: builder,
+    platforms: make.platforms,
+    vendor: make.vendor,
+    slots: size.slots,
+    memory: (size.gib - systemGib) * 2 ** 30,
+    tls: { ...ground.client, serverName },
+  };
+  if (config.reach !== "ssm")
+    return { ...facts, address: interpolate`tcp://${instance.privateIp}:${buildPort}` };
+  const localPort = config.localPort + Object.keys(makes).indexOf(vendor) * portsEach + number - 1;
+  return {
+    ...facts,
+    address: output(`tcp://127.0.0.1:${localPort}`),
+    tunnel: { instance: instance.id, region: config.region, remotePort: buildPort, localPort },
+  };
+}
+
+/** Only a persistent request can be stopped and started again. */
+const spot = {
+  marketType: "spot",
+  spotOptions: { spotInstanceType: "persistent", instanceInterruptionBehavior: "stop" },
+} as const;
+
+function cacheDisk(scope: AwsScope, builder: string, zone: string): aws.ebs.Volume {
+  const { config, options } = scope;
+  const args = {
+    availabilityZone: `${config.region}${zone}`,
+    encrypted: true,
+    type: "gp3",
+    size: config.diskGib ?? builderSizes[config.size].cacheGib,
+    throughput: 250,
+    tags: tagsOf(scope, `${builder}-cache`),
+  };
+  return new aws.ebs.Volume(`${config.name}-${builder}-cache`, args, options);
+}
+
+/** The builder's side of mutual TLS, where it alone reads it. */
+function certificateParameters(ground: AwsGround, builder: string, serverName: string) {
+  const { scope, certificates } = ground;
+  const { certificate, key } = certificates.server(builder, serverName);
+  const parameter = (name: string, type: "String" | "SecureString", value: Input<string>) =>
+    new aws.ssm.Parameter(
+      `${scope.config.name}-${builder}-${name}`,
+      {
+        name: `${parametersOf(scope, builder)}/${name}`,
+        type,
+        value,
+        tags: tagsOf(scope, `${builder}-${name}`),
+      },
+      scope.options,
+    );
+  return {
+    ca: parameter("ca", "String", certificates.ca),
+    certificate: parameter("certificate", "String", certificate),
+    key: parameter("key", "SecureString", key),
+  };
+}
+
+function parametersOf({ config }: AwsScope, builder: string): string {
+  return `/stagex/${config.name}/${builder}`;
+}
+
+function userDataOf(
+  { scope, buckets, logGroup, programs }: AwsGround,
+  { architecture }: Make,
+  builder: string,
+  disk: aws.ebs.Volume | undefined,
+): Output<string> {
+  const { config } = scope;
+  const pinned = (programs[architecture] ?? []).map(({ name, sha256 }) => [name, sha256] as const);
+  const cacheDevice = disk
+    ? disk.id.apply((id) => `nvme-Amazon_Elastic_Block_Store_${id.replace("-", "")}`)
+    : output("nvme-Amazon_EC2_NVMe_Instance_Storage_*");
+  return output([buckets.programs.name, logGroup.name, cacheDevice] as const).apply(
+    ([bucket, group, device]) =>
+      userData({
+        region: config.region,
+        architecture,
+        bucket,
+        programs: Object.fromEntries(pinned),
+        parameters: parametersOf(scope, builder),
+        cacheDevice: device,
+        slots: builderSizes[config.size].slots,
+        idleMinutes: config.idleMinutes,
+        logGroup: group,
+        logStream: builder,
+      }),
+  );
+}

@@ -1,0 +1,166 @@
+import aws from "@pulumi/aws";
+import { jsonStringify, type Output } from "@pulumi/pulumi";
+import { type AwsScope, tagsOf } from "./aws-scope.ts";
+import type { AwsBuckets } from "./aws-storage.ts";
+
+/** Where buildkitd listens. */
+export const buildPort = 1234;
+
+/** What builders are placed in. */
+export type AwsNetwork = {
+  /** By the zone's letter. */
+  readonly subnets: ReadonlyMap<string, Output<string>>;
+  readonly builders: Output<string>;
+  /** The security group whose machines may connect to builders, where one was asked for. */
+  readonly orchestrators: Output<string> | undefined;
+};
+
+/** The services of AWS that builders talk to; S3 has a way of its own, which costs nothing. */
+const services = ["ssm", "ssmmessages", "logs"];
+/** Pulls images that a build depends on. */
+const registryService = "ecr.dkr";
+
+/**
+ * A network that leads nowhere: no gateway to the internet, in or out, and no public address. A build that got out of its sandbox finds
+ * nobody to talk to, and nobody finds the build port. AWS's own services are reached by endpoints inside. Who is to reach the build
+ * port comes through Systems Manager, where AWS checks who it is and writes it down, or from inside the network.
+ */
+export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
+  const { config, options } = scope;
+  const named = (name: string) => ({ tags: tagsOf(scope, name) });
+  const vpc = new aws.ec2.Vpc(
+    `${config.name}-vpc`,
+    { cidrBlock: "10.60.0.0/16", enableDnsSupport: true, enableDnsHostnames: true, ...named("vpc") },
+    options,
+  );
+  const vpcId = vpc.id;
+  // The group that is there by itself lets all its members in: nobody is to be in it by mistake.
+  new aws.ec2.DefaultSecurityGroup(`${config.name}-default`, { vpcId, ...named("default") }, options);
+  const routes = new aws.ec2.RouteTable(`${config.name}-routes`, { vpcId, ...named("routes") }, options);
+  const subnets = new Map(
+    config.zones.map((zone, index) => [zone, subnetIn(scope, vpcId, routes.id, zone, index)] as const),
+  );
+  const builders = group(scope, vpcId, "builders", "Builders: out to AWS's services alone");
+  const endpoints = group(scope, vpcId, "endpoints", "Endpoints of AWS's services: in from builders");
+  const s3 = new aws.ec2.VpcEndpoint(
+    `${config.name}-s3`,
+    {
+      vpcId,
+      serviceName: `com.amazonaws.${config.region}.s3`,
+      vpcEndpointType: "Gateway",
+      routeTableIds: [routes.id],
+      policy: ownBucketsOnly(scope, buckets),
+      ...named("s3"),
+    },
+    options,
+  );
+  const first = [...subnets.values()].slice(0, 1);
+  for (const service of config.registry ? [...services, registryService] : services) {
+    new aws.ec2.VpcEndpoint(
+      `${config.name}-${service}`,
+      {
+        vpcId,
+        serviceName: `com.amazonaws.${config.region}.${service}`,
+        vpcEndpointType: "Interface",
+        privateDnsEnabled: true,
+        subnetIds: first,
+        securityGroupIds: [endpoints],
+        ...named(service),
+      },
+      options,
+    );
+  }
+  const https = { ipProtocol: "tcp", fromPort: 443, toPort: 443 };
+  new aws.vpc.SecurityGroupEgressRule(
+    `${config.name}-builders-to-endpoints`,
+    { securityGroupId: builders, referencedSecurityGroupId: endpoints, ...https, ...named("to-endpoints") },
+    options,
+  );
+  new aws.vpc.SecurityGroupEgressRule(
+    `${config.name}-builders-to-s3`,
+    { securityGroupId: builders, prefixListId: s3.prefixListId, ...https, ...named("to-s3") },
+    options,
+  );
+  new aws.vpc.SecurityGroupIngressRule(
+    `${config.name}-endpoints-from-builders`,
+    { securityGroupId: endpoints, referencedSecurityGroupId: builders, ...https, ...named("from-builders") },
+    options,
+  );
+  return { subnets, builders, orchestrators: openBuildPort(scope, vpcId, builders) };
+}
+
+/** What may be had from S3 at all, by whomever: nothing leaves for a bucket of somebody else's. */
+function ownBucketsOnly({ config }: AwsScope, buckets: AwsBuckets): Output<string> {
+  const own = Object.values(buckets).flatMap(({ arn }) => [arn, arn.apply((text) => `${text}/*`)]);
+  const amazonLinux = `arn:aws:s3:::al2023-repos-${config.region}-de612dc2/*`;
+  const registryLayers = `arn:aws:s3:::prod-${config.region}-starport-layer-bucket/*`;
+  const allow = (Action: string[], Resource: unknown) => ({
+    Effect: "Allow",
+    Principal: "*",
+    Action,
+    Resource,
+  });
+  return jsonStringify({
+    Version: "2012-10-17",
+    Statement: [
+      allow(["s3:GetObject", "s3:PutObject", "s3:ListBucket"], own),
+      allow(["s3:GetObject"], config.registry ? [amazonLinux, registryLayers] : [amazonLinux]),
+    ],
+  });
+}
+
+function subnetIn(
+  scope: AwsScope,
+  vpcId: Output<string>,
+  routeTableId: Output<string>,
+  zone: string,
+  index: number,
+): Output<string> {
+  const { config, options } = scope;
+  const name = `${config.name}-subnet-${zone}`;
+  const subnet = new aws.ec2.Subnet(
+    name,
+    {
+      vpcId,
+      availabilityZone: `${config.region}${zone}`,
+      cidrBlock: `10.60.${index}.0/24`,
+      mapPublicIpOnLaunch: false,
+      tags: tagsOf(scope, `subnet-${zone}`),
+    },
+    options,
+  );
+  new aws.ec2.RouteTableAssociation(name, { subnetId: subnet.id, routeTableId }, options);
+  return subnet.id;
+}
+
+function group(scope: AwsScope, vpcId: Output<string>, name: string, description: string): Output<string> {
+  const args = { vpcId, description, tags: tagsOf(scope, name) };
+  return new aws.ec2.SecurityGroup(`${scope.config.name}-${name}`, args, scope.options).id;
+}
+
+/** Lets in whom the configuration names, and by default nobody: what comes through Systems Manager comes from the machine itself. */
+function openBuildPort(
+  scope: AwsScope,
+  vpcId: Output<string>,
+  builders: Output<string>,
+): Output<string> | undefined {
+  const { reach } = scope.config;
+  if (reach === "ssm") return undefined;
+  const orchestrators =
+    reach === "group" ? group(scope, vpcId, "orchestrators", "Whoever may use the builders") : undefined;
+  const from =
+    orchestrators === undefined ? { cidrIpv4: reach } : { referencedSecurityGroupId: orchestrators };
+  new aws.vpc.SecurityGroupIngressRule(
+    `${scope.config.name}-build-port`,
+    {
+      securityGroupId: builders,
+      ipProtocol: "tcp",
+      fromPort: buildPort,
+      toPort: buildPort,
+      ...from,
+      tags: tagsOf(scope, "build-port"),
+    },
+    scope.options,
+  );
+  return orchestrators;
+}

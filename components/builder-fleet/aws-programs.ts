@@ -1,0 +1,84 @@
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, open, readdir, readFile, rename, stat } from "node:fs/promises";
+import { join } from "node:path";
+
+export type Architecture = "amd64" | "arm64";
+
+/** A program for builders: where it is, relative to the project, and its bytes' sha256 (64 hex digits). */
+export type Program = { readonly name: string; readonly path: string; readonly sha256: string };
+
+/** What a builder runs. `runc.real` is there where the set-up's `runc` only calls another. */
+const needed = ["buildkitd", "runc"];
+const optional = ["runc.real"];
+
+/** ELF's numbers for machines (e_machine, at byte 18: "System V ABI", 4.3). */
+const machines: Readonly<Record<number, Architecture>> = { 62: "amd64", 183: "arm64" };
+
+/** Where to look for programs, and where they are put for the upload. */
+export type ProgramPlaces = {
+  /** The first that has a program counts. */
+  readonly folders: readonly string[];
+  /** Gets each program under its hash. Relative to the project: the state keeps the path, and is nobody's machine's. */
+  readonly staging: string;
+};
+
+/**
+ * The programs for builders of an architecture.
+ *
+ * @throws where one is missing, or runs on another architecture
+ */
+export async function programsIn(
+  { folders, staging }: ProgramPlaces,
+  architecture: Architecture,
+): Promise<Program[]> {
+  const found = new Map<string, string>();
+  for (const folder of [...folders].reverse()) {
+    for (const name of await readdir(folder)) found.set(name, join(folder, name));
+  }
+  const missing = needed.filter((name) => !found.has(name));
+  if (missing.length > 0) {
+    throw new Error(
+      `there is no ${missing.join(" and no ")} for ${architecture} builders${folders.length > 0 ? ` in ${folders.join(", ")}` : ""}; ` +
+        `set stagex:aws.programs.${architecture} to a folder with both: docs/aws.md says how to make it`,
+    );
+  }
+  const names = [...needed, ...optional].filter((name) => found.has(name));
+  return await Promise.all(
+    names.map((name) => staged(name, found.get(name) ?? "", { staging, architecture })),
+  );
+}
+
+async function staged(
+  name: string,
+  path: string,
+  { staging, architecture }: { readonly staging: string; readonly architecture: Architecture },
+): Promise<Program> {
+  const actual = await architectureOf(path);
+  if (actual !== architecture) {
+    throw new Error(
+      `${path} is for ${actual ?? "no machine known here"}, and ${architecture} builders are to run it`,
+    );
+  }
+  const bytes = await readFile(path);
+  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  const place = join(staging, sha256);
+  const there = await stat(place).catch(() => undefined);
+  if (there?.size !== bytes.length) {
+    await mkdir(staging, { recursive: true });
+    const part = `${place}.${process.pid}.part`;
+    await copyFile(path, part);
+    await rename(part, place);
+  }
+  return { name, path: place, sha256 };
+}
+
+async function architectureOf(path: string): Promise<Architecture | undefined> {
+  const file = await open(path, "r");
+  try {
+    const header = Buffer.alloc(20);
+    await file.read(header, 0, header.length, 0);
+    return header.toString("latin1", 0, 4) === "\x7fELF" ? machines[header.readUInt16LE(18)] : undefined;
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,142 @@
+import aws from "@pulumi/aws";
+import { jsonStringify, type Output } from "@pulumi/pulumi";
+import { type BucketKind, bucketKinds } from "../../providers/stagex/aws-fleet-config.ts";
+import { type AwsScope, tagsOf } from "./aws-scope.ts";
+
+export type AwsBucket = { readonly name: Output<string>; readonly arn: Output<string> };
+export type AwsBuckets = Readonly<Record<BucketKind, AwsBucket>>;
+
+/** What is evidence, and so keeps what it overwrites. */
+const versioned: readonly BucketKind[] = ["signatures", "ledger"];
+/** Days until what nobody renewed goes. */
+const cacheDays = 30;
+
+/** A bucket for each kind of thing: encrypted, closed to the public, and reached over TLS only. */
+export function awsBuckets(scope: AwsScope): AwsBuckets {
+  return Object.fromEntries(bucketKinds.map((kind) => [kind, bucketFor(scope, kind)])) as Record<
+    BucketKind,
+    AwsBucket
+  >;
+}
+
+function bucketFor(scope: AwsScope, kind: BucketKind): AwsBucket {
+  const { config, options } = scope;
+  const name = `${config.name}-${kind}`;
+  const isKept = config.keep.includes(kind);
+  const made = new aws.s3.Bucket(
+    name,
+    {
+      // What is in it is no resource of this stack. All can be had again, but for evidence: whoever wants it back says `keep`.
+      forceDestroy: !isKept,
+      tags: tagsOf(scope, kind),
+    },
+    { ...options, retainOnDelete: isKept },
+  );
+  const of = { bucket: made.id };
+  // A kept bucket stays as it is protected, too.
+  const staying = { ...options, retainOnDelete: isKept };
+  const closed = new aws.s3.BucketPublicAccessBlock(
+    name,
+    {
+      ...of,
+      blockPublicAcls: true,
+      blockPublicPolicy: true,
+      ignorePublicAcls: true,
+      restrictPublicBuckets: true,
+    },
+    staying,
+  );
+  new aws.s3.BucketOwnershipControls(
+    name,
+    { ...of, rule: { objectOwnership: "BucketOwnerEnforced" } },
+    staying,
+  );
+  new aws.s3.BucketServerSideEncryptionConfiguration(
+    name,
+    { ...of, rules: [{ applyServerSideEncryptionByDefault: { sseAlgorithm: "AES256" } }] },
+    staying,
+  );
+  new aws.s3.BucketPolicy(name, { ...of, policy: tlsOnly(made.arn) }, { ...staying, dependsOn: [closed] });
+  if (versioned.includes(kind))
+    new aws.s3.BucketVersioning(name, { ...of, versioningConfiguration: { status: "Enabled" } }, staying);
+  new aws.s3.BucketLifecycleConfiguration(
+    name,
+    {
+      ...of,
+      rules: [
+        { id: "uploads", status: "Enabled", abortIncompleteMultipartUpload: { daysAfterInitiation: 1 } },
+        ...(kind === "cache" ? [{ id: "old", status: "Enabled", expiration: { days: cacheDays } }] : []),
+      ],
+    },
+    staying,
+  );
+  return { name: made.bucket, arn: made.arn };
+}
+
+function tlsOnly(arn: Output<string>): Output<string> {
+  return jsonStringify({
+    Version: "2012-10-17",
+    Statement: [
+      {
+        Effect: "Deny",
+        Principal: "*",
+        Action: "s3:*",
+        Resource: [arn, arn.apply((text) => `${text}/*`)],
+        Condition: { Bool: { "aws:SecureTransport": "false" } },
+      },
+    ],
+  });
+}
+
+/**
+ * One template for all repositories: ECR makes one when an image is first pushed. Those are no resources of this stack, so `destroy`
+ * leaves them; the stack's output `leftovers` is the command that ends them. Tags stay what they were pushed as, but for `latest`.
+ */
+export function awsRegistry(scope: AwsScope): void {
+  const { config, options } = scope;
+  const name = `${config.name}-registry`;
+  const role = new aws.iam.Role(
+    name,
+    {
+      assumeRolePolicy: jsonStringify({
+        Version: "2012-10-17",
+        Statement: [
+          { Effect: "Allow", Principal: { Service: "ecr.amazonaws.com" }, Action: "sts:AssumeRole" },
+        ],
+      }),
+      tags: tagsOf(scope, "registry"),
+    },
+    options,
+  );
+  const policy = new aws.iam.RolePolicy(
+    name,
+    {
+      role: role.id,
+      policy: jsonStringify({
+        Version: "2012-10-17",
+        Statement: [
+          {
+            Effect: "Allow",
+            Action: ["ecr:CreateRepository", "ecr:TagResource"],
+            Resource: `arn:aws:ecr:${config.region}:*:repository/${config.name}/*`,
+          },
+        ],
+      }),
+    },
+    options,
+  );
+  new aws.ecr.RepositoryCreationTemplate(
+    name,
+    {
+      prefix: config.name,
+      description: "StageX images of this fleet",
+      appliedFors: ["CREATE_ON_PUSH"],
+      customRoleArn: role.arn,
+      encryptionConfigurations: [{ encryptionType: "AES256" }],
+      imageTagMutability: "IMMUTABLE_WITH_EXCLUSION",
+      imageTagMutabilityExclusionFilters: [{ filter: "latest", filterType: "WILDCARD" }],
+      resourceTags: tagsOf(scope, "image"),
+    },
+    { ...options, dependsOn: [policy] },
+  );
+}
