@@ -6,15 +6,18 @@ import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 
 /** For how long a registry that is down or overloaded is waited for, in milliseconds, at each thing that is asked of it. */
-const endurance = 60_000;
+const usualEndurance = 60_000;
 
 /** A registry that is published to. One that was waited for in vain is not waited for again, by no image of this run. */
 export class Destination {
   readonly #registry: Registry;
+  readonly #endurance: number;
   #givenUp: RegistryError | undefined;
 
-  constructor(registry: Registry) {
+  /** @param endurance in milliseconds */
+  constructor(registry: Registry, endurance = usualEndurance) {
     this.#registry = registry;
+    this.#endurance = endurance;
   }
 
   get address(): string {
@@ -77,7 +80,8 @@ export class Destination {
       );
     }
     try {
-      return await ask({ signal: work.signal, endurance, waiting: (line) => work.progress(line) });
+      const waiting = (line: string): void => work.progress(line);
+      return await ask({ signal: work.signal, endurance: this.#endurance, waiting });
     } catch (error) {
       if (error instanceof RegistryError && error.mayPass) this.#givenUp = error;
       throw error;

@@ -1,0 +1,427 @@
+import { readdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { digestOf } from "../../oci/digest.ts";
+import { Registry } from "../../oci/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry-address.ts";
+import { Destination } from "../../providers/stagex/publication/destination.ts";
+import { type Properties, toWire, unknown } from "../../providers/stagex/wire.ts";
+import { parseRepository } from "../../trust/image-reference.ts";
+import { signatureFolder } from "../../trust/lookaside.ts";
+import { answer, atFirst, cutOff, type Fault, hangUp } from "../fixtures/faulty-registry.ts";
+import { type Candidate, Publishing, urnOf } from "../fixtures/publishing.ts";
+import { describeReal, realTool } from "../real-tools.ts";
+import { flipByte } from "./project.ts";
+
+const allTags = ["1.0", "latest", "sx2026.03.0"];
+
+describeReal("an image is published at quorum, whole, and its tags last", () => {
+  let publishing: Publishing;
+  let image: Candidate;
+
+  beforeAll(async () => {
+    publishing = await Publishing.start();
+  });
+
+  afterAll(() => publishing[Symbol.asyncDispose]());
+
+  beforeEach(async ({ task }) => {
+    image = await publishing.image(task.name);
+    publishing.proxy.failAt(/never/, answer(500));
+    publishing.provider.log.length = 0;
+  });
+
+  afterEach(() => publishing.proxy.failAt(/never/, answer(500)));
+
+  const host = () => `${publishing.proxy.host}/stagex`;
+  const sent = () => publishing.proxy.asked.filter((line) => /^(POST|PUT|PATCH|DELETE)/.test(line));
+  const all = (digest: string) => Object.fromEntries(allTags.map((tag) => [tag, digest]));
+  const registry = () =>
+    new Registry(parseRegistryAddress(`${publishing.server.host}/stagex`), realTool("crane"));
+  const lookasideOf = (manifest = image.digest) =>
+    join(publishing.folder, "public", signatureFolder(parseRepository(`stagex/${image.name}`), manifest));
+
+  /** What the provider logs may arrive after its answer. */
+  async function logged(words: string | RegExp): Promise<void> {
+    await vi.waitFor(() => expect(publishing.shown()).toMatch(words));
+  }
+
+  async function expectWhole(digest = image.digest): Promise<void> {
+    expect(await publishing.tags(image)).toEqual(all(digest));
+    expect(await registry().audit(image.name, digest)).toEqual([]);
+  }
+
+  async function expectNothing(): Promise<void> {
+    expect(await publishing.server.tagsOf(`stagex/${image.name}`)).toEqual([]);
+    expect(sent()).toEqual([]);
+  }
+
+  test("blobs, then the manifest, then the version's tag, the release's and latest; and the signatures", async () => {
+    const outputs = await publishing.create(image.inputs);
+    expect(outputs).toEqual({
+      published: true,
+      target: image.digest,
+      tags: Object.fromEntries(allTags.map((tag) => [`${host()}/${image.name}:${tag}`, image.digest])),
+      signatures: [expect.stringContaining(image.name), expect.stringContaining(image.name)],
+      drift: [],
+      onDelete: "keep",
+    });
+    await expectWhole();
+    expect(await publishing.server.digestOf(`stagex/${image.name}`, image.layout.index)).toBeNull();
+    const puts = sent()
+      .filter((line) => line.startsWith("PUT"))
+      .map((line) =>
+        line
+          .replace(/\?.*/, "")
+          .split("/")
+          .slice(4)
+          .join("/")
+          .replace(/uploads\/.*/, "uploads"),
+      );
+    expect(puts).toEqual([
+      ...Array(3).fill("blobs/uploads"),
+      `manifests/${image.digest}`,
+      "manifests/1.0",
+      "manifests/sx2026.03.0",
+      "manifests/latest",
+    ]);
+    const copied = await Promise.all(
+      ["signature-1", "signature-2"].map((file) => readFile(join(lookasideOf(), file))),
+    );
+    const original = publishing.files.lookaside.folder;
+    const folder = signatureFolder(parseRepository(`stagex/${image.name}`), image.digest);
+    for (const [at, bytes] of copied.entries())
+      expect(bytes.equals(await readFile(join(original, folder, `signature-${at + 1}`)))).toBe(true);
+  });
+
+  test("what is there already is not sent, tagged or written again", async () => {
+    const first = await publishing.create(image.inputs);
+    publishing.proxy.failAt(/never/, answer(500));
+    expect(await publishing.update(image.inputs, first)).toEqual(first);
+    expect(sent()).toEqual([]);
+    expect((await readdir(lookasideOf())).sort()).toEqual(["signature-1", "signature-2"]);
+  });
+
+  test("an image for several platforms: the tags point at the index, all of whose manifests are signed", async () => {
+    image = await publishing.image("several platforms", { platforms: ["linux/amd64", "linux/arm64"] });
+    const outputs = await publishing.create(image.inputs);
+    expect(outputs.target).toBe(image.layout.index);
+    await expectWhole(image.layout.index);
+    for (const manifest of image.layout.manifests)
+      expect(await readdir(lookasideOf(manifest))).toHaveLength(2);
+  });
+
+  test("a quorum that was met once is judged again: nothing is sent below it", async () => {
+    image = await publishing.image("below quorum", { signers: ["alice"] });
+    await expect(publishing.create(image.inputs)).rejects.toThrow(/is below quorum.*1 of 2 people \(alice\)/);
+    await expectNothing();
+    expect(publishing.proxy.asked).toEqual([]);
+  });
+
+  test("nor where one platform's manifest alone lacks a signature, or the index names another manifest", async () => {
+    const platforms = ["linux/amd64", "linux/arm64"];
+    image = await publishing.image("a platform below quorum", { platforms, signers: [] });
+    const [first = image.digest] = image.layout.manifests;
+    for (const signer of ["alice", "bob"])
+      await publishing.files.sign(publishing.people, signer, { reference: image.reference, digest: first });
+    await expect(publishing.create(image.inputs)).rejects.toThrow(/is below quorum/);
+    await expectNothing();
+
+    const other = await publishing.image("another index", { platforms });
+    image = await publishing.image("an index of strays", { platforms });
+    const inputs = { ...image.inputs, index: other.layout.index };
+    await expect(publishing.create(inputs)).rejects.toThrow(/not one over the manifests that were signed/);
+    await expectNothing();
+  });
+
+  test("left for later: nothing is published, and it says so; what was published before stays", async () => {
+    const later = { ...image.inputs, quorum: { met: false, accepted: [] } };
+    expect(await publishing.create(later)).toMatchObject({ published: false, tags: {}, signatures: [] });
+    await expectNothing();
+    const outputs = await publishing.create(image.inputs);
+    expect(await publishing.update(later, outputs)).toMatchObject({ published: false, tags: outputs.tags });
+    await logged(/is not at quorum any more.*stays/);
+    await expectWhole();
+  });
+
+  test("a preview tells what is certain, and asks nobody", async () => {
+    const preview = (inputs: Properties) => publishing.create(inputs, { preview: true });
+    expect(await preview(image.inputs)).toMatchObject({
+      published: true,
+      target: image.digest,
+      signatures: unknown,
+    });
+    const { lookaside: _lookaside, ...unfiled } = image.inputs;
+    expect(await preview(unfiled)).toMatchObject({ published: true, signatures: [] });
+    expect(await preview({ ...image.inputs, quorum: { met: false } })).toMatchObject({
+      published: false,
+      tags: {},
+    });
+    const pending = await preview({ ...image.inputs, quorum: { met: unknown, accepted: unknown } });
+    expect(Object.values(pending)).toEqual(Array(6).fill(unknown));
+    expect(publishing.proxy.asked).toEqual([]);
+  });
+
+  test("a difference is told by its property; the order of tags is none", async () => {
+    const diff = async (news: Properties) => {
+      const request = new messages.DiffRequest();
+      request.setUrn(urnOf(image.inputs));
+      request.setId(image.name);
+      request.setOldInputs(toWire(image.inputs));
+      request.setNews(toWire({ ...image.inputs, ...news }));
+      const response = await publishing.provider.call("diff", request);
+      const paths: string[] = [];
+      response.getDetaileddiffMap().forEach((_change, path) => {
+        paths.push(path);
+      });
+      return { paths, replaces: response.getReplacesList() };
+    };
+    expect(await diff({ tags: ["latest", "1.0", "sx2026.03.0"] })).toEqual({ paths: [], replaces: [] });
+    expect(await diff({ tags: ["1.0"], digest: digestOf("") })).toEqual({
+      paths: ["digest", "tags"],
+      replaces: [],
+    });
+    expect(await diff({ quorum: { met: false, accepted: [] } })).toEqual({
+      paths: ["quorum.met"],
+      replaces: [],
+    });
+    expect(await diff({ image: "core-other" })).toEqual({ paths: ["image"], replaces: ["image"] });
+  });
+
+  test("what can't be published is refused before anything is done, and a password is not repeated", async () => {
+    const failures = async (news: Properties) => {
+      const request = new messages.CheckRequest();
+      request.setUrn(urnOf(image.inputs));
+      request.setNews(toWire({ ...image.inputs, ...news }));
+      const response = await publishing.provider.call("check", request);
+      return response.getFailuresList().map((failure) => `${failure.getProperty()}: ${failure.getReason()}`);
+    };
+    expect(await failures({})).toEqual([]);
+    const [secret = ""] = await failures({ destinations: ["alice:open-sesame@registry.example/stagex"] });
+    expect(secret).toMatch(/^destinations\[0\]: .*docker login/);
+    expect(secret).not.toMatch(/sesame|alice/);
+    expect(await failures({ tags: ["1.0+git"] })).toEqual([expect.stringMatching(/^tags\[0\]: not a tag/)]);
+    expect(await failures({ image: "core-libstdc++" })).toEqual([
+      expect.stringMatching(/^image: .*no repository/),
+    ]);
+    const digests = { "linux/amd64": image.digest, "linux/arm64": digestOf("") };
+    expect(await failures({ digests })).toEqual([expect.stringMatching(/^index: is needed/)]);
+  });
+
+  describe("bytes", () => {
+    test("what the store lacks comes from a registry, verified; and where none has it, nothing is tagged", async () => {
+      const damaged = publishing.store.blobPath(image.layout.layers[0] ?? image.digest);
+      await registry().push(image.name, image.digest, {
+        store: publishing.store,
+        scratch: join(publishing.folder, "scratch"),
+      });
+      await publishing.server.forget(`stagex/${image.name}`, image.digest);
+      await flipByte(damaged);
+      await expect(publishing.create(image.inputs)).rejects.toThrow(
+        /the store does not have sha256:\w+ whole/,
+      );
+      await expectNothing();
+
+      image = await publishing.image("from a registry");
+      await registry().push(image.name, image.digest, {
+        store: publishing.store,
+        scratch: join(publishing.folder, "scratch"),
+      });
+      await flipByte(publishing.store.blobPath(image.layout.layers[0] ?? image.digest));
+      const config = { registry: `${publishing.server.host}/stagex` };
+      const provider = await publishing.anotherProvider({ config });
+      await publishing.create({ ...image.inputs, digests: { "linux/amd64": image.digest } }, { provider });
+      await provider[Symbol.asyncDispose]();
+      await expectWhole();
+    });
+  });
+
+  describe("a registry that fails", () => {
+    const busy: Fault = (_request, response) => {
+      response.writeHead(429, { "retry-after": "2", "content-type": "application/json" });
+      response.end('{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}');
+    };
+
+    test.each([
+      ["429 with Retry-After at a tag", /PUT .*manifests\/latest/, atFirst(4, busy)],
+      ["503 at an upload, for longer than crane itself tries", /POST .*uploads/, atFirst(14, answer(503))],
+      ["a cut in an upload", /PATCH .*uploads/, atFirst(2, hangUp)],
+      ["a cut in an answer", /GET .*manifests/, atFirst(2, cutOff)],
+    ])("%s is outlasted", async (_name, at, fault) => {
+      publishing.proxy.failAt(at, fault);
+      await publishing.create(image.inputs);
+      await expectWhole();
+    });
+
+    test.each([
+      ["HTML with 200 at an upload", /(HEAD|POST|PUT|PATCH) .*blobs/, answer(200, "<html>", "text/html")],
+      [
+        "HTML with 200 at a manifest",
+        /(PUT|GET|HEAD) .*manifests\/sha256/,
+        answer(200, "<html>", "text/html"),
+      ],
+      ["403 at the manifest", /PUT .*manifests\/sha256/, answer(403, "read-only")],
+      ["a wrong digest", /GET .*manifests\/sha256/, answer(200, '{"schemaVersion":2}')],
+    ])("%s: nothing is tagged; the next run publishes all", async (_name, at, fault) => {
+      publishing.proxy.failAt(at, fault);
+      await expect(publishing.create(image.inputs)).rejects.toThrow(`stagex/${image.name}`);
+      expect(await publishing.server.tagsOf(`stagex/${image.name}`)).toEqual([]);
+      publishing.proxy.failAt(/never/, answer(500));
+      await publishing.create(image.inputs);
+      await expectWhole();
+    });
+
+    test("one that dies in the middle of a blob, and comes back", async () => {
+      let uploads = 0;
+      publishing.proxy.failAt(/PATCH .*uploads/, (request, _response, pass) => {
+        uploads += 1;
+        if (uploads !== 2) return pass();
+        void publishing.server.kill().then(async () => {
+          request.socket.destroy();
+          await new Promise((resolve) => setTimeout(resolve, 6_000));
+          await publishing.server.restart();
+        });
+      });
+      await publishing.create(image.inputs);
+      expect(uploads).toBeGreaterThan(2);
+      await expectWhole();
+    });
+
+    test("one that has the manifest, and has lost a blob of it, is sent the blob again", async () => {
+      await publishing.create({ ...image.inputs, tags: ["0.9"] });
+      await publishing.server.lose(`stagex/${image.name}`, image.layout.layers[1] ?? "");
+      await publishing.create(image.inputs);
+      expect(await registry().audit(image.name, image.digest)).toEqual([]);
+      expect(await publishing.tags(image)).toEqual({ ...all(image.digest), "0.9": image.digest });
+    });
+  });
+
+  describe("a refresh", () => {
+    let outputs: Properties;
+
+    beforeEach(async () => {
+      outputs = await publishing.create(image.inputs);
+    });
+
+    test("finds nothing where all is as it was published", async () => {
+      expect(await publishing.read(image.inputs, outputs)).toEqual(outputs);
+    });
+
+    test("tells a tag that was moved, and one that is gone; the next up puts them back, and names both digests", async () => {
+      const other = await publishing.image("somebody else's");
+      await registry().push(image.name, other.digest, {
+        store: publishing.store,
+        scratch: join(publishing.folder, "scratch"),
+      });
+      await registry().tag(image.name, other.digest, "latest");
+      await registry().untag(image.name, "1.0");
+      const { reasons, outputs: drifted } = await publishing.drift(image.inputs, outputs);
+      expect(reasons).toEqual([
+        `the tag ${host()}/${image.name}:1.0 is gone; it pointed at ${image.digest}; the next up mends it`,
+        `the tag ${host()}/${image.name}:latest points at ${other.digest}, not at ${image.digest}; the next up mends it`,
+      ]);
+      expect(drifted.drift).toHaveLength(2);
+      expect(await publishing.update(image.inputs, drifted)).toEqual(outputs);
+      await logged(`:latest had been moved to ${other.digest}, and was put back to ${image.digest}`);
+      await expectWhole();
+      expect(await publishing.read(image.inputs, outputs)).toEqual(outputs);
+    });
+
+    test("tells blobs, a manifest and signatures that got lost, and the next up sends them again", async () => {
+      const lost = image.layout.layers[0] ?? "";
+      await publishing.server.lose(`stagex/${image.name}`, lost);
+      await rm(join(lookasideOf(), "signature-2"));
+      const { reasons, outputs: drifted } = await publishing.drift(image.inputs, outputs);
+      expect(reasons).toEqual([
+        expect.stringContaining(`lacks the blob ${lost}`),
+        expect.stringMatching(/the lookaside does not have stagex\/\S+#sha256:\w+ any more/),
+      ]);
+      expect(await publishing.update(image.inputs, drifted)).toEqual(outputs);
+      await expectWhole();
+
+      await publishing.server.forget(`stagex/${image.name}`, image.digest);
+      const again = await publishing.drift(image.inputs, outputs);
+      expect(again.reasons[0]).toContain(`does not have ${image.digest} any more`);
+      await publishing.update(image.inputs, again.outputs);
+      await expectWhole();
+    });
+
+    test("can't tell where the registry can't: that is no drift", async () => {
+      publishing.proxy.failAt(/manifests/, answer(403, "no"));
+      await expect(publishing.drift(image.inputs, outputs)).rejects.toThrow(/refused.*docker login/);
+    });
+  });
+
+  test("a new release moves the tags, and says where they pointed", async () => {
+    const before = await publishing.create(image.inputs);
+    const next = await publishing.image("the next release", { signers: [] });
+    for (const signer of ["alice", "bob"])
+      await publishing.files.sign(publishing.people, signer, {
+        reference: image.reference,
+        digest: next.digest,
+      });
+    await publishing.update({ ...image.inputs, digest: next.digest, tags: ["1.0", "latest"] }, before);
+    expect(await publishing.tags(image)).toEqual({
+      "1.0": next.digest,
+      latest: next.digest,
+      "sx2026.03.0": image.digest,
+    });
+    expect(await registry().audit(image.name, image.digest)).toEqual([]);
+  });
+
+  describe("deleted", () => {
+    test("it stays published, and says how it would not have", async () => {
+      const outputs = await publishing.create(image.inputs);
+      await publishing.delete(image.inputs, outputs);
+      await expectWhole();
+      await logged('set onDelete to "untag"');
+    });
+
+    test("untagged where so told: its own tags, not others', and the image stays by its digest", async () => {
+      const outputs = await publishing.create({ ...image.inputs, onDelete: "untag" });
+      const other = await publishing.image("somebody else's latest");
+      await registry().push(image.name, other.digest, {
+        store: publishing.store,
+        scratch: join(publishing.folder, "scratch"),
+      });
+      await registry().tag(image.name, other.digest, "latest");
+      await publishing.delete(image.inputs, outputs);
+      expect(await publishing.tags(image)).toEqual({ latest: other.digest });
+      expect(await registry().audit(image.name, image.digest)).toEqual([]);
+      await logged(`:latest is left alone: it points at ${other.digest}`);
+      await publishing.delete(image.inputs, outputs);
+    });
+  });
+
+  test("two runs at once do each other no harm", async () => {
+    const provider = await publishing.anotherProvider();
+    const both = await Promise.all([
+      publishing.create(image.inputs),
+      publishing.create(image.inputs, { provider }),
+    ]);
+    await provider[Symbol.asyncDispose]();
+    expect(both[0]).toEqual(both[1]);
+    await expectWhole();
+    expect((await readdir(lookasideOf())).sort()).toEqual(["signature-1", "signature-2"]);
+  });
+
+  test("a registry that is gone is waited for once, not once for each image", async () => {
+    const lines: string[] = [];
+    const nobody = new Registry(parseRegistryAddress("127.0.0.1:1/stagex"), realTool("crane"));
+    const destination = new Destination(nobody, 3_000);
+    const work = {
+      signal: new AbortController().signal,
+      progress: (line: string) => lines.push(line),
+      report: () => {},
+    };
+    const asked = () => destination.tagged(image.name, "1.0", work);
+    await expect(asked()).rejects.toMatchObject({ problem: "unreachable" });
+    expect(lines).toEqual(
+      expect.arrayContaining([expect.stringMatching(/unreachable.*trying again in \d s/)]),
+    );
+    const began = performance.now();
+    await expect(asked()).rejects.toThrow(/^127\.0\.0\.1:1\/stagex was waited for in vain/);
+    expect(performance.now() - began).toBeLessThan(100);
+  });
+});
