@@ -259,7 +259,8 @@ export class ProviderServer {
       signals.push(late.signal);
     }
     return {
-      signal: AbortSignal.any(signals),
+      // Most have no time-out of their own, and a signal over one other costs as much as over many.
+      signal: signals.length > 1 ? AbortSignal.any(signals) : this.#cancelled.signal,
       progress: (line) => this.#engine.log("info", line, { urn, ephemeral: true }),
       report: (severity, message) => this.#engine.log(severity, message, { urn }),
     };

@@ -15,3 +15,9 @@ export function recordOrUnknown<Key extends z.core.$ZodRecordKey, Known extends 
 ) {
   return orUnknown(z.record(key, orUnknown(known)));
 }
+
+/** Whether there is nothing unknown in a value, however deep. */
+export function isWhollyKnown(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return value !== unknown;
+  return Object.values(value).every(isWhollyKnown);
+}

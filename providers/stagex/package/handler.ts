@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { Verdict } from "../../../distro/forecast.ts";
 import { changesBetween } from "../changes.ts";
 import type { CheckFailure, Handler, Work } from "../handler.ts";
+import { isWhollyKnown } from "../unknowable.ts";
 import type { Workshop } from "../workshop.ts";
 import { build } from "./build.ts";
 import { compareWithPublished } from "./comparison.ts";
@@ -68,7 +69,7 @@ export function packageHandler(
     },
 
     async preview(plan, isNew, work) {
-      const inputs = packageInputs.safeParse(plan).data;
+      const inputs = isWhollyKnown(plan) ? (plan as PackageInputs) : undefined;
       const { outputs, isAtHand } = inputs
         ? await foretell(workshop(), inputs)
         : { outputs: {}, isAtHand: false };

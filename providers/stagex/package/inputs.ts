@@ -32,7 +32,7 @@ const context = digest.describe(
 const sources = z.record(fileName, digest).describe("Source files: name below `fetch/` to digest.");
 const mirrors = z
   .record(fileName, z.array(z.string()))
-  .describe("Where each source can be had. Never a reason to rebuild.");
+  .describe("Where each source can be had, if elsewhere than the tree says. Never a reason to rebuild.");
 const dependencies = z.record(imageName, digest).describe("The images it is built from: name to digest.");
 const expectedDigest = digest.describe(
   "What the tree's published digests say; another outcome fails the resource.",

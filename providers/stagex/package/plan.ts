@@ -3,7 +3,10 @@ import { contextDigest } from "../../../distro/input-key.ts";
 import { type Digest, parseDigest } from "../../../oci/digest.ts";
 import type { PackageInputs } from "./inputs.ts";
 
-/** The inputs of a package that its plan alone gives; its dependencies' digests come from their own resources. */
+/**
+ * The inputs of a package that its plan alone gives; its dependencies' digests come from their own resources. Mirrors are left in the tree:
+ * they decide nothing, and whoever builds has it at hand.
+ */
 export function inputsOfPlan(plan: BuildPlan): Omit<PackageInputs, "dependencies" | "expectedDigest"> {
   return {
     image: plan.name,
@@ -15,7 +18,6 @@ export function inputsOfPlan(plan: BuildPlan): Omit<PackageInputs, "dependencies
     buildArgs: { ...plan.buildArgs },
     context: contextOfPlan(plan),
     sources: Object.fromEntries(plan.sources.map(({ file, sha256 }) => [file, digestFrom(sha256)])),
-    mirrors: Object.fromEntries(plan.sources.map(({ file, mirrors }) => [file, [...mirrors]])),
   };
 }
 
