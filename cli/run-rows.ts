@@ -4,6 +4,7 @@ import type { ResultRow } from "./result-table.ts";
 /** An image that a stack was to have. */
 export type ChosenImage = {
   readonly name: string;
+  readonly version: string;
   /** The digest (64 hex digits) that its tree publishes for it. */
   readonly published: string | undefined;
   /** Whether it fails with another one (`stagex:verify`). */

@@ -18,6 +18,7 @@ const exported = z.object({
         z.object({
           type: z.string(),
           id: z.string().optional(),
+          inputs: z.record(z.string(), z.unknown()).optional(),
           outputs: z.record(z.string(), z.unknown()).optional(),
         }),
       )
@@ -29,6 +30,20 @@ const configured = z.record(
   z.object({ value: z.string().optional(), objectValue: z.unknown().optional() }),
 );
 const heldLock = z.object({ pid: z.number(), hostname: z.string(), timestamp: z.string() });
+
+const packageState = z.object({
+  inputs: z.object({ version: z.string() }),
+  outputs: z.object({ inputKey: z.string(), digests: z.record(z.string(), z.string()) }),
+});
+
+/** An image in a stack's state. */
+export type StackPackage = {
+  readonly image: string;
+  readonly version: string;
+  readonly inputKey: string;
+  /** The manifest of each platform. */
+  readonly digests: Readonly<Record<string, string>>;
+};
 
 /** Which engine has a stack locked, and since when (RFC 3339). */
 export type LockHolder = z.infer<typeof heldLock>;
@@ -137,9 +152,27 @@ export class Stack {
 
   /** The manifest digest of each image in the stack's state. */
   async digests(): Promise<Map<string, string>> {
-    const state = exported.parse(JSON.parse(await this.#output(["stack", "export", "--stack", this.name])));
-    const packages = state.deployment.resources.filter(({ type }) => type === "stagex:index:Package");
+    const packages = await this.#packageStates();
     return new Map(packages.map(({ id, outputs }) => [String(id), String(outputs?.digest)]));
+  }
+
+  /** The images in the stack's state that have been made. */
+  async packages(): Promise<StackPackage[]> {
+    return (await this.#packageStates()).flatMap((resource) => {
+      const { data } = packageState.safeParse(resource);
+      return data ? [{ image: String(resource.id), version: data.inputs.version, ...data.outputs }] : [];
+    });
+  }
+
+  async #packageStates() {
+    const state = exported.parse(JSON.parse(await this.#output(["stack", "export", "--stack", this.name])));
+    return state.deployment.resources.filter(({ type }) => type === "stagex:index:Package");
+  }
+
+  /** The stack's outputs. */
+  async outputs(): Promise<Record<string, unknown>> {
+    const text = await this.#output(["stack", "output", "--json", "--stack", this.name]);
+    return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
   }
 
   /** The `stagex:` configuration, keys without the prefix. */

@@ -37,12 +37,21 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     load: async () => (await import("./ledger.ts")).ledgerCommand(),
   },
   verify: {
-    summary: "whether images are what enough maintainers have signed: stagex verify NAME:TAG, or --release TAG",
+    summary:
+      "whether images are what enough maintainers have signed: stagex verify NAME:TAG, or --release TAG",
     load: async () => (await import("./verify.ts")).verifyCommand(),
+  },
+  sign: {
+    summary: "attests with a key that is on another machine: stagex sign export --out kit.tar",
+    load: async () => (await import("./sign.ts")).signCommand(),
   },
   policy: {
     summary: "lets podman, skopeo, buildah and CRI-O ask for the quorum of maintainers",
     load: async () => (await import("./policy.ts")).policyCommand(),
+  },
+  registry: {
+    summary: "serves what npm start published, on loopback until Ctrl-C",
+    load: async () => (await import("./registry.ts")).registryCommand(),
   },
   provenance: {
     summary: "how an image was built, as SLSA provenance: stagex provenance core-busybox --tree DIR",

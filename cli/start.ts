@@ -2,13 +2,15 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { chooseImages } from "../distro/graph.ts";
-import { parseConfig } from "../providers/stagex/config.ts";
+import { parseDigest } from "../oci/digest.ts";
+import { configShape, parseConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { parseJournal } from "../providers/stagex/journal.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
 import { placesOf } from "../tools/places.ts";
 import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
+import { type RehearsedImage, rehearse } from "./rehearsal/rehearsal.ts";
 import { resultTable } from "./result-table.ts";
 import { type ChosenImage, runRows } from "./run-rows.ts";
 import { type LockHolder, Stack } from "./stack.ts";
@@ -18,16 +20,21 @@ export function startCommand(): Command {
   return new Command("start")
     .description(
       "Sets up what is missing, brings a stack up (by default the example tree's), and ends with a table of its\n" +
-        "images: digest, built or reused, seconds, and whether the published digest is the same.",
+        "images: digest, built or reused, seconds, and whether the published digest is the same. The example tree is then\n" +
+        "released, too, in a rehearsal: signed by throw-away maintainers, published to a registry on loopback.",
     )
     .option("--stack <name>", "the stack to bring up; made where there is none", "dev")
+    .option("--no-rehearsal", "leave it at building")
     .argument("[arguments...]", "more for `pulumi up`, after --")
     .action(start);
 }
 
-async function start(more: readonly string[], { stack: name }: { stack: string }): Promise<void> {
+type Options = { stack: string; rehearsal: boolean };
+
+async function start(more: readonly string[], { stack: name, rehearsal }: Options): Promise<void> {
   const places = placesOf();
-  const stack = new Stack(name, await provideEngine(true), places);
+  const engine = await provideEngine(true);
+  const stack = new Stack(name, engine, places);
   await stack.select();
   const holder = await stack.releaseDeadLocks();
   if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
@@ -46,6 +53,31 @@ async function start(more: readonly string[], { stack: name }: { stack: string }
   } finally {
     await rm(journal, { force: true });
   }
+  const settings = await stack.config();
+  if (!rehearsal || !isExample(settings)) return;
+  const digests = await stack.digests();
+  await rehearse({
+    ...{ places, engine, settings: buildSettings(settings) },
+    images: chosen.flatMap(({ name: image, version }): RehearsedImage[] => {
+      const digest = digests.get(image);
+      return digest === undefined ? [] : [{ name: image, version, digest: parseDigest(digest) }];
+    }),
+    say: (line) => process.stdout.write(`${line}\n`),
+  });
+}
+
+/** Made-up maintainers sign the made-up distribution alone: what they say of a real one would be worth nothing. */
+function isExample({ tree }: Readonly<Record<string, unknown>>): boolean {
+  return tree === undefined || tree === configShape.tree.parse(undefined);
+}
+
+/** Those settings of a stack that say what is built, and by which daemon. */
+function buildSettings(settings: Readonly<Record<string, unknown>>): Record<string, string> {
+  const names = ["tree", "images", "platforms", "verify", "buildkit", "jobs"];
+  const kept = Object.entries(settings).filter(([name]) => names.includes(name));
+  return Object.fromEntries(
+    kept.map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
+  );
 }
 
 function atWork(name: string, { pid, timestamp }: LockHolder): string {
@@ -63,8 +95,9 @@ function unfinished(code: number | NodeJS.Signals): string {
 async function chosenImages(stack: Stack): Promise<ChosenImage[]> {
   const config = parseConfig((await stack.config()) as Properties);
   const tree = await configuredTree(config, placesOf());
-  return chooseImages(tree.images, config.images).map(({ name }) => ({
+  return chooseImages(tree.images, config.images).map(({ name, version }) => ({
     name,
+    version,
     published: tree.digests.get(name),
     isCompared: config.verify,
   }));

@@ -24,7 +24,7 @@ test.each([
 ] as const)("an image that was %s", (_, entry, standing, isCompared, outcome) => {
   const digests = new Map(standing === undefined ? [] : [["core-sh", `sha256:${standing}`]]);
   const journal = new Map(entry === undefined ? [] : [["core-sh", entry]]);
-  const [row] = runRows([{ name: "core-sh", published, isCompared }], digests, journal);
+  const [row] = runRows([{ name: "core-sh", version: "1.0", published, isCompared }], digests, journal);
   expect(row).toEqual({
     image: "core-sh",
     digest: entry?.digest ?? digests.get("core-sh"),

@@ -1,0 +1,37 @@
+import { join } from "node:path";
+import { Command } from "commander";
+import { placesOf } from "../tools/places.ts";
+import { provideTool } from "../tools/toolbox.ts";
+import { serveRegistry } from "./rehearsal/registry-server.ts";
+import { rehearsalFolder } from "./rehearsal/rehearsal.ts";
+
+/** `stagex registry`: what a rehearsal published, to look at. */
+export function registryCommand(): Command {
+  return new Command("registry")
+    .description(
+      "Serves the registry of this checkout's rehearsal, to which npm start publishes, on this machine's loopback until Ctrl-C.",
+    )
+    .action(async () => {
+      const { path } = await provideTool("registry", {
+        onProgress: ({ tool, version, detail }) =>
+          process.stderr.write(`building ${tool} ${version}: ${detail}\n`),
+      });
+      const registry = await serveRegistry(join(rehearsalFolder(placesOf()), "registry"), path);
+      process.stdout.write(`serving ${registry.host}/stagex; Ctrl-C ends it\n`);
+      await untilEnded();
+      await registry.close();
+    });
+}
+
+function untilEnded(): Promise<void> {
+  return new Promise((resolve) => {
+    // A promise alone keeps no process alive.
+    const waiting = setInterval(() => {}, 1 << 30);
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.once(signal, () => {
+        clearInterval(waiting);
+        resolve();
+      });
+    }
+  });
+}

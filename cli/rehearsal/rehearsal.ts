@@ -1,0 +1,194 @@
+import { mkdir, readFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { z } from "zod";
+import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { EnginePrograms } from "../../tools/engine-environment.ts";
+import type { Places } from "../../tools/places.ts";
+import { provideTool } from "../../tools/toolbox.ts";
+import { cpuVendorNamed } from "../../trust/cpu-vendor.ts";
+import { parsePinnedImage, repositoryOf } from "../../trust/image-reference.ts";
+import { Keyring } from "../../trust/keyring.ts";
+import { LookasideFolder } from "../../trust/lookaside.ts";
+import { judge, type QuorumRule, type Trust } from "../../trust/quorum.ts";
+import { rosterFile } from "../../trust/roster-file.ts";
+import { CommandError, exitCode } from "../exit-code.ts";
+import { Stack } from "../stack.ts";
+import { type Cast, type CastMember, provideCast } from "./cast.ts";
+import { serveRegistry } from "./registry-server.ts";
+
+/** An image of the stack that is rehearsed with. */
+export type RehearsedImage = { readonly name: string; readonly version: string; readonly digest: Digest };
+
+/** What is rehearsed: the release of a stack's images, with people, keys and a registry that are of this machine alone. */
+export type RehearsalRequest = {
+  readonly places: Places;
+  readonly engine: EnginePrograms;
+  readonly images: readonly RehearsedImage[];
+  /** The settings of that stack that say what is built: tree, images, platforms. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly say: (line: string) => void;
+};
+
+/** The folder of a checkout's rehearsals. */
+export function rehearsalFolder(places: Places): string {
+  return join(places.state, "rehearsal");
+}
+
+/**
+ * Goes all the way with the images of a stack: three throw-away maintainers rebuild them, each with a store, a ledger and a BuildKit of
+ * its own, and sign what they got; where enough of them agree, the images are published to a registry on loopback. What has been
+ * signed and published before is not done again.
+ *
+ * @throws CommandError where an image does not come to its quorum, or is not published
+ */
+export async function rehearse(request: RehearsalRequest): Promise<void> {
+  const { places, say } = request;
+  const folder = rehearsalFolder(places);
+  const vendor = cpuVendorNamed(cpuVendorOf(await readFile("/proc/cpuinfo", "utf8").catch(() => "")));
+  const cast = await provideCast(folder, vendor);
+  for (const lookaside of [signaturesOf(places), lookasideOf(places)])
+    await mkdir(lookaside, { recursive: true });
+  // One machine has one CPU: it can stand for people, who have keys of their own, but for no second vendor.
+  const rule: QuorumRule = { threshold: 2, vendors: vendor === undefined ? 0 : 1 };
+  const common = { ...request.settings, ...trustSettings(places, cast) };
+  say(
+    `A release needs independent witnesses: ${cast.members.map(({ id }) => id).join(", ")} (throw-away maintainers, with keys made here) rebuild it all.`,
+  );
+  await Promise.all(cast.members.map((member) => witness(member, request, cast, common)));
+  const lines = await release(request, rule, common);
+  for (const line of lines) say(line);
+}
+
+function trustSettings(places: Places, cast: Cast): Record<string, string> {
+  const inProject = (path: string): string => relative(places.project, path);
+  return {
+    maintainers: inProject(cast.maintainers),
+    keys: inProject(cast.keys),
+    signatures: inProject(signaturesOf(places)),
+  };
+}
+
+function signaturesOf(places: Places): string {
+  return join(rehearsalFolder(places), "signatures");
+}
+
+/** Where what is published has its signatures: the public lookaside. */
+function lookasideOf(places: Places): string {
+  return join(rehearsalFolder(places), "lookaside");
+}
+
+/** One maintainer rebuilds and signs all that bears no good signature of theirs yet. */
+async function witness(
+  member: CastMember,
+  { places, engine, images, say }: RehearsalRequest,
+  cast: Cast,
+  common: Readonly<Record<string, string>>,
+): Promise<void> {
+  const left = await unsigned(member, images, cast, signaturesOf(places));
+  if (left === 0) return say(`  ${member.id}  has signed all ${images.length} before`);
+  const folder = join(rehearsalFolder(places), member.id);
+  const stack = new Stack(`rehearsal-${member.id}`, engine, places);
+  await stack.create();
+  await stack.configure({
+    ...common,
+    // Where all three use one daemon, BUILDKIT_HOST's, its cache would make them one witness.
+    cache: "false",
+    attest: member.id,
+    signingKey: relative(places.project, member.key),
+  });
+  const started = performance.now();
+  await stack.runLogged(
+    ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"],
+    `${folder}.log`,
+    {
+      STAGEX_STATE: folder,
+    },
+  );
+  const seconds = ((performance.now() - started) / 1000).toFixed(0);
+  say(`  ${member.id}  rebuilt and signed ${left} images on a BuildKit of their own, ${seconds} s`);
+}
+
+/** How many images bear no signature of this maintainer that counts. */
+async function unsigned(
+  { id }: CastMember,
+  images: readonly RehearsedImage[],
+  { maintainers, keys }: Cast,
+  signatures: string,
+): Promise<number> {
+  const trust: Trust = { roster: await rosterFile(maintainers), keyring: await Keyring.load(keys) };
+  const lookaside = new LookasideFolder(signatures);
+  const signed = images.map(async ({ name, version, digest }) => {
+    const image = parsePinnedImage(`stagex/${name}:${version}@${digest}`);
+    const files = await lookaside.read(repositoryOf(image.reference), image.digest).catch(() => []);
+    const { accepted } = await judge(image, files, trust, { threshold: 1, vendors: 0 });
+    return accepted.some(({ person }) => person === id);
+  });
+  return (await Promise.all(signed)).filter((is) => !is).length;
+}
+
+/** Publishes what has its quorum; the lines that a user reads at the end. */
+async function release(
+  { places, engine, images, say }: RehearsalRequest,
+  rule: QuorumRule,
+  common: Readonly<Record<string, string>>,
+): Promise<string[]> {
+  const folder = rehearsalFolder(places);
+  const program = await provideTool("registry", {
+    onProgress: ({ tool, version, detail }) => say(`building ${tool} ${version}: ${detail}`),
+  });
+  const registry = await serveRegistry(join(folder, "registry"), program.path);
+  try {
+    const stack = new Stack("rehearsal-release", engine, places);
+    await stack.create();
+    await stack.configure({
+      ...common,
+      stack: "release",
+      threshold: String(rule.threshold),
+      vendors: String(rule.vendors),
+      publish: `${registry.host}/stagex`,
+      lookaside: relative(places.project, lookasideOf(places)),
+    });
+    const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"];
+    await stack.runLogged(args, join(folder, "release.log"));
+    const { published } = releaseOutputs.parse(await stack.outputs());
+    return ending(places, images, published, rule, `${registry.host}/stagex`);
+  } finally {
+    await registry.close();
+  }
+}
+
+/** What a release stack says of itself: by image, what each tag points at. */
+const releaseOutputs = z.object({ published: z.record(z.string(), z.record(z.string(), z.string())) });
+
+function ending(
+  places: Places,
+  images: readonly RehearsedImage[],
+  published: Readonly<Record<string, object>>,
+  { threshold, vendors }: QuorumRule,
+  destination: string,
+): string[] {
+  const missing = images.filter(({ name }) => !Object.hasOwn(published, name)).map(({ name }) => name);
+  const example = images.at(-1);
+  if (example === undefined || missing.length > 0) {
+    const log = join(rehearsalFolder(places), "release.log");
+    throw new CommandError(`not published: ${missing.join(", ") || "any image"}; see ${log}`, exitCode.no);
+  }
+  const inProject = (path: string): string => relative(process.cwd(), path) || ".";
+  const folder = rehearsalFolder(places);
+  const trust = [
+    `--signatures ${inProject(lookasideOf(places))}`,
+    `--maintainers ${inProject(join(folder, "MAINTAINERS"))}`,
+    `--keys ${inProject(join(folder, "keys"))}`,
+    `--threshold ${threshold} --vendors ${vendors}`,
+  ].join(" ");
+  return [
+    `  published ${Object.keys(published).length} of ${images.length} images to ${destination}: ${threshold} of 3 people agreed on each, on ${vendors} CPU vendor.`,
+    "  (One machine has one CPU vendor. StageX's own rule, and the default elsewhere, is 2 people on 2 vendors.)",
+    "",
+    "Verify one as a user would:",
+    `  npx stagex verify --image stagex/${example.name}:${example.version}@${example.digest} ${trust}`,
+    `or pull it, every blob hashed, from the registry that "npx stagex registry" serves:`,
+    `  npx stagex verify ${destination}/${example.name}:${example.version} --signed-as stagex ${trust}`,
+  ];
+}
