@@ -40,8 +40,8 @@ export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
   const subnets = new Map(
     config.zones.map((zone, index) => [zone, subnetIn(scope, vpcId, routes.id, zone, index)] as const),
   );
-  const builders = group(scope, vpcId, "builders", "Builders: out to AWS's services alone");
-  const endpoints = group(scope, vpcId, "endpoints", "Endpoints of AWS's services: in from builders");
+  const builders = group(scope, vpcId, "builders", "Builders: out to services of AWS alone");
+  const endpoints = group(scope, vpcId, "endpoints", "Endpoints of services of AWS: in from builders");
   const s3 = new aws.ec2.VpcEndpoint(
     `${config.name}-s3`,
     {

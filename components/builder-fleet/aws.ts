@@ -75,11 +75,8 @@ export class AwsFleet extends ComponentResource implements Fleet {
 }
 
 /** Programs lie in S3 under their hash, so a machine can only ever ask for exactly those bytes. */
-function uploadPrograms(
-  { config, options }: AwsScope,
-  { programs: bucket }: AwsBuckets,
-  programs: Program[],
-): void {
+function uploadPrograms(scope: AwsScope, { programs: bucket }: AwsBuckets, programs: Program[]): void {
+  const { config, options } = scope;
   const distinct = new Map(programs.map((program) => [program.sha256, program]));
   for (const { name, path, sha256 } of distinct.values()) {
     new aws.s3.BucketObjectv2(
@@ -90,6 +87,7 @@ function uploadPrograms(
         source: new asset.FileAsset(path),
         sourceHash: sha256,
         forceDestroy: true,
+        tags: tagsOf(scope, name),
       },
       options,
     );

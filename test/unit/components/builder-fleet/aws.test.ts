@@ -1,0 +1,373 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { AwsFleet } from "../../../../components/builder-fleet/aws.ts";
+import type { Program } from "../../../../components/builder-fleet/aws-programs.ts";
+import { awsFleetConfig, builderSizes } from "../../../../providers/stagex/aws-fleet-config.ts";
+import { type Asked, known, mockedStack, secretsIn } from "../../../fixtures/mocked-stack.ts";
+
+const digits = (digit: string): string => digit.repeat(64);
+const program = (name: string, digit: string): Program => ({
+  name,
+  path: `.stagex/programs/${digits(digit)}`,
+  sha256: digits(digit),
+});
+const programs = {
+  amd64: [program("buildkitd", "a"), program("runc", "b")],
+  arm64: [program("buildkitd", "c"), program("runc", "d")],
+};
+const everything = {
+  builders: { intel: 2, amd: 1, graviton: 1 },
+  budget: { email: "infra@example.org" },
+  tags: { team: "infra" },
+};
+
+/** The fleet with this configuration, and what it asked for. */
+async function made(
+  config: object,
+  now = new Date("2026-03-01"),
+): Promise<{ asked: Asked[]; fleet: AwsFleet }> {
+  const { asked, returned } = await mockedStack(
+    () => new AwsFleet("fleet", { config: awsFleetConfig.parse(config), programs, now }),
+  );
+  return { asked, fleet: returned };
+}
+
+function ofType(asked: readonly Asked[], type: string): Asked[] {
+  const found = asked.filter((resource) => resource.type.endsWith(`:${type}`));
+  expect(found.length, `resources of type ${type}`).toBeGreaterThan(0);
+  return found;
+}
+
+type Statement = {
+  Effect: string;
+  Action: string | string[];
+  Resource?: string | string[];
+  Condition?: object;
+};
+
+/** The statements of a policy document, and whose it is. */
+function statements(asked: readonly Asked[], type: string): (Statement & { of: string })[] {
+  return ofType(asked, type).flatMap(({ name, inputs }) =>
+    (JSON.parse(String(inputs.policy)) as { Statement: Statement[] }).Statement.map((statement) => ({
+      of: name,
+      ...statement,
+    })),
+  );
+}
+
+const list = (value: string | string[] | undefined): string[] => [value ?? []].flat();
+
+/** What AWS gives no tags to, or what has none of its own. */
+const untagged =
+  /:(AwsFleet|Authority|Certificate|RolePolicy|RouteTableAssociation|VolumeAttachment|InstanceState|RepositoryCreationTemplate|Bucket(Policy|Versioning|PublicAccessBlock|OwnershipControls|ServerSideEncryptionConfiguration|LifecycleConfiguration))$|^pulumi:providers:/;
+
+describe("with everything switched on", () => {
+  let asked: Asked[];
+  let fleet: AwsFleet;
+  beforeAll(async () => {
+    ({ asked, fleet } = await made(everything));
+  });
+
+  test("nobody reaches the build port from outside: there is no way in, and no rule that would open one", () => {
+    expect(asked.map(({ type }) => type).filter((type) => /Gateway:|Eip:|NatGateway/.test(type))).toEqual([]);
+    const rules = ofType(asked, "SecurityGroupIngressRule").map(({ inputs }) => inputs);
+    expect(rules.map(({ securityGroupId, fromPort, toPort }) => [securityGroupId, fromPort, toPort])).toEqual(
+      [["stagex-endpoints-id", 443, 443]],
+    );
+    for (const { inputs } of ofType(asked, "SecurityGroup")) expect(inputs).not.toHaveProperty("ingress");
+    expect(ofType(asked, "DefaultSecurityGroup")[0]?.inputs).not.toHaveProperty("ingress");
+    for (const { inputs } of ofType(asked, "Subnet")) expect(inputs.mapPublicIpOnLaunch).toBe(false);
+    for (const { inputs } of ofType(asked, "LaunchTemplate")) {
+      expect(inputs.vpcSecurityGroupIds).toEqual(["stagex-builders-id"]);
+      expect([inputs.networkInterfaces, inputs.keyName]).toEqual([undefined, undefined]);
+    }
+    expect(JSON.stringify(asked)).not.toContain("0.0.0.0/0");
+    expect(JSON.stringify(asked)).not.toContain("::/0");
+  });
+
+  test("builders reach AWS's endpoints and S3, and of S3 the fleet's own buckets", () => {
+    const rules = ofType(asked, "SecurityGroupEgressRule").map(({ inputs }) => inputs);
+    expect(rules.map((rule) => [rule.referencedSecurityGroupId ?? rule.prefixListId, rule.fromPort])).toEqual(
+      [
+        ["stagex-endpoints-id", 443],
+        ["pl-s3", 443],
+      ],
+    );
+    const [gateway] = asked.filter(({ name }) => name === "stagex-s3");
+    const { Statement: allowed } = JSON.parse(String(gateway?.inputs.policy)) as { Statement: Statement[] };
+    const resources = allowed.flatMap(({ Resource }) => list(Resource));
+    expect(resources.filter((resource) => /^\*|:::\*/.test(resource))).toEqual([]);
+    for (const { Action } of allowed) expect(list(Action).join()).not.toContain("*");
+  });
+
+  test("the metadata service wants a session, and answers no further than the machine itself", () => {
+    for (const { inputs } of ofType(asked, "LaunchTemplate")) {
+      expect(inputs.metadataOptions).toMatchObject({ httpTokens: "required", httpPutResponseHopLimit: 1 });
+    }
+  });
+
+  test("every disk and every bucket is encrypted", () => {
+    for (const { inputs } of ofType(asked, "LaunchTemplate")) {
+      expect(inputs.blockDeviceMappings).toMatchObject([{ ebs: { encrypted: "true", volumeType: "gp3" } }]);
+    }
+    for (const { inputs } of ofType(asked, "Volume")) expect(inputs.encrypted).toBe(true);
+    const buckets = ofType(asked, "Bucket").map(({ name }) => name);
+    const encrypted = ofType(asked, "BucketServerSideEncryptionConfiguration").map(({ name }) => name);
+    expect(encrypted).toEqual(buckets);
+    expect(ofType(asked, "RepositoryCreationTemplate")[0]?.inputs.encryptionConfigurations).toEqual([
+      { encryptionType: "AES256" },
+    ]);
+  });
+
+  test("every bucket is closed to the public and to whoever comes without TLS", () => {
+    const buckets = ofType(asked, "Bucket").map(({ name }) => name);
+    const blocks = ofType(asked, "BucketPublicAccessBlock");
+    expect(blocks.map(({ name }) => name)).toEqual(buckets);
+    for (const { inputs } of blocks) {
+      const { bucket: _bucket, ...switches } = inputs;
+      expect(Object.values(switches)).toEqual([true, true, true, true]);
+    }
+    const policies = statements(asked, "BucketPolicy");
+    expect(policies.map((policy) => policy.of)).toEqual(buckets);
+    for (const policy of policies) {
+      expect(policy).toMatchObject({
+        Effect: "Deny",
+        Condition: { Bool: { "aws:SecureTransport": "false" } },
+      });
+      expect(list(policy.Resource)).toHaveLength(2);
+    }
+  });
+
+  test("no role may do anything by a wildcard, and on everything only what knows no narrower resource", () => {
+    const allowed = statements(asked, "RolePolicy");
+    expect(allowed.flatMap(({ Action }) => list(Action)).filter((action) => action.includes("*"))).toEqual(
+      [],
+    );
+    const onAll = allowed.filter(({ Resource }) => list(Resource).includes("*"));
+    expect(new Set(onAll.flatMap(({ Action }) => list(Action)))).toEqual(
+      new Set([
+        "ssm:UpdateInstanceInformation",
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+      ]),
+    );
+  });
+
+  test("a builder reads its own key and cache, and nobody else's", () => {
+    const own = statements(asked, "RolePolicy").filter(({ of }) => of === "stagex-intel-1");
+    const resources = own.flatMap(({ Resource }) => list(Resource));
+    expect(resources.filter((resource) => /intel-2|amd|graviton/.test(resource))).toEqual([]);
+    const keys = own.filter(({ Action }) => list(Action).includes("ssm:GetParameter"));
+    expect(keys.flatMap(({ Resource }) => list(Resource))).toEqual(
+      ["ca", "certificate", "key"].map((name) => expect.stringMatching(`stagex-intel-1-${name}$`)),
+    );
+    const writes = own.filter(({ Action }) => list(Action).includes("s3:PutObject"));
+    expect(writes.flatMap(({ Resource }) => list(Resource))).toEqual([
+      expect.stringMatching(/stagex-cache\/builders\/intel-1\/\*$/),
+    ]);
+  });
+
+  test("keys are secrets everywhere, and a SecureString in Systems Manager", () => {
+    const parameters = ofType(asked, "Parameter").filter(({ name }) => name.endsWith("-key"));
+    expect(parameters).toHaveLength(4);
+    for (const { inputs } of parameters) {
+      expect(inputs.type).toBe("SecureString");
+      expect(secretsIn(inputs.value)).toEqual([expect.stringMatching(/^key of stagex-/)]);
+    }
+    for (const { inputs } of ofType(asked, "Certificate"))
+      expect(secretsIn(inputs.authorityKey)).toHaveLength(1);
+  });
+
+  test("user data holds no secret, and a machine is made anew when it changes", () => {
+    for (const { inputs } of ofType(asked, "Instance")) {
+      const text = String(inputs.userData);
+      expect(text).toMatch(/^#cloud-config\n/);
+      expect(text).not.toMatch(/key of|certificate of|PRIVATE KEY|AKIA|password/i);
+      expect(secretsIn(inputs.userData)).toEqual([]);
+      expect(inputs.userDataReplaceOnChange).toBe(true);
+    }
+  });
+
+  test("each builder has a launch template, role and disk of its own, for its architecture", () => {
+    const templates = ofType(asked, "LaunchTemplate");
+    const shown = templates.map(({ name, inputs }) => [name, inputs.instanceType, inputs.imageId]);
+    const linux = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
+    expect(shown.sort()).toEqual([
+      ["stagex-amd-1", "m8a.4xlarge", `${linux}x86_64`],
+      ["stagex-graviton-1", "m8g.4xlarge", `${linux}arm64`],
+      ["stagex-intel-1", "m8i.4xlarge", `${linux}x86_64`],
+      ["stagex-intel-2", "m8i.4xlarge", `${linux}x86_64`],
+    ]);
+    const profiles = templates.map(({ inputs }) => JSON.stringify(inputs.iamInstanceProfile));
+    expect(new Set(profiles).size).toBe(4);
+    expect(ofType(asked, "Volume")).toHaveLength(4);
+  });
+
+  test("an architecture's builders get its programs, by hash, and on x86 alone may run linux/386", () => {
+    const textOf = (name: string): string =>
+      String(ofType(asked, "Instance").find((instance) => instance.name === name)?.inputs.userData);
+    expect(textOf("stagex-intel-1")).toContain(`${digits("a")} buildkitd`);
+    expect(textOf("stagex-intel-1")).toContain("SystemCallArchitectures=x86");
+    expect(textOf("stagex-graviton-1")).toContain(`${digits("c")} buildkitd`);
+    expect(textOf("stagex-graviton-1")).not.toContain("SystemCallArchitectures=x86");
+    const uploads = ofType(asked, "BucketObjectv2").map(({ inputs }) => inputs.key);
+    expect(uploads.sort()).toEqual(["a", "b", "c", "d"].map((digit) => `programs/${digits(digit)}`));
+  });
+
+  test("everything that can have tags has them", () => {
+    const tagged = asked.filter(({ type }) => !untagged.test(type));
+    expect(tagged.length).toBeGreaterThan(50);
+    for (const { name, inputs } of tagged)
+      expect([name, inputs.tags]).toEqual([
+        name,
+        expect.objectContaining({ "stagex:fleet": "stagex", team: "infra" }),
+      ]);
+    for (const { inputs } of ofType(asked, "LaunchTemplate")) {
+      const kinds = (inputs.tagSpecifications as { resourceType: string }[]).map(
+        ({ resourceType }) => resourceType,
+      );
+      expect(kinds).toEqual(["instance", "volume", "network-interface"]);
+    }
+  });
+
+  test("the alarm goes to who is named, before and when the money is spent", () => {
+    const [budget] = ofType(asked, "Budget");
+    const alarms = budget?.inputs.notifications as Record<string, unknown>[];
+    expect(alarms.map((alarm) => [alarm.notificationType, alarm.threshold])).toEqual([
+      ["ACTUAL", 50],
+      ["ACTUAL", 100],
+      ["FORECASTED", 100],
+    ]);
+    for (const alarm of alarms) expect(alarm.subscriberEmailAddresses).toEqual(["infra@example.org"]);
+  });
+
+  test("destroy leaves nothing: buckets are emptied, logs are a resource", () => {
+    for (const { inputs } of ofType(asked, "Bucket")) expect(inputs.forceDestroy).toBe(true);
+    expect(ofType(asked, "LogGroup")[0]?.inputs).toMatchObject({
+      name: "/stagex/stagex",
+      retentionInDays: 30,
+    });
+  });
+
+  test("what a schedule is told: names, platforms, vendors, and a tunnel's end for each", async () => {
+    expect(
+      fleet.builders.map(({ name, platforms, vendor, slots }) => [name, platforms, vendor, slots]),
+    ).toEqual([
+      ["intel-1", ["linux/amd64", "linux/386"], "GenuineIntel", 4],
+      ["intel-2", ["linux/amd64", "linux/386"], "GenuineIntel", 4],
+      ["amd-1", ["linux/amd64", "linux/386"], "AuthenticAMD", 4],
+      ["graviton-1", ["linux/arm64"], "ARM", 4],
+    ]);
+    const addresses = await Promise.all(fleet.builders.map(({ address }) => known<string>(address)));
+    expect(addresses.map(({ value }) => value)).toEqual([
+      "tcp://127.0.0.1:12340",
+      "tcp://127.0.0.1:12341",
+      "tcp://127.0.0.1:12390",
+      "tcp://127.0.0.1:12440",
+    ]);
+    const [first] = fleet.builders;
+    expect((await known(first?.tls?.key)).isSecret).toBe(true);
+    expect(first?.tls?.serverName).toBe("intel-1.stagex.internal");
+  });
+});
+
+describe("the build port", () => {
+  async function openings(
+    reach: string,
+  ): Promise<{ ports: Asked[]; address: string; orchestrators: unknown }> {
+    const { asked, fleet } = await made({ reach });
+    const { value } = await known<string>(fleet.builders[0]?.address);
+    const ports = asked.filter(({ name }) => name === "stagex-build-port");
+    return { ports, address: value, orchestrators: fleet.orchestrators };
+  }
+
+  test("opens to a security group's machines", async () => {
+    const { ports, address, orchestrators } = await openings("group");
+    expect(
+      ports.map(({ inputs }) => [inputs.fromPort, inputs.toPort, inputs.referencedSecurityGroupId]),
+    ).toEqual([[1234, 1234, "stagex-orchestrators-id"]]);
+    expect(ports[0]?.inputs).not.toHaveProperty("cidrIpv4");
+    expect(address).toBe("tcp://10.60.0.10:1234");
+    expect(orchestrators).toBeDefined();
+  });
+
+  test("or to one address", async () => {
+    const { ports } = await openings("10.0.0.7/32");
+    expect(ports.map(({ inputs }) => [inputs.fromPort, inputs.toPort, inputs.cidrIpv4])).toEqual([
+      [1234, 1234, "10.0.0.7/32"],
+    ]);
+  });
+
+  test("and to no more than that", () => {
+    for (const reach of ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.7", "10.0.0.7/31", "everybody"])
+      expect(awsFleetConfig.safeParse({ reach }).success, reach).toBe(false);
+  });
+});
+
+test("spot instances are stopped when AWS wants them back, and can be started again", async () => {
+  const { asked } = await made({ spot: true });
+  for (const { inputs } of ofType(asked, "LaunchTemplate")) {
+    expect(inputs.instanceMarketOptions).toMatchObject({
+      marketType: "spot",
+      spotOptions: { spotInstanceType: "persistent", instanceInterruptionBehavior: "stop" },
+    });
+  }
+});
+
+test("builders share no cache unless told to", async () => {
+  const { asked } = await made({ sharedCache: true });
+  const reads = statements(asked, "RolePolicy")
+    .filter(({ of, Action }) => of === "stagex-amd-1" && list(Action).includes("s3:GetObject"))
+    .flatMap(({ Resource }) => list(Resource));
+  expect(reads).toContainEqual(expect.stringMatching(/stagex-cache\/builders\/\*$/));
+});
+
+test("one more builder leaves the others what they have", async () => {
+  const small = await made({ builders: { intel: 1, amd: 1 }, zones: ["a", "b"] });
+  const large = await made({ builders: { intel: 3, amd: 1 }, zones: ["a", "b"] });
+  const of = ({ asked }: { asked: Asked[] }) => asked.filter(({ name }) => name.startsWith("stagex-amd-1"));
+  expect(of(large)).toEqual(of(small));
+});
+
+test("certificates are made anew when a period ends, and not before", async () => {
+  const generation = async (date: string): Promise<unknown> => {
+    const { asked } = await made({ rotateDays: 30 }, new Date(date));
+    return ofType(asked, "Authority")[0]?.inputs;
+  };
+  const first = await generation("2026-03-01");
+  expect(await generation("2026-03-02")).toEqual(first);
+  expect(await generation("2026-03-31")).not.toEqual(first);
+  expect(first).toMatchObject({ days: 60 });
+});
+
+test("with an instance store there is no disk to pay for, and the machine takes its own", async () => {
+  const { asked } = await made({ disk: "instance-store", families: { intel: "m8id" } });
+  expect(asked.filter(({ type }) => /:(Volume|VolumeAttachment)$/.test(type))).toEqual([]);
+  expect(String(ofType(asked, "Instance")[0]?.inputs.userData)).toContain(
+    "CACHE_DEVICE='nvme-Amazon_EC2_NVMe_Instance_Storage_*'",
+  );
+});
+
+/** The machines of a plan, in lines that a person reads. */
+function machinesOf(asked: readonly Asked[]): string[] {
+  const disks = new Map(ofType(asked, "Volume").map(({ name, inputs }) => [name, inputs]));
+  return ofType(asked, "LaunchTemplate")
+    .map(({ name, inputs }) => {
+      const disk = disks.get(`${name}-cache`);
+      return `${name} ${inputs.instanceType}, ${disk?.size} GiB ${disk?.type}`;
+    })
+    .sort();
+}
+
+test.for(Object.keys(builderSizes))("the plan of a %s fleet", async (size) => {
+  const { asked } = await made({ size });
+  expect([...machinesOf(asked), `${asked.length} resources`].join("\n")).toMatchSnapshot();
+});
+
+test("the plan of one Graviton, without a registry, resource by resource", async () => {
+  const { asked } = await made({ registry: false, builders: { intel: 0, amd: 0, graviton: 1 } });
+  const counts = Map.groupBy(asked, ({ type }) => type.split(":").at(-1) ?? type);
+  const lines = [...counts].map(([type, { length }]) => `${type} ${length}`).sort();
+  expect([...machinesOf(asked), ...lines].join("\n")).toMatchSnapshot();
+});
