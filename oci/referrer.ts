@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { jsonLimit } from "./blob.ts";
-import { runCrane } from "./crane.ts";
+import { type Endurance, runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
 import { type Document, document } from "./exported-index.ts";
 import { type Descriptor, mediaTypes } from "./image.ts";
@@ -58,7 +58,7 @@ export function referrerOf({ subject, artifactType, layers }: Artifact): Referre
 }
 
 /** What pushing needs besides the artifact. */
-export type ReferrerPush = {
+export type ReferrerPush = Endurance & {
   /** Path of the registry client. */
   readonly crane: string;
   /** A temporary folder is made below it. */
@@ -76,7 +76,7 @@ export type ReferrerPush = {
 export async function pushReferrer(
   repository: RegistryAddress,
   { manifest, blobs }: Referrer,
-  { crane, scratch, signal }: ReferrerPush,
+  { crane, scratch, signal, endurance, waiting }: ReferrerPush,
 ): Promise<Digest> {
   const folder = join(scratch, `referrer-${randomUUID()}`);
   await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
@@ -89,6 +89,8 @@ export async function pushReferrer(
     const reference = `${repository}@${manifest.digest}`;
     const said = new Collected();
     await runCrane(crane, ["push", folder, reference], {
+      endurance,
+      waiting,
       doing: `pushing ${reference}`,
       to: () => said.anew(),
       limit: jsonLimit,
@@ -97,7 +99,7 @@ export async function pushReferrer(
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-  return (await readReference(crane, repository, manifest.digest, signal)).digest;
+  return (await readReference(crane, repository, manifest.digest, signal, { endurance, waiting })).digest;
 }
 
 function descriptor({ mediaType, digest, size }: Descriptor): Descriptor {

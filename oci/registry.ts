@@ -18,7 +18,8 @@ import {
   readManifest,
 } from "./image.ts";
 import { layoutBlobPath, layoutMarker } from "./layout.ts";
-import { type RegistryAddress, repositoryIn } from "./registry-address.ts";
+import { pushReferrer, type Referrer } from "./referrer.ts";
+import { parseRegistryAddress, type RegistryAddress, repositoryIn } from "./registry-address.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
 import { auditRemote, type RemoteDamage } from "./remote-audit.ts";
 import { Collected, isIndex, readReference, readTag } from "./remote-document.ts";
@@ -103,6 +104,12 @@ export class Registry {
       const [left] = await this.audit(image, digest, exchange);
       if (left !== undefined) throw registryError("failed", `pushing ${reference}`, left.message);
     });
+  }
+
+  /** Lays an artifact beside an image that the registry has; says by which digest. */
+  async attach(image: string, referrer: Referrer, exchange: Omit<Exchange, "store">): Promise<Digest> {
+    const repository = parseRegistryAddress(this.#repository(image));
+    return await pushReferrer(repository, referrer, { ...exchange, crane: this.#crane });
   }
 
   /** Lets a tag point at a manifest or index that the registry has. */

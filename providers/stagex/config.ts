@@ -107,6 +107,14 @@ export const configShape = {
     .describe(
       "Where the release stack publishes, such as `docker.io/stagex`; or a JSON list. Credentials come from the docker config and its helpers.",
     ),
+  attach: fromText(
+    z.array(z.enum(["provenance", "sbom"])),
+    `a JSON list such as '["provenance","sbom"]', or '[]'`,
+  )
+    .default(["provenance", "sbom"])
+    .describe(
+      "What is laid beside each published image in its registry, where it is known: how it was built (SLSA), and of what (SPDX).",
+    ),
   lookaside: z
     .string()
     .min(1)

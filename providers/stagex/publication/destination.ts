@@ -1,5 +1,6 @@
 import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { Digest } from "../../../oci/digest.ts";
+import type { Referrer } from "../../../oci/referrer.ts";
 import type { Registry } from "../../../oci/registry.ts";
 import { RegistryError } from "../../../oci/registry-error.ts";
 import type { Work } from "../handler.ts";
@@ -35,6 +36,20 @@ export class Destination {
         ),
       );
     });
+  }
+
+  /** Lays beside an image what is said of it. One after the other: registries without the referrers API keep a list that is rewritten. */
+  async attach(workshop: Workshop, image: string, referrers: readonly Referrer[], work: Work): Promise<void> {
+    for (const referrer of referrers) {
+      await workshop.pushes(async () => {
+        work.progress(`attaching to ${this.address}`);
+        await this.#asked(work, (run) =>
+          withWorkFolder(workshop.places.scratch, (scratch) =>
+            this.#registry.attach(image, referrer, { scratch, ...run }),
+          ),
+        );
+      });
+    }
   }
 
   /** Lets a tag point at what was pushed; says what it pointed at before, null where there was no such tag. */

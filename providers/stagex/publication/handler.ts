@@ -1,6 +1,7 @@
 import type { Digest } from "../../../oci/digest.ts";
 import { parseRegistryAddress, type RegistryAddress, repositoryIn } from "../../../oci/registry-address.ts";
 import { type CheckFailure, type Handler, NotReady, type Work } from "../handler.ts";
+import { statementsBeside } from "../statements/attach.ts";
 import type { Workshop } from "../workshop.ts";
 import { requireBytes, targetOf } from "./bytes.ts";
 import { Destination } from "./destination.ts";
@@ -47,6 +48,8 @@ export function publicationHandler(
     await requireBytes(workshop(), inputs, work);
     const destinations = await destinationsOf(inputs.destinations, work);
     for (const one of destinations) await one.push(workshop(), image, target, work);
+    const beside = await statementsBeside(workshop(), { image, reference: inputs.reference, target }, work);
+    for (const one of destinations) await one.attach(workshop(), image, beside, work);
     const tags = tagsInOrder(inputs.tags);
     for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, work);
     const filed = await fileSignatures(workshop(), inputs, signatures);

@@ -12,6 +12,7 @@ const defaults = {
   threshold: 2,
   vendors: 2,
   onPending: "fail",
+  attach: ["provenance", "sbom"],
 };
 
 test("lists, flags and numbers are read from the text that Pulumi hands over", () => {

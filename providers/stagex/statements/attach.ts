@@ -1,0 +1,111 @@
+import { stat } from "node:fs/promises";
+import {
+  type BuildEvidence,
+  buildEvidence,
+  commitOfFolder,
+  NoEvidenceError,
+} from "../../../distro/build-evidence.ts";
+import type { Digest } from "../../../oci/digest.ts";
+import { mediaTypes } from "../../../oci/image.ts";
+import type { Referrer } from "../../../oci/referrer.ts";
+import { readFingerprint } from "../../../trust/fingerprint.ts";
+import { parseRepository, parseTagged, repositoryOf } from "../../../trust/image-reference.ts";
+import { LookasideFolder } from "../../../trust/lookaside.ts";
+import { SignedStatements } from "../../../trust/signed-statements.ts";
+import { readStatement } from "../../../trust/statement.ts";
+import type { Work } from "../handler.ts";
+import type { Workshop } from "../workshop.ts";
+import {
+  type ImageStatement,
+  provenanceStatement,
+  sbomStatement,
+  statementReferrer,
+} from "./image-statement.ts";
+
+/** A published image that something is to be said of. */
+export type Published = {
+  readonly image: string;
+  /** `stagex/core-sh:1.0`, as it is signed. */
+  readonly reference: string;
+  /** What its tags point at; the store has it. */
+  readonly target: Digest;
+};
+
+/**
+ * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
+ * was built here; what it is made of, of every image that the ledger knows. Signed statements of the lookaside come along, and where
+ * `stagex:signingKey` is a file, `stagex:attest` signs what that person has not signed yet. A key on a card is not asked: it would want to
+ * be touched twice for each image (`stagex provenance --sign` asks it).
+ */
+export async function statementsBeside(
+  workshop: Workshop,
+  published: Published,
+  work: Work,
+): Promise<readonly Referrer[]> {
+  const kinds = workshop.config.attach;
+  const evidence = kinds.length === 0 ? undefined : await evidenceOf(workshop, published.image);
+  if (evidence === undefined) return [];
+  const isIndex = Object.values(evidence.digests.platforms).every((digest) => digest !== published.target);
+  const { size } = await stat((await workshop.store()).blobPath(published.target));
+  const mediaType = isIndex ? mediaTypes.index : mediaTypes.manifest;
+  const subject = { mediaType, digest: published.target, size };
+  const referrers: Referrer[] = [];
+  for (const statement of await statementsOf(workshop, published, evidence)) {
+    if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
+    const messages = await messagesOf(workshop, published, statement, work);
+    referrers.push(statementReferrer(subject, statement, messages));
+  }
+  return referrers;
+}
+
+async function evidenceOf(workshop: Workshop, image: string): Promise<BuildEvidence | undefined> {
+  try {
+    return await buildEvidence(await workshop.tree(), workshop, image);
+  } catch (error) {
+    if (error instanceof NoEvidenceError) return undefined;
+    throw error;
+  }
+}
+
+async function statementsOf(
+  workshop: Workshop,
+  { reference }: Published,
+  evidence: BuildEvidence,
+): Promise<readonly ImageStatement[]> {
+  const source = { evidence, repository: reference.slice(0, reference.lastIndexOf(":")) };
+  const sbom = sbomStatement(source);
+  const [record] = [...evidence.records].sort((a, b) => (a.finished < b.finished ? 1 : -1));
+  if (record === undefined) return [sbom];
+  const commit = await commitOfFolder((await workshop.tree()).root, evidence.plan.folder);
+  return [provenanceStatement(source, record, commit), sbom];
+}
+
+/** The tree may have moved on since the image was built: then what is known is of another image. */
+function isAbout({ signed }: ImageStatement, target: Digest): boolean {
+  return readStatement(signed).subject.some(({ digest }) => `sha256:${digest.sha256}` === target);
+}
+
+async function messagesOf(
+  workshop: Workshop,
+  { reference, target }: Published,
+  { kind, predicateType, signed }: ImageStatement,
+  work: Work,
+): Promise<readonly Uint8Array[]> {
+  const { attest, signingKey } = workshop.config;
+  const lookaside = await workshop.signatures();
+  if (!(lookaside instanceof LookasideFolder)) return [];
+  const trust = await workshop.trust();
+  const statements = new SignedStatements(lookaside.folder, kind);
+  const about = {
+    repository: parseRepository(repositoryOf(parseTagged(reference))),
+    digest: target,
+    predicateType,
+  };
+  const held = await statements.readThat(about, signed, trust);
+  const messages = held.map(({ message }) => message);
+  const isUnattended = signingKey !== undefined && readFingerprint(signingKey) === undefined;
+  if (attest === undefined || !isUnattended || held.some(({ person }) => person === attest)) return messages;
+  const message = await (await workshop.signatory(attest)).sign(signed, work);
+  await statements.write(about, message, trust);
+  return [...messages, message];
+}
