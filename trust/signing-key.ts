@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
-import { createMessage, enums, type PrivateKey, readPrivateKey, sign } from "openpgp";
+import { createMessage, enums, type PrivateKey, readKeys, readPrivateKey, sign } from "openpgp";
 import type { Fingerprint } from "./fingerprint.ts";
 import { fingerprintOf, Keyring } from "./keyring.ts";
 import { verifyMessage } from "./signed-message.ts";
@@ -105,6 +105,24 @@ export function keyFromAgent(fingerprint: Fingerprint, options: AgentOptions): S
   };
 }
 
+/**
+ * The certificate of a key that gpg holds, from gpg itself: for where there is no roster to hold it against.
+ * @throws TrustError where gpg has none
+ */
+export async function keyringFromGpg(fingerprint: Fingerprint, home?: string): Promise<Keyring> {
+  const gpg = spawn("gpg", [...homeOf(home), "--batch", "--no-armor", "--export", fingerprint], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const failed = new Promise<never>((_, reject) => {
+    gpg.once("error", (error) => reject(new TrustError(notRunning(error))));
+  });
+  const bytes = await Promise.race([bytesOf(gpg.stdout), failed]);
+  if (bytes.length === 0) {
+    throw new TrustError(`gpg has no key ${fingerprint}; those it has: gpg --list-secret-keys`);
+  }
+  return Keyring.of(await readKeys({ binaryKeys: bytes }));
+}
+
 /** Verifies what is about to be given out as a signature, as strictly as everyone else will. */
 async function ownSignature(
   signed: Uint8Array,
@@ -135,9 +153,17 @@ async function privateKeyIn(bytes: Buffer, file: string): Promise<PrivateKey> {
   }
 }
 
+function homeOf(home: string | undefined): string[] {
+  return home === undefined ? [] : ["--homedir", home];
+}
+
+function notRunning(error: Error): string {
+  return `gpg does not run: ${error.message}; is it installed? apt-get install gpg`;
+}
+
 function gpgArguments(fingerprint: Fingerprint, home: string | undefined): string[] {
   return [
-    ...(home === undefined ? [] : ["--homedir", home]),
+    ...homeOf(home),
     "--batch",
     "--no-tty",
     "--status-fd=3",
@@ -180,8 +206,7 @@ async function signWithGpg(
     ended,
   ]);
   if (signal?.aborted) throw interruption(signal, fingerprint);
-  if (failure)
-    throw new TrustError(`gpg does not run: ${failure.message}; is it installed? apt-get install gpg`);
+  if (failure) throw new TrustError(notRunning(failure));
   if (code === 0 && keywords.includes("SIG_CREATED")) return signed;
   if (failed !== undefined && refusals.has(failed)) {
     throw new SigningRefused(

@@ -72,7 +72,9 @@ async function builders(
  */
 export function builderClaim({ builder: { facts } }: LedgerRecord): BuilderClaim {
   if (!facts) return { cpuVendor: "unknown" };
-  const { cpuVendor, ...others } = facts;
-  const known = Object.entries(others).filter(([, fact]) => fact !== undefined && fact !== "unknown");
+  const { arch, cpuVendor, cpuModel, kernel, buildkit, go } = facts;
+  const known = Object.entries({ arch, cpuModel, kernel, buildkit, go }).filter(
+    ([, fact]) => fact !== undefined && fact !== "unknown",
+  );
   return { ...Object.fromEntries(known), cpuVendor };
 }

@@ -1,0 +1,171 @@
+import { readFile } from "node:fs/promises";
+import { parseDigestsFile } from "../../distro/digests-file.ts";
+import { isInputKey } from "../../distro/input-key.ts";
+import type { LedgerRecord } from "../../distro/ledger.ts";
+import { type Digest, isDigest } from "../../oci/digest.ts";
+import { countedVendor, pinned, signatureBy } from "../../providers/stagex/attestation/attest.ts";
+import { NotBuiltHere, ownBuild } from "../../providers/stagex/attestation/own-build.ts";
+import { personIn } from "../../providers/stagex/attestation/signatory.ts";
+import { parseConfig } from "../../providers/stagex/config.ts";
+import type { Properties } from "../../providers/stagex/wire.ts";
+import { Workshop } from "../../providers/stagex/workshop.ts";
+import { placesOf } from "../../tools/places.ts";
+import type { CpuVendor } from "../../trust/cpu-vendor.ts";
+import { type PinnedImage, repositoryOf } from "../../trust/image-reference.ts";
+import type { Lookaside } from "../../trust/lookaside.ts";
+import type { Trust } from "../../trust/quorum.ts";
+import type { Person } from "../../trust/roster.ts";
+import { asUsage, CommandError } from "../exit-code.ts";
+import { provideEngine } from "../pulumi.ts";
+import { Stack } from "../stack.ts";
+
+export type AttestableOptions = {
+  readonly stack: string;
+  readonly digests?: readonly string[];
+  readonly person?: string;
+};
+
+/** One manifest that this machine has built, and that the person may attest. */
+export type Attestable = {
+  readonly image: string;
+  /** As it is signed, `stagex/core-busybox:1.36.1`: without the host that `manifest.reference` has. */
+  readonly reference: string;
+  readonly manifest: PinnedImage;
+  readonly record: LedgerRecord;
+  /** For which a signature of it counts. */
+  readonly vendor: CpuVendor | undefined;
+};
+
+/** What a person can attest, and what it is judged by. */
+export type AttestableImages = {
+  readonly person: Person;
+  readonly trust: Trust;
+  readonly lookaside: Lookaside;
+  /** `stagex:signatures`, for messages. */
+  readonly where: string | undefined;
+  readonly manifests: readonly Attestable[];
+  /** Why the others are none. */
+  readonly notBuiltHere: readonly string[];
+};
+
+/** The images that are asked for, those that were built here apart from those that were not. */
+export async function attestableImages(options: AttestableOptions): Promise<AttestableImages> {
+  const places = placesOf();
+  const stack = new Stack(options.stack, await provideEngine(false), places);
+  const config = settings((await stack.config()) as Properties);
+  const id = options.person ?? config.attest;
+  if (id === undefined) {
+    throw new CommandError(
+      `who signs? Name them by their id in MAINTAINERS: --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
+    );
+  }
+  const workshop = new Workshop(config, places.project, new AbortController().signal);
+  const trust = await workshop.trust();
+  const person = personIn(trust, id);
+  const manifests: Attestable[] = [];
+  const notBuiltHere: string[] = [];
+  for (const asked of await askedFor(options, stack, workshop)) {
+    try {
+      const record = await asked.record();
+      const reference = `${config.signedAs}/${asked.image}:${asked.version}`;
+      for (const digest of Object.values(record.digests.platforms)) {
+        const vendor = countedVendor(record, person);
+        manifests.push({
+          image: asked.image,
+          reference,
+          manifest: pinned(reference, digest),
+          record,
+          vendor,
+        });
+      }
+    } catch (error) {
+      if (!(error instanceof NotBuiltHere)) throw error;
+      notBuiltHere.push(error.message);
+    }
+  }
+  return {
+    person,
+    trust,
+    lookaside: await workshop.signatures(),
+    where: config.signatures,
+    manifests,
+    notBuiltHere,
+  };
+}
+
+/** Whether the person has signed it: a file that counts. */
+export async function signed(
+  { person, trust, lookaside }: AttestableImages,
+  { manifest, vendor }: Attestable,
+): Promise<boolean> {
+  const files = await lookaside.read(repositoryOf(manifest.reference), manifest.digest);
+  return (await signatureBy(person, vendor, manifest, files, trust)) !== undefined;
+}
+
+type Asked = {
+  readonly image: string;
+  readonly version: string;
+  /** Of having been built here. */
+  record(): Promise<LedgerRecord>;
+};
+
+async function askedFor(
+  { digests }: AttestableOptions,
+  stack: Stack,
+  workshop: Workshop,
+): Promise<readonly Asked[]> {
+  return digests ? await ofDigests(digests, workshop) : await ofStack(stack, workshop);
+}
+
+async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked[]> {
+  const packages = await stack.packages();
+  if (packages.length === 0)
+    throw new CommandError(`the stack ${stack.name} has no images; build them with: npm start`);
+  return packages.flatMap(({ image, version, inputKey, digests }) =>
+    isInputKey(inputKey)
+      ? [{ image, version, record: () => ownBuild(workshop, { image, inputKey, digests: checked(digests) }) }]
+      : [],
+  );
+}
+
+/** A digests file tells an image and its first manifest; from what it was built, only who built it knows. */
+async function ofDigests(files: readonly string[], workshop: Workshop): Promise<readonly Asked[]> {
+  const { images } = await workshop.tree();
+  const { records } = await workshop.built.all();
+  const asked: Asked[] = [];
+  for (const file of files) {
+    const text = await readFile(file, "utf8").catch((error: Error) => {
+      throw new CommandError(`no digests: ${error.message}`);
+    });
+    for (const [image, hex] of parseDigestsFile(file, text)) {
+      const digest = `sha256:${hex}`;
+      const own = records.find(
+        (record) => record.image === image && Object.values(record.digests.platforms)[0] === digest,
+      );
+      asked.push({
+        image,
+        version: images.get(image)?.version ?? "latest",
+        async record() {
+          if (!own) throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
+          const { inputKey } = own;
+          return await ownBuild(workshop, { image, inputKey, digests: own.digests.platforms });
+        },
+      });
+    }
+  }
+  return asked;
+}
+
+function checked(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {
+  return Object.fromEntries(
+    Object.entries(digests).flatMap(([platform, digest]) => (isDigest(digest) ? [[platform, digest]] : [])),
+  );
+}
+
+function settings(properties: Properties) {
+  try {
+    return parseConfig(properties);
+  } catch (error) {
+    throw asUsage(error);
+  }
+}

@@ -1,0 +1,55 @@
+import { readFingerprint } from "../../trust/fingerprint.ts";
+import { keyFromAgent, keyFromFile, keyringFromGpg, type SigningKey } from "../../trust/signing-key.ts";
+import { type KitEntry, readKit, writeKit } from "../../trust/signing-kit.ts";
+import { readPayload } from "../../trust/simple-signing.ts";
+import { TrustError } from "../../trust/trust-error.ts";
+import { CommandError, exitCode } from "../exit-code.ts";
+
+/** Signs what of the kit is not signed yet; resolves to the exit code. */
+export async function runKit(
+  kit: string,
+  { key: named, out = kit }: { readonly key: string; readonly out?: string },
+): Promise<number> {
+  const entries = [...(await readKit(kit))];
+  // Before anything is signed: a kit that has anything else in it is none of ours.
+  const names = entries.map(mustBePayload);
+  const key = await keyNamed(named);
+  const interrupted = new AbortController();
+  process.once("SIGINT", () => interrupted.abort(new TrustError("interrupted")));
+  try {
+    for (const [index, entry] of entries.entries()) {
+      if (entry.signature) continue;
+      const place = `${index + 1} of ${entries.length}`;
+      process.stdout.write(`${place}: ${names[index]}\n`);
+      const signature = await key.sign(entry.payload, {
+        signal: interrupted.signal,
+        onProgress: (words) => process.stderr.write(`${words}: ${place}\n`),
+      });
+      entries[index] = { ...entry, signature };
+    }
+  } catch (error) {
+    throw error instanceof TrustError ? new CommandError(error.message, exitCode.no) : error;
+  } finally {
+    await writeKit(out, entries);
+    const done = entries.filter(({ signature }) => signature).length;
+    process.stdout.write(`${out}: ${done} of ${entries.length} signed by ${key.fingerprint}\n`);
+  }
+  return exitCode.ok;
+}
+
+function mustBePayload({ name, payload }: KitEntry): string {
+  try {
+    const { reference, digest } = readPayload(payload);
+    return `${reference}@${digest}`;
+  } catch (error) {
+    throw new TrustError(
+      `nothing is signed, since ${name} is no payload of an image: ${(error as Error).message}`,
+    );
+  }
+}
+
+async function keyNamed(text: string): Promise<SigningKey> {
+  const fingerprint = readFingerprint(text);
+  if (!fingerprint) return await keyFromFile(text);
+  return keyFromAgent(fingerprint, { keyring: await keyringFromGpg(fingerprint) });
+}
