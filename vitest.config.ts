@@ -15,7 +15,15 @@ export default defineConfig({
   test: {
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts", ...oracle], testTimeout: 30_000 } },
-      { test: { name: "attacks", include: ["test/attacks/**/*.test.ts"], testTimeout: 60_000 } },
+      {
+        test: {
+          name: "attacks",
+          include: ["test/attacks/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          globalSetup: ["test/real-parts.ts"],
+        },
+      },
       { test: { name: "build", include: ["test/build/**/*.test.ts"], ...realParts } },
       { test: { name: "lifecycle", include: ["test/lifecycle/**/*.test.ts"], ...realParts } },
       {

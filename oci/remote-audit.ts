@@ -1,7 +1,7 @@
 import { type CraneRun, type Endurance, runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
 import { type Descriptor, parseIndex, parseManifest } from "./image.ts";
-import { RegistryError } from "./registry-error.ts";
+import { RegistryError, registryError } from "./registry-error.ts";
 import { Collected, isIndex, readReference } from "./remote-document.ts";
 
 /** One document or blob of an image that a registry does not have as it should. */
@@ -13,7 +13,7 @@ export type RemoteDamage = {
 };
 
 /** An answer to a question for a blob. */
-type Answer = { readonly status: number; readonly length: number | null };
+type Answer = { readonly status: number; readonly length: number | null; readonly contentType: string };
 
 /** crane prints at most a line for each layer that is not there. */
 const wordsLimit = 1024 * 1024;
@@ -77,6 +77,10 @@ async function auditBlobs(
   const damages: RemoteDamage[] = [];
   for (const { digest, size } of blobs) {
     const answer = answers.of(digest);
+    if (answer?.status === 200 && /^text\/html\b/i.test(answer.contentType)) {
+      const doing = `looking for the blob ${repository}@${digest}`;
+      throw registryError("not-a-registry", doing, `it answers with a web page (${answer.contentType})`);
+    }
     if (answer?.status === 404) {
       damages.push({ digest, problem: "missing", message: `${repository} lacks the blob ${digest}` });
     } else if (answer?.status === 200 && (answer.length ?? size) !== size) {
@@ -86,7 +90,8 @@ async function auditBlobs(
       throw failure ?? new Error(`crane has not asked ${repository} for the blob ${digest}`);
     }
   }
-  if (damages.length === 0 && failure?.problem === "wrong-bytes") throw failure;
+  const isLie = failure !== undefined && ["wrong-bytes", "not-a-registry"].includes(failure.problem);
+  if (damages.length === 0 && isLie) throw failure;
   return damages;
 }
 
@@ -113,12 +118,15 @@ class Answers {
     const [, code] = / <-- (\d{3}) /.exec(line) ?? [];
     if (code !== undefined && this.#asked !== undefined) {
       this.#isRedirected = code.startsWith("3");
-      this.#answers.set(this.#asked, { status: Number(code), length: null });
+      this.#answers.set(this.#asked, { status: Number(code), length: null, contentType: "" });
     }
-    const [, length] = /^Content-Length: (\d+)$/i.exec(line) ?? [];
     const answer = this.#asked === undefined ? undefined : this.#answers.get(this.#asked);
-    if (length !== undefined && answer !== undefined && this.#asked !== undefined)
-      this.#answers.set(this.#asked, { ...answer, length: answer.length ?? Number(length) });
+    if (answer === undefined || this.#asked === undefined) return;
+    const [, header = "", value = ""] = /^(Content-Length|Content-Type): (.*)$/i.exec(line) ?? [];
+    if (/^content-length$/i.test(header) && answer.length === null && /^\d+$/.test(value))
+      this.#answers.set(this.#asked, { ...answer, length: Number(value) });
+    if (/^content-type$/i.test(header) && answer.contentType === "")
+      this.#answers.set(this.#asked, { ...answer, contentType: value });
   }
 
   of(digest: Digest): Answer | undefined {

@@ -45,6 +45,12 @@ export function lookasideAt(address: string, kind: FileKind = "signature"): Look
   if (!/^https?:/.test(address)) return new LookasideFolder(address.replace(/^file:\/\//, ""), kind);
   const url = URL.parse(address.endsWith("/") ? address : `${address}/`);
   if (url === null) throw new TrustError(`${address} is no address of a lookaside`);
+  if (url.username !== "" || url.password !== "") {
+    // Not quoted: addresses are kept and shown.
+    throw new TrustError(
+      "there is an @ in the lookaside's address: names and passwords have no place in it; signatures are public",
+    );
+  }
   if (url.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(url.hostname)) {
     throw new TrustError(`the lookaside ${address} must be https, except on this machine`);
   }

@@ -1,4 +1,6 @@
 import { expect, test } from "vitest";
+import { parseManifest } from "../../oci/image.ts";
+import { publicationInputs } from "../../providers/stagex/publication/inputs.ts";
 import { parsePinnedImage } from "../../trust/image-reference.ts";
 import { payload } from "../fixtures/maintainers.ts";
 import { expectRejected } from "../fixtures/signed-payload.ts";
@@ -17,6 +19,20 @@ test.each(paths)("a digest that is a path is none, in the payload: %s", (manifes
 
 test.each(paths)("nor on the command line: %s", (digest) => {
   expect(() => parsePinnedImage(`stagex/core-seed:1.0@${digest}`)).toThrow(/not a digest/);
+});
+
+test.each(paths)("nor in what is to be published: %s", (digest) => {
+  const found = publicationInputs.safeParse({ digest, index: digest });
+  const wrong = found.error?.issues.filter(({ path }) => ["digest", "index"].includes(String(path[0])));
+  expect(wrong?.map(({ message }) => message)).toEqual(
+    Array(2).fill(expect.stringContaining("not a digest")),
+  );
+});
+
+test.each(paths)("nor in a registry's manifest: %s", (digest) => {
+  const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest, size: 1 };
+  const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, config, layers: [] }));
+  expect(() => parseManifest(manifest, "manifest", null)).toThrow(/config\.digest: not a digest/);
 });
 
 test.each([

@@ -118,3 +118,8 @@ test("a server that never ends, in files or in bytes, is stopped", async () => {
 test("plain http is for this machine only", () => {
   expect(() => lookasideAt("http://sigs.example/")).toThrow(/must be https/);
 });
+
+test("a password in an address is refused, and not repeated", () => {
+  const open = () => lookasideAt("https://alice:open-sesame@signatures.example/stagex");
+  expect(open).toThrow(/^(?!.*(alice|sesame)).*have no place in it/);
+});
