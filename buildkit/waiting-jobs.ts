@@ -54,6 +54,9 @@ export type Decision<Waiting extends WaitingJob = WaitingJob> =
 /** How many jobs of each decision may hold out for a builder that has their inputs. */
 const longestHold = 4;
 
+/** Expectations are not so exact that it would be worth asking again sooner, in seconds. */
+const leastWait = 0.1;
+
 /** Sending less than this many seconds' worth of inputs is not worth a thought. */
 const worthAThought = 1;
 
@@ -258,7 +261,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
         [load, seconds] = [other, there];
     }
     const wait = this.#worthwhileWait(waiting, kind, seconds, now);
-    return wait === undefined ? { load } : { askAgain: now + wait };
+    return wait === undefined ? { load } : { askAgain: now + Math.max(leastWait, wait) };
   }
 
   #isEmulated(load: BuilderLoad, kind: JobKind<Waiting>): boolean {

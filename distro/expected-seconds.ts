@@ -16,7 +16,7 @@ export type Expectation = {
 };
 
 /** What subpackages are taken to share where fewer than two of them have been recorded. */
-const usualShare = 0.95;
+const usualShare = 0.99;
 
 /**
  * Orders of magnitude for where nobody has recorded anything, so that a first run begins the long chains first. By name, the first that

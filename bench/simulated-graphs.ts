@@ -1,0 +1,57 @@
+import { createHash } from "node:crypto";
+import { expectations } from "../distro/expected-seconds.ts";
+import type { Tree } from "../distro/tree.ts";
+import { type Graph, randomNumbers, type SimulatedImage } from "./simulation.ts";
+
+/** The graph of a tree, in the order in which StageX's Makefile has its goals: stage by stage. */
+export function graphOfTree(tree: Tree, recorded: ReadonlyMap<string, number>): Graph {
+  const expected = expectations(tree.images, recorded);
+  const stages = ["pallet", "bootstrap", "core", "user"];
+  const images = [...tree.images.values()].sort((a, b) => stages.indexOf(a.stage) - stages.indexOf(b.stage));
+  return new Map(
+    images.map(({ name, recipe, dependencies, platforms }): [string, SimulatedImage] => {
+      const found = expected.get(name);
+      const seconds = found?.seconds ?? 0;
+      // What was recorded is taken as it is. What is modelled strays around the model, as packages of a kind do: all of a recipe alike.
+      const factor = recorded.has(name) ? 1 : Math.exp(0.7 * normal(recipe));
+      const shared = found?.shared && { name: recipe, seconds: found.shared.seconds * factor };
+      return [name, { dependencies, platforms, seconds: seconds * factor, shared, bytes: 64 * 2 ** 20 }];
+    }),
+  );
+}
+
+/** The same graph, in which nobody foretells a duration better than within a factor that is lognormal with this sigma. */
+export function foretoldBadly(graph: Graph, sigma: number): Graph {
+  return new Map(
+    [...graph].map(([name, image]) => {
+      const error = Math.exp(sigma * normal(`foretold ${image.shared?.name ?? name}`));
+      return [name, { ...image, expected: image.seconds * error }];
+    }),
+  );
+}
+
+/** A graph of the shape of StageX's, of any number of images: 40 levels, a few images deep below everything, durations lognormal. */
+export function syntheticGraph(images: number): Graph {
+  const random = randomNumbers(images);
+  const levels: string[][] = [];
+  const graph = new Map<string, SimulatedImage>();
+  const pick = (names: readonly string[] = []) => names[Math.floor(random() * names.length)] ?? [];
+  for (let number = 0; number < images; number++) {
+    const level = number < 40 ? number : 3 + Math.floor(37 * random() ** 2);
+    const name = `p${number}`;
+    const wanted = level === 0 ? 0 : 1 + Math.floor(12 * random());
+    const lower = Array.from({ length: wanted }, () => pick(levels[Math.floor(level * random())]));
+    const dependencies = [...new Set([levels[level - 1]?.[0] ?? [], ...lower].flat())];
+    levels[level] = [...(levels[level] ?? []), name];
+    const seconds = 60 * Math.exp(1.2 * normal(name));
+    graph.set(name, { dependencies, platforms: ["linux/amd64"], seconds });
+  }
+  return graph;
+}
+
+/** A number that is normally distributed over the texts, and always the same for one (Box and Muller). */
+function normal(text: string): number {
+  const hash = createHash("sha256").update(text).digest();
+  const [a, b] = [hash.readUInt32LE(0), hash.readUInt32LE(4)].map((bits) => (bits + 0.5) / 2 ** 32);
+  return Math.sqrt(-2 * Math.log(a ?? 0.5)) * Math.cos(2 * Math.PI * (b ?? 0.5));
+}
