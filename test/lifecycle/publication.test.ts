@@ -406,6 +406,30 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     expect((await readdir(lookasideOf())).sort()).toEqual(["signature-1", "signature-2"]);
   });
 
+  test("SIGKILL at any moment leaves no tag at a missing blob, and the next run publishes all", async () => {
+    const began = performance.now();
+    await publishing.create(image.inputs);
+    const whole = performance.now() - began;
+    let half = 0;
+    for (let round = 0; round < 20; round += 1) {
+      image = await publishing.image(`killed ${round}`);
+      const provider = await publishing.anotherProvider();
+      const creating = publishing.create(image.inputs, { provider }).catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, (whole * round) / 16));
+      provider.process.kill("SIGKILL");
+      await creating;
+      await provider[Symbol.asyncDispose]();
+      const tags = await publishing.tags(image);
+      for (const digest of Object.values(tags)) expect(digest).toBe(image.digest);
+      if (Object.keys(tags).length > 0) expect(await registry().audit(image.name, image.digest)).toEqual([]);
+      if (Object.keys(tags).length < allTags.length) half += 1;
+      await publishing.create(image.inputs);
+      await expectWhole();
+      expect((await readdir(lookasideOf())).sort()).toEqual(["signature-1", "signature-2"]);
+    }
+    expect(half).toBeGreaterThan(5);
+  });
+
   test("a registry that is gone is waited for once, not once for each image", async () => {
     const lines: string[] = [];
     const nobody = new Registry(parseRegistryAddress("127.0.0.1:1/stagex"), realTool("crane"));
