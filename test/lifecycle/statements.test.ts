@@ -1,0 +1,195 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { PrivateKey } from "openpgp";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { keyOfPlan } from "../../distro/known-digests.ts";
+import { Ledger, type LedgerRecord } from "../../distro/ledger.ts";
+import { type Sbom, sbomPredicateType } from "../../distro/sbom.ts";
+import { readTree } from "../../distro/tree.ts";
+import { type Digest, digestOf } from "../../oci/digest.ts";
+import { mediaTypes } from "../../oci/image.ts";
+import type { Properties } from "../../providers/stagex/wire.ts";
+import { Keyring } from "../../trust/keyring.ts";
+import { provenancePredicateType } from "../../trust/provenance.ts";
+import type { Trust } from "../../trust/quorum.ts";
+import { rosterFile } from "../../trust/roster-file.ts";
+import { verifyStatement } from "../../trust/statement.ts";
+import { type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
+import { Publishing } from "../fixtures/publishing.ts";
+import { stagex } from "../fixtures/stagex-command.ts";
+import { describeReal } from "../real-tools.ts";
+
+const image = "bootstrap-hex0";
+type Layer = { mediaType: string; digest: Digest };
+type Artifact = { artifactType: string; subject: { digest: Digest }; layers: Layer[] };
+
+describeReal("what is said of an image lies beside it in the registry", () => {
+  let publishing: Publishing;
+  let layout: WrittenLayout;
+  let digest: Digest;
+  let trust: Trust;
+  let inputs: Properties;
+  let keyFile = "";
+  let tree = "";
+
+  beforeAll(async () => {
+    publishing = await Publishing.start();
+    tree = String(publishing.config.tree);
+    const plan = (await readTree(tree)).images.get(image) ?? expect.fail("the seed tree has no hex0");
+    const [platform = ""] = plan.platforms;
+    const layers = [[{ name: "hex0", content: "not really" }]];
+    layout = await writeLayout(join(publishing.folder, "hex0"), { platforms: { [platform]: { layers } } });
+    digest = layout.manifests[0] ?? digestOf("");
+    await publishing.store.adopt(layout.folder);
+    const record: LedgerRecord = {
+      inputKey: keyOfPlan(plan, {}),
+      image,
+      digests: { index: layout.index, platforms: { [platform]: digest } },
+      builder: {
+        id: "builder-1",
+        facts: {
+          arch: "amd64",
+          cpuVendor: "GenuineIntel",
+          kernel: "6.1",
+          buildkit: "v0.34.2",
+          go: "go1.26.8",
+        },
+      },
+      seconds: 1,
+      outcome: "built",
+      finished: "2026-03-01T10:00:00.000Z",
+    };
+    for (const ledger of ["ledger", "built"])
+      await new Ledger(join(publishing.folder, ".stagex", ledger)).record(record);
+    const reference = `stagex/${image}:${plan.version}`;
+    for (const signer of ["alice", "bob"])
+      await publishing.files.sign(publishing.people, signer, { reference, digest });
+    inputs = {
+      image,
+      reference,
+      tags: [plan.version],
+      digest,
+      quorum: { met: true, accepted: [] },
+      destinations: [`${publishing.server.host}/stagex`],
+    };
+    trust = {
+      roster: await rosterFile(join(publishing.folder, "MAINTAINERS")),
+      keyring: await Keyring.load(join(publishing.folder, "keys")),
+    };
+    keyFile = join(publishing.folder, "alice.key");
+    const [alice] = publishing.people.alice?.keys ?? [];
+    await writeFile(keyFile, (alice as PrivateKey).armor(), { mode: 0o600 });
+  });
+
+  afterAll(() => publishing?.[Symbol.asyncDispose]());
+
+  const url = (path: string) => `http://${publishing.server.host}/v2/stagex/${image}/${path}`;
+  /** The artifacts beside the image, by kind: of the referrers API, or of the tag that stands for it. */
+  async function beside(): Promise<Map<string, Artifact[]>> {
+    const api = await fetch(url(`referrers/${digest}`));
+    const tag = url(`manifests/${digest.replace(":", "-")}`);
+    const listed = api.ok ? api : await fetch(tag, { headers: { accept: mediaTypes.index } });
+    if (!listed.ok) return new Map();
+    const { manifests } = (await listed.json()) as { manifests: { digest: Digest }[] };
+    const artifacts = manifests.map(async (one): Promise<Artifact> => {
+      const found = await fetch(url(`manifests/${one.digest}`), { headers: { accept: mediaTypes.manifest } });
+      return (await found.json()) as Artifact;
+    });
+    return Map.groupBy(await Promise.all(artifacts), ({ artifactType }) => artifactType);
+  }
+  const blob = async ({ digest: wanted }: Layer) =>
+    Buffer.from(await (await fetch(url(`blobs/${wanted}`))).arrayBuffer());
+
+  const provenanceType = "application/vnd.in-toto+json";
+  const sbomType = "application/spdx+json";
+
+  test("a publication brings both, once, and the image is what it was", async () => {
+    const outputs = await publishing.create(inputs);
+    await publishing.update(inputs, outputs);
+    const found = await beside();
+    expect([...found.keys()].sort()).toEqual([sbomType, provenanceType]);
+    for (const artifacts of found.values()) {
+      expect(artifacts).toHaveLength(1);
+      expect(artifacts[0]?.subject.digest).toBe(digest);
+      expect(artifacts[0]?.layers).toHaveLength(1);
+    }
+    const [layer] = found.get(sbomType)?.[0]?.layers ?? [];
+    const sbom = JSON.parse(String(await blob(layer ?? expect.fail()))) as Sbom;
+    expect(sbom.packages[0]).toMatchObject({ name: image, checksums: [{ checksumValue: digest.slice(7) }] });
+    expect(await publishing.server.digestOf(`stagex/${image}`, digest)).toBe(digest);
+  });
+
+  test("with a key in a file, whoever attests signs both; everybody can hold them against the roster", async () => {
+    const config = { attest: "alice", signingKey: keyFile };
+    const provider = await publishing.anotherProvider({ config });
+    const first = publishing.provider;
+    publishing.provider = provider;
+    try {
+      const outputs = await publishing.create(inputs);
+      await publishing.update(inputs, outputs);
+    } finally {
+      publishing.provider = first;
+      await provider[Symbol.asyncDispose]();
+    }
+    for (const [type, predicateType] of [
+      [provenanceType, provenancePredicateType],
+      [sbomType, sbomPredicateType],
+    ] as const) {
+      const signed = ((await beside()).get(type) ?? []).filter(({ layers }) => layers.length === 2);
+      expect(signed).toHaveLength(1);
+      const [plain, message] = signed[0]?.layers ?? [];
+      const verified = await verifyStatement(
+        await blob(message ?? expect.fail()),
+        { digest, predicateType },
+        trust,
+      );
+      expect(verified.person).toBe("alice");
+      const bytes = await blob(plain ?? expect.fail());
+      const said = type === sbomType ? verified.statement.predicate : verified.statement;
+      expect(JSON.parse(String(bytes))).toEqual(said);
+    }
+  });
+
+  test("the commands say the same, sign for another maintainer, and attach; again, and nothing is new", async () => {
+    const [bob] = publishing.people.bob?.keys ?? [];
+    const bobs = join(publishing.folder, "bob.key");
+    await writeFile(bobs, (bob as PrivateKey).armor(), { mode: 0o600 });
+    const place = ["--tree", tree, "--ledger", join(publishing.folder, ".stagex/ledger")];
+    const trusting = [
+      ...["--maintainers", join(publishing.folder, "MAINTAINERS"), "--keys", join(publishing.folder, "keys")],
+      ...["--signatures", join(publishing.folder, "signatures")],
+    ];
+    const attach = ["--attach", `${publishing.server.host}/stagex`];
+    for (const command of ["provenance", "sbom"]) {
+      const first = await stagex(command, image, ...place, ...trusting, "--sign", bobs, ...attach);
+      expect(first, first.stderr).toMatchObject({ code: 0, stderr: "" });
+      expect(first.stdout).toContain(`signed: ${command}-2`);
+      const again = await stagex(command, image, ...place, ...trusting, "--sign", bobs, ...attach);
+      expect(again.stdout).toContain(`signed before by bob: ${command}-2`);
+      const attached = /attached: .*/.exec(first.stdout)?.[0] ?? expect.fail();
+      expect(again.stdout).toContain(attached);
+    }
+    const json = await stagex("sbom", image, ...place, "--json");
+    const [layer] = (await beside()).get(sbomType)?.[0]?.layers ?? [];
+    expect(json.stdout).toBe(`${await blob(layer ?? expect.fail())}\n`);
+  });
+
+  test("an unknown image, and a key that is nobody's: said, and nothing is written", async () => {
+    const place = ["--tree", tree, "--ledger", join(publishing.folder, ".stagex/ledger")];
+    const unknown = await stagex("sbom", "core-sh", ...place);
+    expect(unknown.code).toBe(1);
+    expect(unknown.stderr).toContain("the ledger does not know the digest of");
+    expect(await stagex("sbom", "core-none", ...place)).toMatchObject({ code: 1 });
+    const empty = join(publishing.folder, "nobody");
+    await mkdir(join(empty, "keys"), { recursive: true });
+    await writeFile(join(empty, "MAINTAINERS"), "[people]\n[people.carol]\n");
+    const [bob] = publishing.people.bob?.keys ?? [];
+    await writeFile(join(empty, "keys/bob.asc"), (bob as PrivateKey).toPublic().armor());
+    const stray = await stagex(
+      ...["provenance", image, ...place, "--sign", keyFile, "--signatures", join(empty, "signatures")],
+      ...["--maintainers", join(empty, "MAINTAINERS"), "--keys", join(empty, "keys")],
+    );
+    expect(stray.code).toBe(2);
+    expect(stray.stderr).toContain("would not count");
+  });
+});
