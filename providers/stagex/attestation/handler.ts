@@ -1,4 +1,4 @@
-import type { CpuVendor } from "../../../trust/cpu-vendor.ts";
+import { type CpuVendor, cpuVendorNamed } from "../../../trust/cpu-vendor.ts";
 import { repositoryOf } from "../../../trust/image-reference.ts";
 import type { Lookaside } from "../../../trust/lookaside.ts";
 import { changesBetween } from "../changes.ts";
@@ -59,6 +59,7 @@ export function attestationHandler(
     return { signatures, cpuVendor: vendor ?? "" };
   }
 
+  let isSaid = false;
   const warned = new Set<string>();
   function warnOfVendor(cpuVendor: string, person: string, work: Work): void {
     if (warned.has(cpuVendor)) return;
@@ -69,7 +70,7 @@ export function attestationHandler(
     );
   }
 
-  /** The signatures that are there and count; a lookaside's folder that is gone has none. */
+  /** The signatures that are there and count. */
   async function present(
     { reference, digests, person: id }: AttestationInputs,
     vendor: CpuVendor | undefined,
@@ -124,8 +125,7 @@ export function attestationHandler(
           `an attestation is not imported: set stagex:attest, and the next up finds the signature of ${id} that is there`,
         );
       }
-      const { cpuVendor } = state.outputs;
-      const found = await present(state.inputs, cpuVendor === "" ? undefined : (cpuVendor as CpuVendor));
+      const found = await present(state.inputs, cpuVendorNamed(state.outputs.cpuVendor));
       const lost = Object.values(state.inputs.digests).filter((digest) => !found[digest]);
       for (const digest of lost) {
         const file = state.outputs.signatures[digest]?.file;
@@ -137,12 +137,12 @@ export function attestationHandler(
       return lost.length > 0 ? undefined : { ...state, outputs: { ...state.outputs, signatures: found } };
     },
 
-    async delete(_id, outputs, work) {
-      const files = Object.values(outputs?.signatures ?? {}).map(({ file }) => file);
-      if (files.length === 0) return;
+    async delete(_id, _outputs, work) {
+      if (isSaid) return;
+      isSaid = true;
       work.report(
         "info",
-        `${files.join(", ")} stays in the lookaside: what was signed can't be unsaid; to disown it, revoke the key or take it out of MAINTAINERS`,
+        "what was signed can't be unsaid: all signatures stay in the lookaside. To disown them, revoke the key or take it out of MAINTAINERS",
       );
     },
   };
