@@ -99,3 +99,18 @@ test("a signing key is named, and a key itself is refused without being shown", 
   expect(() => parseConfig({ signingKey: key })).not.toThrow(/c2VjcmV0/);
   expect(() => parseConfig({ attest: "Ash Linden" })).toThrow(/stagex:attest: not a person's id/);
 });
+
+test("where to publish is a registry or a list of them, without a password; signatures go to a folder", () => {
+  expect(parseConfig({ publish: "docker.io/stagex", lookaside: "public" })).toMatchObject({
+    publish: ["docker.io/stagex"],
+    lookaside: "public",
+  });
+  const publish = '["docker.io/stagex", "quay.io/stagex"]';
+  expect(parseConfig({ publish }).publish).toEqual(["docker.io/stagex", "quay.io/stagex"]);
+  const secret = { publish: "alice:open-sesame@docker.io/stagex" };
+  expect(() => parseConfig(secret)).toThrow(/stagex:publish: .*docker login/);
+  expect(() => parseConfig(secret)).not.toThrow(/sesame|alice/);
+  expect(() => parseConfig({ lookaside: "https://signatures.example" })).toThrow(
+    /stagex:lookaside: not a folder/,
+  );
+});
