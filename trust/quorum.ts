@@ -31,7 +31,7 @@ export type AcceptedSignature = {
   readonly fingerprint: Fingerprint;
   /** The vendor of the machine that it was built on; null where that is not known, and then the signature counts for its person only. */
   readonly cpuVendor: CpuVendor | null;
-  /** Why the vendor is not known. */
+  /** Why the vendor is not known, or how, where the signature does not say it. */
   readonly note?: string;
 };
 
@@ -143,9 +143,14 @@ function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload):
 }
 
 /**
- * The vendor that a signature stands for. What is signed decides, and the roster must know such a machine of this person: a claim
- * that nobody has reviewed is worth nothing. StageX's own signatures claim nothing; there the roster decides where all machines that
- * it lists for the person are of one vendor, and where they are not, nobody can tell.
+ * The vendor that a signature stands for: always one of whose machines the roster lists for the person, since a claim that nobody has
+ * reviewed is worth nothing. Of those, what is signed decides.
+ *
+ * A signature that claims nothing (StageX's own scripts sign no claim) stands for the roster's vendor where all that person's machines
+ * are of one, and otherwise for none. That takes nobody's unsigned word: the roster is what trust begins with, deciding whose
+ * signatures count at all, and who can change it needs no claim. Nor does silence gain its signer anything: whatever they sign, they
+ * get that one vendor or none, and to sign its name falsely is as easy as to say nothing. What it can't see is a machine that the
+ * roster doesn't know, used in good faith; Attestation signs the vendor that it finds, so such a one adds nothing.
  */
 function vendorOf(
   { builder }: SigningPayload,
@@ -154,7 +159,12 @@ function vendorOf(
   const listedVendors = new Set(machines.map(({ cpuVendor }) => cpuVendor));
   if (builder.cpuVendor === undefined) {
     const [only] = listedVendors;
-    if (listedVendors.size === 1 && only !== undefined) return { cpuVendor: only };
+    if (listedVendors.size === 1 && only !== undefined) {
+      return {
+        cpuVendor: only,
+        note: `the signature names no CPU vendor; all machines of ${id} are by this one`,
+      };
+    }
     const why =
       machines.length === 0 ? `${id} has no machine in the roster` : `${id} has machines of several vendors`;
     return { cpuVendor: null, note: `the signature names no CPU vendor, and ${why}` };

@@ -80,9 +80,9 @@ export function shortfallOf(
   );
   const impossible =
     fresh.length < missing.people
-      ? `only ${fresh.length} more people of the roster have a key that may sign`
+      ? `${fresh.length === 0 ? "nobody" : `only ${fresh.length}`} else in the roster has a key that may sign`
       : on.length < missing.vendors
-        ? `the roster has machines of only ${on.length} more CPU vendors`
+        ? `the roster has machines of ${on.length === 0 ? "no" : `only ${on.length}`} other CPU vendor`
         : undefined;
   return {
     ...missing,

@@ -16,7 +16,7 @@ export type Subject = {
 /** What the signatures of all manifests of an image come to. */
 export type Judgement = {
   readonly outputs: QuorumOutputs;
-  /** Of the manifest that lacks most; none at quorum. */
+  /** None at quorum. */
   readonly shortfall?: Shortfall;
 };
 
@@ -56,14 +56,17 @@ export async function judgeImage(
   });
   if (met) return { outputs: { ...outputs, words: said.join("; "), verified: subject.digest } };
   const signers = await signersOf(trust);
-  const [shortfall] = lacking
-    .map(({ outcome }) => shortfallOf(outcome, rule, signers))
-    .sort((a, b) => b.signatures - a.signatures);
-  const missing = shortfall === undefined ? "" : `; missing: ${shortfallText(shortfall)}`;
+  const shortfall = together(lacking.map(({ outcome }) => shortfallOf(outcome, rule, signers)));
   return {
-    outputs: { ...outputs, words: `${said.join("; ")}${missing}` },
-    ...(shortfall ? { shortfall } : {}),
+    outputs: { ...outputs, words: `${said.join("; ")}; missing: ${shortfallText(shortfall)}` },
+    shortfall,
   };
+}
+
+/** Of several manifests what the one lacks that lacks most; but each needs signatures of its own. */
+function together(shortfalls: readonly Shortfall[]): Shortfall {
+  const worst = shortfalls.reduce((one, other) => (other.signatures > one.signatures ? other : one));
+  return { ...worst, signatures: shortfalls.reduce((sum, { signatures }) => sum + signatures, 0) };
 }
 
 /** A digest over what a lookaside holds for an image now: another one means that it is to be judged again. */
