@@ -3,14 +3,15 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { chooseImages } from "../distro/graph.ts";
 import { parseDigest } from "../oci/digest.ts";
-import { configShape, parseConfig } from "../providers/stagex/config.ts";
+import { configShape, parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { parseJournal } from "../providers/stagex/journal.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
-import { placesOf } from "../tools/places.ts";
+import { type Places, placesOf } from "../tools/places.ts";
 import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
 import { type RehearsedImage, rehearse } from "./rehearsal/rehearsal.ts";
+import { releaseOutputs } from "./release-outputs.ts";
 import { resultTable } from "./result-table.ts";
 import { type ChosenImage, runRows } from "./run-rows.ts";
 import { type LockHolder, Stack } from "./stack.ts";
@@ -39,21 +40,15 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   const holder = await stack.releaseDeadLocks();
   if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
   // Before the engine starts: what is wrong with the settings or the tree is then said once, and alone.
-  const chosen = await chosenImages(stack).catch((error: unknown) => Promise.reject(asUsage(error)));
-  const journal = join(places.state, `journal-${process.pid}.jsonl`);
-  await mkdir(places.state, { recursive: true });
-  try {
-    // Refreshed, so that what was damaged or lost since the last time is found and made again.
-    const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
-    const code = await stack.run(args, { STAGEX_JOURNAL: journal });
-    const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
-    const rows = runRows(chosen, await stack.digests(), noted);
-    process.stdout.write(`\n${resultTable(rows)}\n`);
-    if (code !== 0) throw new CommandError(unfinished(code), exitCode.no);
-  } finally {
-    await rm(journal, { force: true });
-  }
   const settings = await stack.config();
+  const { config, chosen } = await chosenImages(settings).catch((error: unknown) =>
+    Promise.reject(asUsage(error)),
+  );
+  // Refreshed, so that what was damaged or lost since the last time is found and made again.
+  const up = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
+  if (config.stack === "release") return await bringReleaseUp(stack, up);
+  if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
+  await build(stack, up, chosen, places);
   if (!rehearsal || !isExample(settings)) return;
   const digests = await stack.digests();
   await rehearse({
@@ -64,6 +59,43 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
     }),
     say: (line) => process.stdout.write(`${line}\n`),
   });
+}
+
+/** Brings a reproduce stack up, with a table of what became of its images. */
+async function build(
+  stack: Stack,
+  up: readonly string[],
+  chosen: readonly ChosenImage[],
+  places: Places,
+): Promise<void> {
+  const journal = join(places.state, `journal-${process.pid}.jsonl`);
+  await mkdir(places.state, { recursive: true });
+  try {
+    const code = await stack.run(up, { STAGEX_JOURNAL: journal });
+    const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
+    const rows = runRows(chosen, await stack.digests(), noted);
+    process.stdout.write(`\n${resultTable(rows)}\n`);
+    if (code !== 0) {
+      throw new CommandError(unfinished(code, "above the table", "built is kept"), exitCode.no);
+    }
+  } finally {
+    await rm(journal, { force: true });
+  }
+}
+
+/** Brings a release stack up, with a line on each image that lacks its quorum. */
+async function bringReleaseUp(stack: Stack, up: readonly string[]): Promise<void> {
+  const code = await stack.run(up);
+  const { published, pending } = releaseOutputs.parse(await stack.outputs());
+  const lines = Object.entries(pending).map(([image, words]) => `${image}: ${words}`);
+  const counts = `${Object.keys(published).length} published, ${lines.length} pending.`;
+  process.stdout.write(`\n${[...lines, counts].join("\n")}\n`);
+  if (code !== 0) throw new CommandError(unfinished(code, "above", "published stays"), exitCode.no);
+}
+
+async function bringUp(stack: Stack, up: readonly string[]): Promise<void> {
+  const code = await stack.run(up);
+  if (code !== 0) throw new CommandError(unfinished(code, "above", "made is kept"), exitCode.no);
 }
 
 /** Made-up maintainers sign the made-up distribution alone: what they say of a real one would be worth nothing. */
@@ -84,21 +116,26 @@ function atWork(name: string, { pid, timestamp }: LockHolder): string {
   return `another run is at work on stack ${name} since ${timestamp}. Wait for it, or end it: kill -INT ${pid}`;
 }
 
-function unfinished(code: number | NodeJS.Signals): string {
+/**
+ * @param where its messages are
+ * @param kept what becomes of its work
+ */
+function unfinished(code: number | NodeJS.Signals, where: string, kept: string): string {
   const how =
-    typeof code === "number"
-      ? `ended with ${code}; its messages are above the table`
-      : `was ended by ${code}`;
-  return `pulumi up ${how}. What it built is kept: the next npm start goes on from there`;
+    typeof code === "number" ? `ended with ${code}; its messages are ${where}` : `was ended by ${code}`;
+  return `pulumi up ${how}. What it ${kept}: the next npm start goes on from there`;
 }
 
-async function chosenImages(stack: Stack): Promise<ChosenImage[]> {
-  const config = parseConfig((await stack.config()) as Properties);
+async function chosenImages(
+  settings: Readonly<Record<string, unknown>>,
+): Promise<{ config: StagexConfig; chosen: ChosenImage[] }> {
+  const config = parseConfig(settings as Properties);
   const tree = await configuredTree(config, placesOf());
-  return chooseImages(tree.images, config.images).map(({ name, version }) => ({
+  const chosen = chooseImages(tree.images, config.images).map(({ name, version }) => ({
     name,
     version,
     published: tree.digests.get(name),
     isCompared: config.verify,
   }));
+  return { config, chosen };
 }

@@ -1,6 +1,5 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { z } from "zod";
 import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
@@ -13,6 +12,7 @@ import { LookasideFolder } from "../../trust/lookaside.ts";
 import { judge, type QuorumRule, type Trust } from "../../trust/quorum.ts";
 import { rosterFile } from "../../trust/roster-file.ts";
 import { CommandError, exitCode } from "../exit-code.ts";
+import { releaseOutputs } from "../release-outputs.ts";
 import { Stack } from "../stack.ts";
 import { type Cast, type CastMember, provideCast } from "./cast.ts";
 import { serveRegistry } from "./registry-server.ts";
@@ -157,9 +157,6 @@ async function release(
     await registry.close();
   }
 }
-
-/** What a release stack says of itself: by image, what each tag points at. */
-const releaseOutputs = z.object({ published: z.record(z.string(), z.record(z.string(), z.string())) });
 
 function ending(
   places: Places,
