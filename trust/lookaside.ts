@@ -83,6 +83,7 @@ export class LookasideFolder implements Lookaside {
     if (signature.length > maxMessageSize) throw new TrustError(`${signature.length} bytes are no signature`);
     const folder = join(this.folder, signatureFolder(repository, digest));
     await mkdir(folder, { recursive: true });
+    await sweepDrafts(folder);
     const draft = join(folder, `.new-${randomUUID()}`);
     try {
       await writeDurably(draft, signature);
@@ -126,6 +127,15 @@ export async function readSignatures(
     } else files.push(await readOne(folder, file));
   }
   return files;
+}
+
+/** What writers left that were killed; nobody works on one for an hour. */
+async function sweepDrafts(folder: string): Promise<void> {
+  const drafts = (await namesIn(folder)).filter((name) => name.startsWith(".new-"));
+  for (const draft of drafts.map((name) => join(folder, name))) {
+    const facts = await stat(draft).catch(() => undefined);
+    if (facts && Date.now() - facts.mtimeMs > 3600_000) await rm(draft, { force: true });
+  }
 }
 
 async function namesIn(folder: string): Promise<string[]> {

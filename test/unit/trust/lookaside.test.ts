@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -49,6 +49,16 @@ test("many that write at once get a number each, and nothing is overwritten or l
   const read = await new LookasideFolder(folder).read(repository, digest);
   const found = read.map((one) => ("bytes" in one ? Buffer.from(one.bytes).toString() : ""));
   expect(found.sort()).toEqual([...texts].sort());
+});
+
+test("a killed writer's draft goes with the next who writes, and a living one's stays", async () => {
+  const folder = await scratchFolder();
+  mkdirSync(join(folder, place), { recursive: true });
+  const [dead, alive] = [join(folder, place, ".new-dead"), join(folder, place, ".new-alive")];
+  for (const draft of [dead, alive]) writeFileSync(draft, "half a signat");
+  utimesSync(dead, new Date(), new Date(Date.now() - 2 * 3600_000));
+  await new LookasideFolder(folder).write(repository, digest, Buffer.from("whole"));
+  expect(readdirSync(join(folder, place)).sort()).toEqual([".new-alive", "signature-1"]);
 });
 
 test("a full folder takes no more", async () => {
