@@ -1,0 +1,95 @@
+import { expect, test } from "vitest";
+import type { BuildPlan } from "../../../distro/build-plan.ts";
+import { keyOfPlan } from "../../../distro/known-digests.ts";
+import { type Digest, hexOf, parseDigest } from "../../../oci/digest.ts";
+import { type DigestSources, releasedImages } from "../../../stacks/released-images.ts";
+
+const digest = (digit: string): Digest => parseDigest(`sha256:${digit.repeat(64)}`);
+
+function plan(name: string, dependencies: string[] = [], platforms = ["linux/amd64"]): BuildPlan {
+  return {
+    name,
+    stage: "core",
+    origin: name,
+    folder: `packages/core/${name}`,
+    recipe: `packages/core/${name}/Containerfile`,
+    containerfile: "0".repeat(64),
+    target: null,
+    version: "1.0",
+    platforms,
+    buildArgs: {},
+    context: [],
+    sources: [],
+    dependencies,
+  } as unknown as BuildPlan;
+}
+
+const seed = plan("core-seed");
+const grown = plan("core-grown", ["core-seed"]);
+const several = plan("core-several", [], ["linux/amd64", "linux/arm64"]);
+const images = new Map([seed, grown, several].map((one) => [one.name, one]));
+
+async function released(sources: Partial<DigestSources>) {
+  const nothing: DigestSources = { published: new Map(), ledger: async () => null, stored: async () => null };
+  return await releasedImages(images, [...images.values()], { ...nothing, ...sources });
+}
+
+/** A ledger in which these keys are known. */
+function ledger(...known: [string, Record<string, Digest>, Digest?][]): DigestSources["ledger"] {
+  const table = new Map(known.map(([key, platforms, index = null]) => [key, { platforms, index }]));
+  return async (key) => table.get(key) ?? null;
+}
+
+test("what nobody knows can't be released, and says so", async () => {
+  const { released: none, unreleased } = await released({});
+  expect(none).toEqual([]);
+  expect(unreleased.map(({ name }) => name)).toEqual(["core-seed", "core-grown", "core-several"]);
+  expect(unreleased[0]?.reason).toContain("nobody has built it from these inputs");
+});
+
+test("the tree's published digest serves where nothing was built here", async () => {
+  const { released: found } = await released({ published: new Map([["core-seed", hexOf(digest("1"))]]) });
+  expect(found).toEqual([
+    { name: "core-seed", version: "1.0", digest: digest("1"), digests: { "linux/amd64": digest("1") } },
+  ]);
+});
+
+test("the ledger serves for exactly the present inputs, dependencies included", async () => {
+  const known = ledger(
+    [keyOfPlan(seed, {}), { "linux/amd64": digest("1") }],
+    [keyOfPlan(grown, { "core-seed": digest("2") }), { "linux/amd64": digest("3") }],
+  );
+  expect((await released({ ledger: known })).released.map(({ name }) => name)).toEqual(["core-seed"]);
+  const both = ledger(
+    [keyOfPlan(seed, {}), { "linux/amd64": digest("1") }],
+    [keyOfPlan(grown, { "core-seed": digest("1") }), { "linux/amd64": digest("3") }],
+  );
+  expect((await released({ ledger: both })).released.map((one) => one.digest)).toEqual([
+    digest("1"),
+    digest("3"),
+  ]);
+});
+
+test("where the tree and the ledger differ neither is released", async () => {
+  const { released: found, unreleased } = await released({
+    published: new Map([["core-seed", hexOf(digest("1"))]]),
+    ledger: ledger([keyOfPlan(seed, {}), { "linux/amd64": digest("2") }]),
+  });
+  expect(found).toEqual([]);
+  expect(unreleased[0]?.reason).toContain(
+    `publishes ${digest("1")}, and its inputs are known to give ${digest("2")}`,
+  );
+});
+
+test("an image for several platforms needs all manifests and their index", async () => {
+  const published = new Map([["core-several", hexOf(digest("1"))]]);
+  const { unreleased } = await released({ published });
+  expect(unreleased.find(({ name }) => name === "core-several")?.reason).toContain("build it first");
+  const platforms = { "linux/amd64": digest("1"), "linux/arm64": digest("2") };
+  const withoutIndex = ledger([keyOfPlan(several, {}), platforms]);
+  expect((await released({ ledger: withoutIndex })).released).toEqual([]);
+  const whole = ledger([keyOfPlan(several, {}), platforms, digest("3")]);
+  expect((await released({ published, ledger: whole })).released).toEqual([
+    { name: "core-several", version: "1.0", digest: digest("1"), digests: platforms, index: digest("3") },
+  ]);
+});

@@ -1,0 +1,121 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { CpuVendor } from "../../../trust/cpu-vendor.ts";
+import { readFingerprint } from "../../../trust/fingerprint.ts";
+import { Keyring } from "../../../trust/keyring.ts";
+import type { AcceptedSignature } from "../../../trust/quorum.ts";
+import { type Person, readRoster } from "../../../trust/roster.ts";
+import { shortfallOf, shortfallText, signersOf } from "../../../trust/shortfall.ts";
+import { daysFromNow, maintainersOf, newKey } from "../../fixtures/maintainers.ts";
+
+const vendors = ["AuthenticAMD", "GenuineIntel", "ARM"] as const;
+const fingerprint = readFingerprint("0".repeat(40));
+
+function person(id: string, ...of: CpuVendor[]): Person {
+  return { id, name: id, fingerprints: [], machines: of.map((cpuVendor) => ({ id: cpuVendor, cpuVendor })) };
+}
+
+function accepted(...signed: [string, CpuVendor | null][]): readonly AcceptedSignature[] {
+  if (fingerprint === undefined) throw new Error("it is a fingerprint");
+  return signed.map(([id, cpuVendor], index) => ({
+    file: `signature-${index + 1}`,
+    person: id,
+    fingerprint,
+    cpuVendor,
+  }));
+}
+
+function lacking(signed: [string, CpuVendor | null][], rule: [number, number], signers: readonly Person[]) {
+  const outcome = {
+    accepted: accepted(...signed),
+    people: new Set(signed.map(([id]) => id)).size,
+    vendors: new Set(signed.flatMap(([, vendor]) => vendor ?? [])).size,
+  };
+  return shortfallOf(outcome, { threshold: rule[0], vendors: rule[1] }, signers);
+}
+
+const alice = person("alice", "GenuineIntel");
+const bob = person("bob", "AuthenticAMD");
+const carol = person("carol", "GenuineIntel");
+
+test("one more person on another vendor is one signature", () => {
+  expect(lacking([["alice", "GenuineIntel"]], [2, 2], [alice, bob, carol])).toEqual({
+    people: 1,
+    vendors: 1,
+    signatures: 1,
+    by: ["bob", "carol"],
+    on: ["AuthenticAMD"],
+  });
+});
+
+test("where no other person has another vendor, it takes two", () => {
+  const both = person("alice", "GenuineIntel", "AuthenticAMD");
+  expect(lacking([["alice", "GenuineIntel"]], [2, 2], [both, carol])).toMatchObject({
+    signatures: 2,
+    by: ["alice", "carol"],
+  });
+});
+
+test("what no signature can mend is said, not counted away", () => {
+  const { impossible } = lacking([["alice", "GenuineIntel"]], [3, 0], [alice, bob]);
+  expect(impossible).toBe("only 1 else in the roster has a key that may sign");
+  const one = lacking([["alice", "GenuineIntel"]], [2, 2], [alice, carol]);
+  expect(shortfallText(one)).toBe(
+    "1 more person and 1 more CPU vendor (carol), and that can't be: the roster has machines of no other CPU vendor",
+  );
+});
+
+test("the fewest signatures are what trying all of them finds", () => {
+  const people = fc.uniqueArray(fc.constantFrom("a", "b", "c", "d"), { minLength: 1, maxLength: 4 });
+  const machines = fc.array(fc.constantFrom(...vendors), { maxLength: 2 });
+  const cases = fc.record({
+    roster: people.chain((ids) => fc.tuple(...ids.map((id) => machines.map((of) => person(id, ...of))))),
+    done: fc.nat(2),
+    threshold: fc.integer({ min: 1, max: 3 }),
+    needed: fc.nat(3),
+  });
+  fc.assert(
+    fc.property(cases, ({ roster, done, threshold, needed }) => {
+      const words = roster.flatMap(({ id, machines: own }): [string, CpuVendor | null][] =>
+        [...new Set(own.map(({ cpuVendor = null }) => cpuVendor)), null].map((vendor) => [id, vendor]),
+      );
+      const signed = words.slice(0, done);
+      const found = lacking(signed, [threshold, needed], roster);
+      expect(found.impossible === undefined ? found.signatures : null).toBe(
+        fewest(signed, words, threshold, needed),
+      );
+    }),
+  );
+});
+
+/** By brute force: null where no set of signatures will do. */
+function fewest(
+  signed: readonly [string, CpuVendor | null][],
+  words: readonly [string, CpuVendor | null][],
+  threshold: number,
+  needed: number,
+): number | null {
+  let best: number | null = null;
+  for (let set = 0; set < 2 ** words.length; set++) {
+    const chosen = words.filter((_, index) => (set >> index) & 1);
+    const together = [...signed, ...chosen];
+    const enough =
+      new Set(together.map(([id]) => id)).size >= threshold &&
+      new Set(together.flatMap(([, vendor]) => vendor ?? [])).size >= needed;
+    if (enough && (best === null || chosen.length < best)) best = chosen.length;
+  }
+  return best;
+}
+
+test("who could sign is who has a key that may sign now", async () => {
+  const good = await newKey("good");
+  const expired = await newKey("expired", { keyExpirationTime: 3600 });
+  const people = {
+    good: { keys: [good] },
+    expired: { keys: [expired] },
+    absent: { keys: [await newKey("absent")] },
+  };
+  const trust = { roster: readRoster(maintainersOf(people)), keyring: await Keyring.of([good, expired]) };
+  expect((await signersOf(trust)).map(({ id }) => id)).toEqual(["good"]);
+  expect((await signersOf(trust, daysFromNow(-1.99))).map(({ id }) => id)).toEqual(["good", "expired"]);
+});
