@@ -12,9 +12,10 @@ export function optionArgument<T>(parse: (text: string) => T): (text: string) =>
 }
 
 /** An option that takes a whole number, such as `--threshold <people>`. */
-export function countOption(flags: string, description: string, value: number): Option {
+export function countOption(flags: string, description: string, value: number, least = 0): Option {
   const whole = (text: string) => {
-    if (!/^[0-9]{1,4}$/.test(text)) throw new Error(`not a number of ${flags}: ${JSON.stringify(text)}`);
+    if (!/^[0-9]{1,4}$/.test(text) || Number(text) < least)
+      throw new Error(`not a number of ${flags}: ${JSON.stringify(text)}`);
     return Number(text);
   };
   return new Option(flags, description).default(value).argParser(optionArgument(whole));

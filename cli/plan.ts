@@ -1,11 +1,13 @@
+import { availableParallelism } from "node:os";
 import { Command } from "commander";
-import { forecast, type Verdict } from "../distro/forecast.ts";
+import { causeLines, type Forecast, forecast, timeLines, type Verdict } from "../distro/forecast.ts";
 import { levelsOf } from "../distro/graph.ts";
 import type { Rebuild } from "../distro/rebuild-plan.ts";
 import { causeSummary } from "./cause-text.ts";
+import { countOption } from "./option-argument.ts";
 import { comparingTrees, readTreeChange, type TreeChange, type TreeChangeOptions } from "./tree-change.ts";
 
-type Options = TreeChangeOptions & { json?: true };
+type Options = TreeChangeOptions & { json?: true; jobs: number };
 
 /** What `stagex plan --json` prints; other programs read it. */
 export type ShownPlan = {
@@ -17,6 +19,16 @@ export type ShownPlan = {
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly unchanged: readonly string[];
+  /** Where the ledger has a duration of any image that is to be built: how long it takes if all of them are. */
+  readonly forecast?: {
+    /** Build slots. */
+    readonly jobs: number;
+    /** Null where most have no duration recorded. */
+    readonly seconds: number | null;
+    /** How many have none, and are taken to last as long as the middle one of the others. */
+    readonly guessed: number;
+    readonly criticalPath: Forecast["criticalPath"];
+  };
 };
 
 /** `stagex plan`: what a change of the tree rebuilds. */
@@ -25,16 +37,48 @@ export function planCommand(): Command {
     .description(
       "Tells which images a change of a tree rebuilds, and why. Needs git and no engine, and writes nothing.",
     )
-    .option("--json", "one object: base, images, rebuild, added, removed, unchanged")
+    .option("--json", "one object: base, images, rebuild, added, removed, unchanged, forecast")
+    .addOption(
+      countOption(
+        "--jobs <slots>",
+        "how many images are built at once, for the predicted time",
+        usualJobs,
+        1,
+      ),
+    )
     .action(async (options: Options) => {
       const change = await readTreeChange(options);
+      const found = await forecastOf(change, options.jobs);
       process.stdout.write(
-        options.json ? `${JSON.stringify(shown(change), null, 2)}\n` : page(change, options),
+        options.json
+          ? `${JSON.stringify(shown(change, found, options), null, 2)}\n`
+          : page(change, found, options),
       );
     });
 }
 
-function shown({ base, after, plan }: TreeChange): ShownPlan {
+/** As many as a stack without `stagex:jobs` has on this machine. */
+const usualJobs = Math.max(2, Math.floor(availableParallelism() / 4));
+
+/** What is new, will or may be built, with the durations that the ledger has. */
+async function forecastOf({ after, plan, seconds }: TreeChange, jobs: number): Promise<Forecast> {
+  const verdicts = new Map<string, Verdict>([
+    ...plan.added.map((name) => [name, "will"] as const),
+    ...plan.rebuild.map(({ name, certainty }) => [name, certainty] as const),
+  ]);
+  const recorded = verdicts.size === 0 ? new Map<string, number>() : await seconds();
+  const images = [...after.images].map(([name, { dependencies }]) => {
+    const verdict = verdicts.get(name) ?? "unchanged";
+    return [name, { verdict, dependencies, seconds: recorded.get(name) ?? null }] as const;
+  });
+  return forecast(new Map(images), jobs);
+}
+
+function hasDurations({ counts, guessed }: Forecast): boolean {
+  return guessed < counts.will + counts.may;
+}
+
+function shown({ base, after, plan }: TreeChange, found: Forecast, { jobs }: Options): ShownPlan {
   return {
     base,
     images: after.images.size,
@@ -42,10 +86,20 @@ function shown({ base, after, plan }: TreeChange): ShownPlan {
     added: plan.added,
     removed: plan.removed,
     unchanged: plan.unchanged,
+    ...(hasDurations(found)
+      ? {
+          forecast: {
+            jobs,
+            seconds: found.seconds,
+            guessed: found.guessed,
+            criticalPath: found.criticalPath,
+          },
+        }
+      : {}),
   };
 }
 
-function page(change: TreeChange, { since, to, tree }: Options): string {
+function page(change: TreeChange, found: Forecast, { since, to, tree, jobs }: Options): string {
   const { base, after, plan } = change;
   const newer = to ?? `the working tree ${tree}`;
   const title = `What it takes from ${since} (${base.slice(0, 12)}) to ${newer}\n\n`;
@@ -55,22 +109,8 @@ function page(change: TreeChange, { since, to, tree }: Options): string {
   const counts =
     `${after.images.size} images: ${count("will")} will be rebuilt, ${count("may")} may be, ` +
     `${plan.added.length} new, ${plan.unchanged.length} unchanged; ${plan.removed.length} removed\n`;
-  return `${title}${rows.length === 0 ? "" : `${table(rows)}\n`}${counts}${mostCaused(change)}`;
-}
-
-/** The images that cause most, as a preview names them. */
-function mostCaused({ after, plan }: TreeChange): string {
-  const verdicts = new Map<string, Verdict>([
-    ...plan.added.map((name) => [name, "will"] as const),
-    ...plan.rebuild.map(({ name, certainty }) => [name, certainty] as const),
-  ]);
-  const images = [...after.images].map(([name, { dependencies }]) => {
-    return [name, { verdict: verdicts.get(name) ?? "unchanged", dependencies, seconds: null }] as const;
-  });
-  const causes = forecast(new Map(images), 1).causes.filter(({ dependents }) => dependents > 0);
-  if (causes.length === 0) return "";
-  const named = causes.slice(0, 3).map(({ image, dependents }) => `${image} (${dependents} images)`);
-  return `Most is caused by ${named.join(", ")}.\n`;
+  const told = [...(hasDurations(found) ? timeLines(found, jobs) : []), ...causeLines(found)];
+  return `${title}${rows.length === 0 ? "" : `${table(rows)}\n`}${counts}${told.map((line) => `${line}\n`).join("")}`;
 }
 
 /** A line for each image that is not left as it is, sorted by level, those that are gone last. */

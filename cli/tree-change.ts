@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import { recordedSeconds } from "../distro/expected-seconds.ts";
 import type { InputKey } from "../distro/input-key.ts";
 import { knownDigests } from "../distro/known-digests.ts";
 import { Ledger, type LedgerAnswer } from "../distro/ledger.ts";
@@ -25,6 +26,8 @@ export type TreeChange = {
   readonly before: Tree;
   readonly after: Tree;
   readonly plan: RebuildPlan;
+  /** How long each image took to build so far, in seconds, of those that the ledger knows it of. */
+  readonly seconds: () => Promise<ReadonlyMap<string, number>>;
 };
 
 /** Gives a command the options of {@link TreeChangeOptions}. */
@@ -49,7 +52,8 @@ export async function readTreeChange(options: TreeChangeOptions): Promise<TreeCh
     to === undefined || head === undefined ? readTree(tree) : treeAt(tree, to, head),
   ]);
   const [before, after] = [settled(older), settled(newer)];
-  const lookup = lookupIn(ledgerOf(options));
+  const ledger = ledgerOf(options);
+  const lookup = lookupIn(ledger);
   const [old, current] = await Promise.all([
     knownDigests(before.images, lookup),
     knownDigests(after.images, lookup),
@@ -58,7 +62,8 @@ export async function readTreeChange(options: TreeChangeOptions): Promise<TreeCh
     { images: before.images, digests: old },
     { images: after.images, digests: current },
   );
-  return { base, before, after, plan };
+  const seconds = async () => recordedSeconds((await ledger?.all())?.records ?? []);
+  return { base, before, after, plan, seconds };
 }
 
 /** Both sides are read at once; where neither can be, it is always the older that is told. */

@@ -134,25 +134,30 @@ function middle(values: readonly number[]): number | null {
 
 /** The forecast in a few lines for people. */
 export function forecastText(found: Forecast, slots: number): string {
-  const { counts, seconds, guessed, criticalPath: path, causes } = found;
-  const lines = [
-    `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`,
+  const { counts } = found;
+  const line = `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`;
+  if (counts.will + counts.may === 0) return line;
+  return [line, ...timeLines(found, slots), ...causeLines(found)].join("\n");
+}
+
+/** How long it takes, and what no number of builders shortens, for people. */
+export function timeLines({ seconds, guessed, criticalPath: path }: Forecast, slots: number): string[] {
+  if (seconds === null)
+    return [`How long it takes is not known: of ${guessed} of them nobody has recorded it.`];
+  const unsure = guessed > 0 ? ` (${guessed} of them never recorded, taken as the middle one)` : "";
+  return [
+    `If all are built: about ${duration(seconds)} on ${slots} build ${slots === 1 ? "slot" : "slots"}${unsure}.`,
+    `Critical path, ${duration(path.seconds)}: ${shortened(path.images).join(" > ")}`,
   ];
-  if (counts.will + counts.may === 0) return lines.join("\n");
-  if (seconds === null) {
-    lines.push(`How long it takes is not known: of ${guessed} of them nobody has recorded it.`);
-  } else {
-    const unsure = guessed > 0 ? ` (${guessed} of them never recorded, taken as the middle one)` : "";
-    lines.push(`If all are built: about ${duration(seconds)} on ${slots} build slots${unsure}.`);
-    lines.push(`Critical path, ${duration(path.seconds)}: ${shortened(path.images).join(" > ")}`);
-  }
+}
+
+/** The images that cause most, for people; none where none takes another along. */
+export function causeLines({ causes }: Forecast): string[] {
   const most = causes.filter(({ dependents }) => dependents > 0).slice(0, 3);
-  if (most.length > 0) {
-    lines.push(
-      `Most is caused by ${most.map(({ image, dependents }) => `${image} (${dependents} images)`).join(", ")}.`,
-    );
-  }
-  return lines.join("\n");
+  if (most.length === 0) return [];
+  return [
+    `Most is caused by ${most.map(({ image, dependents }) => `${image} (${dependents} images)`).join(", ")}.`,
+  ];
 }
 
 function shortened(images: readonly string[]): readonly string[] {

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { lstatSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { parseInputKey } from "../../../distro/input-key.ts";
 import { keyOfPlan } from "../../../distro/known-digests.ts";
 import { Ledger } from "../../../distro/ledger.ts";
 import { readTree } from "../../../distro/tree.ts";
@@ -98,6 +99,44 @@ describe("stagex plan", () => {
       "",
     ]);
     expect(status).toBe(0);
+  });
+
+  test("where the ledger has durations, it tells the time and the critical path, on as many slots as asked", async () => {
+    const { history } = someHistory();
+    history.write({ [seedFile]: "FROM scratch\n# why\n", ...packageFiles("user/fresh") });
+    history.git("add", "packages/user/fresh");
+    const ledger = new Ledger(join(writtenFolder({}), "ledger"));
+    for (const [image, seconds] of Object.entries({ "core-seed": 60, "core-tool": 120, "user-fresh": 90 })) {
+      await ledger.record({
+        inputKey: parseInputKey(digestOf(image).slice("sha256:".length)),
+        image,
+        digests: { index: null, platforms: { "linux/amd64": digestOf(image) } },
+        builder: { id: "test", facts: null },
+        seconds,
+        outcome: "built",
+        finished: "2026-01-01T00:00:00.000Z",
+      });
+    }
+    const told = (...args: string[]) =>
+      stagex("plan", "--tree", history.root, "--ledger", ledger.root, ...args).stdout;
+    // core-seed 60, core-tool 120, user-app taken as the middle one, 90; user-fresh 90 beside them, or after.
+    const path = { images: ["core-seed", "core-tool", "user-app"], seconds: 270 };
+    const forecast = { guessed: 1, criticalPath: path };
+    expect(JSON.parse(told("--json", "--jobs", "2")).forecast).toEqual({
+      ...forecast,
+      jobs: 2,
+      seconds: 270,
+    });
+    expect(JSON.parse(told("--json", "--jobs", "1")).forecast).toEqual({
+      ...forecast,
+      jobs: 1,
+      seconds: 360,
+    });
+    const page = told("--jobs", "1");
+    expect(page).toContain("If all are built: about 6 min on 1 build slot (1 of them never recorded");
+    expect(page).toContain("Critical path, 5 min: core-seed > core-tool > user-app\n");
+    for (const wrong of ["0", "two"])
+      expect(stagex("plan", "--tree", history.root, "--jobs", wrong).status).toBe(2);
   });
 
   test("--since and --to compare two revisions, whatever is checked out", () => {
