@@ -1,7 +1,7 @@
 import type { InputKey } from "../../../distro/input-key.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
-import { isBuiltHere } from "../attestation/own-build.ts";
+import { type BuiltImage, isBuiltHere } from "../attestation/own-build.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
@@ -11,10 +11,7 @@ type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index"
 /** A published release tells manifests only, no index. */
 export type KnownDigests = Omit<Digests, "index"> & { readonly index?: Digest };
 
-/**
- * The image that the ledger knows these inputs to give, if the store has it whole. Who attests takes only their own builds so: of
- * others' they could say nothing.
- */
+/** The image that the ledger knows these inputs to give, if the store has it whole. */
 export async function recorded(
   workshop: Workshop,
   inputs: PackageInputs,
@@ -31,14 +28,15 @@ export async function recorded(
   const isSo = (platform: string) =>
     manifests.some((one) => one.platform === platform && one.digest === digests.digests[platform]);
   if (!inputs.platforms.every(isSo)) return undefined;
-  const { image } = inputs;
-  if (
-    workshop.config.attest &&
-    !(await isBuiltHere(workshop, { image, inputKey: key, digests: digests.digests }))
-  )
-    return undefined;
+  const known = { image: inputs.image, inputKey: key, digests: digests.digests };
+  if (!(await mayBeReused(workshop, known))) return undefined;
   await workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
+}
+
+/** Who attests reuses only their own builds: of others' they could say nothing. */
+export async function mayBeReused(workshop: Workshop, known: BuiltImage): Promise<boolean> {
+  return workshop.config.attest === undefined || (await isBuiltHere(workshop, known));
 }
 
 /** The digests of an image for the platforms that were asked for, the first of which StageX publishes. */

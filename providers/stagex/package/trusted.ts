@@ -8,7 +8,7 @@ import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestFrom } from "./plan.ts";
-import { type KnownDigests, recordedDigests } from "./record.ts";
+import { type KnownDigests, mayBeReused, recordedDigests } from "./record.ts";
 
 /** What is known before anything is done. */
 export type Foretold = {
@@ -24,7 +24,9 @@ export async function foretell(workshop: Workshop, inputs: PackageInputs): Promi
   const inputKey = keyOf(inputs);
   const digests = trusted.digests ?? (await recordedDigests(workshop, inputKey, inputs.platforms));
   if (!digests) return { outputs: { inputKey }, isAtHand: false };
-  const isStored = async () => (await (await workshop.store()).find(digests.digest)) !== null;
+  const isStored = async () =>
+    (await (await workshop.store()).find(digests.digest)) !== null &&
+    (await mayBeReused(workshop, { image: inputs.image, inputKey, digests: digests.digests }));
   return {
     outputs: { ...digests, inputKey },
     isAtHand: trusted.digests !== undefined || (await isStored()),
