@@ -10,7 +10,7 @@ export type Timed = {
   readonly before?: () => Promise<void>;
 };
 
-/** What was found: seconds of each, and the ratio first to second taken pair by pair, so that a drifting machine does not matter. */
+/** What was found: seconds (or MiB) of each, and the ratio first to second taken pair by pair, so that a drifting machine does not matter. */
 export type PairResult = {
   readonly name: string;
   readonly first: Spread;
@@ -18,6 +18,8 @@ export type PairResult = {
   readonly ratio: Spread;
   /** The ratio that it should not exceed; null where none is set. */
   readonly target: number | null;
+  /** Of both figures: seconds where not given. */
+  readonly unit?: "MiB";
 };
 
 export type Spread = { readonly min: number; readonly median: number; readonly max: number };

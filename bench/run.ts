@@ -86,10 +86,12 @@ try {
 }
 
 function table(results: readonly PairResult[]): string {
-  const rows = results.map(({ name, first, second, ratio, target }) => [
+  const figure = ({ median }: PairResult["first"], unit: PairResult["unit"]): string =>
+    unit === undefined ? `${median.toFixed(2)} s` : `${median.toFixed(0)} ${unit}`;
+  const rows = results.map(({ name, first, second, ratio, target, unit }) => [
     name,
-    `${first.median.toFixed(2)} s`,
-    `${second.median.toFixed(2)} s`,
+    figure(first, unit),
+    figure(second, unit),
     `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)})`,
     target === null ? "" : `${ratio.median <= target ? "met" : "MISSED"}, <= ${target}`,
   ]);
