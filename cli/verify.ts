@@ -73,6 +73,7 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     trust,
     rule: { threshold, vendors },
     blobs,
+    lost: new Map(),
     crane: requests.every(({ place }) => "folder" in place) ? "" : (await provideTool("crane")).path,
   };
   const verdicts = await inspectAll(requests, inspector);

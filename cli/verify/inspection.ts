@@ -42,16 +42,23 @@ export type Inspector = {
   readonly blobs: boolean;
   /** Path of the registry client. */
   readonly crane: string;
+  /** Registries that did not answer, and why: they are not waited for once for each image. */
+  readonly lost: Map<string, string>;
 };
 
 /** Verifies one image: a verdict for each of its platforms, all of which must be met. Throws for defects of ours only. */
 export async function inspect(request: Request, inspector: Inspector): Promise<readonly Verdict[]> {
   const { place: at, image } = request;
+  const host = "folder" in at ? "" : (at.repository.split("/", 1)[0] ?? "");
+  const lost = inspector.lost.get(host);
+  if (lost !== undefined) return [{ ...nothing(image), reason: `${host} is not asked again: ${lost}` }];
   const place = "folder" in at ? inLayout(at.folder) : inRegistry(at.repository, at.what, inspector.crane);
   let manifests: readonly PlacedManifest[];
   try {
     manifests = await manifestsAt(place);
   } catch (error) {
+    if (error instanceof RegistryError && error.problem === "unreachable")
+      inspector.lost.set(host, error.message);
     // A tag that is not there is no answer about an image; a digest that was promised and is not there is one.
     const isPromised = "what" in at && "digest" in at.what;
     return [{ ...nothing(image), ...failure(error, isPromised) }];

@@ -198,6 +198,14 @@ describeReal("stagex verify, on a real registry", () => {
     expect(ended.stdout).toContain("0 of 2 met, 1 not met, 1 not known");
   });
 
+  test("a registry that does not answer is not waited for twice", async () => {
+    const silent = ["core-one", "core-two"].map((name) => `127.0.0.1:1/stagex/${name}:1.0`);
+    const ended = await stagex("verify", ...silent, ...silent, ...silent, ...rule());
+    expect(ended.code).toBe(2);
+    expect(ended.stdout).toContain("127.0.0.1:1 is not asked again: ");
+    expect(ended.stdout).toContain("0 of 6 met, 6 not known");
+  });
+
   test("a layout folder is what it is called, and every blob of it is read", async () => {
     const folder = join(home, "out/core-one");
     const whole = await stagex("verify", folder, ...rule());
