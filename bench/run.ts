@@ -8,6 +8,7 @@ import { provideTools } from "../tools/toolbox.ts";
 import { benchBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
 import type { PairResult } from "./pairs.ts";
+import { benchSchedule } from "./schedule.ts";
 import { benchSignatures } from "./signature-checking.ts";
 import { benchReading } from "./tree-reading.ts";
 
@@ -33,6 +34,7 @@ const parts: Readonly<Record<string, BenchPart>> = {
   engine: benchEngine,
   build: benchBuild,
   signatures: benchSignatures,
+  schedule: benchSchedule,
 };
 
 const chosen = process.argv.slice(2);

@@ -61,7 +61,9 @@ export async function simulate(
   const counts = { started: 0, losses: 0 };
   const schedule = new Schedule(builders, {
     clock,
+    // However often builders die, the day ends when all is built.
     attempts: Number.POSITIVE_INFINITY,
+    patience: 1e9,
     ...(options.rules ? { rules: options.rules } : {}),
     probe: async ({ name }) => {
       if (fates.isAway(name)) throw new Error("gone");

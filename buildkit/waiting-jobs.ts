@@ -25,7 +25,7 @@ export const usualRules: PlacementRules = {
   bytesPerSecond: 100e6,
   ageing: 0.05,
   memoryPatience: 300,
-  courtesy: { share: 0.01, longest: 1 },
+  courtesy: { share: 0.005, longest: 0.25 },
 };
 
 /** A job in the queue. */
