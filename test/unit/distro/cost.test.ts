@@ -1,0 +1,87 @@
+import { expect, test } from "vitest";
+import {
+  type Cost,
+  costTable,
+  costText,
+  fleetSizes,
+  type Prices,
+  pricesSchema,
+} from "../../../distro/cost.ts";
+import type { ForecastImage } from "../../../distro/forecast.ts";
+
+const prices: Prices = {
+  date: "2026-03-01",
+  currency: "USD",
+  perHour: { "large.x86": 2, "large.arm": 1.5 },
+  storagePerGiBMonth: 0.073,
+};
+
+/** One hour of bootstrap, and eight images of an hour each that are built from it. */
+const images = new Map<string, ForecastImage>([
+  ["bootstrap", { verdict: "will", dependencies: [], seconds: 3600 }],
+  ...Array.from({ length: 8 }, (_, index): [string, ForecastImage] => [
+    `image-${index}`,
+    { verdict: "may", dependencies: ["bootstrap"], seconds: 3600 },
+  ]),
+]);
+
+const fleet = (builders: number, more: Partial<Cost> = {}) => ({
+  ...{ instanceType: "large.x86", builders, slots: 1, ...more },
+});
+
+test("hours fall and the price rises with the builders that wait for the bootstrap", () => {
+  const costs = costTable(images, [fleet(1), fleet(4), fleet(8)], prices);
+  expect(costs.map(({ hours }) => hours)).toEqual([9, 3, 2]);
+  expect(costs.map(({ price }) => price)).toEqual([18, 24, 32]);
+  expect(costs.map(({ usage }) => usage)).toEqual([1, 0.75, 9 / 16]);
+});
+
+test("slots count as builders do, and are not paid for", () => {
+  const [cost] = costTable(images, [fleet(2, { slots: 4 })], prices);
+  expect(cost).toMatchObject({ hours: 2, price: 8 });
+});
+
+test("disks are paid for by the month", () => {
+  const [cost] = costTable(images, [{ ...fleet(8), storageGiB: 1000 }], prices);
+  expect(cost?.price).toBeCloseTo(32 + 8 * 2 * 1000 * (0.073 / 730));
+});
+
+test("an unchanged image costs nothing", () => {
+  const unchanged = new Map([["a", { verdict: "unchanged", dependencies: [], seconds: 10 } as const]]);
+  expect(costTable(unchanged, [fleet(3)], prices)[0]).toMatchObject({ hours: 0, price: 0 });
+});
+
+test("what is not known is not guessed, and said", () => {
+  const unrecorded = new Map([["a", { verdict: "will", dependencies: [], seconds: null } as const]]);
+  const unknown = costTable(unrecorded, [fleet(1)], prices);
+  expect(unknown[0]).toMatchObject({ hours: null, price: null, usage: null });
+  expect(costText(unknown, prices)).toContain("nobody has recorded it");
+  const unpriced = costTable(images, [fleet(1, { instanceType: "huge" })], prices);
+  expect(unpriced[0]).toMatchObject({ hours: 9, price: null });
+  expect(costText(unpriced, prices)).toContain("There is none for huge: add it to perHour.");
+});
+
+test("the table is for people", () => {
+  const costs = costTable(images, [fleet(1), fleet(8, { instanceType: "large.arm" })], prices);
+  expect(costText(costs, prices, 3).split("\n")).toEqual([
+    "machine    builders  hours  at work       cost",
+    "large.x86         1    9.0    100 %  18.00 USD",
+    "large.arm         8    2.0     56 %  24.00 USD",
+    "Prices of 2026-03-01. The durations of 3 images are not recorded but rough guesses.",
+  ]);
+});
+
+test("sizes double up to the most that one would have", () => {
+  expect(fleetSizes(1)).toEqual([1]);
+  expect(fleetSizes(8)).toEqual([1, 2, 4, 8]);
+  expect(fleetSizes(10)).toEqual([1, 2, 4, 8, 10]);
+});
+
+test.each([
+  [{ ...prices, date: "last week" }, "date"],
+  [{ ...prices, currency: "dollars" }, "currency"],
+  [{ ...prices, perHour: { "large.x86": -1 } }, "perHour"],
+  [{ ...prices, perMonth: {} }, ""],
+])("prices are checked (%#)", (wrong, path) => {
+  expect(pricesSchema.safeParse(wrong).error?.issues[0]?.path.join(".")).toContain(path);
+});
