@@ -23,6 +23,8 @@ export type BuilderFacts = {
    * other bytes, hence other digests.
    */
   readonly go: string;
+  /** How `cpuVendor` was learned; `cpuinfo` where not given. */
+  readonly vendorSource?: VendorSource;
 };
 
 /** How the CPU's vendor was learned: from this machine's kernel, by a program that the builder ran, from who configured it, or not. */

@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { Digest } from "../oci/digest.ts";
+import { type BuilderTrouble, builderTrouble } from "./builder-trouble.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
 import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
@@ -39,6 +40,8 @@ export type SolveRequest = {
 export type SolveOptions = {
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: ProgressEvent) => void;
+  /** Told with every line that buildctl writes: the build goes on. */
+  readonly onActivity?: () => void;
   /** The file that gets the whole log; an older one is overwritten. */
   readonly log: string;
 };
@@ -61,8 +64,16 @@ export class SolveError extends Error {
   readonly log: string;
   /** The last lines of the failed step's output, or of buildctl's own messages. */
   readonly tail: readonly string[];
+  /** Where not the build is to blame but its builder; another one may do better. */
+  readonly trouble: BuilderTrouble | undefined;
 
-  constructor(image: string, failed: FailedStep | undefined, messages: readonly string[], log: string) {
+  constructor(
+    image: string,
+    failed: FailedStep | undefined,
+    messages: readonly string[],
+    log: string,
+    trouble?: BuilderTrouble,
+  ) {
     const tail = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
     const step = failed && `[${failed.step}] ${failed.name}`;
     const code = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
@@ -76,6 +87,7 @@ export class SolveError extends Error {
     this.exitCode = code === undefined ? undefined : Number(code);
     this.log = log;
     this.tail = tail;
+    this.trouble = trouble;
   }
 }
 
@@ -204,8 +216,8 @@ async function build(
   folder: string,
   options: SolveOptions,
 ): Promise<void> {
-  const { endpoint, image } = request;
-  const { signal, onProgress = () => {} } = options;
+  const { endpoint, image, destination } = request;
+  const { signal, onProgress = () => {}, onActivity = () => {} } = options;
   const log = createWriteStream(options.log);
   await once(log, "open");
   const logged = finished(log);
@@ -223,9 +235,15 @@ async function build(
   if (signal?.aborted) end();
   logged.catch(end);
   try {
-    const [[code]] = await Promise.all([once(client, "close"), readLines(client.stderr, progress, log)]);
+    const [[code]] = await Promise.all([
+      once(client, "close"),
+      readLines(client.stderr, progress, log, onActivity),
+    ]);
     signal?.throwIfAborted();
-    if (code !== 0) throw new SolveError(image, progress.failedStep(), progress.messages, options.log);
+    if (code === 0) return;
+    const [failed, { messages }] = [progress.failedStep(), progress];
+    const trouble = builderTrouble(endpoint, failed, lastError(messages), destination);
+    throw new SolveError(image, failed, messages, options.log, trouble);
   } finally {
     signal?.removeEventListener("abort", end);
     clearTimeout(killer);
@@ -235,8 +253,14 @@ async function build(
 }
 
 /** Feeds the lines to the state machine, no faster than the log file takes them. */
-async function readLines(stderr: Readable, progress: Progress, log: WriteStream): Promise<void> {
+async function readLines(
+  stderr: Readable,
+  progress: Progress,
+  log: WriteStream,
+  onActivity: () => void,
+): Promise<void> {
   for await (const line of createInterface({ input: stderr, crlfDelay: Number.POSITIVE_INFINITY })) {
+    onActivity();
     progress.line(line);
     if (log.writableNeedDrain) await drained(log);
   }

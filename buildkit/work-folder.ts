@@ -3,19 +3,28 @@ import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { formatIdentity, isAlive, ownIdentity, parseIdentity } from "./process-identity.ts";
 
+/** A folder of this process's own, until it is removed. */
+export type WorkFolder = { readonly path: string; remove(): Promise<void> };
+
 /**
- * Runs `work` with a new empty folder (0700) below `scratch`, and removes the folder afterwards, also on error.
- * The name says whose it is, so that what a killed process left behind is swept by the next one.
+ * Makes a new empty folder (0700) below `scratch`. The name says whose it is, so that what a killed process left behind is swept by the
+ * next one.
  */
-export async function withWorkFolder<T>(scratch: string, work: (folder: string) => Promise<T>): Promise<T> {
+export async function openWorkFolder(scratch: string): Promise<WorkFolder> {
   await mkdir(scratch, { recursive: true });
   await sweepWorkFolders(scratch);
-  const folder = join(scratch, `${formatIdentity(ownIdentity())}.${randomBytes(6).toString("hex")}`);
-  await mkdir(folder, { mode: 0o700 });
+  const path = join(scratch, `${formatIdentity(ownIdentity())}.${randomBytes(6).toString("hex")}`);
+  await mkdir(path, { mode: 0o700 });
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+/** Runs `work` with a work folder, and removes the folder afterwards, also on error. */
+export async function withWorkFolder<T>(scratch: string, work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await openWorkFolder(scratch);
   try {
-    return await work(folder);
+    return await work(folder.path);
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await folder.remove();
   }
 }
 

@@ -10,6 +10,8 @@ export type PackageTreeArgs = {
   readonly plans: Iterable<BuildPlan>;
   /** The digest (64 hex digits) that an image has to have, by name; an image without one may have any. */
   readonly expectedDigests: ReadonlyMap<string, string>;
+  /** CPU vendors, or builders' names: each image is built once on each, and all must come out the same. */
+  readonly reproduceOn?: readonly string[] | undefined;
 };
 
 /** The images of a StageX tree, each a `Package` built from the digests of those that it depends on. */
@@ -21,7 +23,7 @@ export class PackageTree extends ComponentResource {
     const packages = new Map<string, Package>();
     const references = new Map<string, Output<Digest>>();
     for (const plan of args.plans) {
-      const made = this.#register(plan, references, args.expectedDigests.get(plan.name));
+      const made = this.#register(plan, references, args);
       packages.set(plan.name, made);
       references.set(plan.name, orNotBuilt(made.reference, plan.name));
     }
@@ -32,7 +34,7 @@ export class PackageTree extends ComponentResource {
   #register(
     plan: BuildPlan,
     references: ReadonlyMap<string, Output<Digest>>,
-    expected: string | undefined,
+    { expectedDigests, reproduceOn }: PackageTreeArgs,
   ): Package {
     const dependencies: Record<string, Output<Digest>> = {};
     for (const dependency of plan.dependencies) {
@@ -41,10 +43,12 @@ export class PackageTree extends ComponentResource {
         throw new Error(`${plan.name} is built from ${dependency}, which is not registered before it`);
       dependencies[dependency] = reference;
     }
+    const expected = expectedDigests.get(plan.name);
     const published = expected === undefined ? {} : { expectedDigest: digestFrom(expected) };
+    const compared = reproduceOn === undefined ? {} : { reproduceOn: [...reproduceOn] };
     const made = new Package(
       plan.name,
-      { ...inputsOfPlan(plan), dependencies, ...published },
+      { ...inputsOfPlan(plan), dependencies, ...published, ...compared },
       { parent: this },
     );
     leaveFailureToEngine(made);

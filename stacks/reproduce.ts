@@ -2,6 +2,9 @@ import { all, type Output } from "@pulumi/pulumi";
 import { info } from "@pulumi/pulumi/log/index.js";
 import { allConfig, isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { Attestations, type AttestationsArgs } from "../components/attestations.ts";
+import { Builders } from "../components/builder-fleet/builders.ts";
+import { localFleet } from "../components/builder-fleet/local.ts";
+import { staticFleet } from "../components/builder-fleet/static.ts";
 import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
 import { chooseImages, namesLike } from "../distro/graph.ts";
@@ -31,8 +34,9 @@ export async function reproduce(): Promise<Reproduced> {
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull something.
   const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));
+  registerBuilders(config);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
-  const { packages } = new PackageTree("tree", { plans, expectedDigests });
+  const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
   const unattested = attested(config, { plans, packages, substitutable });
   const forecast = previewForecast([...packages.values()]);
@@ -56,6 +60,12 @@ function attested(
       await info(`${person} attests none of what was pulled instead of built: ${names.join(", ")}`);
     return names;
   });
+}
+
+/** The builders of the configured fleets; without one, the provider has a daemon that is no resource. */
+function registerBuilders({ builders = [], localBuilders = 0 }: StagexConfig): void {
+  const members = [...staticFleet(builders, placesOf().project), ...localFleet(localBuilders)];
+  if (members.length > 0) new Builders("builders", members);
 }
 
 /** The `stagex:` configuration of this stack, all keys checked at once. */

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry-address.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
 import { awsFleetConfig } from "./aws-fleet-config.ts";
+import { configuredBuilders } from "./builder-config.ts";
 import type { CheckFailure } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
 import type { Properties } from "./wire.ts";
@@ -56,6 +57,24 @@ export const configShape = {
       "Whether a build may take steps from its daemon's cache. Set it to false for what is to be attested where others use the daemon too: who shares a cache is one witness.",
     ),
   jobs: count().optional().describe("How many images are built at once."),
+  builders: structured(configuredBuilders, '[{"name":"west","address":"tcp://192.0.2.1:1234"}]')
+    .optional()
+    .describe(
+      "The machines to build on: a JSON list of {name, address, platforms?, slots?, memory?, vendor?, tls?}.",
+    ),
+  localBuilders: count()
+    .optional()
+    .describe("How many private daemons to build with, each with a cache of its own."),
+  reproduceOn: list("AuthenticAMD")
+    .optional()
+    .describe(
+      "CPU vendors, or builders' names: every image is built once on each, and all must come out the same.",
+    ),
+  stall: fromText(z.number().positive().max(10_000), "a number of minutes")
+    .default(90)
+    .describe(
+      "Minutes without any line of output after which a build is given up on its builder, and tried on another.",
+    ),
   attest: z
     .string()
     .regex(/^[A-Za-z0-9_-]{1,64}$/, { error: "not a person's id in MAINTAINERS (expected such as ash)" })
@@ -98,6 +117,13 @@ export const configShape = {
     .optional()
     .describe(
       "The release's name, `2026.03.0`, for the tag `sx2026.03.0`; the tree's own where it is known.",
+    ),
+  clientPolicy: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "A folder, relative to the project, for policy.json, keyrings and registries.d of those who pull what is published. None where not set.",
     ),
   aws: structured(awsFleetConfig, '{"builders":{"intel":1,"amd":1}}')
     .optional()

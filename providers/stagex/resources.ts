@@ -1,6 +1,8 @@
 import { attestationHandler } from "./attestation/handler.ts";
 import { authorityHandler } from "./authority/handler.ts";
+import { builderHandler } from "./builder/handler.ts";
 import { certificateHandler } from "./certificate/handler.ts";
+import { clientPolicyHandler } from "./client-policy/handler.ts";
 import { forecastFunction } from "./forecast/function.ts";
 import type { AnyHandler } from "./handler.ts";
 import { packageHandler } from "./package/handler.ts";
@@ -20,9 +22,11 @@ export function stagexProvider(version: string): Provider {
   };
   const handlers = [
     packageHandler(configured) as unknown as AnyHandler,
+    builderHandler(configured) as unknown as AnyHandler,
     attestationHandler(configured) as unknown as AnyHandler,
     quorumHandler(configured) as unknown as AnyHandler,
     publicationHandler(configured) as unknown as AnyHandler,
+    clientPolicyHandler(configured) as unknown as AnyHandler,
     authorityHandler() as unknown as AnyHandler,
     certificateHandler() as unknown as AnyHandler,
   ];

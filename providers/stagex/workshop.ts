@@ -1,5 +1,5 @@
-import { availableParallelism } from "node:os";
 import pLimit, { type LimitFunction } from "p-limit";
+import { type Expectation, expectations, recordedSeconds } from "../../distro/expected-seconds.ts";
 import { namesLike } from "../../distro/graph.ts";
 import { Ledger } from "../../distro/ledger.ts";
 import { publishingCommit } from "../../distro/published-release.ts";
@@ -13,10 +13,11 @@ import { type Places, placesOf } from "../../tools/places.ts";
 import { provideTool } from "../../tools/toolbox.ts";
 import type { Lookaside } from "../../trust/lookaside.ts";
 import { configuredKey, personIn, Signatory } from "./attestation/signatory.ts";
-import { type Bench, openBench } from "./bench.ts";
+import { expectedBuilders } from "./builder-config.ts";
 import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
 import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./configured-trust.ts";
+import { Fleet } from "./fleet.ts";
 import type { Work } from "./handler.ts";
 import { Journal } from "./journal.ts";
 import { Outlook } from "./outlook.ts";
@@ -36,8 +37,8 @@ export class Workshop {
   readonly outlook = new Outlook();
   /** What was found of quorums so far. */
   readonly quorums = new Docket();
-  /** A build uses all cores by itself; two at once fill its gaps, hundreds would only fight for memory. */
-  readonly slots: LimitFunction;
+  /** The builders, and what is built on which. */
+  readonly fleet: Fleet;
   /** Pulls wait for the network rather than for a core. */
   readonly pulls: LimitFunction = pLimit(4);
   readonly pushes: LimitFunction = pLimit(4);
@@ -52,7 +53,11 @@ export class Workshop {
     this.ledger = new Ledger(this.places.ledger);
     this.built = new Ledger(this.places.built);
     this.journal = new Journal(process.env.STAGEX_JOURNAL);
-    this.slots = pLimit(config.jobs ?? Math.max(2, Math.floor(availableParallelism() / 4)));
+    this.fleet = new Fleet({
+      places: this.places,
+      expected: expectedBuilders(config),
+      ...{ jobs: config.jobs, stall: config.stall, cancelled },
+    });
   }
 
   tree(): Promise<Tree> {
@@ -67,9 +72,12 @@ export class Workshop {
     return this.#once("sources", () => SourceCache.open(this.places.sources));
   }
 
-  bench(work: Work): Promise<Bench> {
-    const opening = { ...work, signal: this.#cancelled };
-    return this.#once("bench", () => openBench(this.config.buildkit, this.places, opening));
+  /** How long each image is expected to take, by the ledger as it is when this is first asked. */
+  expectations(): Promise<ReadonlyMap<string, Expectation>> {
+    return this.#once("expectations", async () => {
+      const recorded = recordedSeconds((await this.ledger.all()).records);
+      return expectations((await this.tree()).images, recorded);
+    });
   }
 
   /** Whether an image of this name may be pulled instead of built. */
@@ -131,8 +139,7 @@ export class Workshop {
 
   /** Ends what was started. */
   async close(): Promise<void> {
-    const bench = (await this.#opened.get("bench")?.catch(() => undefined)) as Bench | undefined;
-    await bench?.close();
+    await this.fleet.close();
   }
 
   /** Opens a thing once; one that could not be opened is tried again by the next who asks. */

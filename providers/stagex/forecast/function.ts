@@ -34,8 +34,8 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
     inputs: z.strictObject({}),
     outputs: forecastOutputs,
     async call() {
-      const { outlook, ledger, slots } = workshop();
-      const { forecast, text } = await outlook.forecast(ledger, slots.concurrency);
+      const { outlook, ledger, fleet } = workshop();
+      const { forecast, text } = await outlook.forecast(ledger, fleet.slots);
       return {
         willBuild: forecast.counts.will,
         mayBuild: forecast.counts.may,

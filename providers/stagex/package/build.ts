@@ -1,11 +1,16 @@
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { withBuildContext } from "../../../buildkit/context-folder.ts";
 import { type ProgressEvent, summarize } from "../../../buildkit/progress.ts";
-import { solve } from "../../../buildkit/solve.ts";
+import { BuilderLost, type Job } from "../../../buildkit/schedule.ts";
+import { type Solved, solve } from "../../../buildkit/solve.ts";
+import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import type { LedgerRecord } from "../../../distro/ledger.ts";
+import { assembleLayout } from "../../../oci/assembled-layout.ts";
 import { hexOf } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
+import { readLayout } from "../../../oci/layout.ts";
+import { LayoutError } from "../../../oci/layout-error.ts";
 import type { SourceProgress } from "../../../sources/source-cache.ts";
 import type { Bench } from "../bench.ts";
 import type { Work } from "../handler.ts";
@@ -18,26 +23,129 @@ import { digestsOf } from "./record.ts";
 /** A source in the cache, its hash verified. */
 type SourceFile = { readonly file: string; readonly path: string };
 
-/** Builds the image in a slot of its own, stores it and enters it in the ledger. */
-export async function build(workshop: Workshop, inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
-  if (workshop.slots.activeCount >= workshop.slots.concurrency) work.progress("waiting for a build slot");
-  return await workshop.slots(async () => {
-    work.signal.throwIfAborted();
-    const plan = await plannedFiles(workshop, inputs);
-    await requireDependencies(workshop, inputs, work);
-    const sources = await fetchSources(workshop, plan, inputs, work);
-    const bench = await workshop.bench(work);
-    const started = performance.now();
-    const image = await solveImage(workshop, bench, plan, inputs, sources, work);
-    const seconds = (performance.now() - started) / 1000;
+/**
+ * Builds the image on one of the builders, or each platform on one of its own; stores it, and enters it in the ledger.
+ * @param target the CPU vendor, or the builder's name, that it is to be built on; any where not given
+ */
+export async function build(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  work: Work,
+  target?: string,
+): Promise<PackageOutputs> {
+  work.signal.throwIfAborted();
+  const plan = await plannedFiles(workshop, inputs);
+  await requireDependencies(workshop, inputs, work);
+  const sources = await workshop.pulls(() => fetchSources(workshop, plan, inputs, work));
+  const among = target === undefined ? undefined : await workshop.fleet.among(target, work);
+  return await withWorkFolder(workshop.places.scratch, async (folder) => {
+    const parts = await Promise.all(
+      platformParts(workshop, inputs).map((platforms, number) => {
+        const part = { platforms, target, among, layout: join(folder, `layout-${number}`) };
+        return buildPart(workshop, plan, inputs, sources, part, work);
+      }),
+    );
+    const image = await storedWhole(workshop, inputs, parts, join(folder, "layout"), work);
     const outputs: PackageOutputs = {
       ...digestsOf(image, inputs.platforms),
       inputKey: keyOf(inputs),
       origin: "built",
     };
-    await enter(workshop, bench, inputs, outputs, seconds);
+    for (const part of parts) await enter(workshop, part, inputs, outputs);
+    const seconds = Math.max(...parts.map((part) => part.seconds));
+    await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
     return outputs;
   });
+}
+
+/** What one builder builds of an image. */
+type Part = {
+  readonly platforms: readonly string[];
+  readonly target: string | undefined;
+  readonly among: readonly string[] | undefined;
+  /** The folder that gets it. */
+  readonly layout: string;
+};
+
+type BuiltPart = Part & {
+  readonly bench: Bench;
+  readonly seconds: number;
+  readonly layerCheck: Solved["layerCheck"];
+};
+
+/** With several builders each platform goes to one of its own, so that all are built natively. */
+function platformParts({ fleet }: Workshop, { platforms }: PackageInputs): (readonly string[])[] {
+  return fleet.size > 1 ? platforms.map((platform) => [platform]) : [platforms];
+}
+
+async function buildPart(
+  workshop: Workshop,
+  plan: BuildPlan,
+  inputs: PackageInputs,
+  sources: readonly SourceFile[],
+  part: Part,
+  work: Work,
+): Promise<BuiltPart> {
+  const job = await jobOf(workshop, inputs, part);
+  const { result, bench } = await workshop.fleet.run(
+    job,
+    async (bench, signal, stir) => {
+      const started = performance.now();
+      const { layerCheck } = await solveImage(workshop, bench, plan, inputs, sources, part, {
+        work: { ...work, signal },
+        stir,
+      });
+      // Whatever a builder says, only what its bytes are counts: one that delivers others is not asked again for this image.
+      const image = await readLayout(part.layout, { signal }).catch((error: unknown) => {
+        if (!(error instanceof LayoutError) || workshop.fleet.size === 1) throw error;
+        throw new BuilderLost(`what it delivered is not what it says: ${error.message}`, { cause: error });
+      });
+      return { layerCheck, image, seconds: (performance.now() - started) / 1000 };
+    },
+    work,
+  );
+  const { manifests, index } = result.image;
+  for (const digest of [index, ...manifests.map(({ digest }) => digest)])
+    await workshop.fleet.holds(bench, digest);
+  return { ...part, bench, seconds: result.seconds, layerCheck: result.layerCheck };
+}
+
+async function jobOf(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  { platforms, target, among }: Part,
+): Promise<Job> {
+  const { image, dependencies } = inputs;
+  const { seconds, remaining = 0, shared } = (await workshop.expectations()).get(image) ?? {};
+  return {
+    key: [keyOf(inputs), ...platforms, target ?? ""].join(" "),
+    ...{ image, platforms, seconds, remaining, shared, among },
+    inputs: Object.values(dependencies).map((digest) => ({ digest })),
+  };
+}
+
+/** Takes the image into the store, put together from its parts where it has several. */
+async function storedWhole(
+  workshop: Workshop,
+  { image, version }: PackageInputs,
+  parts: readonly BuiltPart[],
+  whole: string,
+  work: Work,
+): Promise<Image> {
+  const [first, ...others] = parts;
+  if (!first) throw new Error(`${image} has no platform`);
+  work.progress("storing the image");
+  const store = await workshop.store();
+  if (others.length > 0)
+    await assembleLayout(
+      parts.map(({ layout }) => layout),
+      whole,
+      image,
+      version,
+    );
+  const layout = others.length > 0 ? whole : first.layout;
+  // Its dependencies are the same for all platforms, and so are the layers that need no check.
+  return await store.adopt(layout, { layerCheck: first.layerCheck, signal: work.signal });
 }
 
 /** The plan of these inputs, for the files behind their digests; throws where the tree is no longer what was planned with. */
@@ -84,7 +192,9 @@ async function fetchSources(
   const archives = [join(root, "fetch", plan.stage, plan.origin)];
   const fetched: SourceFile[] = [];
   for (const [file, digest] of Object.entries(inputs.sources)) {
-    const source = { name: file, file, sha256: hexOf(digest), mirrors: inputs.mirrors?.[file] ?? [] };
+    const planned = plan.sources.find((source) => source.file === file);
+    const mirrors = inputs.mirrors?.[file] ?? planned?.mirrors ?? [];
+    const source = { name: file, file, sha256: hexOf(digest), mirrors };
     const path = await cache.obtain(source, {
       archives,
       signal: work.signal,
@@ -108,9 +218,10 @@ async function solveImage(
   bench: Bench,
   plan: BuildPlan,
   inputs: PackageInputs,
-  sources: SourceFile[],
-  work: Work,
-): Promise<Image> {
+  sources: readonly SourceFile[],
+  { platforms, target, layout }: Part,
+  { work, stir }: { work: Work; stir: () => void },
+): Promise<Solved> {
   const { scratch, logs } = workshop.places;
   const { root } = await workshop.tree();
   const store = await workshop.store();
@@ -118,33 +229,34 @@ async function solveImage(
     folder: join(root, plan.folder),
     files: plan.context,
     recipe: { path: join(root, plan.recipe), sha256: plan.containerfile },
-    sources,
+    sources: [...sources],
     scratch,
   };
+  const isWhole = platforms.length === inputs.platforms.length;
+  const words = [inputs.image, ...(target ? [target] : []), ...(isWhole ? [] : platforms)];
   return await withBuildContext(files, async (context) => {
     const request = {
       endpoint: bench.endpoint,
       image: inputs.image,
       version: inputs.version,
       target: inputs.target ?? null,
-      platforms: inputs.platforms,
+      platforms,
       buildArgs: inputs.buildArgs,
       context,
       dependencies: inputs.dependencies,
       isAnew: !workshop.config.cache,
       store: store.root,
-      destination: join(dirname(context.context), "layout"),
+      destination: layout,
       scratch,
     };
-    const { layout, layerCheck } = await solve(request, {
+    return await solve(request, {
       signal: work.signal,
       onProgress: (event) => {
         if (isTelling(event)) work.progress(summarize(event));
       },
-      log: join(logs, `${inputs.image}.log`),
+      onActivity: stir,
+      log: join(logs, `${words.join("-").replaceAll("/", "-")}.log`),
     });
-    work.progress("storing the image");
-    return await store.adopt(layout, { layerCheck, signal: work.signal });
   });
 }
 
@@ -157,16 +269,16 @@ function isTelling({ step, status, seconds }: ProgressEvent): boolean {
 /** A digest other than the expected one is entered as evidence, which never makes the key known. */
 async function enter(
   workshop: Workshop,
-  bench: Bench,
+  { bench, platforms, seconds }: BuiltPart,
   inputs: PackageInputs,
   outputs: PackageOutputs,
-  seconds: number,
 ): Promise<void> {
   const mismatch = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
+  const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
   const record: LedgerRecord = {
     inputKey: keyOf(inputs),
     image: inputs.image,
-    digests: { index: outputs.index, platforms: outputs.digests },
+    digests: { index: outputs.index, platforms: Object.fromEntries(own) },
     builder: { id: bench.id, facts: bench.facts },
     seconds,
     outcome: mismatch ? "mismatch" : "built",
@@ -175,5 +287,4 @@ async function enter(
   // First where nobody else writes: the ledger's word alone is never enough to sign.
   await workshop.built.record(record);
   await workshop.ledger.record(record);
-  await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
 }

@@ -16,6 +16,7 @@ import {
   packagePlan,
 } from "./inputs.ts";
 import { recorded } from "./record.ts";
+import { reproduced } from "./reproduction.ts";
 import { substituted } from "./substitution.ts";
 import { foretell } from "./trusted.ts";
 
@@ -31,10 +32,10 @@ export function packageHandler(
   const laidOut = new Set<string>();
 
   async function make(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
-    const image =
-      (await recorded(workshop(), inputs, work)) ??
-      (await substituted(workshop(), inputs, work)) ??
-      (await build(workshop(), inputs, work));
+    const known = (await recorded(workshop(), inputs, work)) ?? (await substituted(workshop(), inputs, work));
+    const image = inputs.reproduceOn
+      ? await reproduced(workshop(), inputs, inputs.reproduceOn, known, work)
+      : (known ?? (await build(workshop(), inputs, work)));
     await compareWithPublished(workshop(), inputs, image);
     const store = await workshop().store();
     await store.export(image.index, folderOf(inputs.image), work.signal);

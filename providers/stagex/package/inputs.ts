@@ -37,6 +37,10 @@ const dependencies = z.record(imageName, digest).describe("The images it is buil
 const expectedDigest = digest.describe(
   "What the tree's published digests say; another outcome fails the resource.",
 );
+const reproduceOn = z
+  .array(z.string().min(1))
+  .min(1)
+  .describe("CPU vendors, or builders' names: it is built once on each, and all must come out the same.");
 
 /** What the program asks for, all of it known. */
 export const packageInputs = z.strictObject({
@@ -52,6 +56,7 @@ export const packageInputs = z.strictObject({
   mirrors: mirrors.optional(),
   dependencies,
   expectedDigest: expectedDigest.optional(),
+  reproduceOn: reproduceOn.optional(),
 });
 export type PackageInputs = z.infer<typeof packageInputs>;
 
@@ -69,6 +74,7 @@ export const packagePlan = z.strictObject({
   mirrors: orUnknown(mirrors).optional(),
   dependencies: recordOrUnknown(imageName, digest),
   expectedDigest: orUnknown(expectedDigest).optional(),
+  reproduceOn: orUnknown(reproduceOn).optional(),
 });
 export type PackagePlan = z.infer<typeof packagePlan>;
 

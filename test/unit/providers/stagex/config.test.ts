@@ -13,6 +13,7 @@ const defaults = {
   vendors: 2,
   onPending: "fail",
   attach: ["provenance", "sbom"],
+  stall: 90,
 };
 
 test("lists, flags and numbers are read from the text that Pulumi hands over", () => {
@@ -113,4 +114,19 @@ test("where to publish is a registry or a list of them, without a password; sign
   expect(() => parseConfig({ lookaside: "https://signatures.example" })).toThrow(
     /stagex:lookaside: not a folder/,
   );
+});
+
+test("builders have a name of their own each, an address that buildctl takes, and credentials in files", () => {
+  const builders = (...list: object[]) => parseConfig({ builders: JSON.stringify(list) }).builders;
+  const west = { name: "west", address: "tcp://192.0.2.1:1234" };
+  const tls = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" };
+  expect(builders({ ...west, tls, vendor: "GenuineIntel", memory: 64 })).toEqual([
+    { ...west, tls, vendor: "GenuineIntel", memory: 64 },
+  ]);
+  expect(() => builders(west, west)).toThrow(/two builders have the same name/);
+  expect(() => builders({ ...west, address: "https://192.0.2.1" })).toThrow(
+    /no address \(expected what buildctl takes/,
+  );
+  expect(() => builders({ ...west, tls: { ...tls, key: undefined } })).toThrow(/stagex:builders/);
+  expect(() => builders()).toThrow(/stagex:builders/);
 });

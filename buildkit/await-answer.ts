@@ -1,0 +1,37 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { ConnectionError, type Endpoint, type Workers, workers } from "./endpoint.ts";
+
+export type Patience = {
+  /** How long to wait, in seconds. */
+  readonly seconds: number;
+  /** Told why it does not answer yet. */
+  readonly onWaiting?: (why: string, seconds: number) => void;
+  readonly signal?: AbortSignal;
+};
+
+/** Between two questions, in milliseconds. */
+const [firstPause, longestPause] = [500, 5_000];
+
+/** What lasts is asked again this often: a machine that is still starting may say strange things. */
+const doubts = 2;
+
+/**
+ * Waits until the daemon answers, and gives what it says of itself. Throws {@link ConnectionError} after the time given, and sooner
+ * where waiting can't help: for a certificate that is refused, say.
+ */
+export async function awaitAnswer(endpoint: Endpoint, patience: Patience): Promise<Workers> {
+  const { seconds, onWaiting = () => {}, signal } = patience;
+  const start = performance.now();
+  const waited = () => (performance.now() - start) / 1000;
+  for (let [pause, lasting] = [firstPause, 0]; ; pause = Math.min(longestPause, pause * 2)) {
+    try {
+      return await workers(endpoint, signal);
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error;
+      lasting = error.trouble.lasts ? lasting + 1 : 0;
+      if (lasting > doubts || waited() + pause / 1000 > seconds) throw error;
+      onWaiting(error.trouble.says, Math.round(waited()));
+    }
+    await sleep(pause, undefined, signal ? { signal } : {});
+  }
+}

@@ -1,0 +1,49 @@
+import { all, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
+import { Builder } from "../../providers/stagex/builder/resource.ts";
+import { leaveFailureToEngine } from "../not-built.ts";
+import type { ClientTls, FleetBuilder } from "./fleet.ts";
+
+/** A builder of which less may be known than of a fleet that was made here; what is not said, it tells itself, or is usual. */
+export type KnownBuilder = Partial<
+  Undefinable<Pick<FleetBuilder, "platforms" | "slots" | "memory" | "vendor">>
+> & {
+  readonly name: string;
+  /** Also `private:1` and so on: daemons of the state folder's own. */
+  readonly address: Output<string>;
+  /** Seconds to wait until it answers. */
+  readonly wait?: number | undefined;
+  readonly tls?: Omit<ClientTls, "serverName"> & { readonly serverName?: string | undefined };
+};
+type Undefinable<Known> = { readonly [Name in keyof Known]: Known[Name] | undefined };
+
+/**
+ * The builders of fleets, each a `Builder`. Packages don't depend on them: one that does not answer fails, and the others build. The
+ * provider waits for all that the configuration names before it builds anything.
+ */
+export class Builders extends ComponentResource {
+  readonly builders: ReadonlyMap<string, Builder>;
+
+  constructor(name: string, members: readonly KnownBuilder[], options?: ComponentResourceOptions) {
+    super("stagex:index:Builders", name, {}, options);
+    this.builders = new Map(members.map((member) => [member.name, register(member, this)] as const));
+    this.registerOutputs({});
+  }
+}
+
+function register(member: KnownBuilder, parent: Builders): Builder {
+  const { name, address, platforms, slots, memory, vendor, wait, tls } = member;
+  const given = Object.fromEntries(
+    Object.entries({ platforms: platforms && [...platforms], slots, memory, vendor, wait }).filter(
+      ([, value]) => value !== undefined,
+    ),
+  );
+  const credentials = tls && {
+    tls: all([tls.ca, tls.certificate, tls.key]).apply(([ca, certificate, key]) => ({
+      ...{ ca, certificate, key },
+      ...(tls.serverName === undefined ? {} : { serverName: tls.serverName }),
+    })),
+  };
+  const made = new Builder(name, { name, address, ...given, ...credentials }, { parent });
+  leaveFailureToEngine(made);
+  return made;
+}

@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { output, secret } from "@pulumi/pulumi";
+import type { ConfiguredBuilder } from "../../providers/stagex/builder-config.ts";
+import type { KnownBuilder } from "./builders.ts";
+
+/**
+ * Machines that are there already, at the addresses that `stagex:builders` lists.
+ * @param project the folder that the files with credentials are relative to
+ * @throws where such a file can't be read
+ */
+export function staticFleet(builders: readonly ConfiguredBuilder[], project: string): KnownBuilder[] {
+  return builders.map(({ name, address, platforms, slots, memory, vendor, wait, tls }) => ({
+    ...{ name, address: output(address), platforms, slots, vendor, wait },
+    memory: memory === undefined ? undefined : memory * 2 ** 30,
+    ...(tls ? { tls: clientTls(name, tls, project) } : {}),
+  }));
+}
+
+function clientTls(
+  builder: string,
+  { ca, cert, key, serverName }: NonNullable<ConfiguredBuilder["tls"]>,
+  project: string,
+): NonNullable<KnownBuilder["tls"]> {
+  const read = (file: string): string => {
+    try {
+      return readFileSync(join(project, file), "utf8");
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`stagex:builders: the credentials of ${builder} can't be read: ${reason}`);
+    }
+  };
+  return { ca: output(read(ca)), certificate: output(read(cert)), key: secret(read(key)), serverName };
+}

@@ -1,0 +1,38 @@
+import { z } from "zod";
+import { loneBuilder } from "./bench.ts";
+import { type BuilderInputs, builderInputs } from "./builder/inputs.ts";
+import type { StagexConfig } from "./config.ts";
+
+const file = z.string().min(1);
+
+/** A builder of the `static` fleet, as `stagex:builders` lists them. */
+export const configuredBuilder = builderInputs.omit({ tls: true, memory: true }).extend({
+  memory: z.number().positive().optional().describe("GiB of memory for all its builds together."),
+  tls: z
+    .strictObject({ ca: file, cert: file, key: file, serverName: z.string().min(1).optional() })
+    .optional()
+    .describe("Files with the credentials, relative to the project."),
+});
+export type ConfiguredBuilder = z.infer<typeof configuredBuilder>;
+
+/** All of them, each with a name of its own. */
+export const configuredBuilders = z
+  .array(configuredBuilder)
+  .min(1)
+  .refine((builders) => new Set(builders.map(({ name }) => name)).size === builders.length, {
+    error: "two builders have the same name",
+  });
+
+/** Names of the private daemons of a `local` fleet: `local-1`, `local-2`. */
+export function localBuilderNames(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `local-${index + 1}`);
+}
+
+/** The builders that the program of this configuration registers; or, where it registers none, the one to build with. */
+export function expectedBuilders(config: StagexConfig): readonly string[] | BuilderInputs {
+  const names = [
+    ...(config.builders ?? []).map(({ name }) => name),
+    ...localBuilderNames(config.localBuilders ?? 0),
+  ];
+  return names.length > 0 ? names : loneBuilder(config.buildkit);
+}

@@ -1,0 +1,275 @@
+import { isDeepStrictEqual } from "node:util";
+import pLimit, { type LimitFunction } from "p-limit";
+import type { Workers } from "../../buildkit/endpoint.ts";
+import { platformFit } from "../../buildkit/platform-fit.ts";
+import { BuilderLost, type Job, Schedule, type ScheduledBuilder } from "../../buildkit/schedule.ts";
+import { SolveError } from "../../buildkit/solve.ts";
+import { whileWatched } from "../../buildkit/watch.ts";
+import type { Places } from "../../tools/places.ts";
+import { askBuilder, type Bench, openBench, ownSlots } from "./bench.ts";
+import type { BuilderInputs } from "./builder/inputs.ts";
+import type { Work } from "./handler.ts";
+
+export type FleetOptions = {
+  readonly places: Places;
+  /** Names of the builders that the program registers; or the one builder of a run without a fleet. */
+  readonly expected: readonly string[] | BuilderInputs;
+  /** How many images are built at once in all. */
+  readonly jobs?: number | undefined;
+  /** Minutes without a sign of life after which a build is given up on its builder. */
+  readonly stall: number;
+  /** Ends the opening of builders, which must not end with the one work that asked for it first. */
+  readonly cancelled: AbortSignal;
+};
+
+/** Seconds until every builder that the configuration names must have been registered by the program. */
+const registration = 900;
+
+/** Seconds to wait for lost builders where no other is left: some machines are started again, a user's one daemon hardly. */
+const [fleetPatience, lonePatience] = [600, 30];
+
+/** What builders are there, as the engine names them in Check, and which image is built on which of them. */
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #builders = new Map<string, BuilderInputs>();
+  readonly #opened = new Map<string, Promise<Bench>>();
+  readonly #benches = new Map<string, Bench>();
+  readonly #waiting = new Set<() => void>();
+  readonly #atOnce: LimitFunction;
+  #members: readonly ScheduledBuilder[] = [];
+  #schedule: Promise<Schedule> | undefined;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.#atOnce = pLimit(options.jobs ?? Number.POSITIVE_INFINITY);
+    if ("name" in options.expected) this.announce(options.expected);
+  }
+
+  /** How many builders there are to be. */
+  get size(): number {
+    return this.#names().length;
+  }
+
+  /** How many images are built at once, as far as it is known yet. */
+  get slots(): number {
+    const sum = this.#names().reduce((slots, name) => slots + this.#slotsOf(this.#builders.get(name)), 0);
+    return Math.min(sum, this.#options.jobs ?? sum);
+  }
+
+  /** Makes a builder known, or known anew where something about it changed. */
+  announce(builder: BuilderInputs): void {
+    const { name } = builder;
+    if (isDeepStrictEqual(this.#builders.get(name), builder)) return;
+    this.#builders.set(name, builder);
+    this.#opened.delete(name);
+    for (const notify of this.#waiting) notify();
+  }
+
+  /** Opens a builder, once; one that could not be opened is tried again by the next who asks. */
+  open(name: string, work: Work): Promise<Bench> {
+    const opened = this.#opened.get(name);
+    if (opened) return opened;
+    const builder = this.#builders.get(name);
+    if (!builder) return Promise.reject(new Error(`the fleet has no builder ${name}`));
+    const before = this.#benches.get(name);
+    const opening = openBench(builder, this.#options.places, { ...work, signal: this.#options.cancelled });
+    this.#opened.set(name, opening);
+    opening.then(
+      (bench) => this.#benches.set(name, bench),
+      () => this.#opened.get(name) === opening && this.#opened.delete(name),
+    );
+    if (before) void opening.finally(() => before.close()).catch(() => undefined);
+    return opening;
+  }
+
+  /** What a builder says of itself; undefined for a private one, which is there whenever it is needed. */
+  async ask(builder: BuilderInputs, signal: AbortSignal): Promise<Workers | undefined> {
+    return await askBuilder(builder, this.#options.places, signal);
+  }
+
+  /** The builders of this name or CPU vendor. Throws where the fleet has none. */
+  async among(target: string, work: Work): Promise<string[]> {
+    await this.#ready(work);
+    const found = this.#names().filter(
+      (name) => name === target || this.#vendorOf(name)?.toLowerCase() === target.toLowerCase(),
+    );
+    if (found.length > 0) return found;
+    const known = this.#names().map((name) => `${name} (${this.#vendorOf(name) ?? "not reached"})`);
+    throw new Error(
+      `stagex:reproduceOn asks for ${target}, and no builder has that name or CPU vendor: there is ${known.join(", ")}`,
+    );
+  }
+
+  /** What the ledger calls the builder of this name; none where there is no such builder, or it does not answer. */
+  async idsOf(name: string, work: Work): Promise<string[]> {
+    if (!this.#builders.has(name)) return [];
+    const bench = await this.open(name, work).catch(() => undefined);
+    return bench ? [bench.id] : [];
+  }
+
+  /**
+   * Has a job done on one of the builders. `build` may be called again, on another one, where the first is lost; what it throws of the
+   * builder's own troubles counts as such a loss.
+   */
+  async run<Result>(
+    job: Job,
+    build: (bench: Bench, signal: AbortSignal, stir: () => void) => Promise<Result>,
+    work: Work,
+  ): Promise<{ result: Result; bench: Bench }> {
+    const schedule = await this.#ready(work);
+    if (schedule.running >= this.slots) work.progress("waiting for a build slot");
+    return await schedule.run(
+      { ...job, platforms: this.#offered(job) },
+      ({ name }, signal) => this.#atOnce(() => this.#buildOn(name, job, build, { ...work, signal })),
+      work.signal,
+    );
+  }
+
+  /** Notes that a builder has an image in its cache, as it has just built it. */
+  async holds(bench: Bench, digest: string): Promise<void> {
+    (await this.#schedule)?.holds(bench.name, digest);
+  }
+
+  async close(): Promise<void> {
+    const schedule = await this.#schedule?.catch(() => undefined);
+    schedule?.close();
+    await Promise.allSettled([...this.#opened.values()]);
+    for (const bench of this.#benches.values()) await bench.close();
+  }
+
+  async #buildOn<Result>(
+    name: string,
+    { image }: Job,
+    build: (bench: Bench, signal: AbortSignal, stir: () => void) => Promise<Result>,
+    work: Work,
+  ): Promise<{ result: Result; bench: Bench }> {
+    work.signal.throwIfAborted();
+    const bench = await this.#benchFor(name, work);
+    const stall = this.#options.stall * 60;
+    try {
+      const watched = (signal: AbortSignal, stir: () => void) => build(bench, signal, stir);
+      return { bench, result: await whileWatched(bench.endpoint, { stall }, watched, work.signal) };
+    } catch (error) {
+      const trouble = work.signal.aborted ? undefined : this.#troubleIn(error);
+      if (trouble === undefined) throw error;
+      if (this.size > 1)
+        work.report("warning", `${image}: builder ${name} is lost, trying elsewhere: ${trouble}`);
+      throw new BuilderLost(trouble, { cause: error });
+    }
+  }
+
+  async #benchFor(name: string, work: Work): Promise<Bench> {
+    try {
+      return await this.open(name, work);
+    } catch (error) {
+      work.signal.throwIfAborted();
+      throw new BuilderLost(messageOf(error), { cause: error });
+    }
+  }
+
+  /** The schedule, made as soon as one builder answers and all others' platforms are known. */
+  #ready(work: Work): Promise<Schedule> {
+    this.#schedule ??= this.#makeSchedule(work).catch((error: unknown) => {
+      this.#schedule = undefined;
+      throw error;
+    });
+    return this.#schedule;
+  }
+
+  async #makeSchedule(work: Work): Promise<Schedule> {
+    await this.#registered(work);
+    const openings = new Map(this.#names().map((name) => [name, this.open(name, work)] as const));
+    const failures = new Map<string, unknown>();
+    for (const [name, opening] of openings) opening.catch((error: unknown) => failures.set(name, error));
+    const untold = [...openings].filter(([name]) => this.#builders.get(name)?.platforms === undefined);
+    await Promise.allSettled(untold.map(([, opening]) => opening));
+    await Promise.any(openings.values()).catch(() => Promise.reject(this.#nobody(failures)));
+    const members: ScheduledBuilder[] = [];
+    this.#members = members;
+    for (const name of this.#names()) {
+      const builder = this.#builders.get(name);
+      const platforms = this.#benches.get(name)?.platforms ?? builder?.platforms;
+      if (platforms)
+        members.push({ name, platforms, slots: this.#slotsOf(builder), memory: builder?.memory });
+      else work.report("warning", `builder ${name} is left out: ${messageOf(failures.get(name))}`);
+    }
+    const schedule = new Schedule(members, {
+      patience: this.size > 1 ? fleetPatience : lonePatience,
+      probe: async ({ name }, signal) => await (await this.open(name, work)).revive(signal),
+    });
+    for (const { name } of members) {
+      if (!this.#benches.has(name))
+        schedule.lose(name, messageOf(failures.get(name) ?? "it does not answer yet"));
+    }
+    return schedule;
+  }
+
+  #nobody(failures: ReadonlyMap<string, unknown>): unknown {
+    const [first] = failures.values();
+    if (this.size === 1) return first;
+    const reasons = [...failures].map(([name, error]) => `  ${name}: ${messageOf(error)}`);
+    return new Error(`none of the builders can be used:\n${reasons.join("\n")}`);
+  }
+
+  /** Waits until the program has registered all builders that the configuration names. */
+  async #registered(work: Work): Promise<void> {
+    const missing = () => this.#names().filter((name) => !this.#builders.has(name));
+    if (missing().length === 0) return;
+    work.progress(`waiting for ${missing().join(", ")}`);
+    const late = AbortSignal.any([this.#options.cancelled, AbortSignal.timeout(registration * 1000)]);
+    await new Promise<void>((resolve) => {
+      const look = () => {
+        if (missing().length > 0 && !late.aborted) return;
+        this.#waiting.delete(look);
+        resolve();
+      };
+      this.#waiting.add(look);
+      late.addEventListener("abort", look, { once: true });
+      look();
+    });
+    this.#options.cancelled.throwIfAborted();
+    if (missing().length === this.size) {
+      throw new Error(
+        `the program registered none of its builders (${missing().join(", ")}) within ${registration / 60} minutes`,
+      );
+    }
+  }
+
+  #names(): readonly string[] {
+    const { expected } = this.#options;
+    return "name" in expected ? [expected.name] : expected;
+  }
+
+  #slotsOf(builder: BuilderInputs | undefined): number {
+    if (builder?.slots !== undefined) return builder.slots;
+    return this.size > 1 ? 2 : (this.#options.jobs ?? ownSlots());
+  }
+
+  /**
+   * The job's platforms without those that no builder runs: such an image may be made of files alone, or by a compiler for another
+   * machine, and BuildKit says so if it is not. linux/386 stays: no emulator is to be tried for it.
+   */
+  #offered({ platforms, among }: Job): readonly string[] {
+    const members = this.#members.filter(({ name }) => among?.includes(name) ?? true);
+    const isRun = (platform: string) =>
+      platform === "linux/386" ||
+      members.some((member) => platformFit(member.platforms, [platform]) !== "none");
+    const run = platforms.filter(isRun);
+    return run.length > 0 ? run : (members[0]?.platforms.slice(0, 1) ?? platforms);
+  }
+
+  /** Why an error is the builder's and not the build's; undefined where it is the build's, or no other builder could do better. */
+  #troubleIn(error: unknown): string | undefined {
+    if (error instanceof BuilderLost) return error.message;
+    if (!(error instanceof SolveError) || !error.trouble) return undefined;
+    return error.trouble.kind === "disk" && this.size === 1 ? undefined : error.trouble.says;
+  }
+
+  #vendorOf(name: string): string | undefined {
+    return this.#builders.get(name)?.vendor ?? this.#benches.get(name)?.facts.cpuVendor;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

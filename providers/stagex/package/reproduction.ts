@@ -1,0 +1,96 @@
+import { compareManifests } from "../../../oci/compare.ts";
+import type { Digest } from "../../../oci/digest.ts";
+import type { Work } from "../handler.ts";
+import type { Workshop } from "../workshop.ts";
+import { build } from "./build.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { keyOf } from "./key.ts";
+
+/** One outcome of the same inputs: on which vendor's machine or which builder, or from where it was known. */
+type Outcome = { readonly from: string; readonly image: PackageOutputs };
+
+/**
+ * The image, built once on each vendor or builder that `reproduceOn` names, but for those whose outcome the ledger has. Each build is
+ * a record of its own builder.
+ * @param known the image as it is known already, from the ledger or a registry
+ * @throws where two outcomes differ, naming the first file that does
+ */
+export async function reproduced(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  targets: readonly string[],
+  known: PackageOutputs | undefined,
+  work: Work,
+): Promise<PackageOutputs> {
+  const missing = known ? await withoutWitness(workshop, inputs, targets, work) : targets;
+  const failed = new AbortController();
+  const signal = AbortSignal.any([work.signal, failed.signal]);
+  const builds = await Promise.allSettled(
+    missing.map(async (target): Promise<Outcome> => {
+      try {
+        return { from: target, image: await build(workshop, inputs, { ...work, signal }, target) };
+      } catch (error) {
+        failed.abort(error);
+        throw error;
+      }
+    }),
+  );
+  work.signal.throwIfAborted();
+  if (failed.signal.aborted) throw failed.signal.reason;
+  const built = builds.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
+  const [first, ...others] = [
+    ...(known ? [{ from: `known (${known.origin})`, image: known }] : []),
+    ...built,
+  ];
+  if (!first) throw new Error(`${inputs.image}: stagex:reproduceOn names nobody`);
+  for (const other of others) await requireEqual(workshop, inputs, first, other);
+  return first.image;
+}
+
+/** The targets that nobody's word in the ledger stands for yet. */
+async function withoutWitness(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  targets: readonly string[],
+  work: Work,
+): Promise<string[]> {
+  const { records } = await workshop.ledger.lookup(keyOf(inputs));
+  const built = records.filter(({ outcome }) => outcome === "built");
+  const isWitnessed = async (target: string): Promise<boolean> => {
+    const isOfVendor = (vendor: string | undefined) => vendor?.toLowerCase() === target.toLowerCase();
+    if (built.some(({ builder }) => isOfVendor(builder.facts?.cpuVendor))) return true;
+    const ids = await workshop.fleet.idsOf(target, work);
+    return built.some(({ builder }) => ids.includes(builder.id));
+  };
+  const missing: string[] = [];
+  for (const target of targets) if (!(await isWitnessed(target))) missing.push(target);
+  return missing;
+}
+
+async function requireEqual(
+  workshop: Workshop,
+  { image, platforms }: PackageInputs,
+  first: Outcome,
+  other: Outcome,
+): Promise<void> {
+  for (const platform of platforms) {
+    const [a, b] = [first.image.digests[platform], other.image.digests[platform]];
+    if (a === undefined || b === undefined || a === b) continue;
+    throw new Error(
+      [
+        `${image}: not reproduced for ${platform}: the same inputs gave two images`,
+        `  ${first.from}: ${a}`,
+        `  ${other.from}: ${b}`,
+        `  first difference: ${await firstDifference(workshop, a, b)}`,
+        "Neither can be trusted, so nothing is built from it. What differs between the machines, or from run to run, is to be taken out of its recipe.",
+      ].join("\n"),
+    );
+  }
+}
+
+async function firstDifference(workshop: Workshop, a: Digest, b: Digest): Promise<string> {
+  const store = await workshop.store();
+  const stored = (manifest: Digest) => ({ manifest, blobPath: (digest: Digest) => store.blobPath(digest) });
+  const difference = await compareManifests(stored(a), stored(b));
+  return difference?.text ?? "none";
+}
