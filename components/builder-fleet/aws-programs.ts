@@ -14,6 +14,9 @@ const optional = ["runc.real"];
 /** ELF's numbers for machines (e_machine, at byte 18: "System V ABI", 4.3). */
 const machines: Readonly<Record<number, Architecture>> = { 62: "amd64", 183: "arm64" };
 
+/** Amazon Linux 2023 has the C library 2.34: what was linked with symbols of a later one doesn't start there. */
+const newestGlibc = 34;
+
 /** Where to look for programs, and where they are put for the upload. */
 export type ProgramPlaces = {
   /** The first that has a program counts. */
@@ -42,10 +45,12 @@ export async function programsIn(
         `set stagex:aws.programs.${architecture} to a folder with both: docs/aws.md says how to make it`,
     );
   }
-  const names = [...needed, ...optional].filter((name) => found.has(name));
-  return await Promise.all(
-    names.map((name) => staged(name, found.get(name) ?? "", { staging, architecture })),
-  );
+  const programs: Program[] = [];
+  for (const name of [...needed, ...optional]) {
+    const path = found.get(name);
+    if (path !== undefined) programs.push(await staged(name, path, { staging, architecture }));
+  }
+  return programs;
 }
 
 async function staged(
@@ -60,6 +65,12 @@ async function staged(
     );
   }
   const bytes = await readFile(path);
+  const glibc = glibcNeeded(bytes);
+  if (glibc > newestGlibc) {
+    throw new Error(
+      `${path} needs the C library 2.${glibc}, and builders have 2.${newestGlibc}; build it on Debian 12 or Amazon Linux 2023`,
+    );
+  }
   const sha256 = createHash("sha256").update(bytes).digest("hex");
   const place = join(staging, sha256);
   const there = await stat(place).catch(() => undefined);
@@ -70,6 +81,13 @@ async function staged(
     await rename(part, place);
   }
   return { name, path: place, sha256 };
+}
+
+/** The minor version of the C library 2 that a program needs; 0 where it brings all it needs. */
+function glibcNeeded(bytes: Buffer): number {
+  if (!bytes.includes("/ld-linux-")) return 0;
+  const symbols = bytes.toString("latin1").matchAll(/GLIBC_2\.(\d+)/g);
+  return Math.max(0, ...[...symbols].map(([, minor]) => Number(minor)));
 }
 
 async function architectureOf(path: string): Promise<Architecture | undefined> {

@@ -20,7 +20,8 @@ export type BuilderSettings = {
   readonly logStream: string;
 };
 
-type File = { readonly path: string; readonly content: string; readonly isProgram?: boolean };
+/** A file of a builder. */
+export type BuilderFile = { readonly path: string; readonly content: string; readonly isProgram?: boolean };
 
 /** EC2's limit for user data, in bytes, before base64. */
 export const longestUserData = 16 * 1024;
@@ -30,7 +31,7 @@ const units = ["buildkitd.service", "stagex-cache.service", "stagex-minute.servi
 
 /** The cloud-config (cloud-init: "Cloud config data") that makes a builder of a bare Amazon Linux. */
 export function userData(settings: BuilderSettings): string {
-  const files = filesOf(settings).map(fileEntry).join("\n");
+  const files = builderFiles(settings).map(fileEntry).join("\n");
   const text = `#cloud-config\nssh_pwauth: false\nwrite_files:\n${files}\nruncmd:\n  - [/opt/stagex/sbin/stagex-start]\n`;
   const size = Buffer.byteLength(text);
   if (size > longestUserData)
@@ -61,7 +62,8 @@ insecure-entitlements = []
 `;
 }
 
-function filesOf(settings: BuilderSettings): File[] {
+/** What the first boot puts in place, before it runs `stagex-start`. */
+export function builderFiles(settings: BuilderSettings): BuilderFile[] {
   const programs = Object.entries(settings.programs).map(([name, sha256]) => `${sha256} ${name}\n`);
   return [
     { path: "/etc/stagex/builder.env", content: environment(settings) },
@@ -75,7 +77,7 @@ function filesOf(settings: BuilderSettings): File[] {
   ];
 }
 
-function dropIn(name: string): File {
+function dropIn(name: string): BuilderFile {
   return { path: `/etc/systemd/system/buildkitd.service.d/${name}`, content: kept(name) };
 }
 
@@ -114,7 +116,7 @@ function cloudWatch({ logGroup, logStream }: BuilderSettings): string {
 }
 
 /** An entry of `write_files`, its content as a YAML block scalar (YAML 1.2, 8.1.2), which keeps every byte of such text. */
-function fileEntry({ path, content, isProgram }: File): string {
+function fileEntry({ path, content, isProgram }: BuilderFile): string {
   const lines = content.trimEnd().split("\n");
   const body = lines.map((line) => (line === "" ? "" : `      ${line}`)).join("\n");
   return `  - path: ${path}\n    permissions: "${isProgram ? "0755" : "0644"}"\n    content: |\n${body}`;
