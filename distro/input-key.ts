@@ -27,7 +27,10 @@ export type KeyedInputs = {
   readonly dependencies: Readonly<Record<string, Digest>>;
 };
 
-/** Raised when what the key covers, or how it is written, changes; all keys change with it. */
+/**
+ * Raised when what the key covers, or how it is written, changes; all keys change with it. That contexts are read more narrowly than before
+ * is no such change: the record of a wider one is not wrong, only not found any more, and importing the release again adds those that are.
+ */
 const format = "stagex-input-key/1";
 
 /**
