@@ -92,14 +92,12 @@ export async function simulate(
       for (const { digest } of job.inputs) cache?.add(digest);
       if (image.shared) cache?.add(image.shared.name);
     };
-    await schedule.run(job, work, neverAborted);
+    await schedule.run(job, work, new AbortController().signal);
   });
   const makespan = await clock.until(engine.run());
   schedule.close();
   return { makespan, ...counts };
 }
-
-const neverAborted = new AbortController().signal;
 
 /** Pulumi's engine: asks for each image once those that it is built from are done, in that order, so many at once. */
 class Engine {
@@ -314,14 +312,14 @@ function headsOf(graph: ReadonlyMap<string, Timed>): Map<string, number> {
   return heads;
 }
 
-/** Tried at 200 heads and 200 tails, which is enough: any choice of them gives a bound. */
+/** Tried at up to 100 heads and tails: any choice of them gives a bound. */
 function sharperBound(
   spans: readonly { head: number; seconds: number; tail: number }[],
   slots: number,
 ): number {
   const sample = (values: number[]) => {
     const sorted = [...new Set(values)].sort((a, b) => a - b);
-    return sorted.filter((_, index) => index % Math.ceil(sorted.length / 200) === 0);
+    return sorted.filter((_, index) => index % Math.ceil(sorted.length / 100) === 0);
   };
   let best = 0;
   for (const head of sample(spans.map((span) => span.head))) {
