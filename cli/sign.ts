@@ -10,11 +10,11 @@ import { runKit } from "./sign/run.ts";
 export function signCommand(): Command {
   return new Command("sign")
     .description(
-      "Signs what was built here with a key that is elsewhere. export writes what is left to sign as one file, a kit; on the\n" +
+      "Signs what was built here with a key that is elsewhere. export writes what is left to sign as one file, a kit; on the " +
         "machine with the key, run signs it, or the kit's own sign.sh with nothing but gpg; import verifies and files what comes back.",
     )
     .addCommand(
-      attesting(new Command("export"))
+      attesting(new Command("export").summary("writes what is left to sign as one file"))
         .description(
           "Writes a kit with a payload for each manifest that was built here and that the person has not signed yet.\n" +
             "Exits 0 with a kit, or where nothing is left to sign; 1 where nothing of it was built here.",
@@ -24,8 +24,9 @@ export function signCommand(): Command {
     )
     .addCommand(
       new Command("run")
+        .summary("signs such a file, on another machine")
         .description(
-          "Signs a kit, on any machine with this checkout: the tree, the roster and the engine are not needed. What is signed\n" +
+          "Signs a kit, on any machine with this checkout: the tree, the roster and the engine are not needed. What is signed " +
             "already stays; interrupted, it keeps what it has. Exits 0 where all is signed, else 1.",
         )
         .argument("<kit>", "what stagex sign export wrote")
@@ -37,9 +38,9 @@ export function signCommand(): Command {
         .action((kit: string, options: { key: string; out?: string }) => said(runKit(kit, options))),
     )
     .addCommand(
-      attesting(new Command("import"))
+      attesting(new Command("import").summary("verifies what comes back, and files it"))
         .description(
-          "Files the signatures of a signed kit in the lookaside. Each is verified first: by a key of the person, over exactly what\n" +
+          "Files the signatures of a signed kit in the lookaside. Each is verified first: by a key of the person, over exactly what " +
             "was built here. Exits 0 where all count, 1 where one was left out, each of them with its reason.",
         )
         .argument("<signed>", "what stagex sign run or sign.sh wrote")

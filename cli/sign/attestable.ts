@@ -66,9 +66,8 @@ export async function attestableImages(options: AttestableOptions): Promise<Atte
   const notBuiltHere: string[] = [];
   for (const asked of await askedFor(options, stack, workshop)) {
     try {
-      const record = await asked.record();
       const reference = `${config.signedAs}/${asked.image}:${asked.version}`;
-      for (const digest of Object.values(record.digests.platforms)) {
+      for (const [digest, record] of await asked.builds()) {
         const vendor = countedVendor(record, person);
         manifests.push({
           image: asked.image,
@@ -105,8 +104,8 @@ export async function signed(
 type Asked = {
   readonly image: string;
   readonly version: string;
-  /** Of having been built here. */
-  record(): Promise<LedgerRecord>;
+  /** The record of having built each manifest here. */
+  builds(): ReturnType<typeof ownBuild>;
 };
 
 async function askedFor(
@@ -123,7 +122,7 @@ async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked
     throw new CommandError(`the stack ${stack.name} has no images; build them with: npm start`);
   return packages.flatMap(({ image, version, inputKey, digests }) =>
     isInputKey(inputKey)
-      ? [{ image, version, record: () => ownBuild(workshop, { image, inputKey, digests: checked(digests) }) }]
+      ? [{ image, version, builds: () => ownBuild(workshop, { image, inputKey, digests: checked(digests) }) }]
       : [],
   );
 }
@@ -145,7 +144,7 @@ async function ofDigests(files: readonly string[], workshop: Workshop): Promise<
       asked.push({
         image,
         version: images.get(image)?.version ?? "latest",
-        async record() {
+        async builds() {
           if (!own) throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
           const { inputKey } = own;
           return await ownBuild(workshop, { image, inputKey, digests: own.digests.platforms });

@@ -1,10 +1,19 @@
+import type { Digest } from "../../../oci/digest.ts";
 import { type CpuVendor, cpuVendorNamed } from "../../../trust/cpu-vendor.ts";
 import { repositoryOf } from "../../../trust/image-reference.ts";
 import type { Lookaside } from "../../../trust/lookaside.ts";
 import { changesBetween } from "../changes.ts";
 import type { Handler, Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
-import { countedVendor, mustCount, payloadOf, pinned, signatureBy, writable } from "./attest.ts";
+import {
+  countedVendor,
+  type FoundSignature,
+  mustCount,
+  payloadOf,
+  pinned,
+  signatureBy,
+  writable,
+} from "./attest.ts";
 import {
   type AttestationInputs,
   type AttestationOutputs,
@@ -29,12 +38,12 @@ export function attestationHandler(
   async function attest(inputs: AttestationInputs, work: Work): Promise<AttestationOutputs> {
     const trust = await workshop().trust();
     const person = personIn(trust, inputs.person);
-    const record = await ownBuild(workshop(), inputs);
-    const vendor = countedVendor(record, person);
-    if (vendor === undefined) warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, work);
+    const builds = await ownBuild(workshop(), inputs);
     const lookaside = await workshop().signatures();
     const signatures: Record<string, Found> = {};
-    for (const digest of Object.values(inputs.digests)) {
+    for (const [digest, record] of builds) {
+      const vendor = countedVendor(record, person);
+      if (vendor === undefined) warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, work);
       const image = pinned(inputs.reference, digest);
       const repository = repositoryOf(image.reference);
       const present = await signatureBy(
@@ -56,7 +65,7 @@ export function attestationHandler(
       const made = await signatureBy(person, vendor, image, [{ file, bytes }], trust);
       if (made) signatures[digest] = foundOf(made);
     }
-    return { signatures, cpuVendor: vendor ?? "" };
+    return { signatures };
   }
 
   let isSaid = false;
@@ -70,16 +79,16 @@ export function attestationHandler(
     );
   }
 
-  /** The signatures that are there and count. */
+  /** The signatures that are there and count, each for the vendor that it is to count for. */
   async function present(
-    { reference, digests, person: id }: AttestationInputs,
-    vendor: CpuVendor | undefined,
+    { reference, person: id }: AttestationInputs,
+    vendors: ReadonlyMap<Digest, CpuVendor | undefined>,
   ): Promise<Record<string, Found>> {
     const trust = await workshop().trust();
     const person = personIn(trust, id);
     const lookaside: Lookaside = await workshop().signatures();
     const found: Record<string, Found> = {};
-    for (const digest of Object.values(digests)) {
+    for (const [digest, vendor] of vendors) {
       const image = pinned(reference, digest);
       const files = await lookaside.read(repositoryOf(image.reference), digest);
       const one = await signatureBy(person, vendor, image, files, trust);
@@ -104,10 +113,12 @@ export function attestationHandler(
       if (!inputs) return {};
       const person = personIn(await workshop().trust(), inputs.person);
       try {
-        const vendor = countedVendor(await ownBuild(workshop(), inputs), person);
-        const signatures = await present(inputs, vendor);
-        const isWhole = Object.values(inputs.digests).every((digest) => signatures[digest]);
-        return { cpuVendor: vendor ?? "", ...(isWhole ? { signatures } : {}) };
+        const builds = await ownBuild(workshop(), inputs);
+        const vendors = [...builds].map(
+          ([digest, record]) => [digest, countedVendor(record, person)] as const,
+        );
+        const signatures = await present(inputs, new Map(vendors));
+        return Object.keys(signatures).length === builds.size ? { signatures } : {};
       } catch (error) {
         if (!(error instanceof NotBuiltHere)) throw error;
         // What the run is to build first is not built yet.
@@ -125,7 +136,10 @@ export function attestationHandler(
           `an attestation is not imported: set stagex:attest, and the next up finds the signature of ${id} that is there`,
         );
       }
-      const found = await present(state.inputs, cpuVendorNamed(state.outputs.cpuVendor));
+      const vendors = Object.values(state.inputs.digests).map(
+        (digest) => [digest, cpuVendorNamed(state.outputs.signatures[digest]?.cpuVendor ?? "")] as const,
+      );
+      const found = await present(state.inputs, new Map(vendors));
       const lost = Object.values(state.inputs.digests).filter((digest) => !found[digest]);
       for (const digest of lost) {
         const file = state.outputs.signatures[digest]?.file;
@@ -134,7 +148,7 @@ export function attestationHandler(
           `${file} of ${state.inputs.reference}@${digest} is lost, damaged, or counts no more; ${id} is signed again by the next up`,
         );
       }
-      return lost.length > 0 ? undefined : { ...state, outputs: { ...state.outputs, signatures: found } };
+      return lost.length > 0 ? undefined : { ...state, outputs: { signatures: found } };
     },
 
     async delete(_id, _outputs, work) {
@@ -148,6 +162,6 @@ export function attestationHandler(
   };
 }
 
-function foundOf({ file, fingerprint, sha256 }: Found): Found {
-  return { file, fingerprint, sha256 };
+function foundOf({ file, fingerprint, sha256, cpuVendor }: FoundSignature): Found {
+  return { file, fingerprint, sha256, cpuVendor: cpuVendor ?? "" };
 }

@@ -52,11 +52,11 @@ export const attestationOutputs = z.strictObject({
         file: z.string().describe("Its name in the lookaside, `signature-1`."),
         fingerprint: z.string().describe("Of the primary key that it is by."),
         sha256: digest.describe("Digest of its bytes."),
+        cpuVendor: z
+          .string()
+          .describe("The CPU vendor that it counts for; empty where it counts for the person alone."),
       }),
     )
     .describe("The person's signature of each manifest, by the manifest's digest."),
-  cpuVendor: z
-    .string()
-    .describe("The CPU vendor that the signatures count for; empty where they count for the person alone."),
 });
 export type AttestationOutputs = z.infer<typeof attestationOutputs>;

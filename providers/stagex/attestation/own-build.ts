@@ -19,29 +19,48 @@ export class NotBuiltHere extends Error {
 }
 
 /**
- * The record of having built exactly these manifests from exactly these inputs here. The ledger's word is not enough: records come into
- * it from releases, and from whoever shares it, under any builder's name.
+ * The record of having built each of these manifests from exactly these inputs here, by the manifest: several builders may each have
+ * built a platform. The ledger's word is not enough: records come into it from releases, and from whoever shares it, under any
+ * builder's name.
  * @throws NotBuiltHere
  */
-export async function ownBuild(records: BuildRecords, built: BuiltImage): Promise<LedgerRecord> {
+export async function ownBuild(
+  records: BuildRecords,
+  built: BuiltImage,
+): Promise<ReadonlyMap<Digest, LedgerRecord>> {
   const { kind, records: own } = await records.built.lookup(built.inputKey);
-  const builds = own.filter(({ outcome }) => outcome === "built");
+  const builds = own.filter(({ outcome, image }) => outcome === "built" && image === built.image);
   if (kind === "contradiction") {
     const found = builds.map(({ digests }) => Object.values(digests.platforms).join(", ")).join(" and ");
     throw new NotBuiltHere(
       `${built.image} is not attested: built twice here, it came out as ${found}; what can't be reproduced is not to be signed`,
     );
   }
-  const isIt = ({ image, digests }: LedgerRecord): boolean =>
-    image === built.image &&
-    Object.entries(built.digests).every(([platform, digest]) => digests.platforms[platform] === digest);
-  const record = builds.find(isIt);
-  if (record) return record;
-  const others = await builders(records.ledger, built, isIt);
-  throw new NotBuiltHere(
-    `${built.image} is not attested: this machine has not built ${Object.values(built.digests).join(", ")} from these inputs` +
+  const byManifest = new Map<Digest, LedgerRecord>();
+  for (const [platform, digest] of Object.entries(built.digests)) {
+    const record = builds.find(({ digests }) => digests.platforms[platform] === digest);
+    if (!record) throw await notBuilt(records.ledger, built, platform, digest);
+    byManifest.set(digest, record);
+  }
+  return byManifest;
+}
+
+async function notBuilt(
+  ledger: Ledger,
+  { image, inputKey }: BuiltImage,
+  platform: string,
+  digest: Digest,
+): Promise<NotBuiltHere> {
+  const { records } = await ledger.lookup(inputKey);
+  const others = records
+    .filter(
+      (one) => one.outcome === "built" && one.image === image && one.digests.platforms[platform] === digest,
+    )
+    .map(({ builder }) => builder.id);
+  return new NotBuiltHere(
+    `${image} is not attested: this machine has not built ${digest} from these inputs` +
       `${others.length > 0 ? `, only ${others.join(", ")} has` : ""}. ` +
-      `Build it here with: pulumi up --replace '**:Package::${built.image}'`,
+      `Build it here with: pulumi up --replace '**:Package::${image}'`,
   );
 }
 
@@ -53,17 +72,6 @@ export async function isBuiltHere(records: BuildRecords, built: BuiltImage): Pro
     if (error instanceof NotBuiltHere) return false;
     throw error;
   }
-}
-
-async function builders(
-  ledger: Ledger,
-  { inputKey }: BuiltImage,
-  isIt: (record: LedgerRecord) => boolean,
-): Promise<string[]> {
-  const { records } = await ledger.lookup(inputKey);
-  return records
-    .filter((record) => record.outcome === "built" && isIt(record))
-    .map(({ builder }) => builder.id);
 }
 
 /**

@@ -7,7 +7,6 @@ export type AttestationArgs = { [Name in keyof AttestationInputs]: Input<Attesta
 /** A maintainer's word that an image was built here. */
 export class Attestation extends CustomResource {
   declare readonly signatures: Output<AttestationOutputs["signatures"]>;
-  declare readonly cpuVendor: Output<string>;
 
   constructor(name: string, args: AttestationArgs, options?: CustomResourceOptions) {
     const outputs = Object.fromEntries(

@@ -46,7 +46,19 @@ async function machine(own: readonly LedgerRecord[], shared: readonly LedgerReco
 }
 
 test("what was built here is", async () => {
-  expect(await ownBuild(await machine([record()]), built)).toEqual(record());
+  const both = Object.values(digests).map((digest) => [digest, record()] as const);
+  expect(await ownBuild(await machine([record()]), built)).toEqual(new Map(both));
+});
+
+test("each platform may have been built by another of this machine's builders", async () => {
+  const parts = Object.entries(digests).map(([platform, digest], index) => {
+    const part = record({
+      builder: { id: `builder-${index}`, facts },
+      digests: { index: null, platforms: { [platform]: digest } },
+    });
+    return [digest, part] as const;
+  });
+  expect(await ownBuild(await machine(parts.map(([, part]) => part)), built)).toEqual(new Map(parts));
 });
 
 test.each([
@@ -54,7 +66,7 @@ test.each([
     "nobody has built it",
     [],
     [],
-    /has not built \S+, \S+ from these inputs\. Build it here with: pulumi up --replace '\*\*:Package::core-hello'$/,
+    /has not built \S+ from these inputs\. Build it here with: pulumi up --replace '\*\*:Package::core-hello'$/,
   ],
   [
     "a release was imported",
