@@ -2,19 +2,23 @@ import { dirname, join, relative, resolve } from "node:path";
 import { all, type Output, RunError, secret } from "@pulumi/pulumi";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
 import { type Architecture, type Program, programsIn } from "../components/builder-fleet/aws-programs.ts";
+import type { KnownBuilder } from "../components/builder-fleet/builders.ts";
 import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet.ts";
 import type { AwsFleetConfig, BucketKind } from "../providers/stagex/aws-fleet-config.ts";
+import type { ConfiguredBuilder } from "../providers/stagex/builder-config.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { findTool } from "../tools/toolbox.ts";
 import { stackConfig } from "./stack-config.ts";
 
+/** Seconds until a new machine has started, fetched what it runs, and answers. */
+const firstBoot = 900;
+/** Where the client's certificate is looked for by who builds with the output `builders`; relative to the project. */
+const credentials = ".stagex/fleet";
+
 /** What the stack tells whoever uses its builders. */
 export type FleetOutputs = {
-  readonly builders: readonly (Pick<FleetBuilder, "address" | "platforms" | "slots" | "vendor"> & {
-    readonly name: string;
-    /** What the builder's certificate says it is. */
-    readonly serverName: string | undefined;
-  })[];
+  /** What `stagex:builders` of another stack takes. */
+  readonly builders: Output<ConfiguredBuilder[]>;
   /** The command that opens the way to a builder, by its name; leave it running while building. */
   readonly tunnels: Readonly<Record<string, Output<string>>>;
   /** What builders expect of a client, PEM; secret. */
@@ -37,14 +41,7 @@ export async function fleet(): Promise<FleetOutputs> {
   if (tls === undefined)
     throw new Error("a fleet on AWS without a builder, or with one that needs no certificate");
   return {
-    builders: made.builders.map(({ name, address, platforms, slots, vendor, tls: own }) => ({
-      name,
-      address,
-      platforms,
-      slots,
-      vendor,
-      serverName: own?.serverName,
-    })),
+    builders: asConfigured(made.builders),
     tunnels: Object.fromEntries(
       made.builders.flatMap(({ name, tunnel }) => (tunnel ? [[name, tunnelCommand(tunnel)]] : [])),
     ),
@@ -55,6 +52,29 @@ export async function fleet(): Promise<FleetOutputs> {
     orchestrators: made.orchestrators,
     leftovers: config.registry ? endRepositories(config) : undefined,
   };
+}
+
+/** The builders as another stack's configuration lists them, and where that one is to have the files with the credentials. */
+export function asConfigured(builders: readonly FleetBuilder[]): Output<ConfiguredBuilder[]> {
+  const files = {
+    ca: `${credentials}/ca.pem`,
+    cert: `${credentials}/certificate.pem`,
+    key: `${credentials}/key.pem`,
+  };
+  return all(builders.map(({ address }) => address)).apply((addresses) =>
+    builders.map(({ name, platforms, slots, memory, vendor, tls }, index) => ({
+      ...{ name, address: addresses[index] ?? "", platforms: [...platforms], slots, vendor },
+      memory: memory / 2 ** 30,
+      wait: firstBoot,
+      ...(tls ? { tls: { ...files, serverName: tls.serverName } } : {}),
+    })),
+  );
+}
+
+/** A fleet of the stack's own, for one that builds with it. Tunnels are the user's to open while the builders are waited for. */
+export async function awsMembers(config: AwsFleetConfig, places: Places): Promise<KnownBuilder[]> {
+  const { builders } = await awsFleet(config, places);
+  return builders.map((builder) => ({ ...builder, wait: firstBoot }));
 }
 
 /** The fleet that a configuration asks for; for any stack. */

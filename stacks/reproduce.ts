@@ -34,7 +34,7 @@ export async function reproduce(): Promise<Reproduced> {
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull something.
   const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));
-  registerBuilders(config);
+  await registerBuilders(config);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
@@ -63,8 +63,14 @@ function attested(
 }
 
 /** The builders of the configured fleets; without one, the provider has a daemon that is no resource. */
-function registerBuilders({ builders = [], localBuilders = 0 }: StagexConfig): void {
-  const members = [...staticFleet(builders, placesOf().project), ...localFleet(localBuilders)];
+async function registerBuilders({ builders = [], localBuilders = 0, aws }: StagexConfig): Promise<void> {
+  const places = placesOf();
+  const members = [
+    ...staticFleet(builders, places.project),
+    ...localFleet(localBuilders),
+    // Few stacks have one: the others don't wait for its library.
+    ...(aws ? await (await import("./fleet.ts")).awsMembers(aws, places) : []),
+  ];
   if (members.length > 0) new Builders("builders", members);
 }
 

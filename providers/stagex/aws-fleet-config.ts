@@ -147,3 +147,10 @@ export const awsFleetConfig = z.strictObject({
     ),
 });
 export type AwsFleetConfig = z.infer<typeof awsFleetConfig>;
+
+/** Names of a fleet's builders: `intel-1`, `intel-2`, `amd-1`. */
+export function awsBuilderNames({ builders }: AwsFleetConfig): string[] {
+  return awsVendors.flatMap((vendor) =>
+    Array.from({ length: builders[vendor] }, (_, index) => `${vendor}-${index + 1}`),
+  );
+}

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { awsBuilderNames } from "./aws-fleet-config.ts";
 import { loneBuilder } from "./bench.ts";
 import { type BuilderInputs, builderInputs } from "./builder/inputs.ts";
 import type { StagexConfig } from "./config.ts";
@@ -33,6 +34,7 @@ export function expectedBuilders(config: StagexConfig): readonly string[] | Buil
   const names = [
     ...(config.builders ?? []).map(({ name }) => name),
     ...localBuilderNames(config.localBuilders ?? 0),
+    ...(config.aws ? awsBuilderNames(config.aws) : []),
   ];
   return names.length > 0 ? names : loneBuilder(config.buildkit);
 }

@@ -1,7 +1,13 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { AwsFleet } from "../../../../components/builder-fleet/aws.ts";
 import type { Program } from "../../../../components/builder-fleet/aws-programs.ts";
-import { awsFleetConfig, builderSizes } from "../../../../providers/stagex/aws-fleet-config.ts";
+import {
+  awsBuilderNames,
+  awsFleetConfig,
+  builderSizes,
+} from "../../../../providers/stagex/aws-fleet-config.ts";
+import { configuredBuilders } from "../../../../providers/stagex/builder-config.ts";
+import { asConfigured } from "../../../../stacks/fleet.ts";
 import { type Asked, known, mockedStack, secretsIn } from "../../../fixtures/mocked-stack.ts";
 
 const digits = (digit: string): string => digit.repeat(64);
@@ -266,10 +272,26 @@ describe("with everything switched on", () => {
       "tcp://127.0.0.1:12390",
       "tcp://127.0.0.1:12440",
     ]);
+    expect(fleet.builders.map(({ name }) => name)).toEqual(awsBuilderNames(awsFleetConfig.parse(everything)));
     const [first] = fleet.builders;
     expect((await known(first?.tls?.key)).isSecret).toBe(true);
     expect(first?.tls?.serverName).toBe("intel-1.stagex.internal");
   });
+});
+
+test("another stack is told of the builders in the words of its own configuration", async () => {
+  const { fleet } = await made(everything);
+  const { value, isSecret } = await known<unknown>(asConfigured(fleet.builders));
+  expect(isSecret).toBe(false);
+  expect(configuredBuilders.parse(value)).toHaveLength(4);
+  expect(value).toContainEqual(
+    expect.objectContaining({
+      name: "graviton-1",
+      address: "tcp://127.0.0.1:12440",
+      memory: 62,
+      tls: expect.objectContaining({ serverName: "graviton-1.stagex.internal" }),
+    }),
+  );
 });
 
 describe("the build port", () => {
