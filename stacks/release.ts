@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { all, type Output, recover } from "@pulumi/pulumi";
 import { warn } from "@pulumi/pulumi/log/index.js";
 import { invoke } from "@pulumi/pulumi/runtime/index.js";
@@ -5,7 +6,9 @@ import { Release, type ReleaseArgs } from "../components/release.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { Ledger } from "../distro/ledger.ts";
 import { treeRelease } from "../distro/tree-release.ts";
+import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store.ts";
+import { ClientPolicy } from "../providers/stagex/client-policy/resource.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { configuredSignatures, configuredTrust } from "../providers/stagex/configured-trust.ts";
@@ -13,6 +16,7 @@ import type { Publication } from "../providers/stagex/publication/resource.ts";
 import { type QuorumsOutputs, quorumsOutputs } from "../providers/stagex/quorum/function.ts";
 import type { Quorum } from "../providers/stagex/quorum/resource.ts";
 import { type Places, placesOf } from "../tools/places.ts";
+import { parseRepository } from "../trust/image-reference.ts";
 import { type DigestSources, releasedImages } from "./released-images.ts";
 import { stackConfig } from "./stack-config.ts";
 
@@ -51,6 +55,7 @@ export async function release(): Promise<Released> {
     ...(await destination(config, tree.root)),
   });
   const unknown = Object.fromEntries(unreleased.map(({ name, reason }) => [name, reason]));
+  writePolicy(config, rosterDigest);
   const summary = summarized([...quorums.values()], unknown);
   return {
     pending: pendingOf(quorums, summary, unknown),
@@ -75,6 +80,23 @@ async function destination(
       ...(known === undefined ? {} : { release: known }),
     },
   };
+}
+
+/** For whoever pulls from the first registry, where the signatures are under the name that they were made for. */
+function writePolicy({ clientPolicy: folder, ...config }: StagexConfig, roster: Digest): void {
+  if (folder === undefined) return;
+  const signedAs = namespaceOf(config.signedAs);
+  const repository = config.publish?.[0] ?? signedAs;
+  new ClientPolicy("policy", {
+    ...{ folder, repository, signedAs, roster },
+    lookaside: config.lookaside ?? config.signatures ?? ".stagex/signatures",
+    threshold: config.threshold,
+  });
+}
+
+/** With its registry's host, as clients compare names: `stagex` is `docker.io/stagex`. */
+function namespaceOf(signedAs: string): string {
+  return dirname(parseRepository(`${signedAs}/image`));
 }
 
 async function digestSources(
