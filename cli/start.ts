@@ -48,7 +48,7 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   const up = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
   if (config.stack === "release") return await bringReleaseUp(stack, up);
   if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
-  await build(stack, up, chosen, places);
+  await build(stack, up, { chosen, places, environment: checkpointsFor(config) });
   if (!rehearsal || !isExample(settings)) return;
   const digests = await stack.digests();
   await rehearse({
@@ -61,17 +61,30 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   });
 }
 
+/**
+ * The engine writes its whole state before and after each resource, lest one be lost by a crash: the most of what a large tree's first
+ * run takes. A stack of packages alone loses none: the ledger has each as soon as it is built, and what the state does not know of yet
+ * is found there by the next run. So it is then written once, at the end.
+ */
+function checkpointsFor({ attest, builders, localBuilders }: StagexConfig): NodeJS.ProcessEnv {
+  const hasOthers = [attest, builders, localBuilders].some((setting) => setting !== undefined);
+  return hasOthers ? {} : { PULUMI_SKIP_CHECKPOINTS: "true" };
+}
+
 /** Brings a reproduce stack up, with a table of what became of its images. */
 async function build(
   stack: Stack,
   up: readonly string[],
-  chosen: readonly ChosenImage[],
-  places: Places,
+  {
+    chosen,
+    places,
+    environment,
+  }: { chosen: readonly ChosenImage[]; places: Places; environment: NodeJS.ProcessEnv },
 ): Promise<void> {
   const journal = join(places.state, `journal-${process.pid}.jsonl`);
   await mkdir(places.state, { recursive: true });
   try {
-    const code = await stack.run(up, { STAGEX_JOURNAL: journal });
+    const code = await stack.run(up, { ...environment, STAGEX_JOURNAL: journal });
     const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
     const rows = runRows(chosen, await stack.digests(), noted);
     process.stdout.write(`\n${resultTable(rows)}\n`);
