@@ -300,20 +300,17 @@ describeReal("the user data of a builder, run in a root folder", () => {
     expect([answer.code, answer.stderr]).toEqual([0, ""]);
     expect(answer.stdout).toContain("linux");
 
+    // TLS 1.3 tells the client of it after the handshake: by its word, or by hanging up.
+    const refused = expect.stringMatching(/certificate|broken pipe|reset by peer|EOF/);
     const bare = await ask({ ca: authority.certificate });
-    expect([bare.code, bare.stderr]).toEqual([1, expect.stringMatching(/certificate/)]);
+    expect([bare.code, bare.stdout, bare.stderr]).toEqual([1, "", refused]);
     const foreign = await newAuthority("test builders", 1);
     const stranger = await ask(await ownClient(foreign));
-    expect([stranger.code, stranger.stderr]).toEqual([
-      1,
-      expect.stringMatching(/certificate|unknown authority/),
-    ]);
+    expect([stranger.code, stranger.stdout, stranger.stderr]).toEqual([1, "", refused]);
     // And the client, a builder that is none of its fleet's.
     const impostor = await ask({ ...(await ownClient()), ca: foreign.certificate });
-    expect([impostor.code, impostor.stderr]).toEqual([
-      1,
-      expect.stringMatching(/unknown authority|certificate/),
-    ]);
+    expect([impostor.code, impostor.stderr]).toEqual([1, expect.stringContaining("unknown authority")]);
+    expect((await ask(own)).code).toBe(0);
   });
 
   withClient("it builds, with the runc that it was given and its cache on the disk", async () => {
