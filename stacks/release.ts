@@ -2,6 +2,7 @@ import { dirname } from "node:path";
 import { all, type Output, recover } from "@pulumi/pulumi";
 import { warn } from "@pulumi/pulumi/log/index.js";
 import { invoke } from "@pulumi/pulumi/runtime/index.js";
+import { leaveFailureToEngine } from "../components/not-built.ts";
 import { Release, type ReleaseArgs } from "../components/release.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { Ledger } from "../distro/ledger.ts";
@@ -87,11 +88,12 @@ function writePolicy({ clientPolicy: folder, ...config }: StagexConfig, roster: 
   if (folder === undefined) return;
   const signedAs = namespaceOf(config.signedAs);
   const repository = config.publish?.[0] ?? signedAs;
-  new ClientPolicy("policy", {
+  const policy = new ClientPolicy("policy", {
     ...{ folder, repository, signedAs, roster },
     lookaside: config.lookaside ?? config.signatures ?? ".stagex/signatures",
     threshold: config.threshold,
   });
+  leaveFailureToEngine(policy);
 }
 
 /** With its registry's host, as clients compare names: `stagex` is `docker.io/stagex`. */

@@ -136,6 +136,15 @@ test("a folder of something else is left alone, its keys too", async () => {
   expect(await readFile(join(project, "tree/keys/bob.asc"), "utf8")).toBe("of a tree");
 });
 
-test("more people than have keys can't be asked for: a preview says so already", async () => {
-  await expect(create({ ...inputs, threshold: 3 }, true)).rejects.toThrow(/3 of 2 people can't be asked for/);
+test("more people than have keys can't be asked for: a preview warns, and nothing is written", async () => {
+  await create({ ...inputs, folder: "none", threshold: 3 }, true);
+  await vi.waitFor(() =>
+    expect(provider.log.map(({ message }) => message)).toContainEqual(
+      expect.stringContaining("none will fail: 3 of 2 people can't be asked for"),
+    ),
+  );
+  await expect(create({ ...inputs, folder: "none", threshold: 3 })).rejects.toThrow(
+    /3 of 2 people can't be asked/,
+  );
+  expect(existsSync(join(project, "none"))).toBe(false);
 });

@@ -2,6 +2,7 @@ import { readdir, readFile, rm, rmdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type ClientPolicy, clientPolicy, writeClientPolicy } from "../../../trust/client-policy.ts";
+import { TrustError } from "../../../trust/trust-error.ts";
 import { changesBetween } from "../changes.ts";
 import type { Handler, Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
@@ -56,9 +57,17 @@ export function clientPolicyHandler(
 
     diff: (before, after) => changesBetween(before, after, rules),
 
-    async preview(plan) {
+    async preview(plan, _isNew, work) {
       const inputs = clientPolicyInputs.safeParse(plan).data;
-      return inputs ? outputsOf(await policyOf(inputs)) : {};
+      if (!inputs) return {};
+      try {
+        return outputsOf(await policyOf(inputs));
+      } catch (error) {
+        if (!(error instanceof TrustError)) throw error;
+        // The preview goes on: what else falls with a roster that is too small is to be seen too.
+        work.report("warning", `${inputs.folder} will fail: ${error.message}`);
+        return {};
+      }
     },
 
     create: async (inputs, work) => ({ id: inputs.folder, outputs: await write(inputs, work) }),
