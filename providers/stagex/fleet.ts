@@ -152,8 +152,8 @@ export class Fleet {
     } catch (error) {
       const trouble = work.signal.aborted ? undefined : this.#troubleIn(error);
       if (trouble === undefined) throw error;
-      if (this.size > 1)
-        work.report("warning", `${image}: builder ${name} is lost, trying elsewhere: ${trouble}`);
+      const next = this.size > 1 ? "trying elsewhere" : "waiting for it";
+      work.report("warning", `${image}: builder ${name} is lost, ${next}: ${trouble}`);
       throw new BuilderLost(trouble, { cause: error });
     }
   }

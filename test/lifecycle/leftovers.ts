@@ -7,13 +7,15 @@ import { prepareDaemonFolders } from "../../buildkit/daemon-folders.ts";
  * folder or are in its daemon's containers, each as `<pid> <command line>`, and mount points below it.
  */
 export async function leftoversOf(folder: string): Promise<string[]> {
-  const { cgroup } = await prepareDaemonFolders(join(folder, ".stagex/buildkit"));
+  const cgroups = await cgroupsOf(folder);
   const mounts = (await readFile("/proc/self/mountinfo", "utf8")).split("\n");
   const mounted = mounts.map((line) => line.split(" ")[4] ?? "").filter((point) => point.startsWith(folder));
   const running = (await processes()).filter(
-    ({ pid, cgroups, words, rest }) =>
+    ({ pid, inside, words, rest }) =>
       pid !== process.pid &&
-      (cgroups.includes(`/${cgroup}/`) || words.includes(folder) || rest.includes(folder)),
+      (cgroups.some((cgroup) => inside.includes(`/${cgroup}/`)) ||
+        words.includes(folder) ||
+        rest.includes(folder)),
   );
   return [...running.map(({ pid, words }) => `${pid} ${words.replaceAll("\0", " ")}`), ...mounted];
 }
@@ -26,6 +28,14 @@ export async function processesOf(folder: string, pattern: RegExp): Promise<numb
     .map((line) => Number.parseInt(line, 10));
 }
 
+/** The cgroups of a project's private daemons: of the one of a run without a fleet, and of a local fleet's. */
+async function cgroupsOf(folder: string): Promise<string[]> {
+  const state = join(folder, ".stagex");
+  const roots = (await readdir(state).catch(() => [])).filter((name) => /^buildkit(-\d+)?$/.test(name));
+  const found = roots.map(async (root) => (await prepareDaemonFolders(join(state, root))).cgroup);
+  return await Promise.all(found);
+}
+
 async function processes() {
   const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
   return await Promise.all(
@@ -34,7 +44,7 @@ async function processes() {
       const folder = await readlink(`/proc/${id}/cwd`).catch(() => "");
       return {
         pid: Number(id),
-        cgroups: await read("cgroup"),
+        inside: await read("cgroup"),
         words: await read("cmdline"),
         rest: `${await read("environ")}\0${folder}`,
       };

@@ -1,3 +1,4 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { withBuildContext } from "../../../buildkit/context-folder.ts";
 import { type ProgressEvent, summarize } from "../../../buildkit/progress.ts";
@@ -40,7 +41,7 @@ export async function build(
   const among = target === undefined ? undefined : await workshop.fleet.among(target, work);
   return await withWorkFolder(workshop.places.scratch, async (folder) => {
     const parts = await Promise.all(
-      platformParts(workshop, inputs).map((platforms, number) => {
+      platformParts(inputs, among?.length ?? workshop.fleet.size).map((platforms, number) => {
         const part = { platforms, target, among, layout: join(folder, `layout-${number}`) };
         return buildPart(workshop, plan, inputs, sources, part, work);
       }),
@@ -51,7 +52,8 @@ export async function build(
       inputKey: keyOf(inputs),
       origin: "built",
     };
-    for (const part of parts) await enter(workshop, part, inputs, outputs);
+    for (const own of Map.groupBy(parts, ({ bench }) => bench).values())
+      await enter(workshop, own, inputs, outputs);
     const seconds = Math.max(...parts.map((part) => part.seconds));
     await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
     return outputs;
@@ -73,9 +75,9 @@ type BuiltPart = Part & {
   readonly layerCheck: Solved["layerCheck"];
 };
 
-/** With several builders each platform goes to one of its own, so that all are built natively. */
-function platformParts({ fleet }: Workshop, { platforms }: PackageInputs): (readonly string[])[] {
-  return fleet.size > 1 ? platforms.map((platform) => [platform]) : [platforms];
+/** With several builders to choose from each platform goes to one of its own, so that all are built natively. */
+function platformParts({ platforms }: PackageInputs, builders: number): (readonly string[])[] {
+  return builders > 1 ? platforms.map((platform) => [platform]) : [platforms];
 }
 
 async function buildPart(
@@ -96,7 +98,8 @@ async function buildPart(
         stir,
       });
       // Whatever a builder says, only what its bytes are counts: one that delivers others is not asked again for this image.
-      const image = await readLayout(part.layout, { signal }).catch((error: unknown) => {
+      const image = await readLayout(part.layout, { signal }).catch(async (error: unknown) => {
+        await rm(part.layout, { recursive: true, force: true });
         if (!(error instanceof LayoutError) || workshop.fleet.size === 1) throw error;
         throw new BuilderLost(`what it delivered is not what it says: ${error.message}`, { cause: error });
       });
@@ -266,13 +269,20 @@ function isTelling({ step, status, seconds }: ProgressEvent): boolean {
   return isInstruction && (status === "started" || status === "error" || seconds >= 5);
 }
 
-/** A digest other than the expected one is entered as evidence, which never makes the key known. */
+/**
+ * Enters what one builder built. A digest other than the expected one is entered as evidence, which never makes the key known.
+ * @param parts all by the same builder, at least one
+ */
 async function enter(
   workshop: Workshop,
-  { bench, platforms, seconds }: BuiltPart,
+  parts: readonly BuiltPart[],
   inputs: PackageInputs,
   outputs: PackageOutputs,
 ): Promise<void> {
+  const [{ bench } = { bench: undefined }] = parts;
+  if (!bench) return;
+  const platforms = parts.flatMap((part) => part.platforms);
+  const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
   const mismatch = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
   const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
   const record: LedgerRecord = {
