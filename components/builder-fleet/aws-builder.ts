@@ -1,4 +1,8 @@
-import aws from "@pulumi/aws";
+import type { LogGroup } from "@pulumi/aws/cloudwatch/index.js";
+import { Volume } from "@pulumi/aws/ebs/index.js";
+import { Instance, LaunchTemplate, VolumeAttachment } from "@pulumi/aws/ec2/index.js";
+import { InstanceState } from "@pulumi/aws/ec2transitgateway/index.js";
+import { Parameter } from "@pulumi/aws/ssm/index.js";
 import { type Input, interpolate, type Output, output } from "@pulumi/pulumi";
 import { type AwsVendor, builderSizes } from "../../providers/stagex/aws-fleet-config.ts";
 import { type AwsNetwork, buildPort } from "./aws-network.ts";
@@ -15,7 +19,7 @@ export type AwsGround = {
   readonly scope: AwsScope;
   readonly network: AwsNetwork;
   readonly buckets: AwsBuckets;
-  readonly logGroup: aws.cloudwatch.LogGroup;
+  readonly logGroup: LogGroup;
   readonly certificates: FleetCertificates;
   readonly client: Omit<ClientTls, "serverName">;
   readonly programs: Readonly<Partial<Record<Architecture, readonly Program[]>>>;
@@ -74,7 +78,7 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
     logGroup: ground.logGroup.arn,
   });
   const disk = config.disk === "gp3" ? cacheDisk(scope, builder, zone) : undefined;
-  const template = new aws.ec2.LaunchTemplate(
+  const template = new LaunchTemplate(
     name,
     {
       imageId: config.ami[make.architecture] ?? newestAmi[make.architecture],
@@ -105,7 +109,7 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
     },
     options,
   );
-  const instance = new aws.ec2.Instance(
+  const instance = new Instance(
     name,
     {
       launchTemplate: { id: template.id, version: interpolate`${template.latestVersion}` },
@@ -118,7 +122,7 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
     { ...options, deleteBeforeReplace: true, dependsOn: Object.values(parameters) },
   );
   if (disk) {
-    new aws.ec2.VolumeAttachment(
+    new VolumeAttachment(
       name,
       {
         deviceName: "/dev/sdf",
@@ -129,7 +133,7 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
       { ...options, deleteBeforeReplace: true },
     );
   }
-  new aws.ec2transitgateway.InstanceState(
+  new InstanceState(
     name,
     { instanceId: instance.id, state: config.running ? "running" : "stopped" },
     options,
@@ -158,7 +162,7 @@ const spot = {
   spotOptions: { spotInstanceType: "persistent", instanceInterruptionBehavior: "stop" },
 } as const;
 
-function cacheDisk(scope: AwsScope, builder: string, zone: string): aws.ebs.Volume {
+function cacheDisk(scope: AwsScope, builder: string, zone: string): Volume {
   const { config, options } = scope;
   const args = {
     availabilityZone: `${config.region}${zone}`,
@@ -168,7 +172,7 @@ function cacheDisk(scope: AwsScope, builder: string, zone: string): aws.ebs.Volu
     throughput: 250,
     tags: tagsOf(scope, `${builder}-cache`),
   };
-  return new aws.ebs.Volume(`${config.name}-${builder}-cache`, args, options);
+  return new Volume(`${config.name}-${builder}-cache`, args, options);
 }
 
 /** The builder's side of mutual TLS, where it alone reads it. */
@@ -176,7 +180,7 @@ function certificateParameters(ground: AwsGround, builder: string, serverName: s
   const { scope, certificates } = ground;
   const { certificate, key } = certificates.server(builder, serverName);
   const parameter = (name: string, type: "String" | "SecureString", value: Input<string>) =>
-    new aws.ssm.Parameter(
+    new Parameter(
       `${scope.config.name}-${builder}-${name}`,
       {
         name: `${parametersOf(scope, builder)}/${name}`,
@@ -201,7 +205,7 @@ function userDataOf(
   { scope, buckets, logGroup, programs }: AwsGround,
   { architecture }: Make,
   builder: string,
-  disk: aws.ebs.Volume | undefined,
+  disk: Volume | undefined,
 ): Output<string> {
   const { config } = scope;
   const pinned = (programs[architecture] ?? []).map(({ name, sha256 }) => [name, sha256] as const);

@@ -1,4 +1,13 @@
-import aws from "@pulumi/aws";
+import {
+  DefaultSecurityGroup,
+  RouteTable,
+  RouteTableAssociation,
+  SecurityGroup,
+  Subnet,
+  Vpc,
+  VpcEndpoint,
+} from "@pulumi/aws/ec2/index.js";
+import { SecurityGroupEgressRule, SecurityGroupIngressRule } from "@pulumi/aws/vpc/index.js";
 import { jsonStringify, type Output } from "@pulumi/pulumi";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
@@ -28,21 +37,21 @@ const registryService = "ecr.dkr";
 export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
   const { config, options } = scope;
   const named = (name: string) => ({ tags: tagsOf(scope, name) });
-  const vpc = new aws.ec2.Vpc(
+  const vpc = new Vpc(
     `${config.name}-vpc`,
     { cidrBlock: "10.60.0.0/16", enableDnsSupport: true, enableDnsHostnames: true, ...named("vpc") },
     options,
   );
   const vpcId = vpc.id;
   // The group that is there by itself lets all its members in: nobody is to be in it by mistake.
-  new aws.ec2.DefaultSecurityGroup(`${config.name}-default`, { vpcId, ...named("default") }, options);
-  const routes = new aws.ec2.RouteTable(`${config.name}-routes`, { vpcId, ...named("routes") }, options);
+  new DefaultSecurityGroup(`${config.name}-default`, { vpcId, ...named("default") }, options);
+  const routes = new RouteTable(`${config.name}-routes`, { vpcId, ...named("routes") }, options);
   const subnets = new Map(
     config.zones.map((zone, index) => [zone, subnetIn(scope, vpcId, routes.id, zone, index)] as const),
   );
   const builders = group(scope, vpcId, "builders", "Builders: out to services of AWS alone");
   const endpoints = group(scope, vpcId, "endpoints", "Endpoints of services of AWS: in from builders");
-  const s3 = new aws.ec2.VpcEndpoint(
+  const s3 = new VpcEndpoint(
     `${config.name}-s3`,
     {
       vpcId,
@@ -56,7 +65,7 @@ export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
   );
   const first = [...subnets.values()].slice(0, 1);
   for (const service of config.registry ? [...services, registryService] : services) {
-    new aws.ec2.VpcEndpoint(
+    new VpcEndpoint(
       `${config.name}-${service}`,
       {
         vpcId,
@@ -71,17 +80,17 @@ export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
     );
   }
   const https = { ipProtocol: "tcp", fromPort: 443, toPort: 443 };
-  new aws.vpc.SecurityGroupEgressRule(
+  new SecurityGroupEgressRule(
     `${config.name}-builders-to-endpoints`,
     { securityGroupId: builders, referencedSecurityGroupId: endpoints, ...https, ...named("to-endpoints") },
     options,
   );
-  new aws.vpc.SecurityGroupEgressRule(
+  new SecurityGroupEgressRule(
     `${config.name}-builders-to-s3`,
     { securityGroupId: builders, prefixListId: s3.prefixListId, ...https, ...named("to-s3") },
     options,
   );
-  new aws.vpc.SecurityGroupIngressRule(
+  new SecurityGroupIngressRule(
     `${config.name}-endpoints-from-builders`,
     { securityGroupId: endpoints, referencedSecurityGroupId: builders, ...https, ...named("from-builders") },
     options,
@@ -118,7 +127,7 @@ function subnetIn(
 ): Output<string> {
   const { config, options } = scope;
   const name = `${config.name}-subnet-${zone}`;
-  const subnet = new aws.ec2.Subnet(
+  const subnet = new Subnet(
     name,
     {
       vpcId,
@@ -129,13 +138,13 @@ function subnetIn(
     },
     options,
   );
-  new aws.ec2.RouteTableAssociation(name, { subnetId: subnet.id, routeTableId }, options);
+  new RouteTableAssociation(name, { subnetId: subnet.id, routeTableId }, options);
   return subnet.id;
 }
 
 function group(scope: AwsScope, vpcId: Output<string>, name: string, description: string): Output<string> {
   const args = { vpcId, description, tags: tagsOf(scope, name) };
-  return new aws.ec2.SecurityGroup(`${scope.config.name}-${name}`, args, scope.options).id;
+  return new SecurityGroup(`${scope.config.name}-${name}`, args, scope.options).id;
 }
 
 /** Lets in whom the configuration names, and by default nobody: what comes through Systems Manager comes from the machine itself. */
@@ -150,7 +159,7 @@ function openBuildPort(
     reach === "group" ? group(scope, vpcId, "orchestrators", "Whoever may use the builders") : undefined;
   const from =
     orchestrators === undefined ? { cidrIpv4: reach } : { referencedSecurityGroupId: orchestrators };
-  new aws.vpc.SecurityGroupIngressRule(
+  new SecurityGroupIngressRule(
     `${scope.config.name}-build-port`,
     {
       securityGroupId: builders,

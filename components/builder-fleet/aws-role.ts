@@ -1,4 +1,4 @@
-import aws from "@pulumi/aws";
+import { InstanceProfile, Role, RolePolicy } from "@pulumi/aws/iam/index.js";
 import { jsonStringify, type Output } from "@pulumi/pulumi";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
@@ -23,7 +23,7 @@ export function builderRole(scope: AwsScope, args: BuilderRoleArgs): Output<stri
   const { programs, cache } = args.buckets;
   const name = `${config.name}-${args.builder}`;
   const tags = tagsOf(scope, args.builder);
-  const role = new aws.iam.Role(
+  const role = new Role(
     name,
     {
       assumeRolePolicy: jsonStringify({
@@ -39,7 +39,7 @@ export function builderRole(scope: AwsScope, args: BuilderRoleArgs): Output<stri
   const allow = (Action: string[], Resource: unknown) => ({ Effect: "Allow", Action, Resource });
   const below = (arn: Output<string>, prefix: string) => arn.apply((text) => `${text}/${prefix}/*`);
   const mine = `builders/${args.builder}`;
-  new aws.iam.RolePolicy(
+  new RolePolicy(
     name,
     {
       role: role.id,
@@ -71,5 +71,5 @@ export function builderRole(scope: AwsScope, args: BuilderRoleArgs): Output<stri
     },
     options,
   );
-  return new aws.iam.InstanceProfile(name, { role: role.name, tags }, options).arn;
+  return new InstanceProfile(name, { role: role.name, tags }, options).arn;
 }

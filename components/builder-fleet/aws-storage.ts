@@ -1,4 +1,14 @@
-import aws from "@pulumi/aws";
+import { RepositoryCreationTemplate } from "@pulumi/aws/ecr/index.js";
+import { Role, RolePolicy } from "@pulumi/aws/iam/index.js";
+import {
+  Bucket,
+  BucketLifecycleConfiguration,
+  BucketOwnershipControls,
+  BucketPolicy,
+  BucketPublicAccessBlock,
+  BucketServerSideEncryptionConfiguration,
+  BucketVersioning,
+} from "@pulumi/aws/s3/index.js";
 import { jsonStringify, type Output } from "@pulumi/pulumi";
 import { type BucketKind, bucketKinds } from "../../providers/stagex/aws-fleet-config.ts";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
@@ -23,7 +33,7 @@ function bucketFor(scope: AwsScope, kind: BucketKind): AwsBucket {
   const { config, options } = scope;
   const name = `${config.name}-${kind}`;
   const isKept = config.keep.includes(kind);
-  const made = new aws.s3.Bucket(
+  const made = new Bucket(
     name,
     {
       // What is in it is no resource of this stack. All can be had again, but for evidence: whoever wants it back says `keep`.
@@ -35,7 +45,7 @@ function bucketFor(scope: AwsScope, kind: BucketKind): AwsBucket {
   const of = { bucket: made.id };
   // A kept bucket stays as it is protected, too.
   const staying = { ...options, retainOnDelete: isKept };
-  const closed = new aws.s3.BucketPublicAccessBlock(
+  const closed = new BucketPublicAccessBlock(
     name,
     {
       ...of,
@@ -46,20 +56,16 @@ function bucketFor(scope: AwsScope, kind: BucketKind): AwsBucket {
     },
     staying,
   );
-  new aws.s3.BucketOwnershipControls(
-    name,
-    { ...of, rule: { objectOwnership: "BucketOwnerEnforced" } },
-    staying,
-  );
-  new aws.s3.BucketServerSideEncryptionConfiguration(
+  new BucketOwnershipControls(name, { ...of, rule: { objectOwnership: "BucketOwnerEnforced" } }, staying);
+  new BucketServerSideEncryptionConfiguration(
     name,
     { ...of, rules: [{ applyServerSideEncryptionByDefault: { sseAlgorithm: "AES256" } }] },
     staying,
   );
-  new aws.s3.BucketPolicy(name, { ...of, policy: tlsOnly(made.arn) }, { ...staying, dependsOn: [closed] });
+  new BucketPolicy(name, { ...of, policy: tlsOnly(made.arn) }, { ...staying, dependsOn: [closed] });
   if (versioned.includes(kind))
-    new aws.s3.BucketVersioning(name, { ...of, versioningConfiguration: { status: "Enabled" } }, staying);
-  new aws.s3.BucketLifecycleConfiguration(
+    new BucketVersioning(name, { ...of, versioningConfiguration: { status: "Enabled" } }, staying);
+  new BucketLifecycleConfiguration(
     name,
     {
       ...of,
@@ -95,7 +101,7 @@ function tlsOnly(arn: Output<string>): Output<string> {
 export function awsRegistry(scope: AwsScope): void {
   const { config, options } = scope;
   const name = `${config.name}-registry`;
-  const role = new aws.iam.Role(
+  const role = new Role(
     name,
     {
       assumeRolePolicy: jsonStringify({
@@ -108,7 +114,7 @@ export function awsRegistry(scope: AwsScope): void {
     },
     options,
   );
-  const policy = new aws.iam.RolePolicy(
+  const policy = new RolePolicy(
     name,
     {
       role: role.id,
@@ -125,7 +131,7 @@ export function awsRegistry(scope: AwsScope): void {
     },
     options,
   );
-  new aws.ecr.RepositoryCreationTemplate(
+  new RepositoryCreationTemplate(
     name,
     {
       prefix: config.name,

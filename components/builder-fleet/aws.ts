@@ -1,4 +1,7 @@
-import aws from "@pulumi/aws";
+import { Budget } from "@pulumi/aws/budgets/index.js";
+import { LogGroup } from "@pulumi/aws/cloudwatch/index.js";
+import { Provider } from "@pulumi/aws/provider.js";
+import { BucketObjectv2 } from "@pulumi/aws/s3/index.js";
 import { asset, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import { type AwsFleetConfig, awsVendors, type BucketKind } from "../../providers/stagex/aws-fleet-config.ts";
 import { type AwsGround, awsBuilder, makes } from "./aws-builder.ts";
@@ -38,7 +41,7 @@ export class AwsFleet extends ComponentResource implements Fleet {
 
   constructor(name: string, { config, programs, now }: AwsFleetArgs, options?: ComponentResourceOptions) {
     super("stagex:index:AwsFleet", name, {}, options);
-    const provider = new aws.Provider(`${name}-aws`, { region: config.region }, { parent: this });
+    const provider = new Provider(`${name}-aws`, { region: config.region }, { parent: this });
     const scope: AwsScope = { config, options: { parent: this, provider } };
     const buckets = awsBuckets(scope);
     const network = awsNetwork(scope, buckets);
@@ -57,7 +60,7 @@ export class AwsFleet extends ComponentResource implements Fleet {
       programs,
       certificates,
       client: { ca: certificates.ca, certificate, key },
-      logGroup: new aws.cloudwatch.LogGroup(
+      logGroup: new LogGroup(
         `${config.name}-logs`,
         { name: `/stagex/${config.name}`, retentionInDays: config.logDays, tags: tagsOf(scope, "logs") },
         scope.options,
@@ -79,7 +82,7 @@ function uploadPrograms(scope: AwsScope, { programs: bucket }: AwsBuckets, progr
   const { config, options } = scope;
   const distinct = new Map(programs.map((program) => [program.sha256, program]));
   for (const { name, path, sha256 } of distinct.values()) {
-    new aws.s3.BucketObjectv2(
+    new BucketObjectv2(
       `${config.name}-${name}-${sha256.slice(0, 12)}`,
       {
         bucket: bucket.name,
@@ -105,7 +108,7 @@ function awsBudget(scope: AwsScope): void {
     notificationType,
     subscriberEmailAddresses: [address],
   });
-  new aws.budgets.Budget(
+  new Budget(
     `${config.name}-budget`,
     {
       budgetType: "COST",
