@@ -1,0 +1,64 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { assembleLayout } from "../../oci/assembled-layout.ts";
+import { readLayout } from "../../oci/layout.ts";
+import { LayoutError } from "../../oci/layout-error.ts";
+import { describeReal } from "../real-tools.ts";
+import { Bench, type Recipe } from "./bench.ts";
+
+describeReal("an image for two platforms that two builders built", () => {
+  let bench: Bench;
+  const platforms = ["linux/amd64", "linux/386"];
+
+  beforeAll(async () => {
+    bench = await Bench.open();
+  });
+
+  afterAll(async () => {
+    await bench?.close();
+  });
+
+  /** Its files differ by platform; amd64 machines run the probe for both. */
+  const recipe = (wanted: readonly string[]): Recipe => ({
+    containerfile: `FROM scratch AS build
+ARG TARGETARCH
+COPY probe /
+RUN ["/probe", "write", "/architecture", "of its own"]
+FROM scratch
+ARG TARGETARCH
+COPY --from=build /architecture /etc/\${TARGETARCH}
+`,
+    files: { probe: bench.probe },
+    platforms: wanted,
+  });
+
+  test.runIf(process.arch === "x64")("is the same, byte for byte, as one builder's", async () => {
+    const { endpoint } = await bench.daemon();
+    const { endpoint: other } = await bench.daemon("other");
+    const [amd64, i386] = [
+      await bench.build(endpoint, recipe(["linux/amd64"])),
+      await bench.build(other, recipe(["linux/386"])),
+    ];
+    const whole = join(bench.folder, "whole");
+    await assembleLayout([amd64.layout, i386.layout], whole, "core-test", "1.0");
+    const single = await bench.build(
+      await bench.daemon("third").then(({ endpoint }) => endpoint),
+      recipe(platforms),
+    );
+    expect(await readLayout(whole)).toEqual(await readLayout(single.layout));
+    const text = async (folder: string) => JSON.parse(await readFile(join(folder, "index.json"), "utf8"));
+    expect(await text(whole)).toEqual(await text(single.layout));
+    const turned = join(bench.folder, "turned");
+    await assembleLayout([i386.layout, amd64.layout], turned, "core-test", "1.0");
+    expect((await readLayout(turned)).index).not.toBe(single.index);
+  });
+
+  test("two parts for one platform are no image", async () => {
+    const { endpoint } = await bench.daemon();
+    const { layout } = await bench.build(endpoint, recipe(["linux/amd64"]));
+    const twice = assembleLayout([layout, layout], join(bench.folder, "twice"), "core-test", "1.0");
+    await expect(twice).rejects.toThrow(LayoutError);
+    await expect(twice).rejects.toThrow("two manifests are for linux/amd64");
+  });
+});
