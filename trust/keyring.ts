@@ -1,6 +1,16 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { config as defaults, enums, type Key, type PublicKey, readKeys, Subkey } from "openpgp";
+import {
+  armor,
+  config as defaults,
+  enums,
+  type Key,
+  type PublicKey,
+  readKeys,
+  revokeKey,
+  Subkey,
+  unarmor,
+} from "openpgp";
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
 import { heedAnyHash, minRsaBits, strict } from "./openpgp-rules.ts";
 import { Rejection } from "./rejection.ts";
@@ -18,6 +28,9 @@ export type SigningCandidate = {
 
 /** A file among the keys in which there are none. */
 export type SkippedFile = { readonly file: string; readonly reason: string };
+
+/** What a file has: certificates, and revocations that stand alone, armored, as `gpg --gen-revoke` writes them. */
+type KeyFile = { readonly certificates: readonly PublicKey[]; readonly revocations: readonly string[] };
 
 /** In bytes: certificates with thousands of others' certifications are known to bring readers down. */
 const maxKeyFileSize = 16 * 1024 * 1024;
@@ -49,25 +62,34 @@ export class Keyring {
   }
 
   /**
-   * Reads certificates, armored or binary, from a folder's files or from one file (`gpg --export`). A file of a folder that can't be
-   * read is skipped, and says why: what only it holds is then an unknown key, and no signature counts by that.
+   * Reads certificates, armored or binary, from a folder's files or from one file (`gpg --export`), and revocations that stand alone
+   * (`gpg --gen-revoke`). A file of a folder that can't be read is skipped, and says why: whoever judges by the keys has to tell that,
+   * since what only it holds may be a revocation.
    * @throws TrustError where there is no such folder or file, or the one file can't be read
    */
   static async load(place: string, now = new Date()): Promise<Keyring> {
     const isFolder = (await stat(place).catch(unreadable(place))).isDirectory();
     const files = isFolder ? await keyFiles(place) : [place];
     const found: PublicKey[] = [];
+    const revocations: { file: string; revocation: string }[] = [];
     const skipped: SkippedFile[] = [];
     for (const file of files) {
       try {
-        found.push(...(await certificatesIn(file)));
+        const content = await contentOf(file);
+        found.push(...content.certificates);
+        revocations.push(...content.revocations.map((revocation) => ({ file, revocation })));
       } catch (error) {
         const reason = (error as Error).message;
         if (!isFolder) throw new TrustError(`no keys in ${place}: ${reason}`);
         skipped.push({ file: basename(file), reason });
       }
     }
-    return new Keyring(await merged(found, now), skipped);
+    const certificates = await merged(found, now);
+    for (const { file, revocation } of revocations) {
+      if (!(await revokeOne(certificates, revocation, now)))
+        skipped.push({ file: basename(file), reason: "it revokes a key that is not here, or it is no good" });
+    }
+    return new Keyring(certificates, skipped);
   }
 
   /** The same of certificates at hand. */
@@ -153,10 +175,7 @@ export function fingerprintOf(key: Key | Subkey): Fingerprint {
   return parseFingerprint(key.getFingerprint());
 }
 
-async function merged(
-  certificates: readonly PublicKey[],
-  now: Date,
-): Promise<ReadonlyMap<Fingerprint, PublicKey>> {
+async function merged(certificates: readonly PublicKey[], now: Date): Promise<Map<Fingerprint, PublicKey>> {
   const all = new Map<Fingerprint, PublicKey>();
   for (const certificate of certificates) {
     const fingerprint = fingerprintOf(certificate);
@@ -171,6 +190,26 @@ async function merged(
   return all;
 }
 
+/** Puts a revocation that stands alone to the certificate it is of; false where there is none. */
+async function revokeOne(
+  certificates: Map<Fingerprint, PublicKey>,
+  revocation: string,
+  now: Date,
+): Promise<boolean> {
+  for (const [fingerprint, certificate] of certificates) {
+    try {
+      const config = { ...defaults, ...heedAnyHash };
+      const asked = { key: certificate, revocationCertificate: revocation, date: now, config };
+      const { publicKey } = await revokeKey({ ...asked, format: "object" });
+      certificates.set(fingerprint, publicKey);
+      return true;
+    } catch {
+      // Another key's: that is found out by trying.
+    }
+  }
+  return false;
+}
+
 async function keyFiles(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch(unreadable(folder));
   return entries
@@ -179,7 +218,7 @@ async function keyFiles(folder: string): Promise<string[]> {
     .sort();
 }
 
-async function certificatesIn(file: string): Promise<PublicKey[]> {
+async function contentOf(file: string): Promise<KeyFile> {
   const facts = await stat(file);
   if (!facts.isFile()) throw new Error("it is not a file");
   if (facts.size > maxKeyFileSize) throw new Error(`it has ${facts.size} bytes, more than certificates have`);
@@ -187,23 +226,42 @@ async function certificatesIn(file: string): Promise<PublicKey[]> {
   if (bytes.subarray(8, 12).toString("latin1") === "KBXf") {
     throw new Error("it is GnuPG's own keybox; export the keys: gpg --armor --export FINGERPRINT…");
   }
-  const keys = isBinary(bytes)
-    ? await readKeys({ binaryKeys: bytes })
-    : await armoredKeys(bytes.toString("utf8"));
-  if (keys.some((key) => key.isPrivate())) {
+  const content = isBinary(bytes) ? await blockContent(bytes) : await armoredContent(bytes.toString("utf8"));
+  if (content.certificates.some((key) => key.isPrivate())) {
     throw new Error(
       "it holds a private key, which has no place here; export the public one: gpg --armor --export",
     );
   }
-  return keys;
+  return content;
 }
 
-/** All blocks of a file: people put several one after another. */
-async function armoredKeys(text: string): Promise<PublicKey[]> {
-  const blocks = text.match(/-----BEGIN PGP [A-Z ]+-----[\s\S]*?-----END PGP [A-Z ]+-----/g) ?? [];
+/** All blocks of a file: people put several one after another. Those behind a colon gpg has disarmed, so as not to be used yet. */
+async function armoredContent(text: string): Promise<KeyFile> {
+  const blocks = text.match(/(?<!:)-----BEGIN PGP [A-Z ]+-----[\s\S]*?-----END PGP [A-Z ]+-----/g) ?? [];
   if (blocks.length === 0) throw new Error("there is no OpenPGP certificate in it");
-  const keys = await Promise.all(blocks.map((block) => readKeys({ armoredKeys: block })));
-  return keys.flat();
+  const contents = await Promise.all(blocks.map(blockContent));
+  return {
+    certificates: contents.flatMap(({ certificates }) => certificates),
+    revocations: contents.flatMap(({ revocations }) => revocations),
+  };
+}
+
+/** One block, armored or binary: a revocation that stands alone begins with its signature, where certificates begin with a key. */
+async function blockContent(block: string | Uint8Array): Promise<KeyFile> {
+  const binary = typeof block === "string" ? await unarmored(block) : block;
+  if (firstTag(binary) !== enums.packet.signature)
+    return { certificates: await readKeys({ binaryKeys: binary }), revocations: [] };
+  return { certificates: [], revocations: [armor(enums.armor.publicKey, binary)] };
+}
+
+async function unarmored(block: string): Promise<Uint8Array> {
+  const { data } = await unarmor(block);
+  return new Uint8Array(await new Response(data).arrayBuffer());
+}
+
+/** The tag of the first packet, in its old or its new format (RFC 9580, section 4.2). */
+function firstTag([octet = 0]: Uint8Array): number {
+  return (octet & 0x40) !== 0 ? octet & 0x3f : (octet & 0x3c) >> 2;
 }
 
 /** The first octet of every OpenPGP packet has its highest bit set (RFC 9580, section 4.2); armor is ASCII. */

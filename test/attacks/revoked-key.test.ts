@@ -1,6 +1,11 @@
-import { enums, revokeKey } from "openpgp";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { enums, revokeKey, unarmor } from "openpgp";
 import { expect, test } from "vitest";
-import { codesOf, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { parseFingerprint } from "../../trust/fingerprint.ts";
+import { Keyring, mustSignNow } from "../../trust/keyring.ts";
+import { codesOf, gpgHome, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { scratchFolder } from "../fixtures/scratch-folder.ts";
 
 const reasons = {
   "hard (compromised)": enums.reasonForRevocation.keyCompromised,
@@ -39,4 +44,40 @@ test("a revoked subkey does not count, its primary key does", async () => {
   const outcome = await judged([bySubkey, byPrimary], { alice: { keys: [alice] } });
   expect(codesOf(outcome)).toEqual({ "signature-1": "revoked-key" });
   expect(outcome.accepted).toMatchObject([{ file: "signature-2", person: "alice" }]);
+});
+
+test("a revocation certificate that lies beside the key, as gpg makes one with each, revokes it", async () => {
+  const { gpg, home, newKey: gpgKey } = await gpgHome();
+  const alice = parseFingerprint(gpgKey("alice", "ed25519"));
+  gpgKey("bob", "ed25519");
+  const folder = await scratchFolder();
+  writeFileSync(join(folder, "1.asc"), gpg(["--armor", "--export"]));
+  const disarmed = readFileSync(join(home, "openpgp-revocs.d", `${alice}.rev`), "utf8");
+  const revocation = disarmed.replace(/^:/m, "");
+  const revoked = async () => {
+    const keyring = await Keyring.load(folder);
+    const answers = [...keyring.certificates.keys()].map(async (key) => {
+      const [candidate] = keyring.keysOf(key);
+      const isGood =
+        candidate &&
+        (await mustSignNow(candidate, new Date())
+          .then(() => true)
+          .catch(() => false));
+      return isGood ? [] : [key];
+    });
+    return { keys: (await Promise.all(answers)).flat(), skipped: keyring.skipped.map(({ file }) => file) };
+  };
+  // gpg puts a colon before it, so that nobody revokes by mistake.
+  writeFileSync(join(folder, "2.asc"), disarmed);
+  expect(await revoked()).toEqual({ keys: [], skipped: ["2.asc"] });
+  writeFileSync(join(folder, "2.asc"), revocation);
+  expect(await revoked()).toEqual({ keys: [alice], skipped: [] });
+  const { data } = await unarmor(revocation);
+  writeFileSync(join(folder, "2.asc"), new Uint8Array(await new Response(data).arrayBuffer()));
+  expect(await revoked()).toEqual({ keys: [alice], skipped: [] });
+  const stranger = await gpgHome();
+  const mallory = stranger.newKey("mallory", "ed25519");
+  const theirs = readFileSync(join(stranger.home, "openpgp-revocs.d", `${mallory}.rev`), "utf8");
+  writeFileSync(join(folder, "3.asc"), theirs.replace(/^:/m, ""));
+  expect(await revoked()).toEqual({ keys: [alice], skipped: ["3.asc"] });
 });
