@@ -22,9 +22,7 @@ export function usePathsInStackTraces(): void {
 function placeOf(frames: readonly NodeJS.CallSite[]): number {
   const found = frames.findIndex((frame) => {
     const file = frame.getFileName() ?? "";
-    return (
-      file.startsWith("file://") && !file.includes("/node_modules/") && !file.endsWith("/resource.ts")
-    );
+    return file.startsWith("file://") && !file.includes("/node_modules/") && !file.endsWith("/resource.ts");
   });
   return found === -1 ? frames.length : found;
 }
