@@ -9,6 +9,11 @@ const file = z.string().min(1);
 /** A builder of the `static` fleet, as `stagex:builders` lists them. */
 export const configuredBuilder = builderInputs.omit({ tls: true, memory: true }).extend({
   memory: z.number().positive().optional().describe("GiB of memory for all its builds together."),
+  machine: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("What kind of machine it is, as `stagex:prices` names it; its own name where not given."),
   tls: z
     .strictObject({ ca: file, cert: file, key: file, serverName: z.string().min(1).optional() })
     .optional()
@@ -22,6 +27,9 @@ export const configuredBuilders = z
   .min(1)
   .refine((builders) => new Set(builders.map(({ name }) => name)).size === builders.length, {
     error: "two builders have the same name",
+  })
+  .refine((builders) => builders.every(({ address, tls }) => !tls || address.startsWith("tcp://")), {
+    error: "tls is for tcp:// addresses alone; the others bring their own protection",
   });
 
 /** Names of the private daemons of a `local` fleet: `local-1`, `local-2`. */

@@ -128,5 +128,8 @@ test("builders have a name of their own each, an address that buildctl takes, an
     /no address \(expected what buildctl takes/,
   );
   expect(() => builders({ ...west, tls: { ...tls, key: undefined } })).toThrow(/stagex:builders/);
+  expect(() => builders({ ...west, address: "unix:///run/b.sock", tls })).toThrow(
+    /tls is for tcp:\/\/ addresses alone/,
+  );
   expect(() => builders()).toThrow(/stagex:builders/);
 });
