@@ -214,10 +214,10 @@ COPY --from=build /out/number /etc/number
     expect(output).toMatch(/first difference: layer 1: etc\/number: content differs/);
     expect(built).not.toContain("user-gambler");
     expect(code).not.toBe(0);
-    await project.run(["config", "rm", "stagex:reproduceOn", "--stack", "test"]);
   });
 
   test("a builder that delivers other bytes than it says is caught, and what it was to build is built elsewhere", async () => {
+    await project.run(["config", "rm", "stagex:reproduceOn", "--stack", "test"]);
     await forget(project);
     await project.set("images", '["user-hello"]');
     const builders = [await entry("west", west), await entry("east", east)];
