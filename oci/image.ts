@@ -74,6 +74,33 @@ const indexSchema = z.object({
   manifests: z.array(descriptorSchema.extend({ platform: platformSchema.optional() })),
 });
 
+const annotations = z.record(z.string(), z.string()).optional();
+
+/**
+ * What an image's own index may say, and nothing else. With a manifest's members in it, one client takes the document for an index and
+ * another for a manifest, of layers that nobody has signed (CVE-2021-41190); and Go's clients take `Manifests` for `manifests`.
+ */
+const imageIndexSchema = z.strictObject({
+  ...indexSchema.shape,
+  annotations,
+  artifactType: z.string().optional(),
+  subject: descriptorSchema.optional(),
+  manifests: z.array(
+    z.strictObject({
+      ...descriptorSchema.shape,
+      artifactType: z.string().optional(),
+      platform: z
+        .strictObject({
+          ...platformSchema.shape,
+          "os.version": z.string().optional(),
+          "os.features": z.array(z.string()).optional(),
+          features: z.array(z.string()).optional(),
+        })
+        .optional(),
+    }),
+  ),
+});
+
 const manifestSchema = z.object({
   schemaVersion: z.literal(2),
   mediaType: z.string().optional(),
@@ -155,7 +182,7 @@ export async function readManifest(
 
 /** Parses an image index: at least one platform, each once, and nothing but image manifests. */
 export function parseIndex(bytes: Buffer, path: string, digest: Digest | null): readonly IndexEntry[] {
-  const index = parseJson(indexSchema, bytes, path, digest);
+  const index = parseJson(imageIndexSchema, bytes, path, digest);
   expectMediaType(index.mediaType ?? mediaTypes.index, [mediaTypes.index], path, digest, "the index itself");
   const entries = index.manifests.map((entry, position) => {
     const where = `manifests[${position}]`;

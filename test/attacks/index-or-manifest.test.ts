@@ -1,0 +1,61 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { digestOf } from "../../oci/digest.ts";
+import { mediaTypes } from "../../oci/image.ts";
+import { inLayout, manifestsAt } from "../../oci/image-place.ts";
+import { writeLayout } from "../fixtures/image-layout.ts";
+import { scratchFolder } from "../fixtures/scratch-folder.ts";
+
+describe("a document that is one thing to us and another to a client is nothing", () => {
+  /** What is found where an image's index is this document, made from a good one over a manifest that everybody has signed. */
+  async function found(change: (index: Record<string, unknown>) => object): Promise<unknown> {
+    const folder = await scratchFolder();
+    const { manifests } = await writeLayout(folder, {
+      platforms: { "linux/amd64": { layers: [[{ name: "hello", content: "hello" }]] } },
+    });
+    const [signed = digestOf("")] = manifests;
+    const [known] = await manifestsAt(inLayout(folder));
+    const entry = {
+      mediaType: mediaTypes.manifest,
+      digest: signed,
+      size: known?.size,
+      platform: { os: "linux", architecture: "amd64" },
+    };
+    const document = JSON.stringify(change({ schemaVersion: 2, manifests: [entry] }));
+    const root = digestOf(document);
+    writeFileSync(join(folder, "blobs/sha256", root.slice("sha256:".length)), document);
+    const named = { mediaType: mediaTypes.index, digest: root, size: Buffer.byteLength(document) };
+    writeFileSync(join(folder, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [named] }));
+    return (await manifestsAt(inLayout(folder))).map(({ digest }) => digest === signed);
+  }
+
+  const blob = { mediaType: mediaTypes.layers[0], digest: digestOf("evil"), size: 4 };
+  const config = { ...blob, mediaType: mediaTypes.config };
+
+  test("the good one is found", async () => {
+    expect(await found((index) => index)).toEqual([true]);
+  });
+
+  test("an index with a manifest's layers in it (CVE-2021-41190)", async () => {
+    await expect(found((index) => ({ ...index, config, layers: [blob] }))).rejects.toThrow(
+      /"config", "layers"/,
+    );
+  });
+
+  test("an index with manifests of two spellings, of which Go's clients take the last", async () => {
+    const manifests = [{ ...blob, mediaType: mediaTypes.manifest }];
+    await expect(found((index) => ({ ...index, Manifests: manifests }))).rejects.toThrow(/"Manifests"/);
+  });
+
+  test("a manifest's descriptor with two digests", async () => {
+    const twice = (entry: unknown) => ({ ...Object(entry), Digest: digestOf("evil") });
+    await expect(
+      found((index) => ({ ...index, manifests: (index.manifests as unknown[]).map(twice) })),
+    ).rejects.toThrow(/"Digest"/);
+  });
+
+  test("an index of no manifests at all", async () => {
+    await expect(found((index) => ({ ...index, manifests: [] }))).rejects.toThrow(/lists no manifest/);
+  });
+});
