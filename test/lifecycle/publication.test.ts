@@ -205,6 +205,12 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     expect(await failures({ image: "core-libstdc++" })).toEqual([
       expect.stringMatching(/^image: .*no repository/),
     ]);
+    expect(await failures({ image: "core-openssl" })).toEqual([
+      `image: is core-openssl, but what was signed is ${image.reference}`,
+    ]);
+    expect(await failures({ tags: ["1.0", "2.0", "latest", "sx2026.03.0"] })).toEqual([
+      expect.stringMatching(/^tags\[1\]: 2\.0 is not what was signed, stagex\/core-/),
+    ]);
     const digests = { "linux/amd64": image.digest, "linux/arm64": digestOf("") };
     expect(await failures({ digests })).toEqual([expect.stringMatching(/^index: is needed/)]);
   });

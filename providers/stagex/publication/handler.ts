@@ -1,5 +1,7 @@
+import { basename } from "node:path";
 import type { Digest } from "../../../oci/digest.ts";
 import { parseRegistryAddress, type RegistryAddress, repositoryIn } from "../../../oci/registry-address.ts";
+import { parseTagged, repositoryOf } from "../../../trust/image-reference.ts";
 import { type CheckFailure, type Handler, NotReady, type Work } from "../handler.ts";
 import { statementsBeside } from "../statements/attach.ts";
 import type { Workshop } from "../workshop.ts";
@@ -15,7 +17,7 @@ import {
   publicationOutputs,
   publicationPlan,
 } from "./inputs.ts";
-import { tagsInOrder } from "./tags.ts";
+import { isMoving, tagsInOrder } from "./tags.ts";
 
 /** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
 export function publicationHandler(
@@ -65,7 +67,10 @@ export function publicationHandler(
     inputs: publicationInputs,
     outputs: publicationOutputs,
 
-    check: (plan) => [...strayDigests(plan), ...namesWithoutRepository(plan)],
+    check(plan) {
+      const impossible = namesWithoutRepository(plan);
+      return [...strayDigests(plan), ...(impossible.length > 0 ? impossible : unsignedNames(plan))];
+    },
 
     diff: publicationChanges,
 
@@ -213,6 +218,22 @@ function strayDigests({ digest, digests, index }: PublicationPlan): CheckFailure
     return [{ property: "index", reason: "is needed: there are several platforms" }];
   if (typeof digest !== "string" || named.some((one) => one === digest || typeof one !== "string")) return [];
   return [{ property: "digests", reason: `does not have the image's digest, ${digest}` }];
+}
+
+/** Signatures are for one image and one tag of it: under another name, or as another version, it would be what nobody has signed. */
+function unsignedNames({ image, reference, tags }: PublicationPlan): CheckFailure[] {
+  if (typeof reference !== "string") return [];
+  const signed = parseTagged(reference);
+  const failures: CheckFailure[] = [];
+  if (typeof image === "string" && basename(repositoryOf(signed)) !== image)
+    failures.push({ property: "image", reason: `is ${image}, but what was signed is ${reference}` });
+  if (!Array.isArray(tags)) return failures;
+  for (const [at, tag] of tags.entries()) {
+    if (typeof tag !== "string" || isMoving(tag) || signed.endsWith(`:${tag}`)) continue;
+    const reason = `${tag} is not what was signed, ${reference}; besides its tag there are only latest and sx…, which nobody signs`;
+    failures.push({ property: `tags[${at}]`, reason });
+  }
+  return failures;
 }
 
 function namesWithoutRepository({ image, destinations }: PublicationPlan): CheckFailure[] {

@@ -8,6 +8,11 @@ export function isTag(text: string): boolean {
   return tagPattern.test(text);
 }
 
+/** Whether a tag goes from image to image, and is no part of what is signed: `latest`, and the releases' `sx2026.03.0`. */
+export function isMoving(tag: string): boolean {
+  return tag === newest || tag.startsWith("sx");
+}
+
 /**
  * What StageX tags an image with: `1.36.1`, `sx2026.03.0`, `latest`.
  * @param release its name, `2026.03.0`; without one there is no such tag
