@@ -1,8 +1,10 @@
 import { readFile } from "node:fs/promises";
+import type { BuildPlan } from "../../distro/build-plan.ts";
 import { parseDigestsFile } from "../../distro/digests-file.ts";
-import { isInputKey } from "../../distro/input-key.ts";
+import { type InputKey, isInputKey } from "../../distro/input-key.ts";
+import { keyOfPlan, knownDigests } from "../../distro/known-digests.ts";
 import type { LedgerRecord } from "../../distro/ledger.ts";
-import { type Digest, isDigest } from "../../oci/digest.ts";
+import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
 import { countedVendor, pinned, signatureBy } from "../../providers/stagex/attestation/attest.ts";
 import { NotBuiltHere, ownBuild } from "../../providers/stagex/attestation/own-build.ts";
 import { personIn } from "../../providers/stagex/attestation/signatory.ts";
@@ -127,32 +129,50 @@ async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked
   );
 }
 
-/** A digests file tells an image and its first manifest; from what it was built, only who built it knows. */
+/**
+ * A digests file tells an image and its first manifest, and the tree its version: what was built here of another version must not be signed
+ * as this one, so it has to be of the very inputs that the tree has now.
+ */
 async function ofDigests(files: readonly string[], workshop: Workshop): Promise<readonly Asked[]> {
   const { images } = await workshop.tree();
-  const { records } = await workshop.built.all();
+  const known = await knownDigests(images, async (key) => (await workshop.ledger.lookup(key)).digests);
   const asked: Asked[] = [];
   for (const file of files) {
     const text = await readFile(file, "utf8").catch((error: Error) => {
       throw new CommandError(`no digests: ${error.message}`);
     });
     for (const [image, hex] of parseDigestsFile(file, text)) {
-      const digest = `sha256:${hex}`;
-      const own = records.find(
-        (record) => record.image === image && Object.values(record.digests.platforms)[0] === digest,
-      );
+      const digest = parseDigest(`sha256:${hex}`);
+      const plan = images.get(image);
       asked.push({
         image,
-        version: images.get(image)?.version ?? "latest",
+        version: plan?.version ?? "latest",
         async builds() {
-          if (!own) throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
-          const { inputKey } = own;
-          return await ownBuild(workshop, { image, inputKey, digests: own.digests.platforms });
+          const inputKey = plan && presentKey(plan, known);
+          if (!inputKey)
+            throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
+          const { digests } = await workshop.built.lookup(inputKey);
+          const [first = ""] = plan.platforms;
+          return await ownBuild(workshop, {
+            ...{ image, inputKey },
+            digests: { ...digests?.platforms, [first]: digest },
+          });
         },
       });
     }
   }
   return asked;
+}
+
+/** The input key of an image as the tree has it; undefined where nobody knows what it is built from. */
+function presentKey(plan: BuildPlan, known: ReadonlyMap<string, Digest>): InputKey | undefined {
+  const dependencies: Record<string, Digest> = {};
+  for (const name of plan.dependencies) {
+    const digest = known.get(name);
+    if (digest === undefined) return undefined;
+    dependencies[name] = digest;
+  }
+  return keyOfPlan(plan, dependencies);
 }
 
 function checked(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {

@@ -200,6 +200,28 @@ describeReal("what was built here is signed on a machine with nothing but the ke
     expect(await lookaside()).toHaveLength(1);
   });
 
+  test("what was built of another version than the tree has now is not signed as that one", async () => {
+    await rm(join(project.folder, ".stagex/signatures"), { recursive: true });
+    const toml = join(project.tree, "packages/bootstrap/hex0/package.toml");
+    const before = await readFile(toml, "utf8");
+    expect(before).toMatch(/^version = "/m);
+    await writeFile(toml, before.replace(/^version = ".*"$/m, 'version = "9.9.9"'));
+    const digests = ["--digests", join(project.tree, "digests/bootstrap.txt")];
+    const { output } = await stagex(
+      "sign",
+      "export",
+      "--stack",
+      "test",
+      ...digests,
+      "--out",
+      file("old.tar"),
+    );
+    await writeFile(toml, before);
+    expect(output).toMatch(/bootstrap-hex0 is not attested: this machine has not built sha256:/);
+    const names = await readKit(file("old.tar")).catch(() => []);
+    expect(names.map(({ payload }) => Buffer.from(payload).toString()).join()).not.toContain("9.9.9");
+  });
+
   test("what was not built here is not filed, however well it is signed", async () => {
     const [entry] = await readKit(file("signed.tar"));
     expect(entry?.signature).toBeDefined();
