@@ -13,7 +13,7 @@ export const pricesSchema = z.strictObject({
     .describe("Such as USD."),
   perHour: z
     .record(z.string().min(1), z.number().nonnegative())
-    .describe("The price of an hour, by instance type."),
+    .describe("The price of an hour, by kind of machine: EC2's instance type, or whatever builders name."),
   storagePerGiBMonth: z
     .number()
     .nonnegative()
@@ -22,21 +22,31 @@ export const pricesSchema = z.strictObject({
 });
 export type Prices = z.infer<typeof pricesSchema>;
 
-/** A fleet of equal machines that one might have. */
-export type PricedFleet = {
-  readonly instanceType: string;
-  readonly builders: number;
+/** Machines of one kind. */
+export type PricedMachines = {
+  /** As the prices name it. */
+  readonly machine: string;
+  readonly count: number;
   /** Images that each builds at once. */
   readonly slots: number;
   /** GiB of disk that each has. */
-  readonly storageGiB?: number;
+  readonly storageGiB?: number | undefined;
+};
+
+/** A fleet that one has, or might have. */
+export type PricedFleet = {
+  readonly machines: readonly PricedMachines[];
+  /** On how many machines of different makers each image is built; all of them wait for the slowest. */
+  readonly witnesses: number;
+  /** Images that are built at once, each by all of its witnesses. */
+  readonly atOnce: number;
 };
 
 /** What a run costs on a fleet. */
 export type Cost = PricedFleet & {
   /** From the first build to the last; null where most of the durations are not known. */
   readonly hours: number | null;
-  /** In the prices' currency, all machines paid for until the last build ends; null where the hours or the price are not known. */
+  /** In the prices' currency, all machines paid for until the last build ends; null where the hours or a price are not known. */
   readonly price: number | null;
   /** The share of the slots' time in which something is built, 0 to 1; the rest is paid for and idle. */
   readonly usage: number | null;
@@ -55,25 +65,38 @@ export function costTable(
 ): Cost[] {
   const oneByOne = forecast(images, 1).seconds;
   return fleets.map((fleet) => {
-    const slots = fleet.builders * fleet.slots;
-    const { seconds } = forecast(images, slots);
+    const { seconds } = forecast(images, fleet.atOnce);
     const hours = seconds === null ? null : seconds / 3600;
-    const usage = seconds && oneByOne ? oneByOne / (seconds * slots) : null;
-    return { ...fleet, hours, price: priceOf(fleet, hours, prices), usage };
+    const slots = fleet.machines.reduce((sum, machines) => sum + machines.count * machines.slots, 0);
+    const usage = seconds && oneByOne ? (oneByOne * fleet.witnesses) / (seconds * slots) : null;
+    const standing = standingCost(fleet.machines, prices);
+    const perHour = standing.perHour === null ? null : standing.perHour + standing.perMonth / hoursOfMonth;
+    return { ...fleet, hours, price: hours === null || perHour === null ? null : hours * perHour, usage };
   });
 }
 
-/** Sizes to show where nobody chose any: doubling up to `most` builders, with that one itself. */
+/** What machines cost while they run, without their disks; and their disks, whether they run or not. */
+export function standingCost(
+  machines: readonly PricedMachines[],
+  { perHour, storagePerGiBMonth = 0 }: Prices,
+): { perHour: number | null; perMonth: number } {
+  const unpriced = machines.some(({ machine }) => perHour[machine] === undefined);
+  const sum = (of: (machines: PricedMachines) => number) => machines.reduce((all, each) => all + of(each), 0);
+  return {
+    perHour: unpriced ? null : sum(({ machine, count }) => (perHour[machine] ?? 0) * count),
+    perMonth: sum(({ count, storageGiB = 0 }) => count * storageGiB * storagePerGiBMonth),
+  };
+}
+
+/** Sizes to show where nobody chose any: doubling up to `most` times, with that one itself. */
 export function fleetSizes(most: number): number[] {
   const sizes = [1, 2, 4, 8, 16, 32, 64].filter((size) => size < most);
   return [...sizes, most];
 }
 
-function priceOf(fleet: PricedFleet, hours: number | null, prices: Prices): number | null {
-  const perHour = prices.perHour[fleet.instanceType];
-  if (hours === null || perHour === undefined) return null;
-  const storage = ((fleet.storageGiB ?? 0) * (prices.storagePerGiBMonth ?? 0)) / hoursOfMonth;
-  return hours * fleet.builders * (perHour + storage);
+/** Machines in words: `2 m8i.4xlarge + 1 m8a.4xlarge`. */
+export function machinesText(machines: readonly PricedMachines[]): string {
+  return machines.map(({ machine, count }) => `${count} ${machine}`).join(" + ");
 }
 
 /**
@@ -81,14 +104,14 @@ function priceOf(fleet: PricedFleet, hours: number | null, prices: Prices): numb
  * @param modelled how many of the images have a duration that nobody recorded
  */
 export function costText(costs: readonly Cost[], prices: Prices, modelled = 0): string {
-  const rows = costs.map(({ instanceType, builders, hours, usage, price }) => [
-    instanceType,
-    String(builders),
-    hours === null ? "?" : hours.toFixed(1),
+  const rows = costs.map(({ machines, atOnce, hours, usage, price }) => [
+    machinesText(machines),
+    String(atOnce),
+    hours === null ? "?" : hours.toFixed(hours < 1 ? 2 : 1),
     usage === null ? "?" : `${Math.round(usage * 100)} %`,
     price === null ? "?" : `${price.toFixed(2)} ${prices.currency}`,
   ]);
-  const all = [["machine", "builders", "hours", "at work", "cost"], ...rows];
+  const all = [["builders", "images at once", "hours", "at work", "cost"], ...rows];
   const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
   const lines = all.map((row) =>
     row
@@ -106,7 +129,15 @@ export function costText(costs: readonly Cost[], prices: Prices, modelled = 0): 
 function missing(costs: readonly Cost[], prices: Prices): string {
   if (costs.some(({ hours }) => hours === null))
     return " How long it takes is not known: of most images nobody has recorded it.";
-  const types = new Set(costs.map(({ instanceType }) => instanceType));
-  const unknown = [...types].filter((type) => !(type in prices.perHour));
+  return unpricedText(
+    costs.flatMap(({ machines }) => machines),
+    prices,
+  );
+}
+
+/** Says of which machines there is no price; nothing where there is one of all. */
+export function unpricedText(machines: readonly PricedMachines[], { perHour }: Prices): string {
+  const kinds = new Set(machines.map(({ machine }) => machine));
+  const unknown = [...kinds].filter((machine) => perHour[machine] === undefined);
   return unknown.length === 0 ? "" : ` There is none for ${unknown.join(", ")}: add it to perHour.`;
 }

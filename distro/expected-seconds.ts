@@ -73,6 +73,27 @@ export function expectations(
   );
 }
 
+/**
+ * Seconds of each of these images where all of them are built: of those of one Containerfile, the one that most waits for takes as long as
+ * it does by itself, and the others find the steps that they share in the cache.
+ */
+export function secondsTogether(
+  images: Iterable<string>,
+  expected: ReadonlyMap<string, Expectation>,
+): Map<string, number> {
+  const seconds = new Map<string, number>();
+  const found = [...images].flatMap((name) => {
+    const expectation = expected.get(name);
+    return expectation ? [{ name, ...expectation }] : [];
+  });
+  const paid = new Set<string>();
+  for (const { name, seconds: alone, shared } of found.sort((a, b) => b.remaining - a.remaining)) {
+    seconds.set(name, shared && paid.has(shared.name) ? alone - shared.seconds : alone);
+    if (shared) paid.add(shared.name);
+  }
+  return seconds;
+}
+
 /** The first of them that a builder builds takes long, and the others find its steps in the cache, so far as they are the same. */
 function ofSubpackages(
   recipe: string,

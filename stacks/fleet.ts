@@ -1,11 +1,15 @@
 import { dirname, join, relative, resolve } from "node:path";
 import { all, type Output, RunError, secret } from "@pulumi/pulumi";
+import { info } from "@pulumi/pulumi/log/index.js";
+import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
 import { type Architecture, type Program, programsIn } from "../components/builder-fleet/aws-programs.ts";
 import type { KnownBuilder } from "../components/builder-fleet/builders.ts";
 import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet.ts";
+import { machinesText, type Prices, standingCost, unpricedText } from "../distro/cost.ts";
 import type { AwsFleetConfig, BucketKind } from "../providers/stagex/aws-fleet-config.ts";
 import type { ConfiguredBuilder } from "../providers/stagex/builder-config.ts";
+import { awsMachines } from "../providers/stagex/planned-fleet.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { findTool } from "../tools/toolbox.ts";
 import { stackConfig } from "./stack-config.ts";
@@ -27,11 +31,24 @@ export type FleetOutputs = {
   readonly orchestrators: Output<string> | undefined;
   /** Ends what `pulumi destroy` can't, as pushes made it: the registry's repositories. */
   readonly leftovers: string | undefined;
+  /** What the machines and their disks cost, by the configured prices; undefined without them. */
+  readonly cost: FleetCost | undefined;
+};
+
+/** What a fleet costs by itself; what a release built on it does is in that stack's preview. */
+type FleetCost = {
+  /** While all builders run; undefined where a price is missing. */
+  readonly perHour: number | undefined;
+  /** Of their disks, whether they run or not. */
+  readonly perMonth: number;
+  readonly currency: string;
+  /** The day of the prices. */
+  readonly pricesOf: string;
 };
 
 /** Machines on AWS to build on, and all that they need there. */
 export async function fleet(): Promise<FleetOutputs> {
-  const { aws: config } = stackConfig();
+  const { aws: config, prices } = stackConfig();
   if (config === undefined)
     throw new RunError(
       "stagex:aws is not set; for a fleet with all defaults: pulumi config set stagex:aws '{}'",
@@ -51,7 +68,22 @@ export async function fleet(): Promise<FleetOutputs> {
     buckets: made.buckets,
     orchestrators: made.orchestrators,
     leftovers: config.registry ? endRepositories(config) : undefined,
+    cost: prices ? await fleetCost(config, prices) : undefined,
   };
+}
+
+/** What the fleet costs while nothing is said of what it builds; a preview says it in words, too. */
+export async function fleetCost(config: AwsFleetConfig, prices: Prices): Promise<FleetCost> {
+  const machines = awsMachines(config);
+  const { perHour, perMonth } = standingCost(machines, prices);
+  const { currency, date: pricesOf } = prices;
+  const running = perHour === null ? "?" : perHour.toFixed(2);
+  if (isDryRun())
+    await info(
+      `${machinesText(machines)}: ${running} ${currency} an hour while they run, and ${perMonth.toFixed(2)} ${currency} a month ` +
+        `for their disks. Prices of ${pricesOf}; the network, buckets and logs are not in them.${unpricedText(machines, prices)}`,
+    );
+  return { perHour: perHour ?? undefined, perMonth, currency, pricesOf };
 }
 
 /** The builders as another stack's configuration lists them, and where that one is to have the files with the credentials. */
@@ -62,8 +94,8 @@ export function asConfigured(builders: readonly FleetBuilder[]): Output<Configur
     key: `${credentials}/key.pem`,
   };
   return all(builders.map(({ address }) => address)).apply((addresses) =>
-    builders.map(({ name, platforms, slots, memory, vendor, tls }, index) => ({
-      ...{ name, address: addresses[index] ?? "", platforms: [...platforms], slots, vendor },
+    builders.map(({ name, platforms, slots, memory, vendor, machine, tls }, index) => ({
+      ...{ name, address: addresses[index] ?? "", platforms: [...platforms], slots, vendor, machine },
       memory: memory / 2 ** 30,
       wait: firstBoot,
       ...(tls ? { tls: { ...files, serverName: tls.serverName } } : {}),

@@ -4,7 +4,12 @@ import { Instance, LaunchTemplate, VolumeAttachment } from "@pulumi/aws/ec2/inde
 import { InstanceState } from "@pulumi/aws/ec2transitgateway/index.js";
 import { Parameter } from "@pulumi/aws/ssm/index.js";
 import { type Input, interpolate, type Output, output } from "@pulumi/pulumi";
-import { type AwsVendor, builderSizes } from "../../providers/stagex/aws-fleet-config.ts";
+import {
+  type AwsVendor,
+  builderSizes,
+  cpuVendors,
+  instanceType,
+} from "../../providers/stagex/aws-fleet-config.ts";
 import { type AwsNetwork, buildPort } from "./aws-network.ts";
 import type { Architecture, Program } from "./aws-programs.ts";
 import { builderRole } from "./aws-role.ts";
@@ -34,9 +39,9 @@ type Make = {
 
 /** Graviton's cores don't run 32-bit Arm. */
 export const makes: Readonly<Record<AwsVendor, Make>> = {
-  intel: { architecture: "amd64", vendor: "GenuineIntel", platforms: ["linux/amd64", "linux/386"] },
-  amd: { architecture: "amd64", vendor: "AuthenticAMD", platforms: ["linux/amd64", "linux/386"] },
-  graviton: { architecture: "arm64", vendor: "ARM", platforms: ["linux/arm64"] },
+  intel: { architecture: "amd64", vendor: cpuVendors.intel, platforms: ["linux/amd64", "linux/386"] },
+  amd: { architecture: "amd64", vendor: cpuVendors.amd, platforms: ["linux/amd64", "linux/386"] },
+  graviton: { architecture: "arm64", vendor: cpuVendors.graviton, platforms: ["linux/arm64"] },
 };
 
 /** Amazon Linux 2023 brings cloud-init, the AWS CLI and the agent of Systems Manager; EC2 looks up the newest when it makes a machine. */
@@ -82,7 +87,7 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
     name,
     {
       imageId: config.ami[make.architecture] ?? newestAmi[make.architecture],
-      instanceType: `${config.families[vendor]}.${size.suffix}`,
+      instanceType: instanceType(config, vendor),
       ebsOptimized: "true",
       iamInstanceProfile: { arn: profile },
       vpcSecurityGroupIds: [network.builders],
@@ -142,6 +147,7 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
     name: builder,
     platforms: make.platforms,
     vendor: make.vendor,
+    machine: instanceType(config, vendor),
     slots: size.slots,
     memory: (size.gib - systemGib) * 2 ** 30,
     tls: { ...ground.client, serverName },

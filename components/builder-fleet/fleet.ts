@@ -38,6 +38,8 @@ export type FleetBuilder = {
    * where nobody said.
    */
   readonly vendor: string | undefined;
+  /** What kind of machine it is, as prices name it: `m8i.4xlarge`. */
+  readonly machine: string;
   readonly tls?: ClientTls;
   /** Has to be open while the builder is used. */
   readonly tunnel?: SsmTunnel;

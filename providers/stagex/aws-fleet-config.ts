@@ -12,6 +12,13 @@ export type BuilderSize = keyof typeof builderSizes;
 export const awsVendors = ["intel", "amd", "graviton"] as const;
 export type AwsVendor = (typeof awsVendors)[number];
 
+/** Their CPUs as builder facts name them. */
+export const cpuVendors: Readonly<Record<AwsVendor, string>> = {
+  intel: "GenuineIntel",
+  amd: "AuthenticAMD",
+  graviton: "ARM",
+};
+
 /** What is kept in S3, a bucket each. */
 export const bucketKinds = ["programs", "images", "signatures", "sources", "ledger", "cache"] as const;
 export type BucketKind = (typeof bucketKinds)[number];
@@ -153,4 +160,14 @@ export function awsBuilderNames({ builders }: AwsFleetConfig): string[] {
   return awsVendors.flatMap((vendor) =>
     Array.from({ length: builders[vendor] }, (_, index) => `${vendor}-${index + 1}`),
   );
+}
+
+/** The instance type of a vendor's builders: `m8i.4xlarge`. */
+export function instanceType({ families, size }: AwsFleetConfig, vendor: AwsVendor): string {
+  return `${families[vendor]}.${builderSizes[size].suffix}`;
+}
+
+/** What a builder on a machine of this instance type is like; undefined for one that no fleet here has. */
+export function sizeOfType(type: string): (typeof builderSizes)[BuilderSize] | undefined {
+  return Object.values(builderSizes).find(({ suffix }) => type.endsWith(`.${suffix}`));
 }

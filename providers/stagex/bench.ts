@@ -40,6 +40,11 @@ export function ownSlots(): number {
   return Math.max(2, Math.floor(availableParallelism() / 4));
 }
 
+/** How many images each builder of a fleet of this size has at once where nobody said. */
+export function usualSlots(fleetSize: number, jobs: number | undefined): number {
+  return fleetSize > 1 ? 2 : (jobs ?? ownSlots());
+}
+
 /** Seconds to wait for an answer where nobody said. */
 const usualWait = 60;
 

@@ -1,5 +1,6 @@
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
+import { pricesSchema } from "../../distro/cost.ts";
 import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry-address.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
 import { awsFleetConfig } from "./aws-fleet-config.ts";
@@ -69,6 +70,14 @@ export const configShape = {
     .optional()
     .describe(
       "CPU vendors, or builders' names: every image is built once on each, and all must come out the same.",
+    ),
+  prices: structured(
+    pricesSchema,
+    '{"date":"2026-03-01","currency":"USD","perHour":{"m8i.4xlarge":0.9},"storagePerGiBMonth":0.08}',
+  )
+    .optional()
+    .describe(
+      "What machines cost, and when you looked it up: a preview then says what the run costs on fleets of several sizes.",
     ),
   stall: fromText(z.number().positive().max(10_000), "a number of minutes")
     .default(90)

@@ -6,7 +6,7 @@ import { BuilderLost, type Job, Schedule, type ScheduledBuilder } from "../../bu
 import { SolveError } from "../../buildkit/solve.ts";
 import { whileWatched } from "../../buildkit/watch.ts";
 import type { Places } from "../../tools/places.ts";
-import { askBuilder, type Bench, openBench, ownSlots } from "./bench.ts";
+import { askBuilder, type Bench, openBench, usualSlots } from "./bench.ts";
 import type { BuilderInputs } from "./builder/inputs.ts";
 import type { Work } from "./handler.ts";
 
@@ -241,8 +241,7 @@ export class Fleet {
   }
 
   #slotsOf(builder: BuilderInputs | undefined): number {
-    if (builder?.slots !== undefined) return builder.slots;
-    return this.size > 1 ? 2 : (this.#options.jobs ?? ownSlots());
+    return builder?.slots ?? usualSlots(this.size, this.#options.jobs);
   }
 
   /**

@@ -1,4 +1,5 @@
-import { recordedSeconds } from "../../distro/expected-seconds.ts";
+import { type Cost, costTable, type PricedFleet, type Prices } from "../../distro/cost.ts";
+import { type Expectation, recordedSeconds, secondsTogether } from "../../distro/expected-seconds.ts";
 import {
   type Forecast,
   type ForecastImage,
@@ -24,5 +25,18 @@ export class Outlook {
       images.set(name, { ...noted, seconds: seconds.get(name) ?? null });
     const found = forecast(images, slots);
     return { forecast: found, text: forecastText(found, slots) };
+  }
+
+  /** What it costs on each of the fleets to build what may have to be built. */
+  costs(expected: ReadonlyMap<string, Expectation>, fleets: readonly PricedFleet[], prices: Prices): Cost[] {
+    const built = [...this.#images].filter(([, { verdict }]) => verdict === "will" || verdict === "may");
+    const seconds = secondsTogether(
+      built.map(([name]) => name),
+      expected,
+    );
+    const images = new Map(
+      built.map(([name, noted]) => [name, { ...noted, seconds: seconds.get(name) ?? null }]),
+    );
+    return images.size === 0 ? [] : costTable(images, fleets, prices);
   }
 }

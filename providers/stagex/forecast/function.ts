@@ -1,5 +1,7 @@
 import { z } from "zod";
+import { type Cost, costText, machinesText } from "../../../distro/cost.ts";
 import type { FunctionHandler } from "../handler.ts";
+import { fleetsToPrice, plannedSlots } from "../planned-fleet.ts";
 import type { Workshop } from "../workshop.ts";
 
 const count = z.int().nonnegative();
@@ -21,6 +23,19 @@ export const forecastOutputs = z.object({
   causes: z
     .array(z.string())
     .describe("The images that cause most, with the number of images that each takes along."),
+  costs: z
+    .array(
+      z.object({
+        builders: z.string().describe("Such as 2 m8i.4xlarge."),
+        imagesAtOnce: count,
+        hours: z.number().optional().describe("Not there where most durations are not known."),
+        price: z.number().optional().describe("Not there where the hours or a price are not known."),
+        currency: z.string(),
+        pricesOf: z.string().describe("The day of the prices."),
+      }),
+    )
+    .optional()
+    .describe("What it costs to build all that may be built, on the configured fleet and on others."),
   text: z.string().describe("All of it, for people."),
 });
 export type ForecastOutputs = z.infer<typeof forecastOutputs>;
@@ -34,8 +49,9 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
     inputs: z.strictObject({}),
     outputs: forecastOutputs,
     async call() {
-      const { outlook, ledger, fleet } = workshop();
-      const { forecast, text } = await outlook.forecast(ledger, fleet.slots);
+      const opened = workshop();
+      const { forecast, text } = await opened.outlook.forecast(opened.ledger, plannedSlots(opened.config));
+      const costs = await costsOf(opened, forecast.guessed);
       return {
         willBuild: forecast.counts.will,
         mayBuild: forecast.counts.may,
@@ -45,8 +61,29 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
         criticalPath: [...forecast.criticalPath.images],
         criticalSeconds: forecast.criticalPath.seconds,
         causes: forecast.causes.map(({ image, dependents }) => `${image} (${dependents})`),
-        text,
+        ...(costs ? { costs: costs.costs } : {}),
+        text: costs ? `${text}\n${costs.text}` : text,
       };
     },
   };
+}
+
+/** What it costs by the configured prices; undefined without them, or where nothing is to be built. */
+async function costsOf(
+  workshop: Workshop,
+  modelled: number,
+): Promise<Required<Pick<ForecastOutputs, "costs" | "text">> | undefined> {
+  const { config, outlook } = workshop;
+  const { prices } = config;
+  if (prices === undefined) return undefined;
+  const costs = outlook.costs(await workshop.expectations(), fleetsToPrice(config, prices), prices);
+  if (costs.length === 0) return undefined;
+  const shown = ({ machines, atOnce, hours, price }: Cost) => ({
+    builders: machinesText(machines),
+    imagesAtOnce: atOnce,
+    ...(hours === null ? {} : { hours }),
+    ...(price === null ? {} : { price }),
+    ...{ currency: prices.currency, pricesOf: prices.date },
+  });
+  return { costs: costs.map(shown), text: costText(costs, prices, modelled) };
 }

@@ -1,6 +1,11 @@
 import { expect, test } from "vitest";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
-import { expectations, modelledSeconds, recordedSeconds } from "../../../distro/expected-seconds.ts";
+import {
+  expectations,
+  modelledSeconds,
+  recordedSeconds,
+  secondsTogether,
+} from "../../../distro/expected-seconds.ts";
 
 function plan(name: string, dependencies: string[] = [], recipe = `${name}/Containerfile`): BuildPlan {
   return {
@@ -58,6 +63,20 @@ test("subpackages share what all but the first have found in the cache", () => {
   expect(found.get("llvm")).toMatchObject({ seconds: 3000, shared: { name: "L", seconds: 2990 } });
   expect(found.get("lld")).toMatchObject({ seconds: 2998, shared: { name: "L", seconds: 2990 } });
   expect(found.get("mlir")?.seconds).toBe(3000);
+});
+
+test("where several subpackages are built, the steps they share are counted once, with the one that others wait for", () => {
+  const images = tree(plan("clang", ["llvm"], "L"), plan("llvm", [], "L"), plan("zlib"));
+  const recorded = new Map([
+    ["llvm", 3000],
+    ["clang", 10],
+    ["zlib", 7],
+  ]);
+  const found = expectations(images, recorded);
+  const together = (names: string[]) => Object.fromEntries(secondsTogether(names, found));
+  expect(together(["clang", "llvm", "zlib"])).toEqual({ llvm: 3000, clang: 10, zlib: 7 });
+  expect(together(["clang"])).toEqual({ clang: 3000 });
+  expect(together(["none-such"])).toEqual({});
 });
 
 test("subpackages that took equally long share next to nothing", () => {

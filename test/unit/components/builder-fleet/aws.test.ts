@@ -7,7 +7,7 @@ import {
   builderSizes,
 } from "../../../../providers/stagex/aws-fleet-config.ts";
 import { configuredBuilders } from "../../../../providers/stagex/builder-config.ts";
-import { asConfigured } from "../../../../stacks/fleet.ts";
+import { asConfigured, fleetCost } from "../../../../stacks/fleet.ts";
 import { type Asked, known, mockedStack, secretsIn } from "../../../fixtures/mocked-stack.ts";
 
 const digits = (digit: string): string => digit.repeat(64);
@@ -289,9 +289,21 @@ test("another stack is told of the builders in the words of its own configuratio
       name: "graviton-1",
       address: "tcp://127.0.0.1:12440",
       memory: 62,
+      machine: "m8g.4xlarge",
       tls: expect.objectContaining({ serverName: "graviton-1.stagex.internal" }),
     }),
   );
+});
+
+test("what it costs is the sum of its machines by the hour and of its disks by the month, where there are prices of all", async () => {
+  const prices = { date: "2026-03-01", currency: "USD", storagePerGiBMonth: 0.5 };
+  const config = awsFleetConfig.parse({ builders: { intel: 2, amd: 1 } });
+  const perHour = { "m8i.4xlarge": 2, "m8a.4xlarge": 3 };
+  expect(await fleetCost(config, { ...prices, perHour })).toEqual({
+    ...{ perHour: 7, perMonth: 3 * 400 * 0.5, currency: "USD", pricesOf: "2026-03-01" },
+  });
+  const some = await fleetCost(config, { ...prices, perHour: { "m8i.4xlarge": 2 } });
+  expect(some.perHour).toBeUndefined();
 });
 
 describe("the build port", () => {

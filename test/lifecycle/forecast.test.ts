@@ -1,0 +1,81 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeReal } from "../real-tools.ts";
+import { Project } from "./project.ts";
+
+const prices = {
+  date: "2026-03-01",
+  currency: "USD",
+  perHour: { "m8i.4xlarge": 3600, "m8a.4xlarge": 7200 },
+};
+
+describeReal("what a preview says of time and cost", () => {
+  let project: Project;
+
+  beforeAll(async () => {
+    project = await Project.create();
+    await project.set("verify", "false");
+    await project.set("prices", JSON.stringify(prices));
+  });
+
+  afterAll(async () => {
+    await project[Symbol.asyncDispose]();
+  });
+
+  const preview = async () => await project.run(["preview", "--stack", "test"]);
+  const setJson = async (key: string, value: unknown) => await project.set(key, JSON.stringify(value));
+
+  test("before anything was built: several sizes of every machine with a price, by rough guesses, and said so", async () => {
+    const { code, output } = await preview();
+    expect(code, output).toBe(0);
+    expect(output).toMatch(/builders +images at once +hours +at work +cost/);
+    for (const machine of ["m8i", "m8a"])
+      for (const count of [1, 2, 4, 8])
+        expect(output).toMatch(
+          new RegExp(`${count} ${machine}\\.4xlarge +${count * 4} +[\\d.]+ +\\d+ % +[\\d.]+ USD`),
+        );
+    expect(output).toMatch(/Prices of 2026-03-01\. The durations of 18 images are not recorded/);
+    // The stack's output has the same, for programs.
+    expect(output).toMatch(/pricesOf +: "2026-03-01"/);
+  });
+
+  test("once all has been built, a preview has nothing to price", async () => {
+    const { code, output } = await project.up();
+    expect(code, output).toBe(0);
+    const again = await preview();
+    expect(again.output).toContain("18 unchanged");
+    expect(again.output).not.toMatch(/images at once|USD/);
+  });
+
+  test("a change is priced by what was recorded, on the fleet that is configured: nobody has to reach it", async () => {
+    await project.edit("packages/bootstrap/hex0/Containerfile", (text) => `${text}# changed\n`);
+    const builder = (name: string, machine: string, vendor: string) => ({
+      ...{
+        name,
+        machine,
+        vendor,
+        address: `tcp://${name}.invalid:1234`,
+        platforms: ["linux/amd64"],
+        slots: 3,
+      },
+    });
+    await setJson("builders", [
+      builder("west", "m8i.4xlarge", "GenuineIntel"),
+      builder("east", "m8a.4xlarge", "AuthenticAMD"),
+    ]);
+    const { code, output } = await preview();
+    expect(code, output).toBe(0);
+    expect(output).toMatch(/If all are built: about .* on 6 build slots/);
+    expect(output).toMatch(/1 m8i\.4xlarge \+ 1 m8a\.4xlarge +6 +0\.\d\d +\d+ % +[\d.]+ USD/);
+    expect(output).toMatch(/4 m8i\.4xlarge \+ 4 m8a\.4xlarge +24 /);
+    expect(output).not.toContain("rough guesses");
+    await setJson("reproduceOn", ["GenuineIntel", "AuthenticAMD"]);
+    expect((await preview()).output).toMatch(/on 3 build slots/);
+  });
+
+  test("prices that are none are refused, with what is wrong", async () => {
+    await setJson("prices", { ...prices, date: "yesterday" });
+    const { code, output } = await preview();
+    expect(code).not.toBe(0);
+    expect(output).toMatch(/stagex:prices\.date: /);
+  });
+});
