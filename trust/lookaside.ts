@@ -20,6 +20,9 @@ export const maxSignatures = 128;
 /** How long a server may take for one file, in milliseconds. */
 const timeout = 30_000;
 
+/** For how long a server that gave no answer is not asked again, in milliseconds. */
+const respite = 10_000;
+
 /** Where an image's signatures are below the lookaside: podman's layout, and StageX's `signatures/`. */
 export function signatureFolder(repository: Repository, digest: Digest): string {
   return `${pathOf(repository)}@sha256=${hexOf(digest)}`;
@@ -51,10 +54,15 @@ export function lookasideAt(address: string, kind: FileKind = "signature"): Look
       "there is an @ in the lookaside's address: names and passwords have no place in it; signatures are public",
     );
   }
+  if (/[?#]/.test(address)) {
+    throw new TrustError(
+      "there is a ? or # in the lookaside's address: what is below such an address can't be asked for",
+    );
+  }
   if (url.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(url.hostname)) {
     throw new TrustError(`the lookaside ${address} must be https, except on this machine`);
   }
-  return { read: (repository, digest) => readFromServer(url, signatureFolder(repository, digest), kind) };
+  return new LookasideServer(url, kind);
 }
 
 /** A lookaside in a folder: the only kind that is written to. */
@@ -171,27 +179,48 @@ async function readOne(folder: string, file: string): Promise<SignatureFile> {
   }
 }
 
-async function readFromServer(base: URL, folder: string, kind: FileKind): Promise<readonly SignatureFile[]> {
-  const files: SignatureFile[] = [];
-  for (let number = 1; ; number++) {
-    const file = `${kind}-${number}`;
-    // "=" and "@" stand in the path as they are: podman asks so.
-    const bytes = await fetched(new URL(`${folder}/${file}`, base));
-    if (bytes === undefined) return files;
-    if (number > maxSignatures) return [...files, { file, rejection: tooMany() }];
-    files.push(bytes instanceof Rejection ? { file, rejection: bytes } : { file, bytes });
+/** A lookaside that is asked by HTTP. One that gives no answer is left alone for a moment: hundreds of images would each wait for it. */
+class LookasideServer implements Lookaside {
+  readonly #base: URL;
+  readonly #kind: FileKind;
+  #silence: { readonly until: number; readonly error: UnavailableError } | undefined;
+
+  constructor(base: URL, kind: FileKind) {
+    this.#base = base;
+    this.#kind = kind;
+  }
+
+  async read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
+    const folder = signatureFolder(repository, digest);
+    const files: SignatureFile[] = [];
+    for (let number = 1; ; number++) {
+      const file = `${this.#kind}-${number}`;
+      // "=" and "@" stand in the path as they are: podman asks so.
+      const bytes = await this.#fetched(new URL(`${folder}/${file}`, this.#base));
+      if (bytes === undefined) return files;
+      if (number > maxSignatures) return [...files, { file, rejection: tooMany() }];
+      files.push(bytes instanceof Rejection ? { file, rejection: bytes } : { file, bytes });
+    }
+  }
+
+  async #fetched(url: URL): Promise<Uint8Array | Rejection | undefined> {
+    if (this.#silence && performance.now() < this.#silence.until) throw this.#silence.error;
+    let response: Response;
+    try {
+      response = await fetch(url, { signal: AbortSignal.timeout(timeout), redirect: "follow" });
+    } catch (error) {
+      const { message, cause } = error as Error;
+      const why = cause instanceof Error ? cause.message : message;
+      const silence = new UnavailableError(`no answer from ${url}: ${why}`);
+      this.#silence = { until: performance.now() + respite, error: silence };
+      throw silence;
+    }
+    return await answered(url, response);
   }
 }
 
 /** The bytes; nothing where the server says that there is no such file (404, and nothing else). */
-async function fetched(url: URL): Promise<Uint8Array | Rejection | undefined> {
-  let response: Response;
-  try {
-    response = await fetch(url, { signal: AbortSignal.timeout(timeout), redirect: "follow" });
-  } catch (error) {
-    const { message, cause } = error as Error;
-    throw new UnavailableError(`no answer from ${url}: ${cause instanceof Error ? cause.message : message}`);
-  }
+async function answered(url: URL, response: Response): Promise<Uint8Array | Rejection | undefined> {
   if (response.status === 404) {
     await response.body?.cancel();
     return undefined;

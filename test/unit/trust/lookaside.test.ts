@@ -133,3 +133,20 @@ test("a password in an address is refused, and not repeated", () => {
   const open = () => lookasideAt("https://alice:open-sesame@signatures.example/stagex");
   expect(open).toThrow(/^(?!.*(alice|sesame)).*have no place in it/);
 });
+
+test("a server that gives no answer is not waited for by one image after the other", async () => {
+  let asked = 0;
+  const address = await serving((request) => {
+    asked++;
+    request.socket.destroy();
+  });
+  const lookaside = lookasideAt(address);
+  for (let image = 0; image < 5; image++)
+    await expect(lookaside.read(repository, digest)).rejects.toThrow(/no answer from/);
+  expect(asked).toBe(1);
+});
+
+test("an address below which nothing can be asked for is refused, and its token not repeated", () => {
+  const open = () => lookasideAt("https://signatures.example/stagex?token=open-sesame");
+  expect(open).toThrow(/^(?!.*sesame).*can't be asked for/);
+});
