@@ -1,4 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
@@ -185,6 +188,34 @@ test("to wait is to take what is signed meanwhile, with progress", async () => {
       message: expect.stringContaining("waiting for signatures: 1 of 2"),
     }),
   );
+});
+
+test("who waits is not put off by a server that is down for a moment", async () => {
+  await files.sign(people, "alice", image);
+  let asked = 0;
+  const server = createServer(async ({ url = "" }, response) => {
+    asked++;
+    // First alice's signature, and that there is no other; then nothing at all, twice.
+    if (asked === 3) await files.sign(people, "bob", image);
+    const file = join(project, "signatures", decodeURIComponent(url));
+    const found = await readFile(file).catch(() => undefined);
+    response.writeHead(asked === 3 || asked === 4 ? 503 : found ? 200 : 404).end(found);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const remote = await ProviderProcess.start({ cwd: project });
+  try {
+    const { port } = server.address() as AddressInfo;
+    await remote.configure({ ...config, signatures: `http://127.0.0.1:${port}/` });
+    const request = new messages.CreateRequest();
+    request.setUrn(urn);
+    request.setProperties(toWire({ ...inputs, onPending: "wait", wait: 60 }));
+    const made = fromWire((await remote.call("create", request)).getProperties());
+    expect(made).toMatchObject({ met: true, verified: digest });
+    expect(asked).toBeGreaterThan(4);
+  } finally {
+    await remote[Symbol.asyncDispose]();
+    server.close();
+  }
 });
 
 test("who waits in vain fails like any other", async () => {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import { UnavailableError } from "../../../trust/trust-error.ts";
 import { changesBetween } from "../changes.ts";
 import { type CheckFailure, type Handler, NotReady, type Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
@@ -54,7 +55,12 @@ export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, Quo
       if (left <= 0) break;
       work.progress(`waiting for signatures: ${judgement.outputs.words}`);
       await sleep(Math.min(pause * 1000, left), undefined, { signal: work.signal });
-      judgement = await judged(inputs, work);
+      judgement = await judged(inputs, work).catch((error: unknown) => {
+        // A lookaside that is down for a moment is waited for as signatures are; what was found before is the answer till then.
+        if (!(error instanceof UnavailableError)) throw error;
+        work.progress(`waiting for the signatures' server: ${error.message}`);
+        return judgement;
+      });
     }
     return judgement;
   }
