@@ -9,6 +9,7 @@ import { parseJournal } from "../providers/stagex/journal.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { asUsage, CommandError, exitCode } from "./exit-code.ts";
+import { parallelFor } from "./parallel.ts";
 import { provideEngine } from "./pulumi.ts";
 import { type RehearsedImage, rehearse } from "./rehearsal/rehearsal.ts";
 import { releaseOutputs } from "./release-outputs.ts";
@@ -48,7 +49,8 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   const up = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
   if (config.stack === "release") return await bringReleaseUp(stack, up);
   if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
-  await build(stack, up, { chosen, places, environment: checkpointsFor(config) });
+  const environment = { ...checkpointsFor(config), ...parallelFor(config, process.env) };
+  await build(stack, up, { chosen, places, environment });
   if (!rehearsal || !isExample(settings)) return;
   const digests = await stack.digests();
   await rehearse({

@@ -81,9 +81,14 @@ async function costsOf(
   const shown = ({ machines, atOnce, hours, price }: Cost) => ({
     builders: machinesText(machines),
     imagesAtOnce: atOnce,
-    ...(hours === null ? {} : { hours }),
-    ...(price === null ? {} : { price }),
+    ...(hours === null ? {} : { hours: rounded(hours) }),
+    ...(price === null ? {} : { price: rounded(price) }),
     ...{ currency: prices.currency, pricesOf: prices.date },
   });
   return { costs: costs.map(shown), text: costText(costs, prices, modelled) };
+}
+
+/** To two places, as the text has it: what is foretold is no more exact. */
+function rounded(amount: number): number {
+  return Number(amount.toFixed(2));
 }
