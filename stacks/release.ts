@@ -18,6 +18,7 @@ import { type QuorumsOutputs, quorumsOutputs } from "../providers/stagex/quorum/
 import type { Quorum } from "../providers/stagex/quorum/resource.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { parseRepository } from "../trust/image-reference.ts";
+import type { Keyring } from "../trust/keyring.ts";
 import { type DigestSources, releasedImages } from "./released-images.ts";
 import { stackConfig } from "./stack-config.ts";
 
@@ -45,7 +46,8 @@ export async function release(): Promise<Released> {
     chosen,
     await digestSources(config, places, tree.digests),
   );
-  const { rosterDigest, rule } = await configuredTrust(config, places, tree.root);
+  const { rosterDigest, rule, keyring } = await configuredTrust(config, places, tree.root);
+  await tellOfSkipped(keyring);
   const { quorums, publications } = new Release("release", {
     images: released,
     signedAs: config.signedAs,
@@ -65,6 +67,17 @@ export async function release(): Promise<Released> {
     fallen: summary.apply(({ fallen }) => fallen),
     missingSignatures: summary.apply(({ signatures }) => signatures),
   };
+}
+
+/** What can't be read among the keys may be a revocation: a judgement without it is not to pass in silence. */
+async function tellOfSkipped({ skipped, certificates }: Keyring): Promise<void> {
+  if (certificates.size === 0)
+    await warn(
+      "there is not one key among the keys, so nobody's signature counts: pulumi config set stagex:keys PATH",
+    );
+  if (skipped.length === 0) return;
+  const lines = skipped.map(({ file, reason }) => `  ${file}: ${reason}`);
+  await warn(`among the keys, these files are skipped:\n${lines.join("\n")}`);
 }
 
 /** Nowhere without `stagex:publish`: then the stack tells what could be published. */

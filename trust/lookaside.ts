@@ -77,7 +77,9 @@ export class LookasideFolder implements Lookaside {
 
   async read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
     if (!(await stat(this.folder).catch(() => undefined))?.isDirectory()) {
-      throw new TrustError(`there is no folder of signatures at ${this.folder}`);
+      throw new TrustError(
+        `there is no folder of signatures at ${this.folder}; if nobody has signed yet, make it: mkdir -p ${this.folder}`,
+      );
     }
     return readSignatures(join(this.folder, signatureFolder(repository, digest)), this.#kind);
   }
@@ -211,7 +213,7 @@ class LookasideServer implements Lookaside {
     } catch (error) {
       const { message, cause } = error as Error;
       const why = cause instanceof Error ? cause.message : message;
-      const silence = new UnavailableError(`no answer from ${url}: ${why}`);
+      const silence = new UnavailableError(`no answer from ${this.#base}: ${why}`);
       this.#silence = { until: performance.now() + respite, error: silence };
       throw silence;
     }

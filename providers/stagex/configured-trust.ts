@@ -1,4 +1,4 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import type { Places } from "../../tools/places.ts";
@@ -8,6 +8,7 @@ import type { QuorumRule, Trust } from "../../trust/quorum.ts";
 import type { Roster } from "../../trust/roster.ts";
 import { rosterFile } from "../../trust/roster-file.ts";
 import { usableKeys } from "../../trust/shortfall.ts";
+import { TrustError } from "../../trust/trust-error.ts";
 import type { StagexConfig } from "./config.ts";
 
 /** Who may attest, how many must agree, and a digest over roster and keys, so that the engine's diff sees another one. */
@@ -23,10 +24,14 @@ export async function configuredTrust(
   places: Places,
   root: string,
 ): Promise<ConfiguredTrust> {
-  const place = (configured: string | undefined, own: string): string =>
-    configured === undefined ? join(root, own) : resolve(places.project, configured);
-  const roster = await rosterFile(place(maintainers, "MAINTAINERS"));
-  const keyring = await Keyring.load(place(keys, "keys"));
+  const place = async (key: string, configured: string | undefined, own: string): Promise<string> => {
+    const path = configured === undefined ? join(root, own) : resolve(places.project, configured);
+    if (await stat(path).catch(() => undefined)) return path;
+    const whose = configured === undefined ? "the tree has none of its own" : "there is nothing there";
+    throw new TrustError(`no ${key} at ${path}: ${whose}; say where: pulumi config set stagex:${key} PATH`);
+  };
+  const roster = await rosterFile(await place("maintainers", maintainers, "MAINTAINERS"));
+  const keyring = await Keyring.load(await place("keys", keys, "keys"));
   return {
     roster,
     keyring,

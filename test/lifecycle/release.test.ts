@@ -1,3 +1,4 @@
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { enums, type PrivateKey, revokeKey } from "openpgp";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -102,8 +103,12 @@ describeReal("a release", () => {
   test("what is at quorum is published, the rest is made but not ready and says what it lacks", async () => {
     for (const person of ["alice", "bob"] as const) await sign(person, seed);
     await sign("alice", grown);
+    // Not a key, and it might have been somebody's revocation.
+    await writeFile(join(project.folder, "keys/half.asc"), "-----BEGIN PGP PUBLIC KEY BLOCK-----\n");
     const { code, output } = await up();
     expect(code).not.toBe(0);
+    expect(output).toMatch(/these files are skipped:\s+half\.asc: there is no OpenPGP certificate in it/);
+    await rm(join(project.folder, "keys/half.asc"));
     expect(output).toContain(
       `${grown} is below quorum: 1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); missing: 1 more person and 1 more CPU vendor (bob, carol; on AuthenticAMD)`,
     );

@@ -1,0 +1,20 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { parseConfig } from "../../../../providers/stagex/config.ts";
+import { configuredTrust } from "../../../../providers/stagex/configured-trust.ts";
+import { placesOf } from "../../../../tools/places.ts";
+import { maintainersOf } from "../../../fixtures/maintainers.ts";
+import { scratchFolder } from "../../../fixtures/scratch-folder.ts";
+
+test("a roster or keys that are not there: which, where, and the command that mends it", async () => {
+  const [project, tree] = [await scratchFolder(), await scratchFolder()];
+  const trust = (settings = {}) => configuredTrust(parseConfig(settings), placesOf(project), tree);
+  await expect(trust()).rejects.toThrow(
+    `no maintainers at ${join(tree, "MAINTAINERS")}: the tree has none of its own; say where: pulumi config set stagex:maintainers PATH`,
+  );
+  writeFileSync(join(project, "people"), maintainersOf({}));
+  await expect(trust({ maintainers: "people", keys: "public" })).rejects.toThrow(
+    `no keys at ${join(project, "public")}: there is nothing there; say where: pulumi config set stagex:keys PATH`,
+  );
+});
