@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
@@ -241,6 +242,29 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       await provider[Symbol.asyncDispose]();
       await expectWhole();
     });
+  });
+
+  test("what loses its quorum while its bytes are being fetched is not published", async () => {
+    await registry().push(image.name, image.digest, {
+      store: publishing.store,
+      scratch: join(publishing.folder, "scratch"),
+    });
+    await flipByte(publishing.store.blobPath(image.layout.layers[0] ?? image.digest));
+    const folder = signatureFolder(parseRepository(`stagex/${image.name}`), image.digest);
+    publishing.proxy.failAt(/GET .*blobs/, (_request, _response, pass) => {
+      rmSync(join(publishing.files.lookaside.folder, folder, "signature-2"), { force: true });
+      pass();
+    });
+    const provider = await publishing.anotherProvider({ config: { registry: host() } });
+    try {
+      const digests = { "linux/amd64": image.digest };
+      await expect(publishing.create({ ...image.inputs, digests }, { provider })).rejects.toThrow(
+        /below quorum.*1 of 2 people/,
+      );
+    } finally {
+      await provider[Symbol.asyncDispose]();
+    }
+    await expectNothing();
   });
 
   describe("a registry that fails", () => {

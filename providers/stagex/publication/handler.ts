@@ -45,9 +45,10 @@ export function publicationHandler(
     if (!inputs.quorum.met) return leftForLater(inputs, work);
     const { image } = inputs;
     const target = targetOf(inputs);
+    // To get the bytes may have taken hours: what is judged is what there is then.
+    await requireBytes(workshop(), inputs, work);
     work.progress("judging its signatures");
     const signatures = await requireQuorum(workshop(), inputs);
-    await requireBytes(workshop(), inputs, work);
     const destinations = await destinationsOf(inputs.destinations, work);
     for (const one of destinations) await one.push(workshop(), image, target, work);
     const beside = await statementsBeside(workshop(), { image, reference: inputs.reference, target }, work);
