@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -172,6 +172,19 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     const json = await stagex("sbom", image, ...place, "--json");
     const [layer] = (await beside()).get(sbomType)?.[0]?.layers ?? [];
     expect(json.stdout).toBe(`${await blob(layer ?? expect.fail())}\n`);
+  });
+
+  test("what was not built here is signed by nobody on their own accord", async () => {
+    const statements = join(publishing.folder, "signatures/statements");
+    for (const folder of [statements, join(publishing.folder, ".stagex/built")])
+      await rm(folder, { recursive: true });
+    const provider = await publishing.anotherProvider({ config: { attest: "alice", signingKey: keyFile } });
+    try {
+      expect(await publishing.create(inputs, { provider })).toMatchObject({ published: true });
+    } finally {
+      await provider[Symbol.asyncDispose]();
+    }
+    await expect(stat(statements)).rejects.toThrow("ENOENT");
   });
 
   test("an unknown image, and a key that is nobody's: said, and nothing is written", async () => {

@@ -34,8 +34,9 @@ export type Published = {
 /**
  * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
  * was built here; what it is made of, of every image that the ledger knows. Signed statements of the lookaside come along, and where
- * `stagex:signingKey` is a file, `stagex:attest` signs what that person has not signed yet. A key on a card is not asked: it would want to
- * be touched twice for each image (`stagex provenance --sign` asks it).
+ * `stagex:signingKey` is a file, `stagex:attest` signs what that person has not signed yet of what was built here: nobody is made to vouch
+ * for what only somebody else's ledger says. A key on a card is not asked: it would want to be touched twice for each image
+ * (`stagex provenance --sign` asks it).
  */
 export async function statementsBeside(
   workshop: Workshop,
@@ -52,7 +53,8 @@ export async function statementsBeside(
   const referrers: Referrer[] = [];
   for (const statement of await statementsOf(workshop, published, evidence)) {
     if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
-    const messages = await messagesOf(workshop, published, statement, work);
+    const isBuiltHere = evidence.records.length > 0;
+    const messages = await messagesOf(workshop, published, statement, isBuiltHere, work);
     referrers.push(statementReferrer(subject, statement, messages));
   }
   return referrers;
@@ -89,6 +91,7 @@ async function messagesOf(
   workshop: Workshop,
   { reference, target }: Published,
   { kind, predicateType, signed }: ImageStatement,
+  isBuiltHere: boolean,
   work: Work,
 ): Promise<readonly Uint8Array[]> {
   const { attest, signingKey } = workshop.config;
@@ -104,7 +107,8 @@ async function messagesOf(
   const held = await statements.readThat(about, signed, trust);
   const messages = held.map(({ message }) => message);
   const isUnattended = signingKey !== undefined && readFingerprint(signingKey) === undefined;
-  if (attest === undefined || !isUnattended || held.some(({ person }) => person === attest)) return messages;
+  const isToSign = attest !== undefined && isUnattended && isBuiltHere;
+  if (!isToSign || held.some(({ person }) => person === attest)) return messages;
   const message = await (await workshop.signatory(attest)).sign(signed, work);
   await statements.write(about, message, trust);
   return [...messages, message];
