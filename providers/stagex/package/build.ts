@@ -8,21 +8,16 @@ import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import type { LedgerRecord } from "../../../distro/ledger.ts";
 import { assembleLayout } from "../../../oci/assembled-layout.ts";
-import { hexOf } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
 import { readLayout } from "../../../oci/layout.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
-import type { SourceProgress } from "../../../sources/source-cache.ts";
 import type { Bench } from "../bench.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
+import { fetchSources, plannedFiles, requireDependencies, type SourceFile } from "./ingredients.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
-import { contextOfPlan, digestFrom } from "./plan.ts";
 import { digestsOf } from "./record.ts";
-
-/** A source in the cache, its hash verified. */
-type SourceFile = { readonly file: string; readonly path: string };
 
 /**
  * Builds the image on one of the builders, or each platform on one of its own; stores it, and enters it in the ledger.
@@ -73,6 +68,8 @@ type BuiltPart = Part & {
   readonly bench: Bench;
   readonly seconds: number;
   readonly layerCheck: Solved["layerCheck"];
+  /** What its bytes are; in the store already where it is all of the image. */
+  readonly image: Image;
 };
 
 /** With several builders to choose from each platform goes to one of its own, so that all are built natively. */
@@ -97,20 +94,36 @@ async function buildPart(
         work: { ...work, signal },
         stir,
       });
+      const seconds = (performance.now() - started) / 1000;
       // Whatever a builder says, only what its bytes are counts: one that delivers others is not asked again for this image.
-      const image = await readLayout(part.layout, { signal }).catch(async (error: unknown) => {
-        await rm(part.layout, { recursive: true, force: true });
-        if (!(error instanceof LayoutError) || workshop.fleet.size === 1) throw error;
-        throw new BuilderLost(`what it delivered is not what it says: ${error.message}`, { cause: error });
-      });
-      return { layerCheck, image, seconds: (performance.now() - started) / 1000 };
+      const image = await received(workshop, inputs, { ...part, layerCheck }, { ...work, signal }).catch(
+        async (error: unknown) => {
+          await rm(part.layout, { recursive: true, force: true });
+          if (!(error instanceof LayoutError) || workshop.fleet.size === 1) throw error;
+          throw new BuilderLost(`what it delivered is not what it says: ${error.message}`, { cause: error });
+        },
+      );
+      return { layerCheck, image, seconds };
     },
     work,
   );
   const { manifests, index } = result.image;
   for (const digest of [index, ...manifests.map(({ digest }) => digest)])
     await workshop.fleet.holds(bench, digest);
-  return { ...part, bench, seconds: result.seconds, layerCheck: result.layerCheck };
+  return { ...part, ...result, bench };
+}
+
+/** Reads what a builder delivered, every blob hashed; into the store, in one pass, where it is all of the image. */
+async function received(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  { platforms, layout, layerCheck }: Part & Pick<BuiltPart, "layerCheck">,
+  work: Work,
+): Promise<Image> {
+  if (platforms.length < inputs.platforms.length) return await readLayout(layout, { signal: work.signal });
+  work.progress("storing the image");
+  const store = await workshop.store();
+  return await store.adopt(layout, { layerCheck, signal: work.signal });
 }
 
 async function jobOf(
@@ -127,7 +140,7 @@ async function jobOf(
   };
 }
 
-/** Takes the image into the store, put together from its parts where it has several. */
+/** The image in the store, put together from its parts where it has several. */
 async function storedWhole(
   workshop: Workshop,
   { image, version }: PackageInputs,
@@ -137,83 +150,13 @@ async function storedWhole(
 ): Promise<Image> {
   const [first, ...others] = parts;
   if (!first) throw new Error(`${image} has no platform`);
+  if (others.length === 0) return first.image;
   work.progress("storing the image");
+  const layouts = parts.map(({ layout }) => layout);
+  await assembleLayout(layouts, whole, image, version);
   const store = await workshop.store();
-  if (others.length > 0)
-    await assembleLayout(
-      parts.map(({ layout }) => layout),
-      whole,
-      image,
-      version,
-    );
-  const layout = others.length > 0 ? whole : first.layout;
   // Its dependencies are the same for all platforms, and so are the layers that need no check.
-  return await store.adopt(layout, { layerCheck: first.layerCheck, signal: work.signal });
-}
-
-/** The plan of these inputs, for the files behind their digests; throws where the tree is no longer what was planned with. */
-async function plannedFiles(workshop: Workshop, inputs: PackageInputs): Promise<BuildPlan> {
-  const tree = await workshop.tree();
-  // Subpackages share their recipe, but each has the files of its own target.
-  const plan = [...tree.images.values()].find(
-    ({ recipe, target }) => recipe === inputs.recipe && target === (inputs.target ?? null),
-  );
-  if (!plan)
-    throw new Error(
-      `${inputs.image}: the tree has no ${inputs.recipe}${inputs.target ? ` with ${inputs.target}` : ""}`,
-    );
-  if (contextOfPlan(plan) !== inputs.context || digestFrom(plan.containerfile) !== inputs.containerfile) {
-    throw new Error(
-      `${inputs.image}: files of ${plan.folder} changed since they were planned with; run the command again`,
-    );
-  }
-  return plan;
-}
-
-/** A dependency is passed on only whole: each is read again before anything is built from it. */
-async function requireDependencies(workshop: Workshop, inputs: PackageInputs, work: Work): Promise<void> {
-  const store = await workshop.store();
-  for (const [name, reference] of Object.entries(inputs.dependencies)) {
-    const damages = await store.inspect(reference, work.signal);
-    if (damages.length === 0) continue;
-    throw new Error(
-      `${inputs.image}: its dependency ${name} (${reference}) is not whole in the store:\n` +
-        `${damages.map(({ message }) => `  ${message}`).join("\n")}\n` +
-        `Build it again with: pulumi up --refresh`,
-    );
-  }
-}
-
-async function fetchSources(
-  workshop: Workshop,
-  plan: BuildPlan,
-  inputs: PackageInputs,
-  work: Work,
-): Promise<SourceFile[]> {
-  const { root } = await workshop.tree();
-  const cache = await workshop.sources();
-  const archives = [join(root, "fetch", plan.stage, plan.origin)];
-  const fetched: SourceFile[] = [];
-  for (const [file, digest] of Object.entries(inputs.sources)) {
-    const planned = plan.sources.find((source) => source.file === file);
-    const mirrors = inputs.mirrors?.[file] ?? planned?.mirrors ?? [];
-    const source = { name: file, file, sha256: hexOf(digest), mirrors };
-    const path = await cache.obtain(source, {
-      archives,
-      signal: work.signal,
-      onProgress: (progress) => work.progress(sourceLine(file, progress)),
-    });
-    fetched.push({ file, path });
-  }
-  return fetched;
-}
-
-function sourceLine(file: string, progress: SourceProgress): string {
-  if (progress.kind === "trying") return `fetching ${file} from ${progress.from}`;
-  if (progress.kind === "failed") return `fetching ${file}: ${progress.from}: ${progress.reason}`;
-  const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
-  const total = progress.total === null ? "" : ` of ${mebibytes(progress.total)}`;
-  return `fetching ${file}: ${mebibytes(progress.received)}${total} MiB`;
+  return await store.adopt(whole, { layerCheck: first.layerCheck, signal: work.signal });
 }
 
 async function solveImage(

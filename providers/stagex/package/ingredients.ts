@@ -1,0 +1,81 @@
+import { join } from "node:path";
+import type { BuildPlan } from "../../../distro/build-plan.ts";
+import { hexOf } from "../../../oci/digest.ts";
+import type { SourceProgress } from "../../../sources/source-cache.ts";
+import type { Work } from "../handler.ts";
+import type { Workshop } from "../workshop.ts";
+import type { PackageInputs } from "./inputs.ts";
+import { contextOfPlan, digestFrom } from "./plan.ts";
+
+/** A source in the cache, its hash verified. */
+export type SourceFile = { readonly file: string; readonly path: string };
+
+/** The plan of these inputs, for the files behind their digests; throws where the tree is no longer what was planned with. */
+export async function plannedFiles(workshop: Workshop, inputs: PackageInputs): Promise<BuildPlan> {
+  const tree = await workshop.tree();
+  // Subpackages share their recipe, but each has the files of its own target.
+  const plan = [...tree.images.values()].find(
+    ({ recipe, target }) => recipe === inputs.recipe && target === (inputs.target ?? null),
+  );
+  if (!plan)
+    throw new Error(
+      `${inputs.image}: the tree has no ${inputs.recipe}${inputs.target ? ` with ${inputs.target}` : ""}`,
+    );
+  if (contextOfPlan(plan) !== inputs.context || digestFrom(plan.containerfile) !== inputs.containerfile) {
+    throw new Error(
+      `${inputs.image}: files of ${plan.folder} changed since they were planned with; run the command again`,
+    );
+  }
+  return plan;
+}
+
+/** A dependency is passed on only whole: each is read again before anything is built from it. */
+export async function requireDependencies(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  work: Work,
+): Promise<void> {
+  const store = await workshop.store();
+  for (const [name, reference] of Object.entries(inputs.dependencies)) {
+    const damages = await store.inspect(reference, work.signal);
+    if (damages.length === 0) continue;
+    throw new Error(
+      `${inputs.image}: its dependency ${name} (${reference}) is not whole in the store:\n` +
+        `${damages.map(({ message }) => `  ${message}`).join("\n")}\n` +
+        `Build it again with: pulumi up --refresh`,
+    );
+  }
+}
+
+/** The sources of an image in the cache, each fetched where it is not there yet, and verified. */
+export async function fetchSources(
+  workshop: Workshop,
+  plan: BuildPlan,
+  inputs: PackageInputs,
+  work: Work,
+): Promise<SourceFile[]> {
+  const { root } = await workshop.tree();
+  const cache = await workshop.sources();
+  const archives = [join(root, "fetch", plan.stage, plan.origin)];
+  const fetched: SourceFile[] = [];
+  for (const [file, digest] of Object.entries(inputs.sources)) {
+    const planned = plan.sources.find((source) => source.file === file);
+    const mirrors = inputs.mirrors?.[file] ?? planned?.mirrors ?? [];
+    const source = { name: file, file, sha256: hexOf(digest), mirrors };
+    const path = await cache.obtain(source, {
+      archives,
+      signal: work.signal,
+      onProgress: (progress) => work.progress(sourceLine(file, progress)),
+    });
+    fetched.push({ file, path });
+  }
+  return fetched;
+}
+
+function sourceLine(file: string, progress: SourceProgress): string {
+  if (progress.kind === "trying") return `fetching ${file} from ${progress.from}`;
+  if (progress.kind === "failed") return `fetching ${file}: ${progress.from}: ${progress.reason}`;
+  const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+  const total = progress.total === null ? "" : ` of ${mebibytes(progress.total)}`;
+  return `fetching ${file}: ${mebibytes(progress.received)}${total} MiB`;
+}
