@@ -28,7 +28,8 @@ export async function awaitAnswer(endpoint: Endpoint, patience: Patience): Promi
       return await workers(endpoint, signal);
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error;
-      lasting = error.trouble.lasts ? lasting + 1 : 0;
+      // Not in a row: of a certificate that is refused, every other answer may be that the connection ended (TLS 1.3).
+      if (error.trouble.lasts) lasting += 1;
       if (lasting > doubts || waited() + pause / 1000 > seconds) throw error;
       onWaiting(error.trouble.says, Math.round(waited()));
     }

@@ -9,6 +9,13 @@ import { type KeyAndCertificate, newAuthority, newCertificate } from "../../trus
 import { realTool } from "../real-tools.ts";
 import { listen } from "./bench.ts";
 
+type TlsDaemonOptions = {
+  readonly days?: number;
+  readonly names?: string[];
+  readonly credentials?: { readonly authority: KeyAndCertificate; readonly server: KeyAndCertificate };
+  readonly port?: number;
+};
+
 /** A buildkitd of the test's own on a port of the loopback interface, as the machine of a fleet has it: with mutual TLS. */
 export class TlsDaemon implements AsyncDisposable {
   readonly folder: string;
@@ -32,15 +39,24 @@ export class TlsDaemon implements AsyncDisposable {
    * Starts it and waits until it listens.
    * @param days how long its certificate is valid; less than 0: it has expired
    * @param names what the certificate is for
+   * @param credentials the daemon's own, and the authority's; made where not given
+   * @param port a free one where not given
    */
-  static async start({ days = 1, names = ["127.0.0.1"] } = {}): Promise<TlsDaemon> {
+  static async start({
+    days = 1,
+    names = ["127.0.0.1"],
+    credentials,
+    port: wanted,
+  }: TlsDaemonOptions = {}): Promise<TlsDaemon> {
     const folder = await mkdtemp(join(tmpdir(), "stagex-tls-"));
-    const authority = await newAuthority("the fleet's authority", 1);
-    const server = await newCertificate(authority, { commonName: "builder", names, side: "server", days });
+    const authority = credentials?.authority ?? (await newAuthority("the fleet's authority", 1));
+    const server =
+      credentials?.server ??
+      (await newCertificate(authority, { commonName: "builder", names, side: "server", days }));
     const files = { "ca.pem": authority.certificate, "cert.pem": server.certificate, "key.pem": server.key };
     for (const [name, text] of Object.entries(files))
       await writeFile(join(folder, name), text, { mode: 0o600 });
-    const port = await freePort();
+    const port = wanted ?? (await freePort());
     await mkdir(join(folder, "bin"));
     await symlink(realTool("runc"), join(folder, "bin/runc"));
     const child = spawn(
@@ -96,7 +112,7 @@ export class TlsDaemon implements AsyncDisposable {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer();
   const port = await listen(server);
   server.close();

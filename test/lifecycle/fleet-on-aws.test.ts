@@ -1,0 +1,159 @@
+import { execFile } from "node:child_process";
+import { cp, mkdir, readdir, readFile, stat, writeFile } from "node:fs/promises";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
+import { projectRoot } from "../../tools/places.ts";
+import { newAuthority } from "../../trust/certificate-authority.ts";
+import { freePort, TlsDaemon } from "../build/tls-daemon.ts";
+import { describeReal } from "../real-tools.ts";
+import { Project, publishedDigests } from "./project.ts";
+
+const execute = promisify(execFile);
+
+const keyAndCertificate = z.object({ certificate: z.string(), key: z.object({ plaintext: z.string() }) });
+const state = z.object({
+  deployment: z.object({
+    resources: z.array(z.object({ urn: z.string(), outputs: z.record(z.string(), z.unknown()).default({}) })),
+  }),
+});
+
+/** The commands of docs/aws.md, block by block. */
+async function documentedBlocks(): Promise<string[]> {
+  const page = await readFile(join(projectRoot, "docs/aws.md"), "utf8");
+  return [...page.matchAll(/^```\n(.*?)^```/gms)].map(([, block = ""]) => block);
+}
+
+/** The one block that does this. */
+async function documented(what: string): Promise<string> {
+  const [block, ...others] = (await documentedBlocks()).filter((each) => each.includes(what));
+  if (block === undefined || others.length > 0) throw new Error(`docs/aws.md has not one block with ${what}`);
+  return block;
+}
+
+describeReal("docs/aws.md, with what AWS would do done on loopback", () => {
+  let project: Project;
+  let port: number;
+  const daemons: TlsDaemon[] = [];
+
+  beforeAll(async () => {
+    project = await Project.create();
+    await cp(
+      join(projectRoot, "test/fixtures/fleet-on-loopback.ts"),
+      join(project.folder, "components/builder-fleet/aws.ts"),
+    );
+    // What `npm run pulumi` comes to, where nobody answers questions.
+    const commands = join(project.folder, "commands");
+    await mkdir(commands);
+    const npm = `#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+case $1 in up) set -- "$@" --yes ;; esac
+exec pulumi "$@" --non-interactive --color never
+`;
+    await writeFile(join(commands, "npm"), npm, { mode: 0o755 });
+    project.environment.PATH = [commands, project.environment.PATH].join(delimiter);
+    // Two that lie beside each other.
+    port = await freePort();
+  });
+
+  afterAll(async () => {
+    for (const daemon of daemons) await daemon[Symbol.asyncDispose]();
+    await project[Symbol.asyncDispose]();
+  });
+
+  /** Runs commands in the project's folder as a user's shell does, and stops at the first that fails. */
+  async function shell(commands: string): Promise<string> {
+    const { stdout, stderr } = await execute("sh", ["-e", "-c", commands], {
+      cwd: project.folder,
+      env: { ...project.environment, PULUMI_CONFIG_PASSPHRASE: "of the team" },
+      maxBuffer: 1 << 26,
+    });
+    return stdout + stderr;
+  }
+
+  /** A resource of the fleet's, as its stack has it. */
+  async function made(name: string): Promise<{ certificate: string; key: string }> {
+    const text = await shell("pulumi stack export --show-secrets --stack fleet");
+    const { resources } = state.parse(JSON.parse(text)).deployment;
+    const found = resources.find(({ urn }) => urn.endsWith(`::${name}`));
+    const { certificate, key } = keyAndCertificate.parse(found?.outputs);
+    return { certificate, key: JSON.parse(key.plaintext) };
+  }
+
+  test("the fleet comes up, says how it is reached, and what it costs", async () => {
+    const block = (await documented("stack init fleet")).replace(/^export .*\n/, "");
+    const prices = `{"date":"2026-03-01","currency":"USD","perHour":{"m8i.2xlarge":2,"m8a.2xlarge":3}}`;
+    const output = await shell(
+      block
+        .replace('{"size":"small",', `{"size":"small","localPort":${port},`)
+        .replace("npm run pulumi -- preview", `npm run -- config set stagex:prices '${prices}'\n$&`),
+    );
+    expect(output).toMatch(/1 m8i\.2xlarge \+ 1 m8a\.2xlarge: 5\.00 USD an hour while they run/);
+    const tunnels = JSON.parse(await shell((await documented("output tunnels")).replace(/#.*/, "")));
+    expect(Object.keys(tunnels).sort()).toEqual(["amd-1", "intel-1"]);
+    expect(tunnels["amd-1"]).toContain(`--target i-amd-1`);
+    expect(tunnels["amd-1"]).toContain(`localPortNumber=${port + 1}`);
+  });
+
+  test("the client's certificate gets to its files, which nobody else reads, and no other copy stays", async () => {
+    await shell(await documented("stack output client"));
+    const folder = join(project.folder, ".stagex/fleet");
+    expect((await readdir(folder)).sort()).toEqual(["ca.pem", "certificate.pem", "key.pem"]);
+    for (const name of ["ca.pem", "certificate.pem", "key.pem"])
+      expect(((await stat(join(folder, name))).mode & 0o077).toString(8)).toBe("0");
+    expect((await readFile(join(folder, "key.pem"), "utf8")).trim()).toBe(
+      (await made("stagex-client-certificate")).key.trim(),
+    );
+  });
+
+  test("another stack builds on it with what the fleet says of itself, each image on both vendors", async () => {
+    const authority = await made("stagex-authority");
+    for (const [index, vendor] of ["intel", "amd"].entries()) {
+      const server = await made(`stagex-${vendor}-1-certificate`);
+      daemons.push(await TlsDaemon.start({ credentials: { authority, server }, port: port + index }));
+    }
+    const block = await documented("stack output builders");
+    const output = await shell(
+      block
+        .replace(/'https:\/\/codeberg\.org[^']*'/, "tree")
+        .replace("npm run pulumi -- preview", `npm run -- config set stagex:images '["user-hello"]'\n$&`),
+    );
+    expect(output).toMatch(/stagex:index:Builder amd-1 created/);
+    const images = JSON.parse(await shell("pulumi stack output images --json"));
+    expect(Object.keys(images).length).toBeGreaterThan(1);
+    expect(await publishedDigests(project.tree)).toMatchObject(images);
+    expect(await vendorsOf("user-hello")).toEqual(["AuthenticAMD", "GenuineIntel"]);
+    // Its credentials are the fleet's, and in this state too encrypted alone.
+    expect(await shell("pulumi stack export")).not.toMatch(/BEGIN (CERTIFICATE|PRIVATE KEY)/);
+  });
+
+  /** On whose CPUs an image was built, by the ledger. */
+  async function vendorsOf(image: string): Promise<string[]> {
+    const ledger = join(project.folder, ".stagex/ledger");
+    const names = (await readdir(ledger, { recursive: true })).filter((name) => name.endsWith(".json"));
+    const records = await Promise.all(
+      names.map(async (name) => JSON.parse(await readFile(join(ledger, name), "utf8"))),
+    );
+    return records
+      .filter((record) => record.image === image)
+      .map(({ builder }) => String(builder.facts.cpuVendor))
+      .sort();
+  }
+
+  test("without its certificate nobody builds there: the builder says so, and the run ends", async () => {
+    const stranger = await daemons[0]?.client({ authority: await newAuthority("somebody else's", 1) });
+    const folder = join(project.folder, ".stagex/fleet");
+    await cp(stranger?.cert ?? "", join(folder, "certificate.pem"));
+    await cp(stranger?.key ?? "", join(folder, "key.pem"));
+    await project.edit("packages/user/hello/Containerfile", (text) => `${text}LABEL another=1\n`);
+    const ended = shell("npm run -- config set stagex:verify false; npm run -- up");
+    const failure = await ended.then(
+      () => "it built",
+      ({ stdout, stderr }: { stdout: string; stderr: string }) => stdout + stderr,
+    );
+    expect(failure).toMatch(/Builder \(amd-1\):\s+error: .* it refuses our certificate/);
+    expect(failure).toMatch(/user-hello.*\n?.*none of the builders can be used/);
+  });
+});
