@@ -47,7 +47,11 @@ export class Keyring {
   readonly #byPrimary: ReadonlyMap<Fingerprint, readonly SigningCandidate[]>;
   readonly #primaries: ReadonlyMap<Fingerprint, Fingerprint>;
 
-  private constructor(certificates: ReadonlyMap<Fingerprint, PublicKey>, skipped: readonly SkippedFile[]) {
+  private constructor(
+    certificates: ReadonlyMap<Fingerprint, PublicKey>,
+    primaries: ReadonlyMap<Fingerprint, Fingerprint>,
+    skipped: readonly SkippedFile[],
+  ) {
     this.certificates = certificates;
     this.skipped = skipped;
     const candidates = [...certificates].flatMap(([primary, certificate]) =>
@@ -55,10 +59,7 @@ export class Keyring {
     );
     this.#byKeyId = Map.groupBy(candidates, ({ key }) => key.getKeyID().toHex());
     this.#byPrimary = Map.groupBy(candidates, ({ primary }) => primary);
-    this.#primaries = new Map([
-      ...candidates.map(({ fingerprint, primary }) => [fingerprint, primary] as const),
-      ...[...certificates.keys()].map((primary) => [primary, primary] as const),
-    ]);
+    this.#primaries = primaries;
   }
 
   /**
@@ -89,18 +90,14 @@ export class Keyring {
       if (!(await revokeOne(certificates, revocation, now)))
         skipped.push({ file: basename(file), reason: "it revokes a key that is not here, or it is no good" });
     }
-    return new Keyring(certificates, skipped);
+    return new Keyring(certificates, await primariesOf(certificates), skipped);
   }
 
   /** The same of certificates at hand. */
   static async of(certificates: readonly Key[], now = new Date()): Promise<Keyring> {
-    return new Keyring(
-      await merged(
-        certificates.map((certificate) => certificate.toPublic()),
-        now,
-      ),
-      [],
-    );
+    const found = certificates.map((certificate) => certificate.toPublic());
+    const all = await merged(found, now);
+    return new Keyring(all, await primariesOf(all), []);
   }
 
   /** The keys with this ID (16 hex digits): more than one where somebody made them so. */
@@ -188,6 +185,27 @@ async function merged(certificates: readonly PublicKey[], now: Date): Promise<Ma
     );
   }
   return all;
+}
+
+/**
+ * Which certificate each key is of. Anybody can put a copy of somebody's subkey into a certificate of their own: it is of the one
+ * that it has agreed to be of (RFC 9580, section 5.2.1.8, "Primary Key Binding Signature"), whether or not it is good today.
+ */
+async function primariesOf(
+  certificates: ReadonlyMap<Fingerprint, PublicKey>,
+): Promise<ReadonlyMap<Fingerprint, Fingerprint>> {
+  const config = { ...defaults, ...strict };
+  const primaries = new Map<Fingerprint, Fingerprint>();
+  for (const [primary, certificate] of certificates) {
+    for (const subkey of certificate.subkeys) {
+      const fingerprint = fingerprintOf(subkey);
+      const signer = certificate.getSigningKey(subkey.getKeyID(), null, undefined, config);
+      const found = await signer.then(fingerprintOf, () => undefined);
+      if (found === fingerprint) primaries.set(fingerprint, primary);
+    }
+  }
+  for (const primary of certificates.keys()) primaries.set(primary, primary);
+  return primaries;
 }
 
 /** Puts a revocation that stands alone to the certificate it is of; false where there is none. */

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { Keyring } from "../../trust/keyring.ts";
+import { judge } from "../../trust/quorum.ts";
+import { readRoster } from "../../trust/roster.ts";
+import { codesOf, image, newKey, signedBy } from "../fixtures/maintainers.ts";
+
+/** Rosters may name a subkey: then whoever has it in their certificate must not become that person. */
+test("a certificate with somebody else's subkey in it is not that person's", async () => {
+  const alice = await newKey("alice", { subkeys: [{ sign: true }] });
+  const [subkey] = alice.subkeys;
+  if (subkey === undefined) throw new Error("no subkey");
+  const mallory = await newKey("mallory");
+  const thief = mallory.toPublic();
+  thief.subkeys.push(...alice.toPublic().subkeys);
+  const fingerprint = subkey.getFingerprint().toUpperCase();
+  const roster = readRoster(`[people.alice]\n[keys.alice.one]\nid = "${fingerprint}"\n`);
+  const byMallory = { file: "signature-1", bytes: await signedBy(mallory) };
+  const byAlice = { file: "signature-2", bytes: await signedBy(alice, undefined, { by: subkey.getKeyID() }) };
+  for (const keys of [
+    [alice, thief],
+    [thief, alice],
+  ]) {
+    const trust = { roster, keyring: await Keyring.of(keys) };
+    const outcome = await judge(image, [byMallory, byAlice], trust, { threshold: 1, vendors: 0 });
+    expect(codesOf(outcome)).toEqual({ "signature-1": "not-in-roster" });
+    expect(outcome.accepted).toMatchObject([{ file: "signature-2", person: "alice" }]);
+  }
+});
