@@ -32,6 +32,9 @@ export type SkippedFile = { readonly file: string; readonly reason: string };
 /** What a file has: certificates, and revocations that stand alone, armored, as `gpg --gen-revoke` writes them. */
 type KeyFile = { readonly certificates: readonly PublicKey[]; readonly revocations: readonly string[] };
 
+/** For whoever has none: a roster names keys, and has none of them in it. */
+export const howToGetKeys = "a file of them is what gpg --export FINGERPRINT… writes";
+
 /** In bytes: certificates with thousands of others' certifications are known to bring readers down. */
 const maxKeyFileSize = 16 * 1024 * 1024;
 
@@ -289,6 +292,8 @@ function isBinary(bytes: Uint8Array): boolean {
 
 function unreadable(place: string): (error: unknown) => never {
   return (error) => {
-    throw new TrustError(`no keys at ${place}: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === "ENOENT" ? `there is nothing there; ${howToGetKeys}` : message;
+    throw new TrustError(`no keys at ${place}: ${why}`);
   };
 }

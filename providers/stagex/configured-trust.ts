@@ -2,7 +2,7 @@ import { mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import type { Places } from "../../tools/places.ts";
-import { Keyring } from "../../trust/keyring.ts";
+import { howToGetKeys, Keyring } from "../../trust/keyring.ts";
 import { type Lookaside, lookasideAt } from "../../trust/lookaside.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum.ts";
 import type { Roster } from "../../trust/roster.ts";
@@ -28,7 +28,10 @@ export async function configuredTrust(
     const path = configured === undefined ? join(root, own) : resolve(places.project, configured);
     if (await stat(path).catch(() => undefined)) return path;
     const whose = configured === undefined ? "the tree has none of its own" : "there is nothing there";
-    throw new TrustError(`no ${key} at ${path}: ${whose}; say where: pulumi config set stagex:${key} PATH`);
+    const how = key === "keys" ? ` (${howToGetKeys})` : "";
+    throw new TrustError(
+      `no ${key} at ${path}: ${whose}; say where: pulumi config set stagex:${key} PATH${how}`,
+    );
   };
   const roster = await rosterFile(await place("maintainers", maintainers, "MAINTAINERS"));
   const keyring = await Keyring.load(await place("keys", keys, "keys"));
