@@ -117,7 +117,7 @@ test("it tells its version and a schema with every resource and configuration ke
   expect(schema.name).toBe("stagex");
   const resource = schema.resources["stagex:index:Package"];
   expect(Object.keys(resource.inputProperties).sort()).toEqual(
-    [...Object.keys(inputs), "expectedDigest", "target"].sort(),
+    [...Object.keys(inputs), "expectedDigest", "reproduceOn", "target"].sort(),
   );
   expect(resource.requiredInputs).not.toContain("target");
   expect(resource.inputProperties.dependencies).toMatchObject({
