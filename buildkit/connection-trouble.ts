@@ -1,6 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Endpoint } from "./endpoint.ts";
+import { tlsRefusal } from "./tls-refusal.ts";
 
 /** How far the way to a builder was gone when it ended: its name, its port, its protection, its answer. */
 export type ConnectionPhase = "address" | "port" | "tls" | "answer";
@@ -135,6 +136,13 @@ export async function ownCertificateTrouble(
       `our certificate can't be read: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
+}
+
+/** What is wrong where a builder ended the connection without a word, which is how buildctl often hears of a refused certificate. */
+export async function refusalTrouble(endpoint: Endpoint): Promise<ConnectionTrouble | undefined> {
+  const alert = await tlsRefusal(endpoint);
+  if (alert === undefined) return undefined;
+  return { phase: "tls", lasts: true, says: `it refuses our certificate (${alert}): ${refusal(endpoint)}` };
 }
 
 function refusal(endpoint: Endpoint): string {

@@ -1,7 +1,12 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { type ConnectionTrouble, connectionTrouble, ownCertificateTrouble } from "./connection-trouble.ts";
+import {
+  type ConnectionTrouble,
+  connectionTrouble,
+  ownCertificateTrouble,
+  refusalTrouble,
+} from "./connection-trouble.ts";
 
 const schemes = ["unix", "tcp", "docker-container", "ssh", "kube-pod"] as const;
 
@@ -142,7 +147,8 @@ async function connectionError(
   isLate: boolean,
 ): Promise<ConnectionError> {
   const reason = isLate ? `no answer within ${patience / 1000} s` : reasonOf(error);
-  const found = connectionTrouble(reason, endpoint);
+  const said = connectionTrouble(reason, endpoint);
+  const found = said?.phase === "answer" && !isLate ? ((await refusalTrouble(endpoint)) ?? said) : said;
   // A server that refuses a certificate may just hang up.
   const own =
     found?.phase === "port" || found?.phase === "address" ? undefined : await ownCertificateTrouble(endpoint);

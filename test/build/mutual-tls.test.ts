@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { learnBuilder } from "../../buildkit/builder-facts.ts";
 import { ConnectionError, type Endpoint, parseEndpoint, workers } from "../../buildkit/endpoint.ts";
+import { tlsRefusal } from "../../buildkit/tls-refusal.ts";
 import { newAuthority } from "../../trust/certificate-authority.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 import { TlsDaemon } from "./tls-daemon.ts";
@@ -56,6 +57,15 @@ describeReal("a builder behind mutual TLS", () => {
       lasts: true,
       says: expect.stringContaining("a foreign CA"),
     });
+  });
+
+  test("says in the handshake whether it takes a certificate, whatever a client then hears", async () => {
+    const foreign = await newAuthority("somebody else's", 1);
+    const behind = async (...of: Parameters<typeof daemon.client>) =>
+      endpoint(daemon.address, await daemon.client(...of));
+    expect(await tlsRefusal(await behind({ authority: foreign }))).toMatch(/unknown ca|bad certificate/);
+    expect(await tlsRefusal(await behind())).toBe(undefined);
+    expect(await tlsRefusal({ ...(await behind()), address: "tcp://127.0.0.1:1" })).toBe(undefined);
   });
 
   test("refuses an expired certificate, and it is named", async () => {
