@@ -1,4 +1,4 @@
-import { mkdir, stat } from "node:fs/promises";
+import { mkdir, readdir, readFile, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import type { Places } from "../../tools/places.ts";
@@ -12,7 +12,12 @@ import { TrustError } from "../../trust/trust-error.ts";
 import type { StagexConfig } from "./config.ts";
 
 /** Who may attest, how many must agree, and a digest over roster and keys, so that the engine's diff sees another one. */
-export type ConfiguredTrust = Trust & { readonly rule: QuorumRule; readonly rosterDigest: Digest };
+export type ConfiguredTrust = Trust & {
+  readonly rule: QuorumRule;
+  readonly rosterDigest: Digest;
+  /** Whether the files that it was read from have others' bytes by now: a run can take hours, and a key be revoked meanwhile. */
+  isOutdated(): Promise<boolean>;
+};
 
 /**
  * The roster and the keys that the configuration names; by default those of the tree.
@@ -33,14 +38,32 @@ export async function configuredTrust(
       `no ${key} at ${path}: ${whose}; say where: pulumi config set stagex:${key} PATH${how}`,
     );
   };
-  const roster = await rosterFile(await place("maintainers", maintainers, "MAINTAINERS"));
-  const keyring = await Keyring.load(await place("keys", keys, "keys"));
+  const rosterPlace = await place("maintainers", maintainers, "MAINTAINERS");
+  const keysPlace = await place("keys", keys, "keys");
+  // First, so that what changes while it is read shows.
+  const read = await digestOfFiles(rosterPlace, keysPlace);
+  const roster = await rosterFile(rosterPlace);
+  const keyring = await Keyring.load(keysPlace);
   return {
     roster,
     keyring,
     rule: { threshold, vendors },
     rosterDigest: await rosterDigestOf(roster, keyring),
+    isOutdated: async () => (await digestOfFiles(rosterPlace, keysPlace)) !== read,
   };
+}
+
+/** Over the bytes of files, and of the files in folders; of one that can't be read, over that. */
+async function digestOfFiles(...paths: readonly string[]): Promise<Digest> {
+  const contents: [string, Digest | null][] = [];
+  for (const path of paths) {
+    const names = await readdir(path).catch(() => []);
+    for (const file of [path, ...names.sort().map((name) => join(path, name))]) {
+      const bytes = await readFile(file).catch(() => undefined);
+      contents.push([file, bytes ? digestOf(bytes) : null]);
+    }
+  }
+  return digestOf(JSON.stringify(contents));
 }
 
 /** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */

@@ -1,7 +1,8 @@
 import { rmSync } from "node:fs";
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import { type PrivateKey, revokeKey } from "openpgp";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { digestOf } from "../../oci/digest.ts";
 import { Registry } from "../../oci/registry.ts";
@@ -265,6 +266,26 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       await provider[Symbol.asyncDispose]();
     }
     await expectNothing();
+  });
+
+  test("a key that is revoked while a run goes on counts no more in it", async () => {
+    const provider = await publishing.anotherProvider();
+    const other = await publishing.image("before the revocation");
+    await publishing.create(other.inputs, { provider });
+    const file = join(publishing.folder, "keys/bob.asc");
+    const [bob = expect.fail()] = publishing.people.bob?.keys ?? [];
+    const before = await readFile(file);
+    const { publicKey } = await revokeKey({ key: bob as PrivateKey, format: "object" });
+    await writeFile(file, publicKey.armor());
+    try {
+      await expect(publishing.create(image.inputs, { provider })).rejects.toThrow(
+        /is not published: the roster or its keys changed since the run began/,
+      );
+    } finally {
+      await writeFile(file, before);
+      await provider[Symbol.asyncDispose]();
+    }
+    expect(await publishing.server.tagsOf(`stagex/${image.name}`)).toEqual([]);
   });
 
   describe("a registry that fails", () => {

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -188,6 +188,15 @@ test("to wait is to take what is signed meanwhile, with progress", async () => {
       message: expect.stringContaining("waiting for signatures: 1 of 2"),
     }),
   );
+});
+
+test("who waits does not go by a roster that was changed meanwhile", async () => {
+  const file = join(project, "MAINTAINERS");
+  const before = await readFile(file);
+  const waiting = create({ ...inputs, onPending: "wait", wait: 60 });
+  setTimeout(() => void writeFile(file, `${before}\n[people.dave]\n`), 500);
+  await expect(waiting).rejects.toThrow("the roster or its keys changed since the run began");
+  await writeFile(file, before);
 });
 
 test("who waits is not put off by a server that is down for a moment", async () => {

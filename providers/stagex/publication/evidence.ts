@@ -19,6 +19,11 @@ export async function requireQuorum(
   { image, reference, digest, digests }: PublicationInputs,
 ): Promise<readonly Signature[]> {
   const trust = await workshop.trust();
+  if (await trust.isOutdated()) {
+    throw new Error(
+      `${image} is not published: the roster or its keys changed since the run began; run the command again`,
+    );
+  }
   // What is judged and what is copied are the same bytes: others may write there meanwhile.
   const held = new HeldLookaside(await workshop.signatures());
   const { outputs } = await judgeImage({ reference, digest, digests }, held, trust, trust.rule);

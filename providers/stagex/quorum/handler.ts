@@ -42,7 +42,8 @@ export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, Quo
 
   /** Throws unless this process has read the roster and keys that the program means. */
   async function requireSameRoster({ image, roster }: Pick<QuorumInputs, "image" | "roster">): Promise<void> {
-    if ((await workshop().trust()).rosterDigest === roster) return;
+    const trust = await workshop().trust();
+    if (trust.rosterDigest === roster && !(await trust.isOutdated())) return;
     throw new Error(`${image}: the roster or its keys changed since the run began; run the command again`);
   }
 
@@ -55,6 +56,7 @@ export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, Quo
       if (left <= 0) break;
       work.progress(`waiting for signatures: ${judgement.outputs.words}`);
       await sleep(Math.min(pause * 1000, left), undefined, { signal: work.signal });
+      await requireSameRoster(inputs);
       judgement = await judged(inputs, work).catch((error: unknown) => {
         // A lookaside that is down for a moment is waited for as signatures are; what was found before is the answer till then.
         if (!(error instanceof UnavailableError)) throw error;
