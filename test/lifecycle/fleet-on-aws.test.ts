@@ -5,9 +5,10 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { projectRoot } from "../../tools/places.ts";
-import { newAuthority } from "../../trust/certificate-authority.ts";
+import { type KeyAndCertificate, newAuthority } from "../../trust/certificate-authority.ts";
 import { freePort, TlsDaemon } from "../build/tls-daemon.ts";
 import { describeReal } from "../real-tools.ts";
+import { addLastingImage } from "./lasting-image.ts";
 import { Project, publishedDigests } from "./project.ts";
 
 const execute = promisify(execFile);
@@ -74,12 +75,23 @@ exec pulumi "$@" --non-interactive --color never
   }
 
   /** A resource of the fleet's, as its stack has it. */
-  async function made(name: string): Promise<{ certificate: string; key: string }> {
-    const text = await shell("pulumi stack export --show-secrets --stack fleet");
+  async function made(name: string, stack = "fleet"): Promise<KeyAndCertificate> {
+    const text = await shell(`pulumi stack export --show-secrets --stack ${stack}`);
     const { resources } = state.parse(JSON.parse(text)).deployment;
     const found = resources.find(({ urn }) => urn.endsWith(`::${name}`));
     const { certificate, key } = keyAndCertificate.parse(found?.outputs);
     return { certificate, key: JSON.parse(key.plaintext) };
+  }
+
+  /** The machines of a stack's fleet, at the ends of their tunnels. */
+  async function startMachines(stack: string): Promise<void> {
+    const authority = await made("stagex-authority", stack);
+    const servers = [
+      await made("stagex-intel-1-certificate", stack),
+      await made("stagex-amd-1-certificate", stack),
+    ];
+    for (const [index, server] of servers.entries())
+      daemons.push(await TlsDaemon.start({ credentials: { authority, server }, port: port + index }));
   }
 
   test("the fleet comes up, says how it is reached, and what it costs", async () => {
@@ -109,11 +121,7 @@ exec pulumi "$@" --non-interactive --color never
   });
 
   test("another stack builds on it with what the fleet says of itself, each image on both vendors", async () => {
-    const authority = await made("stagex-authority");
-    for (const [index, vendor] of ["intel", "amd"].entries()) {
-      const server = await made(`stagex-${vendor}-1-certificate`);
-      daemons.push(await TlsDaemon.start({ credentials: { authority, server }, port: port + index }));
-    }
+    await startMachines("fleet");
     const block = await documented("stack output builders");
     const output = await shell(
       block
@@ -155,5 +163,31 @@ exec pulumi "$@" --non-interactive --color never
     );
     expect(failure).toMatch(/Builder \(amd-1\):\s+error: .* it refuses our certificate/);
     expect(failure).toMatch(/user-hello.*\n?.*none of the builders can be used/);
+  });
+
+  test("a fleet can live and die with the stack that builds: it waits for machines that are only just being made", async () => {
+    for (const daemon of daemons.splice(0)) await daemon[Symbol.asyncDispose]();
+    await shell(`pulumi stack init alone
+pulumi config set stagex:tree tree
+pulumi config set stagex:images '["user-another"]'
+pulumi config set stagex:aws '{"size":"small","localPort":${port}}'`);
+    await addLastingImage(project.tree, "another", 1);
+    await project.commit("An image that nobody has built");
+    const running = shell("npm run -- up");
+    running.catch(() => undefined);
+    await expect
+      .poll(
+        () =>
+          startMachines("alone").then(
+            () => true,
+            () => false,
+          ),
+        { timeout: 120_000 },
+      )
+      .toBe(true);
+    expect(await running).toMatch(/stagex:index:Builder intel-1 created/);
+    expect(await vendorsOf("user-another")).toHaveLength(1);
+    await shell("pulumi destroy --yes --stack alone");
+    expect(await shell("pulumi stack export --stack alone")).not.toContain("stagex:index:");
   });
 });
