@@ -52,9 +52,12 @@ async function write({
   lookaside,
   out,
 }: Options): Promise<void> {
+  const keyring = await Keyring.load(keys);
+  for (const { file, reason } of keyring.skipped)
+    process.stderr.write(`stagex: ${join(keys, file)} is skipped: ${reason}\n`);
   const inputs = {
     roster: await rosterFile(maintainers),
-    keyring: await Keyring.load(keys),
+    keyring,
     threshold,
     repository,
     ...(signedAs === undefined ? {} : { signedAs }),

@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { maintainersOf, newKey } from "../../fixtures/maintainers.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
 const program = join(import.meta.dirname, "../../../cli/stagex.ts");
@@ -21,4 +22,31 @@ test.each([
   expect(stderr).toMatch(words);
   expect(status).toBe(2);
   expect(existsSync(out)).toBe(false);
+});
+
+test("a key file that can't be read is told of: it may be somebody's revocation", async () => {
+  const folder = await scratchFolder();
+  const alice = await newKey("alice");
+  writeFileSync(join(folder, "MAINTAINERS"), maintainersOf({ alice: { keys: [alice] } }));
+  mkdirSync(join(folder, "keys"));
+  writeFileSync(join(folder, "keys/alice.asc"), alice.toPublic().armor());
+  writeFileSync(join(folder, "keys/revoked.asc"), "-----BEGIN PGP PUBLIC KEY BLOCK-----\n");
+  const options = ["--maintainers", join(folder, "MAINTAINERS"), "--keys", join(folder, "keys")];
+  const { status, stderr } = spawnSync(
+    process.execPath,
+    [
+      program,
+      "policy",
+      "--repository",
+      "docker.io/stagex",
+      "--threshold",
+      "1",
+      ...options,
+      "--out",
+      join(folder, "out"),
+    ],
+    { encoding: "utf8" },
+  );
+  expect(stderr).toMatch(/keys\/revoked\.asc is skipped: there is no OpenPGP certificate in it/);
+  expect(status).toBe(0);
 });
