@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { link, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type Digest, hexOf } from "../oci/digest.ts";
 import { pathOf, type Repository } from "./image-reference.ts";
 import { maxMessageSize } from "./openpgp-rules.ts";
@@ -19,6 +20,9 @@ export const maxSignatures = 128;
 
 /** How long a server may take for one file, in milliseconds. */
 const timeout = 30_000;
+
+/** Before each retry of what a server is too busy for, in milliseconds. */
+const pauses = [300, 1_000];
 
 /** For how long a server that gave no answer is not asked again, in milliseconds. */
 const respite = 10_000;
@@ -205,11 +209,21 @@ class LookasideServer implements Lookaside {
     }
   }
 
+  /** What an overloaded server says is asked again: of hundreds of images, it says so of some. */
   async #fetched(url: URL): Promise<Uint8Array | Rejection | undefined> {
+    for (const pause of pauses) {
+      const response = await this.#response(url);
+      if (response.status !== 429 && response.status < 500) return await answered(url, response);
+      await response.body?.cancel();
+      await sleep(pause);
+    }
+    return await answered(url, await this.#response(url));
+  }
+
+  async #response(url: URL): Promise<Response> {
     if (this.#silence && performance.now() < this.#silence.until) throw this.#silence.error;
-    let response: Response;
     try {
-      response = await fetch(url, { signal: AbortSignal.timeout(timeout), redirect: "follow" });
+      return await fetch(url, { signal: AbortSignal.timeout(timeout), redirect: "follow" });
     } catch (error) {
       const { message, cause } = error as Error;
       const why = cause instanceof Error ? cause.message : message;
@@ -217,7 +231,6 @@ class LookasideServer implements Lookaside {
       this.#silence = { until: performance.now() + respite, error: silence };
       throw silence;
     }
-    return await answered(url, response);
   }
 }
 

@@ -57,7 +57,7 @@ export async function configuredTrust(
 async function digestOfFiles(...paths: readonly string[]): Promise<Digest> {
   const contents: [string, Digest | null][] = [];
   for (const path of paths) {
-    const names = await readdir(path).catch(() => []);
+    const names = (await readdir(path).catch(() => [])).filter((name) => !name.startsWith("."));
     for (const file of [path, ...names.sort().map((name) => join(path, name))]) {
       const bytes = await readFile(file).catch(() => undefined);
       contents.push([file, bytes ? digestOf(bytes) : null]);

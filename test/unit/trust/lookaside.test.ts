@@ -103,6 +103,16 @@ test.each([403, 429, 500, 503])("%i is no end of the list, but an error", async 
   );
 });
 
+test.each([429, 503])("a server that answers %i for a moment is asked again", async (status) => {
+  let asked = 0;
+  const address = await serving(({ url = "" }, response) => {
+    asked++;
+    response.writeHead(asked < 3 ? status : url.endsWith("-2") ? 404 : 200).end("x");
+  });
+  expect(await lookasideAt(address).read(repository, digest)).toMatchObject([{ file: "signature-1" }]);
+  expect(asked).toBe(4);
+});
+
 test("a server that breaks off, or is not there, is an error", async () => {
   const address = await serving((_, response) => {
     response.writeHead(200, { "content-length": 1000 }).write("x");
