@@ -1,6 +1,6 @@
 import { all, type Output } from "@pulumi/pulumi";
 import { info } from "@pulumi/pulumi/log/index.js";
-import { allConfig, isDryRun } from "@pulumi/pulumi/runtime/index.js";
+import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { Attestations, type AttestationsArgs } from "../components/attestations.ts";
 import { Builders } from "../components/builder-fleet/builders.ts";
 import { localFleet } from "../components/builder-fleet/local.ts";
@@ -9,11 +9,12 @@ import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
 import { chooseImages, namesLike } from "../distro/graph.ts";
 import type { Digest } from "../oci/digest.ts";
-import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
+import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import type { ForecastOutputs } from "../providers/stagex/forecast/function.ts";
 import { placesOf } from "../tools/places.ts";
 import { previewForecast } from "./preview-forecast.ts";
+import { stackConfig } from "./stack-config.ts";
 
 /** What the stack tells whoever reads its outputs. */
 export type Reproduced = {
@@ -72,11 +73,4 @@ async function registerBuilders({ builders = [], localBuilders = 0, aws }: Stage
     ...(aws ? await (await import("./fleet.ts")).awsMembers(aws, places) : []),
   ];
   if (members.length > 0) new Builders("builders", members);
-}
-
-/** The `stagex:` configuration of this stack, all keys checked at once. */
-function stackConfig(): StagexConfig {
-  const prefix = "stagex:";
-  const keys = Object.entries(allConfig() ?? {}).filter(([key]) => key.startsWith(prefix));
-  return parseConfig(Object.fromEntries(keys.map(([key, value]) => [key.slice(prefix.length), value])));
 }
