@@ -12,8 +12,11 @@ const nodeSchema = z.union([
   z.object({ config: descriptor, layers: z.array(descriptor) }),
 ]);
 
-/** An OCI layout with the dependencies of one build and nothing else, and the layers it holds. */
-export type DependencyLayout = { readonly folder: string; readonly layers: ReadonlySet<Digest> };
+/** An OCI layout with the dependencies of one build and nothing else, and the layers it holds of each, by its name. */
+export type DependencyLayout = {
+  readonly folder: string;
+  readonly layers: ReadonlyMap<string, ReadonlySet<Digest>>;
+};
 
 /**
  * Makes a layout in `folder` whose blobs are symbolic links into the store. buildctl lets the daemon read *and delete* in a layout it
@@ -27,28 +30,30 @@ export async function linkDependencies(
 ): Promise<DependencyLayout> {
   const blobs = join(folder, "blobs", "sha256");
   await mkdir(blobs, { recursive: true });
-  const layers = new Set<Digest>();
+  const layers = new Map<string, Set<Digest>>();
   const linked = new Set<Digest>();
   const place = async (blob: Digest) => {
     if (linked.has(blob)) return;
     linked.add(blob);
     await symlink(join(store, "blobs", "sha256", hexOf(blob)), join(blobs, hexOf(blob)));
   };
-  const follow = async (root: Digest): Promise<void> => {
+  const follow = async (root: Digest, own: Set<Digest>): Promise<void> => {
     await place(root);
     const node = nodeSchema.parse(JSON.parse(await readFile(join(blobs, hexOf(root)), "utf8")));
     if ("manifests" in node) {
-      for (const manifest of node.manifests) await follow(manifest.digest);
+      for (const manifest of node.manifests) await follow(manifest.digest, own);
       return;
     }
     await place(node.config.digest);
     for (const layer of node.layers) {
       await place(layer.digest);
-      layers.add(layer.digest);
+      own.add(layer.digest);
     }
   };
   for (const [name, root] of Object.entries(dependencies)) {
-    await follow(root).catch((error: unknown) => {
+    const own = new Set<Digest>();
+    layers.set(name, own);
+    await follow(root, own).catch((error: unknown) => {
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`the dependency ${name} (${root}) can't be read from the store ${store}: ${reason}`, {
         cause: error,

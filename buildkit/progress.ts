@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
+import { Transfers } from "./transfers.ts";
 
 /** A change of one step of a build, as BuildKit reports it. */
 export type ProgressEvent = {
@@ -51,8 +52,16 @@ const logSchema = z.object({
   timestamp: z.string(),
 });
 
+const transferSchema = z.object({
+  id: z.string(),
+  current: z.number().default(0),
+  started: z.string().optional(),
+  completed: z.string().optional(),
+});
+
 const statusSchema = z.object({
   vertexes: z.array(vertexSchema).optional(),
+  statuses: z.array(transferSchema).optional(),
   logs: z.array(logSchema).optional(),
   warnings: z.array(z.object({ vertex: z.string().optional(), short: z.string().optional() })).optional(),
 });
@@ -88,6 +97,8 @@ const longestLine = 64 * 1024;
 export class Progress {
   /** BuildKit's warnings and buildctl's own words, the last of which say why the solve failed. */
   readonly messages: string[] = [];
+  /** What came to the daemon of images. */
+  readonly transfers = new Transfers();
   readonly #vertices = new Map<string, Vertex>();
   readonly #onEvent: (event: ProgressEvent) => void;
   readonly #log: (line: string) => void;
@@ -110,11 +121,13 @@ export class Progress {
     for (const update of status.vertexes ?? []) {
       const vertex = this.#startIfNew(update);
       if (update.completed === undefined) continue;
+      this.transfers.step(update.name, update.started, update.completed);
       for (const log of logs) if (log.vertex === update.digest) this.#output(log);
       logs = logs.filter((log) => log.vertex !== update.digest);
       this.#complete(vertex, { ...update, completed: update.completed });
     }
     for (const log of logs) this.#output(log);
+    for (const transfer of status.statuses ?? []) this.transfers.status(transfer);
     for (const { short } of status.warnings ?? []) this.#warning(fromBase64(short).toString());
   }
 

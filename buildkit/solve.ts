@@ -10,9 +10,12 @@ import type { Digest } from "../oci/digest.ts";
 import { type BuilderTrouble, builderTrouble } from "./builder-trouble.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
+import type { Route } from "./dependency-route.ts";
 import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
+import { dropHalfReceived } from "./half-received.ts";
 import { type LayerCheck, layerTimesCheck, sourceDateEpoch } from "./layer-times.ts";
 import { type FailedStep, Progress, type ProgressEvent } from "./progress.ts";
+import type { Transfer, Transfers } from "./transfers.ts";
 import { withWorkFolder } from "./work-folder.ts";
 
 /** One image to build. */
@@ -27,6 +30,12 @@ export type SolveRequest = {
   readonly context: BuildContext;
   /** Image name (as after `stagex/`) -> digest of its manifest or, for several platforms, of its index. */
   readonly dependencies: Readonly<Record<string, Digest>>;
+  /**
+   * Dependency's name -> the repository, such as `registry.example/stagex/core-musl`, from which the daemon pulls it by its digest,
+   * without credentials of ours. It hashes what it gets. The other dependencies are sent from the store, and so are these where a
+   * build that pulls them fails by no program of its own.
+   */
+  readonly repositories?: Readonly<Record<string, string>>;
   /** Takes no step's result from the daemon's cache: what is to be attested was really built for it. */
   readonly isAnew?: boolean;
   /** The content-addressed store with the dependencies' blobs, as `blobs/sha256/<hex>`. */
@@ -52,6 +61,10 @@ export type Solved = {
   readonly layout: string;
   /** What each layer has yet to pass before the image is any good; undefined for those of dependencies, which did when they were built. */
   readonly layerCheck: (layer: Digest) => LayerCheck | undefined;
+  /** What the daemon had not got of the dependencies, and how long it took to come, by either route. */
+  readonly transfers: Readonly<Record<Route, Transfer>>;
+  /** Why no dependency was pulled though some were to be; undefined where they were. */
+  readonly unpulled: SolveError | undefined;
 };
 
 /** A build that failed: at which step, how, and where to read on. */
@@ -105,45 +118,88 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
       request.dependencies,
       join(folder, "dependencies"),
     );
-    const policy = join(folder, "source-policy.json");
-    await writeFile(policy, JSON.stringify(sourcePolicy));
-    await mkdir(request.destination);
+    const sent = { ...request, repositories: {} };
+    if (pulled(request).length === 0) return await attempt(sent, dependencies, folder, options);
     try {
-      await build(
-        request,
-        [...buildArguments(request, dependencies), "--source-policy-file", policy],
-        folder,
-        options,
-      );
-      // A working folder of buildctl's, no part of a layout.
-      await rm(join(request.destination, "ingest"), { recursive: true, force: true });
+      return await attempt(request, dependencies, folder, options);
     } catch (error) {
-      await rm(request.destination, { recursive: true, force: true });
-      throw error;
+      // Registries fail in too many words to tell them from other failures; but a program that ran had its dependencies.
+      if (!(error instanceof SolveError) || error.exitCode !== undefined) throw error;
+      await dropHalfReceived(request.endpoint, folder, options.signal);
+      return { ...(await attempt(sent, dependencies, folder, options)), unpulled: error };
     }
-    return {
-      layout: request.destination,
-      layerCheck: (layer) => (dependencies.layers.has(layer) ? undefined : layerTimesCheck(layer)),
-    };
   });
 }
 
-/** Only what the request brings is a source: no image, no URL, no git repository, and no frontend named by a `# syntax=` line. */
-const sourcePolicy = {
-  version: 1,
-  rules: [
-    { action: "DENY", selector: { identifier: "*" } },
-    { action: "ALLOW", selector: { identifier: "local://*" } },
-    { action: "ALLOW", selector: { identifier: "oci-layout://*" } },
-  ],
-};
+/** Builds it, or leaves nothing at the destination. */
+async function attempt(
+  request: SolveRequest,
+  dependencies: DependencyLayout,
+  folder: string,
+  options: SolveOptions,
+): Promise<Solved> {
+  const policy = join(folder, "source-policy.json");
+  await writeFile(policy, JSON.stringify(sourcePolicy(request)));
+  await mkdir(request.destination);
+  try {
+    const args = [...buildArguments(request, dependencies), "--source-policy-file", policy];
+    const transfers = await build(request, args, folder, options);
+    // A working folder of buildctl's, no part of a layout.
+    await rm(join(request.destination, "ingest"), { recursive: true, force: true });
+    const known = new Set([...dependencies.layers.values()].flatMap((layers) => [...layers]));
+    const { repositories = {} } = request;
+    const arrived = (isPulled: boolean) =>
+      transfers.of(new Map([...dependencies.layers].filter(([name]) => name in repositories === isPulled)));
+    return {
+      layout: request.destination,
+      layerCheck: (layer) => (known.has(layer) ? undefined : layerTimesCheck(layer)),
+      transfers: { store: arrived(false), registry: arrived(true) },
+      unpulled: undefined,
+    };
+  } catch (error) {
+    await rm(request.destination, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/**
+ * Only what the request brings is a source: no image but exactly the dependencies, no URL, no git repository, and no frontend named by
+ * a `# syntax=` line.
+ */
+function sourcePolicy(request: SolveRequest): object {
+  const allow = (identifier: string, match_type: "WILDCARD" | "EXACT") => ({
+    ...{ action: "ALLOW", selector: { identifier, match_type } },
+  });
+  return {
+    version: 1,
+    rules: [
+      { action: "DENY", selector: { identifier: "*" } },
+      allow("local://*", "WILDCARD"),
+      allow("oci-layout://*", "WILDCARD"),
+      ...pulled(request).map((reference) => allow(`docker-image://${reference}`, "EXACT")),
+    ],
+  };
+}
+
+/** References of the dependencies that the daemon pulls. */
+function pulled({ dependencies, repositories = {} }: SolveRequest): string[] {
+  return Object.entries(dependencies).flatMap(([name, digest]) => {
+    const repository = repositories[name];
+    return repository === undefined ? [] : [`${repository}@${digest}`];
+  });
+}
 
 /** The name under which the dependencies' layout is known in one solve. */
 const layoutName = "dependencies";
 
 /** buildctl's arguments for this image (without those that reach the daemon). */
 export function buildArguments(request: SolveRequest, dependencies: DependencyLayout): string[] {
-  const { context } = request;
+  const { context, repositories = {} } = request;
+  const isSent = pulled(request).length < Object.keys(request.dependencies).length;
+  const placeOf = (name: string, digest: Digest) =>
+    repositories[name] === undefined
+      ? `oci-layout:${layoutName}@${digest}`
+      : `docker-image://${repositories[name]}@${digest}`;
   const options = {
     filename: "Containerfile",
     platform: request.platforms.join(","),
@@ -152,15 +208,13 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
     "force-network-mode": "none",
     ...prefixed("build-arg:", { ...request.buildArgs, ...commonBuildArgs }),
     "context:fetch": "local:fetch",
-    ...prefixed(
-      "context:stagex/",
-      mapValues(request.dependencies, (digest) => `oci-layout:${layoutName}@${digest}`),
-    ),
+    ...prefixed("context:stagex/", mapEntries(request.dependencies, placeOf)),
   };
   return [
     ...["build", "--frontend", "dockerfile.v0", "--progress", "rawjson"],
     ...["--local", `context=${context.context}`, "--local", `dockerfile=${context.recipe}`],
-    ...["--local", `fetch=${context.fetch}`, "--oci-layout", `${layoutName}=${dependencies.folder}`],
+    ...["--local", `fetch=${context.fetch}`],
+    ...(isSent ? ["--oci-layout", `${layoutName}=${dependencies.folder}`] : []),
     ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
     ...(request.isAnew ? ["--no-cache"] : []),
     ...["--output", csv({ ...outputOf(request), dest: request.destination })],
@@ -200,22 +254,23 @@ function prefixed(prefix: string, record: Readonly<Record<string, string>>): Rec
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
 }
 
-function mapValues<V>(
+function mapEntries<V>(
   record: Readonly<Record<string, V>>,
-  map: (value: V) => string,
+  map: (name: string, value: V) => string,
 ): Record<string, string> {
-  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(value)]));
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(name, value)]));
 }
 
 /** How long buildctl has to end its solve in the daemon before it is killed, in milliseconds. */
 const grace = 10_000;
 
+/** Has buildctl do it, and says what came to the daemon meanwhile. */
 async function build(
   request: SolveRequest,
   args: string[],
   folder: string,
   options: SolveOptions,
-): Promise<void> {
+): Promise<Transfers> {
   const { endpoint, image, destination } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
   const log = createWriteStream(options.log);
@@ -240,7 +295,7 @@ async function build(
       readLines(client.stderr, progress, log, onActivity),
     ]);
     signal?.throwIfAborted();
-    if (code === 0) return;
+    if (code === 0) return progress.transfers;
     const [failed, { messages }] = [progress.failedStep(), progress];
     const trouble = builderTrouble(endpoint, failed, lastError(messages), destination);
     throw new SolveError(image, failed, messages, options.log, trouble);

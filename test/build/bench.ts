@@ -21,7 +21,10 @@ export const buildctl = () => realTool("buildctl");
 
 /** The parts of a request that a test sets; the rest is as for a plain `core-test`. */
 export type Recipe = Partial<
-  Pick<SolveRequest, "target" | "platforms" | "buildArgs" | "dependencies" | "version" | "isAnew">
+  Pick<
+    SolveRequest,
+    "target" | "platforms" | "buildArgs" | "dependencies" | "repositories" | "version" | "isAnew"
+  >
 > & {
   readonly containerfile: string;
   /** Files of the package's folder: path -> content. */
@@ -138,6 +141,7 @@ export class Bench {
       ...{ platforms: recipe.platforms ?? ["linux/amd64"], buildArgs: recipe.buildArgs ?? {} },
       ...{
         dependencies: recipe.dependencies ?? {},
+        repositories: recipe.repositories ?? {},
         store: this.store,
         scratch: join(this.folder, "scratch"),
       },

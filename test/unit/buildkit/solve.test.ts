@@ -11,7 +11,7 @@ const request: SolveRequest = {
   ...{ store: "/store", destination: "/out/with,comma", scratch: "/scratch" },
 };
 
-const layout = { folder: "/made/dependencies", layers: new Set<never>() };
+const layout = { folder: "/made/dependencies", layers: new Map<never, never>() };
 const options = (args: readonly string[]) => args.filter((_, index) => args[index - 1] === "--opt");
 
 test("the options are those of StageX's own generator, and no network", () => {
@@ -30,6 +30,18 @@ test("the options are those of StageX's own generator, and no network", () => {
       "ulimit=nofile=2048:16384",
     ].toSorted(),
   );
+});
+
+test("what the daemon pulls is named by repository and digest; no layout is offered where nothing else is left", () => {
+  const dependencies = { "core-b": digestOf("b"), "core-c": digestOf("c") };
+  const repositories = { "core-b": "h.example/stagex/core-b" };
+  const mixed = buildArguments({ ...request, dependencies, repositories }, layout);
+  expect(options(mixed).filter((option) => option.startsWith("context:stagex/"))).toEqual([
+    `context:stagex/core-b=docker-image://h.example/stagex/core-b@${digestOf("b")}`,
+    `context:stagex/core-c=oci-layout:dependencies@${digestOf("c")}`,
+  ]);
+  expect(mixed).toContain("--oci-layout");
+  expect(buildArguments({ ...request, repositories }, layout)).not.toContain("--oci-layout");
 });
 
 test("a package can't change what every build gets", () => {

@@ -1,0 +1,52 @@
+/** What came to a daemon, and how long it was on its way: the time in which anything of it was, in seconds. */
+export type Transfer = { readonly bytes: number; readonly seconds: number };
+
+/** BuildKit's word on something that is on its way; a layer has its digest as `id`. Dates are ISO 8601. */
+export type TransferStatus = {
+  readonly id: string;
+  readonly current: number;
+  readonly started?: string | undefined;
+  readonly completed?: string | undefined;
+};
+
+type Span = { readonly from: number; readonly to: number };
+
+/** What one solve had to bring to its daemon of images: layers that were there already are not in it. */
+export class Transfers {
+  readonly #layers = new Map<string, Span & { readonly bytes: number }>();
+  readonly #documents = new Map<string, Span[]>();
+
+  /** Takes a status; those of anything else than a layer that has come whole count for nothing. */
+  status({ id, current, started, completed }: TransferStatus): void {
+    if (!id.startsWith("sha256:") || started === undefined || completed === undefined) return;
+    this.#layers.set(id, { bytes: current, from: Date.parse(started), to: Date.parse(completed) });
+  }
+
+  /** Takes a step that has ended; only the loading of a dependency's manifests and config counts. */
+  step(name: string, started: string | undefined, completed: string): void {
+    const dependency = /^\[context stagex\/([^\s:\]]+)[^\]]*\] load metadata for /.exec(name)?.[1];
+    if (dependency === undefined || started === undefined) return;
+    const spans = this.#documents.get(dependency) ?? [];
+    spans.push({ from: Date.parse(started), to: Date.parse(completed) });
+    this.#documents.set(dependency, spans);
+  }
+
+  /** What came of these dependencies (name -> digests of their layers). */
+  of(dependencies: ReadonlyMap<string, ReadonlySet<string>>): Transfer {
+    const digests = new Set([...dependencies.values()].flatMap((layers) => [...layers]));
+    const layers = [...this.#layers].flatMap(([digest, layer]) => (digests.has(digest) ? [layer] : []));
+    const documents = [...dependencies.keys()].flatMap((name) => this.#documents.get(name) ?? []);
+    const bytes = layers.reduce((sum, layer) => sum + layer.bytes, 0);
+    return { bytes, seconds: covered([...layers, ...documents]) / 1000 };
+  }
+}
+
+/** How much time the spans cover together, however they overlap. */
+function covered(spans: readonly Span[]): number {
+  let [sum, end] = [0, Number.NEGATIVE_INFINITY];
+  for (const { from, to } of spans.toSorted((a, b) => a.from - b.from)) {
+    sum += Math.max(0, to - Math.max(from, end));
+    end = Math.max(end, to);
+  }
+  return sum;
+}
