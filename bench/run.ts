@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
+import { textTable } from "../cli/text-table.ts";
 import { engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
 import { placesOf, projectRoot } from "../tools/places.ts";
@@ -97,14 +98,5 @@ function table(results: readonly PairResult[]): string {
     `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)})`,
     target === null ? "" : `${ratio.median <= target ? "met" : "MISSED"}, <= ${target}`,
   ]);
-  const all = [["what", "ours", "against", "ratio", "target"], ...rows];
-  const widths = all[0]?.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0))) ?? [];
-  return all
-    .map((row) =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return textTable([["what", "ours", "against", "ratio", "target"], ...rows]).join("\n");
 }

@@ -5,6 +5,7 @@ import { levelsOf } from "../distro/graph.ts";
 import type { Rebuild } from "../distro/rebuild-plan.ts";
 import { causeSummary } from "./cause-text.ts";
 import { countOption } from "./option-argument.ts";
+import { textTable } from "./text-table.ts";
 import { comparingTrees, readTreeChange, type TreeChange, type TreeChangeOptions } from "./tree-change.ts";
 
 type Options = TreeChangeOptions & { json?: true; jobs: number };
@@ -133,15 +134,7 @@ function because({ causes, path }: Rebuild): string {
 }
 
 function table(rows: readonly (readonly string[])[]): string {
-  const lines = [["level", "", "image", "because of"], ...rows];
-  const widths = [0, 1, 2].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  return lines
-    .map(
-      (line) =>
-        `${line
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join("  ")
-          .trimEnd()}\n`,
-    )
+  return textTable([["level", "", "image", "because of"], ...rows])
+    .map((line) => `${line}\n`)
     .join("");
 }

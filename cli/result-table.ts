@@ -1,3 +1,5 @@
+import { textTable } from "./text-table.ts";
+
 /** One image of a finished run. */
 export type ResultRow = {
   readonly image: string;
@@ -24,14 +26,7 @@ export function resultTable(rows: readonly ResultRow[]): string {
       comparison(row),
     ]),
   ];
-  const widths = heads.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
-  const lines = cells.map((line) =>
-    line
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
-  return [...lines, "", counts(rows)].join("\n");
+  return [...textTable(cells), "", counts(rows)].join("\n");
 }
 
 function comparison({ digest, published }: ResultRow): string {

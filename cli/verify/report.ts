@@ -1,4 +1,5 @@
 import { exitCode } from "../exit-code.ts";
+import { textTable } from "../text-table.ts";
 import type { Verdict } from "./inspection.ts";
 import { type ShownOutcome, shownOutcome, signatureLines } from "./pinned.ts";
 
@@ -35,14 +36,7 @@ const heads = ["image", "signed as", "digest", "people", "vendors", "hashed", "a
 /** The table; below it, what is to be said of each image that is not met; and a line that counts. */
 export function reportText(verdicts: readonly Verdict[]): string {
   const cells = [heads, ...verdicts.map(rowOf)];
-  const widths = heads.map((_, column) => Math.max(...cells.map((line) => line[column]?.length ?? 0)));
-  const lines = cells.map((line) =>
-    line
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
-  return `${[...lines, "", ...verdicts.flatMap(complaint), summary(verdicts)].join("\n")}\n`;
+  return `${[...textTable(cells), "", ...verdicts.flatMap(complaint), summary(verdicts)].join("\n")}\n`;
 }
 
 /** The worst counts: an answer that is missing can hide a no. */
