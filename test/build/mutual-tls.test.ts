@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { learnBuilder } from "../../buildkit/builder-facts.ts";
 import { ConnectionError, type Endpoint, parseEndpoint, workers } from "../../buildkit/endpoint.ts";
 import { tlsRefusal } from "../../buildkit/tls-refusal.ts";
-import { newAuthority } from "../../trust/certificate-authority.ts";
+import { newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 import { TlsDaemon } from "./tls-daemon.ts";
 
@@ -91,6 +91,40 @@ describeReal("a builder behind mutual TLS", () => {
       lasts: true,
       says: expect.stringContaining("its certificate has expired"),
     });
+  });
+
+  /** What is made as by a clock that is two days ahead. */
+  async function ahead<Made>(make: () => Promise<Made>): Promise<Made> {
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 2 * 24 * 60 * 60 * 1000 });
+    try {
+      return await make();
+    } finally {
+      vi.useRealTimers();
+    }
+  }
+
+  test("refuses a certificate of a clock that is ahead, and it is named", async () => {
+    const { trouble } = await refusal(daemon.address, await ahead(() => daemon.client({ days: 3 })));
+    expect(trouble).toMatchObject({
+      phase: "tls",
+      lasts: true,
+      says: expect.stringContaining("set the clocks right"),
+    });
+    expect(trouble.says).toContain("our certificate is valid from");
+  });
+
+  test("is refused with a certificate of a clock that is ahead, and it is named", async () => {
+    const authority = await newAuthority("the fleet's authority", 1);
+    const subject = { commonName: "builder", names: ["127.0.0.1"], side: "server", days: 3 } as const;
+    const server = await ahead(() => newCertificate(authority, subject));
+    await using early = await TlsDaemon.start({ credentials: { authority, server } });
+    const { trouble } = await refusal(early.address, await early.client());
+    expect(trouble).toMatchObject({
+      phase: "tls",
+      lasts: true,
+      says: expect.stringContaining("set the clocks right"),
+    });
+    expect(trouble.says).toContain("its certificate is valid from");
   });
 
   test("is refused with a certificate for another name, unless that is the name to expect", async () => {

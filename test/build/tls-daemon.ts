@@ -1,9 +1,10 @@
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { Endpoint } from "../../buildkit/endpoint.ts";
 import { type KeyAndCertificate, newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
 import { realTool } from "../real-tools.ts";
@@ -21,17 +22,20 @@ export class TlsDaemon implements AsyncDisposable {
   readonly folder: string;
   readonly address: string;
   readonly authority: KeyAndCertificate;
+  readonly #pid: number;
   readonly #end: () => Promise<void>;
 
   private constructor(
     folder: string,
     address: string,
     authority: KeyAndCertificate,
+    pid: number,
     end: () => Promise<void>,
   ) {
     this.folder = folder;
     this.address = address;
     this.authority = authority;
+    this.#pid = pid;
     this.#end = end;
   }
 
@@ -77,7 +81,7 @@ export class TlsDaemon implements AsyncDisposable {
       });
       child.on("exit", () => reject(new Error(`buildkitd ended:\n${log}`)));
     });
-    return new TlsDaemon(folder, `tcp://127.0.0.1:${port}`, authority, async () => {
+    return new TlsDaemon(folder, `tcp://127.0.0.1:${port}`, authority, child.pid ?? 0, async () => {
       if (child.exitCode === null && child.signalCode === null) {
         child.kill("SIGTERM");
         await once(child, "exit");
@@ -104,6 +108,21 @@ export class TlsDaemon implements AsyncDisposable {
     await writeFile(files.cert, certificate);
     await writeFile(files.key, key, { mode: 0o600 });
     return files;
+  }
+
+  /** The command lines of what it runs at present: runc, and the steps of its solves. */
+  async running(): Promise<string[]> {
+    const { stdout } = await promisify(execFile)("ps", ["-eo", "pid=,ppid=,args="]);
+    const found = new Map<number, string>([[this.#pid, ""]]);
+    const lines = stdout.split("\n").map((line) => /^ *(\d+) +(\d+) (.*)$/.exec(line) ?? []);
+    // A child's number may be lower than its parent's.
+    for (let known = 0; known < found.size; ) {
+      known = found.size;
+      for (const [, pid, parent, words = ""] of lines)
+        if (found.has(Number(parent))) found.set(Number(pid), words);
+    }
+    found.delete(this.#pid);
+    return [...found.values()];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
