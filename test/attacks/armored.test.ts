@@ -1,0 +1,9 @@
+import { createMessage, sign } from "openpgp";
+import { test } from "vitest";
+import { expectRejected, newKey, payload } from "../fixtures/maintainers.ts";
+
+test("an armored message, which podman does not read, does not count", async () => {
+  const alice = await newKey("alice");
+  const message = await createMessage({ binary: Buffer.from(payload()), format: "binary" });
+  await expectRejected(await sign({ message, signingKeys: alice }), alice, "armored");
+});

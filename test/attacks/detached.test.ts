@@ -1,0 +1,13 @@
+import { createMessage, sign } from "openpgp";
+import { test } from "vitest";
+import { expectRejected, newKey, payload } from "../fixtures/maintainers.ts";
+
+test("a detached signature, of who knows what, does not count", async () => {
+  const alice = await newKey("alice");
+  const message = await createMessage({ binary: Buffer.from(payload()), format: "binary" });
+  await expectRejected(
+    await sign({ message, signingKeys: alice, detached: true, format: "binary" }),
+    alice,
+    "detached",
+  );
+});

@@ -1,0 +1,10 @@
+import { test } from "vitest";
+import { expectRejected, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+
+test("what is no OpenPGP message at all does not count", async () => {
+  const alice = await newKey("alice");
+  await expectRejected("", alice, "not-openpgp");
+  await expectRejected(payload(), alice, "not-openpgp");
+  await expectRejected("<!DOCTYPE html><title>404</title>", alice, "not-openpgp");
+  await expectRejected((await signedBy(alice)).subarray(0, -1), alice, "malformed");
+});

@@ -1,0 +1,13 @@
+import { createMessage } from "openpgp";
+import { test } from "vitest";
+import { expectRejected, newKey, signedBy } from "../fixtures/maintainers.ts";
+
+test("a good message with something before or after it does not count", async () => {
+  const alice = await newKey("alice");
+  const message = await signedBy(alice);
+  const unsigned = await createMessage({ binary: Buffer.from("{}"), format: "binary" });
+  const literal = (await unsigned.write()) as Uint8Array;
+  await expectRejected(Buffer.concat([message, literal]), alice, "malformed");
+  await expectRejected(Buffer.concat([literal, message]), alice, "malformed");
+  await expectRejected(Buffer.concat([message, Buffer.from("\n")]), alice, "malformed");
+});

@@ -1,0 +1,11 @@
+import { createMessage, sign } from "openpgp";
+import { expect, test } from "vitest";
+import { judged, newKey, payload } from "../fixtures/maintainers.ts";
+
+test("two signatures in one message do not count, not even as one", async () => {
+  const [alice, bob] = [await newKey("alice"), await newKey("bob")];
+  const message = await createMessage({ binary: Buffer.from(payload()), format: "binary" });
+  const both = await sign({ message, signingKeys: [alice, bob], format: "binary" });
+  const outcome = await judged([both], { alice: { keys: [alice] }, bob: { keys: [bob] } });
+  expect(outcome).toMatchObject({ people: 0, rejected: [{ code: "several-signatures" }] });
+});

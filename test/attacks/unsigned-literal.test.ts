@@ -1,0 +1,8 @@
+import { createMessage } from "openpgp";
+import { test } from "vitest";
+import { expectRejected, newKey, payload } from "../fixtures/maintainers.ts";
+
+test("a literal that nobody signed does not count", async () => {
+  const message = await createMessage({ binary: Buffer.from(payload()), format: "binary" });
+  await expectRejected((await message.write()) as Uint8Array, await newKey("alice"), "unsigned");
+});
