@@ -71,6 +71,11 @@ export const configShape = {
     .describe(
       "CPU vendors, or builders' names: every image is built once on each, and all must come out the same.",
     ),
+  exchange: registry()
+    .optional()
+    .describe(
+      "A registry through which builders on other machines have each other's images, where that is cheaper than being sent them; they read from it without logging in. None where not set.",
+    ),
   prices: structured(
     pricesSchema,
     '{"date":"2026-03-01","currency":"USD","perHour":{"m8i.4xlarge":0.9},"storagePerGiBMonth":0.08}',
@@ -253,6 +258,17 @@ function structured<Known>(known: z.ZodType<Known>, example: string) {
         context.addIssue({ code: "custom", path: issue.path, message: issue.message });
     }
     return z.NEVER;
+  });
+}
+
+function registry() {
+  return z.unknown().transform((value, context): RegistryAddress => {
+    try {
+      return parseRegistryAddress(String(value));
+    } catch (error) {
+      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+      return z.NEVER;
+    }
   });
 }
 

@@ -17,6 +17,7 @@ import { expectedBuilders } from "./builder-config.ts";
 import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
 import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./configured-trust.ts";
+import { Exchange } from "./exchange.ts";
 import { Fleet } from "./fleet.ts";
 import type { Work } from "./handler.ts";
 import { Journal } from "./journal.ts";
@@ -116,6 +117,25 @@ export class Workshop {
     return new Registry(address, crane.path);
   }
 
+  /** Where builders on other machines may have dependencies from; undefined where none is configured. */
+  async exchange(): Promise<Exchange | undefined> {
+    const { exchange: address } = this.config;
+    if (address === undefined) return undefined;
+    return await this.#once("exchange", async () => {
+      const registry = (work: Work) => this.registryAt(address, work);
+      const { scratch } = this.places;
+      const store = await this.store();
+      return new Exchange({
+        address,
+        registry,
+        store,
+        scratch,
+        limit: this.pushes,
+        cancelled: this.#cancelled,
+      });
+    });
+  }
+
   /** Who may attest, and how many must agree: read once, so that all images of a run are judged alike. */
   trust(): Promise<ConfiguredTrust> {
     return this.#once("trust", async () =>
@@ -140,6 +160,7 @@ export class Workshop {
   /** Ends what was started. */
   async close(): Promise<void> {
     await this.fleet.close();
+    if (this.#opened.has("exchange")) await (await this.exchange())?.close();
   }
 
   /** Opens a thing once; one that could not be opened is tried again by the next who asks. */

@@ -12,9 +12,16 @@ import type { Image } from "../../../oci/image.ts";
 import { readLayout } from "../../../oci/layout.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
 import type { Bench } from "../bench.ts";
+import type { Dependency } from "../exchange.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
-import { fetchSources, plannedFiles, requireDependencies, type SourceFile } from "./ingredients.ts";
+import {
+  fetchSources,
+  plannedFiles,
+  requireDependencies,
+  type SourceFile,
+  sizedDependencies,
+} from "./ingredients.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestsOf } from "./record.ts";
@@ -49,6 +56,7 @@ export async function build(
     };
     for (const own of Map.groupBy(parts, ({ bench }) => bench).values())
       await enter(workshop, own, inputs, outputs);
+    (await workshop.exchange())?.offer(inputs.image, outputs.reference, work);
     const seconds = Math.max(...parts.map((part) => part.seconds));
     await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
     return outputs;
@@ -85,12 +93,14 @@ async function buildPart(
   part: Part,
   work: Work,
 ): Promise<BuiltPart> {
-  const job = await jobOf(workshop, inputs, part);
+  const dependencies = await sizedDependencies(workshop, inputs, part.platforms);
+  const job = await jobOf(workshop, inputs, part, dependencies);
   const { result, bench } = await workshop.fleet.run(
     job,
     async (bench, signal, stir) => {
       const started = performance.now();
-      const { layerCheck } = await solveImage(workshop, bench, plan, inputs, sources, part, {
+      const ingredients = { plan, sources, dependencies };
+      const { layerCheck } = await solveImage(workshop, bench, inputs, ingredients, part, {
         work: { ...work, signal },
         stir,
       });
@@ -108,8 +118,11 @@ async function buildPart(
     work,
   );
   const { manifests, index } = result.image;
-  for (const digest of [index, ...manifests.map(({ digest }) => digest)])
+  const exchange = await workshop.exchange();
+  for (const digest of [index, ...manifests.map(({ digest }) => digest)]) {
     await workshop.fleet.holds(bench, digest);
+    exchange?.holds(bench, digest);
+  }
   return { ...part, ...result, bench };
 }
 
@@ -130,13 +143,14 @@ async function jobOf(
   workshop: Workshop,
   inputs: PackageInputs,
   { platforms, target, among }: Part,
+  dependencies: readonly Dependency[],
 ): Promise<Job> {
-  const { image, dependencies } = inputs;
+  const { image } = inputs;
   const { seconds, remaining = 0, shared } = (await workshop.expectations()).get(image) ?? {};
   return {
     key: [keyOf(inputs), ...platforms, target ?? ""].join(" "),
     ...{ image, platforms, seconds, remaining, shared, among },
-    inputs: Object.values(dependencies).map((digest) => ({ digest })),
+    inputs: dependencies.map(({ digest, bytes }) => ({ digest, bytes })),
   };
 }
 
@@ -159,12 +173,18 @@ async function storedWhole(
   return await store.adopt(whole, { layerCheck: first.layerCheck, signal: work.signal });
 }
 
+/** What an image is built from. */
+type Ingredients = {
+  readonly plan: BuildPlan;
+  readonly sources: readonly SourceFile[];
+  readonly dependencies: readonly Dependency[];
+};
+
 async function solveImage(
   workshop: Workshop,
   bench: Bench,
-  plan: BuildPlan,
   inputs: PackageInputs,
-  sources: readonly SourceFile[],
+  { plan, sources, dependencies }: Ingredients,
   { platforms, target, layout }: Part,
   { work, stir }: { work: Work; stir: () => void },
 ): Promise<Solved> {
@@ -180,6 +200,8 @@ async function solveImage(
   };
   const isWhole = platforms.length === inputs.platforms.length;
   const words = [inputs.image, ...(target ? [target] : []), ...(isWhole ? [] : platforms)];
+  const exchange = await workshop.exchange();
+  const repositories = (await exchange?.repositories(bench, dependencies, work)) ?? {};
   return await withBuildContext(files, async (context) => {
     const request = {
       endpoint: bench.endpoint,
@@ -190,12 +212,13 @@ async function solveImage(
       buildArgs: inputs.buildArgs,
       context,
       dependencies: inputs.dependencies,
+      repositories,
       isAnew: !workshop.config.cache,
       store: store.root,
       destination: layout,
       scratch,
     };
-    return await solve(request, {
+    const solved = await solve(request, {
       signal: work.signal,
       onProgress: (event) => {
         if (isTelling(event)) work.progress(summarize(event));
@@ -203,6 +226,8 @@ async function solveImage(
       onActivity: stir,
       log: join(logs, `${words.join("-").replaceAll("/", "-")}.log`),
     });
+    exchange?.note(bench, inputs.image, dependencies, solved, work);
+    return solved;
   });
 }
 

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { hexOf } from "../../../oci/digest.ts";
 import type { SourceProgress } from "../../../sources/source-cache.ts";
+import type { Dependency } from "../exchange.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs } from "./inputs.ts";
@@ -45,6 +46,24 @@ export async function requireDependencies(
         `Build it again with: pulumi up --refresh`,
     );
   }
+}
+
+/** The dependencies, and how much a builder that has none of one must be sent of it for these platforms. */
+export async function sizedDependencies(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  platforms: readonly string[],
+): Promise<Dependency[]> {
+  const store = await workshop.store();
+  return await Promise.all(
+    Object.entries(inputs.dependencies).map(async ([name, digest]) => {
+      const { manifests } = (await store.find(digest)) ?? (await store.image(digest));
+      const own = manifests.filter(({ platform }) => platforms.includes(platform));
+      const layers = (own.length > 0 ? own : manifests).flatMap((manifest) => manifest.layers);
+      const sizes = new Map(layers.map((layer) => [layer.digest, layer.size]));
+      return { name, digest, bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
+    }),
+  );
 }
 
 /** The sources of an image in the cache, each fetched where it is not there yet, and verified. */

@@ -58,6 +58,15 @@ test("a registry is one or a list, and every address is looked at", () => {
   expect(() => registry("[]")).toThrow(/stagex:registry: not a registry/);
 });
 
+test("an exchange is one registry, none by default", () => {
+  expect(parseConfig({}).exchange).toBeUndefined();
+  expect(parseConfig({ exchange: "127.0.0.1:5000/fleet" }).exchange).toBe("127.0.0.1:5000/fleet");
+  expect(() => parseConfig({ exchange: '["docker.io/fleet"]' })).toThrow(/stagex:exchange: not a registry/);
+  expect(() => parseConfig({ exchange: "user:secret@registry.example/fleet" })).toThrow(
+    /stagex:exchange: not a registry: there is an @ in it/,
+  );
+});
+
 test("substitution needs a registry, and trust is the ledger's, a release's or a quorum's", () => {
   expect(() => parseConfig({ substitute: '["*"]' })).toThrow(/stagex:registry: is not set, but/);
   const registry = "docker.io/stagex";
