@@ -28,7 +28,7 @@ export type Dependency = { readonly name: string; readonly digest: Digest; reado
 const pushPause = 60_000;
 
 /** How long a build waits for dependencies that are on their way to the registry, in milliseconds; what comes later is sent to it. */
-const longestWait = 5_000;
+const longestWait = 10_000;
 
 /**
  * The registry through which the builders of a fleet have each other's images, where that is cheaper for them than being sent them from

@@ -111,6 +111,28 @@ describeReal("a builder that pulls dependencies", () => {
     }
   });
 
+  test("an image for linux/386 alone serves one for linux/amd64, as one that is sent does", async () => {
+    const stage = await dependency("bootstrap-stage", ["linux/386"]);
+    for (const digest of [stage.index, ...stage.manifests.map((manifest) => manifest.digest)]) {
+      const recipe = {
+        containerfile: `FROM --platform=linux/386 stagex/bootstrap-stage AS build
+FROM scratch AS package
+COPY --from=build /of-386 /from-stage
+COPY --from=stagex/bootstrap-stage /file /from-image
+`,
+        dependencies: { "bootstrap-stage": digest },
+      };
+      const sent = await bench.build(await fresh(), recipe);
+      const pulled = await bench.build(await fresh(), {
+        ...recipe,
+        repositories: at(server.host, "bootstrap-stage"),
+      });
+      expect(pulled.unpulled).toBeUndefined();
+      expect(pulled.index).toBe(sent.index);
+      expect(pulled.manifests.map(({ platform }) => platform)).toEqual(["linux/amd64"]);
+    }
+  });
+
   test("another image of the registry is refused, and so is a dependency by another name than its digest", async () => {
     const base = await dependency("core-base", ["linux/amd64"]);
     await dependency("core-secret", ["linux/amd64"]);
