@@ -117,7 +117,7 @@ export async function readThrough(
   place: ImagePlace,
   { digest, size, platform }: PlacedManifest,
 ): Promise<Extent> {
-  const entry = { mediaType: mediaTypes.manifest, digest, size, platform: platform ?? "" };
+  const entry = { mediaType: mediaTypes.manifest, digest, size, platform };
   const { manifest, diffIds } = await readManifest(entry, place);
   const layers = new Map(manifest.layers.map((layer, number) => [layer.digest, { layer, number }]));
   for (const { layer, number } of layers.values()) {

@@ -158,9 +158,12 @@ async function severalAtOnce<Item>(
   for (const ended of await Promise.allSettled(workers)) if (ended.status === "rejected") throw ended.reason;
 }
 
-/** Reads one platform's manifest and config, verified; its layers are only named. */
+/**
+ * Reads one platform's manifest and config, verified; its layers are only named.
+ * @param entry `platform` is null where no index names it, and then the config's word is taken
+ */
 export async function readManifest(
-  entry: IndexEntry,
+  entry: Descriptor & { readonly platform: string | null },
   blobs: Pick<BlobReader, "document" | "pathOf">,
 ): Promise<{ manifest: ImageManifest; diffIds: readonly Digest[] }> {
   const at = blobs.pathOf(entry.digest);
@@ -168,7 +171,18 @@ export async function readManifest(
   const config = descriptor(document.config);
   const layers = document.layers.map(descriptor);
   const configAt = blobs.pathOf(config.digest);
-  const diffIds = parseConfig(await blobs.document(config), configAt, config.digest).rootfs.diff_ids;
+  const { os, architecture, rootfs } = parseConfig(await blobs.document(config), configAt, config.digest);
+  const diffIds = rootfs.diff_ids;
+  // The digest that is signed covers the config, not what an index says beside it: with two platforms exchanged all digests are right.
+  const platform = entry.platform ?? `${os}/${architecture}`;
+  if (!isFor(platform, os, architecture)) {
+    throw new LayoutError(
+      "malformed",
+      at,
+      entry.digest,
+      `${at}: the index has it for ${platform}, but its config is for ${os}/${architecture}`,
+    );
+  }
   if (diffIds.length !== layers.length) {
     throw new LayoutError(
       "malformed",
@@ -177,7 +191,12 @@ export async function readManifest(
       `${configAt}: rootfs.diff_ids has ${diffIds.length} entries, but the manifest ${entry.digest} has ${layers.length} layers`,
     );
   }
-  return { manifest: { ...descriptor(entry), platform: entry.platform, config, layers }, diffIds };
+  return { manifest: { ...descriptor(entry), platform, config, layers }, diffIds };
+}
+
+/** Whether a platform, `linux/arm64/v8`, is of this system and architecture; configs seldom tell the variant. */
+export function isFor(platform: string, os: string, architecture: string): boolean {
+  return platform === `${os}/${architecture}` || platform.startsWith(`${os}/${architecture}/`);
 }
 
 /** Parses an image index: at least one platform, each once, and nothing but image manifests. */

@@ -250,7 +250,7 @@ describeReal("images come from a real registry and go to one", () => {
     const exchange = await workplace();
     const asked = { ...wanted(image.manifests[0]), platform: "linux/arm64" };
     const pulling = registryAt(server.host).pull(asked, exchange);
-    await expect(pulling).rejects.toThrow("the image is for linux/amd64, not for linux/arm64");
+    await expect(pulling).rejects.toThrow("has it for linux/arm64, but its config is for linux/amd64");
   });
 
   test("an image that is none of StageX's kind is refused, though its digests are right", async () => {

@@ -137,6 +137,20 @@ test("an attestation manifest is refused, with what to do", async () => {
   await refused(layout, "attestation", /manifests\[2\] is an attestation manifest.*--provenance=false/);
 });
 
+test("an index that has two platforms exchanged is refused, though all its digests are right", async () => {
+  const exchanged = await written({
+    ...twoPlatforms,
+    change: {
+      index: (index) => {
+        const entries = index.manifests as { platform: object }[];
+        const platforms = entries.map(({ platform }) => platform).reverse();
+        return { ...index, manifests: entries.map((entry, at) => ({ ...entry, platform: platforms[at] })) };
+      },
+    },
+  });
+  await refused(exchanged, "malformed", /has it for linux\/amd64, but its config is for linux\/arm64/);
+});
+
 test("wrong media types are refused wherever they are", async () => {
   const docker = (document: Record<string, unknown>) =>
     JSON.parse(JSON.stringify(document).replaceAll("vnd.oci.image", "vnd.docker.distribution"));
