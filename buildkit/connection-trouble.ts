@@ -94,6 +94,11 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
   ],
   [
     "answer",
+    /no answer within/,
+    passing("it says nothing: it hangs, or the network between swallows what is sent"),
+  ],
+  [
+    "answer",
     /DeadlineExceeded|deadline exceeded|\bUnavailable\b/,
     passing("it accepts connections and does not answer"),
   ],

@@ -141,6 +141,21 @@ export async function workers(endpoint: Endpoint, signal?: AbortSignal): Promise
   }
 }
 
+/** How many builds, of whomever, the daemon has under way; undefined where it does not say. */
+export async function activeBuilds(endpoint: Endpoint, signal: AbortSignal): Promise<number | undefined> {
+  const request = [...connectionArguments(endpoint), "debug", "histories", "--format", "{{.Type}}"];
+  try {
+    const { stdout } = await promisify(execFile)(endpoint.buildctl, request, {
+      signal: AbortSignal.any([signal, AbortSignal.timeout(patience)]),
+      env: clientEnvironment(endpoint, "/nonexistent"),
+      maxBuffer: 16 * 1024 * 1024,
+    });
+    return stdout.split("\n").filter((type) => type === "STARTED").length;
+  } catch {
+    return undefined;
+  }
+}
+
 async function connectionError(
   endpoint: Endpoint,
   error: unknown,

@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { Digest } from "../oci/digest.ts";
+import { noticeArrivals } from "./arrivals.ts";
 import { type BuilderTrouble, builderTrouble } from "./builder-trouble.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
@@ -49,7 +50,7 @@ export type SolveRequest = {
 export type SolveOptions = {
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: ProgressEvent) => void;
-  /** Told with every line that buildctl writes: the build goes on. */
+  /** Told with every line that buildctl writes, and while the image arrives: the build goes on. */
   readonly onActivity?: () => void;
   /** The file that gets the whole log; an older one is overwritten. */
   readonly log: string;
@@ -289,6 +290,7 @@ async function build(
   signal?.addEventListener("abort", end, { once: true });
   if (signal?.aborted) end();
   logged.catch(end);
+  const stopNoticing = noticeArrivals(destination, onActivity);
   try {
     const [[code]] = await Promise.all([
       once(client, "close"),
@@ -302,6 +304,7 @@ async function build(
   } finally {
     signal?.removeEventListener("abort", end);
     clearTimeout(killer);
+    stopNoticing();
     log.end();
     await logged;
   }

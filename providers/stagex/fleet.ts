@@ -4,7 +4,7 @@ import type { Workers } from "../../buildkit/endpoint.ts";
 import { platformFit } from "../../buildkit/platform-fit.ts";
 import { BuilderLost, type Job, Schedule, type ScheduledBuilder } from "../../buildkit/schedule.ts";
 import { SolveError } from "../../buildkit/solve.ts";
-import { whileWatched } from "../../buildkit/watch.ts";
+import { type Stir, type WatchRules, whileWatched } from "../../buildkit/watch.ts";
 import type { Places } from "../../tools/places.ts";
 import { askBuilder, type Bench, openBench, usualSlots } from "./bench.ts";
 import type { BuilderInputs } from "./builder/inputs.ts";
@@ -18,6 +18,8 @@ export type FleetOptions = {
   readonly jobs?: number | undefined;
   /** Minutes without a sign of life after which a build is given up on its builder. */
   readonly stall: number;
+  /** How often a builder at work is asked whether it still answers; {@link WatchRules} says how often where not given. */
+  readonly watch?: Pick<WatchRules, "pulse">;
   /** Ends the opening of builders, which must not end with the one work that asked for it first. */
   readonly cancelled: AbortSignal;
 };
@@ -113,7 +115,7 @@ export class Fleet {
    */
   async run<Result>(
     job: Job,
-    build: (bench: Bench, signal: AbortSignal, stir: () => void) => Promise<Result>,
+    build: (bench: Bench, signal: AbortSignal, stir: Stir) => Promise<Result>,
     work: Work,
   ): Promise<{ result: Result; bench: Bench }> {
     const schedule = await this.#ready(work);
@@ -140,15 +142,15 @@ export class Fleet {
   async #buildOn<Result>(
     name: string,
     { image }: Job,
-    build: (bench: Bench, signal: AbortSignal, stir: () => void) => Promise<Result>,
+    build: (bench: Bench, signal: AbortSignal, stir: Stir) => Promise<Result>,
     work: Work,
   ): Promise<{ result: Result; bench: Bench }> {
     work.signal.throwIfAborted();
     const bench = await this.#benchFor(name, work);
-    const stall = this.#options.stall * 60;
+    const rules = { ...this.#options.watch, stall: this.#options.stall * 60 };
     try {
-      const watched = (signal: AbortSignal, stir: () => void) => build(bench, signal, stir);
-      return { bench, result: await whileWatched(bench.endpoint, { stall }, watched, work.signal) };
+      const watched = (signal: AbortSignal, stir: Stir) => build(bench, signal, stir);
+      return { bench, result: await whileWatched(bench.endpoint, rules, watched, work.signal) };
     } catch (error) {
       const trouble = work.signal.aborted ? undefined : this.#troubleIn(error);
       if (trouble === undefined) throw error;

@@ -105,6 +105,7 @@ async function buildPart(
         stir,
       });
       const seconds = (performance.now() - started) / 1000;
+      stir("delivered");
       // Whatever a builder says, only what its bytes are counts: one that delivers others is not asked again for this image.
       const image = await received(workshop, inputs, { ...part, layerCheck }, { ...work, signal }).catch(
         async (error: unknown) => {
