@@ -64,7 +64,12 @@ export class Bench {
   }
 
   /** Builds the recipe and returns the layout, its digests and its progress. */
-  async build(endpoint: Endpoint, recipe: Recipe, signal?: AbortSignal): Promise<Built> {
+  async build(
+    endpoint: Endpoint,
+    recipe: Recipe,
+    signal?: AbortSignal,
+    onActivity?: () => void,
+  ): Promise<Built> {
     const number = ++this.#count;
     const log = join(this.folder, `log-${number}`);
     const events: ProgressEvent[] = [];
@@ -72,6 +77,7 @@ export class Bench {
       log,
       onProgress: (event: ProgressEvent) => events.push(event),
       ...(signal ? { signal } : {}),
+      ...(onActivity ? { onActivity } : {}),
     };
     const solved = await this.#withContext(recipe, number, (context) =>
       solve(this.#request(endpoint, recipe, context, number), options),

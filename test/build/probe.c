@@ -19,10 +19,21 @@ static int write_file(const char *path, const char *text) {
   return fclose(file);
 }
 
+/* Writes so many MiB of zeros, as a compiler writes its output, and complains as a compiler does. */
+static int fill(const char *path, int mebibytes) {
+  static char block[1 << 20];
+  FILE *file = fopen(path, "w");
+  if (!file) return perror(path), 1;
+  for (int count = 0; count < mebibytes; count++)
+    if (fwrite(block, 1, sizeof block, file) != sizeof block) return perror(path), 1;
+  return fclose(file);
+}
+
 int main(int count, char **words) {
   const char *what = count > 1 ? words[1] : "";
   if (!strcmp(what, "print")) return copy_to_stdout(words[2]);
   if (!strcmp(what, "write")) return write_file(words[2], words[3]);
+  if (!strcmp(what, "fill")) return fill(words[2], atoi(words[3]));
   if (!strcmp(what, "sleep")) {
     puts("sleeping");
     fflush(stdout);
