@@ -167,10 +167,19 @@ COPY --from=stagex/bootstrap-stage /file /from-image
       lying(server.host, request, response);
     });
     const recipe = usingBase(base.index);
-    const built = await bench.build(await fresh(), { ...recipe, repositories: at(faulty.host, "core-base") });
+    const daemon = await fresh();
+    const other = {
+      containerfile: 'FROM scratch\nADD probe /probe\nRUN ["/probe", "write", "/out", "kept"]\n',
+      files: { probe: bench.probe },
+    };
+    await bench.build(daemon, other);
+    const built = await bench.build(daemon, { ...recipe, repositories: at(faulty.host, "core-base") });
     expect(built.unpulled?.message).toMatch(/unexpected commit digest sha256:[0-9a-f]{64}, expected sha256:/);
     expect(faulty.asked.length).toBeGreaterThan(0);
     expect(built.index).toBe((await bench.build(await fresh(), recipe)).index);
+    // The daemon forgot the wrong bytes, and nothing of its cache.
+    const again = await bench.build(daemon, other);
+    expect(again.events).toContainEqual(expect.objectContaining({ step: "2/2", status: "cached" }));
   });
 
   test("one that is down makes no builder a lost one, and does not fail the image", async () => {
