@@ -102,7 +102,8 @@ export class Bench {
 
   async close(): Promise<void> {
     for (const use of this.#uses) await use.release();
-    await rm(this.folder, { recursive: true, force: true });
+    // A daemon's keeper may take its lock once more while the folder goes.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
   async #withContext<T>(
