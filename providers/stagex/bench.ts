@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { availableParallelism, hostname } from "node:os";
 import { join } from "node:path";
@@ -87,7 +88,7 @@ export async function askBuilder(
   signal: AbortSignal,
 ): Promise<Workers | undefined> {
   if (builder.address.startsWith("private:")) return undefined;
-  const way = await openAddress(builder, places);
+  const way = await openAddress(builder, places, signal);
   try {
     return await workers(way.endpoint, signal);
   } finally {
@@ -104,15 +105,28 @@ type Way = Pick<Bench, "endpoint" | "revive" | "close"> & {
 async function openWay(builder: BuilderInputs, places: Places, work: Work): Promise<Way> {
   const number = /^private:(\d+)$/.exec(builder.address)?.[1];
   return number === undefined
-    ? await openAddress(builder, places)
+    ? await openAddress(builder, places, work.signal)
     : await openPrivate(Number(number), places, work);
 }
 
-/** Credentials are in files, of this user alone, for as long as buildctl may have to read them. */
-async function openAddress({ address, tls }: BuilderInputs, places: Places): Promise<Way> {
+/**
+ * Credentials are in files, of this user alone, for as long as buildctl may have to read them. They go as soon as everything is to end,
+ * before anything else does: the engine kills a provider that takes its time.
+ * @param ending of all that the provider does
+ */
+async function openAddress(
+  { address, tls }: BuilderInputs,
+  places: Places,
+  ending: AbortSignal,
+): Promise<Way> {
   const buildctl = await toolPath("buildctl");
   const folder = tls && (await openWorkFolder(places.scratch));
-  const close = async () => await folder?.remove();
+  const forget = (): void => folder && rmSync(folder.path, { recursive: true, force: true });
+  ending.addEventListener("abort", forget, { once: true });
+  const close = async () => {
+    ending.removeEventListener("abort", forget);
+    await folder?.remove();
+  };
   try {
     const files = tls && folder ? await writeCredentials(tls, folder.path) : undefined;
     const endpoint = parseEndpoint({ address, buildctl, ...(files ? { tls: files } : {}) });
