@@ -1,8 +1,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
 import { placesOf } from "../tools/places.ts";
-import { provideTool } from "../tools/toolbox.ts";
-import { serveRegistry } from "./rehearsal/registry-server.ts";
+import { provideRegistry, serveRegistry } from "./rehearsal/registry-server.ts";
 import { rehearsalFolder } from "./rehearsal/rehearsal.ts";
 
 /** `stagex registry`: what a rehearsal published, to look at. */
@@ -12,11 +11,10 @@ export function registryCommand(): Command {
       "Serves the registry of this checkout's rehearsal, to which npm start publishes, on this machine's loopback until Ctrl-C.",
     )
     .action(async () => {
-      const { path } = await provideTool("registry", {
-        onProgress: ({ tool, version, detail }) =>
-          process.stderr.write(`building ${tool} ${version}: ${detail}\n`),
-      });
-      const registry = await serveRegistry(join(rehearsalFolder(placesOf()), "registry"), path);
+      const registry = await serveRegistry(
+        join(rehearsalFolder(placesOf()), "registry"),
+        await provideRegistry(),
+      );
       process.stdout.write(`serving ${registry.host}/stagex; Ctrl-C ends it\n`);
       await untilEnded();
       await registry.close();

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { identityOf, isAlive, ownIdentity, type ProcessIdentity } from "../../buildkit/process-identity.ts";
+import { provideTools } from "../../tools/toolbox.ts";
 import { CommandError, exitCode } from "../exit-code.ts";
 
 const identity = z.object({ pid: z.number().int().positive(), started: z.number().int() });
@@ -25,6 +26,14 @@ export type RegistryServer = {
   /** Ends it, unless another process serves it. */
   close(): Promise<void>;
 };
+
+/** The registry, and the client that publishes to it; built, with what is done shown, where there are none. */
+export async function provideRegistry(): Promise<string> {
+  const tools = await provideTools(["registry", "crane"]);
+  const registry = tools.get("registry");
+  if (registry === undefined) throw new Error("provideTools left the registry out");
+  return registry.path;
+}
 
 /** How long the registry may take to answer, in milliseconds. */
 const patience = 20_000;

@@ -4,7 +4,6 @@ import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
 import type { Places } from "../../tools/places.ts";
-import { provideTool } from "../../tools/toolbox.ts";
 import { cpuVendorNamed } from "../../trust/cpu-vendor.ts";
 import { parsePinnedImage, repositoryOf } from "../../trust/image-reference.ts";
 import { Keyring } from "../../trust/keyring.ts";
@@ -15,7 +14,7 @@ import { CommandError, exitCode } from "../exit-code.ts";
 import { releaseOutputs } from "../release-outputs.ts";
 import { Stack } from "../stack.ts";
 import { type Cast, type CastMember, provideCast } from "./cast.ts";
-import { serveRegistry } from "./registry-server.ts";
+import { provideRegistry, serveRegistry } from "./registry-server.ts";
 
 /** An image of the stack that is rehearsed with. */
 export type RehearsedImage = { readonly name: string; readonly version: string; readonly digest: Digest };
@@ -129,15 +128,12 @@ async function unsigned(
 
 /** Publishes what has its quorum; the lines that a user reads at the end. */
 async function release(
-  { places, engine, images, say }: RehearsalRequest,
+  { places, engine, images }: RehearsalRequest,
   rule: QuorumRule,
   common: Readonly<Record<string, string>>,
 ): Promise<string[]> {
   const folder = rehearsalFolder(places);
-  const program = await provideTool("registry", {
-    onProgress: ({ tool, version, detail }) => say(`building ${tool} ${version}: ${detail}`),
-  });
-  const registry = await serveRegistry(join(folder, "registry"), program.path);
+  const registry = await serveRegistry(join(folder, "registry"), await provideRegistry());
   try {
     const stack = new Stack("rehearsal-release", engine, places);
     await stack.create();
