@@ -1,11 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { probeCpu } from "../../buildkit/cpu-probe.ts";
+import { parseEndpoint } from "../../buildkit/endpoint.ts";
 import { assembleLayout } from "../../oci/assembled-layout.ts";
 import { readLayout } from "../../oci/layout.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
-import { describeReal } from "../real-tools.ts";
+import { findExecutable } from "../../tools/executable.ts";
+import { describeReal, realTool } from "../real-tools.ts";
 import { Bench, type Recipe } from "./bench.ts";
+import { TlsDaemon } from "./tls-daemon.ts";
 
 describeReal("an image for two platforms that two builders built", () => {
   let bench: Bench;
@@ -62,3 +66,25 @@ COPY --from=build /architecture /etc/\${TARGETARCH}
     await expect(twice).rejects.toThrow("two manifests are for linux/amd64");
   });
 });
+
+/** Debian's emulator: `apt-get install qemu-user-static`. By hand only, for CI has to skip nothing. */
+const qemu = process.env.CI ? undefined : await findExecutable("qemu-aarch64-static");
+
+if (!process.env.CI) {
+  describeReal("arm64 on another machine", () => {
+    test.runIf(qemu && process.arch === "x64")(
+      "an emulator lets a daemon run it, and the program that shows a builder's CPU runs",
+      async () => {
+        // BuildKit takes an emulator of this name from its PATH where the kernel's binfmt_misc has none (archutil, exec_binfmt.go).
+        await using daemon = await TlsDaemon.start({ programs: { "buildkit-qemu-aarch64": qemu ?? "" } });
+        const endpoint = parseEndpoint({
+          address: daemon.address,
+          buildctl: realTool("buildctl"),
+          tls: await daemon.client(),
+        });
+        const { release } = await probeCpu(endpoint, "linux/arm64", join(daemon.folder, "scratch"));
+        expect(release).toBe((await readFile("/proc/sys/kernel/osrelease", "utf8")).trim());
+      },
+    );
+  });
+}

@@ -15,6 +15,8 @@ type TlsDaemonOptions = {
   readonly names?: string[];
   readonly credentials?: { readonly authority: KeyAndCertificate; readonly server: KeyAndCertificate };
   readonly port?: number;
+  /** Programs that the daemon finds on its PATH: name to file. */
+  readonly programs?: Readonly<Record<string, string>>;
 };
 
 /** A buildkitd of the test's own on a port of the loopback interface, as the machine of a fleet has it: with mutual TLS. */
@@ -45,12 +47,14 @@ export class TlsDaemon implements AsyncDisposable {
    * @param names what the certificate is for
    * @param credentials the daemon's own, and the authority's; made where not given
    * @param port a free one where not given
+   * @param programs what it finds on its PATH, runc included
    */
   static async start({
     days = 1,
     names = ["127.0.0.1"],
     credentials,
     port: wanted,
+    programs = {},
   }: TlsDaemonOptions = {}): Promise<TlsDaemon> {
     const folder = await mkdtemp(join(tmpdir(), "stagex-tls-"));
     const authority = credentials?.authority ?? (await newAuthority("the fleet's authority", 1));
@@ -62,7 +66,8 @@ export class TlsDaemon implements AsyncDisposable {
       await writeFile(join(folder, name), text, { mode: 0o600 });
     const port = wanted ?? (await freePort());
     await mkdir(join(folder, "bin"));
-    await symlink(realTool("runc"), join(folder, "bin/runc"));
+    for (const [name, file] of Object.entries({ runc: realTool("runc"), ...programs }))
+      await symlink(file, join(folder, "bin", name));
     const child = spawn(
       realTool("buildkitd"),
       [
