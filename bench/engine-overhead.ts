@@ -2,35 +2,19 @@ import { execFileSync } from "node:child_process";
 import { cp, mkdir, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { projectRoot } from "../tools/places.ts";
+import { copyProgram } from "./copied-program.ts";
 import { furnish } from "./furnished-project.ts";
 import { type PairResult, spread, type Timed, timePairs } from "./pairs.ts";
 import { peakMemory } from "./peak-memory.ts";
 import type { Bench } from "./run.ts";
 import { writeSyntheticTree } from "./synthetic-tree.ts";
 
-const rooms = [
-  "Pulumi.yaml",
-  "package.json",
-  "index.ts",
-  "stacks",
-  "components",
-  "providers",
-  "distro",
-  "trust",
-  "sources",
-  "oci",
-  "buildkit",
-  "tools",
-];
-
 /** What our program and provider cost above the engine itself: the same graph, of packages here and of nothing there. */
 export async function benchEngine(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
   const tree = bench.checkout ?? (await madeTree(bench));
   const ours = join(bench.scratch, "ours");
   const empty = join(bench.scratch, "empty");
-  await mkdir(ours);
-  for (const room of rooms) await cp(join(projectRoot, room), join(ours, room), { recursive: true });
-  await symlink(join(projectRoot, "node_modules"), join(ours, "node_modules"));
+  await copyProgram(ours);
   const graph = await furnish(ours, tree);
   await cp(join(projectRoot, "bench/empty"), empty, { recursive: true });
   await symlink(join(projectRoot, "node_modules"), join(empty, "node_modules"));

@@ -8,6 +8,7 @@ import { placesOf, projectRoot } from "../tools/places.ts";
 import { provideTools } from "../tools/toolbox.ts";
 import { benchBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
+import { benchFleet } from "./fleet.ts";
 import type { PairResult } from "./pairs.ts";
 import { benchSchedule } from "./schedule.ts";
 import { benchSignatures } from "./signature-checking.ts";
@@ -34,6 +35,7 @@ const parts: Readonly<Record<string, BenchPart>> = {
   reading: benchReading,
   engine: benchEngine,
   build: benchBuild,
+  fleet: benchFleet,
   signatures: benchSignatures,
   schedule: benchSchedule,
 };
