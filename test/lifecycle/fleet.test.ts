@@ -69,10 +69,12 @@ describeReal("three private daemons build a tree", () => {
   });
 
   test("where nothing changed, none of them is started", async () => {
+    const daemonsOf = () => processesOf(project.folder, /buildkitd --config/);
+    await expect.poll(daemonsOf, { timeout: 60_000, interval: 200 }).toEqual([]);
     const running = project.start(["up", "--yes", "--skip-preview", "--stack", "test", "--refresh"]);
     let daemons = 0;
     while (running.process.exitCode === null) {
-      daemons += (await processesOf(project.folder, /buildkitd --config/)).length;
+      daemons += (await daemonsOf()).length;
       await sleep(200);
     }
     expect(running.output()).toMatch(/\d+ unchanged/);
