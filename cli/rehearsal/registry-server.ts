@@ -52,14 +52,28 @@ export async function serveRegistry(folder: string, program: string): Promise<Re
     if (known.owner && isAlive(known.owner)) return { host, close: async () => {} };
     const server = known.server;
     await writeRecord(folder, { ...known, owner: ownIdentity() });
-    return { host, close: async () => await end(server) };
+    return { host, close: async () => await end(server, known.port) };
   }
-  const port = await freePort(known?.port);
-  const child = await startServer(folder, program, port);
+  const { child, port } = await startOnFreePort(folder, program, known?.port);
   const server = child.pid === undefined ? undefined : identityOf(child.pid);
   if (server === undefined) throw notServing(folder, "it ended at once");
   await writeRecord(folder, { port, server, owner: ownIdentity() });
-  return { host: `127.0.0.1:${port}`, close: async () => await end(server) };
+  return { host: `127.0.0.1:${port}`, close: async () => await end(server, port) };
+}
+
+/** Between the question for a free port and its use another process may take it: then another is asked for. */
+async function startOnFreePort(
+  folder: string,
+  program: string,
+  wanted: number | undefined,
+): Promise<{ child: ChildProcess; port: number }> {
+  const port = await freePort(wanted);
+  try {
+    return { child: await startServer(folder, program, port), port };
+  } catch (error) {
+    if (await isFree(port)) throw error;
+    return await startOnFreePort(folder, program, undefined);
+  }
 }
 
 async function startServer(folder: string, program: string, port: number): Promise<ChildProcess> {
@@ -111,25 +125,33 @@ async function answers(port: number): Promise<boolean> {
 
 /** The wanted port if nobody has it, else one that the system gives. */
 async function freePort(wanted = 0): Promise<number> {
+  return (await listening(wanted)) ?? (await listening(0)) ?? Promise.reject(new Error("no port is free"));
+}
+
+async function isFree(port: number): Promise<boolean> {
+  return (await listening(port)) !== undefined;
+}
+
+/** Listens there for a moment; the port, or undefined where somebody else does. */
+async function listening(wanted: number): Promise<number | undefined> {
   const server = createServer();
   try {
     server.listen(wanted, "127.0.0.1");
     await once(server, "listening");
     const address = server.address();
-    if (typeof address === "object" && address !== null) return address.port;
-    throw new Error("the system gave no port");
-  } catch (error) {
-    if (wanted === 0) throw error;
-    return await freePort();
+    return typeof address === "object" && address !== null ? address.port : undefined;
+  } catch {
+    return undefined;
   } finally {
-    server.close();
+    await new Promise((resolve) => server.close(resolve));
   }
 }
 
-async function end(server: ProcessIdentity): Promise<void> {
-  if (!isAlive(server)) return;
-  process.kill(server.pid, "SIGTERM");
-  for (let tries = 0; isAlive(server) && tries < 100; tries++) await sleep(50);
+/** Once it returns the port is free: a process whose first thread has ended may hold it for a moment more. */
+async function end(server: ProcessIdentity, port: number): Promise<void> {
+  if (isAlive(server)) process.kill(server.pid, "SIGTERM");
+  const isGone = async () => !isAlive(server) && (await isFree(port));
+  for (let tries = 0; tries < 100 && !(await isGone()); tries++) await sleep(50);
   if (isAlive(server)) process.kill(server.pid, "SIGKILL");
 }
 
