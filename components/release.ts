@@ -15,7 +15,9 @@ import { leaveFailureToEngine, orNotPublished } from "./not-built.ts";
 export type ReleaseImage = {
   readonly name: string;
   readonly version: string;
+  /** Of the first platform's manifest. */
   readonly digest: Digest;
+  /** Of each platform's manifest; more than one only where `index` is known too. */
   readonly digests: Readonly<Record<string, Digest>>;
   readonly index?: Digest;
 };

@@ -1,19 +1,9 @@
+import type { ReleaseImage } from "../components/release.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { type KeyLookup, keyOfPlan, knownDigests } from "../distro/known-digests.ts";
 import type { Tree } from "../distro/tree.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { Image } from "../oci/image.ts";
-
-/** An image that can be released: what it is, for every platform. */
-export type ReleasedImage = {
-  readonly name: string;
-  readonly version: string;
-  /** Of the first platform's manifest. */
-  readonly digest: Digest;
-  /** Of each platform's manifest; more than one only where `index` is known too. */
-  readonly digests: Readonly<Record<string, Digest>>;
-  readonly index?: Digest;
-};
 
 /** One that can't, and why. */
 export type UnreleasedImage = { readonly name: string; readonly reason: string };
@@ -38,7 +28,7 @@ export async function releasedImages(
   images: ReadonlyMap<string, BuildPlan>,
   chosen: readonly BuildPlan[],
   sources: DigestSources,
-): Promise<{ released: readonly ReleasedImage[]; unreleased: readonly UnreleasedImage[] }> {
+): Promise<{ released: readonly ReleaseImage[]; unreleased: readonly UnreleasedImage[] }> {
   const references = await knownDigests(images, sources.ledger);
   const found = await Promise.all(chosen.map((plan) => releasedImage(plan, references, sources)));
   return {
@@ -51,7 +41,7 @@ async function releasedImage(
   plan: BuildPlan,
   references: ReadonlyMap<string, Digest>,
   sources: DigestSources,
-): Promise<ReleasedImage | UnreleasedImage> {
+): Promise<ReleaseImage | UnreleasedImage> {
   const { name, version, platforms } = plan;
   const [first = ""] = platforms;
   const hex = sources.published.get(name);
@@ -80,7 +70,7 @@ async function builtFrom(
   plan: BuildPlan,
   references: ReadonlyMap<string, Digest>,
   lookup: KeyLookup,
-): Promise<Pick<ReleasedImage, "digests" | "index"> | undefined> {
+): Promise<Pick<ReleaseImage, "digests" | "index"> | undefined> {
   const dependencies: Record<string, Digest> = {};
   for (const dependency of plan.dependencies) {
     const reference = references.get(dependency);

@@ -23,12 +23,8 @@ afterAll(async () => {
 
 const urnOf = (type: string): string => `urn:pulumi:fleet::stagex::stagex:index:${type}::it`;
 
-async function create(type: string, inputs: Properties): Promise<Properties> {
-  const request = new messages.CreateRequest();
-  request.setUrn(urnOf(type));
-  request.setProperties(toWire(inputs));
-  return fromWire((await provider.call("create", request)).getProperties());
-}
+const create = (type: string, inputs: Properties): Promise<Properties> =>
+  provider.create(urnOf(type), inputs);
 
 const authorityInputs = { commonName: "fleet", days: 60, generation: 1 };
 const subject = { commonName: "intel-1", names: ["intel-1"], side: "server", days: 60, generation: 1 };

@@ -6,7 +6,7 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parseConfig } from "../../providers/stagex/config.ts";
 import { configuredTrust } from "../../providers/stagex/configured-trust.ts";
-import { fromWire, type Properties, toWire } from "../../providers/stagex/wire.ts";
+import { type Properties, toWire } from "../../providers/stagex/wire.ts";
 import { placesOf, projectRoot } from "../../tools/places.ts";
 import { MaintainerFiles } from "../fixtures/maintainer-files.ts";
 import { newKey } from "../fixtures/maintainers.ts";
@@ -50,13 +50,8 @@ afterAll(async () => {
   await rm(project, { recursive: true, force: true });
 });
 
-async function create(news: Properties, preview = false): Promise<Properties> {
-  const request = new messages.CreateRequest();
-  request.setUrn(urn);
-  request.setProperties(toWire(news));
-  request.setPreview(preview);
-  return fromWire((await provider.call("create", request)).getProperties());
-}
+const create = (news: Properties, preview = false): Promise<Properties> =>
+  provider.create(urn, news, preview);
 
 async function read(state: Properties): Promise<string> {
   const request = new messages.ReadRequest();

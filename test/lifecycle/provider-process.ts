@@ -8,7 +8,7 @@ import type engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
 import providerService from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
-import { type Properties, toWire } from "../../providers/stagex/wire.ts";
+import { fromWire, type Properties, toWire } from "../../providers/stagex/wire.ts";
 
 const launcher = fileURLToPath(new URL("../../providers/stagex/pulumi-resource-stagex", import.meta.url));
 
@@ -90,6 +90,15 @@ export class ProviderProcess implements AsyncDisposable {
     request.setArgs(toWire(config));
     request.setAcceptsecrets(true);
     await this.call("configure", request);
+  }
+
+  /** Creates a resource, or previews that; its properties. */
+  async create(urn: string, news: Properties, preview = false): Promise<Properties> {
+    const request = new messages.CreateRequest();
+    request.setUrn(urn);
+    request.setProperties(toWire(news));
+    request.setPreview(preview);
+    return fromWire((await this.call("create", request)).getProperties());
   }
 
   /** One call; rejects with the gRPC error. */

@@ -73,13 +73,8 @@ afterAll(async () => {
   await rm(project, { recursive: true, force: true });
 });
 
-async function create(news: Properties, preview = false): Promise<Properties> {
-  const request = new messages.CreateRequest();
-  request.setUrn(urn);
-  request.setProperties(toWire(news));
-  request.setPreview(preview);
-  return fromWire((await provider.call("create", request)).getProperties());
-}
+const create = (news: Properties, preview = false): Promise<Properties> =>
+  provider.create(urn, news, preview);
 
 async function update(news: Properties, olds: Properties, preview = false): Promise<Properties> {
   const request = new messages.UpdateRequest();
