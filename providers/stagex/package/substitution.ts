@@ -1,9 +1,8 @@
-import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
-import { LayoutError } from "../../../oci/layout-error.ts";
 import { RegistryError } from "../../../oci/registry-error.ts";
 import type { Work } from "../handler.ts";
+import { pulledImage } from "../pulled-image.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
@@ -48,22 +47,13 @@ async function pulled(
 ): Promise<Image | undefined> {
   const { image, version } = inputs;
   const wanted = { image, version, digest, platform: inputs.platforms[0] ?? "" };
-  const store = await workshop.store();
+  const refused = (error: Error): void => {
+    const isAbsent = error instanceof RegistryError && error.problem === "absent";
+    if (!isAbsent) work.report("warning", `not substituted: ${error.message}`);
+  };
+  const found = await pulledImage(workshop, wanted, refused, work);
+  if (found) return found;
   const registries = await workshop.registries(work);
-  for (const registry of registries) {
-    try {
-      return await workshop.pulls(() => {
-        work.progress(`pulling from ${registry.address}`);
-        return withWorkFolder(workshop.places.scratch, (scratch) =>
-          registry.pull(wanted, { store, scratch, signal: work.signal }),
-        );
-      });
-    } catch (error) {
-      if (!(error instanceof RegistryError) && !(error instanceof LayoutError)) throw error;
-      const isAbsent = error instanceof RegistryError && error.problem === "absent";
-      if (!isAbsent) work.report("warning", `not substituted: ${error.message}`);
-    }
-  }
   const asked = registries.map(({ address }) => address).join(", ");
   work.report("info", `${image} is built here: ${digest} could not be had from ${asked}`);
   return undefined;

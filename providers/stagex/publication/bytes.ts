@@ -1,10 +1,8 @@
-import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
-import { LayoutError } from "../../../oci/layout-error.ts";
-import { RegistryError } from "../../../oci/registry-error.ts";
 import { parseTagged } from "../../../trust/image-reference.ts";
 import type { Work } from "../handler.ts";
+import { pulledImage } from "../pulled-image.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
@@ -48,21 +46,9 @@ async function pulled(
   const { image, reference } = inputs;
   const version = parseTagged(reference).split(":").at(-1) ?? "";
   const wanted = { image, version, digest, platform: await platformOf(workshop, inputs) };
-  const store = await workshop.store();
   const reasons: string[] = [];
-  for (const registry of await workshop.registries(work)) {
-    try {
-      return await workshop.pulls(() => {
-        work.progress(`pulling from ${registry.address}`);
-        return withWorkFolder(workshop.places.scratch, (scratch) =>
-          registry.pull(wanted, { store, scratch, signal: work.signal }),
-        );
-      });
-    } catch (error) {
-      if (!(error instanceof RegistryError) && !(error instanceof LayoutError)) throw error;
-      reasons.push(`\n  ${error.message}`);
-    }
-  }
+  const found = await pulledImage(workshop, wanted, ({ message }) => reasons.push(`\n  ${message}`), work);
+  if (found) return found;
   throw new Error(
     `${image} is not published: the store does not have ${digest} whole${reasons.join("")}\n` +
       "Build it (the reproduce stack does), or say where it can be had: pulumi config set stagex:registry docker.io/stagex",
