@@ -10,6 +10,7 @@ import { type EnginePrograms, engineEnvironment } from "../tools/engine-environm
 import type { Places } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import { endOrphans } from "./orphans.ts";
+import { StateFile } from "./state-file.ts";
 
 const exported = z.object({
   deployment: z.object({
@@ -131,6 +132,10 @@ export class Stack {
     extra: NodeJS.ProcessEnv,
     output: "inherit" | number,
   ): Promise<number | NodeJS.Signals> {
+    const state = await StateFile.find(this.#places.backend, this.name);
+    const mended = (await this.releaseDeadLocks()) === undefined ? await state?.mend() : undefined;
+    if (mended) process.stderr.write(`${stateMended(this.name, mended)}\n`);
+    await state?.keep();
     const run = randomUUID();
     const child = spawn(this.#engine.pulumi, [...args, "--stack", this.name], {
       cwd: this.#places.project,
@@ -201,6 +206,13 @@ export class Stack {
     const said = Buffer.concat(error).toString().trim();
     throw new CommandError(`pulumi ${args.join(" ")} ended with ${child.exitCode}:\n${said}`, exitCode.no);
   }
+}
+
+function stateMended(name: string, written: Date): string {
+  return (
+    `the state of stack ${name} was cut off, as a full disk leaves it: went back to that of ${written.toISOString()}; ` +
+    "images that were built since are in the ledger"
+  );
 }
 
 /** An engine that was killed as it wrote left half a lock, or an empty one: whose it is can't be told. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -90,6 +90,22 @@ describeReal("when there is no room, or something is in the way, it is named and
     } finally {
       execFileSync("umount", ["--lazy", state]);
     }
+  });
+
+  test.each([
+    { name: "as a full disk leaves it", cut: (text: string) => text.slice(0, text.length / 2), backup: true },
+    { name: "of which nothing could be written, nor of its backup", cut: () => "", backup: false },
+  ])("a state $name", async ({ cut, backup }) => {
+    await expectFinished();
+    const state = join(project.folder, ".stagex/pulumi/.pulumi/stacks/stagex/test.json");
+    writeFileSync(`${state}.cut`, cut(readFileSync(state, "utf8")));
+    renameSync(`${state}.cut`, state);
+    if (!backup) writeFileSync(`${state}.bak`, "");
+    const { code, output } = await project.stagexStart();
+    expect(output).toMatch(/the state of stack test was cut off, as a full disk leaves it: went back to/);
+    expect(output).toContain("11 of 11 equal");
+    expect(code).toBe(0);
+    expect((await project.up()).built).toEqual([]);
   });
 
   test.runIf(isRoot)("an out/ that can't be written to", async () => {

@@ -4,11 +4,13 @@ import { existsSync } from "node:fs";
 import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { type EnginePrograms, engineEnvironment } from "../../tools/engine-environment.ts";
 import { engineFolder } from "../../tools/engine-folder.ts";
 import { placesOf, projectRoot } from "../../tools/places.ts";
 import { realTool } from "../real-tools.ts";
+import { processesOf } from "./leftovers.ts";
 
 const execute = promisify(execFile);
 
@@ -172,7 +174,15 @@ export class Project implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#daemonsGone();
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** A run's private daemons end by themselves soon after it; until then they write to the folder. */
+  async #daemonsGone(): Promise<void> {
+    const patience = Date.now() + 30_000;
+    while ((await processesOf(this.folder, /buildkitd --config/)).length > 0 && Date.now() < patience)
+      await sleep(200);
   }
 }
 
