@@ -1,25 +1,32 @@
 import { execFileSync } from "node:child_process";
-import { cp, mkdir, readdir, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { randomUUID } from "node:crypto";
+import { cp, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { projectRoot } from "../tools/places.ts";
 import { copyProgram } from "./copied-program.ts";
 import { furnish } from "./furnished-project.ts";
-import { type PairResult, spread, type Timed, timePairs } from "./pairs.ts";
+import { type PairResult, spread, type Timed, timeAgainst } from "./pairs.ts";
 import { peakMemory } from "./peak-memory.ts";
 import type { Bench } from "./run.ts";
 import { writeSyntheticTree } from "./synthetic-tree.ts";
 
-/** What our program and provider cost above the engine itself: the same graph, of packages here and of nothing there. */
+/**
+ * What our provider costs above the engine, its SDK and our program: the same program, so the same resources with the same inputs, with
+ * an empty provider. And what both cost above the least there is: a graph of the same edges whose resources have nothing else.
+ */
 export async function benchEngine(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
   const tree = bench.checkout ?? (await madeTree(bench));
   const ours = join(bench.scratch, "ours");
-  const empty = join(bench.scratch, "empty");
+  const idle = join(bench.scratch, "idle");
+  const bare = join(bench.scratch, "bare");
   await copyProgram(ours);
   const graph = await furnish(ours, tree);
-  await cp(join(projectRoot, "bench/empty"), empty, { recursive: true });
-  await symlink(join(projectRoot, "node_modules"), join(empty, "node_modules"));
-  await writeFile(join(empty, "package.json"), '{"type": "module"}');
-  await writeFile(join(empty, "graph.json"), JSON.stringify(Object.fromEntries(graph)));
+  await copyProgram(idle);
+  await giveEmptyProvider(idle);
+  await cp(join(projectRoot, "bench/empty"), bare, { recursive: true });
+  await symlink(join(projectRoot, "node_modules"), join(bare, "node_modules"));
+  await writeFile(join(bare, "package.json"), '{"type": "module"}');
+  await writeFile(join(bare, "graph.json"), JSON.stringify(Object.fromEntries(graph)));
 
   const { pulumi, environment } = bench.engine;
   const run = (folder: string, args: readonly string[], more: NodeJS.ProcessEnv = {}): string =>
@@ -30,15 +37,13 @@ export async function benchEngine(bench: Bench): Promise<{ results: PairResult[]
       maxBuffer: 1 << 28,
       stdio: ["ignore", "pipe", "pipe"],
     });
-  for (const folder of [ours, empty]) {
-    await mkdir(join(folder, folder === ours ? ".stagex/pulumi" : "state"), { recursive: true });
-    run(folder, ["stack", "init", "bench"]);
-  }
-  for (const setting of [
+  await mkdir(join(bare, "state"));
+  for (const folder of [ours, idle, bare]) run(folder, ["stack", "init", "bench"]);
+  for (const [key, value] of [
     ["stagex:tree", tree],
     ["stagex:verify", "false"],
-  ])
-    run(ours, ["config", "set", ...setting, "--stack", "bench"]);
+  ] as const)
+    for (const folder of [ours, idle]) run(folder, ["config", "set", key, value, "--stack", "bench"]);
 
   const timed = (folder: string, args: readonly string[], before?: () => Promise<void>): Timed => ({
     command: [pulumi, ...args, "--stack", "bench", "--non-interactive", "--suppress-progress"],
@@ -50,37 +55,28 @@ export async function benchEngine(bench: Bench): Promise<{ results: PairResult[]
   const gone = (folder: string) => async () => {
     run(folder, ["stack", "rm", "bench", "--force", "--yes", "--preserve-config"]);
     run(folder, ["stack", "init", "bench"]);
-    await rm(join(folder, "out"), { recursive: true, force: true });
+    // Out of the way, and not removed: for some seconds ext4 gives no inode again, and looks at each that it may not give.
+    await rename(join(folder, "out"), join(bench.scratch, `out-${randomUUID()}`)).catch(() => undefined);
   };
-  const results = [
-    await timePairs(
-      `preview of ${graph.size} images, against an empty provider`,
-      timed(ours, ["preview"]),
-      timed(empty, ["preview"]),
-      bench.pairs,
-      1.1,
-    ),
-    await timePairs(
-      "first up, all in the ledger",
-      timed(ours, up, gone(ours)),
-      timed(empty, up, gone(empty)),
-      bench.pairs,
-      1.1,
-    ),
-    await timePairs(
-      "the same without checkpoints, both",
-      withoutCheckpoints(timed(ours, up, gone(ours))),
-      withoutCheckpoints(timed(empty, up, gone(empty))),
-      bench.pairs,
-      1.1,
-    ),
-    await timePairs("up without a change", timed(ours, up), timed(empty, up), bench.pairs, 1.1),
-  ];
+  const results: PairResult[] = [];
+  const against = async (name: string, of: (folder: string) => Timed): Promise<void> => {
+    const yardsticks = [
+      { name: `${name}, against the same program with an empty provider`, timed: of(idle), target: 1.1 },
+      { name: `${name}, against bare edges`, timed: of(bare), target: null },
+    ];
+    results.push(...(await timeAgainst(name, of(ours), yardsticks, bench.pairs)));
+  };
+  await against(`preview of ${graph.size} images`, (folder) => timed(folder, ["preview"]));
+  await against("first up, all in the ledger", (folder) => timed(folder, up, gone(folder)));
+  await against("the same, the state written once at the end", (folder) =>
+    withoutCheckpoints(timed(folder, up, gone(folder))),
+  );
+  await against("up without a change", (folder) => timed(folder, up));
   const memoryOf = async (folder: string) => {
     await gone(folder)();
     return await peakMemory(bench.scratch, (more) => run(folder, [...up, "--stack", "bench"], more));
   };
-  const [memory, least] = [await memoryOf(ours), await memoryOf(empty)];
+  const [memory, least] = [await memoryOf(ours), await memoryOf(bare)];
   for (const process of ["program", "provider"] as const) {
     results.push({
       name: `the ${process}'s peak memory, first up`,
@@ -110,6 +106,18 @@ export async function benchEngine(bench: Bench): Promise<{ results: PairResult[]
 /** As `stagex start` runs the engine on a stack of packages alone. */
 function withoutCheckpoints(timed: Timed): Timed {
   return { ...timed, environment: { ...timed.environment, PULUMI_SKIP_CHECKPOINTS: "true" } };
+}
+
+/** Puts the empty provider in the place of a project's own. */
+async function giveEmptyProvider(project: string): Promise<void> {
+  const folder = join(project, "empty-provider");
+  await cp(join(projectRoot, "bench/empty/provider"), folder, { recursive: true });
+  await rename(join(folder, "pulumi-resource-empty"), join(folder, "pulumi-resource-stagex"));
+  const settings = join(project, "Pulumi.yaml");
+  const before = await readFile(settings, "utf8");
+  const after = before.replace("path: providers/stagex", "path: empty-provider");
+  if (after === before) throw new Error(`${settings} names no provider to replace`);
+  await writeFile(settings, after);
 }
 
 async function madeTree(bench: Bench): Promise<string> {

@@ -24,6 +24,14 @@ export type PairResult = {
 
 export type Spread = { readonly min: number; readonly median: number; readonly max: number };
 
+/** What a command is held against. */
+export type Yardstick = {
+  /** Of the result. */
+  readonly name: string;
+  readonly timed: Timed;
+  readonly target: number | null;
+};
+
 /** Runs the two in turn, A B A B …, after one pair that does not count. */
 export async function timePairs(
   name: string,
@@ -32,21 +40,33 @@ export async function timePairs(
   pairs: number,
   target: number | null,
 ): Promise<PairResult> {
-  const times: [number, number][] = [];
-  for (let pair = -1; pair < pairs; pair++) {
-    const found: [number, number] = [await seconds(first), await seconds(second)];
-    if (pair >= 0) times.push(found);
-    process.stderr.write(
-      `${name}: pair ${pair + 1} of ${pairs}: ${found.map((time) => time.toFixed(2)).join(" s, ")} s\n`,
-    );
+  const [result] = await timeAgainst(name, first, [{ name, timed: second, target }], pairs);
+  if (result === undefined) throw new Error(`${name}: nothing was timed`);
+  return result;
+}
+
+/** Runs a command and each of those that it is held against in turn, A B C A B C …, after one round that does not count. */
+export async function timeAgainst(
+  name: string,
+  first: Timed,
+  yardsticks: readonly Yardstick[],
+  rounds: number,
+): Promise<PairResult[]> {
+  const times: number[][] = [];
+  for (let round = -1; round < rounds; round++) {
+    const found = [];
+    for (const timed of [first, ...yardsticks.map((yardstick) => yardstick.timed)])
+      found.push(await seconds(timed));
+    if (round >= 0) times.push(found);
+    const words = found.map((time) => `${time.toFixed(2)} s`).join(", ");
+    process.stderr.write(`${name}: round ${round + 1} of ${rounds}: ${words}\n`);
   }
-  return {
-    name,
-    first: spread(times.map(([time]) => time)),
-    second: spread(times.map(([, time]) => time)),
-    ratio: spread(times.map(([a, b]) => a / b)),
-    target,
-  };
+  const column = (index: number): number[] => times.map((found) => found[index] ?? Number.NaN);
+  return yardsticks.map(({ name: called, target }, index) => {
+    const [ours, theirs] = [column(0), column(index + 1)];
+    const ratios = ours.map((time, round) => time / (theirs[round] ?? Number.NaN));
+    return { name: called, first: spread(ours), second: spread(theirs), ratio: spread(ratios), target };
+  });
 }
 
 export function spread(values: readonly number[]): Spread {

@@ -104,13 +104,13 @@ export class Ledger {
 
   /** What is known of this key. An unreadable record never stops the others from answering. */
   async lookup(key: InputKey): Promise<LedgerAnswer> {
-    const { records, problems } = readAll(this.#filesIn(this.#folder(key)));
+    const { records, problems } = readAll(this.#filesIn(this.#folder(key), { recursive: false }));
     return { ...judge(records), records, problems };
   }
 
   /** Every record, sorted by image, key and builder, and every file that is none. */
   async all(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
-    const { records, problems } = readAll(this.#filesIn(this.root));
+    const { records, problems } = readAll(this.#filesIn(this.root, { recursive: true }));
     records.sort((a, b) => compare(sortKey(a), sortKey(b)));
     return { records, problems };
   }
@@ -120,8 +120,8 @@ export class Ledger {
   }
 
   /** At once: for the record or two of a key the thread pool takes ten times as long. */
-  #filesIn(folder: string): string[] {
-    return entriesBelow(folder)
+  #filesIn(folder: string, options: { recursive: boolean }): string[] {
+    return entriesIn(folder, options)
       .filter((entry) => !entry.isDirectory())
       .map((entry) => join(entry.parentPath, entry.name))
       .filter((path) => !isHidden(path.slice(this.root.length)))
@@ -261,9 +261,9 @@ function isHidden(path: string): boolean {
   return path.split(sep).some((part) => part.startsWith("."));
 }
 
-function entriesBelow(folder: string): Dirent[] {
+function entriesIn(folder: string, { recursive }: { recursive: boolean }): Dirent[] {
   try {
-    return readdirSync(folder, { recursive: true, withFileTypes: true });
+    return readdirSync(folder, { recursive, withFileTypes: true });
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
     throw error;

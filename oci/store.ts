@@ -1,5 +1,14 @@
 import { randomUUID } from "node:crypto";
-import { type BigIntStats, lstatSync, readdirSync, statSync } from "node:fs";
+import {
+  type BigIntStats,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { chmod, link, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type BlobCheck, checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
@@ -59,6 +68,10 @@ export class Store {
   readonly root: string;
   /** Blobs that this process has hashed: digest to a stamp of the file, so that none is read twice in a run. */
   readonly #checked = new Map<Digest, string>();
+  /** Images whose documents this process has read: good as long as those are the files that it has hashed. */
+  readonly #images = new Map<Digest, Image>();
+  /** Folders that this process has exported images to, and cleared of what killed ones left there. */
+  readonly #swept = new Set<string>();
 
   private constructor(root: string) {
     this.root = root;
@@ -118,14 +131,31 @@ export class Store {
    * @throws LayoutError that names what is missing or wrong.
    */
   async image(index: Digest): Promise<Image> {
-    const entries = await this.#entries(index);
+    const known = this.#images.get(index);
+    const image = known && this.#isAsRead(known) ? known : await this.#read(index);
+    for (const { layers } of image.manifests) for (const layer of layers) this.#expectSize(layer);
+    return image;
+  }
+
+  async #read(index: Digest): Promise<Image> {
     const manifests = [];
-    for (const entry of entries) {
-      const { manifest } = await readManifest(entry, this.#documents());
-      for (const layer of manifest.layers) this.#expectSize(layer);
-      manifests.push(manifest);
-    }
-    return { index, indexSize: statSync(this.blobPath(index)).size, manifests };
+    for (const entry of await this.#entries(index))
+      manifests.push((await readManifest(entry, this.#documents())).manifest);
+    return this.#hasRead(index, manifests);
+  }
+
+  #hasRead(index: Digest, manifests: Image["manifests"]): Image {
+    const image = { index, indexSize: statSync(this.blobPath(index)).size, manifests };
+    this.#images.set(index, image);
+    return image;
+  }
+
+  #isAsRead({ index, manifests }: Image): boolean {
+    const documents = [index, ...manifests.flatMap(({ digest, config }) => [digest, config.digest])];
+    return documents.every((digest) => {
+      const stamp = this.#checked.get(digest);
+      return stamp !== undefined && stamp === stampOf(this.blobPath(digest));
+    });
   }
 
   /** The stored image that holds this platform's manifest, which is the digest StageX publishes; null if there is none. */
@@ -174,10 +204,13 @@ export class Store {
     };
     const entries = (await noting(() => this.#entries(index))) ?? [];
     const layers = new Map<Digest, Descriptor>();
+    const manifests = [];
     for (const entry of entries) {
       const found = await noting(() => readManifest(entry, this.#documents()));
       for (const layer of found?.manifest.layers ?? []) layers.set(layer.digest, layer);
+      if (found) manifests.push(found.manifest);
     }
+    if (damages.length === 0) this.#hasRead(index, manifests);
     for (const layer of layers.values()) {
       beforeLayer(layer.digest);
       await noting(() => this.#check(layer, signal));
@@ -200,22 +233,31 @@ export class Store {
 
     const parent = dirname(folder);
     const litter = `.${basename(folder)}.`;
-    await mkdir(parent, { recursive: true });
-    await sweep(parent, (name) => name.startsWith(litter) && name.endsWith(".exporting"));
+    await this.#sweepExports(parent);
     const temporary = join(parent, `${litter}${randomUUID()}.exporting`);
     try {
-      // One by one: with "recursive", Node calls a read-only file system a missing file.
+      // At once: the ways through the thread pool are longer than all of it. One folder by one: with "recursive", Node calls a read-only
+      // file system a missing file.
       for (const made of [temporary, join(temporary, "blobs"), join(temporary, "blobs", "sha256")])
-        await mkdir(made);
+        mkdirSync(made);
       for (const blob of blobs) {
         await linkOrCopy(this.blobPath(blob.digest), blob, layoutBlobPath(temporary, blob.digest), signal);
       }
-      await writeFile(join(temporary, "oci-layout"), layoutMarker);
-      await writeFile(join(temporary, "index.json"), indexJson);
+      writeFileSync(join(temporary, "oci-layout"), layoutMarker);
+      writeFileSync(join(temporary, "index.json"), indexJson);
       await replaceFolder(temporary, folder, join(parent, `${litter}${randomUUID()}.exporting`));
-    } finally {
+    } catch (error) {
       await rm(temporary, { recursive: true, force: true });
+      throw error;
     }
+  }
+
+  /** Once for each folder, which may hold as many images as a release has. */
+  async #sweepExports(folder: string): Promise<void> {
+    if (this.#swept.has(folder)) return;
+    await mkdir(folder, { recursive: true });
+    await sweep(folder, (name) => name.startsWith(".") && name.endsWith(".exporting"));
+    this.#swept.add(folder);
   }
 
   /**
@@ -299,21 +341,22 @@ export class Store {
   }
 
   async #entries(index: Digest): Promise<readonly IndexEntry[]> {
-    const path = this.blobPath(index);
-    return parseIndex(await readBlob(path, { digest: index }), path, index);
+    return parseIndex(await this.#document({ digest: index }), this.blobPath(index), index);
   }
 
   #documents() {
     return {
       pathOf: (digest: Digest) => this.blobPath(digest),
-      document: async (blob: Descriptor) => {
-        const path = this.blobPath(blob.digest);
-        const stamp = stampOf(path);
-        const bytes = await readBlob(path, blob);
-        this.#remember(blob.digest, stamp);
-        return bytes;
-      },
+      document: (blob: Descriptor) => this.#document(blob),
     };
+  }
+
+  async #document(blob: { digest: Digest; size?: number }): Promise<Buffer> {
+    const path = this.blobPath(blob.digest);
+    const stamp = stampOf(path);
+    const bytes = await readBlob(path, blob);
+    this.#remember(blob.digest, stamp);
+    return bytes;
   }
 
   /**
@@ -379,6 +422,7 @@ export class Store {
   }
 
   async #isExported(folder: string, blobs: readonly Descriptor[], indexJson: Buffer): Promise<boolean> {
+    if (statOf(folder) === undefined) return false;
     const found = await readFile(join(folder, "index.json")).catch(ifMissing(null));
     if (found === null || !found.equals(indexJson)) return false;
     if ((await readFile(join(folder, "oci-layout"), "utf8").catch(ifMissing(""))) !== layoutMarker)
@@ -417,7 +461,7 @@ async function linkOrCopy(
   signal?: AbortSignal,
 ): Promise<boolean> {
   try {
-    await link(source, target);
+    linkSync(source, target);
     return true;
   } catch (error) {
     if (codeOf(error) === "ENOENT") {
@@ -436,17 +480,25 @@ async function linkOrCopy(
  * A process that does the same meanwhile wins or loses as a whole.
  */
 async function replaceFolder(temporary: string, folder: string, old: string): Promise<void> {
-  for (let tries = 0; ; tries += 1) {
+  for (let tries = 0; tries < 10; tries += 1) {
+    if (tookPlace(temporary, folder)) return;
     await rename(folder, old).catch(ifMissing(undefined));
-    try {
-      await rename(temporary, folder);
-      break;
-    } catch (error) {
-      if (!["ENOTEMPTY", "EEXIST"].includes(codeOf(error)) || tries === 10) throw error;
-      await rm(old, { recursive: true, force: true });
-    }
+    const isDone = tookPlace(temporary, folder);
+    await rm(old, { recursive: true, force: true });
+    if (isDone) return;
   }
-  await rm(old, { recursive: true, force: true });
+  throw new Error(`${folder}: others write to it all the time`);
+}
+
+/** Renames a folder; false where something is in the place already. */
+function tookPlace(folder: string, place: string): boolean {
+  try {
+    renameSync(folder, place);
+    return true;
+  } catch (error) {
+    if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(codeOf(error))) throw error;
+    return false;
+  }
 }
 
 /** The image that an index.json names; null where it names none. */

@@ -19,7 +19,9 @@ export class Outlook {
 
   /** The forecast over all images noted; durations are what the ledger has recorded, the middle one of each image. */
   async forecast(ledger: Ledger, slots: number): Promise<{ forecast: Forecast; text: string }> {
-    const seconds = recordedSeconds((await ledger.all()).records);
+    const hasWork = [...this.#images.values()].some(({ verdict }) => isWork(verdict));
+    // A ledger has every build there ever was: not read where nothing will be.
+    const seconds = recordedSeconds(hasWork ? (await ledger.all()).records : []);
     const images = new Map<string, ForecastImage>();
     for (const [name, noted] of this.#images)
       images.set(name, { ...noted, seconds: seconds.get(name) ?? null });
@@ -29,7 +31,7 @@ export class Outlook {
 
   /** What it costs on each of the fleets to build what may have to be built. */
   costs(expected: ReadonlyMap<string, Expectation>, fleets: readonly PricedFleet[], prices: Prices): Cost[] {
-    const built = [...this.#images].filter(([, { verdict }]) => verdict === "will" || verdict === "may");
+    const built = [...this.#images].filter(([, { verdict }]) => isWork(verdict));
     const seconds = secondsTogether(
       built.map(([name]) => name),
       expected,
@@ -39,4 +41,8 @@ export class Outlook {
     );
     return images.size === 0 ? [] : costTable(images, fleets, prices);
   }
+}
+
+function isWork(verdict: Verdict): boolean {
+  return verdict === "will" || verdict === "may";
 }

@@ -9,6 +9,7 @@ import { packageHandler } from "./package/handler.ts";
 import { publicationHandler } from "./publication/handler.ts";
 import { quorumsFunction } from "./quorum/function.ts";
 import { quorumHandler } from "./quorum/handler.ts";
+import { readinessFunction } from "./readiness/function.ts";
 import { keepingSecrets } from "./secret-outputs.ts";
 import type { Provider } from "./server.ts";
 import { Workshop } from "./workshop.ts";
@@ -34,7 +35,7 @@ export function stagexProvider(version: string): Provider {
     name: "stagex",
     version,
     handlers: handlers.map(keepingSecrets),
-    functions: [forecastFunction(configured), quorumsFunction(configured)],
+    functions: [readinessFunction, forecastFunction, quorumsFunction].map((made) => made(configured)),
     configure(config, project, cancelled) {
       workshop = new Workshop(config, project, cancelled);
     },

@@ -5,11 +5,27 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import structs from "google-protobuf/google/protobuf/struct_pb.js";
 
-/** The least a provider can do: it gives every resource a digest without doing anything, and never sees a difference. */
+/**
+ * The least a provider can do: it gives every resource the outputs of its type without doing anything, and never sees a difference. It
+ * serves the bare graph beside it, and in StageX's provider's place StageX's own program.
+ */
 type Reply<Response> = grpc.sendUnaryData<Response>;
 type Call<Request> = grpc.ServerUnaryCall<Request, unknown>;
 
-const digest = structs.Struct.fromJavaScript({ digest: `sha256:${"0".repeat(64)}` });
+const digest = `sha256:${"0".repeat(64)}`;
+const outputs = new Map(
+  Object.entries({
+    "empty:index:Thing": { digest },
+    "stagex:index:Package": {
+      ...{ digest, digests: { "linux/amd64": digest }, index: digest, reference: digest },
+      ...{ inputKey: "0".repeat(64), origin: "ledger" },
+    },
+  }).map(([type, properties]) => [type, structs.Struct.fromJavaScript(properties)]),
+);
+const forecast = structs.Struct.fromJavaScript({
+  ...{ willBuild: 0, mayBuild: 0, fromLedger: 0, unchanged: 0 },
+  ...{ criticalPath: [], criticalSeconds: 0, causes: [], text: "Nothing is foretold." },
+});
 const server = new grpc.Server();
 
 server.addService(service.ResourceProviderService, {
@@ -27,7 +43,12 @@ server.addService(service.ResourceProviderService, {
   create(call: Call<messages.CreateRequest>, reply: Reply<messages.CreateResponse>) {
     const response = new messages.CreateResponse();
     if (!call.request.getPreview()) response.setId(call.request.getName());
-    response.setProperties(digest);
+    response.setProperties(outputs.get(call.request.getUrn().split("::")[2]?.split("$").at(-1) ?? ""));
+    reply(null, response);
+  },
+  invoke(call: Call<messages.InvokeRequest>, reply: Reply<messages.InvokeResponse>) {
+    const response = new messages.InvokeResponse();
+    response.setReturn(call.request.getTok().endsWith(":forecast") ? forecast : new structs.Struct());
     reply(null, response);
   },
   cancel: (_: unknown, reply: Reply<emptyMessages.Empty>) => reply(null, new emptyMessages.Empty()),
