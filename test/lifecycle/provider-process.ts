@@ -101,14 +101,22 @@ export class ProviderProcess implements AsyncDisposable {
     return fromWire((await this.call("create", request)).getProperties());
   }
 
+  /** Calls a function; the properties that it returns. */
+  async invoke(token: string, args: Properties): Promise<Properties> {
+    const request = new messages.InvokeRequest();
+    request.setTok(token);
+    request.setArgs(toWire(args));
+    return fromWire((await this.call("invoke", request)).getReturn());
+  }
+
   /** One call; rejects with the gRPC error. */
   call<Method extends keyof Calls>(method: Method, request: Calls[Method][0]): Promise<Calls[Method][1]> {
-    const invoke = this.client[method].bind(this.client) as unknown as (
+    const ask = this.client[method].bind(this.client) as unknown as (
       request: unknown,
       done: (error: grpc.ServiceError | null, response: Calls[Method][1]) => void,
     ) => void;
     return new Promise((resolve, reject) =>
-      invoke(request, (error, response) => (error ? reject(error) : resolve(response))),
+      ask(request, (error, response) => (error ? reject(error) : resolve(response))),
     );
   }
 
@@ -141,5 +149,6 @@ type Calls = {
   read: [messages.ReadRequest, messages.ReadResponse];
   update: [messages.UpdateRequest, messages.UpdateResponse];
   delete: [messages.DeleteRequest, emptyMessages.Empty];
+  invoke: [messages.InvokeRequest, messages.InvokeResponse];
   cancel: [emptyMessages.Empty, emptyMessages.Empty];
 };

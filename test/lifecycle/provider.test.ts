@@ -431,6 +431,15 @@ test.each(["SIGINT", "SIGTERM"] as const)(
   },
 );
 
+test("readiness opens the store before any resource asks for it", async () => {
+  await using early = await ProviderProcess.start({ cwd: project });
+  await early.configure({ tree: "tree" });
+  const store = join(project, ".stagex/store");
+  await rm(store, { recursive: true, force: true });
+  await expect(early.invoke("stagex:index:readiness", {})).resolves.toEqual({});
+  expect(existsSync(join(store, "oci-layout"))).toBe(true);
+});
+
 test("a provider whose engine was killed ends by itself", async () => {
   const launcher = fileURLToPath(new URL("../../providers/stagex/pulumi-resource-stagex", import.meta.url));
   // A shell stands for the engine: killed, it leaves its provider to another parent.
