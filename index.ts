@@ -1,4 +1,5 @@
 import { Config, RunError } from "@pulumi/pulumi";
+import { readyProvider } from "./stacks/ready-provider.ts";
 import { usePathsInStackTraces } from "./stacks/source-positions.ts";
 
 // One deployable each; `pulumi config set stagex:stack NAME` chooses. Only the chosen one is loaded.
@@ -22,6 +23,7 @@ function withoutStack(error: unknown): unknown {
 async function run(): Promise<object> {
   const stack = stacks[chosen];
   if (!stack) throw new RunError(`stagex:stack is ${JSON.stringify(chosen)}, allowed: ${allowed}`);
+  await readyProvider();
   return await stack().catch((error: unknown) => Promise.reject(withoutStack(error)));
 }
 

@@ -14,7 +14,6 @@ import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import type { ForecastOutputs } from "../providers/stagex/forecast/function.ts";
 import { placesOf } from "../tools/places.ts";
 import { previewForecast } from "./preview-forecast.ts";
-import { readyProvider } from "./ready-provider.ts";
 import { stackConfig } from "./stack-config.ts";
 
 /** What the stack tells whoever reads its outputs. */
@@ -32,7 +31,6 @@ export type Reproduced = {
 /** Builds the chosen images of a tree, and holds each against the digest that the tree publishes for it. */
 export async function reproduce(): Promise<Reproduced> {
   const config = stackConfig();
-  readyProvider();
   const tree = await configuredTree(config, placesOf());
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull something.
