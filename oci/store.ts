@@ -11,7 +11,6 @@ import {
 } from "node:fs";
 import { chmod, link, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { setImmediate as turn } from "node:timers/promises";
 import { type BlobCheck, checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
 import { type Digest, hexOf, parseDigest } from "./digest.ts";
 import {
@@ -166,17 +165,6 @@ export class Store {
       if (image?.manifests.some((found) => found.digest === manifest) === true) return image;
     }
     return null;
-  }
-
-  /**
-   * Reads the documents of the images that came in last, at most so many, so that {@link find} and {@link image} have them in memory.
-   * Lets others have their turn after each; one that is not whole is passed over.
-   */
-  async readAhead(count: number): Promise<void> {
-    for (const manifest of this.#newest(count)) {
-      await this.find(manifest);
-      await turn();
-    }
   }
 
   /** Whether the store has this blob, whole; one that this process has read, and whose file is still the same, is not read again. */
@@ -399,18 +387,6 @@ export class Store {
     await mkdir(folder, { recursive: true });
     await this.#write(join(folder, `${hexOf(index)}.json`), indexJson, 0o644);
     await syncFolder(folder);
-  }
-
-  /** The manifests that images came in with, the last first. */
-  #newest(count: number): Digest[] {
-    const folders = namesIn(join(this.root, "images")).filter((name) => /^[0-9a-f]{64}$/.test(name));
-    const manifests = folders.map((name) => parseDigest(`sha256:${name}`));
-    const came = manifests.map((manifest) => ({
-      manifest,
-      at: statOf(this.#imagesOf(manifest))?.mtimeMs ?? 0n,
-    }));
-    came.sort((a, b) => Number(b.at - a.at));
-    return came.slice(0, count).map(({ manifest }) => manifest);
   }
 
   /** The indexes of the images that came in with this manifest, whole or not by now. */

@@ -2,9 +2,6 @@ import { z } from "zod";
 import type { FunctionHandler } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 
-/** How many images: more than a release has, and few where a store has those of many. */
-const readAhead = 1000;
-
 const nothing = z.strictObject({});
 
 /**
@@ -18,9 +15,7 @@ export function readinessFunction(workshop: () => Workshop): FunctionHandler {
     inputs: nothing,
     outputs: nothing,
     async call() {
-      const store = await workshop().store();
-      // Goes on after the answer. What is wrong with the store, whoever needs it is told.
-      store.readAhead(readAhead).catch(() => undefined);
+      await workshop().store();
       return {};
     },
   };

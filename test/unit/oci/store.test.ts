@@ -12,7 +12,6 @@ import {
   rename,
   rm,
   stat,
-  utimes,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -172,37 +171,6 @@ test("a wrong layout leaves no index behind, and names the layout's file", async
     expect(await store.find(first(layout.manifests))).toBeNull();
     expect(await readdir(join(store.root, "tmp"))).toEqual([]);
   }
-});
-
-test("reads the newest images ahead, passes over a damaged one, and does not read them again", async () => {
-  const folder = await scratchFolder();
-  const adopting = await Store.open(join(folder, "store"));
-  const [broken, newer, older] = (await Promise.all(
-    ["broken", "newer", "older"].map(async (name) => {
-      const platforms = { "linux/amd64": { layers: [[{ name, content: name }]] } };
-      const layout = await writeLayout(join(folder, name), { platforms });
-      await adopting.adopt(layout.folder);
-      return first(layout.manifests);
-    }),
-  )) as [Digest, Digest, Digest];
-  for (const [age, manifest] of [broken, newer, older].entries()) {
-    const at = new Date(2026, 0, 10 - age);
-    await utimes(adopting.blobPath(manifest), at, at);
-    await utimes(join(adopting.root, "images", hexOf(manifest)), at, at);
-  }
-  await flip(adopting.blobPath(broken));
-
-  const store = await Store.open(adopting.root);
-  await store.readAhead(2);
-  // Changed behind their stamps: only of what is read now it is found out.
-  for (const manifest of [newer, older]) {
-    const { mtime } = await stat(store.blobPath(manifest));
-    await flip(store.blobPath(manifest));
-    await utimes(store.blobPath(manifest), mtime, mtime);
-  }
-  expect(await store.find(newer)).not.toBeNull();
-  expect(await store.find(older)).toBeNull();
-  expect(await store.find(broken)).toBeNull();
 });
 
 test("a layer that the store has already is checked there, not taken from the layout", async () => {
