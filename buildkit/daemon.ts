@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { lock } from "proper-lockfile";
@@ -23,6 +23,9 @@ const recordSchema = z.object({
   socket: z.string(),
 });
 type DaemonRecord = z.infer<typeof recordSchema>;
+
+/** With fewer bytes left, a disk counts as full: BuildKit's database alone grows in steps of as much. */
+const leastRoom = 64 * 1024 * 1024;
 
 /** A running private daemon, and this caller's use of it. */
 export type DaemonUse = {
@@ -71,9 +74,11 @@ export async function endUnusedDaemon(folders: DaemonFolders): Promise<boolean> 
     return await whileLocked(folders, async () => {
       const record = await readRecord(folders);
       if (record === undefined) return await endUnrecorded(folders);
-      if (!isAlive(record.daemon)) return false;
-      if (await isLeased(folders.leases)) return true;
-      await stopDaemon(record.daemon, folders);
+      const isRunning = isAlive(record.daemon);
+      if (isRunning && (await isLeased(folders.leases))) return true;
+      await (isRunning ? stopDaemon(record.daemon, folders) : sweepLeftovers(folders));
+      await giveUpCacheIfFull(folders);
+      if (!isRunning) return false;
       await rm(folders.record, { force: true });
       if (record.socket === folders.socket) await rm(folders.run, { recursive: true, force: true });
       return false;
@@ -87,7 +92,18 @@ export async function endUnusedDaemon(folders: DaemonFolders): Promise<boolean> 
 /** Who removes the state folder, or the checkout that it is in, takes the record too; the daemon is still known by its command line. */
 async function endUnrecorded(folders: DaemonFolders): Promise<false> {
   await sweepLeftovers(folders);
+  await giveUpCacheIfFull(folders);
   return false;
+}
+
+/**
+ * A daemon that ran out of disk keeps records of snapshots that it could not make, on which every later build fails ("lstat …/snapshots/9: no
+ * such file"). What it holds is a cache alone, and its room is needed: so the next one starts afresh.
+ */
+async function giveUpCacheIfFull(folders: DaemonFolders): Promise<void> {
+  const disk = await statfs(folders.state).catch(() => undefined);
+  if (disk === undefined || disk.bavail * disk.bsize >= leastRoom) return;
+  await rm(folders.state, { recursive: true, force: true, maxRetries: 5 });
 }
 
 /** The record of a daemon that answers. Its socket is where its starter put it, which may be elsewhere than this process would. */

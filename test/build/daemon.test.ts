@@ -1,6 +1,6 @@
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmod, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -110,6 +110,29 @@ describeReal("the private daemon", () => {
     await rm(root, { recursive: true, force: true });
     expect(await gone(daemon, keeper)).toBe(true);
     user.kill("SIGKILL");
+  });
+
+  test.runIf(process.getuid?.() === 0)("the cache of a daemon whose disk is full is given up", async () => {
+    const root = join(bench.folder, "full");
+    await mkdir(root, { mode: 0o700 });
+    await promisify(execFile)("mount", ["-t", "tmpfs", "-o", "size=128m", "none", root]);
+    try {
+      const { release } = await acquireDaemon({ ...programs(), root });
+      await release();
+      const cache = await readdir(join(root, "state"));
+      expect(cache).toContain("cache.db");
+
+      const again = await acquireDaemon({ ...programs(), root });
+      await writeFile(join(root, "ballast"), Buffer.alloc(100 * 1024 * 1024));
+      await again.release();
+      expect(await readdir(root)).not.toContain("state");
+      await rm(join(root, "ballast"));
+      const last = await acquireDaemon({ ...programs(), root });
+      await last.release();
+      expect(await readdir(join(root, "state"))).toEqual(cache);
+    } finally {
+      await promisify(execFile)("umount", ["--lazy", root]);
+    }
   });
 
   test("a daemon that was started but never recorded is replaced", async () => {
