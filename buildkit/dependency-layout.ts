@@ -1,10 +1,9 @@
 import { mkdir, readFile, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { type Digest, hexOf, parseDigest } from "../oci/digest.ts";
+import { type Digest, digestSchema, hexOf } from "../oci/digest.ts";
 
-const digest = z.string().transform(parseDigest);
-const descriptor = z.object({ digest });
+const descriptor = z.object({ digest: digestSchema });
 
 /** An image index or manifest (OCI image-spec, image-index.md and manifest.md): what is followed from it. */
 const nodeSchema = z.union([

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { z } from "zod";
 import { type Digest, isDigest } from "../oci/digest.ts";
 import type { ContextFile } from "./build-plan.ts";
 
@@ -55,6 +56,11 @@ export function parseInputKey(text: string): InputKey {
   }
   return text;
 }
+
+/** An input key wherever one is read from outside. */
+export const inputKeySchema = z.custom<InputKey>((value) => typeof value === "string" && isInputKey(value), {
+  error: "not an input key (expected 64 lower-case hex digits)",
+});
 
 /**
  * The input key of a build: one canonical encoding of all that can change its output, hashed.

@@ -3,8 +3,8 @@ import { type Dirent, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { link, mkdir, open, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { z } from "zod";
-import { digestOf, hexOf, isDigest, parseDigest } from "../oci/digest.ts";
-import { type InputKey, isInputKey, parseInputKey } from "./input-key.ts";
+import { digestOf, digestSchema, hexOf } from "../oci/digest.ts";
+import { type InputKey, inputKeySchema } from "./input-key.ts";
 
 const format = "stagex-ledger/1";
 
@@ -16,22 +16,14 @@ const builderId = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, {
   error: "a builder's id is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
 });
 
-const digest = z
-  .string()
-  .refine(isDigest, { error: 'not a digest ("sha256:" and 64 lower-case hex digits)' })
-  .transform(parseDigest);
-
 const recordSchema = z.strictObject({
   format: z.literal(format),
-  inputKey: z
-    .string()
-    .refine(isInputKey, { error: "not an input key (64 lower-case hex digits)" })
-    .transform(parseInputKey),
+  inputKey: inputKeySchema,
   image: z.string().min(1).max(256),
   digests: z.strictObject({
-    index: digest.nullable(),
+    index: digestSchema.nullable(),
     platforms: z
-      .record(z.string().min(1), digest)
+      .record(z.string().min(1), digestSchema)
       .refine((platforms) => Object.keys(platforms).length > 0, { error: "names no platform" }),
   }),
   builder: z.strictObject({

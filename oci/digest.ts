@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { z } from "zod";
 
 /**
  * A content digest, `sha256:` and 64 lower-case hex digits (OCI image-spec, descriptor.md "Digests").
@@ -22,6 +23,11 @@ export function parseDigest(text: string): Digest {
   }
   return text;
 }
+
+/** A digest wherever one is read from outside. */
+export const digestSchema = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
+  error: 'not a digest (expected "sha256:" and 64 lower-case hex digits)',
+});
 
 /** The digest of these bytes. */
 export function digestOf(bytes: Uint8Array | string): Digest {

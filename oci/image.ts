@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Digest, isDigest, parseDigest } from "./digest.ts";
+import { type Digest, digestSchema } from "./digest.ts";
 import { LayoutError } from "./layout-error.ts";
 
 /** Media types of the OCI image spec (media-types.md). Docker's own are not among them: StageX exports OCI types. */
@@ -49,11 +49,6 @@ export type BlobReader = {
   /** How errors name the blob. */
   pathOf(digest: Digest): string;
 };
-
-const digestSchema = z
-  .string()
-  .refine(isDigest, { error: 'not a digest ("sha256:" and 64 lower-case hex digits)' })
-  .transform(parseDigest);
 
 const descriptorSchema = z.object({
   mediaType: z.string(),

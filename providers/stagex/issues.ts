@@ -9,8 +9,8 @@ export function issuesOf(error: z.ZodError): CheckFailure[] {
 
 function failuresOf(issue: z.core.$ZodIssue, outer: readonly PropertyKey[]): CheckFailure[] {
   const path = [...outer, ...issue.path];
-  // "Unknown or else …": what was expected stands in the last alternative.
-  const alternative = issue.code === "invalid_union" ? issue.errors.at(-1) : undefined;
+  // "… or unknown": what was expected stands in the first alternative.
+  const alternative = issue.code === "invalid_union" ? issue.errors[0] : undefined;
   if (alternative?.length) return alternative.flatMap((inner) => failuresOf(inner, path));
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({ property: propertyPath([...path, key]), reason: "no such property" }));

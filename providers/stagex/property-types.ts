@@ -1,10 +1,5 @@
 import { z } from "zod";
-import { type Digest, isDigest } from "../../oci/digest.ts";
 import { parseTagged } from "../../trust/image-reference.ts";
-
-export const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
-  error: 'not a digest (expected "sha256:" and 64 lower-case hex digits)',
-});
 
 export const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-]*$/, {
   error: 'not an image name (expected "<stage>-<package>", such as "core-busybox")',

@@ -4,8 +4,8 @@ import { unknown } from "./wire.ts";
 const unknownValue = z.custom<typeof unknown>((value) => value === unknown);
 
 /** A schema that also takes a value that the engine does not know yet. */
-export function orUnknown<Known extends z.ZodType>(known: Known): z.ZodUnion<[typeof unknownValue, Known]> {
-  return z.union([unknownValue, known]);
+export function orUnknown<Known extends z.ZodType>(known: Known): z.ZodUnion<[Known, typeof unknownValue]> {
+  return z.union([known, unknownValue]);
 }
 
 /** A record of which any value, or the whole, may not be known yet. */

@@ -1,12 +1,8 @@
 import { z } from "zod";
-import { type InputKey, isInputKey } from "../../../distro/input-key.ts";
-import { type Digest, isDigest } from "../../../oci/digest.ts";
+import { inputKeySchema } from "../../../distro/input-key.ts";
+import { digestSchema } from "../../../oci/digest.ts";
 import { parseTagged } from "../../../trust/image-reference.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
-
-const digest = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
-  error: 'not a digest (expected "sha256:" and 64 lower-case hex digits)',
-});
 
 const image = z.string().min(1).describe("The image's name, such as `core-busybox`.");
 const reference = z
@@ -20,13 +16,9 @@ const reference = z
   })
   .describe("What the signature calls it: `stagex/core-busybox:1.36.1`.");
 const digests = z
-  .record(z.string().min(1), digest)
+  .record(z.string().min(1), digestSchema)
   .describe("The manifest of each platform, every one of which gets a signature of its own.");
-const inputKey = z
-  .custom<InputKey>((value) => typeof value === "string" && isInputKey(value), {
-    error: "not an input key (expected 64 lower-case hex digits)",
-  })
-  .describe("What it was built from.");
+const inputKey = inputKeySchema.describe("What it was built from.");
 const person = z.string().min(1).describe("Who says so, by their id in MAINTAINERS.");
 
 /** What is attested, all of it known. */
@@ -37,7 +29,7 @@ export type AttestationInputs = z.infer<typeof attestationInputs>;
 export const attestationPlan = z.strictObject({
   image: orUnknown(image),
   reference: orUnknown(reference),
-  digests: recordOrUnknown(z.string(), digest),
+  digests: recordOrUnknown(z.string(), digestSchema),
   inputKey: orUnknown(inputKey),
   person: orUnknown(person),
 });
@@ -51,7 +43,7 @@ export const attestationOutputs = z.strictObject({
       z.strictObject({
         file: z.string().describe("Its name in the lookaside, `signature-1`."),
         fingerprint: z.string().describe("Of the primary key that it is by."),
-        sha256: digest.describe("Digest of its bytes."),
+        sha256: digestSchema.describe("Digest of its bytes."),
         cpuVendor: z
           .string()
           .describe("The CPU vendor that it counts for; empty where it counts for the person alone."),

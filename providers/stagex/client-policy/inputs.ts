@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { digest } from "../property-types.ts";
+import { digestSchema } from "../../../oci/digest.ts";
+
 import { orUnknown } from "../unknowable.ts";
 
 const folder = z
@@ -19,7 +20,7 @@ const lookaside = z
   .min(1)
   .describe("Where the signatures are: `https://…`, `file:///…` or a folder, relative to the project.");
 const threshold = z.int().min(1).describe("How many people must have signed.");
-const roster = digest.describe(
+const roster = digestSchema.describe(
   "Digest over roster and keys, so that a key that is added, taken out or revoked is a change.",
 );
 

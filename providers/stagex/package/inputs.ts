@@ -1,5 +1,7 @@
 import { z } from "zod";
-import { digest, imageName, platform } from "../property-types.ts";
+import { inputKeySchema } from "../../../distro/input-key.ts";
+import { digestSchema } from "../../../oci/digest.ts";
+import { imageName, platform } from "../property-types.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
 
 const fileName = z.string().regex(/^(?!\.{1,2}$)[^/\\\0]+$/, { error: "not a plain file name" });
@@ -14,7 +16,7 @@ const version = z
   .min(1)
   .describe("The package's version, an annotation of the image; `latest` where it has none.");
 const recipe = treePath.describe("The Containerfile, relative to the tree.");
-const containerfile = digest.describe("Digest of the Containerfile's bytes.");
+const containerfile = digestSchema.describe("Digest of the Containerfile's bytes.");
 const target = z
   .string()
   .min(1)
@@ -26,15 +28,17 @@ const platforms = z
 const buildArgs = z
   .record(argumentName, z.string())
   .describe("Build arguments, as StageX's generator passes them.");
-const context = digest.describe(
+const context = digestSchema.describe(
   "Digest over path, mode and content of those files of the package that its Containerfile can read.",
 );
-const sources = z.record(fileName, digest).describe("Source files: name below `fetch/` to digest.");
+const sources = z.record(fileName, digestSchema).describe("Source files: name below `fetch/` to digest.");
 const mirrors = z
   .record(fileName, z.array(z.string()))
   .describe("Where each source can be had, if elsewhere than the tree says. Never a reason to rebuild.");
-const dependencies = z.record(imageName, digest).describe("The images it is built from: name to digest.");
-const expectedDigest = digest.describe(
+const dependencies = z
+  .record(imageName, digestSchema)
+  .describe("The images it is built from: name to digest.");
+const expectedDigest = digestSchema.describe(
   "What the tree's published digests say; another outcome fails the resource.",
 );
 const reproduceOn = z
@@ -70,9 +74,9 @@ export const packagePlan = z.strictObject({
   platforms: orUnknown(platforms),
   buildArgs: recordOrUnknown(argumentName, z.string()),
   context: orUnknown(context),
-  sources: recordOrUnknown(fileName, digest),
+  sources: recordOrUnknown(fileName, digestSchema),
   mirrors: orUnknown(mirrors).optional(),
-  dependencies: recordOrUnknown(imageName, digest),
+  dependencies: recordOrUnknown(imageName, digestSchema),
   expectedDigest: orUnknown(expectedDigest).optional(),
   reproduceOn: orUnknown(reproduceOn).optional(),
 });
@@ -80,18 +84,17 @@ export type PackagePlan = z.infer<typeof packagePlan>;
 
 /** What building it gave. */
 export const packageOutputs = z.strictObject({
-  digest: digest.describe(
+  digest: digestSchema.describe(
     "Digest of the first platform's manifest: what StageX publishes in `digests/*.txt` and signs.",
   ),
-  digests: z.record(platform, digest).describe("Digest of each platform's manifest."),
-  index: digest.describe("Digest of the image index over all platforms: how the store finds the image."),
-  reference: digest.describe(
+  digests: z.record(platform, digestSchema).describe("Digest of each platform's manifest."),
+  index: digestSchema.describe(
+    "Digest of the image index over all platforms: how the store finds the image.",
+  ),
+  reference: digestSchema.describe(
     "What dependents build from: `digest`, or `index` where there are several platforms.",
   ),
-  inputKey: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .describe("Digest of everything that can change the output."),
+  inputKey: inputKeySchema.describe("Digest of everything that can change the output."),
   origin: z.enum(["built", "ledger", "substituted"]).describe("How this output was come by."),
 });
 export type PackageOutputs = z.infer<typeof packageOutputs>;

@@ -1,6 +1,7 @@
 import { z } from "zod";
+import { digestSchema } from "../../../oci/digest.ts";
 import { parseRegistryAddress } from "../../../oci/registry-address.ts";
-import { digest, imageName, platform, taggedReference } from "../property-types.ts";
+import { imageName, platform, taggedReference } from "../property-types.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
 import { isTag } from "./tags.ts";
 
@@ -21,18 +22,18 @@ const tags = z
   .array(tag)
   .min(1)
   .describe("What it is tagged with, in this order: `1.36.1`, `sx2026.03.0`, and `latest` always last.");
-const manifest = digest.describe("Digest of the manifest that has been signed.");
+const manifest = digestSchema.describe("Digest of the manifest that has been signed.");
 const digests = z
-  .record(platform, digest)
+  .record(platform, digestSchema)
   .describe("Each platform's manifest. Needed where there are several: every one must have been signed.");
-const index = digest.describe(
+const index = digestSchema.describe(
   "Of an image for several platforms: the index over them, which the tags point at. Of one platform nothing but its manifest is published.",
 );
 const quorum = z
   .object({
     met: z.boolean().describe("Whether it may be published."),
     accepted: z
-      .array(z.object({ manifest: digest, person: z.string(), fingerprint: z.string() }))
+      .array(z.object({ manifest: digestSchema, person: z.string(), fingerprint: z.string() }))
       .default([])
       .describe("The signatures that count: another one is published too."),
   })
@@ -76,7 +77,7 @@ export const publicationPlan = z.strictObject({
   reference: orUnknown(reference),
   tags: orUnknown(tags),
   digest: orUnknown(manifest),
-  digests: recordOrUnknown(platform, digest).optional(),
+  digests: recordOrUnknown(platform, digestSchema).optional(),
   index: orUnknown(index).optional(),
   quorum: orUnknown(
     z.object({
@@ -93,9 +94,9 @@ export type PublicationPlan = z.infer<typeof publicationPlan>;
 /** What was published. */
 export const publicationOutputs = z.strictObject({
   published: z.boolean().describe("Whether it is: false where the quorum was left for later."),
-  target: digest.describe("What the tags point at: the signed manifest, or the index over several."),
+  target: digestSchema.describe("What the tags point at: the signed manifest, or the index over several."),
   tags: z
-    .record(z.string(), digest)
+    .record(z.string(), digestSchema)
     .describe(
       "Each tag that was set, in full (`docker.io/stagex/core-busybox:latest`), and what it was set to.",
     ),

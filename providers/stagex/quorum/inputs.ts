@@ -1,19 +1,20 @@
 import { z } from "zod";
-import { digest, imageName, platform, taggedReference } from "../property-types.ts";
+import { digestSchema } from "../../../oci/digest.ts";
+import { imageName, platform, taggedReference } from "../property-types.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
 
 const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
 const reference = taggedReference.describe(
   "What the signatures call it: `stagex/core-busybox:1.36.1`, without a registry's host where they have none.",
 );
-const manifest = digest.describe("Digest of the manifest that must be signed.");
+const manifest = digestSchema.describe("Digest of the manifest that must be signed.");
 const digests = z
-  .record(platform, digest)
+  .record(platform, digestSchema)
   .describe("Of an image for several platforms: each one's manifest. Every one must be signed.");
-const signatures = digest.describe(
+const signatures = digestSchema.describe(
   "Digest over what the lookaside holds for it, so that a new signature is a change.",
 );
-const roster = digest.describe(
+const roster = digestSchema.describe(
   "Digest over roster and keys, so that a key that is added, taken out or revoked is one.",
 );
 const threshold = z.int().min(1).describe("How many people must have signed.");
@@ -46,7 +47,7 @@ export const quorumPlan = z.strictObject({
   image: orUnknown(image),
   reference: orUnknown(reference),
   digest: orUnknown(manifest),
-  digests: recordOrUnknown(platform, digest).optional(),
+  digests: recordOrUnknown(platform, digestSchema).optional(),
   signatures: orUnknown(signatures).optional(),
   roster: orUnknown(roster),
   threshold: orUnknown(threshold),
@@ -57,14 +58,14 @@ export const quorumPlan = z.strictObject({
 export type QuorumPlan = z.infer<typeof quorumPlan>;
 
 const accepted = z.strictObject({
-  manifest: digest.describe("Which manifest it is of."),
+  manifest: digestSchema.describe("Which manifest it is of."),
   file: z.string().describe("`signature-1`, in the lookaside."),
   person: z.string().describe("Their id in MAINTAINERS."),
   fingerprint: z.string().describe("Of the primary key."),
   cpuVendor: z.string().optional().describe("The machine's; not there where it is not known."),
 });
 const rejected = z.strictObject({
-  manifest: digest,
+  manifest: digestSchema,
   file: z.string(),
   code: z.string().describe("Why, for programs: as `stagex verify --json` has it."),
   reason: z.string().describe("Why, for people."),
@@ -78,6 +79,6 @@ export const quorumOutputs = z.strictObject({
   accepted: z.array(accepted).describe("The signatures that count."),
   rejected: z.array(rejected).describe("Those that don't; the first ten of each manifest."),
   words: z.string().describe("All of it in one line, and what is missing."),
-  verified: digest.optional().describe("The digest; not there below quorum."),
+  verified: digestSchema.optional().describe("The digest; not there below quorum."),
 });
 export type QuorumOutputs = z.infer<typeof quorumOutputs>;
