@@ -100,6 +100,12 @@ export class Ledger {
     return { ...judge(records), records, problems };
   }
 
+  /** The files that say what {@link lookup} answers: as long as they stay as they are, so does it. The first is their folder. */
+  filesBehind(key: InputKey): string[] {
+    const folder = this.#folder(key);
+    return [folder, ...this.#filesIn(folder, { recursive: false })];
+  }
+
   /** Every record, sorted by image, key and builder, and every file that is none. */
   async all(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
     const { records, problems } = readAll(this.#filesIn(this.root, { recursive: true }));

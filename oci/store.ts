@@ -1,14 +1,5 @@
 import { randomUUID } from "node:crypto";
-import {
-  type BigIntStats,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { linkSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { chmod, link, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { type BlobCheck, checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
@@ -26,6 +17,7 @@ import {
 } from "./image.ts";
 import { layoutBlobPath, layoutMarker, openLayout } from "./layout.ts";
 import { LayoutError, type LayoutProblem } from "./layout-error.ts";
+import { stampOf, statOf } from "./stamp.ts";
 
 /** One blob of a stored image that is not what it should be. */
 export type Damage = {
@@ -165,6 +157,17 @@ export class Store {
       if (image?.manifests.some((found) => found.digest === manifest) === true) return image;
     }
     return null;
+  }
+
+  /**
+   * The files that say what {@link find} finds of this manifest: as long as they stay as they are, it finds `image` again. All of an image's or, where
+   * none was ever filed, the folder that it would be filed in; null where one was filed and is not whole.
+   */
+  filesBehind(manifest: Digest, image: Image | null): string[] | null {
+    const folder = this.#imagesOf(manifest);
+    if (image === null) return statOf(folder) ? null : [folder];
+    const blobs = blobsOf(image).map(({ digest }) => this.blobPath(digest));
+    return [this.#indexJsonPath(manifest, image.index), ...blobs];
   }
 
   /** Whether the store has this blob, whole; one that this process has read, and whose file is still the same, is not read again. */
@@ -382,10 +385,14 @@ export class Store {
     return join(this.root, "images", hexOf(manifest));
   }
 
+  #indexJsonPath(manifest: Digest, index: Digest): string {
+    return join(this.#imagesOf(manifest), `${hexOf(index)}.json`);
+  }
+
   async #file(manifest: Digest, index: Digest, indexJson: Buffer): Promise<void> {
     const folder = this.#imagesOf(manifest);
     await mkdir(folder, { recursive: true });
-    await this.#write(join(folder, `${hexOf(index)}.json`), indexJson, 0o644);
+    await this.#write(this.#indexJsonPath(manifest, index), indexJson, 0o644);
     await syncFolder(folder);
   }
 
@@ -408,7 +415,7 @@ export class Store {
 
   async #indexJsonOf(image: Image): Promise<Buffer> {
     const [first] = image.manifests;
-    const path = join(this.#imagesOf(first?.digest ?? image.index), `${hexOf(image.index)}.json`);
+    const path = this.#indexJsonPath(first?.digest ?? image.index, image.index);
     const indexJson = await readDocument(path);
     if (parseLayoutIndex(indexJson, path).digest !== image.index) {
       throw new LayoutError(
@@ -528,20 +535,6 @@ function namesIn(folder: string): string[] {
   } catch (error) {
     return ifMissing([])(error);
   }
-}
-
-/** Of what is there, whatever it is; looked up at once, which takes less than to ask the thread pool to. */
-function statOf(path: string): BigIntStats | undefined {
-  try {
-    return lstatSync(path, { bigint: true, throwIfNoEntry: false });
-  } catch (error) {
-    return ifMissing(undefined)(error);
-  }
-}
-
-function stampOf(path: string): string | null {
-  const found = statOf(path);
-  return found ? `${found.dev}:${found.ino}:${found.size}:${found.mtimeNs}` : null;
 }
 
 function sameFile(first: string, second: string): boolean {

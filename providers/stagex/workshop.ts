@@ -22,7 +22,9 @@ import { Fleet } from "./fleet.ts";
 import type { Work } from "./handler.ts";
 import { Journal } from "./journal.ts";
 import { Outlook } from "./outlook.ts";
+import { type Foreseen, foreseenSchema } from "./package/foreseen.ts";
 import { Docket } from "./quorum/docket.ts";
+import { Recollection } from "./recollection.ts";
 
 /**
  * What packages are made with: the tree, the sources, a BuildKit daemon, the store and the ledger, shared by all of one
@@ -67,6 +69,11 @@ export class Workshop {
 
   store(): Promise<Store> {
     return this.#once("store", () => Store.open(this.places.store));
+  }
+
+  /** What earlier previews found out of images, by their input keys. */
+  recollection(): Promise<Recollection<Foreseen>> {
+    return this.#once("recollection", () => Recollection.open(this.places.recollection, foreseenSchema));
   }
 
   sources(): Promise<SourceCache> {
@@ -159,6 +166,7 @@ export class Workshop {
 
   /** Ends what was started. */
   async close(): Promise<void> {
+    if (this.#opened.has("recollection")) await (await this.recollection()).file();
     await this.fleet.close();
     if (this.#opened.has("exchange")) await (await this.exchange())?.close();
   }

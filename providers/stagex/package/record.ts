@@ -1,15 +1,13 @@
 import type { InputKey } from "../../../distro/input-key.ts";
-import type { Digest } from "../../../oci/digest.ts";
 import type { Image } from "../../../oci/image.ts";
 import { type BuiltImage, isBuiltHere } from "../attestation/own-build.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
+import type { KnownDigests } from "./foreseen.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 
 type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index">;
-/** A published release tells manifests only, no index. */
-export type KnownDigests = Omit<Digests, "index"> & { readonly index?: Digest };
 
 /** The image that the ledger knows these inputs to give, if the store has it whole. */
 export async function recorded(

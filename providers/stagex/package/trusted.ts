@@ -1,3 +1,4 @@
+import type { InputKey } from "../../../distro/input-key.ts";
 import { keyOfPlan } from "../../../distro/known-digests.ts";
 import type { Tree } from "../../../distro/tree.ts";
 import type { Digest } from "../../../oci/digest.ts";
@@ -5,10 +6,11 @@ import { type PinnedImage, parseTagged, repositoryOf } from "../../../trust/imag
 import { judge, wordsOf } from "../../../trust/quorum.ts";
 import { UnavailableError } from "../../../trust/trust-error.ts";
 import type { Workshop } from "../workshop.ts";
+import type { Foreseen, KnownDigests } from "./foreseen.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestFrom } from "./plan.ts";
-import { type KnownDigests, mayBeReused, recordedDigests } from "./record.ts";
+import { mayBeReused, recordedDigests } from "./record.ts";
 
 /** What is known before anything is done. */
 export type Foretold = {
@@ -22,15 +24,35 @@ export async function foretell(workshop: Workshop, inputs: PackageInputs): Promi
   const mayBePulled = await workshop.mayBeSubstituted(inputs.image);
   const trusted = mayBePulled ? await trustedDigests(workshop, inputs) : {};
   const inputKey = keyOf(inputs);
-  const digests = trusted.digests ?? (await recordedDigests(workshop, inputKey, inputs.platforms));
-  if (!digests) return { outputs: { inputKey }, isAtHand: false };
-  const isStored = async () =>
-    (await (await workshop.store()).find(digests.digest)) !== null &&
-    (await mayBeReused(workshop, { image: inputs.image, inputKey, digests: digests.digests }));
+  if (trusted.digests) return { outputs: { ...trusted.digests, inputKey }, isAtHand: true };
+  const foreseen = await foresee(workshop, inputKey, inputs.platforms);
+  if (!foreseen) return { outputs: { inputKey }, isAtHand: false };
+  const { digests, isStored } = foreseen;
+  const known = { image: inputs.image, inputKey, digests: digests.digests };
   return {
     outputs: { ...digests, inputKey },
-    isAtHand: trusted.digests !== undefined || (await isStored()),
+    isAtHand: isStored && (await mayBeReused(workshop, known)),
   };
+}
+
+/** What ledger and store say of a key; undefined where the ledger does not know it. */
+async function foresee(
+  workshop: Workshop,
+  key: InputKey,
+  platforms: readonly string[],
+): Promise<Foreseen | undefined> {
+  const recollection = await workshop.recollection();
+  const recalled = recollection.recall(key);
+  if (recalled) return recalled;
+  const since = Date.now();
+  const digests = await recordedDigests(workshop, key, platforms);
+  if (!digests) return undefined;
+  const store = await workshop.store();
+  const image = await store.find(digests.digest);
+  const foreseen = { digests, isStored: image !== null };
+  const stored = store.filesBehind(digests.digest, image);
+  if (stored) recollection.keep(key, foreseen, [...workshop.ledger.filesBehind(key), ...stored], since);
+  return foreseen;
 }
 
 /** Digests by which an image may be pulled, or why those that are known are not enough for it; neither where none are known. */
