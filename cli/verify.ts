@@ -1,5 +1,6 @@
 import { Command, Option } from "commander";
 import pLimit from "p-limit";
+import type { StatementKind } from "../providers/stagex/statements/image-statement.ts";
 import { provideTool } from "../tools/toolbox.ts";
 import { type PinnedImage, parsePinnedImage } from "../trust/image-reference.ts";
 import { lookasideAt } from "../trust/lookaside.ts";
@@ -12,6 +13,7 @@ import { releaseRequests } from "./verify/release-requests.ts";
 import { exitCodeOf, reportText, shownVerdict } from "./verify/report.ts";
 import { parseRequest, type Request } from "./verify/request.ts";
 import { type RuleOptions, trustOf, withRuleOptions } from "./verify/rule-options.ts";
+import { parseKinds } from "./verify/statements.ts";
 
 type Options = RuleOptions & {
   image?: PinnedImage;
@@ -19,6 +21,7 @@ type Options = RuleOptions & {
   registry: string;
   signedAs?: string;
   blobs: boolean;
+  statements: readonly StatementKind[];
   json?: true;
 };
 
@@ -50,6 +53,14 @@ export function verifyCommand(): Command {
       "how the signatures call what stands before the image's name, where they are pulled from elsewhere: stagex",
     )
     .option("--no-blobs", "look at manifests and signatures only, not at configs and layers")
+    .addOption(
+      new Option(
+        "--statements <kinds>",
+        "what somebody of the roster must have signed besides: provenance, sbom, or both with a comma; read in statements/ of the lookaside",
+      )
+        .argParser(optionArgument(parseKinds))
+        .default([], "none"),
+    )
     .option("--json", "a list with an object for each image and platform; of --image the object alone");
   return withRuleOptions(command).action(async (images: string[], options: Options) => {
     process.exitCode = await answer(images, options).catch((error: unknown) => {
@@ -64,6 +75,10 @@ async function answer(images: readonly string[], options: Options): Promise<numb
   if ([image !== undefined, release !== undefined, images.length > 0].filter(Boolean).length !== 1) {
     throw new CommandError("which images? Give their names, or --release TAG, or --image REPO:TAG@sha256:…");
   }
+  if (image !== undefined && options.statements.length > 0)
+    throw new CommandError(
+      "--image looks at one image's signatures alone; with --statements, name the image as an argument",
+    );
   if (image !== undefined) return await verifyPinned(image, options);
   const requests = await requestsOf(images, options);
   const trust = await trustOf(options);
@@ -73,6 +88,7 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     trust,
     rule: { threshold, vendors },
     blobs,
+    statements: { kinds: options.statements, address: signatures },
     lost: new Map(),
     crane: requests.every(({ place }) => "folder" in place) ? "" : (await provideTool("crane")).path,
   };

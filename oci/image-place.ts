@@ -25,6 +25,8 @@ export type ImagePlace = BlobReader & {
 /** One platform's manifest, as far as it is known without its config. */
 export type PlacedManifest = {
   readonly digest: Digest;
+  /** Of the index that it was found in, or its own where it stands alone. */
+  readonly root: Digest;
   /** In bytes. */
   readonly size: number;
   /** Such as `linux/amd64`; null where the manifest stands alone, since only an index or the config says it. */
@@ -100,11 +102,12 @@ export function inLayout(folder: string, signal?: AbortSignal): ImagePlace {
 export async function manifestsAt(place: ImagePlace): Promise<readonly PlacedManifest[]> {
   const root = await place.root();
   const at = place.pathOf(root.digest);
-  if (!isIndex(root.bytes)) return [placed(root, at, null)];
+  if (!isIndex(root.bytes)) return [placed(root, at, null, root.digest)];
   const manifests: PlacedManifest[] = [];
   for (const entry of parseIndex(root.bytes, at, root.digest)) {
     const bytes = await place.document(entry);
-    manifests.push(placed({ digest: entry.digest, bytes }, place.pathOf(entry.digest), entry.platform));
+    const found = { digest: entry.digest, bytes };
+    manifests.push(placed(found, place.pathOf(entry.digest), entry.platform, root.digest));
   }
   return manifests;
 }
@@ -131,10 +134,11 @@ function placed(
   { digest, bytes }: { digest: Digest; bytes: Buffer },
   at: string,
   platform: string | null,
+  root: Digest,
 ): PlacedManifest {
   const { annotations } = parseManifest(bytes, at, digest);
   const version = annotations?.["org.opencontainers.image.version"] ?? null;
-  return { digest, size: bytes.length, platform, version };
+  return { digest, root, size: bytes.length, platform, version };
 }
 
 /** The digest of what a command prints, of which nothing is kept. */

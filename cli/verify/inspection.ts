@@ -10,11 +10,13 @@ import {
 } from "../../oci/image-place.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import { RegistryError } from "../../oci/registry-error.ts";
+import type { StatementKind } from "../../providers/stagex/statements/image-statement.ts";
 import { parseTagged, type TaggedReference } from "../../trust/image-reference.ts";
 import type { Lookaside, SignatureFile } from "../../trust/lookaside.ts";
 import { judge, type QuorumOutcome, type QuorumRule, type Trust, wordsOf } from "../../trust/quorum.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import type { Request } from "./request.ts";
+import { type SaidOfImage, saidOf } from "./statements.ts";
 
 /** What came of one platform's image. */
 export type Verdict = {
@@ -29,6 +31,8 @@ export type Verdict = {
   readonly outcome: QuorumOutcome | null;
   /** What was read and hashed; null where nothing was. */
   readonly extent: Extent | null;
+  /** Who said how it was built and what it is made of; null where that was not asked, or it did not get that far. */
+  readonly statements: readonly SaidOfImage[] | null;
   /** Why it is not met, or not known. */
   readonly reason: string | null;
 };
@@ -40,6 +44,8 @@ export type Inspector = {
   readonly rule: QuorumRule;
   /** Whether config and layers are read and hashed too. */
   readonly blobs: boolean;
+  /** The statements that somebody of the roster must have signed too, and where they are. */
+  readonly statements: { readonly kinds: readonly StatementKind[]; readonly address: string };
   /** Path of the registry client. */
   readonly crane: string;
   /** Registries that did not answer, and why: they are not waited for once for each image. */
@@ -72,7 +78,7 @@ async function verdictOn(
   manifest: PlacedManifest,
   place: ImagePlace,
   { image, signedAs, signedTag }: Request,
-  { lookaside, trust, rule, blobs }: Inspector,
+  { lookaside, trust, rule, blobs, statements }: Inspector,
 ): Promise<Verdict> {
   const { digest, platform, version } = manifest;
   const so = { ...nothing(image), digest, platform };
@@ -92,7 +98,17 @@ async function verdictOn(
       return { ...so, ...judged, answer: "not met", reason: wordsOf({ ...outcome, rejected: [] }, rule) };
     }
     const extent = blobs ? await readThrough(place, manifest) : null;
-    return { ...so, ...judged, answer: "met", extent };
+    if (statements.kinds.length === 0) return { ...so, ...judged, answer: "met", extent };
+    const where = { repository: signedAs, manifest: digest, index: manifest.root };
+    const said = await saidOf(statements.kinds, { address: statements.address, trust }, where);
+    const found = { ...so, ...judged, extent, statements: said };
+    const unsaid = said.filter((one) => one.said.length === 0).map(({ kind }) => kind);
+    if (unsaid.length === 0) return { ...found, answer: "met" };
+    return {
+      ...found,
+      answer: "not met",
+      reason: `nobody of the roster has signed its ${unsaid.join(" and ")}`,
+    };
   } catch (error) {
     return { ...so, ...judged, ...failure(error, true) };
   }
@@ -107,6 +123,7 @@ function nothing(image: string): Verdict {
     answer: "unknown",
     outcome: null,
     extent: null,
+    statements: null,
     reason: null,
   };
 }

@@ -2,6 +2,7 @@ import { exitCode } from "../exit-code.ts";
 import { textTable } from "../text-table.ts";
 import type { Verdict } from "./inspection.ts";
 import { type ShownOutcome, shownOutcome, signatureLines } from "./pinned.ts";
+import { wordsOfStatements } from "./statements.ts";
 
 /** What `stagex verify IMAGE… --json` prints of each platform's image; other programs read it. */
 export type ShownVerdict = Pick<
@@ -11,12 +12,14 @@ export type ShownVerdict = Pick<
   ShownOutcome & {
     /** How much was read and hashed; null where nothing was. */
     readonly hashed: Verdict["extent"];
+    /** Of each kind of statement that was asked for, who signed one; null where none was. */
+    readonly statements: Verdict["statements"];
   };
 
 const none: ShownOutcome = { met: false, people: 0, vendors: 0, accepted: [], rejected: [] };
 
 /** `met` is the whole answer here: the quorum, and every blob that was to be looked at. */
-export function shownVerdict({ outcome, extent, ...verdict }: Verdict): ShownVerdict {
+export function shownVerdict({ outcome, extent, statements, ...verdict }: Verdict): ShownVerdict {
   const { image, reference, digest, platform, answer, reason } = verdict;
   return {
     image,
@@ -28,12 +31,13 @@ export function shownVerdict({ outcome, extent, ...verdict }: Verdict): ShownVer
     ...(outcome === null ? none : shownOutcome(outcome)),
     met: answer === "met",
     hashed: extent,
+    statements,
   };
 }
 
 const heads = ["image", "signed as", "digest", "people", "vendors", "hashed", "answer"] as const;
 
-/** The table; below it, what is to be said of each image that is not met; and a line that counts. */
+/** The table; below it, what is to be said of each image that is not met, and who made the statements that were asked for; and a line that counts. */
 export function reportText(verdicts: readonly Verdict[]): string {
   const cells = [heads, ...verdicts.map(rowOf)];
   return `${[...textTable(cells), "", ...verdicts.flatMap(complaint), summary(verdicts)].join("\n")}\n`;
@@ -61,9 +65,9 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-function complaint({ image, platform, answer, reason, outcome }: Verdict): string[] {
-  if (answer === "met") return [];
+function complaint({ image, platform, answer, reason, outcome, statements }: Verdict): string[] {
   const name = platform === null ? image : `${image} (${platform})`;
+  if (answer === "met") return statements === null ? [] : [`${name}: ${wordsOfStatements(statements)}`];
   return [`${name}: ${answer}: ${reason ?? ""}`, ...(outcome === null ? [] : signatureLines(outcome)), ""];
 }
 

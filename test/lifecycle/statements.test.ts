@@ -1,4 +1,4 @@
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -9,12 +9,15 @@ import { readTree } from "../../distro/tree.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
 import type { Properties } from "../../providers/stagex/wire.ts";
+import { parseRepository } from "../../trust/image-reference.ts";
 import { Keyring } from "../../trust/keyring.ts";
+import { signatureFolder } from "../../trust/lookaside.ts";
 import { provenancePredicateType } from "../../trust/provenance.ts";
 import type { Trust } from "../../trust/quorum.ts";
 import { rosterFile } from "../../trust/roster-file.ts";
-import { verifyStatement } from "../../trust/statement.ts";
+import { statementBytes, statementOf, verifyStatement } from "../../trust/statement.ts";
 import { type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
+import { newKey, signedBy } from "../fixtures/maintainers.ts";
 import { Publishing } from "../fixtures/publishing.ts";
 import { stagex } from "../fixtures/stagex-command.ts";
 import { describeReal } from "../real-tools.ts";
@@ -31,11 +34,13 @@ describeReal("what is said of an image lies beside it in the registry", () => {
   let inputs: Properties;
   let keyFile = "";
   let tree = "";
+  let version = "";
 
   beforeAll(async () => {
     publishing = await Publishing.start();
     tree = String(publishing.config.tree);
     const plan = (await readTree(tree)).images.get(image) ?? expect.fail("the seed tree has no hex0");
+    version = plan.version;
     const [platform = ""] = plan.platforms;
     const layers = [[{ name: "hex0", content: "not really" }]];
     layout = await writeLayout(join(publishing.folder, "hex0"), { platforms: { [platform]: { layers } } });
@@ -124,9 +129,10 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     const provider = await publishing.anotherProvider({ config });
     const first = publishing.provider;
     publishing.provider = provider;
+    const open = { ...inputs, lookaside: "public" };
     try {
-      const outputs = await publishing.create(inputs);
-      await publishing.update(inputs, outputs);
+      const outputs = await publishing.create(open);
+      await publishing.update(open, outputs);
     } finally {
       publishing.provider = first;
       await provider[Symbol.asyncDispose]();
@@ -148,6 +154,79 @@ describeReal("what is said of an image lies beside it in the registry", () => {
       const said = type === sbomType ? verified.statement.predicate : verified.statement;
       expect(JSON.parse(String(bytes))).toEqual(said);
     }
+  });
+
+  /** `stagex verify` of the published image, as whoever pulls it runs it. */
+  const verify = (...more: string[]) =>
+    stagex(
+      ...["verify", `${publishing.server.host}/stagex/${image}:${version}`, "--signed-as", "stagex"],
+      ...["--maintainers", join(publishing.folder, "MAINTAINERS"), "--keys", join(publishing.folder, "keys")],
+      ...["--signatures", join(publishing.folder, "public"), ...more],
+    );
+  const both = ["--statements", "provenance,sbom"];
+
+  test("they come along to the public lookaside, where whoever pulls the image can ask for them", async () => {
+    const { code, stdout, stderr } = await verify(...both);
+    expect(code, stdout + stderr).toBe(0);
+    expect(stdout).toContain("provenance by alice; sbom by alice\n");
+    const json = JSON.parse((await verify(...both, "--json")).stdout);
+    const by = (file: string) => [
+      { file, person: "alice", fingerprint: expect.stringMatching(/^[0-9A-F]{40}$/) },
+    ];
+    expect(json).toMatchObject([
+      {
+        answer: "met",
+        statements: [
+          { kind: "provenance", said: by("provenance-1") },
+          { kind: "sbom", said: by("sbom-1") },
+        ],
+      },
+    ]);
+    expect(JSON.parse((await verify("--json")).stdout)).toMatchObject([{ answer: "met", statements: null }]);
+  });
+
+  test("where nobody of the roster has said it of this very image, that is the answer", async () => {
+    const folder = signatureFolder(parseRepository(`stagex/${image}`), digest);
+    const beside = join(publishing.folder, "public/statements", folder);
+    const kept = await readFile(join(beside, "provenance-1"));
+    const statement = (of: Digest) =>
+      Buffer.from(
+        statementBytes(statementOf([{ name: image, digest: of }], provenancePredicateType, {})),
+      ).toString();
+    const [alice] = publishing.people.alice?.keys ?? [];
+    const wrong = {
+      "somebody else's": await signedBy(await newKey("mallory"), statement(digest)),
+      "about another image": await signedBy(alice as PrivateKey, statement(digestOf("another"))),
+      "cut off": kept.subarray(0, kept.length / 2),
+      "of another kind": await readFile(join(beside, "sbom-1")),
+    };
+    try {
+      for (const [name, bytes] of Object.entries(wrong)) {
+        await rm(join(beside, "provenance-1"));
+        await writeFile(join(beside, "provenance-1"), bytes);
+        const { code, stdout } = await verify(...both);
+        expect(code, name).toBe(1);
+        expect(stdout, name).toContain("not met: nobody of the roster has signed its provenance\n");
+        expect((await verify("--statements", "sbom")).code, name).toBe(0);
+      }
+    } finally {
+      await rm(join(beside, "provenance-1"));
+      await writeFile(join(beside, "provenance-1"), kept);
+    }
+    await rename(join(publishing.folder, "public/statements"), join(publishing.folder, "elsewhere"));
+    expect((await verify(...both)).stdout).toContain("has signed its provenance and sbom");
+  });
+
+  test("a kind that there is none of, and an image without a registry: said, with what to do", async () => {
+    const unknown = await verify("--statements", "vex");
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toContain('not a kind of statement: "vex" (expected provenance, or sbom');
+    const pinned = await stagex(
+      ...["verify", "--image", `stagex/${image}:${version}@${digest}`, "--signatures", publishing.folder],
+      ...["--tree", tree, ...both],
+    );
+    expect(pinned.code).toBe(2);
+    expect(pinned.stderr).toContain("name the image as an argument");
   });
 
   test("the commands say the same, sign for another maintainer, and attach; again, and nothing is new", async () => {

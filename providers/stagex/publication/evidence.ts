@@ -2,8 +2,10 @@ import { resolve } from "node:path";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { parseRepository, parseTagged, pathOf, repositoryOf } from "../../../trust/image-reference.ts";
 import { type Lookaside, LookasideFolder, signatureFolder } from "../../../trust/lookaside.ts";
+import { SignedStatements } from "../../../trust/signed-statements.ts";
 import { TrustError } from "../../../trust/trust-error.ts";
 import { judgeImage } from "../quorum/judgement.ts";
+import type { PublishedStatement } from "../statements/attach.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
@@ -60,6 +62,25 @@ export async function fileSignatures(
     }
   }
   return [...filed].sort();
+}
+
+/** Copies signed statements to the same places, where `stagex verify --statements` looks for them. */
+export async function fileStatements(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  target: Digest,
+  statements: readonly PublishedStatement[],
+): Promise<void> {
+  const lookaside = publicLookaside(workshop, inputs);
+  if (lookaside === undefined) return;
+  const trust = await workshop.trust();
+  for (const repository of repositoriesOf(inputs)) {
+    for (const { kind, predicateType, messages } of statements) {
+      const folder = new SignedStatements(lookaside.folder, kind);
+      for (const message of messages)
+        await folder.write({ repository, digest: target, predicateType }, message, trust);
+    }
+  }
 }
 
 /** Those of the signatures that the lookaside does not have any more, as {@link fileSignatures} names them. */

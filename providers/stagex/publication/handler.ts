@@ -8,7 +8,7 @@ import type { Workshop } from "../workshop.ts";
 import { requireBytes, targetOf } from "./bytes.ts";
 import { Destination } from "./destination.ts";
 import { publicationChanges } from "./diff.ts";
-import { fileSignatures, lostSignatures, requireQuorum } from "./evidence.ts";
+import { fileSignatures, fileStatements, lostSignatures, requireQuorum } from "./evidence.ts";
 import {
   type PublicationInputs,
   type PublicationOutputs,
@@ -52,10 +52,12 @@ export function publicationHandler(
     const destinations = await destinationsOf(inputs.destinations, work);
     for (const one of destinations) await one.push(workshop(), image, target, work);
     const beside = await statementsBeside(workshop(), { image, reference: inputs.reference, target }, work);
-    for (const one of destinations) await one.attach(workshop(), image, beside, work);
+    const referrers = beside.map(({ referrer }) => referrer);
+    for (const one of destinations) await one.attach(workshop(), image, referrers, work);
     const tags = tagsInOrder(inputs.tags);
     for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, work);
     const filed = await fileSignatures(workshop(), inputs, signatures);
+    await fileStatements(workshop(), inputs, target, beside);
     for (const tag of tags) for (const one of destinations) await requireTag(one, image, tag, target, work);
     return { ...foretold(inputs), signatures: filed };
   }

@@ -31,6 +31,12 @@ export type Published = {
   readonly target: Digest;
 };
 
+/** A statement about an image: how it lies in a registry, and the messages in which people have signed it. */
+export type PublishedStatement = Pick<ImageStatement, "kind" | "predicateType"> & {
+  readonly referrer: Referrer;
+  readonly messages: readonly Uint8Array[];
+};
+
 /**
  * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
  * was built here; what it is made of, of every image that the ledger knows. Signed statements of the lookaside come along, and where
@@ -42,7 +48,7 @@ export async function statementsBeside(
   workshop: Workshop,
   published: Published,
   work: Work,
-): Promise<readonly Referrer[]> {
+): Promise<readonly PublishedStatement[]> {
   const kinds = workshop.config.attach;
   const evidence = kinds.length === 0 ? undefined : await evidenceOf(workshop, published.image);
   if (evidence === undefined) return [];
@@ -50,14 +56,16 @@ export async function statementsBeside(
   const { size } = await stat((await workshop.store()).blobPath(published.target));
   const mediaType = isIndex ? mediaTypes.index : mediaTypes.manifest;
   const subject = { mediaType, digest: published.target, size };
-  const referrers: Referrer[] = [];
+  const beside: PublishedStatement[] = [];
   for (const statement of await statementsOf(workshop, published, evidence)) {
     if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
     const isBuiltHere = evidence.records.length > 0;
     const messages = await messagesOf(workshop, published, statement, isBuiltHere, work);
-    referrers.push(statementReferrer(subject, statement, messages));
+    const { kind, predicateType } = statement;
+    const referrer = statementReferrer(subject, statement, messages);
+    beside.push({ kind, predicateType, referrer, messages });
   }
-  return referrers;
+  return beside;
 }
 
 async function evidenceOf(workshop: Workshop, image: string): Promise<BuildEvidence | undefined> {

@@ -9,6 +9,12 @@ import { type Statement, statementBytes, statementOf } from "../../../trust/stat
 export const statementKinds = ["provenance", "sbom"] as const;
 export type StatementKind = (typeof statementKinds)[number];
 
+/** The type of the predicate that each kind has. */
+export const predicateTypes: Readonly<Record<StatementKind, string>> = {
+  provenance: provenancePredicateType,
+  sbom: sbomPredicateType,
+};
+
 /** A statement about an image, ready to be signed and to be laid beside it. */
 export type ImageStatement = {
   readonly kind: StatementKind;
