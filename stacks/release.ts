@@ -55,6 +55,7 @@ export async function release(): Promise<Released> {
     roster: rosterDigest,
     ...rule,
     onPending: config.onPending,
+    ...(config.onPending === "wait" ? { wait: config.wait * 60 } : {}),
     ...(await destination(config, tree.root)),
   });
   const unknown = Object.fromEntries(unreleased.map(({ name, reason }) => [name, reason]));

@@ -125,6 +125,9 @@ export const configShape = {
     .describe(
       "What becomes of an image below quorum: it fails; its signatures are waited for; or it is left for later, and listed. Published it is in no case.",
     ),
+  wait: fromText(z.number().min(0).max(100_000), "a number of minutes")
+    .default(60)
+    .describe("With `onPending` `wait`: how many minutes a run waits for signatures, all images together."),
   release: z
     .string()
     .regex(/^[\w.-]{1,126}$/, { error: "not a release's name (expected such as 2026.03.0)" })

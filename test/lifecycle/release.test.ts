@@ -201,6 +201,14 @@ describeReal("a release", () => {
     expect(Object.keys((await outputs()).pending as object).sort()).toEqual([seed, grown].sort());
   });
 
+  test("waited for no longer than it is told to, they are as before", async () => {
+    await set("onPending", "wait");
+    await set("wait", "0.05");
+    const { code, output } = await up();
+    expect(code, output).not.toBe(0);
+    expect(output).toContain("1 of 2 people (alice)");
+  });
+
   test("signed again by another, all are published again", async () => {
     await set("onPending", "fail");
     for (const image of [seed, grown]) await sign("carol", image);

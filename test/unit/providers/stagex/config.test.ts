@@ -12,6 +12,7 @@ const defaults = {
   threshold: 2,
   vendors: 2,
   onPending: "fail",
+  wait: 60,
   attach: ["provenance", "sbom"],
   stall: 90,
 };
