@@ -4,6 +4,7 @@ import type { StatementKind } from "../providers/stagex/statements/image-stateme
 import { provideTool } from "../tools/toolbox.ts";
 import { type PinnedImage, parsePinnedImage } from "../trust/image-reference.ts";
 import { lookasideAt } from "../trust/lookaside.ts";
+import { SignedStatements } from "../trust/signed-statements.ts";
 import { TrustError } from "../trust/trust-error.ts";
 import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { optionArgument } from "./option-argument.ts";
@@ -58,7 +59,9 @@ export function verifyCommand(): Command {
         "--statements <kinds>",
         "what somebody of the roster must have signed besides: provenance, sbom, or both with a comma; read in statements/ of the lookaside",
       )
-        .argParser(optionArgument(parseKinds))
+        .argParser((text, before: readonly StatementKind[]) => [
+          ...new Set([...before, ...optionArgument(parseKinds)(text)]),
+        ])
         .default([], "none"),
     )
     .option("--json", "a list with an object for each image and platform; of --image the object alone");
@@ -88,7 +91,7 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     trust,
     rule: { threshold, vendors },
     blobs,
-    statements: { kinds: options.statements, address: signatures },
+    statements: new Map(options.statements.map((kind) => [kind, new SignedStatements(signatures, kind)])),
     lost: new Map(),
     crane: requests.every(({ place }) => "folder" in place) ? "" : (await provideTool("crane")).path,
   };

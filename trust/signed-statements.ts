@@ -1,7 +1,13 @@
-import { stat } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import type { Digest } from "../oci/digest.ts";
 import type { Repository } from "./image-reference.ts";
-import { type FileKind, LookasideFolder, lookasideAt, type SignatureFile } from "./lookaside.ts";
+import {
+  type FileKind,
+  type Lookaside,
+  LookasideFolder,
+  lookasideAt,
+  type SignatureFile,
+} from "./lookaside.ts";
 import type { Trust } from "./quorum.ts";
 import { Rejection } from "./rejection.ts";
 import { type VerifiedStatement, verifyStatement } from "./statement.ts";
@@ -23,13 +29,11 @@ export type HeldStatement = VerifiedStatement & { readonly file: string; readonl
  * own scripts count all files that lie beside an image's signatures.
  */
 export class SignedStatements {
-  readonly #address: string;
-  readonly #kind: FileKind;
+  readonly #lookaside: Lookaside;
 
   /** @param lookaside address of the lookaside that has the signatures */
   constructor(lookaside: string, kind: Exclude<FileKind, "signature">) {
-    this.#address = `${lookaside.replace(/\/+$/, "")}/statements`;
-    this.#kind = kind;
+    this.#lookaside = lookasideAt(`${lookaside.replace(/\/+$/, "")}/statements`, kind);
   }
 
   /** Those that hold, by people of the roster. @throws TrustError where it can't be known */
@@ -55,24 +59,35 @@ export class SignedStatements {
 
   /** A lookaside in which nothing was ever said has no such folder. */
   async #files(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
-    const lookaside = lookasideAt(this.#address, this.#kind);
-    const isFolder = lookaside instanceof LookasideFolder;
-    if (isFolder && !(await stat(lookaside.folder).catch(() => undefined))?.isDirectory()) return [];
+    const lookaside = this.#lookaside;
+    if (lookaside instanceof LookasideFolder && !existsSync(lookaside.folder)) return [];
     return await lookaside.read(repository, digest);
   }
 
-  /** Files a signed statement; bytes that are there already are not written again. @throws TrustError where it would not hold */
-  async write({ repository, ...about }: About, message: Uint8Array, trust: Trust): Promise<string> {
-    if (/^https?:/.test(this.#address))
-      throw new TrustError(`${this.#address} is not a folder, and nothing can be written there`);
-    await verifyStatement(message, about, trust).catch((error: unknown) => {
-      if (!(error instanceof Rejection)) throw error;
-      throw new TrustError(`the statement that was just signed would not count: ${error.message}`);
-    });
-    return await new LookasideFolder(this.#address.replace(/^file:\/\//, ""), this.#kind).write(
-      repository,
-      about.digest,
-      message,
-    );
+  /**
+   * Files a signed statement; bytes that are there already are not written again.
+   * @param more what else of the image it is filed under: whoever asks by one platform's manifest looks there, and not below the index
+   * @returns its name
+   * @throws TrustError where it would not hold
+   */
+  async write(
+    about: About,
+    message: Uint8Array,
+    trust: Trust,
+    more: readonly Digest[] = [],
+  ): Promise<string> {
+    const lookaside = this.#lookaside;
+    if (!(lookaside instanceof LookasideFolder))
+      throw new TrustError("the lookaside is not a folder, and no statement can be written there");
+    const { repository, predicateType } = about;
+    const file = (digest: Digest) => lookaside.write(repository, digest, message);
+    for (const digest of new Set([about.digest, ...more])) {
+      await verifyStatement(message, { digest, predicateType }, trust).catch((error: unknown) => {
+        if (!(error instanceof Rejection)) throw error;
+        throw new TrustError(`the signed statement would not count: ${error.message}`);
+      });
+      if (digest !== about.digest) await file(digest);
+    }
+    return await file(about.digest);
   }
 }

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type Digest, hexOf } from "../oci/digest.ts";
+import { type Digest, hexOf, isDigest } from "../oci/digest.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import type { Trust } from "./quorum.ts";
 import { quoted, Rejection } from "./rejection.ts";
@@ -59,6 +59,11 @@ export function readStatement(bytes: Uint8Array): Statement {
   );
 }
 
+/** The digests that a statement is about. */
+export function digestsIn({ subject }: Statement): Digest[] {
+  return subject.map(({ digest }) => `sha256:${digest.sha256}`).filter(isDigest);
+}
+
 /** A signed statement that holds, and who says it. */
 export type VerifiedStatement = {
   readonly statement: Statement;
@@ -92,7 +97,7 @@ export async function verifyStatement(
       `a statement of the type ${quoted(statement.predicateType)}, not ${about.predicateType}`,
     );
   }
-  if (!statement.subject.some(({ digest }) => digest.sha256 === hexOf(about.digest))) {
+  if (!digestsIn(statement).includes(about.digest)) {
     throw new Rejection("other-digest", `the statement is not about ${about.digest}`);
   }
   const person = owners(roster, (key) => keyring.primaryOf(key)).get(fingerprint);

@@ -110,7 +110,8 @@ async function signedMessages(
     return held.map(({ message }) => message);
   }
   const message = await key.sign(statement.signed);
-  done.push(`signed: ${await signed.write(about, message, trust)}`);
+  const manifests = Object.values(evidence.digests.platforms);
+  done.push(`signed: ${await signed.write(about, message, trust, manifests)}`);
   return [...held.map((one) => one.message), message];
 }
 

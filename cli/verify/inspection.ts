@@ -14,6 +14,7 @@ import type { StatementKind } from "../../providers/stagex/statements/image-stat
 import { parseTagged, type TaggedReference } from "../../trust/image-reference.ts";
 import type { Lookaside, SignatureFile } from "../../trust/lookaside.ts";
 import { judge, type QuorumOutcome, type QuorumRule, type Trust, wordsOf } from "../../trust/quorum.ts";
+import type { SignedStatements } from "../../trust/signed-statements.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import type { Request } from "./request.ts";
 import { type SaidOfImage, saidOf } from "./statements.ts";
@@ -44,8 +45,8 @@ export type Inspector = {
   readonly rule: QuorumRule;
   /** Whether config and layers are read and hashed too. */
   readonly blobs: boolean;
-  /** The statements that somebody of the roster must have signed too, and where they are. */
-  readonly statements: { readonly kinds: readonly StatementKind[]; readonly address: string };
+  /** The kinds of statements that somebody of the roster must have signed too, and where they are. */
+  readonly statements: ReadonlyMap<StatementKind, SignedStatements>;
   /** Path of the registry client. */
   readonly crane: string;
   /** Registries that did not answer, and why: they are not waited for once for each image. */
@@ -97,18 +98,16 @@ async function verdictOn(
     if (!outcome.met) {
       return { ...so, ...judged, answer: "not met", reason: wordsOf({ ...outcome, rejected: [] }, rule) };
     }
+    const where = { repository: signedAs, manifest: digest, root: manifest.root };
+    const said = statements.size === 0 ? null : await saidOf(statements, trust, where);
+    const unsaid = (said ?? []).filter((one) => one.said.length === 0).map(({ kind }) => kind);
+    const found = { ...so, ...judged, statements: said };
+    if (unsaid.length > 0) {
+      const reason = `nobody of the roster has signed its ${unsaid.join(" and ")}`;
+      return { ...found, answer: "not met", reason };
+    }
     const extent = blobs ? await readThrough(place, manifest) : null;
-    if (statements.kinds.length === 0) return { ...so, ...judged, answer: "met", extent };
-    const where = { repository: signedAs, manifest: digest, index: manifest.root };
-    const said = await saidOf(statements.kinds, { address: statements.address, trust }, where);
-    const found = { ...so, ...judged, extent, statements: said };
-    const unsaid = said.filter((one) => one.said.length === 0).map(({ kind }) => kind);
-    if (unsaid.length === 0) return { ...found, answer: "met" };
-    return {
-      ...found,
-      answer: "not met",
-      reason: `nobody of the roster has signed its ${unsaid.join(" and ")}`,
-    };
+    return { ...found, answer: "met", extent };
   } catch (error) {
     return { ...so, ...judged, ...failure(error, true) };
   }

@@ -67,8 +67,10 @@ function megabytes(bytes: number): string {
 
 function complaint({ image, platform, answer, reason, outcome, statements }: Verdict): string[] {
   const name = platform === null ? image : `${image} (${platform})`;
-  if (answer === "met") return statements === null ? [] : [`${name}: ${wordsOfStatements(statements)}`];
-  return [`${name}: ${answer}: ${reason ?? ""}`, ...(outcome === null ? [] : signatureLines(outcome)), ""];
+  const said = statements === null ? [] : [`${name}: ${wordsOfStatements(statements)}`];
+  if (answer === "met") return said;
+  const signatures = outcome === null ? [] : signatureLines(outcome);
+  return [`${name}: ${answer}: ${reason ?? ""}`, ...said, ...signatures, ""];
 }
 
 function summary(verdicts: readonly Verdict[]): string {

@@ -6,9 +6,10 @@ import {
 } from "../../providers/stagex/statements/image-statement.ts";
 import type { Repository } from "../../trust/image-reference.ts";
 import type { Trust } from "../../trust/quorum.ts";
-import { SignedStatements } from "../../trust/signed-statements.ts";
+import type { SignedStatements } from "../../trust/signed-statements.ts";
+import { digestsIn } from "../../trust/statement.ts";
 
-/** Who of the roster has signed a statement of one kind about an image. Of people who said it more than once each file is there. */
+/** Who of the roster has signed a statement of one kind about an image; each file, also where one person has several. */
 export type SaidOfImage = {
   readonly kind: StatementKind;
   readonly said: readonly { readonly file: string; readonly person: string; readonly fingerprint: string }[];
@@ -29,33 +30,30 @@ export function parseKinds(text: string): readonly StatementKind[] {
 }
 
 /**
- * The statements about an image that hold, in a lookaside. One is filed under what the image's tags point at, and names every platform's manifest.
- * @param address the lookaside's, folder or https
- * @param digests the manifest, and the index that it was found by
+ * The statements about an image that hold. One is filed under what the image's tags point at and under every platform's manifest; of one that was filed
+ * otherwise the first may be all there is.
+ * @param repository as it is signed
  * @throws TrustError where it can't be known
  */
 export async function saidOf(
-  kinds: readonly StatementKind[],
-  { address, trust }: { readonly address: string; readonly trust: Trust },
-  { repository, manifest, index }: { repository: Repository; manifest: Digest; index: Digest },
+  kinds: ReadonlyMap<StatementKind, SignedStatements>,
+  trust: Trust,
+  { repository, manifest, root }: { repository: Repository; manifest: Digest; root: Digest },
 ): Promise<readonly SaidOfImage[]> {
   const found: SaidOfImage[] = [];
-  for (const kind of kinds) {
-    const statements = new SignedStatements(address, kind);
+  for (const [kind, statements] of kinds) {
     const said: SaidOfImage["said"][number][] = [];
-    for (const digest of new Set([manifest, index])) {
+    for (const digest of new Set([manifest, root])) {
       const about = { repository, digest, predicateType: predicateTypes[kind] };
-      for (const { file, person, fingerprint, statement } of await statements.read(about, trust)) {
-        const isAbout = statement.subject.some(({ digest: { sha256 } }) => `sha256:${sha256}` === manifest);
-        if (isAbout) said.push({ file, person, fingerprint });
-      }
+      for (const { file, person, fingerprint, statement } of await statements.read(about, trust))
+        if (digestsIn(statement).includes(manifest)) said.push({ file, person, fingerprint });
     }
     found.push({ kind, said });
   }
   return found;
 }
 
-/** `provenance by alice and bob; sbom by nobody`. */
+/** `provenance by alice, bob; sbom by nobody`. */
 export function wordsOfStatements(statements: readonly SaidOfImage[]): string {
   const people = ({ said }: SaidOfImage) => [...new Set(said.map(({ person }) => person))].join(", ");
   return statements.map((one) => `${one.kind} by ${people(one) || "nobody"}`).join("; ");

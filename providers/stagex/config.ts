@@ -156,7 +156,7 @@ export const configShape = {
   )
     .default(["provenance", "sbom"])
     .describe(
-      "What is laid beside each published image in its registry, where it is known: how it was built (SLSA), and of what (SPDX).",
+      "What is laid beside each published image in its registry, where it is known, and in `lookaside`, where it is signed: how it was built (SLSA), and of what (SPDX).",
     ),
   lookaside: z
     .string()
@@ -166,7 +166,7 @@ export const configShape = {
     })
     .optional()
     .describe(
-      "A folder, relative to the project, to which the signatures of what is published are copied. Not copied where not set.",
+      "A folder, relative to the project, to which the signatures of what is published are copied, and signed statements about it. Not copied where not set.",
     ),
 } as const;
 

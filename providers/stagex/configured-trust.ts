@@ -67,14 +67,17 @@ async function digestOfFiles(...paths: readonly string[]): Promise<Digest> {
 }
 
 /** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */
-export async function configuredSignatures({ signatures }: StagexConfig, places: Places): Promise<Lookaside> {
-  if (signatures === undefined) {
-    const own = join(places.state, "signatures");
-    await mkdir(own, { recursive: true });
-    return lookasideAt(own);
-  }
-  if (/^https?:/.test(signatures)) return lookasideAt(signatures);
-  return lookasideAt(resolve(places.project, signatures.replace(/^file:\/\//, "")));
+export async function configuredSignatures(config: StagexConfig, places: Places): Promise<Lookaside> {
+  const address = signaturesAddress(config, places);
+  if (config.signatures === undefined) await mkdir(address, { recursive: true });
+  return lookasideAt(address);
+}
+
+/** A folder, absolute, or an address on the web. */
+export function signaturesAddress({ signatures }: StagexConfig, places: Places): string {
+  if (signatures === undefined) return join(places.state, "signatures");
+  if (/^https?:/.test(signatures)) return signatures;
+  return resolve(places.project, signatures.replace(/^file:\/\//, ""));
 }
 
 /**

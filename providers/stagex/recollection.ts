@@ -1,12 +1,12 @@
-import { randomUUID } from "node:crypto";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { z } from "zod";
-import { stampIn, stampOf, statOf } from "../../oci/stamp.ts";
+import { withWorkFolder } from "../../buildkit/work-folder.ts";
+import { stampIn, statOf } from "../../oci/stamp.ts";
 
 const format = "stagex-recollection/1";
 
-/** Written this shortly before it was read, in milliseconds, a file may have been written again without another time. */
+/** Changed this shortly before it was read, in milliseconds, a file may have been changed again without another time. */
 const tooFresh = 2000;
 
 /** How many are kept at least. Those of an earlier tree are worth keeping for a while, but all are read by every preview. */
@@ -17,8 +17,7 @@ type Memory<Thing> = { readonly thing: Thing; readonly files: Readonly<Record<st
 
 /**
  * What earlier processes found out from files, each by its subject, as git's index keeps what it found of a working tree: as long as all the
- * files still have their stamps, none has to be read again. For foretelling only: a file that was altered behind the back of its time is not
- * noticed.
+ * files still have their stamps, none has to be read again. For foretelling only: what a disk makes of a file's bytes no stamp tells.
  *
  * It is a help and no record. Of two processes that file theirs at once one is forgotten, and a file that can't be read counts as empty.
  */
@@ -53,7 +52,7 @@ export class Recollection<Thing> {
     this.#asked.add(subject);
     const memory = this.#memories.get(subject);
     if (!memory) return undefined;
-    const isAsItWas = ([file, stamp]: [string, string | null]) => stampOf(this.#at(file)) === stamp;
+    const isAsItWas = ([file, stamp]: [string, string | null]) => stampAt(this.#at(file)) === stamp;
     this.#memories.delete(subject);
     if (Object.entries(memory.files).every(isAsItWas)) {
       this.#memories.set(subject, memory);
@@ -66,14 +65,14 @@ export class Recollection<Thing> {
   /**
    * Keeps what was found out of a subject.
    * @param files all that it was found out from
-   * @param since when the first of them was read, in milliseconds since 1970: where one was written later or just then, nothing is kept
+   * @param since when the first of them was read, in milliseconds since 1970: where one was changed later or just then, nothing is kept
    */
   keep(subject: string, thing: Thing, files: readonly string[], since: number): void {
     const stamps: Record<string, string | null> = {};
     for (const file of files) {
-      const found = statOf(file);
-      if (found && Number(found.mtimeMs) > since - tooFresh) return;
-      stamps[relative(dirname(this.#path), file)] = found ? stampIn(found) : null;
+      const stamp = stampAt(file, since - tooFresh);
+      if (stamp === undefined) return;
+      stamps[relative(dirname(this.#path), file)] = stamp;
     }
     this.#memories.set(subject, { thing, files: stamps });
     this.#isFiled = false;
@@ -82,21 +81,38 @@ export class Recollection<Thing> {
   /**
    * Leaves them for the next process, if there is anything new: up to twice as many as this one was asked for. Where that can't be done, the next one
    * finds out for itself.
+   * @param scratch a folder for what is not yet whole, on the same file system
    */
-  async file(): Promise<void> {
+  async file(scratch: string): Promise<void> {
     if (this.#isFiled) return;
-    const temporary = this.#at(`.recollection-${randomUUID()}.tmp`);
     const memories = Object.fromEntries([...this.#memories].slice(-Math.max(fewest, 2 * this.#asked.size)));
     try {
-      await writeFile(temporary, JSON.stringify({ format, memories }), { flag: "wx" });
-      await rename(temporary, this.#path);
+      await withWorkFolder(scratch, async (folder) => {
+        const whole = join(folder, "recollection.json");
+        await writeFile(whole, JSON.stringify({ format, memories }));
+        await rename(whole, this.#path);
+      });
       this.#isFiled = true;
     } catch {
-      await rm(temporary, { force: true }).catch(() => undefined);
+      // Nothing is lost: it can all be found out again.
     }
   }
 
   #at(file: string): string {
     return join(dirname(this.#path), file);
+  }
+}
+
+/**
+ * The time of the inode is in it too: who unpacks an archive may set the other. Null where nothing is; undefined, which no memory has, where that
+ * can't be told, and where it was changed later than allowed.
+ */
+function stampAt(path: string, latest = Number.POSITIVE_INFINITY): string | null | undefined {
+  try {
+    const found = statOf(path);
+    if (found && Number(found.ctimeMs) > latest) return undefined;
+    return found ? `${stampIn(found)}:${found.ctimeNs}` : null;
+  } catch {
+    return undefined;
   }
 }

@@ -166,7 +166,7 @@ export class Workshop {
 
   /** Ends what was started. */
   async close(): Promise<void> {
-    if (this.#opened.has("recollection")) await (await this.recollection()).file();
+    if (this.#opened.has("recollection")) await (await this.recollection()).file(this.places.scratch);
     await this.fleet.close();
     if (this.#opened.has("exchange")) await (await this.exchange())?.close();
   }

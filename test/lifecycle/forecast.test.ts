@@ -1,4 +1,6 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { describeReal } from "../real-tools.ts";
 import { Project } from "./project.ts";
 
@@ -44,6 +46,38 @@ describeReal("what a preview says of time and cost", () => {
     const again = await preview();
     expect(again.output).toContain("18 unchanged");
     expect(again.output).not.toMatch(/images at once|USD/);
+  });
+
+  test("a new stack's preview finds all in the ledger, and the next one without reading it again", async () => {
+    await project.run(["stack", "init", "second"]);
+    for (const key of ["tree", "verify"] as const)
+      await project.run([
+        "config",
+        "set",
+        `stagex:${key}`,
+        key === "tree" ? "tree" : "false",
+        "--stack",
+        "second",
+      ]);
+    const left = join(project.folder, ".stagex/recollection.json");
+    const found = async () => Object.keys(JSON.parse(await readFile(left, "utf8")).memories).length;
+    const second = async () => {
+      const { code, output } = await project.run(["preview", "--stack", "second"]);
+      expect(code, output).toBe(0);
+      expect(output).toContain("0 will build, 0 may be cut off, 18 from the ledger");
+    };
+    // What was made a moment ago is looked at again.
+    await vi.waitFor(
+      async () => {
+        await second();
+        expect(await found()).toBe(18);
+      },
+      { timeout: 60_000, interval: 2000 },
+    );
+    const before = await stat(left);
+    await second();
+    expect((await stat(left)).ino).toBe(before.ino);
+    await project.run(["stack", "rm", "second", "--yes"]);
   });
 
   test("a change is priced by what was recorded, on the fleet that is configured: nobody has to reach it", async () => {

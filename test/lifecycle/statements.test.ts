@@ -183,6 +183,31 @@ describeReal("what is said of an image lies beside it in the registry", () => {
       },
     ]);
     expect(JSON.parse((await verify("--json")).stdout)).toMatchObject([{ answer: "met", statements: null }]);
+    const each = await verify("--statements", "sbom", "--statements", "provenance");
+    expect(each.stdout).toContain("sbom by alice; provenance by alice\n");
+  });
+
+  test("one that is gone from there, or was signed since, is drift, and the next up copies it", async () => {
+    const open = { ...inputs, lookaside: "public" };
+    const outputs = await publishing.create(open);
+    expect(await publishing.read(open, outputs)).toEqual(outputs);
+    const folder = signatureFolder(parseRepository(`stagex/${image}`), digest);
+    await rm(join(publishing.folder, "public/statements", folder, "sbom-1"));
+    const [bob] = publishing.people.bob?.keys ?? [];
+    const said = statementOf([{ name: image, digest }], provenancePredicateType, { by: "bob" });
+    await writeFile(
+      join(publishing.folder, "signatures/statements", folder, "provenance-2"),
+      await signedBy(bob as PrivateKey, Buffer.from(statementBytes(said)).toString()),
+    );
+    const { reasons } = await publishing.drift(open, outputs);
+    expect(reasons.map((reason) => reason.replace(/ of .*/, ""))).toEqual([
+      "the lookaside does not have bob's signed provenance",
+      "the lookaside does not have alice's signed sbom",
+    ]);
+    expect(await publishing.read(open, await publishing.update(open, outputs))).toEqual(outputs);
+    expect((await verify(...both)).stdout).toContain("provenance by alice, bob; sbom by alice\n");
+    for (const place of ["signatures", "public"])
+      await rm(join(publishing.folder, place, "statements", folder, "provenance-2"));
   });
 
   test("where nobody of the roster has said it of this very image, that is the answer", async () => {

@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { digestSchema } from "../../../oci/digest.ts";
-
 import { orUnknown } from "../unknowable.ts";
 
 const folder = z

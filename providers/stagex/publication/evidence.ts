@@ -2,10 +2,11 @@ import { resolve } from "node:path";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { parseRepository, parseTagged, pathOf, repositoryOf } from "../../../trust/image-reference.ts";
 import { type Lookaside, LookasideFolder, signatureFolder } from "../../../trust/lookaside.ts";
-import { SignedStatements } from "../../../trust/signed-statements.ts";
+import { type HeldStatement, SignedStatements } from "../../../trust/signed-statements.ts";
 import { TrustError } from "../../../trust/trust-error.ts";
+import { signaturesAddress } from "../configured-trust.ts";
 import { judgeImage } from "../quorum/judgement.ts";
-import type { PublishedStatement } from "../statements/attach.ts";
+import { predicateTypes } from "../statements/image-statement.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
@@ -64,25 +65,6 @@ export async function fileSignatures(
   return [...filed].sort();
 }
 
-/** Copies signed statements to the same places, where `stagex verify --statements` looks for them. */
-export async function fileStatements(
-  workshop: Workshop,
-  inputs: PublicationInputs,
-  target: Digest,
-  statements: readonly PublishedStatement[],
-): Promise<void> {
-  const lookaside = publicLookaside(workshop, inputs);
-  if (lookaside === undefined) return;
-  const trust = await workshop.trust();
-  for (const repository of repositoriesOf(inputs)) {
-    for (const { kind, predicateType, messages } of statements) {
-      const folder = new SignedStatements(lookaside.folder, kind);
-      for (const message of messages)
-        await folder.write({ repository, digest: target, predicateType }, message, trust);
-    }
-  }
-}
-
 /** Those of the signatures that the lookaside does not have any more, as {@link fileSignatures} names them. */
 export async function lostSignatures(
   workshop: Workshop,
@@ -100,6 +82,54 @@ export async function lostSignatures(
     }
   }
   return filed.filter((signature) => !there.has(signature));
+}
+
+/** Copies signed statements about an image, whoever of the roster made them, to where {@link fileSignatures} copies its signatures. */
+export async function fileStatements(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  target: Digest,
+): Promise<void> {
+  const trust = await workshop.trust();
+  for (const { copies, about, missing } of await statementsOf(workshop, inputs, target)) {
+    for (const { message } of missing)
+      await copies.write(about, message, trust, Object.values(inputs.digests ?? {}));
+  }
+}
+
+/** The signed statements about an image that have not been copied, or are gone since, in words. */
+export async function unfiledStatements(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  target: Digest,
+): Promise<string[]> {
+  const statements = await statementsOf(workshop, inputs, target);
+  return statements.flatMap(({ kind, about: { repository }, missing }) =>
+    missing.map(({ person }) => `${person}'s signed ${kind} of ${repository}`),
+  );
+}
+
+/** Of each kind that is published, at each place, the statements that hold and are not there. */
+async function statementsOf(workshop: Workshop, inputs: PublicationInputs, target: Digest) {
+  const lookaside = publicLookaside(workshop, inputs);
+  if (lookaside === undefined) return [];
+  const trust = await workshop.trust();
+  const own = signaturesAddress(workshop.config, workshop.places);
+  const signed = repositoryOf(parseTagged(inputs.reference));
+  const found = [];
+  for (const kind of workshop.config.attach) {
+    const about = { digest: target, predicateType: predicateTypes[kind] };
+    const held = await new SignedStatements(own, kind).read({ ...about, repository: signed }, trust);
+    const copies = new SignedStatements(lookaside.folder, kind);
+    for (const repository of repositoriesOf(inputs)) {
+      const there = held.length === 0 ? [] : await copies.read({ ...about, repository }, trust);
+      const isThere = ({ message }: HeldStatement) =>
+        there.some((copy) => Buffer.compare(copy.message, message) === 0);
+      const missing = held.filter((one) => !isThere(one));
+      found.push({ kind, copies, about: { ...about, repository }, missing });
+    }
+  }
+  return found;
 }
 
 function publicLookaside(workshop: Workshop, { lookaside }: PublicationInputs): LookasideFolder | undefined {

@@ -8,7 +8,13 @@ import type { Workshop } from "../workshop.ts";
 import { requireBytes, targetOf } from "./bytes.ts";
 import { Destination } from "./destination.ts";
 import { publicationChanges } from "./diff.ts";
-import { fileSignatures, fileStatements, lostSignatures, requireQuorum } from "./evidence.ts";
+import {
+  fileSignatures,
+  fileStatements,
+  lostSignatures,
+  requireQuorum,
+  unfiledStatements,
+} from "./evidence.ts";
 import {
   type PublicationInputs,
   type PublicationOutputs,
@@ -52,12 +58,11 @@ export function publicationHandler(
     const destinations = await destinationsOf(inputs.destinations, work);
     for (const one of destinations) await one.push(workshop(), image, target, work);
     const beside = await statementsBeside(workshop(), { image, reference: inputs.reference, target }, work);
-    const referrers = beside.map(({ referrer }) => referrer);
-    for (const one of destinations) await one.attach(workshop(), image, referrers, work);
+    for (const one of destinations) await one.attach(workshop(), image, beside, work);
     const tags = tagsInOrder(inputs.tags);
     for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, work);
     const filed = await fileSignatures(workshop(), inputs, signatures);
-    await fileStatements(workshop(), inputs, target, beside);
+    await fileStatements(workshop(), inputs, target);
     for (const tag of tags) for (const one of destinations) await requireTag(one, image, tag, target, work);
     return { ...foretold(inputs), signatures: filed };
   }
@@ -100,9 +105,11 @@ export function publicationHandler(
       if (!outputs.published) return state;
       const drift = await driftOf(await destinationsOf(inputs.destinations, work), inputs, outputs, work);
       const lost = await lostSignatures(workshop(), inputs, outputs.signatures);
+      const unfiled = await unfiledStatements(workshop(), inputs, outputs.target);
       const found = [
         ...drift,
         ...lost.map((signature) => `the lookaside does not have ${signature} any more`),
+        ...unfiled.map((statement) => `the lookaside does not have ${statement}`),
       ];
       if (found.length === 0) return { inputs, outputs: { ...outputs, drift: [] } };
       throw new NotReady(

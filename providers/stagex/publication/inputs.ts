@@ -48,7 +48,7 @@ const lookaside = z
   .string()
   .min(1)
   .describe(
-    "The folder, relative to the project, to which its signatures are copied; not copied where not given.",
+    "The folder, relative to the project, to which its signatures and the signed statements about it are copied; not copied where not given.",
   );
 const onDelete = z
   .enum(["keep", "untag"])

@@ -12,7 +12,7 @@ import { readFingerprint } from "../../../trust/fingerprint.ts";
 import { parseRepository, parseTagged, repositoryOf } from "../../../trust/image-reference.ts";
 import { LookasideFolder } from "../../../trust/lookaside.ts";
 import { SignedStatements } from "../../../trust/signed-statements.ts";
-import { readStatement } from "../../../trust/statement.ts";
+import { digestsIn, readStatement } from "../../../trust/statement.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import {
@@ -31,12 +31,6 @@ export type Published = {
   readonly target: Digest;
 };
 
-/** A statement about an image: how it lies in a registry, and the messages in which people have signed it. */
-export type PublishedStatement = Pick<ImageStatement, "kind" | "predicateType"> & {
-  readonly referrer: Referrer;
-  readonly messages: readonly Uint8Array[];
-};
-
 /**
  * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
  * was built here; what it is made of, of every image that the ledger knows. Signed statements of the lookaside come along, and where
@@ -48,7 +42,7 @@ export async function statementsBeside(
   workshop: Workshop,
   published: Published,
   work: Work,
-): Promise<readonly PublishedStatement[]> {
+): Promise<readonly Referrer[]> {
   const kinds = workshop.config.attach;
   const evidence = kinds.length === 0 ? undefined : await evidenceOf(workshop, published.image);
   if (evidence === undefined) return [];
@@ -56,16 +50,14 @@ export async function statementsBeside(
   const { size } = await stat((await workshop.store()).blobPath(published.target));
   const mediaType = isIndex ? mediaTypes.index : mediaTypes.manifest;
   const subject = { mediaType, digest: published.target, size };
-  const beside: PublishedStatement[] = [];
+  const referrers: Referrer[] = [];
   for (const statement of await statementsOf(workshop, published, evidence)) {
     if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
     const isBuiltHere = evidence.records.length > 0;
     const messages = await messagesOf(workshop, published, statement, isBuiltHere, work);
-    const { kind, predicateType } = statement;
-    const referrer = statementReferrer(subject, statement, messages);
-    beside.push({ kind, predicateType, referrer, messages });
+    referrers.push(statementReferrer(subject, statement, messages));
   }
-  return beside;
+  return referrers;
 }
 
 async function evidenceOf(workshop: Workshop, image: string): Promise<BuildEvidence | undefined> {
@@ -92,7 +84,7 @@ async function statementsOf(
 
 /** The tree may have moved on since the image was built: then what is known is of another image. */
 function isAbout({ signed }: ImageStatement, target: Digest): boolean {
-  return readStatement(signed).subject.some(({ digest }) => `sha256:${digest.sha256}` === target);
+  return digestsIn(readStatement(signed)).includes(target);
 }
 
 async function messagesOf(
@@ -118,6 +110,6 @@ async function messagesOf(
   const isToSign = attest !== undefined && isUnattended && isBuiltHere;
   if (!isToSign || held.some(({ person }) => person === attest)) return messages;
   const message = await (await workshop.signatory(attest)).sign(signed, work);
-  await statements.write(about, message, trust);
+  await statements.write(about, message, trust, digestsIn(readStatement(signed)));
   return [...messages, message];
 }

@@ -62,6 +62,26 @@ test("rejected: by nobody in the roster, and with a changed byte", async () => {
   await expect(verifyStatement(bytes, about, trust)).rejects.toMatchObject({ code: "bad-signature" });
 });
 
+test("of an image for several platforms it is found by its index and by each manifest that it names", async () => {
+  const folder = await scratchFolder();
+  const statements = new SignedStatements(folder, "provenance");
+  const repository = parseRepository("stagex/core-seed");
+  const digests = ["index", "amd64", "arm64"].map((name) => digestOf(name));
+  const subjects = digests.map((one) => ({ name: "stagex/core-seed", digest: one }));
+  const { predicateType } = about;
+  const text = Buffer.from(statementBytes(statementOf(subjects, predicateType, {}))).toString();
+  const message = await signedBy(alice, text);
+  const [index = digestOf(""), ...manifests] = digests;
+  await statements.write({ repository, predicateType, digest: index }, message, trust, manifests);
+  for (const one of digests)
+    expect(await statements.read({ repository, predicateType, digest: one }, trust)).toHaveLength(1);
+  const place = { repository, predicateType, digest: index };
+  await expect(statements.write(place, message, trust, [digestOf("else")])).rejects.toThrow(
+    "would not count",
+  );
+  expect(await statements.read({ ...place, digest: digestOf("else") }, trust)).toEqual([]);
+});
+
 test("in a lookaside they lie apart from the signatures; what does not hold is not there", async () => {
   const folder = await scratchFolder();
   const statements = new SignedStatements(folder, "provenance");

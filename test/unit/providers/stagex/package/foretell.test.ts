@@ -1,6 +1,6 @@
-import { chmod, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { digestOf } from "../../../../../oci/digest.ts";
 import { parseConfig } from "../../../../../providers/stagex/config.ts";
 import { packageInputs } from "../../../../../providers/stagex/package/inputs.ts";
@@ -16,7 +16,6 @@ const inputs = packageInputs.parse({
   ...{ buildArgs: {}, sources: {}, dependencies: {} },
 });
 const inputKey = keyOf(inputs);
-const longAgo = new Date("2026-01-01");
 
 /** A checkout whose ledger knows an image, which is beside it, and may be adopted. */
 async function setUp() {
@@ -37,28 +36,21 @@ async function setUp() {
       },
       ...{ builder: { id, facts: null }, digests: { ...digests, platforms: { ...digests.platforms } } },
     });
-  /** What a process of its own says, all files being from long ago. */
+  /** What a process of its own says, some time after all files were written. */
   const foretold = async () => {
-    await age(project);
+    const now = Date.now();
+    vi.spyOn(Date, "now").mockReturnValue(now + 60_000);
+    onTestFinished(() => void vi.restoreAllMocks());
     const workshop = open();
     onTestFinished(() => workshop.close());
     const said = await foretell(workshop, inputs);
     await workshop.close();
+    vi.restoreAllMocks();
     return said;
   };
   const adopt = async () => await (await open().store()).adopt(folder);
   await record("first", { index, platforms: { "linux/amd64": digest } });
   return { project, open, record, foretold, adopt, digest, index };
-}
-
-async function age(project: string): Promise<void> {
-  const entries = await readdir(project, { recursive: true, withFileTypes: true });
-  for (const entry of entries) {
-    const path = join(entry.parentPath, entry.name);
-    // Whatever is new gets a time that it had not before, and that lies well back.
-    if (Date.now() - (await stat(path)).mtimeMs < 10_000)
-      await utimes(path, longAgo, new Date(Date.now() - 60_000));
-  }
 }
 
 async function corrupt(path: string): Promise<void> {
@@ -92,19 +84,27 @@ test("what a preview foretells is what the one before it did, until the ledger o
   expect(await foretold()).toEqual({ outputs: { inputKey }, isAtHand: false });
 });
 
-test("the second one reads neither records nor documents", async () => {
-  const { project, open, foretold, adopt, digest } = await setUp();
+test("the second one reads neither records nor documents, but what the first one left", async () => {
+  const { project, foretold, adopt, digest } = await setUp();
   await adopt();
-  const first = await foretold();
-  // Altered behind the back of their times, which only an audit finds: whoever reads them now can't say the same.
-  const blob = (await open().store()).blobPath(digest);
-  const [record = ""] = await readdir(join(project, ".stagex/ledger", inputKey.slice(0, 2), inputKey));
-  for (const path of [blob, join(project, ".stagex/ledger", inputKey.slice(0, 2), inputKey, record)]) {
-    const { atime, mtime } = await stat(path);
-    await corrupt(path);
-    await utimes(path, atime, mtime);
-  }
-  expect(await foretold()).toEqual(first);
-  await rm(join(project, ".stagex/recollection.json"));
-  expect(await foretold()).toEqual({ outputs: { inputKey }, isAtHand: false });
+  await foretold();
+  const left = join(project, ".stagex/recollection.json");
+  const another = digestOf("another");
+  await writeFile(left, (await readFile(left, "utf8")).replaceAll(digest, another));
+  expect(await foretold()).toMatchObject({
+    outputs: { digest: another, reference: another },
+    isAtHand: true,
+  });
+  await rm(left);
+  expect(await foretold()).toMatchObject({ outputs: { digest, reference: digest }, isAtHand: true });
+});
+
+test("a ledger that is unpacked over the old one, with all its times, is read", async () => {
+  const { project, foretold, record } = await setUp();
+  expect(await foretold()).toMatchObject({ outputs: { digest: expect.any(String) } });
+  const folder = join(project, ".stagex/ledger", inputKey.slice(0, 2), inputKey);
+  const { atime, mtime } = await stat(folder);
+  await record("second", { index: null, platforms: { "linux/amd64": digestOf("another") } });
+  await utimes(folder, atime, mtime);
+  expect((await foretold()).outputs).toEqual({ inputKey });
 });
