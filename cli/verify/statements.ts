@@ -1,4 +1,4 @@
-import type { Digest } from "../../oci/digest.ts";
+import { type Digest, digestOf } from "../../oci/digest.ts";
 import {
   predicateTypes,
   type StatementKind,
@@ -42,13 +42,14 @@ export async function saidOf(
 ): Promise<readonly SaidOfImage[]> {
   const found: SaidOfImage[] = [];
   for (const [kind, statements] of kinds) {
-    const said: SaidOfImage["said"][number][] = [];
-    for (const digest of new Set([manifest, root])) {
+    const said = new Map<Digest, SaidOfImage["said"][number]>();
+    for (const digest of new Set([root, manifest])) {
       const about = { repository, digest, predicateType: predicateTypes[kind] };
-      for (const { file, person, fingerprint, statement } of await statements.read(about, trust))
-        if (digestsIn(statement).includes(manifest)) said.push({ file, person, fingerprint });
+      for (const { file, person, fingerprint, statement, message } of await statements.read(about, trust))
+        if (digestsIn(statement).includes(manifest))
+          said.set(digestOf(message), { file, person, fingerprint });
     }
-    found.push({ kind, said });
+    found.push({ kind, said: [...said.values()] });
   }
   return found;
 }

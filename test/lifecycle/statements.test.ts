@@ -11,7 +11,7 @@ import { mediaTypes } from "../../oci/image.ts";
 import type { Properties } from "../../providers/stagex/wire.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
 import { Keyring } from "../../trust/keyring.ts";
-import { signatureFolder } from "../../trust/lookaside.ts";
+import { LookasideFolder, signatureFolder } from "../../trust/lookaside.ts";
 import { provenancePredicateType } from "../../trust/provenance.ts";
 import type { Trust } from "../../trust/quorum.ts";
 import { rosterFile } from "../../trust/roster-file.ts";
@@ -158,8 +158,10 @@ describeReal("what is said of an image lies beside it in the registry", () => {
 
   /** `stagex verify` of the published image, as whoever pulls it runs it. */
   const verify = (...more: string[]) =>
+    verifyAt(`${publishing.server.host}/stagex/${image}:${version}`, ...more);
+  const verifyAt = (place: string, ...more: string[]) =>
     stagex(
-      ...["verify", `${publishing.server.host}/stagex/${image}:${version}`, "--signed-as", "stagex"],
+      ...["verify", place, "--signed-as", "stagex"],
       ...["--maintainers", join(publishing.folder, "MAINTAINERS"), "--keys", join(publishing.folder, "keys")],
       ...["--signatures", join(publishing.folder, "public"), ...more],
     );
@@ -208,6 +210,30 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     expect((await verify(...both)).stdout).toContain("provenance by alice, bob; sbom by alice\n");
     for (const place of ["signatures", "public"])
       await rm(join(publishing.folder, place, "statements", folder, "provenance-2"));
+  });
+
+  test("of an image for several platforms they are copied, and found by tag and by each manifest that they name", async () => {
+    const two = await publishing.image("several", { platforms: ["linux/amd64", "linux/arm64"] });
+    const { index, manifests } = two.layout;
+    const repository = parseRepository(`stagex/${two.name}`);
+    const kept = new LookasideFolder(join(publishing.folder, "signatures/statements"), "provenance");
+    const said = { alice: [index, ...manifests], bob: [index, ...manifests.slice(0, 1)] };
+    for (const [person, digests] of Object.entries(said)) {
+      const subjects = digests.map((one) => ({ name: two.name, digest: one }));
+      const text = Buffer.from(statementBytes(statementOf(subjects, provenancePredicateType, {}))).toString();
+      const [key] = publishing.people[person]?.keys ?? [];
+      await kept.write(repository, index, await signedBy(key as PrivateKey, text));
+    }
+    const outputs = await publishing.create(two.inputs);
+    expect(await publishing.read(two.inputs, outputs)).toEqual(outputs);
+    const asked = async (what: string) => {
+      const place = `${publishing.server.host}/stagex/${two.name}${what}`;
+      const { stdout } = await verifyAt(place, "--statements", "provenance");
+      return stdout.split("\n").flatMap((line) => /provenance by .*/.exec(line)?.[0] ?? []);
+    };
+    expect(await asked(":1.0")).toEqual(["provenance by alice, bob", "provenance by alice"]);
+    expect(await asked(`:1.0@${manifests[0]}`)).toEqual(["provenance by alice, bob"]);
+    expect(await asked(`:1.0@${manifests[1]}`)).toEqual(["provenance by alice"]);
   });
 
   test("where nobody of the roster has said it of this very image, that is the answer", async () => {

@@ -3,6 +3,7 @@ import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { parseRepository, parseTagged, pathOf, repositoryOf } from "../../../trust/image-reference.ts";
 import { type Lookaside, LookasideFolder, signatureFolder } from "../../../trust/lookaside.ts";
 import { type HeldStatement, SignedStatements } from "../../../trust/signed-statements.ts";
+import { digestsIn } from "../../../trust/statement.ts";
 import { TrustError } from "../../../trust/trust-error.ts";
 import { signaturesAddress } from "../configured-trust.ts";
 import { judgeImage } from "../quorum/judgement.ts";
@@ -91,9 +92,13 @@ export async function fileStatements(
   target: Digest,
 ): Promise<void> {
   const trust = await workshop.trust();
+  const manifests = Object.values(inputs.digests ?? {});
   for (const { copies, about, missing } of await statementsOf(workshop, inputs, target)) {
-    for (const { message } of missing)
-      await copies.write(about, message, trust, Object.values(inputs.digests ?? {}));
+    for (const { message, statement } of missing) {
+      const named = digestsIn(statement);
+      const more = manifests.filter((manifest) => named.includes(manifest));
+      await copies.write(about, message, trust, more);
+    }
   }
 }
 
