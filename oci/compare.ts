@@ -2,6 +2,7 @@ import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { isDeepStrictEqual } from "node:util";
 import { type Extract, type ExtractEvents, extract, type Header } from "tar-stream";
+import { escapeControlCharacters } from "../lib/escape-control-characters.ts";
 import { openLayer, readBlob } from "./blob.ts";
 import type { Digest } from "./digest.ts";
 import {
@@ -12,7 +13,6 @@ import {
   parseConfig,
   parseManifest,
 } from "./image.ts";
-import { visible } from "./visible-text.ts";
 
 /** A platform's manifest, and where its blobs are: a `Store` has such a `blobPath`. */
 export type ComparedManifest = {
@@ -83,7 +83,11 @@ async function inLayers(a: ReadImage, b: ReadImage): Promise<Difference | null> 
     await using second = await openFiles(other, b);
     const found = await inFiles(first, second);
     if (found !== null) {
-      return { text: `layer ${layer}: ${visible(found.path)}: ${found.what}`, layer, path: found.path };
+      return {
+        text: `layer ${layer}: ${escapeControlCharacters(found.path)}: ${found.what}`,
+        layer,
+        path: found.path,
+      };
     }
     const same = a.config.rootfs.diff_ids[position] === b.config.rootfs.diff_ids[position];
     const what = same
@@ -179,7 +183,7 @@ async function inOrder(a: Files, one: Entry, b: Files, other: Entry): Promise<Fi
   const otherComesInFirst = await hasLater(a, otherName);
   const oneComesInSecond = await hasLater(b, oneName);
   if (oneComesInSecond && otherComesInFirst) {
-    return { path: oneName, what: `order: comes where the second has ${visible(otherName)}` };
+    return { path: oneName, what: `order: comes where the second has ${escapeControlCharacters(otherName)}` };
   }
   return oneComesInSecond ? onlyIn("second", otherName) : onlyIn("first", oneName);
 }
@@ -213,7 +217,7 @@ function inHeader(a: Header, b: Header): string | null {
   ];
   const found = facts.find(([, one, other]) => one !== other);
   if (found !== undefined)
-    return `${found[0]}: ${visible(String(found[1]))} and ${visible(String(found[2]))}`;
+    return `${found[0]}: ${escapeControlCharacters(String(found[1]))} and ${escapeControlCharacters(String(found[2]))}`;
   return inMember("pax header", paxOf(a), paxOf(b))?.text ?? null;
 }
 

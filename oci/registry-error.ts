@@ -1,4 +1,4 @@
-import { visible } from "./visible-text.ts";
+import { escapeControlCharacters } from "../lib/escape-control-characters.ts";
 
 /**
  * What can go wrong at a registry, by name:
@@ -93,7 +93,7 @@ export function registryError(
   retryAfter: number | null = null,
 ): RegistryError {
   const mend = mends[problem];
-  const text = visible(reason.slice(0, textLimit));
+  const text = escapeControlCharacters(reason.slice(0, textLimit));
   const message = `${doing}: ${problem}: ${text}${mend === undefined ? "" : ` (${mend})`}`;
   return new RegistryError(problem, message, retryAfter);
 }

@@ -1,0 +1,16 @@
+/**
+ * Characters that change what a terminal shows without showing themselves: C0 and C1 controls (line breaks among them), bidirectional
+ * overrides, the separators of lines and paragraphs, and what is invisible (Unicode, general categories Cc and Cf, Zl, Zp).
+ */
+const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/** Returns the text on one line, each character that a terminal would obey or hide written as its JavaScript escape. */
+export function escapeControlCharacters(text: string): string {
+  return text.replace(invisible, escaped);
+}
+
+function escaped(character: string): string {
+  const code = character.codePointAt(0) ?? 0;
+  const hex = code.toString(16);
+  return code > 0xffff ? `\\u{${hex}}` : `\\u${hex.padStart(4, "0")}`;
+}
