@@ -1,5 +1,8 @@
 import { hash } from "node:crypto";
-import { GitError, git } from "./git.ts";
+import { GitError } from "../lib/git.ts";
+import { findRepository, git } from "../lib/git-repository.ts";
+import { RepositoryError } from "../lib/git-repository-checks.ts";
+import { fileModes, gitTreeError } from "./git-index.ts";
 import { nearestName } from "./nearest-name.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
 import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
@@ -15,7 +18,7 @@ export async function commitOf(root: string, revision: string): Promise<string> 
     const answer = await git(root, ["rev-parse", "--verify", "--quiet", "--end-of-options", wanted]);
     return answer.toString().trim();
   } catch (error) {
-    if (!(error instanceof GitError)) throw error;
+    if (!isAnswer(error)) throw gitTreeError(error, { file: root, allowed: "a commit" });
     throw new TreeError([await unknownRevision(root, revision, error)]);
   }
 }
@@ -36,9 +39,15 @@ export async function revisionTree(root: string, commit: string): Promise<TreeFi
     const kept = entries.filter(({ path }) => !rejected.has(path));
     return new RevisionTree(name, kept, contents, [...problems, ...escaping]);
   } catch (error) {
-    if (!(error instanceof GitError)) throw error;
+    if (!isAnswer(error))
+      throw gitTreeError(error, { file: name, allowed: "a revision that git can read whole" });
     throw new TreeError([await unreadable(root, name, error)]);
   }
+}
+
+/** Whether git has looked, and found no such thing. */
+function isAnswer(error: unknown): error is GitError {
+  return error instanceof GitError && error.problem === "failed" && !(error instanceof RepositoryError);
 }
 
 /** A file, and the name of git's object with its content. */
@@ -82,7 +91,7 @@ async function entriesOf(root: string, commit: string): Promise<{ entries: Entry
   for (const line of output.toString().split("\0")) {
     // <mode> <type> <object>\t<path>
     const [, written = "", type, object = "", path = ""] = /^(\d+) (\w+) (\w+)\t([\s\S]+)$/.exec(line) ?? [];
-    const mode = modes[written];
+    const mode = fileModes[written];
     if (path === "") continue;
     if (path.includes("\uFFFD")) {
       problems.push({ file: path, found: "a name that is not UTF-8", allowed: "names in UTF-8" });
@@ -91,14 +100,6 @@ async function entriesOf(root: string, commit: string): Promise<{ entries: Entry
   }
   return { entries: entries.sort((left, right) => (left.path < right.path ? -1 : 1)), problems };
 }
-
-/** git's modes of files; 100664 is from its first days, and means 100644. */
-const modes: Readonly<Record<string, TreeFile["mode"]>> = {
-  "100644": "100644",
-  "100664": "100644",
-  "100755": "100755",
-  "120000": "120000",
-};
 
 /** The contents by name of object, all from one process. */
 async function contentsOf(root: string, entries: readonly Entry[]): Promise<Map<string, Uint8Array>> {
@@ -130,10 +131,8 @@ function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): 
 
 async function unreadable(root: string, file: string, { message }: GitError): Promise<Problem> {
   const said = message.split("\n").find((line) => /^(fatal|error):/.test(line)) ?? message.split("\n")[0];
-  const filters = await git(root, ["config", "--get-regexp", "^remote\\..*\\.partialclonefilter$"]).catch(
-    () => "",
-  );
-  if (filters.length > 0) {
+  const settings = [...((await findRepository(root))?.config.keys() ?? [])];
+  if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
     const mend = `git -C ${root} fetch --refetch --no-filter`;
     return { file, found: `${quoted(said)} in a partial clone`, allowed: "a clone with all objects", mend };
   }
@@ -143,15 +142,10 @@ async function unreadable(root: string, file: string, { message }: GitError): Pr
 
 async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<Problem> {
   const at = { file: root, found: `no commit ${quoted(revision)}` };
-  const shallow = await git(root, ["rev-parse", "--is-shallow-repository"]).catch(noRepository);
-  if (shallow instanceof GitError) {
-    const none = shallow.message.includes("not a git repository");
-    const found = none ? "no git repository" : quoted(shallow.message.split("\n")[0]);
-    return { file: root, found, allowed: "a folder of a git repository" };
-  }
   if (revision === "HEAD") {
     return { ...at, found: "a repository without a commit", allowed: "at least one commit" };
   }
+  const shallow = await git(root, ["rev-parse", "--is-shallow-repository"]);
   if (shallow.toString().trim() === "true") {
     const mend = `git -C ${root} fetch --unshallow --tags`;
     return { ...at, found: `${at.found} in a shallow clone`, allowed: "a revision that the clone has", mend };
@@ -162,9 +156,4 @@ async function unknownRevision(root: string, revision: string, { message }: GitE
   const nearest = nearestName(revision, names.toString().trim().split("\n"));
   const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
   return { ...at, allowed: `a commit, tag or branch of this repository${hint}` };
-}
-
-function noRepository(error: unknown): GitError {
-  if (error instanceof GitError) return error;
-  throw error;
 }
