@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { GitError } from "../lib/git.ts";
-import { findRepository, git } from "../lib/git-repository.ts";
+import { readObjects } from "../lib/git-objects.ts";
+import { git, type Repository, readRepository, repositoryOf } from "../lib/git-repository.ts";
 import { RepositoryError } from "../lib/git-repository-checks.ts";
 import { fileModes, gitTreeError } from "./git-index.ts";
 import { nearestName } from "./nearest-name.ts";
@@ -32,8 +33,9 @@ export async function commitOf(root: string, revision: string): Promise<string> 
 export async function revisionTree(root: string, commit: string): Promise<TreeFiles> {
   const name = `${root} at ${commit.slice(0, 12)}`;
   try {
-    const { entries, problems } = await entriesOf(root, commit);
-    const contents = await contentsOf(root, entries);
+    const repository = await repositoryOf(root);
+    const { entries, problems } = await entriesOf(repository, root, commit);
+    const contents = await contentsOf(repository, entries);
     const escaping = entries.flatMap((entry) => escapingLink(entry, contents));
     const rejected = new Set(escaping.map(({ file }) => file));
     const kept = entries.filter(({ path }) => !rejected.has(path));
@@ -84,8 +86,19 @@ class RevisionTree implements TreeFiles {
   }
 }
 
-async function entriesOf(root: string, commit: string): Promise<{ entries: Entry[]; problems: Problem[] }> {
-  const output = await git(root, ["ls-tree", "-r", "-z", commit, "--", ...treeFolders]);
+async function entriesOf(
+  repository: Repository,
+  root: string,
+  commit: string,
+): Promise<{ entries: Entry[]; problems: Problem[] }> {
+  const output = await readRepository(repository, root, [
+    "ls-tree",
+    "-r",
+    "-z",
+    commit,
+    "--",
+    ...treeFolders,
+  ]);
   const entries: Entry[] = [];
   const problems: Problem[] = [];
   for (const line of output.toString().split("\0")) {
@@ -101,24 +114,18 @@ async function entriesOf(root: string, commit: string): Promise<{ entries: Entry
   return { entries: entries.sort((left, right) => (left.path < right.path ? -1 : 1)), problems };
 }
 
-/** The contents by name of object, all from one process. */
-async function contentsOf(root: string, entries: readonly Entry[]): Promise<Map<string, Uint8Array>> {
-  const objects = [...new Set(entries.map(({ object }) => object))];
-  const output = await git(root, ["cat-file", "--batch"], objects.map((object) => `${object}\n`).join(""));
-  const contents = new Map<string, Uint8Array>();
-  let next = 0;
-  for (const object of objects) {
-    // <object> blob <size>\n<content>\n, or <object> missing\n
-    const end = output.indexOf("\n", next);
-    const [, type, size] = output.toString("latin1", next, end).split(" ");
-    if (type !== "blob") {
-      const path = entries.find((entry) => entry.object === object)?.path;
-      throw new GitError(`${path}: git's object ${object} is missing`);
-    }
-    contents.set(object, output.subarray(end + 1, end + 1 + Number(size)));
-    next = end + 1 + Number(size) + 1;
-  }
-  return contents;
+/** The contents by name of object. */
+async function contentsOf(
+  repository: Repository,
+  entries: readonly Entry[],
+): Promise<Map<string, Uint8Array>> {
+  const objects = await readObjects(
+    repository,
+    entries.map(({ object }) => object),
+  );
+  const missing = entries.find(({ object }) => objects.get(object)?.type !== "blob");
+  if (missing !== undefined) throw new GitError(`${missing.path}: git's object ${missing.object} is missing`);
+  return new Map([...objects].map(([object, { content }]) => [object, content]));
 }
 
 function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): Problem[] {
@@ -131,7 +138,7 @@ function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): 
 
 async function unreadable(root: string, file: string, { message }: GitError): Promise<Problem> {
   const said = message.split("\n").find((line) => /^(fatal|error):/.test(line)) ?? message.split("\n")[0];
-  const settings = [...((await findRepository(root))?.config.keys() ?? [])];
+  const settings = [...(await repositoryOf(root)).config.keys()];
   if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
     const mend = `git -C ${root} fetch --refetch --no-filter`;
     return { file, found: `${quoted(said)} in a partial clone`, allowed: "a clone with all objects", mend };

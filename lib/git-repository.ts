@@ -67,19 +67,22 @@ export async function readRepository(
 }
 
 /**
+ * {@link findRepository} where there has to be one.
+ * @throws GitError, RepositoryError also if there is none
+ */
+export async function repositoryOf(folder: string): Promise<Repository> {
+  const repository = await findRepository(folder);
+  if (repository !== undefined) return repository;
+  const [found, allowed] = ["no git repository", "a folder of a git repository"];
+  throw new RepositoryError({ path: folder, found, allowed });
+}
+
+/**
  * {@link readRepository} for the repository that the folder is part of.
  * @throws GitError, RepositoryError also if there is none
  */
 export async function git(folder: string, args: readonly string[], input?: string): Promise<Buffer> {
-  const repository = await findRepository(folder);
-  if (repository === undefined) {
-    throw new RepositoryError({
-      path: folder,
-      found: "no git repository",
-      allowed: "a folder of a git repository",
-    });
-  }
-  return await readRepository(repository, folder, args, input);
+  return await readRepository(await repositoryOf(folder), folder, args, input);
 }
 
 /** Whether the repository's disk keeps modes and symbolic links; where it does not, the index decides (git-config(1)). */
