@@ -1,6 +1,7 @@
 import { readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
+import { GitError } from "../lib/git.ts";
 import { type GitObject, readObjects } from "../lib/git-objects.ts";
 import { diskKeeps, findRepository, type Repository, readRepository } from "../lib/git-repository.ts";
 import { RepositoryError } from "../lib/git-repository-checks.ts";
@@ -84,6 +85,7 @@ function parseTree(content: Buffer, nameLength: number): GitTreeEntry[] {
   const entries: GitTreeEntry[] = [];
   for (let at = 0; at < content.length; ) {
     const [blank, zero] = [content.indexOf(" ", at), content.indexOf(0, at)];
+    if (blank < at || zero < blank) throw new GitError("a tree object that is damaged");
     const [mode, path] = [content.toString("latin1", at, blank), content.toString("utf8", blank + 1, zero)];
     at = zero + 1 + nameLength;
     entries.push({ mode: mode.padStart(6, "0"), path, object: content.toString("hex", zero + 1, at) });
