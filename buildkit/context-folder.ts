@@ -3,6 +3,8 @@ import { constants } from "node:fs";
 import { chmod, copyFile, type FileHandle, link, mkdir, open, readlink, symlink } from "node:fs/promises";
 import { basename, dirname, join, posix } from "node:path";
 import type { ContextFile } from "../distro/build-plan.ts";
+import { diskKeeps, findRepository } from "../lib/git-repository.ts";
+import { readRegularFile } from "../lib/regular-file.ts";
 import { withWorkFolder } from "./work-folder.ts";
 
 /** What goes into the build context of one image. */
@@ -90,7 +92,7 @@ async function makeFolder(folder: string): Promise<void> {
 async function placeFile(folder: string, file: ContextFile, target: string): Promise<void> {
   const path = join(folder, file.path);
   if (file.mode === "120000") {
-    const pointsTo = await readlink(path).catch(() => {
+    const pointsTo = await linkTarget(path).catch(() => {
       throw changed(path, "it is no symbolic link any more");
     });
     checkHash(createHash("sha256").update(pointsTo), { path, sha256: file.sha256 });
@@ -99,6 +101,18 @@ async function placeFile(folder: string, file: ContextFile, target: string): Pro
   }
   const mode = file.mode === "100755" ? 0o755 : 0o644;
   await placeRegular(target, mode, { path, sha256: file.sha256 });
+}
+
+/** A link's target; on a disk without links, git has written the target into a file (`core.symlinks`, git-config(1)). */
+async function linkTarget(path: string): Promise<string> {
+  try {
+    return await readlink(path);
+  } catch (error) {
+    const repository = await findRepository(dirname(path));
+    if (repository === undefined || diskKeeps(repository).links) throw error;
+    // PATH_MAX bytes at most (linux/limits.h).
+    return (await readRegularFile(path, 4096)).toString();
+  }
 }
 
 /** How much of a file is in memory at once, in bytes. */

@@ -1,5 +1,6 @@
 import { CommanderError } from "commander";
 import { TreeError } from "../distro/tree-error.ts";
+import { GitError } from "../lib/git.ts";
 import { LayoutError } from "../oci/layout-error.ts";
 import { withMend } from "../providers/stagex/machine-error.ts";
 import { SetUpError } from "../tools/set-up-error.ts";
@@ -35,7 +36,8 @@ export class CommandError extends Error {
 /** An error from reading settings or a tree, as a command that was asked wrongly; a defect of ours stays one. */
 export function asUsage(error: unknown): unknown {
   const isDefect = [TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind);
-  if (!(error instanceof Error) || isDefect || error instanceof TreeError) return error;
+  if (!(error instanceof Error) || isDefect || error instanceof TreeError || error instanceof GitError)
+    return error;
   return new CommandError(error.message);
 }
 
@@ -48,6 +50,10 @@ export function endingOf(error: unknown): { readonly message: string; readonly c
   if (error instanceof CommandError) return { message: `stagex: ${error.message}`, code: error.code };
   if (error instanceof SetUpError) return { message: `stagex: ${error.message}`, code: exitCode.unavailable };
   if (error instanceof TreeError) return { message: `stagex: ${error.message}`, code: exitCode.usage };
+  if (error instanceof GitError) {
+    const code = error.problem === "not-installed" ? exitCode.unavailable : exitCode.usage;
+    return { message: `stagex: ${error.message}`, code };
+  }
   if (error instanceof LayoutError) return { message: `stagex: ${error.message}`, code: exitCode.no };
   if (error instanceof Error && withMend(error) !== error.message)
     return { message: `stagex: ${withMend(error)}`, code: exitCode.unavailable };

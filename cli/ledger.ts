@@ -1,6 +1,5 @@
 import { statSync } from "node:fs";
 import { Command } from "commander";
-import { git } from "../distro/git.ts";
 import { namesLike, UnknownImageError } from "../distro/graph.ts";
 import {
   type Contradiction,
@@ -17,6 +16,7 @@ import {
 } from "../distro/published-release.ts";
 import { commitOf, revisionTree } from "../distro/revision.ts";
 import { readTreeFiles } from "../distro/tree.ts";
+import { git } from "../lib/git-repository.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 

@@ -1,6 +1,11 @@
+import { realpathSync } from "node:fs";
+import { relative } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import { GitError } from "../lib/git.ts";
+import { diskKeeps, findRepository, readRepository } from "../lib/git-repository.ts";
+import { isAsRecorded, parseGitEntries } from "../lib/git-tree-entry.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
-import { GitError, git } from "./git.ts";
 import { closureOf, inOrder } from "./graph.ts";
 import type { InputKey } from "./input-key.ts";
 import { keyOfPlan, knownDigests } from "./known-digests.ts";
@@ -88,13 +93,16 @@ export type TreeCommit = {
 /** The commit that gave a package's folder its content; null where there is none, or the folder has been changed since. */
 export async function commitOfFolder(root: string, folder: string): Promise<TreeCommit | null> {
   try {
-    const changed = await git(root, ["status", "--porcelain", "--untracked-files=no", "--", folder]);
-    if (changed.length > 0) return null;
-    const last = await git(root, ["log", "-1", "--format=%H", "HEAD", "--", folder]);
-    const commit = last.toString().trim();
-    if (commit === "") return null;
-    const path = (await git(root, ["rev-parse", "--show-prefix"])).toString().trim().replace(/\/$/, "");
-    return { commit, path };
+    const repository = await findRepository(root);
+    if (repository === undefined || repository.workTree === null) return null;
+    const read = (...args: string[]) => readRepository(repository, root, args);
+    const recorded = parseGitEntries(await read("ls-tree", "-r", "-z", "HEAD", "--", folder));
+    const tracked = parseGitEntries(await read("ls-files", "--stage", "-z", "--", folder));
+    const keeps = diskKeeps(repository);
+    if (!isDeepStrictEqual(tracked, recorded)) return null;
+    if (!recorded.every((entry) => isAsRecorded(root, entry, keeps))) return null;
+    const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", folder)).toString().trim();
+    return commit === "" ? null : { commit, path: relative(repository.workTree, realpathSync(root)) };
   } catch (error) {
     if (error instanceof GitError) return null;
     throw error;

@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { hash } from "node:crypto";
 import {
   type Dirent,
@@ -10,6 +9,8 @@ import {
   type Stats,
 } from "node:fs";
 import { join } from "node:path";
+import { readRegularFileSync } from "../lib/regular-file.ts";
+import { type TrackedFiles, trackedFiles } from "./git-index.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
 import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
 
@@ -17,18 +18,49 @@ import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree
  * The working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
  * tracked file that is gone from the disk is gone from the tree. `digests/` counts whether tracked or not, as no build
  * reads it. Without a git repository, all files count.
- * @throws TreeError if there is no such folder, or git fails
+ * @throws TreeError if there is no such folder, or it or its repository can't be read; GitError if git is not installed
  */
-export function workingTree(root: string): TreeFiles {
+export async function workingTree(root: string): Promise<TreeFiles> {
   const real = realFolder(root);
-  const tracked = trackedFiles(real);
-  const problems = tracked === undefined ? [] : [...tracked.problems, ...untracked(real, tracked.paths)];
-  const paths =
-    tracked === undefined
-      ? treeFolders.flatMap((folder) => filesBelow(real, folder))
-      : [...tracked.paths, ...missing(filesBelow(real, "digests"), new Set(tracked.paths))];
-  const list = new Listing(real, problems).files(paths);
-  return new WorkingTree(real, list, problems);
+  const tracked = await trackedFiles(real);
+  try {
+    if (tracked === undefined) {
+      const paths = treeFolders.flatMap((folder) => filesBelow(real, folder));
+      const problems: Problem[] = [];
+      return new WorkingTree(real, new Listing(real, problems).files(paths), problems);
+    }
+    expectWhole(real, tracked);
+    const paths = [...tracked.modes.keys()];
+    const problems = [...tracked.problems, ...untracked(real, paths)];
+    paths.push(...missing(filesBelow(real, "digests"), new Set(paths)));
+    return new WorkingTree(real, new Listing(real, problems, tracked).files(paths), problems);
+  } catch (error) {
+    throw unreadable(real, error);
+  }
+}
+
+/** What a sparse checkout leaves out is not removed, and could not be built. */
+function expectWhole(root: string, { skipped, unskip }: TrackedFiles): void {
+  const absent = skipped.filter((path) => statsOf(join(root, path)) === undefined);
+  if (absent.length === 0) return;
+  const found = `a sparse checkout without ${absent.length} of the tree's files, such as ${quoted(absent[0])}`;
+  throw new TreeError([
+    {
+      file: root,
+      found,
+      allowed: "packages/ and digests/ as a whole",
+      mend: unskip.replace("PATH", `${absent[0]}`),
+    },
+  ]);
+}
+
+/** An error of the system for a file or folder that this user may not read, as a problem of the tree. */
+function unreadable(root: string, error: unknown): unknown {
+  const { code, path } = error as NodeJS.ErrnoException;
+  if ((code !== "EACCES" && code !== "EPERM") || path === undefined) return error;
+  const file = path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path;
+  const found = `something that this user may not read (${code})`;
+  return new TreeError([{ file, found, allowed: "what can be read", mend: `chmod u+rX ${path}` }]);
 }
 
 /**
@@ -51,7 +83,11 @@ class WorkingTree implements TreeFiles {
     const mode = this.#modes.get(path);
     if (mode === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
     const place = join(this.root, path);
-    return mode === "120000" ? readlinkSync(place, { encoding: "buffer" }) : readFileSync(place);
+    try {
+      return mode === "120000" ? linkTarget(place) : readFileSync(place);
+    } catch (error) {
+      throw unreadable(this.root, error);
+    }
   }
 
   async sha256(path: string): Promise<string> {
@@ -63,11 +99,13 @@ class WorkingTree implements TreeFiles {
 class Listing {
   readonly #root: string;
   readonly #problems: Problem[];
+  readonly #tracked: TrackedFiles | undefined;
   readonly #folders = new Map<string, boolean>([["", true]]);
 
-  constructor(root: string, problems: Problem[]) {
+  constructor(root: string, problems: Problem[], tracked?: TrackedFiles) {
     this.#root = root;
     this.#problems = problems;
+    this.#tracked = tracked;
   }
 
   files(paths: readonly string[]): TreeFile[] {
@@ -82,13 +120,21 @@ class Listing {
     const stats = statsOf(join(this.#root, path));
     if (stats === undefined) return undefined;
     if (stats.isSymbolicLink()) return this.#linkMode(path);
-    if (stats.isFile()) return stats.mode & 0o100 ? "100755" : "100644";
+    if (stats.isFile()) return this.#fileMode(path, stats);
     this.#reject(path, "neither a file nor a symbolic link", "files and symbolic links");
     return undefined;
   }
 
+  /** The index decides what the disk can't keep (`core.fileMode`, `core.symlinks`, git-config(1)). */
+  #fileMode(path: string, stats: Stats): TreeFile["mode"] | undefined {
+    const recorded = this.#tracked?.modes.get(path);
+    if (recorded === "120000" && !this.#tracked?.diskKeeps.links) return this.#linkMode(path);
+    if (recorded !== undefined && recorded !== "120000" && !this.#tracked?.diskKeeps.modes) return recorded;
+    return stats.mode & 0o100 ? "100755" : "100644";
+  }
+
   #linkMode(path: string): TreeFile["mode"] | undefined {
-    const target = readlinkSync(join(this.#root, path));
+    const target = linkTarget(join(this.#root, path)).toString();
     if (!leadsOutside(path, target)) return "120000";
     this.#reject(path, `a symbolic link to ${quoted(target)}`, "links to what is in the tree");
     return undefined;
@@ -121,46 +167,16 @@ function realFolder(root: string): string {
   throw new TreeError([{ file: root, found: "a file", allowed: "the folder of a StageX tree" }]);
 }
 
-type Tracked = { paths: string[]; problems: Problem[] };
+/** In bytes (PATH_MAX of linux/limits.h). */
+const longestTarget = 4096;
 
-/** What git's index lists at and below this folder; undefined where there is no repository. */
-function trackedFiles(root: string): Tracked | undefined {
-  const output = lsFiles(root);
-  if (output === undefined) return undefined;
-  const paths = new Set<string>();
-  const problems: Problem[] = [];
-  for (const entry of output.split("\0")) {
-    // <mode> <object> <stage>\t<path>
-    const [, mode, stage, path] = /^(\d+) \S+ (\d)\t([\s\S]+)$/.exec(entry) ?? [];
-    if (mode === undefined || path === undefined) continue;
-    if (stage !== "0") {
-      const mend = `git add ${path}`;
-      problems.push({ file: path, found: "an unresolved merge conflict", allowed: "resolved files", mend });
-    } else if (mode === "160000") problems.push({ file: path, found: "a submodule", allowed: "files" });
-    else if (path.includes("\uFFFD")) {
-      problems.push({ file: path, found: "a name that is not UTF-8", allowed: "names in UTF-8" });
-    } else paths.add(path);
-  }
-  return { paths: [...paths], problems };
-}
-
-function lsFiles(root: string): string | undefined {
-  // Set by git for its hooks and aliases; they would name another repository than the tree's.
-  const { GIT_DIR: _dir, GIT_WORK_TREE: _tree, GIT_INDEX_FILE: _index, ...env } = process.env;
+/** A link's target; without links on this disk, git writes the target into a file. */
+function linkTarget(place: string): Buffer {
   try {
-    return execFileSync("git", ["-C", root, "ls-files", "--stage", "-z", "--", ...treeFolders], {
-      encoding: "utf8",
-      env: { ...env, LC_ALL: "C" },
-      stdio: ["ignore", "pipe", "pipe"],
-      maxBuffer: 1 << 30,
-    });
+    return readlinkSync(place, { encoding: "buffer" });
   } catch (error) {
-    if (isMissing(error) && statsOf(join(root, ".git")) === undefined) return undefined;
-    const said = error instanceof Error && "stderr" in error ? String(error.stderr).trim() : String(error);
-    if (said.includes("not a git repository")) return undefined;
-    throw new TreeError([
-      { file: root, found: `git ls-files: ${said}`, allowed: "a git checkout that git can read" },
-    ]);
+    if ((error as NodeJS.ErrnoException).code !== "EINVAL") throw error;
+    return readRegularFileSync(place, longestTarget);
   }
 }
 

@@ -1,6 +1,6 @@
+import { git } from "../lib/git-repository.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
-import { git } from "./git.ts";
 import type { InputKey } from "./input-key.ts";
 import { type KeyLookup, keyOfPlan } from "./known-digests.ts";
 import type { LedgerRecord } from "./ledger.ts";

@@ -1,5 +1,9 @@
 import { hash } from "node:crypto";
-import { GitError, git } from "./git.ts";
+import { GitError } from "../lib/git.ts";
+import { readObjects } from "../lib/git-objects.ts";
+import { git, type Repository, readRepository, repositoryOf } from "../lib/git-repository.ts";
+import { RepositoryError } from "../lib/git-repository-checks.ts";
+import { fileModes, gitTreeError } from "./git-index.ts";
 import { nearestName } from "./nearest-name.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
 import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
@@ -15,7 +19,7 @@ export async function commitOf(root: string, revision: string): Promise<string> 
     const answer = await git(root, ["rev-parse", "--verify", "--quiet", "--end-of-options", wanted]);
     return answer.toString().trim();
   } catch (error) {
-    if (!(error instanceof GitError)) throw error;
+    if (!isAnswer(error)) throw gitTreeError(error, { file: root, allowed: "a commit" });
     throw new TreeError([await unknownRevision(root, revision, error)]);
   }
 }
@@ -29,16 +33,23 @@ export async function commitOf(root: string, revision: string): Promise<string> 
 export async function revisionTree(root: string, commit: string): Promise<TreeFiles> {
   const name = `${root} at ${commit.slice(0, 12)}`;
   try {
-    const { entries, problems } = await entriesOf(root, commit);
-    const contents = await contentsOf(root, entries);
+    const repository = await repositoryOf(root);
+    const { entries, problems } = await entriesOf(repository, root, commit);
+    const contents = await contentsOf(repository, entries);
     const escaping = entries.flatMap((entry) => escapingLink(entry, contents));
     const rejected = new Set(escaping.map(({ file }) => file));
     const kept = entries.filter(({ path }) => !rejected.has(path));
     return new RevisionTree(name, kept, contents, [...problems, ...escaping]);
   } catch (error) {
-    if (!(error instanceof GitError)) throw error;
+    if (!isAnswer(error))
+      throw gitTreeError(error, { file: name, allowed: "a revision that git can read whole" });
     throw new TreeError([await unreadable(root, name, error)]);
   }
+}
+
+/** Whether git has looked, and found no such thing. */
+function isAnswer(error: unknown): error is GitError {
+  return error instanceof GitError && error.problem === "failed" && !(error instanceof RepositoryError);
 }
 
 /** A file, and the name of git's object with its content. */
@@ -75,14 +86,25 @@ class RevisionTree implements TreeFiles {
   }
 }
 
-async function entriesOf(root: string, commit: string): Promise<{ entries: Entry[]; problems: Problem[] }> {
-  const output = await git(root, ["ls-tree", "-r", "-z", commit, "--", ...treeFolders]);
+async function entriesOf(
+  repository: Repository,
+  root: string,
+  commit: string,
+): Promise<{ entries: Entry[]; problems: Problem[] }> {
+  const output = await readRepository(repository, root, [
+    "ls-tree",
+    "-r",
+    "-z",
+    commit,
+    "--",
+    ...treeFolders,
+  ]);
   const entries: Entry[] = [];
   const problems: Problem[] = [];
   for (const line of output.toString().split("\0")) {
     // <mode> <type> <object>\t<path>
     const [, written = "", type, object = "", path = ""] = /^(\d+) (\w+) (\w+)\t([\s\S]+)$/.exec(line) ?? [];
-    const mode = modes[written];
+    const mode = fileModes[written];
     if (path === "") continue;
     if (path.includes("\uFFFD")) {
       problems.push({ file: path, found: "a name that is not UTF-8", allowed: "names in UTF-8" });
@@ -92,32 +114,18 @@ async function entriesOf(root: string, commit: string): Promise<{ entries: Entry
   return { entries: entries.sort((left, right) => (left.path < right.path ? -1 : 1)), problems };
 }
 
-/** git's modes of files; 100664 is from its first days, and means 100644. */
-const modes: Readonly<Record<string, TreeFile["mode"]>> = {
-  "100644": "100644",
-  "100664": "100644",
-  "100755": "100755",
-  "120000": "120000",
-};
-
-/** The contents by name of object, all from one process. */
-async function contentsOf(root: string, entries: readonly Entry[]): Promise<Map<string, Uint8Array>> {
-  const objects = [...new Set(entries.map(({ object }) => object))];
-  const output = await git(root, ["cat-file", "--batch"], objects.map((object) => `${object}\n`).join(""));
-  const contents = new Map<string, Uint8Array>();
-  let next = 0;
-  for (const object of objects) {
-    // <object> blob <size>\n<content>\n, or <object> missing\n
-    const end = output.indexOf("\n", next);
-    const [, type, size] = output.toString("latin1", next, end).split(" ");
-    if (type !== "blob") {
-      const path = entries.find((entry) => entry.object === object)?.path;
-      throw new GitError(`${path}: git's object ${object} is missing`);
-    }
-    contents.set(object, output.subarray(end + 1, end + 1 + Number(size)));
-    next = end + 1 + Number(size) + 1;
-  }
-  return contents;
+/** The contents by name of object. */
+async function contentsOf(
+  repository: Repository,
+  entries: readonly Entry[],
+): Promise<Map<string, Uint8Array>> {
+  const objects = await readObjects(
+    repository,
+    entries.map(({ object }) => object),
+  );
+  const missing = entries.find(({ object }) => objects.get(object)?.type !== "blob");
+  if (missing !== undefined) throw new GitError(`${missing.path}: git's object ${missing.object} is missing`);
+  return new Map([...objects].map(([object, { content }]) => [object, content]));
 }
 
 function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): Problem[] {
@@ -130,10 +138,8 @@ function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): 
 
 async function unreadable(root: string, file: string, { message }: GitError): Promise<Problem> {
   const said = message.split("\n").find((line) => /^(fatal|error):/.test(line)) ?? message.split("\n")[0];
-  const filters = await git(root, ["config", "--get-regexp", "^remote\\..*\\.partialclonefilter$"]).catch(
-    () => "",
-  );
-  if (filters.length > 0) {
+  const settings = [...(await repositoryOf(root)).config.keys()];
+  if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
     const mend = `git -C ${root} fetch --refetch --no-filter`;
     return { file, found: `${quoted(said)} in a partial clone`, allowed: "a clone with all objects", mend };
   }
@@ -143,15 +149,10 @@ async function unreadable(root: string, file: string, { message }: GitError): Pr
 
 async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<Problem> {
   const at = { file: root, found: `no commit ${quoted(revision)}` };
-  const shallow = await git(root, ["rev-parse", "--is-shallow-repository"]).catch(noRepository);
-  if (shallow instanceof GitError) {
-    const none = shallow.message.includes("not a git repository");
-    const found = none ? "no git repository" : quoted(shallow.message.split("\n")[0]);
-    return { file: root, found, allowed: "a folder of a git repository" };
-  }
   if (revision === "HEAD") {
     return { ...at, found: "a repository without a commit", allowed: "at least one commit" };
   }
+  const shallow = await git(root, ["rev-parse", "--is-shallow-repository"]);
   if (shallow.toString().trim() === "true") {
     const mend = `git -C ${root} fetch --unshallow --tags`;
     return { ...at, found: `${at.found} in a shallow clone`, allowed: "a revision that the clone has", mend };
@@ -162,9 +163,4 @@ async function unknownRevision(root: string, revision: string, { message }: GitE
   const nearest = nearestName(revision, names.toString().trim().split("\n"));
   const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
   return { ...at, allowed: `a commit, tag or branch of this repository${hint}` };
-}
-
-function noRepository(error: unknown): GitError {
-  if (error instanceof GitError) return error;
-  throw error;
 }

@@ -1,4 +1,6 @@
-import { GitError, git } from "./git.ts";
+import { realpathSync } from "node:fs";
+import { GitError } from "../lib/git.ts";
+import { findRepository, readRepository } from "../lib/git-repository.ts";
 import { compareReleases, isReleaseName, parseReleaseName } from "./release-name.ts";
 
 /**
@@ -7,9 +9,11 @@ import { compareReleases, isReleaseName, parseReleaseName } from "./release-name
  */
 export async function treeRelease(root: string): Promise<string | undefined> {
   try {
-    const prefix = await git(root, ["rev-parse", "--show-prefix"]);
-    if (prefix.toString().trim() !== "") return undefined;
-    const tags = (await git(root, ["tag", "--points-at", "HEAD"])).toString().split("\n");
+    const repository = await findRepository(root);
+    if (repository === undefined || repository.workTree !== realpathSync(root)) return undefined;
+    const tags = (await readRepository(repository, root, ["tag", "--points-at", "HEAD"]))
+      .toString()
+      .split("\n");
     return tags
       .filter(isReleaseName)
       .sort((a, b) => compareReleases(parseReleaseName(a), parseReleaseName(b)))

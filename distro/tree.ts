@@ -42,7 +42,7 @@ export type TreeOptions = {
  * @throws TreeError with all that is wrong with it
  */
 export async function readTree(root: string, options: TreeOptions = {}): Promise<Tree> {
-  return readTreeFiles(workingTree(root), options);
+  return readTreeFiles(await workingTree(root), options);
 }
 
 /**

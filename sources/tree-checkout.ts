@@ -1,10 +1,8 @@
-import { execFile } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
 import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { promisify } from "node:util";
-
-const execute = promisify(execFile);
+import { commitOfRemoteTag, fetchCommit, fullCommit, writeCommit } from "./git-remote.ts";
+import { firstChange } from "./untouched-checkout.ts";
 
 /** Where a tree is: a folder on this machine, or a commit or tag of a git repository elsewhere. */
 export type TreeAddress =
@@ -12,7 +10,6 @@ export type TreeAddress =
   | { readonly kind: "git"; readonly url: string; readonly revision: string };
 
 const gitUrl = /^(https|ssh|file):\/\/|^[\w.-]+@[\w.-]+:/;
-const fullCommit = /^[0-9a-f]{40}([0-9a-f]{24})?$/;
 const tagName = /^(?![-/.])(?!.*(\.\.|@\{|\/\/|\/\.|\.lock$))[\w./+-]+(?<![/.])$/;
 
 /**
@@ -22,17 +19,12 @@ const tagName = /^(?![-/.])(?!.*(\.\.|@\{|\/\/|\/\.|\.lock$))[\w./+-]+(?<![/.])$
 export function parseTreeAddress(text: string, base: string): TreeAddress {
   if (!gitUrl.test(text)) {
     if (/^\w+:\/\//.test(text))
-      throw new Error(`stagex:tree ${JSON.stringify(text)}: only https, ssh and file URLs can be a tree`);
+      throw new Error(`stagex:tree ${withoutUser(text)}: only https, ssh and file URLs can be a tree`);
     return { kind: "folder", folder: resolve(base, text) };
   }
   const [url = "", ...rest] = text.split("#");
   const revision = rest.join("#");
-  if (URL.canParse(url) && new URL(url).password !== "") {
-    throw new Error(
-      "stagex:tree: a URL with a password in it ends up in logs and in the configuration, in clear text. " +
-        "Leave it out, and let git's credential helper have it: git help credentials",
-    );
-  }
+  rejectCredentials(url);
   if (revision === "") {
     throw new Error(
       `stagex:tree ${JSON.stringify(text)} names no revision: add "#" and a full commit or a tag, as in ${url}#2026.03.0`,
@@ -40,15 +32,36 @@ export function parseTreeAddress(text: string, base: string): TreeAddress {
   }
   if (!fullCommit.test(revision) && !tagName.test(revision)) {
     throw new Error(
-      `stagex:tree: ${JSON.stringify(revision)} is neither a full commit (40 hex digits) nor a tag's name`,
+      `stagex:tree: ${JSON.stringify(revision)} is neither a full commit (40 or 64 hex digits) nor a tag's name`,
     );
   }
-  if (/^[0-9a-f]{7,39}$/.test(revision)) {
+  if (/^[0-9a-f]{7,63}$/.test(revision) && !fullCommit.test(revision)) {
     throw new Error(
-      `stagex:tree: ${revision} looks like a shortened commit, and several may begin so: give all 40 hex digits`,
+      `stagex:tree: ${revision} looks like a shortened commit, and several may begin so: give all 40 hex digits (64 of SHA-256)`,
     );
   }
   return { kind: "git", url, revision };
+}
+
+/** With https, a user's name is as often a token. */
+function rejectCredentials(url: string): void {
+  const isUrl = url.includes("://");
+  if (isUrl && !URL.canParse(url))
+    throw new Error(`stagex:tree ${withoutUser(url)}: no URL that can be parsed`);
+  const { protocol, username, password, search } = isUrl ? new URL(url) : noUrl;
+  if (password === "" && search === "" && (username === "" || protocol === "ssh:")) return;
+  throw new Error(
+    `stagex:tree ${withoutUser(url)}: a URL with a user, a password or a query in it ends up in logs and in the configuration, in clear ` +
+      "text. Leave it out, and let git's credential helper have it: git help credentials",
+  );
+}
+
+/** `git@host:path` names a user of ssh, and can't have a password. */
+const noUrl = { protocol: "ssh:", username: "", password: "", search: "" };
+
+/** An address for a message, without what may be a secret. */
+function withoutUser(text: string): string {
+  return JSON.stringify(text.replace(/\/\/.*@/, "//…@").replace(/[?#].*/, ""));
 }
 
 /**
@@ -89,34 +102,29 @@ export async function openTree(
   return checkout;
 }
 
-/** What a tree is made of: its sources and what is built of it may come to lie beside that. */
-const treeParts = ["packages", "digests", "MAINTAINERS"];
-
 /** A commit is asked for, so nothing else may be read in its name. */
 async function expectUntouched(
   checkout: string,
   { url, revision }: { url: string; revision: string },
   commit: string,
 ): Promise<void> {
-  const head = (await git(["-C", checkout, "rev-parse", "HEAD"])).trim();
-  const status = ["--no-optional-locks", "-C", checkout, "status", "--porcelain", "--", ...treeParts];
-  const [first] = (await git(status)).split("\n");
-  if (head === commit && first === "") return;
+  const change = await firstChange(checkout, commit);
+  if (change === undefined) return;
   throw new Error(
     `stagex:tree: somebody changed the checkout of ${url} at ${revision} in the cache ` +
-      `(${first ? JSON.stringify(first.trim()) : `it is at ${head}`}). To take it anew: rm -r ${checkout}`,
+      `(${change}). To take it anew: rm -r ${checkout}`,
   );
 }
 
 async function checkOut(url: string, revision: string, commit: string, folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
-  await git(["init", "--quiet", folder]);
   const wanted = revision === commit ? commit : `refs/tags/${revision}`;
-  await git(["-C", folder, "fetch", "--quiet", "--depth=1", "--", url, wanted]);
-  const got = (await git(["-C", folder, "rev-parse", "FETCH_HEAD^{commit}"])).trim();
+  const got = await fetchCommit(url, wanted, commit, folder);
   if (got !== commit) throw new Error(movedTag(url, revision, commit, got));
-  // The bytes of the commit, whatever the user's own settings would make of them.
-  await git(["-C", folder, "-c", "core.autocrlf=false", "checkout", "--quiet", "--detach", commit]);
+  await writeCommit(commit, folder);
+  const change = await firstChange(folder, commit);
+  if (change !== undefined)
+    throw new Error(`stagex:tree: the checkout of ${url} at ${revision} went wrong: ${change}`);
 }
 
 function movedTag(url: string, tag: string, known: string, now: string): string {
@@ -153,11 +161,7 @@ async function commitOfTag(url: string, tag: string, home: string): Promise<stri
   const known = join(home, "tags", encodeURIComponent(tag));
   const recorded = await readFile(known, "utf8").catch(() => "");
   if (fullCommit.test(recorded.trim())) return recorded.trim();
-  const name = `refs/tags/${tag}`;
-  const listed = (await git(["ls-remote", "--tags", "--", url, name, `${name}^{}`])).trim().split("\n");
-  const tags = new Map(listed.map((line) => [line.split("\t")[1], line.split("\t")[0]]));
-  // An annotated tag is listed twice: as itself, and with "^{}" as the commit that it points at.
-  const commit = tags.get(`${name}^{}`) ?? tags.get(name);
+  const commit = await commitOfRemoteTag(url, tag);
   if (commit === undefined) {
     throw new Error(
       `stagex:tree: ${url} has no tag ${JSON.stringify(tag)} (branches are not allowed: they move). ` +
@@ -168,22 +172,6 @@ async function commitOfTag(url: string, tag: string, home: string): Promise<stri
   await writeFile(noting, `${commit}\n`);
   await rename(noting, known);
   return commit;
-}
-
-async function git(args: string[]): Promise<string> {
-  try {
-    // Set by git for its hooks and aliases; they would name another repository than the tree's.
-    const { GIT_DIR: _dir, GIT_WORK_TREE: _tree, GIT_INDEX_FILE: _index, ...own } = process.env;
-    const environment = { ...own, GIT_TERMINAL_PROMPT: "0" };
-    return (await execute("git", args, { env: environment, maxBuffer: 64 << 20 })).stdout;
-  } catch (error) {
-    const { stderr, code } = error as { stderr?: string; code?: unknown };
-    if (code === "ENOENT")
-      throw new Error("git is not installed; a tree from a git URL needs it: apt-get install git");
-    throw new Error(
-      `git ${args.filter((arg) => !arg.startsWith("-")).join(" ")}: ${stderr?.trim() || String(error)}`,
-    );
-  }
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -11,7 +11,7 @@ import { compareVersions, formatVersion, type Version } from "../../tools/versio
 import { type Check, ok, type Section } from "./check.ts";
 
 /** git's oldest version that has all that is asked of it. */
-const oldestGit: Version = [2, 25, 0];
+const oldestGit: Version = [2, 30, 0];
 /** What the set-up and the example tree take; a whole StageX takes hundreds of times that. In GiB. */
 const leastSpace = 6;
 

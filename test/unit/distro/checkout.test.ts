@@ -7,12 +7,12 @@ import { git, packageFiles, trackedTree, writeInto, writtenFolder } from "../../
 const tool = packageFiles("core/tool");
 const folder = "packages/core/tool";
 
-function listed(root: string): string[] {
-  return workingTree(root).list.map(({ path, mode }) => `${mode} ${path}`);
+async function listed(root: string): Promise<string[]> {
+  return (await workingTree(root)).list.map(({ path, mode }) => `${mode} ${path}`);
 }
 
-function problems(root: string): string[] {
-  return workingTree(root).problems.map(({ file, found }) => `${file}: ${found}`);
+async function problems(root: string): Promise<string[]> {
+  return (await workingTree(root)).problems.map(({ file, found }) => `${file}: ${found}`);
 }
 
 describe("the working tree of a git repository", () => {
@@ -25,13 +25,13 @@ describe("the working tree of a git repository", () => {
     });
     writeInto(root, { [`${folder}/run.sh`]: "new", [`${folder}/build.log`]: "not tracked" });
     chmodSync(join(root, folder, "run.sh"), 0o755);
-    expect(listed(root)).toEqual([
+    expect(await listed(root)).toEqual([
       "100644 digests/core.txt",
       `100644 ${folder}/Containerfile`,
       `100644 ${folder}/package.toml`,
       `100755 ${folder}/run.sh`,
     ]);
-    const tree = workingTree(root);
+    const tree = await workingTree(root);
     expect(new TextDecoder().decode(await tree.read(`${folder}/run.sh`))).toBe("new");
     // printf new | sha256sum
     expect(await tree.sha256(`${folder}/run.sh`)).toBe(
@@ -40,36 +40,36 @@ describe("the working tree of a git repository", () => {
     await expect(tree.read(`${folder}/build.log`)).rejects.toThrow(/not a file of the tree/);
   });
 
-  test("works for a tree that is a folder of a repository", () => {
+  test("works for a tree that is a folder of a repository", async () => {
     const inner = Object.fromEntries(
       Object.entries(tool).map(([path, text]) => [`examples/small/${path}`, text]),
     );
     const root = trackedTree({ ...inner, ...packageFiles("user/outside") });
-    expect(listed(join(root, "examples/small"))).toEqual([
+    expect(await listed(join(root, "examples/small"))).toEqual([
       `100644 ${folder}/Containerfile`,
       `100644 ${folder}/package.toml`,
     ]);
   });
 
-  test("a tracked file that is gone from the disk is gone from the tree", () => {
+  test("a tracked file that is gone from the disk is gone from the tree", async () => {
     const root = trackedTree({ ...tool, [`${folder}/a.patch`]: "" });
     rmSync(join(root, folder, "a.patch"));
-    expect(listed(root)).not.toContain(`100644 ${folder}/a.patch`);
-    expect(problems(root)).toEqual([]);
+    expect(await listed(root)).not.toContain(`100644 ${folder}/a.patch`);
+    expect(await problems(root)).toEqual([]);
   });
 
-  test("digests count before they are tracked", () => {
+  test("digests count before they are tracked", async () => {
     const root = trackedTree(tool);
     writeInto(root, { "digests/core.txt": "" });
-    expect(listed(root)).toContain("100644 digests/core.txt");
+    expect(await listed(root)).toContain("100644 digests/core.txt");
   });
 
-  test("does not follow the variables that git sets for its hooks", () => {
+  test("does not follow the variables that git sets for its hooks", async () => {
     const other = trackedTree(packageFiles("core/other"));
     const root = trackedTree(tool);
     process.env.GIT_DIR = join(other, ".git");
     try {
-      expect(listed(root)).toContain(`100644 ${folder}/package.toml`);
+      expect(await listed(root)).toContain(`100644 ${folder}/package.toml`);
     } finally {
       delete process.env.GIT_DIR;
     }
@@ -77,10 +77,10 @@ describe("the working tree of a git repository", () => {
 });
 
 describe("problems", () => {
-  test("a package that git does not track", () => {
+  test("a package that git does not track", async () => {
     const root = trackedTree(tool);
     writeInto(root, packageFiles("core/fresh"));
-    expect(workingTree(root).problems).toEqual([
+    expect((await workingTree(root)).problems).toEqual([
       {
         file: "packages/core/fresh/package.toml",
         found: "a file that git does not track",
@@ -96,39 +96,41 @@ describe("problems", () => {
     ]);
   });
 
-  test("a repository that tracks nothing here is one problem, not one a package", () => {
+  test("a repository that tracks nothing here is one problem, not one a package", async () => {
     const root = writtenFolder({ ...tool, ...packageFiles("core/other") });
     git(root, "init", "--quiet");
-    expect(problems(root)).toEqual(["packages: a folder where git tracks nothing"]);
+    expect(await problems(root)).toEqual(["packages: a folder where git tracks nothing"]);
   });
 
-  test.each(["/etc/passwd", "../../../../outside", "../../.."])("a symbolic link to %s", (target) => {
+  test.each(["/etc/passwd", "../../../../outside", "../../.."])("a symbolic link to %s", async (target) => {
     const root = trackedTree(tool);
     symlinkSync(target, join(root, folder, "link"));
     git(root, "add", "--all");
     const found =
       target === "../../.." ? [] : [`${folder}/link: a symbolic link to ${JSON.stringify(target)}`];
-    expect(problems(root)).toEqual(found);
+    expect(await problems(root)).toEqual(found);
   });
 
   test("a link within the tree is listed, and its content is its target", async () => {
     const root = trackedTree(tool);
     symlinkSync("Containerfile", join(root, folder, "link"));
     git(root, "add", "--all");
-    expect(listed(root)).toContain(`120000 ${folder}/link`);
-    expect(new TextDecoder().decode(await workingTree(root).read(`${folder}/link`))).toBe("Containerfile");
+    expect(await listed(root)).toContain(`120000 ${folder}/link`);
+    expect(new TextDecoder().decode(await (await workingTree(root)).read(`${folder}/link`))).toBe(
+      "Containerfile",
+    );
   });
 
-  test("a folder that was replaced by a link to elsewhere", () => {
+  test("a folder that was replaced by a link to elsewhere", async () => {
     const root = trackedTree(tool);
     const elsewhere = writtenFolder({ Containerfile: "FROM scratch\n", "package.toml": "secret" });
     renameSync(join(root, folder), join(root, "moved"));
     symlinkSync(elsewhere, join(root, folder));
-    expect(problems(root)).toEqual([`${folder}: a symbolic link where git tracks files`]);
-    expect(listed(root)).toEqual([]);
+    expect(await problems(root)).toEqual([`${folder}: a symbolic link where git tracks files`]);
+    expect(await listed(root)).toEqual([]);
   });
 
-  test("an unresolved merge", () => {
+  test("an unresolved merge", async () => {
     const root = trackedTree({ ...tool, [`${folder}/f`]: "base" });
     const commit = (text: string) => {
       writeInto(root, { [`${folder}/f`]: text });
@@ -142,23 +144,23 @@ describe("problems", () => {
     expect(() =>
       git(root, "-c", "user.name=t", "-c", "user.email=t@example.com", "merge", "-q", "-"),
     ).toThrow();
-    expect(new Set(problems(root))).toEqual(new Set([`${folder}/f: an unresolved merge conflict`]));
+    expect(await problems(root)).toEqual([`${folder}/f: an unresolved merge conflict`]);
   });
 
-  test("no such folder, and a file", () => {
+  test("no such folder, and a file", async () => {
     const root = writtenFolder({ file: "" });
-    expect(() => workingTree(join(root, "none"))).toThrow("no such folder");
-    expect(() => workingTree(join(root, "file"))).toThrow("found a file");
+    await expect(workingTree(join(root, "none"))).rejects.toThrow("no such folder");
+    await expect(workingTree(join(root, "file"))).rejects.toThrow("found a file");
   });
 });
 
-test("without a repository all files count", () => {
+test("without a repository all files count", async () => {
   const root = writtenFolder({ ...tool, "fetch/core/tool/x.tgz": "", [`${folder}/deep/a.patch`]: "" });
   mkdirSync(join(root, folder, "empty"));
-  expect(listed(root)).toEqual([
+  expect(await listed(root)).toEqual([
     `100644 ${folder}/Containerfile`,
     `100644 ${folder}/deep/a.patch`,
     `100644 ${folder}/package.toml`,
   ]);
-  expect(problems(root)).toEqual([]);
+  expect(await problems(root)).toEqual([]);
 });

@@ -18,7 +18,7 @@ const runs = 1000;
 let seed: MemoryTree;
 let before: Tree;
 beforeAll(async () => {
-  seed = await MemoryTree.copyOf(workingTree(join(import.meta.dirname, "../../../examples/seed-tree")));
+  seed = await MemoryTree.copyOf(await workingTree(join(import.meta.dirname, "../../../examples/seed-tree")));
   before = await readTreeFiles(seed);
 });
 

@@ -103,7 +103,7 @@ describe("a revision's files", () => {
     history.git("add", folder);
     history.git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "links");
     const { problems } = await revisionTree(history.root, await commitOf(history.root, "HEAD"));
-    const expected = workingTree(history.root).problems;
+    const expected = (await workingTree(history.root)).problems;
     expect(expected).toHaveLength(3);
     expect(new Set(problems)).toEqual(new Set(expected));
   });

@@ -1,0 +1,41 @@
+import { localEnvironment, runGit } from "./git.ts";
+
+/** A repository's own settings, by the name that `git config --list` gives them; of several values the last one. */
+export type GitConfig = ReadonlyMap<string, string>;
+
+/** The answers so far, by the text asked about: one command reads the same repository several times. */
+const known = new Map<string, Promise<GitConfig>>();
+
+/**
+ * Parses the text of a configuration file as git does (git-config(1), "CONFIGURATION FILE"). Files that it includes are not read, and
+ * nothing that it names is run.
+ * @throws GitError if it is no such text
+ */
+export function parseGitConfig(text: string): Promise<GitConfig> {
+  const parsed = known.get(text) ?? askGit(text);
+  known.set(text, parsed);
+  parsed.catch(() => known.delete(text));
+  return parsed;
+}
+
+async function askGit(text: string): Promise<GitConfig> {
+  const listed = await runGit(["config", "--file", "-", "--no-includes", "--list", "-z"], {
+    folder: "/",
+    environment: localEnvironment("/dev/null/none", null),
+    input: text,
+  });
+  const entries = listed.toString().split("\0").slice(0, -1);
+  return new Map(
+    entries.map((entry) => {
+      const end = entry.indexOf("\n");
+      // A name alone stands for true.
+      return end < 0 ? [entry, "true"] : [entry.slice(0, end), entry.slice(end + 1)];
+    }),
+  );
+}
+
+/** Returns a setting that is on or off, or `otherwise` where there is none. */
+export function isOn(config: GitConfig, name: string, otherwise: boolean): boolean {
+  const value = config.get(name);
+  return value === undefined ? otherwise : !/^(false|no|off|0|)$/i.test(value);
+}

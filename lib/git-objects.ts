@@ -1,0 +1,35 @@
+import { GitError } from "./git.ts";
+import { type Repository, readRepository } from "./git-repository.ts";
+
+/** An object of a repository, as its object store has it: not checked against its name. */
+export type GitObject = { readonly type: string; readonly content: Buffer };
+
+/**
+ * Reads objects from one process. One that is missing is not in the answer.
+ * @param names full names of objects
+ * @throws GitError
+ */
+export async function readObjects(
+  repository: Repository,
+  names: readonly string[],
+): Promise<Map<string, GitObject>> {
+  const wanted = [...new Set(names)];
+  const folder = repository.workTree ?? repository.gitFolder;
+  const input = wanted.map((name) => `${name}\n`).join("");
+  const output = await readRepository(repository, folder, ["cat-file", "--batch"], input);
+  const objects = new Map<string, GitObject>();
+  let next = 0;
+  for (const name of wanted) {
+    // <name> <type> <size>\n<content>\n, or <name> missing\n
+    const end = output.indexOf("\n", next);
+    const [, type, size] = output.toString("latin1", next, end).split(" ");
+    next = end + 1;
+    if (type === "missing") continue;
+    const length = Number(size);
+    if (end < 0 || type === undefined || !Number.isSafeInteger(length))
+      throw new GitError(`git cat-file gave no object for ${name}`);
+    objects.set(name, { type, content: output.subarray(next, next + length) });
+    next += length + 1;
+  }
+  return objects;
+}
