@@ -1,17 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { hash } from "node:crypto";
-import {
-  type Dirent,
-  lstatSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  type Stats,
-} from "node:fs";
+import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
 import { join } from "node:path";
+import { readRegularFileSync, sha256OfRegularFileSync } from "../lib/regular-file.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
-import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
+import { contextFileLimit, leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
 
 /**
  * The working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
@@ -47,16 +40,27 @@ class WorkingTree implements TreeFiles {
     this.#modes = new Map(list.map(({ path, mode }) => [path, mode]));
   }
 
-  async read(path: string): Promise<Uint8Array> {
-    const mode = this.#modes.get(path);
-    if (mode === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+  async read(path: string, limit: number): Promise<Uint8Array> {
     const place = join(this.root, path);
-    return mode === "120000" ? readlinkSync(place, { encoding: "buffer" }) : readFileSync(place);
+    return this.#isLink(path) ? linkTarget(place) : readRegularFileSync(place, limit);
   }
 
   async sha256(path: string): Promise<string> {
-    return hash("sha256", await this.read(path));
+    const place = join(this.root, path);
+    return this.#isLink(path)
+      ? hash("sha256", linkTarget(place))
+      : sha256OfRegularFileSync(place, contextFileLimit);
   }
+
+  #isLink(path: string): boolean {
+    const mode = this.#modes.get(path);
+    if (mode === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+    return mode === "120000";
+  }
+}
+
+function linkTarget(path: string): Buffer {
+  return readlinkSync(path, { encoding: "buffer" });
 }
 
 /** Looks at each path on disk, once, and lets nothing in that lies outside the tree. */

@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { tooLarge } from "../lib/regular-file.ts";
 import { GitError, git } from "./git.ts";
 import { nearestName } from "./nearest-name.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
@@ -64,14 +65,20 @@ class RevisionTree implements TreeFiles {
     this.#objects = new Map(entries.map(({ path, object }) => [path, object]));
   }
 
-  async read(path: string): Promise<Uint8Array> {
-    const content = this.#contents.get(this.#objects.get(path) ?? "");
-    if (content === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+  async read(path: string, limit: number): Promise<Uint8Array> {
+    const content = this.#content(path);
+    if (content.length > limit) throw tooLarge(path, limit);
     return content;
   }
 
   async sha256(path: string): Promise<string> {
-    return hash("sha256", await this.read(path));
+    return hash("sha256", this.#content(path));
+  }
+
+  #content(path: string): Uint8Array {
+    const content = this.#contents.get(this.#objects.get(path) ?? "");
+    if (content === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+    return content;
   }
 }
 
