@@ -7,11 +7,14 @@ export class RegularFileError extends Error {
   override readonly name = "RegularFileError";
   readonly path: string;
   readonly problem: "not-regular" | "too-large";
+  /** What stands behind the path in the message: `is a symbolic link, not a regular file`. */
+  readonly found: string;
 
   constructor(path: string, problem: RegularFileError["problem"], found: string) {
     super(`${path} ${found}`);
     this.path = path;
     this.problem = problem;
+    this.found = found;
   }
 }
 
