@@ -4,7 +4,7 @@ import { chmod, copyFile, type FileHandle, link, mkdir, open, readlink, symlink 
 import { basename, dirname, join, posix } from "node:path";
 import type { ContextFile } from "../distro/build-plan.ts";
 import { diskKeeps, findRepository } from "../lib/git-repository.ts";
-import { readRegularFile } from "../lib/regular-file.ts";
+import { openRegularFile, RegularFileError, readRegularFile } from "../lib/regular-file.ts";
 import { withWorkFolder } from "./work-folder.ts";
 
 /** What goes into the build context of one image. */
@@ -120,16 +120,19 @@ const pieceSize = 1 << 20;
 
 /** Copies a file while checking it: what is hashed are the bytes that are written, as the next are read and they go to the disk. */
 async function placeRegular(target: string, mode: number, planned: Planned): Promise<void> {
-  const source = await openRegular(planned.path);
+  const { handle: source, size } = await openRegular(planned.path);
   try {
     const copy = await open(target, "wx");
     try {
       const hash = createHash("sha256");
-      const length = Math.max(1, Math.min(pieceSize, (await source.stat()).size));
+      const length = Math.max(1, Math.min(pieceSize, size));
+      let left = size;
       let [piece, other] = [Buffer.allocUnsafe(length), Buffer.allocUnsafe(length)];
       let { bytesRead } = await source.read(piece);
       while (bytesRead > 0) {
         const bytes = piece.subarray(0, bytesRead);
+        left -= bytesRead;
+        if (left < 0) throw changed(planned.path, "it grows");
         const next = source.read(other);
         const written = writeWhole(copy, bytes);
         hash.update(bytes);
@@ -146,10 +149,13 @@ async function placeRegular(target: string, mode: number, planned: Planned): Pro
   }
 }
 
-async function openRegular(path: string): Promise<FileHandle> {
-  return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: NodeJS.ErrnoException) => {
-    const how = error.code === "ELOOP" ? "it is a symbolic link now" : `it can't be read (${error.code})`;
-    throw changed(path, how);
+/** In bytes: of no context file more is read, even if it grows meanwhile. */
+const largest = 8 * 1024 ** 3;
+
+async function openRegular(path: string): Promise<{ readonly handle: FileHandle; readonly size: number }> {
+  return await openRegularFile(path, largest).catch((error: NodeJS.ErrnoException) => {
+    const how = error instanceof RegularFileError ? error.found : `can't be read (${error.code})`;
+    throw changed(path, `it ${how}`);
   });
 }
 

@@ -8,6 +8,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
+import { longestLog } from "./build-log.ts";
 import { type DaemonFolders, makeRunFolder } from "./daemon-folders.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
 
@@ -162,14 +163,14 @@ async function linkRuntime(programs: DaemonPrograms, folders: DaemonFolders): Pr
 }
 
 /**
- * No proxy, no telemetry, no variable of the user's reaches the daemon. A step's log is whole: by default BuildKit cuts it at 2 MiB,
- * and drops what comes faster than 200 KiB a second.
+ * No proxy, no telemetry, no variable of the user's reaches the daemon. A step's log is whole up to what we keep of it: by default
+ * BuildKit cuts it at 2 MiB, and drops what comes faster than 200 KiB a second.
  */
 function daemonEnvironment({ run }: DaemonFolders): NodeJS.ProcessEnv {
   return {
     PATH: [run, "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"].join(":"),
     HOME: run,
-    BUILDKIT_STEP_LOG_MAX_SIZE: "-1",
+    BUILDKIT_STEP_LOG_MAX_SIZE: String(longestLog),
     BUILDKIT_STEP_LOG_MAX_SPEED: "-1",
   };
 }

@@ -1,6 +1,7 @@
-import { mkdir, readFile, symlink } from "node:fs/promises";
+import { mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { readRegularFile } from "../lib/regular-file.ts";
 import { type Digest, digestSchema, hexOf } from "../oci/digest.ts";
 
 const descriptor = z.object({ digest: digestSchema });
@@ -10,6 +11,9 @@ const nodeSchema = z.union([
   z.object({ manifests: z.array(descriptor) }),
   z.object({ config: descriptor, layers: z.array(descriptor) }),
 ]);
+
+/** In bytes: no JSON document of an image has more. */
+const documentLimit = 4 * 1024 * 1024;
 
 /** An OCI layout with the dependencies of one build and nothing else, and the layers it holds of each, by its name. */
 export type DependencyLayout = {
@@ -31,14 +35,17 @@ export async function linkDependencies(
   await mkdir(blobs, { recursive: true });
   const layers = new Map<string, Set<Digest>>();
   const linked = new Set<Digest>();
+  const inStore = (blob: Digest) => join(store, "blobs", "sha256", hexOf(blob));
   const place = async (blob: Digest) => {
     if (linked.has(blob)) return;
     linked.add(blob);
-    await symlink(join(store, "blobs", "sha256", hexOf(blob)), join(blobs, hexOf(blob)));
+    await symlink(inStore(blob), join(blobs, hexOf(blob)));
   };
   const follow = async (root: Digest, own: Set<Digest>): Promise<void> => {
     await place(root);
-    const node = nodeSchema.parse(JSON.parse(await readFile(join(blobs, hexOf(root)), "utf8")));
+    const node = nodeSchema.parse(
+      JSON.parse((await readRegularFile(inStore(root), documentLimit)).toString("utf8")),
+    );
     if ("manifests" in node) {
       for (const manifest of node.manifests) await follow(manifest.digest, own);
       return;

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { createWriteStream, type WriteStream } from "node:fs";
+import type { WriteStream } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -8,6 +8,7 @@ import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
 import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
+import { openBuildLog } from "./build-log.ts";
 import { type BuilderTrouble, builderTrouble } from "./builder-trouble.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
@@ -111,7 +112,6 @@ export class SolveError extends Error {
  */
 export async function solve(request: SolveRequest, options: SolveOptions): Promise<Solved> {
   options.signal?.throwIfAborted();
-  await mkdir(dirname(options.log), { recursive: true });
   await mkdir(dirname(request.destination), { recursive: true });
   return await withWorkFolder(request.scratch, async (folder) => {
     const dependencies = await linkDependencies(
@@ -274,10 +274,9 @@ async function build(
 ): Promise<Transfers> {
   const { endpoint, image, destination } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
-  const log = createWriteStream(options.log);
-  await once(log, "open");
+  const { file: log, write } = await openBuildLog(options.log);
   const logged = finished(log);
-  const progress = new Progress(onProgress, (line) => log.write(`${line}\n`));
+  const progress = new Progress(onProgress, write);
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
     env: clientEnvironment(endpoint, folder),

@@ -1,18 +1,10 @@
 import { hash } from "node:crypto";
-import {
-  type Dirent,
-  lstatSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  type Stats,
-} from "node:fs";
+import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
 import { join } from "node:path";
-import { readRegularFileSync } from "../lib/regular-file.ts";
+import { readRegularFileSync, sha256OfRegularFileSync } from "../lib/regular-file.ts";
 import { type TrackedFiles, trackedFiles } from "./git-index.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
-import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
+import { contextFileLimit, leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
 
 /**
  * The working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
@@ -79,19 +71,30 @@ class WorkingTree implements TreeFiles {
     this.#modes = new Map(list.map(({ path, mode }) => [path, mode]));
   }
 
-  async read(path: string): Promise<Uint8Array> {
-    const mode = this.#modes.get(path);
-    if (mode === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+  async read(path: string, limit: number): Promise<Uint8Array> {
     const place = join(this.root, path);
     try {
-      return mode === "120000" ? linkTarget(place) : readFileSync(place);
+      return this.#isLink(path) ? linkTarget(place) : readRegularFileSync(place, limit);
     } catch (error) {
       throw unreadable(this.root, error);
     }
   }
 
   async sha256(path: string): Promise<string> {
-    return hash("sha256", await this.read(path));
+    const place = join(this.root, path);
+    try {
+      return this.#isLink(path)
+        ? hash("sha256", linkTarget(place))
+        : sha256OfRegularFileSync(place, contextFileLimit);
+    } catch (error) {
+      throw unreadable(this.root, error);
+    }
+  }
+
+  #isLink(path: string): boolean {
+    const mode = this.#modes.get(path);
+    if (mode === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+    return mode === "120000";
   }
 }
 

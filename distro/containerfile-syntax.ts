@@ -37,14 +37,27 @@ export type Syntax = {
   readonly directives: ReadonlyMap<string, { readonly value: string; readonly line: number }>;
 };
 
-const comment = /^\s*#/;
+/** As Go's unicode.IsSpace. */
+const comment = /^\p{White_Space}*#/u;
 const heredocInstructions = new Set(["ADD", "COPY", "RUN"]);
 
-/** @throws ContainerfileSyntaxError for a heredoc without an end, or an escape character other than \ and ` */
+/** BuildKit reads lines with Go's bufio.Scanner: a longer one, in bytes, ends it. */
+const longestLine = 65_535;
+
+/**
+ * Cuts a Containerfile into instructions.
+ * @throws ContainerfileSyntaxError for a heredoc without an end, a line that is too long, and a directive that BuildKit refuses
+ */
 export function parseSyntax(text: string): Syntax {
-  const lines = text.replace(/^\uFEFF/, "").split("\n");
+  const lines = text.split("\n");
+  for (const [index, line] of lines.entries()) mustFit(line, index + 1);
+  lines[0] = lines[0]?.replace(/^\uFEFF/, "") ?? "";
   const directives = parseDirectives(lines);
-  const continued = continuation(directives);
+  const chosen = directives.get("escape");
+  const escapeCharacter = chosen?.value ?? "\\";
+  if (chosen && escapeCharacter !== "\\" && escapeCharacter !== "`")
+    throw new ContainerfileSyntaxError(chosen.line, `# escape=${escapeCharacter}`, "\\ or `");
+  const continued = continuation(escapeCharacter);
   const instructions: Instruction[] = [];
   let next = 0;
   while (next < lines.length) {
@@ -62,7 +75,7 @@ export function parseSyntax(text: string): Syntax {
       logical += open ? line.replace(continued, "$1") : line;
     }
     if (logical.trim() === "") continue;
-    const instruction = instructionOf(logical, start + 1);
+    const instruction = instructionOf(logical, start + 1, escapeCharacter);
     instructions.push(instruction);
     if (heredocInstructions.has(instruction.keyword) && instruction.rest.includes("<<")) {
       next = skipHeredocs(instruction, lines, next);
@@ -71,47 +84,101 @@ export function parseSyntax(text: string): Syntax {
   return { instructions, directives };
 }
 
-function parseDirectives(lines: readonly string[]): Map<string, { value: string; line: number }> {
-  const directives = new Map<string, { value: string; line: number }>();
+function mustFit(line: string, number: number): void {
+  if (line.length * 3 <= longestLine) return;
+  const size = Buffer.byteLength(line);
+  if (size <= longestLine) return;
+  throw new ContainerfileSyntaxError(
+    number,
+    `a line of ${size} bytes`,
+    `at most ${longestLine}, as in BuildKit`,
+  );
+}
+
+type Directive = { readonly value: string; readonly line: number };
+
+/**
+ * BuildKit looks for directives twice, in two ways. The parser takes what it needs from the file's first lines, however far they are
+ * indented. Whoever looks for the frontend to use passes over a `#!` line, and takes no indented ones.
+ */
+function parseDirectives(lines: readonly string[]): Map<string, Directive> {
+  const parsed = [...directivesIn(lines, 0, (line) => line.trimStart())];
   const first = lines[0]?.startsWith("#!") ? 1 : 0;
-  for (const [index, line] of lines.slice(first).entries()) {
-    const found = /^#\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*$/.exec(line);
-    if (found?.[1] === undefined || found[2] === undefined) break;
-    const name = found[1].toLowerCase();
-    if (!directives.has(name)) directives.set(name, { value: found[2], line: first + index + 1 });
+  const detected = [...directivesIn(lines, first, (line) => line)];
+  return new Map([
+    ...detected.filter(([name]) => name !== "escape"),
+    ...parsed.filter(([name]) => name === "escape"),
+  ]);
+}
+
+const directiveNames = new Set(["syntax", "escape", "check"]);
+
+/** The directives up to the first line that is none; a name that is none ends them too. */
+function* directivesIn(
+  lines: readonly string[],
+  first: number,
+  read: (line: string) => string,
+): Generator<[string, Directive]> {
+  const seen = new Set<string>();
+  for (let index = first; index < lines.length; index++) {
+    const line = read(lines[index] ?? "");
+    if (!line.startsWith("#")) return;
+    const [, name = "", written = ""] =
+      /^([a-zA-Z][a-zA-Z0-9]*)[\t\f\r ]*=(.+)$/s.exec(line.slice(1).trimStart()) ?? [];
+    const known = name.toLowerCase();
+    if (!directiveNames.has(known)) return;
+    if (seen.has(known)) throw new ContainerfileSyntaxError(index + 1, `a second # ${known}=`, "one of each");
+    seen.add(known);
+    yield [known, { value: written.trim(), line: index + 1 }];
   }
-  return directives;
 }
 
 /** A line that goes on: it ends in one escape character, and white space at most. */
-function continuation(directives: ReadonlyMap<string, { value: string; line: number }>): RegExp {
-  const chosen = directives.get("escape");
-  if (chosen === undefined || chosen.value === "\\") return /(^|[^\\])\\[ \t\r]*$/;
-  if (chosen.value === "`") return /(^|[^`])`[ \t\r]*$/;
-  throw new ContainerfileSyntaxError(chosen.line, `# escape=${chosen.value}`, "\\ or `");
+function continuation(escapeCharacter: string): RegExp {
+  return escapeCharacter === "`" ? /(^|[^`])`[ \t\r]*$/ : /(^|[^\\])\\[ \t\r]*$/;
 }
 
-function instructionOf(logical: string, line: number): Instruction {
-  const [, keyword = "", after = ""] = /^\s*(\S+)\s*([\s\S]*)$/.exec(logical) ?? [];
-  const flags: Flag[] = [];
-  let rest = after;
+function instructionOf(logical: string, line: number, escapeCharacter: string): Instruction {
+  const [, keyword = "", after = ""] = /^([^\t\v\f\r ]*)[\t\v\f\r ]*(.*)$/s.exec(logical.trim()) ?? [];
+  const { words, rest } = flagsOf(after, escapeCharacter);
+  const flags = words.map((word) => {
+    // BuildKit takes each byte of a flag for a character, and some of them for blanks.
+    if (!/^[ -~]*$/.test(word))
+      throw new ContainerfileSyntaxError(line, `the flag ${JSON.stringify(`--${word}`)}`, "flags in ASCII");
+    const equals = word.indexOf("=");
+    return equals === -1
+      ? { name: word, value: "" }
+      : { name: word.slice(0, equals), value: word.slice(equals + 1) };
+  });
+  return { keyword: keyword.toUpperCase(), line, flags, rest: rest.trim() };
+}
+
+/** The flags at the start of an instruction, unquoted and without their dashes, as extractBuilderFlags of split_command.go finds them. */
+function flagsOf(text: string, escapeCharacter: string): { words: string[]; rest: string } {
+  const words: string[] = [];
+  let at = 0;
   for (;;) {
-    const flag = /^--((?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s"'\\])*)\s*/.exec(rest);
-    if (flag === null) break;
-    rest = rest.slice(flag[0].length);
-    if (flag[1] === "" || flag[1] === undefined) break;
-    const plain = flag[1].replace(/\\(.)|["']/g, "$1");
-    const equals = plain.indexOf("=");
-    flags.push(
-      equals === -1
-        ? { name: plain, value: "" }
-        : { name: plain.slice(0, equals), value: plain.slice(equals + 1) },
-    );
+    while (isSpace(text[at])) at++;
+    if (!text.startsWith("--", at)) return { words, rest: text.slice(at) };
+    let word = "";
+    let quote = "";
+    for (; at < text.length && (quote !== "" || !isSpace(text[at])); at++) {
+      const character = text[at] ?? "";
+      if (character === quote) quote = "";
+      else if (quote === "" && (character === "'" || character === '"')) quote = character;
+      else if (character === escapeCharacter) word += text[++at] ?? "";
+      else word += character;
+    }
+    if (word === "--") return { words, rest: text.slice(at) };
+    words.push(word.slice(2));
   }
-  return { keyword: keyword.toUpperCase(), line, flags, rest: rest.trimEnd() };
 }
 
-/** A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`. */
+function isSpace(character: string | undefined): boolean {
+  return character !== undefined && /^[\t-\r \u0085\u00a0]$/.test(character);
+}
+
+/** A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`, and `<< EOF`, where the shell has blanks. */
 const heredocWord = /^\d*<<(-?)([^<]*)$/;
 
 /** The index of the line after the bodies of the instruction's heredocs. */
@@ -121,7 +188,7 @@ function skipHeredocs(instruction: Instruction, lines: readonly string[], next: 
   if (jsonWords(instruction.rest) !== undefined) return at;
   for (const word of shellWords(instruction.rest).filter(opensHeredoc)) {
     const [, dash, name = ""] = heredocWord.exec(word) ?? [];
-    const end = name.replace(/\\(.)|["']/g, "$1");
+    const end = name.trimStart().replace(/\\(.)|["']/g, "$1");
     const endsAt = (line: string) =>
       (dash === "-" ? line.replace(/^\t+/, "") : line).replace(/\r$/, "") === end;
     while (at < lines.length && !endsAt(lines[at] ?? "")) at++;
@@ -139,7 +206,7 @@ function skipHeredocs(instruction: Instruction, lines: readonly string[], next: 
 
 /** Whether the word opens a heredoc, and so is no path. */
 export function opensHeredoc(word: string): boolean {
-  return (heredocWord.exec(word)?.[2] ?? "") !== "";
+  return (heredocWord.exec(word)?.[2] ?? "").trim() !== "";
 }
 
 /** The words of the JSON form, `["a", "b"]`, or undefined for the shell form. */
@@ -153,7 +220,7 @@ export function jsonWords(rest: string): string[] | undefined {
   }
 }
 
-/** The words of a shell line, quotes and escapes kept as they are. */
+/** The words of a shell line, quotes and escapes kept as they are. To BuildKit's lexer, blanks after `<<` end no word. */
 export function shellWords(rest: string): string[] {
-  return rest.match(/(?:"(?:\\[\s\S]|[^"\\])*"|'[^']*'|\\[\s\S]|[^\s"'\\]|["'\\])+/g) ?? [];
+  return rest.match(/(?:<<\s*|"(?:\\[\s\S]|[^"\\])*"|'[^']*'|\\[\s\S]|[^\s"'\\]|["'\\])+/g) ?? [];
 }

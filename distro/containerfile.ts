@@ -6,9 +6,9 @@ import {
   parseSyntax,
   shellWords,
 } from "./containerfile-syntax.ts";
-import { nearestName } from "./nearest-name.ts";
+import { nearestNames } from "./nearest-name.ts";
 import { imageNamePattern } from "./package-toml.ts";
-import { type Problem, quoted, TreeError } from "./tree-error.ts";
+import { mostProblemsOfFile, type Problem, quoted, TreeError } from "./tree-error.ts";
 
 /** One `FROM`. */
 export type Stage = {
@@ -56,11 +56,21 @@ const keywords = new Set(
 /** The named context that every build gets: the folder of the package's sources. */
 const sourcesContext = "fetch";
 
+/**
+ * Bounds of ours, far above what any recipe has: what is found of a Containerfile grows with the product of its stages and of what they
+ * read. BuildKit has none of these.
+ */
+const most = { stages: 256, reads: 10_000, wildcards: 200, valueSize: 65_536 };
+
 /** Mounts that bring nothing of the package's folder. */
 const unbound = new Set(["cache", "tmpfs", "secret", "ssh"]);
 
 /** What BuildKit sets by itself, for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
 const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
+
+/** `$NAME`, `${NAME}`, `${NAME-standard}`. */
+const variable = /\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})/y;
+const bareVariable = /\$(\w+)/y;
 
 /** An image that is named by its content, wherever it comes from: `debian@sha256:…`. */
 const pinnedImage = /@sha256:[0-9a-f]{64}$/;
@@ -109,6 +119,9 @@ class Reader {
   readonly #buildArgs: Readonly<Record<string, string>>;
   readonly #problems: Problem[] = [];
   readonly #stages: Stage[] = [];
+  readonly #meant = nearestNames(() => keywords);
+  readonly #meantStage = nearestNames(() => this.#stages.flatMap((stage) => stage.name ?? []));
+  #wildcards = 0;
   readonly #uses: Set<number>[] = [];
   readonly #dependencies = new Map<string, Dependency>();
   readonly #reads: ContextRead[] = [];
@@ -126,6 +139,11 @@ class Reader {
     const instructions = this.#instructions();
     // A COPY may name a later stage, so all stages are read first.
     for (const instruction of instructions) this.#declare(instruction);
+    if (this.#stages.length > most.stages) {
+      const allowed = `at most ${most.stages} stages`;
+      this.#reject(this.#stages[most.stages]?.line ?? 1, "FROM", `${this.#stages.length} stages`, allowed);
+      throw new TreeError(this.#problems);
+    }
     for (const instruction of instructions) this.#inspect(instruction);
     if (this.#stages.length === 0) this.#reject(1, "FROM", "no FROM", "at least one stage");
     if (this.#problems.length > 0) throw new TreeError(this.#problems);
@@ -157,7 +175,7 @@ class Reader {
   #declare(instruction: Instruction): void {
     const { keyword, line, rest } = instruction;
     if (keyword === "FROM") this.#declareStage(instruction);
-    else if (keyword === "ARG") this.#declareArgs(rest);
+    else if (keyword === "ARG") this.#declareArgs(instruction);
     else if (keyword === "ONBUILD") {
       this.#reject(
         line,
@@ -166,7 +184,7 @@ class Reader {
         "no ONBUILD: it would run in images whose plan cannot know of it",
       );
     } else if (!keywords.has(keyword)) {
-      const meant = nearestName(keyword, keywords);
+      const meant = this.#meant(keyword);
       this.#reject(
         line,
         undefined,
@@ -180,7 +198,7 @@ class Reader {
   }
 
   #declareStage({ line, rest }: Instruction): void {
-    const [base = "", as, name, ...more] = rest.split(/\s+/);
+    const [base = "", as, name, ...more] = rest.split(blanks);
     const named = as?.toUpperCase() === "AS" && name !== undefined && /^[a-z][a-z0-9-_.]*$/i.test(name);
     if (base === "" || more.length > 0 || (as !== undefined && !named)) {
       this.#reject(line, "FROM", quoted(rest), "FROM <image> or FROM <image> AS <stage>");
@@ -188,7 +206,7 @@ class Reader {
     this.#stages.push({ name: named ? name.toLowerCase() : null, base, line });
   }
 
-  #declareArgs(rest: string): void {
+  #declareArgs({ line, rest }: Instruction): void {
     for (const word of shellWords(rest)) {
       const equals = word.indexOf("=");
       const name = equals === -1 ? word : word.slice(0, equals);
@@ -196,7 +214,11 @@ class Reader {
       if (this.#stages.length > 0) continue;
       const standard = equals === -1 ? undefined : this.#expanded(word.slice(equals + 1));
       const value = this.#buildArgs[name] ?? standard?.replace(/\\(.)|["']/g, "$1");
-      if (equals !== -1 || value !== undefined) this.#globalArgs.set(name, value);
+      if (value !== undefined && value.length > most.valueSize) {
+        // Each ARG may name the one before twice: they double.
+        this.#reject(line, "ARG", `a value of ${value.length} characters`, `at most ${most.valueSize}`);
+        this.#globalArgs.set(name, undefined);
+      } else if (equals !== -1 || value !== undefined) this.#globalArgs.set(name, value);
     }
   }
 
@@ -229,8 +251,7 @@ class Reader {
       this.#refer(from, this.#stages, keyword, line);
       return;
     }
-    // Not \s: a no-break space is part of a name.
-    const words = jsonWords(rest) ?? rest.split(/[\t\v\f\r ]+/);
+    const words = jsonWords(rest) ?? rest.split(blanks);
     const quirks = flags.some(({ name }) => name === "parents") ? "/**" : "";
     for (const path of words.slice(0, -1)) {
       if (opensHeredoc(path) || (keyword === "ADD" && isRemote(path))) continue;
@@ -254,6 +275,12 @@ class Reader {
   }
 
   #read(read: Omit<ContextRead, "stage">): void {
+    if (read.wildcards && /[*?]/.test(read.path)) this.#wildcards++;
+    if (this.#reads.length >= most.reads || this.#wildcards > most.wildcards) {
+      const allowed = `at most ${most.reads} paths, ${most.wildcards} of them with wildcards`;
+      this.#reject(read.line, read.keyword, "more paths than that", allowed);
+      throw new TreeError(this.#problems);
+    }
     this.#reads.push({ ...read, stage: this.#uses.length - 1 });
   }
 
@@ -275,8 +302,7 @@ class Reader {
     const image = /^(?:(?:index\.)?docker\.io\/)?stagex\/(.*)$/.exec(reference)?.[1];
     if (image !== undefined) this.#depend(image, keyword, line);
     else if (!pinnedImage.test(reference)) {
-      const names = stages.flatMap((stage) => stage.name ?? []);
-      const meant = nearestName(name, names);
+      const meant = this.#meantStage(name);
       const hint = meant === undefined ? "" : ` (is the stage ${meant} meant?)`;
       this.#reject(
         line,
@@ -296,16 +322,22 @@ class Reader {
 
   /** The word with its global ARGs, or undefined where one is not known before the build. */
   #expanded(word: string): string | undefined {
-    let known = true;
-    const expanded = word.replace(
-      /\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\}|)/g,
-      (found, bare, braced, standard) => {
-        const value = found === "$" ? undefined : this.#valueOf(bare ?? braced, standard);
-        known &&= value !== undefined;
-        return value ?? "";
-      },
-    );
-    return known ? expanded : undefined;
+    let expanded = "";
+    let at = 0;
+    // What follows the last brace has no variable in braces; without this, each `${a-` would be followed to the end of the word.
+    const lastBrace = word.lastIndexOf("}");
+    for (let next = word.indexOf("$"); next !== -1; next = word.indexOf("$", at)) {
+      variable.lastIndex = next;
+      bareVariable.lastIndex = next;
+      const found = (next < lastBrace ? variable : bareVariable).exec(word);
+      const [text = "", bare, braced, standard] = found ?? [];
+      const value = found === null ? undefined : this.#valueOf(bare ?? braced ?? "", standard);
+      if (value === undefined) return undefined;
+      expanded += word.slice(at, next) + value;
+      if (expanded.length > most.valueSize) return expanded;
+      at = next + text.length;
+    }
+    return expanded + word.slice(at);
   }
 
   #valueOf(arg: string, standard: string | undefined): string | undefined {
@@ -314,6 +346,7 @@ class Reader {
   }
 
   #reject(line: number, field: string | undefined, found: string, allowed: string): void {
+    if (this.#problems.length >= mostProblemsOfFile) throw new TreeError(this.#problems);
     this.#problems.push({
       file: this.#file,
       line,
@@ -323,6 +356,9 @@ class Reader {
     });
   }
 }
+
+/** Not \s: to BuildKit a no-break space is part of a name. */
+const blanks = /[\t\v\f\r ]+/;
 
 /** Whether ADD fetches it instead of reading it from the context. */
 function isRemote(path: string): boolean {

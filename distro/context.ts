@@ -10,25 +10,39 @@ const ignoreFiles = new Set([".dockerignore", "Containerfile.dockerignore"]);
 const sourcesFolder = "fetch";
 
 /**
- * The files of a package's folder that some instruction can read of those that a build of the target runs. One that is left
+ * Finds the files of a package's folder that some instruction can read of those that a build of a target runs. One that is left
  * out is one that the build cannot see; where an instruction cannot be told before the build, everything that it could
  * mean is in. Ignore files are not applied, as they only take away.
  * @param files paths relative to the package's folder
- * @param target a stage's name; null for the last one
+ * @returns the files for a target: a stage's name, or null for the last one
  */
-export function contextFiles(
+export function contextReader(
   files: readonly TreeFile[],
   containerfile: Containerfile,
-  target: string | null,
-): TreeFile[] {
-  const reads = readsOf(containerfile, target);
+): (target: string | null) => TreeFile[] {
   const seen = files.filter(({ path }) => !path.startsWith(`${sourcesFolder}/`));
-  // A link may stand for a file or folder that no instruction names.
-  if (reads.length > 0 && seen.some(({ mode }) => mode === "120000")) return seen;
-  const patterns = reads.map(patternOf);
-  return seen.filter(
-    ({ path }) => ignoreFiles.has(path) || patterns.some((pattern) => covers(pattern, path)),
-  );
+  const hasLink = seen.some(({ mode }) => mode === "120000");
+  const places = new Map(containerfile.reads.map((read) => [read, placeOf(read)]));
+  // All targets of a package ask of the same patterns and files.
+  const fitting = new Map<string, ReadonlySet<TreeFile>>();
+  const filesLike = (place: Place) => {
+    const known = fitting.get(place.key) ?? new Set(seen.filter(({ path }) => covers(place.pattern, path)));
+    fitting.set(place.key, known);
+    return known;
+  };
+  return (target) => {
+    const reads = readsOf(containerfile, target);
+    // A link may stand for a file or folder that no instruction names.
+    if (reads.length > 0 && hasLink) return seen;
+    const read = new Map(reads.flatMap((each) => places.get(each) ?? []).map((place) => [place.key, place]));
+    const matched = [...read.values()].filter(({ isPlain }) => !isPlain).map(filesLike);
+    return seen.filter(
+      (file) =>
+        ignoreFiles.has(file.path) ||
+        waysTo(file.path).some((way) => read.get(way)?.isPlain) ||
+        matched.some((like) => like.has(file)),
+    );
+  };
 }
 
 /** What an instruction reads outside the package's folder, or names plainly and git does not track. */
@@ -38,16 +52,38 @@ export function contextProblems(
   { reads }: Containerfile,
 ): Problem[] {
   const folder = file.slice(0, file.lastIndexOf("/"));
+  const tracked = new Set(files.flatMap(({ path }) => waysTo(path)));
   return reads.flatMap((read): Problem[] => {
     const place = { file, line: read.line, field: read.keyword, found: quoted(read.path) };
     if (leavesFolder(read.path)) return [{ ...place, allowed: `paths within ${folder}` }];
     if (isVague(read)) return [];
     const parts = partsOf(read);
-    const found = parts[0] === sourcesFolder || files.some(({ path }) => covers(patternOf(read), path));
-    if (parts.length === 0 || found) return [];
+    if (parts.length === 0 || parts[0] === sourcesFolder || tracked.has(parts.join("/"))) return [];
     const path = [folder, ...parts].join("/");
     return [{ ...place, allowed: "a file that git tracks", mend: `git add ${path}` }];
   });
+}
+
+/** A path, and each folder above it up to the package's own, whose name is empty. */
+function waysTo(path: string): string[] {
+  const ways = ["", path];
+  for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1))
+    ways.push(path.slice(0, end));
+  return ways;
+}
+
+/** What an instruction reads, as far as it can be told: equal places have equal keys. */
+type Place = {
+  /** Of a plain place its path; others begin with a slash. */
+  readonly key: string;
+  readonly isPlain: boolean;
+  readonly pattern: Pattern;
+};
+
+function placeOf(read: ContextRead): Place {
+  const parts = partsOf(read);
+  const isPlain = !read.wildcards || !parts.some((part) => wild.test(part));
+  return { key: `${isPlain ? "" : "/"}${parts.join("/")}`, isPlain, pattern: patternOf(read, parts) };
 }
 
 /** Tests for each component of a path; what fits, and all below it, is meant. */
@@ -59,12 +95,15 @@ const unresolved = /["'\\`$]/;
 /** Classes and `**` stand for names, but are not worth it. */
 const vague = new RegExp(`${unresolved.source}|\\[|\\*\\*`);
 
+/** As in Go's filepath.Match, within one component. */
+const wild = /[*?]/;
+
 function isVague({ path, wildcards }: ContextRead): boolean {
-  return vague.test(path) || (wildcards && /[*?]/.test(path));
+  return vague.test(path) || (wildcards && wild.test(path));
 }
 
-function patternOf(read: ContextRead): Pattern {
-  return partsOf(read).map((part) => (read.wildcards ? wildcard(part) : (component) => component === part));
+function patternOf({ wildcards }: ContextRead, parts: readonly string[]): Pattern {
+  return parts.map((part) => (wildcards && wild.test(part) ? glob(part) : (component) => component === part));
 }
 
 /** The path's components as far as they can be told; what follows could be anything, so all below is meant. */
@@ -86,13 +125,6 @@ function partsOf({ path }: ContextRead): string[] {
 function covers(pattern: Pattern, path: string): boolean {
   const components = path.split("/");
   return pattern.length <= components.length && pattern.every((fits, index) => fits(components[index] ?? ""));
-}
-
-/** As Go's filepath.Match within one component: `*` is any text, `?` any one character. */
-function wildcard(part: string): (component: string) => boolean {
-  if (!/[*?]/.test(part)) return (component) => component === part;
-  const fitting = glob(part);
-  return (component) => fitting.test(component);
 }
 
 function leavesFolder(path: string): boolean {

@@ -1,4 +1,4 @@
-import { type Problem, quoted, TreeError } from "./tree-error.ts";
+import { mostProblemsOfFile, type Problem, quoted, TreeError } from "./tree-error.ts";
 
 /** `<64 hex digits> <stage>-<name>`, as StageX's `src/digests.py` writes it. */
 const linePattern = /^([0-9a-f]{64}) ([a-z0-9]+-\S+)$/;
@@ -13,7 +13,7 @@ export function parseDigestsFile(file: string, text: string): Map<string, string
   const digests = new Map<string, string>();
   const problems: Problem[] = [];
   for (const [index, line] of text.replace(/\n$/, "").split("\n").entries()) {
-    if (text === "") break;
+    if (text === "" || problems.length === mostProblemsOfFile) break;
     const [, hex, name] = linePattern.exec(line) ?? [];
     const place = { file, line: index + 1, found: quoted(line) };
     if (hex === undefined || name === undefined || !name.startsWith(`${stage}-`)) {

@@ -1,5 +1,5 @@
 import { glob } from "./glob.ts";
-import { nearestName } from "./nearest-name.ts";
+import { nearestNames } from "./nearest-name.ts";
 
 /** What a graph is made of: anything with the names of what it is built from. */
 export type Node = { readonly dependencies: readonly string[] };
@@ -62,7 +62,7 @@ export function closureOf(graph: ReadonlyMap<string, Node>, names: Iterable<stri
     const node = graph.get(name);
     if (node === undefined || closure.has(name)) continue;
     closure.add(name);
-    open.push(...node.dependencies);
+    for (const dependency of node.dependencies) open.push(dependency);
   }
   return closure;
 }
@@ -72,28 +72,84 @@ export function closureOf(graph: ReadonlyMap<string, Node>, names: Iterable<stri
  * to itself. It starts with the least name, and ends with it again.
  */
 export function cyclesOf(graph: ReadonlyMap<string, Node>): string[][] {
+  const left = new CyclicImages(graph);
   const cycles: string[][] = [];
-  let left = without(graph, new Set(levelsOf(graph).keys()));
-  while (left.size > 0) {
-    const cycle = someCycle(left);
-    cycles.push([...cycle, cycle[0] ?? ""]);
-    const rest = without(left, new Set(cycle));
-    left = without(rest, new Set(levelsOf(rest).keys()));
+  // The way is gone on from where a cycle has been taken out of it, so that no step of it is made twice.
+  const way: string[] = [];
+  const places = new Map<string, number>();
+  const step = (name: string) => places.set(name, way.push(name) - 1);
+  for (const start of left.names()) {
+    if (left.has(start)) step(start);
+    for (let at = way.at(-1); at !== undefined; at = way.at(-1)) {
+      const next = left.leastDependencyOf(at);
+      const turn = places.get(next);
+      if (turn === undefined) {
+        step(next);
+        continue;
+      }
+      const cycle = way.slice(turn);
+      cycles.push(fromLeast(cycle));
+      left.remove(cycle);
+      // An image on the way stays as long as the next one does.
+      for (let last = way.at(-1); last !== undefined && !left.has(last); last = way.at(-1)) {
+        places.delete(last);
+        way.pop();
+      }
+    }
   }
   return cycles.sort(([left = ""], [right = ""]) => (left < right ? -1 : 1));
 }
 
-/** In a graph where every image waits for another, following any dependency leads into a cycle. */
-function someCycle(graph: ReadonlyMap<string, Node>): string[] {
-  const path: string[] = [];
-  let name = [...graph.keys()].sort()[0] ?? "";
-  while (!path.includes(name)) {
-    path.push(name);
-    name = [...known(graph, graph.get(name))].sort()[0] ?? "";
+/** The images that have no level, each of which waits for another of them: to follow any dependency leads into a cycle. */
+class CyclicImages {
+  /** How many of its dependencies are left, for each image that is. */
+  readonly #waiting = new Map<string, number>();
+  readonly #dependents: ReadonlyMap<string, readonly string[]>;
+  readonly #sorted = new Map<string, { readonly names: readonly string[]; next: number }>();
+
+  constructor(graph: ReadonlyMap<string, Node>) {
+    const cyclic = without(graph, new Set(levelsOf(graph).keys()));
+    this.#dependents = dependentsOf(cyclic);
+    for (const [name, node] of cyclic) {
+      const names = [...known(cyclic, node)].sort();
+      this.#waiting.set(name, names.length);
+      this.#sorted.set(name, { names, next: 0 });
+    }
   }
-  const cycle = path.slice(path.indexOf(name));
+
+  /** Those that were there at first, sorted. */
+  names(): string[] {
+    return [...this.#sorted.keys()].sort();
+  }
+
+  has(name: string): boolean {
+    return this.#waiting.has(name);
+  }
+
+  leastDependencyOf(name: string): string {
+    const own = this.#sorted.get(name);
+    while (own !== undefined && !this.has(own.names[own.next] ?? name)) own.next++;
+    return own?.names[own.next] ?? name;
+  }
+
+  /** Removes images, and with them all that waits for no other image any more. */
+  remove(names: readonly string[]): void {
+    const open = [...names];
+    for (let name = open.pop(); name !== undefined; name = open.pop()) {
+      if (!this.#waiting.delete(name)) continue;
+      for (const dependent of this.#dependents.get(name) ?? []) {
+        const waiting = this.#waiting.get(dependent);
+        if (waiting === undefined) continue;
+        this.#waiting.set(dependent, waiting - 1);
+        if (waiting === 1) open.push(dependent);
+      }
+    }
+  }
+}
+
+function fromLeast(cycle: readonly string[]): string[] {
   const least = cycle.indexOf([...cycle].sort()[0] ?? "");
-  return [...cycle.slice(least), ...cycle.slice(0, least)];
+  return [...cycle.slice(least), ...cycle.slice(0, least), cycle[least] ?? ""];
 }
 
 /**
@@ -118,19 +174,20 @@ export function namesLike(images: ReadonlyMap<string, unknown>, patterns: readon
   const names = [...images.keys()];
   const unknown: string[] = [];
   const chosen = patterns.flatMap((pattern) => {
-    const fit = glob(pattern);
-    const fitting = images.has(pattern) ? [pattern] : names.filter((name) => fit.test(name));
+    const fitting = images.has(pattern) ? [pattern] : names.filter(glob(pattern));
     if (fitting.length === 0) unknown.push(pattern);
     return fitting;
   });
-  if (unknown.length > 0)
-    throw new UnknownImageError(unknown.map((name) => unknownText(name, names)).join("\n"));
+  if (unknown.length > 0) throw new UnknownImageError(unknownTexts(unknown, names).join("\n"));
   return [...new Set(chosen)];
 }
 
-function unknownText(name: string, names: readonly string[]): string {
-  const nearest = nearestName(name, names);
-  return `no image ${JSON.stringify(name)}${nearest === undefined ? "" : `; the nearest is ${nearest}`}`;
+function unknownTexts(unknown: readonly string[], names: readonly string[]): string[] {
+  const nearest = nearestNames(() => names);
+  return unknown.map((name) => {
+    const meant = nearest(name);
+    return `no image ${JSON.stringify(name)}${meant === undefined ? "" : `; the nearest is ${meant}`}`;
+  });
 }
 
 function known(graph: ReadonlyMap<string, Node>, node: Node | undefined): readonly string[] {

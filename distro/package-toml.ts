@@ -3,8 +3,8 @@ import { z } from "zod";
 import type { Source } from "./build-plan.ts";
 import { nearestName } from "./nearest-name.ts";
 import { expand, PlaceholderError, versionForms } from "./placeholder.ts";
-import { lineOfField } from "./toml-line.ts";
-import { type Problem, quoted, TreeError } from "./tree-error.ts";
+import { fieldLines } from "./toml-line.ts";
+import { mostProblemsOfFile, type Problem, quoted, TreeError } from "./tree-error.ts";
 
 /** A `[sources.NAME]` section as it is written, placeholders not yet expanded (package.toml(5)). */
 export type SourceSection = {
@@ -47,6 +47,8 @@ const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 const hexPattern = /^[0-9a-f]{64}$/;
 
 const text = z.string({ error: "a string in quotes" });
+/** Bounded, since each placeholder may stand for 255 characters. */
+const template = text.max(2000, { error: "at most 2000 characters" });
 const matching = (pattern: RegExp, allowed: string) =>
   z.string({ error: allowed }).regex(pattern, { error: allowed });
 const nameSchema = matching(
@@ -63,17 +65,17 @@ const sourceSchema = z.object(
   {
     hash: matching(hexPattern, "a sha256 as 64 lower-case hex digits"),
     version: matching(
-      /^[A-Za-z0-9_][A-Za-z0-9._+~-]*$/,
-      "a version in quotes, of A-Z a-z 0-9 . _ + ~ -",
+      /^[A-Za-z0-9_][A-Za-z0-9._+~-]{0,254}$/,
+      "a version in quotes, up to 255 of A-Z a-z 0-9 . _ + ~ -",
     ).optional(),
     git_sha: matching(
       /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/,
       "a git commit as 40 or 64 lower-case hex digits",
     ).optional(),
-    format: matching(/^[A-Za-z0-9._-]*$/, 'an archive format such as "tar.gz"').optional(),
-    file: text.min(1, { error: "a file name, or no `file` at all" }).optional(),
+    format: matching(/^[A-Za-z0-9._-]{0,255}$/, 'an archive format such as "tar.gz"').optional(),
+    file: template.min(1, { error: "a file name, or no `file` at all" }).optional(),
     mirrors: z
-      .array(text, { error: "an array of at least one URL" })
+      .array(template, { error: "an array of at least one URL" })
       .min(1, { error: "an array of at least one URL" }),
   },
   { error: "a [sources.NAME] table" },
@@ -283,7 +285,7 @@ function templateProblems(toml: PackageToml, section: SourceSection): FieldProbl
   });
   const { field, name: file } = names[0] ?? { field: path, name: undefined };
   if (file === undefined) return problems.slice(0, 1);
-  if (!isPlainFileName(file)) problems.push({ path: field, found: quoted(file), allowed: fileRule });
+  if (!isPlainFileName(file)) return [{ path: field, found: quoted(file), allowed: fileRule }];
   for (const other of names) {
     if (other.name === file) continue;
     const allowed = `mirrors that all end in ${quoted(file)}, or a \`file\``;
@@ -387,9 +389,10 @@ function zodProblem(raw: unknown, { path, message }: z.core.$ZodIssue): FieldPro
 }
 
 function errorOf(file: string, content: string, problems: readonly FieldProblem[]): TreeError {
+  const lineOf = fieldLines(content);
   return new TreeError(
-    problems.map(({ path, found, allowed }): Problem => {
-      const line = lineOfField(content, path);
+    problems.slice(0, mostProblemsOfFile).map(({ path, found, allowed }): Problem => {
+      const line = lineOf(path);
       return {
         file,
         ...(line === undefined ? {} : { line }),

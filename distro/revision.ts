@@ -3,6 +3,7 @@ import { GitError } from "../lib/git.ts";
 import { readObjects } from "../lib/git-objects.ts";
 import { git, type Repository, readRepository, repositoryOf } from "../lib/git-repository.ts";
 import { RepositoryError } from "../lib/git-repository-checks.ts";
+import { tooLarge } from "../lib/regular-file.ts";
 import { fileModes, gitTreeError } from "./git-index.ts";
 import { nearestName } from "./nearest-name.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
@@ -75,14 +76,20 @@ class RevisionTree implements TreeFiles {
     this.#objects = new Map(entries.map(({ path, object }) => [path, object]));
   }
 
-  async read(path: string): Promise<Uint8Array> {
-    const content = this.#contents.get(this.#objects.get(path) ?? "");
-    if (content === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+  async read(path: string, limit: number): Promise<Uint8Array> {
+    const content = this.#content(path);
+    if (content.length > limit) throw tooLarge(path, limit);
     return content;
   }
 
   async sha256(path: string): Promise<string> {
-    return hash("sha256", await this.read(path));
+    return hash("sha256", this.#content(path));
+  }
+
+  #content(path: string): Uint8Array {
+    const content = this.#contents.get(this.#objects.get(path) ?? "");
+    if (content === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+    return content;
   }
 }
 

@@ -4,33 +4,50 @@ import type { AST } from "toml-eslint-parser";
 type TomlParser = typeof import("toml-eslint-parser");
 
 /**
- * The 1-based line of a field, or of the innermost table above it that is there.
+ * Parses a TOML file once and tells the 1-based line of each field, or of the innermost table above it that is there.
  * A second, slower parser that keeps positions: only a file that is wrong is ever parsed by it, so it loads only then.
  */
-export function lineOfField(text: string, field: readonly PropertyKey[]): number | undefined {
+export function fieldLines(text: string): (field: readonly PropertyKey[]) => number | undefined {
   const parser: TomlParser = createRequire(import.meta.url)("toml-eslint-parser");
-  const path = field.map(String);
-  const top = parser.parseTOML(text).body[0];
-  let best: { depth: number; line: number } | undefined;
-  for (const place of places(top.body, [])) {
-    const within =
-      place.path.length <= path.length && place.path.every((part, index) => part === path[index]);
-    if (within && place.path.length > (best?.depth ?? 0))
-      best = { depth: place.path.length, line: place.line };
+  const lines = new Map<string, number>();
+  try {
+    for (const { path, line } of places(parser.parseTOML(text).body[0].body, [])) {
+      const key = keyOf(path);
+      if (!lines.has(key)) lines.set(key, line);
+    }
+  } catch {
+    // What the first parser has taken, this one may find too deep: a problem without a line is still a problem.
   }
-  return best?.line;
+  return (field) => {
+    const path = field.map(String);
+    for (let depth = path.length; depth > 0; depth--) {
+      const line = lines.get(keyOf(path.slice(0, depth)));
+      if (line !== undefined) return line;
+    }
+    return undefined;
+  };
+}
+
+/** No field that a problem is about lies deeper; the path of each place below would be longer than the one before. */
+const deepest = 8;
+
+function keyOf(path: readonly string[]): string {
+  return JSON.stringify(path);
 }
 
 type Place = { path: string[]; line: number };
 
 function* places(nodes: readonly (AST.TOMLKeyValue | AST.TOMLTable)[], above: string[]): Generator<Place> {
+  if (above.length > deepest) return;
   for (const node of nodes) {
     if (node.type === "TOMLTable") {
-      const path = node.resolvedKey.map(String);
+      const path = node.resolvedKey.slice(0, deepest).map(String);
       yield { path, line: node.loc.start.line };
       yield* places(node.body, path);
     } else {
-      const keys = node.key.keys.map((key) => (key.type === "TOMLBare" ? key.name : key.value));
+      const keys = node.key.keys
+        .slice(0, deepest)
+        .map((key) => (key.type === "TOMLBare" ? key.name : key.value));
       const path = [...above, ...keys];
       yield { path, line: node.loc.start.line };
       yield* valuePlaces(node.value, path);
@@ -39,6 +56,7 @@ function* places(nodes: readonly (AST.TOMLKeyValue | AST.TOMLTable)[], above: st
 }
 
 function* valuePlaces(value: AST.TOMLContentNode, path: string[]): Generator<Place> {
+  if (path.length > deepest) return;
   if (value.type === "TOMLInlineTable") yield* places(value.body, path);
   if (value.type !== "TOMLArray") return;
   for (const [index, element] of value.elements.entries()) {

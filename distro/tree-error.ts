@@ -12,15 +12,39 @@ export type Problem = {
   readonly mend?: string;
 };
 
-/** All that is wrong with a tree, in one go. */
+/** How many problems a reader collects of one file before it stops reading. */
+export const mostProblemsOfFile = 100;
+
+/** How many problems that differ in their place alone a message has in full. */
+const mostAlike = 3;
+
+/** How many lines a message has. */
+const mostLines = 200;
+
+/** All that is wrong with a tree, in one go. The message is bounded; `problems` has all that were collected. */
 export class TreeError extends Error {
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
-    super(problems.map(problemText).join("\n"));
+    super(linesOf(problems).join("\n"));
     this.name = "TreeError";
     this.problems = problems;
   }
+}
+
+/** The problems in their order, those that only repeat others counted and left out. */
+function linesOf(problems: readonly Problem[]): string[] {
+  const alike = Map.groupBy(problems, ({ field, found, allowed }) => JSON.stringify([field, found, allowed]));
+  const shown = new Set([...alike.values()].flatMap((group) => group.slice(0, mostAlike)));
+  const last = new Map([...alike.values()].map((group) => [group[mostAlike - 1], group.length - mostAlike]));
+  const lines = problems
+    .filter((problem) => shown.has(problem))
+    .flatMap((problem) => {
+      const more = last.get(problem) ?? 0;
+      return [problemText(problem), ...(more > 0 ? [`  … and the same in ${more} more places`] : [])];
+    });
+  if (lines.length <= mostLines) return lines;
+  return [...lines.slice(0, mostLines), `… and ${lines.length - mostLines} more`];
 }
 
 /** `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (mend: …)`. */
@@ -34,9 +58,27 @@ export function problemText(problem: Problem): string {
 /** What was found, as one bounded line: a tree's text may hold anything, control characters too. */
 export function quoted(value: unknown): string {
   if (value === undefined) return "nothing";
-  const text = JSON.stringify(value, (_, inner) => (typeof inner === "bigint" ? String(inner) : inner));
+  const text = JSON.stringify(pruned(value, 0));
   const short = text.length > 120 ? `${text.slice(0, 120)}…` : text;
   return typeof value === "object" || typeof value === "string" ? short : `${short} (a ${typeof value})`;
+}
+
+/** As much of a value as a quote can show: no text, table or depth beyond that is ever written out. */
+function pruned(value: unknown, depth: number): unknown {
+  if (typeof value === "bigint") return String(value);
+  if (typeof value === "string") return value.slice(0, 121);
+  if (typeof value !== "object" || value === null || value instanceof Date) return value;
+  if (depth > 20) return "…";
+  if (Array.isArray(value)) return value.slice(0, 121).map((inner) => pruned(inner, depth + 1));
+  const members = Object.entries(value).slice(0, 121);
+  return Object.fromEntries(members.map(([name, inner]) => [name.slice(0, 121), pruned(inner, depth + 1)]));
+}
+
+/** A cycle as one bounded line: `a -> b -> a`. */
+export function cycleText(path: readonly string[]): string {
+  if (path.length <= 20) return `the cycle ${path.join(" -> ")}`;
+  const left = `… ${path.length - 20} more …`;
+  return `the cycle ${[...path.slice(0, 10), left, ...path.slice(-10)].join(" -> ")}`;
 }
 
 /** Runs one reader; what it finds wrong joins the problems of the tree, and the answer is then undefined. */
@@ -45,7 +87,7 @@ export function collecting<T>(problems: Problem[], read: () => T): T | undefined
     return read();
   } catch (error) {
     if (!(error instanceof TreeError)) throw error;
-    problems.push(...error.problems);
+    for (const problem of error.problems) problems.push(problem);
     return undefined;
   }
 }

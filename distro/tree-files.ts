@@ -23,11 +23,22 @@ export type TreeFiles = {
   readonly list: readonly TreeFile[];
   /** What is wrong with the list itself, for the reader to report with all else. */
   readonly problems: readonly Problem[];
-  /** @throws Error if the file is not in the list or cannot be read */
-  read(path: string): Promise<Uint8Array>;
-  /** sha256 of the content, 64 hex digits. */
+  /**
+   * Reads a file whole.
+   * @param limit in bytes
+   * @throws RegularFileError if it has more bytes, or is no regular file any more
+   * @throws Error if the file is not in the list or cannot be read
+   */
+  read(path: string, limit: number): Promise<Uint8Array>;
+  /** sha256 of the content, 64 hex digits; however large it is, no more than a piece of it is in memory. */
   sha256(path: string): Promise<string>;
 };
+
+/** In bytes: no text that a tree is read from (package.toml, Containerfile, digests) has more. StageX's largest has 60 KB. */
+export const textLimit = 1 << 20;
+
+/** In bytes: no file of a context has more, as no source has. */
+export const contextFileLimit = 8 * 1024 ** 3;
 
 /** Whether a symbolic link at this path leads out of the tree. */
 export function leadsOutside(path: string, target: string): boolean {

@@ -1,13 +1,14 @@
+import { RegularFileError } from "../lib/regular-file.ts";
 import type { BuildPlan, ContextFile } from "./build-plan.ts";
 import { workingTree } from "./checkout.ts";
 import { type Containerfile, type Dependency, parseContainerfile } from "./containerfile.ts";
-import { contextFiles, contextProblems } from "./context.ts";
+import { contextProblems, contextReader } from "./context.ts";
 import { parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
-import { nearestName } from "./nearest-name.ts";
+import { nearestNames } from "./nearest-name.ts";
 import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
-import { collecting, type Problem, quoted, TreeError } from "./tree-error.ts";
-import type { TreeFile, TreeFiles } from "./tree-files.ts";
+import { collecting, cycleText, type Problem, quoted, TreeError } from "./tree-error.ts";
+import { contextFileLimit, type TreeFile, type TreeFiles, textLimit } from "./tree-files.ts";
 import { resolveVersions } from "./version-from.ts";
 
 /** One `packages/<stage>/<name>/`. */
@@ -69,8 +70,9 @@ class TreeReader {
   readonly #files: TreeFiles;
   readonly #platforms: readonly string[];
   readonly #problems: Problem[];
-  /** package.toml that cannot be read: which images they would make is not known. */
-  readonly #unreadable: { folder: string; text: string }[] = [];
+  /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
+  readonly #mayBeMade = new Map<string, Set<string>>();
+  readonly #hashes = new Map<string, Promise<string>>();
 
   constructor(files: TreeFiles, platforms: readonly string[]) {
     this.#files = files;
@@ -83,7 +85,8 @@ class TreeReader {
     const owners = this.#owners(drafts);
     const versions = this.#versions(owners);
     const planned = await Promise.all(drafts.map((draft) => this.#plan(draft, versions)));
-    for (const made of planned) this.#rejectUnknown(made, owners);
+    const nearest = nearestNames(() => owners.keys());
+    for (const made of planned) this.#rejectUnknown(made, owners, nearest);
     const plans = new Map(planned.flatMap((made) => made.plans).map((plan) => [plan.name, plan]));
     this.#rejectCycles(plans);
     const digests = await this.#digests();
@@ -122,7 +125,9 @@ class TreeReader {
     const toml =
       text === undefined ? undefined : collecting(this.#problems, () => parsePackageToml(file, text));
     if (toml === undefined) {
-      this.#unreadable.push({ folder, text: text ?? "" });
+      const may = this.#mayBeMade.get(stage) ?? new Set();
+      this.#mayBeMade.set(stage, may);
+      for (const quoted of [name, ...(text?.split('"') ?? []), ...(text?.split("'") ?? [])]) may.add(quoted);
       return [];
     }
     if (toml.name !== name) {
@@ -175,7 +180,7 @@ class TreeReader {
       origin: toml.name,
       folder,
       recipe,
-      containerfile: await this.#files.sha256(recipe),
+      containerfile: await this.#sha256(recipe),
       version: version ?? "latest",
       platforms: toml.platforms.length > 0 ? toml.platforms : this.#platforms,
       buildArgs,
@@ -183,9 +188,12 @@ class TreeReader {
       sources: sourcesOf(toml),
     };
     for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
-    const plans = images.map(async ({ name, target }) => {
-      return { ...shared, name, target, context: await this.#context(draft, containerfile, target) };
-    });
+    const filesOf = contextReader(draft.files, containerfile);
+    const plans = images
+      .filter(({ target }) => hasTarget(containerfile, target))
+      .map(async ({ name, target }) => {
+        return { ...shared, name, target, context: await this.#hashed(draft, filesOf(target)) };
+      });
     return { plans: await Promise.all(plans), dependencies: containerfile.dependencies };
   }
 
@@ -198,12 +206,22 @@ class TreeReader {
     return collecting(this.#problems, () => parseContainerfile(recipe, text, args));
   }
 
-  async #context(draft: Draft, containerfile: Containerfile, target: string | null): Promise<ContextFile[]> {
-    const files = contextFiles(draft.files, containerfile, target);
-    const hashed = async ({ path, mode }: TreeFile) => {
-      return { path, mode, sha256: await this.#files.sha256(`${draft.folder}/${path}`) };
-    };
-    return Promise.all(files.map(hashed));
+  async #hashed({ folder }: Draft, files: readonly TreeFile[]): Promise<ContextFile[]> {
+    return Promise.all(
+      files.map(async ({ path, mode }) => ({ path, mode, sha256: await this.#sha256(`${folder}/${path}`) })),
+    );
+  }
+
+  /** The images of a package share most of its files. */
+  async #sha256(path: string): Promise<string> {
+    const known = this.#hashes.get(path) ?? this.#files.sha256(path);
+    this.#hashes.set(path, known);
+    try {
+      return await known;
+    } catch (error) {
+      const problem = readProblem(path, error, contextFileLimit);
+      throw problem === undefined ? error : new TreeError([problem]);
+    }
   }
 
   async #digests(): Promise<Map<string, string>> {
@@ -218,17 +236,19 @@ class TreeReader {
   }
 
   async #text(path: string): Promise<string | undefined> {
-    const bytes = await this.#files.read(path);
     try {
+      const bytes = await this.#files.read(path, textLimit);
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    } catch {
-      this.#reject({ file: path, found: "bytes that are not UTF-8", allowed: "text in UTF-8" });
+    } catch (error) {
+      const problem = readProblem(path, error, textLimit);
+      if (problem === undefined) throw error;
+      this.#problems.push(problem);
       return undefined;
     }
   }
 
-  #rejectMissingTarget(recipe: string, target: string | null, { stages }: Containerfile): void {
-    if (target === null || stages.some(({ name }) => name === target.toLowerCase())) return;
+  #rejectMissingTarget(recipe: string, target: string | null, containerfile: Containerfile): void {
+    if (hasTarget(containerfile, target)) return;
     this.#reject({
       file: recipe,
       found: `no stage ${target}`,
@@ -236,12 +256,16 @@ class TreeReader {
     });
   }
 
-  #rejectUnknown({ plans, dependencies }: Planned, owners: ReadonlyMap<string, Draft>): void {
+  #rejectUnknown(
+    { plans, dependencies }: Planned,
+    owners: ReadonlyMap<string, Draft>,
+    nearest: (name: string) => string | undefined,
+  ): void {
     const file = plans[0]?.recipe ?? this.#files.root;
     for (const { name, line } of dependencies) {
       if (owners.has(name) || this.#mayMake(name)) continue;
-      const nearest = nearestName(name, owners.keys());
-      const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
+      const meant = nearest(name);
+      const hint = meant === undefined ? "" : `; the nearest is ${meant}`;
       this.#reject({ file, line, found: `stagex/${name}`, allowed: `an image of the tree${hint}` });
     }
   }
@@ -250,20 +274,14 @@ class TreeReader {
     for (const cycle of cyclesOf(plans)) {
       const file = plans.get(cycle[0] ?? "")?.recipe ?? this.#files.root;
       const allowed = "images that are not built from themselves";
-      this.#reject({ file, found: `the cycle ${cycle.join(" -> ")}`, allowed });
+      this.#reject({ file, found: cycleText(cycle), allowed });
     }
   }
 
   /** Whether a package.toml that cannot be read may make this image: then it is no use to call it unknown. */
   #mayMake(image: string): boolean {
     const dash = image.indexOf("-");
-    const [stage, name] = [image.slice(0, dash), image.slice(dash + 1)];
-    return this.#unreadable.some(({ folder, text }) => {
-      if (!folder.startsWith(`packages/${stage}/`)) return false;
-      return (
-        folder === `packages/${stage}/${name}` || text.includes(`"${name}"`) || text.includes(`'${name}'`)
-      );
-    });
+    return this.#mayBeMade.get(image.slice(0, dash))?.has(image.slice(dash + 1)) ?? false;
   }
 
   #reject(problem: Problem): void {
@@ -285,6 +303,26 @@ function packageFolders(list: readonly TreeFile[]): Map<string, TreeFile[]> {
     files.push({ path: inner, mode });
   }
   return new Map([...folders].filter(([, files]) => files.some(({ path }) => path === "package.toml")));
+}
+
+function hasTarget({ stages }: Containerfile, target: string | null): boolean {
+  return target === null || stages.some(({ name }) => name === target.toLowerCase());
+}
+
+/** The problem that a file could not be read; undefined for a fault of another kind. */
+function readProblem(file: string, error: unknown, limit: number): Problem | undefined {
+  if (error instanceof RegularFileError) {
+    return error.problem === "too-large"
+      ? { file, found: `more than ${limit} bytes`, allowed: `at most ${limit} bytes in such a file` }
+      : { file, found: "no regular file", allowed: "a regular file" };
+  }
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ERR_ENCODING_INVALID_ENCODED_DATA")
+    return { file, found: "bytes that are not UTF-8", allowed: "text in UTF-8" };
+  const isUnreadable = code === "EACCES" || code === "EPERM" || code === "ENOENT";
+  return isUnreadable
+    ? { file, found: `a file that can't be read (${code})`, allowed: "a file that this user can read" }
+    : undefined;
 }
 
 function hasContainerfile(files: readonly TreeFile[]): boolean {

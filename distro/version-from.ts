@@ -1,5 +1,5 @@
-import { nearestName } from "./nearest-name.ts";
-import { type Problem, quoted } from "./tree-error.ts";
+import { nearestNames } from "./nearest-name.ts";
+import { cycleText, type Problem, quoted } from "./tree-error.ts";
 
 /** What a version is resolved from. */
 export type Versioned = { readonly version: string | null; readonly versionFrom: string | null };
@@ -15,37 +15,46 @@ export function resolveVersions(
   images: ReadonlyMap<string, Versioned>,
   reject: (image: string, problem: Pick<Problem, "field" | "found" | "allowed">) => void,
 ): Map<string, string | null> {
-  return new Map([...images.keys()].map((name) => [name, resolve(name)]));
+  const versions = new Map<string, string | null>();
+  const nearest = nearestNames(() => images.keys());
+  for (const image of images.keys()) resolve(image);
+  return versions;
 
-  function resolve(image: string): string | null {
-    const path = [image];
-    let current = images.get(image);
-    for (let from = current?.versionFrom; typeof from === "string"; from = current?.versionFrom) {
-      const turn = path.indexOf(from);
-      path.push(from);
-      if (turn !== -1) {
-        // The others of the cycle, and those that lead into it, would only repeat it.
-        if (turn === 0 && path.every((name) => image <= name)) rejectCycle(image, path);
-        return null;
-      }
-      current = images.get(from);
-      if (current === undefined) {
-        if (path.length === 2) rejectUnknown(image, from);
-        return null;
+  /** Follows the chain from an image as far as it is not known yet; all that is on the way has its end's version. */
+  function resolve(image: string): void {
+    const way = new Map<string, number>();
+    let name = image;
+    let version = versions.get(name);
+    while (version === undefined) {
+      way.set(name, way.size);
+      const { version: own = null, versionFrom: from = null } = images.get(name) ?? {};
+      if (from === null) version = own;
+      else if (way.has(from)) {
+        rejectCycle([...way.keys()].slice(way.get(from)));
+        version = null;
+      } else if (!images.has(from)) {
+        rejectUnknown(name, from);
+        version = null;
+      } else {
+        name = from;
+        version = versions.get(name);
       }
     }
-    return current?.version ?? null;
+    for (const passed of way.keys()) versions.set(passed, version);
   }
 
   function rejectUnknown(image: string, from: string): void {
-    const nearest = nearestName(from, images.keys());
+    const meant = nearest(from);
     const allowed =
-      nearest === undefined ? "an image of the tree" : `an image of the tree; the nearest is ${nearest}`;
+      meant === undefined ? "an image of the tree" : `an image of the tree; the nearest is ${meant}`;
     reject(image, { field: "package.version_from", found: quoted(from), allowed });
   }
 
-  function rejectCycle(image: string, path: readonly string[]): void {
-    const found = `the cycle ${path.join(" -> ")}`;
-    reject(image, { field: "package.version_from", found, allowed: "a way to a package with a version" });
+  /** The others of the cycle, and those that lead into it, would only repeat it. */
+  function rejectCycle(names: readonly string[]): void {
+    const least = names.reduce((one, other) => (other < one ? other : one));
+    const start = names.indexOf(least);
+    const found = cycleText([...names.slice(start), ...names.slice(0, start), least]);
+    reject(least, { field: "package.version_from", found, allowed: "a way to a package with a version" });
   }
 }

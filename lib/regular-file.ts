@@ -1,16 +1,20 @@
+import { createHash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 
 /** A file that is not read for what it is. The message names the file and the reason, and never what is in it. */
 export class RegularFileError extends Error {
   override readonly name = "RegularFileError";
   readonly path: string;
   readonly problem: "not-regular" | "too-large";
+  /** What stands behind the path in the message: `is a symbolic link, not a regular file`. */
+  readonly found: string;
 
   constructor(path: string, problem: RegularFileError["problem"], found: string) {
     super(`${path} ${found}`);
     this.path = path;
     this.problem = problem;
+    this.found = found;
   }
 }
 
@@ -24,11 +28,9 @@ const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK |
  * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
  */
 export async function readRegularFile(path: string, limit: number): Promise<Buffer> {
-  const handle = await open(path, flags).catch((error: unknown) => {
-    throw withoutLink(path, error);
-  });
+  const { handle, size } = await openRegularFile(path, limit);
   try {
-    const room = roomFor(path, await handle.stat(), limit);
+    const room = Buffer.allocUnsafe(size + 1);
     let filled = 0;
     for (;;) {
       const { bytesRead } = await handle.read(room, filled, room.length - filled);
@@ -41,16 +43,31 @@ export async function readRegularFile(path: string, limit: number): Promise<Buff
   }
 }
 
+/**
+ * Opens a file that others may have written, to be read piece by piece. It may grow after that: a reader stops at `size`, or at the limit.
+ * The caller closes the handle.
+ * @param limit in bytes
+ * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
+ */
+export async function openRegularFile(
+  path: string,
+  limit: number,
+): Promise<{ readonly handle: FileHandle; readonly size: number }> {
+  const handle = await open(path, flags).catch((error: unknown) => {
+    throw withoutLink(path, error);
+  });
+  try {
+    return { handle, size: regularSize(path, await handle.stat(), limit) };
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
 /** {@link readRegularFile} for callers that read many small files one after the other. */
 export function readRegularFileSync(path: string, limit: number): Buffer {
-  let descriptor: number;
-  try {
-    descriptor = openSync(path, flags);
-  } catch (error) {
-    throw withoutLink(path, error);
-  }
-  try {
-    const room = roomFor(path, fstatSync(descriptor), limit);
+  return withRegularFileSync(path, limit, (descriptor, size) => {
+    const room = Buffer.allocUnsafe(size + 1);
     let filled = 0;
     for (;;) {
       const read = readSync(descriptor, room, filled, room.length - filled, null);
@@ -58,20 +75,59 @@ export function readRegularFileSync(path: string, limit: number): Buffer {
       if (filled > limit) throw tooLarge(path, limit);
       if (read === 0 || filled === room.length) return room.subarray(0, filled);
     }
+  });
+}
+
+/** How much of a file is in memory at once while it is hashed, in bytes. */
+const pieceSize = 1 << 20;
+
+/**
+ * Hashes a file that others may have written, of any size up to the limit: no more than a piece of it is in memory.
+ * @param limit in bytes
+ * @returns its sha256, 64 hex digits
+ * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
+ */
+export function sha256OfRegularFileSync(path: string, limit: number): string {
+  return withRegularFileSync(path, limit, (descriptor, size) => {
+    const hash = createHash("sha256");
+    const piece = Buffer.allocUnsafe(Math.min(pieceSize, size + 1));
+    for (let total = 0; ; ) {
+      const read = readSync(descriptor, piece, 0, piece.length, null);
+      total += read;
+      if (total > limit) throw tooLarge(path, limit);
+      if (read === 0) return hash.digest("hex");
+      hash.update(piece.subarray(0, read));
+    }
+  });
+}
+
+function withRegularFileSync<T>(
+  path: string,
+  limit: number,
+  work: (descriptor: number, size: number) => T,
+): T {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, flags);
+  } catch (error) {
+    throw withoutLink(path, error);
+  }
+  try {
+    return work(descriptor, regularSize(path, fstatSync(descriptor), limit));
   } finally {
     closeSync(descriptor);
   }
 }
 
-/** A buffer for the whole file and one byte more, by which a file shows that it grows; what is beyond that is not read. */
-function roomFor(path: string, facts: Stats, limit: number): Buffer {
+function regularSize(path: string, facts: Stats, limit: number): number {
   if (!facts.isFile())
     throw new RegularFileError(path, "not-regular", `is ${kindOf(facts)}, not a regular file`);
   if (facts.size > limit) throw tooLarge(path, limit);
-  return Buffer.allocUnsafe(facts.size + 1);
+  return facts.size;
 }
 
-function tooLarge(path: string, limit: number): RegularFileError {
+/** The error for content of more than the limit, in bytes. */
+export function tooLarge(path: string, limit: number): RegularFileError {
   return new RegularFileError(
     path,
     "too-large",

@@ -1,8 +1,18 @@
 import { randomUUID } from "node:crypto";
 import { linkSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
-import { chmod, link, lstat, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, link, lstat, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { type BlobCheck, checkBlob, checkLayer, copyBlob, readBlob, readDocument } from "./blob.ts";
+import { boundFolder } from "../lib/bounded-folder.ts";
+import { RegularFileError, readRegularFile } from "../lib/regular-file.ts";
+import {
+  type BlobCheck,
+  checkBlob,
+  checkLayer,
+  copyBlob,
+  jsonLimit,
+  readBlob,
+  readDocument,
+} from "./blob.ts";
 import { type Digest, hexOf, parseDigest } from "./digest.ts";
 import {
   blobsOf,
@@ -40,6 +50,9 @@ export type AdoptOptions = {
 /** Litter of killed processes is swept after this time; no blob takes that long to come in. */
 const litterAge = 24 * 60 * 60 * 1000;
 
+/** Enough to look into what has become of a disk's blobs. */
+const damagedBounds = { count: 100, bytes: 4 * 1024 ** 3, age: 30 * litterAge };
+
 /** The store's own index.json lists nothing: images are found by digest, and a shared list would need a lock. */
 const emptyIndex = `${JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] })}\n`;
 
@@ -51,7 +64,7 @@ const emptyIndex = `${JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.i
  *     blobs/sha256/<hex>         every blob, once, read-only; never there before it is whole
  *     images/<manifest>/<index>.json   the index.json an image came with, filed under each of its platforms' manifests;
  *                                written last, so it also says that the image was whole
- *     damaged/                   blobs that an audit put aside
+ *     damaged/                   blobs that an audit put aside: the last 100, up to 4 GiB, for 30 days
  *     tmp/                       not yet whole
  *
  * Any number of processes may use it at once, and be killed.
@@ -78,6 +91,7 @@ export class Store {
     await store.#writeConstant("oci-layout", layoutMarker);
     await store.#writeConstant("index.json", emptyIndex);
     await sweep(join(root, "tmp"), () => true);
+    await boundFolder(join(root, "damaged"), damagedBounds);
     return store;
   }
 
@@ -269,7 +283,7 @@ export class Store {
    */
   async withdraw(folder: string, index?: Digest): Promise<void> {
     const path = join(folder, "index.json");
-    const indexJson = await readFile(path).catch(ifMissing(null));
+    const indexJson = await smallFile(path);
     if (indexJson === null) return;
     if (index !== undefined && indexIn(indexJson, path) !== index) return;
     const withdrawn = join(dirname(folder), `.${basename(folder)}.${randomUUID()}.exporting`);
@@ -430,10 +444,8 @@ export class Store {
 
   async #isExported(folder: string, blobs: readonly Descriptor[], indexJson: Buffer): Promise<boolean> {
     if (statOf(folder) === undefined) return false;
-    const found = await readFile(join(folder, "index.json")).catch(ifMissing(null));
-    if (found === null || !found.equals(indexJson)) return false;
-    if ((await readFile(join(folder, "oci-layout"), "utf8").catch(ifMissing(""))) !== layoutMarker)
-      return false;
+    if ((await smallFile(join(folder, "index.json")))?.equals(indexJson) !== true) return false;
+    if ((await smallFile(join(folder, "oci-layout")))?.toString("utf8") !== layoutMarker) return false;
     for (const blob of blobs) {
       if (!sameFile(this.blobPath(blob.digest), layoutBlobPath(folder, blob.digest))) return false;
     }
@@ -446,7 +458,7 @@ export class Store {
 
   async #writeConstant(name: string, text: string): Promise<void> {
     const path = join(this.root, name);
-    if ((await readFile(path, "utf8").catch(ifMissing(""))) !== text) await this.#write(path, text, 0o644);
+    if ((await smallFile(path))?.toString("utf8") !== text) await this.#write(path, text, 0o644);
   }
 
   async #write(path: string, content: Buffer | string, mode: number): Promise<void> {
@@ -458,6 +470,14 @@ export class Store {
       await rm(temporary, { force: true });
     }
   }
+}
+
+/** A document of a layout folder; null where there is none that could be one. */
+async function smallFile(path: string): Promise<Buffer | null> {
+  return await readRegularFile(path, jsonLimit).catch((error: unknown) => {
+    if (error instanceof RegularFileError) return null;
+    return ifMissing(null)(error);
+  });
 }
 
 /** Links a file, unchecked, and says true; where it can't be linked, copies it, checked on the way, and says false. */

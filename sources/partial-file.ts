@@ -1,7 +1,7 @@
 import { createHash, type Hash, randomUUID } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { chmod, type FileHandle, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { openRegularFile, RegularFileError } from "../lib/regular-file.ts";
 
 /**
  * A file on its way into the cache, hashed while it is written. It belongs to one process: what another left behind is
@@ -30,7 +30,7 @@ export class PartialFile {
     const leftovers: { path: string; size: number }[] = [];
     for (const name of (await readdir(folder)).filter((name) => name.startsWith(`${sha256}-`))) {
       const path = join(folder, name);
-      leftovers.push({ path, size: (await stat(path)).size });
+      leftovers.push({ path, size: (await lstat(path)).size });
     }
     leftovers.sort((a, b) => b.size - a.size);
     const partial = await PartialFile.create(folder, sha256);
@@ -38,8 +38,10 @@ export class PartialFile {
     try {
       if (longest !== undefined) await partial.#copy(longest.path);
     } catch (error) {
-      await partial.discard();
-      throw error;
+      if (!(error instanceof RegularFileError)) {
+        await partial.discard();
+        throw error;
+      }
     }
     for (const { path } of leftovers) await rm(path, { force: true });
     return partial;
@@ -71,7 +73,10 @@ export class PartialFile {
 
   async #copy(path: string): Promise<void> {
     this.startPiece();
-    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) await this.write(chunk);
+    const { handle, size } = await openRegularFile(path, Number.MAX_SAFE_INTEGER);
+    if (size === 0) return await handle.close();
+    const pieces = handle.createReadStream({ highWaterMark: 1024 * 1024, end: size - 1 });
+    for await (const chunk of pieces) await this.write(chunk);
   }
 
   /** Throws away what there is, and begins again. */

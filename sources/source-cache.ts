@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { lstat, mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { lstat, mkdir, rename, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { lock } from "proper-lockfile";
 import type { Source } from "../distro/build-plan.ts";
+import { boundFolder } from "../lib/bounded-folder.ts";
+import { openRegularFile, RegularFileError } from "../lib/regular-file.ts";
 import { type DownloadOptions, download, MirrorError, secureUrl, shown } from "./download.ts";
 import { PartialFile } from "./partial-file.ts";
 
@@ -56,7 +56,14 @@ export type ObtainOptions = {
 };
 
 const defaults = { idleTimeout: 60_000, sizeLimit: 8 * 1024 ** 3, attempts: 6, backoff: 500 };
-const leftoverAge = 7 * 24 * 60 * 60 * 1000;
+const day = 24 * 60 * 60 * 1000;
+
+/** A download that lives writes every minute; its file is spared. */
+const partialBounds = { count: 100, bytes: 32 * 1024 ** 3, age: 7 * day, spared: day / 24 };
+
+/** Enough to look into what a mirror gave last. */
+const rejectedBounds = { count: 20, bytes: 1024 ** 3, age: 30 * day };
+
 const lockPatience = { stale: 3_000, update: 1_000 };
 
 /**
@@ -64,7 +71,7 @@ const lockPatience = { stale: 3_000, update: 1_000 };
  *
  *     sha256/<hex>                 whole files, read-only; hashed again at each use
  *     partial/<hex>-<random>       on the way in, or left by a broken or killed download for the next to go on from
- *     rejected/<expected>-<got>    what some place gave instead
+ *     rejected/<expected>-<got>    what some place gave instead: the last 20, up to 1 GiB, for 30 days
  *     locks/<hex>                  so that two processes don't download the same file
  */
 export class SourceCache {
@@ -81,7 +88,8 @@ export class SourceCache {
     for (const folder of ["sha256", "partial", "rejected", "locks"]) {
       await mkdir(join(root, folder), { recursive: true });
     }
-    await sweep(join(root, "partial"));
+    await boundFolder(join(root, "partial"), partialBounds);
+    await boundFolder(join(root, "rejected"), rejectedBounds);
     return new SourceCache(root, options);
   }
 
@@ -150,14 +158,11 @@ export class SourceCache {
     options.onProgress?.({ kind: "trying", from: file });
     const partial = await PartialFile.create(join(this.root, "partial"), source.sha256);
     try {
-      for await (const chunk of createReadStream(file, {
-        highWaterMark: 1024 * 1024,
-        signal: options.signal,
-      })) {
+      for await (const chunk of piecesOf(file, this.#options.sizeLimit, options.signal))
         await partial.write(chunk);
-      }
     } catch (error) {
       await partial.discard();
+      if (error instanceof RegularFileError) return { reason: `left out: ${error.found}`, got: null };
       throw this.#localError(source, error);
     }
     const got = partial.digest();
@@ -204,9 +209,10 @@ export class SourceCache {
       await partial.moveTo(path);
       return "done";
     }
-    const aside = join(this.root, "rejected", `${source.sha256}-${got}`);
+    const aside = this.#rejectedPath(source, got);
     const { size } = partial;
     await partial.moveTo(aside);
+    await boundFolder(join(this.root, "rejected"), rejectedBounds);
     return {
       reason: `wrong content: its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`,
       got,
@@ -226,8 +232,13 @@ export class SourceCache {
     const got = await hashOf(path, signal);
     if (got === null) return false;
     if (got === source.sha256) return true;
-    await rename(path, join(this.root, "rejected", `${source.sha256}-${got}`));
+    await rename(path, this.#rejectedPath(source, got));
+    await boundFolder(join(this.root, "rejected"), rejectedBounds);
     return false;
+  }
+
+  #rejectedPath({ sha256 }: Source, got: string): string {
+    return join(this.root, "rejected", `${sha256}-${got}`);
   }
 
   /** Waits for the lock on this hash. A killed holder's lock is taken over after seconds. */
@@ -275,13 +286,13 @@ function checkNames({ name, file, sha256 }: Source): void {
   }
 }
 
+/** The file that an archive may have, whatever it is. */
 async function archivedFile(archive: string, file: string): Promise<string | null> {
   const found = await stat(archive).catch(ifMissing);
   if (found === null) return null;
-  if (found.isFile()) return archive;
+  if (!found.isDirectory()) return archive;
   const path = join(archive, file);
-  const inside = await stat(path).catch(ifMissing);
-  return inside?.isFile() === true ? path : null;
+  return (await lstat(path).catch(ifMissing)) === null ? null : path;
 }
 
 function refusalOf(mirror: string): Omit<SourceFailure, "from"> | null {
@@ -300,22 +311,26 @@ function shownMirror(mirror: string): string {
 
 /** The file's sha256, 64 hex digits; null if there is no file. */
 async function hashOf(path: string, signal: AbortSignal | undefined): Promise<string | null> {
-  const found = await lstat(path).catch(ifMissing);
-  if (found === null || !found.isFile()) return null;
   const hash = createHash("sha256");
-  await pipeline(createReadStream(path, { highWaterMark: 1024 * 1024 }), hash, {
-    ...(signal === undefined ? {} : { signal }),
-  });
+  try {
+    for await (const chunk of piecesOf(path, Number.MAX_SAFE_INTEGER, signal)) hash.update(chunk);
+  } catch (error) {
+    if (error instanceof RegularFileError) return null;
+    return ifMissing(error);
+  }
   return hash.digest("hex");
 }
 
-/** Removes partial files that nobody came back for. */
-async function sweep(folder: string): Promise<void> {
-  for (const name of await readdir(folder)) {
-    const path = join(folder, name);
-    const found = await stat(path).catch(ifMissing);
-    if (found !== null && Date.now() - found.mtimeMs > leftoverAge) await rm(path, { force: true });
-  }
+/** The content of a regular file, as far as it went when it was opened. */
+async function* piecesOf(
+  path: string,
+  limit: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  const { handle, size } = await openRegularFile(path, limit);
+  if (size === 0) return await handle.close();
+  const options = { highWaterMark: 1024 * 1024, end: size - 1, ...(signal === undefined ? {} : { signal }) };
+  yield* handle.createReadStream(options);
 }
 
 function isDiskFull(error: unknown): boolean {

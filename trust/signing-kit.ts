@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, writeFile } from "node:fs/promises";
 import { extract, pack } from "tar-stream";
+import { RegularFileError, readRegularFile } from "../lib/regular-file.ts";
 import { maxMessageSize } from "./openpgp-rules.ts";
 import { maxPayloadSize } from "./simple-signing.ts";
 import { TrustError } from "./trust-error.ts";
@@ -18,6 +19,9 @@ const folder = "stagex-signing-kit";
 
 /** In bytes; a kit of 10,000 signatures has some 40 MB. */
 const maxKitSize = 128 * 1024 * 1024;
+
+/** In a kit of 10,000 there are 20,002. */
+const maxEntries = 50_000;
 
 const readMe = `What is in payloads/ is to be signed. With gpg and a POSIX shell:
 
@@ -69,9 +73,6 @@ export async function writeKit(file: string, entries: readonly KitEntry[]): Prom
  * @throws TrustError where the file is none, is cut off, or has two entries of one name
  */
 export async function readKit(file: string): Promise<readonly KitEntry[]> {
-  const found = await stat(file).catch(unreadable(file));
-  if (!found.isFile()) throw new TrustError(`${file} is no kit: it is not a file`);
-  if (found.size > maxKitSize) throw new TrustError(`${file} is no kit: ${found.size} bytes are too many`);
   const parts = await partsOf(file).catch(unreadable(file));
   const entries = [...parts]
     .filter(([path]) => path.startsWith("payloads/"))
@@ -91,8 +92,10 @@ const part =
 async function partsOf(file: string): Promise<ReadonlyMap<string, Uint8Array>> {
   const parts = new Map<string, Uint8Array>();
   const tar = extract();
-  tar.end(await readFile(file));
+  tar.end(await readRegularFile(file, maxKitSize));
+  let count = 0;
   for await (const entry of tar) {
+    if (++count > maxEntries) throw new TrustError(`it has more than ${maxEntries} entries`);
     const { name, type, size = 0 } = entry.header;
     const [, path, kind] = part.exec(name) ?? [];
     if (type !== "file" || path === undefined) {
@@ -111,6 +114,7 @@ async function partsOf(file: string): Promise<ReadonlyMap<string, Uint8Array>> {
 
 function unreadable(file: string): (error: unknown) => never {
   return (error) => {
+    if (error instanceof RegularFileError) throw new TrustError(`${file} is no kit: it ${error.found}`);
     throw new TrustError(`${file} is no kit that can be read: ${(error as Error).message}`);
   };
 }

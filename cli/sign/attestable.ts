@@ -1,9 +1,10 @@
-import { readFile } from "node:fs/promises";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { parseDigestsFile } from "../../distro/digests-file.ts";
 import { type InputKey, isInputKey } from "../../distro/input-key.ts";
 import { keyOfPlan, knownDigests } from "../../distro/known-digests.ts";
 import type { LedgerRecord } from "../../distro/ledger.ts";
+import { textLimit } from "../../distro/tree-files.ts";
+import { readRegularFile } from "../../lib/regular-file.ts";
 import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
 import { countedVendor, pinned, signatureBy } from "../../providers/stagex/attestation/attest.ts";
 import { NotBuiltHere, ownBuild } from "../../providers/stagex/attestation/own-build.ts";
@@ -138,10 +139,10 @@ async function ofDigests(files: readonly string[], workshop: Workshop): Promise<
   const known = await knownDigests(images, async (key) => (await workshop.ledger.lookup(key)).digests);
   const asked: Asked[] = [];
   for (const file of files) {
-    const text = await readFile(file, "utf8").catch((error: Error) => {
+    const bytes = await readRegularFile(file, textLimit).catch((error: Error) => {
       throw new CommandError(`no digests: ${error.message}`);
     });
-    for (const [image, hex] of parseDigestsFile(file, text)) {
+    for (const [image, hex] of parseDigestsFile(file, bytes.toString("utf8"))) {
       const digest = parseDigest(`sha256:${hex}`);
       const plan = images.get(image);
       asked.push({

@@ -1,13 +1,17 @@
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { z } from "zod";
 import { withWorkFolder } from "../../buildkit/work-folder.ts";
+import { readRegularFile } from "../../lib/regular-file.ts";
 import { stampIn, statOf } from "../../oci/stamp.ts";
 
 const format = "stagex-recollection/1";
 
 /** Changed this shortly before it was read, in milliseconds, a file may have been changed again without another time. */
 const tooFresh = 2000;
+
+/** In bytes; of a release's 513 images the file has 2 MB. */
+const largest = 256 * 1024 * 1024;
 
 /** How many are kept at least. Those of an earlier tree are worth keeping for a while, but all are read by every preview. */
 const fewest = 1000;
@@ -40,7 +44,7 @@ export class Recollection<Thing> {
     try {
       const { data } = z
         .strictObject({ format: z.literal(format), memories })
-        .safeParse(JSON.parse(await readFile(path, "utf8")));
+        .safeParse(JSON.parse((await readRegularFile(path, largest)).toString("utf8")));
       return new Recollection(path, new Map(Object.entries(data?.memories ?? {})));
     } catch {
       return new Recollection(path, new Map());

@@ -1,6 +1,7 @@
-import { readdir, readFile, rm, rmdir } from "node:fs/promises";
+import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
+import { readRegularFile } from "../../../lib/regular-file.ts";
 import { type ClientPolicy, clientPolicy, writeClientPolicy } from "../../../trust/client-policy.ts";
 import { TrustError } from "../../../trust/trust-error.ts";
 import { changesBetween } from "../changes.ts";
@@ -80,8 +81,9 @@ export function clientPolicyHandler(
       const { files } = await policyOf(state.inputs);
       const altered: string[] = [];
       for (const [file, content] of files) {
-        const found = await readFile(join(placeOf(id), file)).catch(() => undefined);
-        if (!found?.equals(Buffer.from(content))) altered.push(file);
+        const written = Buffer.from(content);
+        const found = await readRegularFile(join(placeOf(id), file), written.length).catch(() => undefined);
+        if (!found?.equals(written)) altered.push(file);
       }
       if (altered.length === 0) return state;
       work.report(

@@ -32,12 +32,12 @@ describe("the working tree of a git repository", () => {
       `100755 ${folder}/run.sh`,
     ]);
     const tree = await workingTree(root);
-    expect(new TextDecoder().decode(await tree.read(`${folder}/run.sh`))).toBe("new");
+    expect(new TextDecoder().decode(await tree.read(`${folder}/run.sh`, 1000))).toBe("new");
     // printf new | sha256sum
     expect(await tree.sha256(`${folder}/run.sh`)).toBe(
       "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437",
     );
-    await expect(tree.read(`${folder}/build.log`)).rejects.toThrow(/not a file of the tree/);
+    await expect(tree.read(`${folder}/build.log`, 1000)).rejects.toThrow(/not a file of the tree/);
   });
 
   test("works for a tree that is a folder of a repository", async () => {
@@ -116,7 +116,7 @@ describe("problems", () => {
     symlinkSync("Containerfile", join(root, folder, "link"));
     git(root, "add", "--all");
     expect(await listed(root)).toContain(`120000 ${folder}/link`);
-    expect(new TextDecoder().decode(await (await workingTree(root)).read(`${folder}/link`))).toBe(
+    expect(new TextDecoder().decode(await (await workingTree(root)).read(`${folder}/link`, 1000))).toBe(
       "Containerfile",
     );
   });

@@ -1,8 +1,8 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseContainerfile } from "../../../distro/containerfile.ts";
-import { contextFiles, contextProblems } from "../../../distro/context.ts";
+import { type Containerfile, parseContainerfile } from "../../../distro/containerfile.ts";
+import { contextProblems, contextReader } from "../../../distro/context.ts";
 import type { TreeFile } from "../../../distro/tree-files.ts";
 
 const recipe = "packages/core/tool/Containerfile";
@@ -20,6 +20,14 @@ const names = [
 
 function files(paths: readonly string[]): TreeFile[] {
   return paths.map((path) => ({ path, mode: "100644" }));
+}
+
+function contextFiles(
+  tracked: readonly TreeFile[],
+  recipe: Containerfile,
+  target: string | null,
+): TreeFile[] {
+  return contextReader(tracked, recipe)(target);
 }
 
 function containerfile(instruction: string) {

@@ -38,12 +38,12 @@ describe("a revision's files", () => {
       `100644 ${folder}/package.toml`,
     ]);
     const tree = await revisionTree(history.root, commit);
-    expect(new TextDecoder().decode(await tree.read(`${folder}/a.patch`))).toBe("old");
+    expect(new TextDecoder().decode(await tree.read(`${folder}/a.patch`, 1000))).toBe("old");
     // printf old | sha256sum
     expect(await tree.sha256(`${folder}/a.patch`)).toBe(
       "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4",
     );
-    await expect(tree.read("README.md")).rejects.toThrow(/not a file of the tree/);
+    await expect(tree.read("README.md", 1000)).rejects.toThrow(/not a file of the tree/);
   });
 
   test("are read as the clean working tree is: modes, links, empty files and bytes that are no text", async () => {

@@ -102,7 +102,7 @@ test.each(["", "0123ABCD", "--yes", "$(touch gotcha)", "../key"])(
 test("a file that is none, cut off, too large or has one name twice is refused", async () => {
   const { folder, file } = await kit();
   await expect(readKit(join(folder, "none.tar"))).rejects.toThrow(/none.tar is no kit that can be read/);
-  await expect(readKit(folder)).rejects.toThrow(/it is not a file/);
+  await expect(readKit(folder)).rejects.toThrow(/it is a folder, not a regular file/);
   truncateSync(file, 3000);
   await expect(readKit(file)).rejects.toThrow(/kit.tar is no kit that can be read/);
   writeFileSync(file, "no tar at all ".repeat(100));
