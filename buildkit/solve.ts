@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
+import { printable, printableOutput } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
 import { type BuilderTrouble, builderTrouble } from "./builder-trouble.ts";
@@ -88,14 +89,16 @@ export class SolveError extends Error {
     log: string,
     trouble?: BuilderTrouble,
   ) {
-    const tail = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
+    const said = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
+    const tail = said.map(printableOutput);
     const step = failed && `[${failed.step}] ${failed.name}`;
     const code = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
     const reason = step
       ? `${step}: ${code ? `exit code ${code}` : explained(failed.error)}`
       : explained(lastError(messages));
     super(
-      `${image} can't be built: ${reason}\n${tail.map((line) => `  ${line}`).join("\n")}\nThe whole log: ${log}`,
+      printable`${image} can't be built: ${reason}` +
+        `\n${tail.map((line) => `  ${line}`).join("\n")}\nThe whole log: ${log}`,
     );
     this.step = step;
     this.exitCode = code === undefined ? undefined : Number(code);
@@ -277,7 +280,7 @@ async function build(
   const log = createWriteStream(options.log);
   await once(log, "open");
   const logged = finished(log);
-  const progress = new Progress(onProgress, (line) => log.write(`${line}\n`));
+  const progress = new Progress(onProgress, (line) => log.write(`${printableOutput(line)}\n`));
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
     env: clientEnvironment(endpoint, folder),
