@@ -1,6 +1,6 @@
 import { CommanderError } from "commander";
 import { TreeError } from "../distro/tree-error.ts";
-import { type Printable, printableBlock } from "../lib/printable.ts";
+import { type Printable, printableBlock, printableMessage } from "../lib/printable.ts";
 import { LayoutError } from "../oci/layout-error.ts";
 import { withMend } from "../providers/stagex/machine-error.ts";
 import { SetUpError } from "../tools/set-up-error.ts";
@@ -59,7 +59,7 @@ function endOf(error: unknown): { readonly message: string; readonly code: numbe
   if (error instanceof LayoutError) return { message: `stagex: ${error.message}`, code: exitCode.no };
   if (error instanceof Error && withMend(error) !== error.message)
     return { message: `stagex: ${withMend(error)}`, code: exitCode.unavailable };
-  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const trace = printableMessage(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return {
     message: `stagex: this is a fault in stagex itself, please report it:\n${trace}`,
     code: exitCode.fault,

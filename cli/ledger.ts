@@ -202,7 +202,7 @@ function tell(problems: readonly LedgerProblem[]): void {
     problems,
     ({ problem }) => problem,
     ({ path, problem }) => printable`left out: ${path} ${problem}`,
-    (count, problem) => printable`left out: and ${count} more, each of which ${problem}`,
+    (count, { problem }) => printable`left out: and ${count} more, each of which ${problem}`,
   );
   for (const line of lines) printError(line);
 }

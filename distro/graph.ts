@@ -1,3 +1,4 @@
+import { printable } from "../lib/printable.ts";
 import { glob } from "./glob.ts";
 import { nearestName } from "./nearest-name.ts";
 
@@ -130,7 +131,7 @@ export function namesLike(images: ReadonlyMap<string, unknown>, patterns: readon
 
 function unknownText(name: string, names: readonly string[]): string {
   const nearest = nearestName(name, names);
-  return `no image ${JSON.stringify(name)}${nearest === undefined ? "" : `; the nearest is ${nearest}`}`;
+  return printable`no image ${JSON.stringify(name)}${nearest === undefined ? "" : `; the nearest is ${nearest}`}`;
 }
 
 function known(graph: ReadonlyMap<string, Node>, node: Node | undefined): readonly string[] {

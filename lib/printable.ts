@@ -34,6 +34,14 @@ export function printableBlock(text: string): Printable {
   return inert(text.replace(/[^\n\t]+/g, escapeControlCharacters));
 }
 
+/**
+ * The same of an error's message or stack that may have others' text in it as it came: the lines after the first are indented, so that
+ * none can be taken for one of ours.
+ */
+export function printableMessage(text: string): Printable {
+  return printableBlock(text.replace(/\n(?![ \t]|$)/g, "\n  "));
+}
+
 /** Joins printable texts, each a line or more of its own. */
 export function printableLines(lines: Iterable<Printable>): Printable {
   return [...lines].join("\n") as Printable;

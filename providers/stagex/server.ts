@@ -262,7 +262,7 @@ export class ProviderServer {
     return {
       // Most have no time-out of their own, and a signal over one other costs as much as over many.
       signal: signals.length > 1 ? AbortSignal.any(signals) : this.#cancelled.signal,
-      progress: (line) => this.#engine.log("info", line, { urn, ephemeral: true }),
+      progress: (line) => this.#engine.log("info", printableLine(line), { urn, ephemeral: true }),
       report: (severity, message) => this.#engine.log(severity, message, { urn }),
     };
   }
