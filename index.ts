@@ -1,4 +1,5 @@
 import { Config, RunError } from "@pulumi/pulumi";
+import { printableBlock } from "./lib/printable.ts";
 import { readyProvider } from "./stacks/ready-provider.ts";
 import { usePathsInStackTraces } from "./stacks/source-positions.ts";
 
@@ -17,7 +18,11 @@ const allowed = Object.keys(stacks).join(", ");
 /** What is wrong with a tree or a setting is said without a stack; a defect of ours keeps its own. */
 function withoutStack(error: unknown): unknown {
   const isDefect = [TypeError, ReferenceError, RangeError].some((kind) => error instanceof kind);
-  return error instanceof Error && !isDefect ? new RunError(error.message, { cause: error }) : error;
+  if (!(error instanceof Error)) return error;
+  const message = printableBlock(error.message);
+  if (!isDefect) return new RunError(message, { cause: error });
+  // The SDK shows it as it is.
+  return Object.assign(error, { message, stack: printableBlock(error.stack ?? message) });
 }
 
 async function run(): Promise<object> {

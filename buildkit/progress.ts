@@ -246,12 +246,12 @@ function parseStatus(line: string): z.infer<typeof statusSchema> | undefined {
 function splitName(full: string): { step: string; name: string } {
   const match = /^\[(?:[a-z]+\/[a-z0-9/]+ )?([^\]]+)\] ([\s\S]*)$/.exec(full);
   const step = match?.[1] ?? full.split(" ", 1)[0] ?? "";
-  return { step, name: asShown((match?.[2] ?? full).replace(/\s+/g, " ").trim()) };
+  return { step: asShown(step), name: asShown((match?.[2] ?? full).replace(/\s+/g, " ").trim()) };
 }
 
 /**
  * A line without what would steer the terminal that it is shown on: what a progress bar has overwritten, colours, titles. The log has
- * it as it came.
+ * these too, escaped.
  */
 function asShown(line: string): string {
   const last = line.slice(line.lastIndexOf("\r") + 1);

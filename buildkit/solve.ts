@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
+import { printable, printableOutput } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
 import { openBuildLog } from "./build-log.ts";
@@ -89,14 +90,16 @@ export class SolveError extends Error {
     log: string,
     trouble?: BuilderTrouble,
   ) {
-    const tail = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
+    const said = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
+    const tail = said.map(printableOutput);
     const step = failed && `[${failed.step}] ${failed.name}`;
     const code = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
     const reason = step
       ? `${step}: ${code ? `exit code ${code}` : explained(failed.error)}`
       : explained(lastError(messages));
     super(
-      `${image} can't be built: ${reason}\n${tail.map((line) => `  ${line}`).join("\n")}\nThe whole log: ${log}`,
+      printable`${image} can't be built: ${reason}` +
+        `\n${tail.map((line) => `  ${line}`).join("\n")}\nThe whole log: ${log}`,
     );
     this.step = step;
     this.exitCode = code === undefined ? undefined : Number(code);
@@ -276,7 +279,7 @@ async function build(
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
   const { file: log, write } = await openBuildLog(options.log);
   const logged = finished(log);
-  const progress = new Progress(onProgress, write);
+  const progress = new Progress(onProgress, (line) => write(printableOutput(line)));
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
     env: clientEnvironment(endpoint, folder),

@@ -2,6 +2,8 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { digestsFiles } from "../distro/digests-file.ts";
+import { printable, printableBlock } from "../lib/printable.ts";
+import { print } from "../lib/terminal.ts";
 import { hexOf, parseDigest } from "../oci/digest.ts";
 import { parseConfig } from "../providers/stagex/config.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
@@ -27,7 +29,7 @@ export function digestsCommand(): Command {
         throw new CommandError(`the stack ${name} has no images; build them with: npm start`);
       const files = digestsFiles(new Map(digests));
       if (!write) {
-        for (const text of files.values()) process.stdout.write(text);
+        print(printableBlock([...files.values()].join("").trimEnd()));
         return;
       }
       const settings = (await stack.config()) as Properties;
@@ -53,5 +55,5 @@ async function replaceFile(file: string, text: string): Promise<void> {
   await mkdir(join(file, ".."), { recursive: true });
   await writeFile(`${file}.new`, text, { flush: true });
   await rename(`${file}.new`, file);
-  process.stdout.write(`${file}\n`);
+  print(printable`${file}`);
 }

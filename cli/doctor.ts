@@ -1,4 +1,6 @@
 import { Command } from "commander";
+import { type Printable, printable, printableJson, printableLines } from "../lib/printable.ts";
+import { print } from "../lib/terminal.ts";
 import { findDocker } from "../tools/docker.ts";
 import { builderSection } from "./doctor/builder.ts";
 import type { Check, Section } from "./doctor/check.ts";
@@ -34,18 +36,22 @@ const marks: Readonly<Record<Check["verdict"], string>> = {
 };
 
 /** The diagnosis for people: a section each, a line a check, and its mend below it. */
-function renderDiagnosis({ ok, sections }: Diagnosis): string {
+function renderDiagnosis({ ok, sections }: Diagnosis): Printable {
   const width = Math.max(...sections.flatMap(({ checks }) => checks.map(({ name }) => name.length)));
-  const line = ({ name, found, minimum, verdict, mend }: Check): string => {
+  const line = ({ name, found, minimum, verdict, mend }: Check): Printable[] => {
     const wanted = verdict === "ok" || minimum === null ? "" : ` (at least ${minimum})`;
-    const first = `  ${name.padEnd(width)}  ${marks[verdict].padEnd(5)}  ${found}${wanted}`;
-    return mend === null ? first : `${first}\n  ${"".padEnd(width)}         to mend it: ${mend}`;
+    const first = printable`  ${name.padEnd(width)}  ${marks[verdict].padEnd(5)}  ${found}${wanted}`;
+    return mend === null ? [first] : [first, printable`  ${"".padEnd(width)}         to mend it: ${mend}`];
   };
-  const parts = sections.map(({ title, checks }) => [title, ...checks.map(line)].join("\n"));
+  const parts = sections.flatMap(({ title, checks }) => [
+    printable`${title}`,
+    ...checks.flatMap(line),
+    printable``,
+  ]);
   const end = ok
-    ? "The main job can run: npm start"
-    : "The main job can't run before what FALLS SHORT is mended.";
-  return `${parts.join("\n\n")}\n\n${end}\n`;
+    ? printable`The main job can run: npm start`
+    : printable`The main job can't run before what FALLS SHORT is mended.`;
+  return printableLines([...parts, end]);
 }
 
 /** `stagex doctor [--json]`. */
@@ -61,7 +67,7 @@ export function doctorCommand(): Command {
     )
     .action(async ({ json }: { json?: boolean }) => {
       const diagnosis = await diagnose();
-      process.stdout.write(json ? `${JSON.stringify(diagnosis, null, 2)}\n` : renderDiagnosis(diagnosis));
+      print(json ? printableJson(diagnosis) : renderDiagnosis(diagnosis));
       process.exitCode = diagnosis.ok ? exitCode.ok : exitCode.no;
     });
 }

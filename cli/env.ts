@@ -1,4 +1,5 @@
 import { Command } from "commander";
+import { printExactly } from "../lib/terminal.ts";
 import { engineNeeds } from "../tools/engine-environment.ts";
 import { provideEngine } from "./pulumi.ts";
 
@@ -21,6 +22,6 @@ export function envCommand(): Command {
     )
     .action(async () => {
       const { folders, variables } = engineNeeds(await provideEngine(false));
-      process.stdout.write(shellExports(folders, variables));
+      printExactly(shellExports(folders, variables));
     });
 }

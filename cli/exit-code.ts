@@ -1,6 +1,7 @@
 import { CommanderError } from "commander";
 import { TreeError } from "../distro/tree-error.ts";
 import { GitError } from "../lib/git.ts";
+import { type Printable, printableBlock, printableMessage } from "../lib/printable.ts";
 import { LayoutError } from "../oci/layout-error.ts";
 import { withMend } from "../providers/stagex/machine-error.ts";
 import { SetUpError } from "../tools/set-up-error.ts";
@@ -18,6 +19,8 @@ export const exitCode = {
   usage: 2,
   /** A tool, or a place to write to, can't be had (EX_UNAVAILABLE of sysexits.h); the message names the mend. tools/bootstrap.mjs has it too. */
   unavailable: 69,
+  /** What it had to say can't be written: stdout is on a full disk, or gone (EX_IOERR of sysexits.h). */
+  output: 74,
   /** A fault of ours (EX_SOFTWARE of sysexits.h); the stack is printed. */
   fault: 70,
 } as const;
@@ -42,7 +45,12 @@ export function asUsage(error: unknown): unknown {
 }
 
 /** How the command ends after this error: what to print on stderr (nothing, where it has been said) and the exit code. */
-export function endingOf(error: unknown): { readonly message: string; readonly code: number } {
+export function endingOf(error: unknown): { readonly message: Printable; readonly code: number } {
+  const { message, code } = endOf(error);
+  return { message: printableBlock(message), code };
+}
+
+function endOf(error: unknown): { readonly message: string; readonly code: number } {
   if (error instanceof CommanderError) {
     // Commander has printed it; it ends with 1 for what was asked wrongly, and with 0 after --help.
     return { message: "", code: error.exitCode === 0 ? exitCode.ok : exitCode.usage };
@@ -57,7 +65,7 @@ export function endingOf(error: unknown): { readonly message: string; readonly c
   if (error instanceof LayoutError) return { message: `stagex: ${error.message}`, code: exitCode.no };
   if (error instanceof Error && withMend(error) !== error.message)
     return { message: `stagex: ${withMend(error)}`, code: exitCode.unavailable };
-  const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const trace = printableMessage(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return {
     message: `stagex: this is a fault in stagex itself, please report it:\n${trace}`,
     code: exitCode.fault,

@@ -16,7 +16,10 @@ import {
 } from "../distro/published-release.ts";
 import { commitOf, revisionTree } from "../distro/revision.ts";
 import { readTreeFiles } from "../distro/tree.ts";
+import { firstOfEach } from "../lib/first-of-each.ts";
 import { git } from "../lib/git-repository.ts";
+import { type Printable, printable, printableLines } from "../lib/printable.ts";
+import { print, printError } from "../lib/terminal.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 
@@ -78,7 +81,7 @@ async function importRelease({
   const said = await releaseRecords({ name: release, tree, finished }, known);
   for (const record of said.records) await ledger.record(record);
   const contradictions = await contradictedBy(ledger, said.records);
-  process.stdout.write(importText(release, tree.images.size, said, contradictions));
+  print(importText(release, tree.images.size, said, contradictions));
   if (contradictions.length > 0) process.exitCode = exitCode.no;
 }
 
@@ -94,16 +97,18 @@ function importText(
   images: number,
   { records, leftOut, gone }: ReleaseRecords,
   contradictions: readonly Contradiction[],
-): string {
-  const lines = [`${release}: ${records.length} of ${images} images are in the ledger now`];
+): Printable {
+  const lines = [printable`${release}: ${records.length} of ${images} images are in the ledger now`];
   for (const [why, some] of Map.groupBy(leftOut, (one) => one.why)) {
-    lines.push(`${some.length} left out: ${reasons[why]}:`, ...some.map(leftOutLine));
+    lines.push(printable`${some.length} left out: ${reasons[why]}:`, ...some.map(leftOutLine));
   }
   if (gone.length > 0) {
-    lines.push(`${gone.length} digests are of images that the tree does not have: ${gone.join(", ")}`);
+    lines.push(
+      printable`${gone.length} digests are of images that the tree does not have: ${gone.join(", ")}`,
+    );
   }
   lines.push(...contradictions.flatMap(contradictionLines));
-  return `${lines.join("\n")}\n`;
+  return printableLines(lines);
 }
 
 const reasons: Readonly<Record<LeftOut["why"], string>> = {
@@ -113,8 +118,8 @@ const reasons: Readonly<Record<LeftOut["why"], string>> = {
     "they are built from images for several platforms, of which only the first one's digest is published, and no index",
 };
 
-function leftOutLine({ image, dependencies }: LeftOut): string {
-  return `  ${image}${dependencies.length > 0 ? ` (from ${dependencies.join(", ")})` : ""}`;
+function leftOutLine({ image, dependencies }: LeftOut): Printable {
+  return printable`  ${image}${dependencies.length > 0 ? ` (from ${dependencies.join(", ")})` : ""}`;
 }
 
 /** A ledger to read. This checkout's own may have nothing in it yet; one that was named must be there. */
@@ -130,10 +135,10 @@ async function show(names: readonly string[], { ledger: folder }: Place): Promis
   const chosen = chosenNames(images, names, folder);
   const contradicted = new Set(contradictionsIn(records).map(({ inputKey }) => inputKey));
   for (const name of chosen) {
-    process.stdout.write(`${name}\n`);
+    print(printable`${name}`);
     for (const [key, said] of Map.groupBy(images.get(name) ?? [], ({ inputKey }) => inputKey)) {
-      process.stdout.write(`  inputs ${key}${contradicted.has(key) ? "  CONTRADICTED" : ""}\n`);
-      for (const record of said) process.stdout.write(`    ${recordLine(record)}\n`);
+      print(printable`  inputs ${key}${contradicted.has(key) ? "  CONTRADICTED" : ""}`);
+      for (const record of said) print(printable`    ${recordLine(record)}`);
     }
   }
   tell(problems);
@@ -155,33 +160,32 @@ function chosenNames(
 async function check({ ledger: folder }: Place): Promise<void> {
   const { records, problems } = await ledgerAt(folder).all();
   const contradictions = contradictionsIn(records);
-  process.stdout.write(checkText(records, contradictions));
+  print(checkText(records, contradictions));
   tell(problems);
   if (contradictions.length > 0) process.exitCode = exitCode.no;
 }
 
 /** What a check has to say of the records. */
-function checkText(records: readonly LedgerRecord[], contradictions: readonly Contradiction[]): string {
+function checkText(records: readonly LedgerRecord[], contradictions: readonly Contradiction[]): Printable {
   const count = (of: (record: LedgerRecord) => string): number => new Set(records.map(of)).size;
   const keys = count(({ inputKey }) => inputKey);
   const builders = count(({ builder }) => builder.id);
   const lines = [
     ...contradictions.flatMap(contradictionLines),
-    `${counted(records.length, "record")} of ${counted(keys, "input key")} by ${counted(builders, "builder")}, ` +
-      counted(contradictions.length, "contradiction"),
+    printable`${counted(records.length, "record")} of ${counted(keys, "input key")} by ${counted(builders, "builder")}, ${counted(contradictions.length, "contradiction")}`,
   ];
-  return `${lines.join("\n")}\n`;
+  return printableLines(lines);
 }
 
 function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-function contradictionLines({ inputKey, records }: Contradiction): string[] {
+function contradictionLines({ inputKey, records }: Contradiction): Printable[] {
   const [first] = records;
   return [
-    `contradiction: ${first?.image}, inputs ${inputKey}:`,
-    ...records.map((one) => `  ${recordLine(one)}`),
+    printable`contradiction: ${first?.image ?? ""}, inputs ${inputKey}:`,
+    ...records.map((one) => printable`  ${recordLine(one)}`),
   ];
 }
 
@@ -194,5 +198,11 @@ function recordLine({ digests, builder, finished, seconds, outcome }: LedgerReco
 
 /** On stderr: they are no answer to what was asked. */
 function tell(problems: readonly LedgerProblem[]): void {
-  for (const { path, problem } of problems) process.stderr.write(`left out: ${path} ${problem}\n`);
+  const lines = firstOfEach(
+    problems,
+    ({ problem }) => problem,
+    ({ path, problem }) => printable`left out: ${path} ${problem}`,
+    (count, { problem }) => printable`left out: and ${count} more, each of which ${problem}`,
+  );
+  for (const line of lines) printError(line);
 }

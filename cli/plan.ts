@@ -3,6 +3,8 @@ import { Command } from "commander";
 import { causeLines, type Forecast, forecast, timeLines, type Verdict } from "../distro/forecast.ts";
 import { levelsOf } from "../distro/graph.ts";
 import type { Rebuild } from "../distro/rebuild-plan.ts";
+import { type Printable, printable, printableJson, printableLine, printableLines } from "../lib/printable.ts";
+import { print } from "../lib/terminal.ts";
 import { causeSummary } from "./cause-text.ts";
 import { countOption } from "./option-argument.ts";
 import { textTable } from "./text-table.ts";
@@ -50,11 +52,7 @@ export function planCommand(): Command {
     .action(async (options: Options) => {
       const change = await readTreeChange(options);
       const found = await forecastOf(change, options.jobs);
-      process.stdout.write(
-        options.json
-          ? `${JSON.stringify(shown(change, found, options), null, 2)}\n`
-          : page(change, found, options),
-      );
+      print(options.json ? printableJson(shown(change, found, options)) : page(change, found, options));
     });
 }
 
@@ -100,18 +98,19 @@ function shown({ base, after, plan }: TreeChange, found: Forecast, { jobs }: Opt
   };
 }
 
-function page(change: TreeChange, found: Forecast, { since, to, tree, jobs }: Options): string {
+function page(change: TreeChange, found: Forecast, { since, to, tree, jobs }: Options): Printable {
   const { base, after, plan } = change;
   const newer = to ?? `the working tree ${tree}`;
-  const title = `What it takes from ${since} (${base.slice(0, 12)}) to ${newer}\n\n`;
+  const title = printable`What it takes from ${since} (${base.slice(0, 12)}) to ${newer}`;
   const rows = rowsOf(change);
   const count = (certainty: Rebuild["certainty"]) =>
     plan.rebuild.filter((rebuild) => rebuild.certainty === certainty).length;
-  const counts =
-    `${after.images.size} images: ${count("will")} will be rebuilt, ${count("may")} may be, ` +
-    `${plan.added.length} new, ${plan.unchanged.length} unchanged; ${plan.removed.length} removed\n`;
+  const changed = `${count("will")} will be rebuilt, ${count("may")} may be, ${plan.added.length} new`;
+  const counts = printable`${after.images.size} images: ${changed}, ${plan.unchanged.length} unchanged; ${plan.removed.length} removed`;
   const told = [...(hasDurations(found) ? timeLines(found, jobs) : []), ...causeLines(found)];
-  return `${title}${rows.length === 0 ? "" : `${table(rows)}\n`}${counts}${told.map((line) => `${line}\n`).join("")}`;
+  const table =
+    rows.length === 0 ? [] : [...textTable([["level", "", "image", "because of"], ...rows]), printable``];
+  return printableLines([title, printable``, ...table, counts, ...told.map(printableLine)]);
 }
 
 /** A line for each image that is not left as it is, sorted by level, those that are gone last. */
@@ -131,10 +130,4 @@ function rowsOf({ after, plan }: TreeChange): string[][] {
 /** Its own changes; where there are none, the shortest way from one that has. */
 function because({ causes, path }: Rebuild): string {
   return path.length === 1 ? causeSummary(causes) : path.join(" > ");
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  return textTable([["level", "", "image", "because of"], ...rows])
-    .map((line) => `${line}\n`)
-    .join("");
 }

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
+import { printable, printableLines } from "../lib/printable.ts";
+import { print, printError } from "../lib/terminal.ts";
 import { clientPolicy, writeClientPolicy } from "../trust/client-policy.ts";
 import { Keyring } from "../trust/keyring.ts";
 import { rosterFile } from "../trust/roster-file.ts";
@@ -54,7 +56,7 @@ async function write({
 }: Options): Promise<void> {
   const keyring = await Keyring.load(keys);
   for (const { file, reason } of keyring.skipped)
-    process.stderr.write(`stagex: ${join(keys, file)} is skipped: ${reason}\n`);
+    printError(printable`stagex: ${join(keys, file)} is skipped: ${reason}`);
   const inputs = {
     roster: await rosterFile(maintainers),
     keyring,
@@ -66,12 +68,12 @@ async function write({
   const policy = clientPolicy(inputs, out);
   await writeClientPolicy(policy, out);
   const lines = [
-    ...[...policy.files.keys()].map((file) => join(out, file)),
-    `${threshold} of ${policy.people.length} people (${policy.people.join(", ")}), ${policy.requirements} requirements`,
+    ...[...policy.files.keys()].map((file) => printable`${join(out, file)}`),
+    printable`${threshold} of ${policy.people.length} people (${policy.people.join(", ")}), ${policy.requirements} requirements`,
     ...(policy.without.length > 0
-      ? [`no key at hand of ${policy.without.join(", ")}: their signatures don't count`]
+      ? [printable`no key at hand of ${policy.without.join(", ")}: their signatures don't count`]
       : []),
-    `try: skopeo --policy ${join(out, "policy.json")} --registries.d ${join(out, "registries.d")} copy docker://${repository}… dir:pulled`,
+    printable`try: skopeo --policy ${join(out, "policy.json")} --registries.d ${join(out, "registries.d")} copy docker://${repository}… dir:pulled`,
   ];
-  process.stdout.write(`${lines.join("\n")}\n`);
+  print(printableLines(lines));
 }

@@ -1,4 +1,6 @@
 import { Command } from "commander";
+import { printable } from "../lib/printable.ts";
+import { printError } from "../lib/terminal.ts";
 import { type BuilderChoice, chooseBuilder } from "../tools/builder-choice.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
@@ -17,7 +19,7 @@ import { become } from "./become.ts";
 export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms> {
   const builder = isToBuild ? await chooseBuilder() : await builderIfAny();
   if (builder?.kind === "docker") {
-    process.stderr.write(`${builder.because}: building with Docker's builder ${builder.name}\n`);
+    printError(printable`${builder.because}: building with Docker's builder ${builder.name}`);
     // What is started from here, the engine and through it the provider, finds it as if the user had named it.
     process.env.BUILDKIT_HOST = builder.address;
   }
@@ -32,7 +34,7 @@ async function builderIfAny(): Promise<BuilderChoice | undefined> {
     return await chooseBuilder();
   } catch (error) {
     if (!(error instanceof SetUpError)) throw error;
-    process.stderr.write(`no image can be built from here: ${error.why}\n  to mend it: ${error.mend}\n`);
+    printError(printable`no image can be built from here: ${error.why}\n  to mend it: ${error.mend}`);
     return undefined;
   }
 }

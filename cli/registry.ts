@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { Command } from "commander";
+import { printable } from "../lib/printable.ts";
+import { print } from "../lib/terminal.ts";
 import { placesOf } from "../tools/places.ts";
 import { provideRegistry, serveRegistry } from "./rehearsal/registry-server.ts";
 import { rehearsalFolder } from "./rehearsal/rehearsal.ts";
@@ -15,7 +17,7 @@ export function registryCommand(): Command {
         join(rehearsalFolder(placesOf()), "registry"),
         await provideRegistry(),
       );
-      process.stdout.write(`serving ${registry.host}/stagex; Ctrl-C ends it\n`);
+      print(printable`serving ${registry.host}/stagex; Ctrl-C ends it`);
       await untilEnded();
       await registry.close();
     });

@@ -1,3 +1,4 @@
+import { type Printable, printable, printableLines } from "../lib/printable.ts";
 import { textTable } from "./text-table.ts";
 
 /** One image of a finished run. */
@@ -15,7 +16,7 @@ export type ResultRow = {
 const heads = ["image", "digest", "", "seconds", "published digest"] as const;
 
 /** The table that a run ends with, and a line that counts. */
-export function resultTable(rows: readonly ResultRow[]): string {
+export function resultTable(rows: readonly ResultRow[]): Printable {
   const cells = [
     heads,
     ...rows.map((row) => [
@@ -26,7 +27,7 @@ export function resultTable(rows: readonly ResultRow[]): string {
       comparison(row),
     ]),
   ];
-  return [...textTable(cells), "", counts(rows)].join("\n");
+  return printableLines([...textTable(cells), printable``, counts(rows)]);
 }
 
 function comparison({ digest, published }: ResultRow): string {
@@ -35,7 +36,7 @@ function comparison({ digest, published }: ResultRow): string {
   return digest === published ? "equal" : `DIFFERS: ${published}`;
 }
 
-function counts(rows: readonly ResultRow[]): string {
+function counts(rows: readonly ResultRow[]): Printable {
   const count = (wanted: (row: ResultRow) => boolean): number => rows.filter(wanted).length;
   const parts = [
     `${count((row) => row.outcome === "built")} built`,
@@ -46,5 +47,5 @@ function counts(rows: readonly ResultRow[]): string {
     const times = count((row) => row.outcome === outcome);
     if (times > 0) parts.push(`${times} ${outcome}`);
   }
-  return `${parts.join(", ")}.`;
+  return printable`${parts.join(", ")}.`;
 }

@@ -2,6 +2,8 @@ import { Command } from "commander";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { namesLike, UnknownImageError } from "../distro/graph.ts";
 import { readTree, type Tree } from "../distro/tree.ts";
+import { type Printable, printable, printableJson, printableLines } from "../lib/printable.ts";
+import { print } from "../lib/terminal.ts";
 import { CommandError } from "./exit-code.ts";
 
 type Options = { tree: string; all?: true; json?: true };
@@ -23,9 +25,7 @@ export function showCommand(): Command {
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
       const images = chosenImages(tree, names, options);
-      process.stdout.write(
-        options.json ? `${JSON.stringify(images.map(shown), null, 2)}\n` : page(tree, images, options),
-      );
+      print(options.json ? printableJson(images.map(shown)) : page(tree, images, options));
     });
 }
 
@@ -54,16 +54,18 @@ function shown(plan: BuildPlan): ShownImage {
   };
 }
 
-function page(tree: Tree, images: readonly BuildPlan[], { all }: Options): string {
-  if (!all) return images.map((plan) => imagePage(tree, plan)).join("\n");
+function page(tree: Tree, images: readonly BuildPlan[], { all }: Options): Printable {
+  if (!all) return printableLines(images.flatMap((plan, index) => imageLines(tree, plan, index > 0)));
   const width = Math.max(...images.map(({ name }) => name.length));
   const lines = images.map(({ name, version, dependencies, sources }) => {
-    return `${name.padEnd(width)}  ${version}, from ${dependencies.length} images and ${sources.length} sources\n`;
+    return printable`${name.padEnd(width)}  ${version}, from ${dependencies.length} images and ${sources.length} sources`;
   });
-  return `${lines.join("")}\n${images.length} images of ${tree.packages.size} packages, each after all that it is built from\n`;
+  const count = printable`${images.length} images of ${tree.packages.size} packages, each after all that it is built from`;
+  return printableLines([...lines, printable``, count]);
 }
 
-function imagePage(tree: Tree, plan: BuildPlan): string {
+/** @param isFurther whether another image is shown above it */
+function imageLines(tree: Tree, plan: BuildPlan, isFurther: boolean): Printable[] {
   const toml = tree.packages.get(plan.folder)?.toml;
   const facts: [string, readonly string[]][] = [
     ["recipe", [plan.recipe]],
@@ -83,18 +85,12 @@ function imagePage(tree: Tree, plan: BuildPlan): string {
     ["context", plan.context.map(({ path, mode, sha256 }) => `${path}  ${mode}  sha256:${sha256}`)],
     ["published", publishedDigest(tree, plan)],
   ];
-  const title = `${plan.name} ${plan.version}${toml?.description ? ` - ${toml.description}` : ""}\n`;
-  return (
-    title +
-    facts
-      .filter(([, lines]) => lines.length > 0)
-      .map(factLines)
-      .join("")
-  );
+  const title = printable`${plan.name} ${plan.version}${toml?.description ? ` - ${toml.description}` : ""}`;
+  return [...(isFurther ? [printable``] : []), title, ...facts.flatMap(factLines)];
 }
 
-function factLines([label, lines]: [string, readonly string[]]): string {
-  return lines.map((line, index) => `  ${(index === 0 ? label : "").padEnd(15)}  ${line}\n`).join("");
+function factLines([label, lines]: [string, readonly string[]]): Printable[] {
+  return lines.map((line, index) => printable`  ${(index === 0 ? label : "").padEnd(15)}  ${line}`);
 }
 
 function publishedDigest(tree: Tree, { name }: BuildPlan): string[] {

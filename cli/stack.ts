@@ -6,6 +6,8 @@ import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { identityOf } from "../buildkit/process-identity.ts";
+import { printable } from "../lib/printable.ts";
+import { printError } from "../lib/terminal.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
 import type { Places } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
@@ -134,7 +136,7 @@ export class Stack {
   ): Promise<number | NodeJS.Signals> {
     const state = await StateFile.find(this.#places.backend, this.name);
     const mended = (await this.releaseDeadLocks()) === undefined ? await state?.mend() : undefined;
-    if (mended) process.stderr.write(`${stateMended(this.name, mended)}\n`);
+    if (mended) printError(printable`${stateMended(this.name, mended)}`);
     await state?.keep();
     const run = randomUUID();
     const child = spawn(this.#engine.pulumi, [...args, "--stack", this.name], {

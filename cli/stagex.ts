@@ -1,8 +1,9 @@
 import { enableCompileCache } from "node:module";
-import { constants } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
-import { endingOf } from "./exit-code.ts";
+import { printableBlock } from "../lib/printable.ts";
+import { endWhereStdoutFails, print, printError } from "../lib/terminal.ts";
+import { endingOf, exitCode } from "./exit-code.ts";
 
 /** A subcommand: its file is loaded only when it is asked for, so that `stagex show` needs nothing of the engine. */
 type Subcommand = {
@@ -90,23 +91,30 @@ async function runStagex(args: readonly string[]): Promise<void> {
     const command = subcommands[name] === asked ? await load() : new Command(name);
     program.addCommand(command.summary(summary).exitOverride());
   }
+  printsThroughUs(program);
   if (args.length === 0) program.help();
   await program.parseAsync([...args], { from: "user" });
+}
+
+/** Help and complaints of Commander, which quotes arguments: those may be names of files that others gave. */
+function printsThroughUs(command: Command): void {
+  const block = (text: string) => printableBlock(text.replace(/\n$/, ""));
+  command.configureOutput({
+    writeOut: (text) => print(block(text)),
+    writeErr: (text) => printError(block(text)),
+  });
+  for (const subcommand of command.commands) printsThroughUs(subcommand);
 }
 
 // What the subcommands load is compiled once and kept: it halves the time that a short command takes.
 enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/stagex"));
 
-// Whoever reads the output may have seen enough (`stagex show --all | head`): end as SIGPIPE would end us.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(128 + constants.signals.SIGPIPE);
-});
+endWhereStdoutFails(exitCode.output);
 
 try {
   await runStagex(process.argv.slice(2));
 } catch (error) {
   const { message, code } = endingOf(error);
-  if (message !== "") process.stderr.write(`${message}\n`);
+  if (message.length > 0) printError(message);
   process.exitCode = code;
 }

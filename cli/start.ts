@@ -2,6 +2,8 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { chooseImages } from "../distro/graph.ts";
+import { printable, printableLines } from "../lib/printable.ts";
+import { print } from "../lib/terminal.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { configShape, parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
@@ -59,7 +61,7 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
       const digest = digests.get(image);
       return digest === undefined ? [] : [{ name: image, version, digest: parseDigest(digest) }];
     }),
-    say: (line) => process.stdout.write(`${line}\n`),
+    say: (line) => print(printable`${line}`),
   });
 }
 
@@ -89,7 +91,7 @@ async function build(
     const code = await stack.run(up, { ...environment, STAGEX_JOURNAL: journal });
     const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
     const rows = runRows(chosen, await stack.digests(), noted);
-    process.stdout.write(`\n${resultTable(rows)}\n`);
+    print(printableLines([printable``, resultTable(rows)]));
     if (code !== 0) {
       throw new CommandError(unfinished(code, "above the table", "built is kept"), exitCode.no);
     }
@@ -103,9 +105,9 @@ async function bringReleaseUp(stack: Stack, up: readonly string[]): Promise<void
   // One image's quorum is nothing to another's.
   const code = await stack.run([...up, "--continue-on-error"]);
   const { published, pending } = releaseOutputs.parse(await stack.outputs());
-  const lines = Object.entries(pending).map(([image, words]) => `${image}: ${words}`);
-  const counts = `${Object.keys(published).length} published, ${lines.length} pending.`;
-  process.stdout.write(`\n${[...lines, counts].join("\n")}\n`);
+  const lines = Object.entries(pending).map(([image, words]) => printable`${image}: ${words}`);
+  const counts = printable`${Object.keys(published).length} published, ${lines.length} pending.`;
+  print(printableLines([printable``, ...lines, counts]));
   if (code !== 0) throw new CommandError(unfinished(code, "above", "published stays"), exitCode.no);
 }
 

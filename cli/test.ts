@@ -2,6 +2,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { Command } from "commander";
+import { printable } from "../lib/printable.ts";
+import { print, printError } from "../lib/terminal.ts";
 import { placesOf } from "../tools/places.ts";
 import { provideTools, testTools } from "../tools/toolbox.ts";
 import { become } from "./become.ts";
@@ -28,13 +30,13 @@ export function testCommand(): Command {
       await provideTools(testTools);
       const failed: string[] = [];
       for (const { name, program, args: checkArgs } of checks) {
-        process.stdout.write(`\n${name}\n`);
+        print(printable`\n${name}`);
         if ((await runNode([modulePath(program), ...checkArgs])) !== exitCode.ok) failed.push(name);
       }
-      process.stdout.write("\ntests (vitest)\n");
+      print(printable`\ntests (vitest)`);
       if ((await runNode(vitest)) !== exitCode.ok) failed.push("tests (vitest)");
       if (failed.length === 0) return;
-      process.stderr.write(`\nfailed: ${failed.join(", ")}\n`);
+      printError(printable`\nfailed: ${failed.join(", ")}`);
       process.exitCode = exitCode.no;
     });
 }

@@ -8,6 +8,8 @@ import { type RebuildPlan, rebuildPlan } from "../distro/rebuild-plan.ts";
 import { commitOf, revisionTree } from "../distro/revision.ts";
 import { readTree, readTreeFiles, type Tree } from "../distro/tree.ts";
 import { TreeError } from "../distro/tree-error.ts";
+import { printable } from "../lib/printable.ts";
+import { printError } from "../lib/terminal.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError } from "./exit-code.ts";
 
@@ -101,7 +103,6 @@ function lookupIn(ledger: Ledger | undefined): (key: InputKey) => Promise<Ledger
 async function askLedger(ledger: Ledger | undefined, key: InputKey): Promise<LedgerAnswer["digests"]> {
   if (ledger === undefined) return null;
   const { digests, problems } = await ledger.lookup(key);
-  for (const { path, problem } of problems)
-    process.stderr.write(`left out of the ledger: ${path} ${problem}\n`);
+  for (const { path, problem } of problems) printError(printable`left out of the ledger: ${path} ${problem}`);
   return digests;
 }

@@ -1,5 +1,7 @@
 import { Command, Option } from "commander";
 import pLimit from "p-limit";
+import { printable, printableJson } from "../lib/printable.ts";
+import { errorScreen, print, printError, redraw } from "../lib/terminal.ts";
 import type { StatementKind } from "../providers/stagex/statements/image-statement.ts";
 import { provideTool } from "../tools/toolbox.ts";
 import { type PinnedImage, parsePinnedImage } from "../trust/image-reference.ts";
@@ -96,9 +98,7 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     crane: requests.every(({ place }) => "folder" in place) ? "" : (await provideTool("crane")).path,
   };
   const verdicts = await inspectAll(requests, inspector);
-  process.stdout.write(
-    options.json ? `${JSON.stringify(verdicts.map(shownVerdict), null, 2)}\n` : reportText(verdicts),
-  );
+  print(options.json ? printableJson(verdicts.map(shownVerdict)) : reportText(verdicts));
   return exitCodeOf(verdicts);
 }
 
@@ -134,7 +134,6 @@ async function inspectAll(requests: readonly Request[], inspector: Inspector): P
 /** On stderr, for who waits: one line that is written over; where that can't be, a line now and then. */
 function progress(done: number, all: number, image: string): void {
   if (all === 1) return;
-  if (process.stderr.isTTY) {
-    process.stderr.write(`\r\x1b[K${done === all ? "" : `${done} of ${all}: ${image}`}`);
-  } else if (done % 100 === 0) process.stderr.write(`${done} of ${all}\n`);
+  if (errorScreen.isTTY) redraw(done === all ? printable`` : printable`${done} of ${all}: ${image}`);
+  else if (done % 100 === 0) printError(printable`${done} of ${all}`);
 }

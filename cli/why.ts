@@ -1,6 +1,8 @@
 import { Command } from "commander";
 import { nearestName } from "../distro/nearest-name.ts";
 import type { Rebuild } from "../distro/rebuild-plan.ts";
+import { type Printable, printable, printableLines } from "../lib/printable.ts";
+import { print } from "../lib/terminal.ts";
 import { causeTexts } from "./cause-text.ts";
 import { CommandError } from "./exit-code.ts";
 import { comparingTrees, readTreeChange, type TreeChange, type TreeChangeOptions } from "./tree-change.ts";
@@ -13,7 +15,7 @@ export function whyCommand(): Command {
     .action(async (name: string, options: TreeChangeOptions) => {
       const change = await readTreeChange(options);
       rejectUnknown(change, name);
-      process.stdout.write(story(change, name, options));
+      print(printableLines(story(change, name, options)));
     });
 }
 
@@ -25,12 +27,12 @@ function rejectUnknown({ before, after }: TreeChange, name: string): void {
   throw new CommandError(`no image ${JSON.stringify(name)} on either side${hint}`);
 }
 
-function story(change: TreeChange, name: string, { since }: TreeChangeOptions): string {
+function story(change: TreeChange, name: string, { since }: TreeChangeOptions): Printable[] {
   const { plan } = change;
   const rebuild = plan.rebuild.find((candidate) => candidate.name === name);
   if (rebuild !== undefined) return rebuildStory(change, rebuild, since);
-  if (plan.added.includes(name)) return `${name} is new: ${since} does not have it.\n`;
-  if (plan.removed.includes(name)) return `${name} is removed: only ${since} has it.\n`;
+  if (plan.added.includes(name)) return [printable`${name} is new: ${since} does not have it.`];
+  if (plan.removed.includes(name)) return [printable`${name} is removed: only ${since} has it.`];
   return unchangedStory(change, name, since);
 }
 
@@ -38,37 +40,50 @@ function rebuildStory(
   { plan }: TreeChange,
   { name, certainty, causes, path }: Rebuild,
   since: string,
-): string {
+): Printable[] {
   const [origin = name] = path;
   if (origin === name) {
-    return `${name} will be rebuilt, for its own inputs are others than at ${since}:\n${list(causeTexts(causes))}`;
+    return [
+      printable`${name} will be rebuilt, for its own inputs are others than at ${since}:`,
+      ...causeTexts(causes).map(indented),
+    ];
   }
   const first = plan.rebuild.find((candidate) => candidate.name === origin);
-  const beginning = `It begins with ${origin}:\n${list(causeTexts(first?.causes ?? []))}`;
-  const way = `and comes to it this way, each built from the one before:\n${list([path.join(" > ")])}`;
   const because =
     certainty === "will"
-      ? `${name} will be rebuilt. Nothing of its own changed since ${since}, but the ledger knows other digests of what it is built from:\n`
-      : `${name} may be rebuilt. Nothing of its own changed since ${since}, but what it is built from is built again:\n`;
+      ? printable`${name} will be rebuilt. Nothing of its own changed since ${since}, but the ledger knows other digests of what it is built from:`
+      : printable`${name} may be rebuilt. Nothing of its own changed since ${since}, but what it is built from is built again:`;
   const end =
     certainty === "will"
-      ? ""
-      : "Should all of these come out with the digests they had, it is left as it is; nobody knows before they are built.\n";
-  return `${because}${list(causeTexts(causes))}${beginning}${way}${end}`;
+      ? []
+      : [
+          printable`Should all of these come out with the digests they had, it is left as it is; nobody knows before they are built.`,
+        ];
+  return [
+    because,
+    ...causeTexts(causes).map(indented),
+    printable`It begins with ${origin}:`,
+    ...causeTexts(first?.causes ?? []).map(indented),
+    printable`and comes to it this way, each built from the one before:`,
+    indented(path.join(" > ")),
+    ...end,
+  ];
 }
 
-function unchangedStory({ after, plan }: TreeChange, name: string, since: string): string {
+function unchangedStory({ after, plan }: TreeChange, name: string, since: string): Printable[] {
   const rebuilt = new Set(plan.rebuild.map((rebuild) => rebuild.name));
   const same = (after.images.get(name)?.dependencies ?? []).filter((dependency) => rebuilt.has(dependency));
   if (same.length === 0) {
-    return `${name} is not rebuilt: neither its own inputs nor what it is built from changed since ${since}.\n`;
+    return [
+      printable`${name} is not rebuilt: neither its own inputs nor what it is built from changed since ${since}.`,
+    ];
   }
-  return (
-    `${name} is not rebuilt: its own inputs did not change since ${since}, and what it is built from is built again, ` +
-    `but the ledger knows that it comes out the same:\n${list(same)}`
-  );
+  return [
+    printable`${name} is not rebuilt: its own inputs did not change since ${since}, and what it is built from is built again, but the ledger knows that it comes out the same:`,
+    ...same.map(indented),
+  ];
 }
 
-function list(lines: readonly string[]): string {
-  return lines.map((line) => `  ${line}\n`).join("");
+function indented(line: string): Printable {
+  return printable`  ${line}`;
 }

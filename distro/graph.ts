@@ -1,3 +1,4 @@
+import { printable } from "../lib/printable.ts";
 import { glob } from "./glob.ts";
 import { nearestNames } from "./nearest-name.ts";
 
@@ -186,7 +187,7 @@ function unknownTexts(unknown: readonly string[], names: readonly string[]): str
   const nearest = nearestNames(() => names);
   return unknown.map((name) => {
     const meant = nearest(name);
-    return `no image ${JSON.stringify(name)}${meant === undefined ? "" : `; the nearest is ${meant}`}`;
+    return printable`no image ${JSON.stringify(name)}${meant === undefined ? "" : `; the nearest is ${meant}`}`;
   });
 }
 

@@ -1,3 +1,6 @@
+import { firstOfEach } from "../lib/first-of-each.ts";
+import { type Printable, printable } from "../lib/printable.ts";
+
 /** One thing that is wrong with a tree: where, what was found, what is allowed, and what mends it. */
 export type Problem = {
   /** Path relative to the tree; the tree's own path when the whole of it is meant. */
@@ -15,9 +18,6 @@ export type Problem = {
 /** How many problems a reader collects of one file before it stops reading. */
 export const mostProblemsOfFile = 100;
 
-/** How many problems that differ in their place alone a message has in full. */
-const mostAlike = 3;
-
 /** How many lines a message has. */
 const mostLines = 200;
 
@@ -26,33 +26,30 @@ export class TreeError extends Error {
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
-    super(linesOf(problems).join("\n"));
+    const lines = firstOfEach(problems, kindOf, problemText, moreText);
+    const more = lines.length > mostLines ? [`… and ${lines.length - mostLines} more`] : [];
+    super([...lines.slice(0, mostLines), ...more].join("\n"));
     this.name = "TreeError";
     this.problems = problems;
   }
 }
 
-/** The problems in their order, those that only repeat others counted and left out. */
-function linesOf(problems: readonly Problem[]): string[] {
-  const alike = Map.groupBy(problems, ({ field, found, allowed }) => JSON.stringify([field, found, allowed]));
-  const shown = new Set([...alike.values()].flatMap((group) => group.slice(0, mostAlike)));
-  const last = new Map([...alike.values()].map((group) => [group[mostAlike - 1], group.length - mostAlike]));
-  const lines = problems
-    .filter((problem) => shown.has(problem))
-    .flatMap((problem) => {
-      const more = last.get(problem) ?? 0;
-      return [problemText(problem), ...(more > 0 ? [`  … and the same in ${more} more places`] : [])];
-    });
-  if (lines.length <= mostLines) return lines;
-  return [...lines.slice(0, mostLines), `… and ${lines.length - mostLines} more`];
-}
-
 /** `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (mend: …)`. */
-export function problemText(problem: Problem): string {
+export function problemText(problem: Problem): Printable {
   const where = problem.line === undefined ? problem.file : `${problem.file}:${problem.line}`;
   const field = problem.field === undefined ? "" : `${problem.field}: `;
   const mend = problem.mend === undefined ? "" : ` (mend: ${problem.mend})`;
-  return `${where}: ${field}found ${problem.found}, allowed: ${problem.allowed}${mend}`;
+  return printable`${where}: ${field}found ${problem.found}, allowed: ${problem.allowed}${mend}`;
+}
+
+/** Names of sources, images and files differ from package to package; what is asked of them does not. */
+function kindOf({ field = "", allowed }: Problem): string {
+  const names = field.split(".");
+  return `${names[0]}.${names.length > 1 ? names.at(-1) : ""}: ${allowed}`;
+}
+
+function moreText(count: number, { field, allowed }: Problem): Printable {
+  return printable`and ${count} more ${field === undefined ? "" : `of ${field}`}, allowed: ${allowed}`;
 }
 
 /** What was found, as one bounded line: a tree's text may hold anything, control characters too. */

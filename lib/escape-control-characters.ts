@@ -2,7 +2,7 @@
  * Characters that change what a terminal shows without showing themselves: C0 and C1 controls (line breaks among them), bidirectional
  * overrides, the separators of lines and paragraphs, and what is invisible (Unicode, general categories Cc and Cf, Zl, Zp).
  */
-const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+export const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
 /** Returns the text on one line, each character that a terminal would obey or hide written as its JavaScript escape. */
 export function escapeControlCharacters(text: string): string {

@@ -1,3 +1,4 @@
+import { printableLine } from "../lib/printable.ts";
 import type { Digest } from "./digest.ts";
 
 /**
@@ -35,7 +36,7 @@ export class LayoutError extends Error {
   readonly digest: Digest | null;
 
   constructor(problem: LayoutProblem, path: string, digest: Digest | null, message: string) {
-    super(message);
+    super(printableLine(message));
     this.name = "LayoutError";
     this.problem = problem;
     this.path = path;

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
+import { printableLine } from "../lib/printable.ts";
 import type { PartialFile } from "./partial-file.ts";
 
 // Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip", as many do with
@@ -29,7 +30,7 @@ export class MirrorError extends Error {
   readonly retryAfter: number | null;
 
   constructor(message: string, isTransient: boolean, retryAfter: number | null = null) {
-    super(message);
+    super(printableLine(message));
     this.name = "MirrorError";
     this.isTransient = isTransient;
     this.retryAfter = retryAfter;

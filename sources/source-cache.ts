@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { lock } from "proper-lockfile";
 import type { Source } from "../distro/build-plan.ts";
 import { boundFolder } from "../lib/bounded-folder.ts";
+import { printable } from "../lib/printable.ts";
 import { openRegularFile, RegularFileError } from "../lib/regular-file.ts";
 import { type DownloadOptions, download, MirrorError, secureUrl, shown } from "./download.ts";
 import { PartialFile } from "./partial-file.ts";
@@ -30,11 +31,11 @@ export class SourceError extends Error {
   readonly failures: readonly SourceFailure[];
 
   constructor(source: Source, failures: readonly SourceFailure[]) {
-    const tried = failures.map(({ from, reason }) => `\n  ${from}: ${reason}`).join("");
+    const tried = failures.map(({ from, reason }) => printable`\n  ${from}: ${reason}`).join("");
     super(
-      `source ${source.name} (${source.file}) can't be obtained; expected sha256 ${source.sha256}` +
+      printable`source ${source.name} (${source.file}) can't be obtained; expected sha256 ${source.sha256}` +
         `${tried === "" ? "\n  it names no mirror, and the local archive does not have it" : tried}` +
-        `\nPut the right file at fetch/<stage>/<package>/${source.file}, or name a working mirror in package.toml.`,
+        printable`\nPut the right file at fetch/<stage>/<package>/${source.file}, or name a working mirror in package.toml.`,
     );
     this.name = "SourceError";
     this.source = source.name;

@@ -1,17 +1,18 @@
 import { dirname, join, relative, resolve } from "node:path";
 import { all, type Output, RunError, secret } from "@pulumi/pulumi";
-import { info } from "@pulumi/pulumi/log/index.js";
 import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
 import { type Architecture, type Program, programsIn } from "../components/builder-fleet/aws-programs.ts";
 import type { KnownBuilder } from "../components/builder-fleet/builders.ts";
 import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet.ts";
 import { machinesText, type Prices, standingCost, unpricedText } from "../distro/cost.ts";
+import { printableLine } from "../lib/printable.ts";
 import type { AwsFleetConfig, BucketKind } from "../providers/stagex/aws-fleet-config.ts";
 import type { ConfiguredBuilder } from "../providers/stagex/builder-config.ts";
 import { awsMachines } from "../providers/stagex/planned-fleet.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { findTool } from "../tools/toolbox.ts";
+import { announce } from "./announce.ts";
 import { stackConfig } from "./stack-config.ts";
 
 /** Seconds until a new machine has started, fetched what it runs, and answers. */
@@ -79,9 +80,12 @@ export async function fleetCost(config: AwsFleetConfig, prices: Prices): Promise
   const { currency, date: pricesOf } = prices;
   const running = perHour === null ? "?" : perHour.toFixed(2);
   if (isDryRun())
-    await info(
-      `${machinesText(machines)}: ${running} ${currency} an hour while they run, and ${perMonth.toFixed(2)} ${currency} a month ` +
-        `for their disks. Prices of ${pricesOf}; the network, buckets and logs are not in them.${unpricedText(machines, prices)}`,
+    await announce(
+      "info",
+      printableLine(
+        `${machinesText(machines)}: ${running} ${currency} an hour while they run, and ${perMonth.toFixed(2)} ${currency} a month ` +
+          `for their disks. Prices of ${pricesOf}; the network, buckets and logs are not in them.${unpricedText(machines, prices)}`,
+      ),
     );
   return { perHour: perHour ?? undefined, perMonth, currency, pricesOf };
 }

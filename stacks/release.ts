@@ -1,12 +1,12 @@
 import { dirname } from "node:path";
 import { all, type Output, recover } from "@pulumi/pulumi";
-import { warn } from "@pulumi/pulumi/log/index.js";
 import { invoke } from "@pulumi/pulumi/runtime/index.js";
 import { leaveFailureToEngine } from "../components/not-built.ts";
 import { Release, type ReleaseArgs } from "../components/release.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { Ledger } from "../distro/ledger.ts";
 import { treeRelease } from "../distro/tree-release.ts";
+import { printable, printableBlock, printableLines } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store.ts";
 import { ClientPolicy } from "../providers/stagex/client-policy/resource.ts";
@@ -19,6 +19,7 @@ import type { Quorum } from "../providers/stagex/quorum/resource.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { parseRepository } from "../trust/image-reference.ts";
 import type { Keyring } from "../trust/keyring.ts";
+import { announce } from "./announce.ts";
 import { type DigestSources, releasedImages } from "./released-images.ts";
 import { stackConfig } from "./stack-config.ts";
 
@@ -73,12 +74,13 @@ export async function release(): Promise<Released> {
 /** What can't be read among the keys may be a revocation: a judgement without it is not to pass in silence. */
 async function tellOfSkipped({ skipped, certificates }: Keyring): Promise<void> {
   if (certificates.size === 0)
-    await warn(
-      "there is not one key among the keys, so nobody's signature counts: pulumi config set stagex:keys PATH",
+    await announce(
+      "warning",
+      printable`there is not one key among the keys, so nobody's signature counts: pulumi config set stagex:keys PATH`,
     );
   if (skipped.length === 0) return;
-  const lines = skipped.map(({ file, reason }) => `  ${file}: ${reason}`);
-  await warn(`among the keys, these files are skipped:\n${lines.join("\n")}`);
+  const lines = skipped.map(({ file, reason }) => printable`  ${file}: ${reason}`);
+  await announce("warning", printableLines([printable`among the keys, these files are skipped:`, ...lines]));
 }
 
 /** Nowhere without `stagex:publish`: then the stack tells what could be published. */
@@ -136,9 +138,11 @@ function summarized(
 ): Output<QuorumsOutputs> {
   return all(quorums.map(({ urn }) => recover<string | undefined>(urn, () => undefined))).apply(async () => {
     const found = quorumsOutputs.parse(await invoke("stagex:index:quorums", {}));
-    const cannot = Object.entries(unknown).map(([image, reason]) => `${image} can't be released: ${reason}`);
-    const below = Object.keys(found.pending).length > 0 ? [found.text] : [];
-    if (cannot.length + below.length > 0) await warn([...cannot, ...below].join("\n"));
+    const cannot = Object.entries(unknown).map(
+      ([image, reason]) => printable`${image} can't be released: ${reason}`,
+    );
+    const below = Object.keys(found.pending).length > 0 ? [printableBlock(found.text)] : [];
+    if (cannot.length + below.length > 0) await announce("warning", printableLines([...cannot, ...below]));
     return found;
   });
 }

@@ -1,5 +1,4 @@
 import { all, type Output } from "@pulumi/pulumi";
-import { info } from "@pulumi/pulumi/log/index.js";
 import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { Attestations, type AttestationsArgs } from "../components/attestations.ts";
 import { Builders } from "../components/builder-fleet/builders.ts";
@@ -8,11 +7,13 @@ import { staticFleet } from "../components/builder-fleet/static.ts";
 import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
 import { chooseImages, namesLike } from "../distro/graph.ts";
+import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import type { ForecastOutputs } from "../providers/stagex/forecast/function.ts";
 import { placesOf } from "../tools/places.ts";
+import { announce } from "./announce.ts";
 import { previewForecast } from "./preview-forecast.ts";
 import { stackConfig } from "./stack-config.ts";
 
@@ -58,7 +59,10 @@ function attested(
   const { unattested } = new Attestations("attestations", { ...images, person, signedAs });
   return unattested.apply(async (names) => {
     if (names.length > 0 && !isDryRun())
-      await info(`${person} attests none of what was pulled instead of built: ${names.join(", ")}`);
+      await announce(
+        "info",
+        printable`${person} attests none of what was pulled instead of built: ${names.join(", ")}`,
+      );
     return names;
   });
 }

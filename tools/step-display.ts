@@ -1,9 +1,5 @@
-/** What a display writes to; `process.stderr` is one. */
-export type Screen = {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  write(text: string): unknown;
-};
+import { type Printable, printable } from "../lib/printable.ts";
+import { errorScreen, printError, redraw, type Screen } from "../lib/terminal.ts";
 
 /** How often a terminal's line, and how often a log, is told that a step still lasts; in milliseconds. */
 const terminalInterval = 1_000;
@@ -27,7 +23,7 @@ export class StepDisplay {
   /**
    * @param total how many steps there are; 0 where it isn't known, and then they aren't numbered
    */
-  constructor(total: number, screen: Screen = process.stderr) {
+  constructor(total: number, screen: Screen = errorScreen) {
     this.#total = total;
     this.#screen = screen;
   }
@@ -38,18 +34,18 @@ export class StepDisplay {
     const title = this.#total > 0 ? `[${this.#number}/${this.#total}] ${label}` : label;
     const started = Date.now();
     let detail = "";
-    const line = () => {
-      const elapsed = `${title} … ${formatElapsed(Date.now() - started)}`;
-      return detail === "" ? elapsed : `${elapsed}, ${detail}`;
+    const line = (): Printable => {
+      const elapsed = printable`${title} … ${formatElapsed(Date.now() - started)}`;
+      return detail === "" ? elapsed : printable`${elapsed}, ${detail}`;
     };
-    const show = () => (this.#screen.isTTY ? this.#redraw(line()) : this.#screen.write(`${line()}\n`));
+    const show = () => (this.#screen.isTTY ? redraw(line(), this.#screen) : printError(line(), this.#screen));
     if (this.#screen.isTTY) show();
-    else this.#screen.write(`${title} …\n`);
+    else printError(printable`${title} …`, this.#screen);
     const timer = setInterval(show, this.#screen.isTTY ? terminalInterval : logInterval);
     const end = (word: string) => {
       clearInterval(timer);
-      const clear = this.#screen.isTTY ? "\r\x1b[2K" : "";
-      this.#screen.write(`${clear}${title}: ${word} ${formatElapsed(Date.now() - started)}\n`);
+      if (this.#screen.isTTY) redraw(printable``, this.#screen);
+      printError(printable`${title}: ${word} ${formatElapsed(Date.now() - started)}`, this.#screen);
     };
     try {
       const result = await work((text) => {
@@ -61,10 +57,5 @@ export class StepDisplay {
       end("failed after");
       throw error;
     }
-  }
-
-  #redraw(line: string): void {
-    const width = (this.#screen.columns ?? 80) - 1;
-    this.#screen.write(`\r\x1b[2K${line.length > width ? `${line.slice(0, width - 1)}…` : line}`);
   }
 }

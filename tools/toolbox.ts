@@ -1,6 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import type { Screen } from "../lib/terminal.ts";
 import { findExecutable, isExecutable, versionOf } from "./executable.ts";
 import { buildGoBinaries } from "./go-build.ts";
 import { goVersionOf } from "./go-build-info.ts";
@@ -15,7 +16,7 @@ import {
 import { placesOf } from "./places.ts";
 import { filtersSystemCalls } from "./runc-features.ts";
 import { SetUpError, type SetUpReason } from "./set-up-error.ts";
-import { type Screen, StepDisplay } from "./step-display.ts";
+import { StepDisplay } from "./step-display.ts";
 import { fillFolder, pinnedVersion, toolFolder, toolIn } from "./tool-folder.ts";
 import { compareVersions, formatVersion, isWithin, versionIn } from "./version.ts";
 

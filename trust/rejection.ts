@@ -1,3 +1,5 @@
+import { printableLine } from "../lib/printable.ts";
+
 /**
  * Why a signature does not count. The codes are for programs (`stagex verify --json`) and never change their meaning; the reason
  * beside them is for people.
@@ -41,13 +43,16 @@ export type RejectionCode =
   | "not-in-roster"
   | "same-person";
 
-/** A signature that does not count: thrown by the checks, caught by the quorum, which goes on with the next file. */
+/**
+ * A signature that does not count: thrown by the checks, caught by the quorum, which goes on with the next file. Libraries put into their
+ * messages what they found in a file that anybody may have written, so the reason is escaped and bounded.
+ */
 export class Rejection extends Error {
   override readonly name = "Rejection";
   readonly code: RejectionCode;
 
   constructor(code: RejectionCode, reason: string) {
-    super(printable(reason));
+    super(printableLine(reason.slice(0, 1000)));
     this.code = code;
   }
 }
@@ -55,10 +60,5 @@ export class Rejection extends Error {
 /** What others wrote, in quotes, printable and short enough for a message. */
 export function quoted(text: string): string {
   const start = text.slice(0, 100);
-  return printable(JSON.stringify(start.length < text.length ? `${start}…` : start));
-}
-
-/** Without what a terminal would act on: libraries put into their messages what they found in a file that anybody may have written. */
-function printable(text: string): string {
-  return text.slice(0, 1000).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "\ufffd");
+  return printableLine(JSON.stringify(start.length < text.length ? `${start}…` : start));
 }

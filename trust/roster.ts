@@ -106,7 +106,7 @@ function parseRoster(text: string, file: string): z.infer<typeof rosterSchema> {
   try {
     toml = parse(text);
   } catch (error) {
-    throw new TrustError(`${file} is not TOML: ${(error as Error).message}`);
+    throw new TrustError(`${file} is not TOML: ${(error as Error).message.split("\n")[0]}`);
   }
   const parsed = rosterSchema.safeParse(toml);
   if (parsed.success) return parsed.data;

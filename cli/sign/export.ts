@@ -1,3 +1,5 @@
+import { printable, printableLines } from "../../lib/printable.ts";
+import { print, printError } from "../../lib/terminal.ts";
 import { payloadOf } from "../../providers/stagex/attestation/attest.ts";
 import { entryName, writeKit } from "../../trust/signing-kit.ts";
 import { exitCode } from "../exit-code.ts";
@@ -6,16 +8,16 @@ import { type Attestable, type AttestableOptions, attestableImages, signed } fro
 /** Writes the kit; resolves to the exit code. */
 export async function exportKit(options: AttestableOptions & { readonly out: string }): Promise<number> {
   const images = await attestableImages(options);
-  for (const reason of images.notBuiltHere) process.stderr.write(`stagex: ${reason}\n`);
+  for (const reason of images.notBuiltHere) printError(printable`stagex: ${reason}`);
   const { person, manifests } = images;
   if (manifests.length === 0) {
-    process.stderr.write("stagex: nothing was built here, so there is nothing to sign\n");
+    printError(printable`stagex: nothing was built here, so there is nothing to sign`);
     return exitCode.no;
   }
   const left: Attestable[] = [];
   for (const manifest of manifests) if (!(await signed(images, manifest))) left.push(manifest);
   if (left.length === 0) {
-    process.stdout.write(`nothing is left to sign: ${person.id} has signed all ${manifests.length}\n`);
+    print(printable`nothing is left to sign: ${person.id} has signed all ${manifests.length}`);
     return exitCode.ok;
   }
   const now = new Date();
@@ -24,10 +26,13 @@ export async function exportKit(options: AttestableOptions & { readonly out: str
     payload: payloadOf(reference, manifest.digest, record, now),
   }));
   await writeKit(options.out, entries);
-  process.stdout.write(
-    `${options.out}: ${left.length} to sign by ${person.id}, ${manifests.length - left.length} signed already\n` +
-      `On the machine with the key: tar -xf ${options.out} && sh stagex-signing-kit/sign.sh FINGERPRINT\n` +
-      `Back here: npm run stagex sign import signed.tar${options.stack === "dev" ? "" : ` -- --stack ${options.stack}`}\n`,
+  const stack = options.stack === "dev" ? "" : ` -- --stack ${options.stack}`;
+  print(
+    printableLines([
+      printable`${options.out}: ${left.length} to sign by ${person.id}, ${manifests.length - left.length} signed already`,
+      printable`On the machine with the key: tar -xf ${options.out} && sh stagex-signing-kit/sign.sh FINGERPRINT`,
+      printable`Back here: npm run stagex sign import signed.tar${stack}`,
+    ]),
   );
   return exitCode.ok;
 }

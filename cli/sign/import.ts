@@ -1,4 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
+import { printable } from "../../lib/printable.ts";
+import { print } from "../../lib/terminal.ts";
 import { mustCount, writable } from "../../providers/stagex/attestation/attest.ts";
 import { builderClaim } from "../../providers/stagex/attestation/own-build.ts";
 import { repositoryOf } from "../../trust/image-reference.ts";
@@ -29,18 +31,16 @@ export async function importKit(file: string, options: AttestableOptions): Promi
     const found = await counting(signature, images).catch((error: Error) => error.message);
     if (typeof found === "string") {
       leftOut++;
-      process.stdout.write(`${name}  left out: ${found}\n`);
+      print(printable`${name}  left out: ${found}`);
     } else if (await signed(images, found)) present++;
     else {
       const { reference, digest } = found.manifest;
       const number = await folder.write(repositoryOf(reference), digest, signature);
-      process.stdout.write(`${name}  ${found.reference}@${digest}  ${number}\n`);
+      print(printable`${name}  ${found.reference}@${digest}  ${number}`);
       filed++;
     }
   }
-  process.stdout.write(
-    `${filed} filed, ${present} there already, ${leftOut} left out, ${unsigned} not signed\n`,
-  );
+  print(printable`${filed} filed, ${present} there already, ${leftOut} left out, ${unsigned} not signed`);
   return leftOut > 0 || filed + present === 0 ? exitCode.no : exitCode.ok;
 }
 

@@ -1,3 +1,5 @@
+import { printable } from "../../lib/printable.ts";
+import { print, printError } from "../../lib/terminal.ts";
 import { readFingerprint } from "../../trust/fingerprint.ts";
 import { keyFromAgent, keyFromFile, keyringFromGpg, type SigningKey } from "../../trust/signing-key.ts";
 import { type KitEntry, readKit, writeKit } from "../../trust/signing-kit.ts";
@@ -20,10 +22,10 @@ export async function runKit(
     for (const [index, entry] of entries.entries()) {
       if (entry.signature) continue;
       const place = `${index + 1} of ${entries.length}`;
-      process.stdout.write(`${place}: ${names[index]}\n`);
+      print(printable`${place}: ${names[index] ?? ""}`);
       const signature = await key.sign(entry.payload, {
         signal: interrupted.signal,
-        onProgress: (words) => process.stderr.write(`${words}: ${place}\n`),
+        onProgress: (words) => printError(printable`${words}: ${place}`),
       });
       entries[index] = { ...entry, signature };
     }
@@ -32,7 +34,7 @@ export async function runKit(
   } finally {
     await writeKit(out, entries);
     const done = entries.filter(({ signature }) => signature).length;
-    process.stdout.write(`${out}: ${done} of ${entries.length} signed by ${key.fingerprint}\n`);
+    print(printable`${out}: ${done} of ${entries.length} signed by ${key.fingerprint}`);
   }
   return exitCode.ok;
 }

@@ -2,6 +2,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import type { BuildEvidence } from "../../distro/build-evidence.ts";
+import { printableJsonText, printableLine, printableLines } from "../../lib/printable.ts";
+import { print, printError } from "../../lib/terminal.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
 import { pushReferrer } from "../../oci/referrer.ts";
@@ -70,9 +72,9 @@ export async function finish(finished: Finished, options: FinishOptions): Promis
     throw error;
   }
   if (options.json) {
-    process.stdout.write(`${Buffer.from(statement.plain.bytes).toString("utf8")}\n`);
-    for (const line of done) process.stderr.write(`${line}\n`);
-  } else process.stdout.write(`${[...lines, ...done].join("\n")}\n`);
+    print(printableJsonText(Buffer.from(statement.plain.bytes).toString("utf8")));
+    for (const line of done) printError(printableLine(line));
+  } else print(printableLines([...lines, ...done].map(printableLine)));
 }
 
 /** What the tags point at: the manifest of one platform, or the index over several. */

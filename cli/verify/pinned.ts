@@ -1,3 +1,5 @@
+import { type Printable, printable, printableJson, printableLines } from "../../lib/printable.ts";
+import { print } from "../../lib/terminal.ts";
 import { type PinnedImage, repositoryOf } from "../../trust/image-reference.ts";
 import { lookasideAt, readSignatures, type SignatureFile } from "../../trust/lookaside.ts";
 import { judge, type QuorumOutcome, type QuorumRule, wordsOf } from "../../trust/quorum.ts";
@@ -22,9 +24,7 @@ export async function verifyPinned(
 ): Promise<number> {
   const trust = await trustOf(options);
   const outcome = await judge(image, await signaturesAt(options.signatures, image), trust, options);
-  process.stdout.write(
-    options.json ? `${JSON.stringify(shownOutcome(outcome), null, 2)}\n` : page(outcome, image, options),
-  );
+  print(options.json ? printableJson(shownOutcome(outcome)) : page(outcome, image, options));
   return outcome.met ? exitCode.ok : exitCode.no;
 }
 
@@ -49,25 +49,24 @@ export function shownOutcome({ met, people, vendors, accepted, rejected }: Quoru
   return { met, people, vendors, accepted: counted, rejected };
 }
 
-function page(outcome: QuorumOutcome, image: PinnedImage, rule: QuorumRule): string {
-  const lines = [
-    `${image.reference}@${image.digest}`,
+function page(outcome: QuorumOutcome, image: PinnedImage, rule: QuorumRule): Printable {
+  return printableLines([
+    printable`${image.reference}@${image.digest}`,
     ...signatureLines(outcome),
-    `${outcome.met ? "quorum" : "below quorum"}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
-  ];
-  return `${lines.join("\n")}\n`;
+    printable`${outcome.met ? "quorum" : "below quorum"}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
+  ]);
 }
 
 /** A line for each signature: whose it is, or why it does not count. */
 export function signatureLines({
   accepted,
   rejected,
-}: Pick<QuorumOutcome, "accepted" | "rejected">): string[] {
+}: Pick<QuorumOutcome, "accepted" | "rejected">): Printable[] {
   return [
     ...accepted.map(
       ({ file, person, fingerprint, cpuVendor, note }) =>
-        `  ${file}  ${person} (${fingerprint}), ${cpuVendor ?? `no vendor: ${note}`}`,
+        printable`  ${file}  ${person} (${fingerprint}), ${cpuVendor ?? `no vendor: ${note}`}`,
     ),
-    ...rejected.map(({ file, code, reason }) => `  ${file}  does not count (${code}): ${reason}`),
+    ...rejected.map(({ file, code, reason }) => printable`  ${file}  does not count (${code}): ${reason}`),
   ];
 }

@@ -1,3 +1,4 @@
+import { type Printable, printable, printableLines } from "../../lib/printable.ts";
 import { exitCode } from "../exit-code.ts";
 import { textTable } from "../text-table.ts";
 import type { Verdict } from "./inspection.ts";
@@ -38,9 +39,14 @@ export function shownVerdict({ outcome, extent, statements, ...verdict }: Verdic
 const heads = ["image", "signed as", "digest", "people", "vendors", "hashed", "answer"] as const;
 
 /** The table; below it, what is to be said of each image that is not met, and who made the statements that were asked for; and a line that counts. */
-export function reportText(verdicts: readonly Verdict[]): string {
+export function reportText(verdicts: readonly Verdict[]): Printable {
   const cells = [heads, ...verdicts.map(rowOf)];
-  return `${[...textTable(cells), "", ...verdicts.flatMap(complaint), summary(verdicts)].join("\n")}\n`;
+  return printableLines([
+    ...textTable(cells),
+    printable``,
+    ...verdicts.flatMap(complaint),
+    summary(verdicts),
+  ]);
 }
 
 /** The worst counts: an answer that is missing can hide a no. */
@@ -65,20 +71,20 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-function complaint({ image, platform, answer, reason, outcome, statements }: Verdict): string[] {
+function complaint({ image, platform, answer, reason, outcome, statements }: Verdict): Printable[] {
   const name = platform === null ? image : `${image} (${platform})`;
-  const said = statements === null ? [] : [`${name}: ${wordsOfStatements(statements)}`];
+  const said = statements === null ? [] : [printable`${name}: ${wordsOfStatements(statements)}`];
   if (answer === "met") return said;
   const signatures = outcome === null ? [] : signatureLines(outcome);
-  return [`${name}: ${answer}: ${reason ?? ""}`, ...said, ...signatures, ""];
+  return [printable`${name}: ${answer}: ${reason ?? ""}`, ...said, ...signatures, printable``];
 }
 
-function summary(verdicts: readonly Verdict[]): string {
+function summary(verdicts: readonly Verdict[]): Printable {
   const count = (wanted: Verdict["answer"]) => verdicts.filter(({ answer }) => answer === wanted).length;
   const hashed = verdicts.reduce((sum, { extent }) => sum + (extent?.bytes ?? 0), 0);
   const parts = [`${count("met")} of ${verdicts.length} met`];
   if (count("not met") > 0) parts.push(`${count("not met")} not met`);
   if (count("unknown") > 0) parts.push(`${count("unknown")} not known`);
   parts.push(hashed > 0 ? `${megabytes(hashed)} hashed` : "no blobs looked at");
-  return `${parts.join(", ")}.`;
+  return printable`${parts.join(", ")}.`;
 }

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { printable } from "../../lib/printable.ts";
+import { printError } from "../../lib/terminal.ts";
 import { Keyring } from "../../trust/keyring.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum.ts";
 import { rosterFile } from "../../trust/roster-file.ts";
@@ -41,7 +43,7 @@ export async function trustOf({ maintainers, keys, tree }: RuleOptions): Promise
   const roster = await rosterFile(rosterPlace);
   const keyring = await Keyring.load(keysPlace);
   for (const { file, reason } of keyring.skipped)
-    process.stderr.write(`stagex: ${join(keysPlace, file)} is skipped: ${reason}\n`);
+    printError(printable`stagex: ${join(keysPlace, file)} is skipped: ${reason}`);
   return { roster, keyring };
 }
 

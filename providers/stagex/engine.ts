@@ -1,6 +1,7 @@
 import { credentials } from "@grpc/grpc-js";
 import engineService from "@pulumi/pulumi/proto/engine_grpc_pb.js";
 import engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
+import { printableBlock } from "../../lib/printable.ts";
 
 export type Severity = "debug" | "info" | "warning" | "error";
 
@@ -23,7 +24,7 @@ export function connectEngine(address: string): Engine {
     log(severity, message, at) {
       const request = new engineMessages.LogRequest();
       request.setSeverity(severities[severity]);
-      request.setMessage(message);
+      request.setMessage(printableBlock(message));
       request.setUrn(at?.urn ?? "");
       request.setEphemeral(at?.ephemeral ?? false);
       client.log(request, () => {});

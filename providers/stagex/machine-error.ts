@@ -1,3 +1,5 @@
+import { printable } from "../../lib/printable.ts";
+
 /** What to do about an error of the operating system (errno(3)). */
 const mends: Readonly<Record<string, string>> = {
   ENOSPC: "The disk is full: make room, and run the same command again",
@@ -12,8 +14,8 @@ const mends: Readonly<Record<string, string>> = {
   EMFILE: "Too many files are open: ulimit -n 4096, and run the same command again",
 };
 
-/** An error's message and, where the machine is to blame, what mends it. */
+/** An error's message and, where the machine is to blame, what mends it. The system's messages have paths in them, whatever their names. */
 export function withMend(error: Error): string {
   const mend = mends[String((error as NodeJS.ErrnoException).code)];
-  return mend === undefined ? error.message : `${error.message}. ${mend}.`;
+  return mend === undefined ? error.message : printable`${error.message}. ${mend}.`;
 }

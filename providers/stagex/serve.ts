@@ -1,3 +1,6 @@
+import { inspect } from "node:util";
+import { printable, printableBlock } from "../../lib/printable.ts";
+import { print, printError } from "../../lib/terminal.ts";
 import { connectEngine } from "./engine.ts";
 import { type Provider, ProviderServer } from "./server.ts";
 
@@ -19,7 +22,7 @@ export async function serve(provider: Provider): Promise<void> {
     const end = await server.close().then(
       () => code,
       (error: unknown) => {
-        console.error(error);
+        printError(printableBlock(inspect(error)));
         return 1;
       },
     );
@@ -29,7 +32,7 @@ export async function serve(provider: Provider): Promise<void> {
   // What no call could catch must still end the calls under way: the engine would wait for their answers forever.
   function failed(thrown: unknown): void {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-    console.error(error.stack);
+    printError(printableBlock(error.stack ?? error.message));
     server.failAll(new TypeError(`thrown outside of any call: ${error.message}`, { cause: error }));
     setTimeout(() => close(1), 100);
   }
@@ -43,5 +46,5 @@ export async function serve(provider: Provider): Promise<void> {
     if (process.ppid !== engine) close(0);
   }, enginePoll).unref();
 
-  console.log(await server.listen());
+  print(printable`${await server.listen()}`);
 }

@@ -7,6 +7,7 @@ import anyMessages from "google-protobuf/google/protobuf/any_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
+import { type Printable, printableBlock, printableLine } from "../../lib/printable.ts";
 import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
 import {
@@ -261,7 +262,7 @@ export class ProviderServer {
     return {
       // Most have no time-out of their own, and a signal over one other costs as much as over many.
       signal: signals.length > 1 ? AbortSignal.any(signals) : this.#cancelled.signal,
-      progress: (line) => this.#engine.log("info", line, { urn, ephemeral: true }),
+      progress: (line) => this.#engine.log("info", printableLine(line), { urn, ephemeral: true }),
       report: (severity, message) => this.#engine.log(severity, message, { urn }),
     };
   }
@@ -291,8 +292,8 @@ function named<Named extends { readonly token: string }>(
 
 function failureMessage({ property, reason }: CheckFailure): messages.CheckFailure {
   const failure = new messages.CheckFailure();
-  failure.setProperty(property);
-  failure.setReason(reason);
+  failure.setProperty(printableLine(property));
+  failure.setReason(printableBlock(reason));
   return failure;
 }
 
@@ -392,7 +393,7 @@ function notReadyStatus(
   const failed = new messages.ErrorResourceInitFailed();
   failed.setId(id);
   failed.setProperties(toWire(outputs));
-  failed.setReasonsList([...reasons]);
+  failed.setReasonsList(reasons.map(printableBlock));
   if (inputs) failed.setInputs(inputs);
   const detail = new anyMessages.Any();
   detail.pack(failed.serializeBinary(), "pulumirpc.ErrorResourceInitFailed");
@@ -423,15 +424,17 @@ const longestSummary = 1_000;
  */
 const longestMessage = 18_000;
 
-/** The message or, of one that is too long, its beginning and its end. */
-function bounded(message: string): string {
+/** The message for Pulumi's display or, of one that is too long, its beginning and its end. */
+function bounded(message: string): Printable {
   return boundedTo(longestMessage, message);
 }
 
-function boundedTo(longest: number, message: string): string {
-  const bytes = Buffer.from(message);
+function boundedTo(longest: number, message: string): Printable {
+  const text = printableBlock(message);
+  const bytes = Buffer.from(text);
   const left = bytes.length - longest;
-  if (left <= 0) return message;
+  if (left <= 0) return text;
   const half = longest / 2;
-  return `${bytes.subarray(0, half)}\n… ${left} bytes left out …\n${bytes.subarray(-half)}`;
+  // What is cut in two may begin a line with what was in the middle of one.
+  return printableBlock(`${bytes.subarray(0, half)}\n… ${left} bytes left out …\n${bytes.subarray(-half)}`);
 }

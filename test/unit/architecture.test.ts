@@ -38,6 +38,14 @@ const imports: Import[] = files.flatMap((file) => {
   return [...found].map(([, from = ""]) => ({ file, room: file.split("/")[0] ?? "", from }));
 });
 
+/** Lines of code, without comments that take a line of their own. */
+const sourceLines = [...files, "index.ts"].flatMap((file) =>
+  readFileSync(join(root, file), "utf8")
+    .split("\n")
+    .filter((line) => !/^\s*(?:\*|\/\*|\/\/)/.test(line))
+    .map((line) => ({ file, line })),
+);
+
 test("the house is there to be looked at", () => {
   expect(files.length).toBeGreaterThan(20);
   expect(imports.length).toBeGreaterThan(50);
@@ -58,6 +66,47 @@ test("imports go one way", () => {
 test("only the provider, the components and the stacks know Pulumi", () => {
   const wrong = imports.filter(({ room, from }) => from.startsWith("@pulumi/") && pulumiFree.includes(room));
   expect(wrong).toEqual([]);
+});
+
+/** Where each way out of the process may stand in the code; all else goes through it. */
+const waysOut: readonly { readonly what: string; readonly sign: RegExp; readonly only: readonly string[] }[] =
+  [
+    {
+      what: "prints",
+      sign: /\bconsole\b|\bprocess\s*\??\.?\s*\[?["'`]?(?:stdout|stderr)\b|\b(?:stdout|stderr)\b[^=;]*=\s*process\b|\b(?:stdout|stderr)\b.* from "(?:node:)?process"|from "(?:node:)?(?:console|tty)"|\/dev\/(?:stdout|stderr|tty)\b|\bwrite(?:File)?Sync\([012],/,
+      only: ["lib/terminal.ts"],
+    },
+    {
+      what: "takes a text for printable",
+      sign: /\b(?:as|satisfies) Printable\b|<Printable>\w/,
+      only: ["lib/printable.ts"],
+    },
+    { what: "prints byte for byte", sign: /\bprintExactly\b/, only: ["lib/terminal.ts", "cli/env.ts"] },
+    {
+      what: "logs to the engine",
+      sign: /@pulumi\/pulumi\/log\b|\bpulumi\.log\b|\blog\b[^;]*\} from "@pulumi\/pulumi"/,
+      only: ["stacks/announce.ts"],
+    },
+  ];
+
+test.each(waysOut)("only $only $what", ({ sign, only }) => {
+  const found = sourceLines.filter(({ line }) => sign.test(line)).map(({ file }) => file);
+  expect(new Set(found)).toEqual(new Set(only));
+});
+
+test("ways out of the process are seen however they are written", () => {
+  const [prints] = waysOut;
+  const written = [
+    "process.stdout.write(text)",
+    'process["stderr"].write(text)',
+    "const { stdout } = process;",
+    "console.log(text)",
+    'import { stdout } from "node:process";',
+    "writeSync(1, text)",
+    'appendFile("/dev/stderr", text)',
+  ];
+  expect(written.filter((line) => !prints?.sign.test(line))).toEqual([]);
+  expect("child.stdout.toArray()").not.toMatch(prints?.sign ?? /^/);
 });
 
 test("gRPC statuses are made in one file", () => {

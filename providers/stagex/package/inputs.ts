@@ -1,24 +1,22 @@
 import { z } from "zod";
 import { inputKeySchema } from "../../../distro/input-key.ts";
 import { digestSchema } from "../../../oci/digest.ts";
-import { imageName, platform } from "../property-types.ts";
+import { imageName, platform, visibleText } from "../property-types.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
 
-const fileName = z.string().regex(/^(?!\.{1,2}$)[^/\\\0]+$/, { error: "not a plain file name" });
-const treePath = z.string().regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[^\0]+$/, {
+const fileName = visibleText.regex(/^(?!\.{1,2}$)[^/\\]+$/, { error: "not a plain file name" });
+const treePath = visibleText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$)).+$/, {
   error: 'not a path inside the tree (relative, with "/", without "." or "..")',
 });
 const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a build argument's name" });
 
 const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
-const version = z
-  .string()
+const version = visibleText
   .min(1)
   .describe("The package's version, an annotation of the image; `latest` where it has none.");
 const recipe = treePath.describe("The Containerfile, relative to the tree.");
 const containerfile = digestSchema.describe("Digest of the Containerfile's bytes.");
-const target = z
-  .string()
+const target = visibleText
   .min(1)
   .describe("The Containerfile's stage to build, `package-<subpackage>`; its last one where not given.");
 const platforms = z
@@ -26,14 +24,14 @@ const platforms = z
   .min(1)
   .describe("What to build for. StageX publishes the digest of the first.");
 const buildArgs = z
-  .record(argumentName, z.string())
+  .record(argumentName, visibleText)
   .describe("Build arguments, as StageX's generator passes them.");
 const context = digestSchema.describe(
   "Digest over path, mode and content of those files of the package that its Containerfile can read.",
 );
 const sources = z.record(fileName, digestSchema).describe("Source files: name below `fetch/` to digest.");
 const mirrors = z
-  .record(fileName, z.array(z.string()))
+  .record(fileName, z.array(visibleText))
   .describe("Where each source can be had, if elsewhere than the tree says. Never a reason to rebuild.");
 const dependencies = z
   .record(imageName, digestSchema)
@@ -42,7 +40,7 @@ const expectedDigest = digestSchema.describe(
   "What the tree's published digests say; another outcome fails the resource.",
 );
 const reproduceOn = z
-  .array(z.string().min(1))
+  .array(visibleText.min(1))
   .min(1)
   .describe("CPU vendors, or builders' names: it is built once on each, and all must come out the same.");
 
@@ -72,7 +70,7 @@ export const packagePlan = z.strictObject({
   containerfile: orUnknown(containerfile),
   target: orUnknown(target).optional(),
   platforms: orUnknown(platforms),
-  buildArgs: recordOrUnknown(argumentName, z.string()),
+  buildArgs: recordOrUnknown(argumentName, visibleText),
   context: orUnknown(context),
   sources: recordOrUnknown(fileName, digestSchema),
   mirrors: orUnknown(mirrors).optional(),

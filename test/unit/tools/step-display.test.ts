@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { formatElapsed, type Screen, StepDisplay } from "../../../tools/step-display.ts";
+import type { Screen } from "../../../lib/terminal.ts";
+import { formatElapsed, StepDisplay } from "../../../tools/step-display.ts";
 
 class Recorder implements Screen {
   readonly isTTY: boolean;
