@@ -17,6 +17,7 @@ import {
 } from "../distro/published-release.ts";
 import { commitOf, revisionTree } from "../distro/revision.ts";
 import { readTreeFiles } from "../distro/tree.ts";
+import { escapeControlCharacters } from "../lib/escape-control-characters.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 
@@ -47,7 +48,9 @@ export function ledgerCommand(): Command {
   command.addCommand(
     withPlace(new Command("check"))
       .description(
-        "Looks for contradictions (one input key, two digests), and for files that are no records.",
+        "Looks for contradictions (one input key, two digests), and for what is no record or can't be read. " +
+          "Exits 0 where all is well, 1 where records contradict each other, 2 where none does and it can't tell for what it could not read. " +
+          "Hidden files, README and LICENSE are passed over; links are not followed.",
       )
       .action(check),
   );
@@ -157,7 +160,9 @@ async function check({ ledger: folder }: Place): Promise<void> {
   const contradictions = contradictionsIn(records);
   process.stdout.write(checkText(records, contradictions));
   tell(problems);
+  // What contradicts does so whatever else there is; without it, what was not read might.
   if (contradictions.length > 0) process.exitCode = exitCode.no;
+  else if (problems.length > 0) process.exitCode = exitCode.usage;
 }
 
 /** What a check has to say of the records. */
@@ -167,14 +172,18 @@ function checkText(records: readonly LedgerRecord[], contradictions: readonly Co
   const builders = count(({ builder }) => builder.id);
   const lines = [
     ...contradictions.flatMap(contradictionLines),
+    ...(contradictions.length > 0 ? [contradictionHint] : []),
     `${counted(records.length, "record")} of ${counted(keys, "input key")} by ${counted(builders, "builder")}, ` +
       counted(contradictions.length, "contradiction"),
   ];
   return `${lines.join("\n")}\n`;
 }
 
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+const contradictionHint =
+  "Until one of them goes, images of these inputs are built anew. Build it here (pulumi up --replace), see whose digest comes out, and delete the other's file.";
+
+function counted(count: number, noun: string, several = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : several}`;
 }
 
 function contradictionLines({ inputKey, records }: Contradiction): string[] {
@@ -192,7 +201,18 @@ function recordLine({ digests, builder, finished, seconds, outcome }: LedgerReco
   return `${platforms.join(" ")}  ${builder.id}, ${finished.slice(0, 10)}${time}${mismatch}`;
 }
 
+/** How many problems are told of one by one: a ledger that others write to can have any number. */
+const shownProblems = 100;
+
 /** On stderr: they are no answer to what was asked. */
 function tell(problems: readonly LedgerProblem[]): void {
-  for (const { path, problem } of problems) process.stderr.write(`left out: ${path} ${problem}\n`);
+  if (problems.length === 0) return;
+  const lines = problems
+    .slice(0, shownProblems)
+    .map(({ path, problem }) => `left out: ${escapeControlCharacters(`${path} ${problem}`)}`);
+  if (problems.length > shownProblems) lines.push(`and ${problems.length - shownProblems} more`);
+  lines.push(
+    `${counted(problems.length, "entry", "entries")} of the ledger left out of all answers: restore each from git or a copy, or delete it; what it said is then built again`,
+  );
+  process.stderr.write(`${lines.join("\n")}\n`);
 }
