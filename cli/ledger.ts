@@ -50,7 +50,9 @@ export function ledgerCommand(): Command {
   command.addCommand(
     withPlace(new Command("check"))
       .description(
-        "Looks for contradictions (one input key, two digests), and for files that are no records.",
+        "Looks for contradictions (one input key, two digests), and for what is no record or can't be read. " +
+          "Exits 0 where all is well, 1 where records contradict each other, 2 where none does and it can't tell for what it could not read. " +
+          "Hidden files, README and LICENSE are passed over; links are not followed.",
       )
       .action(check),
   );
@@ -162,7 +164,9 @@ async function check({ ledger: folder }: Place): Promise<void> {
   const contradictions = contradictionsIn(records);
   print(checkText(records, contradictions));
   tell(problems);
+  // What contradicts does so whatever else there is; without it, what was not read might.
   if (contradictions.length > 0) process.exitCode = exitCode.no;
+  else if (problems.length > 0) process.exitCode = exitCode.usage;
 }
 
 /** What a check has to say of the records. */
@@ -172,13 +176,16 @@ function checkText(records: readonly LedgerRecord[], contradictions: readonly Co
   const builders = count(({ builder }) => builder.id);
   const lines = [
     ...contradictions.flatMap(contradictionLines),
+    ...(contradictions.length > 0 ? [contradictionHint] : []),
     printable`${counted(records.length, "record")} of ${counted(keys, "input key")} by ${counted(builders, "builder")}, ${counted(contradictions.length, "contradiction")}`,
   ];
   return printableLines(lines);
 }
 
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+const contradictionHint = printable`Until one of them goes, images of these inputs are built anew. Build it here (pulumi up --replace), see whose digest comes out, and delete the other's file.`;
+
+function counted(count: number, noun: string, several = `${noun}s`): string {
+  return `${count} ${count === 1 ? noun : several}`;
 }
 
 function contradictionLines({ inputKey, records }: Contradiction): Printable[] {
@@ -196,13 +203,20 @@ function recordLine({ digests, builder, finished, seconds, outcome }: LedgerReco
   return `${platforms.join(" ")}  ${builder.id}, ${finished.slice(0, 10)}${time}${mismatch}`;
 }
 
+/** How many problems are told of one by one: a ledger that others write to can have any number. */
+const shownProblems = 100;
+
 /** On stderr: they are no answer to what was asked. */
 function tell(problems: readonly LedgerProblem[]): void {
+  if (problems.length === 0) return;
   const lines = firstOfEach(
     problems,
     ({ problem }) => problem,
     ({ path, problem }) => printable`left out: ${path} ${problem}`,
     (count, { problem }) => printable`left out: and ${count} more, each of which ${problem}`,
   );
-  for (const line of lines) printError(line);
+  for (const line of lines.slice(0, shownProblems)) printError(line);
+  printError(
+    printable`${counted(problems.length, "entry", "entries")} of the ledger left out of all answers: restore each from git or a copy, or delete it; what it said is then built again`,
+  );
 }

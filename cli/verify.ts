@@ -4,7 +4,7 @@ import { printable, printableJson } from "../lib/printable.ts";
 import { errorScreen, print, printError, redraw } from "../lib/terminal.ts";
 import type { StatementKind } from "../providers/stagex/statements/image-statement.ts";
 import { provideTool } from "../tools/toolbox.ts";
-import { type PinnedImage, parsePinnedImage } from "../trust/image-reference.ts";
+import { type PinnedImage, parsePinnedImage, parseTagged, repositoryOf } from "../trust/image-reference.ts";
 import { lookasideAt } from "../trust/lookaside.ts";
 import { SignedStatements } from "../trust/signed-statements.ts";
 import { TrustError } from "../trust/trust-error.ts";
@@ -14,7 +14,7 @@ import { type Inspector, inspect, type Verdict } from "./verify/inspection.ts";
 import { verifyPinned } from "./verify/pinned.ts";
 import { releaseRequests } from "./verify/release-requests.ts";
 import { exitCodeOf, reportText, shownVerdict } from "./verify/report.ts";
-import { parseRequest, type Request } from "./verify/request.ts";
+import { parseRequest, type Request, signedRepository } from "./verify/request.ts";
 import { type RuleOptions, trustOf, withRuleOptions } from "./verify/rule-options.ts";
 import { parseKinds } from "./verify/statements.ts";
 
@@ -84,7 +84,7 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     throw new CommandError(
       "--image looks at one image's signatures alone; with --statements, name the image as an argument",
     );
-  if (image !== undefined) return await verifyPinned(image, options);
+  if (image !== undefined) return await verifyPinned(signedImage(image, options.signedAs), options);
   const requests = await requestsOf(images, options);
   const trust = await trustOf(options);
   const { threshold, vendors, blobs, signatures } = options;
@@ -100,6 +100,19 @@ async function answer(images: readonly string[], options: Options): Promise<numb
   const verdicts = await inspectAll(requests, inspector);
   print(options.json ? printableJson(verdicts.map(shownVerdict)) : reportText(verdicts));
   return exitCodeOf(verdicts);
+}
+
+/** As its signatures call an image that is pulled from elsewhere. */
+function signedImage({ reference, digest }: PinnedImage, signedAs: string | undefined): PinnedImage {
+  const tag = reference.slice(reference.lastIndexOf(":"));
+  try {
+    return {
+      reference: parseTagged(`${signedRepository(repositoryOf(reference), signedAs)}${tag}`),
+      digest,
+    };
+  } catch (error) {
+    throw asUsage(error);
+  }
 }
 
 async function requestsOf(

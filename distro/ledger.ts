@@ -1,10 +1,13 @@
 import { randomUUID } from "node:crypto";
-import { type Dirent, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { link, mkdir, open, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { z } from "zod";
+import { RegularFileError, readRegularFileSync } from "../lib/regular-file.ts";
 import { digestOf, digestSchema, hexOf } from "../oci/digest.ts";
 import { type InputKey, inputKeySchema } from "./input-key.ts";
+import { filesOfKey, filesOfLedger, type LedgerFiles, type LedgerProblem } from "./ledger-files.ts";
+
+export type { LedgerProblem } from "./ledger-files.ts";
 
 const format = "stagex-ledger/1";
 
@@ -54,9 +57,6 @@ const recordSchema = z.strictObject({
  */
 export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
 
-/** A file in the ledger that is no record: damaged, or somebody else's. It is left where it is and out of all answers. */
-export type LedgerProblem = { readonly path: string; readonly problem: string };
-
 /** What the ledger says of an input key. Records with outcome `mismatch` are evidence, but never make a key known. */
 export type LedgerAnswer = {
   /** `contradiction`: builders got different digests from the same inputs, and none of them can be trusted. */
@@ -66,6 +66,15 @@ export type LedgerAnswer = {
   readonly records: readonly LedgerRecord[];
   readonly problems: readonly LedgerProblem[];
 };
+
+/** That a ledger to which others write is not written to as it stands. */
+export class UnsafeLedgerError extends Error {
+  override readonly name = "UnsafeLedgerError";
+
+  constructor({ path, problem }: LedgerProblem) {
+    super(`nothing is recorded in the ledger: ${path} ${problem}. Delete it, or restore it from git`);
+  }
+}
 
 /**
  * The append-only record of what was built from what: a file for each (input key, builder), at
@@ -80,10 +89,15 @@ export class Ledger {
     this.root = root;
   }
 
-  /** Appends a record, and returns its file. One that says what the same builder has already said adds nothing. */
+  /**
+   * Appends a record, and returns its file. One that says what the same builder has already said adds nothing.
+   * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written elsewhere
+   */
   async record(entry: LedgerRecord): Promise<string> {
     const record = recordSchema.parse({ format, ...entry });
     const folder = this.#folder(record.inputKey);
+    const [problem] = filesOfKey(this.root, record.inputKey).problems;
+    if (problem) throw new UnsafeLedgerError(problem);
     await mkdir(folder, { recursive: true });
     const first = join(folder, `${record.builder.id}.json`);
     if (await createWhole(first, textOf(record))) return first;
@@ -96,34 +110,24 @@ export class Ledger {
 
   /** What is known of this key. An unreadable record never stops the others from answering. */
   async lookup(key: InputKey): Promise<LedgerAnswer> {
-    const { records, problems } = readAll(this.#filesIn(this.#folder(key), { recursive: false }));
+    const { records, problems } = readAll(filesOfKey(this.root, key));
     return { ...judge(records), records, problems };
   }
 
   /** The files that say what {@link lookup} answers: as long as they stay as they are, so does it. The first is their folder. */
   filesBehind(key: InputKey): string[] {
-    const folder = this.#folder(key);
-    return [folder, ...this.#filesIn(folder, { recursive: false })];
+    return [this.#folder(key), ...filesOfKey(this.root, key).paths];
   }
 
   /** Every record, sorted by image, key and builder, and every file that is none. */
   async all(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
-    const { records, problems } = readAll(this.#filesIn(this.root, { recursive: true }));
+    const { records, problems } = readAll(filesOfLedger(this.root));
     records.sort((a, b) => compare(sortKey(a), sortKey(b)));
     return { records, problems };
   }
 
   #folder(key: InputKey): string {
     return join(this.root, key.slice(0, 2), key);
-  }
-
-  /** At once: for the record or two of a key the thread pool takes ten times as long. */
-  #filesIn(folder: string, options: { recursive: boolean }): string[] {
-    return entriesIn(folder, options)
-      .filter((entry) => !entry.isDirectory())
-      .map((entry) => join(entry.parentPath, entry.name))
-      .filter((path) => !isHidden(path.slice(this.root.length)))
-      .sort();
   }
 }
 
@@ -168,21 +172,19 @@ function resultOf(record: LedgerRecord): string {
   return hexOf(digestOf(`${record.outcome} ${JSON.stringify(sortMembers(record.digests))}`)).slice(0, 16);
 }
 
-function readAll(paths: readonly string[]): { records: LedgerRecord[]; problems: LedgerProblem[] } {
-  const results = paths.map(readRecord);
+function readAll(files: LedgerFiles): { records: LedgerRecord[]; problems: LedgerProblem[] } {
+  const results = files.paths.map(readRecord);
   return {
     records: results.flatMap((result) => ("record" in result ? [result.record] : [])),
-    problems: results.flatMap((result) => ("problem" in result ? [result] : [])),
+    problems: [...files.problems, ...results.flatMap((result) => ("problem" in result ? [result] : []))],
   };
 }
 
 function readRecord(path: string): { record: LedgerRecord } | LedgerProblem {
   try {
-    const found = lstatSync(path);
-    if (!found.isFile()) return { path, problem: "is not a regular file" };
-    if (found.size > recordLimit) return { path, problem: `${found.size} bytes are too many for a record` };
-    return recordIn(readFileSync(path, "utf8"), path);
+    return recordIn(readRegularFileSync(path, recordLimit).toString("utf8"), path);
   } catch (error) {
+    if (error instanceof RegularFileError) return { path, problem: error.message.slice(`${path} `.length) };
     return { path, problem: `can't be read: ${error instanceof Error ? error.message : String(error)}` };
   }
 }
@@ -252,18 +254,4 @@ function sortKey(record: LedgerRecord): string {
 
 function compare(a: string, b: string): number {
   return a < b ? -1 : Number(a > b);
-}
-
-/** A killed writer's temporary files, and git's own folder where the ledger is a repository. */
-function isHidden(path: string): boolean {
-  return path.split(sep).some((part) => part.startsWith("."));
-}
-
-function entriesIn(folder: string, { recursive }: { recursive: boolean }): Dirent[] {
-  try {
-    return readdirSync(folder, { recursive, withFileTypes: true });
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    throw error;
-  }
 }

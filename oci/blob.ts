@@ -133,7 +133,10 @@ export async function checkLayer(
   const unpacked = createHash("sha256");
   let unpackError: unknown;
   await stream(path, layer, (source) =>
-    pipeline([source, tap(packed), ...decompressor(layer.mediaType), hashInto(unpacked)], { signal }),
+    pipeline(
+      [source, tap(packed), ...decompressor(layer.mediaType), hashInto(unpacked, unpackedLimit(layer))],
+      { signal },
+    ),
   ).catch((error: unknown) => {
     if (error instanceof LayoutError || signal?.aborted === true) throw error;
     unpackError = error;
@@ -141,23 +144,31 @@ export async function checkLayer(
   if (unpackError !== undefined) {
     // A layer whose bytes are not those of its name is damaged; only one that is whole can be wrongly packed.
     await checkBlob(path, layer, signal);
-    throw new LayoutError(
-      "diff-id",
-      path,
-      layer.digest,
-      `${path}: the layer can't be unpacked as ${layer.mediaType}: ${messageOf(unpackError)}`,
-    );
+    throw notUnpacked(path, layer, messageOf(unpackError));
   }
   checkDigest(path, layer.digest, finish(packed));
-  const found = finish(unpacked);
-  if (found !== diffId) {
-    throw new LayoutError(
-      "diff-id",
-      path,
-      layer.digest,
-      `${path}: the layer unpacks to ${found}, but the image's config says ${diffId} (rootfs.diff_ids)`,
-    );
-  }
+  requireDiffId(path, layer, diffId, finish(unpacked));
+}
+
+/** Throws where a layer unpacks to something else than the image's config says. */
+export function requireDiffId(at: string, layer: Descriptor, diffId: Digest, found: Digest): void {
+  if (found === diffId) return;
+  const message = `${at}: the layer unpacks to ${found}, but the image's config says ${diffId} (rootfs.diff_ids)`;
+  throw new LayoutError("diff-id", at, layer.digest, message);
+}
+
+/** That a layer, whole as it is, does not unpack. */
+export function notUnpacked(at: string, layer: Descriptor, why: string): LayoutError {
+  const message = `${at}: the layer can't be unpacked as ${layer.mediaType}: ${why}`;
+  return new LayoutError("diff-id", at, layer.digest, message);
+}
+
+/**
+ * How many bytes a layer is unpacked to at most, before it counts as one that can't be. Gzip makes at most 1032 bytes of one (deflate's
+ * longest match by its shortest code), and so is never refused for it; zstd makes any number.
+ */
+export function unpackedLimit({ size }: Descriptor): number {
+  return 1024 * 1024 + 1032 * size;
 }
 
 /** The bytes of a layer as a tar stream, unpacked according to its media type. Not verified: check the blob first. */
@@ -166,9 +177,11 @@ export async function openLayer(path: string, layer: Descriptor): Promise<Readab
   return [handle.createReadStream({ highWaterMark: readAhead }), ...decompressor(layer.mediaType)];
 }
 
-function decompressor(mediaType: string) {
-  if (mediaType.endsWith("+gzip")) return [createGunzip()];
-  if (mediaType.endsWith("+zstd")) return [createZstdDecompress()];
+/** What unpacks a layer of this media type, if anything has to. */
+export function decompressor(mediaType: string) {
+  // With a dot where they are Docker's own.
+  if (/[+.]gzip$/.test(mediaType)) return [createGunzip()];
+  if (/[+.]zstd$/.test(mediaType)) return [createZstdDecompress()];
   return [];
 }
 
@@ -254,11 +267,13 @@ function finish(hash: Hash): Digest {
   return parseDigest(`sha256:${hash.digest("hex")}`);
 }
 
-function hashInto(hash: Hash): Writable {
+function hashInto(hash: Hash, limit = Number.POSITIVE_INFINITY): Writable {
+  let size = 0;
   return new Writable({
     write(chunk: Buffer, _encoding, done) {
       hash.update(chunk);
-      done();
+      size += chunk.length;
+      done(size > limit ? new Error(`more than ${limit} bytes come out of it`) : null);
     },
   });
 }

@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
-import { Writable } from "node:stream";
-import { checkBlob, jsonLimit, readBlob } from "./blob.ts";
+import type { Writable } from "node:stream";
+import { checkLayer, jsonLimit, notUnpacked, readBlob, requireDiffId } from "./blob.ts";
 import { runCrane } from "./crane.ts";
-import { type Digest, digestOf, parseDigest } from "./digest.ts";
+import { type Digest, digestOf } from "./digest.ts";
 import {
   type BlobReader,
   type Descriptor,
@@ -11,6 +10,7 @@ import {
   parseManifest,
   readManifest,
 } from "./image.ts";
+import { LayerHashing } from "./layer-hashing.ts";
 import { layoutBlobPath, openLayout } from "./layout.ts";
 import type { RegistryAddress } from "./registry-address.ts";
 import { registryError } from "./registry-error.ts";
@@ -73,10 +73,14 @@ export function inRegistry(
       if (digestOf(bytes) !== blob.digest) throw wrong(blob, digestOf(bytes));
       return bytes;
     },
-    layer: async (blob) => {
-      const hashing = new Hashing();
+    layer: async (blob, diffId) => {
+      const hashing = new LayerHashing(blob);
       await stream(blob, () => hashing.anew());
-      if (hashing.digest() !== blob.digest) throw wrong(blob, hashing.digest());
+      if (hashing.packed() !== blob.digest) throw wrong(blob, hashing.packed());
+      const at = `${repository}@${blob.digest}`;
+      const found = hashing.unpacked();
+      if ("trouble" in found) throw notUnpacked(at, blob, found.trouble);
+      requireDiffId(at, blob, diffId, found.digest);
     },
   };
 }
@@ -91,7 +95,7 @@ export function inLayout(folder: string, signal?: AbortSignal): ImagePlace {
       return { digest: image.digest, bytes: await readBlob(pathOf(image.digest), image) };
     },
     document: (blob) => readBlob(pathOf(blob.digest), blob),
-    layer: (blob) => checkBlob(pathOf(blob.digest), blob, signal),
+    layer: (blob, diffId) => checkLayer(pathOf(blob.digest), blob, diffId, signal),
   };
 }
 
@@ -113,8 +117,9 @@ export async function manifestsAt(place: ImagePlace): Promise<readonly PlacedMan
 }
 
 /**
- * Reads one platform's image through, from its manifest down, and hashes every byte of it.
- * @throws RegistryError, LayoutError where a blob is missing or has other bytes than its digest says
+ * Reads one platform's image through, from its manifest down, hashes every byte of it, and unpacks each layer to compare it with what
+ * the config says (OCI image spec, config.md, rootfs.diff_ids): that is what runtimes and scanners believe.
+ * @throws RegistryError, LayoutError where a blob is missing, or has other bytes than its digest or the config says
  */
 export async function readThrough(
   place: ImagePlace,
@@ -122,11 +127,14 @@ export async function readThrough(
 ): Promise<Extent> {
   const entry = { mediaType: mediaTypes.manifest, digest, size, platform };
   const { manifest, diffIds } = await readManifest(entry, place);
-  const layers = new Map(manifest.layers.map((layer, number) => [layer.digest, { layer, number }]));
-  for (const { layer, number } of layers.values()) {
-    await place.layer(layer, diffIds[number] ?? layer.digest);
+  const layers = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
+  const said = new Map<string, { layer: Descriptor; diffId: Digest }>();
+  for (const [number, layer] of manifest.layers.entries()) {
+    const diffId = diffIds[number] ?? layer.digest;
+    said.set(`${layer.digest} ${diffId}`, { layer, diffId });
   }
-  const read = [entry, manifest.config, ...[...layers.values()].map(({ layer }) => layer)];
+  for (const { layer, diffId } of said.values()) await place.layer(layer, diffId);
+  const read = [entry, manifest.config, ...layers.values()];
   return { blobs: read.length, bytes: read.reduce((sum, blob) => sum + blob.size, 0) };
 }
 
@@ -139,25 +147,4 @@ function placed(
   const { annotations } = parseManifest(bytes, at, digest);
   const version = annotations?.["org.opencontainers.image.version"] ?? null;
   return { digest, root, size: bytes.length, platform, version };
-}
-
-/** The digest of what a command prints, of which nothing is kept. */
-class Hashing {
-  #hash = createHash("sha256");
-
-  /** A stream to print to; what was printed before is forgotten. */
-  anew(): Writable {
-    const hash = createHash("sha256");
-    this.#hash = hash;
-    return new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        hash.update(chunk);
-        done();
-      },
-    });
-  }
-
-  digest(): Digest {
-    return parseDigest(`sha256:${this.#hash.copy().digest("hex")}`);
-  }
 }

@@ -37,7 +37,8 @@ export function parseRegistryAddress(text: string): RegistryAddress {
       `the registry ${text} would be asked by http where https fails, in clear text; give it a name that a certificate is for`,
     );
   }
-  return text as RegistryAddress;
+  // Docker Hub by its older name: what is signed and what policies name is the other.
+  return text.replace(/^index\.docker\.io(?=\/|$)/, "docker.io") as RegistryAddress;
 }
 
 /** Where a registry has an image; null where the image's name is none that a registry can have. */

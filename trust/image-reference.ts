@@ -21,11 +21,16 @@ const component = String.raw`[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`;
 const repositoryPattern = new RegExp(`^(?:(${domain})/)?(${component}(?:/${component})*)$`);
 const tagPattern = /^[\w][\w.-]{0,127}$/;
 
-/** Docker Hub goes without saying: `stagex/core-musl` is `docker.io/stagex/core-musl` (distribution/reference, normalize.go). */
+/**
+ * Docker Hub goes without saying, and has an older name: `stagex/core-musl` and `index.docker.io/stagex/core-musl` are
+ * `docker.io/stagex/core-musl` (distribution/reference, normalize.go, splitDockerDomain). That is how podman compares them too.
+ */
 export function parseRepository(text: string): Repository {
   const first = text.split("/", 1)[0] ?? "";
   const hasHost = text.includes("/") && (/[.:]/.test(first) || first === "localhost" || /[A-Z]/.test(first));
-  const full = hasHost ? text : `docker.io/${text.includes("/") ? text : `library/${text}`}`;
+  const full = hasHost
+    ? text.replace(/^index\.docker\.io\//, "docker.io/")
+    : `docker.io/${text.includes("/") ? text : `library/${text}`}`;
   if (text.length > 255 || !repositoryPattern.test(full)) {
     throw new Error(
       `not a repository: ${JSON.stringify(text.slice(0, 100))} (expected such as stagex/core-musl)`,

@@ -9,12 +9,16 @@ import { owners, type Person, type Roster } from "./roster.ts";
 import { verifyMessage } from "./signed-message.ts";
 import { readPayload, type SigningPayload } from "./simple-signing.ts";
 import { TrustError } from "./trust-error.ts";
+import { vendorsOfDifferentPeople } from "./vendor-matching.ts";
 
 /** How many must agree. StageX's is 2 people on 2 vendors. */
 export type QuorumRule = {
   /** Distinct people: not keys, not subkeys, not files. At least 1. */
   readonly threshold: number;
-  /** Distinct CPU vendors that they built on; 0 asks for none. */
+  /**
+   * Distinct CPU vendors that they built on, each of them another person's: one person with machines of two vendors is one witness, and
+   * 2 vendors ask for two people even where the threshold is 1. 0 asks for none.
+   */
   readonly vendors: number;
 };
 
@@ -46,7 +50,7 @@ export type QuorumOutcome = {
   readonly met: boolean;
   /** Distinct people, of the accepted. */
   readonly people: number;
-  /** Distinct CPU vendors, of the accepted. */
+  /** For how many CPU vendors different people stand, each for one: not more than there are people. */
   readonly vendors: number;
   readonly accepted: readonly AcceptedSignature[];
   readonly rejected: readonly RejectedSignature[];
@@ -83,7 +87,7 @@ export async function judge(
     else accepted.push(one);
   }
   const people = new Set(accepted.map(({ person }) => person)).size;
-  const vendors = vendorsOf(accepted).size;
+  const vendors = vendorsStoodFor(accepted);
   return { met: people >= rule.threshold && vendors >= rule.vendors, people, vendors, accepted, rejected };
 }
 
@@ -92,7 +96,7 @@ export function wordsOf({ accepted, rejected, people, vendors }: QuorumOutcome, 
   const names = [...new Set(accepted.map(({ person }) => person))];
   const parts = [`${people} of ${rule.threshold} people${listed(names)}`];
   if (rule.vendors > 0)
-    parts.push(`${vendors} of ${rule.vendors} vendors${listed([...vendorsOf(accepted)])}`);
+    parts.push(`${vendors} of ${rule.vendors} vendors${listed(vendorNames(accepted, vendors))}`);
   const reasons = rejected.map(({ file, reason }) => `${file}: ${reason}`);
   const shown = reasons.length > 10 ? [...reasons.slice(0, 10), `and ${reasons.length - 10} more`] : reasons;
   return `${parts.join(", ")}${shown.length > 0 ? `; rejected: ${shown.join("; ")}` : ""}`;
@@ -102,8 +106,20 @@ function listed(names: readonly string[]): string {
   return names.length === 0 ? "" : ` (${names.join(", ")})`;
 }
 
-function vendorsOf(accepted: readonly AcceptedSignature[]): Set<CpuVendor> {
-  return new Set(accepted.flatMap(({ cpuVendor }) => cpuVendor ?? []));
+/** How many vendors different people stand for, of those that their signatures name. */
+export function vendorsStoodFor(
+  accepted: readonly Pick<AcceptedSignature, "person" | "cpuVendor">[],
+): number {
+  const byPerson = Map.groupBy(accepted, ({ person }) => person);
+  return vendorsOfDifferentPeople(
+    [...byPerson.values()].map((own) => own.flatMap(({ cpuVendor }) => cpuVendor ?? [])),
+  );
+}
+
+/** Where a person has signed on several vendors' machines there are more names than count. */
+function vendorNames(accepted: readonly AcceptedSignature[], counted: number): string[] {
+  const names = [...new Set(accepted.flatMap(({ cpuVendor }) => cpuVendor ?? []))];
+  return names.length === counted ? names : [...names, "each counts by another person"];
 }
 
 function mustBeRule({ threshold, vendors }: QuorumRule): void {

@@ -1,20 +1,22 @@
 import type { CpuVendor } from "./cpu-vendor.ts";
+import { fewestSignatures, type Signer } from "./fewest-signatures.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { type Keyring, mustSignNow } from "./keyring.ts";
 import type { QuorumOutcome, QuorumRule, Trust } from "./quorum.ts";
 import type { Person } from "./roster.ts";
+import { vendorsOfDifferentPeople } from "./vendor-matching.ts";
 
 /** What an image needs to be at quorum. */
 export type Shortfall = {
   /** People, of those who have not signed yet. */
   readonly people: number;
-  /** CPU vendors that nobody has built on yet. */
+  /** CPU vendors for which one more person must stand. */
   readonly vendors: number;
   /** The fewest signatures that make up for both: one of another person, on another vendor, counts for both. */
   readonly signatures: number;
   /** Who of the roster could make one of them, by id. */
   readonly by: readonly string[];
-  /** The vendors, not built on yet, of which these people have machines. */
+  /** The vendors on whose machines a signature of theirs would help. */
   readonly on: readonly CpuVendor[];
   /** Why no number of signatures would do, with this roster and these keys. */
   readonly impossible?: string;
@@ -53,6 +55,9 @@ export async function usableKeys(
   return usable;
 }
 
+/** With more kinds of people than these in a roster, all who might help are named, helpful or not: to find out takes a search for each. */
+const mostKinds = 100;
+
 /** What is missing to an outcome; of one that is met, nothing. */
 export function shortfallOf(
   { accepted, people, vendors }: Pick<QuorumOutcome, "accepted" | "people" | "vendors">,
@@ -63,34 +68,93 @@ export function shortfallOf(
     people: Math.max(0, rule.threshold - people),
     vendors: Math.max(0, rule.vendors - vendors),
   };
-  const signed = new Set(accepted.map(({ person }) => person));
-  const builtOn = new Set(accepted.map(({ cpuVendor }) => cpuVendor));
-  const fresh = signers.filter(({ id }) => !signed.has(id));
-  const newVendors = (person: Person): CpuVendor[] => [
-    ...new Set(
-      person.machines.flatMap(({ cpuVendor }) => (cpuVendor && !builtOn.has(cpuVendor) ? cpuVendor : [])),
-    ),
-  ];
-  const on = [...new Set(signers.flatMap(newVendors))].sort();
-  const both = Math.min(missing.people, missing.vendors, pairsOf(fresh.map(newVendors)));
+  const everyone = signersIn(accepted, signers);
+  const fresh = signers.filter(({ id }) => !everyone.get(id)?.hasSigned);
+  const signatures = fewestSignatures([...everyone.values()], missing.people, rule.vendors);
+  const helpful = helpfulVendors(everyone, signers, missing.vendors > 0 ? rule.vendors : 0);
   const by = signers.filter(
-    (person) =>
-      (missing.people > 0 && !signed.has(person.id)) ||
-      (missing.vendors > 0 && newVendors(person).length > 0),
+    ({ id }) => (missing.people > 0 && !everyone.get(id)?.hasSigned) || helpful.has(id),
   );
   const impossible =
     fresh.length < missing.people
       ? `${fresh.length === 0 ? "nobody" : `only ${fresh.length}`} else in the roster has a key that may sign`
-      : on.length < missing.vendors
-        ? `the roster has machines of ${on.length === 0 ? "no" : `only ${on.length}`} other CPU vendor`
-        : undefined;
+      : Number.isFinite(signatures)
+        ? undefined
+        : tooFewVendors([...everyone.values()], rule.vendors);
   return {
     ...missing,
-    signatures: missing.people + missing.vendors - both,
+    signatures: Number.isFinite(signatures) ? signatures : missing.people + missing.vendors,
     by: by.map(({ id }) => id).sort(),
-    on: missing.vendors > 0 ? on : [],
+    on: [...new Set([...helpful.values()].flat())].sort(),
     ...(impossible === undefined ? {} : { impossible }),
   };
+}
+
+/** Everybody who has signed or could, by id. */
+function signersIn(
+  accepted: QuorumOutcome["accepted"],
+  signers: readonly Person[],
+): ReadonlyMap<string, Signer> {
+  const signed = Map.groupBy(accepted, ({ person }) => person);
+  const machines = new Map(signers.map((person) => [person.id, person.machines]));
+  return new Map(
+    [...new Set([...signed.keys(), ...machines.keys()])].map((id) => {
+      const standsFor = distinct(signed.get(id) ?? []);
+      const couldStandFor = distinct(machines.get(id) ?? []).filter((vendor) => !standsFor.includes(vendor));
+      return [id, { hasSigned: signed.has(id), standsFor, couldStandFor }];
+    }),
+  );
+}
+
+function distinct(all: readonly { readonly cpuVendor?: CpuVendor | null | undefined }[]): CpuVendor[] {
+  return [...new Set(all.flatMap(({ cpuVendor }) => cpuVendor ?? []))].sort();
+}
+
+/** For which vendors a signature of each signer would bring the rule nearer, by id; without those for whom there is none. */
+function helpfulVendors(
+  everyone: ReadonlyMap<string, Signer>,
+  signers: readonly Person[],
+  vendors: number,
+): Map<string, readonly CpuVendor[]> {
+  const all = [...everyone.values()];
+  const fewest = fewestSignatures(all, 0, vendors);
+  const found = new Map<string, readonly CpuVendor[]>();
+  if (fewest === 0 || !Number.isFinite(fewest)) return found;
+  const known = new Map<string, readonly CpuVendor[]>();
+  for (const { id } of signers) {
+    const signer = everyone.get(id);
+    if (!signer || signer.couldStandFor.length === 0) continue;
+    const kind = JSON.stringify(signer);
+    if (!known.has(kind)) {
+      const rest = all.filter((one) => one !== signer);
+      const helps = (vendor: CpuVendor) =>
+        fewestSignatures([...rest, withSignature(signer, vendor)], 0, vendors) < fewest;
+      const isSearched = known.size < mostKinds;
+      known.set(kind, isSearched ? signer.couldStandFor.filter(helps) : signer.couldStandFor);
+    }
+    const helping = known.get(kind) ?? [];
+    if (helping.length > 0) found.set(id, helping);
+  }
+  return found;
+}
+
+function withSignature(signer: Signer, cpuVendor: CpuVendor): Signer {
+  return {
+    hasSigned: true,
+    standsFor: [...signer.standsFor, cpuVendor],
+    couldStandFor: signer.couldStandFor.filter((one) => one !== cpuVendor),
+  };
+}
+
+/** Why different people can't stand for so many vendors. */
+function tooFewVendors(people: readonly Signer[], vendors: number): string {
+  const choices = people.map(({ standsFor, couldStandFor }) => [...standsFor, ...couldStandFor]);
+  const builtOn = new Set(people.flatMap(({ standsFor }) => standsFor));
+  const others = new Set(choices.flat().filter((vendor) => !builtOn.has(vendor)));
+  if (builtOn.size + others.size < vendors)
+    return `the roster has machines of ${others.size === 0 ? "no" : `only ${others.size}`} other CPU vendor`;
+  const most = vendorsOfDifferentPeople(choices);
+  return `each vendor counts by another person, and the roster's can stand for ${most} at most`;
 }
 
 /** In words: `1 more person on another CPU vendor (bob, carol; GenuineIntel)`. */
@@ -103,21 +167,6 @@ export function shortfallText(shortfall: Shortfall): string {
   const who = [by.join(", "), on.join(", ")].filter((names) => names !== "").join("; on ");
   const could = who === "" ? "" : ` (${who})`;
   return `${needs.join(" and ")}${could}${impossible === undefined ? "" : `, and that can't be: ${impossible}`}`;
-}
-
-/** How many people can each be given a vendor of their own, of those they have: a matching, by augmenting paths. */
-function pairsOf(choices: readonly (readonly CpuVendor[])[]): number {
-  const taken = new Map<CpuVendor, number>();
-  const place = (person: number, tried: Set<CpuVendor>): boolean =>
-    (choices[person] ?? []).some((vendor) => {
-      if (tried.has(vendor)) return false;
-      tried.add(vendor);
-      const holder = taken.get(vendor);
-      if (holder !== undefined && !place(holder, tried)) return false;
-      taken.set(vendor, person);
-      return true;
-    });
-  return choices.filter((_, person) => place(person, new Set())).length;
 }
 
 function counted(number: number, one: string, several: string): string {

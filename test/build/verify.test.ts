@@ -10,7 +10,7 @@ import { type Digest, hexOf } from "../../oci/digest.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
 import { LookasideFolder } from "../../trust/lookaside.ts";
 import { answer, FaultyRegistry } from "../fixtures/faulty-registry.ts";
-import { type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
+import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
 import { RegistryServer } from "../fixtures/registry-server.ts";
 import { type Ended, stagex } from "../fixtures/stagex-command.ts";
@@ -60,12 +60,16 @@ describeReal("stagex verify, on a real registry", () => {
     signers: readonly ("alice" | "bob")[],
     platforms: Record<string, string>,
     tag = "1.0",
+    change: LayoutRecipe["change"] = {},
   ): Promise<WrittenLayout> {
     const layers = Object.entries(platforms).map(([platform, content]) => [
       platform,
       { layers: [[{ name: "hello", content }], [{ name: "motd", content: `${name} ${content}` }]] },
     ]);
-    const layout = await writeLayout(join(home, "out", name), { platforms: Object.fromEntries(layers) });
+    const layout = await writeLayout(join(home, "out", name), {
+      platforms: Object.fromEntries(layers),
+      change,
+    });
     layouts[name] = layout;
     const single = layout.manifests.length === 1 ? layout.manifests[0] : layout.index;
     const repository = `${server.host}/stagex/${name}`;
@@ -94,6 +98,25 @@ describeReal("stagex verify, on a real registry", () => {
   const at = (name: string, host = proxy.host) => `${host}/stagex/${name}`;
   const digestOf = (name: string): Digest => layouts[name]?.manifests[0] ?? expect.fail(name);
   const listed = ({ stdout }: Ended) => JSON.parse(stdout) as ShownVerdict[];
+
+  test("an image whose config lies about its layers is not met, though all have signed it", async () => {
+    await published("core-liar", ["alice", "bob"], { "linux/amd64": "liar" }, "1.0", {
+      config: (config) => {
+        const { diff_ids: ids } = config.rootfs as { diff_ids: string[] };
+        return { ...config, rootfs: { type: "layers", diff_ids: [...ids].reverse() } };
+      },
+    });
+    const ended = await stagex("verify", `${at("core-liar")}:1.0`, ...rule(), "--json");
+    expect(ended.code).toBe(1);
+    const [{ answer, reason } = { answer: "", reason: "" }] = listed(ended);
+    expect({ answer, reason }).toEqual({
+      answer: "not met",
+      reason: expect.stringMatching(
+        /the layer unpacks to sha256:\w+, but the image's config says sha256:\w+/,
+      ),
+    });
+    expect((await stagex("verify", `${at("core-liar")}:1.0`, ...rule(), "--no-blobs")).code).toBe(0);
+  });
 
   test.each([
     ["by its version", ":1.0"],

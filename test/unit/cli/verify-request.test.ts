@@ -8,6 +8,7 @@ test.each([
   ["stagex/core-sh:1.0", "docker.io/stagex/core-sh", { tag: "1.0" }, "1.0"],
   [`stagex/core-sh@${digest}`, "docker.io/stagex/core-sh", { digest }, null],
   [`stagex/core-sh:1.0@${digest}`, "docker.io/stagex/core-sh", { digest }, "1.0"],
+  ["index.docker.io/stagex/core-sh:1.0", "docker.io/stagex/core-sh", { tag: "1.0" }, "1.0"],
   ["quay.example/a/b/core-sh:latest", "quay.example/a/b/core-sh", { tag: "latest" }, null],
   ["localhost:5000/core-sh:sx2026.03.0", "localhost:5000/core-sh", { tag: "sx2026.03.0" }, null],
   // A tag that only begins as one that moves is a version.

@@ -115,3 +115,16 @@ test.each([
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr).toMatch(words);
 });
+
+test("--signed-as says how the signatures call what --image names, and a wrong one is said", async () => {
+  const { options } = await laidOut(await signedBy(bob));
+  const elsewhere = options.map((one) =>
+    one.replace(/^stagex\/core-seed:/, "mirror.example/pulled/core-seed:"),
+  );
+  expect((await stagex("verify", ...elsewhere)).code).toBe(1);
+  expect(await stagex("verify", ...elsewhere, "--signed-as", "stagex")).toMatchObject({ code: 0 });
+  expect(await stagex("verify", ...elsewhere, "--signed-as", "UPPER CASE")).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("not a repository"),
+  });
+});

@@ -33,6 +33,15 @@ test.each([
   expect(() => parseRegistryAddress(text)).toThrow(reason);
 });
 
+test.each([
+  ["index.docker.io/stagex", "docker.io/stagex"],
+  ["index.docker.io", "docker.io"],
+  ["index.docker.io.example/stagex", "index.docker.io.example/stagex"],
+  ["index.docker.io:443/stagex", "index.docker.io:443/stagex"],
+])("%s is written %s", (text, written) => {
+  expect(parseRegistryAddress(text)).toBe(written);
+});
+
 test("a password in an address is not repeated", () => {
   const parse = () => parseRegistryAddress("user:open-sesame@docker.io/stagex");
   expect(parse).toThrow(/^(?!.*(user|sesame))/);

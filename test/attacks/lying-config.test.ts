@@ -1,0 +1,99 @@
+import { createReadStream } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { zstdCompressSync } from "node:zlib";
+import { expect, test } from "vitest";
+import { digestOf, hexOf } from "../../oci/digest.ts";
+import { inLayout, manifestsAt, readThrough } from "../../oci/image-place.ts";
+import { LayerHashing } from "../../oci/layer-hashing.ts";
+import { type LayoutRecipe, writeLayout } from "../fixtures/image-layout.ts";
+import { scratchFolder } from "../fixtures/scratch-folder.ts";
+
+const files = [[{ name: "bin/one", content: "one" }], [{ name: "bin/two", content: "two" }]];
+
+/** An image of two layers, whose config says so much of them. */
+async function image(change: LayoutRecipe["change"] = {}) {
+  return await writeLayout(join(await scratchFolder(), "image"), {
+    platforms: { "linux/amd64": { layers: files } },
+    change,
+  });
+}
+
+async function read(folder: string): Promise<unknown> {
+  const place = inLayout(folder);
+  const [manifest] = await manifestsAt(place);
+  if (!manifest) throw new Error("no manifest");
+  return await readThrough(place, manifest);
+}
+
+/** The config with other diff_ids, as somebody who wants scanners to see another image would write it. */
+function saying(change: (ids: string[]) => string[]): NonNullable<LayoutRecipe["change"]> {
+  return {
+    config: (config) => {
+      const { diff_ids: ids } = config.rootfs as { diff_ids: string[] };
+      return { ...config, rootfs: { type: "layers", diff_ids: change(ids) } };
+    },
+  };
+}
+
+test("an image whose config says of its layers what they are is read through", async () => {
+  expect(await read((await image()).folder)).toMatchObject({ blobs: 4 });
+});
+
+test.each<[string, (ids: string[]) => string[]]>([
+  ["another layer's", ([one = ""]) => [one, digestOf("harmless")]],
+  ["the layers', exchanged", ([one = "", two = ""]) => [two, one]],
+  ["the same twice", ([one = ""]) => [one, one]],
+])("is refused where the config's diff_ids are %s", async (_, change) => {
+  await expect(read((await image(saying(change))).folder)).rejects.toThrow(/rootfs\.diff_ids/);
+});
+
+test("one layer can't have two diff_ids, of which one is true", async () => {
+  const { folder } = await writeLayout(join(await scratchFolder(), "image"), {
+    platforms: { "linux/amd64": { layers: [files[0] ?? [], files[0] ?? []] } },
+    change: saying(([one = ""]) => [digestOf("harmless"), one]),
+  });
+  await expect(read(folder)).rejects.toThrow(/rootfs\.diff_ids/);
+});
+
+test("a layer that passes by is unpacked on its way, whatever the size of its pieces", async () => {
+  const { folder, layers, configs } = await image();
+  const config = JSON.parse(
+    await readFile(join(folder, "blobs/sha256", hexOf(configs[0] ?? digestOf(""))), "utf8"),
+  );
+  for (const highWaterMark of [1, 7, 65_536]) {
+    for (const [number, digest] of layers.entries()) {
+      const path = join(folder, "blobs/sha256", hexOf(digest));
+      const size = (await readFile(path)).length;
+      const hashing = new LayerHashing({
+        mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
+        digest,
+        size,
+      });
+      await pipeline(createReadStream(path, { highWaterMark }), hashing.anew());
+      expect(hashing.packed()).toBe(digest);
+      expect(hashing.unpacked()).toEqual({ digest: config.rootfs.diff_ids[number] });
+    }
+  }
+});
+
+test("a layer that swells without end is given up, and what is no archive is said; both are hashed to their end", async () => {
+  const bomb = zstdCompressSync(Buffer.alloc(256 * 1024 * 1024));
+  const cases: [Buffer, RegExp][] = [
+    [bomb, /^more than \d+ bytes come out of it$/],
+    [Buffer.alloc(1_000_000, "not an archive"), /./],
+  ];
+  for (const [bytes, trouble] of cases) {
+    const layer = {
+      mediaType: "application/vnd.oci.image.layer.v1.tar+zstd",
+      digest: digestOf(bytes),
+      size: bytes.length,
+    };
+    const hashing = new LayerHashing(layer);
+    await pipeline(Readable.from([bytes.subarray(0, 100), bytes.subarray(100)]), hashing.anew());
+    expect(hashing.packed()).toBe(layer.digest);
+    expect(hashing.unpacked()).toEqual({ trouble: expect.stringMatching(trouble) });
+  }
+});
