@@ -53,8 +53,7 @@ async function write({
   out,
 }: Options): Promise<void> {
   const keyring = await Keyring.load(keys);
-  for (const { file, reason } of keyring.skipped)
-    process.stderr.write(`stagex: ${join(keys, file)} is skipped: ${reason}\n`);
+  for (const warning of keyring.warnings(keys)) process.stderr.write(`stagex: ${warning}\n`);
   const inputs = {
     roster: await rosterFile(maintainers),
     keyring,

@@ -70,15 +70,15 @@ export async function release(): Promise<Released> {
   };
 }
 
-/** What can't be read among the keys may be a revocation: a judgement without it is not to pass in silence. */
-async function tellOfSkipped({ skipped, certificates }: Keyring): Promise<void> {
-  if (certificates.size === 0)
+/** Warns of what was left out among the keys. What may be a revocation also keeps the quorums that hang on it from being met. */
+async function tellOfSkipped(keyring: Keyring): Promise<void> {
+  if (keyring.certificates.size === 0)
     await warn(
       "there is not one key among the keys, so nobody's signature counts: pulumi config set stagex:keys PATH",
     );
-  if (skipped.length === 0) return;
-  const lines = skipped.map(({ file, reason }) => `  ${file}: ${reason}`);
-  await warn(`among the keys, these files are skipped:\n${lines.join("\n")}`);
+  const warnings = keyring.warnings();
+  if (warnings.length === 0) return;
+  await warn(`of the files among the keys:\n${warnings.map((words) => `  ${words}`).join("\n")}`);
 }
 
 /** Nowhere without `stagex:publish`: then the stack tells what could be published. */

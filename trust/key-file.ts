@@ -83,6 +83,8 @@ export async function readKeyFile(bytes: Uint8Array): Promise<KeyFile> {
       ...nothing,
       notes: ["its revocation is not in force: take away the colon before -----BEGIN"],
     });
+  else if (parts.length === 0 && isPacket && !isText(bytes))
+    parts.push(doubtful("it begins like OpenPGP packets and has none that can be read"));
   else if (parts.length === 0) parts.push({ ...nothing, notes: ["there is no OpenPGP certificate in it"] });
   return {
     certificates: parts.flatMap(({ certificates }) => certificates),
@@ -115,6 +117,7 @@ async function unarmored(block: string): Promise<Uint8Array> {
 
 /** Every primary key begins a certificate; what stands before the first is on its own. */
 function contentOf(packets: PacketList<AnyPacket>): KeyFile {
+  if (packets.length === 0) return doubtful("it has packets, and none with a meaning");
   const alone: AnyPacket[] = [];
   const certificates: AnyPacket[][] = [];
   for (const packet of packets) {
@@ -140,8 +143,11 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
   if (!(first instanceof PublicKeyPacket)) {
     const kind = first instanceof UnparseablePacket ? kindOfKey(first.write()) : "unknown kind";
     const reason = `a key of ${kind}, which is not supported`;
-    return packets.some(mayRevoke)
-      ? doubtful(`it has a revocation behind ${reason}, so it can't be told which key that revokes`)
+    // A revocation whose first octet is damaged can look like such a key, alone.
+    return packets.some(mayRevoke) || packets.length === 1
+      ? doubtful(
+          `it has ${reason}, with a revocation or nothing behind it: it can't be told which key it is about`,
+        )
       : { ...nothing, notes: [`it has ${reason}: signatures by it don't count`] };
   }
   const list = new PacketList<AnyPacket>();
@@ -161,25 +167,32 @@ function aloneOf(packets: readonly AnyPacket[]): KeyFile {
   const doubts: FileDoubt[] = [];
   const notes: string[] = [];
   for (const packet of packets) {
-    if (!isTag(packet, enums.packet.signature))
+    const type = isTag(packet, enums.packet.signature) ? typeOf(packet) : undefined;
+    if (packet instanceof SignaturePacket && type === kinds.keyRevocation) revocations.push(packet);
+    else if (type === kinds.binary || type === kinds.text) notes.push("it has a signature of a document");
+    else if (type === undefined)
       doubts.push({ reason: "it begins in the middle of a certificate, whose first part is missing" });
-    else if (packet instanceof SignaturePacket && packet.signatureType === kinds.keyRevocation)
-      revocations.push(packet);
-    else if (mayRevoke(packet)) {
-      const reason =
-        "it has a revocation that can't be applied on its own: of a subkey, or of an unsupported kind";
+    else {
+      const reason = "it has a signature that can't be applied on its own, such as a subkey's revocation";
       doubts.push({ reason: `${reason}; ${howToExport}` });
-    } else notes.push("it has a signature that is no revocation");
+    }
   }
   return { ...nothing, revocations, doubts, notes };
 }
 
-/** Of a signature that the library can't read, the type is where its version has it (RFC 9580, sections 5.2.2 and 5.2.3). */
 function mayRevoke(packet: AnyPacket): boolean {
-  if (!isTag(packet, enums.packet.signature)) return false;
-  if (packet instanceof SignaturePacket) return revocationTypes.has(packet.signatureType ?? -1);
-  const [version = 0, second = -1, third = -1] = packet.write();
-  return version < 2 || version > 6 || revocationTypes.has(version < 4 ? third : second);
+  return isTag(packet, enums.packet.signature) && revocationTypes.has(typeOf(packet));
+}
+
+/**
+ * The type of a signature. Of one that the library can't read it is where its version has it (RFC 9580, sections 5.2.2 and 5.2.3); of
+ * an unknown version it may be any.
+ */
+function typeOf(packet: AnyPacket): number {
+  if (packet instanceof SignaturePacket) return packet.signatureType ?? kinds.keyRevocation;
+  const [version = 0, second = 0, third = 0] = packet.write();
+  if (version < 2 || version > 6) return kinds.keyRevocation;
+  return version < 4 ? third : second;
 }
 
 /** `version 4 with algorithm 30`: where they stand in a key's packet (RFC 9580, section 5.5.2). */
@@ -191,6 +204,17 @@ function isTag(packet: AnyPacket, ...tags: readonly enums.packet[]): boolean {
   const tag: unknown =
     packet instanceof UnparseablePacket ? packet.tag : Reflect.get(packet.constructor, "tag");
   return tags.some((one) => one === tag);
+}
+
+/** Letters beyond ASCII begin as packets do. */
+function isText(bytes: Uint8Array): boolean {
+  if (bytes.length < 16) return false;
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** PNG and JPEG: people keep their portraits beside their keys. */

@@ -1,14 +1,17 @@
 import type { Dirent } from "node:fs";
 import { lstat, opendir } from "node:fs/promises";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { readRegularFile } from "../lib/regular-file.ts";
 import { TrustError } from "./trust-error.ts";
 
-/** A file among the keys, by its path below their folder: its bytes, or the reason why it was not read. */
+/** A file among the keys, by its path below their folder or its name: its bytes, or the reason why it was not read. */
 export type FoundFile = { readonly file: string } & (
   | { readonly bytes: Uint8Array }
   | { readonly problem: string }
 );
+
+/** All files of a place of keys, in the order of their paths. */
+export type FoundKeys = { readonly isFolder: boolean; readonly files: readonly FoundFile[] };
 
 /** In bytes: certificates with thousands of others' certifications are known to bring readers down. */
 const maxFileSize = 16 * 1024 * 1024;
@@ -24,14 +27,14 @@ export const howToGetKeys = "a file of them is what gpg --export FINGERPRINT… 
 /**
  * Reads a folder of keys with its sub-folders, or one file. Names that begin with a dot are left out. No link is followed, since the
  * folder may come with a tree of others: a link, a pipe or a device is a file that can't be read.
- * @returns the files in the order of their paths
  * @throws TrustError where there is no such folder or file
  */
-export async function readKeyFiles(place: string): Promise<readonly FoundFile[]> {
+export async function readKeyFiles(place: string): Promise<FoundKeys> {
   const facts = await lstat(place).catch(unreadable(place));
   if (facts.isSymbolicLink())
     throw new TrustError(`no keys at ${place}: it is a symbolic link; name the folder or file it points to`);
-  if (!facts.isDirectory()) return [await read(place, place, maxFileSize)];
+  if (!facts.isDirectory())
+    return { isFolder: false, files: [await read(dirname(place), place, maxFileSize)] };
   const { files, problems } = await walk(place);
   const found: FoundFile[] = [...problems];
   let room = maxBytes;
@@ -40,7 +43,7 @@ export async function readKeyFiles(place: string): Promise<readonly FoundFile[]>
     if ("bytes" in one) room -= one.bytes.length;
     found.push(one);
   }
-  return found.sort((a, b) => (a.file < b.file ? -1 : 1));
+  return { isFolder: true, files: found.sort((a, b) => (a.file < b.file ? -1 : 1)) };
 }
 
 async function walk(root: string): Promise<{ readonly files: string[]; readonly problems: FoundFile[] }> {
@@ -52,10 +55,12 @@ async function walk(root: string): Promise<{ readonly files: string[]; readonly 
     try {
       for await (const entry of await opendir(folder)) {
         if (entry.name.startsWith(".")) continue;
-        if (++entries > maxEntries) return;
+        if (++entries > maxEntries)
+          throw new TrustError(`no keys at ${root}: it has more than the ${maxEntries} files that are read`);
         await visit(join(folder, entry.name), entry, depth);
       }
     } catch (error) {
+      if (error instanceof TrustError) throw error;
       if (depth === 0) return unreadable(folder)(error);
       report(folder, `can't be read (${codeOf(error)})`);
     }
@@ -68,12 +73,11 @@ async function walk(root: string): Promise<{ readonly files: string[]; readonly 
     problems.push({ file: relative(root, path), problem });
   };
   await enter(root, 0);
-  if (entries > maxEntries) report(root, `has more than the ${maxEntries} files that are read of it`);
   return { files, problems };
 }
 
-async function read(place: string, path: string, limit: number): Promise<FoundFile> {
-  const file = path === place ? path : relative(place, path);
+async function read(folder: string, path: string, limit: number): Promise<FoundFile> {
+  const file = relative(folder, path);
   try {
     return { file, bytes: await readRegularFile(path, limit) };
   } catch (error) {

@@ -42,9 +42,9 @@ export function keyTextIn(bytes: Uint8Array): KeyText {
  * the text. Armor is ASCII: without a byte order mark its letters are known by the zeros between them.
  */
 function textOf(bytes: Buffer): string {
-  const head = bytes.subarray(0, 4).toString("latin1");
+  const head = bytes.subarray(0, 8).toString("latin1");
   if (head.startsWith("\xef\xbb\xbf")) return bytes.subarray(3).toString("latin1");
-  if (head === "\xff\xfe\0\0" || head === "\0\0\xfe\xff") return withoutZeros(bytes.subarray(4));
+  if (/^(?:\xff\xfe\0\0|\0\0\xfe\xff)/.test(head)) return withoutZeros(bytes.subarray(4));
   if (head.startsWith("\xff\xfe")) return new TextDecoder("utf-16le").decode(bytes);
   if (head.startsWith("\xfe\xff")) return new TextDecoder("utf-16be").decode(bytes);
   const isWide = /^(?:\0{1,3}[\t -~]|[\t -~]\0{1,3}[\t -~\r\n])/.test(head);

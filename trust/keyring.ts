@@ -1,4 +1,6 @@
+import { join } from "node:path";
 import { config as defaults, enums, type Key, type PublicKey, type Subkey } from "openpgp";
+import { escapeControlCharacters } from "../lib/escape-control-characters.ts";
 import { directSignaturesOf, mergeCertificates } from "./certificate-merge.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { readKeyFile } from "./key-file.ts";
@@ -38,7 +40,7 @@ type Contents = {
 export class Keyring {
   /** By their primary keys' fingerprints. */
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
-  /** Files of which something was left out: what is no certificate, and all that is in `doubts`. */
+  /** Files of which something was left out that can't be a revocation. */
   readonly skipped: readonly SkippedFile[];
   /** What may be a revocation and could not be applied. */
   readonly doubts: readonly Doubt[];
@@ -74,7 +76,7 @@ export class Keyring {
    * @throws TrustError where there is no such folder or file, or the one file has no certificate
    */
   static async load(place: string): Promise<Keyring> {
-    const files = await readKeyFiles(place);
+    const { isFolder, files } = await readKeyFiles(place);
     const found: PublicKey[] = [];
     const alone: LoneRevocation[] = [];
     const skipped: SkippedFile[] = [];
@@ -91,8 +93,7 @@ export class Keyring {
       skipped.push(...content.notes.map((reason) => ({ file, reason })));
       doubts.push(...content.doubts.map((doubt) => ({ ...doubt, file })));
     }
-    const [only] = files;
-    if (found.length === 0 && files.length === 1 && only?.file === place)
+    if (found.length === 0 && !isFolder)
       throw new TrustError(`no keys in ${place}: ${[...doubts, ...skipped][0]?.reason ?? "it is empty"}`);
     return await Keyring.#from({
       certificates: mergeCertificates(found, fingerprintOf),
@@ -110,17 +111,28 @@ export class Keyring {
 
   static async #from({ certificates, alone = [], skipped = [], doubts = [] }: Contents): Promise<Keyring> {
     const revocations = await findRevocations(certificates, alone);
-    const all = [...doubts, ...revocations.doubts];
-    const said = all.map(({ file = "a certificate", reason }) => ({ file, reason }));
     const primaries = await primariesOf(certificates);
-    return new Keyring(certificates, primaries, revocations.revoked, [...skipped, ...said], all);
+    return new Keyring(certificates, primaries, revocations.revoked, skipped, [
+      ...doubts,
+      ...revocations.doubts,
+    ]);
   }
 
-  /** What may revoke the certificate with this primary key and could not be applied, as `FILE: reason`. */
+  /** What people should know of the files in this folder: what was left out, and what may revoke keys and could not be applied. */
+  warnings(folder = ""): readonly string[] {
+    const doubts = this.doubts.map(({ file, ...doubt }) =>
+      textOf({ ...doubt, ...(file === undefined ? {} : { file: join(folder, file) }) }),
+    );
+    return [
+      ...this.skipped.map(({ file, reason }) => `${join(folder, file)} is skipped: ${reason}`),
+      ...doubts.map((words) => `${words}; a key may be revoked`),
+    ].map(escapeControlCharacters);
+  }
+
+  /** What may revoke the certificate with this primary key and could not be applied: `FILE: reason`. */
   doubtsAbout(primary: Fingerprint): readonly string[] {
-    return this.doubts
-      .filter(({ keys }) => keys === undefined || keys.includes(primary))
-      .map(({ file, reason }) => (file === undefined ? reason : `${file}: ${reason}`));
+    const about = this.doubts.filter(({ keys }) => keys === undefined || keys.includes(primary));
+    return about.map(textOf).map(escapeControlCharacters);
   }
 
   /** The keys with this ID (16 hex digits): more than one where somebody made them so. */
@@ -137,6 +149,10 @@ export class Keyring {
   primaryOf(fingerprint: Fingerprint): Fingerprint {
     return this.#primaries.get(fingerprint) ?? fingerprint;
   }
+}
+
+function textOf({ file, reason }: Doubt): string {
+  return file === undefined ? reason : `${file}: ${reason}`;
 }
 
 /**

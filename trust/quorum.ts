@@ -33,6 +33,8 @@ export type AcceptedSignature = {
   readonly cpuVendor: CpuVendor | null;
   /** Why the vendor is not known, or how, where the signature does not say it. */
   readonly note?: string;
+  /** When the signature stops to count; nothing where it never does. */
+  readonly expires?: Date;
 };
 
 export type RejectedSignature = {
@@ -153,14 +155,20 @@ async function attested(
   now: Date,
 ): Promise<AcceptedSignature> {
   if ("rejection" in signature) throw signature.rejection;
-  const { content, fingerprint } = await verifyMessage(signature.bytes, keyring, now);
+  const { content, fingerprint, expires } = await verifyMessage(signature.bytes, keyring, now);
   const payload = readPayload(content);
   mustBeFor(image, payload);
   const person = whose.get(fingerprint);
   if (person === undefined) {
     throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
   }
-  return { file: signature.file, person: person.id, fingerprint, ...vendorOf(payload, person) };
+  return {
+    file: signature.file,
+    person: person.id,
+    fingerprint,
+    ...vendorOf(payload, person),
+    ...(expires === undefined ? {} : { expires }),
+  };
 }
 
 function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload): void {

@@ -35,6 +35,7 @@ export async function importKit(file: string, options: AttestableOptions): Promi
       const { reference, digest } = found.manifest;
       const number = await folder.write(repositoryOf(reference), digest, signature);
       process.stdout.write(`${name}  ${found.reference}@${digest}  ${number}\n`);
+      if (found.warning !== undefined) process.stderr.write(`stagex: ${name}: ${found.warning}\n`);
       filed++;
     }
   }
@@ -52,7 +53,7 @@ export async function importKit(file: string, options: AttestableOptions): Promi
 async function counting(
   bytes: NonNullable<KitEntry["signature"]>,
   images: AttestableImages,
-): Promise<Attestable> {
+): Promise<Attestable & { readonly warning: string | undefined }> {
   const { person, trust, manifests } = images;
   const { content } = await verifyMessage(bytes, trust.keyring);
   const { reference, digest, builder } = readPayload(content);
@@ -63,6 +64,6 @@ async function counting(
   if (!isDeepStrictEqual(builder, builderClaim(found.record))) {
     throw new Error("what it says of the builder is not what was recorded here when it was built");
   }
-  await mustCount(bytes, found.manifest, person, found.vendor, trust);
-  return found;
+  const warning = await mustCount(bytes, found.manifest, person, found.vendor, trust);
+  return { ...found, warning };
 }

@@ -40,8 +40,7 @@ export async function trustOf({ maintainers, keys, tree }: RuleOptions): Promise
   const keysPlace = keys ?? placeIn(tree, "keys", "--keys <folder>");
   const roster = await rosterFile(rosterPlace);
   const keyring = await Keyring.load(keysPlace);
-  for (const { file, reason } of keyring.skipped)
-    process.stderr.write(`stagex: ${join(keysPlace, file)} is skipped: ${reason}\n`);
+  for (const warning of keyring.warnings(keysPlace)) process.stderr.write(`stagex: ${warning}\n`);
   return { roster, keyring };
 }
 

@@ -2,7 +2,7 @@ import { lstat, mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import type { Places } from "../../tools/places.ts";
-import { howToGetKeys, readKeyFiles } from "../../trust/key-folder.ts";
+import { type FoundKeys, howToGetKeys, readKeyFiles } from "../../trust/key-folder.ts";
 import { Keyring } from "../../trust/keyring.ts";
 import { type Lookaside, lookasideAt } from "../../trust/lookaside.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum.ts";
@@ -58,12 +58,10 @@ export async function configuredTrust(
 async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
   const contents = [];
   for (const place of [roster, keys]) {
-    const files = await readKeyFiles(place).catch((error: Error) => [
-      { file: place, problem: error.message },
-    ]);
-    contents.push(
-      files.map((one) => ("bytes" in one ? [one.file, digestOf(one.bytes)] : [one.file, one.problem])),
-    );
+    const unread = (error: Error) => ({ files: [{ file: place, problem: error.message }] });
+    const { files }: Pick<FoundKeys, "files"> = await readKeyFiles(place).catch(unread);
+    for (const one of files)
+      contents.push([place, one.file, "bytes" in one ? digestOf(one.bytes) : one.problem]);
   }
   return digestOf(JSON.stringify(contents));
 }
