@@ -55,8 +55,7 @@ async function write({
   out,
 }: Options): Promise<void> {
   const keyring = await Keyring.load(keys);
-  for (const { file, reason } of keyring.skipped)
-    printError(printable`stagex: ${join(keys, file)} is skipped: ${reason}`);
+  for (const warning of keyring.warnings(keys)) printError(printable`stagex: ${warning}`);
   const inputs = {
     roster: await rosterFile(maintainers),
     keyring,

@@ -71,16 +71,17 @@ export async function release(): Promise<Released> {
   };
 }
 
-/** What can't be read among the keys may be a revocation: a judgement without it is not to pass in silence. */
-async function tellOfSkipped({ skipped, certificates }: Keyring): Promise<void> {
-  if (certificates.size === 0)
+/** Warns of what was left out among the keys. What may be a revocation also keeps the quorums that hang on it from being met. */
+async function tellOfSkipped(keyring: Keyring): Promise<void> {
+  if (keyring.certificates.size === 0)
     await announce(
       "warning",
       printable`there is not one key among the keys, so nobody's signature counts: pulumi config set stagex:keys PATH`,
     );
-  if (skipped.length === 0) return;
-  const lines = skipped.map(({ file, reason }) => printable`  ${file}: ${reason}`);
-  await announce("warning", printableLines([printable`among the keys, these files are skipped:`, ...lines]));
+  const warnings = keyring.warnings();
+  if (warnings.length === 0) return;
+  const lines = warnings.map((words) => printable`  ${words}`);
+  await announce("warning", printableLines([printable`of the files among the keys:`, ...lines]));
 }
 
 /** Nowhere without `stagex:publish`: then the stack tells what could be published. */

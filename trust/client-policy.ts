@@ -1,6 +1,7 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { PublicKey } from "openpgp";
+import type { Fingerprint } from "./fingerprint.ts";
 import { parseRepository } from "./image-reference.ts";
 import type { Keyring } from "./keyring.ts";
 import type { Roster } from "./roster.ts";
@@ -54,6 +55,7 @@ type Requirement = {
 export function clientPolicy(inputs: ClientPolicyInputs, folder: string): ClientPolicy {
   const { roster, keyring, threshold, repository, signedAs = repository, lookaside } = inputs;
   for (const name of [repository, signedAs]) mustBeInFull(name);
+  mustBeCertain(roster, keyring);
   const keys = keysByPerson(roster, keyring);
   const people = [...keys.keys()];
   mustBeFeasible(people, threshold);
@@ -81,6 +83,19 @@ export function clientPolicy(inputs: ClientPolicyInputs, folder: string): Client
   };
 }
 
+/** Clients know only what is in their keyrings: a key that may be revoked has no place there. */
+function mustBeCertain(roster: Roster, keyring: Keyring): void {
+  const keys = [...roster.values()].flatMap(({ fingerprints }) => fingerprints);
+  const doubts = new Set(
+    keys
+      .map((fingerprint) => keyring.primaryOf(fingerprint))
+      .filter((primary) => keyring.certificates.has(primary))
+      .flatMap((primary) => keyring.doubtsAbout(primary)),
+  );
+  if (doubts.size > 0)
+    throw new TrustError(`no policy is written, since keys may be revoked: ${[...doubts].join("; ")}`);
+}
+
 /** Writes them. Keyrings of an earlier policy are taken away: none that is not in the roster may stay. */
 export async function writeClientPolicy({ files }: ClientPolicy, folder: string): Promise<void> {
   await rm(join(folder, "keys"), { recursive: true, force: true });
@@ -93,7 +108,13 @@ export async function writeClientPolicy({ files }: ClientPolicy, folder: string)
 function keysByPerson(roster: Roster, keyring: Keyring): ReadonlyMap<string, readonly PublicKey[]> {
   const found = [...roster.values()].map(({ id, fingerprints }) => {
     const primaries = new Set(fingerprints.map((fingerprint) => keyring.primaryOf(fingerprint)));
-    return [id, [...primaries].flatMap((primary) => keyring.certificates.get(primary) ?? [])] as const;
+    // One that its designated revoker has revoked clients would take: they lack the revoker's key.
+    const isGood = (primary: Fingerprint) =>
+      keyring
+        .keysOf(primary)
+        .some(({ fingerprint, revoked }) => fingerprint === primary && revoked === undefined);
+    const good = [...primaries].filter(isGood);
+    return [id, good.flatMap((primary) => keyring.certificates.get(primary) ?? [])] as const;
   });
   return new Map(found.filter(([, certificates]) => certificates.length > 0));
 }

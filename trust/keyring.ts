@@ -1,19 +1,13 @@
-import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
-import {
-  armor,
-  config as defaults,
-  enums,
-  type Key,
-  type PublicKey,
-  readKeys,
-  revokeKey,
-  Subkey,
-  unarmor,
-} from "openpgp";
-import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
-import { heedAnyHash, minRsaBits, strict } from "./openpgp-rules.ts";
+import { join } from "node:path";
+import { config as defaults, enums, type Key, type PublicKey, type Subkey } from "openpgp";
+import { escapeControlCharacters } from "../lib/escape-control-characters.ts";
+import { directSignaturesOf, mergeCertificates } from "./certificate-merge.ts";
+import type { Fingerprint } from "./fingerprint.ts";
+import { readKeyFile } from "./key-file.ts";
+import { readKeyFiles } from "./key-folder.ts";
+import { clockTolerance, minRsaBits, strict, supportedCurves } from "./openpgp-rules.ts";
 import { Rejection } from "./rejection.ts";
+import { type Doubt, findRevocations, fingerprintOf, keyIn, type LoneRevocation } from "./revocations.ts";
 import { TrustError } from "./trust-error.ts";
 
 /** A key that may have made a signature: one of a certificate's, the primary or a subkey. */
@@ -24,19 +18,20 @@ export type SigningCandidate = {
   readonly primary: Fingerprint;
   /** Of the key itself. */
   readonly fingerprint: Fingerprint;
+  /** How the key or its certificate is revoked; nothing where neither is. */
+  readonly revoked?: string;
 };
 
-/** A file among the keys in which there are none. */
+/** A file among the keys of which something was left out. */
 export type SkippedFile = { readonly file: string; readonly reason: string };
 
-/** What a file has: certificates, and revocations that stand alone, armored, as `gpg --gen-revoke` writes them. */
-type KeyFile = { readonly certificates: readonly PublicKey[]; readonly revocations: readonly string[] };
-
-/** For whoever has none: a roster names keys, and has none of them in it. */
-export const howToGetKeys = "a file of them is what gpg --export FINGERPRINT… writes";
-
-/** In bytes: certificates with thousands of others' certifications are known to bring readers down. */
-const maxKeyFileSize = 16 * 1024 * 1024;
+/** What a keyring is made of. */
+type Contents = {
+  readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
+  readonly alone?: readonly LoneRevocation[];
+  readonly skipped?: readonly SkippedFile[];
+  readonly doubts?: readonly Doubt[];
+};
 
 /**
  * Public certificates, one for each primary key: what several files have of one is put together, so that a revocation or a renewed
@@ -45,7 +40,10 @@ const maxKeyFileSize = 16 * 1024 * 1024;
 export class Keyring {
   /** By their primary keys' fingerprints. */
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
+  /** Files of which something was left out that can't be a revocation. */
   readonly skipped: readonly SkippedFile[];
+  /** What may be a revocation and could not be applied. */
+  readonly doubts: readonly Doubt[];
   readonly #byKeyId: ReadonlyMap<string, readonly SigningCandidate[]>;
   readonly #byPrimary: ReadonlyMap<Fingerprint, readonly SigningCandidate[]>;
   readonly #primaries: ReadonlyMap<Fingerprint, Fingerprint>;
@@ -53,12 +51,19 @@ export class Keyring {
   private constructor(
     certificates: ReadonlyMap<Fingerprint, PublicKey>,
     primaries: ReadonlyMap<Fingerprint, Fingerprint>,
+    revoked: ReadonlyMap<string, string>,
     skipped: readonly SkippedFile[],
+    doubts: readonly Doubt[],
   ) {
     this.certificates = certificates;
     this.skipped = skipped;
+    this.doubts = doubts;
     const candidates = [...certificates].flatMap(([primary, certificate]) =>
-      certificate.getKeys().map((key) => ({ certificate, key, primary, fingerprint: fingerprintOf(key) })),
+      certificate.getKeys().map((key): SigningCandidate => {
+        const fingerprint = fingerprintOf(key);
+        const how = revoked.get(keyIn(primary, primary)) ?? revoked.get(keyIn(primary, fingerprint));
+        return { certificate, key, primary, fingerprint, ...(how === undefined ? {} : { revoked: how }) };
+      }),
     );
     this.#byKeyId = Map.groupBy(candidates, ({ key }) => key.getKeyID().toHex());
     this.#byPrimary = Map.groupBy(candidates, ({ primary }) => primary);
@@ -66,41 +71,68 @@ export class Keyring {
   }
 
   /**
-   * Reads certificates, armored or binary, from a folder's files or from one file (`gpg --export`), and revocations that stand alone
-   * (`gpg --gen-revoke`). A file of a folder that can't be read is skipped, and says why: whoever judges by the keys has to tell that,
-   * since what only it holds may be a revocation.
-   * @throws TrustError where there is no such folder or file, or the one file can't be read
+   * Reads certificates, armored or binary, from a folder with its sub-folders or from one file (`gpg --export`), and revocations that
+   * stand alone (`gpg --gen-revoke`). What can't be read or applied is in `doubts`, since it may be a revocation.
+   * @throws TrustError where there is no such folder or file, or the one file has no certificate
    */
-  static async load(place: string, now = new Date()): Promise<Keyring> {
-    const isFolder = (await stat(place).catch(unreadable(place))).isDirectory();
-    const files = isFolder ? await keyFiles(place) : [place];
+  static async load(place: string): Promise<Keyring> {
+    const { isFolder, files } = await readKeyFiles(place);
     const found: PublicKey[] = [];
-    const revocations: { file: string; revocation: string }[] = [];
+    const alone: LoneRevocation[] = [];
     const skipped: SkippedFile[] = [];
-    for (const file of files) {
-      try {
-        const content = await contentOf(file);
-        found.push(...content.certificates);
-        revocations.push(...content.revocations.map((revocation) => ({ file, revocation })));
-      } catch (error) {
-        const reason = (error as Error).message;
-        if (!isFolder) throw new TrustError(`no keys in ${place}: ${reason}`);
-        skipped.push({ file: basename(file), reason });
+    const doubts: Doubt[] = [];
+    for (const one of files) {
+      const { file } = one;
+      if ("problem" in one) {
+        doubts.push({ file, reason: `it ${one.problem}` });
+        continue;
       }
+      const content = await readKeyFile(one.bytes);
+      found.push(...content.certificates);
+      alone.push(...content.revocations.map((signature) => ({ file, signature })));
+      skipped.push(...content.notes.map((reason) => ({ file, reason })));
+      doubts.push(...content.doubts.map((doubt) => ({ ...doubt, file })));
     }
-    const certificates = await merged(found, now);
-    for (const { file, revocation } of revocations) {
-      if (!(await revokeOne(certificates, revocation, now)))
-        skipped.push({ file: basename(file), reason: "it revokes a key that is not here, or it is no good" });
-    }
-    return new Keyring(certificates, await primariesOf(certificates), skipped);
+    if (found.length === 0 && !isFolder)
+      throw new TrustError(`no keys in ${place}: ${[...doubts, ...skipped][0]?.reason ?? "it is empty"}`);
+    return await Keyring.#from({
+      certificates: mergeCertificates(found, fingerprintOf),
+      alone,
+      skipped,
+      doubts,
+    });
   }
 
   /** The same of certificates at hand. */
-  static async of(certificates: readonly Key[], now = new Date()): Promise<Keyring> {
+  static async of(certificates: readonly Key[]): Promise<Keyring> {
     const found = certificates.map((certificate) => certificate.toPublic());
-    const all = await merged(found, now);
-    return new Keyring(all, await primariesOf(all), []);
+    return await Keyring.#from({ certificates: mergeCertificates(found, fingerprintOf) });
+  }
+
+  static async #from({ certificates, alone = [], skipped = [], doubts = [] }: Contents): Promise<Keyring> {
+    const revocations = await findRevocations(certificates, alone);
+    const primaries = await primariesOf(certificates);
+    return new Keyring(certificates, primaries, revocations.revoked, skipped, [
+      ...doubts,
+      ...revocations.doubts,
+    ]);
+  }
+
+  /** What people should know of the files in this folder: what was left out, and what may revoke keys and could not be applied. */
+  warnings(folder = ""): readonly string[] {
+    const doubts = this.doubts.map(({ file, ...doubt }) =>
+      textOf({ ...doubt, ...(file === undefined ? {} : { file: join(folder, file) }) }),
+    );
+    return [
+      ...this.skipped.map(({ file, reason }) => `${join(folder, file)} is skipped: ${reason}`),
+      ...doubts.map((words) => `${words}; a key may be revoked`),
+    ].map(escapeControlCharacters);
+  }
+
+  /** What may revoke the certificate with this primary key and could not be applied: `FILE: reason`. */
+  doubtsAbout(primary: Fingerprint): readonly string[] {
+    const about = this.doubts.filter(({ keys }) => keys === undefined || keys.includes(primary));
+    return about.map(textOf).map(escapeControlCharacters);
   }
 
   /** The keys with this ID (16 hex digits): more than one where somebody made them so. */
@@ -119,19 +151,23 @@ export class Keyring {
   }
 }
 
+function textOf({ file, reason }: Doubt): string {
+  return file === undefined ? reason : `${file}: ${reason}`;
+}
+
 /**
  * Throws a Rejection unless this key may sign now: strong enough, not revoked, not expired, bound to its certificate.
  * A key that was good when it signed and is not any more does not count (DESIGN, "Quorum").
  */
 export async function mustSignNow(
-  { certificate, key, fingerprint }: SigningCandidate,
+  { certificate, key, fingerprint, revoked }: SigningCandidate,
   now: Date,
 ): Promise<void> {
   const isPrimary = key === certificate;
   const name = isPrimary ? `key ${fingerprint}` : `subkey ${fingerprint} of ${fingerprintOf(certificate)}`;
-  for (const one of new Set([certificate, key])) mustBeStrong(one);
+  for (const one of new Set([certificate, key])) mustBeFit(one);
   const config = { ...defaults, ...strict };
-  if (await isRevoked(certificate, key, now)) throw new Rejection("revoked-key", `the ${name} is revoked`);
+  if (revoked !== undefined) throw new Rejection("revoked-key", `the ${name} is ${revoked}`);
   const expiry = await Promise.all([
     certificate.getExpirationTime(undefined, config).catch(() => null),
     isPrimary ? null : (key as Subkey).getExpirationTime(now, config).catch(() => null),
@@ -144,50 +180,70 @@ export async function mustSignNow(
     );
   }
   try {
-    await certificate.getSigningKey(key.getKeyID(), now, undefined, config);
+    await withClockTolerance(now, (date) => mustBeBound(certificate, key, date));
   } catch (error) {
     throw new Rejection("invalid-key", `the ${name} may not sign: ${(error as Error).message}`);
   }
 }
 
-function mustBeStrong(key: PublicKey | Subkey): void {
+/** Checks as of now and, where that fails for a date, as of the latest time that another's clock may show. */
+export async function withClockTolerance<T>(now: Date, check: (date: Date) => Promise<T>): Promise<T> {
+  try {
+    return await check(now);
+  } catch (error) {
+    if (!/in the future|is expired/i.test((error as Error).message)) throw error;
+    return await check(new Date(now.getTime() + clockTolerance)).catch(() => {
+      throw error;
+    });
+  }
+}
+
+/**
+ * Throws unless the key is bound to its certificate, for signing. A primary key whose user IDs state no flags has those of its newest
+ * direct-key signature, whose subpackets are about the key as a whole (RFC 9580, section 5.2.3.10).
+ */
+async function mustBeBound(certificate: PublicKey, key: PublicKey | Subkey, date: Date): Promise<void> {
+  const config = { ...defaults, ...strict };
+  const isPrimary = key === certificate;
+  const allowMissingKeyFlags = isPrimary && (await hasDirectSigningFlag(certificate, date));
+  await certificate.getSigningKey(key.getKeyID(), date, undefined, { ...config, allowMissingKeyFlags });
+}
+
+async function hasDirectSigningFlag(certificate: PublicKey, date: Date): Promise<boolean> {
+  const { keyPacket } = certificate;
+  const newestFirst = directSignaturesOf(certificate)
+    .filter(({ signatureType }) => signatureType === enums.signature.key)
+    .sort((a, b) => Number(b.created) - Number(a.created));
+  for (const signature of newestFirst) {
+    const over = { key: keyPacket };
+    const config = { ...defaults, ...strict };
+    const holds = await signature.verify(keyPacket, enums.signature.key, over, date, false, config).then(
+      () => true,
+      () => false,
+    );
+    if (holds) return ((signature.keyFlags?.[0] ?? 0) & enums.keyFlags.signData) !== 0;
+  }
+  return false;
+}
+
+function mustBeFit(key: PublicKey | Subkey): void {
   const { algorithm, bits = 0, curve } = key.getAlgorithmInfo();
   const isRsa = algorithm.startsWith("rsa");
   const isWeak = isRsa
     ? bits < minRsaBits
     : algorithm === "dsa" || algorithm === "elgamal" || curve === enums.curve.secp256k1;
-  if (!isWeak) return;
-  const size = isRsa ? ` with ${bits} bits (at least ${minRsaBits} are asked for)` : "";
-  throw new Rejection("weak-key", `the key ${fingerprintOf(key)} is too weak: ${curve ?? algorithm}${size}`);
-}
-
-async function isRevoked(certificate: PublicKey, key: PublicKey | Subkey, now: Date): Promise<boolean> {
-  const config = { ...defaults, ...heedAnyHash };
-  if (await certificate.isRevoked(undefined, undefined, now, config)) return true;
-  const bindings = key instanceof Subkey ? key.bindingSignatures : [];
-  const answers = await Promise.all(
-    bindings.map((binding) => (key as Subkey).isRevoked(binding, certificate.keyPacket, now, config)),
-  );
-  return answers.includes(true);
-}
-
-export function fingerprintOf(key: Key | Subkey): Fingerprint {
-  return parseFingerprint(key.getFingerprint());
-}
-
-async function merged(certificates: readonly PublicKey[], now: Date): Promise<Map<Fingerprint, PublicKey>> {
-  const all = new Map<Fingerprint, PublicKey>();
-  for (const certificate of certificates) {
-    const fingerprint = fingerprintOf(certificate);
-    const known = all.get(fingerprint);
-    all.set(
-      fingerprint,
-      known === undefined
-        ? certificate
-        : await known.update(certificate, now, { ...defaults, ...heedAnyHash }),
+  if (isWeak) {
+    const size = isRsa ? ` with ${bits} bits (at least ${minRsaBits} are asked for)` : "";
+    throw new Rejection(
+      "weak-key",
+      `the key ${fingerprintOf(key)} is too weak: ${curve ?? algorithm}${size}`,
     );
   }
-  return all;
+  if (algorithm !== "ecdsa" || supportedCurves.has(curve)) return;
+  throw new Rejection(
+    "unsupported-key",
+    `the key ${fingerprintOf(key)} is on the curve ${curve}, which is not supported; sign with RSA, Ed25519, Ed448 or NIST P-256, P-384 or P-521`,
+  );
 }
 
 /**
@@ -209,91 +265,4 @@ async function primariesOf(
   }
   for (const primary of certificates.keys()) primaries.set(primary, primary);
   return primaries;
-}
-
-/** Puts a revocation that stands alone to the certificate it is of; false where there is none. */
-async function revokeOne(
-  certificates: Map<Fingerprint, PublicKey>,
-  revocation: string,
-  now: Date,
-): Promise<boolean> {
-  for (const [fingerprint, certificate] of certificates) {
-    try {
-      const config = { ...defaults, ...heedAnyHash };
-      const asked = { key: certificate, revocationCertificate: revocation, date: now, config };
-      const { publicKey } = await revokeKey({ ...asked, format: "object" });
-      certificates.set(fingerprint, publicKey);
-      return true;
-    } catch {
-      // Another key's: that is found out by trying.
-    }
-  }
-  return false;
-}
-
-async function keyFiles(folder: string): Promise<string[]> {
-  const entries = await readdir(folder, { withFileTypes: true }).catch(unreadable(folder));
-  return entries
-    .filter((entry) => !entry.isDirectory() && !entry.name.startsWith("."))
-    .map(({ name }) => join(folder, name))
-    .sort();
-}
-
-async function contentOf(file: string): Promise<KeyFile> {
-  const facts = await stat(file);
-  if (!facts.isFile()) throw new Error("it is not a file");
-  if (facts.size > maxKeyFileSize) throw new Error(`it has ${facts.size} bytes, more than certificates have`);
-  const bytes = await readFile(file);
-  if (bytes.subarray(8, 12).toString("latin1") === "KBXf") {
-    throw new Error("it is GnuPG's own keybox; export the keys: gpg --armor --export FINGERPRINT…");
-  }
-  const content = isBinary(bytes) ? await blockContent(bytes) : await armoredContent(bytes.toString("utf8"));
-  if (content.certificates.some((key) => key.isPrivate())) {
-    throw new Error(
-      "it holds a private key, which has no place here; export the public one: gpg --armor --export",
-    );
-  }
-  return content;
-}
-
-/** All blocks of a file: people put several one after another. Those behind a colon gpg has disarmed, so as not to be used yet. */
-async function armoredContent(text: string): Promise<KeyFile> {
-  const blocks = text.match(/(?<!:)-----BEGIN PGP [A-Z ]+-----[\s\S]*?-----END PGP [A-Z ]+-----/g) ?? [];
-  if (blocks.length === 0) throw new Error("there is no OpenPGP certificate in it");
-  const contents = await Promise.all(blocks.map(blockContent));
-  return {
-    certificates: contents.flatMap(({ certificates }) => certificates),
-    revocations: contents.flatMap(({ revocations }) => revocations),
-  };
-}
-
-/** One block, armored or binary: a revocation that stands alone begins with its signature, where certificates begin with a key. */
-async function blockContent(block: string | Uint8Array): Promise<KeyFile> {
-  const binary = typeof block === "string" ? await unarmored(block) : block;
-  if (firstTag(binary) !== enums.packet.signature)
-    return { certificates: await readKeys({ binaryKeys: binary }), revocations: [] };
-  return { certificates: [], revocations: [armor(enums.armor.publicKey, binary)] };
-}
-
-async function unarmored(block: string): Promise<Uint8Array> {
-  const { data } = await unarmor(block);
-  return new Uint8Array(await new Response(data).arrayBuffer());
-}
-
-/** The tag of the first packet, in its old or its new format (RFC 9580, section 4.2). */
-function firstTag([octet = 0]: Uint8Array): number {
-  return (octet & 0x40) !== 0 ? octet & 0x3f : (octet & 0x3c) >> 2;
-}
-
-/** The first octet of every OpenPGP packet has its highest bit set (RFC 9580, section 4.2); armor is ASCII. */
-function isBinary(bytes: Uint8Array): boolean {
-  return ((bytes[0] ?? 0) & 0x80) !== 0;
-}
-
-function unreadable(place: string): (error: unknown) => never {
-  return (error) => {
-    const { code, message } = error as NodeJS.ErrnoException;
-    const why = code === "ENOENT" ? `there is nothing there; ${howToGetKeys}` : message;
-    throw new TrustError(`no keys at ${place}: ${why}`);
-  };
 }

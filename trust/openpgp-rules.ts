@@ -6,6 +6,19 @@ export const maxMessageSize = 1024 * 1024;
 /** RSA keys with fewer bits are too weak (NIST SP 800-131A, revision 2). */
 export const minRsaBits = 2048;
 
+/**
+ * In milliseconds, how far ahead of this clock a signature or a key may be dated: clocks of people who sign differ by seconds. Sequoia
+ * allows 30 minutes. Expiry is held against this clock alone.
+ */
+export const clockTolerance = 5 * 60 * 1000;
+
+/** The curves of ECDSA keys that count; openpgp.js verifies no others with Node's cryptography alone. */
+export const supportedCurves: ReadonlySet<string | undefined> = new Set([
+  enums.curve.nistP256,
+  enums.curve.nistP384,
+  enums.curve.nistP521,
+]);
+
 const weakHashes = new Set([enums.hash.md5, enums.hash.sha1, enums.hash.ripemd]);
 
 /** What openpgp.js is to hold to wherever it verifies: messages, self-signatures and bindings alike. */

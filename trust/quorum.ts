@@ -37,6 +37,8 @@ export type AcceptedSignature = {
   readonly cpuVendor: CpuVendor | null;
   /** Why the vendor is not known, or how, where the signature does not say it. */
   readonly note?: string;
+  /** When the signature stops to count; nothing where it never does. */
+  readonly expires?: Date;
 };
 
 export type RejectedSignature = {
@@ -47,6 +49,7 @@ export type RejectedSignature = {
 
 /** What the signatures of one image come to. */
 export type QuorumOutcome = {
+  /** Whether enough have signed, whatever the keys in doubt turn out to be. */
   readonly met: boolean;
   /** Distinct people, of the accepted. */
   readonly people: number;
@@ -54,7 +57,15 @@ export type QuorumOutcome = {
   readonly vendors: number;
   readonly accepted: readonly AcceptedSignature[];
   readonly rejected: readonly RejectedSignature[];
+  /**
+   * Why it can't be told, where there are enough signatures but not without those by keys that something unread may have revoked:
+   * each file and its reason. Otherwise empty.
+   */
+  readonly doubts: readonly string[];
 };
+
+/** One file's signature as a person's word, or why it is none. */
+type Word = { readonly file: string; readonly word: AcceptedSignature | Rejection };
 
 /**
  * Judges the signatures of one image. A bad one is kept with its reason and never stops the good ones; the order of the files
@@ -71,17 +82,31 @@ export async function judge(
 ): Promise<QuorumOutcome> {
   mustBeRule(rule);
   const whose = owners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
-  const accepted: AcceptedSignature[] = [];
-  const rejected: RejectedSignature[] = [];
   // Cryptography goes on beside this thread; what counts is then decided in the order of the files.
   const several = pLimit(8);
-  const words = signatures.map((signature) =>
-    several(() =>
-      attested(signature, image, keyring, whose, now).catch((error: unknown) => rejectionOf(error)),
+  const words = await Promise.all(
+    signatures.map((signature) =>
+      several(
+        async (): Promise<Word> => ({
+          file: signature.file,
+          word: await attested(signature, image, keyring, whose, now).catch(rejectionOf),
+        }),
+      ),
     ),
   );
-  for (const [index, word] of (await Promise.all(words)).entries()) {
-    const file = signatures[index]?.file ?? "";
+  const all = counted(words, rule);
+  const doubtsOf = ({ word }: Word) =>
+    word instanceof Rejection ? [] : keyring.doubtsAbout(word.fingerprint);
+  const certain = words.filter((word) => doubtsOf(word).length === 0);
+  if (!all.met || counted(certain, rule).met) return { ...all, doubts: [] };
+  return { ...all, met: false, doubts: [...new Set(words.flatMap(doubtsOf))] };
+}
+
+/** Counts people and vendors, in the order of the files. */
+function counted(words: readonly Word[], rule: QuorumRule): Omit<QuorumOutcome, "doubts"> {
+  const accepted: AcceptedSignature[] = [];
+  const rejected: RejectedSignature[] = [];
+  for (const { file, word } of words) {
     const one = word instanceof Rejection ? word : (repeated(word, accepted) ?? word);
     if (one instanceof Rejection) rejected.push({ file, code: one.code, reason: one.message });
     else accepted.push(one);
@@ -92,14 +117,21 @@ export async function judge(
 }
 
 /** What is missing, or what there is, in words: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected: signature-2: …`. */
-export function wordsOf({ accepted, rejected, people, vendors }: QuorumOutcome, rule: QuorumRule): string {
+export function wordsOf(
+  { accepted, rejected, people, vendors, doubts }: QuorumOutcome,
+  rule: QuorumRule,
+): string {
   const names = [...new Set(accepted.map(({ person }) => person))];
   const parts = [`${people} of ${rule.threshold} people${listed(names)}`];
   if (rule.vendors > 0)
     parts.push(`${vendors} of ${rule.vendors} vendors${listed(vendorNames(accepted, vendors))}`);
+  if (doubts.length > 0) parts.push(`but keys may be revoked: ${firstOf(doubts).join("; ")}`);
   const reasons = rejected.map(({ file, reason }) => `${file}: ${reason}`);
-  const shown = reasons.length > 10 ? [...reasons.slice(0, 10), `and ${reasons.length - 10} more`] : reasons;
-  return `${parts.join(", ")}${shown.length > 0 ? `; rejected: ${shown.join("; ")}` : ""}`;
+  return `${parts.join(", ")}${reasons.length > 0 ? `; rejected: ${firstOf(reasons).join("; ")}` : ""}`;
+}
+
+function firstOf(reasons: readonly string[]): readonly string[] {
+  return reasons.length > 10 ? [...reasons.slice(0, 10), `and ${reasons.length - 10} more`] : reasons;
 }
 
 function listed(names: readonly string[]): string {
@@ -139,14 +171,20 @@ async function attested(
   now: Date,
 ): Promise<AcceptedSignature> {
   if ("rejection" in signature) throw signature.rejection;
-  const { content, fingerprint } = await verifyMessage(signature.bytes, keyring, now);
+  const { content, fingerprint, expires } = await verifyMessage(signature.bytes, keyring, now);
   const payload = readPayload(content);
   mustBeFor(image, payload);
   const person = whose.get(fingerprint);
   if (person === undefined) {
     throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
   }
-  return { file: signature.file, person: person.id, fingerprint, ...vendorOf(payload, person) };
+  return {
+    file: signature.file,
+    person: person.id,
+    fingerprint,
+    ...vendorOf(payload, person),
+    ...(expires === undefined ? {} : { expires }),
+  };
 }
 
 function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload): void {

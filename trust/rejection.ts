@@ -29,6 +29,7 @@ export type RejectionCode =
   | "bad-signature"
   | "unknown-key"
   | "weak-key"
+  | "unsupported-key"
   | "revoked-key"
   | "expired-key"
   | "invalid-key"

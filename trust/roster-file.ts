@@ -1,11 +1,17 @@
-import { readFile } from "node:fs/promises";
+import { readRegularFile } from "../lib/regular-file.ts";
 import { type Roster, readRoster } from "./roster.ts";
 import { TrustError } from "./trust-error.ts";
 
-/** The roster in a file: StageX's MAINTAINERS. Throws a TrustError where there is none, or it can't be read as one. */
+/** In bytes. StageX's MAINTAINERS has 6 KB. */
+const maxRosterSize = 1024 * 1024;
+
+/**
+ * Reads the roster in a file: StageX's MAINTAINERS. A tree of others brings it along, so no link is followed.
+ * @throws TrustError where there is none, or it can't be read as one
+ */
 export async function rosterFile(file: string): Promise<Roster> {
-  const text = await readFile(file, "utf8").catch((error: Error) => {
+  const bytes = await readRegularFile(file, maxRosterSize).catch((error: Error) => {
     throw new TrustError(`no roster: ${error.message}`);
   });
-  return readRoster(text, file);
+  return readRoster(bytes.toString("utf8"), file);
 }

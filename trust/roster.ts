@@ -1,4 +1,4 @@
-import { parse } from "smol-toml";
+import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { type CpuVendor, cpuVendorNamed } from "./cpu-vendor.ts";
 import { type Fingerprint, readFingerprint } from "./fingerprint.ts";
@@ -106,7 +106,10 @@ function parseRoster(text: string, file: string): z.infer<typeof rosterSchema> {
   try {
     toml = parse(text);
   } catch (error) {
-    throw new TrustError(`${file} is not TOML: ${(error as Error).message.split("\n")[0]}`);
+    // Without the library's excerpt: the file may be another than it was meant to be, and have secrets in it.
+    const where = error instanceof TomlError ? `line ${error.line}, column ${error.column}: ` : "";
+    const [reason = ""] = (error as Error).message.split("\n");
+    throw new TrustError(`${file} is not TOML: ${where}${reason.replace(/^Invalid TOML document: /, "")}`);
   }
   const parsed = rosterSchema.safeParse(toml);
   if (parsed.success) return parsed.data;

@@ -46,7 +46,7 @@ for payload in payloads/*.json; do
   printf '%s of %s: %s\n' "$number" "$total" "$(tr -cd '[:print:]' <"$payload")"
   rm -f "$signature.new"
   gpg --batch --no-armor --no-textmode --digest-algo SHA512 --compress-algo none \
-    --local-user "$key!" --output "$signature.new" --sign "$payload" ||
+    --default-sig-expire 0 --no-ask-sig-expire --local-user "$key!" --output "$signature.new" --sign "$payload" ||
     fail "stopped at $number of $total; run it again to go on from there"
   gpg --batch --quiet --verify "$signature.new" 2>/dev/null ||
     fail "the signature of $name that gpg just made does not verify; nothing is kept of it"

@@ -10,8 +10,8 @@ import {
   verify,
 } from "openpgp";
 import type { Fingerprint } from "./fingerprint.ts";
-import { type Keyring, mustSignNow, type SigningCandidate } from "./keyring.ts";
-import { maxMessageSize, strict } from "./openpgp-rules.ts";
+import { type Keyring, mustSignNow, type SigningCandidate, withClockTolerance } from "./keyring.ts";
+import { clockTolerance, maxMessageSize, strict } from "./openpgp-rules.ts";
 import { quoted, Rejection } from "./rejection.ts";
 
 /** A message whose one signature holds. */
@@ -24,6 +24,8 @@ export type VerifiedMessage = {
   readonly signingKey: Fingerprint;
   /** When it was made, as the signer says. */
   readonly created: Date;
+  /** When the signature stops to count; nothing where it never does. */
+  readonly expires?: Date;
 };
 
 /**
@@ -50,11 +52,13 @@ export async function verifyMessage(
     try {
       await mustHold(message, signature, candidate, now);
       const { primary, fingerprint } = candidate;
+      const expires = signature.getExpirationTime();
       return {
         content: literal,
         fingerprint: primary,
         signingKey: fingerprint,
         created: createdAt(signature),
+        ...(expires instanceof Date ? { expires } : {}),
       };
     } catch (error) {
       rejection = error;
@@ -148,9 +152,7 @@ function partsOf(
     );
   }
   const [signature] = signatures;
-  if (signature !== undefined && !(signature instanceof SignaturePacket)) {
-    throw new Rejection("signature-version", "a signature of a version that is too old or unknown");
-  }
+  if (signature !== undefined && !(signature instanceof SignaturePacket)) throw unreadable(signature);
   const [onePass, literal, last, ...others] = packets;
   const isOpaque =
     onePass instanceof OnePassSignaturePacket &&
@@ -169,6 +171,15 @@ function partsOf(
   const content = message.getLiteralData();
   if (content === null) throw new Rejection("message-shape", "there is nothing in the literal");
   return { signature: last, literal: content };
+}
+
+/** A signature that the library has left unread, by where version and algorithm stand in it (RFC 9580, section 5.2.3). */
+function unreadable(signature: AnyPacket): Rejection {
+  const [version = 0, , algorithm = 0] = signature.write();
+  const isKnown = version === 4 || version === 6;
+  return isKnown
+    ? new Rejection("unsupported-key", `signed by a key with algorithm ${algorithm}, which is not supported`)
+    : new Rejection("signature-version", `a version ${version} signature, which is too old or unknown`);
 }
 
 /** Others hash by what the one-pass packet says: where it differs from the signature, they and we would see different things. */
@@ -211,10 +222,10 @@ function mustBeSound(signature: SignaturePacket, now: Date): void {
     throw new Rejection("weak-hash", `signed over a weak hash (${name}); use gpg --digest-algo SHA512`);
   }
   const created = createdAt(signature);
-  if (created > now) {
+  if (created.getTime() > now.getTime() + clockTolerance) {
     throw new Rejection(
       "future-signature",
-      `made in the future, ${created.toISOString()}; is a clock wrong?`,
+      `made in the future, ${created.toISOString()}: more than ${clockTolerance / 60_000} minutes ahead of this clock; is a clock wrong?`,
     );
   }
   const expiry = signature.getExpirationTime();
@@ -234,15 +245,18 @@ async function mustHold(
     throw new Rejection("bad-signature", `the signature is older than the key ${candidate.fingerprint}`);
   }
   try {
-    const { signatures } = await verify({
-      message,
-      verificationKeys: candidate.certificate,
-      format: "binary",
-      date: now,
-      config: strict,
+    const outcomes = await withClockTolerance(now, async (date) => {
+      const { signatures } = await verify({
+        message,
+        verificationKeys: candidate.certificate,
+        format: "binary",
+        date,
+        // Whether its flags let a primary key sign has been looked at: they may stand where the library does not look.
+        config: { ...strict, allowMissingKeyFlags: candidate.key === candidate.certificate },
+      });
+      // verify() itself resolves whatever the signatures are worth.
+      return await Promise.all(signatures.map(({ verified }) => verified));
     });
-    // verify() itself resolves whatever the signatures are worth.
-    const outcomes = await Promise.all(signatures.map(({ verified }) => verified));
     if (outcomes.length === 1 && outcomes[0] === true) return;
   } catch (error) {
     const reason = (error as Error).message;

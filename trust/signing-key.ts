@@ -3,7 +3,8 @@ import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { createMessage, enums, type PrivateKey, readKeys, readPrivateKey, sign } from "openpgp";
 import type { Fingerprint } from "./fingerprint.ts";
-import { fingerprintOf, Keyring } from "./keyring.ts";
+import { Keyring } from "./keyring.ts";
+import { fingerprintOf } from "./revocations.ts";
 import { verifyMessage } from "./signed-message.ts";
 import { TrustError } from "./trust-error.ts";
 
@@ -167,11 +168,13 @@ function gpgArguments(fingerprint: Fingerprint, home: string | undefined): strin
     "--batch",
     "--no-tty",
     "--status-fd=3",
-    // Whatever the user's gpg.conf says: a binary message over binary data, which podman reads.
+    // Whatever the user's gpg.conf says: a binary message over binary data, which podman reads, and which does not expire.
     "--no-armor",
     "--no-textmode",
     "--digest-algo=SHA512",
     "--compress-algo=none",
+    "--default-sig-expire=0",
+    "--no-ask-sig-expire",
     // "!": this key, and not a newer subkey that gpg would rather take.
     `--local-user=${fingerprint}!`,
     "--sign",

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { printable } from "../../lib/printable.ts";
-import { print } from "../../lib/terminal.ts";
+import { print, printError } from "../../lib/terminal.ts";
 import { mustCount, writable } from "../../providers/stagex/attestation/attest.ts";
 import { builderClaim } from "../../providers/stagex/attestation/own-build.ts";
 import { repositoryOf } from "../../trust/image-reference.ts";
@@ -37,6 +37,7 @@ export async function importKit(file: string, options: AttestableOptions): Promi
       const { reference, digest } = found.manifest;
       const number = await folder.write(repositoryOf(reference), digest, signature);
       print(printable`${name}  ${found.reference}@${digest}  ${number}`);
+      if (found.warning !== undefined) printError(printable`stagex: ${name}: ${found.warning}`);
       filed++;
     }
   }
@@ -52,7 +53,7 @@ export async function importKit(file: string, options: AttestableOptions): Promi
 async function counting(
   bytes: NonNullable<KitEntry["signature"]>,
   images: AttestableImages,
-): Promise<Attestable> {
+): Promise<Attestable & { readonly warning: string | undefined }> {
   const { person, trust, manifests } = images;
   const { content } = await verifyMessage(bytes, trust.keyring);
   const { reference, digest, builder } = readPayload(content);
@@ -63,6 +64,6 @@ async function counting(
   if (!isDeepStrictEqual(builder, builderClaim(found.record))) {
     throw new Error("what it says of the builder is not what was recorded here when it was built");
   }
-  await mustCount(bytes, found.manifest, person, found.vendor, trust);
-  return found;
+  const warning = await mustCount(bytes, found.manifest, person, found.vendor, trust);
+  return { ...found, warning };
 }

@@ -96,7 +96,8 @@ async function verdictOn(
     const outcome = await judge({ reference, digest }, signatures, trust, rule);
     judged = { reference, outcome };
     if (!outcome.met) {
-      return { ...so, ...judged, answer: "not met", reason: wordsOf({ ...outcome, rejected: [] }, rule) };
+      const answer = outcome.doubts.length > 0 ? "unknown" : "not met";
+      return { ...so, ...judged, answer, reason: wordsOf({ ...outcome, rejected: [] }, rule) };
     }
     const where = { repository: signedAs, manifest: digest, root: manifest.root };
     const said = statements.size === 0 ? null : await saidOf(statements, trust, where);

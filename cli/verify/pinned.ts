@@ -8,6 +8,8 @@ import { type RuleOptions, trustOf } from "./rule-options.ts";
 
 /** What `stagex verify --image … --json` prints; other programs read it. */
 export type ShownOutcome = Pick<QuorumOutcome, "met" | "people" | "vendors" | "rejected"> & {
+  /** Why it is not known; not there where it is. */
+  readonly doubts?: QuorumOutcome["doubts"];
   readonly accepted: readonly Pick<
     QuorumOutcome["accepted"][number],
     "file" | "person" | "fingerprint" | "cpuVendor"
@@ -25,6 +27,7 @@ export async function verifyPinned(
   const trust = await trustOf(options);
   const outcome = await judge(image, await signaturesAt(options.signatures, image), trust, options);
   print(options.json ? printableJson(shownOutcome(outcome)) : page(outcome, image, options));
+  if (outcome.doubts.length > 0) return exitCode.usage;
   return outcome.met ? exitCode.ok : exitCode.no;
 }
 
@@ -39,22 +42,28 @@ async function signaturesAt(
 }
 
 /** Of an outcome, what other programs may rely on. */
-export function shownOutcome({ met, people, vendors, accepted, rejected }: QuorumOutcome): ShownOutcome {
+export function shownOutcome(outcome: QuorumOutcome): ShownOutcome {
+  const { met, people, vendors, accepted, rejected, doubts } = outcome;
   const counted = accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
     file,
     person,
     fingerprint,
     cpuVendor,
   }));
-  return { met, people, vendors, accepted: counted, rejected };
+  return { met, people, vendors, accepted: counted, rejected, ...(doubts.length > 0 ? { doubts } : {}) };
 }
 
 function page(outcome: QuorumOutcome, image: PinnedImage, rule: QuorumRule): Printable {
   return printableLines([
     printable`${image.reference}@${image.digest}`,
     ...signatureLines(outcome),
-    printable`${outcome.met ? "quorum" : "below quorum"}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
+    printable`${answerOf(outcome)}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
   ]);
+}
+
+function answerOf({ met, doubts }: QuorumOutcome): string {
+  if (doubts.length > 0) return "not known";
+  return met ? "quorum" : "below quorum";
 }
 
 /** A line for each signature: whose it is, or why it does not count. */

@@ -42,8 +42,7 @@ export async function trustOf({ maintainers, keys, tree }: RuleOptions): Promise
   const keysPlace = keys ?? placeIn(tree, "keys", "--keys <folder>");
   const roster = await rosterFile(rosterPlace);
   const keyring = await Keyring.load(keysPlace);
-  for (const { file, reason } of keyring.skipped)
-    printError(printable`stagex: ${join(keysPlace, file)} is skipped: ${reason}`);
+  for (const warning of keyring.warnings(keysPlace)) printError(printable`stagex: ${warning}`);
   return { roster, keyring };
 }
 

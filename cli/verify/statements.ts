@@ -8,6 +8,7 @@ import type { Repository } from "../../trust/image-reference.ts";
 import type { Trust } from "../../trust/quorum.ts";
 import type { SignedStatements } from "../../trust/signed-statements.ts";
 import { digestsIn } from "../../trust/statement.ts";
+import { TrustError } from "../../trust/trust-error.ts";
 
 /** Who of the roster has signed a statement of one kind about an image; each file, also where one person has several. */
 export type SaidOfImage = {
@@ -43,12 +44,18 @@ export async function saidOf(
   const found: SaidOfImage[] = [];
   for (const [kind, statements] of kinds) {
     const said = new Map<Digest, SaidOfImage["said"][number]>();
+    const doubts = new Set<string>();
     for (const digest of new Set([root, manifest])) {
       const about = { repository, digest, predicateType: predicateTypes[kind] };
-      for (const { file, person, fingerprint, statement, message } of await statements.read(about, trust))
-        if (digestsIn(statement).includes(manifest))
-          said.set(digestOf(message), { file, person, fingerprint });
+      for (const { file, person, fingerprint, statement, message } of await statements.read(about, trust)) {
+        if (!digestsIn(statement).includes(manifest)) continue;
+        const own = trust.keyring.doubtsAbout(fingerprint);
+        for (const doubt of own) doubts.add(doubt);
+        if (own.length === 0) said.set(digestOf(message), { file, person, fingerprint });
+      }
     }
+    if (said.size === 0 && doubts.size > 0)
+      throw new TrustError(`its ${kind} is signed with keys that may be revoked: ${[...doubts].join("; ")}`);
     found.push({ kind, said: [...said.values()] });
   }
   return found;

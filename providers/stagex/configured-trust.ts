@@ -1,8 +1,9 @@
-import { mkdir, readdir, readFile, stat } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import type { Places } from "../../tools/places.ts";
-import { howToGetKeys, Keyring } from "../../trust/keyring.ts";
+import { type FoundKeys, howToGetKeys, readKeyFiles } from "../../trust/key-folder.ts";
+import { Keyring } from "../../trust/keyring.ts";
 import { type Lookaside, lookasideAt } from "../../trust/lookaside.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum.ts";
 import type { Roster } from "../../trust/roster.ts";
@@ -31,7 +32,7 @@ export async function configuredTrust(
 ): Promise<ConfiguredTrust> {
   const place = async (key: string, configured: string | undefined, own: string): Promise<string> => {
     const path = configured === undefined ? join(root, own) : resolve(places.project, configured);
-    if (await stat(path).catch(() => undefined)) return path;
+    if (await lstat(path).catch(() => undefined)) return path;
     const whose = configured === undefined ? "the tree has none of its own" : "there is nothing there";
     const how = key === "keys" ? ` (${howToGetKeys})` : "";
     throw new TrustError(
@@ -53,15 +54,14 @@ export async function configuredTrust(
   };
 }
 
-/** Over the bytes of files, and of the files in folders; of one that can't be read, over that. */
-async function digestOfFiles(...paths: readonly string[]): Promise<Digest> {
-  const contents: [string, Digest | null][] = [];
-  for (const path of paths) {
-    const names = (await readdir(path).catch(() => [])).filter((name) => !name.startsWith("."));
-    for (const file of [path, ...names.sort().map((name) => join(path, name))]) {
-      const bytes = await readFile(file).catch(() => undefined);
-      contents.push([file, bytes ? digestOf(bytes) : null]);
-    }
+/** Over the bytes of the roster and of all files of keys; of one that can't be read, over the reason. */
+async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
+  const contents = [];
+  for (const place of [roster, keys]) {
+    const unread = (error: Error) => ({ files: [{ file: place, problem: error.message }] });
+    const { files }: Pick<FoundKeys, "files"> = await readKeyFiles(place).catch(unread);
+    for (const one of files)
+      contents.push([place, one.file, "bytes" in one ? digestOf(one.bytes) : one.problem]);
   }
   return digestOf(JSON.stringify(contents));
 }
@@ -96,9 +96,11 @@ async function rosterDigestOf(roster: Roster, keyring: Keyring): Promise<Digest>
     certificate: digestOf(certificate.write()),
     usable: usable.get(fingerprint) ?? [],
   }));
+  const doubts = keyring.doubts.map(({ file = null, reason, keys = null }) => ({ file, reason, keys }));
   const canonical = {
     people: people.sort((a, b) => (a.id < b.id ? -1 : 1)),
     certificates: certificates.sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1)),
+    ...(doubts.length > 0 ? { doubts } : {}),
   };
   return digestOf(Buffer.from(JSON.stringify(canonical)));
 }

@@ -65,19 +65,20 @@ test("a revocation certificate that lies beside the key, as gpg makes one with e
           .catch(() => false));
       return isGood ? [] : [key];
     });
-    return { keys: (await Promise.all(answers)).flat(), skipped: keyring.skipped.map(({ file }) => file) };
+    const [skipped, doubts] = [keyring.skipped, keyring.doubts].map((all) => all.map(({ file }) => file));
+    return { keys: (await Promise.all(answers)).flat(), skipped, doubts };
   };
   // gpg puts a colon before it, so that nobody revokes by mistake.
   writeFileSync(join(folder, "2.asc"), disarmed);
-  expect(await revoked()).toEqual({ keys: [], skipped: ["2.asc"] });
+  expect(await revoked()).toEqual({ keys: [], skipped: ["2.asc"], doubts: [] });
   writeFileSync(join(folder, "2.asc"), revocation);
-  expect(await revoked()).toEqual({ keys: [alice], skipped: [] });
+  expect(await revoked()).toEqual({ keys: [alice], skipped: [], doubts: [] });
   const { data } = await unarmor(revocation);
   writeFileSync(join(folder, "2.asc"), new Uint8Array(await new Response(data).arrayBuffer()));
-  expect(await revoked()).toEqual({ keys: [alice], skipped: [] });
+  expect(await revoked()).toEqual({ keys: [alice], skipped: [], doubts: [] });
   const stranger = await gpgHome();
   const mallory = stranger.newKey("mallory", "ed25519");
   const theirs = readFileSync(join(stranger.home, "openpgp-revocs.d", `${mallory}.rev`), "utf8");
   writeFileSync(join(folder, "3.asc"), theirs.replace(/^:/m, ""));
-  expect(await revoked()).toEqual({ keys: [alice], skipped: ["3.asc"] });
+  expect(await revoked()).toEqual({ keys: [alice], skipped: [], doubts: ["3.asc"] });
 });

@@ -59,6 +59,7 @@ export function payloadOf(
 
 /**
  * Throws unless these bytes will count as the person's word on this image, for that vendor: before they are filed anywhere.
+ * @returns a warning where the signature expires, since the image then falls below quorum
  * @throws TrustError with the reason
  */
 export async function mustCount(
@@ -67,13 +68,18 @@ export async function mustCount(
   person: Person,
   vendor: CpuVendor | undefined,
   trust: Trust,
-): Promise<void> {
+): Promise<string | undefined> {
   const file = "the new signature";
   const { accepted, rejected } = await judge(image, [{ file, bytes }], trust, oneWord);
   const [one] = accepted;
-  if (one?.person === person.id && (vendor === undefined || one.cpuVendor === vendor)) return;
+  if (one?.person === person.id && (vendor === undefined || one.cpuVendor === vendor))
+    return one.expires === undefined ? undefined : expiryWarning(image, one.expires);
   const why = rejected[0]?.reason ?? (one?.person === person.id ? one.note : `it is by ${one?.person}`);
   throw new TrustError(`what was just signed of ${image.reference} would not count: ${why}`);
+}
+
+function expiryWarning({ reference }: PinnedImage, expires: Date): string {
+  return `the signature of ${reference} expires on ${expires.toISOString().slice(0, 10)} and counts no more from then on; to sign without an expiry, take default-sig-expire and ask-sig-expire out of gpg.conf`;
 }
 
 /** Where signatures can be written. @throws TrustError where they can only be read */

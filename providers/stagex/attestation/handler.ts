@@ -60,7 +60,8 @@ export function attestationHandler(
       const folder = writable(lookaside, workshop().config.signatures);
       const signatory = await workshop().signatory(person.id);
       const bytes = await signatory.sign(payloadOf(inputs.reference, digest, record), work);
-      await mustCount(bytes, image, person, vendor, trust);
+      const warning = await mustCount(bytes, image, person, vendor, trust);
+      if (warning !== undefined) work.report("warning", warning);
       const file = await folder.write(repository, digest, bytes);
       const made = await signatureBy(person, vendor, image, [{ file, bytes }], trust);
       if (made) signatures[digest] = foundOf(made);

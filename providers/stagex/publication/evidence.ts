@@ -30,11 +30,10 @@ export async function requireQuorum(
   }
   // What is judged and what is copied are the same bytes: others may write there meanwhile.
   const held = new HeldLookaside(await workshop.signatures());
-  const { outputs } = await judgeImage({ reference, digest, digests }, held, trust, trust.rule);
+  const { outputs, isInDoubt } = await judgeImage({ reference, digest, digests }, held, trust, trust.rule);
   if (!outputs.met) {
-    throw new Error(
-      `${image} is not published: it is below quorum, though it was at quorum before: ${outputs.words}`,
-    );
+    const what = isInDoubt ? "it can't be told to be at quorum" : "it is below quorum";
+    throw new Error(`${image} is not published: ${what}, though it was at quorum before: ${outputs.words}`);
   }
   const repository = repositoryOf(parseTagged(reference));
   const signatures: Signature[] = [];

@@ -28,12 +28,12 @@ export class Docket {
     const below = [...this.#entries].filter(([, { outputs }]) => !outputs.met).sort(byName);
     const fallen = below.filter(([, { wasMet }]) => wasMet).map(([image]) => image);
     const shortfalls = below.flatMap(([, { shortfall }]) => shortfall ?? []);
-    const signatures = shortfalls.reduce((sum, shortfall) => sum + shortfall.signatures, 0);
+    const signatures = signaturesIn(shortfalls);
     return {
       pending: Object.fromEntries(below.map(([image, { outputs }]) => [image, outputs.words])),
       fallen,
       signatures,
-      text: textOf(this.#entries.size, below.length, fallen.length, signatures, shortfalls),
+      text: textOf(this.#entries.size, below, fallen.length, shortfalls),
     };
   }
 }
@@ -42,21 +42,36 @@ function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]
   return a < b ? -1 : 1;
 }
 
+function signaturesIn(shortfalls: readonly Shortfall[]): number {
+  return shortfalls.reduce((sum, { signatures }) => sum + signatures, 0);
+}
+
 /** Images that lack the same are told of together, most of them first. */
 function textOf(
   judged: number,
-  below: number,
+  below: readonly (readonly [string, Entry])[],
   fallen: number,
-  signatures: number,
   shortfalls: readonly Shortfall[],
 ): string {
-  if (below === 0) return `all ${judged} images judged are at quorum`;
+  if (below.length === 0) return `all ${judged} images judged are at quorum`;
   const alike = [...Map.groupBy(shortfalls, shortfallText)].sort(([, a], [, b]) => b.length - a.length);
+  const inDoubt = below.filter(([, { isInDoubt }]) => isInDoubt).length;
+  const signatures = signaturesIn(shortfalls);
+  const least = `The least that must be signed: ${signatures} ${signatures === 1 ? "signature" : "signatures"}.`;
   return [
-    `${below} of ${judged} images judged are below quorum, ${fallen} of which were at quorum before.`,
-    `The least that must be signed: ${signatures} ${signatures === 1 ? "signature" : "signatures"}.`,
+    `${below.length} of ${judged} images judged are below quorum, ${fallen} of which were at quorum before.`,
+    ...(shortfalls.length > 0 ? [least] : []),
     ...alike.map(
       ([words, { length }]) => `  ${length} ${length === 1 ? "image needs" : "images need"} ${words}`,
     ),
+    ...(inDoubt > 0
+      ? [
+          `${counted(inDoubt)} enough signatures, but something among the keys may revoke one of them: see the warnings.`,
+        ]
+      : []),
   ].join("\n");
+}
+
+function counted(images: number): string {
+  return images === 1 ? "1 image has" : `${images} images have`;
 }

@@ -70,9 +70,10 @@ export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, Quo
   async function resolve(inputs: QuorumInputs, work: Work): Promise<QuorumOutputs> {
     await requireSameRoster(inputs);
     const first = await judged(inputs, work);
-    const { outputs } = inputs.onPending === "wait" ? await waited(inputs, work, first) : first;
+    const judgement = inputs.onPending === "wait" ? await waited(inputs, work, first) : first;
+    const { outputs } = judgement;
     if (outputs.met) return outputs;
-    if (inputs.onPending !== "defer") throw below(inputs.image, outputs);
+    if (inputs.onPending !== "defer") throw below(inputs.image, judgement);
     work.report("warning", `${inputs.image} is left for later: ${outputs.words}`);
     return outputs;
   }
@@ -93,9 +94,9 @@ export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, Quo
       const inputs = quorumInputs.safeParse(plan).data;
       if (!inputs) return {};
       await requireSameRoster(inputs);
-      const { outputs } = await judged(inputs, work);
+      const { outputs, isInDoubt } = await judged(inputs, work);
       if (outputs.met) return outputs;
-      const what = wasMet(work) ? "falls below quorum" : "is below quorum";
+      const what = isInDoubt ? inDoubt : wasMet(work) ? "falls below quorum" : "is below quorum";
       work.report("warning", `${inputs.image} ${what}: ${outputs.words}`);
       // Whoever waits will find what has been signed by then.
       return inputs.onPending === "wait" ? {} : outputs;
@@ -108,17 +109,21 @@ export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, Quo
     async read(id, state, work) {
       if (!state) throw new Error(`${id}: a quorum can't be imported; it is judged from the signatures`);
       const { inputs } = state;
-      const { outputs } = await judged(inputs, { ...work, before: state.outputs });
+      const judgement = await judged(inputs, { ...work, before: state.outputs });
+      const { outputs } = judgement;
       if (outputs.met || inputs.onPending === "defer") return { inputs, outputs };
-      throw below(id, outputs);
+      throw below(id, judgement);
     },
 
     async delete() {},
   };
 }
 
-function below(image: string, outputs: QuorumOutputs): NotReady {
-  return new NotReady(image, outputs, [`${image} is below quorum: ${outputs.words}`]);
+const inDoubt = "can't be told to be at quorum";
+
+function below(image: string, { outputs, isInDoubt }: Judgement): NotReady {
+  const what = isInDoubt ? inDoubt : "is below quorum";
+  return new NotReady(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
 
 function wasMet({ before }: Work): boolean {

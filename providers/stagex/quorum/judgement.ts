@@ -16,8 +16,10 @@ export type Subject = {
 /** What the signatures of all manifests of an image come to. */
 export type Judgement = {
   readonly outputs: QuorumOutputs;
-  /** None at quorum. */
+  /** None at quorum, and none where no signature is missing. */
   readonly shortfall?: Shortfall;
+  /** Whether enough have signed, with keys that a file which could not be read or applied may revoke. */
+  readonly isInDoubt: boolean;
 };
 
 /** How many rejected signatures of a manifest are told of, and how long a reason is: a state is no place for others' junk. */
@@ -54,12 +56,17 @@ export async function judgeImage(
     const words = wordsOf(shown(outcome), rule);
     return several && !met ? `${manifest.slice(0, 19)}…: ${words}` : words;
   });
-  if (met) return { outputs: { ...outputs, words: said.join("; "), verified: subject.digest } };
+  if (met)
+    return { outputs: { ...outputs, words: said.join("; "), verified: subject.digest }, isInDoubt: false };
+  // More signatures help where they are missing; where keys are in doubt, the words say which file is to be seen to.
+  const short = lacking.filter(({ outcome }) => outcome.doubts.length === 0);
+  if (short.length === 0) return { outputs: { ...outputs, words: said.join("; ") }, isInDoubt: true };
   const signers = await signersOf(trust);
-  const shortfall = together(lacking.map(({ outcome }) => shortfallOf(outcome, rule, signers)));
+  const shortfall = together(short.map(({ outcome }) => shortfallOf(outcome, rule, signers)));
   return {
     outputs: { ...outputs, words: `${said.join("; ")}; missing: ${shortfallText(shortfall)}` },
     shortfall,
+    isInDoubt: false,
   };
 }
 

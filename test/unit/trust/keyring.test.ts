@@ -39,8 +39,9 @@ test("skips what is no certificate, and says why; the others are read", async ()
   writeFileSync(join(folder, "private.asc"), key.armor());
   const keyring = await Keyring.load(folder);
   expect(fingerprintsIn(keyring)).toEqual([key.getFingerprint().toUpperCase()]);
-  expect(keyring.skipped.map(({ file }) => file)).toEqual(["README", "cut.asc", "junk.gpg", "private.asc"]);
-  expect(keyring.skipped.at(-1)?.reason).toMatch(/private key/);
+  expect(keyring.skipped.map(({ file }) => file)).toEqual(["README"]);
+  expect(keyring.doubts.map(({ file }) => file)).toEqual(["cut.asc", "junk.gpg", "private.asc"]);
+  expect(keyring.doubts.at(-1)?.reason).toMatch(/private key/);
   await expect(Keyring.load(join(home, "pubring.kbx"))).rejects.toThrow(/keybox; export the keys: gpg/);
   await expect(Keyring.load(join(folder, "none"))).rejects.toThrow(
     /no keys at .*there is nothing there; .*gpg --export/,

@@ -3,8 +3,10 @@ import { Docket, type Entry } from "../../../../providers/stagex/quorum/docket.t
 
 const shortfall = { people: 1, vendors: 0, signatures: 1, by: ["bob"], on: [] };
 const outputs = { people: 1, vendors: 1, accepted: [], rejected: [], words: "1 of 2 people (alice)" };
-const below = (wasMet: boolean): Entry => ({ outputs: { ...outputs, met: false }, shortfall, wasMet });
-const met: Entry = { outputs: { ...outputs, met: true }, wasMet: true };
+const below = (wasMet: boolean): Entry => ({
+  ...{ outputs: { ...outputs, met: false }, shortfall, wasMet, isInDoubt: false },
+});
+const met: Entry = { outputs: { ...outputs, met: true }, wasMet: true, isInDoubt: false };
 
 test("images below quorum are counted, those apart that were at quorum before, and alike needs put together", () => {
   const docket = new Docket();
@@ -30,4 +32,16 @@ test("of an image that is judged again what was found last counts, and whether i
   expect(docket.summary().fallen).toEqual(["core-a"]);
   docket.note("core-a", met);
   expect(docket.summary()).toMatchObject({ pending: {}, fallen: [], signatures: 0 });
+});
+
+test("an image that hangs on a file among the keys is told of apart: no signature helps it", () => {
+  const docket = new Docket();
+  docket.note("core-a", { outputs: { ...outputs, met: false }, wasMet: true, isInDoubt: true });
+  expect(docket.summary()).toMatchObject({ fallen: ["core-a"], signatures: 0 });
+  expect(docket.summary().text).toBe(
+    [
+      "1 of 1 images judged are below quorum, 1 of which were at quorum before.",
+      "1 image has enough signatures, but something among the keys may revoke one of them: see the warnings.",
+    ].join("\n"),
+  );
 });

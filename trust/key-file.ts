@@ -1,0 +1,227 @@
+import {
+  type AnyPacket,
+  enums,
+  PacketList,
+  PublicKey,
+  PublicKeyPacket,
+  PublicSubkeyPacket,
+  SecretKeyPacket,
+  SecretSubkeyPacket,
+  SignaturePacket,
+  UnparseablePacket,
+  UserAttributePacket,
+  UserIDPacket,
+  unarmor,
+} from "openpgp";
+import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
+import { keyTextIn } from "./key-text.ts";
+
+/** Something in a file that may revoke keys and can't be applied. */
+export type FileDoubt = {
+  readonly reason: string;
+  /** The primary keys that it may revoke; nothing where that can't be told, so that it may be any. */
+  readonly keys?: readonly Fingerprint[];
+};
+
+/** What a file holds. */
+export type KeyFile = {
+  readonly certificates: readonly PublicKey[];
+  /** Revocations of primary keys that stand alone, as `gpg --gen-revoke` writes them. */
+  readonly revocations: readonly SignaturePacket[];
+  readonly doubts: readonly FileDoubt[];
+  /** What was left out, where it can't be a revocation. */
+  readonly notes: readonly string[];
+};
+
+const allowed = Object.fromEntries(
+  [
+    PublicKeyPacket,
+    PublicSubkeyPacket,
+    SecretKeyPacket,
+    SecretSubkeyPacket,
+    UserIDPacket,
+    UserAttributePacket,
+    SignaturePacket,
+  ].map((kind) => [kind.tag, kind]),
+);
+
+const { signature: kinds } = enums;
+const revocationTypes: ReadonlySet<number> = new Set([
+  kinds.keyRevocation,
+  kinds.subkeyRevocation,
+  kinds.certRevocation,
+]);
+
+const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
+
+/**
+ * Reads what a file among the keys holds, by its content and never by its name: packets, or any number of armored blocks in text.
+ * It fails on nothing: what can't be read is in `doubts`.
+ */
+export async function readKeyFile(bytes: Uint8Array): Promise<KeyFile> {
+  if (isPicture(bytes)) return { ...nothing, notes: ["it is a picture"] };
+  if (Buffer.from(bytes.subarray(8, 12)).toString("latin1") === "KBXf")
+    return doubtful(`it is GnuPG's own keybox; ${howToExport}`);
+  // The first octet of every packet has its highest bit set (RFC 9580, section 4.2), and so have byte order marks.
+  const isPacket =
+    ((bytes[0] ?? 0) & 0x80) !== 0 && !/^(?:efbbbf|fffe|feff)/.test(hexOf(bytes.subarray(0, 3)));
+  if (isPacket) {
+    const whole = await packetsIn(bytes);
+    if (!(whole instanceof Error)) return contentOf(whole);
+  }
+  const { blocks, binaries, hasDisarmed, doubt } = keyTextIn(bytes);
+  const parts: KeyFile[] = [];
+  for (const part of [...blocks, ...binaries]) {
+    const packets = await packetsIn(part);
+    parts.push(
+      packets instanceof Error ? doubtful(`it can't be read: ${packets.message}`) : contentOf(packets),
+    );
+  }
+  if (doubt !== undefined) parts.push(doubtful(doubt));
+  if (hasDisarmed)
+    parts.push({
+      ...nothing,
+      notes: ["its revocation is not in force: take away the colon before -----BEGIN"],
+    });
+  else if (parts.length === 0 && isPacket && !isText(bytes))
+    parts.push(doubtful("it begins like OpenPGP packets and has none that can be read"));
+  else if (parts.length === 0) parts.push({ ...nothing, notes: ["there is no OpenPGP certificate in it"] });
+  return {
+    certificates: parts.flatMap(({ certificates }) => certificates),
+    revocations: parts.flatMap(({ revocations }) => revocations),
+    doubts: parts.flatMap(({ doubts }) => doubts),
+    notes: parts.flatMap(({ notes }) => notes),
+  };
+}
+
+const nothing: KeyFile = { certificates: [], revocations: [], doubts: [], notes: [] };
+
+function doubtful(reason: string, keys?: readonly Fingerprint[]): KeyFile {
+  return { ...nothing, doubts: [{ reason, ...(keys === undefined ? {} : { keys }) }] };
+}
+
+async function packetsIn(block: string | Uint8Array): Promise<PacketList<AnyPacket> | Error> {
+  try {
+    const binary = typeof block === "string" ? await unarmored(block) : block;
+    // The types have a Map here, and the library takes an object.
+    return await PacketList.fromBinary(binary, allowed as unknown as Map<enums.packet, object>);
+  } catch (error) {
+    return error as Error;
+  }
+}
+
+async function unarmored(block: string): Promise<Uint8Array> {
+  const { data } = await unarmor(block);
+  return new Uint8Array(await new Response(data).arrayBuffer());
+}
+
+/** Every primary key begins a certificate; what stands before the first is on its own. */
+function contentOf(packets: PacketList<AnyPacket>): KeyFile {
+  if (packets.length === 0) return doubtful("it has packets, and none with a meaning");
+  const alone: AnyPacket[] = [];
+  const certificates: AnyPacket[][] = [];
+  for (const packet of packets) {
+    if (isTag(packet, enums.packet.publicKey, enums.packet.secretKey)) certificates.push([packet]);
+    else (certificates.at(-1) ?? alone).push(packet);
+  }
+  const parts = [aloneOf(alone), ...certificates.map(certificateOf)];
+  return {
+    certificates: parts.flatMap((part) => part.certificates),
+    revocations: parts.flatMap((part) => part.revocations),
+    doubts: parts.flatMap((part) => part.doubts),
+    notes: parts.flatMap((part) => part.notes),
+  };
+}
+
+function certificateOf(packets: readonly AnyPacket[]): KeyFile {
+  const [first] = packets;
+  if (first instanceof SecretKeyPacket) {
+    const reason =
+      "it holds a private key, which has no place here; export the public one: gpg --armor --export";
+    return doubtful(reason, [parseFingerprint(first.getFingerprint())]);
+  }
+  if (!(first instanceof PublicKeyPacket)) {
+    const kind = first instanceof UnparseablePacket ? kindOfKey(first.write()) : "unknown kind";
+    const reason = `a key of ${kind}, which is not supported`;
+    // A revocation whose first octet is damaged can look like such a key, alone.
+    return packets.some(mayRevoke) || packets.length === 1
+      ? doubtful(
+          `it has ${reason}, with a revocation or nothing behind it: it can't be told which key it is about`,
+        )
+      : { ...nothing, notes: [`it has ${reason}: signatures by it don't count`] };
+  }
+  const list = new PacketList<AnyPacket>();
+  list.push(...packets);
+  const certificate = new PublicKey(list);
+  const unread = packets.filter((packet) => packet instanceof UnparseablePacket && mayRevoke(packet));
+  if (unread.length === 0) return { ...nothing, certificates: [certificate] };
+  const reason = "it has a revocation of a version or with an algorithm that is not supported";
+  return {
+    ...doubtful(reason, [parseFingerprint(first.getFingerprint())]),
+    certificates: [certificate],
+  };
+}
+
+function aloneOf(packets: readonly AnyPacket[]): KeyFile {
+  const revocations: SignaturePacket[] = [];
+  const doubts: FileDoubt[] = [];
+  const notes: string[] = [];
+  for (const packet of packets) {
+    const type = isTag(packet, enums.packet.signature) ? typeOf(packet) : undefined;
+    if (packet instanceof SignaturePacket && type === kinds.keyRevocation) revocations.push(packet);
+    else if (type === kinds.binary || type === kinds.text) notes.push("it has a signature of a document");
+    else if (type === undefined)
+      doubts.push({ reason: "it begins in the middle of a certificate, whose first part is missing" });
+    else {
+      const reason = "it has a signature that can't be applied on its own, such as a subkey's revocation";
+      doubts.push({ reason: `${reason}; ${howToExport}` });
+    }
+  }
+  return { ...nothing, revocations, doubts, notes };
+}
+
+function mayRevoke(packet: AnyPacket): boolean {
+  return isTag(packet, enums.packet.signature) && revocationTypes.has(typeOf(packet));
+}
+
+/**
+ * The type of a signature. Of one that the library can't read it is where its version has it (RFC 9580, sections 5.2.2 and 5.2.3); of
+ * an unknown version it may be any.
+ */
+function typeOf(packet: AnyPacket): number {
+  if (packet instanceof SignaturePacket) return packet.signatureType ?? kinds.keyRevocation;
+  const [version = 0, second = 0, third = 0] = packet.write();
+  if (version < 2 || version > 6) return kinds.keyRevocation;
+  return version < 4 ? third : second;
+}
+
+/** `version 4 with algorithm 30`: where they stand in a key's packet (RFC 9580, section 5.5.2). */
+function kindOfKey([version = 0, , , , , algorithm = 0]: Uint8Array): string {
+  return version < 4 ? `version ${version}` : `version ${version} with algorithm ${algorithm}`;
+}
+
+function isTag(packet: AnyPacket, ...tags: readonly enums.packet[]): boolean {
+  const tag: unknown =
+    packet instanceof UnparseablePacket ? packet.tag : Reflect.get(packet.constructor, "tag");
+  return tags.some((one) => one === tag);
+}
+
+/** Letters beyond ASCII begin as packets do. */
+function isText(bytes: Uint8Array): boolean {
+  if (bytes.length < 16) return false;
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** PNG and JPEG: people keep their portraits beside their keys. */
+function isPicture(bytes: Uint8Array): boolean {
+  return /^(?:89504e470d0a1a0a|ffd8ff)/.test(hexOf(bytes.subarray(0, 8)));
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
