@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/netip"
+	"strings"
 )
 
 // Reach is how near to this machine an address is. A registry may lead us to no nearer one than its own.
@@ -57,7 +58,7 @@ func reachOfAddress(text string) reach {
 
 // ReachOfName is what a host's name tells by itself: nothing unless it is an address, or this machine's own.
 func reachOfName(host string) reach {
-	if host == "localhost" {
+	if name := strings.TrimSuffix(host, "."); name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return loopback
 	}
 	address, err := netip.ParseAddr(host)
@@ -68,7 +69,10 @@ func reachOfName(host string) reach {
 }
 
 // IsLoopbackName leaves out `x.localhost`, which some resolvers ask the network for.
-func isLoopbackName(host string) bool { return reachOfName(host) == loopback }
+func isLoopbackName(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && reachOf(address) == loopback
+}
 
 // Hostname is a host without its port.
 func hostname(host string) string {
