@@ -95,7 +95,9 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     blobs,
     statements: new Map(options.statements.map((kind) => [kind, new SignedStatements(signatures, kind)])),
     lost: new Map(),
-    crane: requests.every(({ place }) => "folder" in place) ? "" : (await provideTool("crane")).path,
+    registryClient: requests.every(({ place }) => "folder" in place)
+      ? ""
+      : (await provideTool("registry-client")).path,
   };
   const verdicts = await inspectAll(requests, inspector);
   print(options.json ? printableJson(verdicts.map(shownVerdict)) : reportText(verdicts));

@@ -1,6 +1,5 @@
 import type { Writable } from "node:stream";
 import { checkLayer, jsonLimit, notUnpacked, readBlob, requireDiffId } from "./blob.ts";
-import { runCrane } from "./crane.ts";
 import { type Digest, digestOf } from "./digest.ts";
 import {
   type BlobReader,
@@ -13,7 +12,9 @@ import {
 import { LayerHashing } from "./layer-hashing.ts";
 import { layoutBlobPath, openLayout } from "./layout.ts";
 import type { RegistryAddress } from "./registry-address.ts";
+import { RegistryClient } from "./registry-client.ts";
 import { registryError } from "./registry-error.ts";
+import type { RegistryLimits } from "./registry-limits.ts";
 import { Collected, isIndex, readReference, readTag } from "./remote-document.ts";
 
 /** Where an image lies, to be read through and not kept: a repository of a registry, or a layout folder. */
@@ -42,18 +43,20 @@ export type Extent = { readonly blobs: number; readonly bytes: number };
  * An image in a registry.
  * @param repository with the host; address and image in one
  * @param what a digest, or a tag, which is looked up now
- * @param crane path of the program
+ * @param program path of the registry client
  */
 export function inRegistry(
   repository: RegistryAddress,
   what: { readonly digest: Digest } | { readonly tag: string },
-  crane: string,
+  program: string,
   signal?: AbortSignal,
+  limits?: RegistryLimits,
 ): ImagePlace {
+  const client = new RegistryClient(program, limits).forImage();
   const stream = async (blob: Descriptor, to: () => Writable): Promise<void> => {
     const reference = `${repository}@${blob.digest}`;
     const doing = `pulling the blob ${reference}`;
-    await runCrane(crane, ["blob", reference], { doing, to, limit: blob.size, signal });
+    await client.run(["blob", reference], { doing, to, limit: blob.size, size: blob.size, signal });
   };
   const wrong = (blob: Descriptor, found: Digest) =>
     registryError("wrong-bytes", `pulling the blob ${repository}@${blob.digest}`, `it gave ${found}`);
@@ -61,11 +64,11 @@ export function inRegistry(
     pathOf: (digest) => `${repository}@${digest}`,
     root: async () =>
       "digest" in what
-        ? await readReference(crane, repository, what.digest, signal)
-        : await readTag(crane, repository, what.tag, signal),
+        ? await readReference(client, repository, what.digest, signal)
+        : await readTag(client, repository, what.tag, signal),
     document: async (blob) => {
       if (blob.mediaType !== mediaTypes.config)
-        return (await readReference(crane, repository, blob.digest, signal)).bytes;
+        return (await readReference(client, repository, blob.digest, signal)).bytes;
       if (blob.size > jsonLimit) throw wrong(blob, blob.digest);
       const answer = new Collected();
       await stream(blob, () => answer.anew());

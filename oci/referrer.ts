@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { jsonLimit } from "./blob.ts";
-import { type Endurance, runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
 import { type Document, document } from "./exported-index.ts";
 import { type Descriptor, mediaTypes } from "./image.ts";
 import { layoutBlobPath, layoutMarker } from "./layout.ts";
 import type { RegistryAddress } from "./registry-address.ts";
+import type { Endurance, RegistryClient } from "./registry-client.ts";
 import { Collected, readReference } from "./remote-document.ts";
 
 /** Something that is said of an image, to lie beside it in a registry: never in it, since that would change its digest. */
@@ -59,8 +59,7 @@ export function referrerOf({ subject, artifactType, layers }: Artifact): Referre
 
 /** What pushing needs besides the artifact. */
 export type ReferrerPush = Endurance & {
-  /** Path of the registry client. */
-  readonly crane: string;
+  readonly client: RegistryClient;
   /** A temporary folder is made below it. */
   readonly scratch: string;
   readonly signal?: AbortSignal;
@@ -68,7 +67,7 @@ export type ReferrerPush = Endurance & {
 
 /**
  * Pushes an artifact beside its subject, and reads its manifest back. A registry with the referrers API lists it there by itself; for
- * one without it crane keeps the list under the tag `sha256-<hex of the subject>` (distribution-spec, "Unavailable Referrers API").
+ * one without it the client keeps the list under the tag `sha256-<hex of the subject>` (distribution-spec, "Unavailable Referrers API").
  * @param repository the image's own, with the registry's host
  * @returns the digest of the artifact's manifest
  * @throws RegistryError
@@ -76,7 +75,7 @@ export type ReferrerPush = Endurance & {
 export async function pushReferrer(
   repository: RegistryAddress,
   { manifest, blobs }: Referrer,
-  { crane, scratch, signal, endurance, waiting }: ReferrerPush,
+  { client, scratch, signal, endurance, waiting }: ReferrerPush,
 ): Promise<Digest> {
   const folder = join(scratch, `referrer-${randomUUID()}`);
   await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
@@ -88,18 +87,19 @@ export async function pushReferrer(
     await writeFile(join(folder, "index.json"), JSON.stringify(index));
     const reference = `${repository}@${manifest.digest}`;
     const said = new Collected();
-    await runCrane(crane, ["push", folder, reference], {
+    await client.run(["push", folder, reference], {
       endurance,
       waiting,
       doing: `pushing ${reference}`,
       to: () => said.anew(),
       limit: jsonLimit,
+      size: blobs.reduce((sum, { size }) => sum + size, 0),
       ...(signal === undefined ? {} : { signal }),
     });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-  return (await readReference(crane, repository, manifest.digest, signal, { endurance, waiting })).digest;
+  return (await readReference(client, repository, manifest.digest, signal, { endurance, waiting })).digest;
 }
 
 function descriptor({ mediaType, digest, size }: Descriptor): Descriptor {

@@ -11,7 +11,7 @@ const repositoryPattern = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
 
 /**
  * Parses a registry's address. Transport is https, but for this machine's own loopback, where it may be http; addresses
- * at which a registry client would quietly fall back to http (private networks, `.local`) are refused.
+ * at which a registry client would quietly fall back to http (private networks, `.local`, `.localhost`) are refused.
  * @throws Error that quotes what was found, unless it may be a password, and says what is allowed
  */
 export function parseRegistryAddress(text: string): RegistryAddress {
@@ -46,8 +46,8 @@ export function repositoryIn(registry: RegistryAddress, image: string): string |
   return repositoryPattern.test(image) ? `${registry}/${image}` : null;
 }
 
-/** What go-containerregistry's `name.Registry.Scheme` takes for http, without the loopback. */
+/** What go-containerregistry's `name.Registry.Scheme` takes for http, and podman and Docker may, without the loopback. */
 function mayFallBackToHttp(host: string): boolean {
-  if (host.endsWith(".local")) return true;
+  if (/\.local(host)?$/.test(host)) return true;
   return isIP(host) === 4 && /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(host);
 }

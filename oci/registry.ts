@@ -4,7 +4,6 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { jsonLimit, readBlob } from "./blob.ts";
-import { type Endurance, runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
 import { type Document, document, exportedIndex, exportedIndexJson } from "./exported-index.ts";
 import {
@@ -19,7 +18,9 @@ import {
 import { layoutBlobPath, layoutMarker } from "./layout.ts";
 import { pushReferrer, type Referrer } from "./referrer.ts";
 import { parseRegistryAddress, type RegistryAddress, repositoryIn } from "./registry-address.ts";
+import { type ClientRun, type Endurance, RegistryClient } from "./registry-client.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
+import type { RegistryLimits } from "./registry-limits.ts";
 import { auditRemote, type RemoteDamage } from "./remote-audit.ts";
 import { Collected, isIndex, readReference, readTag } from "./remote-document.ts";
 import type { Store } from "./store.ts";
@@ -47,19 +48,18 @@ export type Exchange = Endurance & {
 /**
  * An OCI registry (distribution-spec 1.1) that images are pulled from and pushed to, by digest.
  *
- * The transport is crane, the command of go-containerregistry: it knows every registry's ways to log in, the docker config
- * and its credential helpers, and is what registries are tested with. The clients on npm hold whole layers in memory and
- * push nothing (Snyk's), push only attestations (sigstore's), or have not been kept up. What comes in is never taken on
- * crane's word: {@link Store.adopt} hashes every byte.
+ * The transport is {@link RegistryClient}, on go-containerregistry, which registries are tested with. The clients on npm hold
+ * whole layers in memory and push nothing (Snyk's), push only attestations (sigstore's), or have not been kept up. What comes
+ * in is never taken on the client's word: {@link Store.adopt} hashes every byte.
  */
 export class Registry {
   readonly address: RegistryAddress;
-  readonly #crane: string;
+  readonly #client: RegistryClient;
 
-  /** @param crane path of the program */
-  constructor(address: RegistryAddress, crane: string) {
+  /** @param client path of the registry client */
+  constructor(address: RegistryAddress, client: string, limits?: RegistryLimits) {
     this.address = address;
-    this.#crane = crane;
+    this.#client = new RegistryClient(client, limits);
   }
 
   /**
@@ -70,7 +70,7 @@ export class Registry {
   async pull(wanted: Wanted, exchange: Exchange): Promise<Image> {
     return await inFolder(exchange.scratch, async (folder) => {
       await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
-      const pull = new Pull(this.#crane, this.#repository(wanted.image), folder, exchange);
+      const pull = new Pull(this.#client.forImage(), this.#repository(wanted.image), folder, exchange);
       const index = await pull.index(wanted);
       await pull.layers();
       await writeFile(join(folder, "oci-layout"), layoutMarker);
@@ -87,20 +87,22 @@ export class Registry {
    */
   async push(image: string, digest: Digest, exchange: Exchange): Promise<void> {
     const reference = `${this.#repository(image)}@${digest}`;
+    const client = this.#client.forImage(exchange);
     await inFolder(exchange.scratch, async (folder) => {
       const layout = join(folder, image);
       const stored = await exchange.store.find(digest);
       await exchange.store.export(stored?.index ?? digest, layout, exchange.signal);
       const named = stored?.manifests.find((manifest) => manifest.digest === digest);
       if (named !== undefined) await nameInLayout(layout, named);
-      await this.#run(["push", layout, reference], `pushing ${reference}`, exchange);
-      await readReference(this.#crane, this.#repository(image), digest, exchange.signal, exchange);
-      const damages = await this.audit(image, digest, exchange);
-      if (damages.length === 0) return;
       const { manifests } = stored ?? (await exchange.store.image(digest));
       const pushed = named === undefined ? manifests : [named];
-      for (const manifest of pushed) await this.#sendBlobs(image, manifest, layout, exchange);
-      const [left] = await this.audit(image, digest, exchange);
+      const size = pushed.reduce((sum, manifest) => sum + sizeOf(manifest), 0);
+      await run(client, ["push", layout, reference], `pushing ${reference}`, { ...exchange, size });
+      await readReference(client, this.#repository(image), digest, exchange.signal, exchange);
+      const damages = await auditRemote(client, this.#repository(image), digest, exchange);
+      if (damages.length === 0) return;
+      for (const manifest of pushed) await this.#sendBlobs(client, image, manifest, layout, exchange);
+      const [left] = await auditRemote(client, this.#repository(image), digest, exchange);
       if (left !== undefined) throw registryError("failed", `pushing ${reference}`, left.message);
     });
   }
@@ -108,7 +110,7 @@ export class Registry {
   /** Lays an artifact beside an image that the registry has; says by which digest. */
   async attach(image: string, referrer: Referrer, exchange: Omit<Exchange, "store">): Promise<Digest> {
     const repository = parseRegistryAddress(this.#repository(image));
-    return await pushReferrer(repository, referrer, { ...exchange, crane: this.#crane });
+    return await pushReferrer(repository, referrer, { ...exchange, client: this.#client });
   }
 
   /** Lets a tag point at a manifest or index that the registry has. */
@@ -120,7 +122,10 @@ export class Registry {
     endurance: Endurance = {},
   ): Promise<void> {
     const reference = `${this.#repository(image)}@${digest}`;
-    await this.#run(["tag", reference, tag], `tagging ${reference} as ${tag}`, { signal, ...endurance });
+    await run(this.#client, ["tag", reference, tag], `tagging ${reference} as ${tag}`, {
+      signal,
+      ...endurance,
+    });
   }
 
   /**
@@ -134,7 +139,7 @@ export class Registry {
     endurance: Endurance = {},
   ): Promise<Digest | null> {
     try {
-      return (await readTag(this.#crane, this.#repository(image), tag, signal, endurance)).digest;
+      return (await readTag(this.#client, this.#repository(image), tag, signal, endurance)).digest;
     } catch (error) {
       if (error instanceof RegistryError && error.problem === "absent") return null;
       throw error;
@@ -145,7 +150,7 @@ export class Registry {
   async untag(image: string, tag: string, signal?: AbortSignal, endurance: Endurance = {}): Promise<void> {
     const reference = `${this.#repository(image)}:${tag}`;
     try {
-      await this.#run(["delete", reference], `removing ${reference}`, { signal, ...endurance });
+      await run(this.#client, ["delete", reference], `removing ${reference}`, { signal, ...endurance });
     } catch (error) {
       if (!(error instanceof RegistryError) || error.problem !== "absent") throw error;
     }
@@ -160,7 +165,7 @@ export class Registry {
     digest: Digest,
     run: Pick<Exchange, "signal"> & Endurance = {},
   ): Promise<readonly RemoteDamage[]> {
-    return await auditRemote(this.#crane, this.#repository(image), digest, run);
+    return await auditRemote(this.#client.forImage(run), this.#repository(image), digest, run);
   }
 
   #repository(image: string): string {
@@ -174,10 +179,11 @@ export class Registry {
   }
 
   /**
-   * Sends what a registry has lost below a manifest that it still has. crane takes a manifest that is there for whole, so another
+   * Sends what a registry has lost below a manifest that it still has. the client takes a manifest that is there for whole, so another
    * one, that no tag points at, goes with the same blobs.
    */
   async #sendBlobs(
+    client: RegistryClient,
     image: string,
     manifest: ImageManifest,
     layout: string,
@@ -192,18 +198,31 @@ export class Registry {
     await nameInLayout(layout, carrier);
     const reference = `${this.#repository(image)}@${carrier.digest}`;
     const doing = `sending the blobs of ${this.#repository(image)}@${manifest.digest} again`;
-    await this.#run(["push", layout, reference], doing, exchange);
+    await run(client, ["push", layout, reference], doing, { ...exchange, size: sizeOf(manifest) });
   }
+}
 
-  /** For commands whose words on stdout are for people. */
-  async #run(
-    args: readonly string[],
-    doing: string,
-    { signal, endurance, waiting }: Endurance & { readonly signal?: AbortSignal | undefined },
-  ): Promise<void> {
-    const to = () => new Collected().anew();
-    await runCrane(this.#crane, args, { doing, to, limit: jsonLimit, signal, endurance, waiting });
-  }
+/** Runs a command that prints nothing. */
+async function run(
+  client: RegistryClient,
+  args: readonly string[],
+  doing: string,
+  { signal, endurance, waiting, size }: Pick<ClientRun, "signal" | "size"> & Endurance,
+): Promise<void> {
+  const to = () => new Collected().anew();
+  await client.run(args, {
+    doing,
+    to,
+    limit: jsonLimit,
+    signal,
+    endurance,
+    waiting,
+    ...(size ? { size } : {}),
+  });
+}
+
+function sizeOf({ config, layers }: ImageManifest): number {
+  return [config, ...layers].reduce((sum, { size }) => sum + size, 0);
 }
 
 /** Lets a layout folder be one of this manifest alone. */
@@ -215,14 +234,14 @@ async function nameInLayout(folder: string, { mediaType, digest, size }: Descrip
 
 /** One image on its way into a layout folder. */
 class Pull {
-  readonly #crane: string;
+  readonly #client: RegistryClient;
   readonly #repository: string;
   readonly #folder: string;
   readonly #exchange: Exchange;
   readonly #layers = new Map<Digest, Descriptor>();
 
-  constructor(crane: string, repository: string, folder: string, exchange: Exchange) {
-    this.#crane = crane;
+  constructor(client: RegistryClient, repository: string, folder: string, exchange: Exchange) {
+    this.#client = client;
     this.#repository = repository;
     this.#folder = folder;
     this.#exchange = exchange;
@@ -267,7 +286,7 @@ class Pull {
   }
 
   async #manifest(digest: Digest): Promise<Document> {
-    const found = await readReference(this.#crane, this.#repository, digest, this.#exchange.signal);
+    const found = await readReference(this.#client, this.#repository, digest, this.#exchange.signal);
     await writeFile(this.#pathOf(digest), found.bytes);
     return found;
   }
@@ -278,10 +297,11 @@ class Pull {
 
   async #blob({ digest, size }: Descriptor): Promise<void> {
     const reference = `${this.#repository}@${digest}`;
-    await runCrane(this.#crane, ["blob", reference], {
+    await this.#client.run(["blob", reference], {
       doing: `pulling the blob ${reference}`,
       to: () => createWriteStream(this.#pathOf(digest)),
       limit: size,
+      size,
       signal: this.#exchange.signal,
     });
   }

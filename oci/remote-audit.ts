@@ -1,6 +1,8 @@
-import { type CraneRun, type Endurance, runCrane } from "./crane.ts";
+import { z } from "zod";
+import { jsonLimit } from "./blob.ts";
 import type { Digest } from "./digest.ts";
 import { type Descriptor, parseIndex, parseManifest } from "./image.ts";
+import type { ClientRun, Endurance, RegistryClient } from "./registry-client.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
 import { Collected, isIndex, readReference } from "./remote-document.ts";
 
@@ -12,11 +14,25 @@ export type RemoteDamage = {
   readonly message: string;
 };
 
-/** An answer to a question for a blob. */
-type Answer = { readonly status: number; readonly length: number | null; readonly contentType: string };
+type AuditRun = Pick<ClientRun, "signal"> & Endurance;
 
-/** crane prints at most a line for each layer that is not there. */
-const wordsLimit = 1024 * 1024;
+/** An image's blobs, each once. */
+type Blobs = {
+  readonly configs: ReadonlyMap<Digest, Descriptor>;
+  readonly layers: ReadonlyMap<Digest, Descriptor>;
+};
+
+/** A line that the registry client prints of a blob, of the last answer where one server has led to another. */
+const answerSchema = z.strictObject({
+  digest: z.string(),
+  isThere: z.boolean(),
+  /** Null where the registry doesn't tell. */
+  size: z.int().nullable(),
+  contentType: z.string(),
+});
+
+/** How many blobs one command asks for: a slow registry's answers to them still fit into its time. */
+const atOnce = 64;
 
 /**
  * What a registry lacks of the image with this manifest or index: its documents are read and hashed, of each layer is asked whether
@@ -25,14 +41,14 @@ const wordsLimit = 1024 * 1024;
  * @throws RegistryError where the registry can't tell
  */
 export async function auditRemote(
-  crane: string,
+  client: RegistryClient,
   repository: string,
   digest: Digest,
-  run: Pick<CraneRun, "signal"> & Endurance = {},
+  run: AuditRun = {},
 ): Promise<readonly RemoteDamage[]> {
   const read = async (document: Digest): Promise<Buffer | RemoteDamage> => {
     try {
-      return (await readReference(crane, repository, document, run.signal, run)).bytes;
+      return (await readReference(client, repository, document, run.signal, run)).bytes;
     } catch (error) {
       const damage = damageOf(error, document);
       if (damage === undefined) throw error;
@@ -43,56 +59,96 @@ export async function auditRemote(
   if (!Buffer.isBuffer(top)) return [top];
   const entries = isIndex(top) ? parseIndex(top, `${repository}@${digest}`, digest) : [{ digest }];
   const damages: RemoteDamage[] = [];
-  const blobs = new Map<Digest, Descriptor>();
+  const configs = new Map<Digest, Descriptor>();
+  const layers = new Map<Digest, Descriptor>();
   for (const entry of entries) {
     const bytes = entry.digest === digest ? top : await read(entry.digest);
     if (!Buffer.isBuffer(bytes)) {
       damages.push(bytes);
       continue;
     }
-    const { config, layers } = parseManifest(bytes, `${repository}@${entry.digest}`, entry.digest);
-    for (const blob of [config, ...layers]) blobs.set(blob.digest, blob);
+    const manifest = parseManifest(bytes, `${repository}@${entry.digest}`, entry.digest);
+    configs.set(manifest.config.digest, manifest.config);
+    for (const layer of manifest.layers) layers.set(layer.digest, layer);
   }
   if (damages.length > 0) return damages;
-  return await auditBlobs(crane, `${repository}@${digest}`, [...blobs.values()], run);
+  return await auditBlobs(client, repository, { configs, layers }, run);
 }
 
+/** The config is read and hashed like the documents; of the layers only the registry's word is taken. */
 async function auditBlobs(
-  crane: string,
-  reference: string,
-  blobs: readonly Descriptor[],
-  run: Pick<CraneRun, "signal"> & Endurance,
+  client: RegistryClient,
+  repository: string,
+  { configs, layers }: Blobs,
+  run: AuditRun,
 ): Promise<readonly RemoteDamage[]> {
-  const answers = new Answers();
-  const failure = await runCrane(crane, ["validate", "--fast", "--remote", reference], {
-    ...run,
-    doing: `looking for the blobs of ${reference}`,
-    to: () => new Collected().anew(),
-    limit: wordsLimit,
-    onLine: (line) => answers.note(line),
-  }).catch((error: unknown) => error);
-  // Whatever else crane finds about the image is not the registry's doing: the bytes of its documents have been hashed.
-  if (failure !== undefined && !(failure instanceof RegistryError)) throw failure;
-  const repository = reference.slice(0, reference.indexOf("@"));
   const damages: RemoteDamage[] = [];
-  for (const { digest, size } of blobs) {
-    const answer = answers.of(digest);
-    if (answer?.status === 200 && /^text\/html\b/i.test(answer.contentType)) {
-      const doing = `looking for the blob ${repository}@${digest}`;
-      throw registryError("not-a-registry", doing, `it answers with a web page (${answer.contentType})`);
-    }
-    if (answer?.status === 404) {
-      damages.push({ digest, problem: "missing", message: `${repository} lacks the blob ${digest}` });
-    } else if (answer?.status === 200 && (answer.length ?? size) !== size) {
-      const message = `${repository} has the blob ${digest} with ${answer.length} bytes instead of ${size}`;
+  for (const config of configs.values()) {
+    const damage = await readConfig(client, repository, config, run);
+    if (damage !== undefined) damages.push(damage);
+  }
+  const asked = [...layers.values()];
+  for (let first = 0; first < asked.length; first += atOnce) {
+    damages.push(...(await auditLayers(client, repository, asked.slice(first, first + atOnce), run)));
+  }
+  return damages;
+}
+
+async function readConfig(
+  client: RegistryClient,
+  repository: string,
+  { digest, size }: Descriptor,
+  run: AuditRun,
+): Promise<RemoteDamage | undefined> {
+  const reference = `${repository}@${digest}`;
+  try {
+    const to = () => new Collected().anew();
+    const doing = `pulling the blob ${reference}`;
+    await client.run(["blob", reference], { ...run, doing, to, limit: Math.min(size, jsonLimit) });
+    return undefined;
+  } catch (error) {
+    if (error instanceof RegistryError && error.problem === "absent") return missing(repository, digest);
+    throw error;
+  }
+}
+
+async function auditLayers(
+  client: RegistryClient,
+  repository: string,
+  layers: readonly Descriptor[],
+  run: AuditRun,
+): Promise<readonly RemoteDamage[]> {
+  const doing = `looking for the blobs of ${repository}`;
+  const printed = new Collected();
+  const digests = layers.map(({ digest }) => digest);
+  const named = `${repository}@${digests[0]}`;
+  await client.run(["stat", named, ...digests], {
+    ...run,
+    doing,
+    to: () => printed.anew(),
+    limit: jsonLimit,
+  });
+  const lines = printed.bytes().toString("utf8").trimEnd().split("\n");
+  const answers = lines.map((line) => answerSchema.parse(JSON.parse(line)));
+  const damages: RemoteDamage[] = [];
+  for (const { digest, size } of layers) {
+    const answer = answers.find((one) => one.digest === digest);
+    if (answer === undefined)
+      throw new Error(`the registry client has not asked ${repository} for ${digest}`);
+    if (!answer.isThere) damages.push(missing(repository, digest));
+    else if (/^text\/html\b/i.test(answer.contentType)) {
+      const at = `looking for the blob ${repository}@${digest}`;
+      throw registryError("not-a-registry", at, `it answers with a web page (${answer.contentType})`);
+    } else if ((answer.size ?? size) !== size) {
+      const message = `${repository} has the blob ${digest} with ${answer.size} bytes instead of ${size}`;
       damages.push({ digest, problem: "wrong-size", message });
-    } else if (answer?.status !== 200) {
-      throw failure ?? new Error(`crane has not asked ${repository} for the blob ${digest}`);
     }
   }
-  const isLie = failure !== undefined && ["wrong-bytes", "not-a-registry"].includes(failure.problem);
-  if (damages.length === 0 && isLie) throw failure;
   return damages;
+}
+
+function missing(repository: string, digest: Digest): RemoteDamage {
+  return { digest, problem: "missing", message: `${repository} lacks the blob ${digest}` };
 }
 
 function damageOf(error: unknown, digest: Digest): RemoteDamage | undefined {
@@ -100,36 +156,4 @@ function damageOf(error: unknown, digest: Digest): RemoteDamage | undefined {
   if (error.problem === "absent") return { digest, problem: "missing", message: error.message };
   if (error.problem === "wrong-bytes") return { digest, problem: "wrong-bytes", message: error.message };
   return undefined;
-}
-
-/** What crane tells, with --verbose, of the registry's last answer for each blob; a blob's own server may be another (307). */
-class Answers {
-  readonly #answers = new Map<Digest, Answer>();
-  #asked: Digest | undefined;
-  #isRedirected = false;
-
-  note(line: string): void {
-    const [, url] = / --> [A-Z]+ (\S+)/.exec(line) ?? [];
-    if (url !== undefined) {
-      const [, digest] = /\/blobs\/(sha256:[0-9a-f]{64})$/.exec(url) ?? [];
-      if (digest !== undefined || !this.#isRedirected) this.#asked = digest as Digest | undefined;
-      this.#isRedirected = false;
-    }
-    const [, code] = / <-- (\d{3}) /.exec(line) ?? [];
-    if (code !== undefined && this.#asked !== undefined) {
-      this.#isRedirected = code.startsWith("3");
-      this.#answers.set(this.#asked, { status: Number(code), length: null, contentType: "" });
-    }
-    const answer = this.#asked === undefined ? undefined : this.#answers.get(this.#asked);
-    if (answer === undefined || this.#asked === undefined) return;
-    const [, header = "", value = ""] = /^(Content-Length|Content-Type): (.*)$/i.exec(line) ?? [];
-    if (/^content-length$/i.test(header) && answer.length === null && /^\d+$/.test(value))
-      this.#answers.set(this.#asked, { ...answer, length: Number(value) });
-    if (/^content-type$/i.test(header) && answer.contentType === "")
-      this.#answers.set(this.#asked, { ...answer, contentType: value });
-  }
-
-  of(digest: Digest): Answer | undefined {
-    return this.#answers.get(digest);
-  }
 }

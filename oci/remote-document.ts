@@ -1,10 +1,10 @@
 import { Writable } from "node:stream";
 import { z } from "zod";
 import { jsonLimit } from "./blob.ts";
-import { type Endurance, runCrane } from "./crane.ts";
 import type { Digest } from "./digest.ts";
 import { type Document, document } from "./exported-index.ts";
 import { mediaTypes } from "./image.ts";
+import type { Endurance, RegistryClient } from "./registry-client.ts";
 import { registryError } from "./registry-error.ts";
 
 /**
@@ -13,14 +13,14 @@ import { registryError } from "./registry-error.ts";
  * @throws RegistryError
  */
 export async function readReference(
-  crane: string,
+  client: RegistryClient,
   repository: string,
   digest: Digest,
   signal?: AbortSignal,
   endurance: Endurance = {},
 ): Promise<Document> {
   const reference = `${repository}@${digest}`;
-  const found = await manifestBehind(crane, reference, signal, endurance);
+  const found = await manifestBehind(client, reference, signal, endurance);
   if (found.digest !== digest)
     throw registryError("wrong-bytes", `pulling ${reference}`, `it gave ${found.digest}`);
   return found;
@@ -31,27 +31,27 @@ export async function readReference(
  * @throws RegistryError
  */
 export async function readTag(
-  crane: string,
+  client: RegistryClient,
   repository: string,
   tag: string,
   signal?: AbortSignal,
   endurance: Endurance = {},
 ): Promise<Document> {
   const reference = `${repository}:${tag}`;
-  const found = await manifestBehind(crane, reference, signal, endurance);
+  const found = await manifestBehind(client, reference, signal, endurance);
   if (isManifest(found.bytes)) return found;
   const reason = "what it answers is neither a manifest nor an index";
   throw registryError("not-a-registry", `pulling ${reference}`, reason);
 }
 
 async function manifestBehind(
-  crane: string,
+  client: RegistryClient,
   reference: string,
   signal: AbortSignal | undefined,
   endurance: Endurance,
 ): Promise<Document> {
   const answer = new Collected();
-  await runCrane(crane, ["manifest", reference], {
+  await client.run(["manifest", reference], {
     ...endurance,
     doing: `pulling ${reference}`,
     to: () => answer.anew(),

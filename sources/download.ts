@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import { request } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { printableLine } from "../lib/printable.ts";
+import { redirectFault } from "../lib/redirect-rule.ts";
 import type { PartialFile } from "./partial-file.ts";
 
 // Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip", as many do with
@@ -14,6 +15,12 @@ export type DownloadOptions = {
   readonly idleTimeout: number;
   /** Bytes that no source exceeds. */
   readonly sizeLimit: number;
+  /** Bytes per second that a mirror must reach on average, once it has had {@link probation}. */
+  readonly average: number;
+  /** Milliseconds in which a mirror may be slower than {@link average}. */
+  readonly probation: number;
+  /** Milliseconds that one mirror may take for one file, with all attempts and however large it is. */
+  readonly longest: number;
   /** How often one mirror is asked in all, before the next. */
   readonly attempts: number;
   /** Milliseconds before the second attempt; each later one waits twice as long. */
@@ -39,7 +46,7 @@ export class MirrorError extends Error {
 
 const redirectLimit = 10;
 const retryAfterLimit = 60_000;
-/** Bytes per second under which a connection is as good as none. */
+/** Bytes per second under which a connection is as good as none, over {@link DownloadOptions.idleTimeout}. */
 const slowest = 512;
 
 const transientCodes = [
@@ -53,21 +60,25 @@ const transientCodes = [
 
 /**
  * Downloads a file over https into a partial one, going on where that ends. Asks again, waiting longer each time, while
- * the server fails in a way that may pass; a broken connection is resumed.
+ * the server fails in a way that may pass; a broken connection is resumed. Ends after {@link DownloadOptions.longest}.
+ * @returns the media type of the last answer; empty where it names none
  * @throws MirrorError when this mirror has failed for good, the signal's reason when aborted, and the file system's
  *   own error when the file can't be written.
  */
-export async function download(mirror: string, into: PartialFile, options: DownloadOptions): Promise<void> {
+export async function download(mirror: string, into: PartialFile, given: DownloadOptions): Promise<string> {
   const url = secureUrl(mirror);
+  const late = AbortSignal.timeout(given.longest);
+  const options = { ...given, signal: AbortSignal.any([given.signal, late]) };
+  const pace = new Pace(options);
   let validator: string | null = null;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      await transfer(url, into, validator, options, (found) => {
+      return await transfer(url, into, validator, { ...options, pace }, (found) => {
         validator = found;
       });
-      return;
     } catch (error) {
-      if (options.signal.aborted) throw options.signal.reason;
+      if (given.signal.aborted) throw given.signal.reason;
+      if (late.aborted) throw new MirrorError(`not done after ${given.longest / 1000} s`, false);
       if (!(error instanceof MirrorError) || !error.isTransient) throw error;
       if (attempt >= options.attempts)
         throw new MirrorError(`${error.message} (asked ${attempt} times)`, false);
@@ -75,7 +86,7 @@ export async function download(mirror: string, into: PartialFile, options: Downl
         throw new MirrorError(`${error.message}, and asks to wait ${error.retryAfter / 1000} s`, false);
       }
       const wait = error.retryAfter ?? options.backoff * 2 ** (attempt - 1);
-      await sleep(wait, undefined, { signal: options.signal }).catch(() => options.signal.throwIfAborted());
+      await sleep(wait, undefined, { signal: options.signal }).catch(() => given.signal.throwIfAborted());
     }
   }
 }
@@ -102,9 +113,9 @@ async function transfer(
   url: URL,
   into: PartialFile,
   validator: string | null,
-  options: DownloadOptions,
+  options: DownloadOptions & { readonly pace: Pace },
   onValidator: (validator: string | null) => void,
-): Promise<void> {
+): Promise<string> {
   using watch = new Watch(options.idleTimeout, options.signal);
   const asked = into.size;
   const answer = await ask(url, rangeHeaders(asked, validator), watch, options);
@@ -116,10 +127,12 @@ async function transfer(
       if (into.size + chunk.length > options.sizeLimit) throw tooLarge(into.size + chunk.length, options);
       await into.write(chunk);
       options.onBytes(into.size, total);
+      options.pace.count(chunk.length);
     }
     if (total !== null && into.size < total) {
       throw new MirrorError(`the connection broke after ${into.size} of ${total} bytes`, true);
     }
+    return answer.headers["content-type"] ?? "";
   } finally {
     answer.destroy();
   }
@@ -143,9 +156,8 @@ async function ask(
       throw new MirrorError(`${statusCode} without a usable Location`, false);
     }
     url = new URL(location, url);
-    if (url.protocol !== "https:") {
-      throw new MirrorError(`refused: redirects to ${shown(url)}, which is not https`, false);
-    }
+    const fault = await redirectFault(first, url);
+    if (fault !== null) throw new MirrorError(`refused: redirects to ${shown(url)}, which ${fault}`, false);
   }
   throw new MirrorError(`redirects more than ${redirectLimit} times`, false);
 }
@@ -246,6 +258,25 @@ function tooLarge(size: number, options: DownloadOptions): MirrorError {
 
 function wholeNumber(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+/** Ends a mirror that is slow for long; by the speed of all its answers, so that breaking off gains nothing. */
+class Pace {
+  readonly #begun = performance.now();
+  readonly #options: DownloadOptions;
+  #received = 0;
+
+  constructor(options: DownloadOptions) {
+    this.#options = options;
+  }
+
+  count(bytes: number): void {
+    this.#received += bytes;
+    const { average, probation } = this.#options;
+    const elapsed = performance.now() - this.#begun;
+    if (elapsed < probation || this.#received >= (average * elapsed) / 1000) return;
+    throw new MirrorError(`too slow: less than ${average} bytes a second`, false);
+  }
 }
 
 /** Ends a request that is aborted from outside, or through which hardly a byte comes. */

@@ -46,7 +46,10 @@ export class SourceError extends Error {
 
 /** What may be set of a cache; the defaults are for the internet as it is. */
 export type SourceCacheOptions = Partial<
-  Pick<DownloadOptions, "ca" | "idleTimeout" | "sizeLimit" | "attempts" | "backoff">
+  Pick<
+    DownloadOptions,
+    "ca" | "idleTimeout" | "sizeLimit" | "attempts" | "backoff" | "average" | "probation" | "longest"
+  >
 >;
 
 export type ObtainOptions = {
@@ -56,7 +59,18 @@ export type ObtainOptions = {
   readonly onProgress?: (progress: SourceProgress) => void;
 };
 
-const defaults = { idleTimeout: 60_000, sizeLimit: 8 * 1024 ** 3, attempts: 6, backoff: 500 };
+/** A file has at most 8 GiB; one mirror has 3 hours for it, and all of them together 6. */
+export const sourceLimits = {
+  idleTimeout: 60_000,
+  sizeLimit: 8 * 1024 ** 3,
+  attempts: 6,
+  backoff: 500,
+  average: 16 * 1024,
+  probation: 10 * 60_000,
+  longest: 3 * 3600_000,
+};
+/** How many times the longest that one mirror may take all mirrors of a file may take. */
+const mirrorsInTurn = 2;
 const day = 24 * 60 * 60 * 1000;
 
 /** A download that lives writes every minute; its file is spared. */
@@ -77,11 +91,11 @@ const lockPatience = { stale: 3_000, update: 1_000 };
  */
 export class SourceCache {
   readonly root: string;
-  readonly #options: SourceCacheOptions & typeof defaults;
+  readonly #options: SourceCacheOptions & typeof sourceLimits;
 
   private constructor(root: string, options: SourceCacheOptions) {
     this.root = root;
-    this.#options = { ...defaults, ...options };
+    this.#options = { ...sourceLimits, ...options };
   }
 
   /** Opens the cache in this folder, and makes it if there is none. */
@@ -128,6 +142,7 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
+    const end = performance.now() + mirrorsInTurn * this.#options.longest;
     const places = [
       ...(options.archives ?? []).map((archive) => ({
         from: archive,
@@ -135,7 +150,7 @@ export class SourceCache {
       })),
       ...source.mirrors.map((mirror) => ({
         from: shownMirror(mirror),
-        get: () => this.#fromMirror(source, mirror, path, options),
+        get: () => this.#fromMirror(source, mirror, path, options, end),
       })),
     ];
     for (const { from, get } of places) {
@@ -180,24 +195,29 @@ export class SourceCache {
     mirror: string,
     path: string,
     options: ObtainOptions & { signal: AbortSignal },
+    end: number,
   ): Promise<Outcome> {
     const from = shownMirror(mirror);
+    const left = end - performance.now();
+    if (left <= 0) return { reason: "not asked: the time for this file was over", got: null };
     options.onProgress?.({ kind: "trying", from });
     const settings: DownloadOptions = {
       ...this.#options,
+      longest: Math.ceil(Math.min(this.#options.longest, left)),
       signal: options.signal,
       onBytes: (received, total) => options.onProgress?.({ kind: "bytes", from, received, total }),
     };
     const refusal = refusalOf(mirror);
     if (refusal !== null) return refusal;
     const partial = await this.#resume(source);
+    let mediaType = "";
     try {
       // A process may have been killed with the file whole and only its name missing.
-      if (partial.digest() !== source.sha256) await download(mirror, partial, settings);
+      if (partial.digest() !== source.sha256) mediaType = await download(mirror, partial, settings);
       if (partial.isPieced && partial.digest() !== source.sha256) {
         // The pieces may be of two different files: that says nothing against this mirror.
         await partial.restart();
-        await download(mirror, partial, settings);
+        mediaType = await download(mirror, partial, settings);
       }
     } catch (error) {
       if (isDiskFull(error)) await partial.discard();
@@ -214,8 +234,9 @@ export class SourceCache {
     const { size } = partial;
     await partial.moveTo(aside);
     await boundFolder(join(this.root, "rejected"), rejectedBounds);
+    const page = /^text\/html\b/i.test(mediaType) ? "a web page instead of the file, " : "";
     return {
-      reason: `wrong content: its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`,
+      reason: `wrong content: ${page}its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`,
       got,
     };
   }

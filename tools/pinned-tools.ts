@@ -10,7 +10,7 @@ export const toolNames = [
   "buildctl",
   "runc",
   "registry",
-  "crane",
+  "registry-client",
 ] as const;
 export type ToolName = (typeof toolNames)[number];
 
@@ -192,16 +192,18 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     ],
     systems: everywhere,
   },
-  crane: {
-    name: "crane",
-    pinnedBy: { module: "crane", path: "github.com/google/go-containerregistry" },
-    versionArguments: ["version"],
-    accepted: { from: [0, 20, 0], below: [1, 0, 0] },
+  // Ours, on go-containerregistry: no other of that name is taken from PATH.
+  "registry-client": {
+    name: "registry-client",
+    pinnedBy: { module: "registry-client", path: "github.com/google/go-containerregistry" },
+    versionArguments: null,
+    accepted: { from: [0, 22, 0], below: [1, 0, 0] },
     recipes: [
       recipe({
-        output: "crane",
-        module: "crane",
-        package: "github.com/google/go-containerregistry/cmd/crane",
+        output: "registry-client",
+        module: "registry-client",
+        package: ".",
+        ldflags: "-X main.version=VERSION",
       }),
     ],
     systems: everywhere,

@@ -3,6 +3,7 @@ import { constants } from "node:fs";
 import { link, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isLoopbackHost, redirectFault } from "../lib/redirect-rule.ts";
 import { type Digest, hexOf } from "../oci/digest.ts";
 import { pathOf, type Repository } from "./image-reference.ts";
 import { maxMessageSize } from "./openpgp-rules.ts";
@@ -18,8 +19,18 @@ export type SignatureFile = { readonly file: string } & (
 /** As podman: who serves more has a fault, or means harm (containers/image, docker/docker_image_src.go). */
 export const maxSignatures = 128;
 
-/** How long a server may take for one file, in milliseconds. */
-const timeout = 30_000;
+/** What bounds the asking of a server. */
+export type LookasideLimits = {
+  /** Milliseconds for one file. */
+  readonly file: number;
+  /** Milliseconds for all files of one image, with every retry. */
+  readonly image: number;
+  /** Redirects of one request. */
+  readonly redirects: number;
+};
+
+/** A file has at most {@link maxMessageSize} bytes, and Node ends answers with more than 16 KiB of headers. */
+export const lookasideLimits: LookasideLimits = { file: 30_000, image: 60_000, redirects: 5 };
 
 /** Before each retry of what a server is too busy for, in milliseconds. */
 const pauses = [300, 1_000];
@@ -48,7 +59,11 @@ export type Lookaside = {
  * A lookaside at an address: `https://…`, or a folder (a checkout of a git repository too).
  * @throws TrustError where the address is neither: http is taken from this machine only, since nothing else on the way is to be trusted
  */
-export function lookasideAt(address: string, kind: FileKind = "signature"): Lookaside {
+export function lookasideAt(
+  address: string,
+  kind: FileKind = "signature",
+  limits: LookasideLimits = lookasideLimits,
+): Lookaside {
   if (!/^https?:/.test(address)) return new LookasideFolder(address.replace(/^file:\/\//, ""), kind);
   const url = URL.parse(address.endsWith("/") ? address : `${address}/`);
   if (url === null) throw new TrustError(`${address} is no address of a lookaside`);
@@ -63,10 +78,10 @@ export function lookasideAt(address: string, kind: FileKind = "signature"): Look
       "there is a ? or # in the lookaside's address: what is below such an address can't be asked for",
     );
   }
-  if (url.protocol === "http:" && !["localhost", "127.0.0.1", "[::1]"].includes(url.hostname)) {
+  if (url.protocol === "http:" && !isLoopbackHost(url.hostname)) {
     throw new TrustError(`the lookaside ${address} must be https, except on this machine`);
   }
-  return new LookasideServer(url, kind);
+  return new LookasideServer(url, kind, limits);
 }
 
 /** A lookaside in a folder: the only kind that is written to. */
@@ -189,20 +204,23 @@ async function readOne(folder: string, file: string): Promise<SignatureFile> {
 class LookasideServer implements Lookaside {
   readonly #base: URL;
   readonly #kind: FileKind;
+  readonly #limits: LookasideLimits;
   #silence: { readonly until: number; readonly error: UnavailableError } | undefined;
 
-  constructor(base: URL, kind: FileKind) {
+  constructor(base: URL, kind: FileKind, limits: LookasideLimits) {
     this.#base = base;
     this.#kind = kind;
+    this.#limits = limits;
   }
 
   async read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
     const folder = signatureFolder(repository, digest);
     const files: SignatureFile[] = [];
+    const time = AbortSignal.timeout(this.#limits.image);
     for (let number = 1; ; number++) {
       const file = `${this.#kind}-${number}`;
       // "=" and "@" stand in the path as they are: podman asks so.
-      const bytes = await this.#fetched(new URL(`${folder}/${file}`, this.#base));
+      const bytes = await this.#fetched(new URL(`${folder}/${file}`, this.#base), time);
       if (bytes === undefined) return files;
       if (number > maxSignatures) return [...files, { file, rejection: tooMany() }];
       files.push(bytes instanceof Rejection ? { file, rejection: bytes } : { file, bytes });
@@ -210,27 +228,44 @@ class LookasideServer implements Lookaside {
   }
 
   /** What an overloaded server says is asked again: of hundreds of images, it says so of some. */
-  async #fetched(url: URL): Promise<Uint8Array | Rejection | undefined> {
+  async #fetched(url: URL, time: AbortSignal): Promise<Uint8Array | Rejection | undefined> {
     for (const pause of pauses) {
-      const response = await this.#response(url);
+      const response = await this.#response(url, time);
       if (response.status !== 429 && response.status < 500) return await answered(url, response);
       await response.body?.cancel();
       await sleep(pause);
     }
-    return await answered(url, await this.#response(url));
+    return await answered(url, await this.#response(url, time));
   }
 
-  async #response(url: URL): Promise<Response> {
+  async #response(url: URL, time: AbortSignal): Promise<Response> {
     if (this.#silence && performance.now() < this.#silence.until) throw this.#silence.error;
     try {
-      return await fetch(url, { signal: AbortSignal.timeout(timeout), redirect: "follow" });
+      return await this.#followed(url, AbortSignal.any([time, AbortSignal.timeout(this.#limits.file)]));
     } catch (error) {
       const { message, cause } = error as Error;
-      const why = cause instanceof Error ? cause.message : message;
+      const late = time.aborted ? `not done after ${this.#limits.image / 1000} s` : undefined;
+      const why = late ?? (cause instanceof Error ? cause.message : message);
       const silence = new UnavailableError(`no answer from ${this.#base}: ${why}`);
       this.#silence = { until: performance.now() + respite, error: silence };
       throw silence;
     }
+  }
+
+  /** Follows redirects, as long as they lead nowhere that the server itself could not be. */
+  async #followed(first: URL, signal: AbortSignal): Promise<Response> {
+    let url = first;
+    for (let redirects = 0; redirects <= this.#limits.redirects; redirects++) {
+      const response = await fetch(url, { signal, redirect: "manual" });
+      if (![301, 302, 303, 307, 308].includes(response.status)) return response;
+      await response.body?.cancel();
+      const next = URL.parse(response.headers.get("location") ?? "", url.href);
+      if (next === null) throw new Error(`${response.status} without a usable Location`);
+      const fault = await redirectFault(first, next);
+      if (fault !== null) throw new Error(`it redirects to ${next.protocol}//${next.host}, which ${fault}`);
+      url = next;
+    }
+    throw new Error(`it redirects more than ${this.#limits.redirects} times`);
   }
 }
 

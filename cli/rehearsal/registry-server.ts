@@ -29,7 +29,7 @@ export type RegistryServer = {
 
 /** The registry, and the client that publishes to it; built, with what is done shown, where there are none. */
 export async function provideRegistry(): Promise<string> {
-  const tools = await provideTools(["registry", "crane"]);
+  const tools = await provideTools(["registry", "registry-client"]);
   const registry = tools.get("registry");
   if (registry === undefined) throw new Error("provideTools left the registry out");
   return registry.path;

@@ -8,6 +8,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
 import { pushReferrer } from "../../oci/referrer.ts";
 import { parseRegistryAddress, repositoryIn } from "../../oci/registry-address.ts";
+import { RegistryClient } from "../../oci/registry-client.ts";
 import { RegistryError } from "../../oci/registry-error.ts";
 import { readReference } from "../../oci/remote-document.ts";
 import { type ImageStatement, statementReferrer } from "../../providers/stagex/statements/image-statement.ts";
@@ -125,8 +126,8 @@ async function attach(
 ): Promise<void> {
   const repository = repositoryAt(registry, evidence.plan.name);
   const target = targetOf(evidence);
-  const { path: crane } = await provideTool("crane");
-  const { size } = await readReference(crane, repository, target);
+  const client = new RegistryClient((await provideTool("registry-client")).path);
+  const { size } = await readReference(client, repository, target);
   const mediaType =
     target === evidence.digests.index && Object.keys(evidence.digests.platforms).length > 1
       ? mediaTypes.index
@@ -134,7 +135,7 @@ async function attach(
   const referrer = statementReferrer({ mediaType, digest: target, size }, statement, messages);
   const { scratch } = placesOf();
   await mkdir(scratch, { recursive: true });
-  const digest = await pushReferrer(repository, referrer, { crane, scratch });
+  const digest = await pushReferrer(repository, referrer, { client, scratch });
   done.push(`attached: ${repository}@${digest}`);
 }
 

@@ -48,7 +48,7 @@ export type Inspector = {
   /** The kinds of statements that somebody of the roster must have signed too, and where they are. */
   readonly statements: ReadonlyMap<StatementKind, SignedStatements>;
   /** Path of the registry client. */
-  readonly crane: string;
+  readonly registryClient: string;
   /** Registries that did not answer, and why: they are not waited for once for each image. */
   readonly lost: Map<string, string>;
 };
@@ -59,7 +59,8 @@ export async function inspect(request: Request, inspector: Inspector): Promise<r
   const host = "folder" in at ? "" : (at.repository.split("/", 1)[0] ?? "");
   const lost = inspector.lost.get(host);
   if (lost !== undefined) return [{ ...nothing(image), reason: `${host} is not asked again: ${lost}` }];
-  const place = "folder" in at ? inLayout(at.folder) : inRegistry(at.repository, at.what, inspector.crane);
+  const place =
+    "folder" in at ? inLayout(at.folder) : inRegistry(at.repository, at.what, inspector.registryClient);
   let manifests: readonly PlacedManifest[];
   try {
     manifests = await manifestsAt(place);

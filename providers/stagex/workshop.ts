@@ -115,13 +115,13 @@ export class Workshop {
 
   /** A registry to pull from or to push to. Its client is built where there is none. */
   async registryAt(address: RegistryAddress, work: Work): Promise<Registry> {
-    const crane = await this.#once("crane", () =>
-      provideTool("crane", {
+    const client = await this.#once("registry-client", () =>
+      provideTool("registry-client", {
         signal: this.#cancelled,
         onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
       }),
     );
-    return new Registry(address, crane.path);
+    return new Registry(address, client.path);
   }
 
   /** Where builders on other machines may have dependencies from; undefined where none is configured. */

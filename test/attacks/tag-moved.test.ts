@@ -15,7 +15,10 @@ describeReal("a tag that is moved while an image is verified and published", () 
 
   beforeAll(async () => {
     publishing = await Publishing.start();
-    registry = new Registry(parseRegistryAddress(`${publishing.server.host}/stagex`), realTool("crane"));
+    registry = new Registry(
+      parseRegistryAddress(`${publishing.server.host}/stagex`),
+      realTool("registry-client"),
+    );
   });
 
   afterAll(() => publishing[Symbol.asyncDispose]());

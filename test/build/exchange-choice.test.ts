@@ -65,7 +65,7 @@ describeReal("an exchange", () => {
     };
     const exchange = new Exchange({
       address,
-      registry: async () => new Registry(address, realTool("crane")),
+      registry: async () => new Registry(address, realTool("registry-client")),
       ...{ store, scratch: join(bench.folder, "pushes"), limit: pLimit(4), cancelled: work.signal },
     });
     /** Builds an image from one of the big ones, by the route that the exchange says. */

@@ -45,7 +45,7 @@ describeReal("a builder that pulls dependencies", () => {
       platforms,
     });
     await store.adopt(built.layout);
-    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("crane"));
+    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("registry-client"));
     await registry.push(name, built.index, { store, scratch: join(bench.folder, "push") });
     return built;
   }
@@ -136,7 +136,7 @@ COPY --from=stagex/bootstrap-stage /file /from-image
   test("another image of the registry is refused, and so is a dependency by another name than its digest", async () => {
     const base = await dependency("core-base", ["linux/amd64"]);
     await dependency("core-secret", ["linux/amd64"]);
-    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("crane"));
+    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("registry-client"));
     await registry.tag("core-base", base.index, "latest");
     const recipe = (from: string): Recipe => ({
       containerfile: `FROM stagex/core-base\nCOPY --from=${from} /file /stolen\n`,

@@ -7,6 +7,7 @@ import { mediaTypes } from "../../oci/image.ts";
 import { type Artifact, pushReferrer, referrerOf } from "../../oci/referrer.ts";
 import { Registry } from "../../oci/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry-address.ts";
+import { RegistryClient } from "../../oci/registry-client.ts";
 import { Store } from "../../oci/store.ts";
 import { answer, atFirst, FaultyRegistry } from "../fixtures/faulty-registry.ts";
 import { writeLayout } from "../fixtures/image-layout.ts";
@@ -28,7 +29,7 @@ describeReal("artifacts lie beside their images in a real registry", () => {
     const layout = await writeLayout(join(home, "layout"), { platforms: { "linux/amd64": { layers } } });
     const store = await Store.open(join(home, "store"));
     await store.adopt(layout.folder);
-    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("crane"));
+    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("registry-client"));
     await registry.push("core-one", layout.index, { store, scratch: join(home, "scratch") });
     image = layout.manifests[0] ?? expect.fail();
   });
@@ -58,7 +59,7 @@ describeReal("artifacts lie beside their images in a real registry", () => {
   };
   const push = (artifact: Artifact, host = server.host) =>
     pushReferrer(parseRegistryAddress(`${host}/stagex/core-one`), referrerOf(artifact), {
-      crane: realTool("crane"),
+      client: new RegistryClient(realTool("registry-client")),
       scratch: join(home, "scratch"),
     });
   /** As clients ask: the referrers API, and where there is none, the tag that stands for it. */

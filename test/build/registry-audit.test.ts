@@ -24,7 +24,7 @@ describeReal("what was pushed is looked for, and put back", () => {
     home = await mkdtemp(join(tmpdir(), "stagex-test-"));
     server = await RegistryServer.start();
     proxy = await FaultyRegistry.before(server.host);
-    registry = new Registry(parseRegistryAddress(`${proxy.host}/stagex`), realTool("crane"));
+    registry = new Registry(parseRegistryAddress(`${proxy.host}/stagex`), realTool("registry-client"));
   });
 
   afterAll(async () => {
@@ -123,7 +123,7 @@ describeReal("what was pushed is looked for, and put back", () => {
     expect(await messages()).toEqual([]);
   });
 
-  test("a registry that fails for longer than crane waits is waited for, but only as long as one was told to", async () => {
+  test("a registry that fails for longer than the client waits is waited for, but only as long as one was told to", async () => {
     const fault = atFirst(7, answer(503, "restarting"));
     proxy.failAt(/PUT .*manifests/, fault);
     const waits: string[] = [];
@@ -154,7 +154,7 @@ describeReal("what was pushed is looked for, and put back", () => {
     proxy.failAt(/GET .*manifests/, busy(6));
     const began = performance.now();
     expect(await registry.tagged(name, "1.0", undefined, { endurance: 60_000 })).toBe(image.index);
-    // crane's own retries take 4 s, and then it is left alone for 6.
+    // The client's own retries take 4 s, and then it is left alone for 6.
     expect(performance.now() - began).toBeGreaterThan(9_000);
     proxy.failAt(/GET .*manifests/, busy(3600));
     const reading = registry.tagged(name, "1.0", undefined, { endurance: 60_000 });

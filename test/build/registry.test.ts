@@ -66,7 +66,7 @@ describeReal("images come from a real registry and go to one", () => {
   }
 
   function registryAt(host: string): Registry {
-    return new Registry(parseRegistryAddress(`${host}/stagex`), realTool("crane"));
+    return new Registry(parseRegistryAddress(`${host}/stagex`), realTool("registry-client"));
   }
 
   function wanted(digest: Digest | undefined, name = "core-one"): Wanted {
@@ -272,7 +272,7 @@ describeReal("images come from a real registry and go to one", () => {
     const manifest = image.manifests[0] ?? digestOf("");
     const pullInto = (root: string, killAfter: number | null) => {
       const args = [
-        realTool("crane"),
+        realTool("registry-client"),
         `${server.host}/stagex`,
         "core-one",
         manifest,

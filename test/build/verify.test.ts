@@ -73,8 +73,8 @@ describeReal("stagex verify, on a real registry", () => {
     layouts[name] = layout;
     const single = layout.manifests.length === 1 ? layout.manifests[0] : layout.index;
     const repository = `${server.host}/stagex/${name}`;
-    crane("push", layout.folder, `${repository}@${layout.index}`);
-    for (const one of [tag, "latest", "sx2026.03.0"]) crane("tag", `${repository}@${single}`, one);
+    registryClient("push", layout.folder, `${repository}@${layout.index}`);
+    for (const one of [tag, "latest", "sx2026.03.0"]) registryClient("tag", `${repository}@${single}`, one);
     for (const manifest of layout.manifests) {
       for (const signer of signers) {
         const said = payload({ reference: `stagex/${name}:${tag}`, manifest });
@@ -88,8 +88,8 @@ describeReal("stagex verify, on a real registry", () => {
     return layout;
   }
 
-  function crane(...args: string[]): void {
-    execFileSync(realTool("crane"), args, { stdio: "pipe" });
+  function registryClient(...args: string[]): void {
+    execFileSync(realTool("registry-client"), args, { stdio: "pipe" });
   }
 
   const rule = (signatures = lookaside.folder) => [
@@ -179,7 +179,7 @@ describeReal("stagex verify, on a real registry", () => {
 
   test("a version's tag that was moved to another image, well signed as another version: refused", async () => {
     const older = await published("core-moved", ["alice", "bob"], { "linux/amd64": "older" }, "0.9");
-    crane("tag", `${server.host}/stagex/core-moved@${older.manifests[0]}`, "1.0");
+    registryClient("tag", `${server.host}/stagex/core-moved@${older.manifests[0]}`, "1.0");
     const ended = await stagex("verify", `${at("core-moved")}:1.0`, ...rule(), "--json");
     expect(ended.code).toBe(1);
     expect(listed(ended)[0]?.rejected[0]).toMatchObject({ code: "other-reference" });

@@ -282,7 +282,10 @@ describeReal("what was built here is attested", () => {
     beforeAll(async () => {
       server = await RegistryServer.start();
       const store = await Store.open(join(project.folder, ".stagex/store"));
-      const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("crane"));
+      const registry = new Registry(
+        parseRegistryAddress(`${server.host}/stagex`),
+        realTool("registry-client"),
+      );
       const scratch = join(project.folder, ".stagex/scratch");
       for (const { image, digests } of (await new Ledger(join(project.folder, ".stagex/ledger")).all())
         .records)

@@ -40,7 +40,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   const sent = () => publishing.proxy.asked.filter((line) => /^(POST|PUT|PATCH|DELETE)/.test(line));
   const all = (digest: string) => Object.fromEntries(allTags.map((tag) => [tag, digest]));
   const registry = () =>
-    new Registry(parseRegistryAddress(`${publishing.server.host}/stagex`), realTool("crane"));
+    new Registry(parseRegistryAddress(`${publishing.server.host}/stagex`), realTool("registry-client"));
   const lookasideOf = (manifest = image.digest) =>
     join(publishing.folder, "public", signatureFolder(parseRepository(`stagex/${image.name}`), manifest));
 
@@ -483,7 +483,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
 
   test("a registry that is gone is waited for once, not once for each image", async () => {
     const lines: string[] = [];
-    const nobody = new Registry(parseRegistryAddress("127.0.0.1:1/stagex"), realTool("crane"));
+    const nobody = new Registry(parseRegistryAddress("127.0.0.1:1/stagex"), realTool("registry-client"));
     const destination = new Destination(nobody, 3_000);
     const work = {
       signal: new AbortController().signal,

@@ -19,14 +19,17 @@ afterAll(() => rmSync(scratch, { recursive: true }));
 let environment: NodeJS.ProcessEnv = {};
 beforeEach(() => {
   const cache = mkdtempSync(join(scratch, "cache-"));
-  // A user's setting that would change the bytes. Compiling crane takes 2 s with a warm build cache, and 10 to 30 s with an empty one.
+  // A user's setting that would change the bytes. Compiling it takes 2 s with a warm build cache, and 10 to 30 s with an empty one.
   environment = { ...process.env, STAGEX_CACHE: cache, GOFLAGS: "-trimpath=false" };
 });
 
 type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 
-function provideCrane(extra: NodeJS.ProcessEnv = {}): { child: ChildProcess; ended: Promise<Ended> } {
-  const program = fileURLToPath(new URL("provide-crane.ts", import.meta.url));
+function provideRegistryClient(extra: NodeJS.ProcessEnv = {}): {
+  child: ChildProcess;
+  ended: Promise<Ended>;
+} {
+  const program = fileURLToPath(new URL("provide-registry-client.ts", import.meta.url));
   const child = spawn(process.execPath, [program], { env: { ...environment, ...extra }, detached: true });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data) => {
@@ -43,18 +46,21 @@ const toolsFolder = (): string => join(environment.STAGEX_CACHE ?? "", "tools");
 const hashOf = (path: string): string => createHash("sha256").update(readFileSync(path)).digest("hex");
 
 test("a tool is built once, runs, and is found from then on", async () => {
-  expect(await findTool("crane", { environment })).toBeNull();
-  const built = await provideTool("crane", { environment });
-  expect(built).toMatchObject({ origin: "built", version: await pinnedVersion(pinnedTools.crane) });
+  expect(await findTool("registry-client", { environment })).toBeNull();
+  const built = await provideTool("registry-client", { environment });
+  expect(built).toMatchObject({
+    origin: "built",
+    version: await pinnedVersion(pinnedTools["registry-client"]),
+  });
   expect(execFileSync(built.path, ["version"], { encoding: "utf8" }).trim()).toBe(built.version);
   const { mtimeMs } = statSync(built.path);
-  expect(await provideTool("crane", { environment })).toEqual(built);
-  expect(await findTool("crane", { environment })).toEqual(built);
+  expect(await provideTool("registry-client", { environment })).toEqual(built);
+  expect(await findTool("registry-client", { environment })).toEqual(built);
   expect(statSync(built.path).mtimeMs).toBe(mtimeMs);
 });
 
 test("two set-ups at once build it once, and both have it", async () => {
-  const ended = await Promise.all([provideCrane().ended, provideCrane().ended]);
+  const ended = await Promise.all([provideRegistryClient().ended, provideRegistryClient().ended]);
   expect(ended.map(({ code }) => code)).toEqual([0, 0]);
   expect(ended[0].stdout).toBe(ended[1].stdout);
   expect(existsSync(ended[0].stdout.trim())).toBe(true);
@@ -64,7 +70,7 @@ test("two set-ups at once build it once, and both have it", async () => {
 test("killed in the middle of a build, it leaves nothing that the next run takes for whole", async () => {
   // An empty build cache, so that there is a middle.
   const emptyCache = mkdtempSync(join(scratch, "go-build-"));
-  const { child, ended } = provideCrane({ GOCACHE: emptyCache });
+  const { child, ended } = provideRegistryClient({ GOCACHE: emptyCache });
   const isBuilding = (): boolean =>
     existsSync(toolsFolder()) && readdirSync(toolsFolder()).some((name) => name.includes(".building-"));
   while (!isBuilding()) await sleep(20);
@@ -72,9 +78,9 @@ test("killed in the middle of a build, it leaves nothing that the next run takes
   process.kill(-(child.pid ?? 0), "SIGKILL");
   expect((await ended).code).toBeNull();
   expect(isBuilding()).toBe(true);
-  expect(await findTool("crane", { environment })).toBeNull();
+  expect(await findTool("registry-client", { environment })).toBeNull();
 
-  const next = await provideCrane().ended;
+  const next = await provideRegistryClient().ended;
   expect(next.code).toBe(0);
   expect(execFileSync(next.stdout.trim(), ["version"], { encoding: "utf8" })).toMatch(/^v\d/);
   expect(readdirSync(toolsFolder())).toHaveLength(1);

@@ -52,7 +52,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
 
   async function pushAll(project: Project): Promise<void> {
     const store = await Store.open(join(project.folder, ".stagex/store"));
-    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("crane"));
+    const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("registry-client"));
     const scratch = join(project.folder, ".stagex/scratch");
     const { records } = await new Ledger(join(project.folder, ".stagex/ledger")).all();
     expect(records.map(({ image }) => image).sort()).toEqual(images);

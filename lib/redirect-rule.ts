@@ -1,0 +1,79 @@
+import { lookup } from "node:dns/promises";
+import { BlockList, isIP } from "node:net";
+
+/** How near to this machine an address is; a server may lead us to no nearer one than its own. */
+const reaches = ["public", "private", "loopback", "link-local"] as const;
+
+type Reach = (typeof reaches)[number];
+
+/** The nearest first: an address is of the first kind that it fits. Link-local ones have the metadata of cloud machines. */
+const nets: readonly (readonly [Reach, readonly string[]])[] = [
+  ["link-local", ["169.254.0.0/16", "fe80::/10", "224.0.0.0/3", "ff00::/8", "0.0.0.0/8", "::/128"]],
+  ["link-local", ["fd00:ec2::254/128"]],
+  ["loopback", ["127.0.0.0/8", "::1/128"]],
+  // Private networks (RFC 1918, RFC 4193), and the carriers' (RFC 6598).
+  ["private", ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "100.64.0.0/10"]],
+];
+
+const lists = nets.map(([reach, prefixes]) => {
+  const list = new BlockList();
+  for (const prefix of prefixes) {
+    const [address = "", bits] = prefix.split("/");
+    list.addSubnet(address, Number(bits), isIP(address) === 6 ? "ipv6" : "ipv4");
+  }
+  return { reach, list };
+});
+
+/**
+ * Says what is wrong with a redirect, or null where it may be followed: https stays https, and nobody leads from the internet to a
+ * private network, to this machine or to what answers on its link alone.
+ * @param first what was asked for, before any redirect
+ */
+export async function redirectFault(first: URL, next: URL): Promise<string | null> {
+  const isLocal = first.protocol === "http:" && isLoopbackHost(first.hostname);
+  if (
+    next.protocol !== "https:" &&
+    !(isLocal && next.protocol === "http:" && isLoopbackHost(next.hostname))
+  ) {
+    return "is not https";
+  }
+  if (next.host === first.host) return null;
+  const [from, to] = [await reachOf(first.hostname), await reachOf(next.hostname)];
+  if (reaches.indexOf(to) <= reaches.indexOf(from)) return null;
+  return `is a ${to} address, and ${first.hostname} is not`;
+}
+
+/** Whether a URL's host is this machine's loopback by its name alone; some resolvers ask the network for `x.localhost`. */
+export function isLoopbackHost(hostname: string): boolean {
+  return (
+    hostname === "localhost" || (isIP(bare(hostname)) !== 0 && reachOfAddress(bare(hostname)) === "loopback")
+  );
+}
+
+/** Of a name with several addresses the nearest; a name that has none is asked for in vain. */
+async function reachOf(hostname: string): Promise<Reach> {
+  const host = bare(hostname);
+  if (/^(.+\.)?localhost\.?$/.test(host)) return "loopback";
+  if (isIP(host) !== 0) return reachOfAddress(host);
+  const found = await lookup(host, { all: true }).catch(() => []);
+  const numbers = found.map(({ address }) => reaches.indexOf(reachOfAddress(address)));
+  return reaches[Math.max(0, ...numbers)] ?? "public";
+}
+
+function reachOfAddress(address: string): Reach {
+  // An IPv4 address in IPv6's clothes is the same peer.
+  const mapped = /^::ffff:(?:([\d.]+)|([0-9a-f]{1,4}):([0-9a-f]{1,4}))$/i.exec(address);
+  const plain = mapped === null ? address : (mapped[1] ?? dotted(mapped[2], mapped[3]));
+  const family = isIP(plain) === 6 ? "ipv6" : "ipv4";
+  return lists.find(({ list }) => list.check(plain, family))?.reach ?? "public";
+}
+
+function dotted(high = "0", low = "0"): string {
+  const [a, b] = [Number.parseInt(high, 16), Number.parseInt(low, 16)];
+  return [a >> 8, a & 255, b >> 8, b & 255].join(".");
+}
+
+/** Without the brackets that a URL has around an IPv6 address. */
+function bare(hostname: string): string {
+  return hostname.replace(/^\[|\]$/g, "");
+}
