@@ -1,6 +1,6 @@
 import type { BuildPlan, ContextFile } from "./build-plan.ts";
 import { workingTree } from "./checkout.ts";
-import { type Containerfile, type Dependency, parseContainerfile } from "./containerfile.ts";
+import { type Containerfile, type Dependency, parseContainerfile, refusalsOf } from "./containerfile.ts";
 import { contextFiles, contextProblems } from "./context.ts";
 import { parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
@@ -184,7 +184,8 @@ class TreeReader {
     };
     for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
     const plans = images.map(async ({ name, target }) => {
-      return { ...shared, name, target, context: await this.#context(draft, containerfile, target) };
+      const context = await this.#context(draft, containerfile, target);
+      return { ...shared, name, target, context, refusals: refusalsOf(containerfile, target) };
     });
     return { plans: await Promise.all(plans), dependencies: containerfile.dependencies };
   }
