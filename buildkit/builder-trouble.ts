@@ -23,7 +23,8 @@ export function builderTrouble(
   ownFolder: string,
 ): BuilderTrouble | undefined {
   const error = failed?.error || lastMessage;
-  const isOfProgram = /exit code: \d+/.test(error);
+  // A program that was killed because its build was cancelled has words after its exit code.
+  const isOfProgram = /exit code: \d+$/.test(error);
   const words = isOfProgram ? (failed?.tail ?? []).join("\n") : error;
   if (/no space left on device/i.test(words) && !words.includes(ownFolder))
     return { kind: "disk", says: "its disk is full" };

@@ -227,7 +227,10 @@ const otherBuilder = "or give a BuildKit that runs elsewhere: BUILDKIT_HOST=dock
 
 const mends: readonly (readonly [RegExp, string])[] = [
   [/could not lock|database .*timeout/, "Another buildkitd uses this state folder; end it first."],
-  [/runc does not exist|no worker found/, "It found no OCI runtime: apt-get install runc."],
+  [
+    /runc does not exist|no worker found/,
+    "It found no OCI runtime: npm run stagex doctor says what is lacking.",
+  ],
   [/no space left/, "The disk is full."],
   [/overlay.*(not supported|no such device)/, "The kernel has no overlay file system: modprobe overlay."],
 ];

@@ -141,10 +141,13 @@ export class Progress {
     }
   }
 
-  /** The step that failed by itself; steps that were only cancelled because of it don't count. */
+  /**
+   * Returns the step that failed by itself; undefined where none did. Steps end with "context canceled" when another failed, or
+   * when what failed is no step, such as a source that is denied: BuildKit's last message has the cause then.
+   */
   failedStep(): FailedStep | undefined {
     const failed = [...this.#vertices.values()].filter((vertex) => vertex.error !== "");
-    const vertex = failed.find(({ error }) => !/context canceled/.test(error)) ?? failed[0];
+    const vertex = failed.find(({ error }) => !/context canceled$/.test(error));
     return vertex && { step: vertex.step, name: vertex.name, error: vertex.error, tail: vertex.tail };
   }
 

@@ -6,18 +6,19 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { finished } from "node:stream/promises";
-import { printable, printableOutput } from "../lib/printable.ts";
+import { printableOutput } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
 import { openBuildLog } from "./build-log.ts";
-import { type BuilderTrouble, builderTrouble } from "./builder-trouble.ts";
+import { builderTrouble } from "./builder-trouble.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
 import type { Route } from "./dependency-route.ts";
 import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
 import { dropHalfReceived } from "./half-received.ts";
 import { type LayerCheck, layerTimesCheck, sourceDateEpoch } from "./layer-times.ts";
-import { type FailedStep, Progress, type ProgressEvent } from "./progress.ts";
+import { Progress, type ProgressEvent } from "./progress.ts";
+import { lastError, SolveError } from "./solve-error.ts";
 import type { Transfer, Transfers } from "./transfers.ts";
 import { withWorkFolder } from "./work-folder.ts";
 
@@ -69,45 +70,6 @@ export type Solved = {
   /** Why no dependency was pulled though some were to be; undefined where they were. */
   readonly unpulled: SolveError | undefined;
 };
-
-/** A build that failed: at which step, how, and where to read on. */
-export class SolveError extends Error {
-  override readonly name = "SolveError";
-  /** `[build 5/12] RUN make`; undefined where no step failed, as for an unreadable Containerfile. */
-  readonly step: string | undefined;
-  /** What the step's program exited with; undefined where it is no such error. */
-  readonly exitCode: number | undefined;
-  readonly log: string;
-  /** The last lines of the failed step's output, or of buildctl's own messages. */
-  readonly tail: readonly string[];
-  /** Where not the build is to blame but its builder; another one may do better. */
-  readonly trouble: BuilderTrouble | undefined;
-
-  constructor(
-    image: string,
-    failed: FailedStep | undefined,
-    messages: readonly string[],
-    log: string,
-    trouble?: BuilderTrouble,
-  ) {
-    const said = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
-    const tail = said.map(printableOutput);
-    const step = failed && `[${failed.step}] ${failed.name}`;
-    const code = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
-    const reason = step
-      ? `${step}: ${code ? `exit code ${code}` : explained(failed.error)}`
-      : explained(lastError(messages));
-    super(
-      printable`${image} can't be built: ${reason}` +
-        `\n${tail.map((line) => `  ${line}`).join("\n")}\nThe whole log: ${log}`,
-    );
-    this.step = step;
-    this.exitCode = code === undefined ? undefined : Number(code);
-    this.log = log;
-    this.tail = tail;
-    this.trouble = trouble;
-  }
-}
 
 /**
  * Builds one image as StageX's own generator asks for it, without network in any RUN and with no source but those of the request.
@@ -333,30 +295,4 @@ async function drained(stream: WriteStream): Promise<void> {
   const events = ["drain", "close"].map((name) => once(stream, name, { signal: settled.signal }));
   await Promise.race(events).finally(() => settled.abort());
   await Promise.allSettled(events);
-}
-
-/** What stands behind some of BuildKit's errors, and what to do. */
-const explanations: readonly (readonly [RegExp, string])[] = [
-  [
-    /invalid frontend: gateway/,
-    "Its `# syntax=` line asks for a frontend from elsewhere, which could build anything: remove it.",
-  ],
-  [
-    /denied by policy/,
-    "An image is built from its package's files, its sources (fetch/) and stagex/ images only.",
-  ],
-  [/network\.host/, "No step of a build has a network."],
-  [/no space left on device/, "The disk is full: make room, and run the same command again."],
-  [/\bUnavailable\b/, "BuildKit went away in mid-build: run the same command again."],
-];
-
-function lastError(messages: readonly string[]): string {
-  const line =
-    messages.findLast((message) => message.startsWith("error: ")) ?? "buildctl ended without saying why";
-  return line.replace(/^error: (failed to solve: )?/, "");
-}
-
-function explained(error: string): string {
-  const explanation = explanations.find(([pattern]) => pattern.test(error))?.[1];
-  return [error, explanation].filter(Boolean).join(". ");
 }

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { namesLike, UnknownImageError } from "../distro/graph.ts";
 import { readTree, type Tree } from "../distro/tree.ts";
+import { TreeError } from "../distro/tree-error.ts";
 import { type Printable, printable, printableJson, printableLines } from "../lib/printable.ts";
 import { print } from "../lib/terminal.ts";
 import { CommandError } from "./exit-code.ts";
@@ -25,6 +26,8 @@ export function showCommand(): Command {
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
       const images = chosenImages(tree, names, options);
+      const refusals = options.all ? [] : images.flatMap((image) => image.refusals);
+      if (refusals.length > 0) throw new TreeError(refusals);
       print(options.json ? printableJson(images.map(shown)) : page(tree, images, options));
     });
 }

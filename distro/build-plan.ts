@@ -1,3 +1,5 @@
+import type { Problem } from "./tree-error.ts";
+
 /** One file of an image's context: what git tracks in the package's folder and its build can read. */
 export type ContextFile = {
   /** Path relative to the package's folder, with `/`. */
@@ -50,4 +52,6 @@ export type BuildPlan = {
   readonly sources: readonly Source[];
   /** Sorted by path. */
   readonly context: readonly ContextFile[];
+  /** Why no build of it can succeed: what its recipe asks for from outside of the tree. Empty for nearly all. */
+  readonly refusals: readonly Problem[];
 };

@@ -8,6 +8,7 @@ import {
 } from "./containerfile-syntax.ts";
 import { nearestNames } from "./nearest-name.ts";
 import { imageNamePattern } from "./package-toml.ts";
+import { refusedFlags } from "./refused-flags.ts";
 import { mostProblemsOfFile, type Problem, quoted, TreeError } from "./tree-error.ts";
 
 /** One `FROM`. */
@@ -35,6 +36,13 @@ export type ContextRead = {
   readonly line: number;
 };
 
+/** What an instruction takes from outside of the tree. A build of its stage fails; other images of the tree do not. */
+export type Refusal = {
+  /** Index of the stage that the instruction is in. */
+  readonly stage: number;
+  readonly problem: Problem;
+};
+
 /** What the rest of the project has to know of a Containerfile. */
 export type Containerfile = {
   readonly stages: readonly Stage[];
@@ -45,6 +53,7 @@ export type Containerfile = {
   readonly reads: readonly ContextRead[];
   /** Names that some `ARG` declares: no other build argument can change the build, but those that BuildKit itself knows. */
   readonly args: ReadonlySet<string>;
+  readonly refusals: readonly Refusal[];
 };
 
 const keywords = new Set(
@@ -96,11 +105,25 @@ export function parseContainerfile(
 }
 
 /**
- * What a build of this target reads: BuildKit runs the stages that the target is made of, directly or not, and no other
- * (frontend/dockerfile/dockerfile2llb, allReachableStages).
+ * What a build of this target reads.
  * @param target a stage's name; null for the last one
  */
-export function readsOf({ stages, uses, reads }: Containerfile, target: string | null): ContextRead[] {
+export function readsOf(containerfile: Containerfile, target: string | null): ContextRead[] {
+  const run = stagesOf(containerfile, target);
+  return containerfile.reads.filter(({ stage }) => run.has(stage));
+}
+
+/** Why a build of this target fails whatever it is given. */
+export function refusalsOf(containerfile: Containerfile, target: string | null): Problem[] {
+  const run = stagesOf(containerfile, target);
+  return containerfile.refusals.flatMap(({ stage, problem }) => (run.has(stage) ? [problem] : []));
+}
+
+/**
+ * BuildKit runs the stages that the target is made of, directly or not, and no other (frontend/dockerfile/dockerfile2llb,
+ * allReachableStages).
+ */
+function stagesOf({ stages, uses }: Containerfile, target: string | null): Set<number> {
   const name = target?.toLowerCase();
   const targets = stages.flatMap((stage, index) => (stage.name === name ? [index] : []));
   const run = new Set<number>();
@@ -110,8 +133,11 @@ export function readsOf({ stages, uses, reads }: Containerfile, target: string |
     run.add(stage);
     open.push(...(uses[stage] ?? []));
   }
-  return reads.filter(({ stage }) => run.has(stage));
+  return run;
 }
+
+/** How many refusals are kept of one stage. */
+const refusalsOfStage = 20;
 
 class Reader {
   readonly #file: string;
@@ -126,6 +152,7 @@ class Reader {
   readonly #dependencies = new Map<string, Dependency>();
   readonly #reads: ContextRead[] = [];
   readonly #args = new Set<string>();
+  readonly #refusals: Refusal[] = [];
   /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
   readonly #globalArgs = new Map<string, string | undefined>();
 
@@ -153,6 +180,7 @@ class Reader {
       dependencies: [...this.#dependencies.values()],
       reads: this.#reads,
       args: this.#args,
+      refusals: this.#refusals,
     };
   }
 
@@ -226,6 +254,8 @@ class Reader {
     if (instruction.keyword === "FROM") this.#inspectBase(instruction);
     if (instruction.keyword === "COPY" || instruction.keyword === "ADD") this.#inspectCopy(instruction);
     if (instruction.keyword === "RUN") this.#inspectMounts(instruction);
+    for (const { flag, found, allowed } of refusedFlags(instruction))
+      this.#refuse(instruction.line, flag, found, allowed);
   }
 
   #inspectBase({ line }: Instruction): void {
@@ -254,7 +284,16 @@ class Reader {
     const words = jsonWords(rest) ?? rest.split(blanks);
     const quirks = flags.some(({ name }) => name === "parents") ? "/**" : "";
     for (const path of words.slice(0, -1)) {
-      if (opensHeredoc(path) || (keyword === "ADD" && isRemote(path))) continue;
+      if (opensHeredoc(path)) continue;
+      if (keyword === "ADD" && isRemote(path)) {
+        this.#refuse(
+          line,
+          keyword,
+          quoted(path),
+          "fetch/<file>, a source in package.toml: no build has a network",
+        );
+        continue;
+      }
       this.#read({ path: `${path}${quirks}`, wildcards: true, keyword, line });
     }
   }
@@ -301,15 +340,12 @@ class Reader {
     }
     const image = /^(?:(?:index\.)?docker\.io\/)?stagex\/(.*)$/.exec(reference)?.[1];
     if (image !== undefined) this.#depend(image, keyword, line);
-    else if (!pinnedImage.test(reference)) {
+    else if (pinnedImage.test(reference))
+      this.#refuse(line, keyword, quoted(reference), "stagex/<image>: no build takes images from elsewhere");
+    else {
       const meant = this.#meantStage(name);
       const hint = meant === undefined ? "" : ` (is the stage ${meant} meant?)`;
-      this.#reject(
-        line,
-        keyword,
-        quoted(reference),
-        `a stage, stagex/<image> or <image>@sha256:<digest>${hint}`,
-      );
+      this.#reject(line, keyword, quoted(reference), `a stage or stagex/<image>${hint}`);
     }
   }
 
@@ -343,6 +379,14 @@ class Reader {
   #valueOf(arg: string, standard: string | undefined): string | undefined {
     if (this.#globalArgs.has(arg)) return this.#globalArgs.get(arg);
     return automaticArg.test(arg) ? undefined : standard;
+  }
+
+  #refuse(line: number, field: string, found: string, allowed: string): void {
+    const stage = this.#uses.length - 1;
+    // Of each stage some are enough to refuse it. Those of one stage must not crowd out another's.
+    if (this.#refusals.length >= refusalsOfStage && this.#refusals.at(-refusalsOfStage)?.stage === stage)
+      return;
+    this.#refusals.push({ stage, problem: { file: this.#file, line, field, found, allowed } });
   }
 
   #reject(line: number, field: string | undefined, found: string, allowed: string): void {

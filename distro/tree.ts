@@ -1,7 +1,7 @@
 import { RegularFileError } from "../lib/regular-file.ts";
 import type { BuildPlan, ContextFile } from "./build-plan.ts";
 import { workingTree } from "./checkout.ts";
-import { type Containerfile, type Dependency, parseContainerfile } from "./containerfile.ts";
+import { type Containerfile, type Dependency, parseContainerfile, refusalsOf } from "./containerfile.ts";
 import { contextProblems, contextReader } from "./context.ts";
 import { parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
@@ -192,7 +192,8 @@ class TreeReader {
     const plans = images
       .filter(({ target }) => hasTarget(containerfile, target))
       .map(async ({ name, target }) => {
-        return { ...shared, name, target, context: await this.#hashed(draft, filesOf(target)) };
+        const context = await this.#hashed(draft, filesOf(target));
+        return { ...shared, name, target, context, refusals: refusalsOf(containerfile, target) };
       });
     return { plans: await Promise.all(plans), dependencies: containerfile.dependencies };
   }

@@ -53,8 +53,8 @@ export type PinnedTool = {
   readonly pinnedBy: { readonly module: string; readonly path: string };
   /** Arguments that make it print its version, or null where it can't. */
   readonly versionArguments: readonly string[] | null;
-  /** What is taken from PATH instead of building. */
-  readonly accepted: VersionRange;
+  /** What is taken from PATH instead of building; null where nothing is. */
+  readonly accepted: VersionRange | null;
   /** From the best to the least; each builds for itself. */
   readonly recipes: readonly [Recipe, ...Recipe[]];
   /** Where it runs. */
@@ -85,13 +85,23 @@ const buildkitBinary = {
   ldflags: "-X github.com/moby/buildkit/version.Version=VERSION",
 };
 
+/** The runtime itself; what is called `runc` edits a container's configuration first, and then becomes this. */
 const runcBinary: GoBinary = {
-  output: "runc",
+  output: "runc.real",
   module: "runc",
   package: "github.com/opencontainers/runc",
   tags: [],
   ldflags: "-X main.version=VERSION",
   cgo: true,
+};
+
+const hermeticRunc: GoBinary = {
+  output: "runc",
+  module: "runc-hermetic",
+  package: ".",
+  tags: [],
+  ldflags: "",
+  cgo: false,
 };
 
 async function hasLibseccomp(environment: NodeJS.ProcessEnv): Promise<boolean> {
@@ -156,21 +166,19 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     name: "runc",
     pinnedBy: { module: "runc", path: "github.com/opencontainers/runc" },
     versionArguments: ["--version"],
-    accepted: { from: [1, 1, 0], below: [2, 0, 0] },
+    // Any other shows builds what is of the host.
+    accepted: null,
     recipes: [
       {
-        binaries: [{ ...runcBinary, tags: ["seccomp"] }],
+        binaries: [{ ...runcBinary, tags: ["seccomp"] }, hermeticRunc],
         isPossible: hasLibseccomp,
         shortcoming: null,
       },
       {
-        binaries: [
-          { ...runcBinary, output: "runc.real" },
-          { ...runcBinary, module: "runc-without-seccomp", package: ".", ldflags: "", cgo: false },
-        ],
+        binaries: [runcBinary, { ...hermeticRunc, ldflags: "-X main.seccomp=dropped" }],
         isPossible: always,
         shortcoming: {
-          lack: "does not filter the system calls of builds",
+          lack: "does not filter the system calls of builds, which run as root",
           mend: "apt-get install libseccomp-dev pkg-config, then npm start builds one that does",
         },
       },

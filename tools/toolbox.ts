@@ -14,7 +14,6 @@ import {
   type ToolName,
 } from "./pinned-tools.ts";
 import { placesOf } from "./places.ts";
-import { filtersSystemCalls } from "./runc-features.ts";
 import { SetUpError, type SetUpReason } from "./set-up-error.ts";
 import { StepDisplay } from "./step-display.ts";
 import { fillFolder, pinnedVersion, toolFolder, toolIn } from "./tool-folder.ts";
@@ -139,7 +138,6 @@ async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): 
   if (version === null || !isWithin(version, tool.accepted)) return null;
   // Another Go's gzip gives other layers, and so other digests.
   if (tool.name === "buildkitd" && !isSameGo(await goVersionOf(path))) return null;
-  if (tool.name === "runc" && !(await filtersSystemCalls(path))) return null;
   return { name: tool.name, path, version: `v${formatVersion(version)}`, origin: "PATH", shortcoming: null };
 }
 

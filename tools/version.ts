@@ -16,8 +16,9 @@ export function compareVersions(a: Version, b: Version): number {
 /** From the first version on, up to but without the second. */
 export type VersionRange = { readonly from: Version; readonly below: Version };
 
-/** Whether the version lies in the range. */
-export function isWithin(version: Version, range: VersionRange): boolean {
+/** Whether the version lies in the range; none lies in null. */
+export function isWithin(version: Version, range: VersionRange | null): boolean {
+  if (range === null) return false;
   return compareVersions(version, range.from) >= 0 && compareVersions(version, range.below) < 0;
 }
 

@@ -56,7 +56,9 @@ async function compilerCheck(environment: NodeJS.ProcessEnv, isNeeded: boolean):
 }
 
 function minimumOf(name: ToolName): string {
-  const version = `v${formatVersion(pinnedTools[name].accepted.from)}`;
+  const { accepted } = pinnedTools[name];
+  if (accepted === null) return "built here, with system-call filters";
+  const version = `v${formatVersion(accepted.from)}`;
   return name === "buildkitd" ? `${version} built with ${pinnedGo}` : version;
 }
 

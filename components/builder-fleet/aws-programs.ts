@@ -7,9 +7,8 @@ export type Architecture = "amd64" | "arm64";
 /** A program for builders: where it is, relative to the project, and its bytes' sha256 (64 hex digits). */
 export type Program = { readonly name: string; readonly path: string; readonly sha256: string };
 
-/** What a builder runs. `runc.real` is there where the set-up's `runc` only calls another. */
-const needed = ["buildkitd", "runc"];
-const optional = ["runc.real"];
+/** What a builder runs. `runc` edits each container's configuration, and then becomes `runc.real`. */
+const needed = ["buildkitd", "runc", "runc.real"];
 
 /** ELF's numbers for machines (e_machine, at byte 18: "System V ABI", 4.3). */
 const machines: Readonly<Record<number, Architecture>> = { 62: "amd64", 183: "arm64" };
@@ -42,11 +41,11 @@ export async function programsIn(
   if (missing.length > 0) {
     throw new Error(
       `there is no ${missing.join(" and no ")} for ${architecture} builders${folders.length > 0 ? ` in ${folders.join(", ")}` : ""}; ` +
-        `set stagex:aws.programs.${architecture} to a folder with both: docs/aws.md says how to make it`,
+        `set stagex:aws.programs.${architecture} to a folder with them: docs/aws.md says how to make it`,
     );
   }
   const programs: Program[] = [];
-  for (const name of [...needed, ...optional]) {
+  for (const name of needed) {
     const path = found.get(name);
     if (path !== undefined) programs.push(await staged(name, path, { staging, architecture }));
   }
@@ -65,6 +64,8 @@ async function staged(
     );
   }
   const bytes = await readFile(path);
+  const isolation = isolationLack(name, bytes);
+  if (isolation !== undefined) throw new Error(`${path} ${isolation}`);
   const glibc = glibcNeeded(bytes);
   if (glibc > newestGlibc) {
     throw new Error(
@@ -81,6 +82,19 @@ async function staged(
     await rename(part, place);
   }
   return { name, path: place, sha256 };
+}
+
+/**
+ * Why builds with this program would see more of the machine than they are to; undefined where they would not. A Go program's build
+ * information names its package and its build tags in clear (go.dev/pkg/runtime/debug, BuildInfo.String).
+ */
+function isolationLack(name: string, bytes: Buffer): string | undefined {
+  const mend = "On a machine of that kind: apt-get install libseccomp-dev pkg-config, then npm start";
+  if (name === "runc" && !bytes.includes("path\tstagex/tools/runc-hermetic\n"))
+    return `is not the set-up's runc, and would show builds what is of the machine. ${mend}`;
+  if (name === "runc.real" && !/\nbuild\t-tags=(?:\S+,)?seccomp[,\n]/.test(bytes.toString("latin1")))
+    return `has no system-call filter, so builds would run as root without one. ${mend}`;
+  return undefined;
 }
 
 /** The minor version of the C library 2 that a program needs; 0 where it brings all it needs. */

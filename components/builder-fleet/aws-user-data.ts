@@ -51,8 +51,12 @@ insecure-entitlements = []
     key = "/run/stagex/tls/key.pem"
     ca = "/run/stagex/tls/ca.pem"
 
+[cdi]
+  disabled = true
+
 [worker.oci]
   enabled = true
+  defaultCgroupParent = "stagex"
   max-parallelism = ${settings.slots}
   gc = true
   maxUsedSpace = "80%"

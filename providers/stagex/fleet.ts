@@ -3,7 +3,7 @@ import pLimit, { type LimitFunction } from "p-limit";
 import type { Workers } from "../../buildkit/endpoint.ts";
 import { platformFit } from "../../buildkit/platform-fit.ts";
 import { BuilderLost, type Job, Schedule, type ScheduledBuilder } from "../../buildkit/schedule.ts";
-import { SolveError } from "../../buildkit/solve.ts";
+import { SolveError } from "../../buildkit/solve-error.ts";
 import { type Stir, type WatchRules, whileWatched } from "../../buildkit/watch.ts";
 import type { Places } from "../../tools/places.ts";
 import { askBuilder, type Bench, openBench, usualSlots } from "./bench.ts";
@@ -264,7 +264,9 @@ export class Fleet {
   #troubleIn(error: unknown): string | undefined {
     if (error instanceof BuilderLost) return error.message;
     if (!(error instanceof SolveError) || !error.trouble) return undefined;
-    return error.trouble.kind === "disk" && this.size === 1 ? undefined : error.trouble.says;
+    return error.trouble.kind === "disk" && this.size === 1
+      ? undefined
+      : `${error.trouble.says} (the log: ${error.log})`;
   }
 
   #vendorOf(name: string): string | undefined {

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { type BuildContext, withBuildContext } from "../../buildkit/context-folder.ts";
 import { acquireDaemon, type DaemonUse } from "../../buildkit/daemon.ts";
+import type { DaemonPrograms } from "../../buildkit/daemon-process.ts";
 import type { Endpoint } from "../../buildkit/endpoint.ts";
 import type { ProgressEvent } from "../../buildkit/progress.ts";
 import { type Solved, type SolveRequest, solve } from "../../buildkit/solve.ts";
@@ -55,10 +56,16 @@ export class Bench {
     return new Bench(folder, await readFile(join(folder, "probe")));
   }
 
-  /** A use of the daemon whose state is in this named folder; ended with the bench. */
-  async daemon(name = "daemon"): Promise<{ use: DaemonUse; endpoint: Endpoint; root: string }> {
+  /**
+   * A use of the daemon whose state is in this named folder; ended with the bench.
+   * @param changed programs other than the set-up's
+   */
+  async daemon(
+    name = "daemon",
+    changed: Partial<DaemonPrograms> = {},
+  ): Promise<{ use: DaemonUse; endpoint: Endpoint; root: string }> {
     const root = join(this.folder, name);
-    const use = await acquireDaemon({ ...programs(), root });
+    const use = await acquireDaemon({ ...programs(), ...changed, root });
     this.#uses.push(use);
     return { use, root, endpoint: { address: use.address, buildctl: buildctl() } };
   }

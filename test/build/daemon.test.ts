@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { acquireDaemon } from "../../buildkit/daemon.ts";
 import { workers } from "../../buildkit/endpoint.ts";
 import { isAlive, type ProcessIdentity } from "../../buildkit/process-identity.ts";
-import { SolveError } from "../../buildkit/solve.ts";
+import { SolveError } from "../../buildkit/solve-error.ts";
 import { describeReal } from "../real-tools.ts";
 import { Bench, buildctl, programs } from "./bench.ts";
 

@@ -19,6 +19,30 @@ static int write_file(const char *path, const char *text) {
   return fclose(file);
 }
 
+static int copy_file(const char *from, const char *to) {
+  return freopen(to, "w", stdout) ? copy_to_stdout(from) || fclose(stdout) : 1;
+}
+
+/* Starts so many processes, which live until it ends; each that can't be started ends it, in the words of a shell. */
+static int start(int processes) {
+  for (int count = 0; count < processes; count++) {
+    pid_t child = fork();
+    if (child == 0) return sleep(60);
+    if (child < 0) return perror("can't fork"), 2;
+  }
+  return 0;
+}
+
+/* Takes so many MiB of memory. */
+static int take(int mebibytes) {
+  for (int count = 0; count < mebibytes; count++) {
+    char *block = malloc(1 << 20);
+    if (!block) return perror("malloc"), 1;
+    memset(block, 1, 1 << 20);
+  }
+  return 0;
+}
+
 /* Writes so many MiB of zeros, as a compiler writes its output, and complains as a compiler does. */
 static int fill(const char *path, int mebibytes) {
   static char block[1 << 20];
@@ -33,6 +57,9 @@ int main(int count, char **words) {
   const char *what = count > 1 ? words[1] : "";
   if (!strcmp(what, "print")) return copy_to_stdout(words[2]);
   if (!strcmp(what, "write")) return write_file(words[2], words[3]);
+  if (!strcmp(what, "copy")) return copy_file(words[2], words[3]);
+  if (!strcmp(what, "start")) return start(atoi(words[2]));
+  if (!strcmp(what, "take")) return take(atoi(words[2]));
   if (!strcmp(what, "fill")) return fill(words[2], atoi(words[3]));
   if (!strcmp(what, "sleep")) {
     puts("sleeping");

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Endpoint } from "../../buildkit/endpoint.ts";
-import { SolveError } from "../../buildkit/solve.ts";
+import { SolveError } from "../../buildkit/solve-error.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { describeReal } from "../real-tools.ts";
 import { Bench, listen, readBlob, unpack } from "./bench.ts";

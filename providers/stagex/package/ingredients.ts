@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
+import { TreeError } from "../../../distro/tree-error.ts";
 import { hexOf } from "../../../oci/digest.ts";
 import type { SourceProgress } from "../../../sources/source-cache.ts";
 import type { Dependency } from "../exchange.ts";
@@ -11,7 +12,7 @@ import { contextOfPlan, digestFrom } from "./plan.ts";
 /** A source in the cache, its hash verified. */
 export type SourceFile = { readonly file: string; readonly path: string };
 
-/** The plan of these inputs, for the files behind their digests; throws where the tree is no longer what was planned with. */
+/** The plan of these inputs, for the files behind their digests; throws where no build of it can succeed, or the tree is no longer what was planned with. */
 export async function plannedFiles(workshop: Workshop, inputs: PackageInputs): Promise<BuildPlan> {
   const tree = await workshop.tree();
   // Subpackages share their recipe, but each has the files of its own target.
@@ -22,6 +23,7 @@ export async function plannedFiles(workshop: Workshop, inputs: PackageInputs): P
     throw new Error(
       `${inputs.image}: the tree has no ${inputs.recipe}${inputs.target ? ` with ${inputs.target}` : ""}`,
     );
+  if (plan.refusals.length > 0) throw new TreeError(plan.refusals);
   if (contextOfPlan(plan) !== inputs.context || digestFrom(plan.containerfile) !== inputs.containerfile) {
     throw new Error(
       `${inputs.image}: files of ${plan.folder} changed since they were planned with; run the command again`,

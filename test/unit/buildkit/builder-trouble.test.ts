@@ -11,6 +11,7 @@ function step(error: string, tail: readonly string[] = []) {
 test.each([
   ["failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF", "gone"],
   ["failed to solve: Canceled: context canceled", "gone"],
+  ['process "make" did not complete successfully: exit code: 137: context canceled', "gone"],
   ["failed to copy: write /var/lib/buildkit/x: no space left on device", "disk"],
 ])("of a failed solve, %s is the builder's", (words, kind) => {
   expect(builderTrouble(endpoint, undefined, words, own)?.kind).toBe(kind);

@@ -70,6 +70,22 @@ test("the step that failed is named, not the one that was cancelled for it", () 
   expect(progress.messages.at(-1)).toMatch(/^error: failed to solve: process/);
 });
 
+test("where what failed is no step, the steps that were cancelled for it are not named", () => {
+  const denied = 'error: failed to solve: example: source "docker-image://example" denied by policy';
+  const { progress } = replay([
+    status({ vertexes: [{ ...started, completed: at(1), error: "load metadata: context canceled" }] }),
+    denied,
+  ]);
+  expect(progress.failedStep()).toBeUndefined();
+  expect(progress.messages).toEqual([denied]);
+});
+
+test("a step whose own command speaks of a cancelled context is named", () => {
+  const error = 'process "echo context canceled; false" did not complete successfully: exit code: 1';
+  const { progress } = replay([status({ vertexes: [{ ...started, completed: at(1), error }] })]);
+  expect(progress.failedStep()?.error).toBe(error);
+});
+
 test("a lint violation is told in the messages", () => {
   const { progress } = replay(recorded("lint"));
   expect(progress.messages[0]).toMatch(/ConsistentInstructionCasing/);

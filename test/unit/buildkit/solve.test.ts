@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { buildArguments, SolveError, type SolveRequest } from "../../../buildkit/solve.ts";
+import { buildArguments, type SolveRequest } from "../../../buildkit/solve.ts";
+import { SolveError } from "../../../buildkit/solve-error.ts";
 import { digestOf } from "../../../oci/digest.ts";
 
 const request: SolveRequest = {
@@ -72,6 +73,25 @@ test("the output is a layout with StageX's name and annotations; odd characters 
   expect(output).toContain("annotation.containerd.io/distribution.source.docker.io=stagex/core-a,");
   expect(output).toContain("annotation.org.opencontainers.image.created=1970-01-01T00:00:01Z");
   expect(output).toContain('"dest=/out/with,comma"');
+});
+
+test.each([
+  ["exit code: 137", [], /exit code 137: it was killed/],
+  [
+    "exit code: 2",
+    ["sh: can't fork: Resource temporarily unavailable"],
+    /exit code 2: it could start no more/,
+  ],
+  ["cannot allocate memory", [], /It wanted more memory than a step may have/],
+  ["exit code: 1", ["no such file"], /exit code 1$/m],
+])("a step that reached its limits is told from one that failed: %s", (error, tail, words) => {
+  const failed = {
+    step: "build 2/2",
+    name: "RUN make",
+    error: `process "make" did not complete: ${error}`,
+    tail,
+  };
+  expect(new SolveError("core-a", failed, [], "/log").message).toMatch(words);
 });
 
 test("an error without a failed step says what buildctl said", () => {

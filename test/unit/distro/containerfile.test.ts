@@ -109,7 +109,7 @@ describe("dependencies", () => {
 });
 
 describe("stages and other images", () => {
-  test("stages, their numbers, the sources and pinned images are no dependencies", () => {
+  test("stages, their numbers, the sources and refused images are no dependencies", () => {
     const pinned = `debian@sha256:${"0".repeat(64)}`;
     const text = `FROM scratch AS Build\nFROM build AS next\nCOPY --from=BUILD . /\nCOPY --from=0 . /
 COPY --from=last . /\nCOPY --from=fetch x /\nFROM ${pinned} AS last\n`;

@@ -19,7 +19,7 @@ function plan(name: string, dependencies: string[] = [], recipe = `${name}/Conta
       containerfile: "",
       target: null,
     },
-    ...{ version: "1", platforms: ["linux/amd64"], buildArgs: {}, sources: [], context: [] },
+    ...{ version: "1", platforms: ["linux/amd64"], buildArgs: {}, sources: [], context: [], refusals: [] },
   };
 }
 

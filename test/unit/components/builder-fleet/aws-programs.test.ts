@@ -20,41 +20,63 @@ async function places(programs: Record<string, Buffer>): Promise<{ folders: stri
   return { folders: [tools], staging: join(folder, "staging") };
 }
 
-test("programs are staged under their hash, and a runc that calls another brings it along", async () => {
-  const own = await places({
+/** What Go writes into the set-up's own runc, and into a real one with system-call filters. */
+const hermetic = "path\tstagex/tools/runc-hermetic\n";
+const filtering = "\nbuild\t-tags=seccomp\n";
+
+/** The programs of a builder, with what is changed of them. */
+function programs(changed: Record<string, Buffer> = {}): Record<string, Buffer> {
+  return {
     buildkitd: elf(62, "d"),
-    runc: elf(62, "r"),
-    "runc.real": elf(62, "rr"),
-    other: elf(62),
-  });
+    runc: elf(62, hermetic),
+    "runc.real": elf(62, filtering),
+    ...changed,
+  };
+}
+
+test("programs are staged under their hash, and runc brings along the one that it becomes", async () => {
+  const own = await places(programs({ other: elf(62) }));
   const found = await programsIn(own, "amd64");
   expect(found.map(({ name }) => name)).toEqual(["buildkitd", "runc", "runc.real"]);
   for (const { path, sha256 } of found) expect(path).toBe(join(own.staging, sha256));
-  expect(await readFile(found[1]?.path ?? "")).toEqual(elf(62, "r"));
+  expect(await readFile(found[1]?.path ?? "")).toEqual(elf(62, hermetic));
   expect(await programsIn(own, "amd64")).toEqual(found);
 });
 
 test("what is missing is said with the key that mends it", async () => {
   const own = await places({ buildkitd: elf(183) });
   await expect(programsIn(own, "arm64")).rejects.toThrow(
-    /no runc for arm64 builders.*stagex:aws\.programs\.arm64/,
+    /no runc and no runc\.real for arm64 builders.*stagex:aws\.programs\.arm64/,
   );
   await expect(programsIn({ ...own, folders: [] }, "arm64")).rejects.toThrow(/no buildkitd and no runc/);
 });
 
+test("a runc without system-call filters, or that shows builds the machine, is refused before any machine is made", async () => {
+  const unfiltered = await places(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,osusergo\n") }));
+  await expect(programsIn(unfiltered, "amd64")).rejects.toThrow(
+    /runc\.real has no system-call filter.*apt-get install libseccomp-dev pkg-config/,
+  );
+  const several = await places(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,seccomp,osusergo\n") }));
+  expect(await programsIn(several, "amd64")).toHaveLength(3);
+  const plain = await places(
+    programs({ runc: elf(62, `path\tgithub.com/opencontainers/runc\n${filtering}`) }),
+  );
+  await expect(programsIn(plain, "amd64")).rejects.toThrow(/runc is not the set-up's runc/);
+});
+
 test("a program for another machine is refused before it is uploaded", async () => {
-  const own = await places({ buildkitd: elf(62), runc: elf(62) });
+  const own = await places(programs());
   await expect(programsIn(own, "arm64")).rejects.toThrow(/is for amd64, and arm64 builders/);
-  const script = await places({ buildkitd: Buffer.from("#!/bin/sh\n"), runc: elf(62) });
+  const script = await places(programs({ buildkitd: Buffer.from("#!/bin/sh\n") }));
   await expect(programsIn(script, "amd64")).rejects.toThrow(/no machine known here/);
 });
 
 test("a program that a builder's C library is too old for is refused", async () => {
   const dynamic = "/lib64/ld-linux-x86-64.so.2 GLIBC_2.2.5 GLIBC_2.";
-  const newer = await places({ buildkitd: elf(62), runc: elf(62, `${dynamic}38`) });
+  const newer = await places(programs({ "runc.real": elf(62, `${filtering}${dynamic}38`) }));
   await expect(programsIn(newer, "amd64")).rejects.toThrow(
     /needs the C library 2\.38, and builders have 2\.34/,
   );
-  const older = await places({ buildkitd: elf(62), runc: elf(62, `${dynamic}34`) });
-  expect(await programsIn(older, "amd64")).toHaveLength(2);
+  const older = await places(programs({ "runc.real": elf(62, `${filtering}${dynamic}34`) }));
+  expect(await programsIn(older, "amd64")).toHaveLength(3);
 });

@@ -1,0 +1,90 @@
+import { describe, expect, test } from "vitest";
+import { readTree } from "../../distro/tree.ts";
+import { stagex } from "../fixtures/stagex-command.ts";
+import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
+
+const foreign = `debian@sha256:${"0".repeat(64)}`;
+
+/** A tree with one good image, and one of this Containerfile. */
+function treeOf(containerfile: string): string {
+  return trackedTree({
+    ...packageFiles("core/good"),
+    ...packageFiles("user/bad", { containerfile }),
+    "packages/user/bad/file": "x",
+  });
+}
+
+async function refusalsOf(containerfile: string): Promise<string[]> {
+  const { images } = await readTree(treeOf(containerfile));
+  expect(images.get("core-good")?.refusals).toEqual([]);
+  return (images.get("user-bad")?.refusals ?? []).map(({ line, field }) => `${line} ${field}`);
+}
+
+describe("what a recipe takes from outside of the tree is refused before anything is built", () => {
+  test.each([
+    "RUN --mount=type=cache,target=/c x",
+    "RUN --mount=target=/c,type=cache x",
+    "RUN --mount=type=bind,type=cache,target=/c x",
+    "RUN --mount=TYPE=Cache,target=/c x",
+    'RUN --mount="type=cache,target=/c" x',
+    `RUN --mount='"type=cache",target=/c' x`,
+    "RUN --mount=type=ca\\\\che,target=/c x",
+    `RUN --mount=type=ca"'"'"che,target=/c x`,
+    "RUN --mount=type=$T,target=/c x",
+    `RUN --mount=type=ca\${NONE}che,target=/c x`,
+    "RUN --network=none --mount=type=cache,id=shared,from=stagex/core-good,target=/c x",
+    "RUN --mount=type=tmpfs,target=/t \\\n  --mount=type=cache,target=/c \\\n  x",
+    "RUN --mount=type=cache,target=/c <<EOF\nx\nEOF",
+  ])("a cache that other builds have written: %s", async (run) => {
+    expect(await refusalsOf(`FROM scratch\nARG T=cache\n${run}\n`)).toEqual(["3 RUN --mount"]);
+  });
+
+  test.each([
+    ["RUN --security=insecure x", "2 RUN --security"],
+    ["RUN --security=$S x", "2 RUN --security"],
+    ["RUN --device=vendor.example/gpu=0 x", "2 RUN --device"],
+    ["RUN --device=vendor.example/gpu,required=false x", "2 RUN --device"],
+    ["RUN --network=host x", "2 RUN --network"],
+    ["ADD https://example.org/file /", "2 ADD"],
+    ["ADD git@example.org:a/b.git /", "2 ADD"],
+    [`COPY --from=${foreign} / /`, "2 COPY"],
+    [`RUN --mount=from=${foreign},target=/m x`, "2 RUN --mount"],
+    [`FROM ${foreign}`, "2 FROM"],
+  ])("privileges, devices, networks and foreign images: %s", async (line, refusal) => {
+    expect(await refusalsOf(`FROM scratch\n${line}\n`)).toEqual([refusal]);
+  });
+
+  test.each([
+    "RUN --mount=type=bind,from=stagex/core-good,target=/m x",
+    "RUN --mount=from=fetch,target=/m x",
+    "RUN --mount=type=tmpfs,target=/t --mount=type=secret,id=s --mount=type=ssh x",
+    "RUN --network=none --security=sandbox x",
+    "RUN echo --mount=type=cache,target=/c --device=x",
+    "RUN <<EOF\nRUN --mount=type=cache,target=/c x\nEOF",
+  ])("nothing else is: %s", async (run) => {
+    expect(await refusalsOf(`FROM scratch\n${run}\n`)).toEqual([]);
+  });
+
+  test("only images that are built from such a stage are refused", async () => {
+    const toml = 'version = "1"\nsubpackages = ["one", "two"]\n';
+    const containerfile = `FROM ${foreign} AS outside\nFROM scratch AS package-one\nCOPY --from=outside / /\nFROM scratch AS package-two\nCOPY file /\n`;
+    const tree = trackedTree({
+      ...packageFiles("user/two", { toml, containerfile }),
+      "packages/user/two/file": "x",
+    });
+    const { images } = await readTree(tree);
+    expect(images.get("user-one")?.refusals).toHaveLength(1);
+    expect(images.get("user-two")?.refusals).toEqual([]);
+  });
+
+  test("show says the line, why, and what is allowed; the tree's other images are shown", async () => {
+    const tree = treeOf("FROM scratch\nRUN --mount=type=cache,target=/c x\n");
+    const refused = await stagex("show", "user-bad", "--tree", tree);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toMatch(
+      /^stagex: packages\/user\/bad\/Containerfile:2: RUN --mount: found "type=cache,target=\/c", allowed: .*a cache would bring in what other builds have left/,
+    );
+    expect((await stagex("show", "core-good", "--tree", tree)).code).toBe(0);
+    expect((await stagex("show", "--all", "--tree", tree)).stdout).toContain("user-bad");
+  });
+});

@@ -1,0 +1,3 @@
+module stagex/tools/runc-hermetic
+
+go 1.26.8

@@ -1,3 +1,0 @@
-module stagex/tools/runc-without-seccomp
-
-go 1.26.8
