@@ -1,8 +1,6 @@
 import { connectEngine } from "./engine.ts";
+import { whenEngineEnds } from "./engine-lifetime.ts";
 import { type Provider, ProviderServer } from "./server.ts";
-
-/** How often to look whether the engine still lives, in milliseconds: killed, it can't say goodbye. */
-const enginePoll = 1000;
 
 /**
  * Serves a provider as the process that the engine started: with the engine's address as its first argument, and the port
@@ -10,7 +8,6 @@ const enginePoll = 1000;
  */
 export async function serve(provider: Provider): Promise<void> {
   const server = new ProviderServer(provider, connectEngine(process.argv[2] ?? ""));
-  const engine = process.ppid;
   let closing = false;
 
   async function close(code: number): Promise<void> {
@@ -39,9 +36,7 @@ export async function serve(provider: Provider): Promise<void> {
   // The engine ends its providers with Cancel and then SIGINT, and kills what still runs 5 seconds later. Ctrl-C in the
   // terminal reaches the engine alone: a provider has a process group of its own.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(0));
-  setInterval(() => {
-    if (process.ppid !== engine) close(0);
-  }, enginePoll).unref();
+  whenEngineEnds(() => close(0));
 
   console.log(await server.listen());
 }
