@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { daemonConfig } from "../../buildkit/daemon-config.ts";
 
 /** What a builder is told of itself, none of it secret: anybody who may describe instances can read it. */
 export type BuilderSettings = {
@@ -39,11 +40,11 @@ export function userData(settings: BuilderSettings): string {
   return text;
 }
 
-/** BuildKit's own configuration (moby/buildkit: docs/buildkitd.toml.md). Without a client certificate nobody gets an answer. */
+/** The daemon's configuration. Without a client certificate nobody gets an answer. */
 export function buildkitdToml(settings: Pick<BuilderSettings, "slots">): string {
-  return `root = "/var/lib/buildkit"
-insecure-entitlements = []
-
+  return daemonConfig({
+    top: `root = "/var/lib/buildkit"`,
+    tables: `
 [grpc]
   address = ["tcp://0.0.0.0:1234"]
   [grpc.tls]
@@ -56,10 +57,8 @@ insecure-entitlements = []
   max-parallelism = ${settings.slots}
   gc = true
   maxUsedSpace = "80%"
-
-[worker.containerd]
-  enabled = false
-`;
+`,
+  });
 }
 
 /** What the first boot puts in place, before it runs `stagex-start`. */
