@@ -3,6 +3,7 @@ import { type BuilderChoice, chooseBuilder } from "../tools/builder-choice.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
 import { placesOf } from "../tools/places.ts";
+import { keepStatePrivate } from "../tools/private-state.ts";
 import { SetUpError } from "../tools/set-up-error.ts";
 import { provideTools, toolsToRunWith } from "../tools/toolbox.ts";
 import { become } from "./become.ts";
@@ -15,6 +16,7 @@ import { become } from "./become.ts";
  * @throws SetUpError naming what can't be had, and the mend
  */
 export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms> {
+  keepStatePrivate(placesOf());
   const builder = isToBuild ? await chooseBuilder() : await builderIfAny();
   if (builder?.kind === "docker") {
     process.stderr.write(`${builder.because}: building with Docker's builder ${builder.name}\n`);
