@@ -1,5 +1,5 @@
 import { dirname, join, relative, resolve } from "node:path";
-import { all, type Output, RunError, secret } from "@pulumi/pulumi";
+import { all, getStack, type Output, RunError, secret } from "@pulumi/pulumi";
 import { info } from "@pulumi/pulumi/log/index.js";
 import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
@@ -13,6 +13,7 @@ import type { ConfiguredBuilder } from "../providers/stagex/builder-config.ts";
 import { awsMachines } from "../providers/stagex/planned-fleet.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { findTool } from "../tools/toolbox.ts";
+import { refuseEmptyPassphrase } from "./passphrase.ts";
 import { stackConfig } from "./stack-config.ts";
 
 /** Seconds until a new machine has started, fetched what it runs, and answers. */
@@ -113,9 +114,10 @@ export async function awsMembers(config: AwsFleetConfig, places: Places): Promis
 /**
  * The fleet that a configuration asks for; for any stack.
  *
- * @throws before anything is made, where a machine image or program is missing
+ * @throws before anything is made, where the stack's passphrase is empty or a machine image or program is missing
  */
 export async function awsFleet(config: AwsFleetConfig, places: Places): Promise<AwsFleet> {
+  await refuseEmptyPassphrase({ project: places.project, stack: getStack() });
   const architectures = architecturesOf(config);
   const images = pinnedImages(config, architectures);
   const programs: Partial<Record<Architecture, readonly Program[]>> = {};
