@@ -1,5 +1,5 @@
 import { mkdirSync, realpathSync } from "node:fs";
-import { homedir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { dirname, relative, sep } from "node:path";
 import { makePrivateFolder } from "../lib/private-folder.ts";
 import type { Places } from "./places.ts";
@@ -8,7 +8,7 @@ import type { Places } from "./places.ts";
  * Closes this checkout's state to all users but its own: keys and certificates of fleets are in the engine's state, and a store or ledger
  * that others write to is no evidence. A cache that is not there yet is made closed; one that is may be shared by several users.
  *
- * @throws where $STAGEX_STATE is a folder that holds more than state, such as the home folder
+ * @throws where $STAGEX_STATE is a folder that holds more than state, such as the home folder or /tmp
  */
 export function keepStatePrivate({
   backend,
@@ -18,16 +18,23 @@ export function keepStatePrivate({
 }: Pick<Places, "backend" | "cache" | "project" | "state">): void {
   makePrivateFolder(dirname(backend));
   if (state !== dirname(backend)) {
-    for (const holder of [project, homedir()]) {
-      if (!isWithin(holder, state)) continue;
+    const held = [project, homedir(), tmpdir(), ...shared].find((path) => isWithin(path, state));
+    if (held !== undefined) {
       throw new Error(
-        `STAGEX_STATE is ${state}, which holds ${holder}: it would be closed to all other users. Set it to a folder of its own.`,
+        `STAGEX_STATE is ${state}, which holds ${held}: it would be closed to all other users. Set it to a folder of its own.`,
       );
     }
     makePrivateFolder(state);
   }
-  mkdirSync(cache, { recursive: true, mode: 0o700 });
+  try {
+    mkdirSync(cache, { recursive: true, mode: 0o700 });
+  } catch {
+    // Whoever needs it says why it can't be had.
+  }
 }
+
+/** Folders that all users share (FHS 3.0: 3.18, 5.15; Linux: shm_overview(7)). */
+const shared = ["/tmp", "/var/tmp", "/dev/shm"];
 
 /** Whether a path is a folder, or below it; both as they really are, where they are there. */
 function isWithin(path: string, folder: string): boolean {
