@@ -342,7 +342,7 @@ describeReal("the user data of a builder, run in a root folder", () => {
     await root.write(log("buildkitd.log"), 'one\n\ntwo "quoted" \u001b[31m\nnot yet who');
     await succeed(logs);
     const sent = async (): Promise<string[]> =>
-      (await readFile(join(folder, "holdings.json.log"), "utf8")).trimEnd().split("\n");
+      (await succeed("cat", join(folder, "holdings.json.log"))).trimEnd().split("\n");
     expect(await sent()).toEqual([
       "/stagex/stagex intel-1 one",
       '/stagex/stagex intel-1 two "quoted" \u001b[31m',
