@@ -5,7 +5,7 @@ import { makePrivateFolder } from "../lib/private-folder.ts";
 import type { Places } from "./places.ts";
 
 /**
- * Closes this checkout's state to all users but its own: keys and certificates of fleets are in the engine's state, and a store or ledger
+ * Makes the folders of this checkout's state, and closes them to all users but its own: keys and certificates of fleets are in the engine's state, and a store or ledger
  * that others write to is no evidence. A cache that is not there yet is made closed; one that is may be shared by several users.
  *
  * @throws where $STAGEX_STATE is a folder that holds more than state, such as the home folder or /tmp
@@ -17,6 +17,7 @@ export function keepStatePrivate({
   state,
 }: Pick<Places, "backend" | "cache" | "project" | "state">): void {
   makePrivateFolder(dirname(backend));
+  mkdirSync(backend, { recursive: true });
   if (state !== dirname(backend)) {
     const held = [project, homedir(), tmpdir(), ...shared].find((path) => isWithin(path, state));
     if (held !== undefined) {

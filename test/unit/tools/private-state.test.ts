@@ -27,6 +27,7 @@ const modeOf = async (path: string): Promise<string> =>
 test("makes the state of a new checkout, and its cache, for this user alone", async () => {
   keepStatePrivate(places());
   expect([await modeOf("project/.stagex"), await modeOf("cache")]).toEqual(["700", "700"]);
+  expect((await stat(places().backend)).isDirectory()).toBe(true);
 });
 
 test("closes state that is there, and a state folder elsewhere with it; a shared cache stays open", async () => {
