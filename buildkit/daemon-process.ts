@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { longestLog } from "./build-log.ts";
+import { daemonConfig } from "./daemon-config.ts";
 import { type DaemonFolders, makeRunFolder } from "./daemon-folders.ts";
 import { identityOf, isAlive, type ProcessIdentity } from "./process-identity.ts";
 
@@ -27,7 +28,7 @@ export async function startDaemon(
 ): Promise<ProcessIdentity> {
   await sweepLeftovers(folders);
   await makeRunFolder(folders);
-  await writeFile(folders.config, daemonConfig(programs, folders));
+  await writeFile(folders.config, privateDaemonConfig(programs, folders));
   await linkRuntime(programs, folders);
   const child = spawnDaemon(programs, folders);
   const ended = once(child, "exit").then(
@@ -175,12 +176,12 @@ function daemonEnvironment({ run }: DaemonFolders): NodeJS.ProcessEnv {
   };
 }
 
-/** The gateway frontend is off: a `# syntax=` line can't bring a frontend from elsewhere. */
-function daemonConfig(programs: DaemonPrograms, folders: DaemonFolders): string {
+function privateDaemonConfig(programs: DaemonPrograms, folders: DaemonFolders): string {
   const text = (value: string) => JSON.stringify(value);
-  return `# Written by stagex at each start.
-root = ${text(folders.state)}
-
+  return daemonConfig({
+    top: `# Written by stagex at each start.
+root = ${text(folders.state)}`,
+    tables: `
 [grpc]
   address = [${text(`unix://${folders.socket}`)}]
   uid = ${userInfo().uid}
@@ -188,12 +189,6 @@ root = ${text(folders.state)}
 
 [otel]
   socketPath = ${text(join(folders.run, "otel.sock"))}
-
-[cdi]
-  disabled = true
-
-[worker.containerd]
-  enabled = false
 
 [worker.oci]
   enabled = true
@@ -203,10 +198,8 @@ root = ${text(folders.state)}
   reservedSpace = "2GB"
   maxUsedSpace = "40GB"
   minFreeSpace = "10%"
-
-[frontend."gateway.v0"]
-  enabled = false
-`;
+`,
+  });
 }
 
 async function startError(failure: string, folders: DaemonFolders): Promise<Error> {

@@ -5,6 +5,7 @@ import { type BuilderChoice, chooseBuilder } from "../tools/builder-choice.ts";
 import { type EnginePrograms, engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
 import { placesOf } from "../tools/places.ts";
+import { keepStatePrivate } from "../tools/private-state.ts";
 import { SetUpError } from "../tools/set-up-error.ts";
 import { provideTools, toolsToRunWith } from "../tools/toolbox.ts";
 import { become } from "./become.ts";
@@ -17,6 +18,7 @@ import { become } from "./become.ts";
  * @throws SetUpError naming what can't be had, and the mend
  */
 export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms> {
+  keepStatePrivate(placesOf());
   const builder = isToBuild ? await chooseBuilder() : await builderIfAny();
   if (builder?.kind === "docker") {
     printError(printable`${builder.because}: building with Docker's builder ${builder.name}`);

@@ -10,6 +10,7 @@ import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { parseJournal } from "../providers/stagex/journal.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
 import { type Places, placesOf } from "../tools/places.ts";
+import { checkpointsFor } from "./checkpoints.ts";
 import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { parallelFor } from "./parallel.ts";
 import { provideEngine } from "./pulumi.ts";
@@ -63,16 +64,6 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
     }),
     say: (line) => print(printable`${line}`),
   });
-}
-
-/**
- * The engine writes its whole state before and after each resource, lest one be lost by a crash: the most of what a large tree's first
- * run takes. A stack of packages alone loses none: the ledger has each as soon as it is built, and what the state does not know of yet
- * is found there by the next run. So it is then written once, at the end.
- */
-function checkpointsFor({ attest, builders, localBuilders }: StagexConfig): NodeJS.ProcessEnv {
-  const hasOthers = [attest, builders, localBuilders].some((setting) => setting !== undefined);
-  return hasOthers ? {} : { PULUMI_SKIP_CHECKPOINTS: "true" };
 }
 
 /** Brings a reproduce stack up, with a table of what became of its images. */

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { copyFile, link, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { chmod, copyFile, link, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
@@ -29,8 +29,10 @@ export class StateFile {
     return `${this.path}.before`;
   }
 
-  /** Keeps the state as it is, if it is whole, for `mend` to find. Nothing that fails here stands in the way of a run. */
+  /** Closes the state to other users, and keeps it as it is, if it is whole, for `mend` to find. Nothing that fails here stands in the way of a run. */
   async keep(): Promise<void> {
+    // The engine makes them for all to read (gocloud.dev's fileblob: 0666 but for the umask).
+    for (const path of [this.path, `${this.path}.bak`]) await chmod(path, 0o600).catch(() => undefined);
     if (!(await isWhole(this.path))) return;
     await rm(this.#kept, { force: true }).catch(() => undefined);
     await link(this.path, this.#kept)

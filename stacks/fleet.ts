@@ -1,7 +1,8 @@
 import { dirname, join, relative, resolve } from "node:path";
-import { all, type Output, RunError, secret } from "@pulumi/pulumi";
+import { all, getStack, type Output, RunError, secret } from "@pulumi/pulumi";
 import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
+import { pinnedImages } from "../components/builder-fleet/aws-image.ts";
 import { type Architecture, type Program, programsIn } from "../components/builder-fleet/aws-programs.ts";
 import type { KnownBuilder } from "../components/builder-fleet/builders.ts";
 import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet.ts";
@@ -13,6 +14,7 @@ import { awsMachines } from "../providers/stagex/planned-fleet.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { findTool } from "../tools/toolbox.ts";
 import { announce } from "./announce.ts";
+import { refuseEmptyPassphrase } from "./passphrase.ts";
 import { stackConfig } from "./stack-config.ts";
 
 /** Seconds until a new machine has started, fetched what it runs, and answers. */
@@ -52,7 +54,7 @@ export async function fleet(): Promise<FleetOutputs> {
   const { aws: config, prices } = stackConfig();
   if (config === undefined)
     throw new RunError(
-      "stagex:aws is not set; for a fleet with all defaults: pulumi config set stagex:aws '{}'",
+      "stagex:aws is not set: the machine images that builders start from, and whatever is to differ from its default; docs/aws.md",
     );
   const made = await awsFleet(config, placesOf());
   const [{ tls } = { tls: undefined }] = made.builders;
@@ -113,15 +115,22 @@ export async function awsMembers(config: AwsFleetConfig, places: Places): Promis
   return builders.map((builder) => ({ ...builder, wait: firstBoot }));
 }
 
-/** The fleet that a configuration asks for; for any stack. */
+/**
+ * The fleet that a configuration asks for; for any stack.
+ *
+ * @throws before anything is made, where the stack's passphrase is empty or a machine image or program is missing
+ */
 export async function awsFleet(config: AwsFleetConfig, places: Places): Promise<AwsFleet> {
+  await refuseEmptyPassphrase({ project: places.project, stack: getStack() });
+  const architectures = architecturesOf(config);
+  const images = pinnedImages(config, architectures);
   const programs: Partial<Record<Architecture, readonly Program[]>> = {};
-  for (const architecture of architecturesOf(config)) {
+  for (const architecture of architectures) {
     const folders = await programFolders(config, architecture, places);
     const staging = relative(places.project, join(places.state, "programs"));
     programs[architecture] = await programsIn({ folders, staging }, architecture);
   }
-  return new AwsFleet("fleet", { config, programs, now: new Date() });
+  return new AwsFleet("fleet", { config, images, programs, now: new Date() });
 }
 
 /** Where the programs for an architecture are: the configured folder, or the set-up's own where this machine is of that kind. */

@@ -1,4 +1,4 @@
-import type { LogGroup } from "@pulumi/aws/cloudwatch/index.js";
+import { type LogGroup, LogStream } from "@pulumi/aws/cloudwatch/index.js";
 import { Volume } from "@pulumi/aws/ebs/index.js";
 import { Instance, LaunchTemplate, VolumeAttachment } from "@pulumi/aws/ec2/index.js";
 import { InstanceState } from "@pulumi/aws/ec2transitgateway/index.js";
@@ -10,12 +10,13 @@ import {
   cpuVendors,
   instanceType,
 } from "../../providers/stagex/aws-fleet-config.ts";
+import type { MachineImages } from "./aws-image.ts";
 import { type AwsNetwork, buildPort } from "./aws-network.ts";
 import type { Architecture, Program } from "./aws-programs.ts";
 import { builderRole } from "./aws-role.ts";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
-import { userData } from "./aws-user-data.ts";
+import { logStreamsOf, userData } from "./aws-user-data.ts";
 import type { ClientTls, FleetBuilder } from "./fleet.ts";
 import type { FleetCertificates } from "./fleet-certificates.ts";
 
@@ -26,6 +27,7 @@ export type AwsGround = {
   readonly buckets: AwsBuckets;
   readonly logGroup: LogGroup;
   readonly certificates: FleetCertificates;
+  readonly images: MachineImages;
   readonly client: Omit<ClientTls, "serverName">;
   readonly programs: Readonly<Partial<Record<Architecture, readonly Program[]>>>;
 };
@@ -43,16 +45,6 @@ export const makes: Readonly<Record<AwsVendor, Make>> = {
   amd: { architecture: "amd64", vendor: cpuVendors.amd, platforms: ["linux/amd64", "linux/386"] },
   graviton: { architecture: "arm64", vendor: cpuVendors.graviton, platforms: ["linux/arm64"] },
 };
-
-/** Amazon Linux 2023 brings cloud-init, the AWS CLI and the agent of Systems Manager; EC2 looks up the newest when it makes a machine. */
-const newestAmi: Readonly<Record<Architecture, string>> = {
-  amd64: amazonLinux("x86_64"),
-  arm64: amazonLinux("arm64"),
-};
-
-function amazonLinux(machine: string): string {
-  return `resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${machine}`;
-}
 
 const rootGib = 16;
 /** Of a builder's memory, for its system. */
@@ -80,13 +72,13 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
     builder,
     buckets,
     parameters: Object.values(parameters).map(({ arn }) => arn),
-    logGroup: ground.logGroup.arn,
+    logStreams: logStreamsOf(builder).map((stream) => logStream(ground, stream)),
   });
   const disk = config.disk === "gp3" ? cacheDisk(scope, builder, zone) : undefined;
   const template = new LaunchTemplate(
     name,
     {
-      imageId: config.ami[make.architecture] ?? newestAmi[make.architecture],
+      imageId: ground.images[make.architecture],
       instanceType: instanceType(config, vendor),
       ebsOptimized: "true",
       iamInstanceProfile: { arn: profile },
@@ -124,7 +116,11 @@ export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number)
       tags,
     },
     // Its disk can be attached to one machine only.
-    { ...options, deleteBeforeReplace: true, dependsOn: Object.values(parameters) },
+    {
+      ...options,
+      deleteBeforeReplace: true,
+      dependsOn: [...Object.values(parameters), ...network.boundaries],
+    },
   );
   if (disk) {
     new VolumeAttachment(
@@ -201,6 +197,12 @@ function certificateParameters(ground: AwsGround, builder: string, serverName: s
     certificate: parameter("certificate", "String", certificate),
     key: parameter("key", "SecureString", key),
   };
+}
+
+/** A stream that a builder writes to; made for it, as who may make streams could take another's name. */
+function logStream({ scope, logGroup }: AwsGround, name: string): Output<string> {
+  const args = { name, logGroupName: logGroup.name };
+  return new LogStream(`${scope.config.name}-${name}-log`, args, scope.options).arn;
 }
 
 function parametersOf({ config }: AwsScope, builder: string): string {

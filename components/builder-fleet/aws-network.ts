@@ -8,7 +8,9 @@ import {
   VpcEndpoint,
 } from "@pulumi/aws/ec2/index.js";
 import { SecurityGroupEgressRule, SecurityGroupIngressRule } from "@pulumi/aws/vpc/index.js";
-import { jsonStringify, type Output } from "@pulumi/pulumi";
+import { all, jsonStringify, type Output, type Resource } from "@pulumi/pulumi";
+import { dnsFirewall } from "./aws-dns-firewall.ts";
+import { endpointPolicy, endpointServices, layerBucket, storagePolicy } from "./aws-endpoint-policy.ts";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
 
@@ -22,17 +24,15 @@ export type AwsNetwork = {
   readonly builders: Output<string>;
   /** The security group whose machines may connect to builders, where one was asked for. */
   readonly orchestrators: Output<string> | undefined;
+  /** What no builder is to start without: its ways to AWS, and the end of all others. */
+  readonly boundaries: readonly Resource[];
 };
 
-/** The services of AWS that builders talk to; S3 has a way of its own, which costs nothing. */
-const services = ["ssm", "ssmmessages", "logs"];
-/** Pulls images that a build depends on. */
-const registryService = "ecr.dkr";
-
 /**
- * A network that leads nowhere: no gateway to the internet, in or out, and no public address. A build that got out of its sandbox finds
- * nobody to talk to, and nobody finds the build port. AWS's own services are reached by endpoints inside. Who is to reach the build
- * port comes through Systems Manager, where AWS checks who it is and writes it down, or from inside the network.
+ * A network that leads nowhere: no gateway to the internet, in or out, no public address, and no name but the endpoints'. A build that got
+ * out of its sandbox finds nobody to talk to, and nobody finds the build port. AWS's own services are reached by endpoints inside, with
+ * this account's credentials alone. Who is to reach the build port comes through Systems Manager, where AWS checks who it is and
+ * writes it down, or from inside the network.
  */
 export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
   const { config, options } = scope;
@@ -58,27 +58,35 @@ export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
       serviceName: `com.amazonaws.${config.region}.s3`,
       vpcEndpointType: "Gateway",
       routeTableIds: [routes.id],
-      policy: ownBucketsOnly(scope, buckets),
+      policy: jsonStringify(
+        all([vpc.ownerId, all(Object.values(buckets).map(({ arn }) => arn))]).apply(([account, arns]) =>
+          storagePolicy({ config, account }, arns),
+        ),
+      ),
       ...named("s3"),
     },
     options,
   );
   const first = [...subnets.values()].slice(0, 1);
-  for (const service of config.registry ? [...services, registryService] : services) {
-    new VpcEndpoint(
-      `${config.name}-${service}`,
-      {
-        vpcId,
-        serviceName: `com.amazonaws.${config.region}.${service}`,
-        vpcEndpointType: "Interface",
-        privateDnsEnabled: true,
-        subnetIds: first,
-        securityGroupIds: [endpoints],
-        ...named(service),
-      },
-      options,
-    );
-  }
+  const services = endpointServices.filter((service) => config.registry || service !== "ecr.dkr");
+  const interfaces = services.map(
+    (service) =>
+      new VpcEndpoint(
+        `${config.name}-${service}`,
+        {
+          vpcId,
+          serviceName: `com.amazonaws.${config.region}.${service}`,
+          vpcEndpointType: "Interface",
+          privateDnsEnabled: true,
+          subnetIds: first,
+          securityGroupIds: [endpoints],
+          policy: jsonStringify(vpc.ownerId.apply((account) => endpointPolicy(service, { config, account }))),
+          ...named(service),
+        },
+        options,
+      ),
+  );
+  const firewall = dnsFirewall(scope, vpcId, endpointNames(scope, vpc.ownerId, buckets));
   const https = { ipProtocol: "tcp", fromPort: 443, toPort: 443 };
   new SecurityGroupEgressRule(
     `${config.name}-builders-to-endpoints`,
@@ -95,27 +103,21 @@ export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
     { securityGroupId: endpoints, referencedSecurityGroupId: builders, ...https, ...named("from-builders") },
     options,
   );
-  return { subnets, builders, orchestrators: openBuildPort(scope, vpcId, builders) };
+  const orchestrators = openBuildPort(scope, vpcId, builders);
+  return { subnets, builders, orchestrators, boundaries: [s3, ...interfaces, ...firewall] };
 }
 
-/** What may be had from S3 at all, by whomever: nothing leaves for a bucket of somebody else's. */
-function ownBucketsOnly({ config }: AwsScope, buckets: AwsBuckets): Output<string> {
-  const own = Object.values(buckets).flatMap(({ arn }) => [arn, arn.apply((text) => `${text}/*`)]);
-  const amazonLinux = `arn:aws:s3:::al2023-repos-${config.region}-de612dc2/*`;
-  const registryLayers = `arn:aws:s3:::prod-${config.region}-starport-layer-bucket/*`;
-  const allow = (Action: string[], Resource: unknown) => ({
-    Effect: "Allow",
-    Principal: "*",
-    Action,
-    Resource,
-  });
-  return jsonStringify({
-    Version: "2012-10-17",
-    Statement: [
-      allow(["s3:GetObject", "s3:PutObject", "s3:ListBucket"], own),
-      allow(["s3:GetObject"], config.registry ? [amazonLinux, registryLayers] : [amazonLinux]),
-    ],
-  });
+/** The names by which builders ask for the endpoints: of S3, those of the fleet's own buckets. */
+function endpointNames({ config }: AwsScope, account: Output<string>, buckets: AwsBuckets): Output<string[]> {
+  const domain = `${config.region}.amazonaws.com`;
+  const s3 = `s3.${domain}`;
+  const names = all(Object.values(buckets).map(({ name }) => name));
+  return all([account, names]).apply(([registry, bucketNames]) => [
+    ...endpointServices.filter((service) => service !== "ecr.dkr").map((service) => `${service}.${domain}`),
+    s3,
+    ...bucketNames.map((bucket) => `${bucket}.${s3}`),
+    ...(config.registry ? [`${registry}.dkr.ecr.${domain}`, `${layerBucket(config.region)}.${s3}`] : []),
+  ]);
 }
 
 function subnetIn(

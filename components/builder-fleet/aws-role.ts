@@ -1,5 +1,6 @@
 import { InstanceProfile, Role, RolePolicy } from "@pulumi/aws/iam/index.js";
 import { jsonStringify, type Output } from "@pulumi/pulumi";
+import { sessionActions } from "./aws-endpoint-policy.ts";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
 
@@ -8,11 +9,12 @@ export type BuilderRoleArgs = {
   readonly buckets: AwsBuckets;
   /** Of its key and certificates. */
   readonly parameters: readonly Output<string>[];
-  readonly logGroup: Output<string>;
+  /** ARNs of its own log streams. */
+  readonly logStreams: readonly Output<string>[];
 };
 
 /**
- * What one builder may do, and no other: it reads its own key and writes below its own prefix. AWS's ready-made policy
+ * What one builder may do, and no other: it reads its own key, writes below its own prefix and to its own log streams. AWS's ready-made policy
  * AmazonSSMManagedInstanceCore lets a machine read every parameter of the account, other builders' keys among them; this one has
  * what remote sessions need, and not that. The actions on `*` know no narrower resource.
  *
@@ -46,26 +48,15 @@ export function builderRole(scope: AwsScope, args: BuilderRoleArgs): Output<stri
       policy: jsonStringify({
         Version: "2012-10-17",
         Statement: [
-          allow(
-            [
-              "ssm:UpdateInstanceInformation",
-              "ssmmessages:CreateControlChannel",
-              "ssmmessages:CreateDataChannel",
-              "ssmmessages:OpenControlChannel",
-              "ssmmessages:OpenDataChannel",
-            ],
-            "*",
-          ),
+          allow(["ssm:UpdateInstanceInformation", ...sessionActions], "*"),
           allow(["ssm:GetParameter"], [...args.parameters]),
           allow(["s3:GetObject"], below(programs.arn, "programs")),
           allow(["s3:PutObject"], below(cache.arn, mine)),
           allow(["s3:GetObject"], below(cache.arn, config.sharedCache ? "builders" : mine)),
           // Without it S3 says "forbidden" of what is not there yet.
           allow(["s3:ListBucket"], cache.arn),
-          allow(
-            ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            args.logGroup.apply((arn) => `${arn}:*`),
-          ),
+          // Its streams are made for it: it names no others.
+          allow(["logs:PutLogEvents"], [...args.logStreams]),
         ],
       }),
     },

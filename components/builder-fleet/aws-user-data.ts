@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { daemonConfig } from "../../buildkit/daemon-config.ts";
 
 /** What a builder is told of itself, none of it secret: anybody who may describe instances can read it. */
 export type BuilderSettings = {
@@ -17,8 +18,14 @@ export type BuilderSettings = {
   /** Without a connection, until the machine stops; 0 for never. */
   readonly idleMinutes: number;
   readonly logGroup: string;
+  /** Its own: `logStreamsOf` has what else begins with this name. */
   readonly logStream: string;
 };
+
+/** The log streams of a builder: of its daemon, and of its first boot. */
+export function logStreamsOf(builder: string): string[] {
+  return [builder, `${builder}-first-boot`];
+}
 
 /** A file of a builder. */
 export type BuilderFile = { readonly path: string; readonly content: string; readonly isProgram?: boolean };
@@ -26,7 +33,14 @@ export type BuilderFile = { readonly path: string; readonly content: string; rea
 /** EC2's limit for user data, in bytes, before base64. */
 export const longestUserData = 16 * 1024;
 
-const scripts = ["stagex-start", "stagex-install", "stagex-cache", "stagex-certificates", "stagex-minute"];
+const scripts = [
+  "stagex-start",
+  "stagex-install",
+  "stagex-cache",
+  "stagex-certificates",
+  "stagex-logs",
+  "stagex-minute",
+];
 const units = ["buildkitd.service", "stagex-cache.service", "stagex-minute.service", "stagex-minute.timer"];
 
 /** The cloud-config (cloud-init: "Cloud config data") that makes a builder of a bare Amazon Linux. */
@@ -39,11 +53,11 @@ export function userData(settings: BuilderSettings): string {
   return text;
 }
 
-/** BuildKit's own configuration (moby/buildkit: docs/buildkitd.toml.md). Without a client certificate nobody gets an answer. */
+/** The daemon's configuration. Without a client certificate nobody gets an answer. */
 export function buildkitdToml(settings: Pick<BuilderSettings, "slots">): string {
-  return `root = "/var/lib/buildkit"
-insecure-entitlements = []
-
+  return daemonConfig({
+    top: `root = "/var/lib/buildkit"`,
+    tables: `
 [grpc]
   address = ["tcp://0.0.0.0:1234"]
   [grpc.tls]
@@ -60,10 +74,8 @@ insecure-entitlements = []
   max-parallelism = ${settings.slots}
   gc = true
   maxUsedSpace = "80%"
-
-[worker.containerd]
-  enabled = false
-`;
+`,
+  });
 }
 
 /** What the first boot puts in place, before it runs `stagex-start`. */
@@ -72,7 +84,6 @@ export function builderFiles(settings: BuilderSettings): BuilderFile[] {
   return [
     { path: "/etc/stagex/builder.env", content: environment(settings) },
     { path: "/etc/stagex/programs", content: programs.join("") },
-    { path: "/etc/stagex/cloudwatch.json", content: cloudWatch(settings) },
     { path: "/etc/buildkit/buildkitd.toml", content: buildkitdToml(settings) },
     ...scripts.map((name) => ({ path: `/opt/stagex/sbin/${name}`, content: kept(name), isProgram: true })),
     ...units.map((name) => ({ path: `/etc/systemd/system/${name}`, content: kept(name) })),
@@ -97,6 +108,8 @@ function environment(settings: BuilderSettings): string {
     PARAMETERS: settings.parameters,
     CACHE_DEVICE: settings.cacheDevice,
     IDLE_MINUTES: settings.idleMinutes,
+    LOG_GROUP: settings.logGroup,
+    LOG_STREAM: settings.logStream,
   };
   return Object.entries(values)
     .map(([name, value]) => `${name}='${plain(String(value))}'\n`)
@@ -107,16 +120,6 @@ function environment(settings: BuilderSettings): string {
 function plain(value: string): string {
   if (!/^[\w./:*-]+$/.test(value)) throw new Error(`${JSON.stringify(value)} can't be a builder's setting`);
   return value;
-}
-
-function cloudWatch({ logGroup, logStream }: BuilderSettings): string {
-  const file = { file_path: "/var/log/buildkitd.log", log_group_name: logGroup, log_stream_name: logStream };
-  const boot = {
-    ...file,
-    file_path: "/var/log/cloud-init-output.log",
-    log_stream_name: `${logStream}-first-boot`,
-  };
-  return `${JSON.stringify({ logs: { logs_collected: { files: { collect_list: [file, boot] } } } }, null, 1)}\n`;
 }
 
 /** An entry of `write_files`, its content as a YAML block scalar (YAML 1.2, 8.1.2), which keeps every byte of such text. */

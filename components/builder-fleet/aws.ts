@@ -5,6 +5,7 @@ import { BucketObjectv2 } from "@pulumi/aws/s3/index.js";
 import { asset, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import { type AwsFleetConfig, awsVendors, type BucketKind } from "../../providers/stagex/aws-fleet-config.ts";
 import { type AwsGround, awsBuilder, makes } from "./aws-builder.ts";
+import type { MachineImages } from "./aws-image.ts";
 import { awsNetwork } from "./aws-network.ts";
 import type { Architecture, Program } from "./aws-programs.ts";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
@@ -14,6 +15,7 @@ import { FleetCertificates } from "./fleet-certificates.ts";
 
 export type AwsFleetArgs = {
   readonly config: AwsFleetConfig;
+  readonly images: MachineImages;
   /** What builders run, for each architecture that there are builders of. */
   readonly programs: Readonly<Partial<Record<Architecture, readonly Program[]>>>;
   /** The day, for the period of the certificates. */
@@ -39,7 +41,11 @@ export class AwsFleet extends ComponentResource implements Fleet {
   /** The security group whose machines may use the builders, with `reach: group`. */
   readonly orchestrators: Output<string> | undefined;
 
-  constructor(name: string, { config, programs, now }: AwsFleetArgs, options?: ComponentResourceOptions) {
+  constructor(
+    name: string,
+    { config, images, programs, now }: AwsFleetArgs,
+    options?: ComponentResourceOptions,
+  ) {
     super("stagex:index:AwsFleet", name, {}, options);
     const provider = new Provider(`${name}-aws`, { region: config.region }, { parent: this });
     const scope: AwsScope = { config, options: { parent: this, provider } };
@@ -57,6 +63,7 @@ export class AwsFleet extends ComponentResource implements Fleet {
       scope,
       network,
       buckets,
+      images,
       programs,
       certificates,
       client: { ca: certificates.ca, certificate, key },

@@ -145,7 +145,9 @@ export const awsFleetConfig = z.strictObject({
   ami: z
     .strictObject({ amd64: ami.optional(), arm64: ami.optional() })
     .default({})
-    .describe("Machine images; Amazon Linux 2023 as it is when a builder is made where not set."),
+    .describe(
+      "Machine images that builders start from, by architecture; an Amazon Linux 2023 of that region.",
+    ),
   programs: z
     .strictObject({ amd64: folder.optional(), arm64: folder.optional() })
     .default({})

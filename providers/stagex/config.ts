@@ -142,9 +142,9 @@ export const configShape = {
     .describe(
       "A folder, relative to the project, for policy.json, keyrings and registries.d of those who pull what is published. None where not set.",
     ),
-  aws: structured(awsFleetConfig, '{"builders":{"intel":1,"amd":1}}')
+  aws: structured(awsFleetConfig, '{"ami":{"amd64":"ami-0123456789abcdef0"}}')
     .optional()
-    .describe("A fleet on AWS, for the stack `fleet`: every key of it has a default, so `{}` is one too."),
+    .describe("A fleet on AWS, for the stack `fleet`: every key of it has a default but `ami`."),
   publish: registries()
     .optional()
     .describe(

@@ -2,10 +2,8 @@ import { inspect } from "node:util";
 import { printable, printableBlock } from "../../lib/printable.ts";
 import { print, printError } from "../../lib/terminal.ts";
 import { connectEngine } from "./engine.ts";
+import { whenEngineEnds } from "./engine-lifetime.ts";
 import { type Provider, ProviderServer } from "./server.ts";
-
-/** How often to look whether the engine still lives, in milliseconds: killed, it can't say goodbye. */
-const enginePoll = 1000;
 
 /**
  * Serves a provider as the process that the engine started: with the engine's address as its first argument, and the port
@@ -13,7 +11,6 @@ const enginePoll = 1000;
  */
 export async function serve(provider: Provider): Promise<void> {
   const server = new ProviderServer(provider, connectEngine(process.argv[2] ?? ""));
-  const engine = process.ppid;
   let closing = false;
 
   async function close(code: number): Promise<void> {
@@ -42,9 +39,7 @@ export async function serve(provider: Provider): Promise<void> {
   // The engine ends its providers with Cancel and then SIGINT, and kills what still runs 5 seconds later. Ctrl-C in the
   // terminal reaches the engine alone: a provider has a process group of its own.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(0));
-  setInterval(() => {
-    if (process.ppid !== engine) close(0);
-  }, enginePoll).unref();
+  whenEngineEnds(() => close(0));
 
   print(printable`${await server.listen()}`);
 }

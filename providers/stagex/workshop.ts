@@ -10,6 +10,7 @@ import type { RegistryAddress } from "../../oci/registry-address.ts";
 import { Store } from "../../oci/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { type Places, placesOf } from "../../tools/places.ts";
+import { keepStatePrivate } from "../../tools/private-state.ts";
 import { provideTool } from "../../tools/toolbox.ts";
 import type { Lookaside } from "../../trust/lookaside.ts";
 import { configuredKey, personIn, Signatory } from "./attestation/signatory.ts";
@@ -53,6 +54,7 @@ export class Workshop {
     this.config = config;
     this.#cancelled = cancelled;
     this.places = placesOf(project);
+    keepStatePrivate(this.places);
     this.ledger = new Ledger(this.places.ledger);
     this.built = new Ledger(this.places.built);
     this.journal = new Journal(process.env.STAGEX_JOURNAL);

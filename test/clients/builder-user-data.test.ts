@@ -232,7 +232,8 @@ describeReal("the user data of a builder, run in a root folder", () => {
     const calls = await succeed("cat", "/test/calls");
     expect(calls).toContain("systemctl enable buildkitd.service stagex-minute.timer\n");
     expect(calls).toContain("systemctl start --no-block buildkitd.service stagex-minute.timer\n");
-    expect(calls).toContain("dnf install -y -q amazon-cloudwatch-agent\n");
+    // Nothing is installed but what is pinned.
+    expect(calls).not.toContain("dnf");
   });
 
   withSystemd("systemd finds nothing wrong with the units", async () => {
@@ -332,6 +333,37 @@ describeReal("the user data of a builder, run in a root folder", () => {
     ]);
     expect([built.code, built.stderr]).toEqual([0, expect.stringContaining("github.com/moby/buildkit")]);
     expect((await succeed("ls", "/var/lib/buildkit")).split("\n")).toContain("runc-overlayfs");
+  });
+
+  withClient("what is added to the logs goes to streams of the builder's own, once", async () => {
+    const logs = "/opt/stagex/sbin/stagex-logs";
+    const log = (name: string) => `/var/log/${name}`;
+    await root.write(log("cloud-init-output.log"), "first boot\n");
+    await root.write(log("buildkitd.log"), 'one\n\ntwo "quoted" \u001b[31m\nnot yet who');
+    await succeed(logs);
+    const sent = async (): Promise<string[]> =>
+      (await succeed("cat", join(folder, "holdings.json.log"))).trimEnd().split("\n");
+    expect(await sent()).toEqual([
+      "/stagex/stagex intel-1 one",
+      '/stagex/stagex intel-1 two "quoted" \u001b[31m',
+      "/stagex/stagex intel-1-first-boot first boot",
+    ]);
+    await succeed("sh", "-c", `printf 'le\\n' >>${log("buildkitd.log")}`);
+    await succeed(logs);
+    await succeed(logs);
+    expect((await sent()).slice(3)).toEqual(["/stagex/stagex intel-1 not yet whole"]);
+
+    // More than a batch, of bytes that are no text, and then the whole file is cut, as logrotate does.
+    await succeed("sh", "-c", `head -c 700000 /dev/zero | tr '\\0' '\\377' >>${log("buildkitd.log")}`);
+    await succeed("sh", "-c", `yes x | head -n 30000 >>${log("buildkitd.log")}`);
+    await succeed(logs);
+    expect((await sent()).filter((line) => line.endsWith(" x"))).toHaveLength(30_000 - 1);
+    await root.write(log("buildkitd.log"), "rotated\n");
+    await hold({ ...holdings, isLogDown: true });
+    expect((await run(logs)).code).not.toBe(0);
+    await hold(holdings);
+    await succeed(logs);
+    expect((await sent()).at(-1)).toBe("/stagex/stagex intel-1 rotated");
   });
 
   withClient(

@@ -54,6 +54,15 @@ case $1 in up) set -- "$@" --yes ;; esac
 exec pulumi "$@" --non-interactive --color never
 `;
     await writeFile(join(commands, "npm"), npm, { mode: 0o755 });
+    // The one thing that the page asks AWS before there is a fleet.
+    const aws = `#!/bin/sh
+case "$*" in
+  "ssm get-parameter --region us-east-2 --name /aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64 --query Parameter.Value --output text")
+    echo ami-0123456789abcdef0 ;;
+  *) echo "not understood: $*" >&2; exit 1 ;;
+esac
+`;
+    await writeFile(join(commands, "aws"), aws, { mode: 0o755 });
     project.environment.PATH = [commands, project.environment.PATH].join(delimiter);
     // Two that lie beside each other.
     port = await freePort();
@@ -65,10 +74,10 @@ exec pulumi "$@" --non-interactive --color never
   });
 
   /** Runs commands in the project's folder as a user's shell does, and stops at the first that fails. */
-  async function shell(commands: string): Promise<string> {
+  async function shell(commands: string, passphrase = "of the team"): Promise<string> {
     const { stdout, stderr } = await execute("sh", ["-e", "-c", commands], {
       cwd: project.folder,
-      env: { ...project.environment, PULUMI_CONFIG_PASSPHRASE: "of the team" },
+      env: { ...project.environment, PULUMI_CONFIG_PASSPHRASE: passphrase },
       maxBuffer: 1 << 26,
     });
     return stdout + stderr;
@@ -94,12 +103,32 @@ exec pulumi "$@" --non-interactive --color never
       daemons.push(await TlsDaemon.start({ credentials: { authority, server }, port: port + index }));
   }
 
+  test.for(["fleet", "reproduce"])(
+    "a stack %s with machines on AWS and without a passphrase is refused, and makes nothing",
+    async (stack) => {
+      const settings = `pulumi stack init open
+pulumi config set stagex:stack ${stack}
+pulumi config set stagex:tree tree
+pulumi config set stagex:images '["user-hello"]'
+pulumi config set stagex:aws '{"ami":{"amd64":"ami-0123456789abcdef0"}}'`;
+      await shell(settings, "");
+      const failure = await shell("npm run -- up", "").then(
+        () => "it came up",
+        ({ stdout, stderr }: { stdout: string; stderr: string }) => stdout + stderr,
+      );
+      expect(failure).toMatch(/stack open is encrypted with the empty passphrase/);
+      expect(failure).toContain("pulumi stack change-secrets-provider passphrase --stack open");
+      expect(await shell("pulumi stack export --stack open", "")).not.toMatch(/Authority|Certificate|BEGIN/);
+      await shell("pulumi destroy --yes --stack open; pulumi stack rm --yes --stack open", "");
+    },
+  );
+
   test("the fleet comes up, says how it is reached, and what it costs", async () => {
     const block = (await documented("stack init fleet")).replace(/^export .*\n/, "");
     const prices = `{"date":"2026-03-01","currency":"USD","perHour":{"m8i.2xlarge":2,"m8a.2xlarge":3}}`;
     const output = await shell(
       block
-        .replace('{"size":"small",', `{"size":"small","localPort":${port},`)
+        .replace('"size":"small",', `"size":"small","localPort":${port},`)
         .replace("npm run pulumi -- preview", `npm run -- config set stagex:prices '${prices}'\n$&`),
     );
     expect(output).toMatch(/1 m8i\.2xlarge \+ 1 m8a\.2xlarge: 5\.00 USD an hour while they run/);
@@ -107,6 +136,9 @@ exec pulumi "$@" --non-interactive --color never
     expect(Object.keys(tunnels).sort()).toEqual(["amd-1", "intel-1"]);
     expect(tunnels["amd-1"]).toContain(`--target i-amd-1`);
     expect(tunnels["amd-1"]).toContain(`localPortNumber=${port + 1}`);
+    expect(await shell("pulumi config get --path stagex:aws.ami.amd64")).toBe("ami-0123456789abcdef0\n");
+    const folder = await stat(join(project.folder, ".stagex"));
+    expect((folder.mode & 0o777).toString(8)).toBe("700");
   });
 
   test("the client's certificate gets to its files, which nobody else reads, and no other copy stays", async () => {
@@ -170,7 +202,7 @@ exec pulumi "$@" --non-interactive --color never
     await shell(`pulumi stack init alone
 pulumi config set stagex:tree tree
 pulumi config set stagex:images '["user-another"]'
-pulumi config set stagex:aws '{"size":"small","localPort":${port}}'`);
+pulumi config set stagex:aws '{"ami":{"amd64":"ami-0123456789abcdef0"},"size":"small","localPort":${port}}'`);
     await addLastingImage(project.tree, "another", 1);
     await project.commit("An image that nobody has built");
     const running = shell("npm run -- up");

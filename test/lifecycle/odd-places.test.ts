@@ -1,7 +1,8 @@
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { describeReal } from "../real-tools.ts";
 import { leftoversOf } from "./leftovers.ts";
@@ -122,6 +123,17 @@ describeReal("when there is no room, or something is in the way, it is named and
       execFileSync("umount", ["--lazy", out]);
     }
     await expectFinished();
+  });
+
+  test("a plain pulumi below the project's folder, which finds no stack there and leaves nothing", async () => {
+    const run = promisify(execFile)("pulumi", ["stack", "ls"], {
+      cwd: project.tree,
+      env: project.environment,
+    });
+    await expect(run).rejects.toMatchObject({
+      stderr: expect.stringMatching(/tree\/\.stagex\/pulumi: no such file or directory/),
+    });
+    expect(existsSync(join(project.tree, ".stagex"))).toBe(false);
   });
 
   test("a file where a folder should be", async () => {

@@ -1,7 +1,11 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import grpc from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
@@ -30,6 +34,8 @@ const inputs = {
   mirrors: { "cat-1.0.tar": ["https://mirror.example/cat-1.0.tar"] },
   dependencies: { "bootstrap-hex0": digest },
 };
+
+const launcher = fileURLToPath(new URL("../../providers/stagex/pulumi-resource-stagex", import.meta.url));
 
 let project: string;
 let provider: ProviderProcess;
@@ -440,8 +446,15 @@ test("readiness opens the store before any resource asks for it", async () => {
   expect(existsSync(join(store, "oci-layout"))).toBe(true);
 });
 
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
 test("a provider whose engine was killed ends by itself", async () => {
-  const launcher = fileURLToPath(new URL("../../providers/stagex/pulumi-resource-stagex", import.meta.url));
   // A shell stands for the engine: killed, it leaves its provider to another parent.
   const engine = await ProviderProcess.start({
     cwd: project,
@@ -450,13 +463,23 @@ test("a provider whose engine was killed ends by itself", async () => {
   await expect.poll(() => engine.stderr).toMatch(/^\d+\n/);
   const pid = Number.parseInt(engine.stderr, 10);
   engine.process.kill("SIGKILL");
-  const isAlive = (): boolean => {
-    try {
-      return process.kill(pid, 0);
-    } catch {
-      return false;
-    }
-  };
-  await expect.poll(isAlive, { timeout: 10_000 }).toBe(false);
+  await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false);
   await engine[Symbol.asyncDispose]();
 });
+
+test.for([0, 300, 3000])(
+  "also one whose engine was gone %i ms after it was started, before it could read its parent",
+  async (after) => {
+    // The engine's end of stdin is the test's; the parent is a shell that ends at once, so the provider is an orphan from the start.
+    const shell = spawn("sh", ["-c", `exec 3<&0; "${launcher}" 127.0.0.1:1 <&3 >/dev/null & echo $!`], {
+      cwd: project,
+      stdio: ["pipe", "pipe", "inherit"],
+    });
+    const [line] = (await once(createInterface({ input: shell.stdout }), "line")) as [string];
+    const pid = Number(line);
+    await sleep(after);
+    expect(isAlive(pid)).toBe(true);
+    shell.stdin.destroy();
+    await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false);
+  },
+);

@@ -16,7 +16,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   buildkit: [],
   tools: [],
   providers: ["distro", "sources", "oci", "trust", "buildkit", "tools"],
-  components: ["distro", "oci", "trust", "providers"],
+  components: ["distro", "oci", "trust", "buildkit", "providers"],
   stacks: ["components", "distro", "sources", "oci", "trust", "providers", "tools"],
   cli: ["distro", "sources", "oci", "trust", "buildkit", "tools", "providers"],
 };

@@ -8,6 +8,7 @@ import {
 } from "../../../../providers/stagex/aws-fleet-config.ts";
 import { configuredBuilders } from "../../../../providers/stagex/builder-config.ts";
 import { asConfigured, fleetCost } from "../../../../stacks/fleet.ts";
+import { type IamRequest, isAllowed } from "../../../fixtures/iam-policy.ts";
 import { type Asked, known, mockedStack, secretsIn } from "../../../fixtures/mocked-stack.ts";
 
 const digits = (digit: string): string => digit.repeat(64);
@@ -20,6 +21,10 @@ const programs = {
   amd64: [program("buildkitd", "a"), program("runc", "b")],
   arm64: [program("buildkitd", "c"), program("runc", "d")],
 };
+/** The mocked account, and somebody else's. */
+const account = "123456789012";
+const foreign = "999999999999";
+const images = { amd64: "ami-0a", arm64: "ami-0b" };
 const everything = {
   builders: { intel: 2, amd: 1, graviton: 1 },
   budget: { email: "infra@example.org" },
@@ -32,7 +37,7 @@ async function made(
   now = new Date("2026-03-01"),
 ): Promise<{ asked: Asked[]; fleet: AwsFleet }> {
   const { asked, returned } = await mockedStack(
-    () => new AwsFleet("fleet", { config: awsFleetConfig.parse(config), programs, now }),
+    () => new AwsFleet("fleet", { config: awsFleetConfig.parse(config), images, programs, now }),
   );
   return { asked, fleet: returned };
 }
@@ -64,7 +69,7 @@ const list = (value: string | string[] | undefined): string[] => [value ?? []].f
 
 /** What AWS gives no tags to, or what has none of its own. */
 const untagged =
-  /:(AwsFleet|Authority|Certificate|RolePolicy|RouteTableAssociation|VolumeAttachment|InstanceState|RepositoryCreationTemplate|Bucket(Policy|Versioning|PublicAccessBlock|OwnershipControls|ServerSideEncryptionConfiguration|LifecycleConfiguration))$|^pulumi:providers:/;
+  /:(AwsFleet|Authority|Certificate|RolePolicy|RouteTableAssociation|ResolverFirewall(Rule|Config)|LogStream|VolumeAttachment|InstanceState|RepositoryCreationTemplate|Bucket(Policy|Versioning|PublicAccessBlock|OwnershipControls|ServerSideEncryptionConfiguration|LifecycleConfiguration))$|^pulumi:providers:/;
 
 describe("with everything switched on", () => {
   let asked: Asked[];
@@ -98,11 +103,130 @@ describe("with everything switched on", () => {
         ["pl-s3", 443],
       ],
     );
-    const [gateway] = asked.filter(({ name }) => name === "stagex-s3");
-    const { Statement: allowed } = JSON.parse(String(gateway?.inputs.policy)) as { Statement: Statement[] };
-    const resources = allowed.flatMap(({ Resource }) => list(Resource));
-    expect(resources.filter((resource) => /^\*|:::\*/.test(resource))).toEqual([]);
-    for (const { Action } of allowed) expect(list(Action).join()).not.toContain("*");
+    const endpoints = ofType(asked, "VpcEndpoint").map(({ name, inputs }) => [name, inputs.vpcEndpointType]);
+    expect(Object.fromEntries(endpoints)).toEqual({
+      "stagex-s3": "Gateway",
+      "stagex-ssm": "Interface",
+      "stagex-ssmmessages": "Interface",
+      "stagex-logs": "Interface",
+      "stagex-ecr.dkr": "Interface",
+    });
+  });
+
+  /** Whether an endpoint lets a request of the builders' kind pass, but for what the test changes of it. */
+  function passes(endpoint: string, request: Partial<IamRequest>): boolean {
+    const [found] = asked.filter(({ type, name }) => /:VpcEndpoint$/.test(type) && name === endpoint);
+    return isAllowed(JSON.parse(String(found?.inputs.policy)), {
+      ...{ action: "", resource: "*", principalAccount: account, resourceAccount: account },
+      ...request,
+    });
+  }
+
+  const here = "arn:aws:ssm:us-east-2:123456789012";
+  /** What builders do, and over which endpoint. */
+  const needed: readonly [string, string, string][] = [
+    ["stagex-ssm", "ssm:UpdateInstanceInformation", "*"],
+    ["stagex-ssm", "ssm:GetParameter", `${here}:parameter/stagex/stagex/intel-1/key`],
+    ["stagex-ssmmessages", "ssmmessages:CreateControlChannel", "*"],
+    ["stagex-ssmmessages", "ssmmessages:CreateDataChannel", "*"],
+    ["stagex-ssmmessages", "ssmmessages:OpenControlChannel", "*"],
+    ["stagex-ssmmessages", "ssmmessages:OpenDataChannel", "*"],
+    [
+      "stagex-logs",
+      "logs:PutLogEvents",
+      "arn:aws:logs:us-east-2:123456789012:log-group:/stagex/stagex:log-stream:intel-1",
+    ],
+    ["stagex-ecr.dkr", "ecr:BatchGetImage", "arn:aws:ecr:us-east-2:123456789012:repository/stagex/core-musl"],
+    ["stagex-s3", "s3:GetObject", `arn:aws:s3:us-east-2:${account}:stagex-programs/programs/aa`],
+    ["stagex-s3", "s3:PutObject", `arn:aws:s3:us-east-2:${account}:stagex-cache/builders/intel-1/x`],
+    ["stagex-s3", "s3:ListBucket", `arn:aws:s3:us-east-2:${account}:stagex-cache`],
+  ];
+
+  test.for(needed)(
+    "%s lets this account's credentials do %s, and nobody else's",
+    ([endpoint, action, resource]) => {
+      expect(passes(endpoint, { action, resource })).toBe(true);
+      expect(passes(endpoint, { action, resource, principalAccount: foreign })).toBe(false);
+      // With credentials that are nobody's, such as an anonymous request has.
+      expect(passes(endpoint, { action, resource, principalAccount: undefined })).toBe(false);
+    },
+  );
+
+  test.for(needed.filter(([, , resource]) => resource !== "*"))(
+    "%s lets nobody do %s to another account's resource",
+    ([endpoint, action, resource]) => {
+      for (const principalAccount of [account, foreign, undefined])
+        expect(
+          passes(endpoint, {
+            ...{ action, principalAccount, resourceAccount: foreign },
+            // A bucket's ARN has no account: its name can become another's.
+            resource: endpoint === "stagex-s3" ? resource : resource.replace(account, foreign),
+          }),
+        ).toBe(false);
+    },
+  );
+
+  test.for([
+    ["stagex-s3", "s3:PutObject", "arn:aws:s3:::elsewhere/loot"],
+    ["stagex-s3", "s3:PutObject", "arn:aws:s3:::prod-us-east-2-starport-layer-bucket/loot"],
+    ["stagex-s3", "s3:GetObject", "arn:aws:s3:::al2023-repos-us-east-2-de612dc2/repomd.xml"],
+    ["stagex-s3", "s3:DeleteObject", `arn:aws:s3:us-east-2:${account}:stagex-ledger/x`],
+    ["stagex-ssm", "ssm:PutParameter", `${here}:parameter/stagex/stagex/intel-1/key`],
+    ["stagex-ssm", "ssm:GetParameter", `${here}:parameter/production/password`],
+    ["stagex-ssm", "ssm:SendCommand", "*"],
+    [
+      "stagex-logs",
+      "logs:CreateLogStream",
+      "arn:aws:logs:us-east-2:123456789012:log-group:/stagex/stagex:log-stream:x",
+    ],
+    ["stagex-logs", "logs:PutLogEvents", "arn:aws:logs:us-east-2:123456789012:log-group:/other:log-stream:x"],
+    ["stagex-ecr.dkr", "ecr:PutImage", "arn:aws:ecr:us-east-2:123456789012:repository/stagex/core-musl"],
+  ] as const)("%s lets nobody do %s to %s", ([endpoint, action, resource]) => {
+    for (const principalAccount of [account, foreign, undefined])
+      expect(passes(endpoint, { action, resource, principalAccount })).toBe(false);
+  });
+
+  test("ECR's layers are read with its own signed addresses, and with a registry alone", async () => {
+    const layer = { action: "s3:GetObject", resource: "arn:aws:s3:::prod-us-east-2-starport-layer-bucket/x" };
+    expect(passes("stagex-s3", { ...layer, principalAccount: foreign, resourceAccount: foreign })).toBe(true);
+    const { asked: without } = await made({ registry: false });
+    expect(JSON.stringify(without)).not.toContain("starport");
+  });
+
+  test("the resolver answers for the endpoints' names alone, and for none where it can't be asked", () => {
+    const lists = new Map(
+      ofType(asked, "ResolverFirewallDomainList").map(({ name, inputs }) => [`${name}-id`, inputs.domains]),
+    );
+    const rules = ofType(asked, "ResolverFirewallRule")
+      .map(({ inputs }) => inputs)
+      .sort((one, other) => Number(one.priority) - Number(other.priority));
+    expect(
+      rules.map(({ action, blockResponse, firewallDomainListId }) => [
+        action,
+        blockResponse,
+        lists.get(String(firewallDomainListId)),
+      ]),
+    ).toEqual([
+      [
+        "ALLOW",
+        undefined,
+        expect.arrayContaining(["ssm.us-east-2.amazonaws.com", "s3.us-east-2.amazonaws.com"]),
+      ],
+      ["BLOCK", "NXDOMAIN", ["*"]],
+    ]);
+    const allowed = lists.get(String(rules[0]?.firewallDomainListId)) as string[];
+    expect(
+      allowed.filter((name) => name.includes("*") || !name.endsWith(".us-east-2.amazonaws.com")),
+    ).toEqual([]);
+    expect(allowed).toContain("stagex-programs.s3.us-east-2.amazonaws.com");
+    expect(allowed).toContain("123456789012.dkr.ecr.us-east-2.amazonaws.com");
+    const ids = new Set(rules.map(({ firewallRuleGroupId }) => firewallRuleGroupId));
+    const [association] = ofType(asked, "ResolverFirewallRuleGroupAssociation");
+    expect([...ids]).toEqual([association?.inputs.firewallRuleGroupId]);
+    expect(association?.inputs.vpcId).toBe("stagex-vpc-id");
+    expect(ofType(asked, "ResolverFirewallConfig").map(({ inputs }) => inputs)).toEqual([
+      { resourceId: "stagex-vpc-id", firewallFailOpen: "DISABLED" },
+    ]);
   });
 
   test("the metadata service wants a session, and answers no further than the machine itself", () => {
@@ -174,6 +298,23 @@ describe("with everything switched on", () => {
     ]);
   });
 
+  test("a builder writes to its own log streams, and makes none", () => {
+    const streams = ofType(asked, "LogStream");
+    for (const builder of ["intel-1", "intel-2", "amd-1", "graviton-1"]) {
+      const own = streams.filter(({ inputs }) =>
+        [builder, `${builder}-first-boot`].includes(String(inputs.name)),
+      );
+      expect(own).toHaveLength(2);
+      const logging = statements(asked, "RolePolicy").filter(
+        ({ of, Action }) =>
+          of === `stagex-${builder}` && list(Action).some((action) => action.startsWith("logs:")),
+      );
+      expect(logging.map(({ Action, Resource }) => [Action, Resource])).toEqual([
+        [["logs:PutLogEvents"], own.map(({ name }) => `arn:aws:cloudwatch:us-east-2:${account}:${name}`)],
+      ]);
+    }
+  });
+
   test("keys are secrets everywhere, and a SecureString in Systems Manager", () => {
     const parameters = ofType(asked, "Parameter").filter(({ name }) => name.endsWith("-key"));
     expect(parameters).toHaveLength(4);
@@ -198,12 +339,11 @@ describe("with everything switched on", () => {
   test("each builder has a launch template, role and disk of its own, for its architecture", () => {
     const templates = ofType(asked, "LaunchTemplate");
     const shown = templates.map(({ name, inputs }) => [name, inputs.instanceType, inputs.imageId]);
-    const linux = "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-";
     expect(shown.sort()).toEqual([
-      ["stagex-amd-1", "m8a.4xlarge", `${linux}x86_64`],
-      ["stagex-graviton-1", "m8g.4xlarge", `${linux}arm64`],
-      ["stagex-intel-1", "m8i.4xlarge", `${linux}x86_64`],
-      ["stagex-intel-2", "m8i.4xlarge", `${linux}x86_64`],
+      ["stagex-amd-1", "m8a.4xlarge", "ami-0a"],
+      ["stagex-graviton-1", "m8g.4xlarge", "ami-0b"],
+      ["stagex-intel-1", "m8i.4xlarge", "ami-0a"],
+      ["stagex-intel-2", "m8i.4xlarge", "ami-0a"],
     ]);
     const profiles = templates.map(({ inputs }) => JSON.stringify(inputs.iamInstanceProfile));
     expect(new Set(profiles).size).toBe(4);

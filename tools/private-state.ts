@@ -1,0 +1,52 @@
+import { mkdirSync, realpathSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { dirname, relative, sep } from "node:path";
+import { makePrivateFolder } from "../lib/private-folder.ts";
+import type { Places } from "./places.ts";
+
+/**
+ * Makes the folders of this checkout's state, and closes them to all users but its own: keys and certificates of fleets are in the engine's state, and a store or ledger
+ * that others write to is no evidence. A cache that is not there yet is made closed; one that is may be shared by several users.
+ *
+ * @throws where $STAGEX_STATE is a folder that holds more than state, such as the home folder or /tmp
+ */
+export function keepStatePrivate({
+  backend,
+  cache,
+  project,
+  state,
+}: Pick<Places, "backend" | "cache" | "project" | "state">): void {
+  makePrivateFolder(dirname(backend));
+  mkdirSync(backend, { recursive: true });
+  if (state !== dirname(backend)) {
+    const held = [project, homedir(), tmpdir(), ...shared].find((path) => isWithin(path, state));
+    if (held !== undefined) {
+      throw new Error(
+        `STAGEX_STATE is ${state}, which holds ${held}: it would be closed to all other users. Set it to a folder of its own.`,
+      );
+    }
+    makePrivateFolder(state);
+  }
+  try {
+    mkdirSync(cache, { recursive: true, mode: 0o700 });
+  } catch {
+    // Whoever needs it says why it can't be had.
+  }
+}
+
+/** Folders that all users share (FHS 3.0: 3.18, 5.15; Linux: shm_overview(7)). */
+const shared = ["/tmp", "/var/tmp", "/dev/shm"];
+
+/** Whether a path is a folder, or below it; both as they really are, where they are there. */
+function isWithin(path: string, folder: string): boolean {
+  const way = relative(real(folder), real(path));
+  return way !== ".." && !way.startsWith(`..${sep}`);
+}
+
+function real(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
+}
