@@ -7,12 +7,10 @@ export type ChosenImage = {
   readonly version: string;
   /** The digest (64 hex digits) that its tree publishes for it. */
   readonly published: string | undefined;
-  /** Whether it fails with another one (`stagex:verify`). */
-  readonly isCompared: boolean;
 };
 
 /**
- * What a run did to the chosen images.
+ * Tells what a run did to the chosen images. One that the run did not come to has no digest, whatever an earlier run left in the state.
  * @param digests what stands in the state after it, `sha256:…` by image
  * @param journal what the run noted
  */
@@ -21,24 +19,22 @@ export function runRows(
   digests: ReadonlyMap<string, string>,
   journal: ReadonlyMap<string, JournalEntry>,
 ): ResultRow[] {
-  return chosen.map((image) => {
-    const entry = journal.get(image.name);
-    const digest = entry?.digest ?? digests.get(image.name);
-    const published = image.published === undefined ? undefined : `sha256:${image.published}`;
-    const isRefused = image.isCompared && published !== undefined && digest !== published;
-    const outcome = outcomeOf(entry, digest, isRefused);
-    return { image: image.name, digest, outcome, seconds: entry?.seconds, published };
+  return chosen.map(({ name, published }) => {
+    const entry = journal.get(name);
+    return {
+      image: name,
+      digest: entry?.origin === "unchanged" ? digests.get(name) : entry?.digest,
+      outcome: entry === undefined ? "not reached" : outcomes[entry.origin],
+      seconds: entry?.seconds,
+      published: published === undefined ? undefined : `sha256:${published}`,
+    };
   });
 }
 
-/** Without an entry the run left the image as it was, or did not come to it: then what stands may be of an older tree. */
-function outcomeOf(
-  entry: JournalEntry | undefined,
-  digest: string | undefined,
-  isRefused: boolean,
-): ResultRow["outcome"] {
-  if (entry) return isRefused ? "failed" : outcomes[entry.origin];
-  return digest === undefined || isRefused ? "not reached" : "reused";
-}
-
-const outcomes = { built: "built", ledger: "reused", substituted: "pulled" } as const;
+const outcomes = {
+  built: "built",
+  ledger: "reused",
+  substituted: "pulled",
+  unchanged: "reused",
+  failed: "failed",
+} as const;

@@ -33,6 +33,10 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
     summary: "one image's story: stagex why core-busybox --tree DIR --since 2026.01.0",
     load: async () => (await import("./why.ts")).whyCommand(),
   },
+  fetch: {
+    summary: "gets the sources of a tree ahead of time: stagex fetch --tree DIR --dry-run",
+    load: async () => (await import("./fetch.ts")).fetchCommand(),
+  },
   ledger: {
     summary: "what was built from what, and who says so: stagex ledger import --tree DIR --release 2026.03.0",
     load: async () => (await import("./ledger.ts")).ledgerCommand(),

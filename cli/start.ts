@@ -144,7 +144,6 @@ async function chosenImages(
     name,
     version,
     published: tree.digests.get(name),
-    isCompared: config.verify,
   }));
   return { config, chosen };
 }

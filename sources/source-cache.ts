@@ -19,7 +19,7 @@ export type SourceProgress =
       readonly received: number;
       readonly total: number | null;
     }
-  | { readonly kind: "failed"; readonly from: string; readonly reason: string };
+  | ({ readonly kind: "failed" } & SourceFailure);
 
 /** A place that did not give the source, and why; `got` is the sha256 of what it gave, if it gave a file. */
 export type SourceFailure = { readonly from: string; readonly reason: string; readonly got: string | null };
@@ -158,7 +158,7 @@ export class SourceCache {
       if (failure === "done") return;
       if (failure === "absent") continue;
       failures.push({ from, ...failure });
-      options.onProgress?.({ kind: "failed", from, reason: failure.reason });
+      options.onProgress?.({ kind: "failed", from, ...failure });
     }
     throw new SourceError(source, failures);
   }

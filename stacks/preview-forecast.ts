@@ -1,18 +1,26 @@
-import { all, type Output, type Resource } from "@pulumi/pulumi";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { all, type Resource } from "@pulumi/pulumi";
 import { invoke, isDryRun } from "@pulumi/pulumi/runtime/index.js";
-import { printableBlock } from "../lib/printable.ts";
-import { type ForecastOutputs, forecastOutputs } from "../providers/stagex/forecast/function.ts";
+import { printableBlock, printableJson } from "../lib/printable.ts";
+import { forecastOutputs } from "../providers/stagex/forecast/function.ts";
 import { announce } from "./announce.ts";
 
 /**
- * In a preview: what the run would build, for how long and why, shown after it and given as an output. The provider knows when the
- * engine has asked it for every package, which is when all of them have their URN. Undefined in a real run.
+ * Shows, after a preview, what the run would build, for how long and why, and writes the same as JSON for programs. The provider knows
+ * once the engine has asked it for every package, which is when all of them have their URN. Does nothing in a real run.
+ *
+ * It is no output of the stack: an `up` that is held to a saved plan must give the very outputs of the preview.
+ * @param file for {@link ForecastOutputs}
  */
-export function previewForecast(packages: readonly Resource[]): Output<ForecastOutputs> | undefined {
-  if (!isDryRun()) return undefined;
-  return all(packages.map(({ urn }) => urn)).apply(async () => {
+export function previewForecast(packages: readonly Resource[], file: string): void {
+  if (!isDryRun()) return;
+  // The engine waits for what is applied, as for any output.
+  all(packages.map(({ urn }) => urn)).apply(async () => {
     const found = forecastOutputs.parse(await invoke("stagex:index:forecast", {}));
     await announce("info", printableBlock(found.text));
-    return found;
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(`${file}.new`, `${printableJson(found)}\n`);
+    await rename(`${file}.new`, file);
   });
 }

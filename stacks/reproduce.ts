@@ -11,7 +11,6 @@ import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
-import type { ForecastOutputs } from "../providers/stagex/forecast/function.ts";
 import { placesOf } from "../tools/places.ts";
 import { announce } from "./announce.ts";
 import { previewForecast } from "./preview-forecast.ts";
@@ -25,8 +24,6 @@ export type Reproduced = {
   readonly verified: number;
   /** Only where somebody attests: the images of which they can say nothing, because they were pulled and not built. */
   readonly unattested?: Output<string[]>;
-  /** Only of a preview. */
-  readonly forecast?: Output<ForecastOutputs>;
 };
 
 /** Builds the chosen images of a tree, and holds each against the digest that the tree publishes for it. */
@@ -41,12 +38,11 @@ export async function reproduce(): Promise<Reproduced> {
   const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
   const unattested = attested(config, { plans, packages, substitutable });
-  const forecast = previewForecast([...packages.values()]);
+  previewForecast([...packages.values()], placesOf().forecast);
   return {
     images: all(Object.fromEntries(digests)),
     verified: plans.filter(({ name }) => expectedDigests.has(name)).length,
     ...(unattested ? { unattested } : {}),
-    ...(forecast ? { forecast } : {}),
   };
 }
 

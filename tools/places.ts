@@ -31,6 +31,8 @@ export type Places = {
   readonly built: string;
   /** What earlier previews found out, with the stamps of the files that they found it in. */
   readonly recollection: string;
+  /** What the last preview comes to, as JSON. */
+  readonly forecast: string;
   /** Temporary folders of builds; on the store's file system, so that files are linked and not copied. */
   readonly scratch: string;
   /** Build and daemon logs. */
@@ -71,6 +73,7 @@ export function placesOf(
     ledger: join(state, "ledger"),
     built: join(state, "built"),
     recollection: join(state, "recollection.json"),
+    forecast: join(state, "forecast.json"),
     scratch: join(state, "scratch"),
     logs: join(state, "logs"),
     buildkit: join(state, "buildkit"),

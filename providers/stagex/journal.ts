@@ -1,15 +1,16 @@
-import { appendFile } from "node:fs/promises";
+import { appendFileSync } from "node:fs";
 import { z } from "zod";
 
 const entry = z.object({
   image: z.string(),
-  digest: z.string(),
-  origin: z.enum(["built", "ledger", "substituted"]),
+  origin: z.enum(["built", "ledger", "substituted", "unchanged", "failed"]),
+  /** The state has that of an unchanged image. A failed one has it if it came out as another than was expected. */
+  digest: z.string().optional(),
   /** Only of a built one. */
   seconds: z.number().optional(),
 });
 
-/** What one run did to one image. */
+/** What one run did to one image. An image without an entry was not reached. */
 export type JournalEntry = z.infer<typeof entry>;
 
 /**
@@ -23,13 +24,18 @@ export class Journal {
     this.#file = file;
   }
 
-  async note(noted: JournalEntry): Promise<void> {
-    if (this.#file) await appendFile(this.#file, `${JSON.stringify(noted)}\n`);
+  /** Notes it before it returns: a line is short, and the engine may end this process at any time. */
+  note(noted: JournalEntry): void {
+    if (this.#file) appendFileSync(this.#file, `${JSON.stringify(noted)}\n`);
   }
 }
 
-/** The entries in a journal's text by image; the last one counts. */
+/** The entries in a journal's text by image: what was noted last, with what was known before. */
 export function parseJournal(text: string): ReadonlyMap<string, JournalEntry> {
-  const lines = text.split("\n").filter((line) => line !== "");
-  return new Map(lines.map((line) => entry.parse(JSON.parse(line))).map((noted) => [noted.image, noted]));
+  const entries = new Map<string, JournalEntry>();
+  for (const line of text.split("\n").filter((line) => line !== "")) {
+    const noted = entry.parse(JSON.parse(line));
+    entries.set(noted.image, { ...entries.get(noted.image), ...noted });
+  }
+  return entries;
 }

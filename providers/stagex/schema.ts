@@ -19,9 +19,12 @@ const property = z.object({
     return property.optional();
   },
   get additionalProperties() {
-    return z.union([property, z.literal(false)]).optional();
+    // Pulumi's schema has a type here and never a boolean: of a table with fixed properties, any value.
+    return z.union([property, z.literal(false).transform(() => anyValue)]).optional();
   },
 });
+/** Any value, in Pulumi's own schema (pulumi.com/docs: "Package schema", built-in types). */
+const anyValue = { $ref: "pulumi.json#/Any" } as const;
 const table = z.object({
   properties: z.record(z.string(), property).default({}),
   required: z.array(z.string()).default([]),

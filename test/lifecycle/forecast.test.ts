@@ -36,8 +36,19 @@ describeReal("what a preview says of time and cost", () => {
           new RegExp(`${count} ${machine}\\.4xlarge +${count * 4} +[\\d.]+ +\\d+ % +[\\d.]+ USD`),
         );
     expect(output).toMatch(/Prices of 2026-03-01\. The durations of 18 images are not recorded/);
-    // The stack's output has the same, for programs.
-    expect(output).toMatch(/pricesOf +: "2026-03-01"/);
+    // The same, for programs.
+    const written = JSON.parse(await readFile(join(project.folder, ".stagex/forecast.json"), "utf8"));
+    expect(written).toMatchObject({ willBuild: 18, costs: expect.any(Array) });
+    expect(written.costs[0]).toMatchObject({ pricesOf: "2026-03-01" });
+  });
+
+  test("an up that is held to a saved plan gives what was planned", async () => {
+    const plan = join(project.folder, "plan.json");
+    const saved = await project.run(["preview", "--stack", "test", "--save-plan", plan]);
+    expect(saved.code, saved.output).toBe(0);
+    const held = await project.up(["--plan", plan]);
+    expect(held.code, held.output).toBe(0);
+    expect(held.built).toHaveLength(18);
   });
 
   test("once all has been built, a preview has nothing to price", async () => {

@@ -58,7 +58,7 @@ export async function build(
       await enter(workshop, own, inputs, outputs);
     (await workshop.exchange())?.offer(inputs.image, outputs.reference, work);
     const seconds = Math.max(...parts.map((part) => part.seconds));
-    await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
+    workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
     return outputs;
   });
 }

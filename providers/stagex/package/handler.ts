@@ -31,7 +31,17 @@ export function packageHandler(
   /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
   const laidOut = new Set<string>();
 
+  /** What was cancelled did not fail: the run did not come to its end. */
   async function make(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
+    try {
+      return await made(inputs, work);
+    } catch (error) {
+      if (!work.signal.aborted) workshop().journal.note({ image: inputs.image, origin: "failed" });
+      throw error;
+    }
+  }
+
+  async function made(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
     const known = (await recorded(workshop(), inputs, work)) ?? (await substituted(workshop(), inputs, work));
     const image = inputs.reproduceOn
       ? await reproduced(workshop(), inputs, inputs.reproduceOn, known, work)
@@ -65,7 +75,11 @@ export function packageHandler(
     diff(before, after) {
       const changes = changesBetween(before, after, rules);
       const unchanged = changes.length === 0 ? packagePlan.safeParse(after).data : undefined;
-      if (unchanged) note(unchanged, "unchanged");
+      if (unchanged) {
+        note(unchanged, "unchanged");
+        if (typeof unchanged.image === "string")
+          workshop().journal.note({ image: unchanged.image, origin: "unchanged" });
+      }
       return changes;
     },
 

@@ -28,7 +28,7 @@ export async function recorded(
   if (!inputs.platforms.every(isSo)) return undefined;
   const known = { image: inputs.image, inputKey: key, digests: digests.digests };
   if (!(await mayBeReused(workshop, known))) return undefined;
-  await workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
+  workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
 }
 

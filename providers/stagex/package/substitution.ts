@@ -28,7 +28,7 @@ export async function substituted(
     (await stored(workshop, reference, work)) ?? (await pulled(workshop, inputs, reference, work));
   if (!image) return undefined;
   const outputs = digestsOf(image, inputs.platforms);
-  await workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
+  workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
   return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
 }
 

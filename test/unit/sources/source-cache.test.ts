@@ -359,7 +359,7 @@ test("a wrong file in the local archive is left alone, named, and the mirrors as
     onProgress: (event) => event.kind === "failed" && failed.push(event),
   });
   const reason = `wrong content: ${file} has sha256 ${sha256("wrong")}; it was left as it is`;
-  expect(failed).toEqual([{ kind: "failed", from: folder, reason }]);
+  expect(failed).toEqual([{ kind: "failed", from: folder, reason, got: sha256("wrong") }]);
   await expectOnly(cache, sha256(content));
   const error = await failureOf((await newCache()).obtain(source(), { archives: [folder] }));
   expect(error.message).toContain(reason);

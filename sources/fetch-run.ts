@@ -1,0 +1,60 @@
+import pLimit from "p-limit";
+import type { PlannedFetch } from "./fetch-plan.ts";
+import { type SourceCache, SourceError, type SourceFailure } from "./source-cache.ts";
+
+/** What became of one source. */
+export type FetchOutcome = {
+  readonly planned: PlannedFetch;
+  readonly isObtained: boolean;
+  /** Every place that did not give it, also where a later one did. */
+  readonly failures: readonly SourceFailure[];
+};
+
+/** How many sources come at once. */
+const atOnce = 8;
+
+/**
+ * Brings every source into the cache, several at once. One that no place gives stops none of the others.
+ * @param onObtained is told of each source as it ends
+ * @throws the signal's reason when aborted, and an error of the disk's
+ */
+export async function fetchAll(
+  plan: readonly PlannedFetch[],
+  cache: SourceCache,
+  signal: AbortSignal,
+  onEnd: (outcome: FetchOutcome) => void,
+): Promise<FetchOutcome[]> {
+  const limit = pLimit(atOnce);
+  const fetchOne = async (planned: PlannedFetch): Promise<FetchOutcome> => {
+    signal.throwIfAborted();
+    const outcome = await obtained(planned, cache, signal);
+    onEnd(outcome);
+    return outcome;
+  };
+  return await Promise.all(plan.map((planned) => limit(fetchOne, planned)));
+}
+
+async function obtained(
+  planned: PlannedFetch,
+  cache: SourceCache,
+  signal: AbortSignal,
+): Promise<FetchOutcome> {
+  const { source, urls } = planned;
+  const failures: SourceFailure[] = [];
+  try {
+    await cache.obtain(
+      { ...source, mirrors: urls },
+      {
+        archives: source.archives,
+        signal,
+        onProgress: (progress) => {
+          if (progress.kind === "failed") failures.push(progress);
+        },
+      },
+    );
+    return { planned, isObtained: true, failures };
+  } catch (error) {
+    if (!(error instanceof SourceError)) throw error;
+    return { planned, isObtained: false, failures };
+  }
+}
