@@ -1,3 +1,4 @@
+import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
 import { GitError, git } from "./git.ts";
@@ -52,7 +53,7 @@ export async function buildEvidence(
   const plan = tree.images.get(image);
   const toml = tree.packages.get(plan?.folder ?? "")?.toml;
   if (plan === undefined || toml === undefined)
-    throw new NoEvidenceError(`${tree.root} has no image ${image}`);
+    throw new NoEvidenceError(printable`${tree.root} has no image ${image}`);
   const below = closureOf(tree.images, plan.dependencies);
   const images = inOrder(new Map([...tree.images].filter(([name]) => below.has(name))));
   const known = await knownDigests(images, async (key) => (await ledger.lookup(key)).digests);
