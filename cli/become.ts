@@ -1,4 +1,5 @@
 import { execve } from "node:process";
+import { printable } from "../lib/printable.ts";
 import { findExecutable } from "../tools/executable.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 
@@ -15,7 +16,7 @@ export async function become(
 ): Promise<never> {
   const path = file.startsWith("/") ? file : await findExecutable(file, environment);
   if (path === null || execve === undefined) {
-    throw new CommandError(`can't become ${file}: it is not on PATH`, exitCode.unavailable);
+    throw new CommandError(printable`can't become ${file}: it is not on PATH`, exitCode.unavailable);
   }
   return execve(path, [file, ...args], environment);
 }

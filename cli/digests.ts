@@ -26,7 +26,7 @@ export function digestsCommand(): Command {
         ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
       );
       if (digests.length === 0)
-        throw new CommandError(`the stack ${name} has no images; build them with: npm start`);
+        throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
       const files = digestsFiles(new Map(digests));
       if (!write) {
         print(printableBlock([...files.values()].join("").trimEnd()));
@@ -36,7 +36,7 @@ export function digestsCommand(): Command {
       const address = treeAddressIn(settings, places.project);
       if (address.kind !== "folder")
         throw new CommandError(
-          `stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
+          printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
         );
       for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
     });

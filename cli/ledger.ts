@@ -127,7 +127,7 @@ function leftOutLine({ image, dependencies }: LeftOut): Printable {
 /** A ledger to read. This checkout's own may have nothing in it yet; one that was named must be there. */
 function ledgerAt(folder: string): Ledger {
   const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  if (!isThere && folder !== placesOf().ledger) throw new CommandError(`no ledger at ${folder}`);
+  if (!isThere && folder !== placesOf().ledger) throw new CommandError(printable`no ledger at ${folder}`);
   return new Ledger(folder);
 }
 
@@ -155,7 +155,10 @@ function chosenNames(
     return namesLike(images, names);
   } catch (error) {
     if (!(error instanceof UnknownImageError)) throw error;
-    throw new CommandError(`${error.message} (${images.size} images in the ledger ${folder})`, exitCode.no);
+    throw new CommandError(
+      `${error.message} ${printable`(${images.size} images in the ledger ${folder})`}`,
+      exitCode.no,
+    );
   }
 }
 

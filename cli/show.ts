@@ -40,7 +40,7 @@ function chosenImages(tree: Tree, names: readonly string[], { all }: Options): B
     return namesLike(tree.images, names).flatMap((name) => tree.images.get(name) ?? []);
   } catch (error) {
     if (!(error instanceof UnknownImageError)) throw error;
-    throw new CommandError(`${error.message} (${tree.images.size} images in ${tree.root})`);
+    throw new CommandError(`${error.message} ${printable`(${tree.images.size} images in ${tree.root})`}`);
   }
 }
 

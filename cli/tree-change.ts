@@ -80,12 +80,12 @@ async function treeAt(root: string, revision: string, commit: string): Promise<T
   } catch (error) {
     if (!(error instanceof TreeError)) throw error;
     const name = commit.startsWith(revision) ? commit : `${revision} (${commit})`;
-    throw new CommandError(`the tree at ${name} cannot be read:\n${error.message}`);
+    throw new CommandError(`${printable`the tree at ${name} cannot be read:`}\n${error.message}`);
   }
 }
 
 function ledgerOf({ ledger }: TreeChangeOptions): Ledger | undefined {
-  if (ledger !== undefined && !existsSync(ledger)) throw new CommandError(`no ledger at ${ledger}`);
+  if (ledger !== undefined && !existsSync(ledger)) throw new CommandError(printable`no ledger at ${ledger}`);
   const root = ledger ?? placesOf().ledger;
   return existsSync(root) ? new Ledger(root) : undefined;
 }

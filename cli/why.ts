@@ -24,7 +24,7 @@ function rejectUnknown({ before, after }: TreeChange, name: string): void {
   if (names.includes(name)) return;
   const nearest = nearestName(name, names);
   const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
-  throw new CommandError(`no image ${JSON.stringify(name)} on either side${hint}`);
+  throw new CommandError(printable`no image ${JSON.stringify(name)} on either side${hint}`);
 }
 
 function story(change: TreeChange, name: string, { since }: TreeChangeOptions): Printable[] {

@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import { GitError } from "../lib/git.ts";
 import { diskKeeps, findRepository, readRepository } from "../lib/git-repository.ts";
 import { isAsRecorded, parseGitEntries } from "../lib/git-tree-entry.ts";
+import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
 import { closureOf, inOrder } from "./graph.ts";
@@ -57,7 +58,7 @@ export async function buildEvidence(
   const plan = tree.images.get(image);
   const toml = tree.packages.get(plan?.folder ?? "")?.toml;
   if (plan === undefined || toml === undefined)
-    throw new NoEvidenceError(`${tree.root} has no image ${image}`);
+    throw new NoEvidenceError(printable`${tree.root} has no image ${image}`);
   const below = closureOf(tree.images, plan.dependencies);
   const images = inOrder(new Map([...tree.images].filter(([name]) => below.has(name))));
   const known = await knownDigests(images, async (key) => (await ledger.lookup(key)).digests);

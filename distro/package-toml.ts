@@ -1,5 +1,6 @@
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
+import { printableLine } from "../lib/printable.ts";
 import type { Source } from "./build-plan.ts";
 import { nearestName } from "./nearest-name.ts";
 import { expand, PlaceholderError, versionForms } from "./placeholder.ts";
@@ -257,7 +258,7 @@ function sourceProblems(toml: PackageToml): FieldProblem[] {
   return problems;
 }
 
-const fileRule = "a plain file name: no / or \\, no leading dot, no control characters";
+const fileRule = "a plain file name: no / or \\, no leading dot, no control or invisible characters";
 
 function templateProblems(toml: PackageToml, section: SourceSection): FieldProblem[] {
   const problems: FieldProblem[] = [];
@@ -314,13 +315,11 @@ function narrowed(values: Record<string, string>, names: readonly string[]): Rec
 
 function isPlainFileName(file: string): boolean {
   // StageX copies `fetch/*` into the context, which leaves out what starts with a dot.
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-  return /^[^./\\\u0000-\u001f\u007f][^/\\\u0000-\u001f\u007f]{0,254}$/.test(file);
+  return /^[^./\\][^/\\]{0,254}$/.test(file) && printableLine(file) === file;
 }
 
 function isWebAddress(url: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-  return /^https?:\/\/[^/\s]/.test(url) && !/[\s\u0000-\u001f\u007f]/.test(url) && URL.canParse(url);
+  return /^https?:\/\/[^/\s]\S*$/.test(url) && printableLine(url) === url && URL.canParse(url);
 }
 
 function parseToml(file: string, content: string): unknown {

@@ -49,7 +49,7 @@ function kindOf({ field = "", allowed }: Problem): string {
 }
 
 function moreText(count: number, { field, allowed }: Problem): Printable {
-  return printable`and ${count} more ${field === undefined ? "" : `of ${field}`}, allowed: ${allowed}`;
+  return printable`and ${count} more${field === undefined ? "" : ` of ${field}`}, allowed: ${allowed}`;
 }
 
 /** What was found, as one bounded line: a tree's text may hold anything, control characters too. */

@@ -1,5 +1,6 @@
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
+import { printable } from "../lib/printable.ts";
 import { type CpuVendor, cpuVendorNamed } from "./cpu-vendor.ts";
 import { type Fingerprint, readFingerprint } from "./fingerprint.ts";
 import { TrustError } from "./trust-error.ts";
@@ -51,7 +52,9 @@ export function readRoster(text: string, file = "MAINTAINERS"): Roster {
   for (const [table, ids] of Object.entries({ keys, machines })) {
     const stray = Object.keys(ids).find((id) => !Object.hasOwn(people, id));
     if (stray !== undefined) {
-      throw new TrustError(`${file}: [${table}.${stray}] is nobody's: there is no [people.${stray}]`);
+      throw new TrustError(
+        printable`${file}: [${table}.${stray}] is nobody's: there is no [people.${stray}]`,
+      );
     }
   }
   const roster = new Map(
@@ -61,7 +64,7 @@ export function readRoster(text: string, file = "MAINTAINERS"): Roster {
         id,
         name,
         fingerprints: Object.entries(own(keys, id)).map(([key, { id: text }]) =>
-          fingerprintIn(text, `${file}: [keys.${id}.${key}]`),
+          fingerprintIn(text, printable`${file}: [keys.${id}.${key}]`),
         ),
         machines: Object.entries(own(machines, id)).map(([machine, { brand }]) => ({
           id: machine,

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { identityOf, isAlive, ownIdentity, type ProcessIdentity } from "../../buildkit/process-identity.ts";
+import { printable } from "../../lib/printable.ts";
 import { provideTools } from "../../tools/toolbox.ts";
 import { CommandError, exitCode } from "../exit-code.ts";
 
@@ -105,7 +106,7 @@ async function startServer(folder: string, program: string, port: number): Promi
 
 function notServing(folder: string, why: string): CommandError {
   return new CommandError(
-    `the registry of the rehearsal does not serve: ${why}; its log is ${join(folder, "registry.log")}`,
+    printable`the registry of the rehearsal does not serve: ${why}; its log is ${join(folder, "registry.log")}`,
     exitCode.unavailable,
   );
 }

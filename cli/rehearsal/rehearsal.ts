@@ -1,6 +1,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
+import { printable } from "../../lib/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
 import type { Places } from "../../tools/places.ts";
@@ -165,7 +166,10 @@ function ending(
   const example = images.at(-1);
   if (example === undefined || missing.length > 0) {
     const log = join(rehearsalFolder(places), "release.log");
-    throw new CommandError(`not published: ${missing.join(", ") || "any image"}; see ${log}`, exitCode.no);
+    throw new CommandError(
+      printable`not published: ${missing.join(", ") || "any image"}; see ${log}`,
+      exitCode.no,
+    );
   }
   const inProject = (path: string): string => relative(process.cwd(), path) || ".";
   const folder = rehearsalFolder(places);

@@ -4,6 +4,7 @@ import { type InputKey, isInputKey } from "../../distro/input-key.ts";
 import { keyOfPlan, knownDigests } from "../../distro/known-digests.ts";
 import type { LedgerRecord } from "../../distro/ledger.ts";
 import { textLimit } from "../../distro/tree-files.ts";
+import { printable } from "../../lib/printable.ts";
 import { readRegularFile } from "../../lib/regular-file.ts";
 import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
 import { countedVendor, pinned, signatureBy } from "../../providers/stagex/attestation/attest.ts";
@@ -59,7 +60,7 @@ export async function attestableImages(options: AttestableOptions): Promise<Atte
   const id = options.person ?? config.attest;
   if (id === undefined) {
     throw new CommandError(
-      `who signs? Name them by their id in MAINTAINERS: --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
+      printable`who signs? Name them by their id in MAINTAINERS: --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
     );
   }
   const workshop = new Workshop(config, places.project, new AbortController().signal);
@@ -122,7 +123,7 @@ async function askedFor(
 async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked[]> {
   const packages = await stack.packages();
   if (packages.length === 0)
-    throw new CommandError(`the stack ${stack.name} has no images; build them with: npm start`);
+    throw new CommandError(printable`the stack ${stack.name} has no images; build them with: npm start`);
   return packages.flatMap(({ image, version, inputKey, digests }) =>
     isInputKey(inputKey)
       ? [{ image, version, builds: () => ownBuild(workshop, { image, inputKey, digests: checked(digests) }) }]
@@ -140,7 +141,7 @@ async function ofDigests(files: readonly string[], workshop: Workshop): Promise<
   const asked: Asked[] = [];
   for (const file of files) {
     const bytes = await readRegularFile(file, textLimit).catch((error: Error) => {
-      throw new CommandError(`no digests: ${error.message}`);
+      throw new CommandError(printable`no digests: ${error.message}`);
     });
     for (const [image, hex] of parseDigestsFile(file, bytes.toString("utf8"))) {
       const digest = parseDigest(`sha256:${hex}`);

@@ -7,6 +7,7 @@ import {
 } from "../../distro/build-evidence.ts";
 import { Ledger } from "../../distro/ledger.ts";
 import { readTree, type Tree } from "../../distro/tree.ts";
+import { printable } from "../../lib/printable.ts";
 import { placesOf } from "../../tools/places.ts";
 import { CommandError, exitCode } from "../exit-code.ts";
 
@@ -53,7 +54,7 @@ export function recordBy({ records, plan }: BuildEvidence, builder: string | und
   const known = records.map(({ builder: { id } }) => id).join(", ");
   const who = builder === undefined ? "nobody" : `not ${builder}`;
   throw new CommandError(
-    `how ${plan.name} was built is not known: ${who} is known to have built it here${known === "" ? "" : ` (but ${known})`}. Build it: npm start; or name the ledger that has it: --ledger`,
+    printable`how ${plan.name} was built is not known: ${who} is known to have built it here${known === "" ? "" : ` (but ${known})`}. Build it: npm start; or name the ledger that has it: --ledger`,
     exitCode.no,
   );
 }

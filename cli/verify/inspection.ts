@@ -84,15 +84,14 @@ async function verdictOn(
 ): Promise<Verdict> {
   const { digest, platform, version } = manifest;
   const so = { ...nothing(image), digest, platform };
-  const tag = signedTag ?? version;
-  if (tag === null) {
-    const reason = `its manifest names no version, so it can't be known as what it is signed; ask for it as NAME:TAG@${digest}`;
+  const reference = taggedAs(signedAs, signedTag ?? version);
+  if (reference === undefined) {
+    const lack = version === null ? "no version" : "a version that can be no tag";
+    const reason = `its manifest names ${lack}, so it can't be known as what it is signed; ask for it as NAME:TAG@${digest}`;
     return { ...so, reason };
   }
-  let judged: Pick<Verdict, "reference" | "outcome"> = so;
+  let judged: Pick<Verdict, "reference" | "outcome"> = { reference, outcome: null };
   try {
-    const reference = parseTagged(`${signedAs}:${tag}`);
-    judged = { reference, outcome: null };
     const signatures: readonly SignatureFile[] = await lookaside.read(signedAs, digest);
     const outcome = await judge({ reference, digest }, signatures, trust, rule);
     judged = { reference, outcome };
@@ -112,6 +111,15 @@ async function verdictOn(
     return { ...found, answer: "met", extent };
   } catch (error) {
     return { ...so, ...judged, ...failure(error, true) };
+  }
+}
+
+/** As what an image is signed; undefined where its own version, which may be any text, does not tell. */
+function taggedAs(repository: string, tag: string | null): TaggedReference | undefined {
+  try {
+    return tag === null ? undefined : parseTagged(`${repository}:${tag}`);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,6 +1,7 @@
 import { publishesManifests } from "../../distro/published-release.ts";
 import { commitOf, revisionTree } from "../../distro/revision.ts";
 import { readTreeFiles } from "../../distro/tree.ts";
+import { printable } from "../../lib/printable.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseRegistryAddress, repositoryIn } from "../../oci/registry-address.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
@@ -29,7 +30,7 @@ export async function releaseRequests({
   const commit = await commitOf(root, `refs/tags/${release}`);
   const { digests, images } = await readTreeFiles(await revisionTree(root, commit));
   if (digests.size === 0)
-    throw new CommandError(`${release} publishes no digests (digests/*.txt) in ${root}`);
+    throw new CommandError(printable`${release} publishes no digests (digests/*.txt) in ${root}`);
   return [...digests].map(([name, hex]) => {
     const pulled = repositoryIn(address, name);
     if (pulled === null)

@@ -1,6 +1,7 @@
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
 import { pricesSchema } from "../../distro/cost.ts";
+import { printable } from "../../lib/printable.ts";
 import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry-address.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
 import { awsFleetConfig } from "./aws-fleet-config.ts";
@@ -186,7 +187,7 @@ export function configProblems(properties: Properties): CheckFailure[] {
 export function parseConfig(properties: Properties): StagexConfig {
   const problems = configProblems(properties);
   if (problems.length === 0) return schema.parse(withoutEngineKeys(properties));
-  const lines = problems.map(({ property, reason }) => `  stagex:${property}: ${reason}`);
+  const lines = problems.map(({ property, reason }) => printable`  stagex:${property}: ${reason}`);
   throw new Error(
     `the configuration cannot be used:\n${lines.join("\n")}\nChange a key with: pulumi config set stagex:KEY VALUE`,
   );

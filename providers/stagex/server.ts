@@ -7,7 +7,7 @@ import anyMessages from "google-protobuf/google/protobuf/any_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
-import { type Printable, printableBlock, printableLine } from "../../lib/printable.ts";
+import { type Printable, printable, printableBlock, printableLine } from "../../lib/printable.ts";
 import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
 import {
@@ -307,7 +307,7 @@ function check(handler: AnyHandler, news: Properties): CheckFailure[] {
 function known<Known>(handler: AnyHandler, schema: z.ZodType<Known>, struct: Struct | undefined): Known {
   const result = schema.safeParse(reveal(fromWire(struct)));
   if (result.success) return result.data;
-  const reasons = issuesOf(result.error).map(({ property, reason }) => `${property}: ${reason}`);
+  const reasons = issuesOf(result.error).map(({ property, reason }) => printable`${property}: ${reason}`);
   throw new StatusError(grpc.status.INVALID_ARGUMENT, `inputs of ${handler.token}: ${reasons.join("; ")}`);
 }
 

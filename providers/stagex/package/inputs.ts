@@ -5,7 +5,7 @@ import { imageName, platform, visibleText } from "../property-types.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
 
 const fileName = visibleText.regex(/^(?!\.{1,2}$)[^/\\]+$/, { error: "not a plain file name" });
-const treePath = visibleText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$)).+$/, {
+const treePath = visibleText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[\s\S]+$/, {
   error: 'not a path inside the tree (relative, with "/", without "." or "..")',
 });
 const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a build argument's name" });

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { buildArguments, type SolveRequest } from "../../../buildkit/solve.ts";
 import { SolveError } from "../../../buildkit/solve-error.ts";
 import { digestOf } from "../../../oci/digest.ts";
+import { expectHarmless, hostileWords } from "../../fixtures/hostile-words.ts";
 
 const request: SolveRequest = {
   endpoint: { address: "unix:///b.sock", buildctl: "buildctl" },
@@ -106,4 +107,19 @@ test("an error without a failed step says what buildctl said", () => {
   );
   expect(error.step).toBeUndefined();
   expect(error.exitCode).toBeUndefined();
+});
+
+test("a recipe's own words, in its steps and its output, begin no line and steer no terminal", () => {
+  const failed = {
+    step: "build 1/2",
+    name: "RUN make",
+    error: `process "/bin/sh -c \n::error::FORGED" can't be run${hostileWords}`,
+    tail: ["::error::FORGED", `\tcc\u202e ##[error]FORGED`],
+  };
+  const { message, tail } = new SolveError("user-x", failed, [], "/x.log");
+  expectHarmless(message);
+  expect(message.split("\n")).toHaveLength(4);
+  expect(tail[1]).toBe("\tcc\\u202e #\\u0023[error]FORGED");
+  const words = ["warning: x", `error: failed to solve: ${hostileWords}`, hostileWords];
+  expectHarmless(new SolveError("user-x", undefined, words, "/x.log").message);
 });

@@ -39,6 +39,21 @@ test.each([
   expect(stderr).toMatch(/^error: unknown/);
 });
 
+test.each([
+  ["a full disk", "--help > /dev/full", exitCode.output, /^stagex: can't write to stdout: ENOSPC: .*\n$/],
+  ["a full disk for both", "--help > /dev/full 2>&1", exitCode.output, /^$/],
+  ["a reader that has gone", "--help | true; exit $PIPESTATUS", 141, /^$/],
+  ["a full disk beside the answer", "--wrong 2> /dev/full", exitCode.usage, /^$/],
+])("stdout on %s: no stack", (_, end, status, said) => {
+  const program = join(projectRoot, "cli/stagex");
+  const ended = spawnSync("bash", ["-c", `"${program}" show ${end}`], {
+    encoding: "utf8",
+    cwd: folder,
+  });
+  expect(ended.stderr).toMatch(said);
+  expect(ended.status).toBe(status);
+});
+
 test("without Go and without the tools it says what is missing and the command that mends it, and builds nothing", () => {
   const cache = join(folder, "cache");
   // A PATH on which sh and dirname are found, and nothing that is looked for.
