@@ -61,6 +61,8 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
     excess = reason;
     // First those that wait for a server: git itself leaves them behind.
     for (const pid of [...descendants(child.pid), child.pid]) endProcess(pid);
+    // What has been left behind all the same may hold the pipes for longer.
+    for (const pipe of [child.stdout, child.stderr]) pipe.destroy();
   };
   const timer = setTimeout(() => end(`no end after ${seconds} s`), seconds * 1000);
   child.stdout.on("data", (chunk: Buffer) => {
@@ -77,15 +79,9 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
   const ended = await new Promise<number | string | null>((resolve, reject) => {
     child.on("error", (error) => reject(new GitError(`git cannot be run: ${error.message}`)));
     child.on("close", (code, signal) => resolve(code ?? signal));
-    // What git has left behind may hold the pipes for longer.
-    child.on("exit", (code, signal) => excess !== undefined && resolve(code ?? signal));
   }).finally(() => clearTimeout(timer));
   const name = `git ${args.find((arg, at) => !arg.startsWith("-") && args[at - 1] !== "-c")}`;
-  if (excess !== undefined) {
-    child.stdout.destroy();
-    child.stderr.destroy();
-    throw new GitError(`${name} was ended: ${excess}`, "over-limit");
-  }
+  if (excess !== undefined) throw new GitError(`${name} was ended: ${excess}`, "over-limit");
   if (ended === 0) return Buffer.concat(printed);
   if (ended === notFound) throw new GitError(notInstalled, "not-installed");
   throw new GitError(shownWords(words) || `${name} ended with ${ended}`);
