@@ -34,16 +34,11 @@ export async function workingTree(root: string): Promise<TreeFiles> {
 /** What a sparse checkout leaves out is not removed, and could not be built. */
 function expectWhole(root: string, { skipped, unskip }: TrackedFiles): void {
   const absent = skipped.filter((path) => statsOf(join(root, path)) === undefined);
-  if (absent.length === 0) return;
-  const found = `a sparse checkout without ${absent.length} of the tree's files, such as ${quoted(absent[0])}`;
-  throw new TreeError([
-    {
-      file: root,
-      found,
-      allowed: "packages/ and digests/ as a whole",
-      mend: unskip.replace("PATH", `${absent[0]}`),
-    },
-  ]);
+  const [first] = absent;
+  if (first === undefined) return;
+  const found = `a sparse checkout without ${absent.length} of the tree's files, such as ${quoted(first)}`;
+  const allowed = "packages/ and digests/ as a whole";
+  throw new TreeError([{ file: root, found, allowed, mend: unskip(first) }]);
 }
 
 /** An error of the system for a file or folder that this user may not read, as a problem of the tree. */
@@ -131,7 +126,11 @@ class Listing {
   /** The index decides what the disk can't keep (`core.fileMode`, `core.symlinks`, git-config(1)). */
   #fileMode(path: string, stats: Stats): TreeFile["mode"] | undefined {
     const recorded = this.#tracked?.modes.get(path);
-    if (recorded === "120000" && !this.#tracked?.diskKeeps.links) return this.#linkMode(path);
+    if (recorded === "120000" && !this.#tracked?.diskKeeps.links) {
+      if (stats.size <= longestTarget) return this.#linkMode(path);
+      this.#reject(path, `a symbolic link to ${stats.size} bytes`, "links to what is in the tree");
+      return undefined;
+    }
     if (recorded !== undefined && recorded !== "120000" && !this.#tracked?.diskKeeps.modes) return recorded;
     return stats.mode & 0o100 ? "100755" : "100644";
   }

@@ -11,8 +11,8 @@ export type TrackedFiles = {
   readonly modes: ReadonlyMap<string, TreeFile["mode"]>;
   /** Those that a sparse checkout may leave out of the working tree. */
   readonly skipped: readonly string[];
-  /** The command by which it no longer leaves them out. */
-  readonly unskip: string;
+  /** Returns the command by which a file is no longer left out. */
+  readonly unskip: (path: string) => string;
   /** Whether the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`); where not, the index decides. */
   readonly diskKeeps: { readonly modes: boolean; readonly links: boolean };
   readonly problems: readonly Problem[];
@@ -30,8 +30,9 @@ export async function trackedFiles(root: string): Promise<TrackedFiles | undefin
     const args = ["ls-files", "-t", "--stage", "-z", "--", ...treeFolders];
     const listed = (await readRepository(repository, root, args)).toString();
     const sparse = isOn(repository.config, "core.sparsecheckout", false);
-    const end = sparse ? "sparse-checkout disable" : "update-index --no-skip-worktree PATH";
-    return { ...parseIndex(listed), unskip: `git -C ${root} ${end}`, diskKeeps: diskKeeps(repository) };
+    const unskip = (path: string) =>
+      `git -C ${root} ${sparse ? "sparse-checkout disable" : `update-index --no-skip-worktree ${path}`}`;
+    return { ...parseIndex(listed), unskip, diskKeeps: diskKeeps(repository) };
   } catch (error) {
     throw gitTreeError(error, { file: root, allowed: "a git checkout that git can read" });
   }

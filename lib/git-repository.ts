@@ -58,7 +58,7 @@ export async function readRepository(
     await makeView(repository, view);
     return await runGit(args, {
       folder: repository.workTree === null ? view : folder,
-      environment: localEnvironment(view, repository.workTree),
+      environment: { ...localEnvironment(view, repository.workTree), ...upstreams(repository.config) },
       ...(input === undefined ? {} : { input }),
     });
   } finally {
@@ -213,6 +213,18 @@ async function makeView(repository: Repository, view: string): Promise<void> {
     ),
   ];
   for (const [from, name] of links) await symlink(join(from, name), join(view, name));
+}
+
+/** The settings that `@{upstream}` in a revision needs (gitrevisions(7)), as variables; they name remotes and refs alone. */
+function upstreams(config: GitConfig): NodeJS.ProcessEnv {
+  const needed = [...config].filter(([name]) =>
+    /^(branch\..+\.(remote|merge)|remote\..+\.fetch)$/.test(name),
+  );
+  const variables = needed.flatMap(([name, value], at) => [
+    [`GIT_CONFIG_KEY_${at}`, name],
+    [`GIT_CONFIG_VALUE_${at}`, value],
+  ]);
+  return { ...Object.fromEntries(variables), GIT_CONFIG_COUNT: `${needed.length}` };
 }
 
 /** How objects and refs are kept. */

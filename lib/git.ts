@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { delimiter, isAbsolute } from "node:path";
 import { escapeControlCharacters } from "./escape-control-characters.ts";
 
@@ -28,13 +29,15 @@ export type GitCall = {
   readonly seconds?: number;
   /** How much git may print, in bytes. */
   readonly bytes?: number;
+  /** How much memory git and each of its helpers may take, in MiB. */
+  readonly memory?: number;
 };
 
 /**
- * Bounds git and all that it starts: 2 GiB of memory, 8 GiB a file (setrlimit(2)). A server or an object that wants more ends git.
+ * Bounds git and all that it starts: `$0` KiB of memory, 8 GiB a file (setrlimit(2)). A server or an object that wants more ends git.
  * A system that allows less keeps its own bounds.
  */
-const bounded = 'ulimit -d 2097152 2>/dev/null; ulimit -f 16777216 2>/dev/null; exec git "$@"';
+const bounded = 'ulimit -d "$0" 2>/dev/null; ulimit -f 16777216 2>/dev/null; exec git "$@"';
 /** The exit code of a shell that finds no such program (POSIX, 2.8.2). */
 const notFound = 127;
 /** How much of git's own words is kept, in characters. */
@@ -45,16 +48,21 @@ const wordsKept = 4000;
  * @throws GitError
  */
 export async function runGit(args: readonly string[], call: GitCall): Promise<Buffer> {
-  const { folder, environment, input = "", seconds = 300, bytes = 2 ** 30 } = call;
-  const child = spawn("/bin/sh", ["-c", bounded, "git", ...args], { cwd: folder, env: environment });
+  const { folder, environment, input = "", seconds = 300, bytes = 2 ** 30, memory = 2048 } = call;
+  const child = spawn("/bin/sh", ["-c", bounded, `${memory * 1024}`, ...args], {
+    cwd: folder,
+    env: environment,
+  });
   const printed: Buffer[] = [];
   let [words, length]: [string, number] = ["", 0];
   let excess: string | undefined;
   const end = (reason: string) => {
-    excess ??= reason;
-    // git ends its helpers by itself on SIGTERM.
-    child.kill("SIGTERM");
-    setTimeout(() => child.kill("SIGKILL"), 5000).unref();
+    if (excess !== undefined) return;
+    excess = reason;
+    // First those that wait for a server: git itself leaves them behind.
+    for (const pid of [...descendants(child.pid), child.pid]) endProcess(pid);
+    // What has been left behind all the same may hold the pipes for longer.
+    for (const pipe of [child.stdout, child.stderr]) pipe.destroy();
   };
   const timer = setTimeout(() => end(`no end after ${seconds} s`), seconds * 1000);
   child.stdout.on("data", (chunk: Buffer) => {
@@ -71,18 +79,41 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
   const ended = await new Promise<number | string | null>((resolve, reject) => {
     child.on("error", (error) => reject(new GitError(`git cannot be run: ${error.message}`)));
     child.on("close", (code, signal) => resolve(code ?? signal));
-    // What git has left behind may hold the pipes for longer.
-    child.on("exit", (code, signal) => excess !== undefined && resolve(code ?? signal));
   }).finally(() => clearTimeout(timer));
   const name = `git ${args.find((arg, at) => !arg.startsWith("-") && args[at - 1] !== "-c")}`;
-  if (excess !== undefined) {
-    child.stdout.destroy();
-    child.stderr.destroy();
-    throw new GitError(`${name} was ended: ${excess}`, "over-limit");
-  }
+  if (excess !== undefined) throw new GitError(`${name} was ended: ${excess}`, "over-limit");
   if (ended === 0) return Buffer.concat(printed);
   if (ended === notFound) throw new GitError(notInstalled, "not-installed");
   throw new GitError(shownWords(words) || `${name} ended with ${ended}`);
+}
+
+/** Returns what git prints as its version; null where there is no git on the environment's PATH. */
+export async function gitVersion({ PATH }: NodeJS.ProcessEnv): Promise<string | null> {
+  const environment = { ...localEnvironment("/dev/null/none", null), PATH: absoluteOnly(PATH) };
+  try {
+    return (await runGit(["version"], { folder: "/", environment, seconds: 20 })).toString();
+  } catch (error) {
+    if (error instanceof GitError) return null;
+    throw error;
+  }
+}
+
+/** The processes that a process has started, and those that they have, the last ones first (proc(5), "children"). */
+function descendants(pid: number | undefined): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+    return children.filter(Boolean).flatMap((child) => [...descendants(Number(child)), Number(child)]);
+  } catch {
+    return [];
+  }
+}
+
+function endProcess(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
 }
 
 const notInstalled =
@@ -135,13 +166,17 @@ export function networkEnvironment(gitFolder = "/dev/null/none"): NodeJS.Process
 
 function ownEnvironment(kept: readonly string[]): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(([name]) => !name.startsWith("GIT_") || kept.includes(name));
-  // A relative entry of PATH would be looked up in the tree.
-  const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => isAbsolute(folder));
   return {
     ...Object.fromEntries(own),
-    PATH: path.join(delimiter),
+    PATH: absoluteOnly(process.env.PATH),
     LC_ALL: "C",
     GIT_OPTIONAL_LOCKS: "0",
     GIT_TERMINAL_PROMPT: "0",
   };
+}
+
+/** A relative entry of PATH would be looked up in the tree. */
+function absoluteOnly(path = ""): string {
+  const folders = path.split(delimiter).filter((folder) => isAbsolute(folder));
+  return folders.join(delimiter);
 }

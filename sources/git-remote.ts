@@ -28,6 +28,8 @@ export async function commitOfRemoteTag(url: string, tag: string): Promise<strin
     environment: networkEnvironment(),
     seconds: patience.listing,
     bytes: 2 ** 20,
+    // git holds the whole list, of all tags and branches.
+    memory: 512,
   }).catch((error: unknown) => {
     throw withRequest(error, `git ls-remote ${url} ${name}`);
   });

@@ -81,24 +81,24 @@ export async function openTree(
   }
   const home = join(cache, createHash("sha256").update(address.url).digest("hex").slice(0, 16));
   await mkdir(join(home, "tags"), { recursive: true });
-  const commit = fullCommit.test(address.revision)
-    ? address.revision
-    : await commitOfTag(address.url, address.revision, home);
+  const { url, revision } = address;
+  const commit = fullCommit.test(revision) ? revision : await commitOfTag(url, revision, home);
   const checkout = join(home, commit);
-  if (await exists(checkout)) {
-    await expectUntouched(checkout, address, commit);
-    return checkout;
+  if (await exists(checkout)) await expectUntouched(checkout, address, commit);
+  else {
+    onProgress(`checking out ${url} at ${revision}`);
+    await sweepCutShort(home);
+    const making = `${checkout}.making-${process.pid}-${randomUUID()}`;
+    try {
+      await checkOut(url, revision, commit, making);
+      await rename(making, checkout);
+    } catch (error) {
+      await rm(making, { recursive: true, force: true });
+      if (!(await exists(checkout))) throw error;
+      await expectUntouched(checkout, address, commit);
+    }
   }
-  onProgress(`checking out ${address.url} at ${address.revision}`);
-  await sweepCutShort(home);
-  const making = `${checkout}.making-${process.pid}-${randomUUID()}`;
-  try {
-    await checkOut(address.url, address.revision, commit, making);
-    await rename(making, checkout);
-  } catch (error) {
-    await rm(making, { recursive: true, force: true });
-    if (!(await exists(checkout))) throw error;
-  }
+  if (revision !== commit) await noteTag(revision, commit, home);
   return checkout;
 }
 
@@ -158,8 +158,7 @@ function isRunning(pid: number): boolean {
 }
 
 async function commitOfTag(url: string, tag: string, home: string): Promise<string> {
-  const known = join(home, "tags", encodeURIComponent(tag));
-  const recorded = await readFile(known, "utf8").catch(() => "");
+  const recorded = await readFile(notedTag(tag, home), "utf8").catch(() => "");
   if (fullCommit.test(recorded.trim())) return recorded.trim();
   const commit = await commitOfRemoteTag(url, tag);
   if (commit === undefined) {
@@ -168,10 +167,19 @@ async function commitOfTag(url: string, tag: string, home: string): Promise<stri
         `Its tags: git ls-remote --tags ${url}`,
     );
   }
+  return commit;
+}
+
+/** Remembers a tag's commit once it is here: what a server only claims is forgotten. */
+async function noteTag(tag: string, commit: string, home: string): Promise<void> {
+  if (await exists(notedTag(tag, home))) return;
   const noting = join(home, `tag.making-${process.pid}-${randomUUID()}`);
   await writeFile(noting, `${commit}\n`);
-  await rename(noting, known);
-  return commit;
+  await rename(noting, notedTag(tag, home));
+}
+
+function notedTag(tag: string, home: string): string {
+  return join(home, "tags", encodeURIComponent(tag));
 }
 
 async function exists(path: string): Promise<boolean> {

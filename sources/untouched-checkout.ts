@@ -4,7 +4,6 @@ import { isDeepStrictEqual } from "node:util";
 import { GitError } from "../lib/git.ts";
 import { type GitObject, readObjects } from "../lib/git-objects.ts";
 import { diskKeeps, findRepository, type Repository, readRepository } from "../lib/git-repository.ts";
-import { RepositoryError } from "../lib/git-repository-checks.ts";
 import { type GitTreeEntry, isAsRecorded, objectName, parseGitEntries } from "../lib/git-tree-entry.ts";
 
 /** What is read of a tree. Its sources and what is built of it may come to lie beside that. */
@@ -30,7 +29,7 @@ export async function firstChange(checkout: string, commit: string): Promise<str
     if (!isDeepStrictEqual(sorted(index), sorted(recorded))) return "its index has other files";
     return changeOnDisk(checkout, recorded, repository);
   } catch (error) {
-    if (error instanceof RepositoryError) return error.message;
+    if (error instanceof GitError && error.problem === "failed") return error.message;
     throw error;
   }
 }

@@ -2,12 +2,12 @@ import { readFile, statfs } from "node:fs/promises";
 import { cpus, release } from "node:os";
 import { dirname } from "node:path";
 import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
+import { gitVersion } from "../../lib/git.ts";
 import { privateDaemonObstacle } from "../../tools/builder-choice.ts";
-import { findExecutable, versionOf } from "../../tools/executable.ts";
 import { kernelFeatures } from "../../tools/kernel-features.ts";
 import { placesOf } from "../../tools/places.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
-import { compareVersions, formatVersion, type Version } from "../../tools/version.ts";
+import { compareVersions, formatVersion, type Version, versionIn } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
 /** git's oldest version that has all that is asked of it. */
@@ -89,8 +89,8 @@ async function platformsCheck(): Promise<Check> {
 
 async function gitCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
   const minimum = formatVersion(oldestGit);
-  const path = await findExecutable("git", environment);
-  const version = path === null ? null : await versionOf(path, ["--version"], environment);
+  const printed = await gitVersion(environment);
+  const version = printed === null ? null : versionIn(printed);
   if (version !== null && compareVersions(version, oldestGit) >= 0)
     return ok("git", formatVersion(version), minimum);
   const found = version === null ? "none" : formatVersion(version);

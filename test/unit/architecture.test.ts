@@ -116,6 +116,12 @@ test("gRPC statuses are made in one file", () => {
   expect(wrong).toEqual([]);
 });
 
+test("git is started in one file, which bounds it and keeps everyone's settings from it", () => {
+  const starts = /(?<!\bok)\(\s*["'`](?:\S*\/)?git["'`]|\bexec git\b|child_process[\s\S]*["'`]git["'`]/;
+  const found = files.filter((file) => starts.test(readFileSync(join(root, file), "utf8")));
+  expect(found).toEqual(["lib/git.ts"]);
+});
+
 test("a file is one noun: no drawers for what has no name", () => {
   expect(files.filter((file) => /(utils?|helpers?|common|manager|misc)\.ts$/.test(file))).toEqual([]);
 });

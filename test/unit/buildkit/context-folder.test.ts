@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   chmod,
@@ -145,6 +146,17 @@ async function replace(name: string, content: string): Promise<void> {
   await rm(join(request.folder, name));
   await writeFile(join(request.folder, name), content);
 }
+
+test("a link that git keeps as a file, on a disk without links, is a link", async () => {
+  await replace("link", "patches/deep/run.sh");
+  execFileSync("git", ["init", "--quiet", request.folder]);
+  execFileSync("git", ["-C", request.folder, "config", "core.symlinks", "false"]);
+  await placed(async ({ context }) => {
+    expect(await readlink(join(context, "link"))).toBe("patches/deep/run.sh");
+  });
+  await replace("link", "elsewhere");
+  await expect(placed(async () => {})).rejects.toThrow(/link changed .*planned with/);
+});
 
 test.each(["../outside", "/etc/passwd", "a/../../b", "a//b"])("the path %s is refused", async (path) => {
   const escaping = withBuildContext({ ...request, files: [file(path, "x")] }, async () => {});

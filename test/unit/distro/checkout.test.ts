@@ -2,6 +2,8 @@ import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { workingTree } from "../../../distro/checkout.ts";
+import { readTree } from "../../../distro/tree.ts";
+import { TreeHistory } from "../../fixtures/tree-history.ts";
 import { git, packageFiles, trackedTree, writeInto, writtenFolder } from "../../fixtures/written-tree.ts";
 
 const tool = packageFiles("core/tool");
@@ -72,6 +74,91 @@ describe("the working tree of a git repository", () => {
       expect(await listed(root)).toContain(`100644 ${folder}/package.toml`);
     } finally {
       delete process.env.GIT_DIR;
+    }
+  });
+});
+
+describe("on a disk that keeps not all", () => {
+  const recorded = () => trackedTree({ ...tool, [`${folder}/run.sh`]: "run", [`${folder}/link`]: "" });
+
+  test("modes: those of git's index count (core.fileMode)", async () => {
+    const root = recorded();
+    git(root, "update-index", "--chmod=+x", `${folder}/run.sh`);
+    const before = () => listed(root);
+    expect(await before()).toContain(`100644 ${folder}/run.sh`);
+    git(root, "config", "core.fileMode", "false");
+    for (const file of ["Containerfile", "package.toml"]) chmodSync(join(root, folder, file), 0o755);
+    expect(await listed(root)).toEqual([
+      `100644 ${folder}/Containerfile`,
+      `100644 ${folder}/link`,
+      `100644 ${folder}/package.toml`,
+      `100755 ${folder}/run.sh`,
+    ]);
+  });
+
+  test("links: a file is the link that git's index records (core.symlinks)", async () => {
+    const root = recorded();
+    rmSync(join(root, folder, "link"));
+    symlinkSync("run.sh", join(root, folder, "link"));
+    git(root, "add", "--all");
+    rmSync(join(root, folder, "link"));
+    writeInto(root, { [`${folder}/link`]: "run.sh" });
+    expect(await listed(root)).toContain(`100644 ${folder}/link`);
+    git(root, "config", "core.symlinks", "false");
+    expect(await listed(root)).toContain(`120000 ${folder}/link`);
+    expect(String(Buffer.from(await (await workingTree(root)).read(`${folder}/link`)))).toBe("run.sh");
+    writeInto(root, { [`${folder}/link`]: "/etc/passwd" });
+    expect(await problems(root)).toEqual([`${folder}/link: a symbolic link to "/etc/passwd"`]);
+  });
+});
+
+describe("a sparse checkout", () => {
+  const sparse = () => {
+    const history = new TreeHistory();
+    history.commit({ ...tool, ...packageFiles("user/other"), "docs/page": "", "README.md": "" });
+    return history;
+  };
+
+  test("without files of the tree is refused, with the command that ends it", async () => {
+    const history = sparse();
+    for (const index of [[], ["--sparse-index"]]) {
+      history.git("sparse-checkout", "set", "--cone", ...index, "packages/core");
+      await expect(workingTree(history.root)).rejects.toThrow(
+        /a sparse checkout without 2 of the tree's files, such as "packages\/user\/other\/Containerfile".*\(mend: git -C \S+ sparse-checkout disable\)/,
+      );
+      history.git("sparse-checkout", "disable");
+      expect(await listed(history.root)).toHaveLength(4);
+    }
+  });
+
+  test("without other files is read", async () => {
+    const history = sparse();
+    history.git("sparse-checkout", "set", "--cone", "packages");
+    expect(await listed(history.root)).toHaveLength(4);
+  });
+
+  test("of one file alone, by its bit: the mend names it", async () => {
+    const history = sparse();
+    history.git("update-index", "--skip-worktree", `${folder}/Containerfile`);
+    expect(await listed(history.root)).toHaveLength(4);
+    rmSync(join(history.root, folder, "Containerfile"));
+    const mend = `update-index --no-skip-worktree ${folder}/Containerfile`;
+    await expect(workingTree(history.root)).rejects.toThrow(mend);
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0)("what this user may not read", () => {
+  test.each([folder, `${folder}/Containerfile`])("%s is named, with what lets it be read", async (path) => {
+    const root = writtenFolder(tool);
+    chmodSync(root, 0o755);
+    chmodSync(join(root, path), 0);
+    process.seteuid?.(65534);
+    try {
+      await expect(readTree(root)).rejects.toThrow(
+        `${path}: found something that this user may not read (EACCES), allowed: what can be read (mend: chmod u+rX ${join(root, path)})`,
+      );
+    } finally {
+      process.seteuid?.(0);
     }
   });
 });

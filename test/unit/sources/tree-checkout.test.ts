@@ -74,11 +74,53 @@ describe("what stagex:tree may say", () => {
     else expect(() => parseTreeAddress(address, "/a")).toThrow(message);
   });
 
-  test("a URL with a password is refused, and the password not repeated", () => {
-    const address = () => parseTreeAddress("https://me:hush@example.org/x#1.0", "/a");
-    expect(address).toThrow("git's credential helper");
-    expect(address).not.toThrow("hush");
+  test.each([
+    "https://me:hush@example.org/x#1.0",
+    "https://hush@example.org/x#1.0",
+    "https://hush@example.org/x",
+    "https://example.org/x?private_token=hush#1.0",
+    "https://hush@example.org:99999/x#1.0",
+    "https://me:hu@sh@exa mple.org/x#1.0",
+    "ssh://git:hush@example.org/x#1.0",
+    "file://hush@example.org/x#1.0",
+    "http://hush@example.org/x#1.0",
+  ])("%s is refused, and what may be a secret is not repeated", (text) => {
+    const address = () => parseTreeAddress(text, "/a");
+    expect(address).toThrow(/git's credential helper|no URL that can be parsed|only https, ssh and file/);
+    expect(address).not.toThrow(/hu(@)?sh/);
   });
+});
+
+test("a repository with names by SHA-256 is checked out, by tag and by commit", async () => {
+  rmSync(join(repository, ".git"), { recursive: true });
+  git("init", "--quiet", "--object-format=sha256");
+  const long = commit("long\n");
+  git("tag", "1.0.0");
+  expect(long).toHaveLength(64);
+  expect([await content("1.0.0"), await content(long)]).toEqual(["long\n", "long\n"]);
+  expect(() => open(long.slice(0, 63))).toThrow("shortened commit");
+});
+
+test("attributes of the tree and filters of the user's own change no byte", async () => {
+  writeFileSync(
+    join(repository, ".gitattributes"),
+    "file text eol=crlf ident filter=user working-tree-encoding=UTF-16\n",
+  );
+  const settings = join(scratch, "gitconfig");
+  writeFileSync(
+    settings,
+    `[filter "user"]\n\tsmudge = touch ${scratch}/ran; tr a-z A-Z\n\trequired = true\n`,
+  );
+  writeFileSync(join(repository, "file"), "$Id$\n");
+  const object = execFileSync("git", ["-C", repository, "hash-object", "-w", "--no-filters", "file"], {
+    encoding: "utf8",
+  });
+  git("update-index", "--cacheinfo", `100644,${object.trim()},file`);
+  git("update-index", "--add", ".gitattributes");
+  git("commit", "--quiet", "--message=x");
+  vi.stubEnv("GIT_CONFIG_GLOBAL", settings);
+  expect(await content(git("rev-parse", "HEAD"))).toBe("$Id$\n");
+  expect(readdirSync(scratch)).not.toContain("ran");
 });
 
 test("a folder that is not there is named", async () => {

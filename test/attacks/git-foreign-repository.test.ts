@@ -1,0 +1,246 @@
+import { execFileSync } from "node:child_process";
+import { chownSync, cpSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { commitOf, revisionTree } from "../../distro/revision.ts";
+import { readTree } from "../../distro/tree.ts";
+import { HostileTree, hostileFolder } from "../fixtures/hostile-tree.ts";
+
+let tree: HostileTree;
+let other: HostileTree;
+
+beforeEach(() => {
+  tree = new HostileTree();
+  other = new HostileTree();
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  for (const each of [tree, other]) each[Symbol.dispose]();
+});
+
+const images = async () => [...(await readTree(tree.root)).images.keys()];
+const atHead = async () => (await revisionTree(tree.root, await commitOf(tree.root, "HEAD"))).list.length;
+
+/** Both ways of reading fail with these words. */
+async function expectRefused(words: string | RegExp): Promise<void> {
+  await expect(readTree(tree.root)).rejects.toThrow(words);
+  await expect(commitOf(tree.root, "HEAD")).rejects.toThrow(words);
+  expect([...tree.marks(), ...other.marks()]).toEqual([]);
+}
+
+function replaceDotGit(by: string): string {
+  const dotGit = join(tree.root, ".git");
+  rmSync(dotGit, { recursive: true });
+  writeFileSync(dotGit, by);
+  return dotGit;
+}
+
+describe("files of a tree that look like a bare repository", () => {
+  beforeEach(() => {
+    other.configure([["core.fsmonitor", tree.command("embedded")]]);
+    for (const part of ["HEAD", "config", "index", "objects", "refs"])
+      cpSync(other.path(part), join(tree.root, part), { recursive: true });
+  });
+
+  test("are files, where the tree is its repository's root", async () => {
+    expect(await images()).toEqual(["core-tool"]);
+    expect(await atHead()).toBe(4);
+    expect(tree.marks()).toEqual([]);
+  });
+
+  test("are files, where the tree lies below its repository's root", async () => {
+    const outer = join(tree.scratch, "outer");
+    mkdirSync(outer);
+    rmSync(join(tree.root, ".git"), { recursive: true });
+    renameSync(tree.root, join(outer, "inner"));
+    const git = (...args: string[]) => execFileSync("git", ["-C", outer, ...args]);
+    git("init", "--quiet");
+    git("add", "--all", "--force");
+    git("-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "--quiet", "--message=Outer");
+    const inner = join(outer, "inner");
+    writeFileSync(join(inner, hostileFolder, "untracked"), "");
+    const paths = (await readTree(inner)).images.get("core-tool")?.context.map(({ path }) => path);
+    expect(paths).toEqual(["Containerfile", "file", "package.toml"]);
+    const { list } = await revisionTree(inner, await commitOf(inner, "HEAD"));
+    expect(list).toHaveLength(4);
+    expect(tree.marks()).toEqual([]);
+  });
+
+  test("are files, where there is no repository", async () => {
+    rmSync(join(tree.root, ".git"), { recursive: true });
+    expect(await images()).toEqual(["core-tool"]);
+    await expect(commitOf(tree.root, "HEAD")).rejects.toThrow("no git repository");
+    expect(tree.marks()).toEqual([]);
+  });
+});
+
+describe("a .git that leads elsewhere", () => {
+  test("to another repository, as a file", async () => {
+    const dotGit = replaceDotGit(`gitdir: ${other.path("")}\n`);
+    await expectRefused(
+      `${dotGit}: found a way to "${join(other.root, ".git")}", which does not name this folder`,
+    );
+  });
+
+  test("to another repository, as a link", async () => {
+    rmSync(tree.path(""), { recursive: true });
+    symlinkSync(other.path("."), join(tree.root, ".git"));
+    await expectRefused("which does not name this folder");
+  });
+
+  test("to another's worktree", async () => {
+    other.git("worktree", "add", "--quiet", join(other.scratch, "worktree"));
+    replaceDotGit(`gitdir: ${other.path("worktrees/worktree")}\n`);
+    await expectRefused("which does not name this folder");
+  });
+
+  test("to a worktree of its own making, which borrows from another repository", async () => {
+    const gitFolder = join(tree.root, "worktrees/x");
+    const dotGit = replaceDotGit("gitdir: worktrees/x\n");
+    mkdirSync(gitFolder, { recursive: true });
+    cpSync(other.path("HEAD"), join(gitFolder, "HEAD"));
+    writeFileSync(join(gitFolder, "gitdir"), `${dotGit}\n`);
+    writeFileSync(join(gitFolder, "commondir"), `${other.path("")}\n`);
+    await expectRefused("which does not name this folder");
+  });
+
+  test("by commondir or core.worktree of a folder", async () => {
+    tree.configure([["core.worktree", other.root]]);
+    await expectRefused("which does not name this folder");
+    tree.configure([]);
+    writeFileSync(tree.path("commondir"), other.path(""));
+    await expectRefused("which does not name this folder");
+  });
+
+  test("to a repository that is gone, as where only a worktree is mounted: what git tracks is not known", async () => {
+    const worktree = join(tree.scratch, "worktree");
+    tree.git("worktree", "add", "--quiet", worktree);
+    writeFileSync(join(worktree, hostileFolder, ".env"), "password");
+    renameSync(tree.root, `${tree.root}-away`);
+    const words = `${worktree}/.git: found a way to "${tree.path("worktrees/worktree")}", where there is no folder`;
+    await expect(readTree(worktree)).rejects.toThrow(words);
+    await expect(commitOf(worktree, "HEAD")).rejects.toThrow(words);
+  });
+
+  test.each(["", "gitdir: \n", "gitdir: a\nb\n", "x".repeat(10_000), "gitdir: /dev/zero\n"])(
+    "to nothing: %j",
+    async (content) => {
+      replaceDotGit(content);
+      await expectRefused(/\.git/);
+    },
+  );
+
+  test("or is empty, or can't be read", async () => {
+    rmSync(tree.path("HEAD"));
+    await expectRefused(`${tree.path("HEAD")}: found nothing`);
+  });
+});
+
+describe("objects and refs of other repositories", () => {
+  test("by alternates", async () => {
+    mkdirSync(tree.path("objects/info"), { recursive: true });
+    writeFileSync(tree.path("objects/info/alternates"), `${other.path("objects")}\n`);
+    await expectRefused(/alternates: found a way to the objects in ".*mend: git repack/);
+  });
+
+  test.each(["objects", "refs", "objects/pack", "index", "packed-refs", "HEAD", "config", "shallow"])(
+    "by a link in the place of %s",
+    async (name) => {
+      tree.git("pack-refs");
+      rmSync(tree.path(name), { recursive: true, force: true });
+      symlinkSync(other.path(name), tree.path(name));
+      await expectRefused(name);
+    },
+  );
+
+  test("by a link in the place of a folder of objects", async () => {
+    const object = tree.git("rev-parse", "HEAD").slice(0, 2);
+    cpSync(tree.path(`objects/${object}`), other.path(`objects/${object}`), { recursive: true });
+    rmSync(tree.path(`objects/${object}`), { recursive: true });
+    symlinkSync(other.path(`objects/${object}`), tree.path(`objects/${object}`));
+    await expectRefused("a symbolic link");
+  });
+
+  test("by replacement: a commit is what its name says", async () => {
+    const commit = tree.git("rev-parse", "HEAD").trim();
+    tree.git("rm", "-r", "--quiet", "packages");
+    tree.git("commit", "--quiet", "--message=Empty");
+    tree.git("replace", commit, "HEAD");
+    expect((await revisionTree(tree.root, commit)).list).toHaveLength(4);
+  });
+});
+
+test.each(["HEAD", "index", "config", "packed-refs"])(
+  "a pipe in the place of %s is not waited for",
+  async (name) => {
+    rmSync(tree.path(name), { force: true });
+    execFileSync("mkfifo", [tree.path(name)]);
+    await expectRefused(name);
+  },
+);
+
+test("variables of the caller lead nowhere else, and write nothing", async () => {
+  const trace = join(tree.scratch, "trace");
+  const variables = {
+    ...{ GIT_DIR: other.path(""), GIT_WORK_TREE: other.root, GIT_INDEX_FILE: other.path("index") },
+    ...{ GIT_OBJECT_DIRECTORY: "/nonexistent", GIT_ALTERNATE_OBJECT_DIRECTORIES: other.path("objects") },
+    ...{
+      GIT_CONFIG_COUNT: "1",
+      GIT_CONFIG_KEY_0: "core.fsmonitor",
+      GIT_CONFIG_VALUE_0: tree.command("count"),
+    },
+    ...{ GIT_CONFIG_PARAMETERS: `'core.fsmonitor=${tree.program("parameters")}'` },
+    ...{ GIT_EXTERNAL_DIFF: tree.program("diff"), GIT_PAGER: tree.program("pager"), GIT_TRACE: trace },
+    ...{ GIT_TRACE2_EVENT: trace, GIT_NAMESPACE: "x", GIT_REPLACE_REF_BASE: "refs/heads/" },
+  };
+  const [before, files] = [await images(), await atHead()];
+  for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value);
+  expect(await images()).toEqual(before);
+  expect(await atHead()).toBe(files);
+  vi.unstubAllEnvs();
+  expect(tree.marks()).toEqual([]);
+  expect(() => execFileSync("cat", [trace], { stdio: "ignore" })).toThrow();
+});
+
+test("a git in the tree is not run, wherever PATH begins", async () => {
+  writeFileSync(join(tree.root, "git"), `#!/bin/sh\n${tree.command("git")}\n`, { mode: 0o755 });
+  vi.stubEnv("PATH", `.::${process.env.PATH}`);
+  expect(await images()).toEqual(["core-tool"]);
+  expect(tree.marks()).toEqual([]);
+});
+
+describe.skipIf(process.getuid?.() !== 0)("another user's repository", () => {
+  const home = () => join(tree.scratch, "gitconfig");
+
+  beforeEach(() => {
+    chownSync(tree.root, 12345, 12345);
+    vi.stubEnv("GIT_CONFIG_GLOBAL", home());
+    vi.stubEnv("SUDO_UID", undefined);
+  });
+
+  test("is refused with the way to call it safe, by show, plan and why alike", async () => {
+    await expectRefused(
+      `another user's repository, allowed: one of your own, or one that you call safe (mend: git config --global --add safe.directory ${tree.root})`,
+    );
+  });
+
+  test.each([
+    ["its folder", () => tree.root],
+    ["any folder", () => "*"],
+    ["folders below another", () => `${tree.scratch}/*`],
+  ])("is read where the user's configuration calls %s safe", async (_, value) => {
+    writeFileSync(home(), `[safe]\n\tdirectory = ${value()}\n`);
+    expect(await images()).toEqual(["core-tool"]);
+  });
+
+  test("is refused where a later line takes that back, or the repository says it of itself", async () => {
+    writeFileSync(home(), `[safe]\n\tdirectory = ${tree.root}\n\tdirectory =\n`);
+    tree.git("-c", "safe.directory=*", "config", "safe.directory", "*");
+    await expectRefused("another user's repository");
+  });
+
+  test("is one's own where sudo made this user root", async () => {
+    vi.stubEnv("SUDO_UID", "12345");
+    expect(await images()).toEqual(["core-tool"]);
+  });
+});
