@@ -29,6 +29,8 @@ export type Places = {
   readonly ledger: string;
   /** The same of this state folder's own builds alone, which is not for others to add to: what may be attested. */
   readonly built: string;
+  /** What has been taken from elsewhere under `stagex:trust quorum`, at quorum then; not for others to add to either. */
+  readonly agreed: string;
   /** What earlier previews found out, with the stamps of the files that they found it in. */
   readonly recollection: string;
   /** Temporary folders of builds; on the store's file system, so that files are linked and not copied. */
@@ -70,6 +72,7 @@ export function placesOf(
     store: join(state, "store"),
     ledger: join(state, "ledger"),
     built: join(state, "built"),
+    agreed: join(state, "agreed"),
     recollection: join(state, "recollection.json"),
     scratch: join(state, "scratch"),
     logs: join(state, "logs"),

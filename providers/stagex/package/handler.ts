@@ -4,6 +4,7 @@ import { changesBetween } from "../changes.ts";
 import type { CheckFailure, Handler, Work } from "../handler.ts";
 import { isWhollyKnown } from "../unknowable.ts";
 import type { Workshop } from "../workshop.ts";
+import { mayStay } from "./agreed.ts";
 import { build } from "./build.ts";
 import { compareWithPublished } from "./comparison.ts";
 import { takeOver } from "./import.ts";
@@ -67,6 +68,15 @@ export function packageHandler(
       const unchanged = changes.length === 0 ? packagePlan.safeParse(after).data : undefined;
       if (unchanged) note(unchanged, "unchanged");
       return changes;
+    },
+
+    async review(inputs, outputs, work) {
+      if (await mayStay(workshop(), inputs, outputs)) return [];
+      work.report(
+        "info",
+        `${inputs.image} was taken on another's word (${outputs.origin}): under stagex:trust quorum it is signed by enough people, or built here`,
+      );
+      return [{ path: "origin", kind: "update", replaces: false }];
     },
 
     async preview(plan, isNew, work) {

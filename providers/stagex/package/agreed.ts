@@ -1,0 +1,40 @@
+import type { Workshop } from "../workshop.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { keyOf } from "./key.ts";
+
+/** Remembers that an image was taken in at quorum, so that a run to which nothing is new need not read its signatures again. */
+export async function rememberAgreed(
+  { agreed }: Pick<Workshop, "agreed">,
+  inputs: PackageInputs,
+  { digests, index }: Pick<PackageOutputs, "digests" | "index">,
+): Promise<void> {
+  await agreed.record({
+    inputKey: keyOf(inputs),
+    image: inputs.image,
+    digests: { index, platforms: digests },
+    builder: { id: "quorum", facts: null },
+    seconds: null,
+    outcome: "built",
+    finished: new Date().toISOString(),
+  });
+}
+
+/**
+ * Whether what the state has of an image may stay under the present `stagex:trust`. It may have been taken in under another: with `quorum`
+ * only what was built here stays, and what was at quorum when it was taken.
+ */
+export async function mayStay(
+  { config, built, agreed }: Pick<Workshop, "config" | "built" | "agreed">,
+  { image }: PackageInputs,
+  { inputKey, digests }: PackageOutputs,
+): Promise<boolean> {
+  if (config.trust !== "quorum") return true;
+  for (const own of [built, agreed]) {
+    const { records } = await own.lookup(inputKey);
+    const good = records.filter((record) => record.outcome === "built" && record.image === image);
+    const isSaid = ([platform, digest]: [string, string]) =>
+      good.some((record) => record.digests.platforms[platform] === digest);
+    if (Object.entries(digests).every(isSaid)) return true;
+  }
+  return false;
+}
