@@ -2,6 +2,8 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { digestsFiles } from "../distro/digests-file.ts";
+import { isInputKey } from "../distro/input-key.ts";
+import { Ledger } from "../distro/ledger.ts";
 import { hexOf, parseDigest } from "../oci/digest.ts";
 import { parseConfig } from "../providers/stagex/config.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
@@ -25,6 +27,7 @@ export function digestsCommand(): Command {
       );
       if (digests.length === 0)
         throw new CommandError(`the stack ${name} has no images; build them with: npm start`);
+      await tellOfOthers(stack, new Ledger(places.built));
       const files = digestsFiles(new Map(digests));
       if (!write) {
         for (const text of files.values()) process.stdout.write(text);
@@ -38,6 +41,20 @@ export function digestsCommand(): Command {
         );
       for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
     });
+}
+
+/** Says on stderr which of them are another's word: who publishes them should know. */
+async function tellOfOthers(stack: Stack, built: Ledger): Promise<void> {
+  const packages = await stack.packages();
+  const others: string[] = [];
+  for (const { image, inputKey, digests } of packages)
+    if (!isInputKey(inputKey) || !(await built.says(image, inputKey, digests))) others.push(image);
+  if (others.length === 0) return;
+  const shown = others.slice(0, 10).join(", ");
+  const more = others.length > 10 ? ` and ${others.length - 10} more` : "";
+  process.stderr.write(
+    `${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shown}${more}\n`,
+  );
 }
 
 function treeAddressIn(settings: Properties, project: string): TreeAddress {

@@ -29,12 +29,5 @@ export async function mayStay(
   { inputKey, digests }: PackageOutputs,
 ): Promise<boolean> {
   if (config.trust !== "quorum") return true;
-  for (const own of [built, agreed]) {
-    const { records } = await own.lookup(inputKey);
-    const good = records.filter((record) => record.outcome === "built" && record.image === image);
-    const isSaid = ([platform, digest]: [string, string]) =>
-      good.some((record) => record.digests.platforms[platform] === digest);
-    if (Object.entries(digests).every(isSaid)) return true;
-  }
-  return false;
+  return (await built.says(image, inputKey, digests)) || (await agreed.says(image, inputKey, digests));
 }
