@@ -249,11 +249,13 @@ export class ProviderServer {
 
   async #reviewed(handler: AnyHandler, request: messages.DiffRequest): Promise<PropertyChange[]> {
     if (!handler.review) return [];
-    const inputs = parsed(handler.inputs, request.getNews());
-    const outputs = parsed(handler.outputs, request.getOlds());
-    if (!inputs || !outputs) return [];
     const urn = request.getUrn();
-    return await handler.review(inputs, outputs, {
+    const state = () => {
+      const inputs = parsed(handler.inputs, request.getNews());
+      const outputs = parsed(handler.outputs, request.getOlds());
+      return inputs && outputs ? { inputs, outputs } : undefined;
+    };
+    return await handler.review(state, {
       report: (severity, message) => this.#engine.log(severity, message, { urn }),
     });
   }

@@ -12,7 +12,7 @@ import { parseRepository } from "../../trust/image-reference.ts";
 import { LookasideFolder } from "../../trust/lookaside.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
 import { RegistryServer } from "../fixtures/registry-server.ts";
-import { Project, publishedDigests } from "../lifecycle/project.ts";
+import { ended, Project, publishedDigests } from "../lifecycle/project.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 
 const chosen = ["bootstrap-hex0", "bootstrap-hex1"];
@@ -183,6 +183,10 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
       );
       expect(code).not.toBe(0);
     }
+    const { output } = await ended(victim.startStagex(["digests", "--stack", "test"]));
+    expect(output).toContain(
+      "1 of 2 are not built by this state folder's own builders, but taken on a ledger's or a registry's word: bootstrap-hex0",
+    );
     expect(await readdir(join(victim.folder, "signatures"), { recursive: true })).toEqual([]);
   });
 

@@ -20,14 +20,13 @@ export async function rememberAgreed(
 }
 
 /**
- * Whether what the state has of an image may stay under the present `stagex:trust`. It may have been taken in under another: with `quorum`
- * only what was built here stays, and what was at quorum when it was taken.
+ * Whether what the state has of an image may stay under `stagex:trust quorum`. It may have been taken in under another setting: only what was
+ * built here stays, and what was at quorum when it was taken.
  */
 export async function mayStay(
-  { config, built, agreed }: Pick<Workshop, "config" | "built" | "agreed">,
+  { built, agreed }: Pick<Workshop, "built" | "agreed">,
   { image }: PackageInputs,
   { inputKey, digests }: PackageOutputs,
 ): Promise<boolean> {
-  if (config.trust !== "quorum") return true;
   return (await built.says(image, inputKey, digests)) || (await agreed.says(image, inputKey, digests));
 }
