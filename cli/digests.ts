@@ -2,8 +2,10 @@ import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { digestsFiles } from "../distro/digests-file.ts";
+import { isInputKey } from "../distro/input-key.ts";
+import { Ledger } from "../distro/ledger.ts";
 import { printable, printableBlock } from "../lib/printable.ts";
-import { print } from "../lib/terminal.ts";
+import { print, printError } from "../lib/terminal.ts";
 import { hexOf, parseDigest } from "../oci/digest.ts";
 import { parseConfig } from "../providers/stagex/config.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
@@ -27,6 +29,7 @@ export function digestsCommand(): Command {
       );
       if (digests.length === 0)
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
+      await tellOfOthers(stack, new Ledger(places.built));
       const files = digestsFiles(new Map(digests));
       if (!write) {
         print(printableBlock([...files.values()].join("").trimEnd()));
@@ -40,6 +43,20 @@ export function digestsCommand(): Command {
         );
       for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
     });
+}
+
+/** Says on stderr which of them are another's word: who publishes them should know. */
+async function tellOfOthers(stack: Stack, built: Ledger): Promise<void> {
+  const packages = await stack.packages();
+  const others: string[] = [];
+  for (const { image, inputKey, digests } of packages)
+    if (!isInputKey(inputKey) || !(await built.says(image, inputKey, digests))) others.push(image);
+  if (others.length === 0) return;
+  const shown = others.slice(0, 10).join(", ");
+  const more = others.length > 10 ? ` and ${others.length - 10} more` : "";
+  printError(
+    printable`${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shown}${more}`,
+  );
 }
 
 function treeAddressIn(settings: Properties, project: string): TreeAddress {

@@ -55,7 +55,10 @@ export function verifyCommand(): Command {
       "--signed-as <name>",
       "how the signatures call what stands before the image's name, where they are pulled from elsewhere: stagex",
     )
-    .option("--no-blobs", "look at manifests and signatures only, not at configs and layers")
+    .option(
+      "--no-blobs",
+      "look at manifests and signatures only, not at configs and layers, nor at what layers unpack to",
+    )
     .addOption(
       new Option(
         "--statements <kinds>",

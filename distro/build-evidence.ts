@@ -9,7 +9,7 @@ import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
 import { closureOf, inOrder } from "./graph.ts";
 import type { InputKey } from "./input-key.ts";
-import { keyOfPlan, knownDigests } from "./known-digests.ts";
+import { keyOfPlan, knownDigests, lookUpBoth } from "./known-digests.ts";
 import type { Ledger, LedgerAnswer, LedgerRecord } from "./ledger.ts";
 import type { PackageToml } from "./package-toml.ts";
 import type { Tree } from "./tree.ts";
@@ -61,7 +61,7 @@ export async function buildEvidence(
     throw new NoEvidenceError(printable`${tree.root} has no image ${image}`);
   const below = closureOf(tree.images, plan.dependencies);
   const images = inOrder(new Map([...tree.images].filter(([name]) => below.has(name))));
-  const known = await knownDigests(images, async (key) => (await ledger.lookup(key)).digests);
+  const known = await knownDigests(images, (key) => lookUpBoth({ built, ledger }, key));
   const dependencies: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
     const digest = known.get(name);
@@ -69,15 +69,15 @@ export async function buildEvidence(
     dependencies[name] = digest;
   }
   const inputKey = keyOfPlan(plan, dependencies);
-  const answer = await ledger.lookup(inputKey);
-  if (answer.digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
+  const digests = await lookUpBoth({ built, ledger }, inputKey);
+  if (digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
   return {
     plan,
     toml,
     inputKey,
     dependencies,
     versions: Object.fromEntries([...images].map(([name, { version }]) => [name, version])),
-    digests: answer.digests,
+    digests,
     records: (await built.lookup(inputKey)).records
       .filter(isBuilt)
       .filter((record) => record.outcome === "built"),

@@ -1,10 +1,21 @@
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
 import { contextDigest, type InputKey, inputKey } from "./input-key.ts";
-import type { LedgerAnswer } from "./ledger.ts";
+import type { Ledger, LedgerAnswer } from "./ledger.ts";
 
 /** What is known of an input key, as {@link Ledger.lookup} tells it; null where nothing is. */
 export type KeyLookup = (key: InputKey) => Promise<LedgerAnswer["digests"]>;
+
+/**
+ * Looks a key up where nobody else writes first: what a ledger of others' says besides, or against it, then changes nothing.
+ */
+export async function lookUpBoth(
+  { built, ledger }: { readonly built: Ledger; readonly ledger: Ledger },
+  key: InputKey,
+): ReturnType<KeyLookup> {
+  const own = await built.lookup(key);
+  return own.kind === "unknown" ? (await ledger.lookup(key)).digests : own.digests;
+}
 
 /**
  * The digests that the images of a tree will have, as far as they are certain before anything is built: the ledger knows

@@ -114,6 +114,17 @@ export class Ledger {
     return { ...judge(records), records, problems };
   }
 
+  /** Whether there are records by which these inputs gave an image these manifests, whatever others say besides. */
+  async says(image: string, key: InputKey, digests: Readonly<Record<string, string>>): Promise<boolean> {
+    const { records } = await this.lookup(key);
+    const built = records.filter((record) => record.outcome === "built" && record.image === image);
+    const said = Object.entries(digests);
+    return (
+      said.length > 0 &&
+      said.every(([platform, digest]) => built.some((one) => one.digests.platforms[platform] === digest))
+    );
+  }
+
   /** The files that say what {@link lookup} answers: as long as they stay as they are, so does it. The first is their folder. */
   filesBehind(key: InputKey): string[] {
     return [this.#folder(key), ...filesOfKey(this.root, key).paths];

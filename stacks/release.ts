@@ -4,6 +4,7 @@ import { invoke } from "@pulumi/pulumi/runtime/index.js";
 import { leaveFailureToEngine } from "../components/not-built.ts";
 import { Release, type ReleaseArgs } from "../components/release.ts";
 import { chooseImages } from "../distro/graph.ts";
+import { lookUpBoth } from "../distro/known-digests.ts";
 import { Ledger } from "../distro/ledger.ts";
 import { treeRelease } from "../distro/tree-release.ts";
 import { printable, printableBlock, printableLines } from "../lib/printable.ts";
@@ -123,11 +124,11 @@ async function digestSources(
   places: Places,
   published: DigestSources["published"],
 ): Promise<DigestSources> {
-  const ledger = new Ledger(places.ledger);
+  const [built, ledger] = [new Ledger(places.built), new Ledger(places.ledger)];
   const store = await Store.open(places.store);
   return {
     published: verify ? published : new Map(),
-    ledger: async (key) => (await ledger.lookup(key)).digests,
+    ledger: (key) => lookUpBoth({ built, ledger }, key),
     stored: (manifest) => store.find(manifest),
   };
 }

@@ -29,6 +29,8 @@ export type Places = {
   readonly ledger: string;
   /** The same of this state folder's own builds alone, which is not for others to add to: what may be attested. */
   readonly built: string;
+  /** What has been taken from elsewhere under `stagex:trust quorum`, at quorum then; not for others to add to either. */
+  readonly agreed: string;
   /** What earlier previews found out, with the stamps of the files that they found it in. */
   readonly recollection: string;
   /** What the last preview comes to, as JSON. */
@@ -72,6 +74,7 @@ export function placesOf(
     store: join(state, "store"),
     ledger: join(state, "ledger"),
     built: join(state, "built"),
+    agreed: join(state, "agreed"),
     recollection: join(state, "recollection.json"),
     forecast: join(state, "forecast.json"),
     scratch: join(state, "scratch"),

@@ -1,14 +1,15 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { parseDigestsFile } from "../../distro/digests-file.ts";
 import { type InputKey, isInputKey } from "../../distro/input-key.ts";
-import { keyOfPlan, knownDigests } from "../../distro/known-digests.ts";
+import { keyOfPlan, knownDigests, lookUpBoth } from "../../distro/known-digests.ts";
 import type { LedgerRecord } from "../../distro/ledger.ts";
 import { textLimit } from "../../distro/tree-files.ts";
 import { printable } from "../../lib/printable.ts";
 import { readRegularFile } from "../../lib/regular-file.ts";
 import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
 import { countedVendor, pinned, signatureBy } from "../../providers/stagex/attestation/attest.ts";
-import { NotBuiltHere, ownBuild } from "../../providers/stagex/attestation/own-build.ts";
+import { attestableBuild } from "../../providers/stagex/attestation/foundation.ts";
+import { NotBuiltHere } from "../../providers/stagex/attestation/own-build.ts";
 import { personIn } from "../../providers/stagex/attestation/signatory.ts";
 import { parseConfig } from "../../providers/stagex/config.ts";
 import type { Properties } from "../../providers/stagex/wire.ts";
@@ -109,7 +110,7 @@ type Asked = {
   readonly image: string;
   readonly version: string;
   /** The record of having built each manifest here. */
-  builds(): ReturnType<typeof ownBuild>;
+  builds(): ReturnType<typeof attestableBuild>;
 };
 
 async function askedFor(
@@ -126,7 +127,13 @@ async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked
     throw new CommandError(printable`the stack ${stack.name} has no images; build them with: npm start`);
   return packages.flatMap(({ image, version, inputKey, digests }) =>
     isInputKey(inputKey)
-      ? [{ image, version, builds: () => ownBuild(workshop, { image, inputKey, digests: checked(digests) }) }]
+      ? [
+          {
+            image,
+            version,
+            builds: () => attestableBuild(workshop, { image, inputKey, digests: checked(digests) }),
+          },
+        ]
       : [],
   );
 }
@@ -137,7 +144,7 @@ async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked
  */
 async function ofDigests(files: readonly string[], workshop: Workshop): Promise<readonly Asked[]> {
   const { images } = await workshop.tree();
-  const known = await knownDigests(images, async (key) => (await workshop.ledger.lookup(key)).digests);
+  const known = await knownDigests(images, (key) => lookUpBoth(workshop, key));
   const asked: Asked[] = [];
   for (const file of files) {
     const bytes = await readRegularFile(file, textLimit).catch((error: Error) => {
@@ -155,7 +162,7 @@ async function ofDigests(files: readonly string[], workshop: Workshop): Promise<
             throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
           const { digests } = await workshop.built.lookup(inputKey);
           const [first = ""] = plan.platforms;
-          return await ownBuild(workshop, {
+          return await attestableBuild(workshop, {
             ...{ image, inputKey },
             digests: { ...digests?.platforms, [first]: digest },
           });

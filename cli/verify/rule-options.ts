@@ -30,7 +30,13 @@ export function withRuleOptions(command: Command): Command {
       "their public keys: a folder, or a file that gpg --export wrote; by default keys/ of --tree",
     )
     .addOption(countOption("--threshold <people>", "distinct people who must have signed", 2))
-    .addOption(countOption("--vendors <count>", "distinct CPU vendors that they must have built on", 2));
+    .addOption(
+      countOption(
+        "--vendors <count>",
+        "distinct CPU vendors that they must have built on, each of them another person's",
+        2,
+      ),
+    );
 }
 
 /**

@@ -46,7 +46,7 @@ export const configShape = {
     .enum(["ledger", "release", "quorum"], { error: 'expected "ledger", "release" or "quorum"' })
     .default("ledger")
     .describe(
-      "Whose word is enough to pull an image: the ledger's; with `release`, that of the tree's published digests as well; with `quorum`, those once enough maintainers have signed them, and the ledger's where it was built rather than imported. Any for exactly its inputs: what has changed since is built.",
+      "Whose word is enough not to build an image: the ledger's, whoever wrote it; with `release`, that of the tree's published digests as well, to pull it; with `quorum`, only that of this state folder's own builders, and published digests that enough maintainers have signed. Any for exactly its inputs: what has changed since is built.",
     ),
   buildkit: z
     .string()
@@ -119,7 +119,9 @@ export const configShape = {
     .default("stagex")
     .describe("How signatures call the images: what stands before `/<image>:<version>`."),
   threshold: count().default(2).describe("How many people must have signed an image before it is published."),
-  vendors: count(0).default(2).describe("On how many CPU vendors' machines they must have built it."),
+  vendors: count(0)
+    .default(2)
+    .describe("On how many CPU vendors' machines they must have built it, each of them another person's."),
   onPending: z
     .enum(["fail", "wait", "defer"], { error: 'expected "fail", "wait" or "defer"' })
     .default("fail")

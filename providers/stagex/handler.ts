@@ -61,6 +61,14 @@ export type Handler<Plan, Inputs, Outputs> = {
   /** What the schema cannot say; `secrets` are the paths of inputs that the program marked as secret. */
   check(plan: Plan, secrets: readonly string[]): CheckFailure[];
   diff(before: Properties, after: Properties): PropertyChange[];
+  /**
+   * Asked where `diff` finds nothing: what else asks for an update, such as a setting under which the outputs would not have come about.
+   * @param state parses what the state has; undefined where another version of the provider wrote it
+   */
+  review?(
+    state: () => { inputs: Inputs; outputs: Outputs } | undefined,
+    work: Pick<Work, "report">,
+  ): Promise<PropertyChange[]>;
   /** The outputs that are certain before anything is done; all others are unknown. `isNew`: it would be created. */
   preview(plan: Plan, isNew: boolean, work: Work): Promise<Partial<Outputs>>;
   create(inputs: Inputs, work: Work): Promise<{ id: string; outputs: Outputs }>;

@@ -150,11 +150,12 @@ export class ProviderServer {
         const handler = this.#handlerOf(request.getUrn());
         return checked(request.getNews(), check(handler, fromWire(request.getNews())));
       }),
-      diff: this.#answer((request: messages.DiffRequest) => {
+      diff: this.#answer(async (request: messages.DiffRequest) => {
         const handler = this.#handlerOf(request.getUrn());
         const before = fromWire(request.getOldInputs() ?? request.getOlds());
         const ignored = new Set(request.getIgnorechangesList());
         const changes = handler.diff(before, fromWire(request.getNews()));
+        if (changes.length === 0) changes.push(...(await this.#reviewed(handler, request)));
         return differing(changes.filter(({ path }) => !ignored.has(path)));
       }),
       create: this.#answer(async (request: messages.CreateRequest) => {
@@ -245,6 +246,19 @@ export class ProviderServer {
           if (this.#underWay.delete(fail)) callback(null, response);
         }, fail);
     };
+  }
+
+  async #reviewed(handler: AnyHandler, request: messages.DiffRequest): Promise<PropertyChange[]> {
+    if (!handler.review) return [];
+    const urn = request.getUrn();
+    const state = () => {
+      const inputs = parsed(handler.inputs, request.getNews());
+      const outputs = parsed(handler.outputs, request.getOlds());
+      return inputs && outputs ? { inputs, outputs } : undefined;
+    };
+    return await handler.review(state, {
+      report: (severity, message) => this.#engine.log(severity, message, { urn }),
+    });
   }
 
   #work(request: { getUrn(): string; getTimeout(): number }): Work {

@@ -5,6 +5,7 @@ import { Ledger } from "../../distro/ledger.ts";
 import { publishingCommit } from "../../distro/published-release.ts";
 import { revisionTree } from "../../distro/revision.ts";
 import { readTreeFiles, type Tree } from "../../distro/tree.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { Registry } from "../../oci/registry.ts";
 import type { RegistryAddress } from "../../oci/registry-address.ts";
 import { Store } from "../../oci/store.ts";
@@ -37,6 +38,10 @@ export class Workshop {
   readonly ledger: Ledger;
   /** What was built here, and by nobody else. */
   readonly built: Ledger;
+  /** What was taken in from elsewhere once enough maintainers had signed it. */
+  readonly agreed: Ledger;
+  /** What attested images may stand on, by name, as far as this process has found it out. */
+  readonly firm = new Map<string, Digest>();
   readonly journal: Journal;
   readonly outlook = new Outlook();
   /** What was found of quorums so far. */
@@ -57,12 +62,22 @@ export class Workshop {
     keepStatePrivate(this.places);
     this.ledger = new Ledger(this.places.ledger);
     this.built = new Ledger(this.places.built);
+    this.agreed = new Ledger(this.places.agreed);
     this.journal = new Journal(process.env.STAGEX_JOURNAL);
     this.fleet = new Fleet({
       places: this.places,
       expected: expectedBuilders(config),
       ...{ jobs: config.jobs, stall: config.stall, cancelled },
     });
+  }
+
+  /**
+   * The ledger whose word is enough to build nothing: all that others wrote to it as well; but for who attests, or asks for a quorum, this
+   * state folder's own builders alone.
+   */
+  get believed(): Ledger {
+    const { attest, trust } = this.config;
+    return attest !== undefined || trust === "quorum" ? this.built : this.ledger;
   }
 
   tree(): Promise<Tree> {

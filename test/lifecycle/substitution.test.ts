@@ -74,7 +74,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
   /** Makes the second machine forget all that it has made: state, images and ledger. */
   async function forgetAll(): Promise<void> {
     expect((await second.run(["destroy", "--yes", "--skip-preview", "--stack", "test"])).code).toBe(0);
-    for (const part of ["store", "ledger"])
+    for (const part of ["store", "ledger", "built", "agreed"])
       await rm(join(second.folder, ".stagex", part), { recursive: true, force: true });
   }
 

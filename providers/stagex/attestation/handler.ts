@@ -14,6 +14,7 @@ import {
   signatureBy,
   writable,
 } from "./attest.ts";
+import { attestableBuild } from "./foundation.ts";
 import {
   type AttestationInputs,
   type AttestationOutputs,
@@ -22,7 +23,7 @@ import {
   attestationOutputs,
   attestationPlan,
 } from "./inputs.ts";
-import { NotBuiltHere, ownBuild } from "./own-build.ts";
+import { NotBuiltHere } from "./own-build.ts";
 import { personIn } from "./signatory.ts";
 
 type Found = AttestationOutputs["signatures"][string];
@@ -38,7 +39,7 @@ export function attestationHandler(
   async function attest(inputs: AttestationInputs, work: Work): Promise<AttestationOutputs> {
     const trust = await workshop().trust();
     const person = personIn(trust, inputs.person);
-    const builds = await ownBuild(workshop(), inputs);
+    const builds = await attestableBuild(workshop(), inputs);
     const lookaside = await workshop().signatures();
     const signatures: Record<string, Found> = {};
     for (const [digest, record] of builds) {
@@ -114,7 +115,7 @@ export function attestationHandler(
       if (!inputs) return {};
       const person = personIn(await workshop().trust(), inputs.person);
       try {
-        const builds = await ownBuild(workshop(), inputs);
+        const builds = await attestableBuild(workshop(), inputs);
         const vendors = [...builds].map(
           ([digest, record]) => [digest, countedVendor(record, person)] as const,
         );
@@ -123,7 +124,10 @@ export function attestationHandler(
       } catch (error) {
         if (!(error instanceof NotBuiltHere)) throw error;
         // What the run is to build first is not built yet.
-        work.report("info", `${inputs.image} can be attested once it is built here`);
+        work.report(
+          "info",
+          `${inputs.image} can be attested once it is built here, and so is what it is built from`,
+        );
         return {};
       }
     },

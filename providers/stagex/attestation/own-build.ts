@@ -64,16 +64,6 @@ async function notBuilt(
   );
 }
 
-/** Whether `ownBuild` would find one. */
-export async function isBuiltHere(records: BuildRecords, built: BuiltImage): Promise<boolean> {
-  try {
-    return (await ownBuild(records, built)) !== undefined;
-  } catch (error) {
-    if (error instanceof NotBuiltHere) return false;
-    throw error;
-  }
-}
-
 /**
  * What a signature says of the builder. A CPU vendor that is not known is said to be unknown: left out, it would be taken for that of
  * the machines in the roster.

@@ -4,6 +4,7 @@ import { changesBetween } from "../changes.ts";
 import type { CheckFailure, Handler, Work } from "../handler.ts";
 import { isWhollyKnown } from "../unknowable.ts";
 import type { Workshop } from "../workshop.ts";
+import { mayStay } from "./agreed.ts";
 import { build } from "./build.ts";
 import { compareWithPublished } from "./comparison.ts";
 import { takeOver } from "./import.ts";
@@ -81,6 +82,17 @@ export function packageHandler(
           workshop().journal.note({ image: unchanged.image, origin: "unchanged" });
       }
       return changes;
+    },
+
+    async review(state, work) {
+      if (workshop().config.trust !== "quorum") return [];
+      const found = state();
+      if (!found || (await mayStay(workshop(), found.inputs, found.outputs))) return [];
+      work.report(
+        "info",
+        `${found.inputs.image} was taken on another's word (${found.outputs.origin}): under stagex:trust quorum it is signed by enough people, or built here`,
+      );
+      return [{ path: "origin", kind: "update", replaces: false }];
     },
 
     async preview(plan, isNew, work) {

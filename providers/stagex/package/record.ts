@@ -1,6 +1,6 @@
 import type { InputKey } from "../../../distro/input-key.ts";
+import type { Ledger } from "../../../distro/ledger.ts";
 import type { Image } from "../../../oci/image.ts";
-import { type BuiltImage, isBuiltHere } from "../attestation/own-build.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import type { KnownDigests } from "./foreseen.ts";
@@ -9,14 +9,14 @@ import { keyOf } from "./key.ts";
 
 type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index">;
 
-/** The image that the ledger knows these inputs to give, if the store has it whole. */
+/** The image that these inputs are known to give, by a ledger that is believed, if the store has it whole. */
 export async function recorded(
   workshop: Workshop,
   inputs: PackageInputs,
   work: Work,
 ): Promise<PackageOutputs | undefined> {
   const key = keyOf(inputs);
-  const digests = await recordedDigests(workshop, key, inputs.platforms);
+  const digests = await recordedDigests(workshop.believed, key, inputs.platforms);
   if (!digests) return undefined;
   const store = await workshop.store();
   const index = digests.index ?? (await store.find(digests.digest))?.index;
@@ -26,15 +26,8 @@ export async function recorded(
   const isSo = (platform: string) =>
     manifests.some((one) => one.platform === platform && one.digest === digests.digests[platform]);
   if (!inputs.platforms.every(isSo)) return undefined;
-  const known = { image: inputs.image, inputKey: key, digests: digests.digests };
-  if (!(await mayBeReused(workshop, known))) return undefined;
   workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
-}
-
-/** Who attests reuses only their own builds: of others' they could say nothing. */
-export async function mayBeReused(workshop: Workshop, known: BuiltImage): Promise<boolean> {
-  return workshop.config.attest === undefined || (await isBuiltHere(workshop, known));
 }
 
 /** The digests of an image for the platforms that were asked for, the first of which StageX publishes. */
@@ -46,13 +39,13 @@ export function digestsOf(image: Image, platforms: readonly string[]): Digests {
   return { digest, digests, index: image.index, reference: platforms.length > 1 ? image.index : digest };
 }
 
-/** What the ledger says of a key, if it knows every platform and, where there are several, their index. */
+/** What a ledger says of a key, if it knows every platform and, where there are several, their index. */
 export async function recordedDigests(
-  workshop: Workshop,
+  ledger: Ledger,
   key: InputKey,
   platforms: readonly string[],
 ): Promise<KnownDigests | undefined> {
-  const { digests } = await workshop.ledger.lookup(key);
+  const { digests } = await ledger.lookup(key);
   const digest = digests?.platforms[platforms[0] ?? ""];
   if (!digests || !digest || platforms.some((platform) => !digests.platforms[platform])) return undefined;
   const reference = platforms.length > 1 ? digests.index : digest;

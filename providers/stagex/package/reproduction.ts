@@ -47,14 +47,14 @@ export async function reproduced(
   return first.image;
 }
 
-/** The targets that nobody's word in the ledger stands for yet. */
+/** The targets for which no word in a ledger that is believed stands yet. */
 async function withoutWitness(
   workshop: Workshop,
   inputs: PackageInputs,
   targets: readonly string[],
   work: Work,
 ): Promise<string[]> {
-  const { records } = await workshop.ledger.lookup(keyOf(inputs));
+  const { records } = await workshop.believed.lookup(keyOf(inputs));
   const built = records.filter(({ outcome }) => outcome === "built");
   const isWitnessed = async (target: string): Promise<boolean> => {
     const isOfVendor = (vendor: string | undefined) => vendor?.toLowerCase() === target.toLowerCase();

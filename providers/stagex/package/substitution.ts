@@ -4,6 +4,7 @@ import { RegistryError } from "../../../oci/registry-error.ts";
 import type { Work } from "../handler.ts";
 import { pulledImage } from "../pulled-image.ts";
 import type { Workshop } from "../workshop.ts";
+import { rememberAgreed } from "./agreed.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestsOf } from "./record.ts";
@@ -28,6 +29,7 @@ export async function substituted(
     (await stored(workshop, reference, work)) ?? (await pulled(workshop, inputs, reference, work));
   if (!image) return undefined;
   const outputs = digestsOf(image, inputs.platforms);
+  if (workshop.config.trust === "quorum") await rememberAgreed(workshop, inputs, outputs);
   workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
   return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
 }

@@ -1,5 +1,6 @@
 import type { InputKey } from "../../../distro/input-key.ts";
 import { keyOfPlan } from "../../../distro/known-digests.ts";
+import type { Ledger } from "../../../distro/ledger.ts";
 import type { Tree } from "../../../distro/tree.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { type PinnedImage, parseTagged, repositoryOf } from "../../../trust/image-reference.ts";
@@ -10,7 +11,7 @@ import type { Foreseen, KnownDigests } from "./foreseen.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestFrom } from "./plan.ts";
-import { mayBeReused, recordedDigests } from "./record.ts";
+import { recordedDigests } from "./record.ts";
 
 /** What is known before anything is done. */
 export type Foretold = {
@@ -25,33 +26,35 @@ export async function foretell(workshop: Workshop, inputs: PackageInputs): Promi
   const trusted = mayBePulled ? await trustedDigests(workshop, inputs) : {};
   const inputKey = keyOf(inputs);
   if (trusted.digests) return { outputs: { ...trusted.digests, inputKey }, isAtHand: true };
-  const foreseen = await foresee(workshop, inputKey, inputs.platforms);
-  if (!foreseen) return { outputs: { inputKey }, isAtHand: false };
-  const { digests, isStored } = foreseen;
-  const known = { image: inputs.image, inputKey, digests: digests.digests };
-  return {
-    outputs: { ...digests, inputKey },
-    isAtHand: isStored && (await mayBeReused(workshop, known)),
-  };
+  const foreseen = await foresee(workshop, workshop.believed, inputKey, inputs.platforms);
+  if (foreseen) return { outputs: { ...foreseen.digests, inputKey }, isAtHand: foreseen.isStored };
+  if (workshop.believed === workshop.ledger) return { outputs: { inputKey }, isAtHand: false };
+  // What others say it gives is good enough to foretell, and built all the same.
+  const said = await foresee(workshop, workshop.ledger, inputKey, inputs.platforms);
+  const { expectedDigest = said?.digests.digest } = inputs;
+  const digests = said?.digests.digest === expectedDigest ? said?.digests : {};
+  return { outputs: { ...digests, inputKey }, isAtHand: false };
 }
 
-/** What ledger and store say of a key; undefined where the ledger does not know it. */
+/** What a ledger and the store say of a key; undefined where the ledger does not know it. */
 async function foresee(
   workshop: Workshop,
+  ledger: Ledger,
   key: InputKey,
   platforms: readonly string[],
 ): Promise<Foreseen | undefined> {
   const recollection = await workshop.recollection();
-  const recalled = recollection.recall(key);
+  const subject = ledger === workshop.built ? `built ${key}` : key;
+  const recalled = recollection.recall(subject);
   if (recalled) return recalled;
   const since = Date.now();
-  const digests = await recordedDigests(workshop, key, platforms);
+  const digests = await recordedDigests(ledger, key, platforms);
   if (!digests) return undefined;
   const store = await workshop.store();
   const image = await store.find(digests.digest);
   const foreseen = { digests, isStored: image !== null };
   const stored = store.filesBehind(digests.digest, image);
-  if (stored) recollection.keep(key, foreseen, [...workshop.ledger.filesBehind(key), ...stored], since);
+  if (stored) recollection.keep(subject, foreseen, [...ledger.filesBehind(key), ...stored], since);
   return foreseen;
 }
 
@@ -59,37 +62,28 @@ async function foresee(
 export type Trusted = { readonly digests?: KnownDigests; readonly doubt?: string };
 
 /**
- * The digests that these very inputs have, on the word that `stagex:trust` takes: that of the ledger; or also that of the tree's
- * published digests; or of those only once enough maintainers have signed them, wherever it was read.
+ * The digests that these very inputs have, on the word that `stagex:trust` takes: the ledger's; or also that of the tree's published
+ * digests; or, with `quorum`, that of this state folder's own builders, and of published digests that enough maintainers have signed. The
+ * ledger has no say then, not even in which of the signed digests it is: a signature is for a version, of which there may be an older build.
  */
 export async function trustedDigests(workshop: Workshop, inputs: PackageInputs): Promise<Trusted> {
   const { trust } = workshop.config;
-  const key = keyOf(inputs);
-  const recorded = await recordedDigests(workshop, key, inputs.platforms);
-  if (recorded && (trust !== "quorum" || (await wasBuilt(workshop, inputs)))) return { digests: recorded };
+  const own = trust === "quorum" ? workshop.built : workshop.ledger;
+  const recorded = await recordedDigests(own, keyOf(inputs), inputs.platforms);
+  if (recorded) return { digests: recorded };
   if (trust === "ledger") return {};
-  const published = recorded ?? (await publishedDigests(workshop, inputs));
+  const published = await publishedDigests(workshop, inputs);
   if (!published || trust === "release") return published ? { digests: published } : {};
-  const doubt = await belowQuorum(workshop, inputs, published);
+  const doubt = await belowQuorum(workshop, inputs.image, inputs.version, published.digests);
   return doubt === undefined ? { digests: published } : { doubt };
 }
 
-/** Whether the ledger has these inputs from a machine that built them: what was imported is a release's word like any other. */
-async function wasBuilt(workshop: Workshop, inputs: PackageInputs): Promise<boolean> {
-  const { records } = await workshop.ledger.lookup(keyOf(inputs));
-  return records.some(
-    ({ builder, outcome, digests }) =>
-      outcome === "built" &&
-      builder.facts !== null &&
-      inputs.platforms.every((platform) => digests.platforms[platform]),
-  );
-}
-
 /** What is missing until enough people have signed every platform's manifest; undefined where nothing is. */
-async function belowQuorum(
+export async function belowQuorum(
   workshop: Workshop,
-  { image, version }: PackageInputs,
-  { digests }: KnownDigests,
+  image: string,
+  version: string,
+  digests: KnownDigests["digests"],
 ): Promise<string | undefined> {
   const trust = await workshop.trust();
   const reference = parseTagged(`${workshop.config.signedAs}/${image}:${version}`);
@@ -115,7 +109,7 @@ async function signaturesOf(workshop: Workshop, { reference, digest }: PinnedIma
  * What the tree publishes of these inputs: nothing where the image has changed since, or is built from anything else than
  * what is published; and nothing of an image for several platforms, of which only the first one's digest is.
  */
-async function publishedDigests(
+export async function publishedDigests(
   workshop: Workshop,
   inputs: PackageInputs,
 ): Promise<KnownDigests | undefined> {
@@ -131,7 +125,8 @@ async function publishedDigests(
   return { digest, digests: { [platform]: digest }, reference: digest };
 }
 
-function publishedIn(release: Tree | undefined, image: string): Digest | undefined {
+/** What the tree publishes of an image, as of the commit that published it. */
+export function publishedIn(release: Tree | undefined, image: string): Digest | undefined {
   const hex = release?.digests.get(image);
   return hex === undefined ? undefined : digestFrom(hex);
 }

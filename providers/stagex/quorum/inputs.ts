@@ -18,7 +18,10 @@ const roster = digestSchema.describe(
   "Digest over roster and keys, so that a key that is added, taken out or revoked is one.",
 );
 const threshold = z.int().min(1).describe("How many people must have signed.");
-const vendors = z.int().min(0).describe("On how many CPU vendors' machines they must have built it.");
+const vendors = z
+  .int()
+  .min(0)
+  .describe("On how many CPU vendors' machines they must have built it, each of them another person's.");
 const onPending = z
   .enum(["fail", "wait", "defer"])
   .describe("Below quorum: fail, wait for signatures, or go on with `met` false.");
@@ -75,7 +78,9 @@ const rejected = z.strictObject({
 export const quorumOutputs = z.strictObject({
   met: z.boolean().describe("Whether enough people on enough CPU vendors have signed every manifest."),
   people: z.int().describe("How many have; of several manifests the fewest."),
-  vendors: z.int().describe("On how many CPU vendors; of several manifests the fewest."),
+  vendors: z
+    .int()
+    .describe("On how many CPU vendors, each by another person; of several manifests the fewest."),
   accepted: z.array(accepted).describe("The signatures that count."),
   rejected: z.array(rejected).describe("Those that don't; the first ten of each manifest."),
   words: z.string().describe("All of it in one line, and what is missing."),

@@ -13,6 +13,8 @@ import { parseRepository, parseTagged, repositoryOf } from "../../../trust/image
 import { LookasideFolder } from "../../../trust/lookaside.ts";
 import { SignedStatements } from "../../../trust/signed-statements.ts";
 import { digestsIn, readStatement } from "../../../trust/statement.ts";
+import { attestableBuild } from "../attestation/foundation.ts";
+import { NotBuiltHere } from "../attestation/own-build.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import {
@@ -53,8 +55,7 @@ export async function statementsBeside(
   const referrers: Referrer[] = [];
   for (const statement of await statementsOf(workshop, published, evidence)) {
     if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
-    const isBuiltHere = evidence.records.length > 0;
-    const messages = await messagesOf(workshop, published, statement, isBuiltHere, work);
+    const messages = await messagesOf(workshop, published, statement, evidence, work);
     referrers.push(statementReferrer(subject, statement, messages));
   }
   return referrers;
@@ -91,7 +92,7 @@ async function messagesOf(
   workshop: Workshop,
   { reference, target }: Published,
   { kind, predicateType, signed }: ImageStatement,
-  isBuiltHere: boolean,
+  evidence: BuildEvidence,
   work: Work,
 ): Promise<readonly Uint8Array[]> {
   const { attest, signingKey } = workshop.config;
@@ -107,9 +108,23 @@ async function messagesOf(
   const held = await statements.readThat(about, signed, trust);
   const messages = held.map(({ message }) => message);
   const isUnattended = signingKey !== undefined && readFingerprint(signingKey) === undefined;
-  const isToSign = attest !== undefined && isUnattended && isBuiltHere;
-  if (!isToSign || held.some(({ person }) => person === attest)) return messages;
+  if (attest === undefined || !isUnattended || held.some(({ person }) => person === attest)) return messages;
+  if (!(await mayBeAttested(workshop, evidence))) return messages;
   const message = await (await workshop.signatory(attest)).sign(signed, work);
   await statements.write(about, message, trust, digestsIn(readStatement(signed)));
   return [...messages, message];
+}
+
+/** Whether it was built here, and on nothing that stands on another's word: as for an image's signature. */
+async function mayBeAttested(
+  workshop: Workshop,
+  { plan, inputKey, digests }: BuildEvidence,
+): Promise<boolean> {
+  try {
+    const { name: image } = plan;
+    return (await attestableBuild(workshop, { image, inputKey, digests: digests.platforms })).size > 0;
+  } catch (error) {
+    if (error instanceof NotBuiltHere) return false;
+    throw error;
+  }
 }

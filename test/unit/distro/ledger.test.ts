@@ -263,3 +263,25 @@ test("contradictions are of one key, of what was built, and of a platform that b
   expect(contradictionsIn([one, { ...two, inputKey: otherKey }])).toEqual([]);
   expect(contradictionsIn([one, { ...two, outcome: "mismatch" }])).toEqual([]);
 });
+
+test("a ledger says what its records say, platform by platform, whatever contradicts them", async () => {
+  const ledger = new Ledger(await scratchFolder());
+  const [amd, arm, other] = [digestOf("amd"), digestOf("arm"), digestOf("other")];
+  const part = (id: string, platforms: Record<string, typeof amd>) =>
+    ledger.record({ ...entry(), builder: { id, facts: null }, digests: { index: null, platforms } });
+  await part("one", { "linux/amd64": amd });
+  await part("two", { "linux/arm64": arm });
+  const { image } = entry();
+  expect(await ledger.says(image, key, { "linux/amd64": amd, "linux/arm64": arm })).toBe(true);
+  expect(await ledger.says(image, key, { "linux/amd64": amd, "linux/arm64": other })).toBe(false);
+  expect(await ledger.says("core-other", key, { "linux/amd64": amd })).toBe(false);
+  await part("three", { "linux/amd64": other });
+  expect(await ledger.says(image, key, { "linux/amd64": amd })).toBe(true);
+  await ledger.record({
+    ...entry(),
+    builder: { id: "four", facts: null },
+    digests: { index: null, platforms: { "linux/s390x": other } },
+    outcome: "mismatch",
+  });
+  expect(await ledger.says(image, key, { "linux/s390x": other })).toBe(false);
+});
