@@ -90,10 +90,13 @@ describe("what may be a revocation and can't be read or applied is neither a yes
     }),
     "a damaged BEGIN line": () => ({ "rev.asc": armored.replace("-----BEGIN", "----BEGIN") }),
     "behind a block without an END line": () => ({
-      "alice.asc": `${certificate().replace(/-----END.*/, "")}\n${armored}`,
+      "both.asc": `${bob
+        .toPublic()
+        .armor()
+        .replace(/-----END.*/, "")}\n${foreign}`,
     }),
     "in a clear-signed message": () => ({
-      "letter.asc": `-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n${armored.replace(/^-/gm, "- -")}\n${armored.replaceAll("PUBLIC KEY BLOCK", "SIGNATURE")}`,
+      "letter.asc": `-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n${armored.replace(/^-/gm, "- -")}\n${bob.toPublic().armor().replaceAll("PUBLIC KEY BLOCK", "SIGNATURE")}`,
     }),
     "quoted in a letter": () => ({ "rev.asc": armored.replace(/^/gm, "> ") }),
     "cut off": () => ({ "rev.gpg": binary.subarray(0, -9) }),
