@@ -31,6 +31,8 @@ export type KeyFile = {
   readonly doubts: readonly FileDoubt[];
   /** What was left out, where it can't be a revocation. */
   readonly notes: readonly string[];
+  /** How many packets were read, an armored block counting for one at least. */
+  readonly packets: number;
 };
 
 const allowed = Object.fromEntries(
@@ -46,19 +48,16 @@ const allowed = Object.fromEntries(
 );
 
 const { signature: kinds } = enums;
-const revocationTypes: ReadonlySet<number> = new Set([
-  kinds.keyRevocation,
-  kinds.subkeyRevocation,
-  kinds.certRevocation,
-]);
+const revocationTypes: ReadonlySet<number> = new Set([kinds.keyRevocation, kinds.subkeyRevocation]);
 
 const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
 
 /**
  * Reads what a file among the keys holds, by its content and never by its name: packets, or any number of armored blocks in text.
  * It fails on nothing: what can't be read is in `doubts`.
+ * @param limit how many packets are read: each takes the library some 50 microseconds
  */
-export async function readKeyFile(bytes: Uint8Array): Promise<KeyFile> {
+export async function readKeyFile(bytes: Uint8Array, limit: number): Promise<KeyFile> {
   if (isPicture(bytes)) return { ...nothing, notes: ["it is a picture"] };
   if (Buffer.from(bytes.subarray(8, 12)).toString("latin1") === "KBXf")
     return doubtful(`it is GnuPG's own keybox; ${howToExport}`);
@@ -66,17 +65,22 @@ export async function readKeyFile(bytes: Uint8Array): Promise<KeyFile> {
   const isPacket =
     ((bytes[0] ?? 0) & 0x80) !== 0 && !/^(?:efbbbf|fffe|feff)/.test(hexOf(bytes.subarray(0, 3)));
   if (isPacket) {
-    const whole = await packetsIn(bytes);
+    const whole = await packetsIn(bytes, limit);
     if (!(whole instanceof Error)) return contentOf(whole);
   }
   const { blocks, binaries, hasDisarmed, doubt } = keyTextIn(bytes);
   const parts: KeyFile[] = [];
+  let left = limit;
   for (const part of [...blocks, ...binaries]) {
-    const packets = await packetsIn(part);
-    parts.push(
-      packets instanceof Error ? doubtful(`it can't be read: ${packets.message}`) : contentOf(packets),
-    );
+    const packets = await packetsIn(part, left);
+    // Behind the colon the library may quote what it has found.
+    const unread = (error: Error) => doubtful(`it can't be read: ${error.message.split(":", 1)[0]}`);
+    const read = packets instanceof Error ? unread(packets) : contentOf(packets);
+    parts.push(read);
+    left -= Math.max(1, read.packets);
+    if (left <= 0) break;
   }
+  if (left <= 0) parts.push(doubtful(tooMany));
   if (doubt !== undefined) parts.push(doubtful(doubt));
   if (hasDisarmed)
     parts.push({
@@ -91,23 +95,43 @@ export async function readKeyFile(bytes: Uint8Array): Promise<KeyFile> {
     revocations: parts.flatMap(({ revocations }) => revocations),
     doubts: parts.flatMap(({ doubts }) => doubts),
     notes: parts.flatMap(({ notes }) => notes),
+    packets: limit - left,
   };
 }
 
-const nothing: KeyFile = { certificates: [], revocations: [], doubts: [], notes: [] };
+const tooMany = "there are more packets than are read";
+
+const nothing: KeyFile = { certificates: [], revocations: [], doubts: [], notes: [], packets: 0 };
 
 function doubtful(reason: string, keys?: readonly Fingerprint[]): KeyFile {
   return { ...nothing, doubts: [{ reason, ...(keys === undefined ? {} : { keys }) }] };
 }
 
-async function packetsIn(block: string | Uint8Array): Promise<PacketList<AnyPacket> | Error> {
+async function packetsIn(block: string | Uint8Array, limit: number): Promise<PacketList<AnyPacket> | Error> {
   try {
+    if (limit <= 0) return new Error(tooMany);
     const binary = typeof block === "string" ? await unarmored(block) : block;
+    if (!hasAtMost(limit, binary)) return new Error(tooMany);
     // The types have a Map here, and the library takes an object.
     return await PacketList.fromBinary(binary, allowed as unknown as Map<enums.packet, object>);
   } catch (error) {
     return error as Error;
   }
+}
+
+/** Counts packets by their headers (RFC 9580, section 4.2). Of lengths that no key has, the library tells what is wrong. */
+function hasAtMost(limit: number, bytes: Uint8Array): boolean {
+  const data = Buffer.from(bytes);
+  for (let at = 0, count = 0; at + 6 <= data.length; count++) {
+    if (count === limit) return false;
+    const [first = 0, second = 0, third = 0] = data.subarray(at, at + 3);
+    const octets = 2 ** (first & 3);
+    if ((first & 0x40) === 0) at += octets === 8 ? data.length : 1 + octets + data.readUIntBE(at + 1, octets);
+    else if (second < 192) at += 2 + second;
+    else if (second < 224) at += 3 + ((second - 192) << 8) + third + 192;
+    else at += second === 255 ? 6 + data.readUInt32BE(at + 2) : 2 + 2 ** (second & 31);
+  }
+  return true;
 }
 
 async function unarmored(block: string): Promise<Uint8Array> {
@@ -130,6 +154,7 @@ function contentOf(packets: PacketList<AnyPacket>): KeyFile {
     revocations: parts.flatMap((part) => part.revocations),
     doubts: parts.flatMap((part) => part.doubts),
     notes: parts.flatMap((part) => part.notes),
+    packets: packets.length,
   };
 }
 

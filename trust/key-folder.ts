@@ -18,7 +18,7 @@ const maxFileSize = 16 * 1024 * 1024;
 
 /** Bounds of a whole folder: files and folders in it, bytes of all files, and folders inside folders. */
 const maxEntries = 4096;
-const maxBytes = 64 * 1024 * 1024;
+const maxBytes = 32 * 1024 * 1024;
 const maxDepth = 8;
 
 /** For whoever has none: a roster names keys, and has none of them in it. */

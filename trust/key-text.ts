@@ -10,26 +10,35 @@ export type KeyText = {
   readonly doubt?: string;
 };
 
-const begin = /^[> \t]*(:?)-----BEGIN PGP [A-Z0-9 ,/]{1,40}-----[ \t\r]*$/gm;
+const begin = /^[> \t]*(:?)-----BEGIN PGP ([A-Z0-9 ,/]{1,40})-----[ \t\r]*$/gm;
 const end = /^[> \t]*-----END PGP [A-Z0-9 ,/]{1,40}-----/gm;
 
 /** Takes a file apart in one pass: an adversary's file is as fast as any other of its size. */
 export function keyTextIn(bytes: Uint8Array): KeyText {
   const text = textOf(Buffer.from(bytes));
+  const starts = [...text.matchAll(begin)];
+  const ends = text.matchAll(end);
   const blocks: string[] = [];
   const rest: string[] = [];
   let hasDisarmed = false;
   let at = 0;
-  for (;;) {
-    begin.lastIndex = at;
-    const start = begin.exec(text);
-    if (start === null) break;
-    end.lastIndex = begin.lastIndex;
-    if (end.exec(text) === null) break;
+  let close = ends.next().value;
+  for (const [index, start] of starts.entries()) {
+    while (close && close.index < start.index) close = ends.next().value;
+    if (!close) break;
+    // Without an END line of its own it stays in the rest, where it is a doubt.
+    if (close.index > (starts[index + 1]?.index ?? text.length)) {
+      // The text of a clear-signed message is text.
+      if (start[2] !== "SIGNED MESSAGE") continue;
+      rest.push(text.slice(at, start.index));
+      at = start.index + start[0].length;
+      continue;
+    }
+    const stop = close.index + close[0].length;
     rest.push(text.slice(at, start.index));
     if (start[1] === ":") hasDisarmed = true;
-    else blocks.push(text.slice(start.index, end.lastIndex).replaceAll("\r\n", "\n").trimStart());
-    at = end.lastIndex;
+    else blocks.push(text.slice(start.index, stop).replaceAll("\r\n", "\n").trimStart());
+    at = stop;
   }
   rest.push(text.slice(at));
   const binaries = rest.filter(isBinary).map((part) => Buffer.from(part.replace(/^[\r\n]+/, ""), "latin1"));

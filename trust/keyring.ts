@@ -25,6 +25,11 @@ export type SigningCandidate = {
 /** A file among the keys of which something was left out. */
 export type SkippedFile = { readonly file: string; readonly reason: string };
 
+/** Bounds of what is read of a place of keys, so that it takes seconds whatever is in it. A roster has some tens of people. */
+const maxPackets = 50_000;
+const maxCertificates = 2000;
+const maxLone = 100;
+
 /** What a keyring is made of. */
 type Contents = {
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
@@ -81,18 +86,24 @@ export class Keyring {
     const alone: LoneRevocation[] = [];
     const skipped: SkippedFile[] = [];
     const doubts: Doubt[] = [];
+    let room = maxPackets;
     for (const one of files) {
       const { file } = one;
       if ("problem" in one) {
         doubts.push({ file, reason: `it ${one.problem}` });
         continue;
       }
-      const content = await readKeyFile(one.bytes);
+      const content = await readKeyFile(one.bytes, room);
+      room -= content.packets;
       found.push(...content.certificates);
       alone.push(...content.revocations.map((signature) => ({ file, signature })));
       skipped.push(...content.notes.map((reason) => ({ file, reason })));
       doubts.push(...content.doubts.map((doubt) => ({ ...doubt, file })));
     }
+    if (found.length > maxCertificates || alone.length > maxLone)
+      throw new TrustError(
+        `no keys in ${place}: there are ${found.length} certificates and ${alone.length} revocations, more than the ${maxCertificates} and ${maxLone} that are read`,
+      );
     if (found.length === 0 && !isFolder)
       throw new TrustError(`no keys in ${place}: ${[...doubts, ...skipped][0]?.reason ?? "it is empty"}`);
     return await Keyring.#from({

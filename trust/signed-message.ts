@@ -82,8 +82,8 @@ function mustBeBinary(bytes: Uint8Array): void {
       "an armored message, which podman does not read; sign with gpg --no-armor",
     );
   }
-  const what = start === "" ? "nothing" : quoted(start.slice(0, 40));
-  throw new Rejection("not-openpgp", `not an OpenPGP message: it begins with ${what}`);
+  const what = start === "" ? "there is nothing in it" : "it does not begin with a packet";
+  throw new Rejection("not-openpgp", `not an OpenPGP message: ${what}`);
 }
 
 async function parseMessage(bytes: Uint8Array): Promise<Message<Uint8Array>> {

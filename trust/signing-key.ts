@@ -150,7 +150,8 @@ async function privateKeyIn(bytes: Buffer, file: string): Promise<PrivateKey> {
       ? readPrivateKey({ binaryKey: bytes })
       : readPrivateKey({ armoredKey: bytes.toString("utf8") }));
   } catch (error) {
-    throw new TrustError(`no private key in ${file}: ${(error as Error).message}`);
+    // Behind the colon the library may quote what it has found.
+    throw new TrustError(`no private key in ${file}: ${(error as Error).message.split(":", 1)[0]}`);
   }
 }
 

@@ -89,6 +89,15 @@ describe("what may be a revocation and can't be read or applied is neither a yes
         ?.join("\n")}\n`,
     }),
     "a damaged BEGIN line": () => ({ "rev.asc": armored.replace("-----BEGIN", "----BEGIN") }),
+    "behind a block without an END line": () => ({
+      "both.asc": `${bob
+        .toPublic()
+        .armor()
+        .replace(/-----END.*/, "")}\n${foreign}`,
+    }),
+    "in a clear-signed message": () => ({
+      "letter.asc": `-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n${armored.replace(/^-/gm, "- -")}\n${bob.toPublic().armor().replaceAll("PUBLIC KEY BLOCK", "SIGNATURE")}`,
+    }),
     "quoted in a letter": () => ({ "rev.asc": armored.replace(/^/gm, "> ") }),
     "cut off": () => ({ "rev.gpg": binary.subarray(0, -9) }),
     packed: () => ({ "rev.gz": gzipSync(armored) }),

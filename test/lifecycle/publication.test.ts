@@ -1,6 +1,6 @@
 import { rmSync } from "node:fs";
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import { type PrivateKey, revokeKey } from "openpgp";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
@@ -12,6 +12,8 @@ import { type Properties, toWire, unknown } from "../../providers/stagex/wire.ts
 import { parseRepository } from "../../trust/image-reference.ts";
 import { signatureFolder } from "../../trust/lookaside.ts";
 import { answer, atFirst, cutOff, type Fault, hangUp } from "../fixtures/faulty-registry.ts";
+import { loneRevocation } from "../fixtures/key-folder.ts";
+import { newKey } from "../fixtures/maintainers.ts";
 import { type Candidate, Publishing, urnOf } from "../fixtures/publishing.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 import { flipByte } from "./project.ts";
@@ -286,6 +288,31 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       await provider[Symbol.asyncDispose]();
     }
     expect(await publishing.server.tagsOf(`stagex/${image.name}`)).toEqual([]);
+  });
+
+  test.each([
+    [
+      "that stands alone, of a key that is not here",
+      async () => await loneRevocation(await newKey("mallory")),
+    ],
+    [
+      "whose armor is damaged",
+      async () => (await loneRevocation(await newKey("mallory"))).replace("-----BEGIN", "BEGIN"),
+    ],
+  ])("a revocation %s stops what hangs on it, and names the file", async (_, content) => {
+    const file = join(publishing.folder, "keys/former/rev.asc");
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(file, await content());
+    const provider = await publishing.anotherProvider();
+    try {
+      await expect(publishing.create(image.inputs, { provider })).rejects.toThrow(
+        /is not published: it can't be told to be at quorum, .*keys may be revoked: former\/rev\.asc: it /,
+      );
+    } finally {
+      await rm(dirname(file), { recursive: true });
+      await provider[Symbol.asyncDispose]();
+    }
+    await expectNothing();
   });
 
   describe("a registry that fails", () => {

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -267,4 +267,50 @@ test("read judges again: a quorum that is none any more is not ready, with what 
 test("a roster other than the program's is not judged by", async () => {
   const call = create({ ...inputs, roster: second });
   await expect(call).rejects.toThrow(/core-cat: the roster or its keys changed since the run began/);
+});
+
+test("a file among the keys that may be a revocation: not ready, and said which; away again, it is ready", async () => {
+  for (const person of ["alice", "bob"]) await files.sign(people, person, image);
+  const file = join(project, "keys/rev.asc");
+  await symlink("nowhere", file);
+  const other = await ProviderProcess.start({ cwd: project });
+  try {
+    await other.configure(config);
+    const { rosterDigest } = await configuredTrust(parseConfig(config), placesOf(project), "");
+    expect(rosterDigest).not.toBe(inputs.roster);
+    const mine = { ...inputs, roster: rosterDigest };
+    const failed = await notReady(other.create(urn, mine));
+    expect(failed.getReasonsList()).toEqual([
+      "core-cat can't be told to be at quorum: 2 of 2 people (alice, bob), 2 of 2 vendors (GenuineIntel, AuthenticAMD), but keys may be revoked: rev.asc: it is a symbolic link, not a regular file",
+    ]);
+    expect(fromWire(failed.getProperties())).toMatchObject({ met: false, people: 2, vendors: 2 });
+    expect(await other.create(urn, { ...mine, onPending: "defer" })).toMatchObject({ met: false });
+    await rm(file);
+    await expect(other.create(urn, mine)).rejects.toThrow(
+      "the roster or its keys changed since the run began",
+    );
+  } finally {
+    await rm(file, { force: true });
+    await other[Symbol.asyncDispose]();
+  }
+  expect(await create(inputs)).toMatchObject({ met: true });
+});
+
+test("a carol too many: what may revoke one key alone leaves the quorum of the others as it is", async () => {
+  for (const person of ["alice", "bob", "carol"]) await files.sign(people, person, image);
+  const [carol] = people.carol?.keys ?? [];
+  const file = join(project, "keys/private.asc");
+  await writeFile(file, carol?.armor() ?? "");
+  const other = await ProviderProcess.start({ cwd: project });
+  try {
+    await other.configure(config);
+    const { rosterDigest } = await configuredTrust(parseConfig(config), placesOf(project), "");
+    expect(await other.create(urn, { ...inputs, roster: rosterDigest })).toMatchObject({
+      met: true,
+      people: 3,
+    });
+  } finally {
+    await rm(file);
+    await other[Symbol.asyncDispose]();
+  }
 });

@@ -81,8 +81,11 @@ describe("a key in gpg-agent", () => {
   test.each(["rsa2048", "nistp256", "ed25519"])("signs what verifies here: %s", async (algorithm) => {
     const { home, gpg, newKey } = await gpgHome();
     const fingerprint = parseFingerprint(newKey("alice", algorithm));
-    // Whatever the user has set: what comes out is binary and not text.
-    writeFileSync(join(home, "gpg.conf"), "armor\ntextmode\ndigest-algo SHA256\npinentry-mode loopback\n");
+    // Whatever the user has set: what comes out is binary and not text, and never expires.
+    writeFileSync(
+      join(home, "gpg.conf"),
+      "armor\ntextmode\ndigest-algo SHA256\ndefault-sig-expire 7d\npinentry-mode loopback\n",
+    );
     const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--no-armor", "--export"]) })]);
     const said: string[] = [];
     const key = keyFromAgent(fingerprint, { keyring, home });
@@ -90,6 +93,7 @@ describe("a key in gpg-agent", () => {
     const [signed, again] = await Promise.all([key.sign(bytes, attended), key.sign(bytes)]);
     const verified = await verifyMessage(signed, keyring);
     expect(verified).toMatchObject({ fingerprint, signingKey: fingerprint });
+    expect(verified).not.toHaveProperty("expires");
     expect(Buffer.from(verified.content)).toEqual(bytes);
     expect(again.length).toBeGreaterThan(bytes.length);
     expect(said).toEqual(["touch your key", "signed"]);

@@ -52,7 +52,7 @@ test.each(["rsa2048", "nistp256", "ed25519"])(
     const { folder } = await kit();
     const { home, gpg, newKey } = await gpgHome();
     const fingerprint = parseFingerprint(newKey("alice", algorithm));
-    writeFileSync(join(home, "gpg.conf"), "armor\ntextmode\ndigest-algo SHA256\n");
+    writeFileSync(join(home, "gpg.conf"), "armor\ntextmode\ndigest-algo SHA256\ndefault-sig-expire 7d\n");
     const run = sign(folder, home, fingerprint);
     expect(run.stderr).toBe("");
     expect(run.stdout).toContain('3 of 3: {"critical"');
@@ -63,6 +63,7 @@ test.each(["rsa2048", "nistp256", "ed25519"])(
       expect({ name, payload }).toEqual([...entries].sort((a, b) => (a.name < b.name ? -1 : 1))[index]);
       const verified = await verifyMessage(signature, keyring);
       expect(verified).toMatchObject({ fingerprint, content: new Uint8Array(payload) });
+      expect(verified).not.toHaveProperty("expires");
     }
   },
 );

@@ -1,0 +1,185 @@
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Fingerprint } from "../../trust/fingerprint.ts";
+import { Keyring } from "../../trust/keyring.ts";
+import { judge, type QuorumOutcome } from "../../trust/quorum.ts";
+import { readRoster } from "../../trust/roster.ts";
+import { GpgHome } from "../fixtures/gpg-home.ts";
+import { binaryOf, type Files, keyFolder, verdictOf, writeKeyFile } from "../fixtures/key-folder.ts";
+import { codesOf, digest, image, payload } from "../fixtures/maintainers.ts";
+import { stagex } from "../fixtures/stagex-command.ts";
+
+/** Real gpg makes them: openpgp.js knows no designated revokers. */
+let gpg: GpgHome;
+let victim: Fingerprint;
+let revoker: Fingerprint;
+let stranger: Fingerprint;
+let signature: Buffer;
+/** The victim's certificate before its revocation, and with it; the revocation as gpg gives it out, and its packet alone. */
+let good: Buffer;
+let revoked: Buffer;
+let file: string;
+let packet: Buffer;
+
+function answering(answers: string, ...args: readonly string[]): Buffer {
+  const always = [
+    "--homedir",
+    gpg.folder,
+    "--no-tty",
+    "--quiet",
+    "--pinentry-mode=loopback",
+    "--passphrase=",
+  ];
+  const options = { input: answers, stdio: ["pipe", "pipe", "ignore"] as ["pipe", "pipe", "ignore"] };
+  return execFileSync("gpg", [...always, "--command-fd=0", ...args], options);
+}
+
+/** The revocation of a primary key among packets in the old format that gpg writes: a version 4 signature of the type 0x20. */
+function revocationIn(bytes: Buffer): Buffer {
+  for (let at = 0; at < bytes.length; ) {
+    const octets = 2 ** (bytes.readUInt8(at) & 3);
+    const body = at + 1 + octets;
+    const end = body + bytes.readUIntBE(at + 1, octets);
+    const isSignature = (bytes.readUInt8(at) & 0x3c) >> 2 === 2;
+    if (isSignature && bytes.readUInt8(body + 1) === 0x20) return bytes.subarray(at, end);
+    at = end;
+  }
+  throw new Error("no revocation");
+}
+
+beforeAll(async () => {
+  gpg = await GpgHome.create();
+  victim = gpg.newKey("victim", "ed25519");
+  revoker = gpg.newKey("revoker", "rsa2048");
+  stranger = gpg.newKey("stranger", "ed25519");
+  answering(`addrevoker\n${revoker}\ny\naddrevoker\n${stranger}\ny\nsave\n`, "--edit-key", victim);
+  const folder = join(gpg.folder, "files");
+  writeKeyFile(folder, "payload", payload({ optional: { cpuVendor: "AuthenticAMD" } }));
+  gpg.run(
+    `-u${victim}!`,
+    "--digest-algo=SHA512",
+    "--no-armor",
+    `-o${join(folder, "s")}`,
+    "--sign",
+    join(folder, "payload"),
+  );
+  signature = execFileSync("cat", [join(folder, "s")]);
+  good = gpg.run("--export", victim);
+  answering("y\n1\nstolen\n\ny\n", `-o${join(folder, "rev")}`, "--desig-revoke", victim);
+  file = execFileSync("cat", [join(folder, "rev")], { encoding: "utf8" });
+  gpg.run("--import", join(folder, "rev"));
+  revoked = gpg.run("--export", victim);
+  packet = revocationIn(await binaryOf(file));
+});
+
+afterAll(() => gpg[Symbol.asyncDispose]());
+
+const roster = () =>
+  `[people.ann]\n[keys.ann.k]\nid = "${victim}"\n[machines.ann.m]\nbrand = "AMD"\n[people.zoe]\n[keys.zoe.k]\nid = "${revoker}"\n`;
+const keyOf = (fingerprint: string) => gpg.run("--export", fingerprint);
+
+async function outcomeOf(files: Files): Promise<QuorumOutcome> {
+  const keyring = await Keyring.load(await keyFolder(files));
+  const rule = { threshold: 1, vendors: 1 };
+  return await judge(
+    image,
+    [{ file: "signature-1", bytes: signature }],
+    { roster: readRoster(roster()), keyring },
+    rule,
+  );
+}
+
+test("without a revocation the designation changes nothing", async () => {
+  expect(verdictOf(await outcomeOf({ v: good, r: keyOf(revoker) }))).toBe("met");
+  expect(verdictOf(await outcomeOf({ v: good }))).toBe("met");
+});
+
+describe("a key that its designated revoker has revoked does not count", () => {
+  const ways: Readonly<Record<string, () => Files>> = {
+    "in the certificate": () => ({ v: revoked, r: keyOf(revoker) }),
+    "in one copy of two": () => ({ 1: good, 2: revoked, r: keyOf(revoker) }),
+    "in one copy of two, the other way round": () => ({ 1: revoked, 2: good, r: keyOf(revoker) }),
+    "in a file of its own, as gpg gives it out": () => ({ v: good, "rev.asc": file, r: keyOf(revoker) }),
+    "as the signature alone": () => ({ v: good, "rev.gpg": packet, r: keyOf(revoker) }),
+  };
+  test.each(Object.entries(ways))("%s", async (_, files) => {
+    const outcome = await outcomeOf(files());
+    expect(codesOf(outcome)).toEqual({ "signature-1": "revoked-key" });
+    expect(outcome.rejected[0]?.reason).toContain(`revoked by its designated revoker ${revoker}`);
+    expect(verdictOf(outcome)).toBe("not met");
+  });
+});
+
+describe("where the revoker's key is missing it can't be told", () => {
+  const ways: Readonly<Record<string, () => Files>> = {
+    "in the certificate": () => ({ v: revoked }),
+    "in a file of its own": () => ({ v: good, "rev.asc": file }),
+    "as the signature alone": () => ({ v: good, "rev.gpg": packet }),
+  };
+  test.each(Object.entries(ways))("%s", async (_, files) => {
+    const outcome = await outcomeOf(files());
+    expect(verdictOf(outcome)).toBe("can't tell");
+    expect(outcome.doubts.join()).toContain(`${revoker}`);
+    expect(outcome.doubts.join()).toContain("put it among the keys");
+  });
+});
+
+test("a revoker that has been revoked since has revoked all the same, as for gpg", async () => {
+  const revocation = execFileSync("sed", [
+    "s/^:-----/-----/",
+    join(gpg.folder, "openpgp-revocs.d", `${revoker}.rev`),
+  ]);
+  const files = { v: revoked, r: keyOf(revoker), "r.rev": revocation };
+  expect(codesOf(await outcomeOf(files))).toEqual({ "signature-1": "revoked-key" });
+});
+
+test("a revocation by somebody who is not designated means nothing in a certificate, and is a doubt on its own", async () => {
+  const other = await GpgHome.create();
+  try {
+    const mallory = other.newKey("mallory", "ed25519");
+    const theirs = execFileSync(
+      "sed",
+      ["s/^:-----/-----/", join(other.folder, "openpgp-revocs.d", `${mallory}.rev`)],
+      {
+        encoding: "utf8",
+      },
+    );
+    const appended = Buffer.concat([
+      good.subarray(0, 2 + (good[1] ?? 0)),
+      await binaryOf(theirs),
+      good.subarray(2 + (good[1] ?? 0)),
+    ]);
+    expect(verdictOf(await outcomeOf({ v: appended }))).toBe("met");
+    expect(verdictOf(await outcomeOf({ v: appended, m: other.run("--export", mallory) }))).toBe("met");
+    expect(verdictOf(await outcomeOf({ v: good, m: theirs }))).toBe("can't tell");
+  } finally {
+    await other[Symbol.asyncDispose]();
+  }
+});
+
+test("one that names a designated revoker and does not verify is a doubt", async () => {
+  const damaged = Buffer.from(packet);
+  damaged.writeUInt8(damaged.readUInt8(damaged.length - 5) ^ 1, damaged.length - 5);
+  expect(verdictOf(await outcomeOf({ v: good, "rev.gpg": damaged, r: keyOf(revoker) }))).toBe("can't tell");
+});
+
+test("`stagex verify` exits 1, as gpg says that the key has been revoked; 2 without the revoker's key", async () => {
+  const folder = await keyFolder({
+    MAINTAINERS: roster(),
+    "keys/v.gpg": revoked,
+    "keys/r.gpg": keyOf(revoker),
+  });
+  writeKeyFile(folder, `s/stagex/core-seed@sha256=${digest.slice(7)}/signature-1`, signature);
+  const verify = (keys: string) =>
+    stagex(
+      ...["verify", "--image", `stagex/core-seed:1.0@${digest}`, "--threshold", "1", "--vendors", "1"],
+      ...["--signatures", join(folder, "s"), "--maintainers", join(folder, "MAINTAINERS"), "--keys", keys],
+    );
+  expect(await verify(join(folder, "keys"))).toMatchObject({
+    code: 1,
+    stdout: expect.stringContaining("revoked-key"),
+  });
+  const alone = await verify(join(folder, "keys/v.gpg"));
+  expect(alone).toMatchObject({ code: 2, stdout: expect.stringContaining("whose key is missing") });
+});
