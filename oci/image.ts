@@ -71,6 +71,17 @@ const indexSchema = z.object({
 
 const annotations = z.record(z.string(), z.string()).optional();
 
+/** More platforms than there are; each is a document that is read before anything is known of its signatures. */
+const maxManifests = 64;
+
+/** Eight times as many as a container can be made of. */
+const maxLayers = 1024;
+
+/** An array that is not looked into where it is too long. */
+function manyAtMost<Item extends z.ZodType>(most: number, item: Item) {
+  return z.array(z.unknown()).max(most).pipe(z.array(item));
+}
+
 /**
  * What an image's own index may say, and nothing else. With a manifest's members in it, one client takes the document for an index and
  * another for a manifest, of layers that nobody has signed (CVE-2021-41190); and Go's clients take `Manifests` for `manifests`.
@@ -80,7 +91,8 @@ const imageIndexSchema = z.strictObject({
   annotations,
   artifactType: z.string().optional(),
   subject: descriptorSchema.optional(),
-  manifests: z.array(
+  manifests: manyAtMost(
+    maxManifests,
     z.strictObject({
       ...descriptorSchema.shape,
       artifactType: z.string().optional(),
@@ -100,7 +112,7 @@ const manifestSchema = z.object({
   schemaVersion: z.literal(2),
   mediaType: z.string().optional(),
   config: descriptorSchema,
-  layers: z.array(descriptorSchema),
+  layers: manyAtMost(maxLayers, descriptorSchema),
   annotations: z.record(z.string(), z.string()).optional(),
 });
 

@@ -68,8 +68,6 @@ export const sourceLimits = {
   probation: 10 * 60_000,
   longest: 3 * 3600_000,
 };
-/** How many times the longest that one mirror may take all mirrors of a file may take. */
-const mirrorsInTurn = 2;
 const leftoverAge = 7 * 24 * 60 * 60 * 1000;
 const lockPatience = { stale: 3_000, update: 1_000 };
 
@@ -133,7 +131,7 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
-    const end = performance.now() + mirrorsInTurn * this.#options.longest;
+    const end = performance.now() + 2 * this.#options.longest;
     const places = [
       ...(options.archives ?? []).map((archive) => ({
         from: archive,
@@ -228,10 +226,8 @@ export class SourceCache {
     const { size } = partial;
     await partial.moveTo(aside);
     const page = /^text\/html\b/i.test(mediaType) ? "a web page instead of the file, " : "";
-    return {
-      reason: `wrong content: ${page}its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`,
-      got,
-    };
+    const reason = `wrong content: ${page}its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`;
+    return { reason, got };
   }
 
   async #resume(source: Source): Promise<PartialFile> {
