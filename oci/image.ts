@@ -71,16 +71,8 @@ const indexSchema = z.object({
 
 const annotations = z.record(z.string(), z.string()).optional();
 
-/** More platforms than there are; each is a document that is read before anything is known of its signatures. */
-const maxManifests = 64;
-
-/** Eight times as many as a container can be made of. */
-const maxLayers = 1024;
-
-/** An array that is not looked into where it is too long. */
-function manyAtMost<Item extends z.ZodType>(most: number, item: Item) {
-  return z.array(z.unknown()).max(most).pipe(z.array(item));
-}
+/** More platforms than there are, and more layers than a container can have: each is read before signatures are. */
+const most = { manifests: 64, layers: 1024 };
 
 /**
  * What an image's own index may say, and nothing else. With a manifest's members in it, one client takes the document for an index and
@@ -91,28 +83,29 @@ const imageIndexSchema = z.strictObject({
   annotations,
   artifactType: z.string().optional(),
   subject: descriptorSchema.optional(),
-  manifests: manyAtMost(
-    maxManifests,
-    z.strictObject({
-      ...descriptorSchema.shape,
-      artifactType: z.string().optional(),
-      platform: z
-        .strictObject({
-          ...platformSchema.shape,
-          "os.version": z.string().optional(),
-          "os.features": z.array(z.string()).optional(),
-          features: z.array(z.string()).optional(),
-        })
-        .optional(),
-    }),
-  ),
+  manifests: z
+    .array(
+      z.strictObject({
+        ...descriptorSchema.shape,
+        artifactType: z.string().optional(),
+        platform: z
+          .strictObject({
+            ...platformSchema.shape,
+            "os.version": z.string().optional(),
+            "os.features": z.array(z.string()).optional(),
+            features: z.array(z.string()).optional(),
+          })
+          .optional(),
+      }),
+    )
+    .max(most.manifests),
 });
 
 const manifestSchema = z.object({
   schemaVersion: z.literal(2),
   mediaType: z.string().optional(),
   config: descriptorSchema,
-  layers: manyAtMost(maxLayers, descriptorSchema),
+  layers: z.array(descriptorSchema).max(most.layers),
   annotations: z.record(z.string(), z.string()).optional(),
 });
 
