@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { chmod, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import { join } from "node:path";
 import { Writable } from "node:stream";
@@ -75,6 +76,9 @@ describeReal("the registry client names what goes wrong", () => {
 
   test("nobody there may pass; a name or a certificate that is wrong does not", async () => {
     expect(await failure("127.0.0.1:1")).toMatchObject({ problem: "unreachable", mayPass: true });
+    const silent = await listening(createServer(() => {}));
+    const limits = { ...registryLimits, patience: 500 };
+    expect(await failure(silent, limits)).toMatchObject({ problem: "unreachable", mayPass: true });
     expect(await failure("no-such-host.invalid")).toMatchObject({ problem: "unreachable", mayPass: false });
     const { key, cert } = selfSigned();
     const address = await listening(

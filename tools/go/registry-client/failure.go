@@ -71,6 +71,7 @@ func classify(err error) failure {
 		toobig  *excess
 		wrong   *wrongBytes
 		slow    *slowness
+		silent  *silence
 		status  *transport.Error
 		network net.Error
 	)
@@ -85,6 +86,8 @@ func classify(err error) failure {
 		return failure{Problem: "cut-off", Reason: slow.reason, MayPass: true}
 	case errors.As(err, &status):
 		return statusFailure(status)
+	case errors.As(err, &silent):
+		return failure{Problem: "unreachable", Reason: silent.reason, MayPass: true}
 	case isUntrusted(err):
 		return failure{Problem: "unreachable", Reason: innermost(err)}
 	case isCutOff(err):

@@ -51,6 +51,11 @@ func (e *excess) Error() string {
 // Slowness is a transfer, or a command, that takes too long.
 type slowness struct{ reason string }
 
+// Silence is a registry that does not even answer the first question.
+type silence struct{ reason string }
+
+func (s *silence) Error() string { return s.reason }
+
 func (s *slowness) Error() string { return s.reason }
 
 // Answer is what is kept of a registry's last answer.
@@ -131,10 +136,14 @@ func (g *guard) RoundTrip(request *http.Request) (*http.Response, error) {
 	response, err := g.transport.RoundTrip(sent)
 	if err != nil {
 		flow.end()
-		if slow, ok := context.Cause(ctx).(*slowness); ok {
-			return nil, slow
+		slow, ok := context.Cause(ctx).(*slowness)
+		switch {
+		case !ok:
+			return nil, err
+		case flow.phase.Load() == waiting && request.URL.Path == "/v2/":
+			return nil, &silence{slow.reason}
 		}
-		return nil, err
+		return nil, slow
 	}
 	header := response.Header
 	g.mutex.Lock()
