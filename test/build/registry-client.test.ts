@@ -96,9 +96,11 @@ describeReal("the registry client names what goes wrong", () => {
     process.env.DOCKER_CONFIG = folder;
     process.env.PATH = `${folder}:${process.env.PATH}`;
     const address = await hostileRegistry((_request, response) => response.end("{}"));
+    const began = performance.now();
     const error = await failure(address, { ...registryLimits, document: 1_000 });
     expect(error.problem).toBe("cut-off");
-    expect(error.message).toContain("it was not done after 1s");
+    expect(error.message).toContain("it was not done after 1");
+    expect(performance.now() - began).toBeLessThan(15_000);
   });
 
   test("it says its version, and how it is used", async () => {
