@@ -101,7 +101,7 @@ export class RegistryClient {
     const ended = once(child, "close");
     ended.catch(() => {});
     // A credential helper that hangs has stderr too, and keeps it.
-    child.once("exit", () => setTimeout(() => child.stderr.destroy(), lastWords));
+    child.once("exit", () => setTimeout(() => child.stderr.destroy(), lastWords).unref());
     let said = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       said = (said + text).slice(-stderrLimit);
