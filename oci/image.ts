@@ -71,6 +71,9 @@ const indexSchema = z.object({
 
 const annotations = z.record(z.string(), z.string()).optional();
 
+/** More platforms than there are, and more layers than a container can have: each is read before signatures are. */
+const most = { manifests: 64, layers: 1024 };
+
 /**
  * What an image's own index may say, and nothing else. With a manifest's members in it, one client takes the document for an index and
  * another for a manifest, of layers that nobody has signed (CVE-2021-41190); and Go's clients take `Manifests` for `manifests`.
@@ -80,27 +83,29 @@ const imageIndexSchema = z.strictObject({
   annotations,
   artifactType: z.string().optional(),
   subject: descriptorSchema.optional(),
-  manifests: z.array(
-    z.strictObject({
-      ...descriptorSchema.shape,
-      artifactType: z.string().optional(),
-      platform: z
-        .strictObject({
-          ...platformSchema.shape,
-          "os.version": z.string().optional(),
-          "os.features": z.array(z.string()).optional(),
-          features: z.array(z.string()).optional(),
-        })
-        .optional(),
-    }),
-  ),
+  manifests: z
+    .array(
+      z.strictObject({
+        ...descriptorSchema.shape,
+        artifactType: z.string().optional(),
+        platform: z
+          .strictObject({
+            ...platformSchema.shape,
+            "os.version": z.string().optional(),
+            "os.features": z.array(z.string()).optional(),
+            features: z.array(z.string()).optional(),
+          })
+          .optional(),
+      }),
+    )
+    .max(most.manifests),
 });
 
 const manifestSchema = z.object({
   schemaVersion: z.literal(2),
   mediaType: z.string().optional(),
   config: descriptorSchema,
-  layers: z.array(descriptorSchema),
+  layers: z.array(descriptorSchema).max(most.layers),
   annotations: z.record(z.string(), z.string()).optional(),
 });
 

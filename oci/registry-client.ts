@@ -36,6 +36,9 @@ const longestWait = 15_000;
 /** How much later than the client's own limit it is killed, in milliseconds: it ends by itself unless it hangs. */
 const grace = 5_000;
 
+/** What an ended client has written is read within this time, in milliseconds. */
+const lastWords = 1_000;
+
 /** Its last line has the error. Others come only where Go itself fails. */
 const stderrLimit = 64 * 1024;
 
@@ -97,6 +100,8 @@ export class RegistryClient {
     });
     const ended = once(child, "close");
     ended.catch(() => {});
+    // A credential helper that hangs has stderr too, and keeps it.
+    child.once("exit", () => setTimeout(() => child.stderr.destroy(), lastWords).unref());
     let said = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
       said = (said + text).slice(-stderrLimit);

@@ -179,8 +179,8 @@ export class Registry {
   }
 
   /**
-   * Sends what a registry has lost below a manifest that it still has. the client takes a manifest that is there for whole, so another
-   * one, that no tag points at, goes with the same blobs.
+   * Sends what a registry has lost below a manifest that it still has. The client takes a manifest that is there for whole, so
+   * another one, that no tag points at, goes with the same blobs.
    */
   async #sendBlobs(
     client: RegistryClient,

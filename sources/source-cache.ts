@@ -69,8 +69,6 @@ export const sourceLimits = {
   probation: 10 * 60_000,
   longest: 3 * 3600_000,
 };
-/** How many times the longest that one mirror may take all mirrors of a file may take. */
-const mirrorsInTurn = 2;
 const day = 24 * 60 * 60 * 1000;
 
 /** A download that lives writes every minute; its file is spared. */
@@ -142,7 +140,7 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
-    const end = performance.now() + mirrorsInTurn * this.#options.longest;
+    const end = performance.now() + 2 * this.#options.longest;
     const places = [
       ...(options.archives ?? []).map((archive) => ({
         from: archive,
@@ -235,10 +233,8 @@ export class SourceCache {
     await partial.moveTo(aside);
     await boundFolder(join(this.root, "rejected"), rejectedBounds);
     const page = /^text\/html\b/i.test(mediaType) ? "a web page instead of the file, " : "";
-    return {
-      reason: `wrong content: ${page}its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`,
-      got,
-    };
+    const reason = `wrong content: ${page}its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`;
+    return { reason, got };
   }
 
   async #resume(source: Source): Promise<PartialFile> {

@@ -243,8 +243,10 @@ class LookasideServer implements Lookaside {
     try {
       return await this.#followed(url, AbortSignal.any([time, AbortSignal.timeout(this.#limits.file)]));
     } catch (error) {
-      const { message, cause } = error as Error;
-      const late = time.aborted ? `not done after ${this.#limits.image / 1000} s` : undefined;
+      const { name, message, cause } = error as Error;
+      const { file, image } = this.#limits;
+      const late =
+        name === "TimeoutError" ? `not done after ${(time.aborted ? image : file) / 1000} s` : undefined;
       const why = late ?? (cause instanceof Error ? cause.message : message);
       const silence = new UnavailableError(`no answer from ${this.#base}: ${why}`);
       this.#silence = { until: performance.now() + respite, error: silence };

@@ -39,8 +39,8 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
       const { listener, sent } = endless();
       const host = await hostileRegistry(listener);
       const { error } = await problemOf(host, command.split(" "));
-      expect(error.message).toMatch(/more than|size limit|limit/);
       expect(error.problem).toBe("wrong-bytes");
+      expect(error.message).toContain(`more than the ${jsonLimit} bytes`);
       // What lies in the buffers of both ends comes on top.
       expect(sent()).toBeLessThan(64 * 2 ** 20);
     },
@@ -122,7 +122,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     });
     const limits = { ...quick, redirects: 1000 };
     const { error, took } = await problemOf(host, ["manifest", "HOST/a/b:latest"], { limits });
-    expect(error.problem).toMatch(/cut-off|unsafe|failed/);
+    expect(error.problem).toBe("cut-off");
     expect(took).toBeLessThan(8_000);
   });
 

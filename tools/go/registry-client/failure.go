@@ -71,6 +71,7 @@ func classify(err error) failure {
 		toobig  *excess
 		wrong   *wrongBytes
 		slow    *slowness
+		silent  *silence
 		status  *transport.Error
 		network net.Error
 	)
@@ -85,6 +86,10 @@ func classify(err error) failure {
 		return failure{Problem: "cut-off", Reason: slow.reason, MayPass: true}
 	case errors.As(err, &status):
 		return statusFailure(status)
+	case errors.As(err, &silent):
+		return failure{Problem: "unreachable", Reason: silent.reason, MayPass: true}
+	case isUntrusted(err):
+		return failure{Problem: "unreachable", Reason: innermost(err)}
 	case isCutOff(err):
 		return failure{Problem: "cut-off", Reason: innermost(err), MayPass: true}
 	case isUnreachable(err):
@@ -143,18 +148,24 @@ func statusFailure(status *transport.Error) failure {
 	return failure{Problem: problem, Reason: status.Error(), MayPass: problem == "overloaded" || problem == "server-error"}
 }
 
-func isUnreachable(err error) bool {
+func isUntrusted(err error) bool {
 	var (
-		operation   *net.OpError
-		name        *net.DNSError
-		record      tls.RecordHeaderError
-		alert       tls.AlertError
 		certificate *tls.CertificateVerificationError
 		authority   x509.UnknownAuthorityError
 		host        x509.HostnameError
 	)
+	return errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &host)
+}
+
+func isUnreachable(err error) bool {
+	var (
+		operation *net.OpError
+		name      *net.DNSError
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+	)
 	return errors.As(err, &operation) && operation.Op == "dial" || errors.As(err, &name) || errors.As(err, &record) ||
-		errors.As(err, &alert) || errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &host) ||
+		errors.As(err, &alert) ||
 		strings.Contains(err.Error(), "TLS handshake timeout") || strings.Contains(err.Error(), "proxyconnect")
 }
 

@@ -51,6 +51,11 @@ func (e *excess) Error() string {
 // Slowness is a transfer, or a command, that takes too long.
 type slowness struct{ reason string }
 
+// Silence is a registry that does not even answer the first question.
+type silence struct{ reason string }
+
+func (s *silence) Error() string { return s.reason }
+
 func (s *slowness) Error() string { return s.reason }
 
 // Answer is what is kept of a registry's last answer.
@@ -100,9 +105,10 @@ func newGuard(own string, limits limits) *guard {
 			}
 			return connection, err
 		},
-		ForceAttemptHTTP2:      true,
-		TLSHandshakeTimeout:    10 * time.Second,
-		ResponseHeaderTimeout:  limits.patience,
+		ForceAttemptHTTP2:   true,
+		TLSHandshakeTimeout: 10 * time.Second,
+		// A registry may take long over what was uploaded: it hashes it, and moves it to its storage.
+		ResponseHeaderTimeout:  4 * limits.patience,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: headerBytes,
 		MaxIdleConnsPerHost:    8,
@@ -123,16 +129,21 @@ func (g *guard) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(context.WithValue(request.Context(), trustKey{}, trust))
-	flow := newFlow(g.limits, cancel)
+	asks := request.Method == http.MethodGet || request.Method == http.MethodHead
+	flow := newFlow(g.limits, asks, cancel)
 	sent := request.WithContext(ctx)
 	flow.countUpload(sent)
 	response, err := g.transport.RoundTrip(sent)
 	if err != nil {
 		flow.end()
-		if slow, ok := context.Cause(ctx).(*slowness); ok {
-			return nil, slow
+		slow, ok := context.Cause(ctx).(*slowness)
+		switch {
+		case !ok:
+			return nil, err
+		case flow.phase.Load() == waiting && request.URL.Path == "/v2/":
+			return nil, &silence{slow.reason}
 		}
-		return nil, err
+		return nil, slow
 	}
 	header := response.Header
 	g.mutex.Lock()
@@ -259,7 +270,8 @@ type flow struct {
 	once   sync.Once
 }
 
-func newFlow(limits limits, cancel context.CancelCauseFunc) *flow {
+// NewFlow begins to watch a request; one that only asks is answered in time, too.
+func newFlow(limits limits, asks bool, cancel context.CancelCauseFunc) *flow {
 	f := &flow{ticker: time.NewTicker(limits.patience), cancel: cancel, done: make(chan struct{})}
 	fair := int64(float64(limits.slowest) * limits.patience.Seconds())
 	go func() {
@@ -271,8 +283,10 @@ func newFlow(limits limits, cancel context.CancelCauseFunc) *flow {
 			case <-f.ticker.C:
 				phase, moved := f.phase.Load(), f.moved.Swap(0)
 				// A phase that has just begun has not had the whole time.
-				if phase != waiting && phase == before && moved < fair {
+				if phase == before && phase != waiting && moved < fair {
 					cancel(&slowness{fmt.Sprintf("less than %d bytes a second went through for %s", limits.slowest, limits.patience)})
+				} else if phase == before && phase == waiting && asks {
+					cancel(&slowness{fmt.Sprintf("it did not answer within %s", limits.patience)})
 				}
 				before = phase
 			}
