@@ -125,6 +125,6 @@ function problemIn(line: string): RegistryProblem {
 /** What comes after the reference, which crane names first, and the request. */
 function reasonIn(words: string): string {
   return words
-    .replace(/^Error: (?:[a-z]+ (?:[a-z]+ )?\S+@\S+: )?/, "")
+    .replace(/^Error: (?:[a-z]+ (?:[a-z]+ )?[^\s@]+@\S+: )?/, "")
     .replace(/^[A-Z]+ https?:\/\/\S+: /, "");
 }
