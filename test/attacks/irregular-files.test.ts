@@ -141,7 +141,9 @@ test.each([
   await expect(readTree(root)).rejects.toThrow(`${file}: found more than ${limit} bytes`);
 });
 
-test("a context file may be larger than any buffer, and no larger than a source", async () => {
+test("a context file may be larger than any buffer, and no larger than a source", {
+  timeout: 300_000,
+}, async () => {
   const root = tree();
   const file = join(root, "packages/core/x/a.patch");
   truncateSync(file, 0);
