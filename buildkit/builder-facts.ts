@@ -122,5 +122,5 @@ export function cpuVendorOf(cpuinfo: string): string {
 
 /** The CPU's model from the text of /proc/cpuinfo, as x86 kernels write it. */
 export function cpuModelOf(cpuinfo: string): string {
-  return /^model name\s*:[ \t]*(\S.*?)\s*$/m.exec(cpuinfo)?.[1] ?? unknown;
+  return /^model name\s*:(.*)$/m.exec(cpuinfo)?.[1]?.trim() || unknown;
 }

@@ -21,7 +21,7 @@ type Explanation = (found: RegExpExecArray, endpoint: Endpoint) => Omit<Connecti
 const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[] = [
   [
     "address",
-    /lookup \S+.*(no such host|server misbehaving|Temporary failure)/,
+    /^(?=.*lookup \S).*(no such host|server misbehaving|Temporary failure)/m,
     passing("its name has no address (yet): check it"),
   ],
   [

@@ -24,7 +24,7 @@ export class Transfers {
 
   /** Takes a step that has ended; only the loading of a dependency's manifests and config counts. */
   step(name: string, started: string | undefined, completed: string): void {
-    const dependency = /^\[context stagex\/([^\s:\]]+)[^\]]*\] load metadata for /.exec(name)?.[1];
+    const dependency = /^\[context stagex\/([^\s:\]]+)(?:[\s:][^\]]*)?\] load metadata for /.exec(name)?.[1];
     if (dependency === undefined || started === undefined) return;
     const spans = this.#documents.get(dependency) ?? [];
     spans.push({ from: Date.parse(started), to: Date.parse(completed) });

@@ -139,8 +139,10 @@ function continuation(escapeCharacter: string): RegExp {
 }
 
 function instructionOf(logical: string, line: number, escapeCharacter: string): Instruction {
-  const [, keyword = "", after = ""] = /^([^\t\v\f\r ]*)[\t\v\f\r ]*(.*)$/s.exec(logical.trim()) ?? [];
-  const { words, rest } = flagsOf(after, escapeCharacter);
+  const whole = logical.trim();
+  const end = whole.search(/[\t\v\f\r ]/);
+  const keyword = end === -1 ? whole : whole.slice(0, end);
+  const { words, rest } = flagsOf(whole.slice(keyword.length), escapeCharacter);
   const flags = words.map((word) => {
     // BuildKit takes each byte of a flag for a character, and some of them for blanks.
     if (!/^[ -~]*$/.test(word))

@@ -8,6 +8,7 @@ type TomlParser = typeof import("toml-eslint-parser");
  * A second, slower parser that keeps positions: only a file that is wrong is ever parsed by it, so it loads only then.
  */
 export function fieldLines(text: string): (field: readonly PropertyKey[]) => number | undefined {
+  if (text.length > largest) return () => undefined;
   const parser: TomlParser = createRequire(import.meta.url)("toml-eslint-parser");
   const lines = new Map<string, number>();
   try {
@@ -27,6 +28,9 @@ export function fieldLines(text: string): (field: readonly PropertyKey[]) => num
     return undefined;
   };
 }
+
+/** In characters. The parser takes more than linear time; StageX's largest file has 60,000. */
+const largest = 1 << 17;
 
 /** No field that a problem is about lies deeper; the path of each place below would be longer than the one before. */
 const deepest = 8;

@@ -34,8 +34,11 @@ export type TreeFiles = {
   sha256(path: string): Promise<string>;
 };
 
-/** In bytes: no text that a tree is read from (package.toml, Containerfile, digests) has more. StageX's largest has 60 KB. */
+/** In bytes: no Containerfile and no digests file has more. StageX's largest have 20 KB. */
 export const textLimit = 1 << 20;
+
+/** In bytes: no package.toml has more. StageX's largest has 60 KB. */
+export const tomlLimit = 1 << 18;
 
 /** In bytes: no file of a context has more, as no source has. */
 export const contextFileLimit = 8 * 1024 ** 3;

@@ -8,7 +8,7 @@ import { cyclesOf, inOrder } from "./graph.ts";
 import { nearestNames } from "./nearest-name.ts";
 import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
 import { collecting, cycleText, type Problem, quoted, TreeError } from "./tree-error.ts";
-import { contextFileLimit, type TreeFile, type TreeFiles, textLimit } from "./tree-files.ts";
+import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "./tree-files.ts";
 import { resolveVersions } from "./version-from.ts";
 
 /** One `packages/<stage>/<name>/`. */
@@ -121,7 +121,7 @@ class TreeReader {
     if (!hasContainerfile(files)) {
       this.#reject({ file: folder, found: "no Containerfile", allowed: "a Containerfile that git tracks" });
     }
-    const text = await this.#text(file);
+    const text = await this.#text(file, tomlLimit);
     const toml =
       text === undefined ? undefined : collecting(this.#problems, () => parsePackageToml(file, text));
     if (toml === undefined) {
@@ -202,7 +202,7 @@ class TreeReader {
     recipe: string,
     args: Readonly<Record<string, string>>,
   ): Promise<Containerfile | undefined> {
-    const text = await this.#text(recipe);
+    const text = await this.#text(recipe, textLimit);
     if (text === undefined) return undefined;
     return collecting(this.#problems, () => parseContainerfile(recipe, text, args));
   }
@@ -228,7 +228,7 @@ class TreeReader {
   async #digests(): Promise<Map<string, string>> {
     const digests = new Map<string, string>();
     for (const { path } of this.#files.list) {
-      const text = /^digests\/[^/]+\.txt$/.test(path) ? await this.#text(path) : undefined;
+      const text = /^digests\/[^/]+\.txt$/.test(path) ? await this.#text(path, textLimit) : undefined;
       if (text === undefined) continue;
       const stage = collecting(this.#problems, () => parseDigestsFile(path, text));
       for (const [name, hex] of stage ?? []) digests.set(name, hex);
@@ -236,12 +236,12 @@ class TreeReader {
     return digests;
   }
 
-  async #text(path: string): Promise<string | undefined> {
+  async #text(path: string, limit: number): Promise<string | undefined> {
     try {
-      const bytes = await this.#files.read(path, textLimit);
+      const bytes = await this.#files.read(path, limit);
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch (error) {
-      const problem = readProblem(path, error, textLimit);
+      const problem = readProblem(path, error, limit);
       if (problem === undefined) throw error;
       this.#problems.push(problem);
       return undefined;

@@ -176,7 +176,7 @@ export class SourceCache {
         await partial.write(chunk);
     } catch (error) {
       await partial.discard();
-      if (error instanceof RegularFileError) return { reason: `left out: ${error.found}`, got: null };
+      if (error instanceof RegularFileError) return { reason: `left out: it ${error.found}`, got: null };
       throw this.#localError(source, error);
     }
     const got = partial.digest();

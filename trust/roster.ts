@@ -46,15 +46,14 @@ export function readRoster(text: string, file = "MAINTAINERS"): Roster {
   const odd = Object.keys(people).find((id) => !/^[A-Za-z0-9_-]{1,64}$/.test(id));
   if (odd !== undefined) {
     throw new TrustError(
-      `${file}: [people.${JSON.stringify(odd)}]: a person's id is letters, digits, - and _`,
+      `${file}: [people.${JSON.stringify(odd.slice(0, 100))}]: a person's id is letters, digits, - and _`,
     );
   }
   for (const [table, ids] of Object.entries({ keys, machines })) {
     const stray = Object.keys(ids).find((id) => !Object.hasOwn(people, id));
     if (stray !== undefined) {
-      throw new TrustError(
-        printable`${file}: [${table}.${stray}] is nobody's: there is no [people.${stray}]`,
-      );
+      const id = stray.slice(0, 100);
+      throw new TrustError(printable`${file}: [${table}.${id}] is nobody's: there is no [people.${id}]`);
     }
   }
   const roster = new Map(
@@ -64,7 +63,7 @@ export function readRoster(text: string, file = "MAINTAINERS"): Roster {
         id,
         name,
         fingerprints: Object.entries(own(keys, id)).map(([key, { id: text }]) =>
-          fingerprintIn(text, printable`${file}: [keys.${id}.${key}]`),
+          fingerprintIn(text, printable`${file}: [keys.${id}.${key.slice(0, 100)}]`),
         ),
         machines: Object.entries(own(machines, id)).map(([machine, { brand }]) => ({
           id: machine,
@@ -116,7 +115,9 @@ function parseRoster(text: string, file: string): z.infer<typeof rosterSchema> {
   }
   const parsed = rosterSchema.safeParse(toml);
   if (parsed.success) return parsed.data;
-  throw new TrustError(`${file} is not a roster as StageX has it:\n${z.prettifyError(parsed.error)}`);
+  // Each member of a large file may be wrong, and the path to it as long as the file.
+  const words = z.prettifyError({ issues: parsed.error.issues.slice(0, 10) }).slice(0, 5000);
+  throw new TrustError(`${file} is not a roster as StageX has it:\n${words}`);
 }
 
 function fingerprintIn(text: string, where: string): Fingerprint {

@@ -33,7 +33,7 @@ export class SignedStatements {
 
   /** @param lookaside address of the lookaside that has the signatures */
   constructor(lookaside: string, kind: Exclude<FileKind, "signature">) {
-    this.#lookaside = lookasideAt(`${lookaside.replace(/\/+$/, "")}/statements`, kind);
+    this.#lookaside = lookasideAt(`${lookaside.replace(/(?<!\/)\/+$/, "")}/statements`, kind);
   }
 
   /** Those that hold, by people of the roster. @throws TrustError where it can't be known */

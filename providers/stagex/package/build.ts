@@ -234,7 +234,7 @@ async function solveImage(
 
 /** Instructions as they begin, and the ends of those that took long; what BuildKit does around them is for the log. */
 function isTelling({ step, status, seconds }: ProgressEvent): boolean {
-  const isInstruction = /\d+\/\d+$/.test(step);
+  const isInstruction = /\d\/\d+$/.test(step);
   return isInstruction && (status === "started" || status === "error" || seconds >= 5);
 }
 

@@ -125,7 +125,11 @@ test.each([
   ["the Containerfile", () => writeFile(request.recipe.path, "FROM other\n"), /Containerfile changed/],
   ["a missing file", () => rm(join(request.folder, "plain")), /plain changed .*ENOENT/],
   ["a link's target", () => relink("link", "elsewhere"), /link changed .*planned with/],
-  ["a file that is a link now", () => relink("plain", "/etc/hostname"), /plain changed .*symbolic link, not a regular file/],
+  [
+    "a file that is a link now",
+    () => relink("plain", "/etc/hostname"),
+    /plain changed .*symbolic link, not a regular file/,
+  ],
   [
     "a link that is a file now",
     () => replace("link", "patches/deep/run.sh"),

@@ -62,6 +62,25 @@ describe("dependencies", () => {
     ["an inline default", "ARG none\nFROM ${none:-stagex/core-a}\n", ["core-a:2"]],
     ["another escape character", "# escape=`\nFROM `\n  stagex/core-a\n", ["core-a:2"]],
     ["a byte order mark", "\uFEFFFROM stagex/core-a\n", ["core-a:1"]],
+    [
+      "blanks before a heredoc's word",
+      "FROM scratch\nRUN cat << EOF > /f\nx\nEOF\nCOPY --from=stagex/core-a . /\n",
+      ["core-a:5"],
+    ],
+    ["an indented directive", " # escape=`\nFROM `\n stagex/core-a\n", ["core-a:2"]],
+    // What is no directive ends them: the next is a comment, and a backslash continues lines.
+    [
+      "another comment before a directive",
+      "# author=me\n# escape=`\nFROM \\\n stagex/core-a\n",
+      ["core-a:3"],
+    ],
+    ["a shebang before a directive", "#!x\n# escape=`\nFROM \\\n stagex/core-a\n", ["core-a:3"]],
+    [
+      "flags with the chosen escape character",
+      "# escape=`\nFROM scratch\nCOPY --from=stagex/core-`a . /\n",
+      ["core-a:3"],
+    ],
+    ["a flag in quotes that do not end", 'FROM scratch\nCOPY --from="stagex/core-a\n', ["core-a:2"]],
   ])("%s", (_, text, expected) => {
     expect(dependenciesOf(text)).toEqual(expected);
   });
@@ -99,6 +118,19 @@ describe("dependencies", () => {
     ]) {
       expect(dependenciesOf(`FROM scratch\n${line}${after}`)).toEqual(["core-a:3"]);
     }
+  });
+
+  test("the longest line that BuildKit reads is read", () => {
+    expect(dependenciesOf(`FROM scratch\nRUN ${"x".repeat(65_531)}\nFROM stagex/core-a\n`)).toEqual([
+      "core-a:3",
+    ]);
+  });
+
+  test("a file without end of what is wrong has a hundred problems", () => {
+    const text = `FROM scratch\n${"RUM x\n".repeat(500)}`;
+    expect(() => parseContainerfile(file, text)).toThrow(
+      expect.objectContaining({ problems: expect.objectContaining({ length: 100 }) }),
+    );
   });
 
   test("the end of a heredoc may be indented by tabs after <<- alone", () => {
@@ -148,6 +180,27 @@ COPY --from=last . /\nCOPY --from=fetch x /\nFROM ${pinned} AS last\n`;
     ["an unknown instruction", "FROM scratch\nCOPPY a b\n", 2, '"COPPY"'],
     ["a RUN before any FROM", "RUN true\nFROM scratch\n", 1, "it before any FROM"],
     ["no FROM", "# nothing\n", 1, "no FROM"],
+    [
+      "a line that BuildKit does not read",
+      `FROM scratch\nRUN ${"x".repeat(65_532)}\n`,
+      2,
+      "a line of 65536 bytes",
+    ],
+    ["a directive twice", "# escape=`\n# escape=`\nFROM scratch\n", 2, "a second # escape="],
+    [
+      "a no-break space after a flag",
+      "FROM scratch\nCOPY --from=a\u00e0 . /\n",
+      2,
+      'the flag "--from=a\u00e0"',
+    ],
+    ["too many stages", "FROM scratch\n".repeat(300), 257, "300 stages"],
+    ["too many wildcards", `FROM scratch\n${"COPY a* /\n".repeat(300)}`, 202, "more paths than that"],
+    [
+      "a value that doubles",
+      `ARG A0=xx\n${Array.from({ length: 20 }, (_, i) => `ARG A${i + 1}=$A${i}$A${i}\n`).join("")}FROM scratch\n`,
+      17,
+      "a value of 131072 characters",
+    ],
     ["an unfinished heredoc", "FROM scratch\nRUN <<EOF\nx\n", 2, "heredoc <<EOF without its end"],
     ["another frontend", "# syntax=docker/dockerfile:1\nFROM scratch\n", 1, '"docker/dockerfile:1"'],
     ["an unknown escape", "# escape=!\nFROM scratch\n", 1, "# escape=!"],

@@ -7,6 +7,7 @@ import {
   dependentsOf,
   inOrder,
   levelsOf,
+  type Node,
   namesLike,
 } from "../../../distro/graph.ts";
 
@@ -138,4 +139,40 @@ describe("chosen images", () => {
   test("each once", () => {
     expect(namesLike(diamond, ["base", "b*", "base"])).toEqual(["base"]);
   });
+});
+
+/** The same cycles, found anew each time: what is left is looked at again from its least name. */
+function cyclesOneByOne(graph: ReadonlyMap<string, Node>): string[][] {
+  const cycles: string[][] = [];
+  const without = (from: ReadonlyMap<string, Node>, names: ReadonlySet<string>) =>
+    new Map([...from].filter(([name]) => !names.has(name)));
+  const cyclic = (from: ReadonlyMap<string, Node>) => without(from, new Set(levelsOf(from).keys()));
+  for (let left = cyclic(graph); left.size > 0; ) {
+    const path: string[] = [];
+    let name = [...left.keys()].sort()[0] ?? "";
+    while (!path.includes(name)) {
+      path.push(name);
+      const next: readonly string[] = left.get(name)?.dependencies ?? [];
+      name = next.filter((each) => left.has(each)).sort()[0] ?? "";
+    }
+    const cycle = path.slice(path.indexOf(name));
+    const least = cycle.indexOf([...cycle].sort()[0] ?? "");
+    cycles.push([...cycle.slice(least), ...cycle.slice(0, least), cycle[least] ?? ""]);
+    left = cyclic(without(left, new Set(cycle)));
+  }
+  return cycles.sort(([left = ""], [right = ""]) => (left < right ? -1 : 1));
+}
+
+test("cyclesOf goes on from where it was, and finds what a new look would find", () => {
+  const name = fc.constantFrom(..."abcdefgh");
+  const nodes = fc.dictionary(name, fc.record({ dependencies: fc.array(name, { maxLength: 4 }) }), {
+    maxKeys: 8,
+  });
+  fc.assert(
+    fc.property(nodes, (nodes) => {
+      const graph = new Map(Object.entries(nodes));
+      expect(cyclesOf(graph)).toEqual(cyclesOneByOne(graph));
+    }),
+    { numRuns: 2000 },
+  );
 });

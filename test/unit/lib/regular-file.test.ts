@@ -1,9 +1,16 @@
 import { execFileSync } from "node:child_process";
+import { hash } from "node:crypto";
 import { appendFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { RegularFileError, readRegularFile, readRegularFileSync } from "../../../lib/regular-file.ts";
+import {
+  openRegularFile,
+  RegularFileError,
+  readRegularFile,
+  readRegularFileSync,
+  sha256OfRegularFileSync,
+} from "../../../lib/regular-file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "regular-file-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -52,3 +59,19 @@ for (const [name, read] of Object.entries(readers)) {
     expect((await reading).toString()).toMatch(/^ab/);
   });
 }
+
+test("sha256OfRegularFileSync hashes piece by piece, and takes no link, pipe or file over the limit", () => {
+  const [path, link, pipe] = ["hashed", "hashed-link", "hashed-pipe"].map((name) => join(folder, name));
+  const bytes = Buffer.alloc(3_000_001, "abc");
+  writeFileSync(path ?? "", bytes);
+  symlinkSync(path ?? "", link ?? "");
+  execFileSync("mkfifo", [pipe ?? ""]);
+  expect(sha256OfRegularFileSync(path ?? "", bytes.length)).toBe(hash("sha256", bytes));
+  expect(() => sha256OfRegularFileSync(path ?? "", bytes.length - 1)).toThrow(RegularFileError);
+  for (const other of [link, pipe, "/dev/zero"])
+    expect(() => sha256OfRegularFileSync(other ?? "", 100)).toThrow(RegularFileError);
+});
+
+test("openRegularFile leaves no handle open where it refuses", async () => {
+  await expect(openRegularFile(folder, 1)).rejects.toMatchObject({ problem: "not-regular" });
+});

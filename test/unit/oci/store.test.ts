@@ -462,3 +462,11 @@ test("processes that adopt and export the same image at once all succeed", async
   expect(await store.audit(layout.index)).toEqual([]);
   expect((await readLayout(out)).index).toBe(layout.index);
 });
+
+test("opening the store leaves the last hundred damaged blobs, and no older ones", async () => {
+  const root = await scratchFolder();
+  await Store.open(root);
+  for (let number = 0; number < 120; number++) await writeFile(join(root, "damaged", `blob-${number}`), "x");
+  await Store.open(root);
+  expect(await readdir(join(root, "damaged"))).toHaveLength(100);
+});

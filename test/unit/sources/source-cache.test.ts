@@ -511,3 +511,23 @@ test("a full disk is said to be one, is no mirror's fault, and leaves nothing", 
     execFileSync("umount", [folder]);
   }
 });
+
+test("of what places gave instead, the last twenty stay", async () => {
+  const cache = await newCache();
+  const rejected = join(cache.root, "rejected");
+  for (let number = 10; number < 40; number++) await writeFile(join(rejected, `old-${number}`), "x");
+  const mirror = await startMirror(serving(Buffer.from("wrong")));
+  await failureOf(cache.obtain(source(mirror.url)));
+  const names = await readdir(rejected);
+  expect(names).toHaveLength(20);
+  expect(names).toContain(`${sha256(content)}-${sha256(Buffer.from("wrong"))}`);
+});
+
+test("a file over the limit in the local archive is left out, and so is one that is a link", async () => {
+  const folder = await scratchFolder();
+  await writeFile(join(folder, source().file), Buffer.alloc(2000));
+  const cache = await newCache({ sizeLimit: 1000 });
+  expect((await failureOf(cache.obtain(source(), { archives: [folder] }))).message).toContain(
+    "left out: it has more",
+  );
+});

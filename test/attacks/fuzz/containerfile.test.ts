@@ -1,0 +1,55 @@
+import { expect } from "vitest";
+import { parseContainerfile, readsOf } from "../../../distro/containerfile.ts";
+import { contextProblems, contextReader } from "../../../distro/context.ts";
+import { TreeError } from "../../../distro/tree-error.ts";
+import type { TreeFile } from "../../../distro/tree-files.ts";
+import { fuzz } from "./fuzzer.ts";
+import { named, textOf, treeSeeds } from "./tree-seeds.ts";
+
+const recipe = "packages/core/x/Containerfile";
+const files: TreeFile[] = [
+  "Containerfile",
+  "package.toml",
+  "a.patch",
+  "d/e/f",
+  "fetch/x",
+  ".dockerignore",
+].map((path) => ({ path, mode: "100644" }));
+
+fuzz("Containerfile", () => ({
+  seeds: treeSeeds(named("Containerfile")),
+  dictionary: [
+    "FROM ",
+    "FROM scratch AS x\n",
+    "COPY --from=",
+    "RUN --mount=type=bind,source=",
+    "# escape=`\n",
+    "# syntax=x\n",
+    "#!\n",
+    "<<EOF\n",
+    "<< -E\n",
+    "${a:-",
+    "$TARGETARCH",
+    "stagex/core-x",
+    "ONBUILD ",
+    "--",
+    "\\\n",
+    '["a", "b"]',
+    "**/*",
+    "@sha256:",
+    "--parents",
+  ],
+  expected: [TreeError],
+  read(input) {
+    const text = textOf(input);
+    if (text === undefined) return;
+    const containerfile = parseContainerfile(recipe, text, { VERSION: "1.0" });
+    for (const { name } of containerfile.dependencies) expect(name).toMatch(/^[a-z0-9][a-z0-9._-]*$/);
+    contextProblems(recipe, files, containerfile);
+    const filesOf = contextReader(files, containerfile);
+    for (const target of [null, ...containerfile.stages.map(({ name }) => name)]) {
+      readsOf(containerfile, target);
+      expect(filesOf(target).every((file) => files.includes(file))).toBe(true);
+    }
+  },
+}));

@@ -1,0 +1,79 @@
+import { readKey } from "openpgp";
+import { expect } from "vitest";
+import { digestOf } from "../../../oci/digest.ts";
+import { Keyring } from "../../../trust/keyring.ts";
+import { Rejection } from "../../../trust/rejection.ts";
+import { verifyMessage } from "../../../trust/signed-message.ts";
+import { readPayload } from "../../../trust/simple-signing.ts";
+import { gpgHome, newKey, payload, signedBy } from "../../fixtures/maintainers.ts";
+import { fuzz } from "./fuzzer.ts";
+
+/** Messages by gpg, packed and not, and by openpgp.js. However they are altered: what is accepted is what was signed, by whom it was. */
+fuzz("signature", async () => {
+  const { gpg, newKey: gpgKey } = await gpgHome();
+  const fingerprints = [gpgKey("ash", "ed25519"), gpgKey("hazel", "rsa3072"), gpgKey("rowan", "nistp256")];
+  const rest = await newKey("elm");
+  const certificates = await Promise.all(
+    fingerprints.map((fingerprint) => readKey({ binaryKey: gpg(["--export", fingerprint]) })),
+  );
+  const keyring = await Keyring.of([...certificates, rest]);
+  const said = new Map<string, Buffer>();
+  const seeds: Buffer[] = [];
+  for (const [index, fingerprint] of fingerprints.entries()) {
+    const content = Buffer.from(
+      payload({ reference: `stagex/core-x:${index}`, manifest: digestOf(String(index)) }),
+    );
+    said.set(fingerprint, content);
+    for (const packed of ["zip", "none"]) {
+      const how = [
+        "--compress-algo",
+        packed,
+        "--digest-algo",
+        "SHA512",
+        "--no-armor",
+        "--local-user",
+        `${fingerprint}!`,
+      ];
+      seeds.push(gpg([...how, "--sign"], content));
+    }
+  }
+  said.set(rest.getFingerprint().toUpperCase(), Buffer.from(payload()));
+  seeds.push(Buffer.from(await signedBy(rest)));
+  return {
+    seeds,
+    dictionary: ["\x90\x0d\x03", "\xcb", "\xc2", "\xa3\x01", "-----BEGIN PGP MESSAGE-----\n"],
+    expected: [Rejection],
+    async read(input) {
+      const { content, fingerprint } = await verifyMessage(input, keyring);
+      expect(Buffer.from(content)).toEqual(said.get(fingerprint.toUpperCase()));
+      readPayload(content);
+    },
+  };
+});
+
+fuzz("payload", () => ({
+  seeds: [
+    Buffer.from(payload()),
+    Buffer.from(payload({ optional: { creator: "x", timestamp: 1, arch: "amd64" } })),
+  ],
+  dictionary: [
+    '"critical"',
+    '"optional"',
+    '"type"',
+    '"image"',
+    "sha256:",
+    "{}",
+    "[]",
+    "null",
+    "\\u0000",
+    '"docker-reference"',
+  ],
+  expected: [Rejection],
+  read(input) {
+    const { digest, reference } = readPayload(input);
+    // JSON.parse takes the last of two members, others the first: where both are taken, they agree.
+    const { critical } = JSON.parse(input.toString("utf8"));
+    expect(digest).toBe(critical.image["docker-manifest-digest"]);
+    expect(reference.endsWith(critical.identity["docker-reference"].split("/").at(-1))).toBe(true);
+  },
+}));
