@@ -9,10 +9,11 @@ import { finished } from "node:stream/promises";
 import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
 import { builderTrouble } from "./builder-trouble.ts";
+import { buildEnvironment } from "./client-environment.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
 import type { Route } from "./dependency-route.ts";
-import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
+import { connectionArguments, type Endpoint } from "./endpoint.ts";
 import { dropHalfReceived } from "./half-received.ts";
 import { type LayerCheck, layerTimesCheck, sourceDateEpoch } from "./layer-times.ts";
 import { Progress, type ProgressEvent } from "./progress.ts";
@@ -90,7 +91,7 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
     } catch (error) {
       // Registries fail in too many words to tell them from other failures; but a program that ran had its dependencies.
       if (!(error instanceof SolveError) || error.exitCode !== undefined) throw error;
-      await dropHalfReceived(request.endpoint, folder, options.signal);
+      await dropHalfReceived(request.endpoint, options.signal);
       return { ...(await attempt(sent, dependencies, folder, options)), unpulled: error };
     }
   });
@@ -238,13 +239,14 @@ async function build(
 ): Promise<Transfers> {
   const { endpoint, image, destination } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
+  const env = await buildEnvironment(endpoint, folder);
   const log = createWriteStream(options.log);
   await once(log, "open");
   const logged = finished(log);
   const progress = new Progress(onProgress, (line) => log.write(`${line}\n`));
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
-    env: clientEnvironment(endpoint, folder),
+    env,
   });
   let killer: NodeJS.Timeout | undefined;
   const end = () => {
