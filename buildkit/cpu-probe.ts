@@ -2,7 +2,8 @@ import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
+import { buildEnvironment } from "./client-environment.ts";
+import { connectionArguments, type Endpoint } from "./endpoint.ts";
 import { Progress } from "./progress.ts";
 import { withWorkFolder } from "./work-folder.ts";
 
@@ -40,7 +41,7 @@ export async function probeCpu(
     const timeout = AbortSignal.timeout(patience);
     const { stderr } = await promisify(execFile)(endpoint.buildctl, request, {
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      env: clientEnvironment(endpoint, folder),
+      env: await buildEnvironment(endpoint, folder),
       maxBuffer: 16 * 1024 * 1024,
     });
     return shownIn(stderr);

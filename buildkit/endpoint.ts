@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { z } from "zod";
+import { clientEnvironment } from "./client-environment.ts";
 import {
   type ConnectionTrouble,
   connectionTrouble,
@@ -57,33 +58,6 @@ export function connectionArguments(endpoint: Endpoint): string[] {
   ];
 }
 
-const inherited = ["PATH", "HOME", "USER", "TMPDIR", "XDG_RUNTIME_DIR"];
-const inheritedByHelper: Record<string, readonly string[]> = {
-  "docker-container": [
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_CONFIG",
-    "DOCKER_CERT_PATH",
-    "DOCKER_TLS_VERIFY",
-  ],
-  "kube-pod": ["KUBECONFIG"],
-  ssh: ["SSH_AUTH_SOCK"],
-};
-
-/**
- * The environment that buildctl gets: what it needs to reach the daemon and nothing else. It would make a build argument of
- * SOURCE_DATE_EPOCH, and offer the registry credentials of `$DOCKER_CONFIG` to whatever daemon asks for them, so that
- * variable names `emptyFolder` unless `docker` itself is needed to reach the daemon.
- */
-export function clientEnvironment(endpoint: Endpoint, emptyFolder: string): NodeJS.ProcessEnv {
-  const scheme = endpoint.address.slice(0, endpoint.address.indexOf(":"));
-  const names = [...inherited, ...(inheritedByHelper[scheme] ?? [])];
-  const environment = Object.fromEntries(
-    names.flatMap((name) => (process.env[name] ? [[name, process.env[name]]] : [])),
-  );
-  return scheme === "docker-container" ? environment : { ...environment, DOCKER_CONFIG: emptyFolder };
-}
-
 const workersSchema = z
   .array(
     z.object({
@@ -129,7 +103,7 @@ export async function workers(endpoint: Endpoint, signal?: AbortSignal): Promise
   try {
     const { stdout } = await promisify(execFile)(endpoint.buildctl, request, {
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      env: clientEnvironment(endpoint, "/nonexistent"),
+      env: clientEnvironment(endpoint),
       maxBuffer: 16 * 1024 * 1024,
     });
     const [worker] = workersSchema.parse(JSON.parse(stdout));
@@ -147,7 +121,7 @@ export async function activeBuilds(endpoint: Endpoint, signal: AbortSignal): Pro
   try {
     const { stdout } = await promisify(execFile)(endpoint.buildctl, request, {
       signal: AbortSignal.any([signal, AbortSignal.timeout(patience)]),
-      env: clientEnvironment(endpoint, "/nonexistent"),
+      env: clientEnvironment(endpoint),
       maxBuffer: 16 * 1024 * 1024,
     });
     return stdout.split("\n").filter((type) => type === "STARTED").length;

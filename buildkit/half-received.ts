@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
-import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
+import { clientEnvironment } from "./client-environment.ts";
+import { connectionArguments, type Endpoint } from "./endpoint.ts";
 
 /** How long the daemon has for it, in milliseconds. */
 const patience = 60_000;
@@ -11,14 +12,10 @@ const patience = 60_000;
  * tidies up by itself. A prune that fits no cache record does just that tidying.
  * Does nothing where the daemon does not answer: who builds there next will be told.
  */
-export async function dropHalfReceived(
-  endpoint: Endpoint,
-  emptyFolder: string,
-  signal?: AbortSignal,
-): Promise<void> {
+export async function dropHalfReceived(endpoint: Endpoint, signal?: AbortSignal): Promise<void> {
   const request = [...connectionArguments(endpoint), "prune", "--filter", "id==none"];
   await promisify(execFile)(endpoint.buildctl, request, {
-    env: clientEnvironment(endpoint, emptyFolder),
+    env: clientEnvironment(endpoint),
     timeout: patience,
     ...(signal ? { signal } : {}),
   }).catch(() => undefined);

@@ -11,10 +11,11 @@ import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
 import { openBuildLog } from "./build-log.ts";
 import { builderTrouble } from "./builder-trouble.ts";
+import { buildEnvironment } from "./client-environment.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
 import type { Route } from "./dependency-route.ts";
-import { clientEnvironment, connectionArguments, type Endpoint } from "./endpoint.ts";
+import { connectionArguments, type Endpoint } from "./endpoint.ts";
 import { dropHalfReceived } from "./half-received.ts";
 import { type LayerCheck, layerTimesCheck, sourceDateEpoch } from "./layer-times.ts";
 import { Progress, type ProgressEvent } from "./progress.ts";
@@ -91,7 +92,7 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
     } catch (error) {
       // Registries fail in too many words to tell them from other failures; but a program that ran had its dependencies.
       if (!(error instanceof SolveError) || error.exitCode !== undefined) throw error;
-      await dropHalfReceived(request.endpoint, folder, options.signal);
+      await dropHalfReceived(request.endpoint, options.signal);
       return { ...(await attempt(sent, dependencies, folder, options)), unpulled: error };
     }
   });
@@ -239,12 +240,13 @@ async function build(
 ): Promise<Transfers> {
   const { endpoint, image, destination } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
+  const env = await buildEnvironment(endpoint, folder);
   const { file: log, write } = await openBuildLog(options.log);
   const logged = finished(log);
   const progress = new Progress(onProgress, (line) => write(printableOutput(line)));
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
-    env: clientEnvironment(endpoint, folder),
+    env,
   });
   let killer: NodeJS.Timeout | undefined;
   const end = () => {

@@ -59,11 +59,28 @@ export async function findGo(
     );
   }
   const clean = Object.fromEntries(Object.entries(environment).filter(([name]) => !isGoSetting(name)));
-  const set = Object.fromEntries(Object.entries(kept).filter(([, value]) => value !== ""));
+  const set = Object.fromEntries(
+    Object.entries({ ...kept, ...checked(kept) }).filter(([, value]) => value !== ""),
+  );
   return {
     environment: { ...clean, ...set, GOENV: "off", GOTOOLCHAIN: pinnedGo, GOWORK: "off" },
     installed,
     isElsewhere: installed !== pinnedGo,
+  };
+}
+
+/** Go's checksum database, perhaps by way of a mirror: its key is in Go itself (go.dev/ref/mod, "Checksum database"). */
+const ownDatabase = /^sum\.golang\.(?:org|google\.cn)(?: \S+)?$/;
+
+/**
+ * Settings with which Go checks the Go that it downloads. Modules are checked by our go.sum, wherever they come from; of Go itself
+ * only the checksum database knows the hash. A user's `off` or other database would leave it unchecked, and so does Go where a
+ * folder is the only proxy (cmd/go/internal/modfetch, useSumDB).
+ */
+function checked({ GOSUMDB, GOPROXY }: Pick<z.infer<typeof whereabouts>, "GOSUMDB" | "GOPROXY">) {
+  return {
+    GOSUMDB: ownDatabase.test(GOSUMDB) ? GOSUMDB : "sum.golang.org",
+    GOPROXY: /^file:[^,|]*$/.test(GOPROXY) ? `${GOPROXY},off` : GOPROXY,
   };
 }
 
@@ -103,5 +120,6 @@ async function readWhereabouts(what: string, environment: NodeJS.ProcessEnv) {
 }
 
 function isGoSetting(name: string): boolean {
-  return /^(GO[A-Z0-9]+|CGO_[A-Z_]+|CC|CXX|AR|FC)$/.test(name);
+  // By the last one Go takes itself for the module proxy, which checks nothing.
+  return /^(GO[A-Z0-9]+|CGO_[A-Z_]+|CC|CXX|AR|FC|GIT_HTTP_USER_AGENT)$/.test(name);
 }

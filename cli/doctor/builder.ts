@@ -40,8 +40,14 @@ async function remoteCheck(
   try {
     const endpoint: Endpoint = parseEndpoint({ address: choice.address, buildctl: buildctl.path });
     const { version, platforms } = await workers(endpoint);
-    // A daemon doesn't tell what Go it was built with; a first image compared with its published digest does.
-    return ok(name, `${where}: ${version}, ${platforms.join(" ")}; its Go is unknown from here`, "v0.32.0");
+    // A daemon tells neither what Go it was built with, which a first image compared with its published digest does, nor how its runc
+    // was.
+    return ok(
+      name,
+      `${where}: ${version}, ${platforms.join(" ")}; its Go is unknown from here, and so are its system-call filter and limits. ` +
+        "Its steps see what BuildKit shows them of its machine: TRACEPARENT, OTEL_*, /dev/otel-grpc.sock, resolv.conf",
+      "v0.32.0",
+    );
   } catch (error) {
     const found = error instanceof Error ? error.message : String(error);
     const mend =

@@ -1,10 +1,5 @@
-import { expect, test, vi } from "vitest";
-import {
-  clientEnvironment,
-  connectionArguments,
-  parseEndpoint,
-  workers,
-} from "../../../buildkit/endpoint.ts";
+import { expect, test } from "vitest";
+import { connectionArguments, parseEndpoint, workers } from "../../../buildkit/endpoint.ts";
 
 const tls = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" };
 
@@ -45,18 +40,6 @@ test("TLS goes with tcp only", () => {
       "builder",
     ]),
   );
-});
-
-test("buildctl gets no secret, no epoch, and no registry credentials of the user", () => {
-  vi.stubEnv("SOURCE_DATE_EPOCH", "5");
-  vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "secret");
-  vi.stubEnv("DOCKER_CONFIG", "/home/user/.docker");
-  const of = (address: string) => clientEnvironment(parseEndpoint({ address, buildctl: "b" }), "/empty");
-  expect(of("unix:///a")).toMatchObject({ DOCKER_CONFIG: "/empty" });
-  expect(Object.keys(of("tcp://a:1"))).not.toContain("SOURCE_DATE_EPOCH");
-  expect(Object.keys(of("tcp://a:1"))).not.toContain("PULUMI_CONFIG_PASSPHRASE");
-  expect(of("docker-container://a")).toMatchObject({ DOCKER_CONFIG: "/home/user/.docker" });
-  vi.unstubAllEnvs();
 });
 
 test("a buildctl that is not there is named", async () => {
