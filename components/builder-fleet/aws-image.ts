@@ -24,7 +24,7 @@ export function pinnedImages(
   throw new Error(
     `${keys} is not set: builders start from a machine image that you pin. The newest Amazon Linux 2023 of ${region}, for example, is what this prints:\n` +
       `${commands.join("\n")}\n` +
-      `Set it with: pulumi config set --path stagex:aws.ami.${missing[0]} ami-…`,
+      `Put it into stagex:aws, as {"ami":{"${missing[0]}":"ami-…"}}`,
   );
 }
 

@@ -366,6 +366,17 @@ describeReal("the user data of a builder, run in a root folder", () => {
     expect((await sent()).at(-1)).toBe("/stagex/stagex intel-1 rotated");
   });
 
+  withClient("a recipe brings no frontend of its own", async () => {
+    await root.write("/test/foreign/Containerfile", "# syntax=registry.invalid/frontend\nFROM scratch\n");
+    const options = ["--opt", "filename=Containerfile", "--local", "context=/test/foreign"];
+    const built = await writeAndAsk(await ownClient(), [
+      ...["build", "--progress=plain", "--frontend", "dockerfile.v0", "--local", "dockerfile=/test/foreign"],
+      ...options,
+    ]);
+    expect([built.code, built.stderr]).toEqual([1, expect.stringMatching(/gateway\.v0/)]);
+    expect(built.stderr).not.toContain("registry.invalid/frontend:latest");
+  });
+
   withClient(
     "a minute counts as idle while nobody is connected, and enough of them stop the machine",
     async () => {
