@@ -26,6 +26,9 @@ export type LayoutProblem =
   | "several-images"
   | "diff-id";
 
+/** In characters. A schema's words quote the document's own, which may be as long as the document. */
+const longestMessage = 2000;
+
 /** An image layout that can't be taken for what it says it is. The message names the file. */
 export class LayoutError extends Error {
   readonly problem: LayoutProblem;
@@ -35,7 +38,7 @@ export class LayoutError extends Error {
   readonly digest: Digest | null;
 
   constructor(problem: LayoutProblem, path: string, digest: Digest | null, message: string) {
-    super(message);
+    super(message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message);
     this.name = "LayoutError";
     this.problem = problem;
     this.path = path;
