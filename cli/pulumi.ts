@@ -28,7 +28,7 @@ export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms>
   const tools = await provideTools(toolsToRunWith(builder ? process.env : { BUILDKIT_HOST: "another's" }));
   for (const { name, shortcoming } of tools.values())
     if (isToBuild && shortcoming !== null)
-      process.stderr.write(`${name} ${shortcoming.lack}\n  to mend it: ${shortcoming.mend}\n`);
+      printError(printable`${name} ${shortcoming.lack}\n  to mend it: ${shortcoming.mend}`);
   const [pulumi, host] = [tools.get("pulumi"), tools.get("pulumi-language-nodejs")];
   if (pulumi === undefined || host === undefined) throw new Error("provideTools left the engine out");
   return await engineFolder({ pulumi: pulumi.path, languageHost: host.path }, placesOf().tools);

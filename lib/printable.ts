@@ -78,7 +78,7 @@ function codeUnits(character: string): string {
  */
 const inlineCommands = /#(?=[a-z]*\[)(?<=##)|<(?=\{%)/gi;
 /** `::error …::` of GitHub Actions, which blanks may precede. */
-const lineCommands = /^([^\S\n]*):(?=:)/gm;
+const lineCommands = /^([^\S\n\r\u2028\u2029]*):(?=:)/gm;
 
 /** Writes a character of each command as its escape, which in JSON's strings means the same. */
 function inert(text: string): Printable {

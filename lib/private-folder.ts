@@ -12,7 +12,7 @@ const ownerAlone = 0o700;
 export function makePrivateFolder(path: string): void {
   mkdirSync(path, { recursive: true, mode: ownerAlone });
   const found = statSync(path);
-  const user = process.getuid?.() ?? found.uid;
+  const user = process.geteuid?.() ?? found.uid;
   // Root may read everything anyway, and works in other users' checkouts.
   if (user !== 0 && found.uid !== user) {
     throw new Error(

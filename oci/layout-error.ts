@@ -27,6 +27,9 @@ export type LayoutProblem =
   | "several-images"
   | "diff-id";
 
+/** In characters. A schema's words quote the document's own, which may be as long as the document. */
+const longestMessage = 2000;
+
 /** An image layout that can't be taken for what it says it is. The message names the file. */
 export class LayoutError extends Error {
   readonly problem: LayoutProblem;
@@ -36,7 +39,8 @@ export class LayoutError extends Error {
   readonly digest: Digest | null;
 
   constructor(problem: LayoutProblem, path: string, digest: Digest | null, message: string) {
-    super(printableLine(message));
+    const shown = message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message;
+    super(printableLine(shown));
     this.name = "LayoutError";
     this.problem = problem;
     this.path = path;

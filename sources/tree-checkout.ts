@@ -61,7 +61,9 @@ const noUrl = { protocol: "ssh:", username: "", password: "", search: "" };
 
 /** An address for a message, without what may be a secret. */
 function withoutUser(text: string): string {
-  return JSON.stringify(text.replace(/\/\/.*@/, "//…@").replace(/[?#].*/, ""));
+  const [start, end] = [text.indexOf("//"), text.lastIndexOf("@")];
+  const shown = start >= 0 && end > start ? `${text.slice(0, start)}//…${text.slice(end)}` : text;
+  return JSON.stringify(shown.replace(/[?#].*/, ""));
 }
 
 /**

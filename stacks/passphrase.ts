@@ -37,7 +37,8 @@ export async function refuseEmptyPassphrase(
 
 /** A value that the engine wrote on one line of a stack's settings. */
 function settingOf(settings: string, key: string): string | undefined {
-  return new RegExp(`^${key}: *["']?([^"'\\s]+)`, "m").exec(settings)?.[1];
+  const line = settings.split("\n").find((text) => text.startsWith(`${key}:`));
+  return line === undefined ? undefined : /^ *["']?([^"'\s]+)/.exec(line.slice(key.length + 1))?.[1];
 }
 
 /** The passphrase that the engine takes from its environment, and in its order; undefined where it asks. */
