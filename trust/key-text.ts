@@ -16,7 +16,7 @@ const end = /^[> \t]*-----END PGP [A-Z0-9 ,/]{1,40}-----/gm;
 /** Takes a file apart in one pass: an adversary's file is as fast as any other of its size. */
 export function keyTextIn(bytes: Uint8Array): KeyText {
   const text = textOf(Buffer.from(bytes));
-  const starts = [...text.matchAll(begin)];
+  const starts = text.includes("BEGIN PGP ") ? [...text.matchAll(begin)] : [];
   const ends = text.matchAll(end);
   const blocks: string[] = [];
   const rest: string[] = [];
@@ -72,21 +72,38 @@ function isBinary(part: string): boolean {
 
 /** A block whose BEGIN or END line is damaged or missing leaves the other line, or its lines of base64. */
 function doubtIn(part: string): string | undefined {
-  if (/^[^A-Za-z\n]{0,20}(?:BEGIN|END) +PGP [A-Z0-9 ,/]{0,40}[^A-Za-z\n]{0,20}$/m.test(part))
+  if (
+    part.includes(" PGP ") &&
+    /^[^A-Za-z\n]{0,20}(?:BEGIN|END) +PGP [A-Z0-9 ,/]{0,40}[^A-Za-z\n]{0,20}$/m.test(part)
+  )
     return "it has a BEGIN or END line of OpenPGP armor without the other";
-  const isBase64 = (line: string) =>
-    /^[> \t]*[A-Za-z0-9+/]{60,}={0,2}\s*$/.test(line) && !/^[0-9A-Fa-f]+\s*$/.test(line);
-  return withoutOtherArmor(part).some(isBase64) ? "it has lines of base64 outside of any armor" : undefined;
+  return hasBareBase64(part) ? "it has lines of base64 outside of any armor" : undefined;
 }
 
-/** Certificates and keys of other kinds are in PEM blocks (RFC 7468). */
-function withoutOtherArmor(part: string): readonly string[] {
-  const kept: string[] = [];
+/** The shortest line of base64 that is looked for, in characters: gpg and others write 64 a line. */
+const shortestBase64 = 60;
+
+/** How much of a line is looked at, in characters. */
+const longestLine = 1000;
+
+/** Whether there is a line of base64 outside of PEM blocks, which hold certificates and keys of other kinds (RFC 7468). */
+function hasBareBase64(part: string): boolean {
   let isInside = false;
-  for (const line of part.split("\n")) {
-    if (/^-----BEGIN [A-Z0-9 ]{1,60}-----\s*$/.test(line)) isInside = true;
-    if (!isInside) kept.push(line);
-    if (/^-----END [A-Z0-9 ]{1,60}-----\s*$/.test(line)) isInside = false;
+  for (let at = 0, stop = 0; at < part.length; at = stop + 1) {
+    stop = part.indexOf("\n", at);
+    if (stop < 0) stop = part.length;
+    const isFrame = part.startsWith("-----", at);
+    // A file of line ends alone has millions of lines that are neither.
+    if (!isFrame && stop - at < shortestBase64) continue;
+    // A file may be one line: its beginning tells, and an expression has a stack.
+    const line = part.slice(at, Math.min(stop, at + longestLine));
+    if (isFrame && /^-----BEGIN [A-Z0-9 ]{1,60}-----\s*$/.test(line)) isInside = true;
+    else if (isFrame && /^-----END [A-Z0-9 ]{1,60}-----\s*$/.test(line)) isInside = false;
+    else if (!isInside && isBase64(line)) return true;
   }
-  return kept;
+  return false;
+}
+
+function isBase64(line: string): boolean {
+  return /^[> \t]*[A-Za-z0-9+/]{60,}={0,2}\s*$/.test(line) && !/^[0-9A-Fa-f]+\s*$/.test(line);
 }
