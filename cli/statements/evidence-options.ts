@@ -12,7 +12,14 @@ import { placesOf } from "../../tools/places.ts";
 import { CommandError, exitCode } from "../exit-code.ts";
 
 /** Which image, and where it is known from. */
-export type EvidenceOptions = { tree: string; ledger?: string; platforms?: string; signedAs: string };
+export type EvidenceOptions = {
+  tree: string;
+  ledger?: string;
+  platforms?: string;
+  signedAs: string;
+  /** The key that the statement is to be signed with. */
+  sign?: string;
+};
 
 /** Adds the argument and the options that {@link evidenceOf} reads. */
 export function withEvidenceOptions(command: Command): Command {
@@ -27,14 +34,17 @@ export function withEvidenceOptions(command: Command): Command {
     .option("--signed-as <name>", "what stands before the image's name in its signatures", "stagex");
 }
 
-/** What is known of an image; says what is missing where nothing is. */
+/**
+ * Gathers what is known of an image, and says what is missing where nothing is. What is to be signed is known from this checkout's own
+ * builds, and from images at quorum: nobody vouches for what a ledger alone says, unless they name that ledger.
+ */
 export async function evidenceOf(
   image: string,
-  { tree: root, ledger: folder, platforms }: EvidenceOptions,
+  { tree: root, ledger: folder, platforms, sign }: EvidenceOptions,
 ): Promise<{ tree: Tree; evidence: BuildEvidence }> {
   const tree = await readTree(root, platforms === undefined ? {} : { platforms: platforms.split(",") });
   const places = placesOf();
-  const ledger = new Ledger(folder ?? places.ledger);
+  const ledger = new Ledger(folder ?? (sign === undefined ? places.ledger : places.agreed));
   const built = folder === undefined ? new Ledger(places.built) : ledger;
   try {
     return { tree, evidence: await buildEvidence(tree, { ledger, built }, image) };
