@@ -38,9 +38,9 @@ export function fetchCommand(): Command {
     .option("--json", "an array, one object a source: file, sha256, images, mirrors, status")
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
-      const cache = await SourceCache.open(placesOf().sources);
+      const cache = await SourceCache.open(placesOf().sources, { httpsOnly: options.httpsOnly === true });
       const wanted = wantedSources(chosenImages(tree, names), tree.root);
-      const plan = await planFetch(wanted, cache, options.httpsOnly === true);
+      const plan = await planFetch(wanted, cache);
       const outcomes = options.dryRun
         ? []
         : await fetchAll(plan, cache, untilInterrupted(), progressLine(plan.length));

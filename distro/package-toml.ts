@@ -295,8 +295,8 @@ function templateProblems(toml: PackageToml, section: SourceSection): FieldProbl
   for (const [index, mirror] of section.mirrors.entries()) {
     const place = [...path, "mirrors", index];
     const url = expanded(place, mirror, { ...values, file });
-    if (url !== undefined && !isWebAddress(url)) {
-      problems.push({ path: place, found: quoted(url), allowed: "an https:// or http:// URL" });
+    if (url !== undefined && !isUrl(url)) {
+      problems.push({ path: place, found: quoted(url), allowed: "a URL, as https://…" });
     }
   }
   return problems;
@@ -318,8 +318,9 @@ function isPlainFileName(file: string): boolean {
   return /^[^./\\][^/\\]{0,254}$/.test(file) && printableLine(file) === file;
 }
 
-function isWebAddress(url: string): boolean {
-  return /^https?:\/\/[^/\s]\S*$/.test(url) && printableLine(url) === url && URL.canParse(url);
+/** What can be fetched is seen once it is needed: a tree may name mirrors that only others can ask. */
+function isUrl(url: string): boolean {
+  return /^[a-z][a-z0-9+.-]*:\/\/\S+$/i.test(url) && printableLine(url) === url && URL.canParse(url);
 }
 
 function parseToml(file: string, content: string): unknown {

@@ -28,15 +28,12 @@ const lists = nets.map(([reach, prefixes]) => {
  * Says what is wrong with a redirect, or null where it may be followed: https stays https, and nobody leads from the internet to a
  * private network, to this machine or to what answers on its link alone.
  * @param first what was asked for, before any redirect
+ * @param isHashed whether a hash guards what is fetched: then clear text will do
  */
-export async function redirectFault(first: URL, next: URL): Promise<string | null> {
+export async function redirectFault(first: URL, next: URL, isHashed = false): Promise<string | null> {
   const isLocal = first.protocol === "http:" && isLoopbackHost(first.hostname);
-  if (
-    next.protocol !== "https:" &&
-    !(isLocal && next.protocol === "http:" && isLoopbackHost(next.hostname))
-  ) {
-    return "is not https";
-  }
+  const mayBeClear = isHashed || (isLocal && isLoopbackHost(next.hostname));
+  if (next.protocol !== "https:" && !(mayBeClear && next.protocol === "http:")) return "is not https";
   if (next.host === first.host) return null;
   const [from, to] = [await reachOf(first.hostname), await reachOf(next.hostname)];
   if (reaches.indexOf(to) <= reaches.indexOf(from)) return null;

@@ -1,8 +1,9 @@
-import type { IncomingMessage } from "node:http";
+import { type IncomingMessage, request as requestInClear } from "node:http";
 import { request } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { printableLine } from "../lib/printable.ts";
 import { redirectFault } from "../lib/redirect-rule.ts";
+import { HostDown, type MirrorHosts } from "./mirror-hosts.ts";
 import type { PartialFile } from "./partial-file.ts";
 
 // Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip", as many do with
@@ -25,6 +26,10 @@ export type DownloadOptions = {
   readonly attempts: number;
   /** Milliseconds before the second attempt; each later one waits twice as long. */
   readonly backoff: number;
+  /** Whether a redirect to http is refused. */
+  readonly httpsOnly: boolean;
+  /** What this run knows of the mirrors' hosts. */
+  readonly hosts: MirrorHosts;
   readonly signal: AbortSignal;
   /** Called with the bytes there are, and the bytes there will be where the server says so. */
   readonly onBytes: (received: number, total: number | null) => void;
@@ -35,17 +40,26 @@ export class MirrorError extends Error {
   readonly isTransient: boolean;
   /** Milliseconds that the server asks to wait. */
   readonly retryAfter: number | null;
+  /** What was asked, where no answer came at all. */
+  readonly unanswered: URL | null;
 
-  constructor(message: string, isTransient: boolean, retryAfter: number | null = null) {
+  constructor(
+    message: string,
+    isTransient: boolean,
+    { retryAfter = null, unanswered = null }: Partial<Pick<MirrorError, "retryAfter" | "unanswered">> = {},
+  ) {
     super(printableLine(message));
     this.name = "MirrorError";
     this.isTransient = isTransient;
     this.retryAfter = retryAfter;
+    this.unanswered = unanswered;
   }
 }
 
 const redirectLimit = 10;
 const retryAfterLimit = 60_000;
+/** How often a host that gives no answer at all is asked, before it counts as down. */
+const unansweredAttempts = 3;
 /** Bytes per second under which a connection is as good as none, over {@link DownloadOptions.idleTimeout}. */
 const slowest = 512;
 
@@ -59,49 +73,45 @@ const transientCodes = [
 ];
 
 /**
- * Downloads a file over https into a partial one, going on where that ends. Asks again, waiting longer each time, while
- * the server fails in a way that may pass; a broken connection is resumed. Ends after {@link DownloadOptions.longest}.
+ * Downloads a file into a partial one, going on where that ends. Asks again, waiting longer each time, while
+ * the server fails in a way that may pass; a broken connection is resumed. Ends after {@link DownloadOptions.longest}. A host that gives
+ * no answer is asked no more in this run.
  * @returns the media type of the last answer; empty where it names none
  * @throws MirrorError when this mirror has failed for good, the signal's reason when aborted, and the file system's
  *   own error when the file can't be written.
  */
 export async function download(mirror: string, into: PartialFile, given: DownloadOptions): Promise<string> {
-  const url = secureUrl(mirror);
+  const url = new URL(mirror);
   const late = AbortSignal.timeout(given.longest);
   const options = { ...given, signal: AbortSignal.any([given.signal, late]) };
   const pace = new Pace(options);
   let validator: string | null = null;
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await transfer(url, into, validator, { ...options, pace }, (found) => {
-        validator = found;
-      });
+      return await options.hosts.ask(url, options.signal, () =>
+        transfer(url, into, validator, { ...options, pace }, (found) => {
+          validator = found;
+        }),
+      );
     } catch (error) {
       if (given.signal.aborted) throw given.signal.reason;
       if (late.aborted) throw new MirrorError(`not done after ${given.longest / 1000} s`, false);
-      if (!(error instanceof MirrorError) || !error.isTransient) throw error;
-      if (attempt >= options.attempts)
-        throw new MirrorError(`${error.message} (asked ${attempt} times)`, false);
+      if (error instanceof HostDown) throw new MirrorError(error.message, false);
+      if (!(error instanceof MirrorError)) throw error;
+      const { unanswered } = error;
+      const most = unanswered === null ? options.attempts : Math.min(unansweredAttempts, options.attempts);
+      if (!error.isTransient || attempt >= most) {
+        if (unanswered !== null) options.hosts.markDown(unanswered, error.message);
+        throw error.isTransient ? new MirrorError(`${error.message} (asked ${attempt} times)`, false) : error;
+      }
       if (error.retryAfter !== null && error.retryAfter > retryAfterLimit) {
         throw new MirrorError(`${error.message}, and asks to wait ${error.retryAfter / 1000} s`, false);
       }
+      if (error.retryAfter !== null) options.hosts.pause(url, error.retryAfter);
       const wait = error.retryAfter ?? options.backoff * 2 ** (attempt - 1);
       await sleep(wait, undefined, { signal: options.signal }).catch(() => given.signal.throwIfAborted());
     }
   }
-}
-
-/** The mirror's URL, if it is an https one. */
-export function secureUrl(mirror: string): URL {
-  if (!URL.canParse(mirror)) throw new MirrorError("refused: not a URL", false);
-  const url = new URL(mirror);
-  if (url.protocol !== "https:") {
-    throw new MirrorError(
-      `refused: ${url.protocol.slice(0, -1)} is not allowed, only https (name an https mirror in package.toml)`,
-      false,
-    );
-  }
-  return url;
 }
 
 /** A URL as errors may show it: without password, and without the query, where redirects carry signatures. */
@@ -116,6 +126,7 @@ async function transfer(
   options: DownloadOptions & { readonly pace: Pace },
   onValidator: (validator: string | null) => void,
 ): Promise<string> {
+  options.pace.begin();
   using watch = new Watch(options.idleTimeout, options.signal);
   const asked = into.size;
   const answer = await ask(url, rangeHeaders(asked, validator), watch, options);
@@ -138,7 +149,7 @@ async function transfer(
   }
 }
 
-/** Sends the request, and follows redirects as long as they stay on https. */
+/** Sends the request, and follows redirects; the hash of the whole guards the bytes. */
 async function ask(
   first: URL,
   headers: Record<string, string>,
@@ -156,7 +167,7 @@ async function ask(
       throw new MirrorError(`${statusCode} without a usable Location`, false);
     }
     url = new URL(location, url);
-    const fault = await redirectFault(first, url);
+    const fault = await redirectFault(first, url, !options.httpsOnly);
     if (fault !== null) throw new MirrorError(`refused: redirects to ${shown(url)}, which ${fault}`, false);
   }
   throw new MirrorError(`redirects more than ${redirectLimit} times`, false);
@@ -169,12 +180,12 @@ function send(
   options: DownloadOptions,
 ): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const outgoing = request(
-      url,
-      { headers, signal: watch.signal, ...(options.ca === undefined ? {} : { ca: options.ca }) },
-      resolve,
-    );
-    outgoing.on("error", (error) => reject(networkError(error, watch)));
+    const common = { headers, signal: watch.signal };
+    const outgoing =
+      url.protocol === "http:"
+        ? requestInClear(url, common, resolve)
+        : request(url, { ...common, ...(options.ca === undefined ? {} : { ca: options.ca }) }, resolve);
+    outgoing.on("error", (error) => reject(networkError(error, watch, url)));
     outgoing.end();
   });
 }
@@ -205,7 +216,7 @@ async function begin(answer: IncomingMessage, asked: number, into: PartialFile):
   throw new MirrorError(
     `${statusCode} ${statusMessage}`.trim(),
     isTransient,
-    isTransient ? retryAfterOf(answer) : null,
+    isTransient ? { retryAfter: retryAfterOf(answer) } : {},
   );
 }
 
@@ -244,12 +255,13 @@ async function* bytesOf(answer: IncomingMessage, watch: Watch): AsyncGenerator<B
   }
 }
 
-function networkError(error: unknown, watch: Watch): unknown {
-  if (watch.isIdle) return new MirrorError("the connection was idle or too slow", true);
+function networkError(error: unknown, watch: Watch, unanswered: URL | null = null): unknown {
+  if (watch.isIdle) return new MirrorError("the connection was idle or too slow", true, { unanswered });
   if (!(error instanceof Error)) return error;
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (code === "ABORT_ERR") return error;
-  return new MirrorError(`${error.message}${code === "" ? "" : ` (${code})`}`, transientCodes.includes(code));
+  const message = `${error.message}${code === "" ? "" : ` (${code})`}`;
+  return new MirrorError(message, transientCodes.includes(code), { unanswered });
 }
 
 function tooLarge(size: number, options: DownloadOptions): MirrorError {
@@ -262,18 +274,23 @@ function wholeNumber(text: string | undefined): number | null {
 
 /** Ends a mirror that is slow for long; by the speed of all its answers, so that breaking off gains nothing. */
 class Pace {
-  readonly #begun = performance.now();
   readonly #options: DownloadOptions;
+  #begun: number | undefined;
   #received = 0;
 
   constructor(options: DownloadOptions) {
     this.#options = options;
   }
 
+  /** Starts the clock, once: the wait for a turn at the host is none of the mirror's. */
+  begin(): void {
+    this.#begun ??= performance.now();
+  }
+
   count(bytes: number): void {
     this.#received += bytes;
     const { average, probation } = this.#options;
-    const elapsed = performance.now() - this.#begun;
+    const elapsed = performance.now() - (this.#begun ?? performance.now());
     if (elapsed < probation || this.#received >= (average * elapsed) / 1000) return;
     throw new MirrorError(`too slow: less than ${average} bytes a second`, false);
   }

@@ -19,11 +19,10 @@ export type PlannedFetch = {
 export async function planFetch(
   sources: readonly WantedSource[],
   cache: SourceCache,
-  httpsOnly: boolean,
 ): Promise<PlannedFetch[]> {
   return await Promise.all(
     sources.map(async (source) => {
-      const { urls, refused } = mirrorUrls(source.mirrors, httpsOnly);
+      const { urls, refused } = mirrorUrls(source.mirrors, cache.httpsOnly);
       const places = [
         join(cache.root, "sha256", source.sha256),
         ...source.archives.map((archive) => join(archive, source.file)),

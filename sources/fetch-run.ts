@@ -39,19 +39,16 @@ async function obtained(
   cache: SourceCache,
   signal: AbortSignal,
 ): Promise<FetchOutcome> {
-  const { source, urls } = planned;
+  const { source } = planned;
   const failures: SourceFailure[] = [];
   try {
-    await cache.obtain(
-      { ...source, mirrors: urls },
-      {
-        archives: source.archives,
-        signal,
-        onProgress: (progress) => {
-          if (progress.kind === "failed") failures.push(progress);
-        },
+    await cache.obtain(source, {
+      archives: source.archives,
+      signal,
+      onProgress: (progress) => {
+        if (progress.kind === "failed") failures.push(progress);
       },
-    );
+    });
     return { planned, isObtained: true, failures };
   } catch (error) {
     if (!(error instanceof SourceError)) throw error;

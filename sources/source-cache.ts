@@ -7,7 +7,9 @@ import type { Source } from "../distro/build-plan.ts";
 import { boundFolder } from "../lib/bounded-folder.ts";
 import { printable } from "../lib/printable.ts";
 import { openRegularFile, RegularFileError } from "../lib/regular-file.ts";
-import { type DownloadOptions, download, MirrorError, secureUrl, shown } from "./download.ts";
+import { type DownloadOptions, download, MirrorError, shown } from "./download.ts";
+import { MirrorHosts } from "./mirror-hosts.ts";
+import { mirrorUrls } from "./mirror-url.ts";
 import { PartialFile } from "./partial-file.ts";
 
 /** What happened while a source was obtained; `from` is a file of the local archive or a mirror. */
@@ -48,7 +50,15 @@ export class SourceError extends Error {
 export type SourceCacheOptions = Partial<
   Pick<
     DownloadOptions,
-    "ca" | "idleTimeout" | "sizeLimit" | "attempts" | "backoff" | "average" | "probation" | "longest"
+    | "ca"
+    | "idleTimeout"
+    | "sizeLimit"
+    | "attempts"
+    | "backoff"
+    | "average"
+    | "probation"
+    | "longest"
+    | "httpsOnly"
   >
 >;
 
@@ -68,6 +78,7 @@ export const sourceLimits = {
   average: 16 * 1024,
   probation: 10 * 60_000,
   longest: 3 * 3600_000,
+  httpsOnly: false,
 };
 const day = 24 * 60 * 60 * 1000;
 
@@ -90,10 +101,16 @@ const lockPatience = { stale: 3_000, update: 1_000 };
 export class SourceCache {
   readonly root: string;
   readonly #options: SourceCacheOptions & typeof sourceLimits;
+  readonly #hosts = new MirrorHosts();
 
   private constructor(root: string, options: SourceCacheOptions) {
     this.root = root;
     this.#options = { ...sourceLimits, ...options };
+  }
+
+  /** Whether mirrors are asked over https alone. */
+  get httpsOnly(): boolean {
+    return this.#options.httpsOnly;
   }
 
   /** Opens the cache in this folder, and makes it if there is none. */
@@ -140,24 +157,30 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
+    const note = (failure: SourceFailure): void => {
+      failures.push(failure);
+      options.onProgress?.({ kind: "failed", ...failure });
+    };
     const end = performance.now() + 2 * this.#options.longest;
+    const { urls, refused } = mirrorUrls(source.mirrors, this.httpsOnly);
     const places = [
       ...(options.archives ?? []).map((archive) => ({
         from: archive,
         get: () => this.#fromArchive(source, archive, path, options),
       })),
-      ...source.mirrors.map((mirror) => ({
-        from: shownMirror(mirror),
-        get: () => this.#fromMirror(source, mirror, path, options, end),
+      ...urls.map((url) => ({
+        from: shownMirror(url),
+        get: () => this.#fromMirror(source, url, path, options, end),
       })),
     ];
     for (const { from, get } of places) {
       const failure = await get();
       if (failure === "done") return;
       if (failure === "absent") continue;
-      failures.push({ from, ...failure });
-      options.onProgress?.({ kind: "failed", from, ...failure });
+      note({ from, ...failure });
     }
+    for (const { mirror, reason } of refused)
+      note({ from: shownMirror(mirror), reason: `not asked: ${reason}`, got: null });
     throw new SourceError(source, failures);
   }
 
@@ -201,12 +224,11 @@ export class SourceCache {
     options.onProgress?.({ kind: "trying", from });
     const settings: DownloadOptions = {
       ...this.#options,
+      hosts: this.#hosts,
       longest: Math.ceil(Math.min(this.#options.longest, left)),
       signal: options.signal,
       onBytes: (received, total) => options.onProgress?.({ kind: "bytes", from, received, total }),
     };
-    const refusal = refusalOf(mirror);
-    if (refusal !== null) return refusal;
     const partial = await this.#resume(source);
     let mediaType = "";
     try {
@@ -311,16 +333,6 @@ async function archivedFile(archive: string, file: string): Promise<string | nul
   if (!found.isDirectory()) return archive;
   const path = join(archive, file);
   return (await lstat(path).catch(ifMissing)) === null ? null : path;
-}
-
-function refusalOf(mirror: string): Omit<SourceFailure, "from"> | null {
-  try {
-    secureUrl(mirror);
-    return null;
-  } catch (error) {
-    if (error instanceof MirrorError) return { reason: error.message, got: null };
-    throw error;
-  }
 }
 
 function shownMirror(mirror: string): string {

@@ -32,6 +32,11 @@ export const configShape = {
     .describe(
       "Compare with the tree's published digests, where it has them; another digest fails the image.",
     ),
+  sources: structured(z.strictObject({ httpsOnly: z.boolean().default(false) }), '{"httpsOnly":true}')
+    .default({ httpsOnly: false })
+    .describe(
+      "How sources are fetched. With `httpsOnly` no mirror is asked over http; otherwise an http mirror is asked over https first, and the hash guards the bytes.",
+    ),
   substitute: list("core-*")
     .optional()
     .describe(

@@ -94,7 +94,7 @@ export class Workshop {
   }
 
   sources(): Promise<SourceCache> {
-    return this.#once("sources", () => SourceCache.open(this.places.sources));
+    return this.#once("sources", () => SourceCache.open(this.places.sources, this.config.sources));
   }
 
   /** How long each image is expected to take, by the ledger as it is when this is first asked. */

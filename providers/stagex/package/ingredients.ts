@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import pLimit from "p-limit";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import { hexOf } from "../../../oci/digest.ts";
@@ -68,7 +69,13 @@ export async function sizedDependencies(
   );
 }
 
-/** The sources of an image in the cache, each fetched where it is not there yet, and verified. */
+/** How many sources of one image come at once. */
+const sourcesAtOnce = 8;
+
+/**
+ * Fetches the sources of an image into the cache, several at once, and verifies each.
+ * @throws with all that could not be had: the others are kept for the next run
+ */
 export async function fetchSources(
   workshop: Workshop,
   plan: BuildPlan,
@@ -78,19 +85,27 @@ export async function fetchSources(
   const { root } = await workshop.tree();
   const cache = await workshop.sources();
   const archives = [join(root, "fetch", plan.stage, plan.origin)];
-  const fetched: SourceFile[] = [];
-  for (const [file, digest] of Object.entries(inputs.sources)) {
-    const planned = plan.sources.find((source) => source.file === file);
-    const mirrors = inputs.mirrors?.[file] ?? planned?.mirrors ?? [];
-    const source = { name: file, file, sha256: hexOf(digest), mirrors };
-    const path = await cache.obtain(source, {
-      archives,
-      signal: work.signal,
-      onProgress: (progress) => work.progress(sourceLine(file, progress)),
-    });
-    fetched.push({ file, path });
-  }
-  return fetched;
+  const limit = pLimit(sourcesAtOnce);
+  const fetching = Object.entries(inputs.sources).map(([file, digest]) =>
+    limit(async () => {
+      work.signal.throwIfAborted();
+      const planned = plan.sources.find((source) => source.file === file);
+      const mirrors = inputs.mirrors?.[file] ?? planned?.mirrors ?? [];
+      const source = { name: file, file, sha256: hexOf(digest), mirrors };
+      const path = await cache.obtain(source, {
+        archives,
+        signal: work.signal,
+        onProgress: (progress) => work.progress(sourceLine(file, progress)),
+      });
+      return { file, path };
+    }),
+  );
+  const settled = await Promise.allSettled(fetching);
+  work.signal.throwIfAborted();
+  const errors = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new Error(errors.map((error) => (error as Error).message).join("\n"));
+  return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
 }
 
 function sourceLine(file: string, progress: SourceProgress): string {

@@ -66,6 +66,11 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     });
   });
 
+  test("a mirror that only others can ask makes no tree wrong", () => {
+    const text = `${head}${source("x", 'mirrors = ["file:///srv/x.tar", "https://a.example/x.tar"]')}`;
+    expect(parse(text).sources[0]?.mirrors).toEqual(["file:///srv/x.tar", "https://a.example/x.tar"]);
+  });
+
   test("a field that is nearly a known one is a slip, another unknown one is let through", () => {
     expect(problemsOf(`${head}verison = "1"\n`)).toMatchObject([
       { file, line: 4, field: "package.verison", found: '"verison"' },
@@ -101,8 +106,8 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     ["mirrors as a text", `${head}${source("x", 'mirrors = "https://a.example/x"')}`, "sources.x.mirrors", 6],
     ["no mirror", `${head}${source("x", "mirrors = []")}`, "sources.x.mirrors", 6],
     [
-      "a file:// mirror",
-      `${head}${source("x", 'mirrors = ["file:///etc/passwd"]')}`,
+      "a mirror that is no URL",
+      `${head}${source("x", 'mirrors = ["a.example/x"]')}`,
       "sources.x.mirrors.0",
       6,
     ],

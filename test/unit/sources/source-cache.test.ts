@@ -216,7 +216,7 @@ test("wrong content is put aside, the next mirror asked, and the final error tel
   expect(await readFile(aside)).toEqual(wrong);
   await expectOnly(cache, sha256(content));
 
-  const error = await failureOf((await newCache()).obtain(source(bad.url, bad.url)));
+  const error = await failureOf((await newCache()).obtain(source(bad.url, `${bad.url}/again`)));
   expect(error.failures.map(({ got }) => got)).toEqual([sha256(wrong), sha256(wrong)]);
   expect(error.message).toContain(`wrong content: its 1000 bytes have sha256 ${sha256(wrong)}`);
 });
@@ -263,7 +263,21 @@ test("a slow server that keeps going is waited for", async () => {
   await (await newCache({ idleTimeout: 200, attempts: 1 })).obtain(source(mirror.url));
 });
 
-test("redirects are followed on https, and only there, and not for ever", async () => {
+/** A server on the loopback that speaks http alone; counts its requests. */
+async function startPlain(): Promise<{ readonly url: string; readonly requests: () => number }> {
+  let requests = 0;
+  const plain = createServer((_, response) => {
+    requests += 1;
+    response.end(content);
+  }).listen(0, "127.0.0.1");
+  onTestFinished(() => void plain.close());
+  await once(plain, "listening");
+  const address = plain.address();
+  const port = typeof address === "object" ? address?.port : 0;
+  return { url: `http://127.0.0.1:${port}/hello`, requests: () => requests };
+}
+
+test("redirects are followed, and not for ever", async () => {
   const target = await startMirror(serving(content));
   const via = await startMirror((_, response) =>
     response.writeHead(302, { location: `${target.url}/x` }).end(),
@@ -272,31 +286,61 @@ test("redirects are followed on https, and only there, and not for ever", async 
   await cache.obtain(source(via.url));
   await expectOnly(cache, sha256(content));
 
-  let plainRequests = 0;
-  const plain = createServer((_, response) => {
-    plainRequests += 1;
-    response.end(content);
-  }).listen(0, "127.0.0.1");
-  onTestFinished(() => void plain.close());
-  await once(plain, "listening");
-  const address = plain.address();
-  const port = typeof address === "object" ? address?.port : 0;
-  const http = `http://127.0.0.1:${port}/hello`;
-  const down = await startMirror((_, response) => response.writeHead(301, { location: http }).end());
   const loop = await startMirror((_, response) => response.writeHead(307, { location: "/again" }).end());
   const lost = await startMirror((_, response) => response.writeHead(302).end());
+  const file = await startMirror((_, response) => response.writeHead(302, { location: "file:///x" }).end());
   const error = await failureOf(
-    (await newCache()).obtain(source(http, down.url, loop.url, lost.url, "ftp://a/b", "hello")),
+    (await newCache()).obtain(source(loop.url, lost.url, file.url, "ftp://a/b", "hello")),
   );
   expect(error.failures.map(({ reason }) => reason)).toEqual([
-    "refused: http is not allowed, only https (name an https mirror in package.toml)",
-    `refused: redirects to ${http}, which is not https`,
     "redirects more than 10 times",
     "302 without a usable Location",
-    "refused: ftp is not allowed, only https (name an https mirror in package.toml)",
-    "refused: not a URL",
+    "refused: redirects to file:///x, which is not https",
+    "not asked: nothing is fetched from ftp URLs, only from https and http",
+    "not asked: it is not a URL",
   ]);
-  expect(plainRequests).toBe(0);
+});
+
+test("an http mirror is asked over https first, and then as it is: the hash guards the bytes", async () => {
+  const plain = await startPlain();
+  const cache = await newCache();
+  const tried: string[] = [];
+  await cache.obtain(source(plain.url), {
+    onProgress: (progress) => {
+      if (progress.kind === "trying") tried.push(progress.from);
+    },
+  });
+  await expectOnly(cache, sha256(content));
+  expect(tried).toEqual([plain.url.replace("http:", "https:"), plain.url]);
+  expect(plain.requests()).toBe(1);
+});
+
+test("a redirect to http is followed", async () => {
+  const plain = await startPlain();
+  const down = await startMirror((_, response) => response.writeHead(301, { location: plain.url }).end());
+  await (await newCache()).obtain(source(down.url));
+  expect(plain.requests()).toBe(1);
+});
+
+test("with httpsOnly nothing goes over http", async () => {
+  const plain = await startPlain();
+  const down = await startMirror((_, response) => response.writeHead(301, { location: plain.url }).end());
+  const error = await failureOf((await newCache({ httpsOnly: true })).obtain(source(down.url, plain.url)));
+  expect(error.failures.map(({ reason }) => reason)).toEqual([
+    `refused: redirects to ${plain.url}, which is not https`,
+    expect.stringMatching(/./),
+  ]);
+  expect(plain.requests()).toBe(0);
+});
+
+test("a host that gives no answer is not asked again for the next file", async () => {
+  const cache = await newCache();
+  const url = "https://127.0.0.1:1/x";
+  expect((await failureOf(cache.obtain(source(url)))).failures[0]?.reason).toMatch(/ECONNREFUSED/);
+  const next = { ...source(url), sha256: sha256("another") };
+  expect((await failureOf(cache.obtain(next))).failures[0]?.reason).toMatch(
+    /^not asked again in this run: .*ECONNREFUSED/,
+  );
 });
 
 test("a body labelled Content-Encoding: gzip is kept as it came", async () => {

@@ -6,6 +6,7 @@ const defaults = {
   tree: "examples/seed-tree",
   platforms: ["linux/amd64"],
   verify: true,
+  sources: { httpsOnly: false },
   cache: true,
   trust: "ledger",
   signedAs: "stagex",

@@ -1,0 +1,66 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import pLimit, { type LimitFunction } from "p-limit";
+
+/** What one run knows of a mirror's host: an origin as in RFC 6454, such as `https://a.test:8443`. */
+type Host = {
+  readonly limit: LimitFunction;
+  /** Why it is not asked again in this run. */
+  down: string | undefined;
+  /** When it may be asked again, in milliseconds of `performance.now()`. */
+  notBefore: number;
+};
+
+/** A host that an earlier request of this run found to be down. */
+export class HostDown extends Error {
+  override readonly name = "HostDown";
+}
+
+/** How many requests one host gets at once: mirrors of volunteers turn away who asks for more. */
+const perHost = 3;
+
+/**
+ * The hosts of all mirrors of one run: bounds the requests that each gets at once, keeps the pauses that it asks for, and asks none
+ * again that is down. A release has hundreds of files on the same few hosts.
+ */
+export class MirrorHosts {
+  readonly #hosts = new Map<string, Host>();
+
+  /**
+   * Runs a request when its host may be asked.
+   * @throws HostDown if the host was found to be down, before or meanwhile; the signal's reason when aborted
+   */
+  async ask<Answer>(url: URL, signal: AbortSignal, request: () => Promise<Answer>): Promise<Answer> {
+    const host = this.#host(url);
+    return await host.limit(async () => {
+      for (let pause = pauseOf(host); pause > 0; pause = pauseOf(host)) {
+        await sleep(pause, undefined, { signal }).catch(() => signal.throwIfAborted());
+      }
+      signal.throwIfAborted();
+      if (host.down !== undefined) throw new HostDown(`not asked again in this run: ${host.down}`);
+      return await request();
+    });
+  }
+
+  /** Asks this URL's host no more in this run. */
+  markDown(url: URL, reason: string): void {
+    this.#host(url).down ??= reason;
+  }
+
+  /** Leaves this URL's host alone for a while (Retry-After: RFC 9110, 10.2.3). @param pause in milliseconds */
+  pause(url: URL, pause: number): void {
+    const host = this.#host(url);
+    host.notBefore = Math.max(host.notBefore, performance.now() + pause);
+  }
+
+  #host(url: URL): Host {
+    const known = this.#hosts.get(url.origin);
+    if (known !== undefined) return known;
+    const host: Host = { limit: pLimit(perHost), down: undefined, notBefore: 0 };
+    this.#hosts.set(url.origin, host);
+    return host;
+  }
+}
+
+function pauseOf(host: Host): number {
+  return host.down === undefined ? Math.ceil(host.notBefore - performance.now()) : 0;
+}
