@@ -1,0 +1,81 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { projectRoot } from "../../tools/places.ts";
+import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { selfSigned } from "../fixtures/self-signed.ts";
+import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
+
+/** Each name is a machine of its own on the loopback; `dead` has nothing on it. */
+const hosts = ["plain", "redirecting", "dead", "secure"]
+  .map((name, number) => `127.0.0.${number + 2} ${name}.mirrors.test\n`)
+  .join("");
+
+/** A package with one source, `/NAME.tar`, whose content is that path. */
+function packageOf(name: string, ...bases: string[]): Record<string, string> {
+  const path = `/${name}.tar`;
+  const sha256 = createHash("sha256").update(path).digest("hex");
+  const mirrors = JSON.stringify(bases.map((base) => `${base}${path}`));
+  const section = `[sources.it]\nhash = "${sha256}"\nmirrors = ${mirrors}\n`;
+  return packageFiles(`core/${name}`, { toml: `version = "1.0"\n${section}` });
+}
+
+/** Fetches the sources of a tree in a network of the test's own, where the mirrors have their names. */
+async function fetched(
+  ...args: string[]
+): Promise<{ code: number; sources: Record<string, string>; stderr: string }> {
+  const tree = trackedTree({
+    ...packageOf("plain", "http://plain.mirrors.test"),
+    ...packageOf("redirecting", "https://redirecting.mirrors.test"),
+    ...packageOf("dead", "http://dead.mirrors.test", "file:///srv", "https://secure.mirrors.test"),
+  });
+  const folder = await scratchFolder();
+  const at = (name: string) => join(folder, name);
+  const authority = selfSigned("*.mirrors.test");
+  writeFileSync(at("hosts"), hosts);
+  writeFileSync(at("ca.pem"), authority.cert);
+  writeFileSync(at("names.json"), JSON.stringify({ hosts: at("hosts"), ...authority }));
+  mkdirSync(at("cache"));
+  const stagex = [
+    process.execPath,
+    join(projectRoot, "cli/stagex.ts"),
+    "fetch",
+    "--tree",
+    tree,
+    "--json",
+    ...args,
+  ];
+  const mirrors = [process.execPath, join(projectRoot, "test/fixtures/named-mirrors.ts"), at("names.json")];
+  return await new Promise((resolve) => {
+    execFile(
+      "unshare",
+      ["--net", "--mount", "--", ...mirrors, ...stagex],
+      {
+        env: { ...process.env, STAGEX_CACHE: at("cache"), NODE_EXTRA_CA_CERTS: at("ca.pem") },
+        timeout: 120_000,
+      },
+      (error, stdout, stderr) => {
+        const found: { file: string; status: string }[] = stdout === "" ? [] : JSON.parse(stdout);
+        const sources = Object.fromEntries(found.map(({ file, status }) => [file, status]));
+        resolve({ code: error === null ? 0 : Number(error.code), sources, stderr });
+      },
+    );
+  });
+}
+
+/** Namespaces take root, as private daemons do. */
+const asRoot = test.skipIf(process.getuid?.() !== 0);
+
+asRoot("mirrors under their own names: http alone, one that leads there, one that is dead", async () => {
+  const { code, sources, stderr } = await fetched();
+  expect(code, stderr).toBe(0);
+  expect(sources).toEqual({ "plain.tar": "there", "redirecting.tar": "there", "dead.tar": "there" });
+});
+
+asRoot("with --https-only what is on http alone can't be had, and is named", async () => {
+  const { code, sources, stderr } = await fetched("--https-only");
+  expect(code, stderr).toBe(1);
+  expect(sources).toEqual({ "plain.tar": "missing", "redirecting.tar": "missing", "dead.tar": "there" });
+});
