@@ -36,12 +36,16 @@ export function withEvidenceOptions(command: Command): Command {
 
 /**
  * Gathers what is known of an image, and says what is missing where nothing is. What is to be signed is known from this checkout's own
- * builds, and from images at quorum: nobody vouches for what a ledger alone says, unless they name that ledger.
+ * builds, and from images at quorum: nobody vouches for what a ledger says.
  */
 export async function evidenceOf(
   image: string,
   { tree: root, ledger: folder, platforms, sign }: EvidenceOptions,
 ): Promise<{ tree: Tree; evidence: BuildEvidence }> {
+  if (sign !== undefined && folder !== undefined)
+    throw new CommandError(
+      "--sign and --ledger: what is signed is known from this checkout's own builds alone. Leave --ledger out; the build of another state folder is signed there (STAGEX_STATE)",
+    );
   const tree = await readTree(root, platforms === undefined ? {} : { platforms: platforms.split(",") });
   const places = placesOf();
   const ledger = new Ledger(folder ?? (sign === undefined ? places.ledger : places.agreed));
