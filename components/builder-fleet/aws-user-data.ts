@@ -65,9 +65,6 @@ export function buildkitdToml(settings: Pick<BuilderSettings, "slots">): string 
     key = "/run/stagex/tls/key.pem"
     ca = "/run/stagex/tls/ca.pem"
 
-[cdi]
-  disabled = true
-
 [worker.oci]
   enabled = true
   defaultCgroupParent = "stagex"
