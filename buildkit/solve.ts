@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import type { WriteStream } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
@@ -174,6 +175,9 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
     ulimit: "nofile=2048:16384",
     "force-network-mode": "none",
     ...prefixed("build-arg:", { ...request.buildArgs, ...commonBuildArgs }),
+    // Cache mounts are refused when a recipe is read. One that is read otherwise by BuildKit finds an empty cache, and leaves none:
+    // the daemon names caches by this, and it is of no other solve.
+    "build-arg:BUILDKIT_CACHE_MOUNT_NS": randomUUID(),
     "context:fetch": "local:fetch",
     ...prefixed("context:stagex/", mapEntries(request.dependencies, placeOf)),
   };

@@ -77,8 +77,11 @@ const unbound = new Set(["cache", "tmpfs", "secret", "ssh"]);
 /** What BuildKit sets by itself, for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
 const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
 
-/** `$NAME`, `${NAME}`, `${NAME-standard}`. */
-const variable = /\$(?:(\w+)|\{(\w+)(?::?-([^}]*))?\})/y;
+/** Build arguments that every build gets, so that a recipe's own values for them don't count. */
+const builtInArg = /^(?:SOURCE_DATE_EPOCH|BUILDKIT_.*)$/;
+
+/** `$NAME`, `${NAME}`, `${NAME-standard}`, `${NAME:-standard}`. */
+const variable = /\$(?:(\w+)|\{(\w+)(?:(:?-)([^}]*))?\})/y;
 const bareVariable = /\$(\w+)/y;
 
 /** An image that is named by its content, wherever it comes from: `debian@sha256:…`. */
@@ -240,6 +243,10 @@ class Reader {
       const name = equals === -1 ? word : word.slice(0, equals);
       this.#args.add(name);
       if (this.#stages.length > 0) continue;
+      if (builtInArg.test(name)) {
+        this.#globalArgs.set(name, undefined);
+        continue;
+      }
       const standard = equals === -1 ? undefined : this.#expanded(word.slice(equals + 1));
       const value = this.#buildArgs[name] ?? standard?.replace(/\\(.)|["']/g, "$1");
       if (value !== undefined && value.length > most.valueSize) {
@@ -366,8 +373,10 @@ class Reader {
       variable.lastIndex = next;
       bareVariable.lastIndex = next;
       const found = (next < lastBrace ? variable : bareVariable).exec(word);
-      const [text = "", bare, braced, standard] = found ?? [];
-      const value = found === null ? undefined : this.#valueOf(bare ?? braced ?? "", standard);
+      const [text = "", bare, braced, operator, standard] = found ?? [];
+      const known = found === null ? undefined : this.#valueOf(bare ?? braced ?? "", standard);
+      // With a colon, an empty value counts for none (frontend/dockerfile/shell, lex.go).
+      const value = known === "" && operator === ":-" ? standard : known;
       if (value === undefined) return undefined;
       expanded += word.slice(at, next) + value;
       if (expanded.length > most.valueSize) return expanded;

@@ -9,7 +9,7 @@ const hermeticMounts = new Set(["bind", "tmpfs", "secret", "ssh"]);
 
 const allowed = {
   mount:
-    "type=bind, tmpfs, secret or ssh, written out: a cache would bring in what other builds have left; use an earlier stage",
+    "type=bind, tmpfs, secret or ssh, written out without quotes: a cache would bring in what other builds have left; use an earlier stage",
   security: "sandbox: no step has privileges",
   device: "no such flag: no step gets a device of the machine",
   network: "none: no step has a network",
@@ -22,11 +22,16 @@ export function refusedFlags({ keyword, flags }: Instruction): RefusedFlag[] {
     const refuse = (flag: keyof typeof allowed) => [
       { flag: `RUN --${flag}`, found: quoted(value), allowed: allowed[flag] },
     ];
-    if (name === "mount") return hermeticMounts.has(mountType(value)) ? [] : refuse("mount");
+    if (name === "mount") return isHermeticMount(value) ? [] : refuse("mount");
     if (name === "security") return value === "sandbox" ? [] : refuse("security");
     if (name === "device") return refuse("device");
     return name === "network" && value === "host" ? refuse("network") : [];
   });
+}
+
+/** A value with quotes is refused: BuildKit reads it as a line of comma-separated values, where a quoted field may hold commas. */
+function isHermeticMount(value: string): boolean {
+  return !value.includes('"') && hermeticMounts.has(mountType(value));
 }
 
 /**
@@ -35,7 +40,7 @@ export function refusedFlags({ keyword, flags }: Instruction): RefusedFlag[] {
  */
 function mountType(value: string): string {
   const types = value.split(",").flatMap((field) => {
-    const [, type] = /^"?type=(.*?)"?$/i.exec(field) ?? [];
+    const [, type] = /^type=(.*)$/i.exec(field) ?? [];
     return type === undefined ? [] : [type.toLowerCase()];
   });
   return types.at(-1) ?? "bind";

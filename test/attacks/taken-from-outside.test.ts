@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { readTree } from "../../distro/tree.ts";
+import { TreeError } from "../../distro/tree-error.ts";
 import { stagex } from "../fixtures/stagex-command.ts";
 import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
 
@@ -37,6 +38,30 @@ describe("what a recipe takes from outside of the tree is refused before anythin
     "RUN --mount=type=cache,target=/c <<EOF\nx\nEOF",
   ])("a cache that other builds have written: %s", async (run) => {
     expect(await refusalsOf(`FROM scratch\nARG T=cache\n${run}\n`)).toEqual(["3 RUN --mount"]);
+  });
+
+  const cached = "RUN --mount=type=cache,target=/c x";
+  const stages = `FROM scratch AS s\nFROM scratch AS s-vok\nFROM scratch AS s-v1\n${cached}\nFROM scratch AS s-evil\n${cached}\n`;
+
+  test.each([
+    ["behind a carriage return", `FROM scratch\nRUN true \\\r \n${cached}\n`],
+    ["behind a byte order mark", `FROM scratch\nRUN true \\\n\uFEFF\n${cached}\n`],
+    ["behind a next-line character", `\u0085# escape=\`\nFROM scratch\nRUN true \`\n${cached}\n`],
+    ["in what looks like a heredoc", `FROM scratch\nRUN true # it's <<"RUN ls /"\n${cached}\nRUN ls /\n`],
+    ["in a heredoc of a variable", `FROM scratch\nRUN <<"RUN true \${A:-}"\n${cached}\nRUN true \${A:-}\n`],
+    ["beside a variable without end", `FROM scratch\nRUN \${A <<EOF\n${cached}\nEOF\n`],
+    ["in a quoted value", `FROM scratch\nRUN --mount='type=cache,"target=/c,type=bind,x"' x\n`],
+    ["in a stage that an empty variable names", `ARG A=\n${stages}FROM s\${A:--evil}\n`],
+    [
+      "in a stage that a common argument names",
+      `ARG SOURCE_DATE_EPOCH=ok\n${stages}FROM s-v$SOURCE_DATE_EPOCH\n`,
+    ],
+  ])("a cache that is hidden %s, which BuildKit would read otherwise", async (_, containerfile) => {
+    const found = await refusalsOf(containerfile).catch((error: unknown) => {
+      if (!(error instanceof TreeError)) throw error;
+      return error.problems.map(({ file }) => file);
+    });
+    expect(found).not.toEqual([]);
   });
 
   test.each([

@@ -95,6 +95,13 @@ describeReal("a RUN", () => {
     expect((await bench.build(bounded.endpoint, modest)).manifests).toHaveLength(1);
   });
 
+  test("finds nothing in a cache mount that another build has written, should one slip through", async () => {
+    const mount = "--mount=type=cache,id=shared,target=/c";
+    await bench.build(endpoint, recipe(`RUN ${mount} ["/probe", "copy", "/probe", "/c/x"]\n`));
+    const { step } = await failureOf(endpoint, `RUN ${mount} ["/probe", "copy", "/c/x", "/got"]\n`);
+    expect(step).toContain("/c/x");
+  });
+
   test.each([
     ["privileges", "--security=insecure", /security\.insecure is not allowed/],
     ["a secret that it requires", "--mount=type=secret,id=s,required=true", /secret s: not found/],

@@ -1,7 +1,7 @@
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, open, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import grpc from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { parseInputKey } from "../../distro/input-key.ts";
 import { Ledger } from "../../distro/ledger.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
@@ -470,16 +470,21 @@ test("a provider whose engine was killed ends by itself", async () => {
 test.for([0, 300, 3000])(
   "also one whose engine was gone %i ms after it was started, before it could read its parent",
   async (after) => {
-    // The engine's end of stdin is the test's; the parent is a shell that ends at once, so the provider is an orphan from the start.
-    const shell = spawn("sh", ["-c", `exec 3<&0; "${launcher}" 127.0.0.1:1 <&3 >/dev/null & echo $!`], {
+    // The engine's end of stdin is a pipe that the test holds; the parent is a shell that ends at once, so the provider is an orphan.
+    const folder = await mkdtemp(join(tmpdir(), "stagex-orphan-"));
+    onTestFinished(() => rm(folder, { recursive: true }));
+    const pipe = join(folder, "engine");
+    execFileSync("mkfifo", [pipe]);
+    const engine = await open(pipe, "r+");
+    const shell = spawn("sh", ["-c", `"${launcher}" 127.0.0.1:1 <"${pipe}" >/dev/null & echo $!`], {
       cwd: project,
-      stdio: ["pipe", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "inherit"],
     });
     const [line] = (await once(createInterface({ input: shell.stdout }), "line")) as [string];
     const pid = Number(line);
     await sleep(after);
     expect(isAlive(pid)).toBe(true);
-    shell.stdin.destroy();
+    await engine.close();
     await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false);
   },
 );
