@@ -1,4 +1,5 @@
 import { escapeControlCharacters } from "../lib/escape-control-characters.ts";
+import { quoted } from "./tree-error.ts";
 
 /**
  * Containerfiles cut into instructions, as BuildKit's own parser does it (frontend/dockerfile/parser, parser.go and
@@ -61,7 +62,7 @@ export function parseSyntax(text: string): Syntax {
   const chosen = directives.get("escape");
   const escapeCharacter = chosen?.value ?? "\\";
   if (chosen && escapeCharacter !== "\\" && escapeCharacter !== "`")
-    throw new ContainerfileSyntaxError(chosen.line, `# escape=${escapeCharacter}`, "\\ or `");
+    throw new ContainerfileSyntaxError(chosen.line, `# escape=${shortened(escapeCharacter)}`, "\\ or `");
   const continued = continuation(escapeCharacter);
   const instructions: Instruction[] = [];
   let next = 0;
@@ -87,6 +88,11 @@ export function parseSyntax(text: string): Syntax {
     }
   }
   return { instructions, directives };
+}
+
+/** A word as it is, if it is as long as words are. */
+function shortened(word: string): string {
+  return word.length > 100 ? `${word.slice(0, 100)}…` : word;
 }
 
 function mustFit(line: string, number: number): void {
@@ -159,7 +165,7 @@ function instructionOf(logical: string, line: number, escapeCharacter: string): 
   const flags = words.map((word) => {
     // BuildKit takes each byte of a flag for a character, and some of them for blanks.
     if (!/^[ -~]*$/.test(word))
-      throw new ContainerfileSyntaxError(line, `the flag ${JSON.stringify(`--${word}`)}`, "flags in ASCII");
+      throw new ContainerfileSyntaxError(line, `the flag ${quoted(`--${word}`)}`, "flags in ASCII");
     const equals = word.indexOf("=");
     return equals === -1
       ? { name: word, value: "" }
@@ -212,8 +218,8 @@ function skipHeredocs(instruction: Instruction, lines: readonly string[], next: 
     if (at === lines.length) {
       throw new ContainerfileSyntaxError(
         instruction.line,
-        `heredoc ${word} without its end`,
-        `a line ${end}`,
+        `heredoc ${shortened(word)} without its end`,
+        `a line ${shortened(end)}`,
       );
     }
     at++;
@@ -228,11 +234,7 @@ function skipHeredocs(instruction: Instruction, lines: readonly string[], next: 
 function mustBeReadAlike({ rest, line }: Instruction, words: readonly string[]): void {
   const odd = words.find((word) => !/^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(word));
   if (odd !== undefined)
-    throw new ContainerfileSyntaxError(
-      line,
-      `the heredoc ${JSON.stringify(odd.slice(0, 100))}`,
-      "a name of A-Z a-z 0-9 _ . -",
-    );
+    throw new ContainerfileSyntaxError(line, `the heredoc ${quoted(odd)}`, "a name of A-Z a-z 0-9 _ . -");
   if (rest.replace(/\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})/g, "").includes("$"))
     throw new ContainerfileSyntaxError(
       line,
