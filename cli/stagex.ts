@@ -1,5 +1,5 @@
 import { enableCompileCache } from "node:module";
-import { join } from "node:path";
+import { delimiter, isAbsolute, join } from "node:path";
 import { Command } from "commander";
 import { printableBlock } from "../lib/printable.ts";
 import { endWhereStdoutFails, print, printError } from "../lib/terminal.ts";
@@ -109,6 +109,12 @@ function printsThroughUs(command: Command): void {
   });
   for (const subcommand of command.commands) printsThroughUs(subcommand);
 }
+
+// A relative entry, such as ".", would have programs looked up in whatever tree this is called in.
+process.env.PATH = (process.env.PATH ?? "")
+  .split(delimiter)
+  .filter((folder) => isAbsolute(folder))
+  .join(delimiter);
 
 // What the subcommands load is compiled once and kept: it halves the time that a short command takes.
 enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/stagex"));

@@ -69,7 +69,7 @@ const sourcesContext = "fetch";
  * Bounds of ours, far above what any recipe has: what is found of a Containerfile grows with the product of its stages and of what they
  * read. BuildKit has none of these.
  */
-const most = { stages: 256, reads: 10_000, wildcards: 200, valueSize: 65_536 };
+const most = { stages: 256, reads: 10_000, wildcards: 200, valueSize: 4096 };
 
 /** Mounts that bring nothing of the package's folder. */
 const unbound = new Set(["cache", "tmpfs", "secret", "ssh"]);
