@@ -198,7 +198,7 @@ COPY --from=last . /\nCOPY --from=fetch x /\nFROM ${pinned} AS last\n`;
     [
       "a value that doubles",
       `ARG A0=xx\n${Array.from({ length: 20 }, (_, i) => `ARG A${i + 1}=$A${i}$A${i}\n`).join("")}FROM scratch\n`,
-      17,
+      13,
       "a value of 8192 characters",
     ],
     ["an unfinished heredoc", "FROM scratch\nRUN <<EOF\nx\n", 2, "heredoc <<EOF without its end"],
