@@ -14,7 +14,7 @@ import {
   unarmor,
 } from "openpgp";
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
-import { keyTextIn } from "./key-text.ts";
+import { hasArmorLine, keyTextIn } from "./key-text.ts";
 
 /** Something in a file that may revoke keys and can't be applied. */
 export type FileDoubt = {
@@ -58,7 +58,11 @@ const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
  * @param limit how many packets are read: each takes the library some 50 microseconds
  */
 export async function readKeyFile(bytes: Uint8Array, limit: number): Promise<KeyFile> {
-  if (isPicture(bytes)) return { ...nothing, notes: ["it is a picture"] };
+  if (bytes.length === 0) return doubtful("it is empty: an export into it may have failed; take it away");
+  if (isPicture(bytes))
+    return hasArmorLine(Buffer.from(bytes).toString("latin1"))
+      ? doubtful("it is a picture with OpenPGP armor in it")
+      : { ...nothing, notes: ["it is a picture"] };
   if (Buffer.from(bytes.subarray(8, 12)).toString("latin1") === "KBXf")
     return doubtful(`it is GnuPG's own keybox; ${howToExport}`);
   // The first octet of every packet has its highest bit set (RFC 9580, section 4.2), and so have byte order marks.
