@@ -14,7 +14,7 @@ import {
   unarmor,
 } from "openpgp";
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
-import { keyTextIn } from "./key-text.ts";
+import { hasArmorLine, keyTextIn } from "./key-text.ts";
 
 /** Something in a file that may revoke keys and can't be applied. */
 export type FileDoubt = {
@@ -23,11 +23,14 @@ export type FileDoubt = {
   readonly keys?: readonly Fingerprint[];
 };
 
+/** A revocation outside of a certificate, and the primary key that stands before it, if any. */
+export type FileRevocation = { readonly signature: SignaturePacket; readonly behind?: Fingerprint };
+
 /** What a file holds. */
 export type KeyFile = {
   readonly certificates: readonly PublicKey[];
-  /** Revocations of primary keys that stand alone, as `gpg --gen-revoke` writes them. */
-  readonly revocations: readonly SignaturePacket[];
+  /** Revocations of primary keys that stand alone, as `gpg --gen-revoke` writes them, or behind a key that holds none. */
+  readonly revocations: readonly FileRevocation[];
   readonly doubts: readonly FileDoubt[];
   /** What was left out, where it can't be a revocation. */
   readonly notes: readonly string[];
@@ -48,6 +51,8 @@ const allowed = Object.fromEntries(
 );
 
 const { signature: kinds } = enums;
+/** RFC 9580, section 5.2.1, and 0x16 for attestations, which gpg and Sequoia know. */
+const knownTypes: ReadonlySet<number> = new Set([...Object.values(kinds).map(Number), 0x16, 0x50]);
 const revocationTypes: ReadonlySet<number> = new Set([kinds.keyRevocation, kinds.subkeyRevocation]);
 
 const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
@@ -58,7 +63,11 @@ const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
  * @param limit how many packets are read: each takes the library some 50 microseconds
  */
 export async function readKeyFile(bytes: Uint8Array, limit: number): Promise<KeyFile> {
-  if (isPicture(bytes)) return { ...nothing, notes: ["it is a picture"] };
+  if (bytes.length === 0) return doubtful("it is empty: an export into it may have failed; take it away");
+  if (isPicture(bytes))
+    return hasArmorLine(Buffer.from(bytes).toString("latin1"))
+      ? doubtful("it is a picture with OpenPGP armor in it")
+      : { ...nothing, notes: ["it is a picture"] };
   if (Buffer.from(bytes.subarray(8, 12)).toString("latin1") === "KBXf")
     return doubtful(`it is GnuPG's own keybox; ${howToExport}`);
   // The first octet of every packet has its highest bit set (RFC 9580, section 4.2), and so have byte order marks.
@@ -163,7 +172,9 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
   if (first instanceof SecretKeyPacket) {
     const reason =
       "it holds a private key, which has no place here; export the public one: gpg --armor --export";
-    return doubtful(reason, [parseFingerprint(first.getFingerprint())]);
+    const behind = parseFingerprint(first.getFingerprint());
+    const revocations = packets.filter(isKeyRevocation).map((signature) => ({ signature, behind }));
+    return { ...doubtful(reason, [behind]), revocations };
   }
   if (!(first instanceof PublicKeyPacket)) {
     const kind = first instanceof UnparseablePacket ? kindOfKey(first.write()) : "unknown kind";
@@ -178,22 +189,35 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
   const list = new PacketList<AnyPacket>();
   list.push(...packets);
   const certificate = new PublicKey(list);
-  const unread = packets.filter((packet) => packet instanceof UnparseablePacket && mayRevoke(packet));
-  if (unread.length === 0) return { ...nothing, certificates: [certificate] };
-  const reason = "it has a revocation of a version or with an algorithm that is not supported";
-  return {
-    ...doubtful(reason, [parseFingerprint(first.getFingerprint())]),
-    certificates: [certificate],
-  };
+  const fingerprint = parseFingerprint(first.getFingerprint());
+  const doubts: FileDoubt[] = [];
+  if (packets.some((packet) => packet instanceof UnparseablePacket && mayRevoke(packet))) {
+    const reason = "it has a revocation of a version or with an algorithm that is not supported";
+    doubts.push({ reason, keys: [fingerprint] });
+  }
+  // The library drops a revocation behind a subkey that it can't read, and a subkey's without a subkey before it.
+  const kept = new Set([certificate, ...certificate.subkeys].flatMap((key) => key.revocationSignatures));
+  const dropped = packets.filter((packet) => packet instanceof SignaturePacket && !kept.has(packet));
+  const hasUnreadSubkey = packets.some(
+    (packet) => packet instanceof UnparseablePacket && isTag(packet, enums.packet.publicSubkey),
+  );
+  if (!hasUnreadSubkey && dropped.some((packet) => typeOf(packet) === kinds.subkeyRevocation))
+    doubts.push({ reason: "it has a revocation of a subkey without the subkey", keys: [fingerprint] });
+  if (dropped.some((packet) => !knownTypes.has(typeOf(packet))))
+    doubts.push({ reason: "it has a signature of an unknown type", keys: [fingerprint] });
+  const revocations = dropped
+    .filter(isKeyRevocation)
+    .map((signature) => ({ signature, behind: fingerprint }));
+  return { ...nothing, certificates: [certificate], revocations, doubts };
 }
 
 function aloneOf(packets: readonly AnyPacket[]): KeyFile {
-  const revocations: SignaturePacket[] = [];
+  const revocations: FileRevocation[] = [];
   const doubts: FileDoubt[] = [];
   const notes: string[] = [];
   for (const packet of packets) {
     const type = isTag(packet, enums.packet.signature) ? typeOf(packet) : undefined;
-    if (packet instanceof SignaturePacket && type === kinds.keyRevocation) revocations.push(packet);
+    if (isKeyRevocation(packet)) revocations.push({ signature: packet });
     else if (type === kinds.binary || type === kinds.text) notes.push("it has a signature of a document");
     else if (type === undefined)
       doubts.push({ reason: "it begins in the middle of a certificate, whose first part is missing" });
@@ -203,6 +227,10 @@ function aloneOf(packets: readonly AnyPacket[]): KeyFile {
     }
   }
   return { ...nothing, revocations, doubts, notes };
+}
+
+function isKeyRevocation(packet: AnyPacket): packet is SignaturePacket {
+  return packet instanceof SignaturePacket && typeOf(packet) === kinds.keyRevocation;
 }
 
 function mayRevoke(packet: AnyPacket): boolean {

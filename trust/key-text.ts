@@ -77,7 +77,14 @@ function doubtIn(part: string): string | undefined {
     /^[^A-Za-z\n]{0,20}(?:BEGIN|END) +PGP [A-Z0-9 ,/]{0,40}[^A-Za-z\n]{0,20}$/m.test(part)
   )
     return "it has a BEGIN or END line of OpenPGP armor without the other";
+  if (hasArmorLine(part))
+    return "it has a BEGIN or END of OpenPGP armor inside a line; let it stand on a line of its own, or take it out";
   return hasBareBase64(part) ? "it has lines of base64 outside of any armor" : undefined;
+}
+
+/** Whether the words that begin or end armor stand anywhere: in HTML or JSON their lines are no lines of text. */
+export function hasArmorLine(text: string): boolean {
+  return text.includes("-----BEGIN PGP ") || text.includes("-----END PGP ");
 }
 
 /** The shortest line of base64 that is looked for, in characters: gpg and others write 64 a line. */

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { config as defaults, enums, type Key, type PublicKey, type Subkey } from "openpgp";
 import { escapeControlCharacters } from "../lib/escape-control-characters.ts";
 import { directSignaturesOf, mergeCertificates } from "./certificate-merge.ts";
+import { withoutOversized } from "./certificate-size.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { readKeyFile } from "./key-file.ts";
 import { readKeyFiles } from "./key-folder.ts";
@@ -96,7 +97,7 @@ export class Keyring {
       const content = await readKeyFile(one.bytes, room);
       room -= content.packets;
       found.push(...content.certificates);
-      alone.push(...content.revocations.map((signature) => ({ file, signature })));
+      alone.push(...content.revocations.map((revocation) => ({ file, ...revocation })));
       skipped.push(...content.notes.map((reason) => ({ file, reason })));
       doubts.push(...content.doubts.map((doubt) => ({ ...doubt, file })));
     }
@@ -120,11 +121,18 @@ export class Keyring {
     return await Keyring.#from({ certificates: mergeCertificates(found, fingerprintOf) });
   }
 
-  static async #from({ certificates, alone = [], skipped = [], doubts = [] }: Contents): Promise<Keyring> {
+  static async #from({
+    certificates: found,
+    alone = [],
+    skipped = [],
+    doubts = [],
+  }: Contents): Promise<Keyring> {
+    const { certificates, doubts: oversized } = withoutOversized(found);
     const revocations = await findRevocations(certificates, alone);
     const primaries = await primariesOf(certificates);
     return new Keyring(certificates, primaries, revocations.revoked, skipped, [
       ...doubts,
+      ...oversized,
       ...revocations.doubts,
     ]);
   }

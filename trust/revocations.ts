@@ -11,8 +11,30 @@ export type Doubt = {
   readonly keys?: readonly Fingerprint[];
 };
 
-/** A revocation that stands alone in a file. */
-export type LoneRevocation = { readonly file: string; readonly signature: SignaturePacket };
+/** A revocation of a primary key that stands alone in a file, or behind a key that it may not be about. */
+export type LoneRevocation = {
+  readonly file: string;
+  readonly signature: SignaturePacket;
+  /** The primary key that stands before it. */
+  readonly behind?: Fingerprint;
+};
+
+/** A revocation that is not known to be about the certificate in which it was found. */
+type Stray = Omit<LoneRevocation, "file"> & {
+  readonly file?: string;
+  readonly type: enums.signature;
+  /** The key where it was found. */
+  readonly place?: Target;
+};
+
+/** A key that may be revoked, and what its revocation is made over. */
+type Target = { readonly primary: Fingerprint; readonly key: Fingerprint; readonly over: object };
+
+/** A designated revoker is one of a few: each revocation is tried with each of them. */
+const maxRevokers = 20;
+
+/** How many pairs of a revocation and a revoker are tried in all, some half a millisecond each. */
+const maxTries = 10_000;
 
 /** What the certificates and the revocations beside them come to. */
 export type Revocations = {
@@ -38,100 +60,147 @@ export async function findRevocations(
   alone: readonly LoneRevocation[],
 ): Promise<Revocations> {
   const revokers = new Map<Fingerprint, readonly Fingerprint[]>();
-  for (const [primary, certificate] of certificates)
-    revokers.set(primary, [primary, ...(await designatedRevokers(certificate))]);
-  const finder = new Finder(certificates, revokers);
+  const doubts: Doubt[] = [];
+  for (const [primary, certificate] of certificates) {
+    const named = [...(await designatedRevokers(certificate))];
+    if (named.length > maxRevokers)
+      doubts.push({
+        reason: `${primary} names ${named.length} designated revokers; ${maxRevokers} are heeded`,
+        keys: [primary],
+      });
+    revokers.set(primary, [primary, ...named.slice(0, maxRevokers)]);
+  }
+  const finder = new Finder(certificates, revokers, doubts);
   for (const [primary, certificate] of certificates) await finder.lookInto(primary, certificate);
-  for (const one of alone) await finder.apply(one);
+  await finder.applyStrays();
+  for (const one of alone) await finder.apply({ ...one, type: enums.signature.keyRevocation });
   return finder;
 }
 
 class Finder implements Revocations {
   readonly revoked = new Map<string, string>();
-  readonly doubts: Doubt[] = [];
-  readonly #certificates: Certificates;
+  readonly doubts: Doubt[];
   /** By primary key: itself and its designated revokers. */
   readonly #revokers: ReadonlyMap<Fingerprint, readonly Fingerprint[]>;
   readonly #keys: ReadonlyMap<Fingerprint, AnyKey>;
+  /** By their names: keys, and the primary keys that they may revoke. */
+  readonly #named = new Map<string, AnyKey[]>();
+  readonly #claimants = new Map<string, Set<Fingerprint>>();
+  readonly #primaries: readonly Target[];
+  readonly #subkeys: readonly Target[];
+  readonly #strays: Stray[] = [];
+  #triesLeft = maxTries;
 
-  constructor(certificates: Certificates, revokers: ReadonlyMap<Fingerprint, readonly Fingerprint[]>) {
-    this.#certificates = certificates;
+  constructor(
+    certificates: Certificates,
+    revokers: ReadonlyMap<Fingerprint, readonly Fingerprint[]>,
+    doubts: Doubt[],
+  ) {
+    this.doubts = doubts;
     this.#revokers = revokers;
     const keys = [...certificates.values()].flatMap((certificate): AnyKey[] => certificate.getKeys());
     this.#keys = new Map(keys.map((key) => [fingerprintOf(key), key]));
+    for (const [fingerprint, key] of this.#keys)
+      for (const name of namesOf(fingerprint)) this.#named.set(name, [...(this.#named.get(name) ?? []), key]);
+    for (const [primary, all] of revokers)
+      for (const name of all.flatMap(namesOf))
+        this.#claimants.set(name, (this.#claimants.get(name) ?? new Set()).add(primary));
+    this.#primaries = [...certificates].map(([primary, { keyPacket }]) => targetOf(primary, keyPacket));
+    this.#subkeys = [...certificates].flatMap(([primary, { keyPacket, subkeys }]) =>
+      subkeys.map((subkey) => targetOf(primary, keyPacket, subkey)),
+    );
   }
 
-  /** Heeds the revocations in a certificate. Those of strangers mean nothing: anybody can append them. */
+  /** Heeds the revocations in a certificate, and keeps those that may be another's for {@link applyStrays}. */
   async lookInto(
     primary: Fingerprint,
     { keyPacket, revocationSignatures, subkeys }: PublicKey,
   ): Promise<void> {
     const { keyRevocation, subkeyRevocation } = enums.signature;
+    const place = targetOf(primary, keyPacket);
     const found = [
-      ...revocationSignatures.map((signature) => ({
-        signature,
-        key: primary,
-        type: keyRevocation,
-        over: {},
-      })),
+      ...revocationSignatures.map((signature) => ({ signature, type: keyRevocation, place })),
       ...subkeys.flatMap((subkey) =>
         subkey.revocationSignatures.map((signature) => ({
-          ...{ signature, key: fingerprintOf(subkey), type: subkeyRevocation },
-          over: { bind: subkey.keyPacket },
+          ...{ signature, type: subkeyRevocation, place: targetOf(primary, keyPacket, subkey) },
         })),
       ),
     ];
-    for (const { signature, key, type, over } of found) {
-      if (await this.#applies(signature, primary, key, type, { key: keyPacket, ...over })) continue;
-      const issuer = this.#claimedIssuer(signature, primary);
-      if (issuer === undefined) continue;
-      const reason = this.#keys.has(issuer)
-        ? `there is a revocation of ${primary} that does not verify; get its certificate anew`
-        : `${primary} may be revoked by its designated revoker ${issuer}, whose key is missing; put it among the keys`;
-      this.doubts.push({ reason, keys: [primary] });
+    for (const one of found) {
+      if (!(await this.#applies(one.signature, one.type, one.place)))
+        this.#strays.push({ ...one, behind: primary });
     }
   }
 
-  /** Applies one that stands alone. It names who made it, and not the key that it revokes: that is found by trying. */
-  async apply({ file, signature }: LoneRevocation): Promise<void> {
-    for (const [primary, { keyPacket }] of this.#certificates) {
-      const { keyRevocation } = enums.signature;
-      if (await this.#applies(signature, primary, primary, keyRevocation, { key: keyPacket })) return;
-    }
-    const targets = [...this.#certificates.keys()].filter(
-      (primary) => this.#claimedIssuer(signature, primary) !== undefined,
-    );
-    const isAtHand = targets.some((primary) =>
-      this.#keys.has(this.#claimedIssuer(signature, primary) ?? primary),
-    );
-    const why = isAtHand
-      ? "which does not verify; get it anew"
-      : "whose key is missing; put it among the keys, or take the file away if it is about nobody in the roster";
-    const reason = `it is a revocation by ${issuerOf(signature)}, ${why}`;
-    this.doubts.push({ file, reason, ...(targets.length > 0 ? { keys: targets } : {}) });
+  /**
+   * Applies revocations in certificates that do not verify there. Such a one is another certificate's, that stood behind this one in a
+   * file, or is damaged, be it where it names its issuer, or its revoker's key is missing, or a stranger has appended it.
+   */
+  async applyStrays(): Promise<void> {
+    for (const stray of this.#strays) await this.apply(stray);
+  }
+
+  /** Applies one that names who made it, and not the key that it revokes: that is found by trying. */
+  async apply({ file, signature, type, behind, place }: Stray): Promise<void> {
+    const isKeys = type === enums.signature.keyRevocation;
+    const issuer = issuerNameOf(signature);
+    const claimants = this.#claimants.get(issuer) ?? new Set();
+    const targets = isKeys ? this.#primaries : this.#subkeys;
+    // The likely ones first: the number of tries is bounded.
+    for (const isLikely of [true, false])
+      for (const target of this.#triesLeft > 0 ? targets : [])
+        if (claimants.has(target.primary) === isLikely && (await this.#applies(signature, type, target)))
+          return;
+    if (place !== undefined && (await this.#isStrangers(signature, type, place))) return;
+    let why =
+      "whose key is missing; put it among the keys, or take it away if it is about nobody in the roster";
+    if (this.#named.has(issuer)) why = "which does not verify; get it anew";
+    if (this.#triesLeft <= 0)
+      why = "among more revocations than are tried; take away those that are of no use";
+    const where = behind === undefined ? "it is a revocation" : `in or behind ${behind} is a revocation`;
+    const keys = behind === undefined ? claimants : new Set([behind, ...claimants]);
+    this.doubts.push({
+      ...(file === undefined ? {} : { file }),
+      reason: `${where} by ${issuerOf(signature)}, ${why}`,
+      ...(keys.size > 0 ? { keys: [...keys] } : {}),
+    });
   }
 
   /** Tries all who may revoke the certificate, and not only who is named: the name is not signed, and may be damaged. */
-  async #applies(
-    signature: SignaturePacket,
-    primary: Fingerprint,
-    target: Fingerprint,
-    type: enums.signature,
-    over: object,
-  ): Promise<boolean> {
-    for (const revoker of this.#revokers.get(primary) ?? []) {
+  async #applies(signature: SignaturePacket, type: enums.signature, target: Target): Promise<boolean> {
+    for (const revoker of this.#revokers.get(target.primary) ?? []) {
       const key = this.#keys.get(revoker);
-      if (key === undefined || !(await holdsAtAll(asBy(key, signature), key.keyPacket, type, over))) continue;
-      const how = revoker === primary ? "revoked" : `revoked by its designated revoker ${revoker}`;
-      this.revoked.set(keyIn(primary, target), how);
+      if (key === undefined || !(await this.#holds(signature, key, type, target))) continue;
+      const how = revoker === target.primary ? "revoked" : `revoked by its designated revoker ${revoker}`;
+      this.revoked.set(keyIn(target.primary, target.key), how);
       return true;
     }
     return false;
   }
 
-  #claimedIssuer(signature: SignaturePacket, primary: Fingerprint): Fingerprint | undefined {
-    return this.#revokers.get(primary)?.find((revoker) => names(signature, revoker));
+  /** Whether a key at hand that may not revoke has made it over the key where it stands: anybody can append one. */
+  async #isStrangers(signature: SignaturePacket, type: enums.signature, place: Target): Promise<boolean> {
+    for (const key of this.#named.get(issuerNameOf(signature)) ?? [])
+      if (await this.#holds(signature, key, type, place)) return true;
+    return false;
   }
+
+  async #holds(
+    signature: SignaturePacket,
+    by: AnyKey,
+    type: enums.signature,
+    { over }: Target,
+  ): Promise<boolean> {
+    if (this.#triesLeft <= 0) return false;
+    this.#triesLeft--;
+    return await holdsAtAll(asBy(by, signature), by.keyPacket, type, over);
+  }
+}
+
+function targetOf(primary: Fingerprint, key: PublicKey["keyPacket"], subkey?: Subkey): Target {
+  return subkey === undefined
+    ? { primary, key: primary, over: { key } }
+    : { primary, key: fingerprintOf(subkey), over: { key, bind: subkey.keyPacket } };
 }
 
 /** openpgp.js remembers that a signature has verified, and not over what or by whom: each try has a copy of its own. */
@@ -142,17 +211,19 @@ function asBy(key: AnyKey, signature: SignaturePacket): SignaturePacket {
   return copy;
 }
 
-function names(signature: SignaturePacket, fingerprint: Fingerprint): boolean {
-  const { issuerFingerprint, issuerKeyID } = signature;
-  if (issuerFingerprint !== null) return hexOf(issuerFingerprint) === fingerprint;
+/** How signatures name their issuer: by its fingerprint, or by its key ID. */
+function namesOf(fingerprint: Fingerprint): readonly string[] {
   // A key ID is the end of a version 4 fingerprint, and the start of a version 6 one (RFC 9580, section 5.5.4).
-  const keyId = issuerKeyID.toHex().toUpperCase();
-  return fingerprint.length === 40 ? fingerprint.endsWith(keyId) : fingerprint.startsWith(keyId);
+  return [fingerprint, fingerprint.length === 40 ? fingerprint.slice(-16) : fingerprint.slice(0, 16)];
 }
 
-function issuerOf({ issuerFingerprint, issuerKeyID }: SignaturePacket): string {
-  if (issuerFingerprint !== null) return hexOf(issuerFingerprint);
-  return `the key with ID ${issuerKeyID.toHex().toUpperCase()}`;
+function issuerNameOf({ issuerFingerprint, issuerKeyID }: SignaturePacket): string {
+  return issuerFingerprint !== null ? hexOf(issuerFingerprint) : issuerKeyID.toHex().toUpperCase();
+}
+
+function issuerOf(signature: SignaturePacket): string {
+  const name = issuerNameOf(signature);
+  return signature.issuerFingerprint !== null ? name : `the key with ID ${name}`;
 }
 
 function hexOf(bytes: Uint8Array): string {

@@ -12,6 +12,7 @@ import {
 import type { Fingerprint } from "./fingerprint.ts";
 import { type Keyring, mustSignNow, type SigningCandidate, withClockTolerance } from "./keyring.ts";
 import { clockTolerance, maxMessageSize, strict } from "./openpgp-rules.ts";
+import { mustHaveFewPackets } from "./packet-count.ts";
 import { quoted, Rejection } from "./rejection.ts";
 
 /** A message whose one signature holds. */
@@ -87,17 +88,19 @@ function mustBeBinary(bytes: Uint8Array): void {
 }
 
 async function parseMessage(bytes: Uint8Array): Promise<Message<Uint8Array>> {
+  const maxUnpacked = mustHaveFewPackets(bytes);
   try {
-    return await readMessage({ binaryMessage: bytes, config: strict });
+    const config = { ...strict, maxDecompressedMessageSize: maxUnpacked };
+    return await readMessage({ binaryMessage: bytes, config });
   } catch (error) {
-    throw malformed(error);
+    throw malformed(error, maxUnpacked);
   }
 }
 
-function malformed(error: unknown): Rejection {
+function malformed(error: unknown, maxUnpacked = maxMessageSize): Rejection {
   const reason = (error as Error).message;
-  return /decompressed message size exceeded|output size/i.test(reason)
-    ? new Rejection("decompressed-too-large", `it unpacks to more than ${maxMessageSize} bytes`)
+  return /decompressed (?:message )?size exceeded|output size/i.test(reason)
+    ? new Rejection("decompressed-too-large", `it unpacks to more than ${maxUnpacked} bytes`)
     : new Rejection("malformed", `not a whole OpenPGP message: ${quoted(reason).slice(1, -1)}`);
 }
 

@@ -23,9 +23,13 @@ let file: string;
 let packet: Buffer;
 
 function answering(answers: string, ...args: readonly string[]): Buffer {
+  return answeringIn(gpg, answers, ...args);
+}
+
+function answeringIn(home: GpgHome, answers: string, ...args: readonly string[]): Buffer {
   const always = [
     "--homedir",
-    gpg.folder,
+    home.folder,
     "--no-tty",
     "--quiet",
     "--pinentry-mode=loopback",
@@ -102,6 +106,10 @@ describe("a key that its designated revoker has revoked does not count", () => {
     "in one copy of two, the other way round": () => ({ 1: revoked, 2: good, r: keyOf(revoker) }),
     "in a file of its own, as gpg gives it out": () => ({ v: good, "rev.asc": file, r: keyOf(revoker) }),
     "as the signature alone": () => ({ v: good, "rev.gpg": packet, r: keyOf(revoker) }),
+    "behind its revoker's certificate": () => ({ v: good, r: Buffer.concat([keyOf(revoker), packet]) }),
+    "behind a stranger's certificate": () => ({
+      ...{ v: good, r: keyOf(revoker), s: Buffer.concat([keyOf(stranger), packet]) },
+    }),
   };
   test.each(Object.entries(ways))("%s", async (_, files) => {
     const outcome = await outcomeOf(files());
@@ -134,7 +142,16 @@ test("a revoker that has been revoked since has revoked all the same, as for gpg
   expect(codesOf(await outcomeOf(files))).toEqual({ "signature-1": "revoked-key" });
 });
 
-test("a revocation by somebody who is not designated means nothing in a certificate, and is a doubt on its own", async () => {
+test("a revoker's own revocation behind a certificate that names it is about the revoker", async () => {
+  const path = join(gpg.folder, "openpgp-revocs.d", `${revoker}.rev`);
+  const own = await binaryOf(execFileSync("sed", ["s/^:-----/-----/", path], { encoding: "utf8" }));
+  const files = { v: Buffer.concat([good, own]), r: keyOf(revoker) };
+  const keyring = await Keyring.load(await keyFolder(files));
+  expect(keyring.keysOf(revoker)[0]?.revoked).toBe("revoked");
+  expect(verdictOf(await outcomeOf(files))).toBe("met");
+});
+
+test("a revocation by somebody who is not designated means nothing in a certificate where their key is at hand, and is a doubt without it", async () => {
   const other = await GpgHome.create();
   try {
     const mallory = other.newKey("mallory", "ed25519");
@@ -150,7 +167,8 @@ test("a revocation by somebody who is not designated means nothing in a certific
       await binaryOf(theirs),
       good.subarray(2 + (good[1] ?? 0)),
     ]);
-    expect(verdictOf(await outcomeOf({ v: appended }))).toBe("met");
+    // Without the key that it names it can't be told from the victim's own, damaged where it names its issuer.
+    expect(verdictOf(await outcomeOf({ v: appended }))).toBe("can't tell");
     expect(verdictOf(await outcomeOf({ v: appended, m: other.run("--export", mallory) }))).toBe("met");
     expect(verdictOf(await outcomeOf({ v: good, m: theirs }))).toBe("can't tell");
   } finally {
@@ -162,6 +180,24 @@ test("one that names a designated revoker and does not verify is a doubt", async
   const damaged = Buffer.from(packet);
   damaged.writeUInt8(damaged.readUInt8(damaged.length - 5) ^ 1, damaged.length - 5);
   expect(verdictOf(await outcomeOf({ v: good, "rev.gpg": damaged, r: keyOf(revoker) }))).toBe("can't tell");
+});
+
+test("of a great many designated revokers a few are heeded, and that is a doubt", {
+  timeout: 60_000,
+}, async () => {
+  const other = await GpgHome.create();
+  try {
+    const owner = other.newKey("owner", "ed25519");
+    const many = Array.from({ length: 21 }, (_, index) => other.newKey(`revoker${index}`, "ed25519"));
+    const answers = many.map((one) => `addrevoker\n${one}\ny\n`).join("");
+    answeringIn(other, `${answers}save\n`, "--edit-key", owner);
+    const keyring = await Keyring.load(await keyFolder({ o: other.run("--export", owner) }));
+    expect(keyring.doubts).toEqual([
+      { reason: `${owner} names 21 designated revokers; 20 are heeded`, keys: [owner] },
+    ]);
+  } finally {
+    await other[Symbol.asyncDispose]();
+  }
 });
 
 test("`stagex verify` exits 1, as gpg says that the key has been revoked; 2 without the revoker's key", async () => {

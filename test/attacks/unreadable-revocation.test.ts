@@ -113,6 +113,15 @@ describe("what may be a revocation and can't be read or applied is neither a yes
       "pubring.kbx": Buffer.from("\0\0\0\x20\x01\x01\0\x02KBXf\0\0\0\0", "latin1"),
     }),
     "a private key of the same": () => ({ "mine.asc": alice.armor() }),
+    "in HTML": () => ({ "page.html": `<p>gone<br>${armored.replaceAll("\n", "<br>")}</p>\n` }),
+    "in a line of JSON": () => ({ "key.json": `${JSON.stringify({ revocation: armored })}\n` }),
+    "behind the header of a picture": () => ({
+      "alice.png": Buffer.concat([noKeys["alice.png"] as Buffer, Buffer.from(armored)]),
+    }),
+    "an empty file, as a failed export leaves it": () => ({ "rev.asc": "" }),
+    "prose with a whole BEGIN line in it, which could be one": () => ({
+      README: "It begins with -----BEGIN PGP PUBLIC KEY BLOCK-----, and ends so.\n",
+    }),
   };
   test.each(Object.entries(ways))("%s", async (_, files) => {
     expect(await verdict(files())).toBe("can't tell");
@@ -150,7 +159,7 @@ describe("what may be a revocation and can't be read or applied is neither a yes
 
 const noKeys: Files = {
   README:
-    "Keys of those who sign.\nA file of them begins with -----BEGIN PGP PUBLIC KEY BLOCK-----, and ends so.\n",
+    "Keys of those who sign.\nA file of them begins with BEGIN PGP PUBLIC KEY BLOCK between dashes, and ends so.\n",
   "README.md": Buffer.from("# Schl\xfcssel\n", "latin1"),
   Makefile: "all:\n\tgpg --export > all.gpg\n",
   ".gitignore": "*.kbx\n",
@@ -164,7 +173,6 @@ const noKeys: Files = {
   "alice.jpg": Buffer.from("ffd8ffe000104a464946", "hex"),
   "page.html": `<!doctype html><img src="data:image/png;base64,${"A".repeat(200)}">\n`,
   notes: utf16("Schlüssel"),
-  empty: "",
 };
 
 test.each(Object.entries(noKeys))(

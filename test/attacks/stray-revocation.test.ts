@@ -1,0 +1,128 @@
+import { config, enums, type PrivateKey, SignaturePacket } from "openpgp";
+import { beforeAll, describe, expect, test } from "vitest";
+import { Keyring } from "../../trust/keyring.ts";
+import {
+  binaryOf,
+  type Files,
+  judgedWith,
+  keyFolder,
+  loneRevocation,
+  verdictOf,
+} from "../fixtures/key-folder.ts";
+import { newKey, signedBy } from "../fixtures/maintainers.ts";
+
+/** A revocation that stands in or behind a certificate that it is not about, or is damaged where it names its issuer. */
+let alice: PrivateKey;
+let bob: PrivateKey;
+let mallory: PrivateKey;
+let signature: Uint8Array;
+let revocation: Buffer;
+
+beforeAll(async () => {
+  [alice, bob, mallory] = await Promise.all([
+    newKey("alice", { subkeys: [{ sign: true }] }),
+    newKey("bob"),
+    newKey("mallory"),
+  ]);
+  signature = await signedBy(alice);
+  revocation = await binaryOf(await loneRevocation(alice));
+});
+
+const of = (key: PrivateKey) => Buffer.from(key.toPublic().write());
+const binary = (...parts: readonly Uint8Array[]) => Buffer.concat(parts);
+
+function armored(bytes: Buffer): string {
+  const lines = bytes.toString("base64").match(/.{1,64}/g) ?? [];
+  return `-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n${lines.join("\n")}\n-----END PGP PUBLIC KEY BLOCK-----\n`;
+}
+
+async function verdict(files: Files): Promise<string> {
+  return verdictOf(await judgedWith(await keyFolder(files), [signature], { alice: { keys: [alice] } }));
+}
+
+/** A certificate with a packet directly behind its primary key. */
+function inside(certificate: Buffer, packet: Buffer): Buffer {
+  const end = 2 + certificate.readUInt8(1);
+  return binary(certificate.subarray(0, end), packet, certificate.subarray(end));
+}
+
+/** A version 4 signature of a type over Alice's primary key, by another. */
+async function overAlice(by: PrivateKey, type: enums.signature): Promise<Buffer> {
+  const packet = new SignaturePacket();
+  packet.signatureType = type;
+  packet.publicKeyAlgorithm = by.keyPacket.algorithm;
+  packet.hashAlgorithm = enums.hash.sha512;
+  packet.issuerKeyID = by.getKeyID();
+  packet.issuerFingerprint = by.keyPacket.getFingerprintBytes();
+  const data = { key: alice.toPublic().keyPacket };
+  // @ts-expect-error openpgp.js's types leave out the configuration, and have the key's packet as public.
+  await packet.sign(by.keyPacket, data, new Date(Date.now() - 60_000), false, config);
+  const body = Buffer.from(packet.write());
+  return binary(Buffer.from([0xc2, 0xff, 0, 0, body.length >> 8, body.length & 255]), body);
+}
+
+describe("a revocation behind another's certificate revokes", () => {
+  const ways: Readonly<Record<string, () => Files>> = {
+    "all keys and it in one file": () => ({ all: binary(of(alice), of(bob), revocation) }),
+    "the other first": () => ({ all: binary(of(bob), revocation), alice: of(alice) }),
+    "directly behind the other's primary key": () => ({ all: inside(of(bob), revocation), alice: of(alice) }),
+    "in one armored block": () => ({ all: armored(binary(of(bob), revocation)), alice: of(alice) }),
+    "in one of two copies of the other": () => ({
+      ...{ alice: of(alice), b1: of(bob), b2: binary(of(bob), revocation) },
+    }),
+    "behind a private key": () => ({
+      ...{ alice: of(alice), bob: of(bob), secret: binary(Buffer.from(mallory.write()), revocation) },
+    }),
+    "behind a subkey of a kind that is not supported": () => {
+      const subkey = Buffer.from([0xce, 6, 4, 1, 2, 3, 4, 99]);
+      return { alice: of(alice), bob: binary(of(bob), subkey, revocation) };
+    },
+  };
+  test.each(Object.entries(ways))("%s", async (_, files) => {
+    expect(await verdict(files())).toMatch(/^not met$|^can't tell$/);
+    const keyring = await Keyring.load(await keyFolder(files()));
+    const [primary] = [...keyring.certificates.keys()].filter(
+      (one) => one === alice.getFingerprint().toUpperCase(),
+    );
+    if (primary === undefined) throw new Error("Alice's certificate is missing");
+    expect(keyring.keysOf(primary)[0]?.revoked).toBe("revoked");
+  });
+});
+
+test("damaged there, it is a doubt about the one before it and the one that it names", async () => {
+  const damaged = Buffer.from(revocation);
+  damaged.writeUInt8(damaged.readUInt8(damaged.length - 5) ^ 1, damaged.length - 5);
+  expect(await verdict({ all: binary(of(alice), of(bob), damaged) })).toBe("can't tell");
+});
+
+test("no damage of one bit makes a revocation in its own certificate pass unseen", {
+  timeout: 120_000,
+}, async () => {
+  const unseen: number[] = [];
+  for (let at = 0; at < (revocation.length - 2) * 8; at++) {
+    const damaged = Buffer.from(revocation);
+    const octet = 2 + (at >> 3);
+    damaged.writeUInt8(damaged.readUInt8(octet) ^ (1 << (at & 7)), octet);
+    if ((await verdict({ alice: inside(of(alice), damaged) })) === "met") unseen.push(at);
+  }
+  // One bit of the type (0x20) away is the revocation of a certification (0x30), and a signature of a document (0x00).
+  expect(unseen).toEqual([8 + 4, 8 + 5]);
+});
+
+describe("a stranger's in somebody's certificate", () => {
+  test("means nothing where their key is at hand", async () => {
+    const theirs = await overAlice(mallory, enums.signature.keyRevocation);
+    expect(await verdict({ alice: inside(of(alice), theirs), mallory: of(mallory) })).toBe("met");
+  });
+
+  test("is a doubt where it is not, about this certificate alone", async () => {
+    const theirs = await overAlice(mallory, enums.signature.keyRevocation);
+    const keyring = await Keyring.load(await keyFolder({ alice: inside(of(alice), theirs), bob: of(bob) }));
+    expect(keyring.doubts).toEqual([
+      {
+        reason: expect.stringContaining("whose key is missing"),
+        keys: [alice.getFingerprint().toUpperCase()],
+      },
+    ]);
+  });
+});

@@ -1,0 +1,54 @@
+import type { PublicKey } from "openpgp";
+import { directSignaturesOf } from "./certificate-merge.ts";
+import type { Fingerprint } from "./fingerprint.ts";
+import type { Doubt } from "./revocations.ts";
+
+/**
+ * Bounds of one certificate. The library looks at all subkeys for each subkey, and at all own signatures for each message. Keys that
+ * are in use for decades have tens of each; certifications by others are not looked at, and may be thousands.
+ */
+const maxSubkeys = 100;
+const maxUsers = 100;
+const maxOwnSignatures = 300;
+
+/** Leaves out the certificates with more parts than are read. Each is a doubt: it may be revoked, or hold another's revocation. */
+export function withoutOversized(all: ReadonlyMap<Fingerprint, PublicKey>): {
+  readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
+  readonly doubts: readonly Doubt[];
+} {
+  const certificates = new Map<Fingerprint, PublicKey>();
+  const doubts: Doubt[] = [];
+  for (const [primary, certificate] of all) {
+    const excess = excessOf(certificate);
+    if (excess === undefined) certificates.set(primary, certificate);
+    else {
+      const reason = `the certificate of ${primary} has ${excess}; get it anew, or export it with gpg --export-options export-clean`;
+      doubts.push({ reason, ...(holdsAnothers(certificate) ? {} : { keys: [primary] }) });
+    }
+  }
+  return { certificates, doubts };
+}
+
+function excessOf(certificate: PublicKey): string | undefined {
+  const { revocationSignatures, subkeys, users } = certificate;
+  if (subkeys.length > maxSubkeys)
+    return `${subkeys.length} subkeys, more than the ${maxSubkeys} that are read`;
+  if (users.length > maxUsers) return `${users.length} user IDs, more than the ${maxUsers} that are read`;
+  const lists = [
+    revocationSignatures,
+    directSignaturesOf(certificate),
+    ...users.flatMap((user) => [user.selfCertifications, user.revocationSignatures]),
+    ...subkeys.flatMap((subkey) => [subkey.bindingSignatures, subkey.revocationSignatures]),
+  ];
+  const own = lists.reduce((sum, list) => sum + list.length, 0);
+  return own > maxOwnSignatures
+    ? `${own} signatures about itself, more than the ${maxOwnSignatures} that are read`
+    : undefined;
+}
+
+/** Whether a revocation in it names another issuer: it may be of a certificate that stood behind it in a file. */
+function holdsAnothers(certificate: PublicKey): boolean {
+  const own = certificate.getKeyID();
+  const lists = [certificate, ...certificate.subkeys].map((key) => key.revocationSignatures);
+  return lists.some((list) => list.some(({ issuerKeyID }) => !issuerKeyID.equals(own)));
+}
