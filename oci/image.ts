@@ -269,6 +269,24 @@ export function parseLayoutIndex(bytes: Buffer, path: string): Descriptor {
   return descriptor(image);
 }
 
+/** Whether an image is for these platforms, each of them and no other: a manifest that nobody asked for is nobody's word. */
+export function isExactlyFor({ manifests }: Pick<Image, "manifests">, platforms: readonly string[]): boolean {
+  return (
+    manifests.length === platforms.length && manifests.every(({ platform }) => platforms.includes(platform))
+  );
+}
+
+/**
+ * Requires that an image is for these platforms and no other.
+ * @throws LayoutError that tells which it is for
+ */
+export function requirePlatforms(image: Image, platforms: readonly string[], path: string): void {
+  if (isExactlyFor(image, platforms)) return;
+  const found = image.manifests.map(({ platform }) => platform).join(", ");
+  const message = `${path}: is for ${found}, but was asked for ${platforms.join(", ")}, and no other`;
+  throw new LayoutError("malformed", path, image.index, message);
+}
+
 /** Every blob of an image, children before their parents, each once. */
 export function blobsOf(image: Image): readonly Descriptor[] {
   const blobs = image.manifests.flatMap((manifest) => [

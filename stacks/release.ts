@@ -130,7 +130,7 @@ async function digestSources(
     published: config.verify ? published : new Map(),
     built: async (key) => (await ledgers.built.lookup(key)).digests,
     ledger: (key) => lookUpBoth(ledgers, key),
-    stored: (manifest) => store.find(manifest),
+    stored: (manifest, platforms) => store.find(manifest, platforms),
   };
 }
 

@@ -16,8 +16,8 @@ export type DigestSources = {
   readonly built: KeyLookup;
   /** The same, also by others whose word is taken. */
   readonly ledger: KeyLookup;
-  /** The image with this manifest, if it is here. */
-  readonly stored: (manifest: Digest) => Promise<Image | null>;
+  /** The image with this manifest and for these platforms, if it is here. */
+  readonly stored: (manifest: Digest, platforms: readonly string[]) => Promise<Image | null>;
 };
 
 /**
@@ -59,7 +59,7 @@ async function releasedImage(
   if (!published)
     return { name, reason: "nobody has built it from these inputs, and the tree publishes no digest" };
   if (platforms.length === 1) return { name, version, digest: published, digests: { [first]: published } };
-  const image = await sources.stored(published);
+  const image = await sources.stored(published, platforms);
   if (!image) {
     const reason = `it is for ${platforms.join(" and ")}, and the tree publishes the first one's digest alone: build it first`;
     return { name, reason };
