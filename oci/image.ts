@@ -270,7 +270,10 @@ export function parseLayoutIndex(bytes: Buffer, path: string): Descriptor {
 }
 
 /** Whether an image is for these platforms, each of them and no other: a manifest that nobody asked for is nobody's word. */
-export function isExactlyFor({ manifests }: Pick<Image, "manifests">, platforms: readonly string[]): boolean {
+export function isExactlyFor(
+  { manifests }: { readonly manifests: readonly Pick<ImageManifest, "platform">[] },
+  platforms: readonly string[],
+): boolean {
   return (
     manifests.length === platforms.length && manifests.every(({ platform }) => platforms.includes(platform))
   );
