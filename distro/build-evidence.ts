@@ -40,7 +40,7 @@ export class NoEvidenceError extends Error {
 
 /** Where it is looked up what came of which inputs. */
 export type EvidenceLedgers = {
-  /** What is known, by whomever: other digests come from here. */
+  /** What is known by others whose word is taken: other digests come from here. */
   readonly ledger: Ledger;
   /** Who is known to have built: of one machine alone, or the same ledger. */
   readonly built: Ledger;

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { duplicateMember } from "../lib/duplicate-member.ts";
 import { type Digest, digestSchema } from "./digest.ts";
 import { LayoutError } from "./layout-error.ts";
 
@@ -81,13 +82,10 @@ const most = { manifests: 64, layers: 1024 };
 const imageIndexSchema = z.strictObject({
   ...indexSchema.shape,
   annotations,
-  artifactType: z.string().optional(),
-  subject: descriptorSchema.optional(),
   manifests: z
     .array(
       z.strictObject({
         ...descriptorSchema.shape,
-        artifactType: z.string().optional(),
         platform: z
           .strictObject({
             ...platformSchema.shape,
@@ -202,6 +200,7 @@ export function isFor(platform: string, os: string, architecture: string): boole
 /** Parses an image index: at least one platform, each once, and nothing but image manifests. */
 export function parseIndex(bytes: Buffer, path: string, digest: Digest | null): readonly IndexEntry[] {
   const index = parseJson(imageIndexSchema, bytes, path, digest);
+  refuseDuplicates(bytes, path, digest);
   expectMediaType(index.mediaType ?? mediaTypes.index, [mediaTypes.index], path, digest, "the index itself");
   const entries = index.manifests.map((entry, position) => {
     const where = `manifests[${position}]`;
@@ -267,6 +266,27 @@ export function parseLayoutIndex(bytes: Buffer, path: string): Descriptor {
   }
   expectMediaType(image.mediaType, [mediaTypes.index], path, image.digest, "manifests[0]");
   return descriptor(image);
+}
+
+/** Whether an image is for these platforms, each of them and no other: a manifest that nobody asked for is nobody's word. */
+export function isExactlyFor(
+  { manifests }: { readonly manifests: readonly Pick<ImageManifest, "platform">[] },
+  platforms: readonly string[],
+): boolean {
+  return (
+    manifests.length === platforms.length && manifests.every(({ platform }) => platforms.includes(platform))
+  );
+}
+
+/**
+ * Requires that an image is for these platforms and no other.
+ * @throws LayoutError that tells which it is for
+ */
+export function requirePlatforms(image: Image, platforms: readonly string[], path: string): void {
+  if (isExactlyFor(image, platforms)) return;
+  const found = image.manifests.map(({ platform }) => platform).join(", ");
+  const message = `${path}: is for ${found}, but was asked for ${platforms.join(", ")}, and no other`;
+  throw new LayoutError("malformed", path, image.index, message);
 }
 
 /** Every blob of an image, children before their parents, each once. */
@@ -344,6 +364,20 @@ function parseJson<Schema extends z.ZodType>(
   const issue = parsed.error.issues[0];
   const field = issue === undefined || issue.path.length === 0 ? "the document" : issue.path.join(".");
   throw new LayoutError("malformed", path, digest, `${path}: ${field}: ${issue?.message ?? "malformed"}`);
+}
+
+/** Of a member that comes twice, one reader takes the first and another the last: nobody signs an index, only the manifests in it. */
+function refuseDuplicates(bytes: Buffer, path: string, digest: Digest | null): void {
+  let fault: string;
+  try {
+    const twice = duplicateMember(bytes.toString("utf8"));
+    if (twice === undefined) return;
+    fault = `has the member ${quote(twice)} twice in one object`;
+  } catch {
+    // What a member that comes twice hides from JSON.parse can be nested deeper than there is room for.
+    fault = "can't be read by every JSON reader";
+  }
+  throw new LayoutError("malformed", path, digest, `${path}: ${fault}`);
 }
 
 function quote(text: string): string {

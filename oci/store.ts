@@ -19,11 +19,13 @@ import {
   type Descriptor,
   type Image,
   type IndexEntry,
+  isExactlyFor,
   mediaTypes,
   parseIndex,
   parseLayoutIndex,
   readImage,
   readManifest,
+  requirePlatforms,
 } from "./image.ts";
 import { layoutBlobPath, layoutMarker, openLayout } from "./layout.ts";
 import { LayoutError, type LayoutProblem } from "./layout-error.ts";
@@ -44,6 +46,8 @@ export type AdoptOptions = {
   readonly diffIds?: boolean;
   /** What else a layer must pass, read in the same pass as its digest; undefined where nothing else. Also asked of those that are stored. */
   readonly layerCheck?: (layer: Digest) => BlobCheck | undefined;
+  /** Which platforms it must be for, and no others; any where not given. */
+  readonly platforms?: readonly string[];
   readonly signal?: AbortSignal;
 };
 
@@ -121,6 +125,7 @@ export class Store {
       },
       layer: (blob, diffId) => this.#take(pathOf(blob.digest), blob, diffId, options),
     });
+    if (options.platforms) requirePlatforms(image, options.platforms, layout);
     // They were read from the index down; parents come in after their children.
     for (const { blob, bytes } of documents.reverse()) {
       if (blob.digest === image.index) await syncFolder(join(this.root, "blobs", "sha256"));
@@ -164,11 +169,15 @@ export class Store {
     });
   }
 
-  /** The stored image that holds this platform's manifest, which is the digest StageX publishes; null if there is none. */
-  async find(manifest: Digest): Promise<Image | null> {
+  /**
+   * The stored image that holds this platform's manifest, which is the digest StageX publishes; null if there is none.
+   * @param platforms which it must be for, and no others; any where not given
+   */
+  async find(manifest: Digest, platforms?: readonly string[]): Promise<Image | null> {
     for (const index of await this.#filedUnder(manifest)) {
       const image = await this.#candidate(index);
-      if (image?.manifests.some((found) => found.digest === manifest) === true) return image;
+      if (!image?.manifests.some((found) => found.digest === manifest)) continue;
+      if (platforms === undefined || isExactlyFor(image, platforms)) return image;
     }
     return null;
   }

@@ -326,8 +326,13 @@ function checkNames({ name, file, sha256 }: Source): void {
   }
 }
 
-/** The file that an archive may have, whatever it is. */
+/**
+ * The file that an archive may have, whatever it is; where a folder of a tree's `fetch/<stage>/<package>` is a link, that, which is left out:
+ * whoever wrote the tree may have laid it.
+ */
 async function archivedFile(archive: string, file: string): Promise<string | null> {
+  for (const folder of [join(archive, "../.."), join(archive, ".."), archive])
+    if ((await lstat(folder).catch(ifMissing))?.isSymbolicLink()) return folder;
   const found = await stat(archive).catch(ifMissing);
   if (found === null) return null;
   if (!found.isDirectory()) return archive;

@@ -5,13 +5,13 @@ import { leaveFailureToEngine } from "../components/not-built.ts";
 import { Release, type ReleaseArgs } from "../components/release.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { lookUpBoth } from "../distro/known-digests.ts";
-import { Ledger } from "../distro/ledger.ts";
 import { treeRelease } from "../distro/tree-release.ts";
 import { printable, printableBlock, printableLines } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store.ts";
 import { ClientPolicy } from "../providers/stagex/client-policy/resource.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
+import { configuredLedgers } from "../providers/stagex/configured-ledgers.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { configuredSignatures, configuredTrust } from "../providers/stagex/configured-trust.ts";
 import type { Publication } from "../providers/stagex/publication/resource.ts";
@@ -120,16 +120,17 @@ function namespaceOf(signedAs: string): string {
 }
 
 async function digestSources(
-  { verify }: StagexConfig,
+  config: StagexConfig,
   places: Places,
   published: DigestSources["published"],
 ): Promise<DigestSources> {
-  const [built, ledger] = [new Ledger(places.built), new Ledger(places.ledger)];
+  const ledgers = configuredLedgers(config, places);
   const store = await Store.open(places.store);
   return {
-    published: verify ? published : new Map(),
-    ledger: (key) => lookUpBoth({ built, ledger }, key),
-    stored: (manifest) => store.find(manifest),
+    published: config.verify ? published : new Map(),
+    built: async (key) => (await ledgers.built.lookup(key)).digests,
+    ledger: (key) => lookUpBoth(ledgers, key),
+    stored: (manifest, platforms) => store.find(manifest, platforms),
   };
 }
 

@@ -12,17 +12,19 @@ export type UnreleasedImage = { readonly name: string; readonly reason: string }
 export type DigestSources = {
   /** What the tree publishes; empty where nothing is to be held against it. */
   readonly published: Tree["digests"];
-  /** What was built from these very inputs. */
+  /** What was built here from these very inputs. */
+  readonly built: KeyLookup;
+  /** The same, also by others whose word is taken. */
   readonly ledger: KeyLookup;
-  /** The image with this manifest, if it is here. */
-  readonly stored: (manifest: Digest) => Promise<Image | null>;
+  /** The image with this manifest and for these platforms, if it is here. */
+  readonly stored: (manifest: Digest, platforms: readonly string[]) => Promise<Image | null>;
 };
 
 /**
  * What is to be released of a tree: the digest that its `digests/*.txt` publish of an image, else what the ledger knows its present
  * inputs to give. The ledger, and not another stack's outputs: it is what a reproduce stack leaves behind, of whichever name and on
  * whichever machine, merges with other maintainers', and answers for exactly these inputs, where an output may be of an older tree.
- * Where both know a digest and they differ, neither is released.
+ * Where the tree publishes another digest than what was built here, neither is released. What only others say is against it has no say.
  */
 export async function releasedImages(
   images: ReadonlyMap<string, BuildPlan>,
@@ -46,17 +48,18 @@ async function releasedImage(
   const [first = ""] = platforms;
   const hex = sources.published.get(name);
   const published = hex === undefined ? undefined : parseDigest(`sha256:${hex}`);
-  const built = await builtFrom(plan, references, sources.ledger);
-  const own = built?.digests[first];
+  const own = (await builtFrom(plan, references, sources.built))?.digests[first];
   if (published && own && published !== own) {
     const reason = `the tree publishes ${published}, and its inputs are known to give ${own}: build it again, or write the digests anew (stagex digests --write)`;
     return { name, reason };
   }
-  if (built && own) return { name, version, digest: own, ...built };
+  const known = await builtFrom(plan, references, sources.ledger);
+  const digest = known?.digests[first];
+  if (known && digest && digest === (published ?? digest)) return { name, version, digest, ...known };
   if (!published)
     return { name, reason: "nobody has built it from these inputs, and the tree publishes no digest" };
   if (platforms.length === 1) return { name, version, digest: published, digests: { [first]: published } };
-  const image = await sources.stored(published);
+  const image = await sources.stored(published, platforms);
   if (!image) {
     const reason = `it is for ${platforms.join(" and ")}, and the tree publishes the first one's digest alone: build it first`;
     return { name, reason };

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { link, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { link, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLoopbackHost, redirectFault } from "../lib/redirect-rule.ts";
@@ -100,17 +100,31 @@ export class LookasideFolder implements Lookaside {
         `there is no folder of signatures at ${this.folder}; if nobody has signed yet, make it: mkdir -p ${this.folder}`,
       );
     }
-    return readSignatures(join(this.folder, signatureFolder(repository, digest)), this.#kind);
+    const path = signatureFolder(repository, digest);
+    const link = await linkOn(this.folder, path);
+    if (link !== undefined) {
+      const reason = "it is a symbolic link, which is not followed; put the signatures' folder itself there";
+      return [{ file: link, rejection: new Rejection("not-a-file", reason) }];
+    }
+    return readSignatures(join(this.folder, path), this.#kind);
   }
 
   /**
    * Files a signature under the next free number, whole or not at all. Two at once get two numbers; bytes that are there already
    * are not written again.
    * @returns the file's name, `signature-3`
+   * @throws TrustError where there is no room, or a folder of the image's is a link, by which it would be written elsewhere
    */
   async write(repository: Repository, digest: Digest, signature: Uint8Array): Promise<string> {
     if (signature.length > maxMessageSize) throw new TrustError(`${signature.length} bytes are no signature`);
-    const folder = join(this.folder, signatureFolder(repository, digest));
+    const path = signatureFolder(repository, digest);
+    const link = await linkOn(this.folder, path);
+    if (link !== undefined) {
+      throw new TrustError(
+        `nothing is filed in ${this.folder}: ${link} is a symbolic link; put a folder in its place`,
+      );
+    }
+    const folder = join(this.folder, path);
     await mkdir(folder, { recursive: true });
     await sweepDrafts(folder);
     const draft = join(folder, `.new-${randomUUID()}`);
@@ -158,11 +172,23 @@ export async function readSignatures(
   return files;
 }
 
+/** The first link on the way from a lookaside's folder to an image's, relative to it: whoever fills the folder may have laid it. */
+async function linkOn(root: string, path: string): Promise<string | undefined> {
+  const names = path.split("/");
+  for (let depth = 1; depth <= names.length; depth++) {
+    const below = names.slice(0, depth).join("/");
+    const facts = await lstat(join(root, below)).catch(() => undefined);
+    if (facts === undefined) return undefined;
+    if (facts.isSymbolicLink()) return below;
+  }
+  return undefined;
+}
+
 /** What writers left that were killed; nobody works on one for an hour. */
 async function sweepDrafts(folder: string): Promise<void> {
   const drafts = (await namesIn(folder)).filter((name) => name.startsWith(".new-"));
   for (const draft of drafts.map((name) => join(folder, name))) {
-    const facts = await stat(draft).catch(() => undefined);
+    const facts = await lstat(draft).catch(() => undefined);
     if (facts && Date.now() - facts.mtimeMs > 3600_000) await rm(draft, { force: true });
   }
 }

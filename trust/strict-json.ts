@@ -1,4 +1,4 @@
-import { type AnyNode, parse as parseKeepingAll } from "@humanwhocodes/momoa";
+import { duplicateMember } from "../lib/duplicate-member.ts";
 import { quoted, Rejection } from "./rejection.ts";
 
 function decode(bytes: Uint8Array, limit: number): string {
@@ -20,9 +20,6 @@ function decode(bytes: Uint8Array, limit: number): string {
 
 /**
  * What signed JSON says, where all readers must find the same in it: UTF-8 without a byte order mark, and no name twice in an object.
- *
- * JSON.parse is strict but for one thing: of a name that comes twice it takes the last. Another reader takes the first, and so two
- * programs see two payloads behind one signature. Momoa keeps both, so that they can be seen.
  * @param limit in bytes
  * @throws Rejection
  */
@@ -30,27 +27,14 @@ export function parseStrictly(bytes: Uint8Array, limit: number): unknown {
   const text = decode(bytes, limit);
   try {
     const value: unknown = JSON.parse(text);
-    rejectDuplicates(parseKeepingAll(text, { mode: "json" }).body);
-    return value;
+    const twice = duplicateMember(text);
+    if (twice === undefined) return value;
+    throw new Rejection(
+      "payload-duplicate-member",
+      `the payload has the member ${quoted(twice)} twice in one object`,
+    );
   } catch (error) {
     if (error instanceof Rejection) throw error;
     throw new Rejection("payload-json", `the payload is not JSON: ${quoted((error as Error).message)}`);
-  }
-}
-
-function rejectDuplicates(node: AnyNode): void {
-  if (node.type === "Array") for (const element of node.elements) rejectDuplicates(element.value);
-  if (node.type !== "Object") return;
-  const names = new Set<string>();
-  for (const { name, value } of node.members) {
-    const text = name.type === "String" ? name.value : name.name;
-    if (names.has(text)) {
-      throw new Rejection(
-        "payload-duplicate-member",
-        `the payload has the member ${quoted(text)} twice in one object`,
-      );
-    }
-    names.add(text);
-    rejectDuplicates(value);
   }
 }

@@ -12,6 +12,7 @@ import { attestableBuild } from "../../providers/stagex/attestation/foundation.t
 import { NotBuiltHere } from "../../providers/stagex/attestation/own-build.ts";
 import { personIn } from "../../providers/stagex/attestation/signatory.ts";
 import { parseConfig } from "../../providers/stagex/config.ts";
+import { configuredLedgers } from "../../providers/stagex/configured-ledgers.ts";
 import type { Properties } from "../../providers/stagex/wire.ts";
 import { Workshop } from "../../providers/stagex/workshop.ts";
 import { placesOf } from "../../tools/places.ts";
@@ -144,7 +145,8 @@ async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked
  */
 async function ofDigests(files: readonly string[], workshop: Workshop): Promise<readonly Asked[]> {
   const { images } = await workshop.tree();
-  const known = await knownDigests(images, (key) => lookUpBoth(workshop, key));
+  const ledgers = configuredLedgers(workshop.config, workshop.places);
+  const known = await knownDigests(images, (key) => lookUpBoth(ledgers, key));
   const asked: Asked[] = [];
   for (const file of files) {
     const bytes = await readRegularFile(file, textLimit).catch((error: Error) => {

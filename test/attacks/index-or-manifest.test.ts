@@ -9,7 +9,10 @@ import { scratchFolder } from "../fixtures/scratch-folder.ts";
 
 describe("a document that is one thing to us and another to a client is nothing", () => {
   /** What is found where an image's index is this document, made from a good one over a manifest that everybody has signed. */
-  async function found(change: (index: Record<string, unknown>) => object): Promise<unknown> {
+  async function found(
+    change: (index: Record<string, unknown>) => object,
+    rewrite = (text: string) => text,
+  ): Promise<unknown> {
     const folder = await scratchFolder();
     const { manifests } = await writeLayout(folder, {
       platforms: { "linux/amd64": { layers: [[{ name: "hello", content: "hello" }]] } },
@@ -22,7 +25,7 @@ describe("a document that is one thing to us and another to a client is nothing"
       size: known?.size,
       platform: { os: "linux", architecture: "amd64" },
     };
-    const document = JSON.stringify(change({ schemaVersion: 2, manifests: [entry] }));
+    const document = rewrite(JSON.stringify(change({ schemaVersion: 2, manifests: [entry] })));
     const root = digestOf(document);
     writeFileSync(join(folder, "blobs/sha256", root.slice("sha256:".length)), document);
     const named = { mediaType: mediaTypes.index, digest: root, size: Buffer.byteLength(document) };
@@ -53,6 +56,34 @@ describe("a document that is one thing to us and another to a client is nothing"
     await expect(
       found((index) => ({ ...index, manifests: (index.manifests as unknown[]).map(twice) })),
     ).rejects.toThrow(/"Digest"/);
+  });
+
+  test.each([
+    ["manifests", '"manifests":[],', /"manifests" twice/],
+    [
+      "mediaType",
+      `"mediaType":"${mediaTypes.index}","mediaType":"${mediaTypes.index}",`,
+      /"mediaType" twice/,
+    ],
+    [
+      "manifests, one of them too deep",
+      `"manifests":${"[".repeat(1e5)}${"]".repeat(1e5)},`,
+      /JSON reader|twice/,
+    ],
+    ["manifests, one of them in escapes", '"\\u006danifests":[],', /"manifests" twice/],
+  ])(
+    "an index with two %s, of which one reader takes the first and another the last",
+    async (_, member, fault) => {
+      const twice = (text: string) => text.replace("{", `{${member}`);
+      await expect(found((index) => index, twice)).rejects.toThrow(fault);
+    },
+  );
+
+  test.each([
+    ["subject", { subject: { ...blob, mediaType: mediaTypes.manifest } }],
+    ["artifactType", { artifactType: "application/vnd.example" }],
+  ])("an index that says by %s that it is about another image, or no image", async (name, member) => {
+    await expect(found((index) => ({ ...index, ...member }))).rejects.toThrow(`"${name}"`);
   });
 
   test("an index of no manifests at all", async () => {

@@ -8,7 +8,7 @@ import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { type LedgerRecord, UnsafeLedgerError } from "../../../distro/ledger.ts";
 import { assembleLayout } from "../../../oci/assembled-layout.ts";
-import type { Image } from "../../../oci/image.ts";
+import { type Image, requirePlatforms } from "../../../oci/image.ts";
 import { readLayout } from "../../../oci/layout.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
 import type { Bench } from "../bench.ts";
@@ -134,10 +134,14 @@ async function received(
   { platforms, layout, layerCheck }: Part & Pick<BuiltPart, "layerCheck">,
   work: Work,
 ): Promise<Image> {
-  if (platforms.length < inputs.platforms.length) return await readLayout(layout, { signal: work.signal });
+  if (platforms.length < inputs.platforms.length) {
+    const image = await readLayout(layout, { signal: work.signal });
+    requirePlatforms(image, platforms, layout);
+    return image;
+  }
   work.progress("storing the image");
   const store = await workshop.store();
-  return await store.adopt(layout, { layerCheck, signal: work.signal });
+  return await store.adopt(layout, { layerCheck, platforms, signal: work.signal });
 }
 
 async function jobOf(

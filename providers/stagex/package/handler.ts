@@ -87,11 +87,11 @@ export function packageHandler(
     async review(state, work) {
       if (workshop().config.trust !== "quorum") return [];
       const found = state();
-      if (!found || (await mayStay(workshop(), found.inputs, found.outputs))) return [];
-      work.report(
-        "info",
-        `${found.inputs.image} was taken on another's word (${found.outputs.origin}): under stagex:trust quorum it is signed by enough people, or built here`,
-      );
+      if (found && (await mayStay(workshop(), found.inputs, found.outputs))) return [];
+      const doubt = found
+        ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
+        : "what the state says of it can't be read, so nobody's word is known for it";
+      work.report("info", `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`);
       return [{ path: "origin", kind: "update", replaces: false }];
     },
 

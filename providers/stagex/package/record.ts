@@ -1,6 +1,6 @@
 import type { InputKey } from "../../../distro/input-key.ts";
 import type { Ledger } from "../../../distro/ledger.ts";
-import type { Image } from "../../../oci/image.ts";
+import { type Image, isExactlyFor } from "../../../oci/image.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import type { KnownDigests } from "./foreseen.ts";
@@ -19,13 +19,12 @@ export async function recorded(
   const digests = await recordedDigests(workshop.believed, key, inputs.platforms);
   if (!digests) return undefined;
   const store = await workshop.store();
-  const index = digests.index ?? (await store.find(digests.digest))?.index;
+  const index = digests.index ?? (await store.find(digests.digest, inputs.platforms))?.index;
   if (!index || (await store.audit(index, work.signal)).length > 0) return undefined;
   // A record's index and digests may be of two images: the ledger is others' word, the store's bytes are not.
-  const { manifests } = await store.image(index);
-  const isSo = (platform: string) =>
-    manifests.some((one) => one.platform === platform && one.digest === digests.digests[platform]);
-  if (!inputs.platforms.every(isSo)) return undefined;
+  const image = await store.image(index);
+  const isSo = image.manifests.every(({ platform, digest }) => digests.digests[platform] === digest);
+  if (!isSo || !isExactlyFor(image, inputs.platforms)) return undefined;
   workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
 }
@@ -39,7 +38,7 @@ export function digestsOf(image: Image, platforms: readonly string[]): Digests {
   return { digest, digests, index: image.index, reference: platforms.length > 1 ? image.index : digest };
 }
 
-/** What a ledger says of a key, if it knows every platform and, where there are several, their index. */
+/** What a ledger says of a key, if it knows every platform and, where there are several, their index; of no platform else. */
 export async function recordedDigests(
   ledger: Ledger,
   key: InputKey,
@@ -47,12 +46,16 @@ export async function recordedDigests(
 ): Promise<KnownDigests | undefined> {
   const { digests } = await ledger.lookup(key);
   const digest = digests?.platforms[platforms[0] ?? ""];
-  if (!digests || !digest || platforms.some((platform) => !digests.platforms[platform])) return undefined;
+  if (!digests || !digest) return undefined;
+  const asked = Object.fromEntries(
+    Object.entries(digests.platforms).filter(([platform]) => platforms.includes(platform)),
+  );
+  if (platforms.some((platform) => !asked[platform])) return undefined;
   const reference = platforms.length > 1 ? digests.index : digest;
   if (!reference) return undefined;
   return {
     digest,
-    digests: digests.platforms,
+    digests: asked,
     reference,
     ...(digests.index ? { index: digests.index } : {}),
   };

@@ -1,5 +1,5 @@
 import type { Digest } from "../../../oci/digest.ts";
-import type { Image } from "../../../oci/image.ts";
+import { type Image, isExactlyFor } from "../../../oci/image.ts";
 import { RegistryError } from "../../../oci/registry-error.ts";
 import type { Work } from "../handler.ts";
 import { pulledImage } from "../pulled-image.ts";
@@ -26,7 +26,7 @@ export async function substituted(
   if (!digests) return undefined;
   const { reference } = digests;
   const image =
-    (await stored(workshop, reference, work)) ?? (await pulled(workshop, inputs, reference, work));
+    (await stored(workshop, inputs, reference, work)) ?? (await pulled(workshop, inputs, reference, work));
   if (!image) return undefined;
   const outputs = digestsOf(image, inputs.platforms);
   if (workshop.config.trust === "quorum") await rememberAgreed(workshop, inputs, outputs);
@@ -34,10 +34,18 @@ export async function substituted(
   return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
 }
 
-async function stored(workshop: Workshop, reference: Digest, work: Work): Promise<Image | undefined> {
+/** For the platforms that were asked for alone: what else an index may name beside a manifest that is trusted is not. */
+async function stored(
+  workshop: Workshop,
+  { platforms }: PackageInputs,
+  reference: Digest,
+  work: Work,
+): Promise<Image | undefined> {
   const store = await workshop.store();
-  if ((await store.inspect(reference, work.signal)).length > 0) return undefined;
-  return (await store.find(reference)) ?? (await store.image(reference));
+  const index = platforms.length > 1 ? reference : (await store.find(reference, platforms))?.index;
+  if (!index || (await store.inspect(index, work.signal)).length > 0) return undefined;
+  const image = await store.image(index);
+  return isExactlyFor(image, platforms) ? image : undefined;
 }
 
 /** Asks one registry after the other. None that fails ends anything: what is built has the same bytes. */
@@ -54,7 +62,12 @@ async function pulled(
     if (!isAbsent) work.report("warning", `not substituted: ${error.message}`);
   };
   const found = await pulledImage(workshop, wanted, refused, work);
-  if (found) return found;
+  if (found && isExactlyFor(found, inputs.platforms)) return found;
+  if (found) {
+    const others = found.manifests.map(({ platform }) => platform).join(", ");
+    work.report("warning", `not substituted: ${digest} is for ${others}, and not only what was asked for`);
+    return undefined;
+  }
   const registries = await workshop.registries(work);
   const asked = registries.map(({ address }) => address).join(", ");
   work.report("info", `${image} is built here: ${digest} could not be had from ${asked}`);

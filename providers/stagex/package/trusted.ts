@@ -51,7 +51,7 @@ async function foresee(
   const digests = await recordedDigests(ledger, key, platforms);
   if (!digests) return undefined;
   const store = await workshop.store();
-  const image = await store.find(digests.digest);
+  const image = await store.find(digests.digest, platforms);
   const foreseen = { digests, isStored: image !== null };
   const stored = store.filesBehind(digests.digest, image);
   if (stored) recollection.keep(subject, foreseen, [...ledger.filesBehind(key), ...stored], since);

@@ -15,6 +15,7 @@ import { SignedStatements } from "../../../trust/signed-statements.ts";
 import { digestsIn, readStatement } from "../../../trust/statement.ts";
 import { attestableBuild } from "../attestation/foundation.ts";
 import { NotBuiltHere } from "../attestation/own-build.ts";
+import { configuredLedgers } from "../configured-ledgers.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import {
@@ -35,7 +36,7 @@ export type Published = {
 
 /**
  * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
- * was built here; what it is made of, of every image that the ledger knows. Signed statements of the lookaside come along, and where
+ * was built here; what it is made of, of every image that is known on the word that `stagex:trust` takes. Signed statements of the lookaside come along, and where
  * `stagex:signingKey` is a file, `stagex:attest` signs what that person has not signed yet of what was built here: nobody is made to vouch
  * for what only somebody else's ledger says. A key on a card is not asked: it would want to be touched twice for each image
  * (`stagex provenance --sign` asks it).
@@ -63,7 +64,8 @@ export async function statementsBeside(
 
 async function evidenceOf(workshop: Workshop, image: string): Promise<BuildEvidence | undefined> {
   try {
-    return await buildEvidence(await workshop.tree(), workshop, image);
+    const ledgers = configuredLedgers(workshop.config, workshop.places);
+    return await buildEvidence(await workshop.tree(), ledgers, image);
   } catch (error) {
     if (error instanceof NoEvidenceError) return undefined;
     throw error;

@@ -1,8 +1,12 @@
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
-import { keyOfPlan } from "../../../distro/known-digests.ts";
+import { keyOfPlan, lookUpBoth } from "../../../distro/known-digests.ts";
+import { Ledger } from "../../../distro/ledger.ts";
 import { type Digest, hexOf, parseDigest } from "../../../oci/digest.ts";
+import { configuredLedgers } from "../../../providers/stagex/configured-ledgers.ts";
 import { type DigestSources, releasedImages } from "../../../stacks/released-images.ts";
+import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
 const digest = (digit: string): Digest => parseDigest(`sha256:${digit.repeat(64)}`);
 
@@ -30,7 +34,8 @@ const several = plan("core-several", [], ["linux/amd64", "linux/arm64"]);
 const images = new Map([seed, grown, several].map((one) => [one.name, one]));
 
 async function released(sources: Partial<DigestSources>) {
-  const nothing: DigestSources = { published: new Map(), ledger: async () => null, stored: async () => null };
+  const none = async () => null;
+  const nothing: DigestSources = { published: new Map(), built: none, ledger: none, stored: none };
   return await releasedImages(images, [...images.values()], { ...nothing, ...sources });
 }
 
@@ -70,16 +75,56 @@ test("the ledger serves for exactly the present inputs, dependencies included", 
   ]);
 });
 
-test("where the tree and the ledger differ neither is released", async () => {
+test("where the tree and what was built here differ neither is released", async () => {
+  const built = ledger([keyOfPlan(seed, {}), { "linux/amd64": digest("2") }]);
   const { released: found, unreleased } = await released({
     published: new Map([["core-seed", hexOf(digest("1"))]]),
-    ledger: ledger([keyOfPlan(seed, {}), { "linux/amd64": digest("2") }]),
+    built,
+    ledger: built,
   });
   expect(found).toEqual([]);
   expect(unreleased[0]?.reason).toContain(
     `publishes ${digest("1")}, and its inputs are known to give ${digest("2")}`,
   );
 });
+
+test("what only others say against the tree neither keeps its digest from being released nor replaces it", async () => {
+  const others = ledger([keyOfPlan(seed, {}), { "linux/amd64": digest("2") }]);
+  const published = new Map([["core-seed", hexOf(digest("1"))]]);
+  expect((await released({ published, ledger: others })).released).toEqual([
+    { name: "core-seed", version: "1.0", digest: digest("1"), digests: { "linux/amd64": digest("1") } },
+  ]);
+});
+
+test.each([
+  ["ledger", [digest("1")]],
+  ["release", [digest("1")]],
+  ["quorum", []],
+] as const)(
+  "with trust %s a digest that only another's record names is released: %j",
+  async (trust, found) => {
+    const folder = await scratchFolder();
+    const places = {
+      built: join(folder, "built"),
+      agreed: join(folder, "agreed"),
+      ledger: join(folder, "ledger"),
+    };
+    const record = (root: string, image: BuildPlan, hex: Digest) =>
+      new Ledger(root).record({
+        inputKey: keyOfPlan(image, {}),
+        image: image.name,
+        digests: { index: null, platforms: { "linux/amd64": hex } },
+        builder: { id: "mallory", facts: null },
+        ...{ seconds: null, outcome: "built", finished: "2026-03-01T10:00:00.000Z" },
+      });
+    await record(places.ledger, seed, digest("1"));
+    const ledgers = configuredLedgers({ trust }, places);
+    const known = () => released({ ledger: (key) => lookUpBoth(ledgers, key) });
+    expect((await known()).released.map((one) => one.digest)).toEqual(found);
+    await record(places.built, seed, digest("2"));
+    expect((await known()).released.map((one) => one.digest)).toEqual([digest("2")]);
+  },
+);
 
 test("an image for several platforms needs all manifests and their index", async () => {
   const published = new Map([["core-several", hexOf(digest("1"))]]);

@@ -1,0 +1,67 @@
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { SourceCache } from "../../sources/source-cache.ts";
+import { parseRepository } from "../../trust/image-reference.ts";
+import { LookasideFolder, signatureFolder } from "../../trust/lookaside.ts";
+import { image } from "../fixtures/maintainers.ts";
+import { scratchFolder } from "../fixtures/scratch-folder.ts";
+
+const { digest } = image;
+const repository = parseRepository("stagex/core-seed");
+const place = signatureFolder(repository, digest);
+
+/** A lookaside in which a folder of an image's is a link to one elsewhere, which has a signature and an old draft. */
+async function linkedAt(path: string) {
+  const [root, elsewhere] = [await scratchFolder(), await scratchFolder()];
+  const target = join(elsewhere, place.slice(path.length));
+  mkdirSync(target, { recursive: true });
+  writeFileSync(join(target, "signature-1"), "elsewhere");
+  writeFileSync(join(target, ".new-kept"), "kept");
+  utimesSync(join(target, ".new-kept"), 1, 1);
+  mkdirSync(dirname(join(root, path)), { recursive: true });
+  symlinkSync(elsewhere, join(root, path));
+  return { lookaside: new LookasideFolder(root), target };
+}
+
+test.each([
+  ["the image's own folder", place],
+  ["a folder above it", "stagex"],
+])("a lookaside in which %s is a link is neither read nor written through it", async (_, path) => {
+  const { lookaside, target } = await linkedAt(path);
+  const read = await lookaside.read(repository, digest);
+  expect(read).toMatchObject([{ file: path, rejection: { code: "not-a-file" } }]);
+  await expect(lookaside.write(repository, digest, Buffer.from("mine"))).rejects.toThrow(
+    `${path} is a symbolic link`,
+  );
+  expect(readdirSync(target).sort()).toEqual([".new-kept", "signature-1"]);
+});
+
+test("a lookaside's folder may itself be a link, which the user has laid", async () => {
+  const [root, folder] = [await scratchFolder(), await scratchFolder()];
+  symlinkSync(folder, join(root, "signatures"));
+  const lookaside = new LookasideFolder(join(root, "signatures"));
+  await lookaside.write(repository, digest, Buffer.from("mine"));
+  expect(existsSync(join(folder, place, "signature-1"))).toBe(true);
+  expect(await lookaside.read(repository, digest)).toMatchObject([{ file: "signature-1" }]);
+});
+
+test.each(["fetch", "fetch/core", "fetch/core/tool"])(
+  "a tree's %s that is a link is no archive",
+  async (link) => {
+    const [tree, elsewhere] = [await scratchFolder(), await scratchFolder()];
+    const folder = join(elsewhere, "fetch/core/tool".slice(link.length));
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "id_ed25519"), "secret");
+    mkdirSync(dirname(join(tree, link)), { recursive: true });
+    symlinkSync(elsewhere, join(tree, link));
+    const cache = await SourceCache.open(await scratchFolder());
+    const sha256 = createHash("sha256").update("secret").digest("hex");
+    const source = { name: "tool", file: "id_ed25519", sha256, mirrors: [] };
+    const error = await cache
+      .obtain(source, { archives: [join(tree, "fetch/core/tool")] })
+      .catch((caught: Error) => caught.message);
+    expect(error).toContain("left out: it is a symbolic link, not a regular file");
+  },
+);
