@@ -1,10 +1,16 @@
 import { lstatSync, readlinkSync, realpathSync, type Stats } from "node:fs";
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { GitError, localEnvironment, runGit } from "./git.ts";
 import { type GitConfig, isOn, parseGitConfig } from "./git-config.ts";
-import { checkLayout, checkOwner, RepositoryError, readSmallFile } from "./git-repository-checks.ts";
+import {
+  checkLayout,
+  checkOwner,
+  RepositoryError,
+  readSmallFile,
+  sharedIndexes,
+} from "./git-repository-checks.ts";
 
 /**
  * The git repository that a folder is part of. Others may have written all of it, its configuration too, so git never gets to see
@@ -203,7 +209,7 @@ async function makeView(repository: Repository, view: string): Promise<void> {
   await writeFile(join(view, "config"), `${settings.join("\n")}\n`);
   await writeFile(join(view, "HEAD"), repository.head);
   await mkdir(join(view, "logs"));
-  const own = (await readdir(gitFolder)).filter((name) => /^sharedindex\.[0-9a-f]+$/.test(name));
+  const own = sharedIndexes(gitFolder);
   const links = [
     ...["objects", "refs", "packed-refs", "shallow", "logs/refs"].map(
       (name) => [commonFolder, name] as const,

@@ -179,6 +179,31 @@ test.each(["HEAD", "index", "config", "packed-refs"])(
   },
 );
 
+describe.each([
+  ["a link", (path: string | Buffer) => symlinkSync("/etc", path)],
+  ["a pipe", (path: string | Buffer) => void execFileSync("sh", ["-c", 'mkfifo "$(cat)"'], { input: path })],
+])("%s in the place of what git reads below its folders", (_, put) => {
+  test.each([
+    ...["refs/tags/root", "refs/heads/a/b", "refs/heads/\xff/b", "refs/heads/main", "logs", "logs/HEAD"],
+    ...["logs/refs/heads/main", "objects/00", `objects/00/${"0".repeat(38)}`, "objects/info/commit-graph"],
+    ...["objects/pack/pack-0.idx", `sharedindex.${"0".repeat(40)}`, "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD"],
+    ...["reftable", "reftable/tables.list"],
+  ])("is refused by every command: %j", async (name) => {
+    // As bytes, since a ref's name need not be UTF-8.
+    const path = Buffer.from(tree.path(name), "latin1");
+    rmSync(path, { recursive: true, force: true });
+    mkdirSync(path.subarray(0, path.lastIndexOf("/")), { recursive: true });
+    put(path);
+    await expectRefused(/: found (a symbolic link|neither a file nor a folder|something else), allowed: /);
+    await expect(commitOf(tree.root, "nosuch")).rejects.toThrow(tree.path(""));
+  });
+});
+
+test("a folder that is deeper than any name of git's is refused", async () => {
+  mkdirSync(tree.path(`refs/heads/${"d/".repeat(70)}`), { recursive: true });
+  await expectRefused(/refs: found more than 64 folders/);
+});
+
 test("variables of the caller lead nowhere else, and write nothing", async () => {
   const trace = join(tree.scratch, "trace");
   const variables = {
