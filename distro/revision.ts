@@ -144,7 +144,8 @@ function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): 
 }
 
 async function unreadable(root: string, file: string, { message }: GitError): Promise<Problem> {
-  const said = message.split("\n").find((line) => /^(fatal|error):/.test(line)) ?? message.split("\n")[0];
+  const lines = message.split("\n").map((line) => line.trim());
+  const said = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
   const settings = [...(await repositoryOf(root)).config.keys()];
   if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
     const mend = `git -C ${root} fetch --refetch --no-filter`;

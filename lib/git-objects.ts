@@ -4,6 +4,9 @@ import { type Repository, readRepository } from "./git-repository.ts";
 /** An object of a repository, as its object store has it: not checked against its name. */
 export type GitObject = { readonly type: string; readonly content: Buffer };
 
+/** In bytes, of all objects that are read at once. */
+const contentLimit = 2 ** 30;
+
 /**
  * Reads objects from one process. One that is missing is not in the answer.
  * @param names full names of objects
@@ -16,7 +19,10 @@ export async function readObjects(
   const wanted = [...new Set(names)];
   const folder = repository.workTree ?? repository.gitFolder;
   const input = wanted.map((name) => `${name}\n`).join("");
-  const output = await readRepository(repository, folder, ["cat-file", "--batch"], input);
+  const output = await readRepository(repository, folder, ["cat-file", "--batch"], {
+    input,
+    bytes: contentLimit,
+  });
   const objects = new Map<string, GitObject>();
   let next = 0;
   for (const name of wanted) {

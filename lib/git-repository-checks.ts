@@ -1,5 +1,6 @@
-import { lstatSync, readdirSync, realpathSync } from "node:fs";
+import { type Dirent, lstatSync, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
+import { escapeControlCharacters } from "./escape-control-characters.ts";
 import { GitError, networkEnvironment, runGit } from "./git.ts";
 import { RegularFileError, readRegularFileSync } from "./regular-file.ts";
 
@@ -18,7 +19,8 @@ export class RepositoryError extends GitError {
 
   constructor(details: RepositoryProblem) {
     const { path, found, allowed, mend } = details;
-    super(`${path}: found ${found}, allowed: ${allowed}${mend === undefined ? "" : ` (mend: ${mend})`}`);
+    const place = escapeControlCharacters(path);
+    super(`${place}: found ${found}, allowed: ${allowed}${mend === undefined ? "" : ` (mend: ${mend})`}`);
     this.details = details;
   }
 }
@@ -38,7 +40,7 @@ export function readSmallFile(path: string, limit = 2 ** 13): string {
 
 /**
  * Checks that each folder and file which git is shown is the repository's own, and returns the content of HEAD. Links and alternates
- * would show objects of other repositories on this machine.
+ * would show what else is on this machine, and git would wait for a pipe.
  * @throws RepositoryError
  */
 export function checkLayout(gitFolder: string, commonFolder: string): string {
@@ -52,12 +54,16 @@ export function checkLayout(gitFolder: string, commonFolder: string): string {
     });
   for (const name of ["objects", "refs"]) expectKind(join(commonFolder, name), "a folder");
   const files = [
-    join(gitFolder, "index"),
+    ...["index", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", ...sharedIndexes(gitFolder)].map((name) =>
+      join(gitFolder, name),
+    ),
     ...["packed-refs", "shallow"].map((name) => join(commonFolder, name)),
   ];
   for (const file of files) if (isThere(file)) expectKind(file, "a file");
   const objects = join(commonFolder, "objects");
-  for (const folder of [objects, join(objects, "pack")]) expectNoLinks(folder);
+  for (const folder of [objects, join(objects, "pack")]) if (isThere(folder)) foldersIn(folder);
+  for (const name of ["objects", "refs", "logs", "reftable"]) expectPlain(join(commonFolder, name));
+  for (const name of ["logs", "reftable"]) expectPlain(join(gitFolder, name));
   expectNoAlternates(join(objects, "info/alternates"));
   return content;
 }
@@ -72,17 +78,67 @@ function expectKind(path: string, kind: "a file" | "a folder"): void {
   throw new RepositoryError({ path, found: "something else", allowed: kind });
 }
 
-function expectNoLinks(folder: string): void {
-  if (!isThere(folder)) return;
-  try {
-    const link = readdirSync(folder, { withFileTypes: true }).find((entry) => entry.isSymbolicLink());
-    if (link === undefined) return;
-    const path = join(folder, link.name);
-    throw new RepositoryError({ path, found: "a symbolic link", allowed: "objects of this repository" });
-  } catch (error) {
-    if (error instanceof RepositoryError) throw error;
-    throw new RepositoryError({ path: folder, found: why(error), allowed: "a folder that can be read" });
+/** How much a folder of a repository may have in it; a busy one, never packed, has some hundred thousand files. */
+const largest = { entries: 1_000_000, depth: 64 };
+
+/** The folders that this process has walked. Each command reads a repository several times. */
+const walked = new Set<string>();
+
+/** Expects nothing but folders and files in a folder, at any depth. */
+function expectPlain(path: string): void {
+  if (!isThere(path)) return;
+  expectKind(path, "a folder");
+  const { dev, ino } = lstatSync(path);
+  const key = `${dev}:${ino}:${path}`;
+  if (walked.has(key)) return;
+  let entries = 0;
+  const pending = [{ folder: path as string | Buffer, depth: 1 }];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const { folder, depth } = next;
+    const { folders, count } = foldersIn(folder);
+    entries += count;
+    if (entries > largest.entries || depth > largest.depth)
+      throw new RepositoryError({
+        path,
+        found: `more than ${entries > largest.entries ? `${largest.entries} files` : `${largest.depth} folders in each other`}`,
+        allowed: "as much as git makes",
+        mend: "git pack-refs --all && git gc, there",
+      });
+    for (const inner of folders) pending.push({ folder: inner, depth: depth + 1 });
   }
+  walked.add(key);
+}
+
+/** The folders in a folder that has nothing but folders and files in it. Names are bytes: not all are UTF-8. */
+function foldersIn(folder: string | Buffer): { folders: Buffer[]; count: number } {
+  const entries = entriesOf(folder);
+  const pathOf = (name: Buffer) => Buffer.concat([Buffer.from(folder), Buffer.from("/"), name]);
+  const other = entries.find((entry) => !entry.isFile() && !entry.isDirectory());
+  if (other !== undefined)
+    throw new RepositoryError({
+      path: pathOf(other.name).toString(),
+      found: other.isSymbolicLink() ? "a symbolic link" : "neither a file nor a folder",
+      allowed: "files of this repository",
+    });
+  const folders = entries.filter((entry) => entry.isDirectory()).map(({ name }) => pathOf(name));
+  return { folders, count: entries.length };
+}
+
+function entriesOf(folder: string | Buffer): Dirent<Buffer>[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true, encoding: "buffer" });
+  } catch (error) {
+    // git removes folders that have become empty.
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    const [path, allowed] = [folder.toString(), "a folder that can be read"];
+    throw new RepositoryError({ path, found: why(error), allowed });
+  }
+}
+
+/** The names of the files that a split index is continued in (git-update-index(1), "SPLIT INDEX"). */
+export function sharedIndexes(gitFolder: string): string[] {
+  const names = entriesOf(gitFolder).map(({ name }) => name.toString());
+  return names.filter((name) => /^sharedindex\.[0-9a-f]+$/.test(name));
 }
 
 function expectNoAlternates(path: string): void {

@@ -1,10 +1,16 @@
 import { lstatSync, readlinkSync, realpathSync, type Stats } from "node:fs";
-import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { GitError, localEnvironment, runGit } from "./git.ts";
+import { type GitCall, GitError, localEnvironment, runGit } from "./git.ts";
 import { type GitConfig, isOn, parseGitConfig } from "./git-config.ts";
-import { checkLayout, checkOwner, RepositoryError, readSmallFile } from "./git-repository-checks.ts";
+import {
+  checkLayout,
+  checkOwner,
+  RepositoryError,
+  readSmallFile,
+  sharedIndexes,
+} from "./git-repository-checks.ts";
 
 /**
  * The git repository that a folder is part of. Others may have written all of it, its configuration too, so git never gets to see
@@ -42,24 +48,29 @@ export async function findRepository(folder: string): Promise<Repository | undef
   return await checked({ workTree: null, gitFolder: start, commonFolder: start }, []);
 }
 
+/** In bytes: about a million files. */
+const listLimit = 2 ** 27;
+
 /**
  * Runs a git command that only reads in a folder of a repository, and returns what it prints. No setting, hook, filter or attribute of
  * the repository counts, nor does any of the user's; nothing is fetched and nothing written.
+ * @param more what git reads from its standard input, and how much it may print: a few objects may stand for any number of files
  * @throws GitError
  */
 export async function readRepository(
   repository: Repository,
   folder: string,
   args: readonly string[],
-  input?: string,
+  more: Pick<GitCall, "input" | "bytes"> = {},
 ): Promise<Buffer> {
   const view = await mkdtemp(join(tmpdir(), "stagex-git-"));
   try {
     await makeView(repository, view);
     return await runGit(args, {
       folder: repository.workTree === null ? view : folder,
-      environment: { ...localEnvironment(view, repository.workTree), ...upstreams(repository.config) },
-      ...(input === undefined ? {} : { input }),
+      environment: localEnvironment(view, repository.workTree),
+      bytes: listLimit,
+      ...more,
     });
   } finally {
     await rm(view, { recursive: true, force: true });
@@ -81,8 +92,8 @@ export async function repositoryOf(folder: string): Promise<Repository> {
  * {@link readRepository} for the repository that the folder is part of.
  * @throws GitError, RepositoryError also if there is none
  */
-export async function git(folder: string, args: readonly string[], input?: string): Promise<Buffer> {
-  return await readRepository(await repositoryOf(folder), folder, args, input);
+export async function git(folder: string, args: readonly string[]): Promise<Buffer> {
+  return await readRepository(await repositoryOf(folder), folder, args);
 }
 
 /** Whether the repository's disk keeps modes and symbolic links; where it does not, the index decides (git-config(1)). */
@@ -199,11 +210,12 @@ async function makeView(repository: Repository, view: string): Promise<void> {
     "hooksPath = /dev/null",
     "[extensions]",
     ...extensions(repository.config, commonFolder),
+    ...upstreams(repository.config),
   ];
   await writeFile(join(view, "config"), `${settings.join("\n")}\n`);
   await writeFile(join(view, "HEAD"), repository.head);
   await mkdir(join(view, "logs"));
-  const own = (await readdir(gitFolder)).filter((name) => /^sharedindex\.[0-9a-f]+$/.test(name));
+  const own = sharedIndexes(gitFolder);
   const links = [
     ...["objects", "refs", "packed-refs", "shallow", "logs/refs"].map(
       (name) => [commonFolder, name] as const,
@@ -215,16 +227,23 @@ async function makeView(repository: Repository, view: string): Promise<void> {
   for (const [from, name] of links) await symlink(join(from, name), join(view, name));
 }
 
-/** The settings that `@{upstream}` in a revision needs (gitrevisions(7)), as variables; they name remotes and refs alone. */
-function upstreams(config: GitConfig): NodeJS.ProcessEnv {
-  const needed = [...config].filter(([name]) =>
-    /^(branch\..+\.(remote|merge)|remote\..+\.fetch)$/.test(name),
-  );
-  const variables = needed.flatMap(([name, value], at) => [
-    [`GIT_CONFIG_KEY_${at}`, name],
-    [`GIT_CONFIG_VALUE_${at}`, value],
-  ]);
-  return { ...Object.fromEntries(variables), GIT_CONFIG_COUNT: `${needed.length}` };
+/**
+ * The settings that `@{upstream}` in a revision needs (gitrevisions(7)), as lines of a configuration; they name remotes and refs alone.
+ * There may be more of them than an environment holds.
+ */
+function upstreams(config: GitConfig): string[] {
+  return [...config].flatMap(([name, value]) => {
+    const needed = /^(?:(branch)\.(.+)\.(remote|merge)|(remote)\.(.+)\.(fetch))$/.exec(name)?.slice(1);
+    const [section, subsection = "", variable] = needed?.filter((part) => part !== undefined) ?? [];
+    return section === undefined
+      ? []
+      : [`[${section} ${inQuotes(subsection)}]`, `${variable} = ${inQuotes(value)}`];
+  });
+}
+
+/** A name or a value as a configuration has it (git-config(1), "CONFIGURATION FILE"). */
+function inQuotes(text: string): string {
+  return `"${text.replaceAll(/[\\"]/g, "\\$&").replaceAll("\n", "\\n")}"`;
 }
 
 /** How objects and refs are kept. */

@@ -48,7 +48,7 @@ const wordsKept = 4000;
  * @throws GitError
  */
 export async function runGit(args: readonly string[], call: GitCall): Promise<Buffer> {
-  const { folder, environment, input = "", seconds = 300, bytes = 2 ** 30, memory = 2048 } = call;
+  const { folder, environment, input = "", seconds = 60, bytes = 2 ** 30, memory = 2048 } = call;
   const child = spawn("/bin/sh", ["-c", bounded, `${memory * 1024}`, ...args], {
     cwd: folder,
     env: environment,
@@ -123,7 +123,8 @@ const notInstalled =
 function shownWords(words: string): string {
   const text = Buffer.from(words, "latin1").toString().trim();
   const lines = text.replaceAll(/(https?:\/\/)[^/@\s']+@/g, "$1…@").split("\n");
-  return lines.map(escapeControlCharacters).join("\n");
+  // No line of others begins where one of ours would.
+  return lines.map(escapeControlCharacters).join("\n  ");
 }
 
 /** Environment variables for git on this machine alone, which reads one repository and no one's configuration. */
@@ -161,7 +162,8 @@ const usersOwn = [
  * @param gitFolder where objects go; without one, git sees no repository
  */
 export function networkEnvironment(gitFolder = "/dev/null/none"): NodeJS.ProcessEnv {
-  return { ...ownEnvironment(usersOwn), GIT_DIR: gitFolder, GIT_ALLOW_PROTOCOL: "https:ssh:file" };
+  const own = ownEnvironment(usersOwn);
+  return { ...own, GIT_DIR: gitFolder, GIT_ALLOW_PROTOCOL: "https:ssh:file", GIT_NO_LAZY_FETCH: "1" };
 }
 
 function ownEnvironment(kept: readonly string[]): NodeJS.ProcessEnv {

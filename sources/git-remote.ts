@@ -5,8 +5,8 @@ import { GitError, localEnvironment, networkEnvironment, runGit } from "../lib/g
 /** A full name of a commit, SHA-1 or SHA-256. */
 export const fullCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
-/** How long a server may take to list tags and to send a commit, in seconds. */
-const patience = { listing: 120, fetching: 3600 };
+/** How long a server may take to list tags and to send a commit, and the disk to take its files, in seconds. */
+const patience = { listing: 120, fetching: 3600, writing: 300 };
 
 /** The user's own configuration counts on the network, but for what would run more than the transfer needs. */
 const settings = [
@@ -99,7 +99,7 @@ export async function writeCommit(commit: string, folder: string): Promise<void>
   const attributes = join(gitFolder, "info/attributes");
   await mkdir(dirname(attributes), { recursive: true });
   await writeFile(attributes, "* -text -crlf !eol -ident !filter !working-tree-encoding\n");
-  await runGit(["checkout", "--quiet", "--detach", commit], local);
+  await runGit(["checkout", "--quiet", "--detach", commit], { ...local, seconds: patience.writing });
 }
 
 function withRequest(error: unknown, request: string): unknown {

@@ -1,5 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { chownSync, cpSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { commitOf, revisionTree } from "../../distro/revision.ts";
@@ -178,6 +187,78 @@ test.each(["HEAD", "index", "config", "packed-refs"])(
     await expectRefused(name);
   },
 );
+
+describe.each([
+  ["a link", (path: string | Buffer) => symlinkSync("/etc", path)],
+  ["a pipe", (path: string | Buffer) => void execFileSync("sh", ["-c", 'mkfifo "$(cat)"'], { input: path })],
+])("%s in the place of what git reads below its folders", (_, put) => {
+  test.each([
+    ...["refs/tags/root", "refs/heads/a/b", "refs/heads/\xff/b", "refs/heads/main", "logs", "logs/HEAD"],
+    ...["logs/refs/heads/main", "objects/00", `objects/00/${"0".repeat(38)}`, "objects/info/commit-graph"],
+    ...["objects/pack/pack-0.idx", `sharedindex.${"0".repeat(40)}`, "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD"],
+    ...["reftable", "reftable/tables.list"],
+  ])("is refused by every command: %j", async (name) => {
+    // As bytes, since a ref's name need not be UTF-8.
+    const path = Buffer.from(tree.path(name), "latin1");
+    rmSync(path, { recursive: true, force: true });
+    mkdirSync(path.subarray(0, path.lastIndexOf("/")), { recursive: true });
+    put(path);
+    await expectRefused(/: found (a symbolic link|neither a file nor a folder|something else), allowed: /);
+    await expect(commitOf(tree.root, "nosuch")).rejects.toThrow(tree.path(""));
+  });
+});
+
+test("a folder that is deeper than any name of git's is refused", async () => {
+  mkdirSync(tree.path(`refs/heads/${"d/".repeat(70)}`), { recursive: true });
+  await expectRefused(/refs: found more than 64 folders/);
+});
+
+describe("objects that stand for more than there is memory", () => {
+  /** A tree of these entries, as an object. */
+  const treeOf = (entries: readonly string[]) => {
+    const args = ["-C", tree.root, "mktree", "--missing"];
+    return execFileSync("git", args, { input: entries.join("\n"), encoding: "utf8" }).trim();
+  };
+  const numbered = (count: number, entry: string) =>
+    Array.from({ length: count }, (_, at) => `${entry}\t${"name".repeat(5)}${at}`);
+
+  test("millions of files in a few trees are not listed to the end", async () => {
+    const files = treeOf(
+      numbered(1000, `100644 blob ${tree.git("rev-parse", "HEAD:digests/core.txt").trim()}`),
+    );
+    const folders = treeOf(numbered(1000, `040000 tree ${files}`));
+    const packages = treeOf(numbered(4, `040000 tree ${folders}`));
+    const root = treeOf([`040000 tree ${packages}\tpackages`]);
+    const commit = tree.git("commit-tree", "-m", "Many", root).trim();
+    await expect(revisionTree(tree.root, commit)).rejects.toThrow(
+      "found git ls-tree was ended: an answer of more than 134217728 bytes, allowed: a revision that git can read whole",
+    );
+  });
+});
+
+test("a configuration larger than an environment is read", async () => {
+  const branches = Array.from(
+    { length: 15_000 },
+    (_, at) => `[branch "b${at}"]\n\tremote = origin\n\tmerge = refs/heads/b${at}\n`,
+  );
+  const long = `[branch "long"]\n\tremote = ${"x".repeat(300_000)}\n`;
+  appendFileSync(tree.path("config"), [...branches, long].join(""));
+  expect(await images()).toEqual(["core-tool"]);
+  expect(await atHead()).toBe(4);
+});
+
+test("settings that branches and remotes have stay values, whatever quotes are in them", async () => {
+  const evil = `x"\n[core]\n\tfsmonitor = ${tree.command("quoted")}\n\tbare = true\n[y "`;
+  tree.configure([
+    ["branch.main.remote", evil],
+    ["branch.main.merge", `refs/heads/${evil}`],
+    [`branch.x"]\\.remote`, "\\"],
+    [`remote.\\"] [core] bare = true # .fetch`, "+refs/heads/*:refs/remotes/x/*"],
+  ]);
+  expect(await images()).toEqual(["core-tool"]);
+  expect(await atHead()).toBe(4);
+  expect(tree.marks()).toEqual([]);
+});
 
 test("variables of the caller lead nowhere else, and write nothing", async () => {
   const trace = join(tree.scratch, "trace");

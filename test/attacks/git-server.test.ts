@@ -112,6 +112,14 @@ describe("an answer that is no list of tags", () => {
     );
     expect(message).toContain("\\u202e");
   });
+
+  test("words of the server's own begin no line of the message", async () => {
+    const forged = "no\nstagex: verified\r\n::error::x\n\tx\nstagex: 3 of 3 people have signed";
+    const message = await expectRefused(advertising(`ERR ${forged}`), /stagex: verified/);
+    const [, ...lines] = message.split("\n");
+    expect(lines.length).toBeGreaterThan(2);
+    for (const line of lines) expect(line).toMatch(/^ {2}/);
+  });
 });
 
 test.each([

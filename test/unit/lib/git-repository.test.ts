@@ -90,6 +90,16 @@ describe("repositories that are read as git reads them", () => {
     expect(meant).toEqual([commit, commit, next, next]);
   });
 
+  test("the upstream of a branch whose name has to be quoted", async () => {
+    const { history, beside } = committed();
+    const name = `a"b#c;d`;
+    history.git("branch", name);
+    const clone = join(beside, "clone");
+    execFileSync("git", ["clone", "--quiet", "--branch", name, history.root, clone]);
+    const upstream = await lines(clone, "rev-parse", "--abbrev-ref", "@{upstream}");
+    expect(upstream).toEqual([`origin/${name}`]);
+  });
+
   test("no view is left behind, and nothing is written into the repository", async () => {
     const { history, beside } = committed();
     const state = () => readdirSync(history.root, { recursive: true }).sort();
