@@ -105,10 +105,14 @@ describeReal("a release", () => {
     await sign("alice", grown);
     // Not a key, and it might have been somebody's revocation.
     await writeFile(join(project.folder, "keys/half.asc"), "-----BEGIN PGP PUBLIC KEY BLOCK-----\n");
+    const stopped = await up();
+    expect(stopped.code).not.toBe(0);
+    expect(stopped.output).toMatch(/of the files among the keys:\s+half\.asc: .*BEGIN or END line/);
+    expect(stopped.output).toContain(`${seed} can't be told to be at quorum`);
+    expect(await tagsOf(seed)).toEqual([]);
+    await rm(join(project.folder, "keys/half.asc"));
     const { code, output } = await up();
     expect(code).not.toBe(0);
-    expect(output).toMatch(/these files are skipped:\s+half\.asc: there is no OpenPGP certificate in it/);
-    await rm(join(project.folder, "keys/half.asc"));
     expect(output).toContain(
       `${grown} is below quorum: 1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); missing: 1 more person and 1 more CPU vendor (bob, carol; on AuthenticAMD)`,
     );

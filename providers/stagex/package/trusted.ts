@@ -29,11 +29,27 @@ export async function foretell(workshop: Workshop, inputs: PackageInputs): Promi
   const foreseen = await foresee(workshop, workshop.believed, inputKey, inputs.platforms);
   if (foreseen) return { outputs: { ...foreseen.digests, inputKey }, isAtHand: foreseen.isStored };
   if (workshop.believed === workshop.ledger) return { outputs: { inputKey }, isAtHand: false };
-  // What others say it gives is good enough to foretell, and built all the same.
-  const said = await foresee(workshop, workshop.ledger, inputKey, inputs.platforms);
-  const { expectedDigest = said?.digests.digest } = inputs;
-  const digests = said?.digests.digest === expectedDigest ? said?.digests : {};
-  return { outputs: { ...digests, inputKey }, isAtHand: false };
+  // What others say it gives is good enough to foretell, and built or pulled on other grounds.
+  const said = (await foresee(workshop, workshop.ledger, inputKey, inputs.platforms))?.digests;
+  if (!said || (inputs.expectedDigest ?? said.digest) !== said.digest)
+    return { outputs: { inputKey }, isAtHand: false };
+  return {
+    outputs: { ...said, inputKey },
+    isAtHand: mayBePulled && (await isLikelySigned(workshop, inputs, said)),
+  };
+}
+
+/**
+ * Whether enough maintainers have signed what the ledger says of an image. It is pulled only if the tree publishes that too, which can't
+ * be told yet where something that it is built from, for several platforms, has no index here before the run.
+ */
+async function isLikelySigned(
+  workshop: Workshop,
+  { image, version, platforms }: PackageInputs,
+  { digests }: KnownDigests,
+): Promise<boolean> {
+  if (workshop.config.trust !== "quorum" || platforms.length > 1) return false;
+  return (await belowQuorum(workshop, image, version, digests)) === undefined;
 }
 
 /** What a ledger and the store say of a key; undefined where the ledger does not know it. */
