@@ -1,7 +1,7 @@
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PrivateKey } from "openpgp";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { keyOfPlan } from "../../distro/known-digests.ts";
 import { Ledger, type LedgerRecord } from "../../distro/ledger.ts";
 import { type Sbom, sbomPredicateType } from "../../distro/sbom.ts";
@@ -284,7 +284,10 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     const [bob] = publishing.people.bob?.keys ?? [];
     const bobs = join(publishing.folder, "bob.key");
     await writeFile(bobs, (bob as PrivateKey).armor(), { mode: 0o600 });
-    const place = ["--tree", tree, "--ledger", join(publishing.folder, ".stagex/ledger")];
+    // What is signed is known from the state folder's own builds.
+    vi.stubEnv("STAGEX_STATE", join(publishing.folder, ".stagex"));
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const place = ["--tree", tree];
     const trusting = [
       ...["--maintainers", join(publishing.folder, "MAINTAINERS"), "--keys", join(publishing.folder, "keys")],
       ...["--signatures", join(publishing.folder, "signatures")],
@@ -328,8 +331,13 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     await writeFile(join(empty, "MAINTAINERS"), "[people]\n[people.carol]\n");
     const [bob] = publishing.people.bob?.keys ?? [];
     await writeFile(join(empty, "keys/bob.asc"), (bob as PrivateKey).toPublic().armor());
+    vi.stubEnv("STAGEX_STATE", join(publishing.folder, ".stagex"));
+    onTestFinished(() => void vi.unstubAllEnvs());
+    await cp(join(publishing.folder, ".stagex/ledger"), join(publishing.folder, ".stagex/built"), {
+      recursive: true,
+    });
     const stray = await stagex(
-      ...["provenance", image, ...place, "--sign", keyFile, "--signatures", join(empty, "signatures")],
+      ...["provenance", image, "--tree", tree, "--sign", keyFile, "--signatures", join(empty, "signatures")],
       ...["--maintainers", join(empty, "MAINTAINERS"), "--keys", join(empty, "keys")],
     );
     expect(stray.code).toBe(2);
