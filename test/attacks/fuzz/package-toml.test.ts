@@ -32,7 +32,9 @@ fuzz("package.toml", () => ({
     for (const { file, sha256, mirrors } of sourcesOf(toml)) {
       expect(file).toMatch(/^[^./\\][^/\\]*$/);
       expect(sha256).toMatch(/^[0-9a-f]{64}$/);
-      expect(mirrors.every((mirror) => /^https?:\/\//.test(mirror))).toBe(true);
+      expect(mirrors.every((mirror) => /^[a-z][a-z0-9+.-]*:\/\//i.test(mirror) && URL.canParse(mirror))).toBe(
+        true,
+      );
     }
     for (const version of [null, "1.2-3"]) buildArgsOf(toml, version);
   },
