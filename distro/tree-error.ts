@@ -18,28 +18,48 @@ export type Problem = {
 /** How many problems a reader collects of one file before it stops reading. */
 export const mostProblemsOfFile = 100;
 
-/** How many lines a message has. */
+/** How many lines a message has, and how many characters before its last line. */
 const mostLines = 200;
+const mostCharacters = 100_000;
 
 /** All that is wrong with a tree, in one go. The message is bounded; `problems` has all that were collected. */
 export class TreeError extends Error {
   readonly problems: readonly Problem[];
 
   constructor(problems: readonly Problem[]) {
-    const lines = firstOfEach(problems, kindOf, problemText, moreText);
-    const more = lines.length > mostLines ? [`… and ${lines.length - mostLines} more`] : [];
-    super([...lines.slice(0, mostLines), ...more].join("\n"));
+    super(boundedText(firstOfEach(problems, kindOf, problemText, moreText)));
     this.name = "TreeError";
     this.problems = problems;
   }
 }
 
+function boundedText(lines: readonly string[]): string {
+  let characters = 0;
+  const fitting = lines.slice(0, mostLines).filter((line) => {
+    characters += line.length;
+    return characters <= mostCharacters;
+  });
+  const left = lines.length - fitting.length;
+  return [...fitting, ...(left > 0 ? [`… and ${left} more`] : [])].join("\n");
+}
+
 /** `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (mend: …)`. */
 export function problemText(problem: Problem): Printable {
-  const where = problem.line === undefined ? problem.file : `${problem.file}:${problem.line}`;
-  const field = problem.field === undefined ? "" : `${problem.field}: `;
-  const mend = problem.mend === undefined ? "" : ` (mend: ${problem.mend})`;
-  return printable`${where}: ${field}found ${problem.found}, allowed: ${problem.allowed}${mend}`;
+  const file = shortened(problem.file);
+  const where = problem.line === undefined ? file : `${file}:${problem.line}`;
+  const field = problem.field === undefined ? "" : `${shortened(problem.field)}: `;
+  const found = shortened(problem.found);
+  const mend = problem.mend === undefined ? "" : ` (mend: ${shortened(problem.mend)})`;
+  return printable`${where}: ${field}found ${found}, allowed: ${shortened(problem.allowed)}${mend}`;
+}
+
+/** The longest text that each part of a problem may be: any of them may quote a name of any length. A path has up to 4096. */
+const longestPart = 4200;
+
+/** Leaves out the middle of a text that is longer than any that means something. */
+function shortened(text: string): string {
+  if (text.length <= longestPart) return text;
+  return `${text.slice(0, 100)} … ${text.length - 200} more characters … ${text.slice(-100)}`;
 }
 
 /** Names of sources, images and files differ from package to package; what is asked of them does not. */
@@ -49,7 +69,8 @@ function kindOf({ field = "", allowed }: Problem): string {
 }
 
 function moreText(count: number, { field, allowed }: Problem): Printable {
-  return printable`and ${count} more${field === undefined ? "" : ` of ${field}`}, allowed: ${allowed}`;
+  const of = field === undefined ? "" : ` of ${shortened(field)}`;
+  return printable`and ${count} more${of}, allowed: ${shortened(allowed)}`;
 }
 
 /** What was found, as one bounded line: a tree's text may hold anything, control characters too. */

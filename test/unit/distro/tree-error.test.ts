@@ -1,0 +1,30 @@
+import { expect, test } from "vitest";
+import { problemText, TreeError } from "../../../distro/tree-error.ts";
+
+const long = "constructor".repeat(20_000);
+const place = { file: "packages/core/x/package.toml", allowed: "a sha256" };
+
+test.each(["file", "field", "found", "allowed", "mend"] as const)(
+  "a problem's %s is shortened where it has no end",
+  (part) => {
+    const text = problemText({ ...place, found: "nothing", [part]: long });
+    expect(text.length).toBeLessThan(1000);
+    expect(text).toContain("more characters");
+  },
+);
+
+test("a path as long as a system allows is kept whole", () => {
+  const file = "a/".repeat(2000);
+  expect(problemText({ ...place, file, found: "nothing" })).toContain(file);
+});
+
+test("a message of many long lines ends, and counts the lines that it leaves out", () => {
+  const problems = Array.from({ length: 150 }, (_, index) => ({
+    ...place,
+    field: `kind${index}`,
+    found: "y".repeat(4000),
+  }));
+  const { message } = new TreeError(problems);
+  expect(message.length).toBeLessThan(110_000);
+  expect(message).toMatch(/… and 1\d\d more$/);
+});
