@@ -1,5 +1,6 @@
 import { GitError } from "./git.ts";
 import { type Repository, readRepository } from "./git-repository.ts";
+import { type GitObjectType, objectName } from "./git-tree-entry.ts";
 
 /** An object of a repository, as its object store has it: not checked against its name. */
 export type GitObject = { readonly type: string; readonly content: Buffer };
@@ -38,4 +39,14 @@ export async function readObjects(
     next += length + 1;
   }
   return objects;
+}
+
+/** Returns the content of an object that is what its name says; undefined where there is none. */
+export function contentOf(
+  objects: ReadonlyMap<string, GitObject>,
+  type: GitObjectType,
+  name: string,
+): Buffer | undefined {
+  const found = objects.get(name);
+  return found?.type === type && objectName(type, found.content, name) === name ? found.content : undefined;
 }

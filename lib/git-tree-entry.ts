@@ -11,8 +11,11 @@ export type GitTreeEntry = {
   readonly path: string;
 };
 
+/** The kinds of git's objects. */
+export type GitObjectType = "blob" | "tree" | "commit" | "tag";
+
 /** Returns git's name of an object: a hash with the length of the repository's other names. */
-export function objectName(type: "blob" | "tree" | "commit", content: Uint8Array, like: string): string {
+export function objectName(type: GitObjectType, content: Uint8Array, like: string): string {
   const hash = createHash(like.length === 64 ? "sha256" : "sha1");
   return hash.update(`${type} ${content.length}\0`).update(content).digest("hex");
 }

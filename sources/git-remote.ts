@@ -46,11 +46,14 @@ export async function commitOfRemoteTag(url: string, tag: string): Promise<strin
   return tags.get(`${name}^{}`) ?? tags.get(name);
 }
 
+/** What a fetch has brought: a commit, and the object that was asked for, which may be an annotated tag of it. */
+export type FetchedCommit = { readonly commit: string; readonly object: string };
+
 /**
  * Fetches one commit into a new repository with a working tree.
  * @param wanted the commit, or `refs/tags/<name>`
  * @param like a commit of the server, whose names tell the repository's format
- * @returns the commit that came
+ * @param withHistory whether all that the commit descends from comes along
  * @throws GitError
  */
 export async function fetchCommit(
@@ -58,13 +61,15 @@ export async function fetchCommit(
   wanted: string,
   like: string,
   folder: string,
-): Promise<string> {
+  withHistory = false,
+): Promise<FetchedCommit> {
   const gitFolder = join(folder, ".git");
   await mkdir(folder);
   const format = like.length === 64 ? "sha256" : "sha1";
   const local = { folder, environment: localEnvironment(gitFolder, folder) };
   await runGit(["init", "--quiet", "--template=", `--object-format=${format}`], local);
-  const options = ["--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules"];
+  const options = ["--quiet", "--no-tags", "--no-recurse-submodules"];
+  if (!withHistory) options.push("--depth=1");
   await runGit([...settings, "fetch", ...options, "--", url, wanted], {
     folder,
     environment: networkEnvironment(gitFolder),
@@ -72,9 +77,12 @@ export async function fetchCommit(
   }).catch((error: unknown) => {
     throw withRequest(error, `git fetch ${url} ${wanted}`);
   });
-  const got = (await runGit(["rev-parse", "--verify", "FETCH_HEAD^{commit}"], local)).toString().trim();
-  if (!fullCommit.test(got)) throw new GitError(`git fetch ${url} ${wanted}: no commit came`);
-  return got;
+  const nameOf = async (revision: string): Promise<string> => {
+    const name = (await runGit(["rev-parse", "--verify", revision], local)).toString().trim();
+    if (!fullCommit.test(name)) throw new GitError(`git fetch ${url} ${wanted}: no commit came`);
+    return name;
+  };
+  return { commit: await nameOf("FETCH_HEAD^{commit}"), object: await nameOf("FETCH_HEAD") };
 }
 
 /** Bounds of a checkout: bytes of all its files, and of their list (about a million files). */

@@ -1,7 +1,16 @@
 import { createHash, randomUUID } from "node:crypto";
 import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { contentOf, readObjects } from "../lib/git-objects.ts";
+import { repositoryOf } from "../lib/git-repository.ts";
+import { readRegularFile } from "../lib/regular-file.ts";
 import { commitOfRemoteTag, fetchCommit, fullCommit, writeCommit } from "./git-remote.ts";
+import {
+  type Authenticity,
+  AuthenticityError,
+  mustBeAuthentic,
+  type NamedCommit,
+} from "./tree-authenticity.ts";
 import { firstChange } from "./untouched-checkout.ts";
 
 /** Where a tree is: a folder on this machine, or a commit or tag of a git repository elsewhere. */
@@ -66,6 +75,13 @@ function withoutUser(text: string): string {
   return JSON.stringify(shown.replace(/[?#].*/, ""));
 }
 
+/** How a tree is opened. */
+export type TreeOpening = {
+  readonly onProgress?: (line: string) => void;
+  /** Whose a tree from git must be; anybody's where not given. */
+  readonly authenticity?: Authenticity;
+};
+
 /**
  * The folder of a tree. One in git is checked out into the cache once, by commit, and found there from then on, offline
  * too; a tag stays at the commit it had when it was first seen here. A checkout that was cut short is made again.
@@ -73,34 +89,42 @@ function withoutUser(text: string): string {
 export async function openTree(
   address: TreeAddress,
   cache: string,
-  onProgress: (line: string) => void = () => {},
+  { onProgress = () => {}, authenticity }: TreeOpening = {},
 ): Promise<string> {
   if (address.kind === "folder") {
     await access(address.folder).catch(() => {
       throw new Error(`stagex:tree: no folder ${address.folder}`);
     });
-    return address.folder;
+    if (authenticity === undefined) return address.folder;
+    throw new Error(
+      `stagex:authenticate: ${address.folder} is a folder, whose files nobody has signed. Name a git URL with a tag or a commit as ` +
+        "stagex:tree, or take the folder as it is: pulumi config rm stagex:authenticate",
+    );
   }
   const home = join(cache, createHash("sha256").update(address.url).digest("hex").slice(0, 16));
   await mkdir(join(home, "tags"), { recursive: true });
   const { url, revision } = address;
   const commit = fullCommit.test(revision) ? revision : await commitOfTag(url, revision, home);
-  const checkout = join(home, commit);
-  if (await exists(checkout)) await expectUntouched(checkout, address, commit);
-  else {
+  // Whose a tree is shows in its history, which others do without.
+  const checkout = join(home, authenticity === undefined ? commit : `${commit}.history`);
+  if (await exists(checkout)) {
+    await expectUntouched(checkout, address, commit);
+    await authenticate(checkout, { url, revision, commit }, home, authenticity);
+  } else {
     onProgress(`checking out ${url} at ${revision}`);
     await sweepCutShort(home);
     const making = `${checkout}.making-${process.pid}-${randomUUID()}`;
     try {
-      await checkOut(url, revision, commit, making);
+      await checkOut({ url, revision, commit }, making, home, authenticity);
       await rename(making, checkout);
     } catch (error) {
       await rm(making, { recursive: true, force: true });
-      if (!(await exists(checkout))) throw error;
+      if (error instanceof AuthenticityError || !(await exists(checkout))) throw error;
       await expectUntouched(checkout, address, commit);
+      await authenticate(checkout, { url, revision, commit }, home, authenticity);
     }
   }
-  if (revision !== commit) await noteTag(revision, commit, home);
+  if (revision !== commit) await note(notedTag(revision, home), `${commit}\n`);
   return checkout;
 }
 
@@ -118,15 +142,86 @@ async function expectUntouched(
   );
 }
 
-async function checkOut(url: string, revision: string, commit: string, folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true });
-  const wanted = revision === commit ? commit : `refs/tags/${revision}`;
-  const got = await fetchCommit(url, wanted, commit, folder);
-  if (got !== commit) throw new Error(movedTag(url, revision, commit, got));
+async function checkOut(
+  named: NamedCommit,
+  folder: string,
+  home: string,
+  authenticity: Authenticity | undefined,
+): Promise<void> {
+  const { url, revision, commit } = named;
+  const object = await fetchNamed(named, folder, authenticity !== undefined);
+  await authenticate(folder, named, home, authenticity, object);
   await writeCommit(commit, folder);
   const change = await firstChange(folder, commit);
   if (change !== undefined)
     throw new Error(`stagex:tree: the checkout of ${url} at ${revision} went wrong: ${change}`);
+}
+
+/**
+ * Fetches a commit by the name that the user gave.
+ * @returns the object that was asked for: an annotated tag or the commit
+ */
+async function fetchNamed(
+  { url, revision, commit }: NamedCommit,
+  folder: string,
+  withHistory: boolean,
+): Promise<string> {
+  await rm(folder, { recursive: true, force: true });
+  const wanted = revision === commit ? commit : `refs/tags/${revision}`;
+  const got = await fetchCommit(url, wanted, commit, folder, withHistory);
+  if (got.commit !== commit) throw new Error(movedTag(url, revision, commit, got.commit));
+  return got.object;
+}
+
+/**
+ * Checks whose a checkout is, where that is asked. A tag's object is kept beside the tag's commit, once it was found good.
+ * @param object the tag's object, if the checkout has it
+ */
+async function authenticate(
+  checkout: string,
+  named: NamedCommit,
+  home: string,
+  authenticity: Authenticity | undefined,
+  object?: string,
+): Promise<void> {
+  if (authenticity === undefined) return;
+  if (named.revision === named.commit) return await mustBeAuthentic(checkout, named, authenticity);
+  const noted = join(home, "tag-objects", encodeURIComponent(named.revision));
+  const tag = (await notedObject(noted)) ?? (await tagObject(checkout, named, object));
+  await mustBeAuthentic(checkout, { ...named, ...(tag === undefined ? {} : { tag }) }, authenticity);
+  if (tag === undefined) return;
+  await mkdir(join(home, "tag-objects"), { recursive: true });
+  await note(noted, tag);
+}
+
+/** In bytes; a release's notes have some thousand. */
+const maxTagSize = 2 ** 20;
+
+async function notedObject(path: string): Promise<Buffer | undefined> {
+  return (await exists(path)) ? await readRegularFile(path, maxTagSize) : undefined;
+}
+
+/** The bytes of a tag's object, fetched where the checkout was made by another name; undefined where the tag has none of its own. */
+async function tagObject(
+  checkout: string,
+  named: NamedCommit,
+  object: string | undefined,
+): Promise<Buffer | undefined> {
+  if (object !== undefined) return await tagIn(checkout, object);
+  const making = `${checkout}.making-${process.pid}-${randomUUID()}`;
+  try {
+    return await tagIn(making, await fetchNamed(named, making, false));
+  } finally {
+    await rm(making, { recursive: true, force: true });
+  }
+}
+
+async function tagIn(folder: string, object: string): Promise<Buffer | undefined> {
+  const tag = contentOf(await readObjects(await repositoryOf(folder), [object]), "tag", object);
+  if (tag === undefined || tag.length <= maxTagSize) return tag;
+  throw new AuthenticityError(
+    `stagex:authenticate: the tag has ${tag.length} bytes, more than the ${maxTagSize} of any tag`,
+  );
 }
 
 function movedTag(url: string, tag: string, known: string, now: string): string {
@@ -172,12 +267,12 @@ async function commitOfTag(url: string, tag: string, home: string): Promise<stri
   return commit;
 }
 
-/** Remembers a tag's commit once it is here: what a server only claims is forgotten. */
-async function noteTag(tag: string, commit: string, home: string): Promise<void> {
-  if (await exists(notedTag(tag, home))) return;
-  const noting = join(home, `tag.making-${process.pid}-${randomUUID()}`);
-  await writeFile(noting, `${commit}\n`);
-  await rename(noting, notedTag(tag, home));
+/** Remembers what a tag is once that is here: what a server only claims is forgotten. */
+async function note(path: string, content: string | Buffer): Promise<void> {
+  if (await exists(path)) return;
+  const noting = `${join(path, "../../tag")}.making-${process.pid}-${randomUUID()}`;
+  await writeFile(noting, content);
+  await rename(noting, path);
 }
 
 function notedTag(tag: string, home: string): string {

@@ -2,9 +2,9 @@ import { readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { GitError } from "../lib/git.ts";
-import { type GitObject, readObjects } from "../lib/git-objects.ts";
+import { contentOf, type GitObject, readObjects } from "../lib/git-objects.ts";
 import { diskKeeps, findRepository, type Repository, readRepository } from "../lib/git-repository.ts";
-import { type GitTreeEntry, isAsRecorded, objectName, parseGitEntries } from "../lib/git-tree-entry.ts";
+import { type GitTreeEntry, isAsRecorded, parseGitEntries } from "../lib/git-tree-entry.ts";
 
 /** What is read of a tree. Its sources and what is built of it may come to lie beside that. */
 const treeParts = ["packages", "digests", "MAINTAINERS", "keys"];
@@ -67,16 +67,6 @@ function filesBelow(objects: ReadonlyMap<string, GitObject>, root: string): GitT
     }
   }
   return files;
-}
-
-/** The content of an object that is what its name says. */
-function contentOf(
-  objects: ReadonlyMap<string, GitObject>,
-  type: "tree" | "commit",
-  name: string,
-): Buffer | undefined {
-  const found = objects.get(name);
-  return found?.type === type && objectName(type, found.content, name) === name ? found.content : undefined;
 }
 
 /** The entries of a tree object: `<mode> <name>\0<object>` each, without leading zeros. */

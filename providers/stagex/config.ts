@@ -21,6 +21,18 @@ export const configShape = {
     .min(1)
     .default("examples/seed-tree")
     .describe("A StageX tree: a folder, or a git URL with `#` and a full commit or a tag."),
+  authenticate: structured(
+    z.strictObject({
+      maintainers: z.string().min(1),
+      keys: z.string().min(1),
+      since: z.string().regex(/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/, { error: "not a full commit" }),
+    }),
+    '{"maintainers":"trusted/MAINTAINERS","keys":"trusted/keys","since":"<full commit>"}',
+  )
+    .optional()
+    .describe(
+      "Whose a tree from git must be: its tag, or its commit, signed by someone in `maintainers` with one of `keys`, and descended from `since`, the first commit that you trust. Not checked where not set.",
+    ),
   images: list("core-*")
     .optional()
     .describe("Which images, by name or glob; with all that they are built from. All of them where not set."),
