@@ -6,6 +6,7 @@ import { builderSection } from "./doctor/builder.ts";
 import type { Check, Section } from "./doctor/check.ts";
 import { engineSection } from "./doctor/engine.ts";
 import { machineSection } from "./doctor/machine.ts";
+import { treeSection } from "./doctor/tree.ts";
 import { upstreamSection } from "./doctor/upstream.ts";
 import { exitCode } from "./exit-code.ts";
 
@@ -23,6 +24,7 @@ async function diagnose(environment: NodeJS.ProcessEnv = process.env): Promise<D
     engineSection(environment),
     builderSection(environment, docker),
     machineSection(environment),
+    treeSection(),
     upstreamSection(environment, docker),
   ]);
   const checks = sections.flatMap((section) => section.checks);
