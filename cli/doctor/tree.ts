@@ -26,9 +26,9 @@ export async function treeSection(project = placesOf().project): Promise<Section
 }
 
 function treeCheck(name: string, settings: string, project: string): Check {
-  const tree = valueOf(settings, "tree");
+  const tree = settingIn(settings, "tree");
   if (tree === undefined) return ok(name, "the example tree, which is part of this checkout");
-  if (valueOf(settings, "authenticate") !== undefined)
+  if (settingIn(settings, "authenticate") !== undefined)
     return ok(name, `${tree}, if someone of the roster in stagex:authenticate has signed it`);
   const kind = kindOf(tree, project);
   const found = `${tree}${kind === "folder" ? ", a folder" : ""}: used whoever made it`;
@@ -47,7 +47,7 @@ function kindOf(tree: string, project: string): "folder" | "git" {
 }
 
 /** A value of the `stagex:` configuration, as the engine writes it: a line of YAML. */
-function valueOf(settings: string, key: string): string | undefined {
+function settingIn(settings: string, key: string): string | undefined {
   const start = `stagex:${key}:`;
   const line = settings.split("\n").find((one) => one.trimStart().startsWith(start));
   return line
