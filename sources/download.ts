@@ -1,6 +1,6 @@
-import { type IncomingMessage, request as requestInClear } from "node:http";
-import { request } from "node:https";
+import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { sendRequest } from "../lib/outgoing-request.ts";
 import { printableLine } from "../lib/printable.ts";
 import { redirectFault } from "../lib/redirect-rule.ts";
 import { HostDown, type MirrorHosts } from "./mirror-hosts.ts";
@@ -158,7 +158,10 @@ async function ask(
 ): Promise<IncomingMessage> {
   let url = first;
   for (let redirects = 0; redirects <= redirectLimit; redirects += 1) {
-    const answer = await send(url, headers, watch, options);
+    const { signal } = watch;
+    const answer = await sendRequest(url, { headers, signal, ca: options.ca }).catch((error: unknown) => {
+      throw networkError(error, watch, url);
+    });
     const { statusCode = 0 } = answer;
     if (![301, 302, 303, 307, 308].includes(statusCode)) return answer;
     answer.destroy();
@@ -171,23 +174,6 @@ async function ask(
     if (fault !== null) throw new MirrorError(`refused: redirects to ${shown(url)}, which ${fault}`, false);
   }
   throw new MirrorError(`redirects more than ${redirectLimit} times`, false);
-}
-
-function send(
-  url: URL,
-  headers: Record<string, string>,
-  watch: Watch,
-  options: DownloadOptions,
-): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const common = { headers, signal: watch.signal };
-    const outgoing =
-      url.protocol === "http:"
-        ? requestInClear(url, common, resolve)
-        : request(url, { ...common, ...(options.ca === undefined ? {} : { ca: options.ca }) }, resolve);
-    outgoing.on("error", (error) => reject(networkError(error, watch, url)));
-    outgoing.end();
-  });
 }
 
 /** Judges the answer's status, makes the partial file ready for its body, and returns the file's whole size if known. */
