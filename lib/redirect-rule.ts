@@ -56,10 +56,19 @@ async function reachOf(url: URL): Promise<Reach> {
   const host = bare(url.hostname);
   if (/^(.+\.)?localhost\.?$/.test(host)) return "loopback";
   if (isIP(host) !== 0) return reachOfAddress(host);
-  if (proxyFor(url) !== undefined) return "public";
+  if (isProxied(url)) return "public";
   const found = await lookup(host, { all: true }).catch(() => []);
   const numbers = found.map(({ address }) => reaches.indexOf(reachOfAddress(address)));
   return reaches[Math.max(0, ...numbers)] ?? "public";
+}
+
+/** A variable that names no proxy fails the request itself, with its own words. */
+function isProxied(url: URL): boolean {
+  try {
+    return proxyFor(url) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function reachOfAddress(address: string): Reach {
