@@ -6,22 +6,30 @@ import { type Printable, printable, printableJson, printableLines } from "../lib
 import { print, printError } from "../lib/terminal.ts";
 import { type PlannedFetch, planFetch } from "../sources/fetch-plan.ts";
 import { type FetchOutcome, fetchAll } from "../sources/fetch-run.ts";
-import { SourceCache, type SourceFailure } from "../sources/source-cache.ts";
+import type { SourceCache } from "../sources/source-cache.ts";
+import type { SourceFailure, SourceProgress } from "../sources/source-error.ts";
+import { type PushReport, pushToVault } from "../sources/vault/push.ts";
 import { wantedSources } from "../sources/wanted-source.ts";
-import { placesOf } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
+import { type CacheOptions, configuredCache } from "./fetch/configured-cache.ts";
+import { hasFailed, type PushedSource, pushedSource, pushLines } from "./fetch/push-page.ts";
 
-type Options = { tree: string; dryRun?: true; json?: true; httpsOnly?: true };
+type Options = CacheOptions & { tree: string; dryRun?: true; json?: true; push?: true };
 
 /** What `stagex fetch --json` prints of a source; other programs read it. */
 export type FetchedSource = {
   readonly file: string;
   readonly sha256: string;
   readonly images: readonly string[];
-  /** URLs in the order in which they are asked. */
+  /**
+   * URLs in the order in which they are asked. A place of the vault stands where it is asked, as `https:`, `file:` or `oci:` URL;
+   * Software Heritage, the last resort, is not listed.
+   */
   readonly mirrors: readonly string[];
   /** After a fetch, `missing` means that no place gave it. */
   readonly status: PlannedFetch["status"];
+  /** With `--push`: what became of it at each place of the vault. */
+  readonly vault?: PushedSource;
 };
 
 /** `stagex fetch`: gets the sources of a tree ahead of time. */
@@ -29,27 +37,77 @@ export function fetchCommand(): Command {
   return new Command("fetch")
     .description(
       "Fetches the sources of a tree, or of some images, into the cache, and verifies each by its hash. Needs no engine.\n" +
-        "Exits with 0 if all are there, with 1 if one can't be had, with 2 if the tree can't be read.",
+        "Asked are the tree's own fetch/ folder, the vault's first places, the mirrors, the vault's last places, and then Software Heritage,\n" +
+        "which archives published source code, by sha256. Exits with 0 if all are there, with 1 if one can't be had or pushed, with 2 if the\n" +
+        "tree or a setting can't be read.",
     )
     .argument("[name...]", "images, by name or glob: core-busybox 'core-*'; all of them where none is given")
     .option("--tree <folder>", "the StageX tree", ".")
     .option("--dry-run", "only tell what is there, what is missing, and where it would be fetched from")
     .option("--https-only", "ask no mirror over http")
-    .option("--json", "an array, one object a source: file, sha256, images, mirrors, status")
+    .option("--no-software-heritage", "do not ask Software Heritage for what no other place gave")
+    .option(
+      "--vault <json>",
+      'places that hold sources by sha256, as stagex:vault: \'[{"folder":"/srv/vault"}]\'',
+    )
+    .option("--stack <name>", "take stagex:sources and stagex:vault from this stack")
+    .option(
+      "--push",
+      "then push all that is here to the vault's folders and registries, but for what they have",
+    )
+    .option(
+      "--json",
+      "an array, one object a source: file, sha256, images, mirrors (URLs in the order in which they are asked, the vault's among them), status; with --push also vault",
+    )
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
-      const cache = await SourceCache.open(placesOf().sources, { httpsOnly: options.httpsOnly === true });
+      const cache = await configuredCache(options);
+      if (options.push) checkPush(cache, options);
       const wanted = wantedSources(chosenImages(tree, names), tree.root);
       const plan = await planFetch(wanted, cache);
+      const signal = untilInterrupted();
       const outcomes = options.dryRun
         ? []
-        : await fetchAll(plan, cache, untilInterrupted(), progressLine(plan.length));
-      const found = options.dryRun ? plan.map(shown) : outcomes.map(shownOutcome);
-      print(options.json ? printableJson(found) : page(found, outcomes));
+        : await fetchAll(plan, cache, signal, progressLine(plan.length), aloud);
+      const reports = options.push ? await pushed(plan, cache, signal) : [];
+      const withPush = (one: FetchedSource): FetchedSource =>
+        options.push ? { ...one, vault: pushedSource(one.sha256, reports) } : one;
+      const found = (options.dryRun ? plan.map(shown) : outcomes.map(shownOutcome)).map(withPush);
+      print(options.json ? printableJson(found) : page(found, outcomes, { plan, reports }));
       const isWrong = ({ status }: FetchedSource) =>
         status === "refused" || (status === "missing" && !options.dryRun);
-      if (found.some(isWrong)) process.exitCode = exitCode.no;
+      if (found.some(isWrong) || reports.some(hasFailed)) process.exitCode = exitCode.no;
     });
+}
+
+function checkPush({ vault }: SourceCache, { dryRun }: Options): void {
+  if (dryRun) throw new CommandError("either --dry-run or --push, not both");
+  if (vault.some(({ writer }) => writer !== undefined)) return;
+  throw new CommandError(
+    `--push has no place to push to; name a folder or a registry: --vault '[{"folder":"/srv/vault"}]', or --stack with stagex:vault`,
+  );
+}
+
+async function pushed(
+  plan: readonly PlannedFetch[],
+  cache: SourceCache,
+  signal: AbortSignal,
+): Promise<PushReport[]> {
+  const sources = plan.map(({ source: { file, sha256 } }) => ({ name: file, sha256 }));
+  return await pushToVault(sources, {
+    cache,
+    signal,
+    onPushed: ({ name }, place) => printError(printable`pushed ${name} to ${place}`),
+  });
+}
+
+/** Tells what is not to go unnoticed: a place of the vault that fails, and that the last resort is asked. */
+function aloud(file: string, progress: SourceProgress): void {
+  if (progress.kind === "failed" && progress.isNews)
+    printError(printable`vault: ${file}: ${progress.from}: ${progress.reason}`);
+  if (progress.kind !== "last-resort") return;
+  if (progress.phase === "given") printError(printable`${file} came from Software Heritage`);
+  else printError(printable`${file}: no mirror gave it; asking Software Heritage, the last resort`);
 }
 
 function chosenImages(tree: Tree, names: readonly string[]): BuildPlan[] {
@@ -89,18 +147,23 @@ function shownOutcome({ planned, isObtained }: FetchOutcome): FetchedSource {
 }
 
 /** The counts, then what a maintainer acts on: what is missing, which mirrors are dead or changed, what hangs on a single mirror. */
-function page(found: readonly FetchedSource[], outcomes: readonly FetchOutcome[]): Printable {
+function page(
+  found: readonly FetchedSource[],
+  outcomes: readonly FetchOutcome[],
+  { plan, reports }: { readonly plan: readonly PlannedFetch[]; readonly reports: readonly PushReport[] },
+): Printable {
   const counts = Map.groupBy(found, ({ status }) => status);
   const count = (status: FetchedSource["status"]) => counts.get(status)?.length ?? 0;
   const lost = [...(counts.get("missing") ?? []), ...(counts.get("refused") ?? [])];
   const failures = outcomes.flatMap(({ failures }) => failures);
-  const single = found.filter(({ mirrors }) => new Set(mirrors.map(hostOf)).size === 1);
+  const single = plan.filter(({ mirrors }) => new Set(mirrors.map(hostOf)).size === 1);
   const failureLine = ({ from, reason }: SourceFailure) => printable`  ${from}: ${reason}`;
   return printableLines([
     ...section(printable`missing:`, lost.map(lostLine)),
     ...section(printable`changed content:`, failures.filter(({ got }) => got !== null).map(failureLine)),
     ...section(printable`mirrors that failed:`, failures.filter(({ got }) => got === null).map(failureLine)),
     printable`${found.length} sources: ${count("there")} there, ${count("missing")} missing, ${count("refused")} refused; ${single.length} have one mirror only`,
+    ...pushLines(reports),
   ]);
 }
 

@@ -1,5 +1,6 @@
 import { lookup } from "node:dns/promises";
 import { BlockList, isIP } from "node:net";
+import { proxyFor } from "./environment-proxy.ts";
 
 /** How near to this machine an address is; a server may lead us to no nearer one than its own. */
 const reaches = ["public", "private", "loopback", "link-local"] as const;
@@ -35,7 +36,7 @@ export async function redirectFault(first: URL, next: URL, isHashed = false): Pr
   const mayBeClear = isHashed || (isLocal && isLoopbackHost(next.hostname));
   if (next.protocol !== "https:" && !(mayBeClear && next.protocol === "http:")) return "is not https";
   if (next.host === first.host) return null;
-  const [from, to] = [await reachOf(first.hostname), await reachOf(next.hostname)];
+  const [from, to] = [await reachOf(first), await reachOf(next)];
   if (reaches.indexOf(to) <= reaches.indexOf(from)) return null;
   return `is a ${to} address, and ${first.hostname} is not`;
 }
@@ -47,14 +48,27 @@ export function isLoopbackHost(hostname: string): boolean {
   );
 }
 
-/** Of a name with several addresses the nearest; a name that has none is asked for in vain. */
-async function reachOf(hostname: string): Promise<Reach> {
-  const host = bare(hostname);
+/**
+ * Of a name with several addresses the nearest; a name that has none is asked for in vain. A name that is asked through a proxy has its
+ * address there and not here.
+ */
+async function reachOf(url: URL): Promise<Reach> {
+  const host = bare(url.hostname);
   if (/^(.+\.)?localhost\.?$/.test(host)) return "loopback";
   if (isIP(host) !== 0) return reachOfAddress(host);
+  if (isProxied(url)) return "public";
   const found = await lookup(host, { all: true }).catch(() => []);
   const numbers = found.map(({ address }) => reaches.indexOf(reachOfAddress(address)));
   return reaches[Math.max(0, ...numbers)] ?? "public";
+}
+
+/** A variable that names no proxy fails the request itself, with its own words. */
+function isProxied(url: URL): boolean {
+  try {
+    return proxyFor(url) !== undefined;
+  } catch {
+    return false;
+  }
 }
 
 function reachOfAddress(address: string): Reach {

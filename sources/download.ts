@@ -1,9 +1,9 @@
-import { type IncomingMessage, request as requestInClear } from "node:http";
-import { request } from "node:https";
+import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { sendRequest } from "../lib/outgoing-request.ts";
 import { printableLine } from "../lib/printable.ts";
 import { redirectFault } from "../lib/redirect-rule.ts";
-import { HostDown, type MirrorHosts } from "./mirror-hosts.ts";
+import { HostDown, longestPause, type MirrorHosts } from "./mirror-hosts.ts";
 import type { PartialFile } from "./partial-file.ts";
 
 // Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip", as many do with
@@ -42,22 +42,28 @@ export class MirrorError extends Error {
   readonly retryAfter: number | null;
   /** What was asked, where no answer came at all. */
   readonly unanswered: URL | null;
+  /** Whether it answers that it has no such file. */
+  readonly isAbsent: boolean;
 
   constructor(
     message: string,
     isTransient: boolean,
-    { retryAfter = null, unanswered = null }: Partial<Pick<MirrorError, "retryAfter" | "unanswered">> = {},
+    {
+      retryAfter = null,
+      unanswered = null,
+      isAbsent = false,
+    }: Partial<Pick<MirrorError, "retryAfter" | "unanswered" | "isAbsent">> = {},
   ) {
     super(printableLine(message));
     this.name = "MirrorError";
     this.isTransient = isTransient;
     this.retryAfter = retryAfter;
     this.unanswered = unanswered;
+    this.isAbsent = isAbsent;
   }
 }
 
 const redirectLimit = 10;
-const retryAfterLimit = 60_000;
 /** How often a host that gives no answer at all is asked, before it counts as down. */
 const unansweredAttempts = 3;
 /** Bytes per second under which a connection is as good as none, over {@link DownloadOptions.idleTimeout}. */
@@ -98,17 +104,17 @@ export async function download(mirror: string, into: PartialFile, given: Downloa
       if (late.aborted) throw new MirrorError(`not done after ${given.longest / 1000} s`, false);
       if (error instanceof HostDown) throw new MirrorError(error.message, false);
       if (!(error instanceof MirrorError)) throw error;
-      const { unanswered } = error;
+      const { unanswered, retryAfter } = error;
+      if (retryAfter !== null) options.hosts.pause(url, retryAfter);
       const most = unanswered === null ? options.attempts : Math.min(unansweredAttempts, options.attempts);
       if (!error.isTransient || attempt >= most) {
         if (unanswered !== null) options.hosts.markDown(unanswered, error.message);
         throw error.isTransient ? new MirrorError(`${error.message} (asked ${attempt} times)`, false) : error;
       }
-      if (error.retryAfter !== null && error.retryAfter > retryAfterLimit) {
-        throw new MirrorError(`${error.message}, and asks to wait ${error.retryAfter / 1000} s`, false);
+      if (retryAfter !== null && retryAfter > longestPause) {
+        throw new MirrorError(`${error.message}, and asks to wait ${retryAfter / 1000} s`, false);
       }
-      if (error.retryAfter !== null) options.hosts.pause(url, error.retryAfter);
-      const wait = error.retryAfter ?? options.backoff * 2 ** (attempt - 1);
+      const wait = retryAfter ?? options.backoff * 2 ** (attempt - 1);
       await sleep(wait, undefined, { signal: options.signal }).catch(() => given.signal.throwIfAborted());
     }
   }
@@ -158,7 +164,10 @@ async function ask(
 ): Promise<IncomingMessage> {
   let url = first;
   for (let redirects = 0; redirects <= redirectLimit; redirects += 1) {
-    const answer = await send(url, headers, watch, options);
+    const { signal } = watch;
+    const answer = await sendRequest(url, { headers, signal, ca: options.ca }).catch((error: unknown) => {
+      throw networkError(error, watch, url);
+    });
     const { statusCode = 0 } = answer;
     if (![301, 302, 303, 307, 308].includes(statusCode)) return answer;
     answer.destroy();
@@ -171,23 +180,6 @@ async function ask(
     if (fault !== null) throw new MirrorError(`refused: redirects to ${shown(url)}, which ${fault}`, false);
   }
   throw new MirrorError(`redirects more than ${redirectLimit} times`, false);
-}
-
-function send(
-  url: URL,
-  headers: Record<string, string>,
-  watch: Watch,
-  options: DownloadOptions,
-): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    const common = { headers, signal: watch.signal };
-    const outgoing =
-      url.protocol === "http:"
-        ? requestInClear(url, common, resolve)
-        : request(url, { ...common, ...(options.ca === undefined ? {} : { ca: options.ca }) }, resolve);
-    outgoing.on("error", (error) => reject(networkError(error, watch, url)));
-    outgoing.end();
-  });
 }
 
 /** Judges the answer's status, makes the partial file ready for its body, and returns the file's whole size if known. */
@@ -213,11 +205,10 @@ async function begin(answer: IncomingMessage, asked: number, into: PartialFile):
     throw new MirrorError("416: has fewer bytes than were there already", true);
   }
   const isTransient = statusCode === 429 || statusCode >= 500;
-  throw new MirrorError(
-    `${statusCode} ${statusMessage}`.trim(),
-    isTransient,
-    isTransient ? { retryAfter: retryAfterOf(answer) } : {},
-  );
+  throw new MirrorError(`${statusCode} ${statusMessage}`.trim(), isTransient, {
+    retryAfter: isTransient ? retryAfterOf(answer) : null,
+    isAbsent: [404, 410].includes(statusCode),
+  });
 }
 
 function rangeHeaders(from: number, validator: string | null): Record<string, string> {

@@ -1,17 +1,22 @@
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import { mirrorUrls } from "./mirror-url.ts";
+import type { MirrorUrls } from "./mirror-url.ts";
 import type { SourceCache } from "./source-cache.ts";
 import type { WantedSource } from "./wanted-source.ts";
 
 /** A source, and what fetching it means. */
 export type PlannedFetch = {
   readonly source: WantedSource;
-  /** URLs in the order in which they are asked. */
+  /**
+   * URLs in the order in which they are asked: mirrors, and the places of the vault before or after them. Software Heritage, which is
+   * asked when all of them have failed, is not among them.
+   */
   readonly urls: readonly string[];
+  /** Those of them that are mirrors. */
+  readonly mirrors: readonly string[];
   /** Mirrors that are not asked, each with the reason. */
-  readonly refused: readonly { readonly mirror: string; readonly reason: string }[];
-  /** `there`: in the cache or in the tree's `fetch/`. `refused`: not there, and no mirror of it may be asked. */
+  readonly refused: MirrorUrls["refused"];
+  /** `there`: in the cache or in the tree's `fetch/`. `refused`: not there, and none of the URLs may be asked. */
   readonly status: "there" | "missing" | "refused";
 };
 
@@ -22,13 +27,17 @@ export async function planFetch(
 ): Promise<PlannedFetch[]> {
   return await Promise.all(
     sources.map(async (source) => {
-      const { urls, refused } = mirrorUrls(source.mirrors, cache.httpsOnly);
-      const places = [
-        join(cache.root, "sha256", source.sha256),
+      const { places, refused } = cache.placesFor(source);
+      const listed = places.filter(({ kind }) => kind !== "last-resort");
+      const urls = listed.map(({ url }) => url);
+      const mirrors = listed.filter(({ kind }) => kind === "mirror").map(({ url }) => url);
+      const files = [
+        cache.pathOf(source.sha256),
         ...source.archives.map((archive) => join(archive, source.file)),
       ];
-      const isThere = (await Promise.all(places.map(isFile))).includes(true);
-      return { source, urls, refused, status: isThere ? "there" : urls.length > 0 ? "missing" : "refused" };
+      const isThere = (await Promise.all(files.map(isFile))).includes(true);
+      const status = isThere ? "there" : urls.length > 0 ? "missing" : "refused";
+      return { source, urls, mirrors, refused, status };
     }),
   );
 }

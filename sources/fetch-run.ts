@@ -1,6 +1,7 @@
 import pLimit from "p-limit";
 import type { PlannedFetch } from "./fetch-plan.ts";
-import { type SourceCache, SourceError, type SourceFailure } from "./source-cache.ts";
+import type { SourceCache } from "./source-cache.ts";
+import { SourceError, type SourceFailure, type SourceProgress } from "./source-error.ts";
 
 /** What became of one source. */
 export type FetchOutcome = {
@@ -15,7 +16,8 @@ const atOnce = 8;
 
 /**
  * Brings every source into the cache, several at once. One that no place gives stops none of the others.
- * @param onObtained is told of each source as it ends
+ * @param onEnd is told of each source as it ends
+ * @param onProgress is told of what goes on meanwhile
  * @throws the signal's reason when aborted, and an error of the disk's
  */
 export async function fetchAll(
@@ -23,11 +25,12 @@ export async function fetchAll(
   cache: SourceCache,
   signal: AbortSignal,
   onEnd: (outcome: FetchOutcome) => void,
+  onProgress: (file: string, progress: SourceProgress) => void = () => undefined,
 ): Promise<FetchOutcome[]> {
   const limit = pLimit(atOnce);
   const fetchOne = async (planned: PlannedFetch): Promise<FetchOutcome> => {
     signal.throwIfAborted();
-    const outcome = await obtained(planned, cache, signal);
+    const outcome = await obtained(planned, cache, signal, onProgress);
     onEnd(outcome);
     return outcome;
   };
@@ -38,6 +41,7 @@ async function obtained(
   planned: PlannedFetch,
   cache: SourceCache,
   signal: AbortSignal,
+  onProgress: (file: string, progress: SourceProgress) => void,
 ): Promise<FetchOutcome> {
   const { source } = planned;
   const failures: SourceFailure[] = [];
@@ -47,6 +51,7 @@ async function obtained(
       signal,
       onProgress: (progress) => {
         if (progress.kind === "failed") failures.push(progress);
+        onProgress(source.file, progress);
       },
     });
     return { planned, isObtained: true, failures };

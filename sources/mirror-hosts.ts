@@ -15,6 +15,9 @@ export class HostDown extends Error {
   override readonly name = "HostDown";
 }
 
+/** The longest pause that a host is waited for, in milliseconds. While a longer one lasts it is not asked. */
+export const longestPause = 60_000;
+
 /** How many requests one host gets at once: mirrors of volunteers turn away who asks for more. */
 const perHost = 3;
 
@@ -27,12 +30,15 @@ export class MirrorHosts {
 
   /**
    * Runs a request when its host may be asked.
-   * @throws HostDown if the host was found to be down, before or meanwhile; the signal's reason when aborted
+   * @throws HostDown if the host was found to be down, before or meanwhile, or wants to be left alone for long; the signal's reason when
+   *   aborted
    */
   async ask<Answer>(url: URL, signal: AbortSignal, request: () => Promise<Answer>): Promise<Answer> {
     const host = this.#host(url);
     return await host.limit(async () => {
       for (let pause = pauseOf(host); pause > 0; pause = pauseOf(host)) {
+        if (pause > longestPause)
+          throw new HostDown(`not asked: it wants to be left alone for another ${Math.ceil(pause / 1000)} s`);
         await sleep(pause, undefined, { signal }).catch(() => signal.throwIfAborted());
       }
       signal.throwIfAborted();

@@ -1,50 +1,20 @@
-import { createHash } from "node:crypto";
-import { lstat, mkdir, rename, stat } from "node:fs/promises";
+import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { lock } from "proper-lockfile";
 import type { Source } from "../distro/build-plan.ts";
 import { boundFolder } from "../lib/bounded-folder.ts";
-import { printable } from "../lib/printable.ts";
-import { openRegularFile, RegularFileError } from "../lib/regular-file.ts";
-import { type DownloadOptions, download, MirrorError, shown } from "./download.ts";
+import { RegularFileError } from "../lib/regular-file.ts";
+import { archivedFile, codeOf, hashOf, piecesOf } from "./archived-file.ts";
+import { type DownloadOptions, MirrorError, shown } from "./download.ts";
 import { MirrorHosts } from "./mirror-hosts.ts";
-import { mirrorUrls } from "./mirror-url.ts";
 import { PartialFile } from "./partial-file.ts";
+import { SourceError, type SourceFailure, type SourceProgress } from "./source-error.ts";
 
-/** What happened while a source was obtained; `from` is a file of the local archive or a mirror. */
-export type SourceProgress =
-  | { readonly kind: "trying"; readonly from: string }
-  | {
-      readonly kind: "bytes";
-      readonly from: string;
-      readonly received: number;
-      readonly total: number | null;
-    }
-  | ({ readonly kind: "failed" } & SourceFailure);
+export { SourceError, type SourceFailure, type SourceProgress };
 
-/** A place that did not give the source, and why; `got` is the sha256 of what it gave, if it gave a file. */
-export type SourceFailure = { readonly from: string; readonly reason: string; readonly got: string | null };
-
-/** A source that no archive and no mirror gave. The message tells what happened at each. */
-export class SourceError extends Error {
-  readonly source: string;
-  readonly expected: string;
-  readonly failures: readonly SourceFailure[];
-
-  constructor(source: Source, failures: readonly SourceFailure[]) {
-    const tried = failures.map(({ from, reason }) => printable`\n  ${from}: ${reason}`).join("");
-    super(
-      printable`source ${source.name} (${source.file}) can't be obtained; expected sha256 ${source.sha256}` +
-        `${tried === "" ? "\n  it names no mirror, and the local archive does not have it" : tried}` +
-        printable`\nPut the right file at fetch/<stage>/<package>/${source.file}, or name a working mirror in package.toml.`,
-    );
-    this.name = "SourceError";
-    this.source = source.name;
-    this.expected = source.sha256;
-    this.failures = failures;
-  }
-}
+import { type PlaceChoice, placesFor, type SourcePlace } from "./source-places.ts";
+import type { VaultPlace } from "./vault/place.ts";
 
 /** What may be set of a cache; the defaults are for the internet as it is. */
 export type SourceCacheOptions = Partial<
@@ -60,7 +30,8 @@ export type SourceCacheOptions = Partial<
     | "longest"
     | "httpsOnly"
   >
->;
+> &
+  Partial<Pick<PlaceChoice, "vault" | "softwareHeritage">>;
 
 export type ObtainOptions = {
   /** Files, or folders as `fetch/<stage>/<package>`, to look in before any mirror; they are never changed. */
@@ -79,6 +50,8 @@ export const sourceLimits = {
   probation: 10 * 60_000,
   longest: 3 * 3600_000,
   httpsOnly: false,
+  vault: [] as readonly VaultPlace[],
+  softwareHeritage: false,
 };
 const day = 24 * 60 * 60 * 1000;
 
@@ -102,6 +75,8 @@ export class SourceCache {
   readonly root: string;
   readonly #options: SourceCacheOptions & typeof sourceLimits;
   readonly #hosts = new MirrorHosts();
+  /** Failures of the vault's places that were told aloud. */
+  readonly #told = new Set<string>();
 
   private constructor(root: string, options: SourceCacheOptions) {
     this.root = root;
@@ -111,6 +86,21 @@ export class SourceCache {
   /** Whether mirrors are asked over https alone. */
   get httpsOnly(): boolean {
     return this.#options.httpsOnly;
+  }
+
+  /** The places of the vault, in the order in which they were configured. */
+  get vault(): readonly VaultPlace[] {
+    return this.#options.vault;
+  }
+
+  /** The path at which the file with this content is, once it is there. */
+  pathOf(sha256: string): string {
+    return join(this.root, "sha256", sha256);
+  }
+
+  /** Lists the places elsewhere that are asked for a source, in their order. */
+  placesFor(source: Pick<Source, "sha256" | "mirrors">): ReturnType<typeof placesFor> {
+    return placesFor(source, this.#options);
   }
 
   /** Opens the cache in this folder, and makes it if there is none. */
@@ -124,13 +114,13 @@ export class SourceCache {
   }
 
   /**
-   * The path of the source's file, verified by its hash: from the cache, else from the local archive, else from its
-   * mirrors in order.
+   * The path of the source's file, verified by its hash: from the cache, else from the local archive, else from the places of
+   * {@link placesFor} in their order.
    * @throws SourceError if no place gave it, the signal's reason if aborted.
    */
   async obtain(source: Source, options: ObtainOptions = {}): Promise<string> {
     checkNames(source);
-    const path = join(this.root, "sha256", source.sha256);
+    const path = this.pathOf(source.sha256);
     if ((await hashOf(path, options.signal)) === source.sha256) return path;
     for (;;) {
       const lost = new AbortController();
@@ -157,27 +147,30 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
-    const note = (failure: SourceFailure): void => {
+    const note = (failure: SourceFailure, isVault = false): void => {
       failures.push(failure);
-      options.onProgress?.({ kind: "failed", ...failure });
+      const news = isVault && this.#isNews(failure) ? { isNews: true as const } : {};
+      options.onProgress?.({ kind: "failed", ...failure, ...news });
     };
     const end = performance.now() + 2 * this.#options.longest;
-    const { urls, refused } = mirrorUrls(source.mirrors, this.httpsOnly);
-    const places = [
-      ...(options.archives ?? []).map((archive) => ({
-        from: archive,
-        get: () => this.#fromArchive(source, archive, path, options),
-      })),
-      ...urls.map((url) => ({
-        from: shownMirror(url),
-        get: () => this.#fromMirror(source, url, path, options, end),
-      })),
-    ];
-    for (const { from, get } of places) {
-      const failure = await get();
+    for (const archive of options.archives ?? []) {
+      const failure = await this.#fromArchive(source, archive, path, options);
       if (failure === "done") return;
-      if (failure === "absent") continue;
-      note({ from, ...failure });
+      if (failure !== "absent") note({ from: archive, ...failure });
+    }
+    const { places, refused } = this.placesFor(source);
+    for (const place of places) {
+      const from = shownMirror(place.url);
+      const isLastResort = place.kind === "last-resort";
+      if (isLastResort) options.onProgress?.({ kind: "last-resort", phase: "asked", from });
+      const failure = await this.#fromPlace(source, place, path, options, end);
+      if (failure === "done") {
+        if (isLastResort) options.onProgress?.({ kind: "last-resort", phase: "given", from });
+        return;
+      }
+      // That the vault does not have everything is no news.
+      if (failure === "absent") failures.push({ from, reason: "does not have it", got: null });
+      else note({ from, ...failure }, place.kind === "vault");
     }
     for (const { mirror, reason } of refused)
       note({ from: shownMirror(mirror), reason: `not asked: ${reason}`, got: null });
@@ -211,14 +204,14 @@ export class SourceCache {
     return { reason: `wrong content: ${file} has sha256 ${got}; it was left as it is`, got };
   }
 
-  async #fromMirror(
+  async #fromPlace(
     source: Source,
-    mirror: string,
+    place: SourcePlace,
     path: string,
     options: ObtainOptions & { signal: AbortSignal },
     end: number,
   ): Promise<Outcome> {
-    const from = shownMirror(mirror);
+    const from = shownMirror(place.url);
     const left = end - performance.now();
     if (left <= 0) return { reason: "not asked: the time for this file was over", got: null };
     options.onProgress?.({ kind: "trying", from });
@@ -233,15 +226,16 @@ export class SourceCache {
     let mediaType = "";
     try {
       // A process may have been killed with the file whole and only its name missing.
-      if (partial.digest() !== source.sha256) mediaType = await download(mirror, partial, settings);
+      if (partial.digest() !== source.sha256) mediaType = await place.read(partial, settings);
       if (partial.isPieced && partial.digest() !== source.sha256) {
         // The pieces may be of two different files: that says nothing against this mirror.
         await partial.restart();
-        mediaType = await download(mirror, partial, settings);
+        mediaType = await place.read(partial, settings);
       }
     } catch (error) {
       if (isDiskFull(error)) await partial.discard();
       else await partial.leave();
+      if (error instanceof MirrorError && error.isAbsent && place.kind !== "mirror") return "absent";
       if (error instanceof MirrorError) return { reason: error.message, got: null };
       throw this.#localError(source, error);
     }
@@ -257,6 +251,17 @@ export class SourceCache {
     const page = /^text\/html\b/i.test(mediaType) ? "a web page instead of the file, " : "";
     const reason = `wrong content: ${page}its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`;
     return { reason, got };
+  }
+
+  /** Whether a failure of the vault is told for the first time: one that is down fails for every source alike. */
+  #isNews({ from, reason, got }: SourceFailure): boolean {
+    if (got !== null) return true;
+    if (reason.startsWith("not asked")) return false;
+    const { host } = URL.parse(from) ?? { host: from };
+    const text = `${host} ${reason.replace(/\d+/g, "")}`;
+    if (this.#told.has(text)) return false;
+    this.#told.add(text);
+    return true;
   }
 
   async #resume(source: Source): Promise<PartialFile> {
@@ -326,57 +331,10 @@ function checkNames({ name, file, sha256 }: Source): void {
   }
 }
 
-/**
- * The file that an archive may have, whatever it is; where a folder of a tree's `fetch/<stage>/<package>` is a link, that, which is left out:
- * whoever wrote the tree may have laid it.
- */
-async function archivedFile(archive: string, file: string): Promise<string | null> {
-  for (const folder of [join(archive, "../.."), join(archive, ".."), archive])
-    if ((await lstat(folder).catch(ifMissing))?.isSymbolicLink()) return folder;
-  const found = await stat(archive).catch(ifMissing);
-  if (found === null) return null;
-  if (!found.isDirectory()) return archive;
-  const path = join(archive, file);
-  return (await lstat(path).catch(ifMissing)) === null ? null : path;
-}
-
 function shownMirror(mirror: string): string {
   return URL.canParse(mirror) ? shown(new URL(mirror)) : mirror;
 }
 
-/** The file's sha256, 64 hex digits; null if there is no file. */
-async function hashOf(path: string, signal: AbortSignal | undefined): Promise<string | null> {
-  const hash = createHash("sha256");
-  try {
-    for await (const chunk of piecesOf(path, Number.MAX_SAFE_INTEGER, signal)) hash.update(chunk);
-  } catch (error) {
-    if (error instanceof RegularFileError) return null;
-    return ifMissing(error);
-  }
-  return hash.digest("hex");
-}
-
-/** The content of a regular file, as far as it went when it was opened. */
-async function* piecesOf(
-  path: string,
-  limit: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer> {
-  const { handle, size } = await openRegularFile(path, limit);
-  if (size === 0) return await handle.close();
-  const options = { highWaterMark: 1024 * 1024, end: size - 1, ...(signal === undefined ? {} : { signal }) };
-  yield* handle.createReadStream(options);
-}
-
 function isDiskFull(error: unknown): boolean {
   return ["ENOSPC", "EDQUOT"].includes(codeOf(error));
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
-}
-
-function ifMissing(error: unknown): null {
-  if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return null;
-  throw error;
 }

@@ -1,8 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { link, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { dropAnswer, sendRequest } from "../lib/outgoing-request.ts";
 import { isLoopbackHost, redirectFault } from "../lib/redirect-rule.ts";
 import { type Digest, hexOf } from "../oci/digest.ts";
 import { pathOf, type Repository } from "./image-reference.ts";
@@ -257,23 +259,24 @@ class LookasideServer implements Lookaside {
   async #fetched(url: URL, time: AbortSignal): Promise<Uint8Array | Rejection | undefined> {
     for (const pause of pauses) {
       const response = await this.#response(url, time);
-      if (response.status !== 429 && response.status < 500) return await answered(url, response);
-      await response.body?.cancel();
+      const { statusCode = 0 } = response;
+      if (statusCode !== 429 && statusCode < 500) return await answered(url, response);
+      dropAnswer(response);
       await sleep(pause);
     }
     return await answered(url, await this.#response(url, time));
   }
 
-  async #response(url: URL, time: AbortSignal): Promise<Response> {
+  async #response(url: URL, time: AbortSignal): Promise<IncomingMessage> {
     if (this.#silence && performance.now() < this.#silence.until) throw this.#silence.error;
+    const { file, image } = this.#limits;
+    const late = AbortSignal.any([time, AbortSignal.timeout(file)]);
     try {
-      return await this.#followed(url, AbortSignal.any([time, AbortSignal.timeout(this.#limits.file)]));
+      return await this.#followed(url, late);
     } catch (error) {
-      const { name, message, cause } = error as Error;
-      const { file, image } = this.#limits;
-      const late =
-        name === "TimeoutError" ? `not done after ${(time.aborted ? image : file) / 1000} s` : undefined;
-      const why = late ?? (cause instanceof Error ? cause.message : message);
+      const why = late.aborted
+        ? `not done after ${(time.aborted ? image : file) / 1000} s`
+        : (error as Error).message;
       const silence = new UnavailableError(`no answer from ${this.#base}: ${why}`);
       this.#silence = { until: performance.now() + respite, error: silence };
       throw silence;
@@ -281,14 +284,15 @@ class LookasideServer implements Lookaside {
   }
 
   /** Follows redirects, as long as they lead nowhere that the server itself could not be. */
-  async #followed(first: URL, signal: AbortSignal): Promise<Response> {
+  async #followed(first: URL, signal: AbortSignal): Promise<IncomingMessage> {
     let url = first;
     for (let redirects = 0; redirects <= this.#limits.redirects; redirects++) {
-      const response = await fetch(url, { signal, redirect: "manual" });
-      if (![301, 302, 303, 307, 308].includes(response.status)) return response;
-      await response.body?.cancel();
-      const next = URL.parse(response.headers.get("location") ?? "", url.href);
-      if (next === null) throw new Error(`${response.status} without a usable Location`);
+      const response = await sendRequest(url, { headers: { "accept-encoding": "identity" }, signal });
+      const { statusCode = 0 } = response;
+      if (![301, 302, 303, 307, 308].includes(statusCode)) return response;
+      dropAnswer(response);
+      const next = URL.parse(response.headers.location ?? "", url.href);
+      if (next === null) throw new Error(`${statusCode} without a usable Location`);
       const fault = await redirectFault(first, next);
       if (fault !== null) throw new Error(`it redirects to ${next.protocol}//${next.host}, which ${fault}`);
       url = next;
@@ -298,15 +302,13 @@ class LookasideServer implements Lookaside {
 }
 
 /** The bytes; nothing where the server says that there is no such file (404, and nothing else). */
-async function answered(url: URL, response: Response): Promise<Uint8Array | Rejection | undefined> {
-  if (response.status === 404) {
-    await response.body?.cancel();
-    return undefined;
-  }
-  if (response.status !== 200) {
-    await response.body?.cancel();
+async function answered(url: URL, response: IncomingMessage): Promise<Uint8Array | Rejection | undefined> {
+  const { statusCode } = response;
+  if (statusCode !== 200) dropAnswer(response);
+  if (statusCode === 404) return undefined;
+  if (statusCode !== 200) {
     throw new UnavailableError(
-      `${url} answered ${response.status}: that is not "there is none" (404), so the signatures can't be known; try again`,
+      `${url} answered ${statusCode}: that is not "there is none" (404), so the signatures can't be known; try again`,
     );
   }
   try {
@@ -316,10 +318,10 @@ async function answered(url: URL, response: Response): Promise<Uint8Array | Reje
   }
 }
 
-async function bounded(response: Response): Promise<Uint8Array | Rejection> {
+async function bounded(response: AsyncIterable<Uint8Array>): Promise<Uint8Array | Rejection> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of response) {
     size += chunk.length;
     if (size > maxMessageSize) return tooLarge(size);
     chunks.push(chunk);

@@ -8,6 +8,7 @@ import { awsFleetConfig } from "./aws-fleet-config.ts";
 import { configuredBuilders } from "./builder-config.ts";
 import type { CheckFailure } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
+import { vaultPlaces } from "./vault-config.ts";
 import type { Properties } from "./wire.ts";
 
 /**
@@ -44,10 +45,18 @@ export const configShape = {
     .describe(
       "Compare with the tree's published digests, where it has them; another digest fails the image.",
     ),
-  sources: structured(z.strictObject({ httpsOnly: z.boolean().default(false) }), '{"httpsOnly":true}')
-    .default({ httpsOnly: false })
+  sources: structured(
+    z.strictObject({ httpsOnly: z.boolean().default(false), softwareHeritage: z.boolean().default(true) }),
+    '{"httpsOnly":true}',
+  )
+    .default({ httpsOnly: false, softwareHeritage: true })
     .describe(
-      "How sources are fetched. With `httpsOnly` no mirror is asked over http; otherwise an http mirror is asked over https first, and the hash guards the bytes.",
+      "How sources are fetched. With `httpsOnly` no mirror is asked over http; otherwise an http mirror is asked over https first, and the hash guards the bytes. With `softwareHeritage`, the default, its archive is asked by sha256 for what no other place gave.",
+    ),
+  vault: structured(vaultPlaces, '[{"folder":"/srv/vault"}]')
+    .optional()
+    .describe(
+      "Places that hold sources by sha256: a JSON list of {folder}, {url} (an https server with the same files) or {registry} (an OCI repository), each with `asked`: `before` the mirrors, the default, or `after` them. `stagex fetch --push` fills folders and registries that don't have `push` false. None where not set.",
     ),
   substitute: list("core-*")
     .optional()

@@ -12,13 +12,14 @@ import { Store } from "../../oci/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { type Places, placesOf } from "../../tools/places.ts";
 import { keepStatePrivate } from "../../tools/private-state.ts";
-import { provideTool } from "../../tools/toolbox.ts";
+import { provideTool, type Tool } from "../../tools/toolbox.ts";
 import type { Lookaside } from "../../trust/lookaside.ts";
 import { configuredKey, personIn, Signatory } from "./attestation/signatory.ts";
 import { expectedBuilders } from "./builder-config.ts";
 import type { StagexConfig } from "./config.ts";
 import { configuredTree } from "./configured-tree.ts";
 import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./configured-trust.ts";
+import { configuredVault } from "./configured-vault.ts";
 import { Exchange } from "./exchange.ts";
 import { Fleet } from "./fleet.ts";
 import type { Work } from "./handler.ts";
@@ -93,8 +94,12 @@ export class Workshop {
     return this.#once("recollection", () => Recollection.open(this.places.recollection, foreseenSchema));
   }
 
-  sources(): Promise<SourceCache> {
-    return this.#once("sources", () => SourceCache.open(this.places.sources, this.config.sources));
+  sources(work: Work): Promise<SourceCache> {
+    const client = async () => (await this.#registryClient(work)).path;
+    return this.#once("sources", () => {
+      const vault = configuredVault(this.config.vault, { places: this.places, client });
+      return SourceCache.open(this.places.sources, { ...this.config.sources, vault });
+    });
   }
 
   /** How long each image is expected to take, by the ledger as it is when this is first asked. */
@@ -132,13 +137,16 @@ export class Workshop {
 
   /** A registry to pull from or to push to. Its client is built where there is none. */
   async registryAt(address: RegistryAddress, work: Work): Promise<Registry> {
-    const client = await this.#once("registry-client", () =>
+    return new Registry(address, (await this.#registryClient(work)).path);
+  }
+
+  #registryClient(work: Pick<Work, "progress">): Promise<Tool> {
+    return this.#once("registry-client", () =>
       provideTool("registry-client", {
         signal: this.#cancelled,
         onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
       }),
     );
-    return new Registry(address, client.path);
   }
 
   /** Where builders on other machines may have dependencies from; undefined where none is configured. */

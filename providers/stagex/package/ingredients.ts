@@ -3,7 +3,7 @@ import pLimit from "p-limit";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import { hexOf } from "../../../oci/digest.ts";
-import type { SourceProgress } from "../../../sources/source-cache.ts";
+import type { SourceProgress } from "../../../sources/source-error.ts";
 import type { Dependency } from "../exchange.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
@@ -83,7 +83,7 @@ export async function fetchSources(
   work: Work,
 ): Promise<SourceFile[]> {
   const { root } = await workshop.tree();
-  const cache = await workshop.sources();
+  const cache = await workshop.sources(work);
   const archives = [join(root, "fetch", plan.stage, plan.origin)];
   const limit = pLimit(sourcesAtOnce);
   const fetching = Object.entries(inputs.sources).map(([file, digest]) =>
@@ -95,7 +95,7 @@ export async function fetchSources(
       const path = await cache.obtain(source, {
         archives,
         signal: work.signal,
-        onProgress: (progress) => work.progress(sourceLine(file, progress)),
+        onProgress: (progress) => tell(work, file, progress),
       });
       return { file, path };
     }),
@@ -108,7 +108,20 @@ export async function fetchSources(
   return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
 }
 
+/** Shows what goes on. What stands for long is kept: a place of the vault that fails, and Software Heritage's help. */
+function tell(work: Pick<Work, "progress" | "report">, file: string, progress: SourceProgress): void {
+  const line = sourceLine(file, progress);
+  work.progress(line);
+  if (progress.kind === "failed" && progress.isNews) work.report("warning", `vault: ${line}`);
+  if (progress.kind === "last-resort") work.report("info", line);
+}
+
 function sourceLine(file: string, progress: SourceProgress): string {
+  if (progress.kind === "last-resort") {
+    return progress.phase === "asked"
+      ? `no mirror gave ${file}: asking Software Heritage, the last resort (${progress.from})`
+      : `${file} came from Software Heritage`;
+  }
   if (progress.kind === "trying") return `fetching ${file} from ${progress.from}`;
   if (progress.kind === "failed") return `fetching ${file}: ${progress.from}: ${progress.reason}`;
   const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);

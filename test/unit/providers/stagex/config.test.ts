@@ -6,7 +6,7 @@ const defaults = {
   tree: "examples/seed-tree",
   platforms: ["linux/amd64"],
   verify: true,
-  sources: { httpsOnly: false },
+  sources: { httpsOnly: false, softwareHeritage: true },
   cache: true,
   trust: "ledger",
   signedAs: "stagex",

@@ -1,0 +1,44 @@
+import { parseConfig, type StagexConfig } from "../../providers/stagex/config.ts";
+import { configuredVault } from "../../providers/stagex/configured-vault.ts";
+import type { Properties } from "../../providers/stagex/wire.ts";
+import { SourceCache } from "../../sources/source-cache.ts";
+import { placesOf } from "../../tools/places.ts";
+import { provideTools } from "../../tools/toolbox.ts";
+import { asUsage } from "../exit-code.ts";
+import { provideEngine } from "../pulumi.ts";
+import { Stack } from "../stack.ts";
+
+export type CacheOptions = {
+  readonly stack?: string;
+  readonly vault?: string;
+  readonly httpsOnly?: true;
+  readonly softwareHeritage: boolean;
+};
+
+/**
+ * Opens the cache of sources with the places that a stack's configuration names, or the command line. Only a stack's needs the engine.
+ * @throws CommandError where the configuration can't be used
+ */
+export async function configuredCache(options: CacheOptions): Promise<SourceCache> {
+  const places = placesOf();
+  const { sources, vault } = await settings(options);
+  const client = async (): Promise<string> =>
+    (await provideTools(["registry-client"])).get("registry-client")?.path ?? "";
+  return await SourceCache.open(places.sources, {
+    httpsOnly: sources.httpsOnly || options.httpsOnly === true,
+    softwareHeritage: sources.softwareHeritage && options.softwareHeritage,
+    vault: configuredVault(vault, { places, client }),
+  });
+}
+
+async function settings({ stack, vault }: CacheOptions): Promise<Pick<StagexConfig, "sources" | "vault">> {
+  const config =
+    stack === undefined ? {} : await new Stack(stack, await provideEngine(false), placesOf()).config();
+  const { sources, vault: configured } = config;
+  const asked = { sources, vault: vault ?? configured };
+  try {
+    return parseConfig(asked as Properties);
+  } catch (error) {
+    throw asUsage(error);
+  }
+}

@@ -1,0 +1,78 @@
+import { BlockList, isIP } from "node:net";
+
+/** The proxy through which a URL is asked. */
+export type EnvironmentProxy = {
+  /** The environment variable that names it, as it is spelled there. */
+  readonly variable: string;
+  /** Its URL, with the credentials that it may have. */
+  readonly url: string;
+  /** Its address for messages: `http://proxy.example:3128`, without credentials. */
+  readonly shown: string;
+};
+
+/**
+ * Finds the proxy that the environment names for a URL: `HTTPS_PROXY` for https, `HTTP_PROXY` for http, in capitals or not, unless
+ * `NO_PROXY` lists the host. As in curl, git and Go a listed domain stands for all below it, and a network is written as `10.0.0.0/8`.
+ * This machine's own loopback is never asked through a proxy: there is another one at its end.
+ * @returns undefined where the URL is asked directly
+ * @throws Error where the variable names no http or https proxy; its value, which may hold a password, is not quoted
+ */
+export function proxyFor(
+  url: URL,
+  environment: NodeJS.ProcessEnv = process.env,
+): EnvironmentProxy | undefined {
+  if (url.protocol !== "https:" && url.protocol !== "http:") return undefined;
+  const name = `${url.protocol.slice(0, -1)}_proxy`;
+  const variable = [name, name.toUpperCase()].find((known) => environment[known]);
+  if (variable === undefined || isLoopback(url.hostname)) return undefined;
+  if (isListed(url, environment.no_proxy || environment.NO_PROXY || "")) return undefined;
+  const named = environment[variable] ?? "";
+  // Without a scheme it is http, as for curl and Go.
+  const proxy = URL.parse(named.includes("://") ? named : `http://${named}`);
+  if (proxy === null || !/^https?:$/.test(proxy.protocol) || !isDecodable(proxy)) {
+    throw new Error(
+      `${variable} names no proxy that can be used (expected http:// or https://, a host and a port; special characters of a password as %40)`,
+    );
+  }
+  return { variable, url: proxy.href, shown: `${proxy.protocol}//${proxy.host}` };
+}
+
+function isDecodable({ username, password }: URL): boolean {
+  try {
+    decodeURIComponent(username + password);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
+}
+
+/** Whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network, each with a port or without. */
+function isListed({ hostname, port, protocol }: URL, list: string): boolean {
+  const host = hostname.replace(/^\[|\]$/g, "").toLowerCase();
+  const usual = protocol === "https:" ? "443" : "80";
+  return list.split(/[\s,]+/).some((text) => {
+    const entry = text.toLowerCase();
+    if (entry === "*") return true;
+    const [, name = "", only] =
+      /^\[?([^\]]*?)\]?(?::(\d+))?$/.exec(isIP(entry) === 6 ? `[${entry}]` : entry) ?? [];
+    if (only !== undefined && only !== (port || usual)) return false;
+    if (name.includes("/")) return isWithin(host, name);
+    const domain = name.replace(/^\*?\./, "");
+    return domain !== "" && (host === domain || host.endsWith(`.${domain}`));
+  });
+}
+
+function isWithin(host: string, network: string): boolean {
+  const [address = "", bits = ""] = network.split("/");
+  const [ours, theirs] = [isIP(host), isIP(address)];
+  if (ours === 0 || ours !== theirs || !/^\d{1,3}$/.test(bits) || Number(bits) > (ours === 6 ? 128 : 32))
+    return false;
+  const family = ours === 6 ? "ipv6" : "ipv4";
+  const listed = new BlockList();
+  listed.addSubnet(address, Number(bits), family);
+  return listed.check(host, family);
+}
