@@ -10,6 +10,10 @@ import type { CheckFailure } from "./handler.ts";
 import { issuesOf } from "./issues.ts";
 import type { Properties } from "./wire.ts";
 
+const verifyMode = z.enum(["release", "all"]);
+/** Which images are held against their published digests. */
+export type VerifyMode = z.infer<typeof verifyMode> | false;
+
 /**
  * The keys of the `stagex:` configuration. Pulumi hands every one of them to the program and to the provider as text,
  * so both read them with this one schema; lists and numbers are written as JSON.
@@ -27,10 +31,11 @@ export const configShape = {
   platforms: list("linux/amd64")
     .default(["linux/amd64"])
     .describe("What packages without `platforms` of their own are built for."),
-  verify: flag()
-    .default(true)
+  verify: fromText(z.union([z.boolean(), verifyMode]), '"release", "all" or false')
+    .transform((value): VerifyMode => (value === true ? "all" : value))
+    .default("release")
     .describe(
-      "Compare with the tree's published digests, where it has them; another digest fails the image.",
+      "Which images are held against the tree's published digests; another digest fails the image. `release`: those with the inputs that the digest was published of, others count as new. `all`: every one, which proves a release. `false`: none.",
     ),
   sources: structured(z.strictObject({ httpsOnly: z.boolean().default(false) }), '{"httpsOnly":true}')
     .default({ httpsOnly: false })

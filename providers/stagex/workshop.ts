@@ -2,7 +2,9 @@ import pLimit, { type LimitFunction } from "p-limit";
 import { type Expectation, expectations, recordedSeconds } from "../../distro/expected-seconds.ts";
 import { namesLike } from "../../distro/graph.ts";
 import { Ledger } from "../../distro/ledger.ts";
+import { PublishedInputs } from "../../distro/published-inputs.ts";
 import { publishingCommit } from "../../distro/published-release.ts";
+import { publishedTree } from "../../distro/published-tree.ts";
 import { revisionTree } from "../../distro/revision.ts";
 import { readTreeFiles, type Tree } from "../../distro/tree.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -122,6 +124,14 @@ export class Workshop {
       const commit = await publishingCommit(root);
       if (commit === null) return undefined;
       return await readTreeFiles(await revisionTree(root, commit), { platforms: this.config.platforms });
+    });
+  }
+
+  /** How the tree's images stand to those that its digests were published of. */
+  publishedInputs(): Promise<PublishedInputs> {
+    return this.#once("published-inputs", async () => {
+      const tree = await this.tree();
+      return new PublishedInputs(tree, await publishedTree(tree, { platforms: this.config.platforms }));
     });
   }
 
