@@ -6,7 +6,8 @@ import { localFleet } from "../components/builder-fleet/local.ts";
 import { staticFleet } from "../components/builder-fleet/static.ts";
 import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
-import { chooseImages, namesLike } from "../distro/graph.ts";
+import { chooseImages } from "../distro/graph.ts";
+import { namesLike } from "../distro/image-names.ts";
 import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
@@ -34,8 +35,9 @@ export async function reproduce(): Promise<Reproduced> {
   const config = stackConfig();
   const tree = await configuredTree(config, placesOf());
   const plans = chooseImages(tree.images, config.images);
-  // The provider would find a name that is none only once it comes to pull something.
+  // The provider would find a name that is none only once it comes to pull or rebuild something.
   const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));
+  namesLike(tree.images, config.rebuild ?? []);
   await registerBuilders(config);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });

@@ -27,7 +27,9 @@ export const configShape = {
     .describe("A StageX tree: a folder, or a git URL with `#` and a full commit or a tag."),
   images: list("core-*")
     .optional()
-    .describe("Which images, by name or glob; with all that they are built from. All of them where not set."),
+    .describe(
+      "Which images, by name, short name or glob; with all that they are built from. `!core-llvm` leaves an image out, and what is built from it. All of them where not set.",
+    ),
   platforms: list("linux/amd64")
     .default(["linux/amd64"])
     .describe("What packages without `platforms` of their own are built for."),
@@ -41,6 +43,11 @@ export const configShape = {
     .default({ httpsOnly: false })
     .describe(
       "How sources are fetched. With `httpsOnly` no mirror is asked over http; otherwise an http mirror is asked over https first, and the hash guards the bytes.",
+    ),
+  rebuild: list("core-*")
+    .optional()
+    .describe(
+      "Which images every run builds anew, without cache, and compares with what the ledger has of the same inputs, by name, short name or glob. None where not set.",
     ),
   substitute: list("core-*")
     .optional()

@@ -25,6 +25,7 @@ import {
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { holdingOf } from "./published-standing.ts";
+import { isAsBefore } from "./rebuild.ts";
 import { digestsOf } from "./record.ts";
 
 /**
@@ -219,7 +220,7 @@ async function solveImage(
       context,
       dependencies: inputs.dependencies,
       repositories,
-      isAnew: !workshop.config.cache,
+      isAnew: !workshop.config.cache || (await workshop.isRebuilt(inputs.image)),
       store: store.root,
       destination: layout,
       scratch,
@@ -259,7 +260,8 @@ async function enter(
   const platforms = parts.flatMap((part) => part.platforms);
   const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
   const isOther = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
-  const mismatch = isOther && (await holdingOf(workshop, inputs)).isHeld;
+  const mismatch =
+    (isOther && (await holdingOf(workshop, inputs)).isHeld) || !(await isAsBefore(workshop, inputs, outputs));
   const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
   const record: LedgerRecord = {
     inputKey: keyOf(inputs),

@@ -43,10 +43,11 @@ async function explanation(workshop: Workshop, published: Digest, image: Package
   return "what is published is the digest of its index, which is the same: StageX published those before 2025.06.1";
 }
 
-async function firstDifference(workshop: Workshop, published: Digest, found: Digest): Promise<string> {
+/** The first file in which two images differ, where the store has the first of them. */
+export async function firstDifference(workshop: Workshop, published: Digest, found: Digest): Promise<string> {
   const store = await workshop.store();
   if (!(await store.find(published)))
-    return "the published image is not in the store, so its files can't be compared";
+    return `${published} is not in the store, so its files can't be compared`;
   const stored = (manifest: Digest) => ({ manifest, blobPath: (digest: Digest) => store.blobPath(digest) });
   const difference = await compareManifests(stored(published), stored(found));
   return `first difference: ${difference?.text ?? "none"}`;

@@ -17,6 +17,7 @@ import {
   packagePlan,
 } from "./inputs.ts";
 import { holdingOf, standingOf } from "./published-standing.ts";
+import { rebuilt } from "./rebuild.ts";
 import { recorded } from "./record.ts";
 import { reproduced } from "./reproduction.ts";
 import { substituted } from "./substitution.ts";
@@ -44,15 +45,27 @@ export function packageHandler(
   }
 
   async function made(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
-    const known = (await recorded(workshop(), inputs, work)) ?? (await substituted(workshop(), inputs, work));
-    const image = inputs.reproduceOn
-      ? await reproduced(workshop(), inputs, inputs.reproduceOn, known, work)
-      : (known ?? (await build(workshop(), inputs, work)));
+    const image = (await workshop().isRebuilt(inputs.image))
+      ? await rebuilt(workshop(), inputs, () => buildFrom(inputs, undefined, work), work)
+      : await buildFrom(inputs, await known(inputs, work), work);
     await compareWithPublished(workshop(), inputs, image, work);
     const store = await workshop().store();
     await store.export(image.index, folderOf(inputs.image), work.signal);
     laidOut.add(inputs.image);
     return image;
+  }
+
+  async function known(inputs: PackageInputs, work: Work): Promise<PackageOutputs | undefined> {
+    return (await recorded(workshop(), inputs, work)) ?? (await substituted(workshop(), inputs, work));
+  }
+
+  async function buildFrom(
+    inputs: PackageInputs,
+    known: PackageOutputs | undefined,
+    work: Work,
+  ): Promise<PackageOutputs> {
+    if (inputs.reproduceOn) return await reproduced(workshop(), inputs, inputs.reproduceOn, known, work);
+    return known ?? (await build(workshop(), inputs, work));
   }
 
   function note({ image, dependencies }: PackagePlan, verdict: Verdict): void {
@@ -117,6 +130,8 @@ export function packageHandler(
           return [{ path: "expectedDigest", kind: "update", replaces: false }];
         }
       }
+      if (found && (await workshop().isRebuilt(found.inputs.image)))
+        return [{ path: "origin", kind: "update", replaces: false }];
       if (workshop().config.trust !== "quorum") return [];
       if (found && (await mayStay(workshop(), found.inputs, found.outputs))) return [];
       const doubt = found
@@ -132,7 +147,8 @@ export function packageHandler(
         ? await foretell(workshop(), inputs)
         : { outputs: {}, isAtHand: false };
       // What there is none of yet is built whatever its dependencies turn out to be.
-      note(plan, isAtHand ? "ledger" : inputs || isNew ? "will" : "may");
+      const isRebuilt = inputs !== undefined && (await workshop().isRebuilt(inputs.image));
+      note(plan, isAtHand && !isRebuilt ? "ledger" : inputs || isNew ? "will" : "may");
       return await comparePreviewed(plan, outputs, work);
     },
 
