@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import { namesLike, UnknownImageError } from "../distro/graph.ts";
+import { ImageNameError, namesLike } from "../distro/image-names.ts";
 import { readTree, type Tree } from "../distro/tree.ts";
 import { type Printable, printable, printableJson, printableLines } from "../lib/printable.ts";
 import { print, printError } from "../lib/terminal.ts";
@@ -41,7 +41,10 @@ export function fetchCommand(): Command {
         "which archives published source code, by sha256. Exits with 0 if all are there, with 1 if one can't be had or pushed, with 2 if the\n" +
         "tree or a setting can't be read.",
     )
-    .argument("[name...]", "images, by name or glob: core-busybox 'core-*'; all of them where none is given")
+    .argument(
+      "[name...]",
+      "images, by name or glob: core-busybox, busybox, 'core-*', '!core-llvm'; all of them where none is given",
+    )
     .option("--tree <folder>", "the StageX tree", ".")
     .option("--dry-run", "only tell what is there, what is missing, and where it would be fetched from")
     .option("--https-only", "ask no mirror over http")
@@ -115,7 +118,7 @@ function chosenImages(tree: Tree, names: readonly string[]): BuildPlan[] {
   try {
     return namesLike(tree.images, names).flatMap((name) => tree.images.get(name) ?? []);
   } catch (error) {
-    if (!(error instanceof UnknownImageError)) throw error;
+    if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(`${error.message} (${tree.images.size} images in ${tree.root})`);
   }
 }

@@ -1,6 +1,6 @@
 import { statSync } from "node:fs";
 import { Command } from "commander";
-import { namesLike, UnknownImageError } from "../distro/graph.ts";
+import { ImageNameError, namesLike } from "../distro/image-names.ts";
 import {
   type Contradiction,
   contradictionsIn,
@@ -44,7 +44,7 @@ export function ledgerCommand(): Command {
   command.addCommand(
     withPlace(new Command("show"))
       .description("Shows what the ledger knows of images: which inputs gave which digest, and who says so.")
-      .argument("<name...>", "images, by name or glob")
+      .argument("<name...>", "images, by name or glob: core-busybox, busybox, 'core-*', '!core-llvm'")
       .action(show),
   );
   command.addCommand(
@@ -154,7 +154,7 @@ function chosenNames(
   try {
     return namesLike(images, names);
   } catch (error) {
-    if (!(error instanceof UnknownImageError)) throw error;
+    if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(
       `${error.message} ${printable`(${images.size} images in the ledger ${folder})`}`,
       exitCode.no,

@@ -22,7 +22,7 @@ export function provenanceCommand(): Command {
     .action(async (image: string, options: Options) => {
       const { tree, evidence } = await evidenceOf(image, options);
       const record = recordBy(evidence, options.builder);
-      const repository = `${options.signedAs}/${image}`;
+      const repository = `${options.signedAs}/${evidence.plan.name}`;
       const commit = await commitOfFolder(tree.root, evidence.plan.folder);
       const statement = provenanceStatement({ evidence, repository }, record, commit);
       const { builder, finished } = record;

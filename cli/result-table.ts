@@ -11,6 +11,8 @@ export type ResultRow = {
   readonly seconds: number | undefined;
   /** The digest that the tree publishes, where it does. */
   readonly published: string | undefined;
+  /** Whether its inputs are not those that this digest was published of, so that it may have another. */
+  readonly isNew?: boolean;
 };
 
 const heads = ["image", "digest", "", "seconds", "published digest"] as const;
@@ -30,10 +32,11 @@ export function resultTable(rows: readonly ResultRow[]): Printable {
   return printableLines([...textTable(cells), printable``, counts(rows)]);
 }
 
-function comparison({ digest, published }: ResultRow): string {
+function comparison({ digest, published, isNew }: ResultRow): string {
   if (!published) return "none";
   if (!digest) return "-";
-  return digest === published ? "equal" : `DIFFERS: ${published}`;
+  if (digest === published) return "equal";
+  return isNew ? `new, was ${published}` : `DIFFERS: ${published}`;
 }
 
 function counts(rows: readonly ResultRow[]): Printable {
@@ -43,6 +46,8 @@ function counts(rows: readonly ResultRow[]): Printable {
     `${count((row) => row.outcome === "reused")} reused`,
     `${count((row) => comparison(row) === "equal")} of ${count((row) => row.published !== undefined)} equal to the published digests`,
   ];
+  const renewed = count((row) => comparison(row).startsWith("new"));
+  if (renewed > 0) parts.push(`${renewed} new`);
   for (const outcome of ["pulled", "failed", "not reached"] as const) {
     const times = count((row) => row.outcome === outcome);
     if (times > 0) parts.push(`${times} ${outcome}`);

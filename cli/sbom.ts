@@ -14,7 +14,7 @@ export function sbomCommand(): Command {
   withFinishOptions(withEvidenceOptions(command)).action(async (image: string, options: Options) => {
     const { evidence } = await evidenceOf(image, options);
     const { plan, toml } = evidence;
-    const repository = `${options.signedAs}/${image}`;
+    const repository = `${options.signedAs}/${evidence.plan.name}`;
     const statement = sbomStatement({ evidence, repository });
     const lines = [
       `${plan.name} ${plan.version}, ${toml.license ?? "no license in package.toml"}`,

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import { namesLike, UnknownImageError } from "../distro/graph.ts";
+import { ImageNameError, namesLike } from "../distro/image-names.ts";
 import { readTree, type Tree } from "../distro/tree.ts";
 import { TreeError } from "../distro/tree-error.ts";
 import { type Printable, printable, printableJson, printableLines } from "../lib/printable.ts";
@@ -19,7 +19,7 @@ export type ShownImage = Pick<
 export function showCommand(): Command {
   return new Command("show")
     .description("Shows what a tree says of its images: what each is built from, and with which arguments.")
-    .argument("[name...]", "images, by name or glob: core-busybox 'core-*'")
+    .argument("[name...]", "images, by name or glob: core-busybox, busybox, 'core-*', '!core-llvm'")
     .option("--all", "all images of the tree")
     .option("--tree <folder>", "the StageX tree", ".")
     .option("--json", "an array, one object an image")
@@ -39,7 +39,7 @@ function chosenImages(tree: Tree, names: readonly string[], { all }: Options): B
   try {
     return namesLike(tree.images, names).flatMap((name) => tree.images.get(name) ?? []);
   } catch (error) {
-    if (!(error instanceof UnknownImageError)) throw error;
+    if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(`${error.message} ${printable`(${tree.images.size} images in ${tree.root})`}`);
   }
 }

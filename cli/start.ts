@@ -53,7 +53,7 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   if (config.stack === "release") return await bringReleaseUp(stack, up);
   if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
   const environment = { ...checkpointsFor(config), ...parallelFor(config, process.env) };
-  await build(stack, up, { chosen, places, environment });
+  await build(stack, up, { chosen, places, verify: config.verify, environment });
   if (!rehearsal || !isExample(settings)) return;
   const digests = await stack.digests();
   await rehearse({
@@ -73,15 +73,20 @@ async function build(
   {
     chosen,
     places,
+    verify,
     environment,
-  }: { chosen: readonly ChosenImage[]; places: Places; environment: NodeJS.ProcessEnv },
+  }: Pick<StagexConfig, "verify"> & {
+    chosen: readonly ChosenImage[];
+    places: Places;
+    environment: NodeJS.ProcessEnv;
+  },
 ): Promise<void> {
   const journal = join(places.state, `journal-${process.pid}.jsonl`);
   await mkdir(places.state, { recursive: true });
   try {
     const code = await stack.run(up, { ...environment, STAGEX_JOURNAL: journal });
     const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
-    const rows = runRows(chosen, await stack.digests(), noted);
+    const rows = runRows(chosen, await stack.digests(), noted, verify);
     print(printableLines([printable``, resultTable(rows)]));
     if (code !== 0) {
       throw new CommandError(unfinished(code, "above the table", "built is kept"), exitCode.no);

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { nearestName } from "../distro/nearest-name.ts";
+import { ImageNameError, nameLike } from "../distro/image-names.ts";
 import type { Rebuild } from "../distro/rebuild-plan.ts";
 import { type Printable, printable, printableLines } from "../lib/printable.ts";
 import { print } from "../lib/terminal.ts";
@@ -11,20 +11,21 @@ import { comparingTrees, readTreeChange, type TreeChange, type TreeChangeOptions
 export function whyCommand(): Command {
   return comparingTrees(new Command("why"))
     .description("Tells in plain words why a change of a tree rebuilds an image, or does not.")
-    .argument("<name>", "an image: core-busybox")
+    .argument("<name>", "an image: core-busybox, or busybox")
     .action(async (name: string, options: TreeChangeOptions) => {
       const change = await readTreeChange(options);
-      rejectUnknown(change, name);
-      print(printableLines(story(change, name, options)));
+      print(printableLines(story(change, imageOf(change, name), options)));
     });
 }
 
-function rejectUnknown({ before, after }: TreeChange, name: string): void {
-  const names = [...after.images.keys(), ...before.images.keys()];
-  if (names.includes(name)) return;
-  const nearest = nearestName(name, names);
-  const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
-  throw new CommandError(printable`no image ${JSON.stringify(name)} on either side${hint}`);
+/** The image that is meant, on either side. */
+function imageOf({ before, after }: TreeChange, name: string): string {
+  try {
+    return nameLike(new Map([...after.images, ...before.images]), name);
+  } catch (error) {
+    if (!(error instanceof ImageNameError)) throw error;
+    throw new CommandError(`${error.message} (of the images on either side)`);
+  }
 }
 
 function story(change: TreeChange, name: string, { since }: TreeChangeOptions): Printable[] {

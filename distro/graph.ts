@@ -1,14 +1,8 @@
 import { printable } from "../lib/printable.ts";
-import { glob } from "./glob.ts";
-import { nearestNames } from "./nearest-name.ts";
+import { choose, ImageNameError } from "./image-names.ts";
 
 /** What a graph is made of: anything with the names of what it is built from. */
 export type Node = { readonly dependencies: readonly string[] };
-
-/** Names that no image has; the message names the nearest that there is. */
-export class UnknownImageError extends Error {
-  override readonly name = "UnknownImageError";
-}
 
 /**
  * The level of each image: 0 for one that is built from nothing, else one more than the highest of its dependencies.
@@ -154,41 +148,37 @@ function fromLeast(cycle: readonly string[]): string[] {
 }
 
 /**
- * The chosen images and all that they are built from, in the order of the map (a tree's is that of dependency).
- * @param patterns names or globs (`core-*`, `user-?pp`); all images where there are none
- * @throws UnknownImageError if a pattern fits no image
+ * The chosen images and all that they are built from, in the order of the map (a tree's is that of dependency). An image that is left out
+ * (`!core-llvm`) is not built, so what is built from it is left out too.
+ * @param patterns as {@link choose} has them; all images where there are none
+ * @throws ImageNameError if a pattern means no image, or one that is built from what is left out
  */
 export function chooseImages<T extends Node>(
   images: ReadonlyMap<string, T>,
   patterns?: readonly string[],
 ): T[] {
   if (patterns === undefined) return [...images.values()];
-  const closure = closureOf(images, namesLike(images, patterns));
+  const { names, named, leftOut } = choose(images, patterns);
+  const unbuilt = leftOut.size === 0 ? leftOut : builtFrom(images, leftOut);
+  const impossible = [...named].filter((name) => unbuilt.has(name) && !leftOut.has(name));
+  if (impossible.length > 0)
+    throw new ImageNameError(
+      printable`left out, and needed to build ${impossible.join(", ")}: ${[...leftOut].join(", ")}`,
+    );
+  const closure = closureOf(
+    images,
+    names.filter((name) => !unbuilt.has(name)),
+  );
   return [...images].flatMap(([name, image]) => (closure.has(name) ? [image] : []));
 }
 
-/**
- * The names that any of the patterns fits, in the order of the patterns and then of the map, each once.
- * @throws UnknownImageError that names every pattern that fits none
- */
-export function namesLike(images: ReadonlyMap<string, unknown>, patterns: readonly string[]): string[] {
-  const names = [...images.keys()];
-  const unknown: string[] = [];
-  const chosen = patterns.flatMap((pattern) => {
-    const fitting = images.has(pattern) ? [pattern] : names.filter(glob(pattern));
-    if (fitting.length === 0) unknown.push(pattern);
-    return fitting;
-  });
-  if (unknown.length > 0) throw new UnknownImageError(unknownTexts(unknown, names).join("\n"));
-  return [...new Set(chosen)];
-}
-
-function unknownTexts(unknown: readonly string[], names: readonly string[]): string[] {
-  const nearest = nearestNames(() => names);
-  return unknown.map((name) => {
-    const meant = nearest(name);
-    return printable`no image ${JSON.stringify(name)}${meant === undefined ? "" : `; the nearest is ${meant}`}`;
-  });
+/** The images, and all that is built from any of them. */
+function builtFrom(graph: ReadonlyMap<string, Node>, names: Iterable<string>): Set<string> {
+  const dependents = dependentsOf(graph);
+  // A set that is walked while it grows.
+  const reached = new Set(names);
+  for (const name of reached) for (const dependent of dependents.get(name) ?? []) reached.add(dependent);
+  return reached;
 }
 
 function known(graph: ReadonlyMap<string, Node>, node: Node | undefined): readonly string[] {

@@ -6,11 +6,13 @@ import { localFleet } from "../components/builder-fleet/local.ts";
 import { staticFleet } from "../components/builder-fleet/static.ts";
 import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
-import { chooseImages, namesLike } from "../distro/graph.ts";
+import { chooseImages } from "../distro/graph.ts";
+import { namesLike } from "../distro/image-names.ts";
 import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
+import { digestFrom } from "../providers/stagex/package/plan.ts";
 import { placesOf } from "../tools/places.ts";
 import { announce } from "./announce.ts";
 import { previewForecast } from "./preview-forecast.ts";
@@ -20,29 +22,51 @@ import { stackConfig } from "./stack-config.ts";
 export type Reproduced = {
   /** The manifest digest of each image, by name. */
   readonly images: Output<Record<string, Digest>>;
-  /** How many of them have a published digest that they were held against. */
-  readonly verified: number;
+  /** How many of them have their published digest. */
+  readonly verified: Output<number>;
+  /** Those that have another than was published of other inputs: `was sha256:…`, by name. */
+  readonly new: Output<Record<string, string>>;
   /** Only where somebody attests: the images of which they can say nothing, because they were pulled and not built. */
   readonly unattested?: Output<string[]>;
 };
 
-/** Builds the chosen images of a tree, and holds each against the digest that the tree publishes for it. */
+/** Builds the chosen images of a tree, and has those held against their published digests that `stagex:verify` names. */
 export async function reproduce(): Promise<Reproduced> {
   const config = stackConfig();
   const tree = await configuredTree(config, placesOf());
   const plans = chooseImages(tree.images, config.images);
-  // The provider would find a name that is none only once it comes to pull something.
+  // The provider would find a name that is none only once it comes to pull or rebuild something.
   const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));
+  namesLike(tree.images, config.rebuild ?? []);
   await registerBuilders(config);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
+  const images = all(Object.fromEntries(digests));
   const unattested = attested(config, { plans, packages, substitutable });
   previewForecast([...packages.values()], placesOf().forecast);
   return {
-    images: all(Object.fromEntries(digests)),
-    verified: plans.filter(({ name }) => expectedDigests.has(name)).length,
+    images,
+    verified: images.apply((found) => compared(found, expectedDigests).equal.length),
+    new: images.apply((found) =>
+      Object.fromEntries(compared(found, expectedDigests).others.map(([name, was]) => [name, `was ${was}`])),
+    ),
     ...(unattested ? { unattested } : {}),
+  };
+}
+
+/** The images that have their published digest, and those that do not, with that. */
+function compared(
+  digests: Readonly<Record<string, Digest>>,
+  published: ReadonlyMap<string, string>,
+): { equal: string[]; others: [string, Digest][] } {
+  const known = Object.entries(digests).flatMap(([name, digest]) => {
+    const hex = published.get(name);
+    return hex === undefined ? [] : [{ name, digest, was: digestFrom(hex) }];
+  });
+  return {
+    equal: known.filter(({ digest, was }) => digest === was).map(({ name }) => name),
+    others: known.filter(({ digest, was }) => digest !== was).map(({ name, was }) => [name, was]),
   };
 }
 

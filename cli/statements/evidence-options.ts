@@ -5,6 +5,7 @@ import {
   buildEvidence,
   NoEvidenceError,
 } from "../../distro/build-evidence.ts";
+import { ImageNameError, nameLike } from "../../distro/image-names.ts";
 import { Ledger } from "../../distro/ledger.ts";
 import { readTree, type Tree } from "../../distro/tree.ts";
 import { printable } from "../../lib/printable.ts";
@@ -47,13 +48,23 @@ export async function evidenceOf(
       "--sign and --ledger: what is signed is known from this checkout's own builds alone. Leave --ledger out; the build of another state folder is signed there (STAGEX_STATE)",
     );
   const tree = await readTree(root, platforms === undefined ? {} : { platforms: platforms.split(",") });
+  const name = nameIn(tree, image);
   const places = placesOf();
   const ledger = new Ledger(folder ?? (sign === undefined ? places.ledger : places.agreed));
   const built = folder === undefined ? new Ledger(places.built) : ledger;
   try {
-    return { tree, evidence: await buildEvidence(tree, { ledger, built }, image) };
+    return { tree, evidence: await buildEvidence(tree, { ledger, built }, name) };
   } catch (error) {
     if (!(error instanceof NoEvidenceError)) throw error;
+    throw new CommandError(error.message, exitCode.no);
+  }
+}
+
+function nameIn(tree: Tree, image: string): string {
+  try {
+    return nameLike(tree.images, image);
+  } catch (error) {
+    if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(error.message, exitCode.no);
   }
 }

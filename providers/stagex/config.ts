@@ -11,6 +11,10 @@ import { issuesOf } from "./issues.ts";
 import { vaultPlaces } from "./vault-config.ts";
 import type { Properties } from "./wire.ts";
 
+const verifyMode = z.enum(["release", "all"]);
+/** Which images are held against their published digests. */
+export type VerifyMode = z.infer<typeof verifyMode> | false;
+
 /**
  * The keys of the `stagex:` configuration. Pulumi hands every one of them to the program and to the provider as text,
  * so both read them with this one schema; lists and numbers are written as JSON.
@@ -36,14 +40,17 @@ export const configShape = {
     ),
   images: list("core-*")
     .optional()
-    .describe("Which images, by name or glob; with all that they are built from. All of them where not set."),
+    .describe(
+      "Which images, by name, short name or glob; with all that they are built from. `!core-llvm` leaves an image out, and what is built from it. All of them where not set.",
+    ),
   platforms: list("linux/amd64")
     .default(["linux/amd64"])
     .describe("What packages without `platforms` of their own are built for."),
-  verify: flag()
-    .default(true)
+  verify: fromText(z.union([z.boolean(), verifyMode]), '"release", "all" or false')
+    .transform((value): VerifyMode => (value === true ? "all" : value))
+    .default("release")
     .describe(
-      "Compare with the tree's published digests, where it has them; another digest fails the image.",
+      "Which images are held against the tree's published digests; another digest fails the image. `release`: those with the inputs that the digest was published of, others count as new. `all`: every one, which proves a release. `false`: none.",
     ),
   sources: structured(
     z.strictObject({ httpsOnly: z.boolean().default(false), softwareHeritage: z.boolean().default(true) }),
@@ -57,6 +64,11 @@ export const configShape = {
     .optional()
     .describe(
       "Places that hold sources by sha256: a JSON list of {folder}, {url} (an https server with the same files) or {registry} (an OCI repository), each with `asked`: `before` the mirrors, the default, or `after` them. `stagex fetch --push` fills folders and registries that don't have `push` false. None where not set.",
+    ),
+  rebuild: list("core-*")
+    .optional()
+    .describe(
+      "Which images every run builds anew, without cache, and compares with what the ledger has of the same inputs, by name, short name or glob. None where not set.",
     ),
   substitute: list("core-*")
     .optional()

@@ -8,13 +8,48 @@ import {
   type Verdict,
 } from "../../distro/forecast.ts";
 import type { Ledger } from "../../distro/ledger.ts";
+import type { Standing } from "../../distro/published-inputs.ts";
+
+/** How the images of a preview are compared with their published digests. */
+export type Comparison = {
+  /** Those whose inputs are not the published ones. */
+  readonly changed: readonly string[];
+  /** How many may be such, as the digests of what they are built from are not known yet. */
+  readonly open: number;
+  readonly held: number;
+};
+
+/** Tells the comparison in a line for people; undefined where nothing is compared. */
+export function comparisonText({ changed, open, held }: Comparison): string | undefined {
+  if (changed.length + open + held === 0) return undefined;
+  const names = changed.length > 8 ? [...changed.slice(0, 8), `${changed.length - 8} more`] : changed;
+  const parts = [
+    ...(changed.length > 0 ? [`${changed.length} new (${names.join(", ")})`] : []),
+    ...(open > 0 ? [`${open} may be new, by what they are built from`] : []),
+    `${held} held against their published digests`,
+  ];
+  return `${parts.join(", ")}.`;
+}
 
 /** What the engine has asked of each image so far in a preview, and so what a run would do. */
 export class Outlook {
+  readonly #standings = new Map<string, Standing>();
   readonly #images = new Map<string, { verdict: Verdict; dependencies: readonly string[] }>();
 
   note(image: string, verdict: Verdict, dependencies: readonly string[]): void {
     this.#images.set(image, { verdict, dependencies });
+  }
+
+  /** Notes how the inputs of an image with a published digest stand to the published ones. */
+  noteStanding(image: string, standing: Standing): void {
+    this.#standings.set(image, standing);
+  }
+
+  /** Which of the images noted are held against their published digests, and which are new. */
+  comparison(): Comparison {
+    const of = (wanted: Standing) =>
+      [...this.#standings].flatMap(([image, standing]) => (standing === wanted ? [image] : []));
+    return { changed: of("changed"), open: of("open").length, held: of("published").length };
   }
 
   /** The forecast over all images noted; durations are what the ledger has recorded, the middle one of each image. */

@@ -1,8 +1,10 @@
 import pLimit, { type LimitFunction } from "p-limit";
 import { type Expectation, expectations, recordedSeconds } from "../../distro/expected-seconds.ts";
-import { namesLike } from "../../distro/graph.ts";
+import { namesLike } from "../../distro/image-names.ts";
 import { Ledger } from "../../distro/ledger.ts";
+import { PublishedInputs } from "../../distro/published-inputs.ts";
 import { publishingCommit } from "../../distro/published-release.ts";
+import { publishedTree } from "../../distro/published-tree.ts";
 import { revisionTree } from "../../distro/revision.ts";
 import { readTreeFiles, type Tree } from "../../distro/tree.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -111,11 +113,20 @@ export class Workshop {
   }
 
   /** Whether an image of this name may be pulled instead of built. */
-  async mayBeSubstituted(image: string): Promise<boolean> {
-    const { substitute } = this.config;
-    if (!substitute) return false;
-    const images = await this.#once("substitutes", async () => {
-      return new Set(namesLike((await this.tree()).images, substitute));
+  mayBeSubstituted(image: string): Promise<boolean> {
+    return this.#isAmong("substitute", image);
+  }
+
+  /** Whether an image of this name is built again though its inputs are known. */
+  isRebuilt(image: string): Promise<boolean> {
+    return this.#isAmong("rebuild", image);
+  }
+
+  async #isAmong(key: "substitute" | "rebuild", image: string): Promise<boolean> {
+    const patterns = this.config[key];
+    if (!patterns) return false;
+    const images = await this.#once(key, async () => {
+      return new Set(namesLike((await this.tree()).images, patterns));
     });
     return images.has(image);
   }
@@ -127,6 +138,14 @@ export class Workshop {
       const commit = await publishingCommit(root);
       if (commit === null) return undefined;
       return await readTreeFiles(await revisionTree(root, commit), { platforms: this.config.platforms });
+    });
+  }
+
+  /** How the tree's images stand to those that its digests were published of. */
+  publishedInputs(): Promise<PublishedInputs> {
+    return this.#once("published-inputs", async () => {
+      const tree = await this.tree();
+      return new PublishedInputs(tree, await publishedTree(tree, { platforms: this.config.platforms }));
     });
   }
 

@@ -251,7 +251,7 @@ test("configuration is checked key by key", async () => {
   const failures = (await provider.call("checkConfig", request)).getFailuresList();
   expect(Object.fromEntries(failures.map((failure) => [failure.getProperty(), failure.getReason()]))).toEqual(
     {
-      verify: expect.stringContaining("true or false"),
+      verify: expect.stringContaining('"release", "all" or false'),
       treee: expect.stringContaining("stagex:tree"),
     },
   );

@@ -1,7 +1,7 @@
-import { readdir, readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
+import { describeReal, realTool } from "../real-tools.ts";
 import { flipByte, Project, publishedDigests } from "./project.ts";
 
 /** No daemon answers there: whoever asks BuildKit anything fails. */
@@ -109,12 +109,14 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
   });
 
   test("another output than the published one fails its image, and nothing is built from it", async () => {
+    await project.set("verify", "all");
     await project.edit("packages/core/filesystem/Containerfile", (text) => text.replace("NAME=", "SURNAME="));
     const { code, output, built } = await project.up(["--continue-on-error"]);
     expect(code).not.toBe(0);
     expect(output).toContain(
       "core-filesystem: its digest is not the one that the tree publishes in digests/core.txt",
     );
+    expect(output).toContain("pulumi config set stagex:verify release");
     expect(output).toMatch(/first difference: layer \d+: etc\/os-release: /);
     expect(built).toEqual(["core-filesystem"]);
     expect(await readdir(join(project.folder, "out"))).toEqual(expect.arrayContaining(images));
@@ -129,12 +131,76 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     expect(built).toEqual(await dependentsOf(project, "core-filesystem"));
     expect(built.length).toBeGreaterThan(2);
     expect(built.length).toBeLessThan(images.length);
-    await project.set("verify", "true");
+    await project.run(["config", "rm", "stagex:verify", "--stack", "test"]);
     await project.git("checkout", "--quiet", ".");
     const back = await project.up([], nobody);
     expect(back.code).toBe(0);
     expect(await project.digests()).toEqual(await publishedDigests(project.tree));
   });
+
+  test("an image of changed inputs is new and kept, as is what comes out otherwise for it; all others are held", async () => {
+    const published = await publishedDigests(project.tree);
+    const words = `new, was ${published["core-filesystem"]}`;
+    await project.edit("packages/core/filesystem/Containerfile", (text) =>
+      text.replace("NAME=", "FORENAME="),
+    );
+    const dependents = await dependentsOf(project, "core-filesystem");
+    const preview = await project.run(["preview", "--stack", "test"], nobody);
+    expect(preview.output).toContain(`core-filesystem: ${words}`);
+    const [open, held] = [dependents.length - 1, images.length - dependents.length];
+    expect(preview.output).toContain(
+      `1 new (core-filesystem), ${open} may be new, by what they are built from, ${held} held against their published digests.`,
+    );
+    const { code, output } = await project.stagexStart(["--no-rehearsal"]);
+    expect(code, output).toBe(0);
+    expect(output).toMatch(new RegExp(`core-filesystem +sha256:[0-9a-f]{64} +built +[0-9.]+ +${words}`));
+    const outputs = JSON.parse(
+      (await project.run(["stack", "output", "--json", "--stack", "test"])).output,
+    ) as { images: Record<string, string>; new: Record<string, string>; verified: number };
+    const others = images.filter((image) => outputs.images[image] !== published[image]);
+    expect(others).toContain("core-filesystem");
+    expect(dependents).toEqual(expect.arrayContaining(others));
+    expect(outputs.new).toEqual(Object.fromEntries(others.map((name) => [name, `was ${published[name]}`])));
+    expect(outputs.verified).toBe(images.length - others.length);
+    const again = await project.up(["--expect-no-changes"], nobody);
+    expect(again.code, again.output).toBe(0);
+  });
+
+  test("what was new fails once every image is to be held, and what is the same does not", async () => {
+    await project.set("verify", "all");
+    const { code, output } = await project.up([], nobody);
+    expect(output).toContain("core-filesystem: its digest is not the one that the tree publishes");
+    expect(code).not.toBe(0);
+    await project.run(["config", "rm", "stagex:verify", "--stack", "test"]);
+  });
+
+  test("beside one that is new, an unchanged image that a builder alters fails", async () => {
+    const liar = { PATH: `${await lyingClient("core-sh")}${delimiter}${process.env.PATH}` };
+    for (const known of ["ledger", "built"])
+      await rm(join(project.folder, ".stagex", known), { recursive: true, force: true });
+    const { code, output, built } = await project.up(["--replace", urnOf("core-sh")], liar);
+    expect(built).toEqual(["core-sh"]);
+    expect(output).toContain("core-sh: its digest is not the one that the tree publishes");
+    expect(output).toMatch(/Its inputs are those that commit [0-9a-f]{40} published the digest of/);
+    expect(code).not.toBe(0);
+    await project.git("checkout", "--quiet", ".");
+    expect((await project.up()).code).toBe(0);
+    expect(await project.digests()).toEqual(await publishedDigests(project.tree));
+  });
+
+  /** A folder with a buildctl whose builds of an image have a label more than its recipe. */
+  async function lyingClient(image: string): Promise<string> {
+    const folder = join(project.folder, "lying");
+    await mkdir(folder, { recursive: true });
+    const script = `#!/bin/sh
+case "$*" in
+*dest=*) case "$*" in *name=${image},*) exec ${realTool("buildctl")} "$@" --opt label:lie=1 ;; esac ;;
+esac
+exec ${realTool("buildctl")} "$@"
+`;
+    await writeFile(join(folder, "buildctl"), script, { mode: 0o755 });
+    return folder;
+  }
 
   test("a flipped byte in a stored blob is found by refresh, named, and only its image is built again", async () => {
     const digests = await project.digests();
@@ -218,9 +284,9 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     await project.set("verify", "perhaps");
     const { code, output } = await project.run(["preview", "--stack", "test"], nobody);
     expect(code).not.toBe(0);
-    expect(output).toContain('stagex:verify: found "perhaps", expected true or false');
+    expect(output).toContain('stagex:verify: found "perhaps", expected "release", "all" or false');
     expect(output).not.toContain("    at ");
-    await project.set("verify", "true");
+    await project.run(["config", "rm", "stagex:verify", "--stack", "test"]);
   });
 
   test("an image that was built elsewhere into out/ is imported", async () => {

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Cost, costText, machinesText } from "../../../distro/cost.ts";
 import type { FunctionHandler } from "../handler.ts";
+import { comparisonText } from "../outlook.ts";
 import { fleetsToPrice, plannedSlots } from "../planned-fleet.ts";
 import type { Workshop } from "../workshop.ts";
 
@@ -23,6 +24,16 @@ export const forecastOutputs = z.object({
   causes: z
     .array(z.string())
     .describe("The images that cause most, with the number of images that each takes along."),
+  new: z
+    .array(z.string())
+    .optional()
+    .describe(
+      "Images whose inputs are not those that their published digests are of, so that any digest will do.",
+    ),
+  mayBeNew: count
+    .optional()
+    .describe("Images that are new if something that they are built from comes out with another digest."),
+  held: count.optional().describe("Images that must come out with their published digests."),
   costs: z
     .array(
       z.object({
@@ -52,6 +63,8 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
       const opened = workshop();
       const { forecast, text } = await opened.outlook.forecast(opened.ledger, plannedSlots(opened.config));
       const costs = await costsOf(opened, forecast.guessed);
+      const comparison = opened.outlook.comparison();
+      const lines = [text, comparisonText(comparison), costs?.text].filter((line) => line !== undefined);
       return {
         willBuild: forecast.counts.will,
         mayBuild: forecast.counts.may,
@@ -61,8 +74,11 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
         criticalPath: [...forecast.criticalPath.images],
         criticalSeconds: forecast.criticalPath.seconds,
         causes: forecast.causes.map(({ image, dependents }) => `${image} (${dependents})`),
+        ...(opened.config.verify
+          ? { new: [...comparison.changed], mayBeNew: comparison.open, held: comparison.held }
+          : {}),
         ...(costs ? { costs: costs.costs } : {}),
-        text: costs ? `${text}\n${costs.text}` : text,
+        text: lines.join("\n"),
       };
     },
   };

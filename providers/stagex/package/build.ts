@@ -24,6 +24,8 @@ import {
 } from "./ingredients.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
+import { holdingOf } from "./published-standing.ts";
+import { isAsBefore } from "./rebuild.ts";
 import { digestsOf } from "./record.ts";
 
 /**
@@ -218,7 +220,7 @@ async function solveImage(
       context,
       dependencies: inputs.dependencies,
       repositories,
-      isAnew: !workshop.config.cache,
+      isAnew: !workshop.config.cache || (await workshop.isRebuilt(inputs.image)),
       store: store.root,
       destination: layout,
       scratch,
@@ -243,7 +245,7 @@ function isTelling({ step, status, seconds }: ProgressEvent): boolean {
 }
 
 /**
- * Enters what one builder built. A digest other than the expected one is entered as evidence, which never makes the key known.
+ * Enters what one builder built. A digest other than the one that it is held against is entered as evidence, which never makes the key known.
  * @param parts all by the same builder, at least one
  */
 async function enter(
@@ -257,7 +259,9 @@ async function enter(
   if (!bench) return;
   const platforms = parts.flatMap((part) => part.platforms);
   const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
-  const mismatch = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
+  const isOther = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
+  const mismatch =
+    (isOther && (await holdingOf(workshop, inputs)).isHeld) || !(await isAsBefore(workshop, inputs, outputs));
   const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
   const record: LedgerRecord = {
     inputKey: keyOf(inputs),

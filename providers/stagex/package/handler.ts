@@ -6,7 +6,7 @@ import { isWhollyKnown } from "../unknowable.ts";
 import type { Workshop } from "../workshop.ts";
 import { mayStay } from "./agreed.ts";
 import { build } from "./build.ts";
-import { compareWithPublished } from "./comparison.ts";
+import { compareWithPublished, newText } from "./comparison.ts";
 import { takeOver } from "./import.ts";
 import {
   type PackageInputs,
@@ -16,6 +16,8 @@ import {
   packageOutputs,
   packagePlan,
 } from "./inputs.ts";
+import { holdingOf, standingOf } from "./published-standing.ts";
+import { rebuilt } from "./rebuild.ts";
 import { recorded } from "./record.ts";
 import { reproduced } from "./reproduction.ts";
 import { substituted } from "./substitution.ts";
@@ -43,15 +45,27 @@ export function packageHandler(
   }
 
   async function made(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
-    const known = (await recorded(workshop(), inputs, work)) ?? (await substituted(workshop(), inputs, work));
-    const image = inputs.reproduceOn
-      ? await reproduced(workshop(), inputs, inputs.reproduceOn, known, work)
-      : (known ?? (await build(workshop(), inputs, work)));
-    await compareWithPublished(workshop(), inputs, image);
+    const image = (await workshop().isRebuilt(inputs.image))
+      ? await rebuilt(workshop(), inputs, () => buildFrom(inputs, undefined, work), work)
+      : await buildFrom(inputs, await known(inputs, work), work);
+    await compareWithPublished(workshop(), inputs, image, work);
     const store = await workshop().store();
     await store.export(image.index, folderOf(inputs.image), work.signal);
     laidOut.add(inputs.image);
     return image;
+  }
+
+  async function known(inputs: PackageInputs, work: Work): Promise<PackageOutputs | undefined> {
+    return (await recorded(workshop(), inputs, work)) ?? (await substituted(workshop(), inputs, work));
+  }
+
+  async function buildFrom(
+    inputs: PackageInputs,
+    known: PackageOutputs | undefined,
+    work: Work,
+  ): Promise<PackageOutputs> {
+    if (inputs.reproduceOn) return await reproduced(workshop(), inputs, inputs.reproduceOn, known, work);
+    return known ?? (await build(workshop(), inputs, work));
   }
 
   function note({ image, dependencies }: PackagePlan, verdict: Verdict): void {
@@ -61,6 +75,26 @@ export function packageHandler(
       verdict,
       typeof dependencies === "object" ? Object.keys(dependencies) : [],
     );
+  }
+
+  /** The outputs that a run will have, or none where the image will fail; and reports an image that is new. */
+  async function comparePreviewed(
+    plan: PackagePlan,
+    outputs: Partial<PackageOutputs>,
+    work: Work,
+  ): Promise<Partial<PackageOutputs>> {
+    const { image, expectedDigest: expected } = plan;
+    if (typeof image !== "string" || typeof expected !== "string") return outputs;
+    const { verify } = workshop().config;
+    const { kind } =
+      verify === "release" ? await standingOf(workshop(), plan) : { kind: "published" as const };
+    workshop().outlook.noteStanding(image, kind);
+    if (outputs.digest === expected) return outputs;
+    if (kind === "changed") work.report("info", newText(image, expected));
+    if (kind !== "published" || !outputs.digest) return outputs;
+    const found = `these inputs are known to give ${outputs.digest}, and the tree publishes ${expected}`;
+    work.report("warning", `${image} will fail: ${found}`);
+    return {};
   }
 
   return {
@@ -85,8 +119,20 @@ export function packageHandler(
     },
 
     async review(state, work) {
-      if (workshop().config.trust !== "quorum") return [];
       const found = state();
+      if (found?.inputs.expectedDigest !== undefined) {
+        const { image, expectedDigest } = found.inputs;
+        const isOther = expectedDigest !== found.outputs.digest;
+        const isNew = isOther && !(await holdingOf(workshop(), found.inputs)).isHeld;
+        workshop().outlook.noteStanding(image, isNew ? "changed" : "published");
+        if (isOther && !isNew) {
+          work.report("info", `${image} was new, and is held against its published digest now`);
+          return [{ path: "expectedDigest", kind: "update", replaces: false }];
+        }
+      }
+      if (found && (await workshop().isRebuilt(found.inputs.image)))
+        return [{ path: "origin", kind: "update", replaces: false }];
+      if (workshop().config.trust !== "quorum") return [];
       if (found && (await mayStay(workshop(), found.inputs, found.outputs))) return [];
       const doubt = found
         ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
@@ -101,12 +147,9 @@ export function packageHandler(
         ? await foretell(workshop(), inputs)
         : { outputs: {}, isAtHand: false };
       // What there is none of yet is built whatever its dependencies turn out to be.
-      note(plan, isAtHand ? "ledger" : inputs || isNew ? "will" : "may");
-      const expected = inputs?.expectedDigest;
-      if (!inputs || !expected || !outputs.digest || outputs.digest === expected) return outputs;
-      const found = `these inputs are known to give ${outputs.digest}, and the tree publishes ${expected}`;
-      work.report("warning", `${inputs.image} will fail: ${found}`);
-      return {};
+      const isRebuilt = inputs !== undefined && (await workshop().isRebuilt(inputs.image));
+      note(plan, isAtHand && !isRebuilt ? "ledger" : inputs || isNew ? "will" : "may");
+      return await comparePreviewed(plan, outputs, work);
     },
 
     create: async (inputs, work) => ({ id: inputs.image, outputs: await make(inputs, work) }),

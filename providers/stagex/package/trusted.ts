@@ -11,6 +11,7 @@ import type { Foreseen, KnownDigests } from "./foreseen.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestFrom } from "./plan.ts";
+import { holdingOf } from "./published-standing.ts";
 import { recordedDigests } from "./record.ts";
 
 /** What is known before anything is done. */
@@ -31,7 +32,8 @@ export async function foretell(workshop: Workshop, inputs: PackageInputs): Promi
   if (workshop.believed === workshop.ledger) return { outputs: { inputKey }, isAtHand: false };
   // What others say it gives is good enough to foretell, and built or pulled on other grounds.
   const said = (await foresee(workshop, workshop.ledger, inputKey, inputs.platforms))?.digests;
-  if (!said || (inputs.expectedDigest ?? said.digest) !== said.digest)
+  const isOther = said !== undefined && (inputs.expectedDigest ?? said.digest) !== said.digest;
+  if (!said || (isOther && (await holdingOf(workshop, inputs)).isHeld))
     return { outputs: { inputKey }, isAtHand: false };
   return {
     outputs: { ...said, inputKey },

@@ -269,7 +269,7 @@ describe("stagex why tells", () => {
 
   test("nothing of an image that there is not, but which is meant", () => {
     const { status, stdout, stderr } = tell("core-sed", {});
-    expect(stderr).toContain('no image "core-sed" on either side; the nearest is core-seed');
+    expect(stderr).toContain('no image "core-sed"; the nearest is core-seed (of the images on either side)');
     expect(stdout).toBe("");
     expect(status).toBe(2);
   });

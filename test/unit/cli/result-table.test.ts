@@ -15,6 +15,12 @@ test("another digest than the published one shows both", () => {
   expect(table).toContain("0 of 1 equal to the published digests, 1 failed.");
 });
 
+test("an image of other inputs than the published ones is new, with what it was", () => {
+  const table = resultTable([row, { ...row, published: other, isNew: true }]);
+  expect(table).toContain(`new, was ${other}`);
+  expect(table).toContain("1 of 2 equal to the published digests, 1 new.");
+});
+
 test("the last line counts", () => {
   const rows = [
     row,

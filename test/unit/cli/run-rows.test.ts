@@ -24,14 +24,23 @@ test.each([
 ] as const)("an image that was %s", (_, entry, standing, shown, outcome) => {
   const digests = new Map(standing === undefined ? [] : [["core-sh", `sha256:${standing}`]]);
   const journal = new Map(entry === undefined ? [] : [["core-sh", entry]]);
-  const [row] = runRows([{ name: "core-sh", version: "1.0", published }], digests, journal);
+  const [row] = runRows([{ name: "core-sh", version: "1.0", published }], digests, journal, "all");
   expect(row).toEqual({
+    isNew: false,
     image: "core-sh",
     digest: shown === undefined ? undefined : `sha256:${shown}`,
     outcome,
     seconds: entry?.seconds,
     published: `sha256:${published}`,
   });
+});
+
+test("an image of other inputs than the published ones is new, unless it failed", () => {
+  const chosen = [{ name: "core-sh", version: "1.0", published }];
+  const isNew = (entry: JournalEntry) =>
+    runRows(chosen, new Map(), new Map([["core-sh", entry]]), "release")[0]?.isNew;
+  expect(isNew(noted("built", other))).toBe(true);
+  expect(isNew(noted("failed", other))).toBe(false);
 });
 
 test("a build that is refused keeps the digest and the time that were noted before", () => {

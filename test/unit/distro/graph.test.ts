@@ -8,8 +8,8 @@ import {
   inOrder,
   levelsOf,
   type Node,
-  namesLike,
 } from "../../../distro/graph.ts";
+import { namesLike } from "../../../distro/image-names.ts";
 
 function graphOf(edges: Readonly<Record<string, readonly string[]>>) {
   return new Map(Object.entries(edges).map(([name, dependencies]) => [name, { dependencies }]));

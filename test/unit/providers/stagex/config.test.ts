@@ -5,7 +5,7 @@ import { configProblems, parseConfig } from "../../../../providers/stagex/config
 const defaults = {
   tree: "examples/seed-tree",
   platforms: ["linux/amd64"],
-  verify: true,
+  verify: "release",
   sources: { httpsOnly: false, softwareHeritage: true },
   cache: true,
   trust: "ledger",
@@ -40,7 +40,9 @@ test("every wrong key is named at once, with what was found and what is allowed"
       .map(({ property }) => property)
       .sort(),
   ).toEqual(["images", "jobs", "treee", "verify"]);
-  expect(() => parseConfig(wrong)).toThrow(/stagex:verify: found "maybe", expected true or false/);
+  expect(() => parseConfig(wrong)).toThrow(
+    /stagex:verify: found "maybe", expected "release", "all" or false/,
+  );
   expect(() => parseConfig(wrong)).toThrow(
     /stagex:images: found "core-cat", expected a JSON list such as '\["core-\*"\]'/,
   );

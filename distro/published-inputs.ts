@@ -1,0 +1,129 @@
+import type { Digest } from "../oci/digest.ts";
+import type { BuildPlan } from "./build-plan.ts";
+import { keyOfPlan } from "./known-digests.ts";
+import type { PublishedTree } from "./published-tree.ts";
+import type { Tree } from "./tree.ts";
+
+/**
+ * How an image's inputs stand to those that its published digest is of: the same; others; or `open`, as long as the digest of
+ * something that it is built from is not known.
+ */
+export type Standing = "published" | "changed" | "open";
+
+/** What it takes to tell an image's standing. */
+export type StandingInputs = {
+  readonly image: string;
+  /** Whether the published image would have this image's input key if it had been built from the same images. */
+  readonly isOwnSame: (published: BuildPlan) => boolean;
+  /** What it is built from, by name; undefined where that is not known yet. */
+  readonly dependencies: Readonly<Record<string, Digest | undefined>>;
+  /** The first manifest of an index, which StageX publishes of an image for several platforms; undefined where it is not here. */
+  readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
+};
+
+/** Compares the images of a tree with those that its digests were published of. */
+export class PublishedInputs {
+  readonly #current: Pick<Tree, "images" | "digests">;
+  readonly #published: PublishedTree;
+  #untouched: ReadonlySet<string> | undefined;
+
+  constructor(current: Pick<Tree, "images" | "digests">, published: PublishedTree) {
+    this.#current = current;
+    this.#published = published;
+  }
+
+  /** Why nobody can tell an image's standing, and what to do about it; undefined where it can be told. */
+  doubt(image: string): string | undefined {
+    const published = this.#published;
+    if ("doubt" in published) return published.doubt;
+    const commit = published.commit.slice(0, 12);
+    const file = `digests/${image.split("-", 1)[0]}.txt`;
+    if (this.#current.digests.get(image) !== published.tree.digests.get(image))
+      return `its line in ${file} is not that of commit ${commit}: commit ${file} together with the change that it is of`;
+    if (!published.tree.images.has(image))
+      return `commit ${commit}, the last one that changed digests/, has no such image`;
+    return undefined;
+  }
+
+  /** The commit that published the digests, where it is known. */
+  get commit(): string | undefined {
+    return "commit" in this.#published ? this.#published.commit : undefined;
+  }
+
+  /** Tells an image's standing; without a {@link doubt}. */
+  async standing({ image, isOwnSame, dependencies, firstManifest }: StandingInputs): Promise<Standing> {
+    const plan = this.#planOf(image);
+    if (plan === undefined || !isOwnSame(plan)) return "changed";
+    const names = Object.keys(dependencies);
+    const standings = await Promise.all(
+      names.map((name) => this.#dependency(name, dependencies[name], firstManifest)),
+    );
+    return (
+      standings.find((one) => one === "changed") ?? standings.find((one) => one === "open") ?? "published"
+    );
+  }
+
+  /** The images of a tree that nobody builds now, by what is known of the digests of those that they are built from. */
+  async standings(
+    known: ReadonlyMap<string, Digest>,
+    firstManifest: StandingInputs["firstManifest"],
+  ): Promise<Map<string, Standing>> {
+    const standings = new Map<string, Standing>();
+    for (const [image, plan] of this.#current.images) {
+      const dependencies = Object.fromEntries(plan.dependencies.map((name) => [name, known.get(name)]));
+      const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
+      standings.set(image, await this.standing({ image, isOwnSame, dependencies, firstManifest }));
+    }
+    return standings;
+  }
+
+  async #dependency(
+    name: string,
+    reference: Digest | undefined,
+    firstManifest: StandingInputs["firstManifest"],
+  ): Promise<Standing> {
+    const hex = "tree" in this.#published ? this.#published.tree.digests.get(name) : undefined;
+    // Of what nobody has published, and of what is not known yet, only its own inputs tell.
+    if (reference === undefined) return this.#isUntouched(name) ? "published" : "open";
+    if (hex === undefined) return this.#isUntouched(name) ? "published" : "changed";
+    if (reference === `sha256:${hex}`) return "published";
+    if ((this.#planOf(name)?.platforms.length ?? 1) === 1) return "changed";
+    const first = await firstManifest(reference);
+    if (first === undefined) return "open";
+    return first === `sha256:${hex}` ? "published" : "changed";
+  }
+
+  /** Whether neither an image nor anything that it is built from has inputs other than the published ones. */
+  #isUntouched(name: string): boolean {
+    this.#untouched ??= this.#untouchedImages();
+    return this.#untouched.has(name);
+  }
+
+  /** In one pass, as each image comes after those that it is built from. */
+  #untouchedImages(): ReadonlySet<string> {
+    const untouched = new Set<string>();
+    for (const [name, plan] of this.#current.images) {
+      const published = this.#planOf(name);
+      if (published === undefined || !hasSameOwnInputs(plan, published)) continue;
+      if (plan.dependencies.every((dependency) => untouched.has(dependency))) untouched.add(name);
+    }
+    return untouched;
+  }
+
+  #planOf(image: string): BuildPlan | undefined {
+    return "tree" in this.#published ? this.#published.tree.images.get(image) : undefined;
+  }
+}
+
+/** Whether two plans have the same input key when built from the same images. */
+export function hasSameOwnInputs(left: BuildPlan, right: BuildPlan): boolean {
+  // The keys decide. Most plans are also written alike, which is seen in a fraction of the time.
+  return left === right || ownText(left) === ownText(right) || keyOfPlan(left, {}) === keyOfPlan(right, {});
+}
+
+/** All that a plan gives to an input key, as it stands in the plan. */
+function ownText({ name, version, containerfile, target, ...plan }: BuildPlan): string {
+  const { context, platforms, buildArgs } = plan;
+  const sources = plan.sources.map(({ file, sha256 }) => [file, sha256]);
+  return JSON.stringify([name, version, containerfile, target, context, platforms, buildArgs, sources]);
+}

@@ -1,0 +1,59 @@
+import { join } from "node:path";
+import { GitError } from "../lib/git.ts";
+import { findRepository, type Repository, readRepository } from "../lib/git-repository.ts";
+import { RegularFileError, readRegularFile } from "../lib/regular-file.ts";
+import { isReleaseName } from "./release-name.ts";
+import { revisionTree } from "./revision.ts";
+import { readTreeFiles, type Tree, type TreeOptions } from "./tree.ts";
+import { TreeError } from "./tree-error.ts";
+import { treeFolders } from "./tree-files.ts";
+
+/** The tree that a checkout's `digests/*.txt` were written for, or why nobody can tell which that was. */
+export type PublishedTree =
+  | { readonly commit: string; readonly tree: Pick<Tree, "images" | "digests"> }
+  | { readonly doubt: string };
+
+/**
+ * Finds the tree that published a checkout's digests. StageX changes `digests/` in one commit a release, so it is the tree of the
+ * last commit that did. Where a clone does not reach back to it, or there is none, that is a doubt and no error.
+ * @param current the working tree, read with the same options: answers for that commit where nothing has changed since
+ */
+export async function publishedTree(current: Tree, options: TreeOptions): Promise<PublishedTree> {
+  const { root } = current;
+  try {
+    const repository = await findRepository(root);
+    if (repository === undefined)
+      return { doubt: `${root} is in no git repository; use a clone, whose history tells` };
+    const read = async (...args: string[]) => (await readRepository(repository, root, args)).toString();
+    const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", "digests")).trim();
+    if (commit === "") return { doubt: `no commit of ${root} has its digests: commit digests/` };
+    if (await isCutOff(repository, commit, read))
+      return { doubt: `${root} is a shallow clone: git -C ${root} fetch --unshallow --tags` };
+    // What the index takes for changed may be the same: then the commit is read, which takes longer and says the same.
+    const changed = await read("diff-index", "--name-only", "-z", commit, "--", ...treeFolders);
+    if (changed === "") return { commit, tree: current };
+    return { commit, tree: await readTreeFiles(await revisionTree(root, commit), options) };
+  } catch (error) {
+    if (!(error instanceof GitError || error instanceof TreeError || error instanceof RegularFileError))
+      throw error;
+    return { doubt: `the commit that published its digests can't be read: ${error.message}` };
+  }
+}
+
+/** In bytes: some 25,000 commits at which a clone ends. */
+const largestShallow = 2 ** 20;
+
+/**
+ * Whether a shallow clone ends at this commit. Then it seems to have added all of its files (git-log(1) knows no parent of it),
+ * whichever commit really did; a release's tag says that it is the release.
+ */
+async function isCutOff(
+  { commonFolder }: Repository,
+  commit: string,
+  read: (...args: string[]) => Promise<string>,
+): Promise<boolean> {
+  if ((await read("rev-parse", "--is-shallow-repository")).trim() !== "true") return false;
+  const ends = (await readRegularFile(join(commonFolder, "shallow"), largestShallow)).toString().split("\n");
+  if (!ends.includes(commit)) return false;
+  return !(await read("tag", "--points-at", commit)).split("\n").some(isReleaseName);
+}

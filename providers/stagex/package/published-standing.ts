@@ -1,0 +1,78 @@
+import { keyOfPlan } from "../../../distro/known-digests.ts";
+import type { Standing, StandingInputs } from "../../../distro/published-inputs.ts";
+import { LayoutError } from "../../../oci/layout-error.ts";
+import { isWhollyKnown } from "../unknowable.ts";
+import type { Workshop } from "../workshop.ts";
+import type { PackageInputs, PackagePlan } from "./inputs.ts";
+import { keyOf } from "./key.ts";
+
+/** Whether an image is held against its published digest, and why. */
+export type Holding = { readonly isHeld: boolean; readonly reason: string };
+
+/**
+ * Tells whether another digest than the published one fails an image. With `stagex:verify release` it does if the image has the
+ * inputs that the digest was published of, and where that can't be told.
+ */
+export async function holdingOf(workshop: Workshop, inputs: PackageInputs): Promise<Holding> {
+  if (workshop.config.verify !== "release") {
+    const release =
+      "Images of changed inputs are held too; to hold those alone: pulumi config set stagex:verify release";
+    return { isHeld: true, reason: release };
+  }
+  const standing = await standingOf(workshop, inputs);
+  if (standing.kind === "changed")
+    return { isHeld: false, reason: "its inputs are not those that were published" };
+  return { isHeld: true, reason: standing.reason };
+}
+
+/** An image's standing, and why it is held for it. */
+export type ToldStanding = { readonly kind: Standing; readonly reason: string };
+
+/** Tells how the inputs of an image stand to the published ones; of a plan, as far as they are known. */
+export async function standingOf(
+  workshop: Workshop,
+  plan: PackagePlan | PackageInputs,
+): Promise<ToldStanding> {
+  const { dependencies, ...own } = plan;
+  const inputs = { ...own, dependencies: {} };
+  if (!isWhollyKnown(inputs) || typeof dependencies !== "object")
+    return { kind: "open", reason: "its inputs are not known yet" };
+  const { image } = inputs as PackageInputs;
+  const published = await workshop.publishedInputs().catch((error: unknown) => {
+    // In doubt an image is held: what can't be compared is no reason to let it pass.
+    return error instanceof Error ? { doubt: () => error.message } : Promise.reject(error);
+  });
+  const doubt = published.doubt(image);
+  if (doubt !== undefined || !("standing" in published))
+    return { kind: "published", reason: doubtText(doubt ?? "") };
+  const kind = await published.standing({
+    image,
+    isOwnSame: (release) => keyOfPlan(release, {}) === keyOf(inputs as PackageInputs),
+    dependencies: Object.fromEntries(
+      Object.entries(dependencies).map(([name, digest]) => [
+        name,
+        typeof digest === "string" ? digest : undefined,
+      ]),
+    ),
+    firstManifest: firstManifestIn(workshop),
+  });
+  if (kind === "open")
+    return { kind, reason: doubtText("an image that it is built from is not in the store") };
+  return { kind, reason: `Its inputs are those that commit ${published.commit} published the digest of` };
+}
+
+function doubtText(doubt: string): string {
+  return `Whether its inputs are those that were published can't be told: ${doubt}`;
+}
+
+function firstManifestIn(workshop: Workshop): StandingInputs["firstManifest"] {
+  return async (index) => {
+    const store = await workshop.store();
+    try {
+      return (await store.image(index)).manifests[0]?.digest;
+    } catch (error) {
+      if (error instanceof LayoutError) return undefined;
+      throw error;
+    }
+  };
+}
