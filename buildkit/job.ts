@@ -5,13 +5,13 @@ export type JobInput = {
   readonly bytes?: number | undefined;
 };
 
-/** One image to be built for one platform, or for several at once. */
+/** One image to be built, for one platform or for several at once. */
 export type Job = {
   /** Jobs of one key give one result, and only one of them is built: an input key, or one with a builder's vendor for cross verification. */
   readonly key: string;
   /** The image's name, for messages. */
   readonly image: string;
-  /** OCI platforms that the builder must build, such as `linux/amd64`. */
+  /** OCI platforms whose programs the builder must run, such as `linux/386`; none for an image that is made of files alone. */
   readonly platforms: readonly string[];
   /** Expected seconds, where anything is known. */
   readonly seconds?: number | undefined;

@@ -2,14 +2,15 @@
 export type Fit = "native" | "emulated" | "none";
 
 /**
- * How a builder with these platforms, its own first, builds an image for `wanted`; for several, as it does the worst of them.
+ * How a builder with these platforms, its own first, runs the programs of `wanted`; for several, as it does the worst of them. Where none
+ * are to be run, any builder does.
  * x86 machines run `linux/386` as they are, and nothing else is ever taken for that: emulators of it exist for Arm, but the bootstrap
  * must not hang on one.
  */
 export function platformFit(platforms: readonly string[], wanted: readonly string[]): Fit {
   const offered = platforms.map(canonical);
   const fits = wanted.map((platform) => fitOf(offered, canonical(platform)));
-  if (fits.length === 0 || fits.includes("none")) return "none";
+  if (fits.includes("none")) return "none";
   return fits.includes("emulated") ? "emulated" : "native";
 }
 

@@ -405,13 +405,17 @@ export class Schedule {
       return `${builder.name} (${builder.platforms.join(", ")}${size})`;
     });
     const wanted = [
-      platforms.join(" and "),
+      ...(platforms.length === 0 ? [] : [platforms.join(" and ")]),
       ...(memory === undefined ? [] : [gibibytes(memory)]),
       ...(among === undefined ? [] : [`one of ${among.join(", ")}`]),
     ];
+    const both =
+      platforms.length > 1
+        ? " One builder must run all of these; an emulator counts, but not for linux/386."
+        : "";
     return (
       `${image}: no builder of the fleet can build it: it needs ${wanted.join(", ")}; ` +
-      `there is ${offered.join("; ") || "none at all"}. Add one that can to the fleet.`
+      `there is ${offered.join("; ") || "none at all"}. Add one that can to the fleet.${both}`
     );
   }
 

@@ -45,6 +45,11 @@ export type BuildPlan = {
   readonly version: string;
   /** Such as `linux/amd64`; never empty. */
   readonly platforms: readonly string[];
+  /**
+   * Whose programs its build runs: `target` for those of `platforms`, `builder` for the builder's own, or a platform that a stage of its own
+   * is for, such as `linux/386`. Empty where it is made of files alone.
+   */
+  readonly runs: readonly string[];
   /** This image's own build arguments; those that every build gets are buildkit's affair. */
   readonly buildArgs: Readonly<Record<string, string>>;
   /** Names of the images it is built from, sorted, each once. */

@@ -17,8 +17,18 @@ export type Stage = {
   readonly name: string | null;
   /** What it starts from: an earlier stage, `scratch`, or an image. */
   readonly base: string;
+  /** Whose programs its `RUN` instructions run: {@link RunPlatform}s, more than one only where the base depends on the target. */
+  readonly platforms: readonly RunPlatform[];
+  /** The images of the tree that it or the stages below it begin with. */
+  readonly images: readonly string[];
   readonly line: number;
 };
+
+/**
+ * A platform that a stage is for: `linux/386` where its `FROM` says so, `target` where it is what the image is built for, and `builder` for
+ * whatever the builder itself is (`$BUILDPLATFORM`).
+ */
+export type RunPlatform = string;
 
 /** An image of the tree that the Containerfile is built from, and where it says so first. */
 export type Dependency = { readonly name: string; readonly line: number };
@@ -48,6 +58,8 @@ export type Containerfile = {
   readonly stages: readonly Stage[];
   /** For each stage the indexes of those that it starts from, copies from or mounts, or that it may. */
   readonly uses: readonly ReadonlySet<number>[];
+  /** Indexes of the stages that have a `RUN`. */
+  readonly running: ReadonlySet<number>;
   /** In the order of their first mention, each once. */
   readonly dependencies: readonly Dependency[];
   readonly reads: readonly ContextRead[];
@@ -126,7 +138,7 @@ export function refusalsOf(containerfile: Containerfile, target: string | null):
  * BuildKit runs the stages that the target is made of, directly or not, and no other (frontend/dockerfile/dockerfile2llb,
  * allReachableStages).
  */
-function stagesOf({ stages, uses }: Containerfile, target: string | null): Set<number> {
+export function stagesOf({ stages, uses }: Containerfile, target: string | null): Set<number> {
   const name = target?.toLowerCase();
   const targets = stages.flatMap((stage, index) => (stage.name === name ? [index] : []));
   const run = new Set<number>();
@@ -152,6 +164,7 @@ class Reader {
   readonly #meantStage = nearestNames(() => this.#stages.flatMap((stage) => stage.name ?? []));
   #wildcards = 0;
   readonly #uses: Set<number>[] = [];
+  readonly #running = new Set<number>();
   readonly #dependencies = new Map<string, Dependency>();
   readonly #reads: ContextRead[] = [];
   readonly #args = new Set<string>();
@@ -180,6 +193,7 @@ class Reader {
     return {
       stages: this.#stages,
       uses: this.#uses,
+      running: this.#running,
       dependencies: [...this.#dependencies.values()],
       reads: this.#reads,
       args: this.#args,
@@ -234,7 +248,8 @@ class Reader {
     if (base === "" || more.length > 0 || (as !== undefined && !named)) {
       this.#reject(line, "FROM", quoted(rest), "FROM <image> or FROM <image> AS <stage>");
     }
-    this.#stages.push({ name: named ? name.toLowerCase() : null, base, line });
+    const unknown = { platforms: [], images: [] };
+    this.#stages.push({ name: named ? name.toLowerCase() : null, base, line, ...unknown });
   }
 
   #declareArgs({ line, rest }: Instruction): void {
@@ -260,18 +275,39 @@ class Reader {
   #inspect(instruction: Instruction): void {
     if (instruction.keyword === "FROM") this.#inspectBase(instruction);
     if (instruction.keyword === "COPY" || instruction.keyword === "ADD") this.#inspectCopy(instruction);
-    if (instruction.keyword === "RUN") this.#inspectMounts(instruction);
+    if (instruction.keyword === "RUN") {
+      this.#running.add(this.#uses.length - 1);
+      this.#inspectMounts(instruction);
+    }
     for (const { flag, found, allowed } of refusedFlags(instruction))
       this.#refuse(instruction.line, flag, found, allowed);
   }
 
-  #inspectBase({ line }: Instruction): void {
+  #inspectBase({ line, flags }: Instruction): void {
     const index = this.#uses.push(new Set()) - 1;
     const stage = this.#stages[index];
     if (stage === undefined || stage.base === "") return;
     const base = this.#expanded(stage.base);
     if (base === undefined) this.#inspectUnknownBase(stage);
     else if (base !== "scratch") this.#refer(base, this.#stages.slice(0, index), "FROM", line);
+    const below = [...(this.#uses[index] ?? [])].flatMap((used) => this.#stages[used] ?? []);
+    const asked = flags.find(({ name }) => name === "platform")?.value;
+    const image = treeImage(base ?? "");
+    this.#stages[index] = {
+      ...stage,
+      // A stage is for what its base is for; `scratch` is for the target (dockerfile2llb: init and resolveReachableStages).
+      platforms: unique(
+        below.length > 0
+          ? below.flatMap(({ platforms }) => platforms)
+          : [base === "scratch" || asked === undefined ? "target" : this.#runPlatform(asked)],
+      ),
+      images: unique([...below.flatMap(({ images }) => images), ...(image ? [image] : [])]),
+    };
+  }
+
+  #runPlatform(asked: string): RunPlatform {
+    if (/^\$(?:\{BUILDPLATFORM\}|BUILDPLATFORM)$/.test(asked)) return "builder";
+    return this.#expanded(asked)?.toLowerCase() || "target";
   }
 
   /** A variable that only the build knows, such as TARGETARCH, may choose between stages but not between images. */
@@ -345,7 +381,7 @@ class Reader {
       this.#use(Number(name));
       return;
     }
-    const image = /^(?:(?:index\.)?docker\.io\/)?stagex\/(.*)$/.exec(reference)?.[1];
+    const image = treeImage(reference);
     if (image !== undefined) this.#depend(image, keyword, line);
     else if (pinnedImage.test(reference))
       this.#refuse(line, keyword, quoted(reference), "stagex/<image>: no build takes images from elsewhere");
@@ -412,6 +448,15 @@ class Reader {
 
 /** Not \s: to BuildKit a no-break space is part of a name. */
 const blanks = /[\t\v\f\r ]+/;
+
+/** The name after `stagex/`, of an image of the tree. */
+function treeImage(reference: string): string | undefined {
+  return /^(?:(?:index\.)?docker\.io\/)?stagex\/(.*)$/.exec(reference)?.[1];
+}
+
+function unique<T>(values: readonly T[]): readonly T[] {
+  return [...new Set(values)];
+}
 
 /** Whether ADD fetches it instead of reading it from the context. */
 function isRemote(path: string): boolean {

@@ -7,6 +7,7 @@ import { parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
 import { nearestNames } from "./nearest-name.ts";
 import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
+import { runPlatformsOf } from "./run-platforms.ts";
 import { collecting, cycleText, type Problem, quoted, TreeError } from "./tree-error.ts";
 import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "./tree-files.ts";
 import { resolveVersions } from "./version-from.ts";
@@ -84,7 +85,7 @@ class TreeReader {
     const drafts = await this.#drafts();
     const owners = this.#owners(drafts);
     const versions = this.#versions(owners);
-    const planned = await Promise.all(drafts.map((draft) => this.#plan(draft, versions)));
+    const planned = await Promise.all(drafts.map((draft) => this.#plan(draft, versions, owners)));
     const nearest = nearestNames(() => owners.keys());
     for (const made of planned) this.#rejectUnknown(made, owners, nearest);
     const plans = new Map(planned.flatMap((made) => made.plans).map((plan) => [plan.name, plan]));
@@ -164,7 +165,11 @@ class TreeReader {
     });
   }
 
-  async #plan(draft: Draft, versions: ReadonlyMap<string, string | null>): Promise<Planned> {
+  async #plan(
+    draft: Draft,
+    versions: ReadonlyMap<string, string | null>,
+    owners: ReadonlyMap<string, Draft>,
+  ): Promise<Planned> {
     const { folder, stage, toml } = draft;
     const recipe = `${folder}/Containerfile`;
     const images = imagesOf(draft);
@@ -189,11 +194,16 @@ class TreeReader {
     };
     for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
     const filesOf = contextReader(draft.files, containerfile);
+    const onlyFor = (image: string) => {
+      const only = owners.get(image)?.toml.platforms ?? [];
+      return only.length > 0 ? only : undefined;
+    };
     const plans = images
       .filter(({ target }) => hasTarget(containerfile, target))
       .map(async ({ name, target }) => {
         const context = await this.#hashed(draft, filesOf(target));
-        return { ...shared, name, target, context, refusals: refusalsOf(containerfile, target) };
+        const runs = runPlatformsOf(containerfile, target, shared.platforms, onlyFor);
+        return { ...shared, name, target, runs, context, refusals: refusalsOf(containerfile, target) };
       });
     return { plans: await Promise.all(plans), dependencies: containerfile.dependencies };
   }

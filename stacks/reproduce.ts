@@ -6,12 +6,14 @@ import { localFleet } from "../components/builder-fleet/local.ts";
 import { staticFleet } from "../components/builder-fleet/static.ts";
 import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
+import type { BuildPlan } from "../distro/build-plan.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { namesLike } from "../distro/image-names.ts";
 import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
+import { plannedPlatforms, unfitFor, unfitText } from "../providers/stagex/fleet-fit.ts";
 import { digestFrom } from "../providers/stagex/package/plan.ts";
 import { placesOf } from "../tools/places.ts";
 import { announce } from "./announce.ts";
@@ -38,6 +40,10 @@ export async function reproduce(): Promise<Reproduced> {
   // The provider would find a name that is none only once it comes to pull or rebuild something.
   const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));
   namesLike(tree.images, config.rebuild ?? []);
+  await announceUnfit(
+    config,
+    plans.filter(({ name }) => !substitutable.has(name)),
+  );
   await registerBuilders(config);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
   const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });
@@ -68,6 +74,13 @@ function compared(
     equal: known.filter(({ digest, was }) => digest === was).map(({ name }) => name),
     others: known.filter(({ digest, was }) => digest !== was).map(({ name, was }) => [name, was]),
   };
+}
+
+/** Tells a preview which images the configured builders can't build, as far as it is known before any of them is asked. */
+async function announceUnfit(config: StagexConfig, plans: readonly BuildPlan[]): Promise<void> {
+  const builders = isDryRun() ? await plannedPlatforms(config) : undefined;
+  const unfit = builders ? unfitFor(plans, builders) : [];
+  if (unfit.length > 0) await announce("warning", unfitText(unfit));
 }
 
 /** Has each image attested that is built here, if somebody is to; the images that were not, as the engine's output says too. */

@@ -81,10 +81,19 @@ async function cpuCheck(): Promise<Check> {
   return ok("CPU", `${vendor}, ${cpus()[0]?.model ?? "model unknown"}, ${cpus().length} cores`);
 }
 
-async function platformsCheck(): Promise<Check> {
-  const { native, emulated } = await runnablePlatforms();
+/** @param architecture as Node.js names it */
+export async function platformsCheck(architecture: string = process.arch): Promise<Check> {
+  const { native, emulated } = await runnablePlatforms(architecture);
   const others = emulated.length > 0 ? `; emulated: ${emulated.join(" ")}` : "";
-  return ok("platforms", `${native.join(" ")}${others}`, "the host's own");
+  const found = `${native.join(" ")}${others}`;
+  if (native.includes("linux/386")) return ok("platforms", found, "the host's own");
+  return {
+    name: "platforms",
+    found: `${found}; no linux/386, whose programs StageX's bootstrap runs whatever it builds for`,
+    minimum: null,
+    verdict: "lacks",
+    mend: `add an x86 builder (stagex:builders), or pull such images (stagex:substitute): stagex show --all --on ${native[0] ?? "linux/arm64"} lists them`,
+  };
 }
 
 async function gitCheck(environment: NodeJS.ProcessEnv): Promise<Check> {

@@ -6,6 +6,7 @@ import { Parameter } from "@pulumi/aws/ssm/index.js";
 import { type Input, interpolate, type Output, output } from "@pulumi/pulumi";
 import {
   type AwsVendor,
+  awsPlatforms,
   builderSizes,
   cpuVendors,
   instanceType,
@@ -39,11 +40,10 @@ type Make = {
   readonly platforms: readonly string[];
 };
 
-/** Graviton's cores don't run 32-bit Arm. */
 export const makes: Readonly<Record<AwsVendor, Make>> = {
-  intel: { architecture: "amd64", vendor: cpuVendors.intel, platforms: ["linux/amd64", "linux/386"] },
-  amd: { architecture: "amd64", vendor: cpuVendors.amd, platforms: ["linux/amd64", "linux/386"] },
-  graviton: { architecture: "arm64", vendor: cpuVendors.graviton, platforms: ["linux/arm64"] },
+  intel: { architecture: "amd64", vendor: cpuVendors.intel, platforms: awsPlatforms.intel },
+  amd: { architecture: "amd64", vendor: cpuVendors.amd, platforms: awsPlatforms.amd },
+  graviton: { architecture: "arm64", vendor: cpuVendors.graviton, platforms: awsPlatforms.graviton },
 };
 
 const rootGib = 16;

@@ -19,6 +19,13 @@ export const cpuVendors: Readonly<Record<AwsVendor, string>> = {
   graviton: "ARM",
 };
 
+/** Whose programs they run, their own first. Graviton's cores don't run 32-bit Arm, and nothing of x86. */
+export const awsPlatforms: Readonly<Record<AwsVendor, readonly string[]>> = {
+  intel: ["linux/amd64", "linux/386"],
+  amd: ["linux/amd64", "linux/386"],
+  graviton: ["linux/arm64"],
+};
+
 /** What is kept in S3, a bucket each. */
 export const bucketKinds = ["programs", "images", "signatures", "sources", "ledger", "cache"] as const;
 export type BucketKind = (typeof bucketKinds)[number];

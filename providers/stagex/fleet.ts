@@ -248,10 +248,11 @@ export class Fleet {
   }
 
   /**
-   * The job's platforms without those that no builder runs: such an image may be made of files alone, or by a compiler for another
-   * machine, and BuildKit says so if it is not. linux/386 stays: no emulator is to be tried for it.
+   * The job's platforms without those that no builder runs: what its steps run may be a compiler for another machine, and BuildKit says so
+   * if it is not. linux/386 stays: no emulator is to be tried for it.
    */
   #offered({ platforms, among }: Job): readonly string[] {
+    if (platforms.length === 0) return platforms;
     const members = this.#members.filter(({ name }) => among?.includes(name) ?? true);
     const isRun = (platform: string) =>
       platform === "linux/386" ||

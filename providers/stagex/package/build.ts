@@ -7,6 +7,7 @@ import { type Solved, solve } from "../../../buildkit/solve.ts";
 import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { type LedgerRecord, UnsafeLedgerError } from "../../../distro/ledger.ts";
+import { platformsToRun } from "../../../distro/run-platforms.ts";
 import { assembleLayout } from "../../../oci/assembled-layout.ts";
 import { type Image, requirePlatforms } from "../../../oci/image.ts";
 import { readLayout } from "../../../oci/layout.ts";
@@ -96,7 +97,7 @@ async function buildPart(
   work: Work,
 ): Promise<BuiltPart> {
   const dependencies = await sizedDependencies(workshop, inputs, part.platforms);
-  const job = await jobOf(workshop, inputs, part, dependencies);
+  const job = await jobOf(workshop, inputs, part, platformsToRun(plan, part.platforms), dependencies);
   const { result, bench } = await workshop.fleet.run(
     job,
     async (bench, signal, stir) => {
@@ -150,13 +151,14 @@ async function jobOf(
   workshop: Workshop,
   inputs: PackageInputs,
   { platforms, target, among }: Part,
+  run: readonly string[],
   dependencies: readonly Dependency[],
 ): Promise<Job> {
   const { image } = inputs;
   const { seconds, remaining = 0, shared } = (await workshop.expectations()).get(image) ?? {};
   return {
     key: [keyOf(inputs), ...platforms, target ?? ""].join(" "),
-    ...{ image, platforms, seconds, remaining, shared, among },
+    ...{ image, platforms: run, seconds, remaining, shared, among },
     inputs: dependencies.map(({ digest, bytes }) => ({ digest, bytes })),
   };
 }

@@ -21,7 +21,8 @@ test.each([
   [intelWithEmulators, ["linux/amd64", "linux/arm64"], "emulated"],
   [armWithEmulators, ["linux/amd64", "linux/386"], "none"],
   [[], ["linux/amd64"], "none"],
-  [intel, [], "none"],
+  [intel, [], "native"],
+  [[], [], "native"],
 ])("%j builds %j: %s", (platforms, wanted, fit) => {
   expect(platformFit(platforms, wanted)).toBe(fit);
 });

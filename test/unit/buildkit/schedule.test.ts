@@ -99,6 +99,25 @@ test("each architecture goes to its own machines, and linux/386 to x86 alone", a
   expect(results).toEqual(["x on intel", "y on arm", "z on intel"]);
 });
 
+test("what runs i386 programs for arm64 goes to x86 alone, and nowhere in a fleet of arm64", async () => {
+  const staged = job("go", 1, { platforms: ["linux/386"] });
+  const both = job("stage3", 1, { platforms: ["linux/386", "linux/arm64"] });
+  const arm = builder("arm", { platforms: ["linux/arm64", "linux/386", "linux/amd64"], slots: 9 });
+  const mixed = new Day([arm, builder("intel")]);
+  expect(await mixed.all(mixed.do(staged))).toEqual(["go on intel"]);
+  await expect(mixed.do(both)).rejects.toThrow(
+    /it needs linux\/386 and linux\/arm64;.*One builder must run all of these/,
+  );
+  await expect(new Day([arm]).do(staged)).rejects.toThrow(/it needs linux\/386; there is arm/);
+  const emulating = new Day([arm, builder("intel", { platforms: [...amd64, "linux/arm64"] })]);
+  expect(await emulating.all(emulating.do(both))).toEqual(["stage3 on intel"]);
+});
+
+test("what runs nothing goes to any machine", async () => {
+  const day = new Day([builder("arm", { platforms: arm64 })]);
+  expect(await day.all(day.do(job("files", 1, { platforms: [] })))).toEqual(["files on arm"]);
+});
+
 test("emulation is for fleets without a machine of that architecture", async () => {
   const emulating = builder("emulating", { platforms: [...amd64, "linux/arm64"] });
   const wanted = job("x", 10, { platforms: ["linux/arm64"] });

@@ -34,6 +34,7 @@ describe("stagex show", () => {
         target: null,
         version: "2.0",
         platforms: ["linux/amd64"],
+        runs: [],
         buildArgs: {
           VERSION: "2.0",
           VERSION_UNDER: "2_0",
@@ -59,6 +60,35 @@ describe("stagex show", () => {
     expect(page).toMatch(/^core-tool 2\.0 - x\n/);
     expect(page).toContain(`t-2.0.tgz  sha256:${someHash}`);
     expect(page).toMatch(new RegExp(`published +sha256:${someHash}`));
+  });
+
+  test("--on tells what a builder can't build for a platform, and why", () => {
+    const tree = trackedTree({
+      ...packageFiles("core/seed", { toml: 'version = "1.0"\nplatforms = ["linux/386"]\n' }),
+      ...packageFiles("core/go", {
+        containerfile:
+          "FROM --platform=linux/386 stagex/core-seed AS build\nRUN make\nFROM scratch\nCOPY --from=build /go /\n",
+      }),
+      ...packageFiles("core/tool", { containerfile: "FROM stagex/core-go\nRUN make\n" }),
+    });
+    const forArm = ["--platforms", "linux/arm64", "--tree", tree];
+    expect(show("--all", "--on", "linux/arm64", ...forArm).stdout.split("\n")).toEqual([
+      "core-seed  1.0, from 0 images and 0 sources",
+      "core-go    1.0, from 1 images and 0 sources; not on linux/arm64: its steps run linux/386 programs",
+      "core-tool  1.0, from 1 images and 0 sources",
+      "",
+      "3 images of 3 packages, each after all that it is built from",
+      "2 of them can be built on linux/arm64",
+      "",
+    ]);
+    const emulating = show("core-go", "core-tool", "--json", "--on", "linux/amd64,linux/arm64", ...forArm);
+    expect(JSON.parse(emulating.stdout)).toMatchObject([
+      { name: "core-go", runs: ["linux/386"], on: "native" },
+      { name: "core-tool", runs: ["linux/arm64"], on: "emulated" },
+    ]);
+    expect(show("core-go", "--on", "linux/arm64", ...forArm).stdout).toMatch(
+      /steps run +programs for linux\/386\n +a builder for linux\/arm64 can't build it\n/,
+    );
   });
 
   test.each([

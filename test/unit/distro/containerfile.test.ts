@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseContainerfile } from "../../../distro/containerfile.ts";
+import { platformsToRun, runPlatformsOf } from "../../../distro/run-platforms.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 
 const file = "packages/core/tool/Containerfile";
@@ -147,7 +148,7 @@ describe("stages and other images", () => {
 COPY --from=last . /\nCOPY --from=fetch x /\nFROM ${pinned} AS last\n`;
     const parsed = parseContainerfile(file, text);
     expect(parsed.dependencies).toEqual([]);
-    expect(parsed.stages).toEqual([
+    expect(parsed.stages).toMatchObject([
       { name: "build", base: "scratch", line: 1 },
       { name: "next", base: "build", line: 2 },
       { name: "last", base: pinned, line: 7 },
@@ -274,4 +275,62 @@ test("whatever the text, it parses or says what is wrong with it", () => {
       }
     }),
   );
+});
+
+describe("whose programs a build runs", () => {
+  const arm = ["linux/arm64"];
+  test.each([
+    ["the target's", "FROM scratch\nRUN x\n", ["target"]],
+    ["nobody's, of files alone", "FROM --platform=linux/386 stagex/core-a\nCOPY a /\nWORKDIR /b\n", []],
+    ["those of a stage with a platform", "FROM --platform=linux/386 stagex/core-a\nRUN x\n", ["linux/386"]],
+    ["in small letters, in quotes", 'from --platform="LINUX/386" stagex/core-a\nrun x\n', ["linux/386"]],
+    ["named by an argument", "ARG P=linux/386\nFROM --platform=$P stagex/core-a\nRUN x\n", ["linux/386"]],
+    ["the target's, by name", "FROM --platform=$TARGETPLATFORM stagex/core-a\nRUN x\n", ["target"]],
+    ["the builder's own", "FROM --platform=${BUILDPLATFORM} stagex/core-a\nRUN x\n", ["builder"]],
+    ["scratch is for the target, whatever it says", "FROM --platform=linux/386 scratch\nRUN x\n", ["target"]],
+    [
+      "those of a stage below",
+      "FROM --platform=linux/386 stagex/core-a AS a\nFROM --platform=linux/amd64 a\nRUN x\n",
+      ["linux/386"],
+    ],
+    [
+      "both",
+      "FROM --platform=linux/386 stagex/core-a AS a\nRUN x\nFROM scratch\nCOPY --from=a / /\nRUN y\n",
+      ["linux/386", "target"],
+    ],
+    [
+      "not those of a stage that is only copied from and runs nothing",
+      "FROM --platform=linux/386 stagex/core-a AS a\nFROM scratch\nCOPY --from=a / /\nRUN y\n",
+      ["target"],
+    ],
+    [
+      "not those of a stage that the target does not need",
+      "FROM --platform=linux/386 stagex/core-a AS a\nRUN x\nFROM scratch\nRUN y\n",
+      ["target"],
+    ],
+    [
+      "those of a stage that is mounted",
+      "FROM --platform=linux/386 stagex/core-a AS a\nRUN x\nFROM scratch\nRUN --mount=from=a,target=/a y\n",
+      ["linux/386", "target"],
+    ],
+    [
+      "any that the target may choose",
+      "FROM --platform=linux/386 stagex/core-a AS b-arm64\nFROM scratch AS b-amd64\nFROM b-${TARGETARCH}\nRUN x\n",
+      ["linux/386", "target"],
+    ],
+    ["those of a base that is for nothing else", "FROM stagex/core-i386\nRUN x\n", ["linux/386", "target"]],
+  ])("%s", (_, text, runs) => {
+    const only = (image: string) => (image === "core-i386" ? ["linux/386"] : undefined);
+    expect(runPlatformsOf(parseContainerfile(file, text), null, arm, only)).toEqual(runs);
+  });
+
+  test("a base that is for nothing else is no other platform for an image of that one", () => {
+    const parsed = parseContainerfile(file, "FROM stagex/core-i386\nRUN x\n");
+    expect(runPlatformsOf(parsed, null, ["linux/386"], () => ["linux/386"])).toEqual(["target"]);
+  });
+
+  test("a builder has to run the target's for the target, and nothing for itself", () => {
+    const runs = ["builder", "linux/386", "target"];
+    expect(platformsToRun({ runs }, ["linux/arm64", "linux/386"])).toEqual(["linux/386", "linux/arm64"]);
+  });
 });

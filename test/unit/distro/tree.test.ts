@@ -67,6 +67,7 @@ describe("readTree", () => {
     ]);
     expect(digests).toEqual(new Map([["core-tool", someHash]]));
     expect(images.get("core-tool")).toEqual({
+      runs: [],
       refusals: [],
       name: "core-tool",
       stage: "core",

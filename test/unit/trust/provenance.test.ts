@@ -48,6 +48,7 @@ const statement = z.strictObject({
 
 const hex = (text: string) => hexOf(digestOf(text));
 const plan: BuildPlan = {
+  runs: [],
   refusals: [],
   name: "core-tool",
   stage: "core",
