@@ -12,7 +12,7 @@ type Options = { tree: string; all?: true; json?: true };
 /** What `stagex show --json` prints of an image; other programs read it. */
 export type ShownImage = Pick<
   BuildPlan,
-  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies"
+  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies" | "fetchers"
 > & { readonly sources: readonly Pick<BuildPlan["sources"][number], "file" | "sha256" | "mirrors">[] };
 
 /** `stagex show`: what a tree says of its images. */
@@ -53,6 +53,7 @@ function shown(plan: BuildPlan): ShownImage {
     platforms: plan.platforms,
     buildArgs: plan.buildArgs,
     dependencies: plan.dependencies,
+    fetchers: plan.fetchers,
     sources: plan.sources.map(({ file, sha256, mirrors }) => ({ file, sha256, mirrors })),
   };
 }
@@ -60,10 +61,12 @@ function shown(plan: BuildPlan): ShownImage {
 function page(tree: Tree, images: readonly BuildPlan[], { all }: Options): Printable {
   if (!all) return printableLines(images.flatMap((plan, index) => imageLines(tree, plan, index > 0)));
   const width = Math.max(...images.map(({ name }) => name.length));
-  const lines = images.map(({ name, version, dependencies, sources }) => {
-    return printable`${name.padEnd(width)}  ${version}, from ${dependencies.length} images and ${sources.length} sources`;
+  const lines = images.map(({ name, version, dependencies, sources, fetchers }) => {
+    const fetching = fetchers.length > 0 ? `, fetches with ${fetchers.join(", ")}` : "";
+    return printable`${name.padEnd(width)}  ${version}, from ${dependencies.length} images and ${sources.length} sources${fetching}`;
   });
-  const count = printable`${images.length} images of ${tree.packages.size} packages, each after all that it is built from`;
+  const fetching = images.filter(({ fetchers }) => fetchers.length > 0).length;
+  const count = printable`${images.length} images of ${tree.packages.size} packages, each after all that it is built from; ${fetching} of them fetch in a RUN`;
   return printableLines([...lines, printable``, count]);
 }
 
@@ -85,6 +88,7 @@ function imageLines(tree: Tree, plan: BuildPlan, isFurther: boolean): Printable[
         ...mirrors.map((mirror) => `  ${mirror}`),
       ]),
     ],
+    ["fetches with", plan.fetchers],
     ["context", plan.context.map(({ path, mode, sha256 }) => `${path}  ${mode}  sha256:${sha256}`)],
     ["published", publishedDigest(tree, plan)],
   ];

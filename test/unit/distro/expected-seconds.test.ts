@@ -19,7 +19,15 @@ function plan(name: string, dependencies: string[] = [], recipe = `${name}/Conta
       containerfile: "",
       target: null,
     },
-    ...{ version: "1", platforms: ["linux/amd64"], buildArgs: {}, sources: [], context: [], refusals: [] },
+    ...{
+      version: "1",
+      platforms: ["linux/amd64"],
+      buildArgs: {},
+      sources: [],
+      context: [],
+      refusals: [],
+      fetchers: [],
+    },
   };
 }
 

@@ -68,6 +68,7 @@ describe("readTree", () => {
     expect(digests).toEqual(new Map([["core-tool", someHash]]));
     expect(images.get("core-tool")).toEqual({
       refusals: [],
+      fetchers: [],
       name: "core-tool",
       stage: "core",
       origin: "tool",

@@ -49,6 +49,7 @@ const statement = z.strictObject({
 const hex = (text: string) => hexOf(digestOf(text));
 const plan: BuildPlan = {
   refusals: [],
+  fetchers: [],
   name: "core-tool",
   stage: "core",
   origin: "tool",
