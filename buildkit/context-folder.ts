@@ -1,6 +1,16 @@
 import { createHash, type Hash } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, copyFile, type FileHandle, link, mkdir, open, readlink, symlink } from "node:fs/promises";
+import {
+  chmod,
+  copyFile,
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readlink,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { basename, dirname, join, posix } from "node:path";
 import type { ContextFile } from "../distro/build-plan.ts";
 import { diskKeeps, findRepository } from "../lib/git-repository.ts";
@@ -15,6 +25,8 @@ export type ContextRequest = {
   readonly files: readonly ContextFile[];
   /** The Containerfile, absolute, and the sha256 (64 hex digits) of the bytes that were planned with. */
   readonly recipe: { readonly path: string; readonly sha256: string };
+  /** What BuildKit is given in place of the Containerfile's text. */
+  readonly rewrite?: (text: string) => string;
   /** The package's sources: file name below `fetch/`, and where its verified bytes are. */
   readonly sources: readonly { readonly file: string; readonly path: string }[];
   /** The folder for temporary folders; the sources are copied to it. */
@@ -53,9 +65,17 @@ export async function withBuildContext<T>(
   });
 }
 
+/** In bytes: a tree's text files are no larger (distro/tree.ts). */
+const largestRecipe = 1024 * 1024;
+
 async function placeRecipe(request: ContextRequest, built: BuildContext): Promise<void> {
   const { path, sha256 } = request.recipe;
-  await placeRegular(join(built.recipe, "Containerfile"), 0o644, { path, sha256 });
+  const placed = join(built.recipe, "Containerfile");
+  await placeRegular(placed, 0o644, { path, sha256 });
+  if (request.rewrite) {
+    const text = (await readRegularFile(placed, largestRecipe)).toString("utf8");
+    await writeFile(placed, request.rewrite(text));
+  }
   const ignored = `${basename(path)}.dockerignore`;
   const ignore = request.files.find((file) => file.path === ignored);
   if (ignore) await placeFile(request.folder, ignore, join(built.recipe, "Containerfile.dockerignore"));

@@ -48,7 +48,8 @@ export async function makeRunFolder(folders: DaemonFolders): Promise<void> {
   await makePrivate(folders.run);
 }
 
-async function userRunFolder(): Promise<string> {
+/** The short folder for sockets, of this user alone. */
+export async function userRunFolder(): Promise<string> {
   const user = process.env.XDG_RUNTIME_DIR;
   if (user !== undefined && user !== "" && (await isOwnFolder(user))) return user;
   const folder = join(tmpdir(), `stagex-${userInfo().uid}`);

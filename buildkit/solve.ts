@@ -18,8 +18,10 @@ import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts"
 import type { Route } from "./dependency-route.ts";
 import { connectionArguments, type Endpoint } from "./endpoint.ts";
 import { dropHalfReceived } from "./half-received.ts";
+import { removeFromHistory } from "./history-trace.ts";
 import { type LayerCheck, layerTimesCheck, sourceDateEpoch } from "./layer-times.ts";
 import { Progress, type ProgressEvent } from "./progress.ts";
+import { historyTrace, proxyArguments, type StepProxy } from "./proxied-steps.ts";
 import { lastError, SolveError } from "./solve-error.ts";
 import type { Transfer, Transfers } from "./transfers.ts";
 import { withWorkFolder } from "./work-folder.ts";
@@ -42,6 +44,8 @@ export type SolveRequest = {
    * build that pulls them fails by no program of its own.
    */
   readonly repositories?: Readonly<Record<string, string>>;
+  /** Where the steps that fetch, which the recipe of `context` was rewritten for, find a proxy; undefined where none does. */
+  readonly proxy?: StepProxy;
   /** Takes no step's result from the daemon's cache: what is to be attested was really built for it. */
   readonly isAnew?: boolean;
   /** The content-addressed store with the dependencies' blobs, as `blobs/sha256/<hex>`. */
@@ -114,6 +118,7 @@ async function attempt(
     const transfers = await build(request, args, folder, options);
     // A working folder of buildctl's, no part of a layout.
     await rm(join(request.destination, "ingest"), { recursive: true, force: true });
+    if (request.proxy) await removeFromHistory(request.destination, historyTrace);
     const known = new Set([...dependencies.layers.values()].flatMap((layers) => [...layers]));
     const { repositories = {} } = request;
     const arrived = (isPulled: boolean) =>
@@ -187,6 +192,7 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
     ...["--local", `fetch=${context.fetch}`],
     ...(isSent ? ["--oci-layout", `${layoutName}=${dependencies.folder}`] : []),
     ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
+    ...(request.proxy ? proxyArguments(request.proxy) : []),
     ...(request.isAnew ? ["--no-cache"] : []),
     ...["--output", csv({ ...outputOf(request), dest: request.destination })],
   ];

@@ -14,7 +14,7 @@ type Options = { tree: string; all?: true; json?: true; platforms?: string; on?:
 /** What `stagex show --json` prints of an image; other programs read it. */
 export type ShownImage = Pick<
   BuildPlan,
-  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies"
+  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies" | "fetchers"
 > & {
   /** Platforms whose programs its build runs; empty for an image that is made of files alone. */
   readonly runs: readonly string[];
@@ -73,6 +73,7 @@ function shown(plan: BuildPlan, { on }: Options): ShownImage {
     ...(on === undefined ? {} : { on: fitOn(plan, on) }),
     buildArgs: plan.buildArgs,
     dependencies: plan.dependencies,
+    fetchers: plan.fetchers,
     sources: plan.sources.map(({ file, sha256, mirrors }) => ({ file, sha256, mirrors })),
   };
 }
@@ -98,10 +99,12 @@ function page(tree: Tree, images: readonly BuildPlan[], options: Options): Print
     return printableLines(images.flatMap((plan, index) => imageLines(tree, plan, options, index > 0)));
   const width = Math.max(...images.map(({ name }) => name.length));
   const lines = images.map((plan) => {
-    const { name, version, dependencies, sources } = plan;
-    return printable`${name.padEnd(width)}  ${version}, from ${dependencies.length} images and ${sources.length} sources${fitText(plan, options)}`;
+    const { name, version, dependencies, sources, fetchers } = plan;
+    const fetching = fetchers.length > 0 ? `, fetches with ${fetchers.join(", ")}` : "";
+    return printable`${name.padEnd(width)}  ${version}, from ${dependencies.length} images and ${sources.length} sources${fetching}${fitText(plan, options)}`;
   });
-  const count = printable`${images.length} images of ${tree.packages.size} packages, each after all that it is built from`;
+  const fetching = images.filter(({ fetchers }) => fetchers.length > 0).length;
+  const count = printable`${images.length} images of ${tree.packages.size} packages, each after all that it is built from; ${fetching} of them fetch in a RUN`;
   const able = on === undefined ? [] : images.filter((plan) => fitOn(plan, on) !== "none");
   const fits = on === undefined ? [] : [printable`${able.length} of them can be built on ${on}`];
   return printableLines([...lines, printable``, count, ...fits]);
@@ -126,6 +129,7 @@ function imageLines(tree: Tree, plan: BuildPlan, options: Options, isFurther: bo
         ...mirrors.map((mirror) => `  ${mirror}`),
       ]),
     ],
+    ["fetches with", plan.fetchers],
     ["context", plan.context.map(({ path, mode, sha256 }) => `${path}  ${mode}  sha256:${sha256}`)],
     ["published", publishedDigest(tree, plan)],
   ];

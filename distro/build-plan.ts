@@ -59,4 +59,6 @@ export type BuildPlan = {
   readonly context: readonly ContextFile[];
   /** Why no build of it can succeed: what its recipe asks for from outside of the tree. Empty for nearly all. */
   readonly refusals: readonly Problem[];
+  /** What the RUNs of its recipe fetch with, each once: `cargo fetch`. Empty for most. */
+  readonly fetchers: readonly string[];
 };

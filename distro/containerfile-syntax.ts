@@ -17,6 +17,20 @@ export type Instruction = {
   readonly flags: readonly Flag[];
   /** What follows the flags, its lines joined; heredoc bodies are not in it. */
   readonly rest: string;
+  /** In the order of the words that open them. */
+  readonly heredocs: readonly Heredoc[];
+  /** 1-based line where it ends, its heredocs included. */
+  readonly end: number;
+};
+
+/** A heredoc of an instruction. */
+export type Heredoc = {
+  /** The word that ends it, without quotes. */
+  readonly name: string;
+  /** Whether leading tabs are no part of it (`<<-`). */
+  readonly chomps: boolean;
+  /** As written, with all tabs, each line with its end. */
+  readonly content: string;
 };
 
 export type Flag = { readonly name: string; readonly value: string };
@@ -82,10 +96,11 @@ export function parseSyntax(text: string): Syntax {
     }
     if (logical.trim() === "") continue;
     const instruction = instructionOf(logical, start + 1, escapeCharacter);
-    instructions.push(instruction);
+    let heredocs: readonly Heredoc[] = [];
     if (heredocInstructions.has(instruction.keyword) && instruction.rest.includes("<<")) {
-      next = skipHeredocs(instruction, lines, next);
+      [heredocs, next] = readHeredocs(instruction, lines, next);
     }
+    instructions.push({ ...instruction, heredocs, end: next });
   }
   return { instructions, directives };
 }
@@ -157,7 +172,10 @@ function continuation(escapeCharacter: string): RegExp {
   return escapeCharacter === "`" ? /(^|[^`])`[ \t\r]*$/ : /(^|[^\\])\\[ \t\r]*$/;
 }
 
-function instructionOf(logical: string, line: number, escapeCharacter: string): Instruction {
+/** What an instruction's own line has. */
+type InstructionLine = Omit<Instruction, "heredocs" | "end">;
+
+function instructionOf(logical: string, line: number, escapeCharacter: string): InstructionLine {
   const whole = logical.trim();
   const end = whole.search(/[\t\v\f\r ]/);
   const keyword = end === -1 ? whole : whole.slice(0, end);
@@ -202,11 +220,16 @@ function isSpace(character: string | undefined): boolean {
 /** A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`, and `<< EOF`, where the shell has blanks. */
 const heredocWord = /^\d*<<(-?)([^<]*)$/;
 
-/** The index of the line after the bodies of the instruction's heredocs. */
-function skipHeredocs(instruction: Instruction, lines: readonly string[], next: number): number {
+/** The instruction's heredocs, and the index of the line after their bodies. */
+function readHeredocs(
+  instruction: InstructionLine,
+  lines: readonly string[],
+  next: number,
+): [readonly Heredoc[], number] {
   let at = next;
+  const heredocs: Heredoc[] = [];
   // The JSON form of an instruction has no heredocs.
-  if (jsonWords(instruction.rest) !== undefined) return at;
+  if (jsonWords(instruction.rest) !== undefined) return [heredocs, at];
   const words = shellWords(instruction.rest).filter(opensHeredoc);
   if (words.length > 0) mustBeReadAlike(instruction, words);
   for (const word of words) {
@@ -214,6 +237,7 @@ function skipHeredocs(instruction: Instruction, lines: readonly string[], next: 
     const end = name.trimStart().replace(/\\(.)|["']/g, "$1");
     const endsAt = (line: string) =>
       (dash === "-" ? line.replace(/^\t+/, "") : line).replace(/\r$/, "") === end;
+    const start = at;
     while (at < lines.length && !endsAt(lines[at] ?? "")) at++;
     if (at === lines.length) {
       throw new ContainerfileSyntaxError(
@@ -222,16 +246,18 @@ function skipHeredocs(instruction: Instruction, lines: readonly string[], next: 
         `a line ${shortened(end)}`,
       );
     }
+    const content = lines.slice(start, at).map((line) => `${line}\n`);
+    heredocs.push({ name: end, chomps: dash === "-", content: content.join("") });
     at++;
   }
-  return at;
+  return [heredocs, at];
 }
 
 /**
  * Where BuildKit's lexer fails on a line (an open quote, a variable that it can't expand) it takes no heredoc at all, and what looks
  * like one's body is instructions. So beside a heredoc only what both read alike is allowed.
  */
-function mustBeReadAlike({ rest, line }: Instruction, words: readonly string[]): void {
+function mustBeReadAlike({ rest, line }: InstructionLine, words: readonly string[]): void {
   const odd = words.find((word) => !/^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(word));
   if (odd !== undefined)
     throw new ContainerfileSyntaxError(line, `the heredoc ${quoted(odd)}`, "a name of A-Z a-z 0-9 _ . -");

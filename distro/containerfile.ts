@@ -6,6 +6,7 @@ import {
   parseSyntax,
   shellWords,
 } from "./containerfile-syntax.ts";
+import { commandsOf } from "./fetchers.ts";
 import { nearestNames } from "./nearest-name.ts";
 import { imageNamePattern } from "./package-toml.ts";
 import { refusedFlags } from "./refused-flags.ts";
@@ -53,9 +54,23 @@ export type Refusal = {
   readonly problem: Problem;
 };
 
+/** What a stage starts from: an earlier stage by its index, or an image of the tree; null for `scratch`, and what only the build knows. */
+export type Base = number | string | null;
+
+/** A RUN that fetches what no source has. */
+export type Fetch = {
+  /** Index of the stage that it is in. */
+  readonly stage: number;
+  readonly line: number;
+  /** What it runs: `go mod download`. */
+  readonly commands: readonly string[];
+};
+
 /** What the rest of the project has to know of a Containerfile. */
 export type Containerfile = {
   readonly stages: readonly Stage[];
+  /** Of each stage. */
+  readonly bases: readonly Base[];
   /** For each stage the indexes of those that it starts from, copies from or mounts, or that it may. */
   readonly uses: readonly ReadonlySet<number>[];
   /** Indexes of the stages that have a `RUN`. */
@@ -66,6 +81,7 @@ export type Containerfile = {
   /** Names that some `ARG` declares: no other build argument can change the build, but those that BuildKit itself knows. */
   readonly args: ReadonlySet<string>;
   readonly refusals: readonly Refusal[];
+  readonly fetches: readonly Fetch[];
 };
 
 const keywords = new Set(
@@ -134,6 +150,12 @@ export function refusalsOf(containerfile: Containerfile, target: string | null):
   return containerfile.refusals.flatMap(({ stage, problem }) => (run.has(stage) ? [problem] : []));
 }
 
+/** The RUNs of a build of this target that fetch. */
+export function fetchesOf(containerfile: Containerfile, target: string | null): Fetch[] {
+  const run = stagesOf(containerfile, target);
+  return containerfile.fetches.filter(({ stage }) => run.has(stage));
+}
+
 /**
  * BuildKit runs the stages that the target is made of, directly or not, and no other (frontend/dockerfile/dockerfile2llb,
  * allReachableStages).
@@ -169,6 +191,8 @@ class Reader {
   readonly #reads: ContextRead[] = [];
   readonly #args = new Set<string>();
   readonly #refusals: Refusal[] = [];
+  readonly #bases: Base[] = [];
+  readonly #fetches: Fetch[] = [];
   /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
   readonly #globalArgs = new Map<string, string | undefined>();
 
@@ -192,12 +216,14 @@ class Reader {
     if (this.#problems.length > 0) throw new TreeError(this.#problems);
     return {
       stages: this.#stages,
+      bases: this.#bases,
       uses: this.#uses,
       running: this.#running,
       dependencies: [...this.#dependencies.values()],
       reads: this.#reads,
       args: this.#args,
       refusals: this.#refusals,
+      fetches: this.#fetches,
     };
   }
 
@@ -277,7 +303,7 @@ class Reader {
     if (instruction.keyword === "COPY" || instruction.keyword === "ADD") this.#inspectCopy(instruction);
     if (instruction.keyword === "RUN") {
       this.#running.add(this.#uses.length - 1);
-      this.#inspectMounts(instruction);
+      this.#inspectRun(instruction);
     }
     for (const { flag, found, allowed } of refusedFlags(instruction))
       this.#refuse(instruction.line, flag, found, allowed);
@@ -286,8 +312,10 @@ class Reader {
   #inspectBase({ line, flags }: Instruction): void {
     const index = this.#uses.push(new Set()) - 1;
     const stage = this.#stages[index];
+    this.#bases.push(null);
     if (stage === undefined || stage.base === "") return;
     const base = this.#expanded(stage.base);
+    this.#bases[index] = this.#baseOf(base, index);
     if (base === undefined) this.#inspectUnknownBase(stage);
     else if (base !== "scratch") this.#refer(base, this.#stages.slice(0, index), "FROM", line);
     const below = [...(this.#uses[index] ?? [])].flatMap((used) => this.#stages[used] ?? []);
@@ -308,6 +336,13 @@ class Reader {
   #runPlatform(asked: string): RunPlatform {
     if (/^\$(?:\{BUILDPLATFORM\}|BUILDPLATFORM)$/.test(asked)) return "builder";
     return this.#expanded(asked)?.toLowerCase() || "target";
+  }
+
+  /** Of several earlier stages of a name the last counts. */
+  #baseOf(base: string | undefined, index: number): Base {
+    if (base === undefined || base === "scratch") return null;
+    const earlier = this.#stages.slice(0, index).findLastIndex(({ name }) => name === base.toLowerCase());
+    return earlier === -1 ? (treeImage(base) ?? null) : earlier;
   }
 
   /** A variable that only the build knows, such as TARGETARCH, may choose between stages but not between images. */
@@ -339,6 +374,13 @@ class Reader {
       }
       this.#read({ path: `${path}${quirks}`, wildcards: true, keyword, line });
     }
+  }
+
+  #inspectRun(instruction: Instruction): void {
+    this.#inspectMounts(instruction);
+    const commands = commandsOf(instruction);
+    const { line } = instruction;
+    if (commands.length > 0) this.#fetches.push({ stage: this.#uses.length - 1, line, commands });
   }
 
   #inspectMounts({ line, flags }: Instruction): void {

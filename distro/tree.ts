@@ -1,7 +1,13 @@
 import { RegularFileError } from "../lib/regular-file.ts";
 import type { BuildPlan, ContextFile } from "./build-plan.ts";
 import { workingTree } from "./checkout.ts";
-import { type Containerfile, type Dependency, parseContainerfile, refusalsOf } from "./containerfile.ts";
+import {
+  type Containerfile,
+  type Dependency,
+  fetchesOf,
+  parseContainerfile,
+  refusalsOf,
+} from "./containerfile.ts";
 import { contextProblems, contextReader } from "./context.ts";
 import { parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
@@ -202,8 +208,10 @@ class TreeReader {
       .filter(({ target }) => hasTarget(containerfile, target))
       .map(async ({ name, target }) => {
         const context = await this.#hashed(draft, filesOf(target));
+        const fetchers = new Set(fetchesOf(containerfile, target).flatMap(({ commands }) => commands));
         const runs = runPlatformsOf(containerfile, target, shared.platforms, onlyFor);
-        return { ...shared, name, target, runs, context, refusals: refusalsOf(containerfile, target) };
+        const refusals = refusalsOf(containerfile, target);
+        return { ...shared, name, target, runs, context, refusals, fetchers: [...fetchers] };
       });
     return { plans: await Promise.all(plans), dependencies: containerfile.dependencies };
   }

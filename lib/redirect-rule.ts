@@ -5,7 +5,7 @@ import { proxyFor } from "./environment-proxy.ts";
 /** How near to this machine an address is; a server may lead us to no nearer one than its own. */
 const reaches = ["public", "private", "loopback", "link-local"] as const;
 
-type Reach = (typeof reaches)[number];
+export type Reach = (typeof reaches)[number];
 
 /** The nearest first: an address is of the first kind that it fits. Link-local ones have the metadata of cloud machines. */
 const nets: readonly (readonly [Reach, readonly string[]])[] = [
@@ -71,7 +71,8 @@ function isProxied(url: URL): boolean {
   }
 }
 
-function reachOfAddress(address: string): Reach {
+/** How near to this machine a numeric address is. */
+export function reachOfAddress(address: string): Reach {
   // An IPv4 address in IPv6's clothes is the same peer.
   const mapped = /^::ffff:(?:([\d.]+)|([0-9a-f]{1,4}):([0-9a-f]{1,4}))$/i.exec(address);
   const plain = mapped === null ? address : (mapped[1] ?? dotted(mapped[2], mapped[3]));

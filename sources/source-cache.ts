@@ -63,6 +63,14 @@ const rejectedBounds = { count: 20, bytes: 1024 ** 3, age: 30 * day };
 
 const lockPatience = { stale: 3_000, update: 1_000 };
 
+/** A file on its way into the cache; it ends with `keep`, which returns its sha256, or with `discard`. */
+export type IncomingFile = {
+  write(chunk: Buffer): Promise<void>;
+  size(): number;
+  keep(): Promise<string>;
+  discard(): Promise<void>;
+};
+
 /**
  * The content-addressed cache of sources:
  *
@@ -139,6 +147,21 @@ export class SourceCache {
         await release();
       }
     }
+  }
+
+  /** Begins a file whose sha256 is known when it is whole: what a build fetches by itself. */
+  async receive(): Promise<IncomingFile> {
+    const partial = await PartialFile.create(join(this.root, "partial"), "answer");
+    return {
+      write: (chunk) => partial.write(chunk),
+      size: () => partial.size,
+      discard: () => partial.discard(),
+      keep: async () => {
+        const sha256 = partial.digest();
+        await partial.moveTo(join(this.root, "sha256", sha256));
+        return sha256;
+      },
+    };
   }
 
   async #bringIn(

@@ -57,7 +57,11 @@ export async function buildGoBinaries(
   for (const binary of binaries) {
     await runGo(goArguments(binary, folder, options.version), {
       ...options,
-      environment: { ...go.environment, CGO_ENABLED: binary.cgo ? "1" : "0" },
+      environment: {
+        ...go.environment,
+        CGO_ENABLED: binary.cgo ? "1" : "0",
+        ...(binary.platform ? { GOOS: binary.platform.os, GOARCH: binary.platform.arch } : {}),
+      },
       folder: join(goModules, binary.module),
     });
   }

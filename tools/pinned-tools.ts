@@ -11,6 +11,7 @@ export const toolNames = [
   "runc",
   "registry",
   "registry-client",
+  "with-proxy",
 ] as const;
 export type ToolName = (typeof toolNames)[number];
 
@@ -33,6 +34,8 @@ export type GoBinary = {
   readonly ldflags: string;
   /** Whether it needs a C compiler. */
   readonly cgo: boolean;
+  /** What it is built for, in Go's words, where that is not this machine. */
+  readonly platform?: { readonly os: string; readonly arch: string };
 };
 
 /** One way to build a tool. */
@@ -213,6 +216,24 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
         package: ".",
         ldflags: "-X main.version=VERSION",
       }),
+    ],
+    systems: everywhere,
+  },
+  // Ours: it runs in the containers of builds, whatever this machine is. A linux/386 container runs it as amd64's kernel does.
+  "with-proxy": {
+    name: "with-proxy",
+    pinnedBy: { module: "with-proxy", path: "golang.org/x/net" },
+    versionArguments: null,
+    accepted: null,
+    recipes: [
+      {
+        binaries: ["amd64", "arm64"].map((arch) => ({
+          ...{ output: arch === "amd64" ? "with-proxy" : `with-proxy-${arch}`, module: "with-proxy" },
+          ...{ package: ".", tags: [], ldflags: "-s -w", cgo: false, platform: { os: "linux", arch } },
+        })),
+        isPossible: always,
+        shortcoming: null,
+      },
     ],
     systems: everywhere,
   },

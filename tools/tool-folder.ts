@@ -28,7 +28,13 @@ export async function toolFolder(tools: string, tool: PinnedTool, recipe: Recipe
   const version = await pinnedVersion(tool);
   const hash = createHash("sha256").update(JSON.stringify([pinnedGo, process.platform, process.arch]));
   for (const binary of recipe.binaries) {
-    hash.update(JSON.stringify([goArguments(binary, "", version), binary.cgo]));
+    hash.update(
+      JSON.stringify([
+        goArguments(binary, "", version),
+        binary.cgo,
+        ...(binary.platform ? [binary.platform] : []),
+      ]),
+    );
     const module = join(goModules, binary.module);
     for (const file of (await readdir(module)).sort()) {
       if (!/^go\.(mod|sum)$|\.go$/.test(file)) continue;

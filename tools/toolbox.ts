@@ -109,7 +109,12 @@ export function toolsToRunWith(environment: NodeJS.ProcessEnv = process.env): To
 }
 
 /** The tools that the tests on real parts need, whatever `$BUILDKIT_HOST` says: they start daemons of their own. */
-export const testTools: readonly ToolName[] = [...toolsToRunWith({}), "registry", "registry-client"];
+export const testTools: readonly ToolName[] = [
+  ...toolsToRunWith({}),
+  "registry",
+  "registry-client",
+  "with-proxy",
+];
 
 /** The tool that serves, or the recipe by which to build it. */
 async function findToolOrRecipe(

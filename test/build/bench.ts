@@ -24,9 +24,11 @@ export const buildctl = () => realTool("buildctl");
 export type Recipe = Partial<
   Pick<
     SolveRequest,
-    "target" | "platforms" | "buildArgs" | "dependencies" | "repositories" | "version" | "isAnew"
+    "target" | "platforms" | "buildArgs" | "dependencies" | "repositories" | "version" | "isAnew" | "proxy"
   >
 > & {
+  /** What BuildKit is given in place of the Containerfile. */
+  readonly rewrite?: (text: string) => string;
   readonly containerfile: string;
   /** Files of the package's folder: path -> content. */
   readonly files?: Readonly<Record<string, string | Buffer>>;
@@ -138,6 +140,7 @@ export class Bench {
           path: join(this.folder, `sources-${number}`, file),
         })),
         scratch: join(this.folder, "scratch"),
+        ...(recipe.rewrite ? { rewrite: recipe.rewrite } : {}),
       },
       work,
     );
@@ -160,6 +163,7 @@ export class Bench {
         scratch: join(this.folder, "scratch"),
       },
       isAnew: recipe.isAnew ?? false,
+      ...(recipe.proxy ? { proxy: recipe.proxy } : {}),
       destination: join(this.folder, "built", String(number)),
     };
   }

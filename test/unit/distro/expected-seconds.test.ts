@@ -27,6 +27,7 @@ function plan(name: string, dependencies: string[] = [], recipe = `${name}/Conta
       context: [],
       runs: [],
       refusals: [],
+      fetchers: [],
     },
   };
 }

@@ -69,6 +69,7 @@ describe("readTree", () => {
     expect(images.get("core-tool")).toEqual({
       runs: [],
       refusals: [],
+      fetchers: [],
       name: "core-tool",
       stage: "core",
       origin: "tool",

@@ -50,6 +50,7 @@ const hex = (text: string) => hexOf(digestOf(text));
 const plan: BuildPlan = {
   runs: [],
   refusals: [],
+  fetchers: [],
   name: "core-tool",
   stage: "core",
   origin: "tool",

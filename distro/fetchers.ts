@@ -1,0 +1,65 @@
+import { type Instruction, jsonWords } from "./containerfile-syntax.ts";
+
+/**
+ * The commands that fetch what a recipe has not as sources, as StageX's recipes use them. A RUN with one of them is given a proxy that
+ * records, and no other RUN is. A program counts by its name, in whatever folder it is.
+ */
+export const fetchers: readonly string[] = [
+  ...["cargo fetch", "cargo vendor"],
+  ...["go get", "go mod download", "go mod tidy", "go mod vendor"],
+  ...["npm ci", "npm install"],
+  ...["composer install", "composer require"],
+  "pip download",
+];
+
+/** What ends a word of a shell's, as far as finding a command takes it. */
+const separators = /[\s;&|()`"']+/;
+
+/**
+ * Finds the fetchers that an instruction runs. One that does without a network by its own word (`RUN --network=none`) runs none.
+ * @param more fetchers beside the usual ones
+ */
+export function commandsOf(run: Instruction, more: readonly string[] = []): string[] {
+  if (run.keyword !== "RUN" || run.flags.some(({ name, value }) => name === "network" && value === "none"))
+    return [];
+  const text =
+    jsonWords(run.rest)?.join(" ") ?? [run.rest, ...run.heredocs.map(({ content }) => content)].join("\n");
+  return fetchersIn(text, more);
+}
+
+/**
+ * Finds the fetchers that a RUN's text runs, each once, in their order in the list. It may find more than the shell would run (in a
+ * text to print, say), which only gives a step a proxy that it does not use.
+ * @param more fetchers beside the usual ones
+ */
+export function fetchersIn(text: string, more: readonly string[] = []): string[] {
+  const words = withoutComments(text).split(separators);
+  return [...fetchers, ...more].filter((fetcher) => runs(words, fetcher.split(" ")));
+}
+
+function withoutComments(text: string): string {
+  return text
+    .split("\n")
+    .filter((line) => !line.trimStart().startsWith("#"))
+    .join("\n");
+}
+
+function runs(words: readonly string[], [program, ...subcommand]: readonly string[]): boolean {
+  return words.some((word, index) => {
+    if (word.slice(word.lastIndexOf("/") + 1) !== program) return false;
+    const start = afterOptions(words, index + 1, subcommand[0]);
+    return subcommand.every((part, offset) => words[start + offset] === part);
+  });
+}
+
+/** Where the options before a subcommand end: `go -C folder mod`, `cargo +stable fetch`. An option's value is one word at most. */
+function afterOptions(words: readonly string[], start: number, subcommand: string | undefined): number {
+  let at = start;
+  for (let word = words[at]; word?.startsWith("-") || word?.startsWith("+"); word = words[at]) {
+    at++;
+    const next = words[at];
+    const hasValue = word.startsWith("-") && !word.includes("=") && next !== undefined;
+    if (hasValue && next !== subcommand && !/^[-+]/.test(next)) at++;
+  }
+  return at;
+}
