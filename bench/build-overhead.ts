@@ -98,7 +98,7 @@ export async function benchBuild(bench: Bench): Promise<{ results: PairResult[];
       time = performance.now() - started;
     } else {
       await withBuildContext(request, async (context) => {
-        const layout = await linkDependencies(store.root, {}, join(bench.scratch, "no-dependencies"));
+        const layout = linkDependencies(store.root, {}, join(bench.scratch, "no-dependencies"));
         await mkdir(destination);
         const args = [...connectionArguments(endpoint), ...buildArguments({ ...common, context }, layout)];
         const started = performance.now();

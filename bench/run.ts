@@ -10,6 +10,7 @@ import { benchBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
 import { benchFleet } from "./fleet.ts";
 import type { PairResult } from "./pairs.ts";
+import { benchRelease } from "./release-builds.ts";
 import { benchSchedule } from "./schedule.ts";
 import { benchSignatures } from "./signature-checking.ts";
 import { benchReading } from "./tree-reading.ts";
@@ -35,6 +36,7 @@ const parts: Readonly<Record<string, BenchPart>> = {
   reading: benchReading,
   engine: benchEngine,
   build: benchBuild,
+  release: benchRelease,
   fleet: benchFleet,
   signatures: benchSignatures,
   schedule: benchSchedule,

@@ -1,5 +1,5 @@
-import { existsSync } from "node:fs";
-import { mkdtemp, readFile, symlink, writeFile } from "node:fs/promises";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { readFile, symlink } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -32,7 +32,7 @@ export function clientEnvironment({ address }: Endpoint): NodeJS.ProcessEnv {
  */
 export async function buildEnvironment(endpoint: Endpoint, folder: string): Promise<NodeJS.ProcessEnv> {
   const environment = clientEnvironment(endpoint);
-  const config = await mkdtemp(join(folder, "docker-"));
+  const config = mkdtempSync(join(folder, "docker-"));
   // Where no registry is named at all, Docker's library asks the system's credential helper (docker/cli, DetectDefaultStore).
   const content: Record<string, unknown> = { auths: { "none.invalid": {} } };
   if (schemeOf(endpoint.address) === "docker-container") {
@@ -42,7 +42,7 @@ export async function buildEnvironment(endpoint: Endpoint, folder: string): Prom
     // Else looked for in the configuration's folder (docker/cli, "Protect the Docker daemon socket").
     if (environment.DOCKER_TLS_VERIFY) environment.DOCKER_CERT_PATH ??= own;
   }
-  await writeFile(join(config, "config.json"), JSON.stringify(content), { mode: 0o600 });
+  writeFileSync(join(config, "config.json"), JSON.stringify(content), { mode: 0o600 });
   return { ...environment, DOCKER_CONFIG: config };
 }
 

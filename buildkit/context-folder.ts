@@ -1,20 +1,15 @@
 import { createHash, type Hash } from "node:crypto";
-import { constants } from "node:fs";
-import {
-  chmod,
-  copyFile,
-  type FileHandle,
-  link,
-  mkdir,
-  open,
-  readlink,
-  symlink,
-  writeFile,
-} from "node:fs/promises";
+import { chmodSync, constants, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFile, type FileHandle, open, readlink } from "node:fs/promises";
 import { basename, dirname, join, posix } from "node:path";
 import type { ContextFile } from "../distro/build-plan.ts";
 import { diskKeeps, findRepository } from "../lib/git-repository.ts";
-import { openRegularFile, RegularFileError, readRegularFile } from "../lib/regular-file.ts";
+import {
+  openRegularFile,
+  RegularFileError,
+  readRegularFile,
+  readRegularFileSync,
+} from "../lib/regular-file.ts";
 import { withWorkFolder } from "./work-folder.ts";
 
 /** What goes into the build context of one image. */
@@ -51,7 +46,7 @@ export async function withBuildContext<T>(
       fetch: join(folder, "fetch"),
     };
     for (const each of [built.context, built.recipe, built.fetch, join(built.context, "fetch")])
-      await makeFolder(each);
+      makeFolder(each);
     await placeRecipe(request, built);
     await placeFiles(request, built.context);
     for (const source of request.sources) {
@@ -74,7 +69,7 @@ async function placeRecipe(request: ContextRequest, built: BuildContext): Promis
   await placeRegular(placed, 0o644, { path, sha256 });
   if (request.rewrite) {
     const text = (await readRegularFile(placed, largestRecipe)).toString("utf8");
-    await writeFile(placed, request.rewrite(text));
+    writeFileSync(placed, request.rewrite(text));
   }
   const ignored = `${basename(path)}.dockerignore`;
   const ignore = request.files.find((file) => file.path === ignored);
@@ -91,22 +86,22 @@ async function placeFiles(request: ContextRequest, context: string): Promise<voi
       throw new Error(`a context file's path leaves the package's folder: ${JSON.stringify(file.path)}`);
     }
     const target = join(context, file.path);
-    await makeParents(dirname(target), made);
+    makeParents(dirname(target), made);
     await placeFile(request.folder, file, target);
   }
 }
 
-async function makeParents(folder: string, made: Set<string>): Promise<void> {
+function makeParents(folder: string, made: Set<string>): void {
   if (made.has(folder)) return;
-  await makeParents(dirname(folder), made);
-  await makeFolder(folder);
+  makeParents(dirname(folder), made);
+  makeFolder(folder);
   made.add(folder);
 }
 
 /** A folder of mode 0755, whatever the umask: modes are copied into images. */
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await chmod(folder, 0o755);
+function makeFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  chmodSync(folder, 0o755);
 }
 
 async function placeFile(folder: string, file: ContextFile, target: string): Promise<void> {
@@ -116,7 +111,7 @@ async function placeFile(folder: string, file: ContextFile, target: string): Pro
       throw changed(path, "it is no symbolic link any more");
     });
     checkHash(createHash("sha256").update(pointsTo), { path, sha256: file.sha256 });
-    await symlink(pointsTo, target);
+    symlinkSync(pointsTo, target);
     return;
   }
   const mode = file.mode === "100755" ? 0o755 : 0o644;
@@ -138,8 +133,29 @@ async function linkTarget(path: string): Promise<string> {
 /** How much of a file is in memory at once, in bytes. */
 const pieceSize = 1 << 20;
 
-/** Copies a file while checking it: what is hashed are the bytes that are written, as the next are read and they go to the disk. */
+/** A file of up to this many bytes is copied at once: the ways through the thread pool are longer than all of it. */
+const smallFile = 64 * 1024;
+
+/** Copies a file while checking it: what is hashed are the bytes that are written. */
 async function placeRegular(target: string, mode: number, planned: Planned): Promise<void> {
+  const small = smallContent(planned.path);
+  if (small === undefined) return await placeLarge(target, mode, planned);
+  checkHash(createHash("sha256").update(small), planned);
+  writeFileSync(target, small, { flag: "wx" });
+  chmodSync(target, mode);
+}
+
+/** What is in a small file; undefined where it is no small one, or can't be read. */
+function smallContent(path: string): Buffer | undefined {
+  try {
+    return readRegularFileSync(path, smallFile);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Copies piece by piece, as the next are read and the last go to the disk. */
+async function placeLarge(target: string, mode: number, planned: Planned): Promise<void> {
   const { handle: source, size } = await openRegular(planned.path);
   try {
     const copy = await open(target, "wx");
@@ -202,6 +218,6 @@ function changed(path: string, how: string): Error {
  */
 async function placeSource(path: string, target: string, other: string): Promise<void> {
   await copyFile(path, target, constants.COPYFILE_FICLONE);
-  await chmod(target, 0o644);
-  await link(target, other);
+  chmodSync(target, 0o644);
+  linkSync(target, other);
 }

@@ -1,7 +1,7 @@
-import { mkdir, symlink } from "node:fs/promises";
+import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
-import { readRegularFile } from "../lib/regular-file.ts";
+import { readRegularFileSync } from "../lib/regular-file.ts";
 import { type Digest, digestSchema, hexOf } from "../oci/digest.ts";
 
 const descriptor = z.object({ digest: digestSchema });
@@ -26,45 +26,48 @@ export type DependencyLayout = {
  * is given: of the store, the daemon of another machine gets to see no more than the images that this build needs, and what it deletes
  * are links. A digest may be a manifest's or an index's. Throws when the store lacks one, naming the dependency.
  */
-export async function linkDependencies(
+export function linkDependencies(
   store: string,
   dependencies: Readonly<Record<string, Digest>>,
   folder: string,
-): Promise<DependencyLayout> {
+): DependencyLayout {
   const blobs = join(folder, "blobs", "sha256");
-  await mkdir(blobs, { recursive: true });
+  // At once: it is some dozens of links, and as many ways through the thread pool take longer.
+  mkdirSync(blobs, { recursive: true });
   const layers = new Map<string, Set<Digest>>();
   const linked = new Set<Digest>();
   const inStore = (blob: Digest) => join(store, "blobs", "sha256", hexOf(blob));
-  const place = async (blob: Digest) => {
+  const place = (blob: Digest) => {
     if (linked.has(blob)) return;
     linked.add(blob);
-    await symlink(inStore(blob), join(blobs, hexOf(blob)));
+    symlinkSync(inStore(blob), join(blobs, hexOf(blob)));
   };
-  const follow = async (root: Digest, own: Set<Digest>): Promise<void> => {
-    await place(root);
+  const follow = (root: Digest, own: Set<Digest>): void => {
+    place(root);
     const node = nodeSchema.parse(
-      JSON.parse((await readRegularFile(inStore(root), documentLimit)).toString("utf8")),
+      JSON.parse(readRegularFileSync(inStore(root), documentLimit).toString("utf8")),
     );
     if ("manifests" in node) {
-      for (const manifest of node.manifests) await follow(manifest.digest, own);
+      for (const manifest of node.manifests) follow(manifest.digest, own);
       return;
     }
-    await place(node.config.digest);
+    place(node.config.digest);
     for (const layer of node.layers) {
-      await place(layer.digest);
+      place(layer.digest);
       own.add(layer.digest);
     }
   };
   for (const [name, root] of Object.entries(dependencies)) {
     const own = new Set<Digest>();
     layers.set(name, own);
-    await follow(root, own).catch((error: unknown) => {
+    try {
+      follow(root, own);
+    } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`the dependency ${name} (${root}) can't be read from the store ${store}: ${reason}`, {
         cause: error,
       });
-    });
+    }
   }
   return { folder, layers };
 }

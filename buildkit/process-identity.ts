@@ -21,9 +21,12 @@ export function isAlive(process: ProcessIdentity): boolean {
   return identityOf(process.pid)?.started === process.started;
 }
 
+let own: ProcessIdentity | undefined;
+
 /** This process. */
 export function ownIdentity(): ProcessIdentity {
-  return identityOf(process.pid) ?? { pid: process.pid, started: 0 };
+  own ??= identityOf(process.pid) ?? { pid: process.pid, started: 0 };
+  return own;
 }
 
 /** `<pid>.<started>`, for file names. */

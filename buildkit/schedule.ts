@@ -33,11 +33,19 @@ const firstProbe = 2;
 const longestPause = 300;
 const probeLimit = 30;
 
-type Work = (builder: ScheduledBuilder, signal: AbortSignal) => Promise<unknown>;
+/**
+ * Does a job on a builder. `free` gives its place there to another job before all of it is done: what is left needs the builder no
+ * more, and goes on whatever becomes of it.
+ */
+export type BuilderWork<Result> = (
+  builder: ScheduledBuilder,
+  signal: AbortSignal,
+  free: () => void,
+) => Promise<Result>;
 
 /** One who asked for a job. */
 type Caller = {
-  readonly work: Work;
+  readonly work: BuilderWork<unknown>;
   readonly signal: AbortSignal;
   readonly resolve: (result: unknown) => void;
   readonly reject: (reason: unknown) => void;
@@ -57,6 +65,8 @@ class Run {
   readonly since: number;
   readonly expected: number | undefined;
   readonly controller = new AbortController();
+  /** Whether its place is another's: what is left of its work needs the builder no more. */
+  hasLeft = false;
 
   constructor(request: Request, caller: Caller, since: number, expected: number | undefined) {
     this.request = request;
@@ -135,11 +145,7 @@ export class Schedule {
    * @throws NoBuilder where no builder can do it, or too many were lost with it; else what `work` throws, or the signal's reason.
    * Work that was cancelled is waited for: what it finished in spite of it is its result.
    */
-  run<Result>(
-    job: Job,
-    work: (builder: ScheduledBuilder, signal: AbortSignal) => Promise<Result>,
-    signal: AbortSignal,
-  ): Promise<Result> {
+  run<Result>(job: Job, work: BuilderWork<Result>, signal: AbortSignal): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
       signal.throwIfAborted();
       if (this.#closed) throw this.#closed;
@@ -256,23 +262,33 @@ export class Schedule {
     load.occupy(run);
     this.#runs.get(load)?.add(run);
     this.#tell({ kind: "started", builder: builder.name, job: request.job });
-    try {
-      const result = await caller.work(builder, run.controller.signal);
+    const free = () => {
+      if (run.hasLeft) return;
       load.hasDone(request.job);
       this.#vacate(run, load);
+      this.#look();
+    };
+    try {
+      const result = await caller.work(builder, run.controller.signal, free);
+      free();
       if (load.lost === undefined) this.#recoveries.delete(load);
       this.#settle(request, (each) => each.resolve(result));
     } catch (error) {
       this.#vacate(run, load);
       this.#failed(run, load, error);
+    } finally {
+      this.#runs.get(load)?.delete(run);
     }
     this.#look();
   }
 
+  /** Gives the place to another job. Its work may still go on, and be cancelled. */
   #vacate(run: Run, load: BuilderLoad): void {
-    load.release(run, this.#clock.now());
-    this.#runs.get(load)?.delete(run);
-    this.#waiting.ended(run.job);
+    if (run.hasLeft) return;
+    run.hasLeft = true;
+    const now = this.#clock.now();
+    load.release(run, now);
+    this.#waiting.ended(run.job, now - run.since, run.expected);
     this.#tell({ kind: "ended", builder: load.builder.name, job: run.job });
   }
 
@@ -357,7 +373,8 @@ export class Schedule {
       if (this.#closed) return;
       const reason = error instanceof Error ? error.message : String(error);
       load.lose(reason);
-      for (const run of this.#runs.get(load) ?? []) run.controller.abort(new BuilderLost(reason));
+      for (const run of this.#runs.get(load) ?? [])
+        if (!run.hasLeft) run.controller.abort(new BuilderLost(reason));
       this.#probeLater(load, recovery);
     } finally {
       stopTimer();

@@ -1,16 +1,14 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import type { WriteStream } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
-import { finished } from "node:stream/promises";
 import { printableOutput } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
-import { openBuildLog } from "./build-log.ts";
+import { BuildLog } from "./build-log.ts";
 import { builderTrouble } from "./builder-trouble.ts";
 import { buildEnvironment } from "./client-environment.ts";
 import type { BuildContext } from "./context-folder.ts";
@@ -85,11 +83,7 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
   options.signal?.throwIfAborted();
   await mkdir(dirname(request.destination), { recursive: true });
   return await withWorkFolder(request.scratch, async (folder) => {
-    const dependencies = await linkDependencies(
-      request.store,
-      request.dependencies,
-      join(folder, "dependencies"),
-    );
+    const dependencies = linkDependencies(request.store, request.dependencies, join(folder, "dependencies"));
     const sent = { ...request, repositories: {} };
     if (pulled(request).length === 0) return await attempt(sent, dependencies, folder, options);
     try {
@@ -111,13 +105,13 @@ async function attempt(
   options: SolveOptions,
 ): Promise<Solved> {
   const policy = join(folder, "source-policy.json");
-  await writeFile(policy, JSON.stringify(sourcePolicy(request)));
-  await mkdir(request.destination);
+  writeFileSync(policy, JSON.stringify(sourcePolicy(request)));
+  mkdirSync(request.destination);
   try {
     const args = [...buildArguments(request, dependencies), "--source-policy-file", policy];
     const transfers = await build(request, args, folder, options);
     // A working folder of buildctl's, no part of a layout.
-    await rm(join(request.destination, "ingest"), { recursive: true, force: true });
+    rmSync(join(request.destination, "ingest"), { recursive: true, force: true });
     if (request.proxy) await removeFromHistory(request.destination, historyTrace);
     const known = new Set([...dependencies.layers.values()].flatMap((layers) => [...layers]));
     const { repositories = {} } = request;
@@ -251,9 +245,8 @@ async function build(
   const { endpoint, image, destination } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
   const env = await buildEnvironment(endpoint, folder);
-  const { file: log, write } = await openBuildLog(options.log);
-  const logged = finished(log);
-  const progress = new Progress(onProgress, (line) => write(printableOutput(line)));
+  const log = await BuildLog.open(options.log);
+  const progress = new Progress(onProgress, (line) => log.line(printableOutput(line)));
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
     env,
@@ -265,13 +258,15 @@ async function build(
   };
   signal?.addEventListener("abort", end, { once: true });
   if (signal?.aborted) end();
-  logged.catch(end);
   const stopNoticing = noticeArrivals(destination, onActivity);
   try {
-    const [[code]] = await Promise.all([
-      once(client, "close"),
-      readLines(client.stderr, progress, log, onActivity),
-    ]);
+    const closed = once(client, "close");
+    const read = readLines(client.stderr, progress, log, onActivity).catch(async (error: unknown) => {
+      end();
+      await closed;
+      throw error;
+    });
+    const [[code]] = await Promise.all([closed, read]);
     signal?.throwIfAborted();
     if (code === 0) return progress.transfers;
     const [failed, { messages }] = [progress.failedStep(), progress];
@@ -281,30 +276,30 @@ async function build(
     signal?.removeEventListener("abort", end);
     clearTimeout(killer);
     stopNoticing();
-    log.end();
-    await logged;
+    log.close();
   }
 }
 
-/** Feeds the lines to the state machine, no faster than the log file takes them. */
+/** Feeds the lines to the state machine, and has those that came together logged together. */
 async function readLines(
   stderr: Readable,
   progress: Progress,
-  log: WriteStream,
+  log: BuildLog,
   onActivity: () => void,
 ): Promise<void> {
-  for await (const line of createInterface({ input: stderr, crlfDelay: Number.POSITIVE_INFINITY })) {
+  let begun = "";
+  for await (const text of stderr.setEncoding("utf8") as AsyncIterable<string>) {
     onActivity();
-    progress.line(line);
-    if (log.writableNeedDrain) await drained(log);
+    const lines = text.split("\n");
+    const rest = lines.pop() ?? "";
+    for (const line of lines) {
+      progress.line(`${begun}${line}`.replace(/\r$/, ""));
+      begun = "";
+    }
+    begun += rest;
+    log.flush();
   }
+  if (begun !== "") progress.line(begun);
   progress.end();
-}
-
-/** Waits until the stream takes more, or never will again. */
-async function drained(stream: WriteStream): Promise<void> {
-  const settled = new AbortController();
-  const events = ["drain", "close"].map((name) => once(stream, name, { signal: settled.signal }));
-  await Promise.race(events).finally(() => settled.abort());
-  await Promise.allSettled(events);
+  log.flush();
 }

@@ -17,6 +17,7 @@ export type PlacementRules = {
   /**
    * After an image is done, the engine takes a moment to ask for those that are built from it, and one of them may be the most urgent of
    * all. So a job leaves a slot that has just become free for this share of its own expected time, and no longer than that many seconds.
+   * Where jobs have ended sooner than expected so far, its own is taken to be shorter in the same measure.
    */
   readonly courtesy: { readonly share: number; readonly longest: number };
 };
@@ -111,6 +112,8 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   readonly #parked = new Map<string, Waiting[]>();
   #size = 0;
   #added = 0;
+  /** Seconds of all jobs that have ended and of which something was expected. */
+  readonly #past = { expected: 0, taken: 0 };
 
   constructor(loads: readonly BuilderLoad[], rules: PlacementRules = usualRules) {
     this.#loads = loads;
@@ -152,8 +155,16 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     if (kind.head === undefined) this.#settle(kind);
   }
 
-  /** Lets those go on that share steps with this job, which has ended. */
-  ended({ shared }: Job): void {
+  /**
+   * Lets those go on that share steps with this job, which has ended.
+   * @param taken seconds
+   * @param expected the same, as it was foretold
+   */
+  ended({ shared }: Job, taken: number, expected: number | undefined): void {
+    if (expected !== undefined) {
+      this.#past.taken += taken;
+      this.#past.expected += expected;
+    }
     const parked = shared && this.#parked.get(shared.name);
     if (!parked) return;
     this.#parked.delete(shared.name);
@@ -208,7 +219,9 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   /** When the job may take the first of these builders. */
   #courteousUntil({ job: { seconds = 0 } }: Waiting, candidates: readonly BuilderLoad[]): number {
     const { share, longest } = this.#rules.courtesy;
-    return Math.min(...candidates.map(({ freedAt }) => freedAt)) + Math.min(longest, share * seconds);
+    const { taken, expected } = this.#past;
+    const likely = expected > taken ? seconds * (taken / expected) : seconds;
+    return Math.min(...candidates.map(({ freedAt }) => freedAt)) + Math.min(longest, share * likely);
   }
 
   #take(kind: JobKind<Waiting>, waiting: Waiting): void {

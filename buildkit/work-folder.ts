@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { mkdirSync, rmSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { formatIdentity, isAlive, ownIdentity, parseIdentity } from "./process-identity.ts";
@@ -6,16 +7,23 @@ import { formatIdentity, isAlive, ownIdentity, parseIdentity } from "./process-i
 /** A folder of this process's own, until it is removed. */
 export type WorkFolder = { readonly path: string; remove(): Promise<void> };
 
+/** The folders that this process has swept. */
+const swept = new Set<string>();
+
 /**
  * Makes a new empty folder (0700) below `scratch`. The name says whose it is, so that what a killed process left behind is swept by the
- * next one.
+ * next one. Made and removed at once: each of a release's builds has several, and the thread pool's ways are longer.
  */
 export async function openWorkFolder(scratch: string): Promise<WorkFolder> {
-  await mkdir(scratch, { recursive: true });
-  await sweepWorkFolders(scratch);
+  if (!swept.has(scratch)) {
+    await mkdir(scratch, { recursive: true });
+    await sweepWorkFolders(scratch);
+    swept.add(scratch);
+  }
   const path = join(scratch, `${formatIdentity(ownIdentity())}.${randomBytes(6).toString("hex")}`);
-  await mkdir(path, { mode: 0o700 });
-  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+  // It may have been removed since: then this makes it again.
+  mkdirSync(path, { mode: 0o700, recursive: true });
+  return { path, remove: async () => rmSync(path, { recursive: true, force: true }) };
 }
 
 /** Runs `work` with a work folder, and removes the folder afterwards, also on error. */

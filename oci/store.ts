@@ -128,11 +128,13 @@ export class Store {
     if (options.platforms) requirePlatforms(image, options.platforms, layout);
     // They were read from the index down; parents come in after their children.
     for (const { blob, bytes } of documents.reverse()) {
-      if (blob.digest === image.index) await syncFolder(join(this.root, "blobs", "sha256"));
-      if (!(await this.#holds(blob))) await this.#write(this.blobPath(blob.digest), bytes, 0o444);
+      if (await this.#holds(blob)) continue;
+      this.#remember(blob.digest, await this.#write(this.blobPath(blob.digest), bytes, 0o444));
     }
+    // Once: an index that a power failure leaves without its children is none that an image is filed under.
     await syncFolder(join(this.root, "blobs", "sha256"));
     for (const manifest of image.manifests) await this.#file(manifest.digest, image.index, indexJson);
+    this.#images.set(image.index, image);
     return image;
   }
 
@@ -200,48 +202,54 @@ export class Store {
 
   /** Reads every blob of an image again. What is damaged is put aside. An empty list means that the image is whole. */
   async audit(index: Digest, signal?: AbortSignal): Promise<Damage[]> {
-    return await this.#damages(index, (layer) => this.#checked.delete(layer), signal);
+    return await this.#damages(index, { isAnew: true, signal });
   }
 
   /**
-   * What is damaged of the image with this index or platform's manifest, put aside as by {@link audit}; but a layer that
+   * What is damaged of the image with this index or platform's manifest, put aside as by {@link audit}; but a blob that
    * this process has read, and whose file is still the same by inode, size and times, is not read again.
    */
   async inspect(reference: Digest, signal?: AbortSignal): Promise<Damage[]> {
-    const [filed = reference] = await this.#filedUnder(reference);
     const whole = await this.find(reference);
-    return await this.#damages(whole?.index ?? filed, () => {}, signal);
+    // Those that it finds are as read and hashed by this process, but for their layers.
+    if (whole) return await this.#layerDamages(whole.manifests, signal);
+    const [filed = reference] = await this.#filedUnder(reference);
+    return await this.#damages(filed, { isAnew: false, signal });
   }
 
   async #damages(
     index: Digest,
-    beforeLayer: (layer: Digest) => void,
-    signal?: AbortSignal,
+    { isAnew, signal }: { isAnew: boolean; signal: AbortSignal | undefined },
   ): Promise<Damage[]> {
     const damages: Damage[] = [];
-    const noting = async <T>(work: () => Promise<T>): Promise<T | null> => {
-      try {
-        return await work();
-      } catch (error) {
-        if (!(error instanceof LayoutError)) throw error;
-        damages.push(await this.#putAside(error));
-        return null;
-      }
-    };
-    const entries = (await noting(() => this.#entries(index))) ?? [];
-    const layers = new Map<Digest, Descriptor>();
+    const entries = (await this.#noting(damages, () => this.#entries(index))) ?? [];
     const manifests = [];
     for (const entry of entries) {
-      const found = await noting(() => readManifest(entry, this.#documents()));
-      for (const layer of found?.manifest.layers ?? []) layers.set(layer.digest, layer);
+      const found = await this.#noting(damages, () => readManifest(entry, this.#documents()));
       if (found) manifests.push(found.manifest);
     }
     if (damages.length === 0) this.#hasRead(index, manifests);
-    for (const layer of layers.values()) {
-      beforeLayer(layer.digest);
-      await noting(() => this.#check(layer, signal));
-    }
+    if (isAnew)
+      for (const { layers } of manifests) for (const { digest } of layers) this.#checked.delete(digest);
+    return [...damages, ...(await this.#layerDamages(manifests, signal))];
+  }
+
+  async #layerDamages(manifests: Image["manifests"], signal?: AbortSignal): Promise<Damage[]> {
+    const damages: Damage[] = [];
+    const layers = new Map(manifests.flatMap(({ layers }) => layers).map((layer) => [layer.digest, layer]));
+    for (const layer of layers.values()) await this.#noting(damages, () => this.#check(layer, signal));
     return damages;
+  }
+
+  /** What it gives; where a blob is not as it should be, null, with that blob put aside and noted. */
+  async #noting<T>(damages: Damage[], work: () => Promise<T>): Promise<T | null> {
+    try {
+      return await work();
+    } catch (error) {
+      if (!(error instanceof LayoutError)) throw error;
+      damages.push(await this.#putAside(error));
+      return null;
+    }
   }
 
   /**
@@ -470,11 +478,14 @@ export class Store {
     if ((await smallFile(path))?.toString("utf8") !== text) await this.#write(path, text, 0o644);
   }
 
-  async #write(path: string, content: Buffer | string, mode: number): Promise<void> {
+  /** @returns the stamp of the file, whose bytes are those that were given */
+  async #write(path: string, content: Buffer | string, mode: number): Promise<string | null> {
     const temporary = this.#temporary();
     try {
       await writeSynced(temporary, content, mode);
+      const stamp = stampOf(temporary);
       await rename(temporary, path);
+      return stamp;
     } finally {
       await rm(temporary, { force: true });
     }

@@ -111,7 +111,7 @@ export class Fleet {
 
   /**
    * Has a job done on one of the builders. `build` may be called again, on another one, where the first is lost; what it throws of the
-   * builder's own troubles counts as such a loss.
+   * builder's own troubles counts as such a loss. With its `delivered` the builder takes the next job.
    */
   async run<Result>(
     job: Job,
@@ -122,9 +122,30 @@ export class Fleet {
     if (schedule.running >= this.slots) work.progress("waiting for a build slot");
     return await schedule.run(
       { ...job, platforms: this.#offered(job) },
-      ({ name }, signal) => this.#atOnce(() => this.#buildOn(name, job, build, { ...work, signal })),
+      ({ name }, signal, free) =>
+        this.#whileCounted(free, (freed) => this.#buildOn(name, job, build, freed, { ...work, signal })),
       work.signal,
     );
+  }
+
+  /** Counts it among those that are built at once, until it says that it needs its builder no more. */
+  async #whileCounted<Result>(
+    free: () => void,
+    build: (free: () => void) => Promise<Result>,
+  ): Promise<Result> {
+    const { promise: building, resolve, reject } = Promise.withResolvers<Result>();
+    const counted = this.#atOnce(
+      () =>
+        new Promise<void>((freed) => {
+          const giveUp = () => {
+            free();
+            freed();
+          };
+          build(giveUp).then(resolve, reject).finally(freed);
+        }),
+    );
+    counted.catch(reject);
+    return await building;
   }
 
   /** Notes that a builder has an image in its cache, as it has just built it. */
@@ -144,13 +165,18 @@ export class Fleet {
     name: string,
     { image }: Job,
     build: (bench: Bench, signal: AbortSignal, stir: Stir) => Promise<Result>,
+    free: () => void,
     work: Work,
   ): Promise<{ result: Result; bench: Bench }> {
     work.signal.throwIfAborted();
     const bench = await this.#benchFor(name, work);
     const rules = { ...this.#options.watch, stall: this.#options.stall * 60 };
     try {
-      const watched = (signal: AbortSignal, stir: Stir) => build(bench, signal, stir);
+      const watched = (signal: AbortSignal, stir: Stir) =>
+        build(bench, signal, (sign) => {
+          stir(sign);
+          if (sign === "delivered") free();
+        });
       return { bench, result: await whileWatched(bench.endpoint, rules, watched, work.signal) };
     } catch (error) {
       const trouble = work.signal.aborted ? undefined : this.#troubleIn(error);

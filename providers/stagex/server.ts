@@ -10,6 +10,7 @@ import type { z } from "zod";
 import { type Printable, printable, printableBlock, printableLine } from "../../lib/printable.ts";
 import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
 import type { Engine } from "./engine.ts";
+import { EphemeralLines } from "./ephemeral-lines.ts";
 import {
   type AnyHandler,
   type CheckFailure,
@@ -68,6 +69,7 @@ const maxMessage = 400 * 1024 * 1024;
 export class ProviderServer {
   readonly #provider: Provider;
   readonly #engine: Engine;
+  readonly #lines: EphemeralLines;
   readonly #cancelled = new AbortController();
   readonly #underWay = new Set<(error: Error) => void>();
   readonly #server = new grpc.Server({
@@ -78,6 +80,7 @@ export class ProviderServer {
   constructor(provider: Provider, engine: Engine) {
     this.#provider = provider;
     this.#engine = engine;
+    this.#lines = new EphemeralLines(engine);
     this.#server.addService(providerService.ResourceProviderService, this.#service());
   }
 
@@ -237,13 +240,16 @@ export class ProviderServer {
     return (call, callback) => {
       const fail = (error: unknown): void => {
         if (!this.#underWay.delete(fail)) return;
+        this.#lines.end(urnOf(call.request));
         callback(statusOf(error));
       };
       this.#underWay.add(fail);
       Promise.resolve()
         .then(() => method(call.request))
         .then((response) => {
-          if (this.#underWay.delete(fail)) callback(null, response);
+          if (!this.#underWay.delete(fail)) return;
+          this.#lines.end(urnOf(call.request));
+          callback(null, response);
         }, fail);
     };
   }
@@ -276,7 +282,7 @@ export class ProviderServer {
     return {
       // Most have no time-out of their own, and a signal over one other costs as much as over many.
       signal: signals.length > 1 ? AbortSignal.any(signals) : this.#cancelled.signal,
-      progress: (line) => this.#engine.log("info", printableLine(line), { urn, ephemeral: true }),
+      progress: (line) => this.#lines.show(urn, printableLine(line)),
       report: (severity, message) => this.#engine.log(severity, message, { urn }),
     };
   }
@@ -288,6 +294,12 @@ export class ProviderServer {
   #functionOf(token: string): FunctionHandler {
     return named(token, this.#provider.functions, "function");
   }
+}
+
+/** Of which resource a request is; empty where it is of none. */
+function urnOf(request: unknown): string {
+  const isOfResource = typeof request === "object" && request !== null && "getUrn" in request;
+  return isOfResource && typeof request.getUrn === "function" ? String(request.getUrn()) : "";
 }
 
 function named<Named extends { readonly token: string }>(

@@ -1,16 +1,16 @@
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { openBuildLog } from "../../../buildkit/build-log.ts";
+import { BuildLog } from "../../../buildkit/build-log.ts";
+import { printableOutput } from "../../../lib/printable.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
 async function logged(lines: readonly string[], limit?: number): Promise<string> {
   const path = join(await scratchFolder(), "logs", "core-x.log");
-  const { file, write } = await openBuildLog(path, limit);
-  for (const line of lines) write(line);
-  file.end();
-  await once(file, "close");
+  const log = await BuildLog.open(path, limit);
+  for (const line of lines) log.line(printableOutput(line));
+  log.flush();
+  log.close();
   return readFileSync(path, "utf8");
 }
 

@@ -406,6 +406,78 @@ test("a slot just freed is left for what is built from the image just made", asy
   expect(short.clock.now()).toBeCloseTo(2.01);
 });
 
+test("where jobs take less than was foretold, no slot is left free for long", async () => {
+  const day = new Day([builder("a")], { rules: { courtesy: { share: 0.01, longest: 1 } } });
+  const quick = async () => {
+    await day.clock.sleep(1);
+    return "done";
+  };
+  const asked = Array.from({ length: 100 }, (_, number) => day.doing(job(`x${number}`, 100), quick));
+  await day.all(...asked);
+  // Foretold were 100 s of each, and so a second between two.
+  expect(day.clock.now()).toBeGreaterThan(100);
+  expect(day.clock.now()).toBeLessThan(102);
+});
+
+test("a job that needs its builder no more leaves its place to the next, and is still waited for", async () => {
+  const day = new Day([builder("a")]);
+  const free = Promise.withResolvers<void>();
+  const first = day.schedule.run(
+    job("x", 5),
+    async (_on, _signal, leave) => {
+      await day.clock.sleep(5);
+      leave();
+      leave();
+      await free.promise;
+      return "stored";
+    },
+    new AbortController().signal,
+  );
+  expect(await day.clock.until(day.do(job("y", 5)))).toBe("y on a");
+  expect(day.schedule.running).toBe(0);
+  free.resolve();
+  expect(await day.clock.until(first)).toBe("stored");
+  expect(day.log).toEqual(["0 started x a", "5 ended x a", "5 started y a", "10 ended y a"]);
+});
+
+test("what has left its builder is cancelled with its caller and by closing, but not by the builder's end", async () => {
+  const day = new Day([builder("a", { slots: 3 })], { probe: () => Promise.reject(new Error("gone")) });
+  const storing = (image: string, caller = new AbortController().signal) =>
+    day.schedule.run(
+      job(image, 5),
+      async (_on, signal, leave) => {
+        leave();
+        await day.clock.sleep(image === "long" ? 500 : 50, signal);
+        return "stored";
+      },
+      caller,
+    );
+  const cancelled = new AbortController();
+  const [kept, given, closed] = [storing("x"), storing("y", cancelled.signal), storing("long")];
+  await day.clock.until(day.clock.sleep(1));
+  day.schedule.lose("a", "gone");
+  cancelled.abort(new Error("enough"));
+  await expect(day.clock.until(given)).rejects.toThrow("enough");
+  expect(await day.clock.until(kept)).toBe("stored");
+  day.schedule.close(new Error("all ends"));
+  await expect(day.clock.until(closed)).rejects.toThrow("all ends");
+});
+
+test("what is delivered badly after its builder was left is done elsewhere", async () => {
+  const day = new Day([builder("a"), builder("b")]);
+  const found = day.schedule.run(
+    job("x", 5),
+    async (on, _signal, leave) => {
+      leave();
+      if (on.name === "a") throw new BuilderLost("its bytes are wrong");
+      return on.name;
+    },
+    new AbortController().signal,
+  );
+  expect(await day.clock.until(found)).toBe("b");
+  expect([...day.schedule.lost.keys()]).toEqual(["a"]);
+});
+
 test("closing refuses what waits, cancels what works, and ends the probes", async () => {
   const day = new Day([builder("a"), builder("b")], { probe: () => Promise.reject(new Error("gone")) });
   day.schedule.lose("b", "gone");

@@ -1,0 +1,160 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { cp, mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { acquireDaemon, type DaemonUse } from "../buildkit/daemon.ts";
+import { checkpointsFor } from "../cli/checkpoints.ts";
+import { parallelFor } from "../cli/parallel.ts";
+import { ownSlots } from "../providers/stagex/bench.ts";
+import { parseConfig } from "../providers/stagex/config.ts";
+import { buildBare, digestIn } from "./bare-builds.ts";
+import { copyProgram } from "./copied-program.ts";
+import { type PairResult, spread } from "./pairs.ts";
+import { type ReleaseGraph, releaseGraph, releaseImage, writeReleaseTree } from "./release-tree.ts";
+import type { Bench } from "./run.ts";
+
+/** One way to build the whole tree from nothing. */
+type Way = {
+  readonly name: string;
+  /** Builds it below a folder of its own: how long it took, in seconds, and where each image's layout is. */
+  build(folder: string): Promise<{ readonly seconds: number; readonly out: string }>;
+};
+
+/**
+ * What building a release's graph costs above bare `buildctl` with as many images at once, and above StageX's own make with buildx where
+ * `STAGEX_TREE` and `BENCH_BUILDX` (the program) name them. Each image is so small that what is done around its build is what shows.
+ * `BENCH_IMAGES` takes so many of the first.
+ */
+export async function benchRelease(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+  const graph = await releaseGraph(Number(process.env.BENCH_IMAGES ?? Number.POSITIVE_INFINITY));
+  const tree = join(bench.scratch, "release-tree");
+  await mkdir(tree);
+  await writeReleaseTree(tree, graph);
+  const [buildx, checkout] = [process.env.BENCH_BUILDX, bench.checkout];
+  const yardsticks = [
+    { way: bareWay(bench, tree, graph), target: 1.15 },
+    ...(buildx && checkout ? [{ way: makeWay(bench, tree, graph, { buildx, checkout }), target: 1 }] : []),
+  ];
+  const ours = ourWay(bench, tree);
+  const times = new Map<string, number[]>(
+    [ours, ...yardsticks.map(({ way }) => way)].map((way) => [way.name, []]),
+  );
+  let known: string | undefined;
+  for (let round = 0; round < bench.pairs; round++) {
+    for (const way of [ours, ...yardsticks.map((yardstick) => yardstick.way)]) {
+      const folder = join(bench.scratch, "release");
+      await mkdir(folder);
+      const { seconds, out } = await way.build(folder);
+      const digests: string[] = [];
+      for (const number of graph.keys()) digests.push(await digestIn(join(out, releaseImage(number))));
+      known ??= digests.join();
+      if (digests.join() !== known) throw new Error(`${way.name} gives other digests`);
+      await rm(folder, { recursive: true });
+      times.get(way.name)?.push(seconds);
+      process.stderr.write(
+        `release: round ${round + 1} of ${bench.pairs}: ${way.name} ${seconds.toFixed(1)} s\n`,
+      );
+    }
+  }
+  const first = times.get(ours.name) ?? [];
+  const results = yardsticks.map(({ way, target }): PairResult => {
+    const second = times.get(way.name) ?? [];
+    return {
+      name: `${graph.length} images of a release's graph built, against ${way.name}`,
+      ...{ first: spread(first), second: spread(second), target },
+      ratio: spread(first.map((seconds, round) => seconds / (second[round] ?? Number.NaN))),
+    };
+  });
+  return { results, notes: [`release: ${graph.length} digests, the same in all ways and rounds`] };
+}
+
+/** As `npm start` does it; a preview has loaded the program before, as any earlier command has. */
+function ourWay(bench: Bench, tree: string): Way {
+  const { pulumi, environment } = bench.engine;
+  const config = parseConfig({ tree, verify: false });
+  const env = { ...environment, ...checkpointsFor(config), ...parallelFor(config, {}) };
+  return {
+    name: "ours",
+    async build(folder) {
+      const project = join(folder, "project");
+      await copyProgram(project);
+      const run = (...args: string[]) =>
+        execFileSync(pulumi, [...args, "--non-interactive", "--stack", "bench"], {
+          ...{ cwd: project, env, maxBuffer: 1 << 28 },
+          stdio: ["ignore", "pipe", "pipe"],
+        });
+      execFileSync(pulumi, ["stack", "init", "bench", "--non-interactive"], {
+        cwd: project,
+        env,
+        stdio: "ignore",
+      });
+      run("config", "set", "stagex:tree", tree);
+      run("config", "set", "stagex:verify", "false");
+      run("preview", "--suppress-outputs");
+      const started = performance.now();
+      run("up", "--yes", "--skip-preview", "--suppress-outputs", "--suppress-progress");
+      const seconds = (performance.now() - started) / 1000;
+      return { seconds, out: join(project, "out") };
+    },
+  };
+}
+
+function bareWay(bench: Bench, tree: string, graph: ReleaseGraph): Way {
+  return {
+    name: "bare buildctl",
+    async build(folder) {
+      const out = join(folder, "out");
+      const seconds = await withDaemon(bench, folder, async ({ address }) => {
+        await buildBare({ tree, graph, buildctl: bench.tools.buildctl, address, atOnce: ownSlots(), out });
+      });
+      return { seconds, out };
+    },
+  };
+}
+
+/** StageX's Makefile and generator of rules, from a checkout, over the same tree, in a copy: it writes below itself. */
+function makeWay(
+  bench: Bench,
+  tree: string,
+  graph: ReleaseGraph,
+  { buildx, checkout }: { buildx: string; checkout: string },
+): Way {
+  return {
+    name: "StageX's make with buildx",
+    async build(folder) {
+      const copy = join(folder, "tree");
+      await cp(tree, copy, { recursive: true });
+      for (const part of ["Makefile", "src"])
+        await cp(join(checkout, part), join(copy, part), { recursive: true });
+      const env = { ...process.env, BUILDX_CONFIG: join(folder, "buildx"), BUILDX_BUILDER: "bench" };
+      const seconds = await withDaemon(bench, folder, async ({ address }) => {
+        execFileSync(buildx, ["create", "--name", "bench", "--driver", "remote", address], {
+          env,
+          stdio: "ignore",
+        });
+        const goals = [...graph.keys()].map((number) => `out/${releaseImage(number)}/index.json`);
+        const args = [`-j${ownSlots()}`, `BUILDER=${buildx}`, "PROGRESS=plain", ...goals];
+        const make = spawn("make", args, { cwd: copy, env, stdio: "ignore" });
+        const [code] = await once(make, "close");
+        if (code !== 0) throw new Error(`StageX's make ended with ${code}`);
+      });
+      return { seconds, out: join(copy, "out") };
+    },
+  };
+}
+
+/** A private daemon with an empty cache, and the seconds that the work with it takes. */
+async function withDaemon(
+  bench: Bench,
+  folder: string,
+  work: (daemon: DaemonUse) => Promise<void>,
+): Promise<number> {
+  const daemon = await acquireDaemon({ ...bench.tools, root: join(folder, "buildkit") });
+  try {
+    const started = performance.now();
+    await work(daemon);
+    return (performance.now() - started) / 1000;
+  } finally {
+    await daemon.release();
+  }
+}
