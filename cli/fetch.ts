@@ -107,7 +107,7 @@ async function pushed(
 /** Tells what is not to go unnoticed: a place of the vault that fails, and that the last resort is asked. */
 function aloud(file: string, progress: SourceProgress): void {
   if (progress.kind === "failed" && progress.isNews)
-    printError(printable`vault: ${file}: ${progress.from}: ${progress.reason}`);
+    printError(printable`${file}: ${progress.from}: ${progress.reason}`);
   if (progress.kind !== "last-resort") return;
   if (progress.phase === "given") printError(printable`${file} came from Software Heritage`);
   else printError(printable`${file}: no mirror gave it; asking Software Heritage, the last resort`);

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, rm, symlink, writeFile } from "node:fs/promises";
+import { link, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import pLimit from "p-limit";
@@ -109,7 +109,7 @@ export class SourceRepository {
   /**
    * Pushes a source under its tag. The artifact carries the time, so that a registry that has lost a blob below a manifest that it still
    * has is sent both again.
-   * @param scratch a folder is made below it, and removed
+   * @param scratch a folder is made below it, on the file system of the source, and removed
    * @throws RegistryError
    */
   async push({ sha256, name, path, size }: SourceFile, scratch: string, signal?: AbortSignal): Promise<void> {
@@ -139,7 +139,7 @@ export class SourceRepository {
     const reference = `${this.#repository}:${tagOf(sha256)}`;
     await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
     try {
-      await symlink(path, layoutBlobPath(folder, digestOf(sha256)));
+      await link(path, layoutBlobPath(folder, digestOf(sha256)));
       for (const { digest: at, bytes } of [empty, manifest])
         await writeFile(layoutBlobPath(folder, at), bytes);
       await writeFile(join(folder, "oci-layout"), layoutMarker);

@@ -83,7 +83,7 @@ export class SourceCache {
   readonly root: string;
   readonly #options: SourceCacheOptions & typeof sourceLimits;
   readonly #hosts = new MirrorHosts();
-  /** Failures of the vault's places that were told aloud. */
+  /** Failures of the vault and of Software Heritage that were told aloud. */
   readonly #told = new Set<string>();
 
   private constructor(root: string, options: SourceCacheOptions) {
@@ -170,9 +170,9 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
-    const note = (failure: SourceFailure, isVault = false): void => {
+    const note = (failure: SourceFailure, isAloud = false): void => {
       failures.push(failure);
-      const news = isVault && this.#isNews(failure) ? { isNews: true as const } : {};
+      const news = isAloud && this.#isNews(failure) ? { isNews: true as const } : {};
       options.onProgress?.({ kind: "failed", ...failure, ...news });
     };
     const end = performance.now() + 2 * this.#options.longest;
@@ -193,7 +193,7 @@ export class SourceCache {
       }
       // That the vault does not have everything is no news.
       if (failure === "absent") failures.push({ from, reason: "does not have it", got: null });
-      else note({ from, ...failure }, place.kind === "vault");
+      else note({ from, ...failure }, place.kind !== "mirror");
     }
     for (const { mirror, reason } of refused)
       note({ from: shownMirror(mirror), reason: `not asked: ${reason}`, got: null });
@@ -276,7 +276,7 @@ export class SourceCache {
     return { reason, got };
   }
 
-  /** Whether a failure of the vault is told for the first time: one that is down fails for every source alike. */
+  /** Whether a failure of the vault or of Software Heritage is told for the first time: one that is down fails for every source alike. */
   #isNews({ from, reason, got }: SourceFailure): boolean {
     if (got !== null) return true;
     if (reason.startsWith("not asked")) return false;

@@ -15,7 +15,7 @@ export type SourceProgress =
     }
   | ({
       readonly kind: "failed";
-      /** A place of the vault failed, in a way that was not told before in this run. */
+      /** A place of the vault or Software Heritage failed, in a way that was not told before in this run. */
       readonly isNews?: true;
     } & SourceFailure)
   /** No archive, mirror or vault has it: Software Heritage is asked, or has given it. */

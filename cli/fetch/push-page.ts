@@ -1,8 +1,8 @@
 import { type Printable, printable } from "../../lib/printable.ts";
-import type { PushReport } from "../../sources/vault/push.ts";
+import type { PushReport, PushStatus } from "../../sources/vault/push.ts";
 
 /** What became of one source at each place of the vault that was pushed to. */
-export type PushedSource = Readonly<Record<string, "there" | "pushed" | "failed" | "absent">>;
+export type PushedSource = Readonly<Record<string, PushStatus>>;
 
 /** Whether a place lacks something that is here. */
 export function hasFailed({ status }: PushReport): boolean {

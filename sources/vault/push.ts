@@ -3,12 +3,14 @@ import pLimit from "p-limit";
 import type { SourceCache } from "../source-cache.ts";
 import { type LocalSource, type Pushable, VaultError, type VaultPlace } from "./place.ts";
 
+export type PushStatus = "there" | "pushed" | "failed" | "absent";
+
 /** What became of a push to one place. */
 export type PushReport = {
   /** The place's name. */
   readonly place: string;
   /** By sha256. `absent`: not here, so it could not be pushed. */
-  readonly status: ReadonlyMap<string, "there" | "pushed" | "failed" | "absent">;
+  readonly status: ReadonlyMap<string, PushStatus>;
   /** Why the place took one or all of them not. */
   readonly failures: readonly string[];
 };
@@ -55,8 +57,7 @@ async function pushTo(
   { name, writer }: VaultPlace,
   here: ReadonlyMap<string, LocalSource>,
   { signal, onPushed }: PushRun,
-): Promise<{ status: Map<string, "there" | "pushed" | "failed" | "absent">; failures: string[] }> {
-  const status = new Map<string, "there" | "pushed" | "failed" | "absent">();
+): Promise<{ status: Map<string, PushStatus>; failures: string[] }> {
   const failures: string[] = [];
   let failedInARow = 0;
   const attempt = async (work: () => Promise<void>): Promise<boolean> => {
@@ -76,19 +77,15 @@ async function pushTo(
   const isKnown = await attempt(async () => {
     missing = (await writer?.missing(here, signal)) ?? new Set();
   });
+  const pushOne = async (file: LocalSource): Promise<PushStatus> => {
+    signal.throwIfAborted();
+    if (isKnown && !missing.has(file.sha256)) return "there";
+    if (!isKnown || failedInARow >= strikes) return "failed";
+    if (!(await attempt(async () => writer?.write(file, signal)))) return "failed";
+    onPushed?.(file, name);
+    return "pushed";
+  };
   const limit = pLimit(atOnce);
-  await Promise.all(
-    [...here.values()].map((file) =>
-      limit(async () => {
-        signal.throwIfAborted();
-        if (isKnown && !missing.has(file.sha256)) return status.set(file.sha256, "there");
-        if (!isKnown || failedInARow >= strikes) return status.set(file.sha256, "failed");
-        const isPushed = await attempt(async () => writer?.write(file, signal));
-        status.set(file.sha256, isPushed ? "pushed" : "failed");
-        if (isPushed) onPushed?.(file, name);
-        return status;
-      }),
-    ),
-  );
-  return { status, failures };
+  const pushed = [...here.values()].map(async (file) => [file.sha256, await limit(pushOne, file)] as const);
+  return { status: new Map(await Promise.all(pushed)), failures };
 }

@@ -11,6 +11,7 @@ import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
 /** Each name is a machine of its own on the loopback; `dead` has nothing on it. */
 const hosts = ["plain", "redirecting", "dead", "secure"]
   .map((name, number) => `127.0.0.${number + 2} ${name}.mirrors.test\n`)
+  .concat("127.0.0.6 archive.softwareheritage.org\n")
   .join("");
 
 /** A package with one source, `/NAME.tar`, whose content is that path. */
@@ -22,21 +23,22 @@ function packageOf(name: string, ...bases: string[]): Record<string, string> {
   return packageFiles(`core/${name}`, { toml: `version = "1.0"\n${section}` });
 }
 
+/** What Software Heritage has. */
+const archived = ["/archived.tar", "/hour.tar"];
+
 /** Fetches the sources of a tree in a network of the test's own, where the mirrors have their names. */
 async function fetched(
+  files: Readonly<Record<string, string>>,
   ...args: string[]
 ): Promise<{ code: number; sources: Record<string, string>; stderr: string }> {
-  const tree = trackedTree({
-    ...packageOf("plain", "http://plain.mirrors.test"),
-    ...packageOf("redirecting", "https://redirecting.mirrors.test"),
-    ...packageOf("dead", "http://dead.mirrors.test", "file:///srv", "https://secure.mirrors.test"),
-  });
+  const tree = trackedTree(files);
   const folder = await scratchFolder();
   const at = (name: string) => join(folder, name);
   const authority = selfSigned("*.mirrors.test");
   writeFileSync(at("hosts"), hosts);
-  writeFileSync(at("ca.pem"), authority.cert);
-  writeFileSync(at("names.json"), JSON.stringify({ hosts: at("hosts"), ...authority }));
+  const archive = { ...selfSigned("archive.softwareheritage.org"), has: archived };
+  writeFileSync(at("ca.pem"), `${authority.cert}${archive.cert}`);
+  writeFileSync(at("names.json"), JSON.stringify({ hosts: at("hosts"), ...authority, archive }));
   mkdirSync(at("cache"));
   const stagex = [
     process.execPath,
@@ -65,17 +67,52 @@ async function fetched(
   });
 }
 
+const mirrored = {
+  ...packageOf("plain", "http://plain.mirrors.test"),
+  ...packageOf("redirecting", "https://redirecting.mirrors.test"),
+  ...packageOf("dead", "http://dead.mirrors.test", "file:///srv", "https://secure.mirrors.test"),
+};
+
 /** Namespaces take root, as private daemons do. */
 const asRoot = test.skipIf(process.getuid?.() !== 0);
 
 asRoot("mirrors under their own names: http alone, one that leads there, one that is dead", async () => {
-  const { code, sources, stderr } = await fetched();
+  const { code, sources, stderr } = await fetched(mirrored);
   expect(code, stderr).toBe(0);
   expect(sources).toEqual({ "plain.tar": "there", "redirecting.tar": "there", "dead.tar": "there" });
 });
 
 asRoot("with --https-only what is on http alone can't be had, and is named", async () => {
-  const { code, sources, stderr } = await fetched("--https-only");
+  const { code, sources, stderr } = await fetched(mirrored, "--https-only");
   expect(code, stderr).toBe(1);
   expect(sources).toEqual({ "plain.tar": "missing", "redirecting.tar": "missing", "dead.tar": "there" });
+});
+
+const lost = {
+  ...packageOf("archived", "https://dead.mirrors.test"),
+  ...packageOf("unknown", "https://dead.mirrors.test"),
+};
+
+asRoot("Software Heritage is asked last, waited for, and named", async () => {
+  const { code, sources, stderr } = await fetched({
+    ...lost,
+    ...packageOf("plain", "http://plain.mirrors.test"),
+  });
+  expect(sources).toEqual({ "archived.tar": "there", "unknown.tar": "missing", "plain.tar": "there" });
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/archived\.tar: no mirror gave it; asking Software Heritage, the last resort/);
+  expect(stderr).toMatch(/archived\.tar came from Software Heritage/);
+  expect(stderr).not.toMatch(/plain\.tar.*Software Heritage/);
+});
+
+asRoot("Software Heritage is not asked where that is switched off", async () => {
+  const { sources, stderr } = await fetched(lost, "--no-software-heritage");
+  expect(sources).toEqual({ "archived.tar": "missing", "unknown.tar": "missing" });
+  expect(stderr).not.toMatch(/Heritage/);
+});
+
+asRoot("Software Heritage is left alone where it asks to wait an hour", async () => {
+  const { sources, stderr } = await fetched(packageOf("hour", "https://dead.mirrors.test"));
+  expect(sources).toEqual({ "hour.tar": "missing" });
+  expect(stderr).toMatch(/hour\.tar: https:\/\/archive\..*429 Too Many Requests, and asks to wait 3600 s/);
 });

@@ -112,7 +112,7 @@ export async function fetchSources(
 function tell(work: Pick<Work, "progress" | "report">, file: string, progress: SourceProgress): void {
   const line = sourceLine(file, progress);
   work.progress(line);
-  if (progress.kind === "failed" && progress.isNews) work.report("warning", `vault: ${line}`);
+  if (progress.kind === "failed" && progress.isNews) work.report("warning", line);
   if (progress.kind === "last-resort") work.report("info", line);
 }
 

@@ -66,7 +66,7 @@ test("names changed content and dead mirrors, and exits with 1 where nobody has 
   const wrong = await startMirror(serving(Buffer.from("another")));
   const gone = await startMirror((_, response) => response.writeHead(404).end());
   const { code, stdout } = await fetcher()(
-    ...["--tree", treeWith(`${wrong.url}/it.tar`, `${gone.url}/it.tar`)],
+    ...["--no-software-heritage", "--tree", treeWith(`${wrong.url}/it.tar`, `${gone.url}/it.tar`)],
   );
   expect(code).toBe(1);
   expect(stdout).toMatch(/missing:\n {2}it\.tar .*core-one, core-two/);
@@ -87,4 +87,60 @@ test("exits with 2 for an image that there is none of, and for a tree that can't
   const fetch = fetcher();
   expect(await fetch("core-three", "--tree", treeWith("https://a.test/it.tar"))).toMatchObject({ code: 2 });
   expect(await fetch("--tree", "/nowhere")).toMatchObject({ code: 2 });
+});
+
+/** A folder of the test's own. */
+function emptyFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "stagex-vault-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+test("--dry-run --json lists the vault's places where they are asked", async () => {
+  const tree = treeWith("https://a.test/it.tar");
+  const vault = [
+    { registry: "registry.test/sources", asked: "after" },
+    { folder: "/srv/vault" },
+    { url: "https://vault.test/all/" },
+  ];
+  const { stdout } = await fetcher()("--dry-run", "--json", "--tree", tree, "--vault", JSON.stringify(vault));
+  const [{ mirrors }] = JSON.parse(stdout);
+  const path = `sha256/${sha256.slice(0, 2)}/${sha256}`;
+  expect(mirrors).toEqual([
+    `file:///srv/vault/${path}`,
+    `https://vault.test/all/${path}`,
+    "https://a.test/it.tar",
+    `oci://registry.test/sources@sha256:${sha256}`,
+  ]);
+});
+
+test("--push fills a folder of the vault, from which another cache then fetches", async () => {
+  const mirror = await startMirror(serving(content));
+  const tree = treeWith(`${mirror.url}/it.tar`);
+  const vault = ["--vault", JSON.stringify([{ folder: emptyFolder() }])];
+  const first = await fetcher()("--tree", tree, "--push", ...vault);
+  expect(first).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("1 pushed, 0 there before, 0 failed"),
+  });
+  const other = fetcher();
+  const second = await other("--tree", tree, "--push", "--json", ...vault);
+  expect(Object.values(JSON.parse(second.stdout)[0].vault)).toEqual(["there"]);
+  expect(mirror.requests).toHaveLength(1);
+});
+
+test("--push exits with 1 where a place takes nothing, and with 2 where there is no place to push to", async () => {
+  const mirror = await startMirror(serving(content));
+  const tree = treeWith(`${mirror.url}/it.tar`);
+  const fetch = fetcher();
+  const failed = await fetch("--tree", tree, "--push", "--vault", '[{"folder":"/nowhere/at/all"}]');
+  expect(failed).toMatchObject({ code: 1, stdout: expect.stringContaining("there is no such folder") });
+  expect(await fetch("--tree", tree, "--push")).toMatchObject({ code: 2 });
+  expect(await fetch("--tree", tree, "--push", "--vault", '[{"url":"https://a.test"}]')).toMatchObject({
+    code: 2,
+  });
+  expect(await fetch("--tree", tree, "--vault", '[{"url":"http://a.test"}]')).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("stagex:vault[0].url: must be https"),
+  });
 });

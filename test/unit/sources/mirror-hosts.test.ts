@@ -47,3 +47,12 @@ test("keeps a pause for all requests to a host, and ends it when aborted", async
   const ended = hosts.ask(one, AbortSignal.timeout(20), async () => {});
   await expect(ended).rejects.toMatchObject({ name: "TimeoutError" });
 });
+
+test("a host that asks for a long pause is not waited for, and not asked while it lasts", async () => {
+  const hosts = new MirrorHosts();
+  hosts.pause(one, 3_600_000);
+  await expect(hosts.ask(one, never, async () => "asked")).rejects.toThrow(
+    /wants to be left alone for another 3[56]\d\d s/,
+  );
+  expect(await hosts.ask(other, never, async () => "asked")).toBe("asked");
+});
