@@ -9,7 +9,13 @@ import type { ContextFile } from "./build-plan.ts";
  */
 export type InputKey = string & { readonly __inputKey: unique symbol };
 
-/** All of a build that can change the image's bytes. Names of records and lists of files count, their order does not. */
+/**
+ * All of a build that can change the image's bytes. Names of records and lists of files count, their order does not.
+ *
+ * What its recipe fetches in a RUN is not in it. A published release says nothing of that, and its keys must be comparable with ours;
+ * and a key must be known before the build, while the first build is what finds out what is fetched. Recipes pin what they fetch by
+ * their own lock files, which are in the sources; where one does not, two builders' records contradict each other, and the ledger tells.
+ */
 export type KeyedInputs = {
   /** The image's name and version: annotations of its manifest. */
   readonly image: string;

@@ -34,7 +34,7 @@ export function filesOfKey(root: string, key: InputKey): LedgerFiles {
   return { paths: [], problems: facts === undefined ? [] : [notAFolder(prefix, facts)] };
 }
 
-/** Lists the files of all input keys. Only folders of the expected names are entered, and each of them once. */
+/** Lists the files of all input keys, but the fetch records (distro/fetch-records.ts). Only folders of the expected names are entered, and each of them once. */
 export function filesOfLedger(root: string): LedgerFiles {
   const paths: string[] = [];
   const problems: LedgerProblem[] = [];
@@ -50,6 +50,7 @@ export function filesOfLedger(root: string): LedgerFiles {
     return entries.flatMap((entry) => {
       const path = join(folder, entry.name);
       if (entry.isDirectory() && name.test(entry.name)) return [path];
+      if (entry.isDirectory() && folder === root && entry.name === "fetches") return [];
       if (!(entry.isFile() && may?.test(entry.name))) problems.push(notAFolder(path, entry));
       return [];
     });

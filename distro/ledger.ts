@@ -48,12 +48,17 @@ const recordSchema = z.strictObject({
   seconds: z.number().nonnegative().nullable(),
   outcome: z.enum(["built", "mismatch"]),
   finished: z.iso.datetime(),
+  // Of images that fetch, only: sha256 of the fetch record that it was built by.
+  fetches: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
 });
 
 /**
  * One builder's word on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
  * digest; `digests.index` is null where only the manifest was published. `builder.facts` and `seconds` are null for an
- * imported release, whose builders are not known. `outcome` is `mismatch` where another digest was expected.
+ * imported release, whose builders are not known. `fetches` names what it fetched (distro/fetch-records.ts). `outcome` is `mismatch` where another digest was expected.
  */
 export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
 

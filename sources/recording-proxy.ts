@@ -6,7 +6,6 @@ import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
-import { openRegularFile } from "../lib/regular-file.ts";
 import {
   type FetchAnswer,
   type FetchRequest,
@@ -14,7 +13,8 @@ import {
   methods,
   mostAnswers,
   requestKey,
-} from "./fetch-record.ts";
+} from "../distro/fetch-record.ts";
+import { openRegularFile } from "../lib/regular-file.ts";
 import type { SourceCache } from "./source-cache.ts";
 import { askUpstream, type UpstreamOptions } from "./upstream.ts";
 
@@ -62,7 +62,9 @@ export class RecordingProxy {
   /** Of each request, its answer once there is one; undefined where there was none to record. */
   readonly #answers = new Map<string, Promise<FetchAnswer | undefined>>();
   readonly #recorded: FetchAnswer[] = [];
-  readonly #problems = new Set<string>();
+  /** By what they are about, so that a request that is answered at last is none. */
+  readonly #problems = new Map<string, string>();
+  readonly #refusals = new Set<string>();
   readonly #sockets = new Set<Duplex>();
   readonly #ended = new AbortController();
   #received = 0;
@@ -100,14 +102,22 @@ export class RecordingProxy {
     return proxy;
   }
 
-  /** What was answered for good so far, each request once. */
+  /** What was recorded so far, each request once. */
   get answers(): readonly FetchAnswer[] {
     return this.#recorded;
   }
 
   /** Why nothing may be built of what was fetched: requests that had no answer, each named. */
   get problems(): readonly string[] {
-    return [...this.#problems];
+    return [...this.#problems.values()].slice(0, mostProblems);
+  }
+
+  /**
+   * Requests that would change something there, or tell of us: what clients notify registries of. They are answered alike when it is
+   * recorded and when it is replayed, so nothing is wrong with a build that does without.
+   */
+  get refusals(): readonly string[] {
+    return [...this.#refusals].slice(0, mostProblems).map((request) => `${request}: ${refusal}`);
   }
 
   async close(): Promise<void> {
@@ -119,8 +129,9 @@ export class RecordingProxy {
     await closed;
   }
 
-  #problem(text: string): void {
-    if (this.#problems.size < mostProblems) this.#problems.add(text);
+  /** @param about what makes it none once it is answered; the text itself where nothing does */
+  #problem(text: string, about: string = text): void {
+    if (!this.#ended.signal.aborted) this.#problems.set(about, text);
   }
 
   /** Takes the place of the host that a client asks to be connected with. */
@@ -160,13 +171,24 @@ export class RecordingProxy {
   }
 
   async #serve(address: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!address.startsWith("/name/") && !isReading(request.method, address)) {
+      this.#refusals.add(`${request.method} ${address}`);
+      request.resume();
+      return void response
+        .writeHead(405, { allow: "GET, HEAD", "content-type": "text/plain" })
+        .end(`${refusal}\n`);
+    }
+    const about = `${request.method} ${address}`;
     try {
       if (address.startsWith("/name/")) this.#resolved(address.slice("/name/".length));
-      else await this.#answer(address, request, response);
+      else if (await this.#answer(address, request, response)) this.#problems.delete(about);
+      else
+        this.#problem(`${about}: answered with status ${response.statusCode}, which is not recorded`, about);
       if (!response.headersSent) response.writeHead(204);
       response.end();
     } catch (error) {
-      this.#problem(`${request.method} ${address}: ${messageOf(error)}`);
+      // A client that has gone away asks again, if it still wants an answer.
+      if (!isGone(request, error)) this.#problem(`${about}: ${messageOf(error)}`, about);
       if (response.headersSent) response.destroy();
       else response.writeHead(502, { "content-type": "text/plain" }).end(`${messageOf(error)}\n`);
     }
@@ -178,13 +200,13 @@ export class RecordingProxy {
     this.#problem(`a program asks for the address of ${host} itself, and so does not use the proxy`);
   }
 
-  async #answer(address: string, incoming: IncomingMessage, response: ServerResponse): Promise<void> {
-    const url = new URL(address);
-    url.hash = "";
+  /** @returns whether it is an answer for good */
+  async #answer(address: string, incoming: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const url = askedFor(address);
     const body = await bodyOf(incoming, this.#limits.sent);
     const { accept, "git-protocol": gitProtocol } = incoming.headers;
     const request: FetchRequest = {
-      method: methodOf(incoming.method, url),
+      method: methodOf(incoming.method),
       url: url.href,
       ...(accept === undefined || accept === "*/*" ? {} : { accept }),
       ...(typeof gitProtocol === "string" ? { gitProtocol } : {}),
@@ -192,24 +214,18 @@ export class RecordingProxy {
     };
     const key = requestKey(request);
     const earlier = await this.#answers.get(key);
-    if (earlier) return await this.#replay(earlier, response);
-    const known = this.#known?.get(key);
-    if (known) return await this.#replay(this.#note(key, known), response);
+    const known = earlier ?? this.#known?.get(key);
+    if (known) {
+      await this.#replay(known, response);
+      return true;
+    }
     if (this.#known) throw new Error("it is not in the fetch record, and nothing else is asked");
     const recording = this.#record(request, incoming, body, response);
     this.#answers.set(
       key,
       recording.catch(() => undefined),
     );
-    await recording;
-  }
-
-  #note(key: string, answer: FetchAnswer): FetchAnswer {
-    if (!this.#answers.has(key)) {
-      this.#answers.set(key, Promise.resolve(answer));
-      this.#recorded.push(answer);
-    }
-    return answer;
+    return (await recording) !== undefined;
   }
 
   async #replay(answer: FetchAnswer, response: ServerResponse): Promise<void> {
@@ -269,14 +285,25 @@ export class RecordingProxy {
   }
 }
 
-/** Only what reads: GET, HEAD, and the POST by which git fetches (gitprotocol-http(5)). */
-function methodOf(method: string | undefined, url: URL): FetchRequest["method"] {
+const refusal = "only GET, HEAD and git's fetch are passed on";
+
+/** Whether a request only reads: GET, HEAD, and the POST by which git fetches (gitprotocol-http(5)). */
+function isReading(method: string | undefined, address: string): boolean {
+  if (method === "POST") return URL.parse(address)?.pathname.endsWith("/git-upload-pack") === true;
+  return methods.some((name) => name === method);
+}
+
+function methodOf(method: string | undefined): FetchRequest["method"] {
+  return methods.find((name) => name === method) ?? "GET";
+}
+
+/** @throws Error for an address that is not asked, whatever the method */
+function askedFor(address: string): URL {
+  const url = new URL(address);
   if (url.protocol !== "https:" && url.protocol !== "http:") throw new Error(`${url.protocol} is not asked`);
   if (url.username !== "" || url.password !== "") throw new Error("credentials in a URL would be recorded");
-  const known = methods.find((name) => name === method);
-  if (known === undefined || (known === "POST" && !url.pathname.endsWith("/git-upload-pack")))
-    throw new Error("only GET, HEAD and git's fetch are passed on");
-  return known;
+  url.hash = "";
+  return url;
 }
 
 async function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
@@ -288,6 +315,12 @@ async function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer |
     chunks.push(chunk);
   }
   return request.method === "POST" ? Buffer.concat(chunks) : undefined;
+}
+
+/** Whether the client closed the connection before it had its answer. */
+function isGone(request: IncomingMessage, error: unknown): boolean {
+  const isCut = error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE";
+  return isCut || (request.destroyed && !request.complete);
 }
 
 function keptOf(headers: IncomingMessage["headers"]): FetchAnswer["headers"] {

@@ -2,8 +2,8 @@ import { lookup } from "node:dns/promises";
 import { type IncomingMessage, type RequestOptions, request as requestInClear } from "node:http";
 import { request } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
+import type { FetchRequest } from "../distro/fetch-record.ts";
 import { reachOfAddress } from "../lib/redirect-rule.ts";
-import type { FetchRequest } from "./fetch-record.ts";
 
 /** Which hosts a build may fetch from. */
 export type FetchHosts = {

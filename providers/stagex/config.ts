@@ -70,6 +70,11 @@ export const configShape = {
     .describe(
       "Which images every run builds anew, without cache, and compares with what the ledger has of the same inputs, by name, short name or glob. None where not set.",
     ),
+  network: network()
+    .default({ mode: "record", private: [], fetchers: {} })
+    .describe(
+      "How the RUNs that fetch get what they fetch: `record` answers from a fetch record where there is one, and makes one where there is none; `replay` answers from records alone; `none` answers nothing. Or a JSON table {mode?, hosts?, private?, fetchers?}: the hosts that may be asked, by name or glob; those among them that are on private networks; and by image, by name or glob, further commands that fetch.",
+    ),
   substitute: list("core-*")
     .optional()
     .describe(
@@ -244,6 +249,27 @@ function withNearestKey(failure: CheckFailure): CheckFailure {
 function withoutEngineKeys(properties: Properties): Properties {
   const { version: _version, pluginDownloadURL: _url, ...configured } = properties;
   return configured;
+}
+
+const networkModes = ["record", "replay", "none"] as const;
+
+/** A mode, or a table with one. */
+function network() {
+  const mode = z.enum(networkModes, { error: `expected ${networkModes.join(", ")}` });
+  const command = z
+    .string()
+    .regex(/^\S+(?: \S+)*$/, { error: "not a command (expected such as `make deps`)" });
+  const table = z.strictObject({
+    mode: mode.default("record"),
+    hosts: z.array(z.string().min(1)).min(1).optional(),
+    private: z.array(z.string().min(1)).default([]),
+    fetchers: z.record(z.string().min(1), z.array(command).min(1)).default({}),
+  });
+  const parsed = structured(table, '{"mode":"replay"}');
+  return z
+    .unknown()
+    .transform((value) => (networkModes.some((name) => name === value) ? { mode: value } : value))
+    .pipe(parsed);
 }
 
 function list(example: string) {

@@ -12,6 +12,7 @@ import { Registry } from "../../oci/registry.ts";
 import type { RegistryAddress } from "../../oci/registry-address.ts";
 import { Store } from "../../oci/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
+import type { ToolName } from "../../tools/pinned-tools.ts";
 import { type Places, placesOf } from "../../tools/places.ts";
 import { keepStatePrivate } from "../../tools/private-state.ts";
 import { provideTool, type Tool } from "../../tools/toolbox.ts";
@@ -54,6 +55,7 @@ export class Workshop {
   /** Pulls wait for the network rather than for a core. */
   readonly pulls: LimitFunction = pLimit(4);
   readonly pushes: LimitFunction = pLimit(4);
+  readonly #recordings = new Map<string, LimitFunction>();
   readonly #opened = new Map<string, Promise<unknown>>();
   readonly #cancelled: AbortSignal;
 
@@ -154,18 +156,25 @@ export class Workshop {
     return Promise.all((this.config.registry ?? []).map((address) => this.registryAt(address, work)));
   }
 
+  /** Lets one build of an input key at a time record what it fetches. */
+  recordings(key: string): LimitFunction {
+    const limit = this.#recordings.get(key) ?? pLimit(1);
+    this.#recordings.set(key, limit);
+    return limit;
+  }
+
+  /** The program that gives steps a proxy. It is built where there is none. */
+  withProxy(work: Work): Promise<Tool> {
+    return this.#once("with-proxy", () => this.#provide("with-proxy", work));
+  }
+
   /** A registry to pull from or to push to. Its client is built where there is none. */
   async registryAt(address: RegistryAddress, work: Work): Promise<Registry> {
     return new Registry(address, (await this.#registryClient(work)).path);
   }
 
   #registryClient(work: Pick<Work, "progress">): Promise<Tool> {
-    return this.#once("registry-client", () =>
-      provideTool("registry-client", {
-        signal: this.#cancelled,
-        onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
-      }),
-    );
+    return this.#once("registry-client", () => this.#provide("registry-client", work));
   }
 
   /** Where builders on other machines may have dependencies from; undefined where none is configured. */
@@ -213,6 +222,13 @@ export class Workshop {
     if (this.#opened.has("recollection")) await (await this.recollection()).file(this.places.scratch);
     await this.fleet.close();
     if (this.#opened.has("exchange")) await (await this.exchange())?.close();
+  }
+
+  #provide(name: ToolName, work: Pick<Work, "progress">): Promise<Tool> {
+    return provideTool(name, {
+      signal: this.#cancelled,
+      onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
+    });
   }
 
   /** Opens a thing once; one that could not be opened is tried again by the next who asks. */

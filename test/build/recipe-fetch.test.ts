@@ -1,14 +1,16 @@
 import { execFile } from "node:child_process";
-import { cp, mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Endpoint } from "../../buildkit/endpoint.ts";
 import { parseContainerfile } from "../../distro/containerfile.ts";
+import type { FetchAnswer } from "../../distro/fetch-record.ts";
 import { wrapFetchingRuns } from "../../distro/fetching-runs.ts";
-import { withFetchSession } from "../../providers/stagex/package/fetch-session.ts";
-import type { FetchAnswer } from "../../sources/fetch-record.ts";
+import { FetchError, withFetchSession } from "../../providers/stagex/package/fetch-session.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
+import { FetchPallets } from "../fixtures/fetch-pallets.ts";
 import { PackageRegistry } from "../fixtures/package-registry.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 import { Bench, type Built, type Recipe } from "./bench.ts";
@@ -20,7 +22,7 @@ describeReal("a recipe that fetches", () => {
   let endpoint: Endpoint;
   let cache: SourceCache;
   let registry: PackageRegistry;
-  let pallet: Buffer;
+  let pallets: Record<"go" | "cargo" | "npm", Buffer>;
 
   beforeAll(async () => {
     bench = await Bench.open();
@@ -28,80 +30,218 @@ describeReal("a recipe that fetches", () => {
     cache = await SourceCache.open(join(bench.folder, "sources"));
     registry = await PackageRegistry.start();
     registry.addModule("registry.test/greeting", "v1.0.0", "package greeting\n");
-    pallet = await goPallet(bench.folder);
-  });
+    registry.addModule("registry.test/farewell", "v1.0.0", "package farewell\n");
+    const made = new FetchPallets(bench.folder);
+    pallets = { go: await made.go(), cargo: await made.cargo(), npm: await made.npm() };
+  }, 120_000);
 
   afterAll(async () => {
     await registry?.[Symbol.asyncDispose]();
     await bench?.close();
   });
 
-  async function fetched(
-    recipe: Recipe,
-    known?: readonly FetchAnswer[],
-  ): Promise<{ result: Built; answers: readonly FetchAnswer[] }> {
+  type Fetched = { readonly image: Built; readonly answers: readonly FetchAnswer[] };
+
+  async function fetched(recipe: Recipe, known?: readonly FetchAnswer[], on = endpoint): Promise<Fetched> {
     const { bases } = parseContainerfile("Containerfile", recipe.containerfile);
-    return await withFetchSession(
-      {
-        ...{
-          image: "core-test",
-          cache,
-          known,
-          program: realTool("with-proxy"),
-          scratch: join(bench.folder, "scratch"),
-        },
-        upstream: {
-          ca: registry.authority,
-          mayAsk: () => true,
-          mayBePrivate: (host) => host === "registry.test",
-          addressesOf: async () => ["127.0.0.1"],
-        },
+    const options = {
+      ...{ image: "core-test", cache, known, program: realTool("with-proxy") },
+      scratch: join(bench.folder, "scratch"),
+      upstream: {
+        ca: registry.authority,
+        mayAsk: () => true,
+        mayBePrivate: (host: string) => host === "registry.test",
+        addressesOf: async () => ["127.0.0.1"],
       },
-      ({ proxy, wrapping }) =>
-        bench.build(endpoint, {
-          ...recipe,
-          proxy,
-          rewrite: (text) => wrapFetchingRuns(text, { bases }, { shells: new Map(), wrapping }),
-        }),
-    );
+    };
+    return await withFetchSession(options, async (session) => {
+      const { wrapping } = session;
+      const proxied = {
+        ...recipe,
+        proxy: await session.proxyFor("linux/amd64"),
+        rewrite: (text: string) => wrapFetchingRuns(text, { bases }, { shells: new Map(), wrapping }),
+      };
+      const image = await session.guard(() => bench.build(on, proxied));
+      return { image, answers: session.answers };
+    });
   }
 
-  test("go mod download", async () => {
+  /** Builds it again from what was recorded, and sees to it that nobody is asked for anything. */
+  async function replayed(
+    recipe: Recipe,
+    { answers }: Pick<Fetched, "answers">,
+    on = endpoint,
+  ): Promise<Built> {
+    const asked = registry.requests.length;
+    const { image } = await fetched(recipe, answers, on);
+    expect(registry.requests).toHaveLength(asked);
+    return image;
+  }
+
+  const goRecipe = (end: string): Recipe => ({
+    containerfile: `FROM scratch AS build
+ADD fetch/pallet.tar /
+ADD ca.pem /ca.pem
+ENV PATH=/go/bin:/bin HOME=/root GOROOT=/go GOTOOLCHAIN=local GONOSUMDB=* GOFLAGS=-modcacherw
+ENV GOPROXY=${registry.url}/go SSL_CERT_FILE=/ca.pem
+ARG VERSION=1.0.0
+WORKDIR /app
+COPY go.mod .
+RUN go mod download && \\
+  # a comment
+  go mod verify
+RUN <<-EOF
+	set -e
+	go get registry.test/farewell@v\${VERSION}
+	echo 'a "quote", a \\backslash and a $' >/note
+EOF
+${end}`,
+    files: {
+      "go.mod": "module app\n\ngo 1.20\n\nrequire registry.test/greeting v1.0.0\n",
+      "ca.pem": registry.authority,
+    },
+    sources: { "pallet.tar": pallets.go },
+  });
+  const scratchEnd = "FROM scratch AS package\nCOPY --from=build /root/go/pkg/mod/ /app/ /note /\n";
+
+  test("go: recorded, then replayed without the registry", async () => {
+    const recipe = goRecipe(scratchEnd);
+    const first = await fetched(recipe);
+    const urls = first.answers.map(({ url }) => url);
+    for (const module of ["greeting", "farewell"])
+      for (const end of ["info", "mod", "zip"])
+        expect(urls).toContain(`${registry.url}/go/registry.test/${module}/@v/v1.0.0.${end}`);
+    expect((await replayed(recipe, first)).index).toBe(first.image.index);
+  });
+
+  test("cargo: fetched, then used by a step without any network", async () => {
+    const entry = registry.addCrate("greeting", "1.0.0", "#![no_std]\n");
+    const own = '[[package]]\nname = "app"\nversion = "0.1.0"\ndependencies = [\n "greeting",\n]\n';
     const recipe: Recipe = {
       containerfile: `FROM scratch AS build
 ADD fetch/pallet.tar /
-ENV PATH=/go/bin HOME=/root GOROOT=/go GOTOOLCHAIN=local GONOSUMDB=* GOFLAGS=-modcacherw
-ENV GOPROXY=${registry.url}/go
+ENV PATH=/bin CARGO_HOME=/cargo HOME=/root
 WORKDIR /app
-COPY go.mod .
-RUN go mod download -x && go mod verify
+COPY . .
+RUN cargo fetch --locked
+RUN --network=none cargo vendor --frozen /rootfs
 FROM scratch AS package
-COPY --from=build /root/go/pkg/mod/registry.test/greeting@v1.0.0/ /
+COPY --from=build /rootfs /
 `,
-      files: { "go.mod": "module app\n\ngo 1.20\n\nrequire registry.test/greeting v1.0.0\n" },
-      sources: { "pallet.tar": pallet },
+      files: {
+        "Cargo.toml":
+          '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n\n[dependencies]\n' +
+          'greeting = { version = "1.0.0", registry = "test" }\n',
+        "Cargo.lock": `version = 4\n\n${own}\n${entry}`,
+        "src/lib.rs": "",
+        ".cargo/config.toml": `[registries.test]\nindex = "sparse+${registry.url}/index/"\n`,
+      },
+      sources: { "pallet.tar": pallets.cargo },
     };
     const first = await fetched(recipe);
-    await registry[Symbol.asyncDispose]();
-    const second = await fetched(recipe, first.answers);
-    expect(second.result.index).toBe(first.result.index);
+    expect(first.answers.map(({ url }) => url)).toContain(`${registry.url}/crates/greeting/1.0.0/download`);
+    expect((await replayed(recipe, first)).index).toBe(first.image.index);
+  });
+
+  test("npm: what it tells the registry is not passed on, and it does without", async () => {
+    const entry = registry.addNpmPackage("greeting", "1.0.0", "module.exports = 1;\n");
+    const own = { name: "app", version: "1.0.0", dependencies: { greeting: "1.0.0" } };
+    const lock = { ...own, lockfileVersion: 3, packages: { "": own, "node_modules/greeting": entry } };
+    const recipe: Recipe = {
+      containerfile: `FROM scratch AS build
+ADD fetch/pallet.tar /
+ENV PATH=/bin HOME=/root npm_config_registry=${registry.url}/npm/
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci
+FROM scratch AS package
+COPY --from=build /app/node_modules/greeting /
+`,
+      files: { "package.json": JSON.stringify(own), "package-lock.json": JSON.stringify(lock) },
+      sources: { "pallet.tar": pallets.npm },
+    };
+    const first = await fetched(recipe);
+    expect(registry.requests.filter((request) => request.startsWith("POST"))).toEqual([]);
+    expect((await replayed(recipe, first)).index).toBe(first.image.index);
+  });
+
+  /** What a daemon with the usual runtime gives where steps have this machine's network. */
+  async function withPlainNetwork(recipe: Recipe): Promise<string> {
+    const folder = join(bench.folder, "plain");
+    await mkdir(folder, { recursive: true });
+    const [buildctl, runc] = [join(folder, "buildctl"), join(dirname(realTool("runc")), "runc.real")];
+    const hosts = "add-hosts=registry.test=127.0.0.1";
+    const script = `#!/bin/bash\nexec ${realTool("buildctl")} "\${@/#force-network-mode=none/${hosts}}"\n`;
+    await writeFile(buildctl, script);
+    await chmod(buildctl, 0o755);
+    const { endpoint: plain } = await bench.daemon("plain-daemon", { runc });
+    return (await bench.build({ ...plain, buildctl }, recipe)).index;
+  }
+
+  test.each([
+    ["starts from nothing", scratchEnd],
+    ["inherits the steps' history", 'FROM build AS package\nRUN --network=none ["/go/bin/go", "version"]\n'],
+  ])("an image that %s is the same as with a plain network, and has no trace", async (_, end) => {
+    const recipe = goRecipe(end);
+    const { image } = await fetched(recipe);
+    const blobs = join(image.layout, "blobs/sha256");
+    const traces = /dev\/stagex|with-proxy|stagex-tools|deps-[0-9a-f]{8}|127\.0\.0\.1:3128|fetches of/;
+    for (const name of await readdir(blobs)) {
+      const bytes = await readFile(join(blobs, name));
+      const text = (bytes[0] === 0x1f ? gunzipSync(bytes) : bytes).toString("latin1");
+      expect(traces.exec(text)?.[0]).toBeUndefined();
+    }
+    expect(image.index).toBe(await withPlainNetwork(recipe));
+  });
+
+  async function refusal(recipe: Recipe, known?: readonly FetchAnswer[]): Promise<FetchError> {
+    const outcome = await fetched(recipe, known).catch((error: unknown) => error);
+    if (!(outcome instanceof FetchError)) throw outcome;
+    return outcome;
+  }
+
+  test("one byte changed in what was kept: it is named, and nothing built", async () => {
+    const recipe = goRecipe(scratchEnd);
+    const { answers } = await fetched(recipe);
+    const zip = answers.find(({ url }) => url.endsWith("greeting/@v/v1.0.0.zip"));
+    const path = join(cache.root, "sha256", zip?.sha256 ?? "");
+    const bytes = await readFile(path);
+    bytes[10] = (bytes[10] ?? 0) ^ 1;
+    await chmod(path, 0o644);
+    await writeFile(path, bytes);
+    const { message } = await refusal(recipe, answers);
+    expect(message).toContain(`${zip?.url}: source`);
+    expect(message).toContain(`expected sha256 ${zip?.sha256}`);
+  });
+
+  test("one request more than is recorded: it is named, and nothing built, though the step does not mind", async () => {
+    const { answers } = await fetched(goRecipe(scratchEnd));
+    const more = goRecipe(`RUN go get registry.test/other@v1.0.0 || true\n${scratchEnd}`);
+    const { message } = await refusal(more, answers);
+    expect(message).toMatch(/registry\.test\/other\/@v\/v1\.0\.0\.\w+: it is not in the fetch record/);
+  });
+
+  test("a client that ignores the proxy, and one that asks a private address: both are named", async () => {
+    const ignoring = goRecipe(
+      `RUN HTTPS_PROXY= https_proxy= go mod download registry.test/farewell@v1.0.1 || true\n${scratchEnd}`,
+    );
+    expect((await refusal(ignoring)).message).toContain("asks for the address of registry.test itself");
+    const inside = goRecipe(
+      `RUN GOPROXY=https://inside.test go get inside.test/x@v1.0.0 || true\n${scratchEnd}`,
+    );
+    expect((await refusal(inside)).message).toMatch(/inside\.test is no public address/);
+  });
+
+  test("no other step finds the socket", async () => {
+    const { image } = await fetched(
+      goRecipe("RUN echo /dev/* >/seen\nFROM scratch AS package\nCOPY --from=build /seen /\n"),
+    );
+    const folder = join(image.layout, "blobs/sha256");
+    const read = (await readdir(folder)).map((name) =>
+      run("tar", ["-xzOf", join(folder, name)]).catch(() => undefined),
+    );
+    const text = (await Promise.all(read)).map((output) => output?.stdout ?? "").join("");
+    expect(text).toContain("/dev/null");
+    expect(text).not.toContain("stagex");
   });
 });
-
-/** A stand-in for a pallet: this machine's Go and a shell, with the libraries that it needs. */
-async function goPallet(folder: string): Promise<Buffer> {
-  const root = join(folder, "pallet");
-  await mkdir(join(root, "go/bin"), { recursive: true });
-  await mkdir(join(root, "bin"));
-  const { stdout: goroot } = await run("go", ["env", "GOROOT"], {
-    env: { ...process.env, GOTOOLCHAIN: "local" },
-  });
-  for (const file of ["bin/go", "go.env", "VERSION"])
-    await cp(join(goroot.trim(), file), join(root, "go", file));
-  await mkdir(join(root, "go/src"));
-  await run("cp", ["-L", "/bin/sh", join(root, "bin/sh")]);
-  const { stdout: libraries } = await run("ldd", ["/bin/sh"]);
-  for (const [path] of libraries.matchAll(/\/\S+/g)) await run("cp", ["-L", "--parents", path, root]);
-  await run("tar", ["-C", root, "-cf", join(folder, "pallet.tar"), "."]);
-  return await readFile(join(folder, "pallet.tar"));
-}

@@ -16,6 +16,7 @@ import type { Bench } from "../bench.ts";
 import type { Dependency } from "../exchange.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
+import { type Fetching, withFetching } from "./fetching.ts";
 import {
   fetchSources,
   plannedFiles,
@@ -45,12 +46,15 @@ export async function build(
   const sources = await workshop.pulls(() => fetchSources(workshop, plan, inputs, work));
   const among = target === undefined ? undefined : await workshop.fleet.among(target, work);
   return await withWorkFolder(workshop.places.scratch, async (folder) => {
-    const parts = await Promise.all(
-      platformParts(inputs, among?.length ?? workshop.fleet.size).map((platforms, number) => {
-        const part = { platforms, target, among, layout: join(folder, `layout-${number}`) };
-        return buildPart(workshop, plan, inputs, sources, part, work);
-      }),
-    );
+    const { result: parts, fetches } = await withFetching(workshop, inputs, plan, work, (fetching) => {
+      const builders = among?.length ?? workshop.fleet.size;
+      return Promise.all(
+        platformParts(inputs, builders, fetching !== undefined).map((platforms, number) => {
+          const part = { platforms, target, among, layout: join(folder, `layout-${number}`), fetching };
+          return buildPart(workshop, plan, inputs, sources, part, work);
+        }),
+      );
+    });
     const image = await storedWhole(workshop, inputs, parts, join(folder, "layout"), work);
     const outputs: PackageOutputs = {
       ...digestsOf(image, inputs.platforms),
@@ -58,7 +62,7 @@ export async function build(
       origin: "built",
     };
     for (const own of Map.groupBy(parts, ({ bench }) => bench).values())
-      await enter(workshop, own, inputs, outputs, work);
+      await enter(workshop, own, inputs, outputs, fetches, work);
     (await workshop.exchange())?.offer(inputs.image, outputs.reference, work);
     const seconds = Math.max(...parts.map((part) => part.seconds));
     workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
@@ -73,6 +77,7 @@ type Part = {
   readonly among: readonly string[] | undefined;
   /** The folder that gets it. */
   readonly layout: string;
+  readonly fetching: Fetching | undefined;
 };
 
 type BuiltPart = Part & {
@@ -83,9 +88,16 @@ type BuiltPart = Part & {
   readonly image: Image;
 };
 
-/** With several builders to choose from each platform goes to one of its own, so that all are built natively. */
-function platformParts({ platforms }: PackageInputs, builders: number): (readonly string[])[] {
-  return builders > 1 ? platforms.map((platform) => [platform]) : [platforms];
+/**
+ * With several builders to choose from each platform goes to one of its own, so that all are built natively. So they are where a recipe
+ * fetches: the program that gives a step the proxy is of the step's platform.
+ */
+function platformParts(
+  { platforms }: PackageInputs,
+  builders: number,
+  isFetching: boolean,
+): (readonly string[])[] {
+  return builders > 1 || isFetching ? platforms.map((platform) => [platform]) : [platforms];
 }
 
 async function buildPart(
@@ -194,7 +206,7 @@ async function solveImage(
   bench: Bench,
   inputs: PackageInputs,
   { plan, sources, dependencies }: Ingredients,
-  { platforms, target, layout }: Part,
+  { platforms, target, layout, fetching }: Part,
   { work, stir }: { work: Work; stir: () => void },
 ): Promise<Solved> {
   const { scratch, logs } = workshop.places;
@@ -205,6 +217,7 @@ async function solveImage(
     files: plan.context,
     recipe: { path: join(root, plan.recipe), sha256: plan.containerfile },
     sources: [...sources],
+    ...(fetching ? { rewrite: fetching.rewrite } : {}),
     scratch,
   };
   const isWhole = platforms.length === inputs.platforms.length;
@@ -222,19 +235,21 @@ async function solveImage(
       context,
       dependencies: inputs.dependencies,
       repositories,
+      ...(fetching ? { proxy: await fetching.session.proxyFor(platforms[0] ?? "") } : {}),
       isAnew: !workshop.config.cache || (await workshop.isRebuilt(inputs.image)),
       store: store.root,
       destination: layout,
       scratch,
     };
-    const solved = await solve(request, {
+    const options = {
       signal: work.signal,
-      onProgress: (event) => {
+      onProgress: (event: ProgressEvent) => {
         if (isTelling(event)) work.progress(summarize(event));
       },
       onActivity: stir,
       log: join(logs, `${words.join("-").replaceAll("/", "-")}.log`),
-    });
+    };
+    const solved = await (fetching?.session.guard(() => solve(request, options)) ?? solve(request, options));
     exchange?.note(bench, inputs.image, dependencies, solved, work);
     return solved;
   });
@@ -255,6 +270,7 @@ async function enter(
   parts: readonly BuiltPart[],
   inputs: PackageInputs,
   outputs: PackageOutputs,
+  fetches: string | undefined,
   work: Work,
 ): Promise<void> {
   const [{ bench } = { bench: undefined }] = parts;
@@ -273,6 +289,7 @@ async function enter(
     seconds,
     outcome: mismatch ? "mismatch" : "built",
     finished: new Date().toISOString(),
+    ...(fetches === undefined ? {} : { fetches }),
   };
   // First where nobody else writes: the ledger's word alone is never enough to sign.
   await workshop.built.record(record);

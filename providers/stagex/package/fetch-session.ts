@@ -1,30 +1,42 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { userRunFolder } from "../../../buildkit/daemon-folders.ts";
 import { proxyCommand, proxyFlags, type StepProxy } from "../../../buildkit/proxied-steps.ts";
+import { SolveError } from "../../../buildkit/solve-error.ts";
 import { withWorkFolder } from "../../../buildkit/work-folder.ts";
+import type { FetchAnswer } from "../../../distro/fetch-record.ts";
 import type { Wrapping } from "../../../distro/fetching-runs.ts";
 import { printableLine } from "../../../lib/printable.ts";
 import { readRegularFile } from "../../../lib/regular-file.ts";
-import type { FetchAnswer } from "../../../sources/fetch-record.ts";
 import { RecordingProxy, type RecordingProxyOptions } from "../../../sources/recording-proxy.ts";
 import { newAuthority, newCertificate } from "../../../trust/certificate-authority.ts";
 
 export type FetchSessionOptions = Pick<
   RecordingProxyOptions,
-  "cache" | "known" | "upstream" | "onRequest"
+  "cache" | "known" | "upstream" | "onRequest" | "limits"
 > & {
   /** The image that is built, for errors. */
   readonly image: string;
-  /** The program `with-proxy` of the platform that is built (tools/go/with-proxy). */
+  /** The program `with-proxy` for amd64, with those for other machines beside it (tools/go/with-proxy). */
   readonly program: string;
   /** The folder for temporary folders. */
   readonly scratch: string;
 };
 
-/** What a build is given to fetch with. */
-export type FetchSession = { readonly proxy: StepProxy; readonly wrapping: Wrapping };
+/** What the solves of a build are given to fetch with. */
+export type FetchSession = {
+  readonly wrapping: Wrapping;
+  /** What was recorded so far. */
+  readonly answers: readonly FetchAnswer[];
+  /** The proxy for steps of this platform: one a solve. */
+  proxyFor(platform: string): Promise<StepProxy>;
+  /**
+   * Runs a solve, and looks at what it asked for.
+   * @throws FetchError where it asked for what it can't be given, even if no program of it minded
+   */
+  guard<T>(solve: () => Promise<T>): Promise<T>;
+};
 
 /** That a build asked for what it can't be given. Nothing is built of it. */
 export class FetchError extends Error {
@@ -33,53 +45,98 @@ export class FetchError extends Error {
   constructor(image: string, problems: readonly string[], isReplay: boolean, cause: unknown) {
     const lines = problems.map((problem) => `\n  ${printableLine(problem)}`).join("");
     const rule = isReplay
-      ? "It has a fetch record, and only what that lists is answered. Remove the record to fetch anew"
+      ? "It has a fetch record, and only what that lists is answered. Delete the record to fetch anew"
       : "Recipes may fetch by GET, HEAD and git's fetch, by way of the proxy that their environment names";
-    super(`${printableLine(image)}: its recipe fetches what it can't be given:${lines}\n${rule}.`, { cause });
+    const failure = cause instanceof Error ? `\n${cause.message}` : "";
+    super(`${printableLine(image)}: its recipe fetches what it can't be given:${lines}\n${rule}.${failure}`, {
+      cause,
+    });
   }
 }
 
 /** In bytes. */
 const largestProgram = 64 * 1024 * 1024;
 
-/** Longer than any build, and than clocks differ. */
+/** For how long the authority is good: longer than any build. */
 const days = 30;
 
 /**
- * Runs a build with a proxy for its steps that fetch, whose authority is of this build alone.
- * @returns what the build returns, and what it was answered
- * @throws FetchError where it asked for anything else, even if no program of it minded
+ * Runs a build with a proxy for its steps that fetch, by an authority of this build alone.
  */
 export async function withFetchSession<T>(
   options: FetchSessionOptions,
   build: (session: FetchSession) => Promise<T>,
-): Promise<{ readonly result: T; readonly answers: readonly FetchAnswer[] }> {
+): Promise<T> {
   const run = join(await userRunFolder(), "fetch");
-  return await withWorkFolder(options.scratch, (tools) =>
-    withWorkFolder(run, async (folder) => {
+  return await withWorkFolder(options.scratch, (folder) =>
+    withWorkFolder(run, async (short) => {
       const authority = await newAuthority(`fetches of ${options.image}`, days);
-      const program = await readRegularFile(options.program, largestProgram);
-      await writeFile(join(tools, "with-proxy"), program, { mode: 0o755 });
-      await writeFile(join(tools, "ca.pem"), authority.certificate, { mode: 0o644 });
       const certify = (host: string) =>
         newCertificate(authority, { commonName: "fetched", names: [host], side: "server", days });
-      const socket = join(folder, "s");
-      await mkdir(dirname(socket), { recursive: true, mode: 0o700 });
+      const socket = join(short, "s");
       const proxy = await RecordingProxy.listen(socket, { ...options, certify });
       // A random name: a recipe that mounts a socket by itself does not get this one.
       const id = `deps-${randomUUID()}`;
-      const wrapping = { flags: proxyFlags({ id }), command: proxyCommand };
-      const failure = (cause?: unknown) =>
-        new FetchError(options.image, proxy.problems, options.known !== undefined, cause);
+      const tools = new Map<string, Promise<string>>();
+      const toolsFor = (arch: string): Promise<string> => {
+        const made = tools.get(arch) ?? makeTools(join(folder, arch), options, arch, authority.certificate);
+        tools.set(arch, made);
+        return made;
+      };
       try {
-        const result = await build({ proxy: { socket, id, tools }, wrapping }).catch((error: unknown) => {
-          throw proxy.problems.length > 0 ? failure(error) : error;
+        return await build({
+          wrapping: { flags: proxyFlags({ id }), command: proxyCommand },
+          get answers() {
+            return proxy.answers;
+          },
+          proxyFor: async (platform) => ({ socket, id, tools: await toolsFor(archOf(platform)) }),
+          guard: (solve) => guarded(solve, proxy, options),
         });
-        if (proxy.problems.length > 0) throw failure();
-        return { result, answers: proxy.answers };
       } finally {
         await proxy.close();
       }
     }),
   );
+}
+
+async function guarded<T>(
+  solve: () => Promise<T>,
+  proxy: RecordingProxy,
+  { image, known }: FetchSessionOptions,
+): Promise<T> {
+  const fault = (cause?: unknown) =>
+    new FetchError(image, [...proxy.problems, ...(cause ? proxy.refusals : [])], known !== undefined, cause);
+  const solved = await solve().catch((error: unknown) => {
+    const isBuilders = !(error instanceof SolveError) || error.trouble !== undefined;
+    throw isBuilders || proxy.problems.length + proxy.refusals.length === 0 ? error : fault(error);
+  });
+  if (proxy.problems.length > 0) throw fault();
+  return solved;
+}
+
+/** The machine that runs the program: an amd64 runs those of linux/386 too, and builds for them. */
+function archOf(platform: string): string {
+  const [, arch = ""] = platform.split("/");
+  return arch === "386" ? "amd64" : arch;
+}
+
+async function makeTools(
+  folder: string,
+  { image, program }: FetchSessionOptions,
+  arch: string,
+  certificate: string,
+): Promise<string> {
+  const path = arch === "amd64" ? program : `${program}-${arch}`;
+  const bytes = await readRegularFile(path, largestProgram).catch((cause: unknown) => {
+    throw new Error(`${image}: its recipe fetches, which is not possible on ${arch}: there is no ${path}`, {
+      cause,
+    });
+  });
+  await mkdir(folder);
+  await writeFile(join(folder, "with-proxy"), bytes);
+  await writeFile(join(folder, "ca.pem"), certificate);
+  // Whatever the umask: users other than root run and read them too.
+  await chmod(join(folder, "with-proxy"), 0o755);
+  await chmod(join(folder, "ca.pem"), 0o644);
+  return folder;
 }
