@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeReal, realTool } from "../real-tools.ts";
-import { flipByte, Project, publishedDigests } from "./project.ts";
+import { ended, flipByte, Project, publishedDigests } from "./project.ts";
 
 /** No daemon answers there: whoever asks BuildKit anything fails. */
 const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };
@@ -139,6 +139,7 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
   });
 
   test("an image of changed inputs is new and kept, as is what comes out otherwise for it; all others are held", async () => {
+    await project.set("verify", "release");
     const published = await publishedDigests(project.tree);
     const words = `new, was ${published["core-filesystem"]}`;
     await project.edit("packages/core/filesystem/Containerfile", (text) =>
@@ -172,6 +173,32 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     expect(output).toContain("core-filesystem: its digest is not the one that the tree publishes");
     expect(code).not.toBe(0);
     await project.run(["config", "rm", "stagex:verify", "--stack", "test"]);
+  });
+
+  test("an image that is built anew and comes out the same is said to", async () => {
+    await project.set("rebuild", '["sh"]');
+    const { code, output, built } = await project.up();
+    expect(built).toEqual(["core-sh"]);
+    expect(output).toContain("core-sh: rebuilt without cache, equal to what the ledger has: sha256:");
+    expect(code).toBe(0);
+  });
+
+  test("one that comes out otherwise fails as not reproducible, and the ledger keeps both", async () => {
+    const liar = { PATH: `${await lyingClient("core-sh")}${delimiter}${process.env.PATH}` };
+    const before = (await project.digests())["core-sh"];
+    const { code, output } = await project.up([], liar);
+    expect(output).toContain("core-sh: not reproducible for linux/amd64: the same inputs gave another image");
+    expect(output).toContain(`before:  ${before}`);
+    const rebuilt = /rebuilt: (sha256:[0-9a-f]{64})/.exec(output)?.[1];
+    expect(output).toContain("first difference: config");
+    expect(code).not.toBe(0);
+    await project.run(["config", "rm", "stagex:rebuild", "--stack", "test"]);
+    const told = await ended(project.startStagex(["ledger", "show", "core-sh"]));
+    expect(told.output).toContain(`${rebuilt}  `);
+    expect(told.output).toMatch(new RegExp(`${rebuilt} .*another digest was expected`));
+    expect(told.output).toContain(`${before}  `);
+    const again = await project.up([], nobody);
+    expect(again.code, again.output).toBe(0);
   });
 
   test("beside one that is new, an unchanged image that a builder alters fails", async () => {
