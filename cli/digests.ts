@@ -1,4 +1,3 @@
-import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { digestsFiles } from "../distro/digests-file.ts";
@@ -11,6 +10,7 @@ import { parseConfig } from "../providers/stagex/config.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
 import { parseTreeAddress, type TreeAddress } from "../sources/tree-checkout.ts";
 import { placesOf } from "../tools/places.ts";
+import { type ChangedOptions, replaceFile, writeChangedDigests } from "./changed-digests.ts";
 import { asUsage, CommandError } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
 import { Stack } from "./stack.ts";
@@ -21,7 +21,24 @@ export function digestsCommand(): Command {
     .description("Prints the digest of each image of a stack, in the format of StageX's digests/<stage>.txt.")
     .option("--stack <name>", "the stack", "dev")
     .option("--write", "write them into the tree's digests/ instead, for the images that the stack has")
-    .action(async ({ stack: name, write }: { stack: string; write?: boolean }) => {
+    .option(
+      "--changed",
+      "only the lines that a pull request needs: of images whose digest is another than was published. Builds nothing;\n" +
+        "exits with 1 where one is not known yet",
+    )
+    .option(
+      "--since <revision>",
+      "with --changed: the older side, by default the commit that published the digests",
+    )
+    .option(
+      "--tree <folder>",
+      "with --changed: the StageX tree, by default the stack's; then no engine is needed",
+    )
+    .action(async (options: Options) => {
+      const { stack: name, write, changed, since, tree } = options;
+      if (changed) return await writeChangedDigests(options, () => settingsOf(name));
+      if (since !== undefined || tree !== undefined)
+        throw new CommandError("--since and --tree are options of --changed");
       const places = placesOf();
       const stack = new Stack(name, await provideEngine(false), places);
       const digests = [...(await stack.digests())].map(
@@ -35,7 +52,7 @@ export function digestsCommand(): Command {
         print(printableBlock([...files.values()].join("").trimEnd()));
         return;
       }
-      const settings = (await stack.config()) as Properties;
+      const settings = await settingsOf(name);
       const address = treeAddressIn(settings, places.project);
       if (address.kind !== "folder")
         throw new CommandError(
@@ -43,6 +60,12 @@ export function digestsCommand(): Command {
         );
       for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
     });
+}
+
+type Options = ChangedOptions & { stack: string; changed?: true };
+
+async function settingsOf(name: string): Promise<Properties> {
+  return (await new Stack(name, await provideEngine(false), placesOf()).config()) as Properties;
 }
 
 /** Says on stderr which of them are another's word: who publishes them should know. */
@@ -65,12 +88,4 @@ function treeAddressIn(settings: Properties, project: string): TreeAddress {
   } catch (error) {
     throw asUsage(error);
   }
-}
-
-/** Whole or not at all: these files are what others compare with. */
-async function replaceFile(file: string, text: string): Promise<void> {
-  await mkdir(join(file, ".."), { recursive: true });
-  await writeFile(`${file}.new`, text, { flush: true });
-  await rename(`${file}.new`, file);
-  print(printable`${file}`);
 }

@@ -63,13 +63,20 @@ export class PublishedInputs {
     );
   }
 
-  /** The images of a tree that nobody builds now, by what is known of the digests of those that they are built from. */
+  /**
+   * Tells the standings of all images, by what is known of the digests of those that they are built from. With a {@link doubt} it is
+   * `published`.
+   */
   async standings(
     known: ReadonlyMap<string, Digest>,
     firstManifest: StandingInputs["firstManifest"],
   ): Promise<Map<string, Standing>> {
     const standings = new Map<string, Standing>();
     for (const [image, plan] of this.#current.images) {
+      if (this.doubt(image) !== undefined) {
+        standings.set(image, "published");
+        continue;
+      }
       const dependencies = Object.fromEntries(plan.dependencies.map((name) => [name, known.get(name)]));
       const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
       standings.set(image, await this.standing({ image, isOwnSame, dependencies, firstManifest }));

@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeReal, realTool } from "../real-tools.ts";
-import { flipByte, Project, publishedDigests } from "./project.ts";
+import { ended, flipByte, Project, publishedDigests } from "./project.ts";
 
 /** No daemon answers there: whoever asks BuildKit anything fails. */
 const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };
@@ -139,6 +139,7 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
   });
 
   test("an image of changed inputs is new and kept, as is what comes out otherwise for it; all others are held", async () => {
+    await project.set("verify", "release");
     const published = await publishedDigests(project.tree);
     const words = `new, was ${published["core-filesystem"]}`;
     await project.edit("packages/core/filesystem/Containerfile", (text) =>
@@ -174,13 +175,38 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     await project.run(["config", "rm", "stagex:verify", "--stack", "test"]);
   });
 
-  test("beside one that is new, an unchanged image that a builder alters fails", async () => {
-    const liar = { PATH: `${await lyingClient("core-sh")}${delimiter}${process.env.PATH}` };
-    for (const known of ["ledger", "built"])
-      await rm(join(project.folder, ".stagex", known), { recursive: true, force: true });
-    const { code, output, built } = await project.up(["--replace", urnOf("core-sh")], liar);
+  test("an image that is built anew and comes out the same is said to", async () => {
+    await project.set("rebuild", '["sh"]');
+    const { code, output, built } = await project.up();
     expect(built).toEqual(["core-sh"]);
-    expect(output).toContain("core-sh: its digest is not the one that the tree publishes");
+    expect(output).toContain("core-sh: rebuilt without cache, equal to what the ledger has: sha256:");
+    expect(code).toBe(0);
+  });
+
+  test("one that comes out otherwise fails as not reproducible, and the ledger keeps both", async () => {
+    const liar = { PATH: `${await lyingClient("core-sh")}${delimiter}${process.env.PATH}` };
+    const before = (await project.digests())["core-sh"];
+    const { code, output } = await project.up([], liar);
+    expect(output).toContain("core-sh: not reproducible for linux/amd64: the same inputs gave another image");
+    expect(output).toContain(`before:  ${before}`);
+    const rebuilt = /rebuilt: (sha256:[0-9a-f]{64})/.exec(output)?.[1];
+    expect(output).toContain("first difference: config");
+    expect(code).not.toBe(0);
+    await project.run(["config", "rm", "stagex:rebuild", "--stack", "test"]);
+    const told = await ended(project.startStagex(["ledger", "show", "core-sh"]));
+    expect(told.output).toContain(`${rebuilt}  `);
+    expect(told.output).toMatch(new RegExp(`${rebuilt} .*another digest was expected`));
+    expect(told.output).toContain(`${before}  `);
+    const again = await project.up([], nobody);
+    expect(again.code, again.output).toBe(0);
+  });
+
+  test("beside one that is new, an unchanged image that a builder alters fails", async () => {
+    const liar = { PATH: `${await lyingClient("core-stem")}${delimiter}${process.env.PATH}` };
+    await forget("core-stem");
+    const { code, output, built } = await project.up(["--replace", urnOf("core-stem")], liar);
+    expect(built).toEqual(["core-stem"]);
+    expect(output).toContain("core-stem: its digest is not the one that the tree publishes");
     expect(output).toMatch(/Its inputs are those that commit [0-9a-f]{40} published the digest of/);
     expect(code).not.toBe(0);
     await project.git("checkout", "--quiet", ".");
@@ -188,13 +214,23 @@ describeReal("a tree is reproduced on the real engine and the real BuildKit", ()
     expect(await project.digests()).toEqual(await publishedDigests(project.tree));
   });
 
+  /** Removes what is recorded of an image, so that it is built where something asks for it. */
+  async function forget(image: string): Promise<void> {
+    for (const ledger of ["ledger", "built"].map((name) => join(project.folder, ".stagex", name)))
+      for (const file of await readdir(ledger, { recursive: true })) {
+        const path = join(ledger, file);
+        if (file.endsWith(".json") && JSON.parse(await readFile(path, "utf8")).image === image)
+          await rm(path);
+      }
+  }
+
   /** A folder with a buildctl whose builds of an image have a label more than its recipe. */
   async function lyingClient(image: string): Promise<string> {
     const folder = join(project.folder, "lying");
     await mkdir(folder, { recursive: true });
     const script = `#!/bin/sh
 case "$*" in
-*dest=*) case "$*" in *name=${image},*) exec ${realTool("buildctl")} "$@" --opt label:lie=1 ;; esac ;;
+*dest=*) case "$*" in *name=stagex/${image}:*) exec ${realTool("buildctl")} "$@" --opt label:lie=1 ;; esac ;;
 esac
 exec ${realTool("buildctl")} "$@"
 `;

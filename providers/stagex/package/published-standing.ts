@@ -1,6 +1,7 @@
 import { keyOfPlan } from "../../../distro/known-digests.ts";
 import type { Standing, StandingInputs } from "../../../distro/published-inputs.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
+import type { Store } from "../../../oci/store.ts";
 import { isWhollyKnown } from "../unknowable.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackagePlan } from "./inputs.ts";
@@ -54,7 +55,7 @@ export async function standingOf(
         typeof digest === "string" ? digest : undefined,
       ]),
     ),
-    firstManifest: firstManifestIn(workshop),
+    firstManifest: firstManifestIn(() => workshop.store()),
   });
   if (kind === "open")
     return { kind, reason: doubtText("an image that it is built from is not in the store") };
@@ -65,9 +66,10 @@ function doubtText(doubt: string): string {
   return `Whether its inputs are those that were published can't be told: ${doubt}`;
 }
 
-function firstManifestIn(workshop: Workshop): StandingInputs["firstManifest"] {
+/** Finds the first manifest of an index in a store. */
+export function firstManifestIn(open: () => Promise<Store>): StandingInputs["firstManifest"] {
   return async (index) => {
-    const store = await workshop.store();
+    const store = await open();
     try {
       return (await store.image(index)).manifests[0]?.digest;
     } catch (error) {
