@@ -1,7 +1,7 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
-import { digestsFiles } from "../distro/digests-file.ts";
+import { type DigestSet, digestsFiles, furtherDigestsOf, platformSet } from "../distro/digests-file.ts";
 import { isInputKey } from "../distro/input-key.ts";
 import { Ledger } from "../distro/ledger.ts";
 import { printable, printableBlock } from "../lib/printable.ts";
@@ -11,38 +11,68 @@ import { parseConfig } from "../providers/stagex/config.ts";
 import type { Properties } from "../providers/stagex/wire.ts";
 import { parseTreeAddress, type TreeAddress } from "../sources/tree-checkout.ts";
 import { placesOf } from "../tools/places.ts";
-import { asUsage, CommandError } from "./exit-code.ts";
+import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
-import { Stack } from "./stack.ts";
+import { Stack, type StackPackage } from "./stack.ts";
 
 /** `stagex digests`: what a release of the tree would publish. */
 export function digestsCommand(): Command {
   return new Command("digests")
     .description("Prints the digest of each image of a stack, in the format of StageX's digests/<stage>.txt.")
     .option("--stack <name>", "the stack", "dev")
-    .option("--write", "write them into the tree's digests/ instead, for the images that the stack has")
-    .action(async ({ stack: name, write }: { stack: string; write?: boolean }) => {
-      const places = placesOf();
-      const stack = new Stack(name, await provideEngine(false), places);
-      const digests = [...(await stack.digests())].map(
-        ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
-      );
-      if (digests.length === 0)
-        throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
-      await tellOfOthers(stack, new Ledger(places.built));
-      const files = digestsFiles(new Map(digests));
-      if (!write) {
-        print(printableBlock([...files.values()].join("").trimEnd()));
-        return;
-      }
-      const settings = (await stack.config()) as Properties;
-      const address = treeAddressIn(settings, places.project);
-      if (address.kind !== "folder")
-        throw new CommandError(
-          printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
+    .option(
+      "--platform <platform>",
+      "of images for several platforms those of this one, which is not their first; or `index`",
+    )
+    .option(
+      "--write",
+      "write all of them into the tree's digests/ instead, for the images that the stack has",
+    )
+    .action(
+      async ({ stack: name, platform, write }: { stack: string; platform?: string; write?: boolean }) => {
+        const places = placesOf();
+        const stack = new Stack(name, await provideEngine(false), places);
+        const digests = [...(await stack.digests())].map(
+          ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
         );
-      for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
-    });
+        if (digests.length === 0)
+          throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
+        await tellOfOthers(stack, new Ledger(places.built));
+        const sets = new Map([["", new Map(digests)], ...furtherDigests(await stack.packages())]);
+        const filesOf = (set: DigestSet) => digestsFiles(sets.get(set) ?? new Map(), set);
+        if (!write) {
+          const files = filesOf(platform === undefined ? "" : platformSet(platform));
+          if (files.size === 0)
+            throw new CommandError(
+              printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
+              exitCode.no,
+            );
+          print(printableBlock([...files.values()].join("").trimEnd()));
+          return;
+        }
+        const settings = (await stack.config()) as Properties;
+        const address = treeAddressIn(settings, places.project);
+        if (address.kind !== "folder")
+          throw new CommandError(
+            printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
+          );
+        for (const [file, text] of [...sets.keys()].flatMap((set) => [...filesOf(set)]))
+          await replaceFile(join(address.folder, file), text);
+      },
+    );
+}
+
+/** The digests of images for several platforms, by set and name. */
+function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<string, string>> {
+  const sets = new Map<DigestSet, Map<string, string>>();
+  for (const { image, platforms, digests, index } of packages) {
+    const hex = Object.fromEntries(
+      Object.entries(digests).map(([each, digest]) => [each, hexOf(parseDigest(digest))]),
+    );
+    for (const [set, digest] of furtherDigestsOf(platforms, hex, hexOf(parseDigest(index))))
+      sets.set(set, (sets.get(set) ?? new Map()).set(image, digest));
+  }
+  return sets;
 }
 
 /** Says on stderr which of them are another's word: who publishes them should know. */

@@ -151,5 +151,9 @@ function factLines([label, lines]: [string, readonly string[]]): Printable[] {
 
 function publishedDigest(tree: Tree, { name }: BuildPlan): string[] {
   const hex = tree.digests.get(name);
-  return hex === undefined ? [] : [`sha256:${hex}`];
+  const further = [...tree.furtherDigests].flatMap(([set, digests]) => {
+    const found = digests.get(name);
+    return found === undefined ? [] : [`sha256:${found} (${set})`];
+  });
+  return [...(hex === undefined ? [] : [`sha256:${hex}`]), ...further];
 }

@@ -41,7 +41,10 @@ export async function reproduce(): Promise<Reproduced> {
   );
   await registerBuilders(config);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
-  const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });
+  const { packages } = new PackageTree("tree", {
+    ...{ plans, expectedDigests, reproduceOn: config.reproduceOn },
+    ...(config.verify ? { furtherDigests: tree.furtherDigests } : {}),
+  });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
   const unattested = attested(config, { plans, packages, substitutable });
   previewForecast([...packages.values()], placesOf().forecast);

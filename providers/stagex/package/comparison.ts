@@ -1,14 +1,16 @@
+import { platformSet } from "../../../distro/digests-file.ts";
 import { compareManifests } from "../../../oci/compare.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 
-/** Throws where the image is not the one that the tree publishes, saying how it differs as far as that can be seen here. */
+/** Throws where the image is not the one that the tree publishes, on any platform, saying how it differs as far as that can be seen here. */
 export async function compareWithPublished(
   workshop: Workshop,
   inputs: PackageInputs,
   image: PackageOutputs,
 ): Promise<void> {
+  await compareOthers(workshop, inputs, image);
   const published = inputs.expectedDigest;
   if (!published || published === image.digest) return;
   const lines = [
@@ -19,6 +21,26 @@ export async function compareWithPublished(
     "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write",
   ];
   throw new Error(lines.join("\n"));
+}
+
+/** The platforms other than the first, whose digests are not in StageX's own files. */
+async function compareOthers(
+  workshop: Workshop,
+  { image: name, expectedDigests = {} }: PackageInputs,
+  image: PackageOutputs,
+): Promise<void> {
+  for (const [platform, published] of Object.entries(expectedDigests)) {
+    const got = image.digests[platform];
+    if (got === undefined || got === published) continue;
+    const lines = [
+      `${name}: its digest for ${platform} is not the one that the tree publishes in digests/${platformSet(platform)}`,
+      `  published: ${published}`,
+      `  got:       ${got} (${image.origin})`,
+      `  ${await firstDifference(workshop, published, got)}`,
+      "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write",
+    ];
+    throw new Error(lines.join("\n"));
+  }
 }
 
 async function explanation(workshop: Workshop, published: Digest, image: PackageOutputs): Promise<string> {
