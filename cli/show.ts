@@ -113,7 +113,12 @@ function imageLines(tree: Tree, plan: BuildPlan, options: Options, isFurther: bo
   const facts: [string, readonly string[]][] = [
     ["recipe", [plan.recipe]],
     ["target", [plan.target ?? "the last stage"]],
-    ["platforms", plan.platforms],
+    [
+      "platforms",
+      toml?.platforms.length
+        ? [`${plan.platforms.join(", ")} (its own, whatever is asked for)`]
+        : plan.platforms,
+    ],
     ["steps run", stepsText(plan, options)],
     ["license", toml?.license ? [toml.license] : []],
     ["website", toml?.website ? [toml.website] : []],

@@ -194,7 +194,6 @@ test("a job that was killed for want of memory is done by itself where there is 
     day.do(job("q", 25, onLarge)),
     day.do(job("r", 5, onLarge)),
   );
-  // Busy for as long as x looks for a builder, so that x takes the small one.
   expect(await results).toContain("x on large");
   const after = day.log.slice(day.log.findIndex((entry) => entry.includes("again")));
   expect(after.filter((entry) => !entry.includes("ended"))).toEqual([
