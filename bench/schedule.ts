@@ -139,7 +139,8 @@ function decisionNote(graph: Graph, builders: number): string {
     times.push((performance.now() - started) * 1000);
     if ("load" in decision) {
       const { load, waiting } = decision;
-      const occupation = { job: waiting.job, since: now, expected: waiting.job.seconds };
+      const { job } = waiting;
+      const occupation = { job, since: now, expected: job.seconds, isAlone: false, hadCompany: false };
       load.occupy(occupation);
       held.push({ load, occupation });
       if (held.length < builders) continue;

@@ -9,6 +9,10 @@ export type Occupation = {
   readonly since: number;
   /** {@link BuilderLoad.expectedSeconds} at its start. */
   readonly expected: number | undefined;
+  /** Whether it is to have the builder to itself. */
+  readonly isAlone: boolean;
+  /** Whether another job has been there at the same time. */
+  hadCompany: boolean;
 };
 
 /** What a builder is doing, and what it has in its cache. */
@@ -39,15 +43,18 @@ export class BuilderLoad {
     return memory <= (this.builder.memory ?? Number.POSITIVE_INFINITY);
   }
 
-  /** Whether the job could start now. */
-  hasRoom({ memory = 0 }: Job): boolean {
+  /** Whether the job could start now. An empty builder has room for any. */
+  hasRoom({ memory = 0 }: Job, isAlone: boolean): boolean {
+    if (this.lost !== undefined) return false;
+    if (this.running.size === 0) return true;
+    const isTaken = isAlone || [...this.running].some((other) => other.isAlone);
     const limit = this.builder.memory ?? Number.POSITIVE_INFINITY;
-    return (
-      this.lost === undefined && this.running.size < this.builder.slots && this.#memory + memory <= limit
-    );
+    return !isTaken && this.running.size < this.builder.slots && this.#memory + memory <= limit;
   }
 
   occupy(held: Occupation): void {
+    for (const other of this.running) other.hadCompany = true;
+    held.hadCompany = this.running.size > 0;
     this.running.add(held);
     this.#memory += held.job.memory ?? 0;
     for (const { digest } of held.job.inputs) this.#cached.add(digest);

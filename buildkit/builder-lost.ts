@@ -10,3 +10,17 @@ export class BuilderLost extends Error {
 export class NoBuilder extends Error {
   override readonly name = "NoBuilder";
 }
+
+/**
+ * Thrown by the work given to a schedule when the kernel killed it for want of memory. The schedule then has it done by itself where there is
+ * most memory; where that was so already, the cause is the job's error.
+ */
+export class OutOfMemory extends Error {
+  override readonly name = "OutOfMemory";
+  override readonly cause: Error;
+
+  constructor(cause: Error) {
+    super(cause.message, { cause });
+    this.cause = cause;
+  }
+}

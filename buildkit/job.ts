@@ -17,7 +17,10 @@ export type Job = {
   readonly seconds?: number | undefined;
   /** Expected seconds from the start of this job to the end of the longest chain that it begins, itself included. */
   readonly remaining: number;
-  /** Bytes of memory that it takes at its peak; not counted where not given. */
+  /**
+   * Bytes of memory that it is expected to take at its peak; not counted where not given. One that no builder has so much for is built by
+   * itself where there is most: an expectation is no proof.
+   */
   readonly memory?: number | undefined;
   readonly inputs: readonly JobInput[];
   /**

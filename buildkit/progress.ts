@@ -1,5 +1,6 @@
 import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
+import { memoryReport, peakOf, type StepMemory } from "./step-memory.ts";
 import { Transfers } from "./transfers.ts";
 
 /** A change of one step of a build, as BuildKit reports it. */
@@ -18,6 +19,8 @@ export type FailedStep = {
   readonly step: string;
   readonly name: string;
   readonly error: string;
+  /** Whether the kernel killed a process of it for want of memory; false where nothing tells. */
+  readonly wasKilled: boolean;
   /** The last lines of the step's own output, oldest first. */
   readonly tail: readonly string[];
 };
@@ -81,6 +84,7 @@ type Vertex = {
   /** What stdout (1) and stderr (2) gave after their last line end: not yet a line. */
   partial: Map<number, Buffer>;
   tail: string[];
+  memory: StepMemory | undefined;
 };
 
 /** What buildctl logs of itself, such as that a file system lacks fs-verity. */
@@ -148,7 +152,22 @@ export class Progress {
   failedStep(): FailedStep | undefined {
     const failed = [...this.#vertices.values()].filter((vertex) => vertex.error !== "");
     const vertex = failed.find(({ error }) => !/context canceled$/.test(error));
-    return vertex && { step: vertex.step, name: vertex.name, error: vertex.error, tail: vertex.tail };
+    if (vertex === undefined) return undefined;
+    const { step, name, error, tail, memory } = vertex;
+    // BuildKit's own word, where the kernel has control groups of version 2 (executor/runcexecutor, detectOOM).
+    const wasKilled = (memory?.killed ?? 0) > 0 || /: cannot allocate memory$/.test(error);
+    return { step, name, error, wasKilled, tail };
+  }
+
+  /** Returns the bytes that the steps took at their peak, all that ran at a time together; undefined where the builder measures none. */
+  memory(): number | undefined {
+    const measured = [...this.#vertices.values()].flatMap(({ memory, startedAt, completedAt }) => {
+      const [start, end] = [Date.parse(startedAt ?? ""), Date.parse(completedAt ?? "")].map(
+        (time) => time / 1000,
+      );
+      return memory && start !== undefined && end !== undefined ? [{ start, end, peak: memory.peak }] : [];
+    });
+    return peakOf(measured) || undefined;
   }
 
   /** A source starts twice: once to find out what it is, and again to fetch it. */
@@ -194,6 +213,7 @@ export class Progress {
         error: "",
         partial: new Map(),
         tail: [],
+        memory: undefined,
       },
     };
     this.#vertices.set(digest, vertex);
@@ -221,7 +241,11 @@ export class Progress {
   }
 
   #outputLine(vertex: Vertex, line: string, time: string | undefined): void {
-    const text = line.replace(/\r$/, "");
+    const whole = line.replace(/\r$/, "");
+    const report = memoryReport(whole);
+    const text = report?.rest ?? whole;
+    if (report) vertex.memory = report;
+    if (report && text === "") return;
     vertex.tail.push(asShown(text));
     if (vertex.tail.length > tailLines) vertex.tail.shift();
     this.#log(`#${vertex.number} ${secondsBetween(vertex.startedAt, time).toFixed(3)} ${text}`);

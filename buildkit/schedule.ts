@@ -1,10 +1,10 @@
 import { BuilderLoad } from "./builder-load.ts";
-import { BuilderLost, NoBuilder } from "./builder-lost.ts";
+import { BuilderLost, NoBuilder, OutOfMemory } from "./builder-lost.ts";
 import { type Clock, realClock } from "./clock.ts";
 import type { Job, ScheduledBuilder } from "./job.ts";
 import { type JobKind, type PlacementRules, usualRules, WaitingJob, WaitingJobs } from "./waiting-jobs.ts";
 
-export { BuilderLost, NoBuilder } from "./builder-lost.ts";
+export { BuilderLost, NoBuilder, OutOfMemory } from "./builder-lost.ts";
 export type { Job, JobInput, ScheduledBuilder } from "./job.ts";
 
 /** What happens in a schedule, for people and for tests. */
@@ -64,6 +64,8 @@ class Run {
   readonly caller: Caller;
   readonly since: number;
   readonly expected: number | undefined;
+  readonly isAlone: boolean;
+  hadCompany = false;
   readonly controller = new AbortController();
   /** Whether its place is another's: what is left of its work needs the builder no more. */
   hasLeft = false;
@@ -73,6 +75,7 @@ class Run {
     this.caller = caller;
     this.since = since;
     this.expected = expected;
+    this.isAlone = request.isAlone;
   }
 
   get job(): Job {
@@ -86,7 +89,7 @@ type Recovery = { pause: number; stop: () => void };
 /**
  * Which image is built on which builder, and when. Jobs come as the engine finds them ready; of those that wait, the one with the longest
  * remaining path goes first ({@link WaitingJobs}), to a builder that runs its platforms natively, has a slot and memory for it, and has
- * most of its inputs. A job whose builder is lost ({@link BuilderLost}) is done again elsewhere; the builder is probed until it is
+ * most of its inputs. One that was killed for want of memory ({@link OutOfMemory}) is done again by itself, where there is most. A job whose builder is lost ({@link BuilderLost}) is done again elsewhere; the builder is probed until it is
  * back. Of two jobs with one key, the second waits for what comes of the first.
  */
 export class Schedule {
@@ -194,7 +197,8 @@ export class Schedule {
   #requestFor(job: Job): Request {
     const known = this.#requests.get(job.key);
     if (known) return known;
-    if (this.#waiting.kindOf(job).loads.length === 0) throw new NoBuilder(this.#impossible(job));
+    if (this.#waiting.kindOf({ job, isAlone: false }).loads.length === 0)
+      throw new NoBuilder(this.#impossible(job));
     const request = new Request(job, this.#clock.now());
     this.#requests.set(job.key, request);
     this.#enqueue(request);
@@ -203,7 +207,7 @@ export class Schedule {
 
   #enqueue(request: Request): void {
     this.#waiting.add(request);
-    this.#watch(this.#waiting.kindOf(request.job));
+    this.#watch(this.#waiting.kindOf(request));
   }
 
   /** A caller wants it no longer. Its work, where it is the one being done, is cancelled and waited for. */
@@ -292,7 +296,8 @@ export class Schedule {
     this.#tell({ kind: "ended", builder: load.builder.name, job: run.job });
   }
 
-  #failed({ request, caller, controller }: Run, load: BuilderLoad, error: unknown): void {
+  #failed(run: Run, load: BuilderLoad, error: unknown): void {
+    const { request, caller, controller } = run;
     const loss = [controller.signal.reason, error].find((reason) => reason instanceof BuilderLost);
     if (loss && !this.#closed) this.#lose(load, loss.message);
     if (caller.signal.aborted) {
@@ -302,7 +307,20 @@ export class Schedule {
       if (request.callers.length > 0) this.#enqueue(request);
       else this.#requests.delete(request.job.key);
     } else if (loss && !this.#closed) this.#again(request, load, loss.message);
+    else if (error instanceof OutOfMemory && !this.#closed) this.#againAlone(run, load, error);
     else this.#refuse(request, this.#closed ?? error);
+  }
+
+  /** Puts a job that was killed for want of memory back in the queue, unless it can't have more than it had. */
+  #againAlone({ request, hadCompany }: Run, load: BuilderLoad, { cause }: OutOfMemory): void {
+    const alone = this.#waiting.kindOf({ job: request.job, isAlone: true });
+    if (!hadCompany && alone.loads.includes(load)) {
+      this.#refuse(request, cause);
+      return;
+    }
+    request.isAlone = true;
+    this.#tell({ kind: "again", job: request.job, reason: cause.message });
+    this.#enqueue(request);
   }
 
   /** Puts a job whose builder was lost back in the queue, unless it has lost too many. */
@@ -416,14 +434,10 @@ export class Schedule {
       this.#refuse(head, new NoBuilder(this.#deserted(head.job, kind)));
   }
 
-  #impossible({ image, platforms, memory, among }: Job): string {
-    const offered = this.#loads.map(({ builder }) => {
-      const size = builder.memory === undefined ? "" : `, ${gibibytes(builder.memory)}`;
-      return `${builder.name} (${builder.platforms.join(", ")}${size})`;
-    });
+  #impossible({ image, platforms, among }: Job): string {
+    const offered = this.#loads.map(({ builder }) => `${builder.name} (${builder.platforms.join(", ")})`);
     const wanted = [
       ...(platforms.length === 0 ? [] : [platforms.join(" and ")]),
-      ...(memory === undefined ? [] : [gibibytes(memory)]),
       ...(among === undefined ? [] : [`one of ${among.join(", ")}`]),
     ];
     const both =
@@ -448,8 +462,4 @@ export class Schedule {
   #tell(event: ScheduleEvent): void {
     this.#options.onEvent?.(event);
   }
-}
-
-function gibibytes(bytes: number): string {
-  return `${(bytes / 2 ** 30).toFixed(1)} GiB of memory`;
 }

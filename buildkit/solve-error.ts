@@ -12,6 +12,8 @@ export class SolveError extends Error {
   readonly log: string;
   /** The last lines of the failed step's output, or of buildctl's own messages. */
   readonly tail: readonly string[];
+  /** Whether it wanted more memory than it got: the kernel has killed a process of it. */
+  readonly isStarved: boolean;
   /** Where not the build is to blame but its builder; another one may do better. */
   readonly trouble: BuilderTrouble | undefined;
 
@@ -27,7 +29,7 @@ export class SolveError extends Error {
     const step = failed && `[${failed.step}] ${failed.name}`;
     const code = /exit code: (\d+)/.exec(failed?.error ?? "")?.[1];
     const reason = step
-      ? `${step}: ${code ? exitReason(code, tail) : explained(failed.error)}`
+      ? `${step}: ${code ? exitReason(code, failed, tail) : explained(failed.error)}`
       : explained(lastError(messages));
     super(
       printable`${image} can't be built: ${reason}` +
@@ -37,6 +39,8 @@ export class SolveError extends Error {
     this.exitCode = code === undefined ? undefined : Number(code);
     this.log = log;
     this.tail = tail;
+    // Without a word of the kernel's, nobody else ends a step's first program so.
+    this.isStarved = trouble === undefined && (failed?.wasKilled === true || this.exitCode === 137);
     this.trouble = trouble;
   }
 }
@@ -81,8 +85,10 @@ const limitSigns: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
-function exitReason(code: string, tail: readonly string[]): string {
-  const sign = limitSigns.find(([pattern]) => pattern.test(code) || tail.some((line) => pattern.test(line)));
+function exitReason(code: string, { wasKilled }: FailedStep, tail: readonly string[]): string {
+  const sign = wasKilled
+    ? limitSigns[0]
+    : limitSigns.find(([pattern]) => pattern.test(code) || tail.some((line) => pattern.test(line)));
   const reason = `exit code ${code}`;
   return sign === undefined ? reason : `${reason}: ${sign[1]} (docs/fleets.md, "What a step may use")`;
 }

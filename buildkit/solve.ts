@@ -71,6 +71,8 @@ export type Solved = {
   readonly layerCheck: (layer: Digest) => LayerCheck | undefined;
   /** What the daemon had not got of the dependencies, and how long it took to come, by either route. */
   readonly transfers: Readonly<Record<Route, Transfer>>;
+  /** Bytes of memory that its steps took at their peak; undefined where the builder does not measure it, or all was cached. */
+  readonly memory: number | undefined;
   /** Why no dependency was pulled though some were to be; undefined where they were. */
   readonly unpulled: SolveError | undefined;
 };
@@ -90,7 +92,7 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
       return await attempt(request, dependencies, folder, options);
     } catch (error) {
       // Registries fail in too many words to tell them from other failures; but a program that ran had its dependencies.
-      if (!(error instanceof SolveError) || error.exitCode !== undefined) throw error;
+      if (!(error instanceof SolveError) || error.exitCode !== undefined || error.isStarved) throw error;
       await dropHalfReceived(request.endpoint, options.signal);
       return { ...(await attempt(sent, dependencies, folder, options)), unpulled: error };
     }
@@ -109,7 +111,7 @@ async function attempt(
   mkdirSync(request.destination);
   try {
     const args = [...buildArguments(request, dependencies), "--source-policy-file", policy];
-    const transfers = await build(request, args, folder, options);
+    const { transfers, memory } = await build(request, args, folder, options);
     // A working folder of buildctl's, no part of a layout.
     rmSync(join(request.destination, "ingest"), { recursive: true, force: true });
     if (request.proxy) await removeFromHistory(request.destination, historyTrace);
@@ -121,6 +123,7 @@ async function attempt(
       layout: request.destination,
       layerCheck: (layer) => (known.has(layer) ? undefined : layerTimesCheck(layer)),
       transfers: { store: arrived(false), registry: arrived(true) },
+      memory,
       unpulled: undefined,
     };
   } catch (error) {
@@ -235,13 +238,13 @@ function mapEntries<V>(
 /** How long buildctl has to end its solve in the daemon before it is killed, in milliseconds. */
 const grace = 10_000;
 
-/** Has buildctl do it, and says what came to the daemon meanwhile. */
+/** Has buildctl do it, and returns what came to the daemon meanwhile, and what memory was taken. */
 async function build(
   request: SolveRequest,
   args: string[],
   folder: string,
   options: SolveOptions,
-): Promise<Transfers> {
+): Promise<{ readonly transfers: Transfers; readonly memory: number | undefined }> {
   const { endpoint, image, destination } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
   const env = await buildEnvironment(endpoint, folder);
@@ -268,7 +271,7 @@ async function build(
     });
     const [[code]] = await Promise.all([closed, read]);
     signal?.throwIfAborted();
-    if (code === 0) return progress.transfers;
+    if (code === 0) return { transfers: progress.transfers, memory: progress.memory() };
     const [failed, { messages }] = [progress.failedStep(), progress];
     const trouble = builderTrouble(endpoint, failed, lastError(messages), destination);
     throw new SolveError(image, failed, messages, options.log, trouble);

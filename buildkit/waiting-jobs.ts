@@ -36,6 +36,8 @@ export class WaitingJob {
   readonly arrived: number;
   /** Names of the builders that were lost with it. */
   readonly lostOn = new Set<string>();
+  /** Whether it is to be done by itself, where there is most memory, as it has been killed for want of it. */
+  isAlone = false;
   /** Its place among all that ever came into the queue. */
   order: number | undefined;
   /** False once it is taken out, though its heap may still hold it. */
@@ -63,6 +65,7 @@ const worthAThought = 1;
 
 /** Jobs that the same builders can take: those of the same platforms and memory, allowed on the same builders. */
 export class JobKind<Waiting extends WaitingJob> {
+  readonly isAlone: boolean;
   readonly native: readonly BuilderLoad[];
   readonly emulated: readonly BuilderLoad[];
   readonly queue: TinyQueue<Waiting>;
@@ -71,12 +74,19 @@ export class JobKind<Waiting extends WaitingJob> {
   /** Since when memory has been lacking, where it is. */
   lackingSince: number | undefined;
 
-  constructor(job: Job, loads: readonly BuilderLoad[], compare: (a: Waiting, b: Waiting) => number) {
-    const allowed = loads.filter(
-      (load) => load.couldHold(job) && (job.among?.includes(load.builder.name) ?? true),
-    );
-    const fitting = (fit: string) =>
-      allowed.filter(({ builder }) => platformFit(builder.platforms, job.platforms) === fit);
+  constructor(
+    job: Job,
+    isAlone: boolean,
+    loads: readonly BuilderLoad[],
+    compare: (a: Waiting, b: Waiting) => number,
+  ) {
+    const allowed = loads.filter(({ builder }) => job.among?.includes(builder.name) ?? true);
+    const fitting = (fit: string) => {
+      const fits = allowed.filter(({ builder }) => platformFit(builder.platforms, job.platforms) === fit);
+      const large = fits.filter((load) => load.couldHold(job));
+      return large.length > 0 ? large : withMostMemory(fits);
+    };
+    this.isAlone = isAlone;
     this.native = fitting("native");
     this.emulated = fitting("emulated");
     this.emulating = this.native.length === 0;
@@ -85,7 +95,10 @@ export class JobKind<Waiting extends WaitingJob> {
 
   /** The builders that it may go to, the better ones first. */
   get loads(): readonly BuilderLoad[] {
-    return this.emulating ? [...this.native, ...this.emulated] : this.native;
+    const all = this.emulating ? [...this.native, ...this.emulated] : this.native;
+    if (!this.isAlone) return all;
+    const living = all.filter(({ lost }) => lost === undefined);
+    return living.length > 0 ? withMostMemory(living) : all;
   }
 
   /** The first in the queue. */
@@ -130,11 +143,11 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   }
 
   /** The kind that the job is of. */
-  kindOf(job: Job): JobKind<Waiting> {
-    const name = JSON.stringify([job.platforms, job.memory ?? 0, job.among ?? null]);
+  kindOf({ job, isAlone }: Pick<WaitingJob, "job" | "isAlone">): JobKind<Waiting> {
+    const name = JSON.stringify([job.platforms, job.memory ?? 0, job.among ?? null, isAlone]);
     const known = this.#kinds.get(name);
     if (known) return known;
-    const kind = new JobKind<Waiting>(job, this.#loads, (a, b) => this.#compare(a, b));
+    const kind = new JobKind<Waiting>(job, isAlone, this.#loads, (a, b) => this.#compare(a, b));
     this.#kinds.set(name, kind);
     return kind;
   }
@@ -143,7 +156,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     waiting.order ??= this.#added++;
     waiting.isQueued = true;
     this.#size += 1;
-    this.kindOf(waiting.job).queue.push(waiting);
+    this.kindOf(waiting).queue.push(waiting);
   }
 
   /** Takes a job out of the queue. */
@@ -151,7 +164,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     if (!waiting.isQueued) return;
     waiting.isQueued = false;
     this.#size -= 1;
-    const kind = this.kindOf(waiting.job);
+    const kind = this.kindOf(waiting);
     if (kind.head === undefined) this.#settle(kind);
   }
 
@@ -168,7 +181,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     const parked = shared && this.#parked.get(shared.name);
     if (!parked) return;
     this.#parked.delete(shared.name);
-    for (const waiting of parked) if (waiting.isQueued) this.kindOf(waiting.job).queue.push(waiting);
+    for (const waiting of parked) if (waiting.isQueued) this.kindOf(waiting).queue.push(waiting);
   }
 
   /** The next job to start at this time, taken out of the queue; the caller makes it occupy its builder. */
@@ -194,7 +207,9 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
         parked.push(waiting);
         continue;
       }
-      const candidates = kind.loads.filter((load) => isFree(load, kind) && load.hasRoom(waiting.job));
+      const candidates = kind.loads.filter(
+        (load) => isFree(load, kind) && load.hasRoom(waiting.job, kind.isAlone),
+      );
       if (candidates.length === 0) {
         full.add(kind);
         askAgain = Math.min(askAgain, this.#reserve(kind, now));
@@ -292,21 +307,22 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     if (here <= worthAThought) return undefined;
     let least: number | undefined;
     for (const load of kind.loads) {
-      if (load.lost !== undefined || load.hasRoom(job) || lostOn.has(load.builder.name)) continue;
+      if (load.lost !== undefined || load.hasRoom(job, kind.isAlone) || lostOn.has(load.builder.name))
+        continue;
       const wait = load.secondsToFree(now);
       if (wait + load.missingSeconds(job, bytesPerSecond) < here && wait < (least ?? here)) least = wait;
     }
     return least;
   }
 
-  /** Empties a builder for jobs that have lacked memory for too long; else says when that will be. */
+  /** Empties a builder for jobs that have lacked memory for too long, or were killed for want of it; else says when that will be. */
   #reserve(kind: JobKind<Waiting>, now: number): number {
     const living = kind.loads.filter((load) => load.lost === undefined);
     if (living.some((load) => load.reservedFor === kind)) return Number.POSITIVE_INFINITY;
-    const isForWantOfSlots = living.every((load) => load.usage >= 1);
+    const isForWantOfSlots = !kind.isAlone && living.every((load) => load.usage >= 1);
     if (kind.lackingSince === undefined && isForWantOfSlots) return Number.POSITIVE_INFINITY;
     kind.lackingSince ??= now;
-    const patience = kind.lackingSince + this.#rules.memoryPatience;
+    const patience = kind.lackingSince + (kind.isAlone ? 0 : this.#rules.memoryPatience);
     if (now < patience) return patience;
     const free = living.filter((load) => load.reservedFor === undefined);
     const [emptiest] = free.sort((a, b) => a.usage - b.usage);
@@ -326,6 +342,12 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
       (a.order ?? 0) - (b.order ?? 0)
     );
   }
+}
+
+/** Those that have more memory than the others. A builder of which nobody has said how much it has is taken for the smallest. */
+function withMostMemory(loads: readonly BuilderLoad[]): readonly BuilderLoad[] {
+  const most = Math.max(0, ...loads.map(({ builder }) => builder.memory ?? 0));
+  return loads.filter(({ builder }) => (builder.memory ?? 0) === most);
 }
 
 function isFree(load: BuilderLoad, kind: object): boolean {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { digestsFiles } from "../distro/digests-file.ts";
+import { type DigestSet, digestsFiles, furtherDigestsOf, platformSet } from "../distro/digests-file.ts";
 import { isInputKey } from "../distro/input-key.ts";
 import { Ledger } from "../distro/ledger.ts";
 import { printable, printableBlock } from "../lib/printable.ts";
@@ -11,16 +11,23 @@ import type { Properties } from "../providers/stagex/wire.ts";
 import { parseTreeAddress, type TreeAddress } from "../sources/tree-checkout.ts";
 import { placesOf } from "../tools/places.ts";
 import { type ChangedOptions, replaceFile, writeChangedDigests } from "./changed-digests.ts";
-import { asUsage, CommandError } from "./exit-code.ts";
+import { asUsage, CommandError, exitCode } from "./exit-code.ts";
 import { provideEngine } from "./pulumi.ts";
-import { Stack } from "./stack.ts";
+import { Stack, type StackPackage } from "./stack.ts";
 
 /** `stagex digests`: what a release of the tree would publish. */
 export function digestsCommand(): Command {
   return new Command("digests")
     .description("Prints the digest of each image of a stack, in the format of StageX's digests/<stage>.txt.")
     .option("--stack <name>", "the stack", "dev")
-    .option("--write", "write them into the tree's digests/ instead, for the images that the stack has")
+    .option(
+      "--platform <platform>",
+      "of images for several platforms those of this one, which is not their first; or `index`",
+    )
+    .option(
+      "--write",
+      "write all of them into the tree's digests/ instead, for the images that the stack has",
+    )
     .option(
       "--changed",
       "only the lines that a pull request needs: of images whose digest is another than was published. Builds nothing;\n" +
@@ -35,7 +42,9 @@ export function digestsCommand(): Command {
       "with --changed: the StageX tree, by default the stack's; then no engine is needed",
     )
     .action(async (options: Options) => {
-      const { stack: name, write, changed, since, tree } = options;
+      const { stack: name, platform, write, changed, since, tree } = options;
+      if (changed && platform !== undefined)
+        throw new CommandError("--platform is no option of --changed, which is about StageX's own files");
       if (changed) return await writeChangedDigests(options, () => settingsOf(name));
       if (since !== undefined || tree !== undefined)
         throw new CommandError("--since and --tree are options of --changed");
@@ -47,8 +56,15 @@ export function digestsCommand(): Command {
       if (digests.length === 0)
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
       await tellOfOthers(stack, new Ledger(places.built));
-      const files = digestsFiles(new Map(digests));
+      const sets = new Map([["", new Map(digests)], ...furtherDigests(await stack.packages())]);
+      const filesOf = (set: DigestSet) => digestsFiles(sets.get(set) ?? new Map(), set);
       if (!write) {
+        const files = filesOf(platform === undefined ? "" : platformSet(platform));
+        if (files.size === 0)
+          throw new CommandError(
+            printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
+            exitCode.no,
+          );
         print(printableBlock([...files.values()].join("").trimEnd()));
         return;
       }
@@ -58,11 +74,25 @@ export function digestsCommand(): Command {
         throw new CommandError(
           printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
         );
-      for (const [file, text] of files) await replaceFile(join(address.folder, file), text);
+      for (const [file, text] of [...sets.keys()].flatMap((set) => [...filesOf(set)]))
+        await replaceFile(join(address.folder, file), text);
     });
 }
 
-type Options = ChangedOptions & { stack: string; changed?: true };
+/** The digests of images for several platforms, by set and name. */
+function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<string, string>> {
+  const sets = new Map<DigestSet, Map<string, string>>();
+  for (const { image, platforms, digests, index } of packages) {
+    const hex = Object.fromEntries(
+      Object.entries(digests).map(([each, digest]) => [each, hexOf(parseDigest(digest))]),
+    );
+    for (const [set, digest] of furtherDigestsOf(platforms, hex, hexOf(parseDigest(index))))
+      sets.set(set, (sets.get(set) ?? new Map()).set(image, digest));
+  }
+  return sets;
+}
+
+type Options = ChangedOptions & { stack: string; platform?: string; changed?: true };
 
 async function settingsOf(name: string): Promise<Properties> {
   return (await new Stack(name, await provideEngine(false), placesOf()).config()) as Properties;

@@ -199,11 +199,12 @@ function contradictionLines({ inputKey, records }: Contradiction): Printable[] {
   ];
 }
 
-function recordLine({ digests, builder, finished, seconds, outcome }: LedgerRecord): string {
+function recordLine({ digests, builder, finished, seconds, memory, outcome }: LedgerRecord): string {
   const platforms = Object.entries(digests.platforms).map(([platform, digest]) => `${platform} ${digest}`);
   const time = seconds === null ? "" : `, ${seconds.toFixed(1)} s`;
+  const peak = memory === undefined ? "" : `, ${(memory / 2 ** 20).toFixed(0)} MiB of memory`;
   const mismatch = outcome === "mismatch" ? ", another digest was expected" : "";
-  return `${platforms.join(" ")}  ${builder.id}, ${finished.slice(0, 10)}${time}${mismatch}`;
+  return `${platforms.join(" ")}  ${builder.id}, ${finished.slice(0, 10)}${time}${peak}${mismatch}`;
 }
 
 /** How many problems are told of one by one: a ledger that others write to can have any number. */

@@ -116,7 +116,12 @@ function imageLines(tree: Tree, plan: BuildPlan, options: Options, isFurther: bo
   const facts: [string, readonly string[]][] = [
     ["recipe", [plan.recipe]],
     ["target", [plan.target ?? "the last stage"]],
-    ["platforms", plan.platforms],
+    [
+      "platforms",
+      toml?.platforms.length
+        ? [`${plan.platforms.join(", ")} (its own, whatever is asked for)`]
+        : plan.platforms,
+    ],
     ["steps run", stepsText(plan, options)],
     ["license", toml?.license ? [toml.license] : []],
     ["website", toml?.website ? [toml.website] : []],
@@ -155,5 +160,9 @@ function factLines([label, lines]: [string, readonly string[]]): Printable[] {
 
 function publishedDigest(tree: Tree, { name }: BuildPlan): string[] {
   const hex = tree.digests.get(name);
-  return hex === undefined ? [] : [`sha256:${hex}`];
+  const further = [...tree.furtherDigests].flatMap(([set, digests]) => {
+    const found = digests.get(name);
+    return found === undefined ? [] : [`sha256:${found} (${set})`];
+  });
+  return [...(hex === undefined ? [] : [`sha256:${hex}`]), ...further];
 }

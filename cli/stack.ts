@@ -35,8 +35,8 @@ const configured = z.record(
 const heldLock = z.object({ pid: z.number(), hostname: z.string(), timestamp: z.string() });
 
 const packageState = z.object({
-  inputs: z.object({ version: z.string() }),
-  outputs: z.object({ inputKey: z.string(), digests: z.record(z.string(), z.string()) }),
+  inputs: z.object({ version: z.string(), platforms: z.array(z.string()) }),
+  outputs: z.object({ inputKey: z.string(), digests: z.record(z.string(), z.string()), index: z.string() }),
 });
 
 /** An image in a stack's state. */
@@ -44,8 +44,12 @@ export type StackPackage = {
   readonly image: string;
   readonly version: string;
   readonly inputKey: string;
+  /** In their order: StageX publishes the digest of the first. */
+  readonly platforms: readonly string[];
   /** The manifest of each platform. */
   readonly digests: Readonly<Record<string, string>>;
+  /** The index over all platforms. */
+  readonly index: string;
 };
 
 /** Which engine has a stack locked, and since when (RFC 3339). */
@@ -167,7 +171,7 @@ export class Stack {
   async packages(): Promise<StackPackage[]> {
     return (await this.#packageStates()).flatMap((resource) => {
       const { data } = packageState.safeParse(resource);
-      return data ? [{ image: String(resource.id), version: data.inputs.version, ...data.outputs }] : [];
+      return data ? [{ image: String(resource.id), ...data.inputs, ...data.outputs }] : [];
     });
   }
 

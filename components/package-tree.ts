@@ -1,5 +1,6 @@
 import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
+import { platformSet } from "../distro/digests-file.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestFrom, inputsOfPlan } from "../providers/stagex/package/plan.ts";
 import { Package } from "../providers/stagex/package/resource.ts";
@@ -10,6 +11,8 @@ export type PackageTreeArgs = {
   readonly plans: Iterable<BuildPlan>;
   /** The digest (64 hex digits) that an image has to have, by name; an image without one may have any. */
   readonly expectedDigests: ReadonlyMap<string, string>;
+  /** The same of platforms other than an image's first, by set (distro/digests-file.ts). None where not given. */
+  readonly furtherDigests?: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** CPU vendors, or builders' names: each image is built once on each, and all must come out the same. */
   readonly reproduceOn?: readonly string[] | undefined;
 };
@@ -34,7 +37,7 @@ export class PackageTree extends ComponentResource {
   #register(
     plan: BuildPlan,
     references: ReadonlyMap<string, Output<Digest>>,
-    { expectedDigests, reproduceOn }: PackageTreeArgs,
+    { expectedDigests, furtherDigests = new Map(), reproduceOn }: PackageTreeArgs,
   ): Package {
     const dependencies: Record<string, Output<Digest>> = {};
     for (const dependency of plan.dependencies) {
@@ -44,7 +47,15 @@ export class PackageTree extends ComponentResource {
       dependencies[dependency] = reference;
     }
     const expected = expectedDigests.get(plan.name);
-    const published = expected === undefined ? {} : { expectedDigest: digestFrom(expected) };
+    const [, ...others] = plan.platforms;
+    const further = others.flatMap((platform) => {
+      const hex = furtherDigests.get(platformSet(platform))?.get(plan.name);
+      return hex === undefined ? [] : [[platform, digestFrom(hex)] as const];
+    });
+    const published = {
+      ...(expected === undefined ? {} : { expectedDigest: digestFrom(expected) }),
+      ...(further.length === 0 ? {} : { expectedDigests: Object.fromEntries(further) }),
+    };
     const compared = reproduceOn === undefined ? {} : { reproduceOn: [...reproduceOn] };
     const made = new Package(
       plan.name,

@@ -13,6 +13,8 @@ export type Expectation = {
    * mostly cut from one compilation. Undefined where it is the only image.
    */
   readonly shared: { readonly name: string; readonly seconds: number } | undefined;
+  /** Bytes of memory (expected-memory.ts); not there where it is little. */
+  readonly memory?: number;
 };
 
 /** What subpackages are taken to share where fewer than two of them have been recorded. */
@@ -59,8 +61,9 @@ export function recordedSeconds(
 export function expectations(
   images: ReadonlyMap<string, BuildPlan>,
   recorded: ReadonlyMap<string, number>,
+  memory: ReadonlyMap<string, number> = new Map(),
 ): Map<string, Expectation> {
-  const alone = new Map<string, Omit<Expectation, "remaining">>();
+  const alone = new Map<string, Omit<Expectation, "remaining" | "memory">>();
   for (const [recipe, plans] of Map.groupBy(images.values(), ({ recipe }) => recipe)) {
     const [plan] = plans;
     if (plans.length === 1 && plan)
@@ -69,7 +72,11 @@ export function expectations(
   }
   const remaining = remainingSeconds(images, (name) => alone.get(name)?.seconds ?? 0);
   return new Map(
-    [...alone].map(([name, found]) => [name, { ...found, remaining: remaining.get(name) ?? found.seconds }]),
+    [...alone].map(([name, found]) => {
+      const bytes = memory.get(name);
+      const remainder = remaining.get(name) ?? found.seconds;
+      return [name, { ...found, remaining: remainder, ...(bytes === undefined ? {} : { memory: bytes }) }];
+    }),
   );
 }
 
@@ -99,7 +106,7 @@ function ofSubpackages(
   recipe: string,
   plans: readonly BuildPlan[],
   recorded: ReadonlyMap<string, number>,
-): Map<string, Omit<Expectation, "remaining">> {
+): Map<string, Omit<Expectation, "remaining" | "memory">> {
   const known = plans.flatMap(({ name }) => recorded.get(name) ?? []).sort((a, b) => b - a);
   const [longest = Math.max(...plans.map(modelledSeconds)), ...others] = known;
   const own = middle(others) ?? longest * (1 - usualShare);

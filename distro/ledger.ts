@@ -46,6 +46,8 @@ const recordSchema = z.strictObject({
       .nullable(),
   }),
   seconds: z.number().nonnegative().nullable(),
+  // Records of before have none, nor have those of builders that don't measure it.
+  memory: z.int().positive().optional(),
   outcome: z.enum(["built", "mismatch"]),
   finished: z.iso.datetime(),
   // Of images that fetch, only: sha256 of the fetch record that it was built by.
@@ -58,7 +60,8 @@ const recordSchema = z.strictObject({
 /**
  * One builder's word on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
  * digest; `digests.index` is null where only the manifest was published. `builder.facts` and `seconds` are null for an
- * imported release, whose builders are not known. `fetches` names what it fetched (distro/fetch-records.ts). `outcome` is `mismatch` where another digest was expected.
+ * imported release, whose builders are not known. `memory` is the bytes that the build took at its peak, `fetches` names what it fetched
+ * (distro/fetch-records.ts). `outcome` is `mismatch` where another digest was expected.
  */
 export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
 

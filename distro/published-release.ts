@@ -1,6 +1,7 @@
 import { git } from "../lib/git-repository.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
+import { type DigestSet, platformSet } from "./digests-file.ts";
 import type { InputKey } from "./input-key.ts";
 import { type KeyLookup, keyOfPlan } from "./known-digests.ts";
 import type { LedgerRecord } from "./ledger.ts";
@@ -11,7 +12,7 @@ import type { Tree } from "./tree.ts";
 export type PublishedRelease = {
   /** Its name, as the ledger is to name whoever built it: `2026.03.0`. */
   readonly name: string;
-  readonly tree: Pick<Tree, "images" | "digests">;
+  readonly tree: Pick<Tree, "images" | "digests"> & Partial<Pick<Tree, "furtherDigests">>;
   /** When it was made. */
   readonly finished: Date;
 };
@@ -59,8 +60,8 @@ export async function publishingCommit(root: string): Promise<string | null> {
 
 /**
  * A ledger record for each image of a published release: its input key is made from its plan and from the published
- * digests of its dependencies, so nothing needs to have been built. Only the first platform's manifest is published, so that
- * is all that a record names. Keys are made as if the release had been built with today's arguments.
+ * digests of its dependencies, so nothing needs to have been built. A record names the first platform's manifest, and the others and
+ * the index where our own files beside StageX's publish those. Keys are made as if the release had been built with today's arguments.
  * @param release one that {@link publishesManifests}
  * @param lookup where the index of a dependency for several platforms may be known from
  */
@@ -74,13 +75,34 @@ export async function releaseRecords(release: PublishedRelease, lookup: KeyLooku
     const digest = hex === undefined ? null : parseDigest(`sha256:${hex}`);
     const missing = plan.dependencies.filter((name) => !references.has(name));
     const key = missing.length > 0 ? null : keyOfPlan(plan, referencesOf(plan, references));
-    const reference = await referenceOf(plan, digest, key, lookup);
+    const further = furtherOf(release, plan);
+    const reference = further?.index ?? (await referenceOf(plan, digest, key, lookup));
     if (reference) references.set(image, reference);
-    if (digest !== null && key !== null) records.push(recordOf(release, plan, key, digest));
+    if (digest !== null && key !== null) records.push(recordOf(release, plan, key, digest, further));
     else if (digest === null) leftOut.push({ image, why: "not published", dependencies: [] });
     else leftOut.push({ image, why: whyMissing(missing, digests), dependencies: missing });
   }
   return { records, leftOut, gone: [...digests.keys()].filter((name) => !images.has(name)) };
+}
+
+/** The digests of the other platforms and of the index, where all of them are published. */
+function furtherOf(
+  { tree: { furtherDigests } }: PublishedRelease,
+  { name, platforms }: BuildPlan,
+): { readonly index: Digest; readonly platforms: Readonly<Record<string, Digest>> } | undefined {
+  const published = (set: DigestSet) => {
+    const hex = furtherDigests?.get(set)?.get(name);
+    return hex === undefined ? undefined : parseDigest(`sha256:${hex}`);
+  };
+  const [, ...others] = platforms;
+  const index = others.length > 0 ? published("index") : undefined;
+  const found = others.flatMap((platform) => {
+    const digest = published(platformSet(platform));
+    return digest === undefined ? [] : [[platform, digest] as const];
+  });
+  return index === undefined || found.length < others.length
+    ? undefined
+    : { index, platforms: Object.fromEntries(found) };
 }
 
 function whyMissing(missing: readonly string[], digests: ReadonlyMap<string, string>): LeftOut["why"] {
@@ -112,11 +134,15 @@ function recordOf(
   plan: BuildPlan,
   inputKey: InputKey,
   digest: Digest,
+  further: ReturnType<typeof furtherOf>,
 ): LedgerRecord {
   return {
     inputKey,
     image: plan.name,
-    digests: { index: null, platforms: { [plan.platforms[0] ?? ""]: digest } },
+    digests: {
+      index: further?.index ?? null,
+      platforms: { [plan.platforms[0] ?? ""]: digest, ...further?.platforms },
+    },
     builder: { id: `release-${release.name}`, facts: null },
     seconds: null,
     outcome: "built",

@@ -9,7 +9,7 @@ import {
   refusalsOf,
 } from "./containerfile.ts";
 import { contextProblems, contextReader } from "./context.ts";
-import { parseDigestsFile } from "./digests-file.ts";
+import { type DigestSet, digestSetOf, parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
 import { nearestNames } from "./nearest-name.ts";
 import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
@@ -38,6 +38,8 @@ export type Tree = {
   readonly packages: ReadonlyMap<string, TreePackage>;
   /** What `digests/*.txt` publish: image name -> hex of the manifest's digest. They may name images that are no more. */
   readonly digests: ReadonlyMap<string, string>;
+  /** The same of images for several platforms, by {@link DigestSet}: `linux-arm64` and the like, and `index`. */
+  readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
 };
 
 export type TreeOptions = {
@@ -96,13 +98,15 @@ class TreeReader {
     for (const made of planned) this.#rejectUnknown(made, owners, nearest);
     const plans = new Map(planned.flatMap((made) => made.plans).map((plan) => [plan.name, plan]));
     this.#rejectCycles(plans);
-    const digests = await this.#digests();
+    const sets = await this.#digests();
+    const { "": digests = new Map<string, string>(), ...further } = Object.fromEntries(sets);
     if (this.#problems.length > 0) throw new TreeError(this.#problems.sort(byPlace));
     return {
       root: this.#files.root,
       images: inOrder(plans),
       packages: new Map(drafts.map((draft) => [draft.folder, packageOf(draft)])),
       digests,
+      furtherDigests: new Map(Object.entries(further)),
     };
   }
 
@@ -243,15 +247,18 @@ class TreeReader {
     }
   }
 
-  async #digests(): Promise<Map<string, string>> {
-    const digests = new Map<string, string>();
+  async #digests(): Promise<Map<DigestSet, Map<string, string>>> {
+    const sets = new Map<DigestSet, Map<string, string>>();
     for (const { path } of this.#files.list) {
-      const text = /^digests\/[^/]+\.txt$/.test(path) ? await this.#text(path, textLimit) : undefined;
-      if (text === undefined) continue;
+      const set = digestSetOf(path);
+      const text = set === undefined ? undefined : await this.#text(path, textLimit);
+      if (set === undefined || text === undefined) continue;
+      const digests = sets.get(set) ?? new Map();
+      sets.set(set, digests);
       const stage = collecting(this.#problems, () => parseDigestsFile(path, text));
       for (const [name, hex] of stage ?? []) digests.set(name, hex);
     }
-    return digests;
+    return sets;
   }
 
   async #text(path: string, limit: number): Promise<string | undefined> {

@@ -13,7 +13,7 @@ import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
-import { plannedPlatforms, unfitFor, unfitText } from "../providers/stagex/fleet-fit.ts";
+import { elsewhereText, plannedPlatforms, unfitFor, unfitText } from "../providers/stagex/fleet-fit.ts";
 import { digestFrom } from "../providers/stagex/package/plan.ts";
 import { placesOf } from "../tools/places.ts";
 import { announce } from "./announce.ts";
@@ -51,7 +51,10 @@ export async function reproduce(): Promise<Reproduced> {
   );
   await registerBuilders(config);
   const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
-  const { packages } = new PackageTree("tree", { plans, expectedDigests, reproduceOn: config.reproduceOn });
+  const { packages } = new PackageTree("tree", {
+    ...{ plans, expectedDigests, reproduceOn: config.reproduceOn },
+    ...(config.verify ? { furtherDigests: tree.furtherDigests } : {}),
+  });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
   const images = all(Object.fromEntries(digests));
   const unattested = attested(config, { plans, packages, substitutable });
@@ -81,11 +84,19 @@ function compared(
   };
 }
 
-/** Tells a preview which images the configured builders can't build, as far as it is known before any of them is asked. */
+/** Tells a preview which images are for other platforms, and which the configured builders can't build, as far as that is known before they are asked. */
 async function announceUnfit(config: StagexConfig, plans: readonly BuildPlan[]): Promise<void> {
-  const builders = isDryRun() ? await plannedPlatforms(config) : undefined;
+  if (!isDryRun()) return;
+  const elsewhere = isUsual(config.platforms) ? undefined : elsewhereText(plans, config.platforms);
+  if (elsewhere) await announce("info", elsewhere);
+  const builders = await plannedPlatforms(config);
   const unfit = builders ? unfitFor(plans, builders) : [];
   if (unfit.length > 0) await announce("warning", unfitText(unfit));
+}
+
+/** What StageX's own Makefile builds for: nobody has to be told that its bootstrap is for linux/386. */
+function isUsual(platforms: readonly string[]): boolean {
+  return platforms.length === 1 && platforms[0] === "linux/amd64";
 }
 
 /** Has each image attested that is built here, if somebody is to; the images that were not, as the engine's output says too. */

@@ -8,7 +8,11 @@ const file = z.string().min(1);
 
 /** A builder of the `static` fleet, as `stagex:builders` lists them. */
 export const configuredBuilder = builderInputs.omit({ tls: true, memory: true }).extend({
-  memory: z.number().positive().optional().describe("GiB of memory for all its builds together."),
+  memory: z
+    .number()
+    .positive()
+    .optional()
+    .describe("GiB of memory for all its builds together; not counted where not given."),
   machine: z
     .string()
     .min(1)

@@ -1,7 +1,7 @@
 import { platformFit } from "../../buildkit/platform-fit.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { platformsToRun } from "../../distro/run-platforms.ts";
-import { type Printable, printableBlock } from "../../lib/printable.ts";
+import { type Printable, printable, printableBlock } from "../../lib/printable.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
 import { awsPlatforms, awsVendors } from "./aws-fleet-config.ts";
 import type { StagexConfig } from "./config.ts";
@@ -62,4 +62,16 @@ export function unfitText(unfit: readonly Unfit[]): Printable {
       "Add such a builder (docs/fleets.md), or pull them (stagex:substitute).",
     ].join("\n"),
   );
+}
+
+/** The images that are for other platforms than those asked for, as their package.toml says, in words; undefined where there are none. */
+export function elsewhereText(
+  plans: readonly Pick<BuildPlan, "name" | "platforms">[],
+  asked: readonly string[],
+): Printable | undefined {
+  const elsewhere = plans.filter(({ platforms }) => !asked.every((platform) => platforms.includes(platform)));
+  if (elsewhere.length === 0) return undefined;
+  const shown = elsewhere.slice(0, 5).map(({ name, platforms }) => `${name} (${platforms.join(", ")})`);
+  const more = elsewhere.length > shown.length ? ` and ${elsewhere.length - shown.length} more` : "";
+  return printable`not for ${asked.join(", ")}, as their package.toml says, and built for their own platforms: ${shown.join(", ")}${more}`;
 }

@@ -1,8 +1,15 @@
+import { totalmem } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import pLimit, { type LimitFunction } from "p-limit";
 import type { Workers } from "../../buildkit/endpoint.ts";
 import { platformFit } from "../../buildkit/platform-fit.ts";
-import { BuilderLost, type Job, Schedule, type ScheduledBuilder } from "../../buildkit/schedule.ts";
+import {
+  BuilderLost,
+  type Job,
+  OutOfMemory,
+  Schedule,
+  type ScheduledBuilder,
+} from "../../buildkit/schedule.ts";
 import { SolveError } from "../../buildkit/solve-error.ts";
 import { type Stir, type WatchRules, whileWatched } from "../../buildkit/watch.ts";
 import type { Places } from "../../tools/places.ts";
@@ -111,7 +118,8 @@ export class Fleet {
 
   /**
    * Has a job done on one of the builders. `build` may be called again, on another one, where the first is lost; what it throws of the
-   * builder's own troubles counts as such a loss. With its `delivered` the builder takes the next job.
+   * builder's own troubles counts as such a loss. With its `delivered` the builder takes the next job. It is also called again where the
+   * kernel killed it for want of memory: then the job has the builder to itself, where there is most memory.
    */
   async run<Result>(
     job: Job,
@@ -120,10 +128,23 @@ export class Fleet {
   ): Promise<{ result: Result; bench: Bench }> {
     const schedule = await this.#ready(work);
     if (schedule.running >= this.slots) work.progress("waiting for a build slot");
+    let wasStarved: string | undefined;
+    const attempt = async (name: string, freed: () => void, signal: AbortSignal) => {
+      if (wasStarved !== undefined)
+        work.report(
+          "warning",
+          `${job.image}: the kernel killed a step on ${wasStarved} for want of memory; it is built again by itself on ${name}`,
+        );
+      wasStarved = undefined;
+      return await this.#buildOn(name, job, build, freed, { ...work, signal }).catch((error: unknown) => {
+        if (!(error instanceof SolveError && error.isStarved) || signal.aborted) throw error;
+        wasStarved = name;
+        throw new OutOfMemory(error);
+      });
+    };
     return await schedule.run(
       { ...job, platforms: this.#offered(job) },
-      ({ name }, signal, free) =>
-        this.#whileCounted(free, (freed) => this.#buildOn(name, job, build, freed, { ...work, signal })),
+      ({ name }, signal, free) => this.#whileCounted(free, (freed) => attempt(name, freed, signal)),
       work.signal,
     );
   }
@@ -219,7 +240,7 @@ export class Fleet {
       const builder = this.#builders.get(name);
       const platforms = this.#benches.get(name)?.platforms ?? builder?.platforms;
       if (platforms)
-        members.push({ name, platforms, slots: this.#slotsOf(builder), memory: builder?.memory });
+        members.push({ name, platforms, slots: this.#slotsOf(builder), memory: this.#memoryOf(builder) });
       else work.report("warning", `builder ${name} is left out: ${messageOf(failures.get(name))}`);
     }
     const schedule = new Schedule(members, {
@@ -267,6 +288,13 @@ export class Fleet {
   #names(): readonly string[] {
     const { expected } = this.#options;
     return "name" in expected ? [expected.name] : expected;
+  }
+
+  /** Bytes for all its builds; of private daemons an equal share each of what a step may have of this machine. */
+  #memoryOf(builder: BuilderInputs | undefined): number | undefined {
+    if (!builder?.address.startsWith("private:")) return builder?.memory;
+    const sharers = [...this.#builders.values()].filter(({ address }) => address.startsWith("private:"));
+    return builder.memory ?? (totalmem() - totalmem() / 16) / sharers.length;
   }
 
   #slotsOf(builder: BuilderInputs | undefined): number {

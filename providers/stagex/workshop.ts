@@ -1,4 +1,5 @@
 import pLimit, { type LimitFunction } from "p-limit";
+import { expectedMemory } from "../../distro/expected-memory.ts";
 import { type Expectation, expectations, recordedSeconds } from "../../distro/expected-seconds.ts";
 import { namesLike } from "../../distro/image-names.ts";
 import { Ledger } from "../../distro/ledger.ts";
@@ -109,8 +110,9 @@ export class Workshop {
   /** How long each image is expected to take, by the ledger as it is when this is first asked. */
   expectations(): Promise<ReadonlyMap<string, Expectation>> {
     return this.#once("expectations", async () => {
-      const recorded = recordedSeconds((await this.ledger.all()).records);
-      return expectations((await this.tree()).images, recorded);
+      const { records } = await this.ledger.all();
+      const { images } = await this.tree();
+      return expectations(images, recordedSeconds(records), expectedMemory(images, records));
     });
   }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int copy_to_stdout(const char *path) {
@@ -43,6 +44,15 @@ static int take(int mebibytes) {
   return 0;
 }
 
+/* Has a child take so many MiB, and hold them for a second; complains as make does when a compiler was killed. */
+static int strain(int mebibytes) {
+  int status = 0;
+  pid_t child = fork();
+  if (child == 0) _exit(take(mebibytes) || sleep(1));
+  if (child < 0 || waitpid(child, &status, 0) < 0) return perror("child"), 1;
+  return status == 0 ? 0 : (fputs("Killed signal terminated program\n", stderr), 2);
+}
+
 /* Writes so many MiB of zeros, as a compiler writes its output, and complains as a compiler does. */
 static int fill(const char *path, int mebibytes) {
   static char block[1 << 20];
@@ -60,6 +70,7 @@ int main(int count, char **words) {
   if (!strcmp(what, "copy")) return copy_file(words[2], words[3]);
   if (!strcmp(what, "start")) return start(atoi(words[2]));
   if (!strcmp(what, "take")) return take(atoi(words[2]));
+  if (!strcmp(what, "strain")) return strain(atoi(words[2]));
   if (!strcmp(what, "fill")) return fill(words[2], atoi(words[3]));
   if (!strcmp(what, "sleep")) {
     puts("sleeping");

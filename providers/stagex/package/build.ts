@@ -84,6 +84,7 @@ type BuiltPart = Part & {
   readonly bench: Bench;
   readonly seconds: number;
   readonly layerCheck: Solved["layerCheck"];
+  readonly memory: Solved["memory"];
   /** What its bytes are; in the store already where it is all of the image. */
   readonly image: Image;
 };
@@ -115,7 +116,7 @@ async function buildPart(
     async (bench, signal, stir) => {
       const started = performance.now();
       const ingredients = { plan, sources, dependencies };
-      const { layerCheck } = await solveImage(workshop, bench, inputs, ingredients, part, {
+      const { layerCheck, memory } = await solveImage(workshop, bench, inputs, ingredients, part, {
         work: { ...work, signal },
         stir,
       });
@@ -129,7 +130,7 @@ async function buildPart(
           throw new BuilderLost(`what it delivered is not what it says: ${error.message}`, { cause: error });
         },
       );
-      return { layerCheck, image, seconds };
+      return { layerCheck, memory, image, seconds };
     },
     work,
   );
@@ -167,10 +168,10 @@ async function jobOf(
   dependencies: readonly Dependency[],
 ): Promise<Job> {
   const { image } = inputs;
-  const { seconds, remaining = 0, shared } = (await workshop.expectations()).get(image) ?? {};
+  const { seconds, remaining = 0, shared, memory } = (await workshop.expectations()).get(image) ?? {};
   return {
     key: [keyOf(inputs), ...platforms, target ?? ""].join(" "),
-    ...{ image, platforms: run, seconds, remaining, shared, among },
+    ...{ image, platforms: run, seconds, remaining, shared, memory, among },
     inputs: dependencies.map(({ digest, bytes }) => ({ digest, bytes })),
   };
 }
@@ -277,6 +278,7 @@ async function enter(
   if (!bench) return;
   const platforms = parts.flatMap((part) => part.platforms);
   const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
+  const memory = Math.max(0, ...parts.map((part) => part.memory ?? 0));
   const isOther = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
   const mismatch =
     (isOther && (await holdingOf(workshop, inputs)).isHeld) || !(await isAsBefore(workshop, inputs, outputs));
@@ -287,6 +289,7 @@ async function enter(
     digests: { index: outputs.index, platforms: Object.fromEntries(own) },
     builder: { id: bench.id, facts: bench.facts },
     seconds,
+    ...(memory > 0 ? { memory } : {}),
     outcome: mismatch ? "mismatch" : "built",
     finished: new Date().toISOString(),
     ...(fetches === undefined ? {} : { fetches }),

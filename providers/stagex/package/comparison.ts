@@ -1,3 +1,4 @@
+import { platformSet } from "../../../distro/digests-file.ts";
 import { compareManifests } from "../../../oci/compare.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import type { Work } from "../handler.ts";
@@ -6,7 +7,7 @@ import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { holdingOf } from "./published-standing.ts";
 
 /**
- * Compares an image with the one that the tree publishes, and reports one that is new.
+ * Compares an image with the one that the tree publishes, on every platform, and reports one that is new.
  * @throws where it is held against that and is another, with how they differ as far as that can be seen here
  */
 export async function compareWithPublished(
@@ -15,22 +16,44 @@ export async function compareWithPublished(
   image: PackageOutputs,
   { report }: Pick<Work, "report">,
 ): Promise<void> {
-  const published = inputs.expectedDigest;
-  if (!published || published === image.digest) return;
+  const [other] = othersThanPublished(inputs, image);
+  if (!other) return;
   const { isHeld, reason } = await holdingOf(workshop, inputs);
   if (!isHeld) {
-    report("info", newText(inputs.image, published));
+    report("info", newText(inputs.image, other.published));
     return;
   }
   const lines = [
-    `${inputs.image}: its digest is not the one that the tree publishes in digests/${inputs.image.split("-", 1)[0]}.txt`,
-    `  published: ${published}`,
-    `  got:       ${image.digest} (${image.origin})`,
-    `  ${await explanation(workshop, published, image)}`,
+    `${inputs.image}: its digest${other.of} is not the one that the tree publishes in digests/${other.file}`,
+    `  published: ${other.published}`,
+    `  got:       ${other.got} (${image.origin})`,
+    `  ${await explanation(workshop, other, image)}`,
     `  ${reason}`,
     "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write",
   ];
   throw new Error(lines.join("\n"));
+}
+
+/** A digest of an image that is not the published one. */
+type Other = {
+  readonly published: Digest;
+  readonly got: Digest;
+  /** The file that publishes it, below `digests/`, and ` for PLATFORM` where that is not the first. */
+  readonly file: string;
+  readonly of: string;
+};
+
+/** The first platform, whose digests are in StageX's own files, comes first. */
+function othersThanPublished(inputs: PackageInputs, { digest, digests }: PackageOutputs): readonly Other[] {
+  const file = `${inputs.image.split("-", 1)[0]}.txt`;
+  const first = inputs.expectedDigest ?? digest;
+  const further = Object.entries(inputs.expectedDigests ?? {}).map(([platform, published]) => ({
+    ...{ published, got: digests[platform] ?? published },
+    ...{ file: `${platformSet(platform)}/${file}`, of: ` for ${platform}` },
+  }));
+  return [{ published: first, got: digest, file, of: "" }, ...further].filter(
+    ({ published, got }) => published !== got,
+  );
 }
 
 /** Names an image whose inputs are others than those that its published digest is of. */
@@ -38,8 +61,12 @@ export function newText(image: string, published: Digest): string {
   return `${image}: new, was ${published}`;
 }
 
-async function explanation(workshop: Workshop, published: Digest, image: PackageOutputs): Promise<string> {
-  if (published !== image.index) return await firstDifference(workshop, published, image.digest);
+async function explanation(
+  workshop: Workshop,
+  { published, got }: Other,
+  { index }: PackageOutputs,
+): Promise<string> {
+  if (published !== index) return await firstDifference(workshop, published, got);
   return "what is published is the digest of its index, which is the same: StageX published those before 2025.06.1";
 }
 

@@ -39,6 +39,9 @@ const dependencies = z
 const expectedDigest = digestSchema.describe(
   "What the tree's published digests say; another outcome fails the resource.",
 );
+const expectedDigests = z
+  .record(platform, digestSchema)
+  .describe("The same of the other platforms, where the tree publishes them.");
 const reproduceOn = z
   .array(visibleText.min(1))
   .min(1)
@@ -58,6 +61,7 @@ export const packageInputs = z.strictObject({
   mirrors: mirrors.optional(),
   dependencies,
   expectedDigest: expectedDigest.optional(),
+  expectedDigests: expectedDigests.optional(),
   reproduceOn: reproduceOn.optional(),
 });
 export type PackageInputs = z.infer<typeof packageInputs>;
@@ -76,6 +80,7 @@ export const packagePlan = z.strictObject({
   mirrors: orUnknown(mirrors).optional(),
   dependencies: recordOrUnknown(imageName, digestSchema),
   expectedDigest: orUnknown(expectedDigest).optional(),
+  expectedDigests: orUnknown(expectedDigests).optional(),
   reproduceOn: orUnknown(reproduceOn).optional(),
 });
 export type PackagePlan = z.infer<typeof packagePlan>;

@@ -28,6 +28,15 @@ export async function substituted(
   const image =
     (await stored(workshop, inputs, reference, work)) ?? (await pulled(workshop, inputs, reference, work));
   if (!image) return undefined;
+  // A word on manifests is none on an index that has others: with several platforms that is what was asked for.
+  const other = image.manifests.find(({ platform, digest }) => digests.digests[platform] !== digest);
+  if (other) {
+    work.report(
+      "warning",
+      `not substituted: ${reference} has ${other.digest} for ${other.platform}, and not the manifest that is trusted`,
+    );
+    return undefined;
+  }
   const outputs = digestsOf(image, inputs.platforms);
   if (workshop.config.trust === "quorum") await rememberAgreed(workshop, inputs, outputs);
   workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });

@@ -1,3 +1,4 @@
+import { type DigestSet, platformSet } from "../../../distro/digests-file.ts";
 import type { InputKey } from "../../../distro/input-key.ts";
 import { keyOfPlan } from "../../../distro/known-digests.ts";
 import type { Ledger } from "../../../distro/ledger.ts";
@@ -125,7 +126,7 @@ async function signaturesOf(workshop: Workshop, { reference, digest }: PinnedIma
 
 /**
  * What the tree publishes of these inputs: nothing where the image has changed since, or is built from anything else than
- * what is published; and nothing of an image for several platforms, of which only the first one's digest is.
+ * what is published; and nothing of an image for several platforms, but where each one's digest and the index's are.
  */
 export async function publishedDigests(
   workshop: Workshop,
@@ -134,18 +135,34 @@ export async function publishedDigests(
   const release = await workshop.release();
   const plan = release?.images.get(inputs.image);
   const digest = publishedIn(release, inputs.image);
-  const [platform = "", ...others] = inputs.platforms;
-  if (!plan || !digest || others.length > 0) return undefined;
+  if (!plan || !digest) return undefined;
   if (keyOfPlan(plan, inputs.dependencies) !== keyOf(inputs)) return undefined;
   for (const [name, reference] of Object.entries(inputs.dependencies)) {
+    if (publishedIn(release, name, "index") === reference) continue;
     if (!(await isOf(workshop, publishedIn(release, name), reference))) return undefined;
   }
-  return { digest, digests: { [platform]: digest }, reference: digest };
+  const [first = "", ...others] = inputs.platforms;
+  if (others.length === 0) return { digest, digests: { [first]: digest }, reference: digest };
+  const index = publishedIn(release, inputs.image, "index");
+  const further = others.map(
+    (each) => [each, publishedIn(release, inputs.image, platformSet(each))] as const,
+  );
+  if (index === undefined || further.some(([, known]) => known === undefined)) return undefined;
+  const digests = Object.fromEntries([[first, digest], ...further]) as Record<string, Digest>;
+  return { digest, digests, reference: index, index };
 }
 
-/** What the tree publishes of an image, as of the commit that published it. */
-export function publishedIn(release: Tree | undefined, image: string): Digest | undefined {
-  const hex = release?.digests.get(image);
+/**
+ * What the tree publishes of an image, as of the commit that published it.
+ * @param set which of its digests: its first platform's where not given
+ */
+export function publishedIn(
+  release: Tree | undefined,
+  image: string,
+  set: DigestSet = "",
+): Digest | undefined {
+  const digests = set === "" ? release?.digests : release?.furtherDigests.get(set);
+  const hex = digests?.get(image);
   return hex === undefined ? undefined : digestFrom(hex);
 }
 

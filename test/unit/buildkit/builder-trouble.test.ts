@@ -5,7 +5,7 @@ const endpoint = { address: "tcp://192.0.2.1:1234", buildctl: "buildctl" };
 const own = "/state/scratch/layout";
 
 function step(error: string, tail: readonly string[] = []) {
-  return { step: "build 1/2", name: "RUN make", error, tail };
+  return { step: "build 1/2", name: "RUN make", error, wasKilled: false, tail };
 }
 
 test.each([

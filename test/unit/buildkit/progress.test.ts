@@ -168,3 +168,46 @@ test("what a step prints can't steer the terminal that its error is shown on; th
   expect(progress.failedStep()?.tail[0]).not.toMatch(/[^\P{Cc}\t]/u);
   expect(log[1]).toBe(`#1 1.000 ${hostile}`);
 });
+
+const gibibyte = 2 ** 30;
+const report = (peak: number, killed = 0) => `stagex-memory: peak=${peak} killed=${killed}\n`;
+
+test("the runtime's report is no output of the step; steps that run side by side take memory together", () => {
+  const step = (digest: string, start: number, end: number) => ({
+    ...{ digest, name: `[${digest} 1/1] RUN make`, started: at(start), completed: at(end) },
+  });
+  const said = (vertex: string, text: string) => ({ ...output(1, text), vertex, stream: 2 });
+  const { log, progress } = replay([
+    status({
+      vertexes: ["a", "b", "c"].map((digest) => ({
+        ...step(digest, 0, 0),
+        started: at(0),
+        completed: undefined,
+      })),
+    }),
+    status({ vertexes: [step("a", 0, 5)], logs: [said("a", `no end of line${report(3 * gibibyte)}`)] }),
+    status({ vertexes: [step("b", 0, 9)], logs: [said("b", report(2 * gibibyte))] }),
+    status({ vertexes: [step("c", 6, 9)], logs: [said("c", report(gibibyte / 2))] }),
+  ]);
+  expect(progress.memory()).toBe(5 * gibibyte);
+  expect(log.join("\n")).toContain("no end of line\n");
+  expect(log.join("\n")).not.toContain("stagex-memory");
+});
+
+test("a step that the kernel killed a process of is told from one that failed", () => {
+  const failing = (logs: object[], error = "exit code: 2") =>
+    replay([
+      status({ vertexes: [started] }),
+      status({ logs }),
+      status({ vertexes: [{ ...started, completed: at(2), error: `process did not complete: ${error}` }] }),
+    ]).progress.failedStep();
+  expect(failing([output(1, report(gibibyte, 1))])).toMatchObject({ wasKilled: true, tail: [] });
+  expect(failing([output(1, report(gibibyte))])?.wasKilled).toBe(false);
+  expect(failing([], "cannot allocate memory")?.wasKilled).toBe(true);
+  expect(failing([output(1, "cc1: out of memory\n")])?.wasKilled).toBe(false);
+});
+
+test("where nothing was measured, nothing is known", () => {
+  const { progress } = replay([status({ vertexes: [{ ...started, completed: at(2) }] })]);
+  expect(progress.memory()).toBeUndefined();
+});

@@ -4,6 +4,7 @@ import {
   BuilderLost,
   type Job,
   NoBuilder,
+  OutOfMemory,
   Schedule,
   type ScheduledBuilder,
   type ScheduleEvent,
@@ -130,11 +131,12 @@ test("emulation is for fleets without a machine of that architecture", async () 
 });
 
 test("an image that no builder can build is refused at once, with what there is", async () => {
-  const day = new Day([builder("a", { memory: 4 * gibibyte })]);
-  await expect(day.do(job("x", 1, { platforms: ["linux/riscv64"] }))).rejects.toThrow(
-    /x: no builder of the fleet can build it: it needs linux\/riscv64; there is a \(linux\/amd64, linux\/386, 4\.0 GiB/,
+  const day = new Day([builder("a")]);
+  const refused = day.do(job("x", 1, { platforms: ["linux/riscv64"] }));
+  await expect(refused).rejects.toThrow(NoBuilder);
+  await expect(refused).rejects.toThrow(
+    /x: no builder of the fleet can build it: it needs linux\/riscv64; there is a \(linux\/amd64, linux\/386\)/,
   );
-  await expect(day.do(job("x", 1, { memory: 5 * gibibyte }))).rejects.toThrow(NoBuilder);
   await expect(day.do(job("x", 1, { among: ["b"] }))).rejects.toThrow(/one of b/);
 });
 
@@ -150,6 +152,79 @@ test("jobs share a builder's memory", async () => {
     "0 started z a",
     "10 started y a",
   ]);
+});
+
+test("a job for which no builder has the memory is done by itself where there is most", async () => {
+  const day = new Day([
+    builder("small", { slots: 2, memory: 4 * gibibyte }),
+    builder("large", { slots: 2, memory: 8 * gibibyte }),
+    builder("untold", { slots: 2 }),
+  ]);
+  const among = ["small", "large"];
+  await day.all(
+    day.do(job("x", 10, { memory: 9 * gibibyte, remaining: 30, among })),
+    day.do(job("y", 10, { memory: gibibyte, remaining: 20, among: ["large"] })),
+  );
+  expect(day.log.filter((entry) => entry.includes("started"))).toEqual([
+    "0 started x large",
+    "10 started y large",
+  ]);
+});
+
+/** Work that takes 10 s, and on these builders wants more memory than there is. */
+function starving(day: Day, wanted: Job, names: readonly string[], times = Number.POSITIVE_INFINITY) {
+  let killed = 0;
+  return day.doing(wanted, async (on, signal) => {
+    await day.clock.sleep(10, signal);
+    if (names.includes(on.name) && killed++ < times) throw new OutOfMemory(new Error(`killed on ${on.name}`));
+    return `${wanted.image} on ${on.name}`;
+  });
+}
+
+test("a job that was killed for want of memory is done by itself where there is most, before others", async () => {
+  const day = new Day([
+    builder("small", { memory: 2 * gibibyte }),
+    builder("large", { slots: 2, memory: 8 * gibibyte }),
+    builder("largest", { platforms: arm64, memory: 99 * gibibyte }),
+  ]);
+  const onLarge = { among: ["large"], remaining: 1000 };
+  const results = day.all(
+    starving(day, job("x", 10, { among: ["small", "large"], remaining: 2000 }), ["small"]),
+    day.do(job("p", 15, onLarge)),
+    day.do(job("q", 25, onLarge)),
+    day.do(job("r", 5, onLarge)),
+  );
+  expect(await results).toContain("x on large");
+  const after = day.log.slice(day.log.findIndex((entry) => entry.includes("again")));
+  expect(after.filter((entry) => !entry.includes("ended"))).toEqual([
+    "10 again x",
+    "25 started x large",
+    "35 started r large",
+  ]);
+});
+
+test("nothing joins a job that has its builder to itself", async () => {
+  const day = new Day([builder("a", { slots: 3 })]);
+  const first = starving(day, job("x", 10, { remaining: 50 }), ["a"], 1);
+  const rest = ["p", "q", "r"].map((name) => day.do(job(name, 10)));
+  await day.all(first, ...rest);
+  expect(day.log.filter((entry) => entry.includes("started"))).toEqual([
+    "0 started x a",
+    "0 started p a",
+    "0 started q a",
+    "10 started x a",
+    "20 started r a",
+  ]);
+});
+
+test("one that was killed by itself, where there is most memory, has failed", async () => {
+  const day = new Day([builder("small", { memory: gibibyte }), builder("large", { memory: 8 * gibibyte })]);
+  const alone = starving(day, job("x", 10, { among: ["large"] }), ["large"]);
+  await expect(day.clock.until(alone)).rejects.toThrow("killed on large");
+  const twice = starving(day, job("y", 10, { memory: gibibyte / 2 }), ["small", "large"]);
+  await expect(day.clock.until(twice)).rejects.toThrow(/killed on (small|large)/);
+  expect(day.log.filter((entry) => entry.includes("started y")).at(-1)).toMatch(/large$/);
+  expect(day.log.filter((entry) => entry.includes("started y")).length).toBeLessThanOrEqual(2);
 });
 
 test("a job that lacks memory is not passed for ever: a builder is emptied for it", async () => {

@@ -101,9 +101,24 @@ test.each([
     step: "build 2/2",
     name: "RUN make",
     error: `process "make" did not complete: ${error}`,
+    wasKilled: false,
     tail,
   };
   expect(new SolveError("core-a", failed, [], "/log").message).toMatch(words);
+});
+
+test.each([
+  ["exit code: 2", true, true, /exit code 2: it was killed/],
+  ["exit code: 2", false, false, /exit code 2$/m],
+  ["exit code: 137", false, true, /exit code 137: it was killed/],
+  ["cannot allocate memory", true, true, /It wanted more memory/],
+])("%s, with a kill of the kernel's (%s): for want of memory (%s)", (error, wasKilled, isStarved, words) => {
+  const failed = { step: "2/2", name: "RUN make", error: `process: ${error}`, wasKilled, tail: [] };
+  const found = new SolveError("core-a", failed, [], "/log");
+  expect(found.isStarved).toBe(isStarved);
+  expect(found.message).toMatch(words);
+  const lost = new SolveError("core-a", failed, [], "/log", { kind: "gone", says: "it cancelled the build" });
+  expect(lost.isStarved).toBe(false);
 });
 
 test("an error without a failed step says what buildctl said", () => {
@@ -125,6 +140,7 @@ test("a recipe's own words, in its steps and its output, begin no line and steer
     step: "build 1/2",
     name: "RUN make",
     error: `process "/bin/sh -c \n::error::FORGED" can't be run${hostileWords}`,
+    wasKilled: false,
     tail: ["::error::FORGED", `\tcc\u202e ##[error]FORGED`],
   };
   const { message, tail } = new SolveError("user-x", failed, [], "/x.log");

@@ -1,6 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { digestsFiles, digestsFileText, parseDigestsFile } from "../../../distro/digests-file.ts";
+import {
+  digestSetOf,
+  digestsFiles,
+  digestsFileText,
+  furtherDigestsOf,
+  parseDigestsFile,
+  platformSet,
+} from "../../../distro/digests-file.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 
 const hex = (digit: string) => digit.repeat(64);
@@ -62,5 +69,35 @@ describe("a digests file", () => {
         ["digests/core.txt", `${hex("2")} core-x-y\n`],
       ]),
     );
+  });
+});
+
+describe("the digests of more platforms than one", () => {
+  test.each([
+    ["digests/core.txt", ""],
+    ["digests/linux-arm64/core.txt", "linux-arm64"],
+    ["digests/linux-arm-v7/core.txt", "linux-arm-v7"],
+    ["digests/index/core.txt", "index"],
+    ["digests/old/core.txt", undefined],
+    ["digests/linux-arm64/x/core.txt", undefined],
+    ["packages/digests/core.txt", undefined],
+    ["digests/core.md", undefined],
+  ])("%s has the set %j", (path, set) => {
+    expect(digestSetOf(path)).toBe(set);
+  });
+
+  test("are all but the first one's, and the index's; of one platform there are none", () => {
+    const digests = { "linux/amd64": hex("a"), "linux/arm64": hex("b"), "linux/arm/v7": hex("c") };
+    expect(Object.fromEntries(furtherDigestsOf(Object.keys(digests), digests, hex("d")))).toEqual({
+      "linux-arm64": hex("b"),
+      "linux-arm-v7": hex("c"),
+      index: hex("d"),
+    });
+    expect(furtherDigestsOf(["linux/amd64"], digests, hex("d")).size).toBe(0);
+  });
+
+  test("are files as StageX's, in a folder of their own", () => {
+    const files = digestsFiles(new Map([["core-a", hex("a")]]), platformSet("linux/arm64"));
+    expect([...files]).toEqual([["digests/linux-arm64/core.txt", `${hex("a")} core-a\n`]]);
   });
 });

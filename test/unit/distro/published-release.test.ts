@@ -99,6 +99,31 @@ test("an image for several platforms is known by its first; what is built from i
   expect(more.leftOut).toEqual([]);
 });
 
+test("where the other platforms' digests and the index's are published too, the record has them, and its dependents one", async () => {
+  const files = {
+    ...packageFiles("core/seed", onTwoPlatforms),
+    ...packageFiles("core/tool", from("core-seed")),
+  };
+  const line = (word: string) => `${hexOf(digestOf(word))} core-seed\n`;
+  const whole = {
+    ...files,
+    "digests/linux-arm64/core.txt": line("arm"),
+    "digests/index/core.txt": line("index"),
+  };
+  const said = await releaseRecords(await released(whole, ["core-seed", "core-tool"]), nothingKnown);
+  expect(said.leftOut).toEqual([]);
+  expect(said.records[0]?.digests).toEqual({
+    index: digestOf("index"),
+    platforms: { "linux/amd64": digestOf("core-seed"), "linux/arm64": digestOf("arm") },
+  });
+  const { "digests/linux-arm64/core.txt": _, ...partial } = whole;
+  const less = await releaseRecords(await released(partial, ["core-seed", "core-tool"]), nothingKnown);
+  expect(less.records[0]?.digests).toEqual({
+    index: null,
+    platforms: { "linux/amd64": digestOf("core-seed") },
+  });
+});
+
 test("the digests of a checkout are of the commit that last changed them, whatever came after", async () => {
   const root = trackedTree(packageFiles("core/seed"));
   const commit = (message: string): string => {

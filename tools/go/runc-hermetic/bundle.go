@@ -39,21 +39,21 @@ var constants = map[string]string{
 // object is a JSON object of which only some members are known here; the others stay as they are.
 type object = map[string]any
 
-// editBundle changes the bundle's config.json (runtime-spec, config.md).
-func editBundle(bundle string) error {
+// editBundle changes the bundle's config.json (runtime-spec, config.md), and returns the container's control group.
+func editBundle(bundle string) (cgroup string, err error) {
 	path := filepath.Join(bundle, "config.json")
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	var config object
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&config); err != nil {
-		return err
+		return "", err
 	}
 	if config["mounts"], err = mountsWithoutHost(list(config["mounts"]), bundle); err != nil {
-		return err
+		return "", err
 	}
 	process, linux := member(config, "process"), member(config, "linux")
 	process["env"] = slices.DeleteFunc(list(process["env"]), isOfTracing)
@@ -64,9 +64,10 @@ func editBundle(bundle string) error {
 		delete(linux, "seccomp")
 	}
 	if text, err = json.Marshal(config); err != nil {
-		return err
+		return "", err
 	}
-	return os.WriteFile(path, text, 0o600)
+	cgroup, _ = linux["cgroupsPath"].(string)
+	return cgroup, os.WriteFile(path, text, 0o600)
 }
 
 func isOfTracing(entry any) bool {

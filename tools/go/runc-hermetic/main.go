@@ -1,6 +1,7 @@
-// Command runc-hermetic is the runc that builders start containers with. Before it becomes the real runc, which lies
+// Command runc-hermetic is the runc that builders start containers with. Before it starts the real runc, which lies
 // beside it as runc.real, it edits the container's config.json: it takes out what BuildKit brings in of the host or of
-// chance, and sets limits. No digest of a recipe that reads none of these depends on it.
+// chance, and sets limits. It measures the memory of what it runs. No digest of a recipe that reads none of these
+// depends on it.
 package main
 
 import (
@@ -23,12 +24,16 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	real := filepath.Join(filepath.Dir(self), "runc.real")
 	if bundle, creates := bundleOf(args[1:]); creates {
-		if err := editBundle(bundle); err != nil {
+		cgroup, err := editBundle(bundle)
+		if err != nil {
 			return fmt.Errorf("can't edit the bundle %s: %w", bundle, err)
 		}
+		if outlivesRun(args[1:]) && cgroup != "" {
+			return runMeasured(real, args[1:], cgroup)
+		}
 	}
-	real := filepath.Join(filepath.Dir(self), "runc.real")
 	return syscall.Exec(real, append([]string{real}, args[1:]...), os.Environ())
 }
 

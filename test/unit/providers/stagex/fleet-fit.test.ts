@@ -1,5 +1,10 @@
 import { expect, test } from "vitest";
-import { plannedPlatforms, unfitFor, unfitText } from "../../../../providers/stagex/fleet-fit.ts";
+import {
+  elsewhereText,
+  plannedPlatforms,
+  unfitFor,
+  unfitText,
+} from "../../../../providers/stagex/fleet-fit.ts";
 
 const [intel, graviton] = [["linux/amd64", "linux/386"], ["linux/arm64"]];
 const arm = ["linux/arm64"];
@@ -44,4 +49,11 @@ test("nothing is said where only a builder itself can tell", async () => {
   expect(await plannedPlatforms({ builders: [declared, silent] })).toBeUndefined();
   expect(await plannedPlatforms({ buildkit: "tcp://192.0.2.1:1" })).toBeUndefined();
   expect(await plannedPlatforms({ builders: [declared], localBuilders: 2 })).toHaveLength(3);
+});
+
+test("images that are for their own platforms alone are named", () => {
+  expect(String(elsewhereText(plans, arm))).toBe(
+    "not for linux/arm64, as their package.toml says, and built for their own platforms: stage0 (linux/386)",
+  );
+  expect(elsewhereText(plans.slice(1), arm)).toBeUndefined();
 });

@@ -38,9 +38,13 @@ async function setUp() {
   expect(wide.manifests[0]).toBe(digest);
   const workshop = new Workshop(parseConfig({}), project, AbortSignal.timeout(60_000));
   onTestFinished(() => workshop.close());
-  const record = (index: typeof digest | null, platforms: Record<string, typeof digest>) =>
+  const record = (
+    index: typeof digest | null,
+    platforms: Record<string, typeof digest>,
+    inputKey = keyOf(inputs),
+  ) =>
     workshop.ledger.record({
-      ...{ inputKey: keyOf(inputs), image: "core-hello", seconds: 1, outcome: "built" },
+      ...{ inputKey, image: "core-hello", seconds: 1, outcome: "built" },
       ...{ finished: "2026-03-01T10:20:30.456Z", builder: { id: "somebody", facts: null } },
       digests: { index, platforms },
     });
@@ -90,4 +94,18 @@ test("a trusted manifest is not taken from an index with more platforms than wer
     digests: { "linux/amd64": digest },
     index: right.index,
   });
+});
+
+test("an index with another manifest than the trusted one, of any platform, is not taken", async () => {
+  const { workshop, store, wide, digest, record } = await setUp();
+  vi.spyOn(workshop, "mayBeSubstituted").mockResolvedValue(true);
+  const both = { ...inputs, platforms: ["linux/amd64", "linux/arm64"] };
+  const said: string[] = [];
+  const telling = { ...work, report: (_: string, words: string) => said.push(words) } as unknown as Work;
+  await store.adopt(wide.folder);
+  const [, other = digestOf("")] = wide.manifests;
+  const trusted = { "linux/amd64": digest, "linux/arm64": digestOf("what was signed") };
+  await record(wide.index, trusted, keyOf(both));
+  expect(await substituted(workshop, both, telling)).toBeUndefined();
+  expect(said).toEqual([expect.stringContaining(`has ${other} for linux/arm64`)]);
 });

@@ -1,0 +1,137 @@
+import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { NoBuilder } from "../../buildkit/schedule.ts";
+import { parseConfig } from "../../providers/stagex/config.ts";
+import type { Work } from "../../providers/stagex/handler.ts";
+import { build } from "../../providers/stagex/package/build.ts";
+import { type PackageOutputs, packageInputs } from "../../providers/stagex/package/inputs.ts";
+import { inputsOfPlan } from "../../providers/stagex/package/plan.ts";
+import { Workshop } from "../../providers/stagex/workshop.ts";
+import { describeReal, realTool } from "../real-tools.ts";
+import { Bench } from "./bench.ts";
+
+const mebibyte = 2 ** 20;
+
+/** A package's files, with the probe among them. */
+const packageToml = (name: string, platforms = "") =>
+  `[package]\nname = "${name}"\nversion = "1.0"\ndescription = "x"\nlicense = "MIT"\n${platforms}`;
+
+describeReal("builders that differ", () => {
+  let bench: Bench;
+  let tree: string;
+  /** Each with its address: one with little memory for a step, one with all, and one that says that it is an arm64 machine. */
+  let builders: Record<"small" | "large" | "arm", { name: string; address: string }>;
+  const workshops: Workshop[] = [];
+
+  beforeAll(async () => {
+    bench = await Bench.open();
+    tree = join(bench.folder, "tree");
+    await put("bootstrap/seed", 'platforms = ["linux/386"]\n', "FROM scratch\nADD probe /probe\n");
+    await put(
+      "core/go",
+      "",
+      'FROM --platform=linux/386 stagex/bootstrap-seed AS build\nRUN ["/probe", "write", "/go", "go"]\nFROM scratch\nCOPY --from=build /go /\n',
+    );
+    await put(
+      "core/large",
+      'platforms = ["linux/amd64"]\n',
+      'FROM scratch\nADD probe /probe\nRUN ["/probe", "strain", "128"]\n',
+    );
+    const small = await script("runc", `export STAGEX_RUN_MEMORY=${64 * mebibyte}`, '"$@"');
+    const arm = await script("buildkitd", "", '"$@" --oci-worker-platform linux/arm64');
+    builders = {
+      small: { name: "small", address: (await bench.daemon("small", { runc: small })).endpoint.address },
+      large: { name: "large", address: (await bench.daemon("large")).endpoint.address },
+      arm: { name: "arm", address: (await bench.daemon("arm", { buildkitd: arm })).endpoint.address },
+    };
+  });
+
+  afterAll(async () => {
+    for (const workshop of workshops) await workshop.close();
+    await bench?.close();
+  });
+
+  async function put(name: string, platforms: string, containerfile: string): Promise<void> {
+    const folder = join(tree, "packages", name);
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, "package.toml"), packageToml(name.split("/")[1] ?? "", platforms));
+    await writeFile(join(folder, "Containerfile"), containerfile);
+    await writeFile(join(folder, "probe"), bench.probe, { mode: 0o755 });
+  }
+
+  /** A program that runs the real one under other circumstances. */
+  async function script(tool: "buildkitd" | "runc", before: string, words: string): Promise<string> {
+    const folder = join(bench.folder, `changed-${tool}`);
+    await mkdir(folder);
+    const path = join(folder, tool);
+    await writeFile(path, `#!/bin/sh\n${before}\nexec ${realTool(tool)} ${words}\n`);
+    await chmod(path, 0o755);
+    return path;
+  }
+
+  /** What builds the tree for arm64 on these builders, and the warnings that it gives. */
+  function open(name: string, members: readonly object[]) {
+    const config = { tree, platforms: '["linux/arm64"]', builders: JSON.stringify(members) };
+    const project = join(bench.folder, name);
+    const workshop = new Workshop(parseConfig(config), project, AbortSignal.timeout(120_000));
+    workshops.push(workshop);
+    for (const builder of members) workshop.fleet.announce({ slots: 2, ...builder } as never);
+    const warnings: string[] = [];
+    const work: Work = {
+      ...({ signal: AbortSignal.timeout(120_000), progress: () => {} } as unknown as Work),
+      report: (_, message) => warnings.push(message),
+    };
+    const made = async (image: string, dependencies: Record<string, PackageOutputs["reference"]> = {}) => {
+      const plan = (await workshop.tree()).images.get(image);
+      if (!plan) throw new Error(`no ${image}`);
+      return await build(workshop, packageInputs.parse({ ...inputsOfPlan(plan), dependencies }), work);
+    };
+    const records = async () => {
+      const { records: all } = await workshop.built.all();
+      return Object.fromEntries(all.map((record) => [record.image, record]));
+    };
+    return { workshop, made, records, warnings };
+  }
+
+  test("what runs i386 programs for arm64 is built on x86, and never on arm64", async () => {
+    const { made, records, workshop } = open("mixed", [builders.arm, builders.large]);
+    const seed = await made("bootstrap-seed");
+    await made("core-go", { "bootstrap-seed": seed.reference });
+    const { "core-go": go } = await records();
+    expect(go?.digests.platforms).toHaveProperty(["linux/arm64"]);
+    expect((await workshop.fleet.idsOf("large", {} as Work)).includes(go?.builder.id ?? "")).toBe(true);
+  });
+
+  test("a fleet of arm64 alone builds what is made of files, and refuses the other by name", async () => {
+    const { made, records } = open("arm", [builders.arm]);
+    const seed = await made("bootstrap-seed");
+    const refused = made("core-go", { "bootstrap-seed": seed.reference });
+    await expect(refused).rejects.toThrow(NoBuilder);
+    await expect(refused).rejects.toThrow("it needs linux/386; there is arm (linux/arm64");
+    expect(Object.keys(await records())).toEqual(["bootstrap-seed"]);
+  });
+
+  test("a build that the kernel killed for memory is done again where there is most, and what it takes is recorded", async () => {
+    const { made, records, warnings, workshop } = open("memory", [
+      { ...builders.small, memory: 2 ** 31 },
+      { ...builders.large, memory: 2 ** 32 },
+    ]);
+    await made("core-large");
+    expect(warnings.join("\n")).toMatch(
+      /core-large: the kernel killed a step on small for want of memory; it is built again by itself on large/,
+    );
+    const { "core-large": large } = await records();
+    expect((await workshop.fleet.idsOf("large", {} as Work)).includes(large?.builder.id ?? "")).toBe(true);
+    expect(large?.memory).toBeGreaterThan(128 * mebibyte);
+    expect(large?.memory).toBeLessThan(192 * mebibyte);
+  });
+
+  test("one that is killed by itself has failed, and says so", async () => {
+    const { made, records } = open("small", [builders.small]);
+    await expect(made("core-large")).rejects.toThrow(
+      /exit code 2: it was killed, as the kernel does.*"What a step may use"/,
+    );
+    expect(await records()).toEqual({});
+  });
+});
