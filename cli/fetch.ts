@@ -10,6 +10,7 @@ import { SourceCache, type SourceFailure } from "../sources/source-cache.ts";
 import { wantedSources } from "../sources/wanted-source.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
+import { warnOfTree } from "./tree-warnings.ts";
 
 type Options = { tree: string; dryRun?: true; json?: true; httpsOnly?: true };
 
@@ -38,6 +39,7 @@ export function fetchCommand(): Command {
     .option("--json", "an array, one object a source: file, sha256, images, mirrors, status")
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
+      warnOfTree(tree);
       const cache = await SourceCache.open(placesOf().sources, { httpsOnly: options.httpsOnly === true });
       const wanted = wantedSources(chosenImages(tree, names), tree.root);
       const plan = await planFetch(wanted, cache);

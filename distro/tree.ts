@@ -31,6 +31,8 @@ export type Tree = {
   readonly packages: ReadonlyMap<string, TreePackage>;
   /** What `digests/*.txt` publish: image name -> hex of the manifest's digest. They may name images that are no more. */
   readonly digests: ReadonlyMap<string, string>;
+  /** What is wrong with what no build reads. */
+  readonly warnings: readonly Problem[];
 };
 
 export type TreeOptions = {
@@ -54,6 +56,9 @@ export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {})
   return new TreeReader(files, options.platforms ?? ["linux/amd64"]).read();
 }
 
+/** The stages of StageX whose every package is an image. Others hold whatever they hold, and images where there is a Containerfile. */
+const imageStages = new Set(["bootstrap", "core", "pallet", "user"]);
+
 /** A package on its way to its plans. */
 type Draft = {
   readonly folder: string;
@@ -70,6 +75,7 @@ class TreeReader {
   readonly #files: TreeFiles;
   readonly #platforms: readonly string[];
   readonly #problems: Problem[];
+  readonly #warnings: Problem[] = [];
   /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
   readonly #mayBeMade = new Map<string, Set<string>>();
   readonly #hashes = new Map<string, Promise<string>>();
@@ -96,6 +102,7 @@ class TreeReader {
       images: inOrder(plans),
       packages: new Map(drafts.map((draft) => [draft.folder, packageOf(draft)])),
       digests,
+      warnings: this.#warnings.sort(byPlace),
     };
   }
 
@@ -111,6 +118,7 @@ class TreeReader {
   async #draft(folder: string, files: readonly TreeFile[]): Promise<Draft[]> {
     const [, stage = "", name = ""] = folder.split("/");
     const file = `${folder}/package.toml`;
+    if (!hasContainerfile(files) && !imageStages.has(stage)) return [];
     if (!/^[a-z0-9]+$/.test(stage)) {
       this.#reject({
         file: folder,
@@ -122,8 +130,14 @@ class TreeReader {
       this.#reject({ file: folder, found: "no Containerfile", allowed: "a Containerfile that git tracks" });
     }
     const text = await this.#text(file, tomlLimit);
+    const isImage = imageStages.has(stage);
     const toml =
-      text === undefined ? undefined : collecting(this.#problems, () => parsePackageToml(file, text));
+      text === undefined
+        ? undefined
+        : collecting(isImage ? this.#problems : this.#warnings, () =>
+            parsePackageToml(file, text, this.#warnings),
+          );
+    if (toml === undefined && !isImage) return [];
     if (toml === undefined) {
       const may = this.#mayBeMade.get(stage) ?? new Set();
       this.#mayBeMade.set(stage, may);

@@ -7,7 +7,8 @@ import { staticFleet } from "../components/builder-fleet/static.ts";
 import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
 import { chooseImages, namesLike } from "../distro/graph.ts";
-import { printable } from "../lib/printable.ts";
+import { warningLines } from "../distro/tree-error.ts";
+import { printable, printableLines } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
@@ -30,6 +31,7 @@ export type Reproduced = {
 export async function reproduce(): Promise<Reproduced> {
   const config = stackConfig();
   const tree = await configuredTree(config, placesOf());
+  if (tree.warnings.length > 0) await announce("warning", printableLines(warningLines(tree.warnings)));
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull something.
   const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));

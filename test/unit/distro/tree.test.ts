@@ -153,6 +153,28 @@ describe("problems", () => {
     ]);
   });
 
+  test("stages that StageX has not got yet are data, and images where there is a Containerfile", async () => {
+    const read = await readTree(
+      trackedTree({
+        ...packageFiles("box/desk", { containerfile: "FROM stagex/core-tool\n" }),
+        ...packageFiles("core/tool"),
+        "packages/service/web/package.toml": '[service]\nunit = "web"\n',
+        "packages/distro/one/package.toml": "[distro]\n",
+        "packages/distro/one/Containerfile": "FROM scratch\n",
+      }),
+    );
+    expect([...read.images.keys()]).toEqual(["core-tool", "box-desk"]);
+    expect(read.warnings.map(problemText)).toEqual([
+      "packages/distro/one/package.toml: package: found nothing, allowed: a [package] table",
+    ]);
+    const needed = trackedTree({
+      ...packageFiles("core/tool", { containerfile: "FROM stagex/distro-one\n" }),
+      "packages/distro/one/package.toml": "[distro]\n",
+      "packages/distro/one/Containerfile": "FROM scratch\n",
+    });
+    await expect(readTree(needed)).rejects.toThrow("found stagex/distro-one, allowed: an image of the tree");
+  });
+
   test.each([
     [
       "a cycle",
