@@ -168,3 +168,11 @@ test("what a step prints can't steer the terminal that its error is shown on; th
   expect(progress.failedStep()?.tail[0]).not.toMatch(/[^\P{Cc}\t]/u);
   expect(log[1]).toBe(`#1 1.000 ${hostile}`);
 });
+
+test("a frontend that prints for ever takes a bounded amount of memory, and its error is kept", () => {
+  const words = Array.from({ length: 5000 }, (_, index) => `line ${index} ${"x".repeat(100_000)}`);
+  const { progress } = replay(["first", ...words, "error: it failed"]);
+  expect(progress.messages.length).toBeLessThan(500);
+  expect(progress.messages.every(({ length }) => length < 100_000)).toBe(true);
+  expect([progress.messages[0], progress.messages.at(-1)]).toEqual(["first", "error: it failed"]);
+});
