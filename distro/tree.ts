@@ -108,6 +108,10 @@ class TreeReader {
 
   async #drafts(): Promise<Draft[]> {
     const folders = packageFolders(this.#files.list);
+    for (const { file } of this.#files.problems) {
+      const [, stage, name] = /^packages\/([^/]+)\/([^/]+)\/package\.toml$/.exec(file) ?? [];
+      if (stage !== undefined && name !== undefined) this.#mayBeMadeIn(stage).add(name);
+    }
     if (folders.size === 0 && this.#problems.length === 0) {
       const allowed = "a StageX tree: packages/<stage>/<name>/package.toml";
       this.#reject({ file: this.#files.root, found: "no package", allowed });
@@ -126,7 +130,7 @@ class TreeReader {
         allowed: "a stage of lower-case letters and digits",
       });
     }
-    if (!hasContainerfile(files)) {
+    if (!hasContainerfile(files) && !this.#isRejected(`${folder}/Containerfile`)) {
       this.#reject({ file: folder, found: "no Containerfile", allowed: "a Containerfile that git tracks" });
     }
     const text = await this.#text(file, tomlLimit);
@@ -139,8 +143,7 @@ class TreeReader {
           );
     if (toml === undefined && !isImage) return [];
     if (toml === undefined) {
-      const may = this.#mayBeMade.get(stage) ?? new Set();
-      this.#mayBeMade.set(stage, may);
+      const may = this.#mayBeMadeIn(stage);
       for (const quoted of [name, ...(text?.split('"') ?? []), ...(text?.split("'") ?? [])]) may.add(quoted);
       return [];
     }
@@ -297,6 +300,17 @@ class TreeReader {
   #mayMake(image: string): boolean {
     const dash = image.indexOf("-");
     return this.#mayBeMade.get(image.slice(0, dash))?.has(image.slice(dash + 1)) ?? false;
+  }
+
+  #mayBeMadeIn(stage: string): Set<string> {
+    const may = this.#mayBeMade.get(stage) ?? new Set();
+    this.#mayBeMade.set(stage, may);
+    return may;
+  }
+
+  /** Whether the list of files has said already why this one is not in it. */
+  #isRejected(path: string): boolean {
+    return this.#files.problems.some(({ file }) => file === path);
   }
 
   #reject(problem: Problem): void {

@@ -15,7 +15,10 @@ import type { Properties } from "./wire.ts";
  * so both read them with this one schema; lists and numbers are written as JSON.
  */
 export const configShape = {
-  stack: z.string().optional().describe("Which of the project's stacks this is: reproduce or release."),
+  stack: z
+    .string()
+    .optional()
+    .describe("Which of the project's stacks this is: reproduce, release or fleet."),
   tree: z
     .string()
     .min(1)
