@@ -8,6 +8,7 @@ import { acquireDaemon } from "../buildkit/daemon.ts";
 import { linkDependencies } from "../buildkit/dependency-layout.ts";
 import { connectionArguments, parseEndpoint } from "../buildkit/endpoint.ts";
 import { buildArguments, solve } from "../buildkit/solve.ts";
+import { targetsPy } from "../distro/generator/targets-py.ts";
 import { Store } from "../oci/store.ts";
 import { type PairResult, spread } from "./pairs.ts";
 import type { Bench } from "./run.ts";
@@ -77,6 +78,7 @@ export async function benchBuild(bench: Bench): Promise<{ results: PairResult[];
       endpoint,
       image: "core-data",
       version: "1",
+      assembly: targetsPy.assembly,
       target: null,
       platforms: ["linux/amd64"],
       buildArgs: {},

@@ -94,6 +94,9 @@ const tailLines = 20;
 /** A step that never ends a line (a progress bar, say) has it ended here, in bytes. */
 const longestLine = 64 * 1024;
 
+/** How many messages are kept, of the first and of the last, and how much of each, in characters. A frontend may print for ever. */
+const kept = { messages: 100, characters: 64 * 1024 };
+
 /**
  * Turns the lines that `buildctl --progress=rawjson` writes to stderr (JSON, mixed with its own log lines) into events and into the
  * plain log that BuildKit's own display would print. It keeps of the output only each step's last lines.
@@ -116,7 +119,7 @@ export class Progress {
   line(text: string): void {
     const status = parseStatus(text);
     if (status === undefined) {
-      if (text !== "" && !ownLogLine.test(text)) this.messages.push(text);
+      if (text !== "" && !ownLogLine.test(text)) this.#keep(text);
       this.#log(text);
       return;
     }
@@ -197,8 +200,13 @@ export class Progress {
     }
   }
 
+  #keep(text: string): void {
+    this.messages.push(text.slice(0, kept.characters));
+    if (this.messages.length > 2 * kept.messages) this.messages.splice(kept.messages, 1);
+  }
+
   #warning(text: string): void {
-    this.messages.push(text);
+    this.#keep(text);
     this.#log(`WARN: ${text}`);
   }
 

@@ -5,6 +5,7 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
+import type { Assembly } from "../distro/build-plan.ts";
 import { printableOutput } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { noticeArrivals } from "./arrivals.ts";
@@ -17,7 +18,7 @@ import type { Route } from "./dependency-route.ts";
 import { connectionArguments, type Endpoint } from "./endpoint.ts";
 import { dropHalfReceived } from "./half-received.ts";
 import { removeFromHistory } from "./history-trace.ts";
-import { type LayerCheck, layerTimesCheck, sourceDateEpoch } from "./layer-times.ts";
+import { type LayerCheck, layerTimesCheck } from "./layer-times.ts";
 import { Progress, type ProgressEvent } from "./progress.ts";
 import { historyTrace, proxyArguments, type StepProxy } from "./proxied-steps.ts";
 import { lastError, SolveError } from "./solve-error.ts";
@@ -30,6 +31,8 @@ export type SolveRequest = {
   /** The image's name, such as `core-busybox`, and its version: they are in its annotations. */
   readonly image: string;
   readonly version: string;
+  /** What every build of its generation gets. */
+  readonly assembly: Assembly;
   readonly target: string | null;
   readonly platforms: readonly string[];
   readonly buildArgs: Readonly<Record<string, string>>;
@@ -174,9 +177,9 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
     filename: "Containerfile",
     platform: request.platforms.join(","),
     ...(request.target === null ? {} : { target: request.target }),
-    ulimit: "nofile=2048:16384",
+    ...request.assembly.options,
     "force-network-mode": "none",
-    ...prefixed("build-arg:", { ...request.buildArgs, ...commonBuildArgs }),
+    ...prefixed("build-arg:", { ...request.buildArgs, ...request.assembly.buildArgs }),
     // Cache mounts are refused when a recipe is read. One that is read otherwise by BuildKit finds an empty cache, and leaves none:
     // the daemon names caches by this, and it is of no other solve.
     "build-arg:BUILDKIT_CACHE_MOUNT_NS": randomUUID(),
@@ -195,24 +198,13 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
   ];
 }
 
-/** What every build gets. */
-const commonBuildArgs = {
-  SOURCE_DATE_EPOCH: String(sourceDateEpoch),
-  BUILDKIT_MULTI_PLATFORM: "1",
-  BUILDKIT_DOCKERFILE_CHECK: "skip=FromPlatformFlagConstDisallowed;error=true",
-};
-
-function outputOf({ image, version }: SolveRequest): Record<string, string> {
+function outputOf({ image, version, assembly }: SolveRequest): Record<string, string> {
   return {
     type: "oci",
     tar: "false",
     name: `stagex/${image}:${version}`,
-    "rewrite-timestamp": "true",
-    "force-compression": "true",
-    "oci-mediatypes": "true",
-    "annotation.containerd.io/distribution.source.docker.io": `stagex/${image}`,
-    "annotation.org.opencontainers.image.version": version,
-    "annotation.org.opencontainers.image.created": "1970-01-01T00:00:01Z",
+    ...assembly.output,
+    ...prefixed("annotation.", assembly.annotations(image, version)),
   };
 }
 

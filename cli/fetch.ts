@@ -13,6 +13,7 @@ import { wantedSources } from "../sources/wanted-source.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import { type CacheOptions, configuredCache } from "./fetch/configured-cache.ts";
 import { hasFailed, type PushedSource, pushedSource, pushLines } from "./fetch/push-page.ts";
+import { warnOfTree } from "./tree-warnings.ts";
 
 type Options = CacheOptions & { tree: string; dryRun?: true; json?: true; push?: true };
 
@@ -64,6 +65,7 @@ export function fetchCommand(): Command {
     )
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
+      warnOfTree(tree);
       const cache = await configuredCache(options);
       if (options.push) checkPush(cache, options);
       const wanted = wantedSources(chosenImages(tree, names), tree.root);

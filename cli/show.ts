@@ -8,6 +8,7 @@ import { TreeError } from "../distro/tree-error.ts";
 import { type Printable, printable, printableJson, printableLines } from "../lib/printable.ts";
 import { print } from "../lib/terminal.ts";
 import { CommandError } from "./exit-code.ts";
+import { warnOfTree } from "./tree-warnings.ts";
 
 type Options = { tree: string; all?: true; json?: true; platforms?: string; on?: string };
 
@@ -39,6 +40,7 @@ export function showCommand(): Command {
     .action(async (names: string[], options: Options) => {
       const platforms = options.platforms?.split(",");
       const tree = await readTree(options.tree, platforms === undefined ? {} : { platforms });
+      warnOfTree(tree);
       const images = chosenImages(tree, names, options);
       const refusals = options.all ? [] : images.flatMap((image) => image.refusals);
       if (refusals.length > 0) throw new TreeError(refusals);

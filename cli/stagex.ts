@@ -88,16 +88,22 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
 async function runStagex(args: readonly string[]): Promise<void> {
   const program = new Command("stagex")
     .description("StageX's packages as infrastructure as code: built, verified and released from one graph")
-    .enablePositionalOptions()
-    .exitOverride();
+    .enablePositionalOptions();
   const asked = subcommands[args[0] ?? ""];
   for (const [name, { summary, load }] of Object.entries(subcommands)) {
     const command = subcommands[name] === asked ? await load() : new Command(name);
-    program.addCommand(command.summary(summary).exitOverride());
+    program.addCommand(command.summary(summary));
   }
+  endsThroughUs(program);
   printsThroughUs(program);
   if (args.length === 0) program.help();
   await program.parseAsync([...args], { from: "user" });
+}
+
+/** A command line that is wrong is an error here, at whatever depth: Commander itself would exit with 1, which is an answer. */
+function endsThroughUs(command: Command): void {
+  command.exitOverride();
+  for (const subcommand of command.commands) endsThroughUs(subcommand);
 }
 
 /** Help and complaints of Commander, which quotes arguments: those may be names of files that others gave. */

@@ -12,6 +12,7 @@ import { printable } from "../lib/printable.ts";
 import { printError } from "../lib/terminal.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError } from "./exit-code.ts";
+import { warnOfTree } from "./tree-warnings.ts";
 
 /** Which two trees are compared, and what is known of their images. */
 export type TreeChangeOptions = {
@@ -54,6 +55,7 @@ export async function readTreeChange(options: TreeChangeOptions): Promise<TreeCh
     to === undefined || head === undefined ? readTree(tree) : treeAt(tree, to, head),
   ]);
   const [before, after] = [settled(older), settled(newer)];
+  warnOfTree(after);
   const ledger = ledgerOf(options);
   const lookup = lookupIn(ledger);
   const [old, current] = await Promise.all([

@@ -22,11 +22,24 @@ export type Source = {
   readonly mirrors: readonly string[];
 };
 
+/** What every build of one generation of StageX's generator gets, besides what is the image's own. */
+export type Assembly = {
+  /** Options of BuildKit's frontend. */
+  readonly options: Readonly<Record<string, string>>;
+  readonly buildArgs: Readonly<Record<string, string>>;
+  /** Attributes of the exporter. */
+  readonly output: Readonly<Record<string, string>>;
+  /** Annotations of the image's manifest. */
+  readonly annotations: (image: string, version: string) => Readonly<Record<string, string>>;
+};
+
 /**
  * All that is needed to build one image, as StageX's own generator (`src/targets.py`) would pass it.
  * A package.toml gives one plan, or one for each subpackage. Paths are relative to the tree.
  */
 export type BuildPlan = {
+  /** The generation of StageX's generator (distro/generator/); nothing for `src/targets.py`, the first that is read. */
+  readonly generator?: string;
   /** The image's name, `<stage>-<package or subpackage>`: `core-busybox`. */
   readonly name: string;
   /** The namespace: bootstrap, core, pallet or user. */

@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import { readRegularFileSync, sha256OfRegularFileSync } from "../lib/regular-file.ts";
+import { shellWord } from "../lib/shell-word.ts";
 import { type TrackedFiles, trackedFiles } from "./git-index.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
 import { contextFileLimit, leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
@@ -23,7 +24,10 @@ export async function workingTree(root: string): Promise<TreeFiles> {
     }
     expectWhole(real, tracked);
     const paths = [...tracked.modes.keys()];
-    const problems = [...tracked.problems, ...untracked(real, paths)];
+    const problems = [
+      ...tracked.problems,
+      ...untracked(real, [...paths, ...tracked.problems.map(({ file }) => file)]),
+    ];
     paths.push(...missing(filesBelow(real, "digests"), new Set(paths)));
     return new WorkingTree(real, new Listing(real, problems, tracked).files(paths), problems);
   } catch (error) {
@@ -185,7 +189,7 @@ function linkTarget(place: string): Buffer {
 /** Packages on disk that git does not track, and so are in no plan. */
 function untracked(root: string, tracked: readonly string[]): Problem[] {
   if (tracked.length === 0 && foldersIn(join(root, "packages")).length > 0) {
-    const mend = `git -C ${root} add packages`;
+    const mend = `git -C ${shellWord(root)} add packages`;
     return [
       {
         file: "packages",
@@ -205,7 +209,7 @@ function untracked(root: string, tracked: readonly string[]): Problem[] {
         .filter(() => statsOf(join(root, folder, "package.toml")) !== undefined);
       const found = "a file that git does not track";
       const allowed = "packages that git tracks";
-      return strange.map((file) => ({ file, found, allowed, mend: `git add ${folder}` }));
+      return strange.map((file) => ({ file, found, allowed, mend: `git add ${shellWord(folder)}` }));
     }),
   );
 }

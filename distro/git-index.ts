@@ -2,6 +2,7 @@ import { GitError } from "../lib/git.ts";
 import { isOn } from "../lib/git-config.ts";
 import { diskKeeps, findRepository, readRepository } from "../lib/git-repository.ts";
 import { RepositoryError } from "../lib/git-repository-checks.ts";
+import { shellWord } from "../lib/shell-word.ts";
 import { type Problem, TreeError } from "./tree-error.ts";
 import { type TreeFile, treeFolders } from "./tree-files.ts";
 
@@ -60,7 +61,7 @@ function parseIndex(listed: string): Pick<TrackedFiles, "modes" | "skipped" | "p
     const mode = fileModes[written];
     if (stage !== "0") {
       const [found, allowed] = ["an unresolved merge conflict", "resolved files"];
-      problems.set(path, { file: path, found, allowed, mend: `git add ${path}` });
+      problems.set(path, { file: path, found, allowed, mend: `git add ${shellWord(path)}` });
     } else if (mode === undefined) {
       problems.set(path, { file: path, found: "a submodule", allowed: "files" });
     } else if (path.includes("\uFFFD")) {

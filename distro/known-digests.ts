@@ -1,6 +1,7 @@
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
-import { contextDigest, type InputKey, inputKey } from "./input-key.ts";
+import { generatorNamed } from "./generator/generations.ts";
+import { contextDigest, type InputKey } from "./input-key.ts";
 import type { Ledger, LedgerAnswer } from "./ledger.ts";
 
 /** What is known of an input key, as {@link Ledger.lookup} tells it; null where nothing is. */
@@ -39,7 +40,7 @@ export async function knownDigests(
 
 /** The input key of an image, once the digests of all that it is built from are known. */
 export function keyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string, Digest>>): InputKey {
-  return inputKey({
+  return generatorNamed(plan.generator).inputKey({
     image: plan.name,
     version: plan.version,
     containerfile: plan.containerfile,

@@ -30,6 +30,7 @@ export type PackageToml = {
   readonly version: string | null;
   /** The image whose version this package has. */
   readonly versionFrom: string | null;
+  /** Empty where there is none. */
   readonly description: string;
   readonly license: string | null;
   readonly website: string | null;
@@ -87,12 +88,11 @@ const packageSchema = z.object(
     name: nameSchema,
     version: versionSchema.optional(),
     version_from: matching(/^[a-z0-9]+-[a-z0-9._-]+$/, 'an image, as "core-python"').optional(),
-    description: text,
-    // package.toml(5) requires it; most packages of every release so far have none, and no build reads it.
-    license: text.optional(),
-    // Releases up to 2025.10.0 write it so here and there.
-    licenses: text.optional(),
-    website: text.optional(),
+    // What is wrong with these is a warning: no build reads them.
+    description: z.unknown().optional(),
+    license: z.unknown().optional(),
+    licenses: z.unknown().optional(),
+    website: z.unknown().optional(),
     subpackages: z
       .array(nameSchema, { error: "an array of names" })
       .refine(distinct, { error: "each name once" })
@@ -122,11 +122,13 @@ type FieldProblem = { path: readonly PropertyKey[]; found: string; allowed: stri
 /**
  * Parses the text of a package.toml.
  * @param file the path that errors name
+ * @param warnings gets what is wrong with fields that no build reads
  * @throws TreeError with every problem of the file
  */
-export function parsePackageToml(file: string, content: string): PackageToml {
+export function parsePackageToml(file: string, content: string, warnings: Problem[] = []): PackageToml {
   const raw = parseToml(file, content);
-  const slips = [...misspelledFields(raw), ...sourceNameProblems(raw)];
+  const [misspelledMetadata, misspelled] = partition(misspelledFields(raw), ({ meant }) => isMetadata(meant));
+  const slips = [...misspelled, ...sourceNameProblems(raw)];
   const parsed = fileSchema.safeParse(raw);
   if (!parsed.success) {
     throw errorOf(file, content, [...slips, ...parsed.error.issues.map((issue) => zodProblem(raw, issue))]);
@@ -134,7 +136,34 @@ export function parsePackageToml(file: string, content: string): PackageToml {
   const result = packageOf(parsed.data);
   const problems = [...slips, ...versionProblems(result), ...sourceProblems(result)];
   if (problems.length > 0) throw errorOf(file, content, problems);
+  const unread = [...metadataProblems(parsed.data.package), ...misspelledMetadata];
+  if (unread.length > 0) warnings.push(...located(file, content, unread));
   return result;
+}
+
+/** Fields of `[package]` that no build reads. */
+const metadataFields = ["description", "license", "licenses", "website"] as const;
+
+function isMetadata(field: string): boolean {
+  return metadataFields.some((name) => name === field);
+}
+
+/**
+ * package.toml(5) requires a license as well; most packages of every release so far have none, and some have `licenses`, so only a
+ * missing description is a fault.
+ */
+function metadataProblems(own: z.infer<typeof packageSchema>): FieldProblem[] {
+  return metadataFields
+    .filter((name) => typeof own[name] !== "string" && (own[name] !== undefined || name === "description"))
+    .map((name) => ({ path: ["package", name], found: quoted(own[name]), allowed: "a string in quotes" }));
+}
+
+function partition<T>(all: readonly T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))];
+}
+
+function textOr<Other>(value: unknown, other: Other): string | Other {
+  return typeof value === "string" ? value : other;
 }
 
 function packageOf({ package: own, sources }: z.infer<typeof fileSchema>): PackageToml {
@@ -142,9 +171,9 @@ function packageOf({ package: own, sources }: z.infer<typeof fileSchema>): Packa
     name: own.name,
     version: own.version ?? null,
     versionFrom: own.version_from ?? null,
-    description: own.description,
-    license: own.license ?? own.licenses ?? null,
-    website: own.website ?? null,
+    description: textOr(own.description, ""),
+    license: textOr(own.license, textOr(own.licenses, null)),
+    website: textOr(own.website, null),
     subpackages: own.subpackages ?? [],
     platforms: own.platforms ?? [],
     sources: Object.entries(sources ?? {}).map(([name, section]) => ({
@@ -325,7 +354,8 @@ function isUrl(url: string): boolean {
 
 function parseToml(file: string, content: string): unknown {
   try {
-    return parse(content);
+    // A number that no build reads may be of any size.
+    return parse(content, { integersAsBigInt: "asNeeded" });
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const found = (error.message.split("\n")[0] ?? "").replace(/^Invalid TOML document: /, "");
@@ -343,7 +373,7 @@ const knownFields = {
  * Fields that are nearly a known one, and so a slip that would silently change the build. Other unknown fields are let
  * through, as StageX's own reader does: a later release may well add metadata.
  */
-function misspelledFields(raw: unknown): FieldProblem[] {
+function misspelledFields(raw: unknown): Slip[] {
   const sources = Object.entries(tableAt(raw, ["sources"]));
   return [
     ...slipsIn(raw, [], knownFields.top),
@@ -362,12 +392,15 @@ function sourceNameProblems(raw: unknown): FieldProblem[] {
     });
 }
 
-function slipsIn(raw: unknown, path: readonly string[], known: readonly string[]): FieldProblem[] {
+/** A field that is nearly a known one. */
+type Slip = FieldProblem & { meant: string };
+
+function slipsIn(raw: unknown, path: readonly string[], known: readonly string[]): Slip[] {
   return Object.keys(tableAt(raw, path)).flatMap((key) => {
     const meant = known.includes(key) ? undefined : nearestName(key, known);
     return meant === undefined
       ? []
-      : [{ path: [...path, key], found: quoted(key), allowed: `${meant} (is it meant?)` }];
+      : [{ path: [...path, key], found: quoted(key), allowed: `${meant} (is it meant?)`, meant }];
   });
 }
 
@@ -389,17 +422,14 @@ function zodProblem(raw: unknown, { path, message }: z.core.$ZodIssue): FieldPro
 }
 
 function errorOf(file: string, content: string, problems: readonly FieldProblem[]): TreeError {
+  return new TreeError(located(file, content, problems));
+}
+
+function located(file: string, content: string, problems: readonly FieldProblem[]): Problem[] {
   const lineOf = fieldLines(content);
-  return new TreeError(
-    problems.slice(0, mostProblemsOfFile).map(({ path, found, allowed }): Problem => {
-      const line = lineOf(path);
-      return {
-        file,
-        ...(line === undefined ? {} : { line }),
-        field: path.map(String).join("."),
-        found,
-        allowed,
-      };
-    }),
-  );
+  return problems.slice(0, mostProblemsOfFile).map(({ path, found, allowed }): Problem => {
+    const line = lineOf(path);
+    const field = path.map(String).join(".");
+    return { file, ...(line === undefined ? {} : { line }), field, found, allowed };
+  });
 }

@@ -33,6 +33,11 @@ export class TreeError extends Error {
   }
 }
 
+/** Puts in words what is wrong with what no build reads, of each kind the first ten. */
+export function warningLines(warnings: readonly Problem[]): Printable[] {
+  return firstOfEach(warnings, kindOf, problemText, moreText);
+}
+
 function boundedText(lines: readonly string[]): string {
   let characters = 0;
   const fitting = lines.slice(0, mostLines).filter((line) => {

@@ -10,9 +10,12 @@ import {
 } from "./containerfile.ts";
 import { contextProblems, contextReader } from "./context.ts";
 import { type DigestSet, digestSetOf, parseDigestsFile } from "./digests-file.ts";
+import { generatorOf } from "./generator/generations.ts";
+import type { Generator, PackageImage } from "./generator/generator.ts";
+import { targetsPy } from "./generator/targets-py.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
 import { nearestNames } from "./nearest-name.ts";
-import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
+import type { PackageToml } from "./package-toml.ts";
 import { runPlatformsOf } from "./run-platforms.ts";
 import { collecting, cycleText, type Problem, quoted, TreeError } from "./tree-error.ts";
 import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "./tree-files.ts";
@@ -40,6 +43,8 @@ export type Tree = {
   readonly digests: ReadonlyMap<string, string>;
   /** The same of images for several platforms, by {@link DigestSet}: `linux-arm64` and the like, and `index`. */
   readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
+  /** What is wrong with what no build reads. */
+  readonly warnings: readonly Problem[];
 };
 
 export type TreeOptions = {
@@ -63,6 +68,9 @@ export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {})
   return new TreeReader(files, options.platforms ?? ["linux/amd64"]).read();
 }
 
+/** The stages of StageX whose every package is an image. Others hold whatever they hold, and images where there is a Containerfile. */
+const imageStages = new Set(["bootstrap", "core", "pallet", "user"]);
+
 /** A package on its way to its plans. */
 type Draft = {
   readonly folder: string;
@@ -78,7 +86,9 @@ type Planned = { readonly plans: readonly BuildPlan[]; readonly dependencies: re
 class TreeReader {
   readonly #files: TreeFiles;
   readonly #platforms: readonly string[];
+  readonly #generator: Generator;
   readonly #problems: Problem[];
+  readonly #warnings: Problem[] = [];
   /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
   readonly #mayBeMade = new Map<string, Set<string>>();
   readonly #hashes = new Map<string, Promise<string>>();
@@ -86,6 +96,7 @@ class TreeReader {
   constructor(files: TreeFiles, platforms: readonly string[]) {
     this.#files = files;
     this.#platforms = platforms;
+    this.#generator = generatorOf(files.list) ?? targetsPy;
     this.#problems = [...files.problems];
   }
 
@@ -104,17 +115,24 @@ class TreeReader {
     return {
       root: this.#files.root,
       images: inOrder(plans),
-      packages: new Map(drafts.map((draft) => [draft.folder, packageOf(draft)])),
+      packages: new Map(drafts.map((draft) => [draft.folder, this.#packageOf(draft)])),
       digests,
       furtherDigests: new Map(Object.entries(further)),
+      warnings: this.#warnings.sort(byPlace),
     };
   }
 
   async #drafts(): Promise<Draft[]> {
     const folders = packageFolders(this.#files.list);
+    for (const { file } of this.#files.problems) {
+      const [, stage, name] = /^packages\/([^/]+)\/([^/]+)\/package\.toml$/.exec(file) ?? [];
+      if (stage !== undefined && name !== undefined) this.#mayBeMadeIn(stage).add(name);
+    }
     if (folders.size === 0 && this.#problems.length === 0) {
+      const isOlder = this.#files.list.some(({ path }) => /^packages\/[^/]+\/Containerfile$/.test(path));
+      const found = isOlder ? "packages/<name>/Containerfile, as StageX had them until 2024" : "no package";
       const allowed = "a StageX tree: packages/<stage>/<name>/package.toml";
-      this.#reject({ file: this.#files.root, found: "no package", allowed });
+      this.#reject({ file: this.#files.root, found, allowed });
     }
     return (await Promise.all([...folders].map((entry) => this.#draft(...entry)))).flat();
   }
@@ -122,6 +140,7 @@ class TreeReader {
   async #draft(folder: string, files: readonly TreeFile[]): Promise<Draft[]> {
     const [, stage = "", name = ""] = folder.split("/");
     const file = `${folder}/package.toml`;
+    if (!hasContainerfile(files) && !imageStages.has(stage)) return [];
     if (!/^[a-z0-9]+$/.test(stage)) {
       this.#reject({
         file: folder,
@@ -129,15 +148,20 @@ class TreeReader {
         allowed: "a stage of lower-case letters and digits",
       });
     }
-    if (!hasContainerfile(files)) {
+    if (!hasContainerfile(files) && !this.#isRejected(`${folder}/Containerfile`)) {
       this.#reject({ file: folder, found: "no Containerfile", allowed: "a Containerfile that git tracks" });
     }
     const text = await this.#text(file, tomlLimit);
+    const isImage = imageStages.has(stage);
     const toml =
-      text === undefined ? undefined : collecting(this.#problems, () => parsePackageToml(file, text));
+      text === undefined
+        ? undefined
+        : collecting(isImage ? this.#problems : this.#warnings, () =>
+            this.#generator.readPackage(file, text, this.#warnings),
+          );
+    if (toml === undefined && !isImage) return [];
     if (toml === undefined) {
-      const may = this.#mayBeMade.get(stage) ?? new Set();
-      this.#mayBeMade.set(stage, may);
+      const may = this.#mayBeMadeIn(stage);
       for (const quoted of [name, ...(text?.split('"') ?? []), ...(text?.split("'") ?? [])]) may.add(quoted);
       return [];
     }
@@ -152,7 +176,7 @@ class TreeReader {
   #owners(drafts: readonly Draft[]): Map<string, Draft> {
     const owners = new Map<string, Draft>();
     for (const draft of drafts) {
-      for (const { name } of imagesOf(draft)) {
+      for (const { name } of this.#imagesOf(draft)) {
         const other = owners.get(name);
         owners.set(name, other ?? draft);
         if (other === undefined) continue;
@@ -167,7 +191,7 @@ class TreeReader {
     const versioned = new Map([...owners].map(([name, { toml }]) => [name, toml]));
     return resolveVersions(versioned, (image, problem) => {
       const draft = owners.get(image);
-      const first = draft === undefined ? undefined : imagesOf(draft)[0]?.name;
+      const first = draft === undefined ? undefined : this.#imagesOf(draft)[0]?.name;
       const unreadable = draft?.toml.versionFrom != null && this.#mayMake(draft.toml.versionFrom);
       // Subpackages share the field: one problem is enough.
       if (draft === undefined || first !== image || unreadable) return;
@@ -182,15 +206,17 @@ class TreeReader {
   ): Promise<Planned> {
     const { folder, stage, toml } = draft;
     const recipe = `${folder}/Containerfile`;
-    const images = imagesOf(draft);
+    const images = this.#imagesOf(draft);
     const version = versions.get(images[0]?.name ?? "") ?? null;
-    const buildArgs = buildArgsOf(toml, version);
+    const { name: generator } = this.#generator;
+    const buildArgs = this.#generator.buildArgsOf(toml, version);
     const containerfile = hasContainerfile(draft.files)
       ? await this.#containerfile(recipe, buildArgs)
       : undefined;
     if (containerfile === undefined) return { plans: [], dependencies: [] };
     this.#problems.push(...contextProblems(recipe, draft.files, containerfile));
     const shared = {
+      ...(generator === undefined ? {} : { generator }),
       stage,
       origin: toml.name,
       folder,
@@ -200,7 +226,7 @@ class TreeReader {
       platforms: toml.platforms.length > 0 ? toml.platforms : this.#platforms,
       buildArgs,
       dependencies: containerfile.dependencies.map(({ name }) => name).sort(),
-      sources: sourcesOf(toml),
+      sources: this.#generator.sourcesOf(toml),
     };
     for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
     const filesOf = contextReader(draft.files, containerfile);
@@ -310,6 +336,25 @@ class TreeReader {
     return this.#mayBeMade.get(image.slice(0, dash))?.has(image.slice(dash + 1)) ?? false;
   }
 
+  #imagesOf({ stage, toml }: Pick<Draft, "stage" | "toml">): readonly PackageImage[] {
+    return this.#generator.imagesOf(stage, toml);
+  }
+
+  #packageOf({ folder, stage, toml }: Draft): TreePackage {
+    return { folder, stage, toml, images: this.#imagesOf({ stage, toml }).map(({ name }) => name) };
+  }
+
+  #mayBeMadeIn(stage: string): Set<string> {
+    const may = this.#mayBeMade.get(stage) ?? new Set();
+    this.#mayBeMade.set(stage, may);
+    return may;
+  }
+
+  /** Whether the list of files has said already why this one is not in it. */
+  #isRejected(path: string): boolean {
+    return this.#files.problems.some(({ file }) => file === path);
+  }
+
   #reject(problem: Problem): void {
     this.#problems.push(problem);
   }
@@ -353,16 +398,6 @@ function readProblem(file: string, error: unknown, limit: number): Problem | und
 
 function hasContainerfile(files: readonly TreeFile[]): boolean {
   return files.some(({ path }) => path === "Containerfile");
-}
-
-/** A package with subpackages is no image itself. */
-function imagesOf({ stage, toml }: Pick<Draft, "stage" | "toml">): { name: string; target: string | null }[] {
-  if (toml.subpackages.length === 0) return [{ name: `${stage}-${toml.name}`, target: null }];
-  return toml.subpackages.map((name) => ({ name: `${stage}-${name}`, target: `package-${name}` }));
-}
-
-function packageOf({ folder, stage, toml, ...draft }: Draft): TreePackage {
-  return { folder, stage, toml, images: imagesOf({ stage, toml, ...draft }).map(({ name }) => name) };
 }
 
 function byPlace(left: Problem, right: Problem): number {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { escapeControlCharacters } from "./escape-control-characters.ts";
 import { GitError, networkEnvironment, runGit } from "./git.ts";
 import { RegularFileError, readRegularFileSync } from "./regular-file.ts";
+import { shellWord } from "./shell-word.ts";
 
 /** What is wrong with a repository: where, what was found, what is allowed, and the command that mends it, if there is one. */
 export type RepositoryProblem = {
@@ -149,7 +150,7 @@ function expectNoAlternates(path: string): void {
     path,
     found: `a way to the objects in ${JSON.stringify(first)}`,
     allowed: "a repository with all its objects",
-    mend: `git repack -a -d, there, and then rm ${path}`,
+    mend: `git repack -a -d, there, and then rm ${shellWord(path)}`,
   });
 }
 
@@ -167,7 +168,7 @@ export async function checkOwner(main: string, paths: readonly string[]): Promis
     path: foreign,
     found: "another user's repository",
     allowed: "one of your own, or one that you call safe",
-    mend: `git config --global --add safe.directory ${main}`,
+    mend: `git config --global --add safe.directory ${shellWord(main)}`,
   });
 }
 

@@ -11,6 +11,7 @@ import {
   readSmallFile,
   sharedIndexes,
 } from "./git-repository-checks.ts";
+import { shellWord } from "./shell-word.ts";
 
 /**
  * The git repository that a folder is part of. Others may have written all of it, its configuration too, so git never gets to see
@@ -145,14 +146,18 @@ async function linkedRepository(workTree: string, dotGit: string, gitFolder: str
     const repository = await checked({ workTree, gitFolder, commonFolder: gitFolder }, [dotGit]);
     const back = repository.config.get("core.worktree");
     if (back !== undefined && realOf(resolve(gitFolder, back)) === workTree) return repository;
-    throw leadsElsewhere(dotGit, gitFolder, `git -C ${gitFolder} config core.worktree ${workTree}`);
+    throw leadsElsewhere(
+      dotGit,
+      gitFolder,
+      `git -C ${shellWord(gitFolder)} config core.worktree ${shellWord(workTree)}`,
+    );
   }
   const commonFolder = realOf(resolve(gitFolder, readSmallFile(join(gitFolder, "commondir")).trimEnd()));
   const back = resolve(gitFolder, readSmallFile(join(gitFolder, "gitdir")).trimEnd());
   const isItsOwn =
     commonFolder !== undefined && gitFolder === join(commonFolder, "worktrees", basename(gitFolder));
   if (!isItsOwn || realOf(back) !== realOf(dotGit))
-    throw leadsElsewhere(dotGit, gitFolder, `git -C ${workTree} worktree repair`);
+    throw leadsElsewhere(dotGit, gitFolder, `git -C ${shellWord(workTree)} worktree repair`);
   return await checked({ workTree, gitFolder, commonFolder }, [dotGit]);
 }
 

@@ -9,7 +9,8 @@ import { PackageTree } from "../components/package-tree.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { namesLike } from "../distro/image-names.ts";
-import { printable } from "../lib/printable.ts";
+import { warningLines } from "../distro/tree-error.ts";
+import { printable, printableLines } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
@@ -41,6 +42,7 @@ export async function reproduce(): Promise<Reproduced> {
       printable`stagex:verify true is called "all" now: pulumi config set stagex:verify all`,
     );
   const tree = await configuredTree(config, placesOf());
+  if (tree.warnings.length > 0) await announce("warning", printableLines(warningLines(tree.warnings)));
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull or rebuild something.
   const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));

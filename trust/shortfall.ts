@@ -1,5 +1,5 @@
 import type { CpuVendor } from "./cpu-vendor.ts";
-import { fewestSignatures, type Signer } from "./fewest-signatures.ts";
+import { fewestSignatures, fewOfEachKind, type Signer } from "./fewest-signatures.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { type Keyring, mustSignNow } from "./keyring.ts";
 import type { QuorumOutcome, QuorumRule, Trust } from "./quorum.ts";
@@ -117,7 +117,9 @@ function helpfulVendors(
   vendors: number,
 ): Map<string, readonly CpuVendor[]> {
   const all = [...everyone.values()];
-  const fewest = fewestSignatures(all, 0, vendors);
+  // Of people who are alike, one at most stands for each vendor, and one more may be taken out below.
+  const few = fewOfEachKind(all, vendors + 1);
+  const fewest = fewestSignatures(few, 0, vendors);
   const found = new Map<string, readonly CpuVendor[]>();
   if (fewest === 0 || !Number.isFinite(fewest)) return found;
   const known = new Map<string, readonly CpuVendor[]>();
@@ -126,7 +128,8 @@ function helpfulVendors(
     if (!signer || signer.couldStandFor.length === 0) continue;
     const kind = JSON.stringify(signer);
     if (!known.has(kind)) {
-      const rest = all.filter((one) => one !== signer);
+      const alike = few.find((one) => JSON.stringify(one) === kind);
+      const rest = few.filter((one) => one !== alike);
       const helps = (vendor: CpuVendor) =>
         fewestSignatures([...rest, withSignature(signer, vendor)], 0, vendors) < fewest;
       const isSearched = known.size < mostKinds;

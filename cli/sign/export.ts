@@ -1,4 +1,5 @@
 import { printable, printableLines } from "../../lib/printable.ts";
+import { shellWord } from "../../lib/shell-word.ts";
 import { print, printError } from "../../lib/terminal.ts";
 import { payloadOf } from "../../providers/stagex/attestation/attest.ts";
 import { entryName, writeKit } from "../../trust/signing-kit.ts";
@@ -26,12 +27,16 @@ export async function exportKit(options: AttestableOptions & { readonly out: str
     payload: payloadOf(reference, manifest.digest, record, now),
   }));
   await writeKit(options.out, entries);
-  const stack = options.stack === "dev" ? "" : ` -- --stack ${options.stack}`;
+  const again = [
+    ...(options.stack === "dev" ? [] : ["--stack", options.stack]),
+    ...(options.person === undefined ? [] : ["--person", options.person]),
+  ];
+  const same = again.length === 0 ? "" : ` -- ${again.map(shellWord).join(" ")}`;
   print(
     printableLines([
       printable`${options.out}: ${left.length} to sign by ${person.id}, ${manifests.length - left.length} signed already`,
-      printable`On the machine with the key: tar -xf ${options.out} && sh stagex-signing-kit/sign.sh FINGERPRINT`,
-      printable`Back here: npm run stagex sign import signed.tar${stack}`,
+      printable`On the machine with the key: tar -xf ${shellWord(options.out)} && sh stagex-signing-kit/sign.sh FINGERPRINT`,
+      printable`Back here: npm run stagex sign import signed.tar${same}`,
     ]),
   );
   return exitCode.ok;

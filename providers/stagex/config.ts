@@ -20,7 +20,10 @@ export type VerifyMode = z.infer<typeof verifyMode> | false;
  * so both read them with this one schema; lists and numbers are written as JSON.
  */
 export const configShape = {
-  stack: z.string().optional().describe("Which of the project's stacks this is: reproduce or release."),
+  stack: z
+    .string()
+    .optional()
+    .describe("Which of the project's stacks this is: reproduce, release or fleet."),
   tree: z
     .string()
     .min(1)

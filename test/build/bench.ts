@@ -13,6 +13,7 @@ import type { DaemonPrograms } from "../../buildkit/daemon-process.ts";
 import type { Endpoint } from "../../buildkit/endpoint.ts";
 import type { ProgressEvent } from "../../buildkit/progress.ts";
 import { type Solved, type SolveRequest, solve } from "../../buildkit/solve.ts";
+import { targetsPy } from "../../distro/generator/targets-py.ts";
 import { type Digest, hexOf, parseDigest } from "../../oci/digest.ts";
 import { realTool } from "../real-tools.ts";
 
@@ -152,6 +153,7 @@ export class Bench {
         endpoint,
         context,
         image: "core-test",
+        assembly: targetsPy.assembly,
         version: recipe.version ?? "1.0",
         target: recipe.target ?? null,
       },

@@ -2,9 +2,10 @@ import { z } from "zod";
 import { inputKeySchema } from "../../../distro/input-key.ts";
 import { digestSchema } from "../../../oci/digest.ts";
 import { parseTagged } from "../../../trust/image-reference.ts";
+import { imageName } from "../property-types.ts";
 import { orUnknown, recordOrUnknown } from "../unknowable.ts";
 
-const image = z.string().min(1).describe("The image's name, such as `core-busybox`.");
+const image = imageName.describe("The image's name, such as `core-busybox`.");
 const reference = z
   .string()
   .superRefine((text, context) => {

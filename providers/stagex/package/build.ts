@@ -6,6 +6,7 @@ import { BuilderLost, type Job } from "../../../buildkit/schedule.ts";
 import { type Solved, solve } from "../../../buildkit/solve.ts";
 import { withWorkFolder } from "../../../buildkit/work-folder.ts";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
+import { generatorNamed } from "../../../distro/generator/generations.ts";
 import { type LedgerRecord, UnsafeLedgerError } from "../../../distro/ledger.ts";
 import { platformsToRun } from "../../../distro/run-platforms.ts";
 import { assembleLayout } from "../../../oci/assembled-layout.ts";
@@ -230,6 +231,7 @@ async function solveImage(
       endpoint: bench.endpoint,
       image: inputs.image,
       version: inputs.version,
+      assembly: generatorNamed(inputs.generator).assembly,
       target: inputs.target ?? null,
       platforms,
       buildArgs: inputs.buildArgs,

@@ -10,6 +10,9 @@ const treePath = visibleText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[\s\S]+$/, {
 });
 const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a build argument's name" });
 
+const generator = visibleText
+  .min(1)
+  .describe("The generation of StageX's generator; `src/targets.py` where not given.");
 const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
 const version = visibleText
   .min(1)
@@ -49,6 +52,7 @@ const reproduceOn = z
 
 /** What the program asks for, all of it known. */
 export const packageInputs = z.strictObject({
+  generator: generator.optional(),
   image,
   version,
   recipe,
@@ -68,6 +72,7 @@ export type PackageInputs = z.infer<typeof packageInputs>;
 
 /** The same in a preview, where whatever comes from another resource may not be known yet. */
 export const packagePlan = z.strictObject({
+  generator: orUnknown(generator).optional(),
   image: orUnknown(image),
   version: orUnknown(version),
   recipe: orUnknown(recipe),

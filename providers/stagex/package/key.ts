@@ -1,10 +1,11 @@
-import { type InputKey, inputKey } from "../../../distro/input-key.ts";
+import { generatorNamed } from "../../../distro/generator/generations.ts";
+import type { InputKey } from "../../../distro/input-key.ts";
 import { hexOf } from "../../../oci/digest.ts";
 import type { PackageInputs } from "./inputs.ts";
 
 /** The key of all inputs that can change the image's bytes. */
 export function keyOf(inputs: PackageInputs): InputKey {
-  return inputKey({
+  return generatorNamed(inputs.generator).inputKey({
     image: inputs.image,
     version: inputs.version,
     containerfile: hexOf(inputs.containerfile),

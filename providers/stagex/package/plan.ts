@@ -9,6 +9,7 @@ import type { PackageInputs } from "./inputs.ts";
  */
 export function inputsOfPlan(plan: BuildPlan): Omit<PackageInputs, "dependencies" | "expectedDigest"> {
   return {
+    ...(plan.generator === undefined ? {} : { generator: plan.generator }),
     image: plan.name,
     version: plan.version,
     recipe: plan.recipe,

@@ -211,3 +211,11 @@ test("where nothing was measured, nothing is known", () => {
   const { progress } = replay([status({ vertexes: [{ ...started, completed: at(2) }] })]);
   expect(progress.memory()).toBeUndefined();
 });
+
+test("a frontend that prints for ever takes a bounded amount of memory, and its error is kept", () => {
+  const words = Array.from({ length: 5000 }, (_, index) => `line ${index} ${"x".repeat(100_000)}`);
+  const { progress } = replay(["first", ...words, "error: it failed"]);
+  expect(progress.messages.length).toBeLessThan(500);
+  expect(progress.messages.every(({ length }) => length < 100_000)).toBe(true);
+  expect([progress.messages[0], progress.messages.at(-1)]).toEqual(["first", "error: it failed"]);
+});

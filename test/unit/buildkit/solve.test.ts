@@ -1,12 +1,14 @@
 import { expect, test } from "vitest";
 import { buildArguments, type SolveRequest } from "../../../buildkit/solve.ts";
 import { SolveError } from "../../../buildkit/solve-error.ts";
+import { targetsPy } from "../../../distro/generator/targets-py.ts";
 import { digestOf } from "../../../oci/digest.ts";
 import { expectHarmless, hostileWords } from "../../fixtures/hostile-words.ts";
 
 const request: SolveRequest = {
   endpoint: { address: "unix:///b.sock", buildctl: "buildctl" },
   ...{ image: "core-a", version: "1.2", target: null, platforms: ["linux/amd64", "linux/arm64"] },
+  assembly: targetsPy.assembly,
   buildArgs: { VERSION: "1.2", ODD: 'a,b="c d"' },
   context: { context: "/made/context", recipe: "/made/recipe", fetch: "/made/fetch" },
   dependencies: { "core-b": digestOf("b") },

@@ -40,6 +40,14 @@ test.each([
 });
 
 test.each([
+  ["a missing argument of a subcommand's subcommand", ["ledger", "show"]],
+  ["an argument too many there", ["ledger", "check", "x"]],
+  ["a required option there that is not given", ["sign", "export"]],
+])("%s is wrong use, and no answer", (_, args) => {
+  expect(stagex(args).status).toBe(exitCode.usage);
+});
+
+test.each([
   ["a full disk", "--help > /dev/full", exitCode.output, /^stagex: can't write to stdout: ENOSPC: .*\n$/],
   ["a full disk for both", "--help > /dev/full 2>&1", exitCode.output, /^$/],
   ["a reader that has gone", "--help | true; exit $PIPESTATUS", 141, /^$/],

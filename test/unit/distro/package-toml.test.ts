@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { buildArgsOf, parsePackageToml, sourcesOf } from "../../../distro/package-toml.ts";
-import { type Problem, TreeError } from "../../../distro/tree-error.ts";
+import { type Problem, problemText, TreeError } from "../../../distro/tree-error.ts";
 import { someHash } from "../../fixtures/written-tree.ts";
 
 const file = "packages/core/tool/package.toml";
@@ -182,9 +182,26 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
     expect(problemsOf(text).map(({ field }) => field)).toEqual([
       "sources.x.formt",
       "package.name",
-      "package.description",
       "sources.x.mirrors.0",
     ]);
+  });
+
+  test("what no build reads is a warning, whatever is wrong with it", () => {
+    const warnings: Problem[] = [];
+    const text = '[package]\nname = "tool"\nlicence = "MIT"\nwebsite = ["x"]\nsize = 9223372036854775807\n';
+    expect(parsePackageToml("x", text, warnings)).toMatchObject({
+      description: "",
+      license: null,
+      website: null,
+    });
+    expect(warnings.map(problemText)).toEqual([
+      "x:1: package.description: found nothing, allowed: a string in quotes",
+      'x:4: package.website: found ["x"], allowed: a string in quotes',
+      'x:3: package.licence: found "licence", allowed: license (is it meant?)',
+    ]);
+    expect(
+      problemsOf('[package]\nname = "tool"\nplatform = ["linux/386"]\n').map(({ field }) => field),
+    ).toEqual(["package.platform"]);
   });
 
   test("whatever the text, it parses or says what is wrong with it", () => {

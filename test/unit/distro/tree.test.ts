@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readTree } from "../../../distro/tree.ts";
 import { problemText, TreeError } from "../../../distro/tree-error.ts";
+import { TreeHistory } from "../../fixtures/tree-history.ts";
 import { packageFiles, someHash, trackedTree } from "../../fixtures/written-tree.ts";
 
 async function problemsOf(files: Record<string, string>): Promise<string[]> {
@@ -153,6 +154,51 @@ describe("problems", () => {
       'packages/core/busybox/Containerfile:2: COPY: found "new.patch", allowed: a file that git tracks (mend: git add packages/core/busybox/new.patch)',
       'packages/core/busybox/Containerfile:2: COPY: found "../x", allowed: paths within packages/core/busybox',
     ]);
+  });
+
+  test("stages that StageX has not got yet are data, and images where there is a Containerfile", async () => {
+    const read = await readTree(
+      trackedTree({
+        ...packageFiles("box/desk", { containerfile: "FROM stagex/core-tool\n" }),
+        ...packageFiles("core/tool"),
+        "packages/service/web/package.toml": '[service]\nunit = "web"\n',
+        "packages/distro/one/package.toml": "[distro]\n",
+        "packages/distro/one/Containerfile": "FROM scratch\n",
+      }),
+    );
+    expect([...read.images.keys()]).toEqual(["core-tool", "box-desk"]);
+    expect(read.warnings.map(problemText)).toEqual([
+      "packages/distro/one/package.toml: package: found nothing, allowed: a [package] table",
+    ]);
+    const needed = trackedTree({
+      ...packageFiles("core/tool", { containerfile: "FROM stagex/distro-one\n" }),
+      "packages/distro/one/package.toml": "[distro]\n",
+      "packages/distro/one/Containerfile": "FROM scratch\n",
+    });
+    await expect(readTree(needed)).rejects.toThrow("found stagex/distro-one, allowed: an image of the tree");
+  });
+
+  test("a merge conflict is told of once, whichever file has it", async () => {
+    for (const file of ["Containerfile", "package.toml"]) {
+      const history = new TreeHistory();
+      const path = `packages/core/tool/${file}`;
+      const files = packageFiles("core/tool");
+      history.commit({
+        ...files,
+        ...packageFiles("core/user", { containerfile: "FROM stagex/core-tool\n" }),
+      });
+      history.git("branch", "other");
+      history.commit({ [path]: `${files[path]}# ours\n` });
+      history.git("checkout", "--quiet", "other");
+      history.commit({ [path]: `${files[path]}# theirs\n` });
+      expect(() =>
+        history.git("-c", "user.name=t", "-c", "user.email=t@example.org", "merge", "main"),
+      ).toThrow();
+      const error: unknown = await readTree(history.root).catch((problem: unknown) => problem);
+      expect((error as TreeError).problems.map(problemText)).toEqual([
+        `${path}: found an unresolved merge conflict, allowed: resolved files (mend: git add ${path})`,
+      ]);
+    }
   });
 
   test.each([

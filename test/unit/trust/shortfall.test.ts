@@ -131,6 +131,26 @@ test("the fewest signatures are what trying all of them finds", () => {
   );
 });
 
+test("a large roster of people who are all different takes a moment", () => {
+  const knownVendors = [
+    ...([...vendors, "Ampere", "Apple", "Broadcom", "Cavium", "Fujitsu", "HiSilicon"] as const),
+    ...(["Microsoft", "NVIDIA", "Qualcomm", "IBM", "SiFive"] as const),
+  ];
+  const kinds = knownVendors.flatMap((a) =>
+    knownVendors.flatMap((b) => knownVendors.map((c) => [a, b, c] as const)),
+  );
+  const roster = Array.from({ length: 300 }, (_, index) =>
+    person(`p${index}`, ...(kinds[(index * 7) % kinds.length] ?? [])),
+  );
+  const signed = roster
+    .slice(0, 40)
+    .map(({ id, machines }): [string, CpuVendor | null] => [id, machines[0]?.cpuVendor ?? null]);
+  const started = performance.now();
+  const found = lacking(signed.slice(0, 3), [20, knownVendors.length], roster);
+  expect(performance.now() - started).toBeLessThan(5000);
+  expect(found).toMatchObject({ people: 17, signatures: 17 });
+});
+
 /** By trying all ways to give each person one vendor or none: the most different vendors that are given. */
 function standing(signed: readonly (readonly [string, CpuVendor | null])[]): number {
   const choices = [...Map.groupBy(signed, ([id]) => id).values()].map((own) =>
