@@ -1,12 +1,14 @@
+import { hash } from "node:crypto";
 import { RegularFileError } from "../lib/regular-file.ts";
 import type { BuildPlan, ContextFile } from "./build-plan.ts";
 import { workingTree } from "./checkout.ts";
-import { type Containerfile, type Dependency, parseContainerfile, refusalsOf } from "./containerfile.ts";
+import { type Containerfile, type Dependency, refusalsOf } from "./containerfile.ts";
 import { contextProblems, contextReader } from "./context.ts";
 import { parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
 import { nearestNames } from "./nearest-name.ts";
-import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
+import { buildArgsOf, type PackageToml, sourcesOf } from "./package-toml.ts";
+import { ParsedFiles } from "./parsed-files.ts";
 import { collecting, cycleText, type Problem, quoted, TreeError } from "./tree-error.ts";
 import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "./tree-files.ts";
 import { resolveVersions } from "./version-from.ts";
@@ -36,6 +38,8 @@ export type Tree = {
 export type TreeOptions = {
   /** What packages without `platforms` of their own are built for; StageX's Makefile has linux/amd64. */
   readonly platforms?: readonly string[];
+  /** Those of another tree that has most files in common with this one. */
+  readonly parsed?: ParsedFiles;
 };
 
 /**
@@ -51,7 +55,8 @@ export async function readTree(root: string, options: TreeOptions = {}): Promise
  * @throws TreeError with all that is wrong with it
  */
 export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {}): Promise<Tree> {
-  return new TreeReader(files, options.platforms ?? ["linux/amd64"]).read();
+  const { platforms = ["linux/amd64"], parsed = new ParsedFiles() } = options;
+  return new TreeReader(files, platforms, parsed).read();
 }
 
 /** A package on its way to its plans. */
@@ -69,14 +74,16 @@ type Planned = { readonly plans: readonly BuildPlan[]; readonly dependencies: re
 class TreeReader {
   readonly #files: TreeFiles;
   readonly #platforms: readonly string[];
+  readonly #parsed: ParsedFiles;
   readonly #problems: Problem[];
   /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
   readonly #mayBeMade = new Map<string, Set<string>>();
   readonly #hashes = new Map<string, Promise<string>>();
 
-  constructor(files: TreeFiles, platforms: readonly string[]) {
+  constructor(files: TreeFiles, platforms: readonly string[], parsed: ParsedFiles) {
     this.#files = files;
     this.#platforms = platforms;
+    this.#parsed = parsed;
     this.#problems = [...files.problems];
   }
 
@@ -123,7 +130,7 @@ class TreeReader {
     }
     const text = await this.#text(file, tomlLimit);
     const toml =
-      text === undefined ? undefined : collecting(this.#problems, () => parsePackageToml(file, text));
+      text === undefined ? undefined : collecting(this.#problems, () => this.#parsed.packageToml(file, text));
     if (toml === undefined) {
       const may = this.#mayBeMade.get(stage) ?? new Set();
       this.#mayBeMade.set(stage, may);
@@ -202,9 +209,9 @@ class TreeReader {
     recipe: string,
     args: Readonly<Record<string, string>>,
   ): Promise<Containerfile | undefined> {
-    const text = await this.#text(recipe, textLimit);
+    const text = await this.#text(recipe, textLimit, true);
     if (text === undefined) return undefined;
-    return collecting(this.#problems, () => parseContainerfile(recipe, text, args));
+    return collecting(this.#problems, () => this.#parsed.containerfile(recipe, text, args));
   }
 
   async #hashed({ folder }: Draft, files: readonly TreeFile[]): Promise<ContextFile[]> {
@@ -236,9 +243,11 @@ class TreeReader {
     return digests;
   }
 
-  async #text(path: string, limit: number): Promise<string | undefined> {
+  async #text(path: string, limit: number, hashed = false): Promise<string | undefined> {
     try {
       const bytes = await this.#files.read(path, limit);
+      // What is hashed is what was parsed, and is not read again for it.
+      if (hashed) this.#hashes.set(path, Promise.resolve(hash("sha256", bytes)));
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch (error) {
       const problem = readProblem(path, error, limit);

@@ -111,7 +111,7 @@ export class Project implements AsyncDisposable {
 
   /** Starts this project's own `stagex` command, and leaves it running. */
   startStagex(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
-    return this.#spawn(process.execPath, [join(this.folder, "cli/stagex.ts"), ...args], environment);
+    return this.#spawn(process.execPath, [join(this.folder, "cli/stagex.mjs"), ...args], environment);
   }
 
   /** As a terminal does: in a process group of its own, which Ctrl-C reaches as a whole. */
