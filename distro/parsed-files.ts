@@ -1,30 +1,26 @@
-import { type Containerfile, parseContainerfile } from "./containerfile.ts";
-import { type PackageToml, parsePackageToml } from "./package-toml.ts";
+import type { Containerfile } from "./containerfile.ts";
+import type { PackageToml } from "./package-toml.ts";
 
 /** Files that have been parsed, so that two trees which have most files in common parse those once. */
 export class ParsedFiles {
-  readonly #tomls = new Map<string, { readonly text: string; readonly parsed: PackageToml }>();
-  readonly #recipes = new Map<
-    string,
-    { readonly text: string; readonly args: string; readonly parsed: Containerfile }
-  >();
+  readonly packages = new ParsedTexts<PackageToml>();
+  readonly recipes = new ParsedTexts<Containerfile>();
+}
 
-  /** Returns what {@link parsePackageToml} does, and throws what it throws. */
-  packageToml(file: string, text: string): PackageToml {
-    const known = this.#tomls.get(file);
+/** The last text of each file, and what it was parsed to. */
+class ParsedTexts<T> {
+  readonly #known = new Map<string, { readonly text: string; readonly parsed: T }>();
+
+  /**
+   * Returns what `parse` has given for this file and this text before, or gives now.
+   * @param text all that the answer depends on
+   * @throws what `parse` throws, each time
+   */
+  of(file: string, text: string, parse: () => T): T {
+    const known = this.#known.get(file);
     if (known?.text === text) return known.parsed;
-    const parsed = parsePackageToml(file, text);
-    this.#tomls.set(file, { text, parsed });
-    return parsed;
-  }
-
-  /** Returns what {@link parseContainerfile} does, and throws what it throws. */
-  containerfile(file: string, text: string, buildArgs: Readonly<Record<string, string>>): Containerfile {
-    const args = JSON.stringify(buildArgs);
-    const known = this.#recipes.get(file);
-    if (known?.text === text && known.args === args) return known.parsed;
-    const parsed = parseContainerfile(file, text, buildArgs);
-    this.#recipes.set(file, { text, args, parsed });
+    const parsed = parse();
+    this.#known.set(file, { text, parsed });
     return parsed;
   }
 }

@@ -2,12 +2,12 @@ import { hash } from "node:crypto";
 import { RegularFileError } from "../lib/regular-file.ts";
 import type { BuildPlan, ContextFile } from "./build-plan.ts";
 import { workingTree } from "./checkout.ts";
-import { type Containerfile, type Dependency, refusalsOf } from "./containerfile.ts";
+import { type Containerfile, type Dependency, parseContainerfile, refusalsOf } from "./containerfile.ts";
 import { contextProblems, contextReader } from "./context.ts";
 import { parseDigestsFile } from "./digests-file.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
 import { nearestNames } from "./nearest-name.ts";
-import { buildArgsOf, type PackageToml, sourcesOf } from "./package-toml.ts";
+import { buildArgsOf, type PackageToml, parsePackageToml, sourcesOf } from "./package-toml.ts";
 import { ParsedFiles } from "./parsed-files.ts";
 import { collecting, cycleText, type Problem, quoted, TreeError } from "./tree-error.ts";
 import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "./tree-files.ts";
@@ -130,7 +130,11 @@ class TreeReader {
     }
     const text = await this.#text(file, tomlLimit);
     const toml =
-      text === undefined ? undefined : collecting(this.#problems, () => this.#parsed.packageToml(file, text));
+      text === undefined
+        ? undefined
+        : collecting(this.#problems, () =>
+            this.#parsed.packages.of(file, text, () => parsePackageToml(file, text)),
+          );
     if (toml === undefined) {
       const may = this.#mayBeMade.get(stage) ?? new Set();
       this.#mayBeMade.set(stage, may);
@@ -211,7 +215,10 @@ class TreeReader {
   ): Promise<Containerfile | undefined> {
     const text = await this.#text(recipe, textLimit, true);
     if (text === undefined) return undefined;
-    return collecting(this.#problems, () => this.#parsed.containerfile(recipe, text, args));
+    const inputs = `${JSON.stringify(args)}\n${text}`;
+    return collecting(this.#problems, () =>
+      this.#parsed.recipes.of(recipe, inputs, () => parseContainerfile(recipe, text, args)),
+    );
   }
 
   async #hashed({ folder }: Draft, files: readonly TreeFile[]): Promise<ContextFile[]> {
