@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { readTree } from "../distro/tree.ts";
 import { projectRoot } from "../tools/places.ts";
-import { type PairResult, spread, timePairs } from "./pairs.ts";
+import { type PairResult, spread, type Timed, timePairs } from "./pairs.ts";
 import type { Bench } from "./run.ts";
 import { writeSyntheticTree } from "./synthetic-tree.ts";
 
@@ -10,20 +10,16 @@ export async function benchReading(bench: Bench): Promise<{ results: PairResult[
   const results: PairResult[] = [];
   const notes: string[] = [];
   if (bench.checkout) {
-    const show = [
-      process.execPath,
-      join(projectRoot, "cli/stagex.ts"),
-      "show",
-      "--all",
-      "--json",
-      "--tree",
-      bench.checkout,
-    ] as const;
-    const ours = { command: [...show] as [string, ...string[]], cwd: projectRoot };
-    const theirs = { command: ["python3", "src/targets.py"] as [string, ...string[]], cwd: bench.checkout };
-    results.push(
-      await timePairs("tree read and planned, against src/targets.py", ours, theirs, bench.pairs, 0.3),
-    );
+    const tree = bench.checkout;
+    const stagex = (...args: string[]): Timed => ({
+      command: [join(projectRoot, "cli/stagex"), ...args, "--json", "--tree", tree],
+      cwd: projectRoot,
+    });
+    const theirs: Timed = { command: ["python3", "src/targets.py"], cwd: tree };
+    const against = async (name: string, ours: Timed) =>
+      results.push(await timePairs(`${name}, against src/targets.py`, ours, theirs, bench.pairs, 0.3));
+    await against("tree read and planned", stagex("show", "--all"));
+    await against("tree compared with its last commit", stagex("plan", "--since", "HEAD"));
   } else notes.push("reading: no StageX checkout given (STAGEX_TREE), so not measured against its generator");
   const perImage: number[] = [];
   for (const images of [500, 2_000, 10_000]) {

@@ -1,5 +1,4 @@
-import { enableCompileCache } from "node:module";
-import { delimiter, isAbsolute, join } from "node:path";
+import { delimiter, isAbsolute } from "node:path";
 import { Command } from "commander";
 import { printableBlock } from "../lib/printable.ts";
 import { endWhereStdoutFails, print, printError } from "../lib/terminal.ts";
@@ -121,9 +120,6 @@ process.env.PATH = (process.env.PATH ?? "")
   .split(delimiter)
   .filter((folder) => isAbsolute(folder))
   .join(delimiter);
-
-// What the subcommands load is compiled once and kept: it halves the time that a short command takes.
-enableCompileCache(join(import.meta.dirname, "../node_modules/.cache/stagex"));
 
 endWhereStdoutFails(exitCode.output);
 

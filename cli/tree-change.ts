@@ -1,15 +1,17 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
+import type { BuildPlan } from "../distro/build-plan.ts";
 import { recordedSeconds } from "../distro/expected-seconds.ts";
 import type { InputKey } from "../distro/input-key.ts";
-import { knownDigests } from "../distro/known-digests.ts";
-import { Ledger, type LedgerAnswer } from "../distro/ledger.ts";
+import type { Ledger, LedgerAnswer } from "../distro/ledger.ts";
+import { ParsedFiles } from "../distro/parsed-files.ts";
 import { type RebuildPlan, rebuildPlan } from "../distro/rebuild-plan.ts";
 import { commitOf, revisionTree } from "../distro/revision.ts";
 import { readTree, readTreeFiles, type Tree } from "../distro/tree.ts";
 import { TreeError } from "../distro/tree-error.ts";
 import { printable } from "../lib/printable.ts";
 import { printError } from "../lib/terminal.ts";
+import type { Digest } from "../oci/digest.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError } from "./exit-code.ts";
 import { warnOfTree } from "./tree-warnings.ts";
@@ -50,18 +52,15 @@ export async function readTreeChange(options: TreeChangeOptions): Promise<TreeCh
   const { tree, since, to } = options;
   const base = await commitOf(tree, since);
   const head = to === undefined ? undefined : await commitOf(tree, to);
+  const parsed = new ParsedFiles();
   const [older, newer] = await Promise.allSettled([
-    treeAt(tree, since, base),
-    to === undefined || head === undefined ? readTree(tree) : treeAt(tree, to, head),
+    treeAt(tree, since, base, parsed),
+    to === undefined || head === undefined ? readTree(tree, { parsed }) : treeAt(tree, to, head, parsed),
   ]);
   const [before, after] = [settled(older), settled(newer)];
   warnOfTree(after);
-  const ledger = ledgerOf(options);
-  const lookup = lookupIn(ledger);
-  const [old, current] = await Promise.all([
-    knownDigests(before.images, lookup),
-    knownDigests(after.images, lookup),
-  ]);
+  const ledger = await ledgerOf(options);
+  const [old, current] = await digestsIn(ledger, [before.images, after.images]);
   const plan = rebuildPlan(
     { images: before.images, digests: old },
     { images: after.images, digests: current },
@@ -76,9 +75,9 @@ function settled<T>(result: PromiseSettledResult<T>): T {
   return result.value;
 }
 
-async function treeAt(root: string, revision: string, commit: string): Promise<Tree> {
+async function treeAt(root: string, revision: string, commit: string, parsed: ParsedFiles): Promise<Tree> {
   try {
-    return await readTreeFiles(await revisionTree(root, commit));
+    return await readTreeFiles(await revisionTree(root, commit), { parsed });
   } catch (error) {
     if (!(error instanceof TreeError)) throw error;
     const name = commit.startsWith(revision) ? commit : `${revision} (${commit})`;
@@ -86,14 +85,30 @@ async function treeAt(root: string, revision: string, commit: string): Promise<T
   }
 }
 
-function ledgerOf({ ledger }: TreeChangeOptions): Ledger | undefined {
+async function ledgerOf({ ledger }: TreeChangeOptions): Promise<Ledger | undefined> {
   if (ledger !== undefined && !existsSync(ledger)) throw new CommandError(printable`no ledger at ${ledger}`);
   const root = ledger ?? placesOf().ledger;
-  return existsSync(root) ? new Ledger(root) : undefined;
+  if (!existsSync(root)) return undefined;
+  const { Ledger } = await import("../distro/ledger.ts");
+  return new Ledger(root);
+}
+
+type Images = ReadonlyMap<string, BuildPlan>;
+type Digests = ReadonlyMap<string, Digest>;
+
+/** What the ledger knows of both sides; without one, no input key is asked for. */
+async function digestsIn(
+  ledger: Ledger | undefined,
+  [before, after]: readonly [Images, Images],
+): Promise<[Digests, Digests]> {
+  if (ledger === undefined) return [new Map(), new Map()];
+  const { knownDigests } = await import("../distro/known-digests.ts");
+  const lookup = lookupIn(ledger);
+  return await Promise.all([knownDigests(before, lookup), knownDigests(after, lookup)]);
 }
 
 /** Asks the ledger for each key once: both sides have most of their keys in common. */
-function lookupIn(ledger: Ledger | undefined): (key: InputKey) => Promise<LedgerAnswer["digests"]> {
+function lookupIn(ledger: Ledger): (key: InputKey) => Promise<LedgerAnswer["digests"]> {
   const answers = new Map<InputKey, Promise<LedgerAnswer["digests"]>>();
   return (key) => {
     const answer = answers.get(key) ?? askLedger(ledger, key);
@@ -102,8 +117,7 @@ function lookupIn(ledger: Ledger | undefined): (key: InputKey) => Promise<Ledger
   };
 }
 
-async function askLedger(ledger: Ledger | undefined, key: InputKey): Promise<LedgerAnswer["digests"]> {
-  if (ledger === undefined) return null;
+async function askLedger(ledger: Ledger, key: InputKey): Promise<LedgerAnswer["digests"]> {
   const { digests, problems } = await ledger.lookup(key);
   for (const { path, problem } of problems) printError(printable`left out of the ledger: ${path} ${problem}`);
   return digests;

@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import { RegularFileError } from "../lib/regular-file.ts";
 import type { BuildPlan, ContextFile } from "./build-plan.ts";
 import { workingTree } from "./checkout.ts";
@@ -16,6 +17,7 @@ import { targetsPy } from "./generator/targets-py.ts";
 import { cyclesOf, inOrder } from "./graph.ts";
 import { nearestNames } from "./nearest-name.ts";
 import type { PackageToml } from "./package-toml.ts";
+import { ParsedFiles } from "./parsed-files.ts";
 import { runPlatformsOf } from "./run-platforms.ts";
 import { collecting, cycleText, type Problem, quoted, TreeError } from "./tree-error.ts";
 import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "./tree-files.ts";
@@ -50,6 +52,8 @@ export type Tree = {
 export type TreeOptions = {
   /** What packages without `platforms` of their own are built for; StageX's Makefile has linux/amd64. */
   readonly platforms?: readonly string[];
+  /** Those of another tree that has most files in common with this one. */
+  readonly parsed?: ParsedFiles;
 };
 
 /**
@@ -65,7 +69,8 @@ export async function readTree(root: string, options: TreeOptions = {}): Promise
  * @throws TreeError with all that is wrong with it
  */
 export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {}): Promise<Tree> {
-  return new TreeReader(files, options.platforms ?? ["linux/amd64"]).read();
+  const { platforms = ["linux/amd64"], parsed = new ParsedFiles() } = options;
+  return new TreeReader(files, platforms, parsed).read();
 }
 
 /** The stages of StageX whose every package is an image. Others hold whatever they hold, and images where there is a Containerfile. */
@@ -87,16 +92,18 @@ class TreeReader {
   readonly #files: TreeFiles;
   readonly #platforms: readonly string[];
   readonly #generator: Generator;
+  readonly #parsed: ParsedFiles;
   readonly #problems: Problem[];
   readonly #warnings: Problem[] = [];
   /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
   readonly #mayBeMade = new Map<string, Set<string>>();
   readonly #hashes = new Map<string, Promise<string>>();
 
-  constructor(files: TreeFiles, platforms: readonly string[]) {
+  constructor(files: TreeFiles, platforms: readonly string[], parsed: ParsedFiles) {
     this.#files = files;
     this.#platforms = platforms;
     this.#generator = generatorOf(files.list) ?? targetsPy;
+    this.#parsed = parsed;
     this.#problems = [...files.problems];
   }
 
@@ -156,9 +163,7 @@ class TreeReader {
     const toml =
       text === undefined
         ? undefined
-        : collecting(isImage ? this.#problems : this.#warnings, () =>
-            this.#generator.readPackage(file, text, this.#warnings),
-          );
+        : collecting(isImage ? this.#problems : this.#warnings, () => this.#package(file, text));
     if (toml === undefined && !isImage) return [];
     if (toml === undefined) {
       const may = this.#mayBeMadeIn(stage);
@@ -170,6 +175,16 @@ class TreeReader {
       this.#reject({ file, field: "package.name", found: quoted(toml.name), allowed });
     }
     return [{ folder, stage, files, toml }];
+  }
+
+  #package(file: string, text: string): PackageToml {
+    const { name = "", readPackage } = this.#generator;
+    const { toml, warnings } = this.#parsed.packages.of(file, `${name}\n${text}`, () => {
+      const found: Problem[] = [];
+      return { toml: readPackage(file, text, found), warnings: found };
+    });
+    this.#warnings.push(...warnings);
+    return toml;
   }
 
   /** Which package makes each image. */
@@ -250,9 +265,12 @@ class TreeReader {
     recipe: string,
     args: Readonly<Record<string, string>>,
   ): Promise<Containerfile | undefined> {
-    const text = await this.#text(recipe, textLimit);
+    const text = await this.#text(recipe, textLimit, true);
     if (text === undefined) return undefined;
-    return collecting(this.#problems, () => parseContainerfile(recipe, text, args));
+    const inputs = `${JSON.stringify(args)}\n${text}`;
+    return collecting(this.#problems, () =>
+      this.#parsed.recipes.of(recipe, inputs, () => parseContainerfile(recipe, text, args)),
+    );
   }
 
   async #hashed({ folder }: Draft, files: readonly TreeFile[]): Promise<ContextFile[]> {
@@ -287,9 +305,11 @@ class TreeReader {
     return sets;
   }
 
-  async #text(path: string, limit: number): Promise<string | undefined> {
+  async #text(path: string, limit: number, hashed = false): Promise<string | undefined> {
     try {
       const bytes = await this.#files.read(path, limit);
+      // What is hashed is what was parsed, and is not read again for it.
+      if (hashed) this.#hashes.set(path, Promise.resolve(hash("sha256", bytes)));
       return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     } catch (error) {
       const problem = readProblem(path, error, limit);

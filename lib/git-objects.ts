@@ -20,7 +20,7 @@ export async function readObjects(
   const wanted = [...new Set(names)];
   const folder = repository.workTree ?? repository.gitFolder;
   const input = wanted.map((name) => `${name}\n`).join("");
-  const output = await readRepository(repository, folder, ["cat-file", "--batch"], {
+  const output = await readRepository(repository, folder, ["cat-file", "--batch", "--buffer"], {
     input,
     bytes: contentLimit,
   });

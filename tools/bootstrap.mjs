@@ -2,7 +2,7 @@
  * The door: what `npm start`, `npm test`, `npm run stagex` and `npm run pulumi` call.
  *
  * It installs the dependencies where they are missing or older than package-lock.json, and then becomes
- * `cli/stagex.ts` on the pinned Node. It is the one file in plain JavaScript, because it must run on
+ * `cli/stagex.mjs` on the pinned Node. It is in plain JavaScript, because it must run on
  * whatever Node (20 or newer) the machine has, before anything is installed.
  */
 import { spawn } from "node:child_process";
@@ -200,7 +200,7 @@ async function main() {
   // `npm run stagex -- show` says `stagex show`; `npm start` says `start`.
   const command = args[0] === "stagex" ? args.slice(1) : args;
   const node = chooseNode();
-  const argv = [node, join(project, "cli/stagex.ts"), ...command];
+  const argv = [node, join(project, "cli/stagex.mjs"), ...command];
   // Becoming the command (Node 22.15 and newer can) leaves nobody between it and its signals.
   if (process.execve !== undefined) {
     process.execve(node, argv, process.env);

@@ -10,19 +10,13 @@ import { parseRegistryAddress } from "../../oci/registry-address.ts";
 import { Store } from "../../oci/store.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
 import { LookasideFolder } from "../../trust/lookaside.ts";
+import { facts } from "../fixtures/builder-facts.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
 import { RegistryServer } from "../fixtures/registry-server.ts";
 import { ended, Project, publishedDigests } from "../lifecycle/project.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 
 const chosen = ["bootstrap-hex0", "bootstrap-hex1"];
-const facts = {
-  arch: "amd64",
-  cpuVendor: "AuthenticAMD",
-  kernel: "6.1",
-  buildkit: "v0.34.2",
-  go: "go1.26.8",
-};
 
 /**
  * Somebody who writes to the ledger that maintainers share, and to the registry that they pull from, says that the inputs of an image

@@ -8,7 +8,7 @@ import { mostRecordsOfKey } from "../../distro/ledger-files.ts";
 import { digestOf, hexOf } from "../../oci/digest.ts";
 import { scratchFolder } from "../fixtures/scratch-folder.ts";
 
-const program = join(import.meta.dirname, "../../cli/stagex.ts");
+const program = join(import.meta.dirname, "../../cli/stagex.mjs");
 const inputKey = parseInputKey(hexOf(digestOf("inputs")));
 const prefix = inputKey.slice(0, 2);
 

@@ -2,11 +2,11 @@ import type { PrivateKey } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Keyring } from "../../trust/keyring.ts";
 import {
-  binaryOf,
+  certificateOf,
   type Files,
   judgedWith,
   keyFolder,
-  loneRevocation,
+  revocable,
   verdictOf,
 } from "../fixtures/key-folder.ts";
 import { newKey, signedBy } from "../fixtures/maintainers.ts";
@@ -14,13 +14,11 @@ import { newKey, signedBy } from "../fixtures/maintainers.ts";
 /** Certificates that ask for minutes or hours of work by the number of their parts. */
 let alice: PrivateKey;
 let signature: Uint8Array;
+let revocation: Buffer;
 
 beforeAll(async () => {
-  alice = await newKey("alice", { subkeys: [{ sign: true }] });
-  signature = await signedBy(alice);
+  ({ key: alice, signature, revocation } = await revocable("alice"));
 });
-
-const of = (key: PrivateKey) => Buffer.from(key.toPublic().write());
 
 /** What some work comes to, and the seconds of processor time that it takes. */
 async function timed<T>(work: () => Promise<T>): Promise<readonly [T, number]> {
@@ -53,12 +51,12 @@ function variants(packet: Buffer, count: number): readonly Buffer[] {
 describe("a certificate of a great many parts is a doubt about its key, in seconds", () => {
   const ways: Readonly<Record<string, () => Promise<Files>>> = {
     subkeys: async () => {
-      const [key, user, certification, subkey, binding] = partsOf(of(alice)) as Buffer[];
+      const [key, user, certification, subkey, binding] = partsOf(certificateOf(alice)) as Buffer[];
       const many = variants(subkey as Buffer, 3000).flatMap((one) => [one, binding as Buffer]);
       return { a: Buffer.concat([key as Buffer, user as Buffer, certification as Buffer, ...many]) };
     },
     "subkeys in many files": async () => {
-      const [key, user, certification, subkey, binding] = partsOf(of(alice)) as Buffer[];
+      const [key, user, certification, subkey, binding] = partsOf(certificateOf(alice)) as Buffer[];
       const start = [key as Buffer, user as Buffer, certification as Buffer];
       const copies = variants(subkey as Buffer, 1500).map((one) =>
         Buffer.concat([...start, one, binding as Buffer]),
@@ -66,19 +64,19 @@ describe("a certificate of a great many parts is a doubt about its key, in secon
       return Object.fromEntries(copies.map((bytes, index) => [`a${index}`, bytes]));
     },
     "self-certifications": async () => {
-      const [key, user, certification, ...rest] = partsOf(of(alice)) as Buffer[];
+      const [key, user, certification, ...rest] = partsOf(certificateOf(alice)) as Buffer[];
       const many = variants(certification as Buffer, 3000);
       return { a: Buffer.concat([key as Buffer, user as Buffer, certification as Buffer, ...many, ...rest]) };
     },
     "revocations of it": async () => {
-      const [key, ...rest] = partsOf(of(alice)) as Buffer[];
-      const many = variants(await binaryOf(await loneRevocation(alice)), 3000);
+      const [key, ...rest] = partsOf(certificateOf(alice)) as Buffer[];
+      const many = variants(revocation, 3000);
       return { a: Buffer.concat([key as Buffer, ...many, ...rest]) };
     },
   };
   test.each(Object.entries(ways))("%s", { timeout: 120_000 }, async (_, files) => {
     const bob = await newKey("bob");
-    const folder = await keyFolder({ ...(await files()), bob: of(bob) });
+    const folder = await keyFolder({ ...(await files()), bob: certificateOf(bob) });
     const [keyring, spent] = await timed(() => Keyring.load(folder));
     expect(spent).toBeLessThan(10);
     const primary = alice.getFingerprint().toUpperCase();
@@ -91,9 +89,9 @@ describe("a certificate of a great many parts is a doubt about its key, in secon
   });
 
   test("a thousand certifications by others are no obstacle", async () => {
-    const [key, user, certification, ...rest] = partsOf(of(alice)) as Buffer[];
+    const [key, user, certification, ...rest] = partsOf(certificateOf(alice)) as Buffer[];
     const other = await newKey("mallory");
-    const many = variants(partsOf(of(other))[2] as Buffer, 1000);
+    const many = variants(partsOf(certificateOf(other))[2] as Buffer, 1000);
     const folder = await keyFolder({
       a: Buffer.concat([key as Buffer, user as Buffer, certification as Buffer, ...many, ...rest]),
     });

@@ -2,14 +2,14 @@ import { config, enums, type PrivateKey, SignaturePacket } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Keyring } from "../../trust/keyring.ts";
 import {
-  binaryOf,
+  certificateOf,
   type Files,
   judgedWith,
   keyFolder,
-  loneRevocation,
+  revocable,
   verdictOf,
 } from "../fixtures/key-folder.ts";
-import { newKey, signedBy } from "../fixtures/maintainers.ts";
+import { newKey } from "../fixtures/maintainers.ts";
 
 /** A revocation that stands in or behind a certificate that it is not about, or is damaged where it names its issuer. */
 let alice: PrivateKey;
@@ -19,16 +19,10 @@ let signature: Uint8Array;
 let revocation: Buffer;
 
 beforeAll(async () => {
-  [alice, bob, mallory] = await Promise.all([
-    newKey("alice", { subkeys: [{ sign: true }] }),
-    newKey("bob"),
-    newKey("mallory"),
-  ]);
-  signature = await signedBy(alice);
-  revocation = await binaryOf(await loneRevocation(alice));
+  ({ key: alice, signature, revocation } = await revocable("alice"));
+  [bob, mallory] = await Promise.all([newKey("bob"), newKey("mallory")]);
 });
 
-const of = (key: PrivateKey) => Buffer.from(key.toPublic().write());
 const binary = (...parts: readonly Uint8Array[]) => Buffer.concat(parts);
 
 function armored(bytes: Buffer): string {
@@ -63,19 +57,31 @@ async function overAlice(by: PrivateKey, type: enums.signature): Promise<Buffer>
 
 describe("a revocation behind another's certificate revokes", () => {
   const ways: Readonly<Record<string, () => Files>> = {
-    "all keys and it in one file": () => ({ all: binary(of(alice), of(bob), revocation) }),
-    "the other first": () => ({ all: binary(of(bob), revocation), alice: of(alice) }),
-    "directly behind the other's primary key": () => ({ all: inside(of(bob), revocation), alice: of(alice) }),
-    "in one armored block": () => ({ all: armored(binary(of(bob), revocation)), alice: of(alice) }),
+    "all keys and it in one file": () => ({
+      all: binary(certificateOf(alice), certificateOf(bob), revocation),
+    }),
+    "the other first": () => ({ all: binary(certificateOf(bob), revocation), alice: certificateOf(alice) }),
+    "directly behind the other's primary key": () => ({
+      all: inside(certificateOf(bob), revocation),
+      alice: certificateOf(alice),
+    }),
+    "in one armored block": () => ({
+      all: armored(binary(certificateOf(bob), revocation)),
+      alice: certificateOf(alice),
+    }),
     "in one of two copies of the other": () => ({
-      ...{ alice: of(alice), b1: of(bob), b2: binary(of(bob), revocation) },
+      ...{ alice: certificateOf(alice), b1: certificateOf(bob), b2: binary(certificateOf(bob), revocation) },
     }),
     "behind a private key": () => ({
-      ...{ alice: of(alice), bob: of(bob), secret: binary(Buffer.from(mallory.write()), revocation) },
+      ...{
+        alice: certificateOf(alice),
+        bob: certificateOf(bob),
+        secret: binary(Buffer.from(mallory.write()), revocation),
+      },
     }),
     "behind a subkey of a kind that is not supported": () => {
       const subkey = Buffer.from([0xce, 6, 4, 1, 2, 3, 4, 99]);
-      return { alice: of(alice), bob: binary(of(bob), subkey, revocation) };
+      return { alice: certificateOf(alice), bob: binary(certificateOf(bob), subkey, revocation) };
     },
   };
   test.each(Object.entries(ways))("%s", async (_, files) => {
@@ -92,7 +98,9 @@ describe("a revocation behind another's certificate revokes", () => {
 test("damaged there, it is a doubt about the one before it and the one that it names", async () => {
   const damaged = Buffer.from(revocation);
   damaged.writeUInt8(damaged.readUInt8(damaged.length - 5) ^ 1, damaged.length - 5);
-  expect(await verdict({ all: binary(of(alice), of(bob), damaged) })).toBe("can't tell");
+  expect(await verdict({ all: binary(certificateOf(alice), certificateOf(bob), damaged) })).toBe(
+    "can't tell",
+  );
 });
 
 test("no damage of one bit makes a revocation in its own certificate pass unseen", {
@@ -103,7 +111,7 @@ test("no damage of one bit makes a revocation in its own certificate pass unseen
     const damaged = Buffer.from(revocation);
     const octet = 2 + (at >> 3);
     damaged.writeUInt8(damaged.readUInt8(octet) ^ (1 << (at & 7)), octet);
-    if ((await verdict({ alice: inside(of(alice), damaged) })) === "met") unseen.push(at);
+    if ((await verdict({ alice: inside(certificateOf(alice), damaged) })) === "met") unseen.push(at);
   }
   // One bit of the type (0x20) away is the revocation of a certification (0x30), and a signature of a document (0x00).
   expect(unseen).toEqual([8 + 4, 8 + 5]);
@@ -112,12 +120,16 @@ test("no damage of one bit makes a revocation in its own certificate pass unseen
 describe("a stranger's in somebody's certificate", () => {
   test("means nothing where their key is at hand", async () => {
     const theirs = await overAlice(mallory, enums.signature.keyRevocation);
-    expect(await verdict({ alice: inside(of(alice), theirs), mallory: of(mallory) })).toBe("met");
+    expect(
+      await verdict({ alice: inside(certificateOf(alice), theirs), mallory: certificateOf(mallory) }),
+    ).toBe("met");
   });
 
   test("is a doubt where it is not, about this certificate alone", async () => {
     const theirs = await overAlice(mallory, enums.signature.keyRevocation);
-    const keyring = await Keyring.load(await keyFolder({ alice: inside(of(alice), theirs), bob: of(bob) }));
+    const keyring = await Keyring.load(
+      await keyFolder({ alice: inside(certificateOf(alice), theirs), bob: certificateOf(bob) }),
+    );
     expect(keyring.doubts).toEqual([
       {
         reason: expect.stringContaining("whose key is missing"),

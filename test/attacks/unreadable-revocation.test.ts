@@ -6,11 +6,11 @@ import { enums, type PrivateKey } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
 import { Keyring } from "../../trust/keyring.ts";
 import {
-  binaryOf,
   type Files,
   judgedWith,
   keyFolder,
   loneRevocation,
+  revocable,
   verdictOf,
   writeKeyFile,
 } from "../fixtures/key-folder.ts";
@@ -25,11 +25,8 @@ let binary: Buffer;
 let foreign: string;
 
 beforeAll(async () => {
-  alice = await newKey("alice", { subkeys: [{ sign: true }] });
+  ({ key: alice, signature, armored, revocation: binary } = await revocable("alice"));
   bob = await newKey("bob");
-  signature = await signedBy(alice);
-  armored = await loneRevocation(alice);
-  binary = await binaryOf(armored);
   foreign = await loneRevocation(await newKey("mallory"));
 });
 

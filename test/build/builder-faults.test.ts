@@ -111,6 +111,49 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
     return link;
   }
 
+  test("its connection is reset: it is given up at once, and its solve ends", async () => {
+    const link = await linked("reset");
+    const fleet = fleetOf(builders(link.address));
+    const { images, victim } = await twoJobs(fleet, "reset");
+    link.set("reset");
+    const began = performance.now();
+    await images;
+    expect(performance.now() - began).toBeLessThan(30_000);
+    expect(fleet.warnings).toEqual([
+      expect.stringContaining(`${victim}: builder bad is lost, trying elsewhere: `),
+    ]);
+    expect(fleet.warnings[0]).toContain("it ended the connection");
+    expect(fleet.tried.at(-1)).toEqual([victim, "good"]);
+  });
+
+  test("its disk is full: what it can't build is built elsewhere", async ({ skip }) => {
+    skip(process.getuid?.() !== 0, "a file system of the test's own needs root");
+    const root = join(bench.folder, "small");
+    await mkdir(root);
+    await execute("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", root]);
+    const { use } = await bench.daemon("small");
+    closing.push(async () => {
+      await use.release();
+      await execute("umount", ["--lazy", root]);
+    });
+    for (const [kind, containerfile, files] of [
+      ["program", 'FROM scratch\nADD probe /probe\nRUN ["/probe", "fill", "/zeros", "64"]\n', {}],
+      ["context", "FROM scratch\nADD probe /probe\nADD zeros /zeros\n", { zeros: Buffer.alloc(64 << 20) }],
+    ] as const) {
+      const fleet = fleetOf(builders(use.address));
+      const recipe = { containerfile, files: { probe: bench.probe, ...files } };
+      // The good one is busy when the job comes.
+      const busy = fleet.run("busy", lasting(`busy-${kind}`), ["good"]);
+      await until(() => isRunning(`busy-${kind}`));
+      await Promise.all([busy, fleet.run("large", recipe)]);
+      expect(fleet.warnings).toEqual([
+        expect.stringMatching(/large: builder bad is lost, trying elsewhere: its disk is full/),
+      ]);
+      expect(fleet.tried).toContainEqual(["large", "good"]);
+    }
+  });
+
+  // All that follow wait for most of their time, and so run at once.
   test.concurrent("hung: it is asked in vain, given up, and used again once it goes on", async () => {
     const { root, use } = await bench.daemon("hung");
     const { daemon } = JSON.parse(await readFile(join(root, "daemon.json"), "utf8")) as {
@@ -153,48 +196,6 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
     expect(fleet.tried.at(-1)).toEqual([victim, "good"]);
     link.set("open");
     await fleet.run("after", lasting("after-cut", 0), ["bad"]);
-  });
-
-  test("its connection is reset: it is given up at once, and its solve ends", async () => {
-    const link = await linked("reset");
-    const fleet = fleetOf(builders(link.address));
-    const { images, victim } = await twoJobs(fleet, "reset");
-    link.set("reset");
-    const began = performance.now();
-    await images;
-    expect(performance.now() - began).toBeLessThan(30_000);
-    expect(fleet.warnings).toEqual([
-      expect.stringContaining(`${victim}: builder bad is lost, trying elsewhere: `),
-    ]);
-    expect(fleet.warnings[0]).toContain("it ended the connection");
-    expect(fleet.tried.at(-1)).toEqual([victim, "good"]);
-  });
-
-  test("its disk is full: what it can't build is built elsewhere", async ({ skip }) => {
-    skip(process.getuid?.() !== 0, "a file system of the test's own needs root");
-    const root = join(bench.folder, "small");
-    await mkdir(root);
-    await execute("mount", ["-t", "tmpfs", "-o", "size=48m", "tmpfs", root]);
-    const { use } = await bench.daemon("small");
-    closing.push(async () => {
-      await use.release();
-      await execute("umount", ["--lazy", root]);
-    });
-    for (const [kind, containerfile, files] of [
-      ["program", 'FROM scratch\nADD probe /probe\nRUN ["/probe", "fill", "/zeros", "64"]\n', {}],
-      ["context", "FROM scratch\nADD probe /probe\nADD zeros /zeros\n", { zeros: Buffer.alloc(64 << 20) }],
-    ] as const) {
-      const fleet = fleetOf(builders(use.address));
-      const recipe = { containerfile, files: { probe: bench.probe, ...files } };
-      // The good one is busy when the job comes.
-      const busy = fleet.run("busy", lasting(`busy-${kind}`), ["good"]);
-      await until(() => isRunning(`busy-${kind}`));
-      await Promise.all([busy, fleet.run("large", recipe)]);
-      expect(fleet.warnings).toEqual([
-        expect.stringMatching(/large: builder bad is lost, trying elsewhere: its disk is full/),
-      ]);
-      expect(fleet.tried).toContainEqual(["large", "good"]);
-    }
   });
 
   test.concurrent("its connection is dead though it can be reached: it is given up, as it has no such build any more", async () => {

@@ -42,7 +42,7 @@ async function fetched(
   mkdirSync(at("cache"));
   const stagex = [
     process.execPath,
-    join(projectRoot, "cli/stagex.ts"),
+    join(projectRoot, "cli/stagex.mjs"),
     "fetch",
     "--tree",
     tree,

@@ -28,7 +28,7 @@ beforeEach(() => {
   for (const folder of ["tools", "cli", "dependency", "bin"]) mkdirSync(join(project, folder));
   copyFileSync(join(projectRoot, "tools/bootstrap.mjs"), join(project, "tools/bootstrap.mjs"));
   writeFileSync(
-    join(project, "cli/stagex.ts"),
+    join(project, "cli/stagex.mjs"),
     `const args: string[] = process.argv.slice(2);
      if (args[0] === "wait") { process.on("SIGTERM", () => process.exit(7)); setInterval(() => {}, 1000); }
      console.log(JSON.stringify(args));

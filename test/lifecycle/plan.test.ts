@@ -79,7 +79,9 @@ describeReal("what plan says is what up does, by real builds of random edits", (
   function plan(known: string): ShownPlan {
     const args = ["plan", "--json", "--tree", project.tree, "--ledger", known];
     const options = { encoding: "utf8", maxBuffer: 1 << 26 } as const;
-    return JSON.parse(execFileSync(process.execPath, [join(projectRoot, "cli/stagex.ts"), ...args], options));
+    return JSON.parse(
+      execFileSync(process.execPath, [join(projectRoot, "cli/stagex.mjs"), ...args], options),
+    );
   }
 
   /** The folders of all packages. */

@@ -75,13 +75,25 @@ export class Project implements AsyncDisposable {
     await project.git("init", "--quiet");
     await project.commit("The seed tree");
     await project.run(["stack", "init", "test"]);
-    await project.set("tree", "tree");
+    await project.run(["config", "set", "stagex:tree", "tree", "--stack", "test"]);
     return project;
   }
 
-  /** Sets a `stagex:` key of the stack. */
-  async set(key: string, value: string): Promise<void> {
-    await this.run(["config", "set", `stagex:${key}`, value, "--stack", "test"]);
+  /** Sets a `stagex:` key of a stack, as `pulumi config set` does, which takes the engine a second each time. */
+  async set(key: string, value: string, stack = "test"): Promise<void> {
+    const file = join(this.folder, `Pulumi.${stack}.yaml`);
+    const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
+    const old = lines.findIndex((line) => line.startsWith(`  stagex:${key}:`));
+    if (old !== -1) {
+      // A value of several lines is indented further than its key.
+      const next = lines.findIndex((line, index) => index > old && !line.startsWith("   "));
+      lines.splice(old, (next === -1 ? lines.length : next) - old);
+    }
+    const entry = `  stagex:${key}: ${JSON.stringify(value)}`;
+    const config = lines.findIndex((line) => /^config:/.test(line));
+    const others = lines.filter((_, index) => index !== config);
+    others.splice(config === -1 ? others.length : config, 0, "config:", entry);
+    await writeFile(file, `${others.join("\n")}\n`);
   }
 
   /** Runs the engine to its end. */
@@ -111,7 +123,7 @@ export class Project implements AsyncDisposable {
 
   /** Starts this project's own `stagex` command, and leaves it running. */
   startStagex(args: readonly string[], environment: NodeJS.ProcessEnv = {}): Running {
-    return this.#spawn(process.execPath, [join(this.folder, "cli/stagex.ts"), ...args], environment);
+    return this.#spawn(process.execPath, [join(this.folder, "cli/stagex.mjs"), ...args], environment);
   }
 
   /** As a terminal does: in a process group of its own, which Ctrl-C reaches as a whole. */

@@ -6,9 +6,8 @@ import { Ledger, type LedgerRecord } from "../../../distro/ledger.ts";
 import { readTree } from "../../../distro/tree.ts";
 import { parseDigest } from "../../../oci/digest.ts";
 import { placesOf } from "../../../tools/places.ts";
+import { facts } from "../../fixtures/builder-facts.ts";
 import { packageFiles, trackedTree, writtenFolder } from "../../fixtures/written-tree.ts";
-
-const facts = { arch: "amd64", cpuVendor: "AuthenticAMD", kernel: "6", buildkit: "v0.34.2", go: "go1.26.8" };
 
 test("what a ledger alone says is shown, and never signed", async () => {
   vi.stubEnv("STAGEX_STATE", join(writtenFolder({}), "state"));

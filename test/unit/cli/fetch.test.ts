@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { mirrorAuthority, serving, startMirror } from "../../fixtures/https-mirror.ts";
 import { packageFiles, trackedTree } from "../../fixtures/written-tree.ts";
 
-const program = join(import.meta.dirname, "../../../cli/stagex.ts");
+const program = join(import.meta.dirname, "../../../cli/stagex.mjs");
 const content = Buffer.from("the source");
 const sha256 = createHash("sha256").update(content).digest("hex");
 

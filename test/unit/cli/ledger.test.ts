@@ -7,7 +7,7 @@ import { Ledger } from "../../../distro/ledger.ts";
 import { digestOf, hexOf } from "../../../oci/digest.ts";
 import { git, packageFiles, trackedTree, writeInto } from "../../fixtures/written-tree.ts";
 
-const program = join(import.meta.dirname, "../../../cli/stagex.ts");
+const program = join(import.meta.dirname, "../../../cli/stagex.mjs");
 const digest = digestOf("core-seed");
 
 function ledger(...args: string[]) {

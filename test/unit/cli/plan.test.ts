@@ -10,7 +10,7 @@ import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { TreeHistory } from "../../fixtures/tree-history.ts";
 import { git, packageFiles, writtenFolder } from "../../fixtures/written-tree.ts";
 
-const program = join(import.meta.dirname, "../../../cli/stagex.ts");
+const program = join(import.meta.dirname, "../../../cli/stagex.mjs");
 const seedFile = "packages/core/seed/Containerfile";
 
 function stagex(...args: string[]) {

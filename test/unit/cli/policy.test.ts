@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { maintainersOf, newKey } from "../../fixtures/maintainers.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
-const program = join(import.meta.dirname, "../../../cli/stagex.ts");
+const program = join(import.meta.dirname, "../../../cli/stagex.mjs");
 
 test.each([
   ["no number", ["--threshold", "two"], /not a number of --threshold/],

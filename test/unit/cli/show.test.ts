@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { packageFiles, someHash, trackedTree } from "../../fixtures/written-tree.ts";
 
-const program = join(import.meta.dirname, "../../../cli/stagex.ts");
+const program = join(import.meta.dirname, "../../../cli/stagex.mjs");
 
 function show(...args: string[]) {
   const { status, stdout, stderr } = spawnSync(process.execPath, [program, "show", ...args], {

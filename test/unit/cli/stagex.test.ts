@@ -71,7 +71,7 @@ test("without Go and without the tools it says what is missing and the command t
     STAGEX_CACHE: cache,
     BUILDKIT_HOST: "tcp://127.0.0.1:9",
   };
-  const program = join(projectRoot, "cli/stagex.ts");
+  const program = join(projectRoot, "cli/stagex.mjs");
   const { status, stderr, stdout } = spawnSync(process.execPath, [program, "env"], {
     env: environment,
     encoding: "utf8",
@@ -90,7 +90,7 @@ test("the doctor, with nothing to build with, says the main job can't run and ho
     HOME: folder,
     STAGEX_CACHE: join(folder, "none"),
   };
-  const program = join(projectRoot, "cli/stagex.ts");
+  const program = join(projectRoot, "cli/stagex.mjs");
   const { status, stdout } = spawnSync(process.execPath, [program, "doctor", "--json"], {
     env: environment,
     encoding: "utf8",

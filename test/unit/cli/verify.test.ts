@@ -6,7 +6,7 @@ import { beforeAll, expect, test } from "vitest";
 import { digest, maintainersOf, newKey, payload, signedBy } from "../../fixtures/maintainers.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
-const program = fileURLToPath(new URL("../../../cli/stagex.ts", import.meta.url));
+const program = fileURLToPath(new URL("../../../cli/stagex.mjs", import.meta.url));
 type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
 function stagex(...args: string[]): Promise<Ended> {

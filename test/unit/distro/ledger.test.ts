@@ -5,17 +5,11 @@ import { expect, test } from "vitest";
 import { parseInputKey } from "../../../distro/input-key.ts";
 import { contradictionsIn, Ledger, type LedgerRecord } from "../../../distro/ledger.ts";
 import { digestOf, hexOf } from "../../../oci/digest.ts";
+import { facts } from "../../fixtures/builder-facts.ts";
 import { run } from "../../fixtures/killable.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
 const key = parseInputKey(hexOf(digestOf("inputs")));
-const facts = {
-  arch: "amd64",
-  cpuVendor: "AuthenticAMD",
-  kernel: "6.1",
-  buildkit: "v0.34.2",
-  go: "go1.26.8",
-};
 
 function entry(change: Partial<LedgerRecord> = {}): LedgerRecord {
   return {

@@ -7,6 +7,7 @@ import { Ledger, type LedgerRecord } from "../../../distro/ledger.ts";
 import { type Sbom, sbomOf } from "../../../distro/sbom.ts";
 import { readTree } from "../../../distro/tree.ts";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
+import { facts } from "../../fixtures/builder-facts.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 import { git, packageFiles, trackedTree, writeInto } from "../../fixtures/written-tree.ts";
 
@@ -66,14 +67,6 @@ const document = z.strictObject({
     }),
   ),
 });
-
-const facts = {
-  arch: "amd64",
-  cpuVendor: "AuthenticAMD",
-  kernel: "6.1",
-  buildkit: "v0.34.2",
-  go: "go1.26.8",
-};
 
 type Written = Parameters<typeof packageFiles>[1];
 

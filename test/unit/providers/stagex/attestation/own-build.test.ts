@@ -9,16 +9,10 @@ import {
   NotBuiltHere,
   ownBuild,
 } from "../../../../../providers/stagex/attestation/own-build.ts";
+import { facts } from "../../../../fixtures/builder-facts.ts";
 import { scratchFolder } from "../../../../fixtures/scratch-folder.ts";
 
 const inputKey = parseInputKey(hexOf(digestOf("inputs")));
-const facts = {
-  arch: "amd64",
-  cpuVendor: "AuthenticAMD",
-  kernel: "6.1",
-  buildkit: "v0.34.2",
-  go: "go1.26.8",
-};
 const digests = { "linux/amd64": digestOf("amd64"), "linux/arm64": digestOf("arm64") };
 const built = { image: "core-hello", inputKey, digests };
 

@@ -1,0 +1,78 @@
+import { spawnSync } from "node:child_process";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, expect, test } from "vitest";
+import { projectRoot } from "../../../tools/places.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "stagex-compile-cache-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const project = join(folder, "project");
+const cache = join(project, "node_modules/.cache/stagex");
+
+beforeEach(() => {
+  rmSync(project, { recursive: true, force: true });
+  mkdirSync(join(project, "cli"), { recursive: true });
+  copyFileSync(join(projectRoot, "cli/stagex.mjs"), join(project, "cli/stagex.mjs"));
+  const told =
+    'import { getCompileCacheDir } from "node:module";\nconsole.log(getCompileCacheDir() ?? "none");\n';
+  writeFileSync(join(project, "cli/stagex.ts"), told);
+});
+
+/** Runs the entry, and returns which cache the command has. */
+function cacheInUse(): string {
+  const { NODE_COMPILE_CACHE: _, ...environment } = process.env;
+  const { stdout, stderr } = spawnSync(process.execPath, [join(project, "cli/stagex.mjs")], {
+    encoding: "utf8",
+    env: environment,
+  });
+  expect(stderr).not.toMatch(/Error/);
+  return stdout.trim();
+}
+
+test("the cache is a folder that its owner alone enters", () => {
+  expect(cacheInUse()).toContain(cache);
+  expect(statSync(cache).mode & 0o777).toBe(0o700);
+});
+
+test.each([0o777, 0o775, 0o755])("what lies in a cache of mode %o is not used", (mode) => {
+  mkdirSync(cache, { recursive: true });
+  writeFileSync(join(cache, "planted"), "x");
+  chmodSync(cache, mode);
+  expect(cacheInUse()).toContain(cache);
+  expect(existsSync(join(cache, "planted"))).toBe(false);
+  expect(statSync(cache).mode & 0o777).toBe(0o700);
+});
+
+test("what lies in a private cache stays", () => {
+  mkdirSync(cache, { recursive: true, mode: 0o700 });
+  writeFileSync(join(cache, "kept"), "x");
+  expect(cacheInUse()).toContain(cache);
+  expect(existsSync(join(cache, "kept"))).toBe(true);
+});
+
+test("a link to a folder elsewhere is not followed, and what it leads to stays as it is", () => {
+  const elsewhere = join(folder, "elsewhere");
+  mkdirSync(elsewhere, { mode: 0o755 });
+  writeFileSync(join(elsewhere, "kept"), "x");
+  mkdirSync(join(project, "node_modules/.cache"), { recursive: true });
+  symlinkSync(elsewhere, cache);
+  expect(cacheInUse()).not.toContain(elsewhere);
+  expect(existsSync(join(elsewhere, "kept"))).toBe(true);
+});
+
+test("where no folder can be made, the command runs without a cache", () => {
+  writeFileSync(join(project, "node_modules"), "");
+  expect(cacheInUse()).toBe("none");
+});
