@@ -201,7 +201,8 @@ func (g *guard) trustIn(request *http.Request) (trust, error) {
 	proxy, err := http.ProxyFromEnvironment(request)
 	switch {
 	case err != nil:
-		return 0, err
+		// Go's own words quote the value, and so the password in it.
+		return 0, &refusal{"HTTPS_PROXY or HTTP_PROXY names no proxy that can be used"}
 	case proxy != nil:
 		return proxied, nil
 	case isOwn && url.Scheme == "http":
