@@ -151,7 +151,7 @@ describeReal("with a real registry", () => {
       signal: new AbortController().signal,
     });
     expect(report?.failures).toEqual([]);
-    vi.stubEnv("HTTPS_PROXY", "http://ann:s3cret@[");
+    vi.stubEnv("HTTPS_PROXY", "http://ann:s3cret%zz@proxy.test:1");
     const fault = await cache.vault[0]?.writer
       ?.missing(new Map([[sha256, { sha256, name: "x", path: "", size: 1 }]]), new AbortController().signal)
       .catch(String);
