@@ -201,8 +201,7 @@ func (g *guard) trustIn(request *http.Request) (trust, error) {
 	proxy, err := http.ProxyFromEnvironment(request)
 	switch {
 	case err != nil:
-		// Go's own words quote the value, and so the password in it.
-		return 0, &refusal{"HTTPS_PROXY or HTTP_PROXY names no proxy that can be used"}
+		return 0, err
 	case proxy != nil:
 		return proxied, nil
 	case isOwn && url.Scheme == "http":
