@@ -46,13 +46,25 @@ function isDecodable({ username, password }: URL): boolean {
   }
 }
 
+/** An IPv4 address in IPv6's clothes counts as itself. */
+const loopback = new BlockList();
+loopback.addSubnet("127.0.0.0", 8);
+loopback.addAddress("::1", "ipv6");
+
 function isLoopback(hostname: string): boolean {
-  return hostname === "localhost" || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
+  const host = bare(hostname);
+  const family = isIP(host);
+  return hostname === "localhost" || (family !== 0 && loopback.check(host, family === 6 ? "ipv6" : "ipv4"));
+}
+
+/** Without the brackets that a URL has around an IPv6 address. */
+function bare(hostname: string): string {
+  return hostname.replace(/^\[|\]$/g, "");
 }
 
 /** Whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network, each with a port or without. */
 function isListed({ hostname, port, protocol }: URL, list: string): boolean {
-  const host = hostname.replace(/^\[|\]$/g, "").toLowerCase();
+  const host = bare(hostname).toLowerCase();
   const usual = protocol === "https:" ? "443" : "80";
   return list.split(/[\s,]+/).some((text) => {
     const entry = text.toLowerCase();

@@ -25,7 +25,12 @@ export function sendRequest(url: URL, { headers, signal, ca }: OutgoingRequest):
       url.protocol === "http:"
         ? requestInClear(url, common, resolve)
         : request(url, { ...common, ...(ca === undefined ? {} : { ca }) }, resolve);
-    outgoing.on("error", (error) => reject(proxy && !signal.aborted ? proxied(error, proxy) : error));
+    outgoing.on("error", (error: NodeJS.ErrnoException) => {
+      // The server has ended a kept connection just before it was used again: that is no answer.
+      if (outgoing.reusedSocket && error.code === "ECONNRESET" && !signal.aborted)
+        resolve(sendRequest(url, { headers, signal, ca }));
+      else reject(proxy && !signal.aborted ? proxied(error, proxy) : error);
+    });
     outgoing.end();
   });
 }
@@ -58,6 +63,7 @@ class TunnelAgent extends SecureAgent {
   ): ReturnType<SecureAgent["createConnection"]> {
     const socket = super.createConnection(...args);
     const end = (): unknown => socket?.destroy(new DOMException("the request was ended", "AbortError"));
+    if (this.#signal.aborted) end();
     this.#signal.addEventListener("abort", end, { once: true });
     socket?.once("close", () => this.#signal.removeEventListener("abort", end));
     return socket;

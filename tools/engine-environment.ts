@@ -12,6 +12,7 @@ export type EnginePrograms = { readonly pulumi: string; readonly languageHost: s
  * - PULUMI_CONFIG_PASSPHRASE: a file backend encrypts secrets with a passphrase. It is empty unless the user has one;
  *   without the variable the engine would ask, and fail where there is no terminal.
  * - BUILDKIT_HOST: the daemon to build with, where the set-up found that none of our own can run here.
+ * - no_grpc_proxy: gRPC for Node takes `https_proxy` for this machine's own addresses too, on which engine, program and provider talk.
  * - PULUMI_SKIP_UPDATE_CHECK: the engine's version is pinned, so news of another is noise, and needs a network.
  *
  * The backend is in Pulumi.yaml. PULUMI_HOME stays the user's: the engine keeps there which stack is selected, so that a plain
@@ -28,9 +29,17 @@ export function engineNeeds(
     variables: {
       PULUMI_SKIP_UPDATE_CHECK: "true",
       ...(environment.BUILDKIT_HOST ? { BUILDKIT_HOST: environment.BUILDKIT_HOST } : {}),
+      ...loopbackWithoutProxy(environment),
       ...(hasPassphrase ? {} : { PULUMI_CONFIG_PASSPHRASE: "" }),
     },
   };
+}
+
+function loopbackWithoutProxy(environment: NodeJS.ProcessEnv): Readonly<Record<string, string>> {
+  const { grpc_proxy, https_proxy, http_proxy, no_grpc_proxy, no_proxy } = environment;
+  if (!(grpc_proxy || https_proxy || http_proxy)) return {};
+  const listed = (no_grpc_proxy || no_proxy || "").split(",").filter((host) => host.trim() !== "");
+  return { no_grpc_proxy: [...new Set([...listed, "127.0.0.1", "localhost"])].join(",") };
 }
 
 /** The environment to start the engine in. */

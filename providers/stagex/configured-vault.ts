@@ -73,12 +73,12 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
     try {
       const repository = await this.#repository();
       const size = (await repository.sizes([sha256], signal)).get(sha256);
-      this.#failures = 0;
       if (size === undefined) throw new MirrorError("does not have it", false, { isAbsent: true });
       if (size !== null && size > options.sizeLimit)
         throw new MirrorError(`${size} bytes are over the limit of ${options.sizeLimit}`, false);
       const most = size ?? options.sizeLimit;
       await repository.read({ sha256, size: most }, () => writing(into, size, options), signal);
+      this.#failures = 0;
       return "";
     } catch (error) {
       options.signal.throwIfAborted();

@@ -34,11 +34,10 @@ async function fetched(
   const tree = trackedTree(files);
   const folder = await scratchFolder();
   const at = (name: string) => join(folder, name);
-  const authority = selfSigned("*.mirrors.test");
+  const authority = selfSigned("*.mirrors.test", "archive.softwareheritage.org");
   writeFileSync(at("hosts"), hosts);
-  const archive = { ...selfSigned("archive.softwareheritage.org"), has: archived };
-  writeFileSync(at("ca.pem"), `${authority.cert}${archive.cert}`);
-  writeFileSync(at("names.json"), JSON.stringify({ hosts: at("hosts"), ...authority, archive }));
+  writeFileSync(at("ca.pem"), authority.cert);
+  writeFileSync(at("names.json"), JSON.stringify({ hosts: at("hosts"), ...authority, archived }));
   mkdirSync(at("cache"));
   const stagex = [
     process.execPath,

@@ -151,6 +151,13 @@ describeReal("with a real registry", () => {
       signal: new AbortController().signal,
     });
     expect(report?.failures).toEqual([]);
+    vi.stubEnv("HTTPS_PROXY", "http://ann:s3cret@127.0.0.1:9");
+    const fault = await cache.vault[0]?.writer
+      ?.missing(new Map([[sha256, { sha256, name: "x", path: "", size: 1 }]]), new AbortController().signal)
+      .catch(String);
+    expect(fault).toMatch(/proxyconnect/);
+    expect(fault).not.toMatch(/s3cret/);
+    vi.stubEnv("HTTPS_PROXY", proxy.url);
     const other = await SourceCache.open(second, { vault: vaultOf(second) });
     expect(await readFile(await other.obtain(source()))).toEqual(content);
     expect(new Set(proxy.asked)).toEqual(new Set(["CONNECT registry.proxied.test:443"]));

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import pLimit from "p-limit";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
+import { printableLine } from "../../../lib/printable.ts";
 import { hexOf } from "../../../oci/digest.ts";
 import type { SourceProgress } from "../../../sources/source-error.ts";
 import type { Dependency } from "../exchange.ts";
@@ -112,8 +113,8 @@ export async function fetchSources(
 function tell(work: Pick<Work, "progress" | "report">, file: string, progress: SourceProgress): void {
   const line = sourceLine(file, progress);
   work.progress(line);
-  if (progress.kind === "failed" && progress.isNews) work.report("warning", line);
-  if (progress.kind === "last-resort") work.report("info", line);
+  if (progress.kind === "failed" && progress.isNews) work.report("warning", printableLine(line));
+  if (progress.kind === "last-resort") work.report("info", printableLine(line));
 }
 
 function sourceLine(file: string, progress: SourceProgress): string {

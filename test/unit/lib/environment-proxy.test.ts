@@ -50,7 +50,7 @@ test.each([
   expect(proxied(url, { HTTPS_PROXY: proxy, NO_PROXY: list })).toBe(proxy);
 });
 
-test.each(["https://127.0.0.1:5000/", "https://localhost/", "https://[::1]/"])(
+test.each(["https://127.0.0.1:5000/", "https://localhost/", "https://[::1]/", "https://[::ffff:127.0.0.1]/"])(
   "this machine's own %s is asked directly",
   (url) => {
     expect(proxied(url, { HTTPS_PROXY: proxy })).toBeUndefined();

@@ -30,6 +30,18 @@ test("the user's own settings of the engine stay", () => {
   expect(engineEnvironment(programs, own)).toMatchObject(own);
 });
 
+test("gRPC on this machine's own addresses goes through no proxy", () => {
+  const noProxy = (environment: NodeJS.ProcessEnv) =>
+    engineNeeds(programs, environment).variables.no_grpc_proxy;
+  const https_proxy = "http://proxy.test:3128";
+  expect(noProxy({})).toBeUndefined();
+  expect(noProxy({ https_proxy })).toBe("127.0.0.1,localhost");
+  expect(noProxy({ https_proxy, no_proxy: "a.test,localhost" })).toBe("a.test,localhost,127.0.0.1");
+  expect(noProxy({ https_proxy, no_proxy: "a.test", no_grpc_proxy: "b.test" })).toBe(
+    "b.test,127.0.0.1,localhost",
+  );
+});
+
 test("a plain pulumi builds with the daemon that was found", () => {
   const address = "docker-container://buildx_buildkit_sx0";
   expect(engineNeeds(programs, { BUILDKIT_HOST: address }).variables.BUILDKIT_HOST).toBe(address);
