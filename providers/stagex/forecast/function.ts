@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Cost, costText, machinesText } from "../../../distro/cost.ts";
 import type { FunctionHandler } from "../handler.ts";
+import { mayFetch } from "../package/fetching.ts";
 import { fleetsToPrice, plannedSlots } from "../planned-fleet.ts";
 import type { Workshop } from "../workshop.ts";
 
@@ -23,6 +24,9 @@ export const forecastOutputs = z.object({
   causes: z
     .array(z.string())
     .describe("The images that cause most, with the number of images that each takes along."),
+  fetching: z
+    .array(z.string())
+    .describe("Those of the images to build whose recipes fetch in a RUN, by way of a proxy that records."),
   costs: z
     .array(
       z.object({
@@ -52,6 +56,7 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
       const opened = workshop();
       const { forecast, text } = await opened.outlook.forecast(opened.ledger, plannedSlots(opened.config));
       const costs = await costsOf(opened, forecast.guessed);
+      const fetching = await fetchingOf(opened);
       return {
         willBuild: forecast.counts.will,
         mayBuild: forecast.counts.may,
@@ -61,11 +66,31 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
         criticalPath: [...forecast.criticalPath.images],
         criticalSeconds: forecast.criticalPath.seconds,
         causes: forecast.causes.map(({ image, dependents }) => `${image} (${dependents})`),
+        fetching,
         ...(costs ? { costs: costs.costs } : {}),
-        text: costs ? `${text}\n${costs.text}` : text,
+        text: [text, ...fetchText(fetching), ...(costs ? [costs.text] : [])].join("\n"),
       };
     },
   };
+}
+
+async function fetchingOf(workshop: Workshop): Promise<string[]> {
+  const { work } = workshop.outlook;
+  if (work.length === 0) return [];
+  const { images } = await workshop.tree();
+  return work.filter((name) => {
+    const plan = images.get(name);
+    return plan !== undefined && mayFetch(workshop.config, plan);
+  });
+}
+
+/** How many are named: a release has some 60. */
+const mostNamed = 100;
+
+function fetchText(fetching: readonly string[]): string[] {
+  if (fetching.length === 0) return [];
+  const more = fetching.length > mostNamed ? ` and ${fetching.length - mostNamed} more` : "";
+  return [`${fetching.length} fetch in a RUN: ${fetching.slice(0, mostNamed).join(", ")}${more}`];
 }
 
 /** What it costs by the configured prices; undefined without them, or where nothing is to be built. */
