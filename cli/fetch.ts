@@ -10,6 +10,7 @@ import { SourceCache, type SourceFailure } from "../sources/source-cache.ts";
 import { wantedSources } from "../sources/wanted-source.ts";
 import { placesOf } from "../tools/places.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
+import { type RecordedFetches, recordedFetches } from "./recorded-fetches.ts";
 
 type Options = { tree: string; dryRun?: true; json?: true; httpsOnly?: true };
 
@@ -39,13 +40,14 @@ export function fetchCommand(): Command {
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
       const cache = await SourceCache.open(placesOf().sources, { httpsOnly: options.httpsOnly === true });
-      const wanted = wantedSources(chosenImages(tree, names), tree.root);
-      const plan = await planFetch(wanted, cache);
+      const images = chosenImages(tree, names);
+      const recorded = await recordedFetches(tree, images);
+      const plan = await planFetch([...wantedSources(images, tree.root), ...recorded.wanted], cache);
       const outcomes = options.dryRun
         ? []
         : await fetchAll(plan, cache, untilInterrupted(), progressLine(plan.length));
       const found = options.dryRun ? plan.map(shown) : outcomes.map(shownOutcome);
-      print(options.json ? printableJson(found) : page(found, outcomes));
+      print(options.json ? printableJson(found) : page(found, outcomes, recorded));
       const isWrong = ({ status }: FetchedSource) =>
         status === "refused" || (status === "missing" && !options.dryRun);
       if (found.some(isWrong)) process.exitCode = exitCode.no;
@@ -89,7 +91,11 @@ function shownOutcome({ planned, isObtained }: FetchOutcome): FetchedSource {
 }
 
 /** The counts, then what a maintainer acts on: what is missing, which mirrors are dead or changed, what hangs on a single mirror. */
-function page(found: readonly FetchedSource[], outcomes: readonly FetchOutcome[]): Printable {
+function page(
+  found: readonly FetchedSource[],
+  outcomes: readonly FetchOutcome[],
+  { wanted, unrecorded }: RecordedFetches,
+): Printable {
   const counts = Map.groupBy(found, ({ status }) => status);
   const count = (status: FetchedSource["status"]) => counts.get(status)?.length ?? 0;
   const lost = [...(counts.get("missing") ?? []), ...(counts.get("refused") ?? [])];
@@ -100,6 +106,11 @@ function page(found: readonly FetchedSource[], outcomes: readonly FetchOutcome[]
     ...section(printable`missing:`, lost.map(lostLine)),
     ...section(printable`changed content:`, failures.filter(({ got }) => got !== null).map(failureLine)),
     ...section(printable`mirrors that failed:`, failures.filter(({ got }) => got === null).map(failureLine)),
+    ...section(
+      printable`fetch in a RUN, and have no fetch record yet: the first build makes it`,
+      unrecorded.map((image) => printable`  ${image}`),
+    ),
+    ...(wanted.length === 0 ? [] : [printable`${wanted.length} of these were recorded in a RUN`]),
     printable`${found.length} sources: ${count("there")} there, ${count("missing")} missing, ${count("refused")} refused; ${single.length} have one mirror only`,
   ]);
 }
