@@ -8,13 +8,17 @@ export type StepProxy = {
   readonly tools: string;
 };
 
-const mounted = "/dev/stagex";
+/**
+ * A folder that only the step has. BuildKit removes the points that it mounts on, with all empty folders that it made for them
+ * (executor/stubs.go). So none is below /dev: the empty `dev` that a step leaves in an image without a base would be removed with it.
+ */
+const mounted = "/.stagex-fetch";
 const context = "stagex-tools";
 
 /** What stands before the recipe's own arguments (tools/go/with-proxy). */
 export const proxyCommand: readonly string[] = [`${mounted}/bin/with-proxy`];
 
-/** The flags of a RUN that is given the proxy. /dev is a tmpfs: mount points below it leave nothing in the layer. */
+/** The flags of a RUN that is given the proxy. */
 export function proxyFlags({ id }: Pick<StepProxy, "id">): string[] {
   return [
     "--network=none",

@@ -13,6 +13,7 @@ import { wantedSources } from "../sources/wanted-source.ts";
 import { CommandError, exitCode } from "./exit-code.ts";
 import { type CacheOptions, configuredCache } from "./fetch/configured-cache.ts";
 import { hasFailed, type PushedSource, pushedSource, pushLines } from "./fetch/push-page.ts";
+import { type RecordedFetches, recordedFetches } from "./recorded-fetches.ts";
 import { warnOfTree } from "./tree-warnings.ts";
 
 type Options = CacheOptions & { tree: string; dryRun?: true; json?: true; push?: true };
@@ -68,8 +69,9 @@ export function fetchCommand(): Command {
       warnOfTree(tree);
       const cache = await configuredCache(options);
       if (options.push) checkPush(cache, options);
-      const wanted = wantedSources(chosenImages(tree, names), tree.root);
-      const plan = await planFetch(wanted, cache);
+      const images = chosenImages(tree, names);
+      const recorded = await recordedFetches(tree, images);
+      const plan = await planFetch([...wantedSources(images, tree.root), ...recorded.wanted], cache);
       const signal = untilInterrupted();
       const outcomes = options.dryRun
         ? []
@@ -78,7 +80,7 @@ export function fetchCommand(): Command {
       const withPush = (one: FetchedSource): FetchedSource =>
         options.push ? { ...one, vault: pushedSource(one.sha256, reports) } : one;
       const found = (options.dryRun ? plan.map(shown) : outcomes.map(shownOutcome)).map(withPush);
-      print(options.json ? printableJson(found) : page(found, outcomes, { plan, reports }));
+      print(options.json ? printableJson(found) : page(found, outcomes, { plan, reports, recorded }));
       const isWrong = ({ status }: FetchedSource) =>
         status === "refused" || (status === "missing" && !options.dryRun);
       if (found.some(isWrong) || reports.some(hasFailed)) process.exitCode = exitCode.no;
@@ -152,10 +154,17 @@ function shownOutcome({ planned, isObtained }: FetchOutcome): FetchedSource {
 }
 
 /** The counts, then what a maintainer acts on: what is missing, which mirrors are dead or changed, what hangs on a single mirror. */
+/** What a page tells of beside the sources. */
+type Found = {
+  readonly plan: readonly PlannedFetch[];
+  readonly reports: readonly PushReport[];
+  readonly recorded: RecordedFetches;
+};
+
 function page(
   found: readonly FetchedSource[],
   outcomes: readonly FetchOutcome[],
-  { plan, reports }: { readonly plan: readonly PlannedFetch[]; readonly reports: readonly PushReport[] },
+  { plan, reports, recorded: { wanted, unrecorded } }: Found,
 ): Printable {
   const counts = Map.groupBy(found, ({ status }) => status);
   const count = (status: FetchedSource["status"]) => counts.get(status)?.length ?? 0;
@@ -167,6 +176,11 @@ function page(
     ...section(printable`missing:`, lost.map(lostLine)),
     ...section(printable`changed content:`, failures.filter(({ got }) => got !== null).map(failureLine)),
     ...section(printable`mirrors that failed:`, failures.filter(({ got }) => got === null).map(failureLine)),
+    ...section(
+      printable`fetch in a RUN, and have no fetch record yet: the first build makes it`,
+      unrecorded.map((image) => printable`  ${image}`),
+    ),
+    ...(wanted.length === 0 ? [] : [printable`${wanted.length} of these were recorded in a RUN`]),
     printable`${found.length} sources: ${count("there")} there, ${count("missing")} missing, ${count("refused")} refused; ${single.length} have one mirror only`,
     ...pushLines(reports),
   ]);

@@ -7,6 +7,8 @@ import { isAsRecorded, parseGitEntries } from "../lib/git-tree-entry.ts";
 import { printable } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
+import type { FetchAnswer } from "./fetch-record.ts";
+import { FetchRecordError, FetchRecords } from "./fetch-records.ts";
 import { closureOf, inOrder } from "./graph.ts";
 import type { InputKey } from "./input-key.ts";
 import { keyOfPlan, knownDigests, lookUpBoth } from "./known-digests.ts";
@@ -26,6 +28,8 @@ export type BuildEvidence = {
   readonly digests: NonNullable<LedgerAnswer["digests"]>;
   /** Of those who have built it; imported releases, whose builders nobody knows, are not among them. */
   readonly records: readonly BuiltRecord[];
+  /** What was fetched in the builds, by the fetch records that {@link records} name. */
+  readonly fetches: ReadonlyMap<string, readonly FetchAnswer[]>;
 };
 
 /** A builder's record, with what is known of the builder. */
@@ -71,6 +75,9 @@ export async function buildEvidence(
   const inputKey = keyOfPlan(plan, dependencies);
   const digests = await lookUpBoth({ built, ledger }, inputKey);
   if (digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
+  const records = (await built.lookup(inputKey)).records
+    .filter(isBuilt)
+    .filter((record) => record.outcome === "built");
   return {
     plan,
     toml,
@@ -78,10 +85,38 @@ export async function buildEvidence(
     dependencies,
     versions: Object.fromEntries([...images].map(([name, { version }]) => [name, version])),
     digests,
-    records: (await built.lookup(inputKey)).records
-      .filter(isBuilt)
-      .filter((record) => record.outcome === "built"),
+    records,
+    fetches: await fetchesOf(new FetchRecords(built.root), inputKey, records),
   };
+}
+
+async function fetchesOf(
+  kept: FetchRecords,
+  inputKey: InputKey,
+  records: readonly LedgerRecord[],
+): Promise<ReadonlyMap<string, readonly FetchAnswer[]>> {
+  const names = new Set(records.flatMap(({ fetches }) => fetches ?? []));
+  const found = new Map<string, readonly FetchAnswer[]>();
+  for (const name of [...names].sort()) {
+    try {
+      found.set(name, (await kept.read(inputKey, name)).record.answers);
+    } catch (error) {
+      // A statement that leaves out what was fetched would be a lie.
+      if (error instanceof FetchRecordError) throw new NoEvidenceError(error.message);
+      throw error;
+    }
+  }
+  return found;
+}
+
+/** What an image was made from of what a build fetched: the answers with a body, each URL once. */
+export function fetchedFiles(
+  answers: readonly FetchAnswer[],
+): { readonly url: string; readonly sha256: string }[] {
+  const files = new Map<string, string>();
+  for (const { url, status, sha256 } of answers)
+    if (status === 200 && sha256 !== null) files.set(`${url} ${sha256}`, url);
+  return [...files].map(([key, url]) => ({ url, sha256: key.slice(url.length + 1) }));
 }
 
 /** Where a tree's files are from. */

@@ -52,13 +52,17 @@ function runs(words: readonly string[], [program, ...subcommand]: readonly strin
   });
 }
 
+/** How many words of options are looked through. */
+const mostOptionWords = 20;
+
 /** Where the options before a subcommand end: `go -C folder mod`, `cargo +stable fetch`. An option's value is one word at most. */
 function afterOptions(words: readonly string[], start: number, subcommand: string | undefined): number {
   let at = start;
-  for (let word = words[at]; word?.startsWith("-") || word?.startsWith("+"); word = words[at]) {
+  const end = start + mostOptionWords;
+  for (let word = words[at]; at < end && /^[-+]/.test(word ?? ""); word = words[at]) {
     at++;
     const next = words[at];
-    const hasValue = word.startsWith("-") && !word.includes("=") && next !== undefined;
+    const hasValue = word?.startsWith("-") && !word.includes("=") && next !== undefined;
     if (hasValue && next !== subcommand && !/^[-+]/.test(next)) at++;
   }
   return at;

@@ -1,6 +1,6 @@
 import parseLicense from "spdx-expression-parse";
 import { type Digest, digestOf, hexOf } from "../oci/digest.ts";
-import type { BuildEvidence } from "./build-evidence.ts";
+import { type BuildEvidence, fetchedFiles } from "./build-evidence.ts";
 import type { BuildPlan } from "./build-plan.ts";
 
 /** An SPDX 2.3 document (spdx.github.io/spdx-spec/v2.3), as JSON has it. Sections of the specification are named below. */
@@ -76,6 +76,9 @@ export function sbomOf(evidence: BuildEvidence): Sbom {
     imagePackage(evidence, platform, digest),
   );
   const sources = plan.sources.map((source, number) => sourcePackage(evidence, source, number));
+  // Of builds that fetched otherwise, one is told of: the same for whoever has these records.
+  const [fetched = []] = evidence.fetches.values();
+  sources.push(...fetchedFiles(fetched).map((file, number) => fetchedPackage(file, number)));
   const dependencies = Object.entries(evidence.dependencies).map(([name, digest]) =>
     dependencyPackage(name, evidence.versions[name], digest),
   );
@@ -145,6 +148,21 @@ function sourcePackage(
     downloadLocation: mirrors[0] ?? "NOASSERTION",
     checksums: checksums(sha256),
     sourceInfo: `fetch/${plan.stage}/${plan.origin}/${file}`,
+    primaryPackagePurpose: "SOURCE",
+  };
+}
+
+/** What a RUN of the recipe fetched, with the name that its URL ends in. */
+function fetchedPackage({ url, sha256 }: { url: string; sha256: string }, number: number): SbomPackage {
+  const name = URL.parse(url)?.pathname.split("/").at(-1) || url;
+  return {
+    ...unknown,
+    licenseDeclared: "NOASSERTION",
+    SPDXID: idOf("Fetched", String(number + 1), name),
+    name,
+    downloadLocation: url,
+    checksums: checksums(sha256),
+    sourceInfo: "fetched in a RUN of the recipe",
     primaryPackagePurpose: "SOURCE",
   };
 }

@@ -32,6 +32,11 @@ export type Build = {
   /** When it was done, as the ledger has it. */
   readonly finished: string;
   readonly seconds: number | null;
+  /** What its recipe fetched in a RUN: the fetch record's sha256, and each file. */
+  readonly fetched?: {
+    readonly record: string;
+    readonly files: readonly { readonly url: string; readonly sha256: string }[];
+  };
 };
 
 /** A thing that went into the build (in-toto/attestation, spec/v1/resource_descriptor.md). */
@@ -101,6 +106,7 @@ function predicateOf(build: Build): Provenance {
       externalParameters: { image, version, recipe, target, platforms, buildArgs },
       internalParameters: {
         inputKey,
+        ...(build.fetched ? { fetchRecord: build.fetched.record } : {}),
         ...Object.fromEntries(facts.filter(([name]) => !versionFacts.has(name))),
       },
       resolvedDependencies: materialsOf(build),
@@ -119,8 +125,8 @@ function predicateOf(build: Build): Provenance {
   };
 }
 
-/** The commit, the recipe and the files beside it, the sources, the images: each by digest. */
-function materialsOf({ plan, dependencies, tree }: Build): ResourceDescriptor[] {
+/** The commit, the recipe and the files beside it, the sources, what was fetched, the images: each by digest. */
+function materialsOf({ plan, dependencies, tree, fetched }: Build): ResourceDescriptor[] {
   const files = plan.context.map(({ path, sha256 }) => ({
     name: `${plan.folder}/${path}`,
     digest: { sha256 },
@@ -134,6 +140,7 @@ function materialsOf({ plan, dependencies, tree }: Build): ResourceDescriptor[] 
       ...(uri === undefined ? {} : { uri }),
       digest: { sha256 },
     })),
+    ...(fetched?.files ?? []).map(({ url, sha256 }) => ({ name: url, uri: url, digest: { sha256 } })),
     ...Object.entries(dependencies).map(([name, digest]) => ({
       name: `stagex/${name}`,
       uri: `pkg:oci/${name}@${encodeURIComponent(digest)}`,

@@ -254,10 +254,9 @@ function withoutEngineKeys(properties: Properties): Properties {
   return configured;
 }
 
-const networkModes = ["record", "replay", "none"] as const;
-
 /** A mode, or a table with one. */
 function network() {
+  const networkModes = ["record", "replay", "none"] as const;
   const mode = z.enum(networkModes, { error: `expected ${networkModes.join(", ")}` });
   const command = z
     .string()

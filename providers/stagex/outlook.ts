@@ -64,6 +64,11 @@ export class Outlook {
     return { forecast: found, text: forecastText(found, slots) };
   }
 
+  /** The images that are built, or may have to be. */
+  get work(): string[] {
+    return [...this.#images].flatMap(([name, { verdict }]) => (isWork(verdict) ? [name] : []));
+  }
+
   /** What it costs on each of the fleets to build what may have to be built. */
   costs(expected: ReadonlyMap<string, Expectation>, fleets: readonly PricedFleet[], prices: Prices): Cost[] {
     const built = [...this.#images].filter(([, { verdict }]) => isWork(verdict));

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { type Cost, costText, machinesText } from "../../../distro/cost.ts";
 import type { FunctionHandler } from "../handler.ts";
 import { comparisonText } from "../outlook.ts";
+import { mayFetch } from "../package/fetching.ts";
 import { fleetsToPrice, plannedSlots } from "../planned-fleet.ts";
 import type { Workshop } from "../workshop.ts";
 
@@ -34,6 +35,9 @@ export const forecastOutputs = z.object({
     .optional()
     .describe("Images that are new if something that they are built from comes out with another digest."),
   held: count.optional().describe("Images that must come out with their published digests."),
+  fetching: z
+    .array(z.string())
+    .describe("Those of the images to build whose recipes fetch in a RUN, by way of a proxy that records."),
   costs: z
     .array(
       z.object({
@@ -64,7 +68,8 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
       const { forecast, text } = await opened.outlook.forecast(opened.ledger, plannedSlots(opened.config));
       const costs = await costsOf(opened, forecast.guessed);
       const comparison = opened.outlook.comparison();
-      const lines = [text, comparisonText(comparison), costs?.text].filter((line) => line !== undefined);
+      const fetching = await fetchingOf(opened);
+      const lines = [text, comparisonText(comparison), ...fetchText(fetching), costs?.text];
       return {
         willBuild: forecast.counts.will,
         mayBuild: forecast.counts.may,
@@ -77,11 +82,31 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
         ...(opened.config.verify
           ? { new: [...comparison.changed], mayBeNew: comparison.open, held: comparison.held }
           : {}),
+        fetching,
         ...(costs ? { costs: costs.costs } : {}),
-        text: lines.join("\n"),
+        text: lines.filter((line) => line !== undefined).join("\n"),
       };
     },
   };
+}
+
+async function fetchingOf(workshop: Workshop): Promise<string[]> {
+  const { work } = workshop.outlook;
+  if (work.length === 0) return [];
+  const { images } = await workshop.tree();
+  return work.filter((name) => {
+    const plan = images.get(name);
+    return plan !== undefined && mayFetch(workshop.config, plan);
+  });
+}
+
+/** How many are named: a release has some 60. */
+const mostNamed = 100;
+
+function fetchText(fetching: readonly string[]): string[] {
+  if (fetching.length === 0) return [];
+  const more = fetching.length > mostNamed ? ` and ${fetching.length - mostNamed} more` : "";
+  return [`${fetching.length} fetch in a RUN: ${fetching.slice(0, mostNamed).join(", ")}${more}`];
 }
 
 /** What it costs by the configured prices; undefined without them, or where nothing is to be built. */

@@ -1,4 +1,9 @@
-import type { BuildEvidence, BuiltRecord, TreeCommit } from "../../../distro/build-evidence.ts";
+import {
+  type BuildEvidence,
+  type BuiltRecord,
+  fetchedFiles,
+  type TreeCommit,
+} from "../../../distro/build-evidence.ts";
 import { sbomOf, sbomPredicateType } from "../../../distro/sbom.ts";
 import type { Descriptor } from "../../../oci/image.ts";
 import { type Referrer, referrerOf } from "../../../oci/referrer.ts";
@@ -44,7 +49,13 @@ export function provenanceStatement(
 ): ImageStatement {
   const { plan, inputKey, dependencies, digests } = evidence;
   const { builder, finished, seconds } = record;
-  const build = { plan, repository, inputKey, dependencies, digests, tree, builder, finished, seconds };
+  const named = record.fetches;
+  const build = {
+    ...{ plan, repository, inputKey, dependencies, digests, tree, builder, finished, seconds },
+    ...(named === undefined
+      ? {}
+      : { fetched: { record: named, files: fetchedFiles(evidence.fetches.get(named) ?? []) } }),
+  };
   const bytes = statementBytes(provenanceOf(build));
   return {
     kind: "provenance",

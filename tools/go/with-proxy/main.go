@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	mounted   = "/dev/stagex"
+	mounted   = "/.stagex-fetch"
 	socket    = mounted + "/deps.sock"
 	authority = mounted + "/bin/ca.pem"
 	proxy     = "127.0.0.1:3128"

@@ -1,0 +1,75 @@
+import type { BuildPlan } from "../distro/build-plan.ts";
+import type { FetchAnswer } from "../distro/fetch-record.ts";
+import { FetchRecords, type NamedRecord } from "../distro/fetch-records.ts";
+import { keyOfPlan, knownDigests, lookUpBoth } from "../distro/known-digests.ts";
+import { Ledger } from "../distro/ledger.ts";
+import type { Tree } from "../distro/tree.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { WantedSource } from "../sources/wanted-source.ts";
+import { placesOf } from "../tools/places.ts";
+
+/** What images fetch in a RUN, as far as fetch records tell. */
+export type RecordedFetches = {
+  /** The bodies that their builds are replayed from. */
+  readonly wanted: readonly WantedSource[];
+  /** Images that fetch, and of whose inputs there is no record: the next build makes one. */
+  readonly unrecorded: readonly string[];
+};
+
+/** Looks up what the images that fetch were answered, by the ledgers of this checkout. */
+export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): Promise<RecordedFetches> {
+  const fetching = plans.filter(({ fetchers }) => fetchers.length > 0);
+  const wanted = new Map<string, WantedSource>();
+  const unrecorded: string[] = [];
+  if (fetching.length === 0) return { wanted: [], unrecorded };
+  const places = placesOf();
+  const [built, ledger] = [new Ledger(places.built), new Ledger(places.ledger)];
+  const known = await knownDigests(tree.images, (key) => lookUpBoth({ built, ledger }, key));
+  for (const plan of fetching) {
+    const record = await recordOf(plan, known, [built, ledger]);
+    if (record === undefined) unrecorded.push(plan.name);
+    for (const answer of record?.record.answers ?? []) {
+      if (answer.sha256 === null) continue;
+      const earlier = wanted.get(answer.sha256);
+      const images = [...new Set([...(earlier?.images ?? []), plan.name])];
+      const mirrors = [...new Set([...(earlier?.mirrors ?? []), ...mirrorsOf(answer)])];
+      wanted.set(answer.sha256, { ...sourceOf(answer, answer.sha256), ...earlier, images, mirrors });
+    }
+  }
+  return { wanted: [...wanted.values()], unrecorded };
+}
+
+async function recordOf(
+  plan: BuildPlan,
+  known: ReadonlyMap<string, Digest>,
+  ledgers: readonly Ledger[],
+): Promise<NamedRecord | undefined> {
+  const dependencies: Record<string, Digest> = {};
+  for (const name of plan.dependencies) {
+    const digest = known.get(name);
+    if (digest === undefined) return undefined;
+    dependencies[name] = digest;
+  }
+  const key = keyOfPlan(plan, dependencies);
+  for (const { root } of ledgers) {
+    const found = await new FetchRecords(root).find(key);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function sourceOf({ url }: FetchAnswer, sha256: string): WantedSource {
+  const name =
+    URL.parse(url)
+      ?.pathname.split("/")
+      .at(-1)
+      ?.replace(/[^\w.-]/g, "_") ?? "";
+  const file = /^\.*$/.test(name) ? sha256 : name;
+  return { name: url, file, sha256, mirrors: [], images: [], archives: [] };
+}
+
+/** A plain GET can be asked again: the hash guards the bytes. */
+function mirrorsOf({ method, url, status, accept, headers }: FetchAnswer): string[] {
+  const isPlain = method === "GET" && status === 200 && accept === undefined;
+  return isPlain && headers["content-encoding"] === undefined ? [url] : [];
+}

@@ -1,0 +1,60 @@
+import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { type FetchAnswer, fetchRecordText, parseFetchRecord } from "../../../distro/fetch-record.ts";
+import { FetchRecords } from "../../../distro/fetch-records.ts";
+import { parseInputKey } from "../../../distro/input-key.ts";
+import { Ledger } from "../../../distro/ledger.ts";
+import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+
+const inputKey = parseInputKey("ab".repeat(32));
+const answer = (url: string, more: Partial<FetchAnswer> = {}): FetchAnswer => ({
+  ...{ method: "GET", url, status: 200, headers: {}, sha256: "0".repeat(64), size: 1 },
+  ...more,
+});
+const record = (...answers: FetchAnswer[]) => ({ inputKey, image: "user-x", answers });
+
+test("a record has one text, whatever the order of the answers", () => {
+  const [a, b] = [answer("https://a.test/"), answer("https://b.test/", { headers: { etag: '"1"' } })];
+  const text = fetchRecordText(record(b, a));
+  expect(text).toBe(fetchRecordText(record(a, b)));
+  expect(parseFetchRecord(text)).toEqual(record(a, b));
+  expect(text.split("\n")).toHaveLength(5);
+});
+
+test.each([
+  ["two answers to one request", record(answer("https://a.test/"), answer("https://a.test/"))],
+  [
+    "a header of another name",
+    record(answer("https://a.test/", { headers: { "set-cookie": "x" } as never })),
+  ],
+  ["a method that writes", record(answer("https://a.test/", { method: "PUT" as never }))],
+])("a record with %s is none", (_, wrong) => {
+  const text = JSON.stringify({ format: "stagex-fetches/1", ...wrong });
+  expect(() => parseFetchRecord(text)).toThrow();
+});
+
+test("of several records of a key all choose the same one, and the ledger beside them is whole", async () => {
+  const root = await scratchFolder();
+  const records = new FetchRecords(root);
+  const names = [await records.write(record(answer("https://a.test/"))), await records.write(record())];
+  expect(await records.write(record())).toBe(names[1]);
+  expect((await records.find(inputKey))?.sha256).toBe(names.sort()[0]);
+  expect((await new Ledger(root).all()).problems).toEqual([]);
+});
+
+test("a record that was changed, or that a link leads to, is named and not used", async () => {
+  const root = await scratchFolder();
+  const records = new FetchRecords(root);
+  const name = await records.write(record(answer("https://a.test/")));
+  const path = join(records.root, "ab", inputKey, `${name}.json`);
+  const text = readFileSync(path, "utf8");
+  chmodSync(path, 0o644);
+  writeFileSync(path, text.replace("a.test", "b.test"));
+  await expect(records.find(inputKey)).rejects.toThrow(`${name}.json can't be used: its content is not`);
+  const other = new FetchRecords(join(root, "other"));
+  mkdirSync(join(other.root, "ab"), { recursive: true });
+  symlinkSync(dirname(path), join(other.root, "ab", inputKey));
+  await expect(other.find(inputKey)).rejects.toThrow("it is no folder");
+  await expect(other.write(record())).rejects.toThrow("it is no folder");
+});
