@@ -103,11 +103,10 @@ async function lookupIn(config: StagexConfig, tree: Tree, taken: Set<string>): P
   };
 }
 
-function requireKnown({ changed, unknown }: ChangedDigests): void {
+function requireKnown({ unknown }: ChangedDigests): void {
   if (unknown.length === 0) return;
-  const known = changed.size === 0 ? "" : `, beside ${changed.size} changed ones that are`;
   throw new CommandError(
-    printable`the digests of ${unknown.length} images are not known yet${known}: ${shortened(unknown)}. Build them: npm start, or pulumi up`,
+    printable`nobody has built ${shortened(unknown)} from their present inputs, so their digests are not known yet. Build them: npm start, or pulumi up`,
     exitCode.no,
   );
 }

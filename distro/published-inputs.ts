@@ -63,14 +63,23 @@ export class PublishedInputs {
     );
   }
 
-  /** The images of a tree that nobody builds now, by what is known of the digests of those that they are built from. */
+  /**
+   * Tells the standings of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
+   * with a {@link doubt} the standing is `published`.
+   * @param known the digests of the others, by name
+   */
   async standings(
     known: ReadonlyMap<string, Digest>,
     firstManifest: StandingInputs["firstManifest"],
   ): Promise<Map<string, Standing>> {
     const standings = new Map<string, Standing>();
     for (const [image, plan] of this.#current.images) {
-      const dependencies = Object.fromEntries(plan.dependencies.map((name) => [name, known.get(name)]));
+      if (this.doubt(image) !== undefined) {
+        standings.set(image, "published");
+        continue;
+      }
+      const open = plan.dependencies.filter((name) => standings.get(name) !== "published");
+      const dependencies = Object.fromEntries(open.map((name) => [name, known.get(name)]));
       const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
       standings.set(image, await this.standing({ image, isOwnSame, dependencies, firstManifest }));
     }

@@ -28,7 +28,9 @@ export async function publishedTree(current: Tree, options: TreeOptions): Promis
     const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", "digests")).trim();
     if (commit === "") return { doubt: `no commit of ${root} has its digests: commit digests/` };
     if (await isCutOff(repository, commit, read))
-      return { doubt: `${root} is a shallow clone: git -C ${root} fetch --unshallow --tags` };
+      return {
+        doubt: `${root} is a shallow clone that does not reach back: use a full one (git fetch --unshallow --tags)`,
+      };
     // What the index takes for changed may be the same: then the commit is read, which takes longer and says the same.
     const changed = await read("diff-index", "--name-only", "-z", commit, "--", ...treeFolders);
     if (changed === "") return { commit, tree: current };

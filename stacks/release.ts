@@ -5,6 +5,9 @@ import { leaveFailureToEngine } from "../components/not-built.ts";
 import { Release, type ReleaseArgs } from "../components/release.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { lookUpBoth } from "../distro/known-digests.ts";
+import { PublishedInputs } from "../distro/published-inputs.ts";
+import { publishedTree } from "../distro/published-tree.ts";
+import type { Tree } from "../distro/tree.ts";
 import { treeRelease } from "../distro/tree-release.ts";
 import { printable, printableBlock, printableLines } from "../lib/printable.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -14,6 +17,7 @@ import type { StagexConfig } from "../providers/stagex/config.ts";
 import { configuredLedgers } from "../providers/stagex/configured-ledgers.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
 import { configuredSignatures, configuredTrust } from "../providers/stagex/configured-trust.ts";
+import { firstManifestIn } from "../providers/stagex/package/published-standing.ts";
 import type { Publication } from "../providers/stagex/publication/resource.ts";
 import { type QuorumsOutputs, quorumsOutputs } from "../providers/stagex/quorum/function.ts";
 import type { Quorum } from "../providers/stagex/quorum/resource.ts";
@@ -46,7 +50,7 @@ export async function release(): Promise<Released> {
   const { released, unreleased } = await releasedImages(
     tree.images,
     chosen,
-    await digestSources(config, places, tree.digests),
+    await digestSources(config, places, tree),
   );
   const { rosterDigest, rule, keyring } = await configuredTrust(config, places, tree.root);
   await tellOfSkipped(keyring);
@@ -119,18 +123,29 @@ function namespaceOf(signedAs: string): string {
   return dirname(parseRepository(`${signedAs}/image`));
 }
 
-async function digestSources(
-  config: StagexConfig,
-  places: Places,
-  published: DigestSources["published"],
-): Promise<DigestSources> {
+async function digestSources(config: StagexConfig, places: Places, tree: Tree): Promise<DigestSources> {
   const ledgers = configuredLedgers(config, places);
   const store = await Store.open(places.store);
   return {
-    published: config.verify ? published : new Map(),
+    published: config.verify ? tree.digests : new Map(),
+    ...(config.verify === "release" ? { standings: standingsIn(config, tree, store) } : {}),
     built: async (key) => (await ledgers.built.lookup(key)).digests,
     ledger: (key) => lookUpBoth(ledgers, key),
     stored: (manifest, platforms) => store.find(manifest, platforms),
+  };
+}
+
+function standingsIn(
+  { platforms }: StagexConfig,
+  tree: Tree,
+  store: Store,
+): Required<DigestSources>["standings"] {
+  return async (references) => {
+    const published = new PublishedInputs(tree, await publishedTree(tree, { platforms }));
+    return await published.standings(
+      references,
+      firstManifestIn(async () => store),
+    );
   };
 }
 

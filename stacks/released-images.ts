@@ -1,6 +1,7 @@
 import type { ReleaseImage } from "../components/release.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { type KeyLookup, keyOfPlan, knownDigests } from "../distro/known-digests.ts";
+import type { Standing } from "../distro/published-inputs.ts";
 import type { Tree } from "../distro/tree.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { Image } from "../oci/image.ts";
@@ -12,6 +13,8 @@ export type UnreleasedImage = { readonly name: string; readonly reason: string }
 export type DigestSources = {
   /** What the tree publishes; empty where nothing is to be held against it. */
   readonly published: Tree["digests"];
+  /** How the images' inputs stand to those that this was published of, by what they are built from; as published where not given. */
+  readonly standings?: (references: ReadonlyMap<string, Digest>) => Promise<ReadonlyMap<string, Standing>>;
   /** What was built here from these very inputs. */
   readonly built: KeyLookup;
   /** The same, also by others whose word is taken. */
@@ -25,6 +28,7 @@ export type DigestSources = {
  * inputs to give. The ledger, and not another stack's outputs: it is what a reproduce stack leaves behind, of whichever name and on
  * whichever machine, merges with other maintainers', and answers for exactly these inputs, where an output may be of an older tree.
  * Where the tree publishes another digest than what was built here, neither is released. What only others say is against it has no say.
+ * A digest that was published of other inputs is no digest of these.
  */
 export async function releasedImages(
   images: ReadonlyMap<string, BuildPlan>,
@@ -32,7 +36,11 @@ export async function releasedImages(
   sources: DigestSources,
 ): Promise<{ released: readonly ReleaseImage[]; unreleased: readonly UnreleasedImage[] }> {
   const references = await knownDigests(images, sources.ledger);
-  const found = await Promise.all(chosen.map((plan) => releasedImage(plan, references, sources)));
+  const standings = await sources.standings?.(references);
+  const isHeld = (image: string) => (standings?.get(image) ?? "published") === "published";
+  const published = new Map([...sources.published].filter(([image]) => isHeld(image)));
+  const held = { ...sources, published };
+  const found = await Promise.all(chosen.map((plan) => releasedImage(plan, references, held)));
   return {
     released: found.filter((one) => "digest" in one),
     unreleased: found.filter((one) => "reason" in one),
@@ -57,7 +65,10 @@ async function releasedImage(
   const digest = known?.digests[first];
   if (known && digest && digest === (published ?? digest)) return { name, version, digest, ...known };
   if (!published)
-    return { name, reason: "nobody has built it from these inputs, and the tree publishes no digest" };
+    return {
+      name,
+      reason: "nobody has built it from these inputs, and the tree publishes no digest of them",
+    };
   if (platforms.length === 1) return { name, version, digest: published, digests: { [first]: published } };
   const image = await sources.stored(published, platforms);
   if (!image) {

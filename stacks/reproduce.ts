@@ -1,5 +1,5 @@
 import { all, type Output } from "@pulumi/pulumi";
-import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
+import { allConfig, isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { Attestations, type AttestationsArgs } from "../components/attestations.ts";
 import { Builders } from "../components/builder-fleet/builders.ts";
 import { localFleet } from "../components/builder-fleet/local.ts";
@@ -33,6 +33,11 @@ export type Reproduced = {
 /** Builds the chosen images of a tree, and has those held against their published digests that `stagex:verify` names. */
 export async function reproduce(): Promise<Reproduced> {
   const config = stackConfig();
+  if (allConfig()?.["stagex:verify"] === "true")
+    await announce(
+      "info",
+      printable`stagex:verify true is called "all" now: pulumi config set stagex:verify all`,
+    );
   const tree = await configuredTree(config, placesOf());
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull or rebuild something.

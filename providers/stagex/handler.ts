@@ -64,10 +64,13 @@ export type Handler<Plan, Inputs, Outputs> = {
   /**
    * Asked where `diff` finds nothing: what else asks for an update, such as a setting under which the outputs would not have come about.
    * @param state parses what the state has; undefined where another version of the provider wrote it
+   * @param glance reads a text of the inputs or outputs unparsed, which takes a fraction of the time: undefined where there is none of
+   *   that name, empty where it is no plain text
    */
   review?(
     state: () => { inputs: Inputs; outputs: Outputs } | undefined,
     work: Pick<Work, "report">,
+    glance: (side: "inputs" | "outputs", name: string) => string | undefined,
   ): Promise<PropertyChange[]>;
   /** The outputs that are certain before anything is done; all others are unknown. `isNew`: it would be created. */
   preview(plan: Plan, isNew: boolean, work: Work): Promise<Partial<Outputs>>;

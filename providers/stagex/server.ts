@@ -256,9 +256,12 @@ export class ProviderServer {
       const outputs = parsed(handler.outputs, request.getOlds());
       return inputs && outputs ? { inputs, outputs } : undefined;
     };
-    return await handler.review(state, {
-      report: (severity, message) => this.#engine.log(severity, message, { urn }),
-    });
+    const work = {
+      report: (severity: "info" | "warning", message: string) => this.#engine.log(severity, message, { urn }),
+    };
+    return await handler.review(state, work, (side, name) =>
+      (side === "inputs" ? request.getNews() : request.getOlds())?.getFieldsMap().get(name)?.getStringValue(),
+    );
   }
 
   #work(request: { getUrn(): string; getTimeout(): number }): Work {

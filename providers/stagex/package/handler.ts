@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Verdict } from "../../../distro/forecast.ts";
 import { changesBetween } from "../changes.ts";
-import type { CheckFailure, Handler, Work } from "../handler.ts";
+import type { CheckFailure, Handler, PropertyChange, Work } from "../handler.ts";
 import { isWhollyKnown } from "../unknowable.ts";
 import type { Workshop } from "../workshop.ts";
 import { mayStay } from "./agreed.ts";
@@ -118,27 +118,30 @@ export function packageHandler(
       return changes;
     },
 
-    async review(state, work) {
+    async review(state, work, glance) {
+      const { trust, rebuild } = workshop().config;
+      const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
+      const isEqual = expected === undefined || expected === glance("outputs", "digest");
+      if (isEqual && expected !== undefined) workshop().outlook.noteStanding(name, "published");
+      if (isEqual && rebuild === undefined && trust !== "quorum") return [];
       const found = state();
-      if (found?.inputs.expectedDigest !== undefined) {
-        const { image, expectedDigest } = found.inputs;
-        const isOther = expectedDigest !== found.outputs.digest;
-        const isNew = isOther && !(await holdingOf(workshop(), found.inputs)).isHeld;
-        workshop().outlook.noteStanding(image, isNew ? "changed" : "published");
-        if (isOther && !isNew) {
-          work.report("info", `${image} was new, and is held against its published digest now`);
+      if (found && !isEqual) {
+        const { isHeld } = await holdingOf(workshop(), found.inputs);
+        workshop().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");
+        if (isHeld) {
+          work.report("info", `${found.inputs.image} was new, and is held against its published digest now`);
           return [{ path: "expectedDigest", kind: "update", replaces: false }];
         }
       }
-      if (found && (await workshop().isRebuilt(found.inputs.image)))
-        return [{ path: "origin", kind: "update", replaces: false }];
-      if (workshop().config.trust !== "quorum") return [];
+      const asksAgain: PropertyChange[] = [{ path: "origin", kind: "update", replaces: false }];
+      if (found && (await workshop().isRebuilt(found.inputs.image))) return asksAgain;
+      if (trust !== "quorum") return [];
       if (found && (await mayStay(workshop(), found.inputs, found.outputs))) return [];
       const doubt = found
         ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
         : "what the state says of it can't be read, so nobody's word is known for it";
       work.report("info", `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`);
-      return [{ path: "origin", kind: "update", replaces: false }];
+      return asksAgain;
     },
 
     async preview(plan, isNew, work) {

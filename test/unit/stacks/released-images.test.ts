@@ -52,6 +52,17 @@ test("what nobody knows can't be released, and says so", async () => {
   expect(unreleased[0]?.reason).toContain("nobody has built it from these inputs");
 });
 
+test("a digest that was published of other inputs serves for none, and what was built here does", async () => {
+  const published = new Map([["core-seed", hexOf(digest("1"))]]);
+  const standings = async () => new Map([["core-seed", "changed"]] as const);
+  const { released: none, unreleased } = await released({ published, standings });
+  expect(none).toEqual([]);
+  expect(unreleased[0]?.reason).toContain("nobody has built it from these inputs");
+  const built = ledger([keyOfPlan(seed, {}), { "linux/amd64": digest("2") }]);
+  const { released: own } = await released({ published, standings, built, ledger: built });
+  expect(own[0]).toMatchObject({ name: "core-seed", digest: digest("2") });
+});
+
 test("the tree's published digest serves where nothing was built here", async () => {
   const { released: found } = await released({ published: new Map([["core-seed", hexOf(digest("1"))]]) });
   expect(found).toEqual([

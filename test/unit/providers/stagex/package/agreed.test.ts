@@ -97,7 +97,11 @@ test("a state that can't be read does not stay under quorum", async () => {
   const said: string[] = [];
   const work = { report: (_: string, words: string) => said.push(words) } as unknown as Work;
   const review = async (trust: string) =>
-    await packageHandler(() => open({ trust })).review?.(() => undefined, work);
+    await packageHandler(() => open({ trust })).review?.(
+      () => undefined,
+      work,
+      () => undefined,
+    );
   expect(await review("ledger")).toEqual([]);
   expect(await review("quorum")).toEqual([{ path: "origin", kind: "update", replaces: false }]);
   expect(said).toEqual([expect.stringContaining("what the state says of it can't be read")]);
