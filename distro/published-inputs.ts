@@ -64,8 +64,9 @@ export class PublishedInputs {
   }
 
   /**
-   * Tells the standings of all images, by what is known of the digests of those that they are built from. With a {@link doubt} it is
-   * `published`.
+   * Tells the standings of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
+   * with a {@link doubt} the standing is `published`.
+   * @param known the digests of the others, by name
    */
   async standings(
     known: ReadonlyMap<string, Digest>,
@@ -77,7 +78,8 @@ export class PublishedInputs {
         standings.set(image, "published");
         continue;
       }
-      const dependencies = Object.fromEntries(plan.dependencies.map((name) => [name, known.get(name)]));
+      const open = plan.dependencies.filter((name) => standings.get(name) !== "published");
+      const dependencies = Object.fromEntries(open.map((name) => [name, known.get(name)]));
       const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
       standings.set(image, await this.standing({ image, isOwnSame, dependencies, firstManifest }));
     }

@@ -25,7 +25,7 @@ export const forecastOutputs = z.object({
   causes: z
     .array(z.string())
     .describe("The images that cause most, with the number of images that each takes along."),
-  new: z
+  newImages: z
     .array(z.string())
     .optional()
     .describe(
@@ -80,7 +80,7 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
         criticalSeconds: forecast.criticalPath.seconds,
         causes: forecast.causes.map(({ image, dependents }) => `${image} (${dependents})`),
         ...(opened.config.verify
-          ? { new: [...comparison.changed], mayBeNew: comparison.open, held: comparison.held }
+          ? { newImages: [...comparison.changed], mayBeNew: comparison.open, held: comparison.held }
           : {}),
         fetching,
         ...(costs ? { costs: costs.costs } : {}),

@@ -28,8 +28,7 @@ export async function compareWithPublished(
     `  published: ${other.published}`,
     `  got:       ${other.got} (${image.origin})`,
     `  ${await explanation(workshop, other, image)}`,
-    `  ${reason}`,
-    "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write",
+    reason,
   ];
   throw new Error(lines.join("\n"));
 }

@@ -15,16 +15,14 @@ export type Holding = { readonly isHeld: boolean; readonly reason: string };
  * inputs that the digest was published of, and where that can't be told.
  */
 export async function holdingOf(workshop: Workshop, inputs: PackageInputs): Promise<Holding> {
-  if (workshop.config.verify !== "release") {
-    const release =
-      "Images of changed inputs are held too; to hold those alone: pulumi config set stagex:verify release";
-    return { isHeld: true, reason: release };
-  }
-  const standing = await standingOf(workshop, inputs);
-  if (standing.kind === "changed")
-    return { isHeld: false, reason: "its inputs are not those that were published" };
-  return { isHeld: true, reason: standing.reason };
+  if (workshop.config.verify !== "release") return { isHeld: true, reason: heldAll };
+  const { kind, reason } = await standingOf(workshop, inputs);
+  return { isHeld: kind !== "changed", reason };
 }
+
+const mend =
+  "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write";
+const heldAll = `Every image is held; only those of published inputs with: pulumi config set stagex:verify release\n${mend}`;
 
 /** An image's standing, and why it is held for it. */
 export type ToldStanding = { readonly kind: Standing; readonly reason: string };
@@ -59,11 +57,12 @@ export async function standingOf(
   });
   if (kind === "open")
     return { kind, reason: doubtText("an image that it is built from is not in the store") };
-  return { kind, reason: `Its inputs are those that commit ${published.commit} published the digest of` };
+  const reason = `Its inputs are those that commit ${published.commit} published the digest of: its build differs from run to run, or what built it is at fault`;
+  return { kind, reason };
 }
 
 function doubtText(doubt: string): string {
-  return `Whether its inputs are those that were published can't be told: ${doubt}`;
+  return `Whether its inputs are those that were published can't be told: ${doubt}\n${mend}`;
 }
 
 /** Finds the first manifest of an index in a store. */

@@ -121,3 +121,22 @@ describe("whose inputs they are can't be told, with how to mend it", () => {
     expect(await standings(shallow())).toEqual(all("published"));
   });
 });
+
+test("another digest that is said of an unchanged image makes nothing that is built from it new", async () => {
+  const history = published();
+  history.write(
+    packageFiles("core/stem", { containerfile: `${from("core-seed").containerfile}# A comment.\n` }),
+  );
+  const tree = await readTree(history.root);
+  const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
+  const told = async (known: Record<string, Digest>) =>
+    Object.fromEntries(await inputs.standings(new Map(Object.entries(known)), async () => undefined));
+  const forged = { "core-seed": digestOf("forged"), "core-lone": digestOf("forged") };
+  const unchanged = { "core-seed": "published", "core-lone": "published", "core-stem": "changed" };
+  expect(await told(forged)).toEqual({ ...unchanged, "core-leaf": "open" });
+  expect(await told({ "core-stem": digestOf("core-stem") })).toEqual({
+    ...unchanged,
+    "core-leaf": "published",
+  });
+  expect(await told({ "core-stem": digestOf("other") })).toEqual({ ...unchanged, "core-leaf": "changed" });
+});

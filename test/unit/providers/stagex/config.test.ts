@@ -146,3 +146,12 @@ test("builders have a name of their own each, an address that buildctl takes, an
   );
   expect(() => builders()).toThrow(/stagex:builders/);
 });
+
+test.each([
+  ["release", "release"],
+  ["all", "all"],
+  ["false", false],
+  ["true", "all"],
+])("stagex:verify %s holds %s", (text, mode) => {
+  expect(parseConfig({ verify: text }).verify).toBe(mode);
+});
