@@ -27,7 +27,8 @@ export class BuilderLoad {
   readonly running = new Set<Occupation>();
   readonly #cached = new Set<string>();
   readonly #steps = new Set<string>();
-  #memory = 0;
+  /** Bytes that are counted for each of its jobs. */
+  readonly #memory = new Map<Occupation, number>();
 
   constructor(builder: ScheduledBuilder) {
     this.builder = builder;
@@ -44,25 +45,32 @@ export class BuilderLoad {
   }
 
   /** Whether the job could start now. An empty builder has room for any. */
-  hasRoom({ memory = 0 }: Job, isAlone: boolean): boolean {
+  hasRoom(job: Job, isAlone: boolean): boolean {
     if (this.lost !== undefined) return false;
     if (this.running.size === 0) return true;
     const isTaken = isAlone || [...this.running].some((other) => other.isAlone);
     const limit = this.builder.memory ?? Number.POSITIVE_INFINITY;
-    return !isTaken && this.running.size < this.builder.slots && this.#memory + memory <= limit;
+    const taken = [...this.#memory.values()].reduce((sum, bytes) => sum + bytes, 0);
+    return !isTaken && this.running.size < this.builder.slots && taken + this.#memoryOf(job) <= limit;
+  }
+
+  /** What is counted for a job: nothing where the steps that it shares, which take the memory, are in the cache. */
+  #memoryOf({ memory = 0, shared }: Job): number {
+    return shared !== undefined && this.#steps.has(shared.name) ? 0 : memory;
   }
 
   occupy(held: Occupation): void {
     for (const other of this.running) other.hadCompany = true;
     held.hadCompany = this.running.size > 0;
     this.running.add(held);
-    this.#memory += held.job.memory ?? 0;
+    this.#memory.set(held, this.#memoryOf(held.job));
     for (const { digest } of held.job.inputs) this.#cached.add(digest);
   }
 
   release(held: Occupation, now: number): void {
     this.freedAt = now;
-    if (this.running.delete(held)) this.#memory -= held.job.memory ?? 0;
+    this.running.delete(held);
+    this.#memory.delete(held);
   }
 
   /** Notes that it has an image, such as one that it has just built. */

@@ -89,8 +89,9 @@ type Recovery = { pause: number; stop: () => void };
 /**
  * Which image is built on which builder, and when. Jobs come as the engine finds them ready; of those that wait, the one with the longest
  * remaining path goes first ({@link WaitingJobs}), to a builder that runs its platforms natively, has a slot and memory for it, and has
- * most of its inputs. One that was killed for want of memory ({@link OutOfMemory}) is done again by itself, where there is most. A job whose builder is lost ({@link BuilderLost}) is done again elsewhere; the builder is probed until it is
- * back. Of two jobs with one key, the second waits for what comes of the first.
+ * most of its inputs. A job whose builder is lost ({@link BuilderLost}) is done again elsewhere; the builder is probed until it is
+ * back. One that was killed for want of memory ({@link OutOfMemory}) is done again by itself, where there is most. Of two jobs with one
+ * key, the second waits for what comes of the first.
  */
 export class Schedule {
   readonly #loads: readonly BuilderLoad[];

@@ -57,7 +57,7 @@ export function unfitText(unfit: readonly Unfit[]): Printable {
   const names = new Set(unfit.map(({ image }) => image));
   return printableBlock(
     [
-      `${names.size} images run programs in their steps that no builder of this stack runs, so they can't be built here:`,
+      `${names.size === 1 ? "1 image runs" : `${names.size} images run`} programs in steps that no builder of this stack runs, and can't be built here:`,
       ...lines,
       "Add such a builder (docs/fleets.md), or pull them (stagex:substitute).",
     ].join("\n"),

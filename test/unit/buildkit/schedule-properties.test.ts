@@ -60,14 +60,21 @@ class Watch {
   readonly #fleet: readonly ScheduledBuilder[];
   readonly #running = new Map<string, string>();
   readonly #memory = new Map<string, number>();
+  /** By builder, the shared steps that it has done since it was lost: they take no memory any more. */
+  readonly #steps = new Map<string, Set<string>>();
 
   constructor(fleet: readonly ScheduledBuilder[]) {
     this.#fleet = fleet;
   }
 
   see(event: ScheduleEvent): void {
-    if (event.kind === "lost") this.lost.push(event.builder);
+    if (event.kind === "lost") {
+      this.lost.push(event.builder);
+      this.#steps.delete(event.builder);
+    }
     if (event.kind === "ended") {
+      const steps = this.#steps.get(event.builder) ?? new Set();
+      this.#steps.set(event.builder, steps.add(event.job.shared?.name ?? ""));
       this.#running.delete(event.job.key);
       this.ended.push(event.job.key);
     }
@@ -75,7 +82,8 @@ class Watch {
     const { job, builder } = event;
     expect(this.#running.has(job.key), "a key that is being built already").toBe(false);
     this.#running.set(job.key, builder);
-    this.#memory.set(job.key, job.memory ?? 0);
+    const isCached = job.shared !== undefined && this.#steps.get(builder)?.has(job.shared.name) === true;
+    this.#memory.set(job.key, isCached ? 0 : (job.memory ?? 0));
     const machine = this.#fleet.find(({ name }) => name === builder);
     const here = [...this.#running].filter(([, where]) => where === builder).map(([key]) => key);
     const memory = here.reduce((sum, key) => sum + (this.#memory.get(key) ?? 0), 0);

@@ -154,6 +154,20 @@ test("jobs share a builder's memory", async () => {
   ]);
 });
 
+test("no memory is counted for steps that are in the builder's cache", async () => {
+  const day = new Day([builder("a", { slots: 3, memory: 10 * gibibyte })]);
+  const part = (name: string) =>
+    job(name, 100, { memory: 8 * gibibyte, shared: { name: "llvm", seconds: 99 } });
+  const other = job("z", 500, { memory: 8 * gibibyte, remaining: 1 });
+  await day.all(...["x", "y", "w"].map((name) => day.do(part(name))), day.do(other));
+  expect(day.log.filter((entry) => entry.includes("started"))).toEqual([
+    "0 started x a",
+    "100 started y a",
+    "100 started w a",
+    "100 started z a",
+  ]);
+});
+
 test("a job for which no builder has the memory is done by itself where there is most", async () => {
   const day = new Day([
     builder("small", { slots: 2, memory: 4 * gibibyte }),

@@ -55,6 +55,13 @@ test("a record tells the CPU's model, and one of before, which does not, is read
   expect(problems).toEqual([]);
 });
 
+test("a record may tell the memory that was taken, in bytes, and nothing else for it", async () => {
+  const ledger = new Ledger(await scratchFolder());
+  await ledger.record(entry({ memory: 3 * 2 ** 30 }));
+  expect((await ledger.lookup(key)).records[0]?.memory).toBe(3 * 2 ** 30);
+  for (const memory of [0, -1, 1.5]) await expect(ledger.record(entry({ memory }))).rejects.toThrow(/memory/);
+});
+
 test("a ledger that is not there yet knows nothing", async () => {
   const ledger = new Ledger(join(await scratchFolder(), "none"));
   expect((await ledger.lookup(key)).kind).toBe("unknown");

@@ -34,7 +34,7 @@ test("the words name some images of each reason", () => {
   const many = Array.from({ length: 7 }, (_, index) => ({ image: `core-${index}`, runs: arm }));
   expect(String(unfitText([{ image: "go", runs: ["linux/386", "linux/arm64"] }, ...many]))).toBe(
     [
-      "8 images run programs in their steps that no builder of this stack runs, so they can't be built here:",
+      "8 images run programs in steps that no builder of this stack runs, and can't be built here:",
       "  linux/386 and linux/arm64 on one builder: go",
       "  linux/arm64: core-0, core-1, core-2, core-3, core-4 and 2 more",
       "Add such a builder (docs/fleets.md), or pull them (stagex:substitute).",
