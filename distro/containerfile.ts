@@ -11,6 +11,7 @@ import { nearestNames } from "./nearest-name.ts";
 import { imageNamePattern } from "./package-toml.ts";
 import { refusedFlags } from "./refused-flags.ts";
 import { mostProblemsOfFile, type Problem, quoted, TreeError } from "./tree-error.ts";
+import { expandWord, type Variable } from "./word-expansion.ts";
 
 /** One `FROM`. */
 export type Stage = {
@@ -108,10 +109,6 @@ const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^
 /** Build arguments that every build gets, so that a recipe's own values for them don't count. */
 const builtInArg = /^(?:SOURCE_DATE_EPOCH|BUILDKIT_.*)$/;
 
-/** `$NAME`, `${NAME}`, `${NAME-standard}`, `${NAME:-standard}`. */
-const variable = /\$(?:(\w+)|\{(\w+)(?:(:?-)([^}]*))?\})/y;
-const bareVariable = /\$(\w+)/y;
-
 /** An image that is named by its content, wherever it comes from: `debian@sha256:…`. */
 const pinnedImage = /@sha256:[0-9a-f]{64}$/;
 
@@ -194,6 +191,7 @@ class Reader {
   readonly #bases: Base[] = [];
   readonly #fetches: Fetch[] = [];
   /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
+  #escape = "\\";
   readonly #globalArgs = new Map<string, string | undefined>();
 
   constructor(file: string, text: string, buildArgs: Readonly<Record<string, string>>) {
@@ -230,6 +228,7 @@ class Reader {
   #instructions(): readonly Instruction[] {
     try {
       const { instructions, directives } = parseSyntax(this.#text);
+      this.#escape = directives.get("escape")?.value ?? "\\";
       const syntax = directives.get("syntax");
       if (syntax !== undefined) {
         // Another frontend is an image from the network that may read the file in a way of its own.
@@ -288,8 +287,8 @@ class Reader {
         this.#globalArgs.set(name, undefined);
         continue;
       }
-      const standard = equals === -1 ? undefined : this.#expanded(word.slice(equals + 1));
-      const value = this.#buildArgs[name] ?? standard?.replace(/\\(.)|["']/g, "$1");
+      const value =
+        this.#buildArgs[name] ?? (equals === -1 ? undefined : this.#expanded(word.slice(equals + 1)));
       if (value !== undefined && value.length > most.valueSize) {
         // Each ARG may name the one before twice: they double.
         this.#reject(line, "ARG", `a value of ${value.length} characters`, `at most ${most.valueSize}`);
@@ -443,29 +442,13 @@ class Reader {
 
   /** The word with its global ARGs, or undefined where one is not known before the build. */
   #expanded(word: string): string | undefined {
-    let expanded = "";
-    let at = 0;
-    // What follows the last brace has no variable in braces; without this, each `${a-` would be followed to the end of the word.
-    const lastBrace = word.lastIndexOf("}");
-    for (let next = word.indexOf("$"); next !== -1; next = word.indexOf("$", at)) {
-      variable.lastIndex = next;
-      bareVariable.lastIndex = next;
-      const found = (next < lastBrace ? variable : bareVariable).exec(word);
-      const [text = "", bare, braced, operator, standard] = found ?? [];
-      const known = found === null ? undefined : this.#valueOf(bare ?? braced ?? "", standard);
-      // With a colon, an empty value counts for none (frontend/dockerfile/shell, lex.go).
-      const value = known === "" && operator === ":-" ? standard : known;
-      if (value === undefined) return undefined;
-      expanded += word.slice(at, next) + value;
-      if (expanded.length > most.valueSize) return expanded;
-      at = next + text.length;
-    }
-    return expanded + word.slice(at);
+    return expandWord(word, (name) => this.#variable(name), this.#escape, most.valueSize);
   }
 
-  #valueOf(arg: string, standard: string | undefined): string | undefined {
-    if (this.#globalArgs.has(arg)) return this.#globalArgs.get(arg);
-    return automaticArg.test(arg) ? undefined : standard;
+  #variable(name: string): Variable {
+    const value = this.#globalArgs.get(name);
+    if (value !== undefined) return { value };
+    return this.#globalArgs.has(name) || automaticArg.test(name) ? "unknown" : "unset";
   }
 
   #refuse(line: number, field: string, found: string, allowed: string): void {

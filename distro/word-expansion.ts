@@ -1,0 +1,113 @@
+/** What is known of a variable: its value, that it has none, or nothing, since only the build knows it. */
+export type Variable = { readonly value: string } | "unset" | "unknown";
+
+/** How deep one variable may stand in another's default. Nothing that means something nests more than twice. */
+const deepest = 20;
+
+/**
+ * Expands the variables, quotes and escapes of a word as BuildKit does (frontend/dockerfile/shell, lex.go). Patterns in `${name%pattern}`
+ * and `${name#pattern}` are taken where they are plain text.
+ * @param most how long the result may be; it ends soon after
+ * @returns undefined where it can't be told before the build, or is wrong
+ */
+export function expandWord(
+  word: string,
+  variable: (name: string) => Variable,
+  escapeToken: string,
+  most: number,
+): string | undefined {
+  const expansion = new Expansion(word, variable, escapeToken, most);
+  const expanded = expansion.upTo(undefined, 0);
+  return expansion.isWrong ? undefined : expanded;
+}
+
+class Expansion {
+  isWrong = false;
+  readonly #word: string;
+  readonly #variable: (name: string) => Variable;
+  readonly #escapeToken: string;
+  readonly #most: number;
+  #at = 0;
+
+  constructor(word: string, variable: (name: string) => Variable, escapeToken: string, most: number) {
+    this.#word = word;
+    this.#variable = variable;
+    this.#escapeToken = escapeToken;
+    this.#most = most;
+  }
+
+  /** Reads up to a character, and over it, or up to the end; undefined if a part of it can't be told. */
+  upTo(stop: "}" | '"' | undefined, depth: number): string | undefined {
+    let text: string | undefined = "";
+    while (!this.isWrong && this.#at < this.#word.length) {
+      const character = this.#word[this.#at++] ?? "";
+      if (character === stop) return text;
+      const part = this.#part(character, stop === '"', depth);
+      text = text === undefined || part === undefined ? undefined : text + part;
+      if (text !== undefined && text.length > this.#most) return text;
+    }
+    if (stop !== undefined) this.isWrong = true;
+    return text;
+  }
+
+  #part(character: string, isQuoted: boolean, depth: number): string | undefined {
+    if (character === "$") return this.#dollar(depth);
+    if (character === "'" && !isQuoted) return this.#single();
+    if (character === '"') return this.upTo('"', depth);
+    if (character !== this.#escapeToken) return character;
+    const next = this.#word[this.#at] ?? "";
+    if (isQuoted && next !== "" && !['"', "$", this.#escapeToken].includes(next)) return character;
+    this.#at += next.length;
+    return next;
+  }
+
+  #single(): string {
+    const end = this.#word.indexOf("'", this.#at);
+    if (end < 0) this.isWrong = true;
+    const text = this.#word.slice(this.#at, end < 0 ? undefined : end);
+    this.#at = end < 0 ? this.#word.length : end + 1;
+    return text;
+  }
+
+  #dollar(depth: number): string | undefined {
+    if (this.#word[this.#at] !== "{") {
+      const name = this.#name();
+      return name === "" ? "$" : knownValue(this.#variable(name));
+    }
+    this.#at++;
+    const known = this.#variable(this.#name());
+    const operator = /:?[-+?]|[%#]|\}/y;
+    operator.lastIndex = this.#at;
+    const [found = ""] = operator.exec(this.#word) ?? [];
+    this.#at += found.length;
+    if (found === "}") return knownValue(known);
+    if (found === "" || depth >= deepest) this.isWrong = true;
+    const other = this.upTo("}", depth + 1);
+    return this.isWrong ? undefined : substituted(known, found, other);
+  }
+
+  #name(): string {
+    const name = /[A-Za-z_]\w*|\d/y;
+    name.lastIndex = this.#at;
+    const [found = ""] = name.exec(this.#word) ?? [];
+    this.#at += found.length;
+    return found;
+  }
+}
+
+function knownValue(variable: Variable): string | undefined {
+  return typeof variable === "string" ? undefined : variable.value;
+}
+
+/** `${name-other}` and the like. With a colon, an empty value counts for none. */
+function substituted(variable: Variable, operator: string, other: string | undefined): string | undefined {
+  if (variable === "unknown") return undefined;
+  const value = knownValue(variable);
+  const isSet = value !== undefined && !(operator.startsWith(":") && value === "");
+  if (operator.endsWith("-")) return isSet ? value : other;
+  if (operator.endsWith("+")) return isSet ? other : "";
+  if (operator.endsWith("?")) return isSet ? value : undefined;
+  if (value === undefined || other === undefined || /[*?[\\%#]/.test(other)) return undefined;
+  if (operator === "%") return value.endsWith(other) ? value.slice(0, value.length - other.length) : value;
+  return value.startsWith(other) ? value.slice(other.length) : value;
+}
