@@ -6,7 +6,7 @@ import { engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
 import { placesOf, projectRoot } from "../tools/places.ts";
 import { provideTools } from "../tools/toolbox.ts";
-import { benchBuild } from "./build-overhead.ts";
+import { benchBuild, benchLargeBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
 import { benchFleet } from "./fleet.ts";
 import type { PairResult } from "./pairs.ts";
@@ -36,6 +36,7 @@ const parts: Readonly<Record<string, BenchPart>> = {
   reading: benchReading,
   engine: benchEngine,
   build: benchBuild,
+  layer: benchLargeBuild,
   release: benchRelease,
   fleet: benchFleet,
   signatures: benchSignatures,
