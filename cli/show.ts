@@ -12,8 +12,12 @@ type Options = { tree: string; all?: true; json?: true };
 /** What `stagex show --json` prints of an image; other programs read it. */
 export type ShownImage = Pick<
   BuildPlan,
-  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies" | "fetchers"
-> & { readonly sources: readonly Pick<BuildPlan["sources"][number], "file" | "sha256" | "mirrors">[] };
+  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies"
+> & {
+  /** Of images that fetch in a RUN, only. */
+  readonly fetchers?: readonly string[];
+  readonly sources: readonly Pick<BuildPlan["sources"][number], "file" | "sha256" | "mirrors">[];
+};
 
 /** `stagex show`: what a tree says of its images. */
 export function showCommand(): Command {
@@ -53,7 +57,7 @@ function shown(plan: BuildPlan): ShownImage {
     platforms: plan.platforms,
     buildArgs: plan.buildArgs,
     dependencies: plan.dependencies,
-    fetchers: plan.fetchers,
+    ...(plan.fetchers.length > 0 ? { fetchers: plan.fetchers } : {}),
     sources: plan.sources.map(({ file, sha256, mirrors }) => ({ file, sha256, mirrors })),
   };
 }
