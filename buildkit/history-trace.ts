@@ -48,11 +48,11 @@ async function cleanedDocument(layout: string, text: string, trace: string): Pro
 function withReference(text: string, digest: Digest, blob: string): string {
   const at = text.indexOf(`"${digest}"`);
   const rest = text.slice(at + digest.length + 2);
-  const size = /^,\s*"size":\s*\d+/.exec(rest)?.[0];
-  if (at === -1 || size === undefined)
+  const [written, before] = /^(,\s*"size":\s*)\d+/.exec(rest) ?? [];
+  if (at === -1 || written === undefined)
     throw new Error(`the builder's layout names ${digest} in a way of its own; use the pinned BuildKit`);
-  const changed = size.replace(/\d+$/, String(Buffer.byteLength(blob)));
-  return `${text.slice(0, at)}"${digestOf(blob)}"${changed}${rest.slice(size.length)}`;
+  const size = `${before}${Buffer.byteLength(blob)}`;
+  return `${text.slice(0, at)}"${digestOf(blob)}"${size}${rest.slice(written.length)}`;
 }
 
 function blobPath(layout: string, digest: Digest): string {

@@ -15,12 +15,14 @@ type Options = { tree: string; all?: true; json?: true; platforms?: string; on?:
 /** What `stagex show --json` prints of an image; other programs read it. */
 export type ShownImage = Pick<
   BuildPlan,
-  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies" | "fetchers"
+  "name" | "recipe" | "target" | "version" | "platforms" | "buildArgs" | "dependencies"
 > & {
   /** Platforms whose programs its build runs; empty for an image that is made of files alone. */
   readonly runs: readonly string[];
   /** With `--on`: how such a builder builds it. */
   readonly on?: Fit;
+  /** Of images that fetch in a RUN, only. */
+  readonly fetchers?: readonly string[];
   readonly sources: readonly Pick<BuildPlan["sources"][number], "file" | "sha256" | "mirrors">[];
 };
 
@@ -75,7 +77,7 @@ function shown(plan: BuildPlan, { on }: Options): ShownImage {
     ...(on === undefined ? {} : { on: fitOn(plan, on) }),
     buildArgs: plan.buildArgs,
     dependencies: plan.dependencies,
-    fetchers: plan.fetchers,
+    ...(plan.fetchers.length > 0 ? { fetchers: plan.fetchers } : {}),
     sources: plan.sources.map(({ file, sha256, mirrors }) => ({ file, sha256, mirrors })),
   };
 }

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Endpoint } from "../../buildkit/endpoint.ts";
+import { type Endpoint, parseEndpoint } from "../../buildkit/endpoint.ts";
 import { parseContainerfile } from "../../distro/containerfile.ts";
 import type { FetchAnswer } from "../../distro/fetch-record.ts";
 import { wrapFetchingRuns } from "../../distro/fetching-runs.ts";
@@ -14,6 +14,7 @@ import { FetchPallets } from "../fixtures/fetch-pallets.ts";
 import { PackageRegistry } from "../fixtures/package-registry.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 import { Bench, type Built, type Recipe } from "./bench.ts";
+import { TlsDaemon } from "./tls-daemon.ts";
 
 const run = promisify(execFile);
 
@@ -230,6 +231,15 @@ COPY --from=build /app/node_modules/greeting /
       `RUN GOPROXY=https://inside.test go get inside.test/x@v1.0.0 || true\n${scratchEnd}`,
     );
     expect((await refusal(inside)).message).toMatch(/inside\.test is no public address/);
+  });
+
+  test("on a builder that is reached over TLS alone: the session carries what is fetched", async () => {
+    await using daemon = await TlsDaemon.start();
+    const tls = await daemon.client();
+    const remote = parseEndpoint({ address: daemon.address, buildctl: realTool("buildctl"), tls });
+    const recipe = goRecipe(scratchEnd);
+    const first = await fetched(recipe);
+    expect((await replayed(recipe, first, remote)).index).toBe(first.image.index);
   });
 
   test("no other step finds the socket", async () => {

@@ -7,6 +7,7 @@ const defaults = {
   platforms: ["linux/amd64"],
   verify: "release",
   sources: { httpsOnly: false, softwareHeritage: true },
+  network: { mode: "record", private: [], fetchers: {} },
   cache: true,
   trust: "ledger",
   signedAs: "stagex",
