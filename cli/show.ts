@@ -108,7 +108,8 @@ function page(tree: Tree, images: readonly BuildPlan[], options: Options): Print
     return printable`${name.padEnd(width)}  ${version}, from ${dependencies.length} images and ${sources.length} sources${fetching}${fitText(plan, options)}`;
   });
   const fetching = images.filter(({ fetchers }) => fetchers.length > 0).length;
-  const count = printable`${images.length} images of ${tree.packages.size} packages, each after all that it is built from; ${fetching} of them fetch in a RUN`;
+  const fetch = fetching > 0 ? `; ${fetching} of them fetch in a RUN` : "";
+  const count = printable`${images.length} images of ${tree.packages.size} packages, each after all that it is built from${fetch}`;
   const able = on === undefined ? [] : images.filter((plan) => fitOn(plan, on) !== "none");
   const fits = on === undefined ? [] : [printable`${able.length} of them can be built on ${on}`];
   return printableLines([...lines, printable``, count, ...fits]);

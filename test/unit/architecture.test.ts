@@ -153,7 +153,6 @@ const plainReaders: Readonly<Record<string, string>> = {
   "sources/partial-file.ts": "a handle that lib/regular-file.ts has opened",
   "sources/archived-file.ts": "a handle that lib/regular-file.ts has opened",
   "sources/recording-proxy.ts": "a handle that lib/regular-file.ts has opened",
-  "sources/source-cache.ts": "a handle that lib/regular-file.ts has opened",
   "sources/tree-checkout.ts": "the note of our own checkout",
   "stacks/passphrase.ts": "the stack's settings and the user's passphrase file",
   "tools/engine-folder.ts": "programs that the set-up has built",
