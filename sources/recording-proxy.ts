@@ -16,6 +16,7 @@ import {
 } from "../distro/fetch-record.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import type { SourceCache } from "./source-cache.ts";
+import { SourceError } from "./source-error.ts";
 import { askUpstream, type UpstreamOptions } from "./upstream.ts";
 
 // Node's own http and tls do it: a certificate for each host, and requests handed on. The libraries for it (mockttp, http-mitm-proxy)
@@ -232,10 +233,13 @@ export class RecordingProxy {
     const { sha256, size, status, headers, url } = answer;
     const length = size === null ? {} : { "content-length": size };
     if (sha256 === null) return void response.writeHead(status, { ...headers, ...length }).end();
-    const path = await this.#options.cache.obtain(
-      { name: url, file: sha256, sha256, mirrors: [] },
-      { signal: this.#ended.signal },
-    );
+    const source = { name: url, file: sha256, sha256, mirrors: [] };
+    const options = { signal: this.#ended.signal, isVaultOnly: true };
+    const path = await this.#options.cache.obtain(source, options).catch((error: unknown) => {
+      if (!(error instanceof SourceError)) throw error;
+      const lost = `the recorded answer, sha256 ${sha256}, is neither here nor in stagex:vault`;
+      throw new Error(`${lost}; get it with: stagex fetch`, { cause: error });
+    });
     const { handle } = await openRegularFile(path, this.#limits.answer);
     response.writeHead(status, { ...headers, ...length });
     await pipeline(handle.createReadStream(), response);

@@ -36,6 +36,8 @@ export type SourceCacheOptions = Partial<
 export type ObtainOptions = {
   /** Files, or folders as `fetch/<stage>/<package>`, to look in before any mirror; they are never changed. */
   readonly archives?: readonly string[];
+  /** Asks no mirror, and not Software Heritage. */
+  readonly isVaultOnly?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: SourceProgress) => void;
 };
@@ -182,7 +184,7 @@ export class SourceCache {
       if (failure !== "absent") note({ from: archive, ...failure });
     }
     const { places, refused } = this.placesFor(source);
-    for (const place of places) {
+    for (const place of places.filter(({ kind }) => kind === "vault" || !options.isVaultOnly)) {
       const from = shownMirror(place.url);
       const isLastResort = place.kind === "last-resort";
       if (isLastResort) options.onProgress?.({ kind: "last-resort", phase: "asked", from });

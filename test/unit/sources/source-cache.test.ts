@@ -59,6 +59,15 @@ async function expectOnly(cache: SourceCache, ...hashes: string[]): Promise<void
   expect(await readdir(join(cache.root, "partial"))).toEqual([]);
 }
 
+test("where the vault alone is asked, no mirror and no last resort is", async () => {
+  const mirror = await startMirror(serving(content));
+  const cache = await newCache({ softwareHeritage: true });
+  const said: SourceProgress[] = [];
+  const options = { isVaultOnly: true, onProgress: (event: SourceProgress) => said.push(event) };
+  await failureOf(cache.obtain(source(`${mirror.url}/hello`), options));
+  expect(said).toEqual([]);
+});
+
 test("a source comes from its mirror once, and then from the cache", async () => {
   const mirror = await startMirror(serving(content));
   const cache = await newCache();

@@ -1,6 +1,6 @@
 // Command with-proxy becomes the command of a recipe's RUN that fetches, and gives it a proxy: on the container's loopback
 // listens a process that hands each connection on to a socket, which BuildKit's session leads to whoever asked for the build.
-// The container has no other network, and nothing of this is in the image: it is mounted below /dev, which is a tmpfs.
+// The container has no other network, and nothing of this is in the image: it is mounted in a folder that BuildKit removes.
 package main
 
 import (
