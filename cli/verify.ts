@@ -49,7 +49,7 @@ export function verifyCommand(): Command {
       ).argParser(optionArgument(parsePinnedImage)),
     )
     .option("--release <tag>", "every image that this release of --tree publishes in digests/*.txt")
-    .option("--tree <folder>", "the StageX tree")
+    .option("--tree <folder>", "the StageX tree (required with --release)")
     .option("--registry <address>", "where the images of --release are pulled from", "docker.io/stagex")
     .option(
       "--signed-as <name>",
