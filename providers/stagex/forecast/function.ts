@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Cost, costText, machinesText } from "../../../distro/cost.ts";
+import type { StagexConfig } from "../config.ts";
 import type { FunctionHandler } from "../handler.ts";
 import { comparisonText } from "../outlook.ts";
 import { mayFetch } from "../package/fetching.ts";
@@ -21,7 +22,10 @@ export const forecastOutputs = z.object({
     .optional()
     .describe("Predicted, if all that may be built is; not there where nobody has recorded any time."),
   criticalPath: z.array(z.string()).describe("The chain of builds that no number of builders shortens."),
-  criticalSeconds: z.number(),
+  criticalSeconds: z
+    .number()
+    .optional()
+    .describe("Predicted for that chain; not there where `seconds` is not."),
   causes: z
     .array(z.string())
     .describe("The images that cause most, with the number of images that each takes along."),
@@ -69,15 +73,20 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
       const costs = await costsOf(opened, forecast.guessed);
       const comparison = opened.outlook.comparison();
       const fetching = await fetchingOf(opened);
-      const lines = [text, comparisonText(comparison), ...fetchText(fetching), costs?.text];
+      const lines = [
+        text,
+        witnessText(opened.config),
+        ...[comparisonText(comparison), ...fetchText(fetching), costs?.text],
+      ];
       return {
         willBuild: forecast.counts.will,
         mayBuild: forecast.counts.may,
         fromLedger: forecast.counts.ledger,
         unchanged: forecast.counts.unchanged,
-        ...(forecast.seconds === null ? {} : { seconds: forecast.seconds }),
+        ...(forecast.seconds === null
+          ? {}
+          : { seconds: forecast.seconds, criticalSeconds: forecast.criticalPath.seconds }),
         criticalPath: [...forecast.criticalPath.images],
-        criticalSeconds: forecast.criticalPath.seconds,
         causes: forecast.causes.map(({ image, dependents }) => `${image} (${dependents})`),
         ...(opened.config.verify
           ? { newImages: [...comparison.changed], mayBeNew: comparison.open, held: comparison.held }
@@ -98,6 +107,11 @@ async function fetchingOf(workshop: Workshop): Promise<string[]> {
     const plan = images.get(name);
     return plan !== undefined && mayFetch(workshop.config, plan);
   });
+}
+
+function witnessText({ reproduceOn = [] }: StagexConfig): string | undefined {
+  if (reproduceOn.length < 2) return undefined;
+  return `Each is built ${reproduceOn.length} times, on ${reproduceOn.join(" and ")}, but for what the ledger has of them.`;
 }
 
 /** How many are named: a release has some 60. */

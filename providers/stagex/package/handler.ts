@@ -19,7 +19,7 @@ import {
 import { holdingOf, standingOf } from "./published-standing.ts";
 import { rebuilt } from "./rebuild.ts";
 import { recorded } from "./record.ts";
-import { reproduced } from "./reproduction.ts";
+import { isLikelyWitnessed, reproduced } from "./reproduction.ts";
 import { substituted } from "./substitution.ts";
 import { foretell } from "./trusted.ts";
 
@@ -66,6 +66,11 @@ export function packageHandler(
   ): Promise<PackageOutputs> {
     if (inputs.reproduceOn) return await reproduced(workshop(), inputs, inputs.reproduceOn, known, work);
     return known ?? (await build(workshop(), inputs, work));
+  }
+
+  /** Whether all that are asked to build the image have, as far as the ledger tells. */
+  async function hasWitnesses(inputs: PackageInputs | undefined): Promise<boolean> {
+    return !inputs?.reproduceOn || (await isLikelyWitnessed(workshop(), inputs, inputs.reproduceOn));
   }
 
   function note({ image, dependencies }: PackagePlan, verdict: Verdict): void {
@@ -151,7 +156,8 @@ export function packageHandler(
         : { outputs: {}, isAtHand: false };
       // What there is none of yet is built whatever its dependencies turn out to be.
       const isRebuilt = inputs !== undefined && (await workshop().isRebuilt(inputs.image));
-      note(plan, isAtHand && !isRebuilt ? "ledger" : inputs || isNew ? "will" : "may");
+      const isKept = isAtHand && !isRebuilt && (await hasWitnesses(inputs));
+      note(plan, isKept ? "ledger" : inputs || isNew ? "will" : "may");
       return await comparePreviewed(plan, outputs, work);
     },
 

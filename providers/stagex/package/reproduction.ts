@@ -47,6 +47,22 @@ export async function reproduced(
   return first.image;
 }
 
+/**
+ * Tells without asking a builder whether a run builds nothing on the targets: by CPU vendor, or by as many builders as there are targets,
+ * since the ledger knows builders by their IDs and not by their names.
+ */
+export async function isLikelyWitnessed(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  targets: readonly string[],
+): Promise<boolean> {
+  const { records } = await workshop.believed.lookup(keyOf(inputs));
+  const built = records.filter(({ outcome }) => outcome === "built");
+  const vendors = new Set(built.map(({ builder }) => builder.facts?.cpuVendor?.toLowerCase()));
+  if (targets.every((target) => vendors.has(target.toLowerCase()))) return true;
+  return new Set(built.flatMap(({ builder }) => builder.id ?? [])).size >= targets.length;
+}
+
 /** The targets for which no word in a ledger that is believed stands yet. */
 async function withoutWitness(
   workshop: Workshop,
