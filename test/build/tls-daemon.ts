@@ -17,6 +17,8 @@ type TlsDaemonOptions = {
   readonly port?: number;
   /** Programs that the daemon finds on its PATH: name to file. */
   readonly programs?: Readonly<Record<string, string>>;
+  /** Whether it is in a network namespace of its own, with no interface that is up: then only its unix socket leads to it. */
+  readonly isIsolated?: boolean;
 };
 
 /** A buildkitd of the test's own on a port of the loopback interface, as the machine of a fleet has it: with mutual TLS. */
@@ -48,6 +50,7 @@ export class TlsDaemon implements AsyncDisposable {
    * @param credentials the daemon's own, and the authority's; made where not given
    * @param port a free one where not given
    * @param programs what it finds on its PATH, runc included
+   * @param isIsolated whether it is in a network namespace without any route
    */
   static async start({
     days = 1,
@@ -55,6 +58,7 @@ export class TlsDaemon implements AsyncDisposable {
     credentials,
     port: wanted,
     programs = {},
+    isIsolated = false,
   }: TlsDaemonOptions = {}): Promise<TlsDaemon> {
     const folder = await mkdtemp(join(tmpdir(), "stagex-tls-"));
     const authority = credentials?.authority ?? (await newAuthority("the fleet's authority", 1));
@@ -68,10 +72,16 @@ export class TlsDaemon implements AsyncDisposable {
     await mkdir(join(folder, "bin"));
     for (const [name, file] of Object.entries({ runc: realTool("runc"), ...programs }))
       await symlink(file, join(folder, "bin", name));
-    const child = spawn(
+    const address = isIsolated ? `unix://${join(folder, "s")}` : `tcp://127.0.0.1:${port}`;
+    const [program = "", ...before] = [
+      ...(isIsolated ? ["unshare", "--net", "--"] : []),
       realTool("buildkitd"),
+    ];
+    const child = spawn(
+      program,
       [
-        ...["--root", join(folder, "state"), "--addr", `tcp://127.0.0.1:${port}`],
+        ...before,
+        ...["--root", join(folder, "state"), "--addr", address],
         ...["--tlscacert", join(folder, "ca.pem"), "--tlscert", join(folder, "cert.pem")],
         ...["--tlskey", join(folder, "key.pem"), "--oci-worker-binary", realTool("runc")],
         ...["--containerd-worker=false", "--otel-socket-path", join(folder, "otel.sock")],
@@ -86,7 +96,7 @@ export class TlsDaemon implements AsyncDisposable {
       });
       child.on("exit", () => reject(new Error(`buildkitd ended:\n${log}`)));
     });
-    return new TlsDaemon(folder, `tcp://127.0.0.1:${port}`, authority, child.pid ?? 0, async () => {
+    return new TlsDaemon(folder, address, authority, child.pid ?? 0, async () => {
       if (child.exitCode === null && child.signalCode === null) {
         child.kill("SIGTERM");
         await once(child, "exit");
