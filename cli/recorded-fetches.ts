@@ -1,6 +1,7 @@
 import type { BuildPlan } from "../distro/build-plan.ts";
 import type { FetchAnswer } from "../distro/fetch-record.ts";
-import { FetchRecords, type NamedRecord } from "../distro/fetch-records.ts";
+import { FetchRecords } from "../distro/fetch-records.ts";
+import type { InputKey } from "../distro/input-key.ts";
 import { keyOfPlan, knownDigests, lookUpBoth } from "../distro/known-digests.ts";
 import { Ledger } from "../distro/ledger.ts";
 import type { Tree } from "../distro/tree.ts";
@@ -26,9 +27,13 @@ export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): 
   const [built, ledger] = [new Ledger(places.built), new Ledger(places.ledger)];
   const known = await knownDigests(tree.images, (key) => lookUpBoth({ built, ledger }, key));
   for (const plan of fetching) {
-    const record = await recordOf(plan, known, [built, ledger]);
-    if (record === undefined) unrecorded.push(plan.name);
-    for (const answer of record?.record.answers ?? []) {
+    const key = inputKeyOf(plan, known);
+    const own = key && (await new FetchRecords(built.root).find(key));
+    const found = own ?? (key && (await new FetchRecords(ledger.root).find(key)));
+    if (found === undefined) unrecorded.push(plan.name);
+    // What others write to a ledger has nobody asked for anything: of their records the vault alone gives the bodies.
+    const mirrorsOf = own === undefined ? () => [] : mirrorsOfPlain;
+    for (const answer of found?.record.answers ?? []) {
       if (answer.sha256 === null) continue;
       const earlier = wanted.get(answer.sha256);
       const images = [...new Set([...(earlier?.images ?? []), plan.name])];
@@ -39,23 +44,14 @@ export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): 
   return { wanted: [...wanted.values()], unrecorded };
 }
 
-async function recordOf(
-  plan: BuildPlan,
-  known: ReadonlyMap<string, Digest>,
-  ledgers: readonly Ledger[],
-): Promise<NamedRecord | undefined> {
+function inputKeyOf(plan: BuildPlan, known: ReadonlyMap<string, Digest>): InputKey | undefined {
   const dependencies: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
     const digest = known.get(name);
     if (digest === undefined) return undefined;
     dependencies[name] = digest;
   }
-  const key = keyOfPlan(plan, dependencies);
-  for (const { root } of ledgers) {
-    const found = await new FetchRecords(root).find(key);
-    if (found) return found;
-  }
-  return undefined;
+  return keyOfPlan(plan, dependencies);
 }
 
 function sourceOf({ url }: FetchAnswer, sha256: string): WantedSource {
@@ -69,7 +65,7 @@ function sourceOf({ url }: FetchAnswer, sha256: string): WantedSource {
 }
 
 /** A plain GET can be asked again: the hash guards the bytes. */
-function mirrorsOf({ method, url, status, accept, headers }: FetchAnswer): string[] {
+function mirrorsOfPlain({ method, url, status, accept, headers }: FetchAnswer): string[] {
   const isPlain = method === "GET" && status === 200 && accept === undefined;
   return isPlain && headers["content-encoding"] === undefined ? [url] : [];
 }

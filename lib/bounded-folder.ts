@@ -15,8 +15,9 @@ export type FolderBounds = {
 };
 
 /**
- * Removes the oldest entries of a folder until it is within its bounds; the newest stays, however large it is. Links are removed, never followed. What another process removes
- * at the same time, and what can't be removed, is passed over: it is swept another time.
+ * Removes the oldest entries of a folder until it is within its bounds; the newest stays, however large it is. Links are removed, never
+ * followed, and a link in the folder's own place is left alone. What another process removes at the same time, and what can't be removed,
+ * is passed over: it is swept another time.
  * @param isLeftover which entries count, by name; all by default
  */
 export async function boundFolder(
@@ -24,6 +25,7 @@ export async function boundFolder(
   { count, bytes, age, spared = 0 }: FolderBounds,
   isLeftover: (name: string) => boolean = () => true,
 ): Promise<void> {
+  if (!(await lstat(folder).catch(() => undefined))?.isDirectory()) return;
   const entries: { path: string; facts: Stats }[] = [];
   for (const name of (await readdir(folder).catch(() => [])).filter(isLeftover)) {
     const path = join(folder, name);

@@ -66,6 +66,7 @@ export class FolderPlace implements VaultPlace, VaultWriter {
   async missing(files: ReadonlyMap<string, LocalSource>): Promise<ReadonlySet<string>> {
     return await this.#written(async () => {
       await this.#requireFolder();
+      await this.#requireReal("partial");
       await boundFolder(join(this.#root, "partial"), partialBounds);
       const missing = new Set<string>();
       for (const [sha256, { size }] of files) {
@@ -79,6 +80,8 @@ export class FolderPlace implements VaultPlace, VaultWriter {
   async write({ sha256, path, size }: LocalSource, signal: AbortSignal): Promise<void> {
     await this.#written(async () => {
       const target = join(this.#root, vaultPath(sha256));
+      await this.#factsOf(sha256);
+      await this.#requireReal("partial");
       await mkdir(join(this.#root, "partial"), { recursive: true });
       await mkdir(join(target, ".."), { recursive: true });
       const partial = await PartialFile.create(join(this.#root, "partial"), sha256);
@@ -103,13 +106,16 @@ export class FolderPlace implements VaultPlace, VaultWriter {
   /** What is at a source's path; null where nothing is. A link in a folder's place is not followed: others may write there. */
   async #factsOf(sha256: string): Promise<Stats | null> {
     const names = vaultPath(sha256).split("/");
-    for (let depth = 1; depth < names.length; depth += 1) {
-      const facts = await lstat(join(this.#root, ...names.slice(0, depth))).catch(ifMissing);
-      if (facts === null) return null;
-      if (!facts.isDirectory())
-        throw new MirrorError(`left out: ${names.slice(0, depth).join("/")} in it is not a folder`, false);
-    }
+    for (let depth = 1; depth < names.length; depth += 1)
+      if (!(await this.#requireReal(names.slice(0, depth).join("/")))) return null;
     return await lstat(join(this.#root, ...names)).catch(ifMissing);
+  }
+
+  /** @returns whether there is a folder of that name; a link to one is none */
+  async #requireReal(name: string): Promise<boolean> {
+    const facts = await lstat(join(this.#root, name)).catch(ifMissing);
+    if (facts === null || facts.isDirectory()) return facts !== null;
+    throw new MirrorError(`left out: ${name} in it is not a folder`, false);
   }
 
   /** Does what is for pushing; whatever the file system says against it is this place's fault. */

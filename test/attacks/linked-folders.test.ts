@@ -1,8 +1,9 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { SourceCache } from "../../sources/source-cache.ts";
+import { FolderPlace } from "../../sources/vault/folder-place.ts";
 import { parseRepository } from "../../trust/image-reference.ts";
 import { LookasideFolder, signatureFolder } from "../../trust/lookaside.ts";
 import { image } from "../fixtures/maintainers.ts";
@@ -46,6 +47,30 @@ test("a lookaside's folder may itself be a link, which the user has laid", async
   expect(existsSync(join(folder, place, "signature-1"))).toBe(true);
   expect(await lookaside.read(repository, digest)).toMatchObject([{ file: "signature-1" }]);
 });
+
+test.each(["partial", "sha256", "sha256/2b"])(
+  "a vault in which %s is a link is neither swept nor written through it",
+  async (path) => {
+    const [root, elsewhere] = [await scratchFolder(), await scratchFolder()];
+    const bytes = Buffer.from("secret");
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    expect(sha256.slice(0, 2)).toBe("2b");
+    const file = join(elsewhere, "source");
+    mkdirSync(join(elsewhere, "home"));
+    writeFileSync(join(elsewhere, "home/kept"), "kept");
+    writeFileSync(file, bytes);
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    symlinkSync(join(elsewhere, "home"), join(root, path));
+    vi.useFakeTimers({ now: Date.now() + 48 * 3600_000, toFake: ["Date"] });
+    onTestFinished(() => void vi.useRealTimers());
+    const place = new FolderPlace(root, { asked: "before", push: true });
+    const source = { sha256, path: file, size: bytes.length };
+    const found = `${path} in it is not a folder`;
+    await expect(place.missing(new Map([[sha256, source]]))).rejects.toThrow(found);
+    await expect(place.write(source, AbortSignal.timeout(5000))).rejects.toThrow(found);
+    expect(readdirSync(join(elsewhere, "home"))).toEqual(["kept"]);
+  },
+);
 
 test.each(["fetch", "fetch/core", "fetch/core/tool"])(
   "a tree's %s that is a link is no archive",

@@ -56,6 +56,13 @@ test("removes folders and links, but nothing that a link leads to", async () => 
   expect(readdirSync(other)).toEqual(["x"]);
 });
 
+test("leaves alone what a link in the folder's own place leads to", async () => {
+  const [folder, other] = [await scratchFolder(), await folderOf("x")];
+  symlinkSync(other, join(folder, "link"));
+  await boundFolder(join(folder, "link"), { ...wide, count: 0 });
+  expect(readdirSync(other)).toEqual(["x"]);
+});
+
 test("has nothing to do where there is no folder", async () => {
   await expect(boundFolder(join(await scratchFolder(), "none"), wide)).resolves.toBeUndefined();
 });

@@ -1,0 +1,30 @@
+import { expect, onTestFinished, test, vi } from "vitest";
+import { recordedFetches } from "../../cli/recorded-fetches.ts";
+import { FetchRecords } from "../../distro/fetch-records.ts";
+import { keyOfPlan } from "../../distro/known-digests.ts";
+import { readTree } from "../../distro/tree.ts";
+import { placesOf } from "../../tools/places.ts";
+import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { packageFiles, someHash, trackedTree } from "../fixtures/written-tree.ts";
+
+test("a fetch record in a ledger of others names no mirror; one of this state's own builds does", async () => {
+  vi.stubEnv("STAGEX_STATE", await scratchFolder());
+  onTestFinished(() => void vi.unstubAllEnvs());
+  const containerfile = "FROM scratch\nRUN go mod download\n";
+  const tree = await readTree(trackedTree(packageFiles("user/tool", { containerfile })));
+  const plans = [...tree.images.values()];
+  const [plan] = plans;
+  if (plan === undefined) throw new Error("the tree has no image");
+  const url = "http://169.254.169.254/latest/meta-data";
+  const record = {
+    inputKey: keyOfPlan(plan, {}),
+    image: plan.name,
+    answers: [{ method: "GET" as const, url, status: 200, headers: {}, sha256: someHash, size: 3 }],
+  };
+  expect(await recordedFetches(tree, plans)).toEqual({ wanted: [], unrecorded: ["user-tool"] });
+  await new FetchRecords(placesOf().ledger).write(record);
+  const found = { name: url, file: "meta-data", sha256: someHash, images: ["user-tool"], archives: [] };
+  expect(await recordedFetches(tree, plans)).toEqual({ wanted: [{ ...found, mirrors: [] }], unrecorded: [] });
+  await new FetchRecords(placesOf().built).write(record);
+  expect((await recordedFetches(tree, plans)).wanted).toEqual([{ ...found, mirrors: [url] }]);
+});
