@@ -18,11 +18,14 @@ export const keptHeaders = [
 const sha256 = z
   .string()
   .regex(/^[0-9a-f]{64}$/, { error: "not a sha256 (expected 64 lower-case hex digits)" });
-const headerValue = z.string().max(8192);
+/** In characters, of an address or a header. */
+export const longestValue = 8192;
+
+const headerValue = z.string().max(longestValue);
 
 const answerSchema = z.strictObject({
   method: z.enum(methods),
-  url: z.string().max(8192),
+  url: z.string().max(longestValue),
   /** What of the request's headers can change the answer. */
   accept: headerValue.optional(),
   gitProtocol: headerValue.optional(),
@@ -61,6 +64,8 @@ export function fetchRecordText({ inputKey, image, answers }: FetchRecord): stri
   const sorted = answers
     .map((answer) => ({ key: requestKey(answer), line: JSON.stringify(answerSchema.parse(answer)) }))
     .sort((a, b) => (a.key < b.key ? -1 : 1));
+  if (new Set(sorted.map(({ key }) => key)).size < sorted.length)
+    throw new Error(`${image}: its fetch record would have two answers to one request`);
   const head = JSON.stringify({ format, inputKey, image }).slice(0, -1);
   return `${head},"answers":[\n${sorted.map(({ line }) => line).join(",\n")}\n]}\n`;
 }

@@ -9,15 +9,15 @@ import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import {
   type FetchAnswer,
   type FetchRequest,
-  keptHeaders,
-  methods,
+  longestValue,
   mostAnswers,
   requestKey,
 } from "../distro/fetch-record.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
+import { type Asked, askedFor, isReading, keptOf, methodOf, refusal } from "./proxied-request.ts";
 import type { SourceCache } from "./source-cache.ts";
 import { SourceError } from "./source-error.ts";
-import { askUpstream, type UpstreamOptions } from "./upstream.ts";
+import { askUpstream, UpstreamError, type UpstreamOptions } from "./upstream.ts";
 
 // Node's own http and tls do it: a certificate for each host, and requests handed on. The libraries for it (mockttp, http-mitm-proxy)
 // bring dozens of packages for what is not wanted here: rules, rewriting, other protocols.
@@ -33,13 +33,19 @@ export type RecordingProxyOptions = {
   readonly limits?: Partial<typeof fetchLimits>;
 };
 
-/** In bytes, but `time`, in milliseconds. */
+/** In bytes; `time` in milliseconds; the last four are numbers. */
 export const fetchLimits = {
   answer: 2 * 1024 ** 3,
   sent: 8 * 1024 ** 2,
+  /** Of all that is being sent at once. */
+  sending: 64 * 1024 ** 2,
   total: 16 * 1024 ** 3,
   time: 3 * 3600_000,
   answers: mostAnswers,
+  /** With those that are refused or fail. */
+  requests: 4 * mostAnswers,
+  hosts: 1000,
+  connections: 512,
 };
 
 /** How many problems are kept to be named. */
@@ -68,7 +74,12 @@ export class RecordingProxy {
   readonly #refusals = new Set<string>();
   readonly #sockets = new Set<Duplex>();
   readonly #ended = new AbortController();
+  readonly #recording = new Set<Promise<unknown>>();
   #received = 0;
+  #sending = 0;
+  #requests = 0;
+  /** Problems beyond those that are kept: none of them can be answered any more. */
+  #unnamed = 0;
 
   private constructor(options: RecordingProxyOptions) {
     this.#options = options;
@@ -79,6 +90,7 @@ export class RecordingProxy {
       const host = this.#hosts.get(request.socket) ?? "";
       void this.#serve(`https://${host}${request.url ?? ""}`, request, response);
     });
+    this.#outer.maxConnections = this.#limits.connections;
     this.#outer.on(
       "connect",
       (request: IncomingMessage, socket: Socket) => void this.#tunnel(request, socket),
@@ -110,7 +122,8 @@ export class RecordingProxy {
 
   /** Why nothing may be built of what was fetched: requests that had no answer, each named. */
   get problems(): readonly string[] {
-    return [...this.#problems.values()].slice(0, mostProblems);
+    const more = this.#unnamed > 0 ? [`and ${this.#unnamed} more`] : [];
+    return [...this.#problems.values(), ...more];
   }
 
   /**
@@ -118,7 +131,15 @@ export class RecordingProxy {
    * recorded and when it is replayed, so nothing is wrong with a build that does without.
    */
   get refusals(): readonly string[] {
-    return [...this.#refusals].slice(0, mostProblems).map((request) => `${request}: ${refusal}`);
+    return [...this.#refusals].map((request) => `${request}: ${refusal}`);
+  }
+
+  /**
+   * Waits until what was asked for is recorded, or has failed: a client may have had enough of an answer before its end. It takes no longer
+   * than the bounds of requests.
+   */
+  async settled(): Promise<void> {
+    while (this.#recording.size > 0) await Promise.allSettled(this.#recording);
   }
 
   async close(): Promise<void> {
@@ -132,7 +153,9 @@ export class RecordingProxy {
 
   /** @param about what makes it none once it is answered; the text itself where nothing does */
   #problem(text: string, about: string = text): void {
-    if (!this.#ended.signal.aborted) this.#problems.set(about, text);
+    if (this.#ended.signal.aborted) return;
+    if (this.#problems.size < mostProblems || this.#problems.has(about)) this.#problems.set(about, text);
+    else this.#unnamed++;
   }
 
   /** Takes the place of the host that a client asks to be connected with. */
@@ -164,6 +187,8 @@ export class RecordingProxy {
   #contextOf(host: string): Promise<SecureContext> {
     const made = this.#contexts.get(host);
     if (made) return made;
+    if (this.#contexts.size >= this.#limits.hosts)
+      return Promise.reject(new Error(`the build asks more than ${this.#limits.hosts} hosts`));
     const making = this.#options
       .certify(host.replace(/^\[|\]$/g, ""))
       .then(({ key, certificate }) => createSecureContext({ key, cert: certificate }));
@@ -172,24 +197,36 @@ export class RecordingProxy {
   }
 
   async #serve(address: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (!address.startsWith("/name/") && !isReading(request.method, address)) {
-      this.#refusals.add(`${request.method} ${address}`);
+    this.#requests++;
+    if (this.#requests > this.#limits.requests) {
+      this.#problem(`the build makes more than ${this.#limits.requests} requests`);
+      return void response.destroy();
+    }
+    const isName = address.startsWith("/name/");
+    if (!isName && !isReading(request.method, address)) {
+      if (this.#refusals.size < mostProblems) this.#refusals.add(`${request.method} ${address}`);
       request.resume();
       return void response
         .writeHead(405, { allow: "GET, HEAD", "content-type": "text/plain" })
         .end(`${refusal}\n`);
     }
-    const about = `${request.method} ${address}`;
+    const name = `${request.method} ${address}`;
+    // Requests of one address may differ in what they accept or send.
+    let about = name;
     try {
-      if (address.startsWith("/name/")) this.#resolved(address.slice("/name/".length));
-      else if (await this.#answer(address, request, response)) this.#problems.delete(about);
-      else
-        this.#problem(`${about}: answered with status ${response.statusCode}, which is not recorded`, about);
+      if (isName) this.#resolved(address.slice("/name/".length));
+      else {
+        const asked = await this.#asked(address, request);
+        about = requestKey(asked);
+        if (await this.#answer(asked, request, response)) this.#problems.delete(about);
+        else
+          this.#problem(`${name}: answered with status ${response.statusCode}, which is not recorded`, about);
+      }
       if (!response.headersSent) response.writeHead(204);
       response.end();
     } catch (error) {
       // A client that has gone away asks again, if it still wants an answer.
-      if (!isGone(request, error)) this.#problem(`${about}: ${messageOf(error)}`, about);
+      if (!isGone(request, error)) this.#problem(`${name}: ${messageOf(error)}`, about);
       if (response.headersSent) response.destroy();
       else response.writeHead(502, { "content-type": "text/plain" }).end(`${messageOf(error)}\n`);
     }
@@ -201,31 +238,61 @@ export class RecordingProxy {
     this.#problem(`a program asks for the address of ${host} itself, and so does not use the proxy`);
   }
 
-  /** @returns whether it is an answer for good */
-  async #answer(address: string, incoming: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  /** Reads a request whole. @throws Error where it could not be recorded */
+  async #asked(address: string, incoming: IncomingMessage): Promise<Asked> {
     const url = askedFor(address);
-    const body = await bodyOf(incoming, this.#limits.sent);
+    const body = await this.#bodyOf(incoming);
     const { accept, "git-protocol": gitProtocol } = incoming.headers;
-    const request: FetchRequest = {
+    if (url.href.length > longestValue || (accept ?? "").length > longestValue)
+      throw new Error(`its address or what it accepts has more than ${longestValue} characters`);
+    return {
       method: methodOf(incoming.method),
       url: url.href,
       ...(accept === undefined || accept === "*/*" ? {} : { accept }),
       ...(typeof gitProtocol === "string" ? { gitProtocol } : {}),
-      ...(body ? { sent: createHash("sha256").update(body).digest("hex") } : {}),
+      ...(body ? { sent: createHash("sha256").update(body).digest("hex"), body } : {}),
     };
+  }
+
+  /** What a POST sends; what others send means nothing, and is not kept. */
+  async #bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    try {
+      for await (const chunk of request as AsyncIterable<Buffer>) {
+        if (request.method !== "POST") continue;
+        size += chunk.length;
+        this.#sending += chunk.length;
+        if (size > this.#limits.sent) throw new Error(`it sends more than ${this.#limits.sent} bytes`);
+        if (this.#sending > this.#limits.sending) throw new Error("the build sends too much at once");
+        chunks.push(chunk);
+      }
+    } finally {
+      this.#sending -= size;
+    }
+    return request.method === "POST" ? Buffer.concat(chunks) : undefined;
+  }
+
+  /** @returns whether it is an answer for good */
+  async #answer(asked: Asked, incoming: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    const { body, ...request } = asked;
     const key = requestKey(request);
-    const earlier = await this.#answers.get(key);
-    const known = earlier ?? this.#known?.get(key);
+    let known = this.#known?.get(key);
+    // Of equal requests one is recorded; after one that failed, the next is.
+    for (let earlier = this.#answers.get(key); earlier && !known; earlier = this.#answers.get(key)) {
+      known = await earlier;
+      if (!known && this.#answers.get(key) === earlier) this.#answers.delete(key);
+    }
     if (known) {
       await this.#replay(known, response);
       return true;
     }
     if (this.#known) throw new Error("it is not in the fetch record, and nothing else is asked");
     const recording = this.#record(request, incoming, body, response);
-    this.#answers.set(
-      key,
-      recording.catch(() => undefined),
-    );
+    const noted = recording.catch(() => undefined);
+    this.#answers.set(key, noted);
+    this.#recording.add(noted);
+    void noted.finally(() => this.#recording.delete(noted));
     return (await recording) !== undefined;
   }
 
@@ -240,7 +307,11 @@ export class RecordingProxy {
       const lost = `the recorded answer, sha256 ${sha256}, is neither here nor in stagex:vault`;
       throw new Error(`${lost}; get it with: stagex fetch`, { cause: error });
     });
-    const { handle } = await openRegularFile(path, this.#limits.answer);
+    const { handle, size: found } = await openRegularFile(path, this.#limits.answer);
+    if (found !== size) {
+      await handle.close();
+      throw new Error(`its fetch record tells ${size} bytes of an answer of ${found}`);
+    }
     response.writeHead(status, { ...headers, ...length });
     await pipeline(handle.createReadStream(), response);
   }
@@ -274,7 +345,8 @@ export class RecordingProxy {
       }
     } catch (error) {
       await file.discard();
-      throw error;
+      // Whatever it was, the host's answer has no end: that is no client that has gone away.
+      throw new UpstreamError(messageOf(error), { cause: error });
     }
     if (status >= 500 || passing.has(status)) {
       await file.discard();
@@ -289,51 +361,10 @@ export class RecordingProxy {
   }
 }
 
-const refusal = "only GET, HEAD and git's fetch are passed on";
-
-/** Whether a request only reads: GET, HEAD, and the POST by which git fetches (gitprotocol-http(5)). */
-function isReading(method: string | undefined, address: string): boolean {
-  if (method === "POST") return URL.parse(address)?.pathname.endsWith("/git-upload-pack") === true;
-  return methods.some((name) => name === method);
-}
-
-function methodOf(method: string | undefined): FetchRequest["method"] {
-  return methods.find((name) => name === method) ?? "GET";
-}
-
-/** @throws Error for an address that is not asked, whatever the method */
-function askedFor(address: string): URL {
-  const url = new URL(address);
-  if (url.protocol !== "https:" && url.protocol !== "http:") throw new Error(`${url.protocol} is not asked`);
-  if (url.username !== "" || url.password !== "") throw new Error("credentials in a URL would be recorded");
-  url.hash = "";
-  return url;
-}
-
-async function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > limit) throw new Error(`it sends more than ${limit} bytes`);
-    chunks.push(chunk);
-  }
-  return request.method === "POST" ? Buffer.concat(chunks) : undefined;
-}
-
 /** Whether the client closed the connection before it had its answer. */
 function isGone(request: IncomingMessage, error: unknown): boolean {
   const isCut = error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE";
   return isCut || (request.destroyed && !request.complete);
-}
-
-function keptOf(headers: IncomingMessage["headers"]): FetchAnswer["headers"] {
-  return Object.fromEntries(
-    keptHeaders.flatMap((name) => {
-      const value = headers[name];
-      return typeof value === "string" ? [[name, value]] : [];
-    }),
-  );
 }
 
 function messageOf(error: unknown): string {

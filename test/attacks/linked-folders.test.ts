@@ -64,7 +64,7 @@ test.each(["partial", "sha256", "sha256/2b"])(
     vi.useFakeTimers({ now: Date.now() + 48 * 3600_000, toFake: ["Date"] });
     onTestFinished(() => void vi.useRealTimers());
     const place = new FolderPlace(root, { asked: "before", push: true });
-    const source = { sha256, path: file, size: bytes.length };
+    const source = { name: "it", sha256, path: file, size: bytes.length };
     const found = `${path} in it is not a folder`;
     await expect(place.missing(new Map([[sha256, source]]))).rejects.toThrow(found);
     await expect(place.write(source, AbortSignal.timeout(5000))).rejects.toThrow(found);

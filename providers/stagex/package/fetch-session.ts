@@ -107,9 +107,11 @@ async function guarded<T>(
   const fault = (cause?: unknown) =>
     new FetchError(image, [...proxy.problems, ...(cause ? proxy.refusals : [])], known !== undefined, cause);
   const solved = await solve().catch((error: unknown) => {
-    const isBuilders = !(error instanceof SolveError) || error.trouble !== undefined;
+    // What a builder or its memory is to blame for is done again elsewhere.
+    const isBuilders = !(error instanceof SolveError) || error.trouble !== undefined || error.isStarved;
     throw isBuilders || proxy.problems.length + proxy.refusals.length === 0 ? error : fault(error);
   });
+  await proxy.settled();
   if (proxy.problems.length > 0) throw fault();
   return solved;
 }
