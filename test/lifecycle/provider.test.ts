@@ -123,7 +123,14 @@ test("it tells its version and a schema with every resource and configuration ke
   expect(schema.name).toBe("stagex");
   const resource = schema.resources["stagex:index:Package"];
   expect(Object.keys(resource.inputProperties).sort()).toEqual(
-    [...Object.keys(inputs), "expectedDigest", "reproduceOn", "target"].sort(),
+    [
+      ...Object.keys(inputs),
+      "expectedDigest",
+      "expectedDigests",
+      "generator",
+      "reproduceOn",
+      "target",
+    ].sort(),
   );
   expect(resource.requiredInputs).not.toContain("target");
   expect(resource.inputProperties.dependencies).toMatchObject({
