@@ -22,7 +22,7 @@ export type ScheduleOptions = {
   readonly probe?: (builder: ScheduledBuilder, signal: AbortSignal) => Promise<unknown>;
   /** Seconds that jobs wait for lost builders, where no other could take them. Default 600. */
   readonly patience?: number;
-  /** How many builders a job may take with it before it is given up. Default 3. */
+  /** How many builders a job may take with it, or how often it may be killed for want of memory, before it is given up. Default 3. */
   readonly attempts?: number;
   readonly rules?: Partial<PlacementRules>;
   readonly onEvent?: (event: ScheduleEvent) => void;
@@ -56,6 +56,8 @@ type Caller = {
 class Request extends WaitingJob {
   readonly callers: Caller[] = [];
   readonly losses: string[] = [];
+  /** How often it was killed for want of memory. */
+  kills = 0;
 }
 
 /** A request on a builder. */
@@ -312,10 +314,13 @@ export class Schedule {
     else this.#refuse(request, this.#closed ?? error);
   }
 
-  /** Puts a job that was killed for want of memory back in the queue, unless it can't have more than it had. */
+  /** Puts a job that was killed for want of memory back in the queue, unless it can't have more than it had, or was killed too often. */
   #againAlone({ request, hadCompany }: Run, load: BuilderLoad, { cause }: OutOfMemory): void {
     const alone = this.#waiting.kindOf({ job: request.job, isAlone: true });
-    if (!hadCompany && alone.loads.includes(load)) {
+    request.kills += 1;
+    // The largest builder may come and go: each time it is back there is more to be had than where the job was.
+    const isGivenUp = request.kills >= (this.#options.attempts ?? 3);
+    if (isGivenUp || (!hadCompany && alone.loads.includes(load))) {
       this.#refuse(request, cause);
       return;
     }

@@ -75,9 +75,11 @@ export async function buildEvidence(
   const inputKey = keyOfPlan(plan, dependencies);
   const digests = await lookUpBoth({ built, ledger }, inputKey);
   if (digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
-  const records = (await built.lookup(inputKey)).records
+  const said = (await built.lookup(inputKey)).records
     .filter(isBuilt)
     .filter((record) => record.outcome === "built");
+  const kept = new FetchRecords(built.root);
+  const records = withFetchRecords(kept, inputKey, said);
   return {
     plan,
     toml,
@@ -86,8 +88,18 @@ export async function buildEvidence(
     versions: Object.fromEntries([...images].map(([name, { version }]) => [name, version])),
     digests,
     records,
-    fetches: await fetchesOf(new FetchRecords(built.root), inputKey, records),
+    fetches: await fetchesOf(kept, inputKey, records),
   };
+}
+
+/** Leaves out those whose fetch record was deleted, where the image was built again by one that is there. */
+function withFetchRecords<Named extends LedgerRecord>(
+  kept: FetchRecords,
+  inputKey: InputKey,
+  records: readonly Named[],
+): readonly Named[] {
+  const whole = records.filter(({ fetches }) => fetches === undefined || kept.has(inputKey, fetches));
+  return whole.some(({ fetches }) => fetches !== undefined) ? whole : records;
 }
 
 async function fetchesOf(

@@ -70,9 +70,14 @@ export class FetchRecords {
     return first === undefined ? undefined : await this.read(key, first.slice(0, 64));
   }
 
+  /** Whether there is a file of that record, whole or not. */
+  has(key: InputKey, sha256: string): boolean {
+    return lstatSync(this.#path(key, sha256), { throwIfNoEntry: false }) !== undefined;
+  }
+
   /** The record of that sha256. @throws FetchRecordError where there is none, or it is not what it is named by */
   async read(key: InputKey, sha256: string): Promise<NamedRecord> {
-    const path = join(this.#folder(key), `${sha256}.json`);
+    const path = this.#path(key, sha256);
     try {
       const bytes = await readRegularFile(path, largestRecord);
       if (hexOf(digestOf(bytes)) !== sha256)
@@ -83,6 +88,10 @@ export class FetchRecords {
     } catch (error) {
       throw new FetchRecordError(path, error instanceof Error ? error.message : String(error));
     }
+  }
+
+  #path(key: InputKey, sha256: string): string {
+    return join(this.#folder(key), `${sha256}.json`);
   }
 
   #folder(key: InputKey | string): string {

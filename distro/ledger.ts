@@ -187,9 +187,10 @@ function judge(records: readonly LedgerRecord[]): Pick<LedgerAnswer, "kind" | "d
   };
 }
 
-/** Names what was built, short enough for a file's name. */
-function resultOf(record: LedgerRecord): string {
-  return hexOf(digestOf(`${record.outcome} ${JSON.stringify(sortMembers(record.digests))}`)).slice(0, 16);
+/** Names what was built, and by which fetch record, short enough for a file's name. */
+function resultOf({ outcome, digests, fetches }: LedgerRecord): string {
+  const words = [outcome, JSON.stringify(sortMembers(digests)), ...(fetches === undefined ? [] : [fetches])];
+  return hexOf(digestOf(words.join(" "))).slice(0, 16);
 }
 
 function readAll(files: LedgerFiles): { records: LedgerRecord[]; problems: LedgerProblem[] } {

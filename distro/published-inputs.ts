@@ -26,6 +26,8 @@ export class PublishedInputs {
   readonly #current: Pick<Tree, "images" | "digests">;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
+  /** Why it can't be told of images whether they have the inputs of another commit that wrote their line. */
+  readonly #untold = new Map<string, string>();
 
   constructor(current: Pick<Tree, "images" | "digests">, published: PublishedTree) {
     this.#current = current;
@@ -42,7 +44,7 @@ export class PublishedInputs {
       return `its line in ${file} is not that of commit ${commit}: commit ${file} together with the change that it is of`;
     if (!published.tree.images.has(image))
       return `commit ${commit}, the last one that changed digests/, has no such image`;
-    return undefined;
+    return this.#untold.get(image);
   }
 
   /** The commit that published the digests, where it is known. */
@@ -50,10 +52,14 @@ export class PublishedInputs {
     return "commit" in this.#published ? this.#published.commit : undefined;
   }
 
-  /** Tells an image's standing; without a {@link doubt}. */
+  /**
+   * Tells an image's standing; without a {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
+   * `digests/`, or of one that wrote its line. Where that can't be told they are too, and there is a doubt from then on.
+   */
   async standing({ image, isOwnSame, dependencies, firstManifest }: StandingInputs): Promise<Standing> {
     const plan = this.#planOf(image);
-    if (plan === undefined || !isOwnSame(plan)) return "changed";
+    if (plan === undefined) return "changed";
+    if (!isOwnSame(plan) && !(await this.#isOfEarlier(image, isOwnSame))) return "changed";
     const names = Object.keys(dependencies);
     const standings = await Promise.all(
       names.map((name) => this.#dependency(name, dependencies[name], firstManifest)),
@@ -84,6 +90,13 @@ export class PublishedInputs {
       standings.set(image, await this.standing({ image, isOwnSame, dependencies, firstManifest }));
     }
     return standings;
+  }
+
+  async #isOfEarlier(image: string, isOwnSame: StandingInputs["isOwnSame"]): Promise<boolean> {
+    const earlier = "tree" in this.#published ? await this.#published.earlier(image) : [];
+    if (!("doubt" in earlier)) return earlier.some(isOwnSame);
+    this.#untold.set(image, earlier.doubt);
+    return true;
   }
 
   async #dependency(

@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { GitError } from "../lib/git.ts";
 import { findRepository, type Repository, readRepository } from "../lib/git-repository.ts";
 import { RegularFileError, readRegularFile } from "../lib/regular-file.ts";
+import type { BuildPlan } from "./build-plan.ts";
+import { lineWriters, type ReadGit } from "./line-writers.ts";
 import { isReleaseName } from "./release-name.ts";
 import { revisionTree } from "./revision.ts";
 import { readTreeFiles, type Tree, type TreeOptions } from "./tree.ts";
@@ -10,7 +12,12 @@ import { treeFolders } from "./tree-files.ts";
 
 /** The tree that a checkout's `digests/*.txt` were written for, or why nobody can tell which that was. */
 export type PublishedTree =
-  | { readonly commit: string; readonly tree: Pick<Tree, "images" | "digests"> }
+  | {
+      readonly commit: string;
+      readonly tree: Pick<Tree, "images" | "digests">;
+      /** Reads the plans that an image had at each other commit that wrote its present line; or says why they can't be told. */
+      readonly earlier: (image: string) => Promise<readonly BuildPlan[] | { readonly doubt: string }>;
+    }
   | { readonly doubt: string };
 
 /**
@@ -33,13 +40,67 @@ export async function publishedTree(current: Tree, options: TreeOptions): Promis
       };
     // What the index takes for changed may be the same: then the commit is read, which takes longer and says the same.
     const changed = await read("diff-index", "--name-only", "-z", commit, "--", ...treeFolders);
-    if (changed === "") return { commit, tree: current };
-    return { commit, tree: await readTreeFiles(await revisionTree(root, commit), options) };
+    const treeAt = async (at: string) => await readTreeFiles(await revisionTree(root, at), options);
+    const tree = changed === "" ? current : await treeAt(commit);
+    const isEnd = (at: string) => isCutOff(repository, at, read);
+    return { commit, tree, earlier: earlierPlans({ commit, tree }, { read, treeAt, isEnd }) };
   } catch (error) {
-    if (!(error instanceof GitError || error instanceof TreeError || error instanceof RegularFileError))
-      throw error;
-    return { doubt: `the commit that published its digests can't be read: ${error.message}` };
+    return { doubt: `the commit that published its digests can't be read: ${readingError(error)}` };
   }
+}
+
+/** What git's repository is asked for. */
+type Reading = {
+  readonly read: ReadGit;
+  readonly treeAt: (commit: string) => Promise<Pick<Tree, "images">>;
+  readonly isEnd: (commit: string) => Promise<boolean>;
+};
+
+/** How many commits may have written one line. */
+const mostWriters = 8;
+
+/**
+ * Reads an image's plans at the commits that wrote its line. The last commit that changed `digests/` may have changed another image's line
+ * alone, and this one's inputs besides.
+ */
+function earlierPlans(
+  { commit, tree }: { commit: string; tree: Pick<Tree, "digests"> },
+  { read, treeAt, isEnd }: Reading,
+): Extract<PublishedTree, { commit: string }>["earlier"] {
+  let writers: ReturnType<typeof lineWriters> | undefined;
+  /** The trees of those commits; null for one at which a shallow clone ends. */
+  const trees = new Map<string, Promise<Pick<Tree, "images"> | null>>();
+  return async (image) => {
+    const line = `${tree.digests.get(image)} ${image}`;
+    try {
+      writers ??= lineWriters(read, commit);
+      const commits = (await writers)(line);
+      if (commits.length === 0 || commits.length > mostWriters)
+        return { doubt: `${commits.length} commits wrote its line in digests/` };
+      const plans: BuildPlan[] = [];
+      for (const at of commits) {
+        if (at === commit) continue;
+        const reached = trees.get(at) ?? isEnd(at).then((ends) => (ends ? null : treeAt(at)));
+        trees.set(at, reached);
+        const earlier = await reached;
+        if (earlier === null) return { doubt: `the commit that wrote its line in digests/ ${notReached}` };
+        const plan = earlier.images.get(image);
+        if (plan) plans.push(plan);
+      }
+      return plans;
+    } catch (error) {
+      return { doubt: `a commit that wrote its line in digests/ can't be read: ${readingError(error)}` };
+    }
+  };
+}
+
+const notReached = "is not in this shallow clone: use a full one (git fetch --unshallow --tags)";
+
+/** Tells why something can't be read; throws what is another error. */
+function readingError(error: unknown): string {
+  if (error instanceof GitError || error instanceof TreeError || error instanceof RegularFileError)
+    return error.message;
+  throw error;
 }
 
 /** In bytes: some 25,000 commits at which a clone ends. */

@@ -128,6 +128,7 @@ async function digestSources(config: StagexConfig, places: Places, tree: Tree): 
   const store = await Store.open(places.store);
   return {
     published: config.verify ? tree.digests : new Map(),
+    furtherPublished: config.verify ? tree.furtherDigests : new Map(),
     ...(config.verify === "release" ? { standings: standingsIn(config, tree, store) } : {}),
     built: async (key) => (await ledgers.built.lookup(key)).digests,
     ledger: (key) => lookUpBoth(ledgers, key),

@@ -1,5 +1,6 @@
 import type { ReleaseImage } from "../components/release.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
+import { platformSet } from "../distro/digests-file.ts";
 import { type KeyLookup, keyOfPlan, knownDigests } from "../distro/known-digests.ts";
 import type { Standing } from "../distro/published-inputs.ts";
 import type { Tree } from "../distro/tree.ts";
@@ -13,6 +14,8 @@ export type UnreleasedImage = { readonly name: string; readonly reason: string }
 export type DigestSources = {
   /** What the tree publishes; empty where nothing is to be held against it. */
   readonly published: Tree["digests"];
+  /** What it publishes of further platforms and of indexes. */
+  readonly furtherPublished: Tree["furtherDigests"];
   /** How the images' inputs stand to those that this was published of, by what they are built from; as published where not given. */
   readonly standings?: (references: ReadonlyMap<string, Digest>) => Promise<ReadonlyMap<string, Standing>>;
   /** What was built here from these very inputs. */
@@ -38,8 +41,11 @@ export async function releasedImages(
   const references = await knownDigests(images, sources.ledger);
   const standings = await sources.standings?.(references);
   const isHeld = (image: string) => (standings?.get(image) ?? "published") === "published";
-  const published = new Map([...sources.published].filter(([image]) => isHeld(image)));
-  const held = { ...sources, published };
+  const heldOf = (digests: Tree["digests"]) => new Map([...digests].filter(([image]) => isHeld(image)));
+  const furtherPublished = new Map(
+    [...sources.furtherPublished].map(([set, digests]) => [set, heldOf(digests)]),
+  );
+  const held = { ...sources, published: heldOf(sources.published), furtherPublished };
   const found = await Promise.all(chosen.map((plan) => releasedImage(plan, references, held)));
   return {
     released: found.filter((one) => "digest" in one),
@@ -54,16 +60,17 @@ async function releasedImage(
 ): Promise<ReleaseImage | UnreleasedImage> {
   const { name, version, platforms } = plan;
   const [first = ""] = platforms;
-  const hex = sources.published.get(name);
-  const published = hex === undefined ? undefined : parseDigest(`sha256:${hex}`);
-  const own = (await builtFrom(plan, references, sources.built))?.digests[first];
-  if (published && own && published !== own) {
-    const reason = `the tree publishes ${published}, and its inputs are known to give ${own}: build it again, or write the digests anew (stagex digests --write)`;
+  const all = publishedOf(plan, sources);
+  const published = all.get(first);
+  const own = await builtFrom(plan, references, sources.built);
+  const other = own && otherThan(all, own);
+  if (other) {
+    const reason = `the tree publishes ${other.published}, and its inputs are known to give ${other.got}: build it again, or write the digests anew (stagex digests --write)`;
     return { name, reason };
   }
   const known = await builtFrom(plan, references, sources.ledger);
   const digest = known?.digests[first];
-  if (known && digest && digest === (published ?? digest)) return { name, version, digest, ...known };
+  if (known && digest && !otherThan(all, known)) return { name, version, digest, ...known };
   if (!published)
     return {
       name,
@@ -76,7 +83,40 @@ async function releasedImage(
     return { name, reason };
   }
   const digests = Object.fromEntries(image.manifests.map(({ platform, digest }) => [platform, digest]));
+  const differing = otherThan(all, { digests, index: image.index });
+  if (differing) {
+    const reason = `the tree publishes ${differing.published}, and the image in the store has ${differing.got}: build it again`;
+    return { name, reason };
+  }
   return { name, version, digest: published, digests, index: image.index };
+}
+
+/** Gathers what a tree publishes of an image: by platform, and under `index`. */
+function publishedOf(
+  { name, platforms }: BuildPlan,
+  { published, furtherPublished }: Pick<DigestSources, "published" | "furtherPublished">,
+): ReadonlyMap<string, Digest> {
+  const [first = "", ...others] = platforms;
+  const further = [...others, ...(others.length > 0 ? ["index"] : [])];
+  const found = [
+    [first, published.get(name)] as const,
+    ...further.map((what) => [what, furtherPublished.get(platformSet(what))?.get(name)] as const),
+  ];
+  return new Map(
+    found.flatMap(([what, hex]) => (hex === undefined ? [] : [[what, parseDigest(`sha256:${hex}`)]])),
+  );
+}
+
+/** Finds the first digest that is not the published one. */
+function otherThan(
+  published: ReadonlyMap<string, Digest>,
+  { digests, index }: Pick<ReleaseImage, "digests" | "index">,
+): { readonly published: Digest; readonly got: Digest } | undefined {
+  for (const [what, digest] of published) {
+    const got = what === "index" ? index : digests[what];
+    if (got !== undefined && got !== digest) return { published: digest, got };
+  }
+  return undefined;
 }
 
 /** What the ledger knows of the present inputs, if it is all that a release needs. */

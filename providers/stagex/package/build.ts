@@ -17,6 +17,7 @@ import type { Bench } from "../bench.ts";
 import type { Dependency } from "../exchange.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
+import { isRefused } from "./comparison.ts";
 import { type Fetching, withFetching } from "./fetching.ts";
 import {
   fetchSources,
@@ -27,7 +28,6 @@ import {
 } from "./ingredients.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
-import { holdingOf } from "./published-standing.ts";
 import { isAsBefore } from "./rebuild.ts";
 import { digestsOf } from "./record.ts";
 
@@ -265,7 +265,7 @@ function isTelling({ step, status, seconds }: ProgressEvent): boolean {
 }
 
 /**
- * Enters what one builder built. A digest other than the one that it is held against is entered as evidence, which never makes the key known.
+ * Enters what one builder built. A digest other than the one that it is held against, on any platform, is entered as evidence, which never makes the key known.
  * @param parts all by the same builder, at least one
  */
 async function enter(
@@ -281,9 +281,8 @@ async function enter(
   const platforms = parts.flatMap((part) => part.platforms);
   const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
   const memory = Math.max(0, ...parts.map((part) => part.memory ?? 0));
-  const isOther = inputs.expectedDigest !== undefined && inputs.expectedDigest !== outputs.digest;
   const mismatch =
-    (isOther && (await holdingOf(workshop, inputs)).isHeld) || !(await isAsBefore(workshop, inputs, outputs));
+    (await isRefused(workshop, inputs, outputs)) || !(await isAsBefore(workshop, inputs, outputs));
   const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
   const record: LedgerRecord = {
     inputKey: keyOf(inputs),

@@ -42,8 +42,20 @@ type Other = {
   readonly of: string;
 };
 
-/** The first platform, whose digests are in StageX's own files, comes first. */
-function othersThanPublished(inputs: PackageInputs, { digest, digests }: PackageOutputs): readonly Other[] {
+/** Whether an image has another digest than the published one, on any platform, and is held against that. */
+export async function isRefused(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  image: Pick<PackageOutputs, "digest" | "digests">,
+): Promise<boolean> {
+  return othersThanPublished(inputs, image).length > 0 && (await holdingOf(workshop, inputs)).isHeld;
+}
+
+/** Finds the digests, of any platform, that are not the published ones; the first platform, of StageX's own files, comes first. */
+export function othersThanPublished(
+  inputs: Pick<PackageInputs, "image" | "expectedDigest" | "expectedDigests">,
+  { digest, digests }: Pick<PackageOutputs, "digest" | "digests">,
+): readonly Other[] {
   const file = `${inputs.image.split("-", 1)[0]}.txt`;
   const first = inputs.expectedDigest ?? digest;
   const further = Object.entries(inputs.expectedDigests ?? {}).map(([platform, published]) => ({

@@ -6,7 +6,7 @@ import { isWhollyKnown } from "../unknowable.ts";
 import type { Workshop } from "../workshop.ts";
 import { mayStay } from "./agreed.ts";
 import { build } from "./build.ts";
-import { compareWithPublished, newText } from "./comparison.ts";
+import { compareWithPublished, newText, othersThanPublished } from "./comparison.ts";
 import { takeOver } from "./import.ts";
 import {
   type PackageInputs,
@@ -94,10 +94,12 @@ export function packageHandler(
     const { kind } =
       verify === "release" ? await standingOf(workshop(), plan) : { kind: "published" as const };
     workshop().outlook.noteStanding(image, kind);
-    if (outputs.digest === expected) return outputs;
-    if (kind === "changed") work.report("info", newText(image, expected));
-    if (kind !== "published" || !outputs.digest) return outputs;
-    const found = `these inputs are known to give ${outputs.digest}, and the tree publishes ${expected}`;
+    const { digest, digests } = outputs;
+    const [other] = digest && digests ? othersThanPublished(plan as PackageInputs, { digest, digests }) : [];
+    if (digest && !other) return outputs;
+    if (kind === "changed") work.report("info", newText(image, other?.published ?? expected));
+    if (kind !== "published" || !other) return outputs;
+    const found = `these inputs are known to give ${other.got}${other.of}, and the tree publishes ${other.published}`;
     work.report("warning", `${image} will fail: ${found}`);
     return {};
   }
@@ -126,10 +128,14 @@ export function packageHandler(
     async review(state, work, glance) {
       const { trust, rebuild } = workshop().config;
       const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
-      const isEqual = expected === undefined || expected === glance("outputs", "digest");
+      const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
+      // Most have no further platform, and are told without being parsed.
+      const isTold = isFirstEqual && glance("inputs", "expectedDigests") === undefined;
+      const read = isTold ? undefined : state();
+      const isEqual = read ? othersThanPublished(read.inputs, read.outputs).length === 0 : isFirstEqual;
       if (isEqual && expected !== undefined) workshop().outlook.noteStanding(name, "published");
       if (isEqual && rebuild === undefined && trust !== "quorum") return [];
-      const found = state();
+      const found = read ?? state();
       if (found && !isEqual) {
         const { isHeld } = await holdingOf(workshop(), found.inputs);
         workshop().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");

@@ -55,9 +55,11 @@ export async function standingOf(
     ),
     firstManifest: firstManifestIn(() => workshop.store()),
   });
+  const later = published.doubt(image);
+  if (later !== undefined) return { kind: "published", reason: doubtText(later) };
   if (kind === "open")
     return { kind, reason: doubtText("an image that it is built from is not in the store") };
-  const reason = `Its inputs are those that commit ${published.commit} published the digest of: its build differs from run to run, or what built it is at fault`;
+  const reason = `Its inputs are those that commit ${published.commit} published the digest of, or those of a commit that wrote its line: its build differs from run to run, or what built it is at fault`;
   return { kind, reason };
 }
 

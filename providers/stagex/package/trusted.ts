@@ -8,11 +8,11 @@ import { type PinnedImage, parseTagged, repositoryOf } from "../../../trust/imag
 import { judge, wordsOf } from "../../../trust/quorum.ts";
 import { UnavailableError } from "../../../trust/trust-error.ts";
 import type { Workshop } from "../workshop.ts";
+import { isRefused } from "./comparison.ts";
 import type { Foreseen, KnownDigests } from "./foreseen.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 import { digestFrom } from "./plan.ts";
-import { holdingOf } from "./published-standing.ts";
 import { recordedDigests } from "./record.ts";
 
 /** What is known before anything is done. */
@@ -33,9 +33,7 @@ export async function foretell(workshop: Workshop, inputs: PackageInputs): Promi
   if (workshop.believed === workshop.ledger) return { outputs: { inputKey }, isAtHand: false };
   // What others say it gives is good enough to foretell, and built or pulled on other grounds.
   const said = (await foresee(workshop, workshop.ledger, inputKey, inputs.platforms))?.digests;
-  const isOther = said !== undefined && (inputs.expectedDigest ?? said.digest) !== said.digest;
-  if (!said || (isOther && (await holdingOf(workshop, inputs)).isHeld))
-    return { outputs: { inputKey }, isAtHand: false };
+  if (!said || (await isRefused(workshop, inputs, said))) return { outputs: { inputKey }, isAtHand: false };
   return {
     outputs: { ...said, inputKey },
     isAtHand: mayBePulled && (await isLikelySigned(workshop, inputs, said)),

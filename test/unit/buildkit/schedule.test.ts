@@ -35,7 +35,10 @@ class Day {
       ...options,
       clock: this.clock,
       rules: { courtesy: { share: 0, longest: 0 }, ...options.rules },
-      onEvent: (event) => this.log.push(`${this.clock.now()} ${line(event)}`),
+      onEvent: (event) => {
+        this.log.push(`${this.clock.now()} ${line(event)}`);
+        options.onEvent?.(event);
+      },
     });
   }
 
@@ -239,6 +242,24 @@ test("one that was killed by itself, where there is most memory, has failed", as
   await expect(day.clock.until(twice)).rejects.toThrow(/killed on (small|large)/);
   expect(day.log.filter((entry) => entry.includes("started y")).at(-1)).toMatch(/large$/);
   expect(day.log.filter((entry) => entry.includes("started y")).length).toBeLessThanOrEqual(2);
+});
+
+test("one that is killed again and again, as the largest builder comes and goes, has failed", async () => {
+  const day = new Day([builder("small", { memory: gibibyte }), builder("large", { memory: 8 * gibibyte })], {
+    probe: async () => {},
+    onEvent: ({ kind }) => {
+      if (kind === "again") day.schedule.lose("large", "it was given notice");
+    },
+  });
+  day.schedule.lose("large", "it was given notice");
+  let runs = 0;
+  const killed = day.doing(job("x", 10), async (on, signal) => {
+    await day.clock.sleep(1000, signal);
+    if (runs++ < 20) throw new OutOfMemory(new Error(`killed on ${on.name}`));
+    return `x on ${on.name}`;
+  });
+  await expect(day.clock.until(killed)).rejects.toThrow("killed on small");
+  expect(runs).toBe(3);
 });
 
 test("a job that lacks memory is not passed for ever: a builder is emptied for it", async () => {

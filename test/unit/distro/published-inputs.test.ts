@@ -6,7 +6,7 @@ import { publishedTree } from "../../../distro/published-tree.ts";
 import { readTree } from "../../../distro/tree.ts";
 import { type Digest, digestOf, hexOf } from "../../../oci/digest.ts";
 import { TreeHistory } from "../../fixtures/tree-history.ts";
-import { packageFiles, writtenFolder } from "../../fixtures/written-tree.ts";
+import { packageFiles, writeInto, writtenFolder } from "../../fixtures/written-tree.ts";
 
 const from = (name: string) => ({ containerfile: `FROM scratch\nCOPY --from=stagex/${name} . /\n` });
 const line = (name: string) => `${hexOf(digestOf(name))} ${name}\n`;
@@ -81,6 +81,60 @@ describe("the inputs of an image are the published ones", () => {
     expect((await standings(history.root, known))["core-stem"]).toBe("published");
     history.write(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
     expect((await standings(history.root, known))["core-stem"]).toBe("changed");
+  });
+});
+
+describe("where the last commit that changed digests/ changed an image's inputs, but not its line", () => {
+  const remark = packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" });
+  const withLone = (digest: string) => ({
+    "digests/core.txt": files["digests/core.txt"].replace(
+      hexOf(digestOf("core-lone")),
+      hexOf(digestOf(digest)),
+    ),
+  });
+  const clone = (root: string): string => {
+    const folder = writtenFolder({});
+    execFileSync("git", ["clone", "--quiet", "--depth=2", `file://${root}`, `${folder}/clone`], {
+      stdio: "ignore",
+    });
+    return `${folder}/clone`;
+  };
+
+  test("the inputs that its line was written with are the published ones as well", async () => {
+    const history = published();
+    history.commit({ ...remark, ...withLone("other") });
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+    history.commit(packageFiles("core/seed"));
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+    history.write(packageFiles("core/seed", { containerfile: "FROM scratch\n# Another.\n" }));
+    expect((await standings(history.root))["core-seed"]).toBe("changed");
+  });
+
+  test("so they are where that commit moved its line, or wrote it a second time", async () => {
+    const history = published();
+    const reversed = files["digests/core.txt"].trimEnd().split("\n").reverse().join("\n");
+    history.commit({ ...remark, "digests/core.txt": `${reversed}\n` });
+    history.commit(packageFiles("core/seed"));
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+    history.commit({ "digests/core.txt": files["digests/core.txt"].replace(line("core-seed"), "") });
+    history.commit({ ...remark, "digests/core.txt": files["digests/core.txt"] });
+    history.commit(packageFiles("core/seed"));
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+  });
+
+  test("a clone that does not reach back to what wrote its line says so, and holds it", async () => {
+    const history = published();
+    history.commit({ README: "x" });
+    history.commit({ ...remark, ...withLone("other") });
+    const shallow = clone(history.root);
+    for (const [path, text] of Object.entries(packageFiles("core/seed")))
+      writeInto(shallow, { [path]: text });
+    const tree = await readTree(shallow);
+    const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
+    const told = await inputs.standings(new Map(), async () => undefined);
+    expect(told.get("core-seed")).toBe("published");
+    expect(inputs.doubt("core-seed")).toContain("fetch --unshallow --tags");
+    expect(inputs.doubt("core-lone")).toBeUndefined();
   });
 });
 

@@ -1,7 +1,9 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { buildEvidence, commitOfFolder } from "../../../distro/build-evidence.ts";
+import { FetchRecords } from "../../../distro/fetch-records.ts";
 import { keyOfPlan } from "../../../distro/known-digests.ts";
 import { Ledger, type LedgerRecord } from "../../../distro/ledger.ts";
 import { type Sbom, sbomOf } from "../../../distro/sbom.ts";
@@ -198,6 +200,32 @@ test("nothing is said of an image that the ledger or the tree does not know", as
   );
   // Known, but not who built it.
   expect((await buildEvidence(tree, { ledger, built: empty }, "core-tool")).records).toEqual([]);
+});
+
+test("an image that was built again after its fetch record was deleted is told by the new one", async () => {
+  const { ledger, of } = await evidence();
+  const { inputKey, records } = await of();
+  const [built] = records;
+  if (!built) throw new Error("not built");
+  const kept = new FetchRecords(ledger.root);
+  const answer = {
+    method: "GET",
+    url: "https://a.test/",
+    status: 404,
+    headers: {},
+    sha256: null,
+    size: null,
+  } as const;
+  const gone = await kept.write({ inputKey, image: "core-tool", answers: [answer] });
+  await ledger.record({ ...built, builder: { id: "builder-2", facts }, fetches: gone });
+  await rm(join(kept.root, inputKey.slice(0, 2), inputKey, `${gone}.json`));
+  await expect(of()).rejects.toThrow(`${gone}.json can't be used`);
+  const present = await kept.write({ inputKey, image: "core-tool", answers: [] });
+  const again = { ...built, builder: { id: "builder-2", facts }, fetches: present };
+  const path = await ledger.record(again);
+  expect(await ledger.record(again)).toBe(path);
+  expect((await of()).records).toEqual([built, again]);
+  expect((await ledger.all()).problems).toEqual([]);
 });
 
 test("a folder's commit is the one that gave it its content, and none once it was changed", async () => {

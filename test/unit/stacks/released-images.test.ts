@@ -35,7 +35,10 @@ const images = new Map([seed, grown, several].map((one) => [one.name, one]));
 
 async function released(sources: Partial<DigestSources>) {
   const none = async () => null;
-  const nothing: DigestSources = { published: new Map(), built: none, ledger: none, stored: none };
+  const nothing: DigestSources = {
+    ...{ published: new Map(), furtherPublished: new Map() },
+    ...{ built: none, ledger: none, stored: none },
+  };
   return await releasedImages(images, [...images.values()], { ...nothing, ...sources });
 }
 
@@ -149,3 +152,23 @@ test("an image for several platforms needs all manifests and their index", async
     { name: "core-several", version: "1.0", digest: digest("1"), digests: platforms, index: digest("3") },
   ]);
 });
+
+test.each(["linux-arm64", "index"])(
+  "an image whose published digest in digests/%s is another is not released, unless its inputs are others",
+  async (set) => {
+    const published = new Map([["core-several", hexOf(digest("1"))]]);
+    const furtherPublished = new Map([[set, new Map([["core-several", hexOf(digest("9"))]])]]);
+    const platforms = { "linux/amd64": digest("1"), "linux/arm64": digest("2") };
+    const known = ledger([keyOfPlan(several, {}), platforms, digest("3")]);
+    const own = await released({ published, furtherPublished, built: known, ledger: known });
+    expect(own.released).toEqual([]);
+    expect(own.unreleased.find(({ name }) => name === "core-several")?.reason).toContain(
+      `publishes ${digest("9")}, and its inputs are known to give`,
+    );
+    const others = await released({ published, furtherPublished, ledger: known });
+    expect(others.released).toEqual([]);
+    const standings = async () => new Map([["core-several", "changed"]] as const);
+    const changed = await released({ published, furtherPublished, standings, built: known, ledger: known });
+    expect(changed.released.map(({ name }) => name)).toEqual(["core-several"]);
+  },
+);

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -22,27 +23,49 @@ func (r reach) String() string {
 	return [...]string{"an unknown address", "a public address", "a private address", "a loopback address", "a link-local address"}[r]
 }
 
-// The shared address space of carriers (RFC 6598), and the prefix through which IPv6 reaches all of IPv4 (RFC 6052).
+// The lists are those of lib/redirect-rule.ts.
 var (
-	shared      = netip.MustParsePrefix("100.64.0.0/10")
-	translation = netip.MustParsePrefix("64:ff9b::/96")
+	// Hosts of this network and of none (RFC 1122), and reserved ones.
+	nowhere = prefixes("0.0.0.0/8", "240.0.0.0/4")
+	// The carriers' (RFC 6598), site-local ones (once RFC 3513), a network's own translation to IPv4 (RFC 8215), its protocols'
+	// (RFC 6890), and those for measurements (RFC 2544).
+	inner = prefixes("100.64.0.0/10", "fec0::/10", "64:ff9b:1::/48", "192.0.0.0/24", "198.18.0.0/15")
+	// IPv6 addresses that end in an IPv4 one: translated (RFC 2765), compatible (RFC 4291), and through NAT64 (RFC 6052).
+	carriers = prefixes("::ffff:0:0:0/96", "::/96", "64:ff9b::/96")
+	// Those that have it behind their first 16 bits: 6to4 (RFC 3056).
+	sixToFour = prefixes("2002::/16")
 )
 
-func reachOf(address netip.Addr) reach {
-	address = address.Unmap()
-	if translation.Contains(address) {
-		bytes := address.As16()
-		return reachOf(netip.AddrFrom4([4]byte(bytes[12:])))
+func prefixes(texts ...string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
 	}
+	return all
+}
+
+func isIn(list []netip.Prefix, address netip.Addr) bool {
+	return slices.ContainsFunc(list, func(prefix netip.Prefix) bool { return prefix.Contains(address) })
+}
+
+func reachOf(address netip.Addr) reach {
+	// A prefix holds no address with a zone, which is no part of where it is.
+	address = address.Unmap().WithZone("")
 	switch {
 	case address.IsLoopback():
 		return loopback
-	case address.IsLinkLocalUnicast(), address.IsMulticast(), address.IsUnspecified():
+	case address.IsLinkLocalUnicast(), address.IsMulticast(), address.IsUnspecified(), isIn(nowhere, address):
 		return linkLocal
 	case address.String() == "fd00:ec2::254":
 		return linkLocal
-	case address.IsPrivate(), shared.Contains(address):
+	case address.IsPrivate(), isIn(inner, address):
 		return private
+	case isIn(carriers, address):
+		bytes := address.As16()
+		return reachOf(netip.AddrFrom4([4]byte(bytes[12:])))
+	case isIn(sixToFour, address):
+		bytes := address.As16()
+		return reachOf(netip.AddrFrom4([4]byte(bytes[2:6])))
 	}
 	return public
 }
