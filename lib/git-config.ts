@@ -12,10 +12,36 @@ const known = new Map<string, Promise<GitConfig>>();
  * @throws GitError if it is no such text
  */
 export function parseGitConfig(text: string): Promise<GitConfig> {
+  const plain = plainConfig(text);
+  if (plain !== undefined) return Promise.resolve(plain);
   const parsed = known.get(text) ?? askGit(text);
   known.set(text, parsed);
   parsed.catch(() => known.delete(text));
   return parsed;
+}
+
+const sectionLine = /^\[([a-z][a-z0-9-]*)(?: "([^"\\\r]*)")?\]$/i;
+const settingLine = /^[\t ]*([a-z][a-z0-9-]*)(?: = ([^\s"\\#;](?:[^"\\#;\r\t]*[^\s"\\#;])?))?$/i;
+
+/**
+ * Reads a configuration as git itself writes it, where nothing is quoted, escaped, continued or commented: starting a process would take
+ * longer than all of a short command's own work. Undefined for any other text, which git is asked about.
+ */
+export function plainConfig(text: string): GitConfig | undefined {
+  const settings = new Map<string, string>();
+  let section: string | undefined;
+  for (const line of text.split("\n")) {
+    if (line === "") continue;
+    const [, name, subsection] = sectionLine.exec(line) ?? [];
+    if (name !== undefined) {
+      section = `${name.toLowerCase()}${subsection === undefined ? "" : `.${subsection}`}`;
+      continue;
+    }
+    const [, key, value = "true"] = settingLine.exec(line) ?? [];
+    if (key === undefined || section === undefined || line.includes("\0")) return undefined;
+    settings.set(`${section}.${key.toLowerCase()}`, value);
+  }
+  return settings;
 }
 
 async function askGit(text: string): Promise<GitConfig> {
