@@ -29,7 +29,7 @@ beforeEach(() => {
   copyFileSync(join(projectRoot, "tools/bootstrap.mjs"), join(project, "tools/bootstrap.mjs"));
   writeFileSync(
     join(project, "cli/stagex.mjs"),
-    `const args: string[] = process.argv.slice(2);
+    `const args = process.argv.slice(2);
      if (args[0] === "wait") { process.on("SIGTERM", () => process.exit(7)); setInterval(() => {}, 1000); }
      console.log(JSON.stringify(args));
      process.exitCode = Number(args[1] ?? 0);`,
