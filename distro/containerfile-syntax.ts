@@ -68,9 +68,10 @@ const longestLine = 65_535;
 export function parseSyntax(text: string): Syntax {
   const lines = text.split("\n");
   lines[0] = lines[0]?.replace(/^\uFEFF/, "") ?? "";
+  const isPlain = !oddCharacter.test(text);
   for (const [index, line] of lines.entries()) {
     mustFit(line, index + 1);
-    mustBePlain(line, index + 1);
+    if (!isPlain) mustBePlain(line, index + 1);
   }
   const directives = parseDirectives(lines);
   const chosen = directives.get("escape");
@@ -87,11 +88,11 @@ export function parseSyntax(text: string): Syntax {
     while (open && next < lines.length) {
       const line = lines[next++] ?? "";
       // Comments and empty lines within a continued instruction are skipped, and do not end it.
-      if (comment.test(line) || (next - 1 > start && line.trim() === "")) {
+      if ((line.includes("#") && comment.test(line)) || (next - 1 > start && line.trim() === "")) {
         if (next - 1 === start) break;
         continue;
       }
-      open = continued.test(line);
+      open = line.includes(escapeCharacter) && continued.test(line);
       logical += open ? line.replace(continued, "$1") : line;
     }
     if (logical.trim() === "") continue;
@@ -121,9 +122,11 @@ function mustFit(line: string, number: number): void {
   );
 }
 
-/** Characters that are blanks to Go and not to JavaScript, or the other way round, or end a line only for some. */
+/** A character that is a blank to Go and not to JavaScript, or the other way round, or ends a line only for some. */
+const oddCharacter = /[\u0085\uFEFF]|\r(?!$)/;
+
 function mustBePlain(line: string, number: number): void {
-  const odd = /[\u0085\uFEFF]|\r(?!$)/.exec(line)?.[0];
+  const odd = oddCharacter.exec(line)?.[0];
   if (odd === undefined) return;
   const found = `the character ${escapeControlCharacters(odd)}`;
   throw new ContainerfileSyntaxError(number, found, "blanks, tabs and line ends");
@@ -214,7 +217,9 @@ function flagsOf(text: string, escapeCharacter: string): { words: string[]; rest
 }
 
 function isSpace(character: string | undefined): boolean {
-  return character !== undefined && /^[\t-\r \u0085\u00a0]$/.test(character);
+  if (character === undefined) return false;
+  const code = character.charCodeAt(0);
+  return code === 0x20 || (code >= 0x09 && code <= 0x0d) || code === 0x85 || code === 0xa0;
 }
 
 /** A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`, and `<< EOF`, where the shell has blanks. */

@@ -182,7 +182,9 @@ function builtFrom(graph: ReadonlyMap<string, Node>, names: Iterable<string>): S
 }
 
 function known(graph: ReadonlyMap<string, Node>, node: Node | undefined): readonly string[] {
-  return [...new Set(node?.dependencies)].filter((name) => graph.has(name));
+  const names = node?.dependencies ?? [];
+  const isWhole = names.every((name) => graph.has(name)) && new Set(names).size === names.length;
+  return isWhole ? names : [...new Set(names)].filter((name) => graph.has(name));
 }
 
 function without(graph: ReadonlyMap<string, Node>, names: ReadonlySet<string>): Map<string, Node> {
