@@ -33,8 +33,12 @@ export function commandsOf(run: Instruction, more: readonly string[] = []): stri
  * @param more fetchers beside the usual ones
  */
 export function fetchersIn(text: string, more: readonly string[] = []): string[] {
+  const likely = [...fetchers, ...more].filter((fetcher) =>
+    fetcher.split(" ").every((word) => text.includes(word)),
+  );
+  if (likely.length === 0) return [];
   const words = withoutComments(text).split(separators);
-  return [...fetchers, ...more].filter((fetcher) => runs(words, fetcher.split(" ")));
+  return likely.filter((fetcher) => runs(words, fetcher.split(" ")));
 }
 
 function withoutComments(text: string): string {
