@@ -1,5 +1,5 @@
 import { remainingSeconds } from "./expected-seconds.ts";
-import { dependentsOf, inOrder } from "./graph.ts";
+import { dependentsOf, inOrder, withAllBuiltFrom } from "./graph.ts";
 
 /** What a run will do with one image, as far as that can be known before. */
 export type Verdict =
@@ -119,9 +119,7 @@ function causesOf(
   return order
     .filter((name) => images.get(name)?.verdict === "will")
     .map((image) => {
-      // A set that is walked while it grows: all dependents, however deep.
-      const reached = new Set(dependents.get(image));
-      for (const name of reached) for (const dependent of dependents.get(name) ?? []) reached.add(dependent);
+      const reached = withAllBuiltFrom(dependents, dependents.get(image) ?? []);
       return { image, dependents: reached.size };
     })
     .sort((a, b) => b.dependents - a.dependents || (a.image < b.image ? -1 : 1))

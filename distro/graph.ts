@@ -159,7 +159,7 @@ export function chooseImages<T extends Node>(
 ): T[] {
   if (patterns === undefined) return [...images.values()];
   const { names, named, leftOut } = choose(images, patterns);
-  const unbuilt = leftOut.size === 0 ? leftOut : builtFrom(images, leftOut);
+  const unbuilt = leftOut.size === 0 ? leftOut : withAllBuiltFrom(dependentsOf(images), leftOut);
   const impossible = [...named].filter((name) => unbuilt.has(name) && !leftOut.has(name));
   if (impossible.length > 0)
     throw new ImageNameError(
@@ -172,9 +172,11 @@ export function chooseImages<T extends Node>(
   return [...images].flatMap(([name, image]) => (closure.has(name) ? [image] : []));
 }
 
-/** The images, and all that is built from any of them. */
-function builtFrom(graph: ReadonlyMap<string, Node>, names: Iterable<string>): Set<string> {
-  const dependents = dependentsOf(graph);
+/** The images, and all that is built from any of them, directly or not. */
+export function withAllBuiltFrom(
+  dependents: ReadonlyMap<string, readonly string[]>,
+  names: Iterable<string>,
+): Set<string> {
   // A set that is walked while it grows.
   const reached = new Set(names);
   for (const name of reached) for (const dependent of dependents.get(name) ?? []) reached.add(dependent);
