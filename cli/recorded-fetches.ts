@@ -1,11 +1,9 @@
 import type { BuildPlan } from "../distro/build-plan.ts";
 import type { FetchAnswer } from "../distro/fetch-record.ts";
 import { FetchRecords } from "../distro/fetch-records.ts";
-import type { InputKey } from "../distro/input-key.ts";
-import { keyOfPlan, knownDigests, lookUpBoth } from "../distro/known-digests.ts";
+import { keyOfKnown, knownDigests, lookUpBoth } from "../distro/known-digests.ts";
 import { Ledger } from "../distro/ledger.ts";
 import type { Tree } from "../distro/tree.ts";
-import type { Digest } from "../oci/digest.ts";
 import type { WantedSource } from "../sources/wanted-source.ts";
 import { placesOf } from "../tools/places.ts";
 
@@ -27,7 +25,7 @@ export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): 
   const [built, ledger] = [new Ledger(places.built), new Ledger(places.ledger)];
   const known = await knownDigests(tree.images, (key) => lookUpBoth({ built, ledger }, key));
   for (const plan of fetching) {
-    const key = inputKeyOf(plan, known);
+    const key = keyOfKnown(plan, known);
     const own = key && (await new FetchRecords(built.root).find(key));
     const found = own ?? (key && (await new FetchRecords(ledger.root).find(key)));
     if (found === undefined) unrecorded.push(plan.name);
@@ -42,16 +40,6 @@ export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): 
     }
   }
   return { wanted: [...wanted.values()], unrecorded };
-}
-
-function inputKeyOf(plan: BuildPlan, known: ReadonlyMap<string, Digest>): InputKey | undefined {
-  const dependencies: Record<string, Digest> = {};
-  for (const name of plan.dependencies) {
-    const digest = known.get(name);
-    if (digest === undefined) return undefined;
-    dependencies[name] = digest;
-  }
-  return keyOfPlan(plan, dependencies);
 }
 
 function sourceOf({ url }: FetchAnswer, sha256: string): WantedSource {

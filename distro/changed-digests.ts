@@ -1,6 +1,6 @@
 import { type Digest, hexOf, parseDigest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
-import { type KeyLookup, keyOfPlan } from "./known-digests.ts";
+import { type KeyLookup, keyOfKnown } from "./known-digests.ts";
 import { hasSameOwnInputs } from "./published-inputs.ts";
 import type { Tree } from "./tree.ts";
 
@@ -58,12 +58,8 @@ async function lookUp(
   references: ReadonlyMap<string, Digest>,
   lookup: KeyLookup,
 ): Promise<{ digest: Digest | undefined; index: Digest | undefined } | undefined> {
-  const dependencies: Record<string, Digest> = {};
-  for (const name of plan.dependencies) {
-    const reference = references.get(name);
-    if (reference === undefined) return undefined;
-    dependencies[name] = reference;
-  }
-  const found = await lookup(keyOfPlan(plan, dependencies));
+  const key = keyOfKnown(plan, references);
+  if (key === undefined) return undefined;
+  const found = await lookup(key);
   return { digest: found?.platforms[plan.platforms[0] ?? ""], index: found?.index ?? undefined };
 }

@@ -53,6 +53,17 @@ export function keyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string,
   });
 }
 
+/** The input key of an image; undefined where the digest of something that it is built from is not known. */
+export function keyOfKnown(plan: BuildPlan, digests: ReadonlyMap<string, Digest>): InputKey | undefined {
+  const dependencies: Record<string, Digest> = {};
+  for (const name of plan.dependencies) {
+    const digest = digests.get(name);
+    if (digest === undefined) return undefined;
+    dependencies[name] = digest;
+  }
+  return keyOfPlan(plan, dependencies);
+}
+
 async function ask(
   plan: BuildPlan,
   asked: ReadonlyMap<string, Promise<Digest | undefined>>,

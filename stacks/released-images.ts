@@ -1,7 +1,7 @@
 import type { ReleaseImage } from "../components/release.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { platformSet } from "../distro/digests-file.ts";
-import { type KeyLookup, keyOfPlan, knownDigests } from "../distro/known-digests.ts";
+import { type KeyLookup, keyOfKnown, knownDigests } from "../distro/known-digests.ts";
 import type { Standing } from "../distro/published-inputs.ts";
 import type { Tree } from "../distro/tree.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
@@ -125,13 +125,8 @@ async function builtFrom(
   references: ReadonlyMap<string, Digest>,
   lookup: KeyLookup,
 ): Promise<Pick<ReleaseImage, "digests" | "index"> | undefined> {
-  const dependencies: Record<string, Digest> = {};
-  for (const dependency of plan.dependencies) {
-    const reference = references.get(dependency);
-    if (!reference) return undefined;
-    dependencies[dependency] = reference;
-  }
-  const known = await lookup(keyOfPlan(plan, dependencies));
+  const key = keyOfKnown(plan, references);
+  const known = key && (await lookup(key));
   if (!known || plan.platforms.some((platform) => !known.platforms[platform])) return undefined;
   if (plan.platforms.length > 1 && !known.index) return undefined;
   const digests = Object.fromEntries(

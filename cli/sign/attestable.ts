@@ -1,7 +1,6 @@
-import type { BuildPlan } from "../../distro/build-plan.ts";
 import { parseDigestsFile } from "../../distro/digests-file.ts";
-import { type InputKey, isInputKey } from "../../distro/input-key.ts";
-import { keyOfPlan, knownDigests, lookUpBoth } from "../../distro/known-digests.ts";
+import { isInputKey } from "../../distro/input-key.ts";
+import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/known-digests.ts";
 import type { LedgerRecord } from "../../distro/ledger.ts";
 import { textLimit } from "../../distro/tree-files.ts";
 import { printable } from "../../lib/printable.ts";
@@ -159,7 +158,7 @@ async function ofDigests(files: readonly string[], workshop: Workshop): Promise<
         image,
         version: plan?.version ?? "latest",
         async builds() {
-          const inputKey = plan && presentKey(plan, known);
+          const inputKey = plan && keyOfKnown(plan, known);
           if (!inputKey)
             throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
           const { digests } = await workshop.built.lookup(inputKey);
@@ -173,17 +172,6 @@ async function ofDigests(files: readonly string[], workshop: Workshop): Promise<
     }
   }
   return asked;
-}
-
-/** The input key of an image as the tree has it; undefined where nobody knows what it is built from. */
-function presentKey(plan: BuildPlan, known: ReadonlyMap<string, Digest>): InputKey | undefined {
-  const dependencies: Record<string, Digest> = {};
-  for (const name of plan.dependencies) {
-    const digest = known.get(name);
-    if (digest === undefined) return undefined;
-    dependencies[name] = digest;
-  }
-  return keyOfPlan(plan, dependencies);
 }
 
 function checked(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {
