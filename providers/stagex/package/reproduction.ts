@@ -1,8 +1,7 @@
-import { compareManifests } from "../../../oci/compare.ts";
-import type { Digest } from "../../../oci/digest.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import { build } from "./build.ts";
+import { firstDifference } from "./comparison.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
 
@@ -97,16 +96,9 @@ async function requireEqual(
         `${image}: not reproduced for ${platform}: the same inputs gave two images`,
         `  ${first.from}: ${a}`,
         `  ${other.from}: ${b}`,
-        `  first difference: ${await firstDifference(workshop, a, b)}`,
+        `  ${await firstDifference(workshop, a, b)}`,
         "Neither can be trusted, so nothing is built from it. What differs between the machines, or from run to run, is to be taken out of its recipe.",
       ].join("\n"),
     );
   }
-}
-
-async function firstDifference(workshop: Workshop, a: Digest, b: Digest): Promise<string> {
-  const store = await workshop.store();
-  const stored = (manifest: Digest) => ({ manifest, blobPath: (digest: Digest) => store.blobPath(digest) });
-  const difference = await compareManifests(stored(a), stored(b));
-  return difference?.text ?? "none";
 }
