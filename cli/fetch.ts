@@ -153,7 +153,6 @@ function shownOutcome({ planned, isObtained }: FetchOutcome): FetchedSource {
   return shown({ ...planned, status: isObtained ? "there" : failed });
 }
 
-/** The counts, then what a maintainer acts on: what is missing, which mirrors are dead or changed, what hangs on a single mirror. */
 /** What a page tells of beside the sources. */
 type Found = {
   readonly plan: readonly PlannedFetch[];
@@ -161,6 +160,7 @@ type Found = {
   readonly recorded: RecordedFetches;
 };
 
+/** The counts, then what a maintainer acts on: what is missing, which mirrors are dead or changed, what hangs on a single mirror. */
 function page(
   found: readonly FetchedSource[],
   outcomes: readonly FetchOutcome[],

@@ -190,8 +190,8 @@ class Reader {
   readonly #refusals: Refusal[] = [];
   readonly #bases: Base[] = [];
   readonly #fetches: Fetch[] = [];
-  /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
   #escape = "\\";
+  /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
   readonly #globalArgs = new Map<string, string | undefined>();
 
   constructor(file: string, text: string, buildArgs: Readonly<Record<string, string>>) {

@@ -10,9 +10,6 @@ import { type DownloadOptions, MirrorError, shown } from "./download.ts";
 import { MirrorHosts } from "./mirror-hosts.ts";
 import { PartialFile } from "./partial-file.ts";
 import { SourceError, type SourceFailure, type SourceProgress } from "./source-error.ts";
-
-export { SourceError, type SourceFailure, type SourceProgress };
-
 import { type PlaceChoice, placesFor, type SourcePlace } from "./source-places.ts";
 import type { VaultPlace } from "./vault/place.ts";
 

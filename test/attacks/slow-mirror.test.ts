@@ -1,12 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import {
-  SourceCache,
-  type SourceCacheOptions,
-  SourceError,
-  sourceLimits,
-} from "../../sources/source-cache.ts";
+import { SourceCache, type SourceCacheOptions, sourceLimits } from "../../sources/source-cache.ts";
+import { SourceError } from "../../sources/source-error.ts";
 import { type Answer, mirrorAuthority, serving, startMirror } from "../fixtures/https-mirror.ts";
 import { scratchFolder } from "../fixtures/scratch-folder.ts";
 

@@ -7,12 +7,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import type { Source } from "../../../distro/build-plan.ts";
-import {
-  SourceCache,
-  type SourceCacheOptions,
-  SourceError,
-  type SourceProgress,
-} from "../../../sources/source-cache.ts";
+import { SourceCache, type SourceCacheOptions } from "../../../sources/source-cache.ts";
+import { SourceError, type SourceProgress } from "../../../sources/source-error.ts";
 import {
   type Answer,
   breakingAfter,
