@@ -1,11 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { withArtifactFolder } from "./artifact-folder.ts";
 import { jsonLimit } from "./blob.ts";
 import type { Digest } from "./digest.ts";
 import { type Document, document } from "./exported-index.ts";
 import { type Descriptor, mediaTypes } from "./image.ts";
-import { layoutBlobPath, layoutMarker } from "./layout.ts";
 import type { RegistryAddress } from "./registry-address.ts";
 import type { Endurance, RegistryClient } from "./registry-client.ts";
 import { Collected, readReference } from "./remote-document.ts";
@@ -78,13 +77,7 @@ export async function pushReferrer(
   { client, scratch, signal, endurance, waiting }: ReferrerPush,
 ): Promise<Digest> {
   const folder = join(scratch, `referrer-${randomUUID()}`);
-  await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
-  try {
-    for (const { digest, bytes } of [...blobs, manifest])
-      await writeFile(layoutBlobPath(folder, digest), bytes);
-    await writeFile(join(folder, "oci-layout"), layoutMarker);
-    const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [descriptor(manifest)] };
-    await writeFile(join(folder, "index.json"), JSON.stringify(index));
+  await withArtifactFolder(folder, { manifest, blobs }, async () => {
     const reference = `${repository}@${manifest.digest}`;
     const said = new Collected();
     await client.run(["push", folder, reference], {
@@ -96,9 +89,7 @@ export async function pushReferrer(
       size: blobs.reduce((sum, { size }) => sum + size, 0),
       ...(signal === undefined ? {} : { signal }),
     });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
   return (await readReference(client, repository, manifest.digest, signal, { endurance, waiting })).digest;
 }
 

@@ -1,9 +1,9 @@
-import { z } from "zod";
 import { jsonLimit } from "./blob.ts";
 import type { Digest } from "./digest.ts";
 import { type Descriptor, parseIndex, parseManifest } from "./image.ts";
 import type { ClientRun, Endurance, RegistryClient } from "./registry-client.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
+import { askForBlobs } from "./remote-blobs.ts";
 import { Collected, isIndex, readReference } from "./remote-document.ts";
 
 /** One document or blob of an image that a registry does not have as it should. */
@@ -21,18 +21,6 @@ type Blobs = {
   readonly configs: ReadonlyMap<Digest, Descriptor>;
   readonly layers: ReadonlyMap<Digest, Descriptor>;
 };
-
-/** A line that the registry client prints of a blob, of the last answer where one server has led to another. */
-const answerSchema = z.strictObject({
-  digest: z.string(),
-  isThere: z.boolean(),
-  /** Null where the registry doesn't tell. */
-  size: z.int().nullable(),
-  contentType: z.string(),
-});
-
-/** How many blobs one command asks for: a slow registry's answers to them still fit into its time. */
-const atOnce = 64;
 
 /**
  * What a registry lacks of the image with this manifest or index: its documents are read and hashed, of each layer is asked whether
@@ -87,10 +75,7 @@ async function auditBlobs(
     const damage = await readConfig(client, repository, config, run);
     if (damage !== undefined) damages.push(damage);
   }
-  const asked = [...layers.values()];
-  for (let first = 0; first < asked.length; first += atOnce) {
-    damages.push(...(await auditLayers(client, repository, asked.slice(first, first + atOnce), run)));
-  }
+  damages.push(...(await auditLayers(client, repository, [...layers.values()], run)));
   return damages;
 }
 
@@ -119,23 +104,12 @@ async function auditLayers(
   run: AuditRun,
 ): Promise<readonly RemoteDamage[]> {
   const doing = `looking for the blobs of ${repository}`;
-  const printed = new Collected();
   const digests = layers.map(({ digest }) => digest);
-  const named = `${repository}@${digests[0]}`;
-  await client.run(["stat", named, ...digests], {
-    ...run,
-    doing,
-    to: () => printed.anew(),
-    limit: jsonLimit,
-  });
-  const lines = printed.bytes().toString("utf8").trimEnd().split("\n");
-  const answers = lines.map((line) => answerSchema.parse(JSON.parse(line)));
+  const answers = await askForBlobs(client, repository, digests, { ...run, doing });
   const damages: RemoteDamage[] = [];
   for (const { digest, size } of layers) {
-    const answer = answers.find((one) => one.digest === digest);
-    if (answer === undefined)
-      throw new Error(`the registry client has not asked ${repository} for ${digest}`);
-    if (!answer.isThere) damages.push(missing(repository, digest));
+    const answer = answers.get(digest);
+    if (!answer?.isThere) damages.push(missing(repository, digest));
     else if (/^text\/html\b/i.test(answer.contentType)) {
       const at = `looking for the blob ${repository}@${digest}`;
       throw registryError("not-a-registry", at, `it answers with a web page (${answer.contentType})`);

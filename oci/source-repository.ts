@@ -1,17 +1,16 @@
 import { randomUUID } from "node:crypto";
-import { link, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Writable } from "node:stream";
 import pLimit from "p-limit";
-import { z } from "zod";
+import { withArtifactFolder } from "./artifact-folder.ts";
 import { jsonLimit } from "./blob.ts";
-import { type Digest, parseDigest } from "./digest.ts";
+import { type Digest, hexOf, parseDigest } from "./digest.ts";
 import { document } from "./exported-index.ts";
 import { mediaTypes } from "./image.ts";
-import { layoutBlobPath, layoutMarker } from "./layout.ts";
 import type { RegistryAddress } from "./registry-address.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { RegistryError } from "./registry-error.ts";
+import { askForBlobs } from "./remote-blobs.ts";
 import { Collected, readTag } from "./remote-document.ts";
 
 /** A source as a registry has it: its sha256, 64 hex digits, and its size. */
@@ -25,12 +24,6 @@ export const sourceArtifactType = "application/vnd.stagex.source.v1";
 
 /** The config of what has none (OCI image-spec, manifest.md, "Guidance for an Empty Descriptor"). */
 const empty = document("application/vnd.oci.empty.v1+json", Buffer.from("{}"));
-
-/** A line of `registry-client stat`. */
-const answerSchema = z.object({ digest: z.string(), isThere: z.boolean(), size: z.int().nullable() });
-
-/** How many blobs one command asks for. */
-const statsAtOnce = 100;
 
 /** How many tags are asked for at once. */
 const tagsAtOnce = 4;
@@ -53,22 +46,13 @@ export class SourceRepository {
    * @throws RegistryError
    */
   async sizes(hashes: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, number | null>> {
-    const found = new Map<string, number | null>();
-    for (let first = 0; first < hashes.length; first += statsAtOnce) {
-      const digests = hashes.slice(first, first + statsAtOnce).map(digestOf);
-      const printed = new Collected();
-      await this.#client.run(["stat", `${this.#repository}@${digests[0]}`, ...digests], {
-        doing: `looking for sources in ${this.#repository}`,
-        to: () => printed.anew(),
-        limit: jsonLimit,
-        signal,
-      });
-      for (const line of printed.bytes().toString("utf8").trimEnd().split("\n")) {
-        const { digest, isThere, size } = answerSchema.parse(JSON.parse(line));
-        if (isThere) found.set(digest.slice("sha256:".length), size);
-      }
-    }
-    return found;
+    const doing = `looking for sources in ${this.#repository}`;
+    const answers = await askForBlobs(this.#client, this.#repository, hashes.map(digestOf), {
+      doing,
+      signal,
+    });
+    const found = [...answers].filter(([, { isThere }]) => isThere);
+    return new Map(found.map(([digest, { size }]) => [hexOf(digest), size]));
   }
 
   /**
@@ -134,16 +118,9 @@ export class SourceRepository {
         }),
       ),
     );
-    const { mediaType, digest } = manifest;
-    const index = { schemaVersion: 2, manifests: [{ mediaType, digest, size: manifest.size }] };
     const reference = `${this.#repository}:${tagOf(sha256)}`;
-    await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
-    try {
-      await link(path, layoutBlobPath(folder, digestOf(sha256)));
-      for (const { digest: at, bytes } of [empty, manifest])
-        await writeFile(layoutBlobPath(folder, at), bytes);
-      await writeFile(join(folder, "oci-layout"), layoutMarker);
-      await writeFile(join(folder, "index.json"), JSON.stringify(index));
+    const artifact = { manifest, blobs: [empty], files: new Map([[digestOf(sha256), path]]) };
+    await withArtifactFolder(folder, artifact, async () => {
       const printed = new Collected();
       await this.#client.run(["push", folder, reference], {
         doing: `pushing the source ${name} as ${reference}`,
@@ -152,9 +129,7 @@ export class SourceRepository {
         size,
         signal,
       });
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    });
   }
 
   async #isTagged(sha256: string, signal: AbortSignal | undefined): Promise<boolean> {
