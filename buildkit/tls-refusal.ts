@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { connect } from "node:tls";
+import { bareHost } from "../lib/address-reach.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 /** How long a server may take over a handshake, in milliseconds. */
@@ -17,7 +18,7 @@ export async function tlsRefusal({ address, tls }: Endpoint): Promise<string | u
   const [ca, cert, key] = await Promise.all(files).catch(() => []);
   if (!ca || !cert || !key) return undefined;
   return await new Promise((resolve) => {
-    const host = hostname.replace(/^\[|\]$/g, "");
+    const host = bareHost(hostname);
     const named = tls.serverName === undefined ? {} : { servername: tls.serverName };
     // Whether the server is the right one is asked elsewhere; nothing is sent to this one but the handshake.
     const own = { ca, cert, key, maxVersion: "TLSv1.2", rejectUnauthorized: false } as const;

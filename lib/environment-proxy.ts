@@ -1,4 +1,5 @@
 import { BlockList, isIP } from "node:net";
+import { bareHost, isLoopbackHost } from "./address-reach.ts";
 
 /** The proxy through which a URL is asked. */
 export type EnvironmentProxy = {
@@ -24,7 +25,7 @@ export function proxyFor(
   if (url.protocol !== "https:" && url.protocol !== "http:") return undefined;
   const name = `${url.protocol.slice(0, -1)}_proxy`;
   const variable = [name, name.toUpperCase()].find((known) => environment[known]);
-  if (variable === undefined || isLoopback(url.hostname)) return undefined;
+  if (variable === undefined || isLoopbackHost(url.hostname)) return undefined;
   if (isListed(url, environment.no_proxy || environment.NO_PROXY || "")) return undefined;
   const named = environment[variable] ?? "";
   // Without a scheme it is http, as for curl and Go.
@@ -46,25 +47,9 @@ function isDecodable({ username, password }: URL): boolean {
   }
 }
 
-/** An IPv4 address in IPv6's clothes counts as itself. */
-const loopback = new BlockList();
-loopback.addSubnet("127.0.0.0", 8);
-loopback.addAddress("::1", "ipv6");
-
-function isLoopback(hostname: string): boolean {
-  const host = bare(hostname);
-  const family = isIP(host);
-  return hostname === "localhost" || (family !== 0 && loopback.check(host, family === 6 ? "ipv6" : "ipv4"));
-}
-
-/** Without the brackets that a URL has around an IPv6 address. */
-function bare(hostname: string): string {
-  return hostname.replace(/^\[|\]$/g, "");
-}
-
 /** Whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network, each with a port or without. */
 function isListed({ hostname, port, protocol }: URL, list: string): boolean {
-  const host = bare(hostname).toLowerCase();
+  const host = bareHost(hostname).toLowerCase();
   const usual = protocol === "https:" ? "443" : "80";
   return list.split(/[\s,]+/).some((text) => {
     const entry = text.toLowerCase();

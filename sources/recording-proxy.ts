@@ -13,6 +13,7 @@ import {
   mostAnswers,
   requestKey,
 } from "../distro/fetch-record.ts";
+import { bareHost } from "../lib/address-reach.ts";
 import { openRegularFile } from "../lib/regular-file.ts";
 import { type Asked, askedFor, isReading, keptOf, methodOf, refusal } from "./proxied-request.ts";
 import type { SourceCache } from "./source-cache.ts";
@@ -190,7 +191,7 @@ export class RecordingProxy {
     if (this.#contexts.size >= this.#limits.hosts)
       return Promise.reject(new Error(`the build asks more than ${this.#limits.hosts} hosts`));
     const making = this.#options
-      .certify(host.replace(/^\[|\]$/g, ""))
+      .certify(bareHost(host))
       .then(({ key, certificate }) => createSecureContext({ key, cert: certificate }));
     this.#contexts.set(host, making);
     return making;

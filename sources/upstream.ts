@@ -3,7 +3,7 @@ import { type IncomingMessage, type RequestOptions, request as requestInClear } 
 import { request } from "node:https";
 import { isIP, type LookupFunction } from "node:net";
 import type { FetchRequest } from "../distro/fetch-record.ts";
-import { reachOfAddress } from "../lib/redirect-rule.ts";
+import { bareHost, reachOfAddress } from "../lib/address-reach.ts";
 
 /** Which hosts a build may fetch from. */
 export type FetchHosts = {
@@ -43,7 +43,7 @@ export async function askUpstream(
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
   const target = new URL(url);
-  const host = target.hostname.replace(/^\[|\]$/g, "");
+  const host = bareHost(target.hostname);
   const address = await allowedAddress(host, options);
   const pinned: LookupFunction = (_name, { all }, answer) => {
     const family = isIP(address);

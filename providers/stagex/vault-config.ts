@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isLoopbackHost } from "../../lib/redirect-rule.ts";
+import { isLoopbackHost } from "../../lib/address-reach.ts";
 import { parseRegistryAddress } from "../../oci/registry-address.ts";
 
 const asked = z

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { isLoopbackHost, redirectFault } from "../../../lib/redirect-rule.ts";
+import { isLoopbackHost } from "../../../lib/address-reach.ts";
+import { redirectFault } from "../../../lib/redirect-rule.ts";
 
 const fault = (from: string, to: string) => redirectFault(new URL(from), new URL(to));
 

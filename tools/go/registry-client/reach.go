@@ -23,7 +23,7 @@ func (r reach) String() string {
 	return [...]string{"an unknown address", "a public address", "a private address", "a loopback address", "a link-local address"}[r]
 }
 
-// The lists are those of lib/redirect-rule.ts.
+// The lists are those of lib/address-reach.ts.
 var (
 	// Hosts of this network and of none (RFC 1122), and reserved ones.
 	nowhere = prefixes("0.0.0.0/8", "240.0.0.0/4")
