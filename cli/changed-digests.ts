@@ -8,6 +8,7 @@ import { publishedTree } from "../distro/published-tree.ts";
 import { commitOf, revisionTree } from "../distro/revision.ts";
 import { readTree, readTreeFiles, type Tree } from "../distro/tree.ts";
 import { printable, printableBlock } from "../lib/printable.ts";
+import { shortenedList } from "../lib/shortened-list.ts";
 import { print, printError } from "../lib/terminal.ts";
 import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
 import { configuredLedgers } from "../providers/stagex/configured-ledgers.ts";
@@ -42,10 +43,10 @@ export async function writeChangedDigests(
   const others = [...changed].flatMap(([name, hex]) => (taken.has(`sha256:${hex}`) ? [name] : []));
   if (others.length > 0)
     printError(
-      printable`${others.length} of ${changed.size} were not built by this state folder's own builders: ${shortened(others)}`,
+      printable`${others.length} of ${changed.size} were not built by this state folder's own builders: ${shortenedList(others, mostNames)}`,
     );
   if (gone.length > 0)
-    printError(printable`to be taken out, as their images are no more: ${shortened(gone)}`);
+    printError(printable`to be taken out, as their images are no more: ${shortenedList(gone, mostNames)}`);
   if (changed.size + gone.length === 0) printError(printable`no line changes`);
   if (options.write) await writeInto(tree, found);
   else if (changed.size > 0) print(printableBlock([...digestsFiles(changed).values()].join("").trimEnd()));
@@ -106,18 +107,13 @@ async function lookupIn(config: StagexConfig, tree: Tree, taken: Set<string>): P
 function requireKnown({ unknown }: ChangedDigests): void {
   if (unknown.length === 0) return;
   throw new CommandError(
-    printable`nobody has built ${shortened(unknown)} from their present inputs, so their digests are not known yet. Build them: npm start, or pulumi up`,
+    printable`nobody has built ${shortenedList(unknown, mostNames)} from their present inputs, so their digests are not known yet. Build them: npm start, or pulumi up`,
     exitCode.no,
   );
 }
 
 /** How many images a message names. */
 const mostNames = 20;
-
-function shortened(names: readonly string[]): string {
-  const left = names.length - mostNames;
-  return `${names.slice(0, mostNames).join(", ")}${left > 0 ? ` and ${left} more` : ""}`;
-}
 
 /** Changes those lines in the files of the tree, and no others. */
 async function writeInto(tree: Tree, { changed, gone }: ChangedDigests): Promise<void> {

@@ -1,4 +1,5 @@
 import { printable } from "../lib/printable.ts";
+import { shortenedList } from "../lib/shortened-list.ts";
 import { glob } from "./glob.ts";
 import { nearestNames } from "./nearest-name.ts";
 
@@ -108,7 +109,6 @@ class ImageNames {
 }
 
 function ambiguousText(name: string, fitting: readonly string[]): string {
-  const left = fitting.length - mostCandidates;
-  const shown = fitting.slice(0, mostCandidates).join(", ");
-  return printable`${JSON.stringify(name)} may mean ${shown}${left > 0 ? ` and ${left} more` : ""}: give the whole name`;
+  const shown = shortenedList(fitting, mostCandidates);
+  return printable`${JSON.stringify(name)} may mean ${shown}: give the whole name`;
 }

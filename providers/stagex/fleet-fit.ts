@@ -2,6 +2,7 @@ import { platformFit } from "../../buildkit/platform-fit.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { platformsToRun } from "../../distro/run-platforms.ts";
 import { type Printable, printable, printableBlock } from "../../lib/printable.ts";
+import { shortenedList } from "../../lib/shortened-list.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
 import { awsPlatforms, awsVendors } from "./aws-fleet-config.ts";
 import type { StagexConfig } from "./config.ts";
@@ -46,13 +47,15 @@ export function unfitFor(
   });
 }
 
+/** How many images are named of each reason. */
+const mostNamed = 5;
+
 /** The images that no builder can build, in words: the first few of each reason. */
 export function unfitText(unfit: readonly Unfit[]): Printable {
   const reasons = Map.groupBy(unfit, ({ runs }) => runs.join(" and "));
   const lines = [...reasons].map(([runs, images]) => {
-    const shown = images.slice(0, 5).map(({ image }) => image);
-    const more = images.length > shown.length ? ` and ${images.length - shown.length} more` : "";
-    return `  ${runs}${runs.includes(" and ") ? " on one builder" : ""}: ${shown.join(", ")}${more}`;
+    const names = images.map(({ image }) => image);
+    return `  ${runs}${runs.includes(" and ") ? " on one builder" : ""}: ${shortenedList(names, mostNamed)}`;
   });
   const names = new Set(unfit.map(({ image }) => image));
   return printableBlock(
@@ -71,7 +74,6 @@ export function elsewhereText(
 ): Printable | undefined {
   const elsewhere = plans.filter(({ platforms }) => !asked.every((platform) => platforms.includes(platform)));
   if (elsewhere.length === 0) return undefined;
-  const shown = elsewhere.slice(0, 5).map(({ name, platforms }) => `${name} (${platforms.join(", ")})`);
-  const more = elsewhere.length > shown.length ? ` and ${elsewhere.length - shown.length} more` : "";
-  return printable`not for ${asked.join(", ")}, as their package.toml says, and built for their own platforms: ${shown.join(", ")}${more}`;
+  const named = elsewhere.map(({ name, platforms }) => `${name} (${platforms.join(", ")})`);
+  return printable`not for ${asked.join(", ")}, as their package.toml says, and built for their own platforms: ${shortenedList(named, mostNamed)}`;
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { type Cost, costText, machinesText } from "../../../distro/cost.ts";
+import { shortenedList } from "../../../lib/shortened-list.ts";
 import type { StagexConfig } from "../config.ts";
 import type { FunctionHandler } from "../handler.ts";
 import { comparisonText } from "../outlook.ts";
@@ -119,8 +120,7 @@ const mostNamed = 100;
 
 function fetchText(fetching: readonly string[]): string[] {
   if (fetching.length === 0) return [];
-  const more = fetching.length > mostNamed ? ` and ${fetching.length - mostNamed} more` : "";
-  return [`${fetching.length} fetch in a RUN: ${fetching.slice(0, mostNamed).join(", ")}${more}`];
+  return [`${fetching.length} fetch in a RUN: ${shortenedList(fetching, mostNamed)}`];
 }
 
 /** What it costs by the configured prices; undefined without them, or where nothing is to be built. */
