@@ -143,12 +143,14 @@ export function readsOf(containerfile: Containerfile, target: string | null): Co
 
 /** Why a build of this target fails whatever it is given. */
 export function refusalsOf(containerfile: Containerfile, target: string | null): Problem[] {
+  if (containerfile.refusals.length === 0) return [];
   const run = stagesOf(containerfile, target);
   return containerfile.refusals.flatMap(({ stage, problem }) => (run.has(stage) ? [problem] : []));
 }
 
 /** The RUNs of a build of this target that fetch. */
 export function fetchesOf(containerfile: Containerfile, target: string | null): Fetch[] {
+  if (containerfile.fetches.length === 0) return [];
   const run = stagesOf(containerfile, target);
   return containerfile.fetches.filter(({ stage }) => run.has(stage));
 }
