@@ -68,17 +68,19 @@ const longestLine = 65_535;
 export function parseSyntax(text: string): Syntax {
   const lines = text.split("\n");
   lines[0] = lines[0]?.replace(/^\uFEFF/, "") ?? "";
-  const isPlain = !oddCharacter.test(text);
-  for (const [index, line] of lines.entries()) {
-    mustFit(line, index + 1);
-    if (!isPlain) mustBePlain(line, index + 1);
+  // Nearly no file has a line that is too long or odd: no line of it need be looked at.
+  if (!mayFit(text) || oddCharacter.test(text)) {
+    for (const [index, line] of lines.entries()) {
+      mustFit(line, index + 1);
+      mustBePlain(line, index + 1);
+    }
   }
   const directives = parseDirectives(lines);
   const chosen = directives.get("escape");
   const escapeCharacter = chosen?.value ?? "\\";
   if (chosen && escapeCharacter !== "\\" && escapeCharacter !== "`")
     throw new ContainerfileSyntaxError(chosen.line, `# escape=${shortened(escapeCharacter)}`, "\\ or `");
-  const continued = continuation(escapeCharacter);
+  const continued = continuations[escapeCharacter === "`" ? "`" : "\\"];
   const instructions: Instruction[] = [];
   let next = 0;
   while (next < lines.length) {
@@ -101,7 +103,8 @@ export function parseSyntax(text: string): Syntax {
     if (heredocInstructions.has(instruction.keyword) && instruction.rest.includes("<<")) {
       [heredocs, next] = readHeredocs(instruction, lines, next);
     }
-    instructions.push({ ...instruction, heredocs, end: next });
+    const { keyword, line, flags, rest } = instruction;
+    instructions.push({ keyword, line, flags, rest, heredocs, end: next });
   }
   return { instructions, directives };
 }
@@ -111,8 +114,13 @@ function shortened(word: string): string {
   return word.length > 100 ? `${word.slice(0, 100)}…` : word;
 }
 
+/** Whether a text is too short to have too long a line; a character takes three bytes at most. */
+function mayFit(text: string): boolean {
+  return text.length * 3 <= longestLine;
+}
+
 function mustFit(line: string, number: number): void {
-  if (line.length * 3 <= longestLine) return;
+  if (mayFit(line)) return;
   const size = Buffer.byteLength(line);
   if (size <= longestLine) return;
   throw new ContainerfileSyntaxError(
@@ -170,10 +178,8 @@ function* directivesIn(
   }
 }
 
-/** A line that goes on: it ends in one escape character, and white space at most. */
-function continuation(escapeCharacter: string): RegExp {
-  return escapeCharacter === "`" ? /(^|[^`])`[ \t\r]*$/ : /(^|[^\\])\\[ \t\r]*$/;
-}
+/** A line that goes on, by the escape character: it ends in one, and white space at most. */
+const continuations = { "`": /(^|[^`])`[ \t\r]*$/, "\\": /(^|[^\\])\\[ \t\r]*$/ };
 
 /** What an instruction's own line has. */
 type InstructionLine = Omit<Instruction, "heredocs" | "end">;
@@ -195,6 +201,9 @@ function instructionOf(logical: string, line: number, escapeCharacter: string): 
   return { keyword: keyword.toUpperCase(), line, flags, rest: rest.trim() };
 }
 
+/** A flag with nothing in it that is quoted, escaped or a blank. */
+const plainFlag = /--[!#-&(-[\]-_a-~]+/y;
+
 /** The flags at the start of an instruction, unquoted and without their dashes, as extractBuilderFlags of split_command.go finds them. */
 function flagsOf(text: string, escapeCharacter: string): { words: string[]; rest: string } {
   const words: string[] = [];
@@ -202,6 +211,13 @@ function flagsOf(text: string, escapeCharacter: string): { words: string[]; rest
   for (;;) {
     while (isSpace(text[at])) at++;
     if (!text.startsWith("--", at)) return { words, rest: text.slice(at) };
+    plainFlag.lastIndex = at;
+    const end = plainFlag.test(text) ? plainFlag.lastIndex : at;
+    if (end > at && (end === text.length || isSpace(text[end]))) {
+      words.push(text.slice(at + 2, end));
+      at = end;
+      continue;
+    }
     let word = "";
     let quote = "";
     for (; at < text.length && (quote !== "" || !isSpace(text[at])); at++) {
@@ -241,7 +257,7 @@ function readHeredocs(
     const [, dash, name = ""] = heredocWord.exec(word) ?? [];
     const end = name.trimStart().replace(/\\(.)|["']/g, "$1");
     const endsAt = (line: string) =>
-      (dash === "-" ? line.replace(/^\t+/, "") : line).replace(/\r$/, "") === end;
+      line.includes(end) && (dash === "-" ? line.replace(/^\t+/, "") : line).replace(/\r$/, "") === end;
     const start = at;
     while (at < lines.length && !endsAt(lines[at] ?? "")) at++;
     if (at === lines.length) {
@@ -251,8 +267,8 @@ function readHeredocs(
         `a line ${shortened(end)}`,
       );
     }
-    const content = lines.slice(start, at).map((line) => `${line}\n`);
-    heredocs.push({ name: end, chomps: dash === "-", content: content.join("") });
+    const content = at === start ? "" : `${lines.slice(start, at).join("\n")}\n`;
+    heredocs.push({ name: end, chomps: dash === "-", content });
     at++;
   }
   return [heredocs, at];

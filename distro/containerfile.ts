@@ -275,8 +275,9 @@ class Reader {
     if (base === "" || more.length > 0 || (as !== undefined && !named)) {
       this.#reject(line, "FROM", quoted(rest), "FROM <image> or FROM <image> AS <stage>");
     }
-    const unknown = { platforms: [], images: [] };
-    this.#stages.push({ name: named ? name.toLowerCase() : null, base, line, ...unknown });
+    // What is so of `scratch`; the others are looked at once all are known.
+    const platforms = ["target"];
+    this.#stages.push({ name: named ? name.toLowerCase() : null, base, platforms, images: [], line });
   }
 
   #declareArgs({ line, rest }: Instruction): void {
@@ -314,7 +315,7 @@ class Reader {
     const index = this.#uses.push(new Set()) - 1;
     const stage = this.#stages[index];
     this.#bases.push(null);
-    if (stage === undefined || stage.base === "") return;
+    if (stage === undefined || stage.base === "" || stage.base === "scratch") return;
     const base = this.#expanded(stage.base);
     this.#bases[index] = this.#baseOf(base, index);
     if (base === undefined) this.#inspectUnknownBase(stage);
@@ -417,9 +418,13 @@ class Reader {
   /** Something is taken from this stage or image. */
   #refer(reference: string, stages: readonly Stage[], keyword: string, line: number): void {
     const name = reference.toLowerCase();
-    const named = stages.flatMap((stage, index) => (stage.name === name ? [index] : []));
-    for (const index of named) this.#use(index);
-    if (name === sourcesContext || named.length > 0) return;
+    let isStage = false;
+    for (let index = 0; index < stages.length; index++) {
+      if (stages[index]?.name !== name) continue;
+      this.#use(index);
+      isStage = true;
+    }
+    if (name === sourcesContext || isStage) return;
     if (/^\d+$/.test(name) && Number(name) < this.#stages.length) {
       this.#use(Number(name));
       return;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { printableLine } from "../lib/printable.ts";
 import type { Source } from "./build-plan.ts";
 import { nearestName } from "./nearest-name.ts";
-import { expand, PlaceholderError, versionForms } from "./placeholder.ts";
+import { expand, PlaceholderError, type VersionForms, versionForms } from "./placeholder.ts";
 import { fieldLines } from "./toml-line.ts";
 import { mostProblemsOfFile, type Problem, quoted, TreeError } from "./tree-error.ts";
 
@@ -39,7 +39,12 @@ export type PackageToml = {
   /** Empty where the package is built for whatever platform is asked for. */
   readonly platforms: readonly string[];
   readonly sources: readonly SourceSection[];
+  /** What StageX's `src/fetch.py` would fetch for them, in the order of the file. */
+  readonly fetched: readonly Source[];
 };
+
+/** What stands in the file, before its templates are expanded. */
+type WrittenPackage = Omit<PackageToml, "fetched">;
 
 /** A part of an image's name, as an OCI repository may be called (distribution-spec, "Pulling manifests"). */
 export const imageNamePattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
@@ -133,12 +138,13 @@ export function parsePackageToml(file: string, content: string, warnings: Proble
   if (!parsed.success) {
     throw errorOf(file, content, [...slips, ...parsed.error.issues.map((issue) => zodProblem(raw, issue))]);
   }
-  const result = packageOf(parsed.data);
-  const problems = [...slips, ...versionProblems(result), ...sourceProblems(result)];
+  const written = packageOf(parsed.data);
+  const problems = [...slips, ...versionProblems(written)];
+  const fetched = fetchedSources(written, problems);
   if (problems.length > 0) throw errorOf(file, content, problems);
   const unread = [...metadataProblems(parsed.data.package), ...misspelledMetadata];
   if (unread.length > 0) warnings.push(...located(file, content, unread));
-  return result;
+  return { ...written, fetched };
 }
 
 /** Fields of `[package]` that no build reads. */
@@ -166,7 +172,7 @@ function textOr<Other>(value: unknown, other: Other): string | Other {
   return typeof value === "string" ? value : other;
 }
 
-function packageOf({ package: own, sources }: z.infer<typeof fileSchema>): PackageToml {
+function packageOf({ package: own, sources }: z.infer<typeof fileSchema>): WrittenPackage {
   return {
     name: own.name,
     version: own.version ?? null,
@@ -188,25 +194,19 @@ function packageOf({ package: own, sources }: z.infer<typeof fileSchema>): Packa
   };
 }
 
-/** The sources that StageX's `src/fetch.py` would fetch, in the order of the file; a parsed package.toml always has them. */
-export function sourcesOf(toml: PackageToml): Source[] {
-  return toml.sources.map((section) => sourceOf(toml, section));
-}
-
 /**
  * The build arguments that StageX's `src/targets.py` passes besides its three constant ones.
  * @param version the package's version, `version_from` resolved; null where it has none
  */
 export function buildArgsOf(toml: PackageToml, version: string | null): Record<string, string> {
   const args: Record<string, string> = {};
-  if (version !== null) {
-    for (const [form, value] of Object.entries(versionForms(version))) args[form.toUpperCase()] = value;
-  }
+  const forms = version === null ? null : versionForms(version);
+  for (const [form, value] of Object.entries(forms ?? {})) args[form.toUpperCase()] = value;
   for (const section of toml.sources) {
     const prefix = section.name.toUpperCase();
     if (section.version !== null) {
       args[`${prefix}_VERSION`] = section.version;
-      args[`${prefix}_SOURCE`] = expand(fileTemplate(section, 0), generatorValues(section, version));
+      args[`${prefix}_SOURCE`] = expand(fileTemplate(section, 0), generatorValues(section, forms));
     }
     if (section.gitSha !== null) args[`${prefix}_GIT_SHA`] = section.gitSha;
   }
@@ -217,30 +217,23 @@ export function buildArgsOf(toml: PackageToml, version: string | null): Record<s
  * What the generator expands in a `*_SOURCE` argument: fewer placeholders than fetch.py, and the *package's* dashes and
  * underscores beside the *source's* version. So the argument can differ from the fetched file's name; it is passed as it is.
  */
-function generatorValues(section: SourceSection, packageVersion: string | null): Record<string, string> {
-  const forms = packageVersion === null ? null : versionForms(packageVersion);
-  return {
-    version: section.version ?? "",
-    version_dash: forms?.version_dash ?? "",
-    version_under: forms?.version_under ?? "",
-    format: section.format,
-  };
+function generatorValues(
+  { version, format }: Pick<SourceSection, "version" | "format">,
+  forms: VersionForms | null,
+): Record<string, string> {
+  const { version_dash = "", version_under = "" } = forms ?? {};
+  return { version: version ?? "", version_dash, version_under, format };
 }
+
+const generatorNames = Object.keys(generatorValues({ version: null, format: "" }, null));
 
 /**
  * What fetch.py expands: the source's version, else the package's own (never that of `version_from`, where it would
  * write "None" into a file's name: here such a placeholder is unknown).
  */
-function fetchValues(toml: PackageToml, section: SourceSection): Record<string, string> {
+function fetchValues(toml: WrittenPackage, section: SourceSection): Record<string, string> {
   const version = section.version ?? toml.version;
   return { ...(version === null ? {} : versionForms(version)), format: section.format };
-}
-
-function sourceOf(toml: PackageToml, section: SourceSection): Source {
-  const values = fetchValues(toml, section);
-  const file = expand(fileTemplate(section, 0), values);
-  const mirrors = section.mirrors.map((mirror) => expand(mirror, { ...values, file }));
-  return { name: section.name, file, sha256: section.hash, mirrors };
 }
 
 /** `file`, or the last part of the mirror's path, as Python's urlsplit finds it (no query, no fragment). */
@@ -250,96 +243,104 @@ function fileTemplate(section: SourceSection, mirror: number): string {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-function versionProblems(toml: PackageToml): FieldProblem[] {
+function versionProblems(toml: WrittenPackage): FieldProblem[] {
   if (toml.version === null || toml.versionFrom === null) return [];
   const found = `${quoted(toml.versionFrom)} beside version = ${quoted(toml.version)}`;
   return [{ path: ["package", "version_from"], found, allowed: "either a version or a version_from" }];
 }
 
-/** All that is wrong with the sources once they are expanded. */
-function sourceProblems(toml: PackageToml): FieldProblem[] {
-  const problems: FieldProblem[] = [];
+/** Expands the sources; what is wrong with them goes to the problems. */
+function fetchedSources(toml: WrittenPackage, problems: FieldProblem[]): Source[] {
   const files = new Map<string, string>();
   const prefixes = new Map<string, string>();
-  for (const section of toml.sources) {
+  return toml.sources.flatMap((section) => {
     const path = ["sources", section.name];
-    const twin = prefixes.get(section.name.toUpperCase());
-    prefixes.set(section.name.toUpperCase(), section.name);
+    const prefix = section.name.toUpperCase();
+    const twin = prefixes.get(prefix);
+    prefixes.set(prefix, section.name);
     if (twin !== undefined) {
       const allowed = "names that differ in more than case: both would be the same build argument";
       problems.push({ path, found: `${section.name} beside ${twin}`, allowed });
     }
-    const own = templateProblems(toml, section);
-    problems.push(...own);
-    if (own.length > 0) continue;
-    const { file } = sourceOf(toml, section);
+    const source = fetchedSource(toml, section, problems);
+    if (source === undefined) return [];
+    const { file } = source;
     const other = files.get(file);
     files.set(file, section.name);
     if (other !== undefined) {
+      const field = section.file === null ? "mirrors" : "file";
       const found = `the file ${quoted(file)}, which sources.${other} has too`;
-      problems.push({
-        path: [...path, section.file === null ? "mirrors" : "file"],
-        found,
-        allowed: "each file name once",
-      });
+      problems.push({ path: [...path, field], found, allowed: "each file name once" });
     }
-  }
-  return problems;
+    return [source];
+  });
 }
 
 const fileRule = "a plain file name: no / or \\, no leading dot, no control or invisible characters";
 
-function templateProblems(toml: PackageToml, section: SourceSection): FieldProblem[] {
-  const problems: FieldProblem[] = [];
-  const values = fetchValues(toml, section);
+/** Expands one source; undefined where something is wrong with it, which goes to the problems. */
+function fetchedSource(
+  toml: WrittenPackage,
+  section: SourceSection,
+  problems: FieldProblem[],
+): Source | undefined {
+  const known = problems.length;
   const path = ["sources", section.name];
-  const expanded = (field: readonly PropertyKey[], template: string, known: Record<string, string>) => {
-    try {
-      return expand(template, known);
-    } catch (error) {
-      if (!(error instanceof PlaceholderError)) throw error;
-      problems.push({
-        path: field,
-        found: `${error.message} in ${quoted(template)}`,
-        allowed: placeholderRule(known),
-      });
-      return undefined;
-    }
-  };
-
-  const names = section.mirrors.map((_, index) => {
-    const field = section.file === null ? [...path, "mirrors", index] : [...path, "file"];
-    const known =
-      section.version === null ? values : narrowed(values, Object.keys(generatorValues(section, null)));
-    return { field, name: expanded(field, fileTemplate(section, index), known) };
-  });
-  const { field, name: file } = names[0] ?? { field: path, name: undefined };
-  if (file === undefined) return problems.slice(0, 1);
-  if (!isPlainFileName(file)) return [{ path: field, found: quoted(file), allowed: fileRule }];
-  for (const other of names) {
-    if (other.name === file) continue;
-    const allowed = `mirrors that all end in ${quoted(file)}, or a \`file\``;
-    problems.push({ path: other.field, found: quoted(other.name), allowed });
+  const values = fetchValues(toml, section);
+  const ofBoth = section.version === null ? values : narrowed(values);
+  const fieldOf = (mirror: number) => [...path, ...(section.file === null ? ["mirrors", mirror] : ["file"])];
+  const file = expanded(fieldOf(0), fileTemplate(section, 0), ofBoth, problems);
+  if (file === undefined) return undefined;
+  if (!isPlainFileName(file)) {
+    problems.push({ path: fieldOf(0), found: quoted(file), allowed: fileRule });
+    return undefined;
   }
-  for (const [index, mirror] of section.mirrors.entries()) {
+  const withFile = { ...values, file };
+  const mirrors = section.mirrors.map((mirror, index) => {
+    const name =
+      section.file === null && index > 0
+        ? expanded(fieldOf(index), fileTemplate(section, index), ofBoth, problems)
+        : file;
+    if (name !== undefined && name !== file) {
+      const allowed = `mirrors that all end in ${quoted(file)}, or a \`file\``;
+      problems.push({ path: fieldOf(index), found: quoted(name), allowed });
+    }
     const place = [...path, "mirrors", index];
-    const url = expanded(place, mirror, { ...values, file });
-    if (url !== undefined && !isUrl(url)) {
+    const url = expanded(place, mirror, withFile, problems);
+    if (url !== undefined && !isUrl(url))
       problems.push({ path: place, found: quoted(url), allowed: "a URL, as https://…" });
-    }
-  }
-  return problems;
+    return url ?? "";
+  });
+  if (problems.length > known) return undefined;
+  return { name: section.name, file, sha256: section.hash, mirrors };
 }
 
-function placeholderRule(known: Record<string, string>): string {
+/** Expands a template; undefined where it can't be, which goes to the problems. */
+function expanded(
+  path: readonly PropertyKey[],
+  template: string,
+  known: Readonly<Record<string, string>>,
+  problems: FieldProblem[],
+): string | undefined {
+  try {
+    return expand(template, known);
+  } catch (error) {
+    if (!(error instanceof PlaceholderError)) throw error;
+    const found = `${error.message} in ${quoted(template)}`;
+    problems.push({ path, found, allowed: placeholderRule(known) });
+    return undefined;
+  }
+}
+
+function placeholderRule(known: Readonly<Record<string, string>>): string {
   const names = Object.keys(known).map((name) => `{${name}}`);
   const version = Object.hasOwn(known, "version") ? "" : " ({version} and its forms need a version)";
   return `${names.join(" ")}${version}`;
 }
 
 /** The generator knows fewer placeholders than fetch.py; a source that both expand may use only those of both. */
-function narrowed(values: Record<string, string>, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(Object.entries(values).filter(([name]) => names.includes(name)));
+function narrowed(values: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).filter(([name]) => generatorNames.includes(name)));
 }
 
 function isPlainFileName(file: string): boolean {

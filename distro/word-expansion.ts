@@ -16,6 +16,7 @@ export function expandWord(
   escapeToken: string,
   most: number,
 ): string | undefined {
+  if (!/[$'"]/.test(word) && !word.includes(escapeToken)) return word;
   const expansion = new Expansion(word, variable, escapeToken, most);
   const expanded = expansion.upTo(undefined, 0);
   return expansion.isWrong ? undefined : expanded;

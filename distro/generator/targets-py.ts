@@ -1,5 +1,5 @@
 import { inputKey } from "../input-key.ts";
-import { buildArgsOf, parsePackageToml, sourcesOf } from "../package-toml.ts";
+import { buildArgsOf, parsePackageToml } from "../package-toml.ts";
 import type { Generator } from "./generator.ts";
 
 /** StageX's `src/targets.py`, of all releases since 2024.12.0: `packages/<stage>/<name>/package.toml` and a Containerfile beside it. */
@@ -13,7 +13,7 @@ export const targetsPy: Generator = {
       ? [{ name: `${stage}-${name}`, target: null }]
       : subpackages.map((own) => ({ name: `${stage}-${own}`, target: `package-${own}` })),
   buildArgsOf,
-  sourcesOf,
+  sourcesOf: ({ fetched }) => fetched,
   inputKey,
   assembly: {
     options: { ulimit: "nofile=2048:16384" },

@@ -187,7 +187,8 @@ export class Project implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#daemonsGone();
-    await rm(this.folder, { recursive: true, force: true });
+    // The keeper of a daemon that is gone looks once more, and locks its folder for that moment.
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 
   /** A run's private daemons end by themselves soon after it; until then they write to the folder. */

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { buildArgsOf, parsePackageToml, sourcesOf } from "../../../distro/package-toml.ts";
+import { buildArgsOf, parsePackageToml } from "../../../distro/package-toml.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import { fuzz } from "./fuzzer.ts";
 import { named, textOf, treeSeeds } from "./tree-seeds.ts";
@@ -29,7 +29,7 @@ fuzz("package.toml", () => ({
     if (text === undefined) return;
     const toml = parsePackageToml("packages/core/x/package.toml", text);
     expect(toml.name).toMatch(/^[a-z0-9][a-z0-9._-]*$/);
-    for (const { file, sha256, mirrors } of sourcesOf(toml)) {
+    for (const { file, sha256, mirrors } of toml.fetched) {
       expect(file).toMatch(/^[^./\\][^/\\]*$/);
       expect(sha256).toMatch(/^[0-9a-f]{64}$/);
       expect(mirrors.every((mirror) => /^[a-z][a-z0-9+.-]*:\/\//i.test(mirror) && URL.canParse(mirror))).toBe(

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { buildArgsOf, parsePackageToml, sourcesOf } from "../../../distro/package-toml.ts";
+import { buildArgsOf, parsePackageToml } from "../../../distro/package-toml.ts";
 import { type Problem, problemText, TreeError } from "../../../distro/tree-error.ts";
 import { someHash } from "../../fixtures/written-tree.ts";
 
@@ -62,6 +62,15 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
           file: null,
           mirrors: ["https://b.example/p-{version}.zip"],
         },
+      ],
+      fetched: [
+        {
+          name: "tool",
+          file: "tool-2.1.tar.xz",
+          sha256: someHash,
+          mirrors: ["https://a.example/tool-2.1.tar.xz"],
+        },
+        { name: "Part", file: "p-7.zip", sha256: someHash, mirrors: ["https://b.example/p-7.zip"] },
       ],
     });
   });
@@ -234,13 +243,13 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
   });
 });
 
-describe("sourcesOf", () => {
+describe("fetched sources", () => {
   test("expands with the source's version, else the package's", () => {
     const toml = parse(`${head}version = "3.4"
 ${source("own", 'version = "1.2"\nfile = "own-{version}.zip"\nmirrors = ["https://a.example/{version_under}/{file}"]')}
 ${source("same", 'file = "same-{version_dash}.zip"\nmirrors = ["http://a.example/{version_major_minor}/x?f={file}"]')}
 ${source("bare", 'mirrors = ["https://a.example/p/bare-{version}.tgz?a=b#c", "https://b.example/bare-{version}.tgz"]')}`);
-    expect(sourcesOf(toml).map(({ file: name, mirrors }) => [name, ...mirrors])).toEqual([
+    expect(toml.fetched.map(({ file: name, mirrors }) => [name, ...mirrors])).toEqual([
       ["own-1.2.zip", "https://a.example/1_2/own-1.2.zip"],
       ["same-3-4.zip", "http://a.example/3.4/x?f=same-3-4.zip"],
       ["bare-3.4.tgz", "https://a.example/p/bare-3.4.tgz?a=b#c", "https://b.example/bare-3.4.tgz"],
@@ -284,13 +293,13 @@ describe("buildArgsOf", () => {
     const text = `${head}version = "9.8"\n${source("x", `version = "1.2"\nfile = "x-{version}-{version_dash}"\n${mirrors}`)}`;
     const toml = parse(text);
     expect(buildArgsOf(toml, "9.8")).toMatchObject({ X_VERSION: "1.2", X_SOURCE: "x-1.2-9-8" });
-    expect(sourcesOf(toml)[0]?.file).toBe("x-1.2-1-2");
+    expect(toml.fetched[0]?.file).toBe("x-1.2-1-2");
   });
 
   test("placeholders that the generator does not know are refused where it would expand them", () => {
     const text = (version: string) =>
       `${head}version = "9.8"\n${source("x", `${version}file = "x-{version_major}"\n${mirrors}`)}`;
-    expect(sourcesOf(parse(text("")))[0]?.file).toBe("x-9");
+    expect(parse(text("")).fetched[0]?.file).toBe("x-9");
     expect(problemsOf(text('version = "1.2"\n'))).toMatchObject([
       { field: "sources.x.file", found: '{version_major} in "x-{version_major}"' },
     ]);
