@@ -201,7 +201,7 @@ function packageOf({ package: own, sources }: z.infer<typeof fileSchema>): Writt
 export function buildArgsOf(toml: PackageToml, version: string | null): Record<string, string> {
   const args: Record<string, string> = {};
   const forms = version === null ? null : versionForms(version);
-  for (const [form, value] of Object.entries(forms ?? {})) args[form.toUpperCase()] = value;
+  if (forms !== null) for (const { name, form } of formArgs) args[name] = forms[form];
   for (const section of toml.sources) {
     const prefix = section.name.toUpperCase();
     if (section.version !== null) {
@@ -224,6 +224,12 @@ function generatorValues(
   const { version_dash = "", version_under = "" } = forms ?? {};
   return { version: version ?? "", version_dash, version_under, format };
 }
+
+/** The build argument of each form of a version. */
+const formArgs = (Object.keys(versionForms("")) as (keyof VersionForms)[]).map((form) => ({
+  name: form.toUpperCase(),
+  form,
+}));
 
 const generatorNames = Object.keys(generatorValues({ version: null, format: "" }, null));
 
@@ -397,8 +403,9 @@ function sourceNameProblems(raw: unknown): FieldProblem[] {
 type Slip = FieldProblem & { meant: string };
 
 function slipsIn(raw: unknown, path: readonly string[], known: readonly string[]): Slip[] {
-  return Object.keys(tableAt(raw, path)).flatMap((key) => {
-    const meant = known.includes(key) ? undefined : nearestName(key, known);
+  const unknown = Object.keys(tableAt(raw, path)).filter((key) => !known.includes(key));
+  return unknown.flatMap((key) => {
+    const meant = nearestName(key, known);
     return meant === undefined
       ? []
       : [{ path: [...path, key], found: quoted(key), allowed: `${meant} (is it meant?)`, meant }];

@@ -76,6 +76,8 @@ export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {})
 /** The stages of StageX whose every package is an image. Others hold whatever they hold, and images where there is a Containerfile. */
 const imageStages = new Set(["bootstrap", "core", "pallet", "user"]);
 
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** A package on its way to its plans. */
 type Draft = {
   readonly folder: string;
@@ -115,13 +117,14 @@ class TreeReader {
     const nearest = nearestNames(() => owners.keys());
     for (const made of planned) this.#rejectUnknown(made, owners, nearest);
     const plans = new Map(planned.flatMap((made) => made.plans).map((plan) => [plan.name, plan]));
-    this.#rejectCycles(plans);
+    const images = inOrder(plans);
+    if (images.size < plans.size) this.#rejectCycles(plans);
     const sets = await this.#digests();
     const { "": digests = new Map<string, string>(), ...further } = Object.fromEntries(sets);
     if (this.#problems.length > 0) throw new TreeError(this.#problems.sort(byPlace));
     return {
       root: this.#files.root,
-      images: inOrder(plans),
+      images,
       packages: new Map(drafts.map((draft) => [draft.folder, this.#packageOf(draft)])),
       digests,
       furtherDigests: new Map(Object.entries(further)),
@@ -310,7 +313,7 @@ class TreeReader {
       const bytes = await this.#files.read(path, limit);
       // What is hashed is what was parsed, and is not read again for it.
       if (hashed) this.#hashes.set(path, Promise.resolve(hash("sha256", bytes)));
-      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+      return utf8.decode(bytes);
     } catch (error) {
       const problem = readProblem(path, error, limit);
       if (problem === undefined) throw error;

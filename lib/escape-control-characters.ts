@@ -4,9 +4,17 @@
  */
 export const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
+/** Text that has none of these, as nearly all has: to see that takes a tenth of the time that looking for each of them does. */
+const plain = /^[\n -~]*$/;
+
+/** Whether no character is other than a visible one of ASCII, a blank or a line end. */
+export function isPlain(text: string): boolean {
+  return plain.test(text);
+}
+
 /** Returns the text on one line, each character that a terminal would obey or hide written as its JavaScript escape. */
 export function escapeControlCharacters(text: string): string {
-  return text.replace(invisible, escaped);
+  return isPlain(text) && !text.includes("\n") ? text : text.replace(invisible, escaped);
 }
 
 function escaped(character: string): string {

@@ -1,5 +1,14 @@
-import { lstatSync, readlinkSync, realpathSync, type Stats } from "node:fs";
-import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  type Stats,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { type GitCall, GitError, localEnvironment, runGit } from "./git.ts";
@@ -64,9 +73,10 @@ export async function readRepository(
   args: readonly string[],
   more: Pick<GitCall, "input" | "bytes"> = {},
 ): Promise<Buffer> {
-  const view = await mkdtemp(join(tmpdir(), "stagex-git-"));
+  // At once: twenty ways through the thread pool would take longer than git itself.
+  const view = mkdtempSync(join(tmpdir(), "stagex-git-"));
   try {
-    await makeView(repository, view);
+    makeView(repository, view);
     return await runGit(args, {
       folder: repository.workTree === null ? view : folder,
       environment: localEnvironment(view, repository.workTree),
@@ -74,7 +84,7 @@ export async function readRepository(
       ...more,
     });
   } finally {
-    await rm(view, { recursive: true, force: true });
+    rmSync(view, { recursive: true, force: true });
   }
 }
 
@@ -202,7 +212,7 @@ async function configOf(gitFolder: string, commonFolder: string): Promise<GitCon
 }
 
 /** A repository that borrows the real one's objects, refs and index, with a configuration of our own. */
-async function makeView(repository: Repository, view: string): Promise<void> {
+function makeView(repository: Repository, view: string): void {
   const { gitFolder, commonFolder } = repository;
   const keeps = diskKeeps(repository);
   const settings = [
@@ -217,9 +227,9 @@ async function makeView(repository: Repository, view: string): Promise<void> {
     ...extensions(repository.config, commonFolder),
     ...upstreams(repository.config),
   ];
-  await writeFile(join(view, "config"), `${settings.join("\n")}\n`);
-  await writeFile(join(view, "HEAD"), repository.head);
-  await mkdir(join(view, "logs"));
+  writeFileSync(join(view, "config"), `${settings.join("\n")}\n`);
+  writeFileSync(join(view, "HEAD"), repository.head);
+  mkdirSync(join(view, "logs"));
   const own = sharedIndexes(gitFolder);
   const links = [
     ...["objects", "refs", "packed-refs", "shallow", "logs/refs"].map(
@@ -229,7 +239,7 @@ async function makeView(repository: Repository, view: string): Promise<void> {
       (name) => [gitFolder, name] as const,
     ),
   ];
-  for (const [from, name] of links) await symlink(join(from, name), join(view, name));
+  for (const [from, name] of links) symlinkSync(join(from, name), join(view, name));
 }
 
 /**

@@ -1,4 +1,4 @@
-import { escapeControlCharacters, invisible } from "./escape-control-characters.ts";
+import { escapeControlCharacters, invisible, isPlain } from "./escape-control-characters.ts";
 
 declare const escaped: unique symbol;
 
@@ -18,7 +18,7 @@ export function printable(
 
 /** Escapes a text for one line. */
 export function printableLine(text: string): Printable {
-  return printable`${text}`;
+  return inert(escapeControlCharacters(text));
 }
 
 /** Escapes a program's line of output for one line of a log: its tabs stay. */
@@ -57,6 +57,7 @@ export function printableJson(value: unknown, indent = 2): Printable {
 
 /** The same of JSON that is text already. Outside of its strings, JSON has nothing that is escaped but its line ends. */
 export function printableJsonText(json: string): Printable {
+  if (isPlain(json)) return inert(json);
   return inert(
     json.replace(invisible, (character) => (/[\n\r\t]/.test(character) ? character : codeUnits(character))),
   );

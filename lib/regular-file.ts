@@ -36,7 +36,7 @@ export async function readRegularFile(path: string, limit: number): Promise<Buff
       const { bytesRead } = await handle.read(room, filled, room.length - filled);
       filled += bytesRead;
       if (filled > limit) throw tooLarge(path, limit);
-      if (bytesRead === 0 || filled === room.length) return room.subarray(0, filled);
+      if (isWhole(bytesRead, filled, room)) return room.subarray(0, filled);
     }
   } finally {
     await handle.close();
@@ -73,9 +73,14 @@ export function readRegularFileSync(path: string, limit: number): Buffer {
       const read = readSync(descriptor, room, filled, room.length - filled, null);
       filled += read;
       if (filled > limit) throw tooLarge(path, limit);
-      if (read === 0 || filled === room.length) return room.subarray(0, filled);
+      if (isWhole(read, filled, room)) return room.subarray(0, filled);
     }
   });
+}
+
+/** Whether a file is read: it has ended, or has given its size though there was room for a byte more, or has grown. */
+function isWhole(read: number, filled: number, room: Buffer): boolean {
+  return read === 0 || filled >= room.length - 1;
 }
 
 /** How much of a file is in memory at once while it is hashed, in bytes. */
