@@ -4,7 +4,7 @@
  * Node would load its TypeScript parser for it alone.
  */
 import { lstatSync, mkdirSync, rmSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import { enableCompileCache, registerHooks } from "node:module";
 import { join } from "node:path";
 
 const cache = join(import.meta.dirname, "../node_modules/.cache/stagex");
@@ -28,5 +28,14 @@ function makeOwn(folder) {
 }
 
 if (makeOwn(cache)) enableCompileCache(cache);
+
+// zod loads its words in sixty languages, of which we use English: a tenth of a short command's time (zod: v4/classic/external.js).
+const languages = /\/zod\/v4\/[a-z]+\/external\.js$/;
+registerHooks({
+  resolve: (specifier, context, next) =>
+    specifier === "../locales/index.js" && languages.test(context.parentURL ?? "")
+      ? next("../locales/en.js", context)
+      : next(specifier, context),
+});
 
 await import("./stagex.ts");

@@ -50,14 +50,13 @@ export function comparingTrees(command: Command): Command {
  */
 export async function readTreeChange(options: TreeChangeOptions): Promise<TreeChange> {
   const { tree, since, to } = options;
-  const base = await commitOf(tree, since);
-  const head = to === undefined ? undefined : await commitOf(tree, to);
   const parsed = new ParsedFiles();
   const [older, newer] = await Promise.allSettled([
-    treeAt(tree, since, base, parsed),
-    to === undefined || head === undefined ? readTree(tree, { parsed }) : treeAt(tree, to, head, parsed),
+    revisionOf(tree, since, parsed),
+    to === undefined ? readTree(tree, { parsed }) : revisionOf(tree, to, parsed).then((side) => side.read),
   ]);
-  const [before, after] = [settled(older), settled(newer)];
+  const { commit: base, read: before } = settled(older);
+  const after = settled(newer);
   warnOfTree(after);
   const ledger = await ledgerOf(options);
   const [old, current] = await digestsIn(ledger, [before.images, after.images]);
@@ -75,9 +74,15 @@ function settled<T>(result: PromiseSettledResult<T>): T {
   return result.value;
 }
 
-async function treeAt(root: string, revision: string, commit: string, parsed: ParsedFiles): Promise<Tree> {
+/** The tree as a revision has it, and the commit that this is. */
+async function revisionOf(
+  root: string,
+  revision: string,
+  parsed: ParsedFiles,
+): Promise<{ readonly commit: string; readonly read: Tree }> {
+  const commit = await commitOf(root, revision);
   try {
-    return await readTreeFiles(await revisionTree(root, commit), { parsed });
+    return { commit, read: await readTreeFiles(await revisionTree(root, commit), { parsed }) };
   } catch (error) {
     if (!(error instanceof TreeError)) throw error;
     const name = commit.startsWith(revision) ? commit : `${revision} (${commit})`;
