@@ -29,11 +29,11 @@ function makeOwn(folder) {
 
 if (makeOwn(cache)) enableCompileCache(cache);
 
-// zod loads its words in sixty languages, of which we use English: a tenth of a short command's time (zod: v4/classic/external.js).
-const languages = /\/zod\/v4\/[a-z]+\/external\.js$/;
+// zod loads its words in sixty languages, of which we use English: a tenth of a short command's time (`locales` of zod/v4/core and zod/v4/classic).
+const zod = /\/zod\/v4\/[a-z]+\/[a-z]+\.js$/;
 registerHooks({
   resolve: (specifier, context, next) =>
-    specifier === "../locales/index.js" && languages.test(context.parentURL ?? "")
+    specifier === "../locales/index.js" && zod.test(context.parentURL ?? "")
       ? next("../locales/en.js", context)
       : next(specifier, context),
 });

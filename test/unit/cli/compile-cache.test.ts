@@ -25,13 +25,13 @@ beforeEach(() => {
   rmSync(project, { recursive: true, force: true });
   mkdirSync(join(project, "cli"), { recursive: true });
   copyFileSync(join(projectRoot, "cli/stagex.mjs"), join(project, "cli/stagex.mjs"));
-  const told =
+  const program =
     'import { getCompileCacheDir } from "node:module";\nconsole.log(getCompileCacheDir() ?? "none");\n';
-  writeFileSync(join(project, "cli/stagex.ts"), told);
+  writeFileSync(join(project, "cli/stagex.ts"), program);
 });
 
-/** Runs the entry, and returns which cache the command has. */
-function cacheInUse(): string {
+/** Runs the entry, and returns what the command prints: which cache it has, where a test has written no other. */
+function told(): string {
   const { NODE_COMPILE_CACHE: _, ...environment } = process.env;
   const { stdout, stderr } = spawnSync(process.execPath, [join(project, "cli/stagex.mjs")], {
     encoding: "utf8",
@@ -42,7 +42,7 @@ function cacheInUse(): string {
 }
 
 test("the cache is a folder that its owner alone enters", () => {
-  expect(cacheInUse()).toContain(cache);
+  expect(told()).toContain(cache);
   expect(statSync(cache).mode & 0o777).toBe(0o700);
 });
 
@@ -50,7 +50,7 @@ test.each([0o777, 0o775, 0o755])("what lies in a cache of mode %o is not used", 
   mkdirSync(cache, { recursive: true });
   writeFileSync(join(cache, "planted"), "x");
   chmodSync(cache, mode);
-  expect(cacheInUse()).toContain(cache);
+  expect(told()).toContain(cache);
   expect(existsSync(join(cache, "planted"))).toBe(false);
   expect(statSync(cache).mode & 0o777).toBe(0o700);
 });
@@ -58,7 +58,7 @@ test.each([0o777, 0o775, 0o755])("what lies in a cache of mode %o is not used", 
 test("what lies in a private cache stays", () => {
   mkdirSync(cache, { recursive: true, mode: 0o700 });
   writeFileSync(join(cache, "kept"), "x");
-  expect(cacheInUse()).toContain(cache);
+  expect(told()).toContain(cache);
   expect(existsSync(join(cache, "kept"))).toBe(true);
 });
 
@@ -68,11 +68,18 @@ test("a link to a folder elsewhere is not followed, and what it leads to stays a
   writeFileSync(join(elsewhere, "kept"), "x");
   mkdirSync(join(project, "node_modules/.cache"), { recursive: true });
   symlinkSync(elsewhere, cache);
-  expect(cacheInUse()).not.toContain(elsewhere);
+  expect(told()).not.toContain(elsewhere);
   expect(existsSync(join(elsewhere, "kept"))).toBe(true);
 });
 
 test("where no folder can be made, the command runs without a cache", () => {
   writeFileSync(join(project, "node_modules"), "");
-  expect(cacheInUse()).toBe("none");
+  expect(told()).toBe("none");
+});
+
+test("of zod's languages only English is loaded", () => {
+  const zod = import.meta.resolve("zod");
+  const program = `import { z } from "${zod}";\nconsole.log(Object.keys(z.locales).join(), z.string().safeParse(1).error.message);\n`;
+  writeFileSync(join(project, "cli/stagex.ts"), program);
+  expect(told()).toMatch(/^default \[[\s\S]*expected string, received number/);
 });
