@@ -1,5 +1,6 @@
 import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
+import type { DigestSet } from "./digests-file.ts";
 import { keyOfPlan } from "./known-digests.ts";
 import type { PublishedTree } from "./published-tree.ts";
 import type { Tree } from "./tree.ts";
@@ -21,15 +22,18 @@ export type StandingInputs = {
   readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
 };
 
+/** What is compared of a tree. */
+export type PublishingTree = Pick<Tree, "images" | "digests"> & Partial<Pick<Tree, "furtherDigests">>;
+
 /** Compares the images of a tree with those that its digests were published of. */
 export class PublishedInputs {
-  readonly #current: Pick<Tree, "images" | "digests">;
+  readonly #current: PublishingTree;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
   /** Why it can't be told of images whether they have the inputs of another commit that wrote their line. */
   readonly #untold = new Map<string, string>();
 
-  constructor(current: Pick<Tree, "images" | "digests">, published: PublishedTree) {
+  constructor(current: PublishingTree, published: PublishedTree) {
     this.#current = current;
     this.#published = published;
   }
@@ -39,12 +43,22 @@ export class PublishedInputs {
     const published = this.#published;
     if ("doubt" in published) return published.doubt;
     const commit = published.commit.slice(0, 12);
-    const file = `digests/${image.split("-", 1)[0]}.txt`;
-    if (this.#current.digests.get(image) !== published.tree.digests.get(image))
+    const set = this.#changedSet(image, published.tree);
+    if (set !== undefined) {
+      const file = `digests/${set === "" ? "" : `${set}/`}${image.split("-", 1)[0]}.txt`;
       return `its line in ${file} is not that of commit ${commit}: commit ${file} together with the change that it is of`;
+    }
     if (!published.tree.images.has(image))
       return `commit ${commit}, the last one that changed digests/, has no such image`;
     return this.#untold.get(image);
+  }
+
+  /** Finds the set of digests in which an image's line is not the published one. */
+  #changedSet(image: string, published: PublishingTree): DigestSet | undefined {
+    if (this.#current.digests.get(image) !== published.digests.get(image)) return "";
+    const [ours, theirs] = [this.#current.furtherDigests, published.furtherDigests];
+    const sets = [...(ours?.keys() ?? []), ...(theirs?.keys() ?? [])];
+    return sets.find((set) => ours?.get(set)?.get(image) !== theirs?.get(set)?.get(image));
   }
 
   /** The commit that published the digests, where it is known. */

@@ -14,7 +14,7 @@ import { treeFolders } from "./tree-files.ts";
 export type PublishedTree =
   | {
       readonly commit: string;
-      readonly tree: Pick<Tree, "images" | "digests">;
+      readonly tree: Pick<Tree, "images" | "digests"> & Partial<Pick<Tree, "furtherDigests">>;
       /** Reads the plans that an image had at each other commit that wrote its present line; or says why they can't be told. */
       readonly earlier: (image: string) => Promise<readonly BuildPlan[] | { readonly doubt: string }>;
     }

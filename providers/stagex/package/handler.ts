@@ -90,9 +90,7 @@ export function packageHandler(
   ): Promise<Partial<PackageOutputs>> {
     const { image, expectedDigest: expected } = plan;
     if (typeof image !== "string" || typeof expected !== "string") return outputs;
-    const { verify } = workshop().config;
-    const { kind } =
-      verify === "release" ? await standingOf(workshop(), plan) : { kind: "published" as const };
+    const { kind } = await standingOf(workshop(), plan);
     workshop().outlook.noteStanding(image, kind);
     const { digest, digests } = outputs;
     const [other] = digest && digests ? othersThanPublished(plan as PackageInputs, { digest, digests }) : [];

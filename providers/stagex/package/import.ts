@@ -33,7 +33,7 @@ export async function takeOver(
     const { platforms } = tree.images.get(dependency) ?? plan;
     dependencies[dependency] = digestsOf(await adopt(dependency), platforms).reference;
   }
-  const published = workshop.config.verify ? tree.digests.get(name) : undefined;
+  const published = tree.digests.get(name);
   const expected = published === undefined ? {} : { expectedDigest: digestFrom(published) };
   const inputs = { ...inputsOfPlan(plan), dependencies, ...expected };
   return {
