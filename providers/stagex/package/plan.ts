@@ -29,12 +29,14 @@ export function inputsOfPlan(
 export function expectedOfPlan(
   files: PublishedFiles,
   plan: BuildPlan,
-): Pick<PackageInputs, "expectedDigest" | "expectedDigests"> {
+): Pick<PackageInputs, "expectedDigest" | "expectedDigests" | "expectedIndex"> {
   const [first = ""] = plan.platforms;
-  const { [first]: expectedDigest, ...others } = publishedDigestsOf(files, plan).platforms;
+  const { platforms, index } = publishedDigestsOf(files, plan);
+  const { [first]: expectedDigest, ...others } = platforms;
   return {
     ...(expectedDigest === undefined ? {} : { expectedDigest }),
     ...(Object.keys(others).length === 0 ? {} : { expectedDigests: others }),
+    ...(index === undefined ? {} : { expectedIndex: index }),
   };
 }
 

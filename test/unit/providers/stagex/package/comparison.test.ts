@@ -56,6 +56,21 @@ test("an image of which one further platform is another is refused, and is not a
   expect(await review(wrong)).toEqual([{ path: "expectedDigest", kind: "update", replaces: false }]);
 });
 
+test("an index that is not the published one is refused, though each platform's manifest is", async () => {
+  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => workshop.close());
+  const of = (expectedIndex: Digest) => ({ ...inputs, expectedIndex });
+  expect(await isRefused(workshop, of(outputs.index), outputs)).toBe(false);
+  const other = digestOf("another index");
+  await expect(compareWithPublished(workshop, of(other), outputs, { report: () => {} })).rejects.toThrow(
+    new RegExp(
+      `core-hello: its digest of the index is not .* digests/index/core.txt\\n  published: ${other}\\n  got: +${outputs.index}`,
+    ),
+  );
+  const { index: _, ...unknown } = outputs;
+  expect(await isRefused(workshop, of(other), unknown)).toBe(false);
+});
+
 test("with verify false an image of unchanged inputs is held, and one is not of which that can't be told", async () => {
   const history = new TreeHistory();
   const line = (digest: Digest) => `${hexOf(digest)} core-hello\n`;
