@@ -42,7 +42,7 @@ describeReal("a tree for several platforms", () => {
     await project.commit("A tree for several platforms");
     await project.set("platforms", JSON.stringify(platforms));
     server = await RegistryServer.start();
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await server[Symbol.asyncDispose]();
