@@ -1,7 +1,8 @@
 import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
-import type { DigestSet } from "./digests-file.ts";
+import { type DigestSet, platformSet } from "./digests-file.ts";
 import { keyOfPlan } from "./known-digests.ts";
+import { type PublishedFiles, publishedIn } from "./published-digests.ts";
 import type { PublishedTree } from "./published-tree.ts";
 import type { Tree } from "./tree.ts";
 
@@ -23,7 +24,7 @@ export type StandingInputs = {
 };
 
 /** What is compared of a tree. */
-export type PublishingTree = Pick<Tree, "images" | "digests"> & Partial<Pick<Tree, "furtherDigests">>;
+export type PublishingTree = Pick<Tree, "images"> & PublishedFiles;
 
 /** Compares the images of a tree with those that its digests were published of. */
 export class PublishedInputs {
@@ -53,12 +54,11 @@ export class PublishedInputs {
     return this.#untold.get(image);
   }
 
-  /** Finds the set of digests in which an image's line is not the published one. */
+  /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
   #changedSet(image: string, published: PublishingTree): DigestSet | undefined {
-    if (this.#current.digests.get(image) !== published.digests.get(image)) return "";
-    const [ours, theirs] = [this.#current.furtherDigests, published.furtherDigests];
-    const sets = [...(ours?.keys() ?? []), ...(theirs?.keys() ?? [])];
-    return sets.find((set) => ours?.get(set)?.get(image) !== theirs?.get(set)?.get(image));
+    const [, ...others] = this.#current.images.get(image)?.platforms ?? [];
+    const sets = ["", ...others.map(platformSet), ...(others.length > 0 ? ["index"] : [])];
+    return sets.find((set) => publishedIn(this.#current, image, set) !== publishedIn(published, image, set));
   }
 
   /** The commit that published the digests, where it is known. */

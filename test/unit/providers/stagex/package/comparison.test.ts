@@ -91,6 +91,9 @@ test("with verify false an image of unchanged inputs is held, and one is not of 
   expect(await all()).toEqual([true, true, true]);
   history.write({ "digests/linux-arm64/core.txt": line(digestOf("another")) });
   expect(await all()).toEqual([true, false, true]);
+  const elsewhere = { "digests/linux-riscv64/core.txt": line(digestOf("for no platform of its")) };
+  history.write({ ...published, ...elsewhere });
+  expect(await all()).toEqual([true, true, true]);
   history.write({
     ...published,
     ...packageFiles("core/hello", { containerfile: "FROM scratch\nLABEL a=1\n" }),
