@@ -4,6 +4,7 @@ import { type DigestSet, digestsFiles, furtherDigestsOf, platformSet } from "../
 import { isInputKey } from "../distro/input-key.ts";
 import { Ledger } from "../distro/ledger.ts";
 import { printable, printableBlock } from "../lib/printable.ts";
+import { shortenedList } from "../lib/shortened-list.ts";
 import { print, printError } from "../lib/terminal.ts";
 import { hexOf, parseDigest } from "../oci/digest.ts";
 import { parseConfig } from "../providers/stagex/config.ts";
@@ -65,6 +66,7 @@ export function digestsCommand(): Command {
             printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
             exitCode.no,
           );
+        if (platform !== undefined) tellOfElsewhere(await stack.packages(), platform);
         print(printableBlock([...files.values()].join("").trimEnd()));
         return;
       }
@@ -110,6 +112,14 @@ async function tellOfOthers(stack: Stack, built: Ledger): Promise<void> {
   printError(
     printable`${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shown}${more}`,
   );
+}
+
+/** Says on stderr which images are not for a platform: no line is missing. */
+function tellOfElsewhere(packages: readonly StackPackage[], platform: string): void {
+  const elsewhere = packages.filter(({ platforms }) => !platforms.includes(platform));
+  if (elsewhere.length === 0 || platform === "index") return;
+  const names = elsewhere.map(({ image }) => image).sort();
+  printError(printable`not for ${platform}, as their package.toml says: ${shortenedList(names, 10)}`);
 }
 
 function treeAddressIn(settings: Properties, project: string): TreeAddress {

@@ -14,7 +14,7 @@ export type ChosenImage = {
  * Tells what a run did to the chosen images. One that the run did not come to has no digest, whatever an earlier run left in the state.
  * @param digests what stands in the state after it, `sha256:…` by image
  * @param journal what the run noted
- * @param verify under which setting it ran: where only images of published inputs are held, one that did not fail may have another digest
+ * @param verify under which setting it ran: unless every image is held, one that did not fail may have another digest
  */
 export function runRows(
   chosen: readonly ChosenImage[],
@@ -30,7 +30,7 @@ export function runRows(
       outcome: entry === undefined ? "not reached" : outcomes[entry.origin],
       seconds: entry?.seconds,
       published: published === undefined ? undefined : `sha256:${published}`,
-      isNew: verify === "release" && entry?.origin !== "failed",
+      isNew: verify !== "all" && entry?.origin !== "failed",
     };
   });
 }

@@ -1,8 +1,7 @@
 import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import { platformSet } from "../distro/digests-file.ts";
 import type { Digest } from "../oci/digest.ts";
-import { digestFrom, inputsOfPlan } from "../providers/stagex/package/plan.ts";
+import { expectedOfPlan, inputsOfPlan } from "../providers/stagex/package/plan.ts";
 import { Package } from "../providers/stagex/package/resource.ts";
 import { leaveFailureToEngine, orNotBuilt } from "./not-built.ts";
 
@@ -46,16 +45,7 @@ export class PackageTree extends ComponentResource {
         throw new Error(`${plan.name} is built from ${dependency}, which is not registered before it`);
       dependencies[dependency] = reference;
     }
-    const expected = expectedDigests.get(plan.name);
-    const [, ...others] = plan.platforms;
-    const further = others.flatMap((platform) => {
-      const hex = furtherDigests.get(platformSet(platform))?.get(plan.name);
-      return hex === undefined ? [] : [[platform, digestFrom(hex)] as const];
-    });
-    const published = {
-      ...(expected === undefined ? {} : { expectedDigest: digestFrom(expected) }),
-      ...(further.length === 0 ? {} : { expectedDigests: Object.fromEntries(further) }),
-    };
+    const published = expectedOfPlan({ digests: expectedDigests, furtherDigests }, plan);
     const compared = reproduceOn === undefined ? {} : { reproduceOn: [...reproduceOn] };
     const made = new Package(
       plan.name,

@@ -54,13 +54,16 @@ export function digestsFileText(digests: ReadonlyMap<string, string>): string {
 }
 
 /**
- * The texts of all digests files of a set, by path: `digests/core.txt` and so on. The stage is what stands before the first dash.
+ * The texts of all digests files of a set, by path and in the order of the paths: `digests/core.txt` and so on. The stage is what stands
+ * before the first dash.
  */
 export function digestsFiles(digests: ReadonlyMap<string, string>, set: DigestSet = ""): Map<string, string> {
   const folder = set === "" ? "digests" : `digests/${set}`;
   const stages = Map.groupBy(digests, ([name]) => name.slice(0, name.indexOf("-")));
   return new Map(
-    [...stages].map(([stage, entries]) => [`${folder}/${stage}.txt`, digestsFileText(new Map(entries))]),
+    [...stages]
+      .sort(([left], [right]) => (left < right ? -1 : 1))
+      .map(([stage, entries]) => [`${folder}/${stage}.txt`, digestsFileText(new Map(entries))]),
   );
 }
 

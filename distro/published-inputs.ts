@@ -1,6 +1,8 @@
 import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
+import { type DigestSet, platformSet } from "./digests-file.ts";
 import { keyOfPlan } from "./known-digests.ts";
+import { type PublishedFiles, publishedIn } from "./published-digests.ts";
 import type { PublishedTree } from "./published-tree.ts";
 import type { Tree } from "./tree.ts";
 
@@ -21,15 +23,18 @@ export type StandingInputs = {
   readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
 };
 
+/** What is compared of a tree. */
+export type PublishingTree = Pick<Tree, "images"> & PublishedFiles;
+
 /** Compares the images of a tree with those that its digests were published of. */
 export class PublishedInputs {
-  readonly #current: Pick<Tree, "images" | "digests">;
+  readonly #current: PublishingTree;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
   /** Why it can't be told of images whether they have the inputs of another commit that wrote their line. */
   readonly #untold = new Map<string, string>();
 
-  constructor(current: Pick<Tree, "images" | "digests">, published: PublishedTree) {
+  constructor(current: PublishingTree, published: PublishedTree) {
     this.#current = current;
     this.#published = published;
   }
@@ -39,12 +44,21 @@ export class PublishedInputs {
     const published = this.#published;
     if ("doubt" in published) return published.doubt;
     const commit = published.commit.slice(0, 12);
-    const file = `digests/${image.split("-", 1)[0]}.txt`;
-    if (this.#current.digests.get(image) !== published.tree.digests.get(image))
+    const set = this.#changedSet(image, published.tree);
+    if (set !== undefined) {
+      const file = `digests/${set === "" ? "" : `${set}/`}${image.split("-", 1)[0]}.txt`;
       return `its line in ${file} is not that of commit ${commit}: commit ${file} together with the change that it is of`;
+    }
     if (!published.tree.images.has(image))
       return `commit ${commit}, the last one that changed digests/, has no such image`;
     return this.#untold.get(image);
+  }
+
+  /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
+  #changedSet(image: string, published: PublishingTree): DigestSet | undefined {
+    const [, ...others] = this.#current.images.get(image)?.platforms ?? [];
+    const sets = ["", ...others.map(platformSet), ...(others.length > 0 ? ["index"] : [])];
+    return sets.find((set) => publishedIn(this.#current, image, set) !== publishedIn(published, image, set));
   }
 
   /** The commit that published the digests, where it is known. */

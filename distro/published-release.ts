@@ -1,10 +1,10 @@
 import { git } from "../lib/git-repository.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import type { Digest } from "../oci/digest.ts";
 import type { BuildPlan } from "./build-plan.ts";
-import { type DigestSet, platformSet } from "./digests-file.ts";
 import type { InputKey } from "./input-key.ts";
 import { type KeyLookup, keyOfPlan } from "./known-digests.ts";
 import type { LedgerRecord } from "./ledger.ts";
+import { type PublishedDigests, publishedDigestsOf } from "./published-digests.ts";
 import { compareReleases, isReleaseName, parseReleaseName } from "./release-name.ts";
 import type { Tree } from "./tree.ts";
 
@@ -71,38 +71,18 @@ export async function releaseRecords(release: PublishedRelease, lookup: KeyLooku
   const records: LedgerRecord[] = [];
   const leftOut: LeftOut[] = [];
   for (const [image, plan] of images) {
-    const hex = digests.get(image);
-    const digest = hex === undefined ? null : parseDigest(`sha256:${hex}`);
+    const published = publishedDigestsOf(release.tree, plan);
+    const digest = published.platforms[plan.platforms[0] ?? ""] ?? null;
     const missing = plan.dependencies.filter((name) => !references.has(name));
     const key = missing.length > 0 ? null : keyOfPlan(plan, referencesOf(plan, references));
-    const further = furtherOf(release, plan);
-    const reference = further?.index ?? (await referenceOf(plan, digest, key, lookup));
+    const index = published.isWhole ? published.index : undefined;
+    const reference = index ?? (await referenceOf(plan, digest, key, lookup));
     if (reference) references.set(image, reference);
-    if (digest !== null && key !== null) records.push(recordOf(release, plan, key, digest, further));
+    if (digest !== null && key !== null) records.push(recordOf(release, plan, key, digest, published));
     else if (digest === null) leftOut.push({ image, why: "not published", dependencies: [] });
     else leftOut.push({ image, why: whyMissing(missing, digests), dependencies: missing });
   }
   return { records, leftOut, gone: [...digests.keys()].filter((name) => !images.has(name)) };
-}
-
-/** The digests of the other platforms and of the index, where all of them are published. */
-function furtherOf(
-  { tree: { furtherDigests } }: PublishedRelease,
-  { name, platforms }: BuildPlan,
-): { readonly index: Digest; readonly platforms: Readonly<Record<string, Digest>> } | undefined {
-  const published = (set: DigestSet) => {
-    const hex = furtherDigests?.get(set)?.get(name);
-    return hex === undefined ? undefined : parseDigest(`sha256:${hex}`);
-  };
-  const [, ...others] = platforms;
-  const index = others.length > 0 ? published("index") : undefined;
-  const found = others.flatMap((platform) => {
-    const digest = published(platformSet(platform));
-    return digest === undefined ? [] : [[platform, digest] as const];
-  });
-  return index === undefined || found.length < others.length
-    ? undefined
-    : { index, platforms: Object.fromEntries(found) };
 }
 
 function whyMissing(missing: readonly string[], digests: ReadonlyMap<string, string>): LeftOut["why"] {
@@ -134,15 +114,15 @@ function recordOf(
   plan: BuildPlan,
   inputKey: InputKey,
   digest: Digest,
-  further: ReturnType<typeof furtherOf>,
+  { isWhole, platforms, index }: PublishedDigests,
 ): LedgerRecord {
   return {
     inputKey,
     image: plan.name,
-    digests: {
-      index: further?.index ?? null,
-      platforms: { [plan.platforms[0] ?? ""]: digest, ...further?.platforms },
-    },
+    // Of several platforms nothing but all of them, with their index, is any more than the first.
+    digests: isWhole
+      ? { index: index ?? null, platforms }
+      : { index: null, platforms: { [plan.platforms[0] ?? ""]: digest } },
     builder: { id: `release-${release.name}`, facts: null },
     seconds: null,
     outcome: "built",

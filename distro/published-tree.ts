@@ -4,6 +4,7 @@ import { findRepository, type Repository, readRepository } from "../lib/git-repo
 import { RegularFileError, readRegularFile } from "../lib/regular-file.ts";
 import type { BuildPlan } from "./build-plan.ts";
 import { lineWriters, type ReadGit } from "./line-writers.ts";
+import type { PublishedFiles } from "./published-digests.ts";
 import { isReleaseName } from "./release-name.ts";
 import { revisionTree } from "./revision.ts";
 import { readTreeFiles, type Tree, type TreeOptions } from "./tree.ts";
@@ -14,7 +15,7 @@ import { treeFolders } from "./tree-files.ts";
 export type PublishedTree =
   | {
       readonly commit: string;
-      readonly tree: Pick<Tree, "images" | "digests">;
+      readonly tree: Pick<Tree, "images"> & PublishedFiles;
       /** Reads the plans that an image had at each other commit that wrote its present line; or says why they can't be told. */
       readonly earlier: (image: string) => Promise<readonly BuildPlan[] | { readonly doubt: string }>;
     }

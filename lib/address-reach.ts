@@ -48,6 +48,13 @@ export function isLoopbackHost(hostname: string): boolean {
   );
 }
 
+/** How near to this machine a URL's host is, where it tells by itself: it is an address, or a name of this machine's loopback (RFC 6761). */
+export function reachOfHost(hostname: string): Reach | undefined {
+  const host = bareHost(hostname);
+  if (/^(.+\.)?localhost\.?$/.test(host)) return "loopback";
+  return isIP(host) === 0 ? undefined : reachOfAddress(host);
+}
+
 /** How near to this machine a numeric address is. */
 export function reachOfAddress(address: string): Reach {
   // The zone of a link-local address is no part of where it is.

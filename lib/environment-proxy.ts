@@ -38,6 +38,15 @@ export function proxyFor(
   return { variable, url: proxy.href, shown: `${proxy.protocol}//${proxy.host}` };
 }
 
+/** Whether a URL is asked through a proxy. A variable that names none fails the request itself, with its own words. */
+export function isProxied(url: URL): boolean {
+  try {
+    return proxyFor(url) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 function isDecodable({ username, password }: URL): boolean {
   try {
     decodeURIComponent(username + password);

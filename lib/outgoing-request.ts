@@ -1,37 +1,51 @@
-import { Agent, type IncomingMessage, request as requestInClear } from "node:http";
+import { Agent, type IncomingMessage, type OutgoingHttpHeaders, request as requestInClear } from "node:http";
 import { request, Agent as SecureAgent } from "node:https";
+import type { LookupFunction } from "node:net";
 import { type EnvironmentProxy, proxyFor } from "./environment-proxy.ts";
 
 export type OutgoingRequest = {
-  readonly headers: Readonly<Record<string, string>>;
+  readonly headers: OutgoingHttpHeaders;
   /** Ends the request at any time, also while a proxy makes the connection. */
   readonly signal: AbortSignal;
   /** The only authorities to trust (PEM); those Node knows where it is not given. */
   readonly ca?: string | undefined;
+  /** What is asked, GET where it is not given; and what is sent along. */
+  readonly method?: string;
+  readonly body?: Buffer | undefined;
+  /**
+   * Finds the addresses of the host, where no proxy does. The connection is then one of its own: where a kept one leads, another request
+   * has asked for.
+   */
+  readonly lookup?: LookupFunction | undefined;
+  /** Milliseconds without a byte after which the connection counts as broken. Never where not given. */
+  readonly idle?: number;
 };
 
 /**
- * Sends one GET request by http or https, through the proxy that the environment names for it, and follows no redirect. Node's own
+ * Sends one request by http or https, through the proxy that the environment names for it, and follows no redirect. Node's own
  * `fetch` unpacks bodies and heeds no proxy.
  * @returns the answer as soon as its headers are there
  * @throws the network's error with its `code`; the error of a signal that ends it is an AbortError
  */
-export function sendRequest(url: URL, { headers, signal, ca }: OutgoingRequest): Promise<IncomingMessage> {
+export function sendRequest(url: URL, options: OutgoingRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
+    const { method = "GET", headers, signal, ca, body, lookup, idle } = options;
     const proxy = proxyFor(url);
     const agent = proxy && agentThrough(proxy, url, signal);
-    const common = { headers, signal, ...(agent ? { agent } : {}) };
+    const way = agent ? { agent } : lookup ? { agent: false, lookup } : {};
+    const common = { method, headers, signal, ...way, ...(idle === undefined ? {} : { timeout: idle }) };
     const outgoing =
       url.protocol === "http:"
         ? requestInClear(url, common, resolve)
         : request(url, { ...common, ...(ca === undefined ? {} : { ca }) }, resolve);
+    outgoing.on("timeout", () => outgoing.destroy(new Error(`no byte for ${(idle ?? 0) / 1000} s`)));
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
       // The server has ended a kept connection just before it was used again: that is no answer.
       if (outgoing.reusedSocket && error.code === "ECONNRESET" && !signal.aborted)
-        resolve(sendRequest(url, { headers, signal, ca }));
+        resolve(sendRequest(url, options));
       else reject(proxy && !signal.aborted ? proxied(error, proxy) : error);
     });
-    outgoing.end();
+    outgoing.end(body);
   });
 }
 

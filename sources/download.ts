@@ -1,8 +1,9 @@
 import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { AddressesOf } from "../lib/judged-lookup.ts";
 import { sendRequest } from "../lib/outgoing-request.ts";
 import { printableLine } from "../lib/printable.ts";
-import { redirectFault } from "../lib/redirect-rule.ts";
+import { NearAddress, type Origin, originOf, redirectFault, redirectLookup } from "../lib/redirect-rule.ts";
 import { HostDown, longestPause, type MirrorHosts } from "./mirror-hosts.ts";
 import type { PartialFile } from "./partial-file.ts";
 
@@ -12,6 +13,8 @@ import type { PartialFile } from "./partial-file.ts";
 export type DownloadOptions = {
   /** The only authorities to trust (PEM); those Node knows where it is not given. */
   readonly ca?: string;
+  /** The addresses of names that redirects lead to; the system's where not given. */
+  readonly addressesOf?: AddressesOf;
   /** Milliseconds without a fair number of bytes after which a connection counts as broken. */
   readonly idleTimeout: number;
   /** Bytes that no source exceeds. */
@@ -163,23 +166,34 @@ async function ask(
   options: DownloadOptions,
 ): Promise<IncomingMessage> {
   let url = first;
+  let origin: Origin | undefined;
   for (let redirects = 0; redirects <= redirectLimit; redirects += 1) {
     const { signal } = watch;
-    const answer = await sendRequest(url, { headers, signal, ca: options.ca }).catch((error: unknown) => {
-      throw networkError(error, watch, url);
-    });
+    const lookup = origin && redirectLookup(origin, options.addressesOf);
+    const answer = await sendRequest(url, { headers, signal, ca: options.ca, lookup }).catch(
+      (error: unknown) => {
+        throw error instanceof NearAddress
+          ? refusedRedirect(url, error.message)
+          : networkError(error, watch, url);
+      },
+    );
     const { statusCode = 0 } = answer;
     if (![301, 302, 303, 307, 308].includes(statusCode)) return answer;
+    origin ??= originOf(first, answer);
     answer.destroy();
     const { location } = answer.headers;
     if (location === undefined || !URL.canParse(location, url.href)) {
       throw new MirrorError(`${statusCode} without a usable Location`, false);
     }
     url = new URL(location, url);
-    const fault = await redirectFault(first, url, !options.httpsOnly);
-    if (fault !== null) throw new MirrorError(`refused: redirects to ${shown(url)}, which ${fault}`, false);
+    const fault = redirectFault(origin, url, !options.httpsOnly);
+    if (fault !== null) throw refusedRedirect(url, fault);
   }
   throw new MirrorError(`redirects more than ${redirectLimit} times`, false);
+}
+
+function refusedRedirect(to: URL, fault: string): MirrorError {
+  return new MirrorError(`refused: redirects to ${shown(to)}, which ${fault}`, false);
 }
 
 /** Judges the answer's status, makes the partial file ready for its body, and returns the file's whole size if known. */

@@ -18,6 +18,7 @@ export type SourceCacheOptions = Partial<
   Pick<
     DownloadOptions,
     | "ca"
+    | "addressesOf"
     | "idleTimeout"
     | "sizeLimit"
     | "attempts"

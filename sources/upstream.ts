@@ -1,9 +1,8 @@
-import { lookup } from "node:dns/promises";
-import { type IncomingMessage, type RequestOptions, request as requestInClear } from "node:http";
-import { request } from "node:https";
-import { isIP, type LookupFunction } from "node:net";
+import type { IncomingMessage } from "node:http";
 import type { FetchRequest } from "../distro/fetch-record.ts";
-import { bareHost, reachOfAddress } from "../lib/address-reach.ts";
+import { bareHost, type Reach, reachOfAddress, reachOfHost } from "../lib/address-reach.ts";
+import { type AddressesOf, judgedLookup, systemAddresses } from "../lib/judged-lookup.ts";
+import { sendRequest } from "../lib/outgoing-request.ts";
 
 /** Which hosts a build may fetch from. */
 export type FetchHosts = {
@@ -17,7 +16,9 @@ export type UpstreamOptions = FetchHosts & {
   /** The only authorities to trust (PEM); those Node knows where it is not given. */
   readonly ca?: string;
   /** The addresses of a name; the system's where not given. */
-  readonly addressesOf?: (host: string) => Promise<readonly string[]>;
+  readonly addressesOf?: AddressesOf;
+  /** Milliseconds without a byte after which a connection counts as broken; {@link idle} where not given. */
+  readonly idle?: number;
 };
 
 /** That a request did not go out, or had no answer. */
@@ -32,8 +33,9 @@ const idle = 60_000;
 const passedOn = ["accept", "user-agent", "git-protocol", "content-type", "content-encoding"] as const;
 
 /**
- * Sends one request out. The host's name is resolved once, and what is connected to is the address that was looked at: no later
- * answer of a name server can lead elsewhere.
+ * Sends one request out, through the proxy that the environment names for it. Where there is none the host's name is resolved once, and
+ * what is connected to is the address that was looked at: no later answer of a name server can lead elsewhere. A proxy is given the name,
+ * and finds its address itself.
  * @throws UpstreamError where the host may not be asked, or does not answer
  */
 export async function askUpstream(
@@ -44,54 +46,45 @@ export async function askUpstream(
 ): Promise<IncomingMessage> {
   const target = new URL(url);
   const host = bareHost(target.hostname);
-  const address = await allowedAddress(host, options);
-  const pinned: LookupFunction = (_name, { all }, answer) => {
-    const family = isIP(address);
-    if (all) answer(null, [{ address, family }]);
-    else answer(null, address, family);
-  };
+  requireAllowed(host, options);
   const sent = Object.fromEntries(passedOn.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])));
-  const settings: RequestOptions & { ca?: string } = {
-    method,
-    lookup: pinned,
-    timeout: idle,
-    signal,
-    agent: false,
+  const lookup = judgedLookup(
+    (_name, addresses) => {
+      const allowed = addresses.filter((address) => mayBeAt(host, reachOfAddress(address), options));
+      if (allowed.length > 0) return allowed;
+      throw new UpstreamError(addresses.length === 0 ? `the name ${host} has no address` : notPublic(host));
+    },
+    resolvedBy(options.addressesOf ?? systemAddresses),
+  );
+  return await sendRequest(target, {
+    ...{ method, body, signal, lookup, ca: options.ca, idle: options.idle ?? idle },
     headers: { ...sent, "accept-encoding": "identity", ...(body ? { "content-length": body.length } : {}) },
-    ...(options.ca === undefined ? {} : { ca: options.ca }),
-  };
-  return await new Promise((resolve, reject) => {
-    const outgoing = (target.protocol === "https:" ? request : requestInClear)(target, settings, resolve);
-    outgoing.on("timeout", () => outgoing.destroy(new UpstreamError(`no byte for ${idle / 1000} s`)));
-    outgoing.on("error", (error) =>
-      reject(error instanceof UpstreamError ? error : new UpstreamError(error.message, { cause: error })),
-    );
-    outgoing.end(body);
+  }).catch((error: Error) => {
+    throw error instanceof UpstreamError ? error : new UpstreamError(error.message, { cause: error });
   });
 }
 
-async function allowedAddress(host: string, options: UpstreamOptions): Promise<string> {
+/** Judges what can be told without asking for addresses: what is asked through a proxy is judged by this alone. */
+function requireAllowed(host: string, options: UpstreamOptions): void {
   if (!options.mayAsk(host))
     throw new UpstreamError(
       `${host} is not among the hosts of stagex:network; add it there if builds may fetch from it`,
     );
-  const addressesOf =
-    options.addressesOf ??
-    (async (name) => (await lookup(name, { all: true })).map(({ address }) => address));
-  const addresses =
-    isIP(host) === 0
-      ? await addressesOf(host).catch((error: Error) => {
-          throw new UpstreamError(`the name ${host} can't be resolved (${error.message})`);
-        })
-      : [host];
-  const allowed = options.mayBePrivate(host)
-    ? addresses
-    : addresses.filter((address) => reachOfAddress(address) === "public");
-  const [first] = allowed;
-  if (first !== undefined) return first;
-  throw new UpstreamError(
-    addresses.length === 0
-      ? `the name ${host} has no address`
-      : `${host} is no public address, and builds may ask such only where stagex:network lists them as private`,
-  );
+  const reach = reachOfHost(host);
+  if (reach !== undefined && !mayBeAt(host, reach, options)) throw new UpstreamError(notPublic(host));
+}
+
+function mayBeAt(host: string, reach: Reach, { mayBePrivate }: FetchHosts): boolean {
+  return reach === "public" || mayBePrivate(host);
+}
+
+function notPublic(host: string): string {
+  return `${host} is no public address, and builds may ask such only where stagex:network lists them as private`;
+}
+
+function resolvedBy(addressesOf: AddressesOf): AddressesOf {
+  return async (host) =>
+    await addressesOf(host).catch((error: Error) => {
+      throw new UpstreamError(`the name ${host} can't be resolved (${error.message})`);
+    });
 }

@@ -1,10 +1,10 @@
 import type { ReleaseImage } from "../components/release.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import { platformSet } from "../distro/digests-file.ts";
 import { type KeyLookup, keyOfKnown, knownDigests } from "../distro/known-digests.ts";
+import { type PublishedDigests, publishedDigestsOf } from "../distro/published-digests.ts";
 import type { Standing } from "../distro/published-inputs.ts";
 import type { Tree } from "../distro/tree.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import type { Digest } from "../oci/digest.ts";
 import type { Image } from "../oci/image.ts";
 
 /** One that can't, and why. */
@@ -60,8 +60,9 @@ async function releasedImage(
 ): Promise<ReleaseImage | UnreleasedImage> {
   const { name, version, platforms } = plan;
   const [first = ""] = platforms;
-  const all = publishedOf(plan, sources);
-  const published = all.get(first);
+  const files = { digests: sources.published, furtherDigests: sources.furtherPublished };
+  const all = publishedDigestsOf(files, plan);
+  const published = all.platforms[first];
   const own = await builtFrom(plan, references, sources.built);
   const other = own && otherThan(all, own);
   if (other) {
@@ -91,32 +92,19 @@ async function releasedImage(
   return { name, version, digest: published, digests, index: image.index };
 }
 
-/** Gathers what a tree publishes of an image: by platform, and under `index`. */
-function publishedOf(
-  { name, platforms }: BuildPlan,
-  { published, furtherPublished }: Pick<DigestSources, "published" | "furtherPublished">,
-): ReadonlyMap<string, Digest> {
-  const [first = "", ...others] = platforms;
-  const further = [...others, ...(others.length > 0 ? ["index"] : [])];
-  const found = [
-    [first, published.get(name)] as const,
-    ...further.map((what) => [what, furtherPublished.get(platformSet(what))?.get(name)] as const),
-  ];
-  return new Map(
-    found.flatMap(([what, hex]) => (hex === undefined ? [] : [[what, parseDigest(`sha256:${hex}`)]])),
-  );
-}
-
 /** Finds the first digest that is not the published one. */
 function otherThan(
-  published: ReadonlyMap<string, Digest>,
-  { digests, index }: Pick<ReleaseImage, "digests" | "index">,
+  { platforms, index }: PublishedDigests,
+  image: Pick<ReleaseImage, "digests" | "index">,
 ): { readonly published: Digest; readonly got: Digest } | undefined {
-  for (const [what, digest] of published) {
-    const got = what === "index" ? index : digests[what];
-    if (got !== undefined && got !== digest) return { published: digest, got };
-  }
-  return undefined;
+  const pairs = [
+    ...Object.entries(platforms).map(([each, of]) => [of, image.digests[each]]),
+    [index, image.index],
+  ];
+  const [other] = pairs.flatMap(([published, got]) =>
+    published && got && published !== got ? [{ published, got }] : [],
+  );
+  return other;
 }
 
 /** What the ledger knows of the present inputs, if it is all that a release needs. */

@@ -52,10 +52,9 @@ export async function reproduce(): Promise<Reproduced> {
     plans.filter(({ name }) => !substitutable.has(name)),
   );
   await registerBuilders(config);
-  const expectedDigests = config.verify ? tree.digests : new Map<string, string>();
+  const { digests: expectedDigests, furtherDigests } = tree;
   const { packages } = new PackageTree("tree", {
-    ...{ plans, expectedDigests, reproduceOn: config.reproduceOn },
-    ...(config.verify ? { furtherDigests: tree.furtherDigests } : {}),
+    ...{ plans, expectedDigests, furtherDigests, reproduceOn: config.reproduceOn },
   });
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
   const images = all(Object.fromEntries(digests));

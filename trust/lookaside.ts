@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLoopbackHost } from "../lib/address-reach.ts";
 import { dropAnswer, sendRequest } from "../lib/outgoing-request.ts";
-import { redirectFault } from "../lib/redirect-rule.ts";
+import { NearAddress, type Origin, originOf, redirectFault, redirectLookup } from "../lib/redirect-rule.ts";
 import { type Digest, hexOf } from "../oci/digest.ts";
 import { pathOf, type Repository } from "./image-reference.ts";
 import { maxMessageSize } from "./openpgp-rules.ts";
@@ -287,19 +287,29 @@ class LookasideServer implements Lookaside {
   /** Follows redirects, as long as they lead nowhere that the server itself could not be. */
   async #followed(first: URL, signal: AbortSignal): Promise<IncomingMessage> {
     let url = first;
+    let origin: Origin | undefined;
     for (let redirects = 0; redirects <= this.#limits.redirects; redirects++) {
-      const response = await sendRequest(url, { headers: { "accept-encoding": "identity" }, signal });
+      const lookup = origin && redirectLookup(origin);
+      const headers = { "accept-encoding": "identity" };
+      const response = await sendRequest(url, { headers, signal, lookup }).catch((error: unknown) => {
+        throw error instanceof NearAddress ? refusedRedirect(url, error.message) : error;
+      });
       const { statusCode = 0 } = response;
       if (![301, 302, 303, 307, 308].includes(statusCode)) return response;
+      origin ??= originOf(first, response);
       dropAnswer(response);
       const next = URL.parse(response.headers.location ?? "", url.href);
       if (next === null) throw new Error(`${statusCode} without a usable Location`);
-      const fault = await redirectFault(first, next);
-      if (fault !== null) throw new Error(`it redirects to ${next.protocol}//${next.host}, which ${fault}`);
+      const fault = redirectFault(origin, next);
+      if (fault !== null) throw refusedRedirect(next, fault);
       url = next;
     }
     throw new Error(`it redirects more than ${this.#limits.redirects} times`);
   }
+}
+
+function refusedRedirect({ protocol, host }: URL, fault: string): Error {
+  return new Error(`it redirects to ${protocol}//${host}, which ${fault}`);
 }
 
 /** The bytes; nothing where the server says that there is no such file (404, and nothing else). */

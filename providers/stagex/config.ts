@@ -53,7 +53,7 @@ export const configShape = {
     .transform((value): VerifyMode => (value === true ? "all" : value))
     .default("release")
     .describe(
-      "Which images are held against the tree's published digests; another digest fails the image. `release`: those with the inputs that the digest was published of, others count as new. `all`: every one, which proves a release. `false`: none.",
+      "Which images are held against the tree's published digests; another digest fails the image. `release`: those with the inputs that the digest was published of, or of which that can't be told; others count as new. `all`: every one, which proves a release. `false`: only those that are known to have these inputs.",
     ),
   sources: structured(
     z.strictObject({ httpsOnly: z.boolean().default(false), softwareHeritage: z.boolean().default(true) }),

@@ -3,7 +3,7 @@ import { chmod, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { type Endpoint, parseEndpoint } from "../../buildkit/endpoint.ts";
 import { parseContainerfile } from "../../distro/containerfile.ts";
 import type { FetchAnswer } from "../../distro/fetch-record.ts";
@@ -11,6 +11,7 @@ import { wrapFetchingRuns } from "../../distro/fetching-runs.ts";
 import { FetchError, withFetchSession } from "../../providers/stagex/package/fetch-session.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { findExecutable } from "../../tools/executable.ts";
+import { startProxy } from "../fixtures/connect-proxy.ts";
 import { FetchPallets } from "../fixtures/fetch-pallets.ts";
 import { PackageRegistry } from "../fixtures/package-registry.ts";
 import { describeReal, realTool } from "../real-tools.ts";
@@ -122,6 +123,23 @@ ${end}`,
       for (const end of ["info", "mod", "zip"])
         expect(urls).toContain(`${registry.url}/go/registry.test/${module}/@v/v1.0.0.${end}`);
     expect((await replayed(recipe, first)).index).toBe(first.image.index);
+  });
+
+  test("behind a proxy of the environment, which alone knows the registry, it is recorded through that", async () => {
+    const { port } = new URL(registry.url);
+    const host = `registry.test:${port}`;
+    const proxy = await startProxy({ [host]: Number(port) });
+    for (const name of ["NO_PROXY", "no_proxy", "https_proxy"]) vi.stubEnv(name, undefined);
+    vi.stubEnv("HTTPS_PROXY", proxy.url);
+    onTestFinished(() => void vi.unstubAllEnvs());
+    const recipe = goRecipe(scratchEnd);
+    const containerfile = recipe.containerfile.replace("WORKDIR", "ENV ASKED=anew\nWORKDIR");
+    const { answers } = await fetched({ ...recipe, containerfile });
+    expect(answers.map(({ url }) => url)).toContain(
+      `${registry.url}/go/registry.test/greeting/@v/v1.0.0.zip`,
+    );
+    expect(new Set(proxy.asked)).toEqual(new Set([`CONNECT ${host}`]));
+    expect(proxy.asked.length).toBeGreaterThanOrEqual(answers.length);
   });
 
   testCargo("cargo: fetched, then used by a step without any network", async () => {

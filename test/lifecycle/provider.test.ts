@@ -127,6 +127,7 @@ test("it tells its version and a schema with every resource and configuration ke
       ...Object.keys(inputs),
       "expectedDigest",
       "expectedDigests",
+      "expectedIndex",
       "generator",
       "reproduceOn",
       "target",

@@ -1,10 +1,11 @@
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { keyOfPlan } from "../../../distro/known-digests.ts";
+import { publishedIn } from "../../../distro/published-digests.ts";
 import { GitError } from "../../../lib/git.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { inputsOfPlan } from "../package/plan.ts";
 import { recordedDigests } from "../package/record.ts";
-import { belowQuorum, publishedDigests, publishedIn } from "../package/trusted.ts";
+import { belowQuorum, publishedDigests } from "../package/trusted.ts";
 import type { Workshop } from "../workshop.ts";
 import { type BuiltImage, NotBuiltHere, ownBuild } from "./own-build.ts";
 

@@ -37,24 +37,30 @@ export async function compareWithPublished(
 type Other = {
   readonly published: Digest;
   readonly got: Digest;
-  /** The file that publishes it, below `digests/`, and ` for PLATFORM` where that is not the first. */
+  /** The file that publishes it, below `digests/`; and ` for PLATFORM`, where that is not the first, or ` of the index`. */
   readonly file: string;
   readonly of: string;
 };
 
-/** Whether an image has another digest than the published one, on any platform, and is held against that. */
+/** Whether an image has another digest than the published one, on any platform or of its index, and is held against that. */
 export async function isRefused(
   workshop: Workshop,
   inputs: PackageInputs,
-  image: Pick<PackageOutputs, "digest" | "digests">,
+  image: FoundDigests,
 ): Promise<boolean> {
   return othersThanPublished(inputs, image).length > 0 && (await holdingOf(workshop, inputs)).isHeld;
 }
 
-/** Finds the digests, of any platform, that are not the published ones; the first platform, of StageX's own files, comes first. */
+/** What is known of an image's digests; its index may not be. */
+type FoundDigests = Pick<PackageOutputs, "digest" | "digests"> & Partial<Pick<PackageOutputs, "index">>;
+
+/**
+ * Finds the digests that are not the published ones: of any platform, and of the index. The first platform, of StageX's own files, comes
+ * first.
+ */
 export function othersThanPublished(
-  inputs: Pick<PackageInputs, "image" | "expectedDigest" | "expectedDigests">,
-  { digest, digests }: Pick<PackageOutputs, "digest" | "digests">,
+  inputs: Pick<PackageInputs, "image" | "expectedDigest" | "expectedDigests" | "expectedIndex">,
+  { digest, digests, index }: FoundDigests,
 ): readonly Other[] {
   const file = `${inputs.image.split("-", 1)[0]}.txt`;
   const first = inputs.expectedDigest ?? digest;
@@ -62,7 +68,11 @@ export function othersThanPublished(
     ...{ published, got: digests[platform] ?? published },
     ...{ file: `${platformSet(platform)}/${file}`, of: ` for ${platform}` },
   }));
-  return [{ published: first, got: digest, file, of: "" }, ...further].filter(
+  const around =
+    inputs.expectedIndex === undefined || index === undefined
+      ? []
+      : [{ published: inputs.expectedIndex, got: index, file: `index/${file}`, of: " of the index" }];
+  return [{ published: first, got: digest, file, of: "" }, ...further, ...around].filter(
     ({ published, got }) => published !== got,
   );
 }

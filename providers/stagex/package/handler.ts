@@ -90,17 +90,16 @@ export function packageHandler(
   ): Promise<Partial<PackageOutputs>> {
     const { image, expectedDigest: expected } = plan;
     if (typeof image !== "string" || typeof expected !== "string") return outputs;
-    const { verify } = workshop().config;
-    const { kind } =
-      verify === "release" ? await standingOf(workshop(), plan) : { kind: "published" as const };
+    const { kind } = await standingOf(workshop(), plan);
     workshop().outlook.noteStanding(image, kind);
-    const { digest, digests } = outputs;
-    const [other] = digest && digests ? othersThanPublished(plan as PackageInputs, { digest, digests }) : [];
+    const { digest, digests, index } = outputs;
+    const found = digest && digests && { digest, digests, ...(index ? { index } : {}) };
+    const [other] = found ? othersThanPublished(plan as PackageInputs, found) : [];
     if (digest && !other) return outputs;
     if (kind === "changed") work.report("info", newText(image, other?.published ?? expected));
     if (kind !== "published" || !other) return outputs;
-    const found = `these inputs are known to give ${other.got}${other.of}, and the tree publishes ${other.published}`;
-    work.report("warning", `${image} will fail: ${found}`);
+    const known = `these inputs are known to give ${other.got}${other.of}, and the tree publishes ${other.published}`;
+    work.report("warning", `${image} will fail: ${known}`);
     return {};
   }
 
@@ -130,7 +129,10 @@ export function packageHandler(
       const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
       const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
       // Most have no further platform, and are told without being parsed.
-      const isTold = isFirstEqual && glance("inputs", "expectedDigests") === undefined;
+      const isLone = ["expectedDigests", "expectedIndex"].every(
+        (name) => glance("inputs", name) === undefined,
+      );
+      const isTold = isFirstEqual && isLone;
       const read = isTold ? undefined : state();
       const isEqual = read ? othersThanPublished(read.inputs, read.outputs).length === 0 : isFirstEqual;
       if (isEqual && expected !== undefined) workshop().outlook.noteStanding(name, "published");

@@ -5,7 +5,7 @@ import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
-import { digestFrom, inputsOfPlan } from "./plan.ts";
+import { expectedOfPlan, inputsOfPlan } from "./plan.ts";
 import { digestsOf } from "./record.ts";
 
 /**
@@ -33,9 +33,7 @@ export async function takeOver(
     const { platforms } = tree.images.get(dependency) ?? plan;
     dependencies[dependency] = digestsOf(await adopt(dependency), platforms).reference;
   }
-  const published = workshop.config.verify ? tree.digests.get(name) : undefined;
-  const expected = published === undefined ? {} : { expectedDigest: digestFrom(published) };
-  const inputs = { ...inputsOfPlan(plan), dependencies, ...expected };
+  const inputs = { ...inputsOfPlan(plan), dependencies, ...expectedOfPlan(tree, plan) };
   return {
     inputs,
     outputs: { ...digestsOf(image, plan.platforms), inputKey: keyOf(inputs), origin: "ledger" },

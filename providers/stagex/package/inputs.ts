@@ -45,6 +45,9 @@ const expectedDigest = digestSchema.describe(
 const expectedDigests = z
   .record(platform, digestSchema)
   .describe("The same of the other platforms, where the tree publishes them.");
+const expectedIndex = digestSchema.describe(
+  "The same of the index over several platforms, where the tree publishes it.",
+);
 const reproduceOn = z
   .array(visibleText.min(1))
   .min(1)
@@ -66,6 +69,7 @@ export const packageInputs = z.strictObject({
   dependencies,
   expectedDigest: expectedDigest.optional(),
   expectedDigests: expectedDigests.optional(),
+  expectedIndex: expectedIndex.optional(),
   reproduceOn: reproduceOn.optional(),
 });
 export type PackageInputs = z.infer<typeof packageInputs>;
@@ -86,6 +90,7 @@ export const packagePlan = z.strictObject({
   dependencies: recordOrUnknown(imageName, digestSchema),
   expectedDigest: orUnknown(expectedDigest).optional(),
   expectedDigests: orUnknown(expectedDigests).optional(),
+  expectedIndex: orUnknown(expectedIndex).optional(),
   reproduceOn: orUnknown(reproduceOn).optional(),
 });
 export type PackagePlan = z.infer<typeof packagePlan>;

@@ -1,5 +1,6 @@
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { contextDigest } from "../../../distro/input-key.ts";
+import { type PublishedFiles, publishedDigestsOf } from "../../../distro/published-digests.ts";
 import { type Digest, parseDigest } from "../../../oci/digest.ts";
 import type { PackageInputs } from "./inputs.ts";
 
@@ -7,7 +8,9 @@ import type { PackageInputs } from "./inputs.ts";
  * The inputs of a package that its plan alone gives; its dependencies' digests come from their own resources. Mirrors are left in the tree:
  * they decide nothing, and whoever builds has it at hand.
  */
-export function inputsOfPlan(plan: BuildPlan): Omit<PackageInputs, "dependencies" | "expectedDigest"> {
+export function inputsOfPlan(
+  plan: BuildPlan,
+): Omit<PackageInputs, "dependencies" | "expectedDigest" | "expectedDigests"> {
   return {
     ...(plan.generator === undefined ? {} : { generator: plan.generator }),
     image: plan.name,
@@ -19,6 +22,21 @@ export function inputsOfPlan(plan: BuildPlan): Omit<PackageInputs, "dependencies
     buildArgs: { ...plan.buildArgs },
     context: contextOfPlan(plan),
     sources: Object.fromEntries(plan.sources.map(({ file, sha256 }) => [file, digestFrom(sha256)])),
+  };
+}
+
+/** The digests that a tree publishes of an image, as inputs of its package. */
+export function expectedOfPlan(
+  files: PublishedFiles,
+  plan: BuildPlan,
+): Pick<PackageInputs, "expectedDigest" | "expectedDigests" | "expectedIndex"> {
+  const [first = ""] = plan.platforms;
+  const { platforms, index } = publishedDigestsOf(files, plan);
+  const { [first]: expectedDigest, ...others } = platforms;
+  return {
+    ...(expectedDigest === undefined ? {} : { expectedDigest }),
+    ...(Object.keys(others).length === 0 ? {} : { expectedDigests: others }),
+    ...(index === undefined ? {} : { expectedIndex: index }),
   };
 }
 

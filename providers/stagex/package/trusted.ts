@@ -1,8 +1,7 @@
-import { type DigestSet, platformSet } from "../../../distro/digests-file.ts";
 import type { InputKey } from "../../../distro/input-key.ts";
 import { keyOfPlan } from "../../../distro/known-digests.ts";
 import type { Ledger } from "../../../distro/ledger.ts";
-import type { Tree } from "../../../distro/tree.ts";
+import { publishedDigestsOf, publishedIn } from "../../../distro/published-digests.ts";
 import type { Digest } from "../../../oci/digest.ts";
 import { type PinnedImage, parseTagged, repositoryOf } from "../../../trust/image-reference.ts";
 import { judge, wordsOf } from "../../../trust/quorum.ts";
@@ -12,7 +11,6 @@ import { isRefused } from "./comparison.ts";
 import type { Foreseen, KnownDigests } from "./foreseen.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./key.ts";
-import { digestFrom } from "./plan.ts";
 import { recordedDigests } from "./record.ts";
 
 /** What is known before anything is done. */
@@ -132,36 +130,24 @@ export async function publishedDigests(
 ): Promise<KnownDigests | undefined> {
   const release = await workshop.release();
   const plan = release?.images.get(inputs.image);
-  const digest = publishedIn(release, inputs.image);
-  if (!plan || !digest) return undefined;
+  if (!release || !plan) return undefined;
+  const {
+    platforms: digests,
+    index,
+    isWhole,
+  } = publishedDigestsOf(release, {
+    name: inputs.image,
+    platforms: inputs.platforms,
+  });
+  const digest = digests[inputs.platforms[0] ?? ""];
+  if (!digest) return undefined;
   if (keyOfPlan(plan, inputs.dependencies) !== keyOf(inputs)) return undefined;
   for (const [name, reference] of Object.entries(inputs.dependencies)) {
     if (publishedIn(release, name, "index") === reference) continue;
     if (!(await isOf(workshop, publishedIn(release, name), reference))) return undefined;
   }
-  const [first = "", ...others] = inputs.platforms;
-  if (others.length === 0) return { digest, digests: { [first]: digest }, reference: digest };
-  const index = publishedIn(release, inputs.image, "index");
-  const further = others.map(
-    (each) => [each, publishedIn(release, inputs.image, platformSet(each))] as const,
-  );
-  if (index === undefined || further.some(([, known]) => known === undefined)) return undefined;
-  const digests = Object.fromEntries([[first, digest], ...further]) as Record<string, Digest>;
-  return { digest, digests, reference: index, index };
-}
-
-/**
- * What the tree publishes of an image, as of the commit that published it.
- * @param set which of its digests: its first platform's where not given
- */
-export function publishedIn(
-  release: Tree | undefined,
-  image: string,
-  set: DigestSet = "",
-): Digest | undefined {
-  const digests = set === "" ? release?.digests : release?.furtherDigests.get(set);
-  const hex = digests?.get(image);
-  return hex === undefined ? undefined : digestFrom(hex);
+  if (!isWhole) return undefined;
+  return { digest, digests, reference: index ?? digest, ...(index ? { index } : {}) };
 }
 
 /** Whether a dependency is the published one: its manifest, or the index in which that one comes first. */

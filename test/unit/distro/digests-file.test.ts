@@ -100,4 +100,13 @@ describe("the digests of more platforms than one", () => {
     const files = digestsFiles(new Map([["core-a", hex("a")]]), platformSet("linux/arm64"));
     expect([...files]).toEqual([["digests/linux-arm64/core.txt", `${hex("a")} core-a\n`]]);
   });
+
+  test("are in the order of the stages, in whichever order the images were made", () => {
+    const made = ["user-a", "core-b", "pallet-c", "core-a"].map((name) => [name, hex("a")] as const);
+    expect([...digestsFiles(new Map(made)).keys()]).toEqual([
+      "digests/core.txt",
+      "digests/pallet.txt",
+      "digests/user.txt",
+    ]);
+  });
 });

@@ -1,8 +1,19 @@
-import { expect, test } from "vitest";
-import { isLoopbackHost } from "../../../lib/address-reach.ts";
-import { redirectFault } from "../../../lib/redirect-rule.ts";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { expect, onTestFinished, test } from "vitest";
+import { isLoopbackHost, reachOfHost } from "../../../lib/address-reach.ts";
+import type { AddressesOf } from "../../../lib/judged-lookup.ts";
+import { sendRequest } from "../../../lib/outgoing-request.ts";
+import { type Origin, originOf, redirectFault, redirectLookup } from "../../../lib/redirect-rule.ts";
 
-const fault = (from: string, to: string) => redirectFault(new URL(from), new URL(to));
+const fault = (from: string, to: string) => {
+  const url = new URL(from);
+  const reach = reachOfHost(url.hostname);
+  if (reach === undefined) throw new Error("where a name leads is not told by it");
+  return redirectFault({ url, reach }, new URL(to));
+};
 
 test.each([
   ["https://203.0.113.7/a", "https://203.0.113.7/b"],
@@ -16,8 +27,8 @@ test.each([
   ["https://127.0.0.1/a", "https://127.0.0.1:8443/b"],
   ["http://127.0.0.1/a", "http://localhost:81/b"],
   ["http://127.0.0.1/a", "https://203.0.113.7/b"],
-])("%s may lead to %s", async (from, to) => {
-  expect(await fault(from, to)).toBeNull();
+])("%s may lead to %s", (from, to) => {
+  expect(fault(from, to)).toBeNull();
 });
 
 test.each([
@@ -57,8 +68,8 @@ test.each([
   ["https://203.0.113.7/a", "https://0.0.0.0/b", "link-local"],
   ["https://10.0.0.1/a", "https://127.0.0.1/b", "loopback"],
   ["https://127.0.0.1/a", "https://169.254.169.254/b", "link-local"],
-])("%s may not lead to %s", async (from, to, why) => {
-  expect(await fault(from, to)).toContain(why);
+])("%s may not lead to %s", (from, to, why) => {
+  expect(fault(from, to)).toContain(why);
 });
 
 test.each([
@@ -71,4 +82,68 @@ test.each([
   ["10.0.0.1", false],
 ])("%s is loopback by its name: %s", (host, expected) => {
   expect(isLoopbackHost(host)).toBe(expected);
+});
+
+const signal = new AbortController().signal;
+const mirror: Origin = { url: new URL("https://mirror.example/x"), reach: "public" };
+
+/** A server on this machine's loopback that counts its connections. */
+async function startServer() {
+  const server = createServer((_, response) => void response.end("here")).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  let connections = 0;
+  server.on("connection", () => connections++);
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return { url: new URL(`http://rebinding.test:${port}/`), connections: () => connections };
+}
+
+async function led(origin: Origin, url: URL, addressesOf: AddressesOf): Promise<string> {
+  const lookup = redirectLookup(origin, addressesOf);
+  return await sendRequest(url, { headers: {}, signal, lookup }).then(text, String);
+}
+
+test("a name that a redirect leads to is resolved once, and what is judged is what is connected to", async () => {
+  const { url, connections } = await startServer();
+  const answers = ["203.0.113.7", "127.0.0.1"];
+  let lookups = 0;
+  const rebinding = async () => [answers[lookups++] ?? ""];
+  const late = AbortSignal.timeout(300);
+  const lookup = redirectLookup(mirror, rebinding);
+  // Nothing is at the first address, and nobody asks for another.
+  await expect(sendRequest(url, { headers: {}, signal: late, lookup })).rejects.toThrow();
+  expect([lookups, connections()]).toEqual([1, 0]);
+  expect(await led(mirror, url, rebinding)).toContain("is a loopback address, and mirror.example is not");
+  expect([lookups, connections()]).toEqual([2, 0]);
+});
+
+test("of several addresses only those are connected to that are no nearer than the first server", async () => {
+  const { url, connections } = await startServer();
+  const both = async () => ["169.254.169.254", "127.0.0.1"];
+  expect(await led({ ...mirror, reach: "loopback" }, url, both)).toBe("here");
+  expect(connections()).toBe(1);
+  expect(await led({ ...mirror, reach: "private" }, url, both)).toContain("is a link-local address");
+  expect(connections()).toBe(1);
+});
+
+test("a connection that was kept for another request is not taken for a redirect's", async () => {
+  const { url, connections } = await startServer();
+  const near = new URL(url.href.replace("rebinding.test", "localhost"));
+  for (let times = 0; times < 2; times++)
+    await text(await sendRequest(near, { headers: {}, signal })).then((got) => expect(got).toBe("here"));
+  const before = connections();
+  expect(await led(mirror, near, async () => ["127.0.0.1"])).toContain("is a loopback address");
+  expect(connections()).toBe(before);
+});
+
+test("who leads is as near as the address that was connected to", async () => {
+  const { url } = await startServer();
+  const lookup = redirectLookup({ ...mirror, reach: "loopback" }, async () => ["127.0.0.1"]);
+  const answer = await sendRequest(url, { headers: {}, signal, lookup });
+  expect(originOf(url, answer)).toEqual({ url, reach: "loopback" });
+  answer.destroy();
+  expect(originOf(new URL("https://10.0.0.1/"), answer).reach).toBe("private");
 });

@@ -327,6 +327,25 @@ test("a redirect to http is followed", async () => {
   expect(plain.requests()).toBe(1);
 });
 
+test("a name that a redirect leads to is connected to at the address that was judged", async () => {
+  const target = await startMirror(serving(content));
+  const named = target.url.replace("127.0.0.1", "localhost");
+  const via = await startMirror((_, response) => response.writeHead(302, { location: `${named}/x` }).end());
+  const answers = ["127.0.0.1", "169.254.169.254"];
+  const asked: string[] = [];
+  const addressesOf = async (host: string) => {
+    asked.push(host);
+    return [answers[asked.length - 1] ?? ""];
+  };
+  await (await newCache({ addressesOf })).obtain(source(via.url));
+  expect(asked).toEqual(["localhost"]);
+  const error = await failureOf((await newCache({ addressesOf })).obtain(source(via.url)));
+  expect(error.failures.map(({ reason }) => reason)).toEqual([
+    `refused: redirects to ${named}/x, which is a link-local address, and 127.0.0.1 is not`,
+  ]);
+  expect(target.requests).toHaveLength(1);
+});
+
 test("with httpsOnly nothing goes over http", async () => {
   const plain = await startPlain();
   const down = await startMirror((_, response) => response.writeHead(301, { location: plain.url }).end());

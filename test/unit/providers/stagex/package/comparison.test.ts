@@ -1,12 +1,15 @@
 import { expect, onTestFinished, test } from "vitest";
-import { digestOf } from "../../../../../oci/digest.ts";
+import { type Digest, digestOf, hexOf } from "../../../../../oci/digest.ts";
 import { parseConfig } from "../../../../../providers/stagex/config.ts";
 import { compareWithPublished, isRefused } from "../../../../../providers/stagex/package/comparison.ts";
 import { packageHandler } from "../../../../../providers/stagex/package/handler.ts";
 import { type PackageOutputs, packageInputs } from "../../../../../providers/stagex/package/inputs.ts";
 import { keyOf } from "../../../../../providers/stagex/package/key.ts";
+import { inputsOfPlan } from "../../../../../providers/stagex/package/plan.ts";
 import { Workshop } from "../../../../../providers/stagex/workshop.ts";
 import { scratchFolder } from "../../../../fixtures/scratch-folder.ts";
+import { TreeHistory } from "../../../../fixtures/tree-history.ts";
+import { packageFiles } from "../../../../fixtures/written-tree.ts";
 
 const [amd64, arm64] = [digestOf("amd64"), digestOf("arm64")];
 const inputs = packageInputs.parse({
@@ -51,6 +54,51 @@ test("an image of which one further platform is another is refused, and is not a
     );
   expect(await review(of(arm64))).toEqual([]);
   expect(await review(wrong)).toEqual([{ path: "expectedDigest", kind: "update", replaces: false }]);
+});
+
+test("an index that is not the published one is refused, though each platform's manifest is", async () => {
+  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => workshop.close());
+  const of = (expectedIndex: Digest) => ({ ...inputs, expectedIndex });
+  expect(await isRefused(workshop, of(outputs.index), outputs)).toBe(false);
+  const other = digestOf("another index");
+  await expect(compareWithPublished(workshop, of(other), outputs, { report: () => {} })).rejects.toThrow(
+    new RegExp(
+      `core-hello: its digest of the index is not .* digests/index/core.txt\\n  published: ${other}\\n  got: +${outputs.index}`,
+    ),
+  );
+  const { index: _, ...unknown } = outputs;
+  expect(await isRefused(workshop, of(other), unknown)).toBe(false);
+});
+
+test("with verify false an image of unchanged inputs is held, and one is not of which that can't be told", async () => {
+  const history = new TreeHistory();
+  const line = (digest: Digest) => `${hexOf(digest)} core-hello\n`;
+  const published = { "digests/core.txt": line(amd64), "digests/linux-arm64/core.txt": line(arm64) };
+  history.commit({ ...packageFiles("core/hello"), ...published });
+  const platforms = '["linux/amd64","linux/arm64"]';
+  const expected = { expectedDigest: amd64, expectedDigests: { "linux/arm64": arm64 } };
+  const other = { ...outputs, digests: { ...outputs.digests, "linux/arm64": digestOf("a liar's") } };
+  const refused = async (verify: string) => {
+    const config = parseConfig({ tree: history.root, platforms, verify });
+    const workshop = new Workshop(config, await scratchFolder(), AbortSignal.timeout(60_000));
+    onTestFinished(() => workshop.close());
+    const plan = (await workshop.tree()).images.get("core-hello");
+    if (plan === undefined) throw new Error("the tree has no core-hello");
+    return await isRefused(workshop, { ...inputsOfPlan(plan), dependencies: {}, ...expected }, other);
+  };
+  const all = async () => [await refused("release"), await refused("false"), await refused("all")];
+  expect(await all()).toEqual([true, true, true]);
+  history.write({ "digests/linux-arm64/core.txt": line(digestOf("another")) });
+  expect(await all()).toEqual([true, false, true]);
+  const elsewhere = { "digests/linux-riscv64/core.txt": line(digestOf("for no platform of its")) };
+  history.write({ ...published, ...elsewhere });
+  expect(await all()).toEqual([true, true, true]);
+  history.write({
+    ...published,
+    ...packageFiles("core/hello", { containerfile: "FROM scratch\nLABEL a=1\n" }),
+  });
+  expect(await all()).toEqual([false, false, true]);
 });
 
 test("what the other platforms have is no part of the input key", () => {
