@@ -20,7 +20,8 @@ import { TlsDaemon } from "./tls-daemon.ts";
 const run = promisify(execFile);
 
 /** Rust is not among what the README asks for. Nothing may be skipped under CI. */
-const hasCargo = process.env.CI !== undefined || (await findExecutable("cargo", process.env)) !== null;
+const rust = await Promise.all(["cargo", "rustc"].map((name) => findExecutable(name, process.env)));
+const hasCargo = process.env.CI !== undefined || !rust.includes(null);
 if (!hasCargo) process.stderr.write("SKIPPED: the test with cargo; to run it: apt-get install cargo\n");
 const testCargo = hasCargo ? test : test.skip;
 
@@ -130,7 +131,9 @@ ${end}`,
 ADD fetch/pallet.tar /
 ENV PATH=/bin CARGO_HOME=/cargo HOME=/root CARGO_HTTP_CAINFO=/app/ca.pem
 WORKDIR /app
-COPY . .
+COPY Cargo.toml Cargo.lock ca.pem ./
+COPY .cargo .cargo
+COPY src src
 RUN cargo fetch --locked
 RUN --network=none cargo build --release --frozen
 FROM scratch AS package
