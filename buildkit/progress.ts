@@ -109,23 +109,32 @@ export class Progress {
   readonly #vertices = new Map<string, Vertex>();
   readonly #onEvent: (event: ProgressEvent) => void;
   readonly #log: (line: string) => void;
+  readonly #ownWords: (text: string) => string;
 
-  constructor(onEvent: (event: ProgressEvent) => void, log: (line: string) => void) {
+  /** @param ownWords turns the builder's words into the recipe's, where BuildKit was given another command than the recipe has */
+  constructor(
+    onEvent: (event: ProgressEvent) => void,
+    log: (line: string) => void,
+    ownWords: (text: string) => string = (text) => text,
+  ) {
     this.#onEvent = onEvent;
     this.#log = log;
+    this.#ownWords = ownWords;
   }
 
   /** Takes one line of stderr. A line that is no status, whatever it is, is kept as a message. */
   line(text: string): void {
     const status = parseStatus(text);
     if (status === undefined) {
-      if (text !== "" && !ownLogLine.test(text)) this.#keep(text);
-      this.#log(text);
+      const message = this.#ownWords(text);
+      if (text !== "" && !ownLogLine.test(text)) this.#keep(message);
+      this.#log(message);
       return;
     }
     // The last of a step's output often comes together with its end, which then belongs after it.
     let logs = status.logs ?? [];
-    for (const update of status.vertexes ?? []) {
+    for (const told of status.vertexes ?? []) {
+      const update = { ...told, name: this.#ownWords(told.name), error: this.#ownWords(told.error) };
       const vertex = this.#startIfNew(update);
       if (update.completed === undefined) continue;
       this.transfers.step(update.name, update.started, update.completed);
@@ -135,7 +144,8 @@ export class Progress {
     }
     for (const log of logs) this.#output(log);
     for (const transfer of status.statuses ?? []) this.transfers.status(transfer);
-    for (const { short } of status.warnings ?? []) this.#warning(fromBase64(short).toString());
+    for (const { short } of status.warnings ?? [])
+      this.#warning(this.#ownWords(fromBase64(short).toString()));
   }
 
   /** Call it after the last line. Only then is it sure that what does not end with a line end has ended: output can come after its step's end. */

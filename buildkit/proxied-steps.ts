@@ -37,3 +37,23 @@ export function proxyArguments({ socket, id, tools }: StepProxy): string[] {
 
 /** What the proxy adds to a command in an image's history, which has a command's words with a blank between them. */
 export const historyTrace = `${proxyCommand.join(" ")} `;
+
+/** An array of strings as JSON.stringify writes it: of characters and escapes that JSON.parse takes. */
+const writtenWords =
+  /^\["(?:[ !#-[\]-\u{10ffff}]|\\(?:[\\"bfnrt]|u[0-9a-f]{4}))*"(?:,"(?:[ !#-[\]-\u{10ffff}]|\\(?:[\\"bfnrt]|u[0-9a-f]{4}))*")*\]/u;
+
+/** Replaces what the proxy adds to a RUN in a builder's words, such as a step's name or error, by the recipe's own command. */
+export function ownWords(text: string, proxy: Pick<StepProxy, "id">): string {
+  const [first = "", ...others] = text.split(`${proxyFlags(proxy).join(" ")} `);
+  const own = others.map((rest) => rest.replace(writtenWords, ownCommand));
+  return [first, ...own].join("").replaceAll(historyTrace, "");
+}
+
+/** The command in one line; of a shell's, the text that it is given. */
+function ownCommand(written: string): string {
+  const words = (JSON.parse(written) as string[]).slice(proxyCommand.length);
+  const [script = "", option = ""] = words.toReversed();
+  const isShells = words.length > 2 && /^-[a-z]*c$/.test(option);
+  const lines = script.split("\n").map((line) => line.trim());
+  return isShells ? lines.filter(Boolean).join(" ") : JSON.stringify(words);
+}

@@ -20,7 +20,7 @@ import { dropHalfReceived } from "./half-received.ts";
 import { removeFromHistory } from "./history-trace.ts";
 import { type LayerCheck, layerTimesCheck } from "./layer-times.ts";
 import { Progress, type ProgressEvent } from "./progress.ts";
-import { historyTrace, proxyArguments, type StepProxy } from "./proxied-steps.ts";
+import { historyTrace, ownWords, proxyArguments, type StepProxy } from "./proxied-steps.ts";
 import { lastError, SolveError } from "./solve-error.ts";
 import type { Transfer, Transfers } from "./transfers.ts";
 import { withWorkFolder } from "./work-folder.ts";
@@ -237,11 +237,15 @@ async function build(
   folder: string,
   options: SolveOptions,
 ): Promise<{ readonly transfers: Transfers; readonly memory: number | undefined }> {
-  const { endpoint, image, destination } = request;
+  const { endpoint, image, destination, proxy } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
   const env = await buildEnvironment(endpoint, folder);
   const log = await BuildLog.open(options.log);
-  const progress = new Progress(onProgress, (line) => log.line(printableOutput(line)));
+  const progress = new Progress(
+    onProgress,
+    (line) => log.line(printableOutput(line)),
+    proxy && ((text) => ownWords(text, proxy)),
+  );
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
     env,

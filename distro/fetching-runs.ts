@@ -67,7 +67,9 @@ function wrappedRun(run: Instruction, shell: readonly string[], { flags, command
     ...own.map(({ name, value }) => (value === "" ? `--${name}` : `--${name}=${value}`)),
     ...flags,
   ];
-  const line = `RUN ${words.join(" ")} ${JSON.stringify([...command, ...argumentsOf(run, shell)])}`;
+  // Progress names a RUN by this line, with its variables expanded (convert.go, processCmdEnv): here none is to be found.
+  const json = JSON.stringify([...command, ...argumentsOf(run, shell)]).replaceAll("$", String.raw`\u0024`);
+  const line = `RUN ${words.join(" ")} ${json}`;
   if (Buffer.byteLength(line) <= longestLine) return line;
   throw new Error(
     `line ${run.line}: a RUN that fetches has more than ${longestLine} bytes; put what does not fetch into another`,

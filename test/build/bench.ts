@@ -33,8 +33,8 @@ export type Recipe = Partial<
   readonly containerfile: string;
   /** Files of the package's folder: path -> content. */
   readonly files?: Readonly<Record<string, string | Buffer>>;
-  /** Sources: file name -> content. */
-  readonly sources?: Readonly<Record<string, string | Buffer>>;
+  /** Sources: file name -> content, or the file that has it. */
+  readonly sources?: Readonly<Record<string, string | Buffer | { readonly at: string }>>;
 };
 
 /** A workplace for build tests: a temporary folder with daemons, a store, and the probe program. */
@@ -124,9 +124,12 @@ export class Bench {
     const folder = join(this.folder, `package-${number}`);
     const files: Record<string, string | Buffer> = { Containerfile: recipe.containerfile, ...recipe.files };
     for (const [path, content] of Object.entries(files)) await put(join(folder, path), content);
-    for (const [file, content] of Object.entries(recipe.sources ?? {})) {
-      await put(join(this.folder, `sources-${number}`, file), content);
-    }
+    const sources = Object.entries(recipe.sources ?? {}).map(async ([file, content]) => {
+      if (typeof content === "object" && !Buffer.isBuffer(content)) return { file, path: content.at };
+      const path = join(this.folder, `sources-${number}`, file);
+      await put(path, content);
+      return { file, path };
+    });
     return await withBuildContext(
       {
         folder,
@@ -136,10 +139,7 @@ export class Bench {
           sha256: sha256(content),
         })),
         recipe: { path: join(folder, "Containerfile"), sha256: sha256(recipe.containerfile) },
-        sources: Object.keys(recipe.sources ?? {}).map((file) => ({
-          file,
-          path: join(this.folder, `sources-${number}`, file),
-        })),
+        sources: await Promise.all(sources),
         scratch: join(this.folder, "scratch"),
         ...(recipe.rewrite ? { rewrite: recipe.rewrite } : {}),
       },

@@ -15,13 +15,14 @@ import { startProxy } from "../fixtures/connect-proxy.ts";
 import { FetchPallets } from "../fixtures/fetch-pallets.ts";
 import { PackageRegistry } from "../fixtures/package-registry.ts";
 import { describeReal, realTool } from "../real-tools.ts";
-import { Bench, type Built, type Recipe } from "./bench.ts";
+import { Bench, type Built, type Recipe, unpack } from "./bench.ts";
 import { TlsDaemon } from "./tls-daemon.ts";
 
 const run = promisify(execFile);
 
 /** Rust is not among what the README asks for. Nothing may be skipped under CI. */
-const hasCargo = process.env.CI !== undefined || (await findExecutable("cargo", process.env)) !== null;
+const rust = await Promise.all(["cargo", "rustc"].map((name) => findExecutable(name, process.env)));
+const hasCargo = process.env.CI !== undefined || !rust.includes(null);
 if (!hasCargo) process.stderr.write("SKIPPED: the test with cargo; to run it: apt-get install cargo\n");
 const testCargo = hasCargo ? test : test.skip;
 
@@ -30,7 +31,8 @@ describeReal("a recipe that fetches", () => {
   let endpoint: Endpoint;
   let cache: SourceCache;
   let registry: PackageRegistry;
-  let pallets: Record<"go" | "cargo" | "npm", Buffer>;
+  let pallets: Record<"go" | "npm", Buffer>;
+  let made: FetchPallets;
 
   beforeAll(async () => {
     bench = await Bench.open();
@@ -39,11 +41,8 @@ describeReal("a recipe that fetches", () => {
     registry = await PackageRegistry.start();
     registry.addModule("registry.test/greeting", "v1.0.0", "package greeting\n");
     registry.addModule("registry.test/farewell", "v1.0.0", "package farewell\n");
-    const made = new FetchPallets(bench.folder);
-    pallets = {
-      ...{ go: await made.go(), npm: await made.npm() },
-      cargo: hasCargo ? await made.cargo() : Buffer.of(),
-    };
+    made = new FetchPallets(bench.folder);
+    pallets = { go: await made.go(), npm: await made.npm() };
   }, 120_000);
 
   afterAll(async () => {
@@ -142,33 +141,41 @@ ${end}`,
     expect(proxy.asked.length).toBeGreaterThanOrEqual(answers.length);
   });
 
-  testCargo("cargo: fetched, then used by a step without any network", async () => {
-    const entry = registry.addCrate("greeting", "1.0.0", "#![no_std]\n");
+  testCargo("cargo: fetched, then compiled by a step without any network", async () => {
+    const entry = registry.addCrate("greeting", "1.0.0", "#![no_std]\npub fn answer() -> u32 { 42 }\n");
     const own = '[[package]]\nname = "app"\nversion = "0.1.0"\ndependencies = [\n "greeting",\n]\n';
     const recipe: Recipe = {
       containerfile: `FROM scratch AS build
 ADD fetch/pallet.tar /
-ENV PATH=/bin CARGO_HOME=/cargo HOME=/root
+ENV PATH=/bin CARGO_HOME=/cargo HOME=/root CARGO_HTTP_CAINFO=/app/ca.pem
 WORKDIR /app
-COPY . .
+COPY Cargo.toml Cargo.lock ca.pem ./
+COPY .cargo .cargo
+COPY src src
 RUN cargo fetch --locked
-RUN --network=none cargo vendor --frozen /rootfs
+RUN --network=none cargo build --release --frozen
 FROM scratch AS package
-COPY --from=build /rootfs /
+COPY --from=build /app/target/release/libapp.rlib /
 `,
       files: {
         "Cargo.toml":
           '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n\n[dependencies]\n' +
           'greeting = { version = "1.0.0", registry = "test" }\n',
         "Cargo.lock": `version = 4\n\n${own}\n${entry}`,
-        "src/lib.rs": "",
+        "src/lib.rs": '#![no_std]\n#[no_mangle]\npub extern "C" fn app() -> u32 { greeting::answer() }\n',
         ".cargo/config.toml": `[registries.test]\nindex = "sparse+${registry.url}/index/"\n`,
+        "ca.pem": registry.authority,
       },
-      sources: { "pallet.tar": pallets.cargo },
+      sources: { "pallet.tar": { at: await made.cargo() } },
     };
     const first = await fetched(recipe);
     expect(first.answers.map(({ url }) => url)).toContain(`${registry.url}/crates/greeting/1.0.0/download`);
+    const root = join(bench.folder, "compiled");
+    await unpack(first.image, root);
+    const { stdout: members } = await run("ar", ["t", join(root, "libapp.rlib")]);
+    expect(members).toMatch(/^app-.*\.o$/m);
     expect((await replayed(recipe, first)).index).toBe(first.image.index);
+    expect(await withPlainNetwork(recipe)).toBe(first.image.index);
   });
 
   test("npm: what it tells the registry is not passed on, and it does without", async () => {

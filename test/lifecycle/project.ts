@@ -33,9 +33,14 @@ export class Project implements AsyncDisposable {
   readonly tree: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly #pulumi: string;
+  /** What a program is started by. */
+  readonly #starter: readonly string[];
 
-  private constructor(folder: string, cache: string, engine: EnginePrograms) {
+  private constructor(folder: string, cache: string, engine: EnginePrograms, isNamed: boolean) {
     this.folder = folder;
+    this.#starter = isNamed
+      ? ["unshare", "--mount", "--", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', this.hosts]
+      : [];
     this.tree = join(folder, "tree");
     this.#pulumi = engine.pulumi;
     this.environment = {
@@ -50,15 +55,17 @@ export class Project implements AsyncDisposable {
   }
 
   /**
-   * @param place the folder to make it in, by default a new one below the system's temporary folder; and the cache, by
-   *   default its own, which another project may share
+   * @param place the folder to make it in, by default a new one below the system's temporary folder; the cache, by
+   *   default its own, which another project may share; and an `/etc/hosts` for what runs in it, which takes root
    */
-  static async create(place: { folder?: string; cache?: string } = {}): Promise<Project> {
+  static async create(place: { folder?: string; cache?: string; hosts?: string } = {}): Promise<Project> {
     const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
     const engine = await engineFolder(programs, placesOf().tools);
     const folder = place.folder ?? (await mkdtemp(join(tmpdir(), "stagex-project-")));
-    const project = new Project(folder, place.cache ?? join(folder, "cache"), engine);
+    const cache = place.cache ?? join(folder, "cache");
+    const project = new Project(folder, cache, engine, place.hosts !== undefined);
     await mkdir(folder, { recursive: true });
+    if (place.hosts !== undefined) await writeFile(project.hosts, place.hosts);
     // Copies, not links: the engine takes the folder that its program really lies in for the project.
     for (const part of ["Pulumi.yaml", "package.json", "index.ts", ...sourceRooms]) {
       const source = join(projectRoot, part);
@@ -77,6 +84,11 @@ export class Project implements AsyncDisposable {
     await project.run(["stack", "init", "test"]);
     await project.run(["config", "set", "stagex:tree", "tree", "--stack", "test"]);
     return project;
+  }
+
+  /** The file that is `/etc/hosts` to what runs here, where it was asked for. */
+  get hosts(): string {
+    return join(this.folder, "hosts");
   }
 
   /** Sets a `stagex:` key of a stack, as `pulumi config set` does, which takes the engine a second each time. */
@@ -128,7 +140,8 @@ export class Project implements AsyncDisposable {
 
   /** As a terminal does: in a process group of its own, which Ctrl-C reaches as a whole. */
   #spawn(program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Running {
-    const child = spawn(program, args, {
+    const [command = "", ...words] = [...this.#starter, program, ...args];
+    const child = spawn(command, words, {
       cwd: this.folder,
       env: { ...this.environment, ...environment },
       stdio: ["ignore", "pipe", "pipe"],

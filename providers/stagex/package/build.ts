@@ -9,6 +9,7 @@ import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { generatorNamed } from "../../../distro/generator/generations.ts";
 import { type LedgerRecord, UnsafeLedgerError } from "../../../distro/ledger.ts";
 import { platformsToRun } from "../../../distro/run-platforms.ts";
+import { sideBySide } from "../../../lib/side-by-side.ts";
 import { assembleLayout } from "../../../oci/assembled-layout.ts";
 import { type Image, requirePlatforms } from "../../../oci/image.ts";
 import { readLayout } from "../../../oci/layout.ts";
@@ -49,11 +50,14 @@ export async function build(
   return await withWorkFolder(workshop.places.scratch, async (folder) => {
     const { result: parts, fetches } = await withFetching(workshop, inputs, plan, work, (fetching) => {
       const builders = among?.length ?? workshop.fleet.size;
-      return Promise.all(
-        platformParts(inputs, builders, fetching !== undefined).map((platforms, number) => {
+      // They share the proxy and the folder: one that fails takes neither from those that are still at work.
+      return sideBySide(
+        platformParts(inputs, builders, fetching !== undefined),
+        work.signal,
+        (platforms, signal, number) => {
           const part = { platforms, target, among, layout: join(folder, `layout-${number}`), fetching };
-          return buildPart(workshop, plan, inputs, sources, part, work);
-        }),
+          return buildPart(workshop, plan, inputs, sources, part, { ...work, signal });
+        },
       );
     });
     const image = await storedWhole(workshop, inputs, parts, join(folder, "layout"), work);

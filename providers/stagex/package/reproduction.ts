@@ -1,3 +1,4 @@
+import { sideBySide } from "../../../lib/side-by-side.ts";
 import type { Work } from "../handler.ts";
 import type { Workshop } from "../workshop.ts";
 import { build } from "./build.ts";
@@ -22,21 +23,14 @@ export async function reproduced(
   work: Work,
 ): Promise<PackageOutputs> {
   const missing = known ? await withoutWitness(workshop, inputs, targets, work) : targets;
-  const failed = new AbortController();
-  const signal = AbortSignal.any([work.signal, failed.signal]);
-  const builds = await Promise.allSettled(
-    missing.map(async (target): Promise<Outcome> => {
-      try {
-        return { from: target, image: await build(workshop, inputs, { ...work, signal }, target) };
-      } catch (error) {
-        failed.abort(error);
-        throw error;
-      }
+  const built = await sideBySide(
+    missing,
+    work.signal,
+    async (target, signal): Promise<Outcome> => ({
+      from: target,
+      image: await build(workshop, inputs, { ...work, signal }, target),
     }),
   );
-  work.signal.throwIfAborted();
-  if (failed.signal.aborted) throw failed.signal.reason;
-  const built = builds.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   const [first, ...others] = [
     ...(known ? [{ from: `known (${known.origin})`, image: known }] : []),
     ...built,
