@@ -39,6 +39,10 @@ export function stagexProvider(version: string): Provider {
     configure(config, project, cancelled) {
       workshop = new Workshop(config, project, cancelled);
     },
-    close: async () => await workshop?.close(),
+    async close() {
+      const closing = workshop;
+      workshop = undefined;
+      await closing?.close();
+    },
   };
 }
