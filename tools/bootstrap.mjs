@@ -62,9 +62,9 @@ function isNeededHere(entry) {
 }
 
 /**
- * Whether node_modules is what package-lock.json says; without what is for development alone (`npm ci --omit=dev`) it is enough for all but
- * the tests. npm writes its own record, node_modules/.package-lock.json,
- * last, so an installation that was killed has none; a stamp of ours would call the user's own `npm install` old.
+ * Whether node_modules is what package-lock.json says. What is for development alone (`npm ci --omit=dev` leaves it out) the tests alone
+ * need. npm writes its own record, node_modules/.package-lock.json, last, so an installation that was killed has none; a stamp of ours
+ * would call the user's own `npm install` old.
  */
 function isInstalled(folder, forTests) {
   const wanted = readJson(join(folder, "package-lock.json"));
