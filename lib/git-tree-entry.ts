@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { lstatSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import { readRegularFileSync } from "./regular-file.ts";
+import { hashRegularFileSync } from "./regular-file.ts";
 
 /** A file as a tree or an index of git records it. */
 export type GitTreeEntry = {
@@ -16,8 +16,11 @@ export type GitObjectType = "blob" | "tree" | "commit" | "tag";
 
 /** Returns git's name of an object: a hash with the length of the repository's other names. */
 export function objectName(type: GitObjectType, content: Uint8Array, like: string): string {
-  const hash = createHash(like.length === 64 ? "sha256" : "sha1");
-  return hash.update(`${type} ${content.length}\0`).update(content).digest("hex");
+  return beginName(type, content.length, like).update(content).digest("hex");
+}
+
+function beginName(type: GitObjectType, size: number, like: string): Hash {
+  return createHash(like.length === 64 ? "sha256" : "sha1").update(`${type} ${size}\0`);
 }
 
 /** Parses what `ls-tree -z` or `ls-files --stage -z` list; entries of an unfinished merge are left out. */
@@ -33,8 +36,8 @@ export function parseGitEntries(listed: Buffer): GitTreeEntry[] {
     });
 }
 
-/** In bytes; what a file has beyond that can't be read at once. */
-const largestFile = 2 ** 31 - 2;
+/** In bytes; git is let write no larger ones (lib/git.ts). */
+const largestFile = 8 * 1024 ** 3;
 
 /**
  * Whether a file on the disk has the content and the mode that git records. git's own answer depends on bits in the index, on
@@ -56,5 +59,6 @@ export function isAsRecorded(
   if (!stats.isFile() || (mode === "120000" && diskKeeps.links) || stats.size > largestFile) return false;
   if (mode !== "120000" && diskKeeps.modes && (stats.mode & 0o100 ? "100755" : "100644") !== mode)
     return false;
-  return objectName("blob", readRegularFileSync(place, largestFile), object) === object;
+  const name = hashRegularFileSync(place, largestFile, (size) => beginName("blob", size, object));
+  return name.digest("hex") === object;
 }

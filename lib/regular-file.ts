@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 
@@ -93,14 +93,22 @@ const pieceSize = 1 << 20;
  * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
  */
 export function sha256OfRegularFileSync(path: string, limit: number): string {
+  return hashRegularFileSync(path, limit, () => createHash("sha256")).digest("hex");
+}
+
+/**
+ * {@link sha256OfRegularFileSync} for other hashes.
+ * @param begin makes the hash, of the file's size in bytes
+ */
+export function hashRegularFileSync(path: string, limit: number, begin: (size: number) => Hash): Hash {
   return withRegularFileSync(path, limit, (descriptor, size) => {
-    const hash = createHash("sha256");
+    const hash = begin(size);
     const piece = Buffer.allocUnsafe(Math.min(pieceSize, size + 1));
     for (let total = 0; ; ) {
       const read = readSync(descriptor, piece, 0, piece.length, null);
       total += read;
       if (total > limit) throw tooLarge(path, limit);
-      if (read === 0) return hash.digest("hex");
+      if (read === 0) return hash;
       hash.update(piece.subarray(0, read));
     }
   });

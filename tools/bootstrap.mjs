@@ -8,7 +8,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { constants } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
 /** Of sysexits.h: something needed can't be had. The whole table is in cli/exit-code.ts. */
@@ -21,6 +21,15 @@ const pinnedNode = join(project, "node_modules/.bin/node");
 function fail(message, mend) {
   process.stderr.write(`stagex: ${message}\n  to mend it: ${mend}\n`);
   process.exit(UNAVAILABLE);
+}
+
+/** Node runs no TypeScript below node_modules (nodejs.org/api/typescript.html, "Type stripping in dependencies"). */
+function checkPlace() {
+  if (!project.split(sep).includes("node_modules")) return;
+  fail(
+    `this is a copy below node_modules (${project}), where Node runs no TypeScript`,
+    "clone the repository, and run npm start there; npm install FOLDER links a clone into a project of yours",
+  );
 }
 
 function checkNode() {
@@ -53,19 +62,24 @@ function isNeededHere(entry) {
 }
 
 /**
- * Whether node_modules is what package-lock.json says. npm writes its own record, node_modules/.package-lock.json,
- * last, so an installation that was killed has none; a stamp of ours would call the user's own `npm install` old.
+ * Whether node_modules is what package-lock.json says. What is for development alone (`npm ci --omit=dev` leaves it out) the tests alone
+ * need. npm writes its own record, node_modules/.package-lock.json, last, so an installation that was killed has none; a stamp of ours
+ * would call the user's own `npm install` old.
  */
-function isInstalled(folder) {
+function isInstalled(folder, forTests) {
   const wanted = readJson(join(folder, "package-lock.json"));
   const present = readJson(join(folder, "node_modules/.package-lock.json"));
   if (wanted?.packages === undefined) {
-    fail(`${join(folder, "package-lock.json")} is missing or damaged`, "git checkout -- package-lock.json");
+    fail(
+      `${join(folder, "package-lock.json")} is missing or damaged`,
+      "git checkout -- package-lock.json; in a folder that npm pack has made, clone the repository instead: npm leaves that file out",
+    );
   }
   return Object.entries(wanted.packages).every(([path, entry]) => {
     if (path === "" || !isNeededHere(entry)) return true;
     const found = present?.packages?.[path];
-    return found?.version === entry.version && found?.integrity === entry.integrity;
+    if (found === undefined) return !forTests && Boolean(entry.dev || entry.devOptional);
+    return found.version === entry.version && found.integrity === entry.integrity;
   });
 }
 
@@ -119,8 +133,8 @@ function shareLock(lock, child) {
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-async function installDependencies() {
-  if (isInstalled(project)) return;
+async function installDependencies(forTests) {
+  if (isInstalled(project, forTests)) return;
   mkdirSync(join(project, ".stagex"), { recursive: true });
   const lock = join(project, ".stagex/install.lock");
   for (let told = false; ; told = true) {
@@ -130,7 +144,7 @@ async function installDependencies() {
     await sleep(500);
   }
   try {
-    if (!isInstalled(project)) await runNpmCi((npm) => shareLock(lock, npm));
+    if (!isInstalled(project, forTests)) await runNpmCi((npm) => shareLock(lock, npm));
   } finally {
     rmSync(lock, { force: true });
   }
@@ -158,7 +172,7 @@ async function runNpmCi(onStart) {
   if (code !== 0) {
     fail(`npm ci failed after ${elapsed()} (its reason is above)`, "npm ci --ignore-scripts");
   }
-  if (!isInstalled(project)) {
+  if (!isInstalled(project, true)) {
     fail("npm ci succeeded, but node_modules is not what package-lock.json says", "npm ci --ignore-scripts");
   }
   process.stderr.write(`installed the dependencies in ${elapsed()}\n`);
@@ -194,9 +208,10 @@ function chooseNode() {
 }
 
 async function main() {
+  checkPlace();
   checkNode();
-  await installDependencies();
   const args = process.argv.slice(2);
+  await installDependencies(args[0] === "test");
   // `npm run stagex -- show` says `stagex show`; `npm start` says `start`.
   const command = args[0] === "stagex" ? args.slice(1) : args;
   const node = chooseNode();

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { copyFile, link } from "node:fs/promises";
+import { copyFile, link, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { shellWord } from "../lib/shell-word.ts";
 import type { EnginePrograms } from "./engine-environment.ts";
 import { isExecutable } from "./executable.ts";
 import { fillFolder } from "./tool-folder.ts";
@@ -13,8 +14,9 @@ import { fillFolder } from "./tool-folder.ts";
  */
 export async function engineFolder(programs: EnginePrograms, tools: string): Promise<EnginePrograms> {
   if (dirname(programs.pulumi) === dirname(programs.languageHost)) return programs;
+  const launcher = isBuilt(programs.languageHost, tools) ? hostLauncher(programs.languageHost) : undefined;
   const name = createHash("sha256")
-    .update(`${programs.pulumi}\n${programs.languageHost}`)
+    .update(`${programs.pulumi}\n${launcher ?? programs.languageHost}`)
     .digest("hex")
     .slice(0, 12);
   const folder = join(tools, `engine-${name}`);
@@ -24,9 +26,24 @@ export async function engineFolder(programs: EnginePrograms, tools: string): Pro
   if (await isFilled()) return together;
   await fillFolder(folder, isFilled, async (temporary) => {
     await linkOrCopy(programs.pulumi, join(temporary, "pulumi"));
-    await linkOrCopy(programs.languageHost, join(temporary, "pulumi-language-nodejs"));
+    const host = join(temporary, "pulumi-language-nodejs");
+    if (launcher === undefined) await linkOrCopy(programs.languageHost, host);
+    else await writeFile(host, launcher, { mode: 0o755 });
   });
   return together;
+}
+
+function isBuilt(program: string, tools: string): boolean {
+  return dirname(dirname(program)) === tools;
+}
+
+/**
+ * Starts the host that the set-up builds. That version knows nothing of `typescript: false` in Pulumi.yaml, which its engine passed on
+ * as a flag (pulumi/pulumi v3.68.0: `main.go` of the host, `flag.BoolVar(&typescript, …, true, …)`). Without the flag each run loads
+ * ts-node and the compiler. Newer hosts read Pulumi.yaml and refuse the flag.
+ */
+function hostLauncher(host: string): string {
+  return `#!/bin/sh\nexec ${shellWord(host)} -typescript=false "$@"\n`;
 }
 
 async function linkOrCopy(from: string, to: string): Promise<void> {

@@ -11,9 +11,18 @@ export type Engine = {
   log(severity: Severity, message: string, at?: { urn: string; ephemeral?: boolean }): void;
 };
 
-/** The engine at the address it gave on the command line. Lines that it does not take are dropped: none is needed. */
-export function connectEngine(address: string): Engine {
-  const client = new engineService.EngineClient(address, credentials.createInsecure());
+/** An {@link Engine} whose address may become known later, or change. */
+export type AttachableEngine = Engine & {
+  /** Logs to the engine at this address from now on. */
+  attach(address: string): void;
+};
+
+/**
+ * Connects to the engine at the address it gave on the command line; empty where a debugger started this process, for engines to attach to.
+ * Lines that it does not take are dropped: none is needed.
+ */
+export function connectEngine(address: string): AttachableEngine {
+  let client = clientOf(address);
   const severities = {
     debug: engineMessages.LogSeverity.DEBUG,
     info: engineMessages.LogSeverity.INFO,
@@ -27,7 +36,15 @@ export function connectEngine(address: string): Engine {
       request.setMessage(printableBlock(message));
       request.setUrn(at?.urn ?? "");
       request.setEphemeral(at?.ephemeral ?? false);
-      client.log(request, () => {});
+      client?.log(request, () => {});
+    },
+    attach(to) {
+      client?.close();
+      client = clientOf(to);
     },
   };
+}
+
+function clientOf(address: string): engineService.EngineClient | undefined {
+  return address === "" ? undefined : new engineService.EngineClient(address, credentials.createInsecure());
 }

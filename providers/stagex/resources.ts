@@ -17,6 +17,8 @@ import { Workshop } from "./workshop.ts";
 /** The provider as the engine knows it: every resource and function that it has, by token. */
 export function stagexProvider(version: string): Provider {
   let workshop: Workshop | undefined;
+  // One, but where engines attach: one that was killed leaves its own behind.
+  const opened = new Set<Workshop>();
   const configured = (): Workshop => {
     if (!workshop) throw new Error("the provider was asked for a resource before it was configured");
     return workshop;
@@ -38,7 +40,13 @@ export function stagexProvider(version: string): Provider {
     functions: [readinessFunction, forecastFunction, quorumsFunction].map((made) => made(configured)),
     configure(config, project, cancelled) {
       workshop = new Workshop(config, project, cancelled);
+      opened.add(workshop);
     },
-    close: async () => await workshop?.close(),
+    async close() {
+      const closing = [...opened];
+      opened.clear();
+      workshop = undefined;
+      for (const each of closing) await each.close();
+    },
   };
 }

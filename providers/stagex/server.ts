@@ -9,7 +9,7 @@ import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
 import { type Printable, printable, printableBlock, printableLine } from "../../lib/printable.ts";
 import { configProblems, parseConfig, type StagexConfig } from "./config.ts";
-import type { Engine } from "./engine.ts";
+import type { AttachableEngine } from "./engine.ts";
 import { EphemeralLines } from "./ephemeral-lines.ts";
 import {
   type AnyHandler,
@@ -35,7 +35,7 @@ export type Provider = {
    * resources than one.
    */
   configure(config: StagexConfig, project: string, cancelled: AbortSignal): void;
-  /** Ends what the provider holds: daemons, temporary folders. */
+  /** Ends what the provider holds: daemons, temporary folders. It may be configured anew after that. */
   close(): Promise<void>;
 };
 
@@ -68,16 +68,16 @@ const maxMessage = 400 * 1024 * 1024;
  */
 export class ProviderServer {
   readonly #provider: Provider;
-  readonly #engine: Engine;
+  readonly #engine: AttachableEngine;
   readonly #lines: EphemeralLines;
-  readonly #cancelled = new AbortController();
+  #cancelled = new AbortController();
   readonly #underWay = new Set<(error: Error) => void>();
   readonly #server = new grpc.Server({
     "grpc.max_receive_message_length": maxMessage,
     "grpc.max_send_message_length": maxMessage,
   });
 
-  constructor(provider: Provider, engine: Engine) {
+  constructor(provider: Provider, engine: AttachableEngine) {
     this.#provider = provider;
     this.#engine = engine;
     this.#lines = new EphemeralLines(engine);
@@ -111,6 +111,11 @@ export class ProviderServer {
         const response = new messages.ProviderHandshakeResponse();
         response.setAcceptSecrets(true);
         return response;
+      }),
+      attach: this.#answer(async (request: pluginMessages.PluginAttach) => {
+        await this.#beginAnew();
+        this.#engine.attach(request.getAddress());
+        return new emptyMessages.Empty();
       }),
       getPluginInfo: this.#answer(() => {
         const response = new pluginMessages.PluginInfo();
@@ -231,6 +236,16 @@ export class ProviderServer {
         return new emptyMessages.Empty();
       }),
     };
+  }
+
+  /**
+   * Ends what an engine before this one left open. An engine that attaches (PULUMI_DEBUG_PROVIDERS) cancels at its end, and does not end
+   * this process.
+   */
+  async #beginAnew(): Promise<void> {
+    if (!this.#cancelled.signal.aborted) return;
+    await this.#provider.close();
+    this.#cancelled = new AbortController();
   }
 
   /** A unary method: its answer, or the status that its error stands for. */

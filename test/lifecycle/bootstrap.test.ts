@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   chmodSync,
@@ -119,6 +119,44 @@ test("installs again when the lock file says something else", async () => {
   lockWith("1.1.0");
   expect((await run(["start"])).code).toBe(0);
   expect(npmCalls()).toBe(2);
+});
+
+test("without what is for development alone, all but the tests runs", async () => {
+  mkdirSync(join(project, "checker"));
+  writeFileSync(join(project, "checker/package.json"), JSON.stringify({ name: "checker", version: "1.0.0" }));
+  const roots = {
+    dependencies: { dependency: "file:dependency" },
+    devDependencies: { checker: "file:checker" },
+  };
+  writeFileSync(join(project, "package.json"), JSON.stringify(roots));
+  const packages = {
+    "": roots,
+    checker: { version: "1.0.0", dev: true },
+    dependency: { version: "1.0.0", bin: { node: "node" } },
+    "node_modules/checker": { resolved: "checker", link: true, dev: true },
+    "node_modules/dependency": { resolved: "dependency", link: true },
+  };
+  writeFileSync(
+    join(project, "package-lock.json"),
+    JSON.stringify({ lockfileVersion: 3, requires: true, packages }),
+  );
+  execFileSync("npm", ["ci", "--omit=dev", "--offline"], { cwd: project, stdio: "ignore" });
+  expect(existsSync(join(project, "node_modules/checker"))).toBe(false);
+  expect(await run(["start"])).toMatchObject({ code: 0, stderr: "" });
+  expect(npmCalls()).toBe(0);
+  expect((await run(["test"])).code).toBe(0);
+  expect(existsSync(join(project, "node_modules/checker"))).toBe(true);
+});
+
+test("below node_modules, where Node runs no TypeScript, it says what to do instead", async () => {
+  const copy = join(project, "node_modules/stagex-pulumi");
+  mkdirSync(join(copy, "tools"), { recursive: true });
+  copyFileSync(join(projectRoot, "tools/bootstrap.mjs"), join(copy, "tools/bootstrap.mjs"));
+  const { status, stderr } = spawnSync(machineNode, [join(copy, "tools/bootstrap.mjs"), "start"], {
+    encoding: "utf8",
+  });
+  expect(status).toBe(69);
+  expect(stderr).toMatch(/below node_modules .*\n {2}to mend it: clone the repository/);
 });
 
 test("two at once install once; the other waits and says so", async () => {

@@ -5,14 +5,17 @@ import { projectRoot } from "../../tools/places.ts";
 import { describeReal, realTool } from "../real-tools.ts";
 
 describeReal("the provider's schema", () => {
-  test("is taken by the engine", () => {
-    const provider = join(projectRoot, "providers/stagex/pulumi-resource-stagex");
-    const text = execFileSync(realTool("pulumi"), ["package", "get-schema", provider], {
-      encoding: "utf8",
-      env: { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true" },
-    });
-    const schema = JSON.parse(text);
-    expect(schema.name).toBe("stagex");
-    expect(Object.keys(schema.resources)).toContain("stagex:index:Package");
-  });
+  test.each(["", "pulumi-resource-stagex"])(
+    "is taken by the engine, asked for providers/stagex/%s",
+    (file) => {
+      const provider = join(projectRoot, "providers/stagex", file);
+      const text = execFileSync(realTool("pulumi"), ["package", "get-schema", provider], {
+        encoding: "utf8",
+        env: { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true" },
+      });
+      const schema = JSON.parse(text);
+      expect(schema.name).toBe("stagex");
+      expect(Object.keys(schema.resources)).toContain("stagex:index:Package");
+    },
+  );
 });

@@ -23,11 +23,19 @@ export class ProviderProcess implements AsyncDisposable {
   /** All that it wrote to stdout, of which the engine reads the first line alone. */
   readonly stdout: string[] = [];
   stderr = "";
+  /** Where this test's own engine listens. */
+  readonly engineAddress: string;
   readonly #engine: grpc.Server;
 
-  private constructor(process: ChildProcess, port: string, engine: grpc.Server, log: LogLine[]) {
+  private constructor(
+    process: ChildProcess,
+    port: string,
+    engine: { readonly server: grpc.Server; readonly address: string },
+    log: LogLine[],
+  ) {
     this.process = process;
-    this.#engine = engine;
+    this.engineAddress = engine.address;
+    this.#engine = engine.server;
     this.log = log;
     this.client = new providerService.ResourceProviderClient(
       `127.0.0.1:${port}`,
@@ -36,11 +44,15 @@ export class ProviderProcess implements AsyncDisposable {
     );
   }
 
-  /** Starts it in a folder that is its project's; `program` is another executable that serves a provider. */
+  /**
+   * Starts it in a folder that is its project's; `program` is another executable that serves a provider. One that is `attached` is not told
+   * of the engine, as when a debugger starts it.
+   */
   static async start(options: {
     cwd: string;
     env?: NodeJS.ProcessEnv;
     program?: string[];
+    attached?: boolean;
   }): Promise<ProviderProcess> {
     const log: LogLine[] = [];
     const engine = new grpc.Server();
@@ -63,7 +75,8 @@ export class ProviderProcess implements AsyncDisposable {
       );
     });
     const [command = launcher, ...leading] = options.program ?? [launcher];
-    const child = spawn(command, [...leading, `127.0.0.1:${enginePort}`], {
+    const address = `127.0.0.1:${enginePort}`;
+    const child = spawn(command, [...leading, ...(options.attached ? [] : [address])], {
       cwd: options.cwd,
       env: { ...process.env, ...options.env },
       stdio: ["ignore", "pipe", "pipe"],
@@ -75,7 +88,7 @@ export class ProviderProcess implements AsyncDisposable {
         Promise.reject(new Error(`the provider ended with ${code} before it said its port`)),
       ),
     ])) as [string];
-    const provider = new ProviderProcess(child, port, engine, log);
+    const provider = new ProviderProcess(child, port, { server: engine, address }, log);
     provider.stdout.push(port);
     lines.on("line", (line) => provider.stdout.push(line));
     child.stderr.on("data", (chunk) => {
@@ -138,6 +151,7 @@ export class ProviderProcess implements AsyncDisposable {
 
 type Calls = {
   handshake: [messages.ProviderHandshakeRequest, messages.ProviderHandshakeResponse];
+  attach: [import("@pulumi/pulumi/proto/plugin_pb.js").PluginAttach, emptyMessages.Empty];
   getSchema: [messages.GetSchemaRequest, messages.GetSchemaResponse];
   getPluginInfo: [emptyMessages.Empty, import("@pulumi/pulumi/proto/plugin_pb.js").PluginInfo];
   checkConfig: [messages.CheckRequest, messages.CheckResponse];

@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import grpc from "@grpc/grpc-js";
+import pluginMessages from "@pulumi/pulumi/proto/plugin_pb.js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
@@ -429,6 +430,22 @@ test("cancel ends the work under way, and nothing that comes after is begun", as
   await straying.call("cancel", new emptyMessages.Empty());
   await expect(updating).rejects.toMatchObject({ code: grpc.status.CANCELLED });
   await expect(straying.call("update", request)).rejects.toMatchObject({ code: grpc.status.CANCELLED });
+});
+
+test("an engine that attaches gets the lines, and so does the next after it", async () => {
+  await record(inputs, parseDigest(other), null);
+  await using attached = await ProviderProcess.start({ cwd: project, attached: true });
+  const attach = new pluginMessages.PluginAttach();
+  attach.setAddress(attached.engineAddress);
+  for (const count of [1, 2]) {
+    await attached.call("attach", attach);
+    await attached.configure({ tree: "tree" });
+    await attached.create(urn, { ...inputs, expectedDigest: digest }, true);
+    await expect.poll(() => attached.log).toHaveLength(count);
+    // With it an engine ends its providers; one that it has not started it can't end.
+    await attached.call("cancel", new emptyMessages.Empty());
+  }
+  expect(attached.log).toContainEqual(expect.objectContaining({ urn, ephemeral: false }));
 });
 
 test.each(["SIGINT", "SIGTERM"] as const)(

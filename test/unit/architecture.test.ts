@@ -109,6 +109,16 @@ test("ways out of the process are seen however they are written", () => {
   expect("child.stdout.toArray()").not.toMatch(prints?.sign ?? /^/);
 });
 
+test("what is for development alone is not asked for at run time", () => {
+  const dependencies = Object.keys(JSON.parse(readFileSync(join(root, "package.json"), "utf8")).dependencies);
+  const packages = imports.filter(({ from }) => /^(?!node:)[@\w][\w./@-]*$/.test(from));
+  const wrong = packages.filter(
+    ({ from }) => !dependencies.some((name) => `${from}/`.startsWith(`${name}/`)),
+  );
+  expect(packages.length).toBeGreaterThan(50);
+  expect(wrong).toEqual([]);
+});
+
 test("gRPC statuses are made in one file", () => {
   const wrong = imports.filter(
     ({ file, from }) => from === "@grpc/grpc-js" && !/^providers\/stagex\/(server|engine)\.ts$/.test(file),

@@ -1,0 +1,56 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { engineFolder } from "../../../tools/engine-folder.ts";
+import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+
+/** A program that prints its arguments, one a line. */
+function install(scratch: string, path: string): string {
+  const place = join(scratch, path);
+  mkdirSync(dirname(place), { recursive: true });
+  writeFileSync(place, `#!/bin/sh\nprintf '%s\\n' "$0" "$@"\n`, { mode: 0o755 });
+  return place;
+}
+
+function argumentsOf(program: string): string[] {
+  return execFileSync(program, ["-tracing=", "127.0.0.1:1"], { encoding: "utf8" })
+    .trim()
+    .split("\n")
+    .slice(1);
+}
+
+test("the host that the set-up has built is told to load no TypeScript compiler", async () => {
+  const scratch = await scratchFolder();
+  // A folder that a shell would take for two.
+  const tools = join(scratch, "the user's cache/tools");
+  const programs = {
+    pulumi: install(scratch, "the user's cache/tools/pulumi-v1/pulumi"),
+    languageHost: install(scratch, "the user's cache/tools/pulumi-language-nodejs-v1/pulumi-language-nodejs"),
+  };
+  const together = await engineFolder(programs, tools);
+  expect(dirname(together.pulumi)).toBe(dirname(together.languageHost));
+  expect(argumentsOf(together.languageHost)).toEqual(["-typescript=false", "-tracing=", "127.0.0.1:1"]);
+  expect(argumentsOf(together.pulumi)).toEqual(["-tracing=", "127.0.0.1:1"]);
+  expect(await engineFolder(programs, tools)).toEqual(together);
+});
+
+test("another host reads Pulumi.yaml, and does not know the flag", async () => {
+  const scratch = await scratchFolder();
+  const programs = {
+    pulumi: install(scratch, "a/pulumi"),
+    languageHost: install(scratch, "b/pulumi-language-nodejs"),
+  };
+  const together = await engineFolder(programs, join(scratch, "tools"));
+  expect(readFileSync(together.languageHost, "utf8")).toBe(readFileSync(programs.languageHost, "utf8"));
+  expect(argumentsOf(together.languageHost)).toEqual(["-tracing=", "127.0.0.1:1"]);
+});
+
+test("programs that lie together stay there", async () => {
+  const scratch = await scratchFolder();
+  const programs = {
+    pulumi: install(scratch, "c/pulumi"),
+    languageHost: install(scratch, "c/pulumi-language-nodejs"),
+  };
+  expect(await engineFolder(programs, join(scratch, "tools"))).toEqual(programs);
+});
