@@ -227,15 +227,12 @@ test("who waits in vain fails like any other", async () => {
 
 test("every platform's manifest needs the quorum", async () => {
   const several = { ...inputs, digests: { "linux/amd64": digest, "linux/arm64": second } };
+  const reason = async () => (await notReady(create(several))).getReasonsList()[0];
+  expect(await reason()).toContain(
+    "below quorum: 0 of 2 people, 0 of 2 vendors (each of 2 manifests); missing",
+  );
   for (const person of ["alice", "bob"]) await files.sign(people, person, image);
-  const failed = await notReady(create(several));
-  expect(failed.getReasonsList()[0]).toMatch(
-    /below quorum: 0 of 2 people, 0 of 2 vendors \(each of 2 manifests\); missing/,
-  );
-  await files.sign(people, "alice", image);
-  expect((await notReady(create(several))).getReasonsList()[0]).toMatch(
-    /below quorum: sha256:\w+…: 1 of 2 people .*; sha256:0dd50dd50dd5…: 0 of 2 people/,
-  );
+  expect(await reason()).toMatch(/below quorum: sha256:0dd50dd50dd5…: 0 of 2 people/);
   for (const person of ["alice", "bob"]) await files.sign(people, person, { reference, digest: second });
   expect(await create(several)).toMatchObject({ met: true, verified: digest });
 });
