@@ -41,7 +41,7 @@ export class RunningStep {
 
 /** The number in `build 5/12`; undefined for what is no instruction. */
 function numberOf({ step }: ProgressEvent): number | undefined {
-  const [, number] = /(\d+)\/\d+$/.exec(step) ?? [];
+  const [, number] = /^(\d+)\/\d+$/.exec(step.slice(step.lastIndexOf(" ") + 1)) ?? [];
   return number === undefined ? undefined : Number(number);
 }
 

@@ -95,7 +95,8 @@ To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${pers
 function leftOutLines(leftOut: readonly LeftOut[]): Printable[] {
   return firstOfEach(
     leftOut,
-    ({ reason }) => reason.replace(/sha256:[0-9a-f]{64}|"[^"]*"|[a-z0-9./-]+:[^\s:]+/g, "…"),
+    // Names and digests differ from image to image.
+    ({ reason }) => reason.replace(/\S+/g, (word) => (word.slice(0, -1).includes(":") ? "…" : word)),
     ({ name, reason }) => printable`${name}  left out: ${reason}`,
     (count, { reason }) => printable`and ${count} more left out for the same reason as the last: ${reason}`,
   );

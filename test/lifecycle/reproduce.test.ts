@@ -371,6 +371,10 @@ exec ${realTool("buildctl")} "$@"
     await project.set("tree", "tree", "other");
     await project.set("images", '["bootstrap-hex1"]', "other");
     const own = ["--stack", "other"];
+    const first = await project.run(["preview", ...own], nobody);
+    expect(first.output).toContain(" 2 from the ledger,");
+    // Nothing has been held against anything yet.
+    expect(first.output).toMatch(/verified *: \[unknown\]/);
     const other = await project.run(["up", "--yes", "--skip-preview", ...own], nobody);
     expect(other.code, other.output).toBe(0);
     const destroyed = await project.run(["destroy", "--yes", "--skip-preview", ...own], nobody);
