@@ -86,8 +86,8 @@ function mustBeOf(
   const stack = options.stack === "dev" ? "" : `--stack ${shellWord(options.stack)} `;
   throw new CommandError(
     printable`${file} is signed by ${[by, ...further].join(" and ")}, and not by ${person.id}: nothing of it is filed.
-To file it as what ${by} has signed: npm run stagex sign import ${shellWord(file)} -- ${stack}--person ${by}
-To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${person.id} --out kit.tar`,
+To file it as what ${by} has signed: npm run stagex sign import ${shellWord(file)} -- ${stack}--person ${shellWord(by)}
+To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${shellWord(person.id)} --out kit.tar`,
   );
 }
 

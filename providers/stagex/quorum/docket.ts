@@ -1,3 +1,4 @@
+import { printableLine } from "../../../lib/printable.ts";
 import { shortenedList } from "../../../lib/shortened-list.ts";
 import { toldTogether } from "../../../lib/told-together.ts";
 import type { Shortfall } from "../../../trust/shortfall.ts";
@@ -63,7 +64,9 @@ function textOf(
   return [
     `${below.length} of ${judged} images judged are below quorum, ${fallen.length} of which were at quorum before${before}.`,
     ...(shortfalls.length > 0 ? [least] : []),
-    ...toldTogether(below.map(([image, { outputs }]) => [image, outputs.words])).map((line) => `  ${line}`),
+    ...toldTogether(below.map(([image, { outputs }]) => [image, outputs.words])).map(
+      (line) => `  ${printableLine(line)}`,
+    ),
     ...(inDoubt > 0
       ? [
           `${counted(inDoubt)} enough signatures, but something among the keys may revoke one of them: see the warnings.`,
