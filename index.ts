@@ -28,8 +28,11 @@ function withoutStack(error: unknown): unknown {
 async function run(): Promise<object> {
   const stack = stacks[chosen];
   if (!stack) throw new RunError(`stagex:stack is ${JSON.stringify(chosen)}, allowed: ${allowed}`);
+  // Before the provider is started with it: a provider that refuses its configuration ends the engine's run while the program is at work,
+  // which then fails with a stack of gRPC's, and is not heard with its own message.
+  (await import("./stacks/stack-config.ts")).stackConfig();
   await readyProvider();
-  return await stack().catch((error: unknown) => Promise.reject(withoutStack(error)));
+  return await stack();
 }
 
-export default await run();
+export default await run().catch((error: unknown) => Promise.reject(withoutStack(error)));

@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { chooseImages } from "../distro/graph.ts";
 import { printable, printableLines } from "../lib/printable.ts";
 import { print } from "../lib/terminal.ts";
+import { toldTogether } from "../lib/told-together.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { configShape, parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
 import { configuredTree } from "../providers/stagex/configured-tree.ts";
@@ -96,13 +97,13 @@ async function build(
   }
 }
 
-/** Brings a release stack up, with a line on each image that lacks its quorum. */
+/** Brings a release stack up, and tells what the images lack that are below quorum. */
 async function bringReleaseUp(stack: Stack, up: readonly string[]): Promise<void> {
   // One image's quorum is nothing to another's.
   const code = await stack.run([...up, "--continue-on-error"]);
   const { published, pending } = releaseOutputs.parse(await stack.outputs());
-  const lines = Object.entries(pending).map(([image, words]) => printable`${image}: ${words}`);
-  const counts = printable`${Object.keys(published).length} published, ${lines.length} pending.`;
+  const lines = toldTogether(Object.entries(pending)).map((line) => printable`${line}`);
+  const counts = printable`${Object.keys(published).length} published, ${Object.keys(pending).length} pending.`;
   print(printableLines([printable``, ...lines, counts]));
   if (code !== 0) throw new CommandError(unfinished(code, "above", "published stays"), exitCode.no);
 }

@@ -3,6 +3,7 @@ import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync, type S
 import { join } from "node:path";
 import { readRegularFileSync, sha256OfRegularFileSync } from "../lib/regular-file.ts";
 import { shellWord } from "../lib/shell-word.ts";
+import { shownPlace } from "../lib/shown-place.ts";
 import { type TrackedFiles, trackedFiles } from "./git-index.ts";
 import { type Problem, quoted, TreeError } from "./tree-error.ts";
 import { contextFileLimit, leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "./tree-files.ts";
@@ -168,7 +169,8 @@ function realFolder(root: string): string {
     if (lstatSync(real).isDirectory()) return real;
   } catch (error) {
     if (!isMissing(error)) throw error;
-    throw new TreeError([{ file: root, found: "no such folder", allowed: "the folder of a StageX tree" }]);
+    const allowed = "the folder of a StageX tree, and no address";
+    throw new TreeError([{ file: shownPlace(root), found: "no such folder", allowed }]);
   }
   throw new TreeError([{ file: root, found: "a file", allowed: "the folder of a StageX tree" }]);
 }

@@ -21,6 +21,7 @@ import {
   sharedIndexes,
 } from "./git-repository-checks.ts";
 import { shellWord } from "./shell-word.ts";
+import { shownPlace } from "./shown-place.ts";
 
 /**
  * The git repository that a folder is part of. Others may have written all of it, its configuration too, so git never gets to see
@@ -47,7 +48,11 @@ export type Repository = {
 export async function findRepository(folder: string): Promise<Repository | undefined> {
   const start = realOf(folder);
   if (start === undefined)
-    throw new RepositoryError({ path: folder, found: "no such folder", allowed: "the folder of a tree" });
+    throw new RepositoryError({
+      path: shownPlace(folder),
+      found: "no such folder",
+      allowed: "the folder of a tree, and no address",
+    });
   const { dev } = lstatSync(start);
   for (let at = start; lstatSync(at).dev === dev; at = dirname(at)) {
     if (statsOf(join(at, ".git")) !== undefined) return await repositoryAt(at);

@@ -14,6 +14,7 @@ import {
   readDocument,
 } from "./blob.ts";
 import { type Digest, hexOf, parseDigest } from "./digest.ts";
+import { exportedIndex } from "./exported-folder.ts";
 import {
   blobsOf,
   type Descriptor,
@@ -195,6 +196,11 @@ export class Store {
     return [this.#indexJsonPath(manifest, image.index), ...blobs];
   }
 
+  /** Whether an image with this manifest and index has come in. What has become of its blobs since is not looked at. */
+  hasFiled(manifest: Digest, index: Digest): boolean {
+    return statOf(this.#indexJsonPath(manifest, index)) !== undefined;
+  }
+
   /** Whether the store has this blob, whole; one that this process has read, and whose file is still the same, is not read again. */
   async has(blob: Descriptor, signal?: AbortSignal): Promise<boolean> {
     return await this.#holds(blob, null, signal);
@@ -299,10 +305,8 @@ export class Store {
    * store itself keeps the blobs, which other images may share. Nothing happens where there is nothing, or no image.
    */
   async withdraw(folder: string, index?: Digest): Promise<void> {
-    const path = join(folder, "index.json");
-    const indexJson = await smallFile(path);
-    if (indexJson === null) return;
-    if (index !== undefined && indexIn(indexJson, path) !== index) return;
+    const found = exportedIndex(folder);
+    if (found === null || (index !== undefined && found !== index)) return;
     const withdrawn = join(dirname(folder), `.${basename(folder)}.${randomUUID()}.exporting`);
     await rename(folder, withdrawn).catch(ifMissing(undefined));
     await rm(withdrawn, { recursive: true, force: true });
@@ -545,16 +549,6 @@ function tookPlace(folder: string, place: string): boolean {
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(codeOf(error))) throw error;
     return false;
-  }
-}
-
-/** The image that an index.json names; null where it names none. */
-function indexIn(indexJson: Buffer, path: string): Digest | null {
-  try {
-    return parseLayoutIndex(indexJson, path).digest;
-  } catch (error) {
-    if (error instanceof LayoutError) return null;
-    throw error;
   }
 }
 

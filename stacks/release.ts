@@ -24,6 +24,7 @@ import type { Quorum } from "../providers/stagex/quorum/resource.ts";
 import { type Places, placesOf } from "../tools/places.ts";
 import { parseRepository } from "../trust/image-reference.ts";
 import type { Keyring } from "../trust/keyring.ts";
+import { LookasideFolder } from "../trust/lookaside.ts";
 import { announce } from "./announce.ts";
 import { type DigestSources, releasedImages } from "./released-images.ts";
 import { stackConfig } from "./stack-config.ts";
@@ -54,10 +55,13 @@ export async function release(): Promise<Released> {
   );
   const { rosterDigest, rule, keyring } = await configuredTrust(config, places, tree.root);
   await tellOfSkipped(keyring);
+  const lookaside = await configuredSignatures(config, places);
+  // Said once, and not by each image's quorum.
+  if (lookaside instanceof LookasideFolder) await lookaside.mustBeThere();
   const { quorums, publications } = new Release("release", {
     images: released,
     signedAs: config.signedAs,
-    lookaside: await configuredSignatures(config, places),
+    lookaside,
     roster: rosterDigest,
     ...rule,
     onPending: config.onPending,

@@ -97,12 +97,16 @@ export class LookasideFolder implements Lookaside {
     this.#kind = kind;
   }
 
+  /** @throws TrustError where there is no such folder, so that nothing can be known of any image */
+  async mustBeThere(): Promise<void> {
+    if ((await stat(this.folder).catch(() => undefined))?.isDirectory()) return;
+    throw new TrustError(
+      `there is no folder of signatures at ${this.folder}; if nobody has signed yet, make it: mkdir -p ${this.folder}`,
+    );
+  }
+
   async read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
-    if (!(await stat(this.folder).catch(() => undefined))?.isDirectory()) {
-      throw new TrustError(
-        `there is no folder of signatures at ${this.folder}; if nobody has signed yet, make it: mkdir -p ${this.folder}`,
-      );
-    }
+    await this.mustBeThere();
     const path = signatureFolder(repository, digest);
     const link = await linkOn(this.folder, path);
     if (link !== undefined) {

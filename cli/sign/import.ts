@@ -1,14 +1,17 @@
 import { isDeepStrictEqual } from "node:util";
-import { printable } from "../../lib/printable.ts";
+import { firstOfEach } from "../../lib/first-of-each.ts";
+import { type Printable, printable } from "../../lib/printable.ts";
+import { shellWord } from "../../lib/shell-word.ts";
 import { print, printError } from "../../lib/terminal.ts";
 import { mustCount, writable } from "../../providers/stagex/attestation/attest.ts";
 import { builderClaim } from "../../providers/stagex/attestation/own-build.ts";
 import { repositoryOf } from "../../trust/image-reference.ts";
 import { quoted } from "../../trust/rejection.ts";
+import { owners, type Person } from "../../trust/roster.ts";
 import { verifyMessage } from "../../trust/signed-message.ts";
 import { type KitEntry, readKit } from "../../trust/signing-kit.ts";
 import { readPayload } from "../../trust/simple-signing.ts";
-import { exitCode } from "../exit-code.ts";
+import { CommandError, exitCode } from "../exit-code.ts";
 import {
   type Attestable,
   type AttestableImages,
@@ -17,22 +20,43 @@ import {
   signed,
 } from "./attestable.ts";
 
-/** Files what counts; resolves to the exit code. */
+/** A signature of the kit that is not filed, and why. */
+type LeftOut = { readonly name: string; readonly reason: string };
+
+/** A signature that somebody else of the roster has made. */
+class OthersSignature extends Error {
+  readonly by: string;
+  constructor(by: string, person: Person) {
+    super(`it is by ${by}, and not by ${person.id}; what ${by} has signed is filed with --person ${by}`);
+    this.by = by;
+  }
+}
+
+/**
+ * Files what counts; resolves to the exit code.
+ * @throws CommandError where all that is signed in the kit is somebody else's
+ */
 export async function importKit(file: string, options: AttestableOptions): Promise<number> {
   const entries = await readKit(file);
   const images = await attestableImages(options);
   const folder = writable(images.lookaside, images.where);
-  let [filed, present, unsigned, leftOut] = [0, 0, 0, 0];
+  const judged: { name: string; signature: Uint8Array; found: Counting | Error }[] = [];
   for (const { name, signature } of entries) {
-    if (!signature) {
-      unsigned++;
-      continue;
-    }
-    const found = await counting(signature, images).catch((error: Error) => error.message);
-    if (typeof found === "string") {
-      leftOut++;
-      print(printable`${name}  left out: ${found}`);
-    } else if (await signed(images, found)) present++;
+    if (!signature) continue;
+    const found = await counting(signature, images).catch((error: Error) => error);
+    judged.push({ name, signature, found });
+  }
+  mustBeOf(
+    images.person,
+    file,
+    judged.map(({ found }) => found),
+    options,
+  );
+  let [filed, present] = [0, 0];
+  const leftOut: LeftOut[] = [];
+  for (const { name, signature, found } of judged) {
+    if (found instanceof Error) leftOut.push({ name, reason: found.message });
+    else if (await signed(images, found)) present++;
     else {
       const { reference, digest } = found.manifest;
       const number = await folder.write(repositoryOf(reference), digest, signature);
@@ -41,9 +65,44 @@ export async function importKit(file: string, options: AttestableOptions): Promi
       filed++;
     }
   }
-  print(printable`${filed} filed, ${present} there already, ${leftOut} left out, ${unsigned} not signed`);
-  return leftOut > 0 || filed + present === 0 ? exitCode.no : exitCode.ok;
+  for (const line of leftOutLines(leftOut)) print(line);
+  const unsigned = entries.length - judged.length;
+  print(
+    printable`${filed} filed, ${present} there already, ${leftOut.length} left out, ${unsigned} not signed`,
+  );
+  return leftOut.length > 0 || filed + present === 0 ? exitCode.no : exitCode.ok;
 }
+
+/** Throws where a kit is not the person's: each of its signatures would be left out for that. */
+function mustBeOf(
+  person: Person,
+  file: string,
+  found: readonly (Counting | Error)[],
+  options: AttestableOptions,
+): void {
+  const others = found.flatMap((one) => (one instanceof OthersSignature ? [one.by] : []));
+  const [by, ...further] = new Set(others);
+  if (by === undefined || others.length < found.length) return;
+  const stack = options.stack === "dev" ? "" : `--stack ${shellWord(options.stack)} `;
+  throw new CommandError(
+    printable`${file} is signed by ${[by, ...further].join(" and ")}, and not by ${person.id}: nothing of it is filed.
+To file it as what ${by} has signed: npm run stagex sign import ${shellWord(file)} -- ${stack}--person ${shellWord(by)}
+To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${shellWord(person.id)} --out kit.tar`,
+  );
+}
+
+/** Of many that are left out for the same reason the first are told of, and the others counted. */
+function leftOutLines(leftOut: readonly LeftOut[]): Printable[] {
+  return firstOfEach(
+    leftOut,
+    // Names and digests differ from image to image.
+    ({ reason }) => reason.replace(/\S+/g, (word) => (word.slice(0, -1).includes(":") ? "…" : word)),
+    ({ name, reason }) => printable`${name}  left out: ${reason}`,
+    (count, { reason }) => printable`and ${count} more left out for the same reason as the last: ${reason}`,
+  );
+}
+
+type Counting = Attestable & { readonly warning: string | undefined };
 
 /**
  * What a signature attests. Nothing that the kit says is taken for true: it has been elsewhere. What is signed must be exactly what
@@ -53,9 +112,11 @@ export async function importKit(file: string, options: AttestableOptions): Promi
 async function counting(
   bytes: NonNullable<KitEntry["signature"]>,
   images: AttestableImages,
-): Promise<Attestable & { readonly warning: string | undefined }> {
+): Promise<Counting> {
   const { person, trust, manifests } = images;
-  const { content } = await verifyMessage(bytes, trust.keyring);
+  const { content, fingerprint } = await verifyMessage(bytes, trust.keyring);
+  const signer = owners(trust.roster, (each) => trust.keyring.primaryOf(each)).get(fingerprint);
+  if (signer !== undefined && signer.id !== person.id) throw new OthersSignature(signer.id, person);
   const { reference, digest, builder } = readPayload(content);
   const found = manifests.find(
     ({ manifest }) => manifest.reference === reference && manifest.digest === digest,

@@ -1,4 +1,5 @@
 import { type Printable, printable, printableLines } from "../../lib/printable.ts";
+import { toldTogether } from "../../lib/told-together.ts";
 import { exitCode } from "../exit-code.ts";
 import { textTable } from "../text-table.ts";
 import type { Verdict } from "./inspection.ts";
@@ -41,12 +42,7 @@ const heads = ["image", "signed as", "digest", "people", "vendors", "hashed", "a
 /** The table; below it, what is to be said of each image that is not met, and who made the statements that were asked for; and a line that counts. */
 export function reportText(verdicts: readonly Verdict[]): Printable {
   const cells = [heads, ...verdicts.map(rowOf)];
-  return printableLines([
-    ...textTable(cells),
-    printable``,
-    ...verdicts.flatMap(complaint),
-    summary(verdicts),
-  ]);
+  return printableLines([...textTable(cells), printable``, ...complaints(verdicts), summary(verdicts)]);
 }
 
 /** The worst counts: an answer that is missing can hide a no. */
@@ -55,9 +51,10 @@ export function exitCodeOf(verdicts: readonly Verdict[]): number {
   return verdicts.every(({ answer }) => answer === "met") ? exitCode.ok : exitCode.no;
 }
 
-function rowOf({ image, reference, digest, platform, outcome, extent, answer }: Verdict): string[] {
+function rowOf(verdict: Verdict): string[] {
+  const { reference, digest, outcome, extent, answer } = verdict;
   return [
-    platform === null ? image : `${image} (${platform})`,
+    nameOf(verdict),
     reference ?? "-",
     digest ?? "-",
     outcome === null ? "-" : String(outcome.people),
@@ -71,8 +68,28 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-function complaint({ image, platform, answer, reason, outcome, statements }: Verdict): Printable[] {
-  const name = platform === null ? image : `${image} (${platform})`;
+/** Of images without a signature for which the same is to be said, in one line; of all others each in its own lines. */
+function complaints(verdicts: readonly Verdict[]): Printable[] {
+  const isBare = ({ answer, outcome, statements }: Verdict) =>
+    answer !== "met" &&
+    statements === null &&
+    (outcome?.accepted.length ?? 0) + (outcome?.rejected.length ?? 0) === 0;
+  const bare = verdicts.filter(isBare);
+  const told = toldTogether(bare.map((one) => [nameOf(one), `${one.answer}: ${one.reason ?? ""}`]));
+  return [
+    ...verdicts.filter((one) => !isBare(one)).flatMap(complaint),
+    ...told.map((line) => printable`${line}`),
+    ...(bare.length > 0 ? [printable``] : []),
+  ];
+}
+
+function nameOf({ image, platform }: Verdict): string {
+  return platform === null ? image : `${image} (${platform})`;
+}
+
+function complaint(verdict: Verdict): Printable[] {
+  const { answer, reason, outcome, statements } = verdict;
+  const name = nameOf(verdict);
   const said = statements === null ? [] : [printable`${name}: ${wordsOfStatements(statements)}`];
   if (answer === "met") return said;
   const signatures = outcome === null ? [] : signatureLines(outcome);

@@ -10,6 +10,7 @@ const pause = 250;
 export class EphemeralLines {
   readonly #engine: Engine;
   readonly #pending = new Map<string, { line: string; readonly timer: NodeJS.Timeout }>();
+  readonly #shown = new Set<string>();
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -24,15 +25,21 @@ export class EphemeralLines {
     }
     const timer = setTimeout(() => {
       this.#pending.delete(urn);
+      this.#shown.add(urn);
       this.#engine.log("info", pending.line, { urn, ephemeral: true });
     }, pause).unref();
     const pending = { line, timer };
     this.#pending.set(urn, pending);
   }
 
-  /** Forgets what has not been shown of a resource. */
-  end(urn: string): void {
+  /**
+   * Forgets what has not been shown of a resource. Pulumi's display keeps the last line beside a resource until the whole run has ended,
+   * and passes over empty ones: after a resource that was made, "done" stands there instead of what was done last.
+   * @param isMade whether its call succeeded; beside one that failed Pulumi shows the error
+   */
+  end(urn: string, isMade: boolean): void {
     clearTimeout(this.#pending.get(urn)?.timer);
     this.#pending.delete(urn);
+    if (this.#shown.delete(urn) && isMade) this.#engine.log("info", "done", { urn, ephemeral: true });
   }
 }

@@ -9,6 +9,7 @@ import {
 } from "../../distro/forecast.ts";
 import type { Ledger } from "../../distro/ledger.ts";
 import type { Standing } from "../../distro/published-inputs.ts";
+import { shortenedList } from "../../lib/shortened-list.ts";
 
 /** How the images of a preview are compared with their published digests. */
 export type Comparison = {
@@ -36,6 +37,8 @@ export class Outlook {
   readonly #standings = new Map<string, Standing>();
   readonly #images = new Map<string, { verdict: Verdict; dependencies: readonly string[] }>();
 
+  readonly #missing = new Set<string>();
+
   note(image: string, verdict: Verdict, dependencies: readonly string[]): void {
     this.#images.set(image, { verdict, dependencies });
   }
@@ -43,6 +46,18 @@ export class Outlook {
   /** Notes how the inputs of an image with a published digest stand to the published ones. */
   noteStanding(image: string, standing: Standing): void {
     this.#standings.set(image, standing);
+  }
+
+  /** Notes an image of which nothing has changed, but that is not in `out/` any more. */
+  noteMissing(image: string): void {
+    this.#missing.add(image);
+  }
+
+  /** Tells in a line for people what is laid out again; undefined where nothing is. */
+  missingText(): string | undefined {
+    if (this.#missing.size === 0) return undefined;
+    const names = shortenedList([...this.#missing], 8);
+    return `Not in out/ any more, and laid out there again without being built: ${names}.`;
   }
 
   /** Which of the images noted are held against their published digests, and which are new. */

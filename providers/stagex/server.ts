@@ -255,7 +255,7 @@ export class ProviderServer {
     return (call, callback) => {
       const fail = (error: unknown): void => {
         if (!this.#underWay.delete(fail)) return;
-        this.#lines.end(urnOf(call.request));
+        this.#lines.end(urnOf(call.request), false);
         callback(statusOf(error));
       };
       this.#underWay.add(fail);
@@ -263,7 +263,7 @@ export class ProviderServer {
         .then(() => method(call.request))
         .then((response) => {
           if (!this.#underWay.delete(fail)) return;
-          this.#lines.end(urnOf(call.request));
+          this.#lines.end(urnOf(call.request), true);
           callback(null, response);
         }, fail);
     };

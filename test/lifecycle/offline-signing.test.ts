@@ -165,7 +165,7 @@ describeReal("what was built here is signed on a machine with nothing but the ke
     damaged[damaged.length - 3] = (damaged[damaged.length - 3] ?? 0) ^ 1;
     const signatures: [Uint8Array, RegExp][] = [
       [damaged, /0002-x {2}left out: .*(signature|message)/],
-      [await byHazel.sign(other.payload), /0003-x {2}left out: .*it is by hazel/],
+      [await byHazel.sign(other.payload), /0003-x {2}left out: it is by hazel, and not by ash/],
       [
         await byStranger.sign(other.payload),
         /0004-x {2}left out: signed by a key that is not among the keys/,
@@ -198,6 +198,44 @@ describeReal("what was built here is signed on a machine with nothing but the ke
     expect(output).toContain(`1 filed, 0 there already, ${signatures.length} left out, 1 not signed`);
     expect(code).toBe(1);
     expect(await lookaside()).toHaveLength(1);
+  });
+
+  test("another person's kit is refused in one error that names them, and nothing of it is filed", async () => {
+    await rm(join(project.folder, ".stagex/signatures"), { recursive: true, force: true });
+    const byHazel = await keyFrom(hazel);
+    const entries = await kit();
+    const signed = await Promise.all(
+      entries.map(async (entry) => ({ ...entry, signature: await byHazel.sign(entry.payload) })),
+    );
+    await writeKit(file("hazels.tar"), signed);
+    const { code, output } = await stagex("sign", "import", "--stack", "test", file("hazels.tar"));
+    expect(output).toContain(
+      `${file("hazels.tar")} is signed by hazel, and not by ash: nothing of it is filed.`,
+    );
+    expect(output).toContain(`sign import ${file("hazels.tar")} -- --stack test --person hazel`);
+    expect(output.trim().split("\n")).toHaveLength(3);
+    expect(code).toBe(2);
+    const as = await stagex("sign", "import", file("hazels.tar"), "--stack", "test", "--person", "hazel");
+    expect(as.output).toContain("2 filed, 0 there already, 0 left out, 0 not signed");
+    expect(as.code).toBe(0);
+  });
+
+  test("what is left out of a kit for one reason is counted after the first ten", async () => {
+    const stranger = await keyFrom(await newKey("mallory"));
+    const [first] = await kit();
+    if (!first) throw new Error("the kit lacks payloads");
+    const signature = await stranger.sign(first.payload);
+    const entries = Array.from({ length: 24 }, (_, index) => ({
+      name: `${String(index + 1).padStart(4, "0")}-x`,
+      ...{ payload: first.payload, signature },
+    }));
+    await writeKit(file("many.tar"), entries);
+    const { code, output } = await stagex("sign", "import", "--stack", "test", file("many.tar"));
+    expect(output).toContain("0010-x  left out: signed by a key that is not among the keys");
+    expect(output).not.toContain("0011-x");
+    expect(output).toContain("and 14 more left out for the same reason as the last");
+    expect(output).toContain("0 filed, 0 there already, 24 left out, 0 not signed");
+    expect(code).toBe(1);
   });
 
   test("what was built of another version than the tree has now is not signed as that one", async () => {

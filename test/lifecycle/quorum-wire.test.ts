@@ -7,7 +7,7 @@ import { join } from "node:path";
 import grpc from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseConfig } from "../../providers/stagex/config.ts";
 import { configuredTrust } from "../../providers/stagex/configured-trust.ts";
@@ -110,11 +110,9 @@ async function notReady(call: Promise<unknown>): Promise<messages.ErrorResourceI
   return messages.ErrorResourceInitFailed.deserializeBinary(detail?.getValue_asU8() ?? new Uint8Array());
 }
 
-/** What the provider logs may arrive after its answer. */
-async function logged(words: string): Promise<void> {
-  await vi.waitFor(() =>
-    expect(provider.log.map(({ message }) => message)).toContainEqual(expect.stringContaining(words)),
-  );
+/** What the provider tells of all that it has judged so far. */
+async function told(): Promise<unknown> {
+  return (await provider.invoke("stagex:index:quorums", {})).text;
 }
 
 test("nobody has signed: made, but not ready, and said in full who could", async () => {
@@ -169,7 +167,7 @@ test("to defer is to go on with what is missing, verified being nothing", async 
   const outputs = await create({ ...inputs, onPending: "defer" });
   expect(outputs).toMatchObject({ met: false, people: 1 });
   expect(outputs).not.toHaveProperty("verified");
-  await logged("core-cat is left for later: 1 of 2 people (alice)");
+  expect(outputs.words).toMatch(/^1 of 2 people \(alice\)/);
 });
 
 test("to wait is to take what is signed meanwhile, with progress", async () => {
@@ -229,17 +227,23 @@ test("who waits in vain fails like any other", async () => {
 
 test("every platform's manifest needs the quorum", async () => {
   const several = { ...inputs, digests: { "linux/amd64": digest, "linux/arm64": second } };
+  const reason = async () => (await notReady(create(several))).getReasonsList()[0];
+  expect(await reason()).toContain(
+    "below quorum: 0 of 2 people, 0 of 2 vendors (each of 2 manifests); missing",
+  );
   for (const person of ["alice", "bob"]) await files.sign(people, person, image);
-  const failed = await notReady(create(several));
-  expect(failed.getReasonsList()[0]).toMatch(/below quorum: sha256:0dd50dd50dd5…: 0 of 2 people/);
+  expect(await reason()).toMatch(/below quorum: sha256:0dd50dd50dd5…: 0 of 2 people/);
   for (const person of ["alice", "bob"]) await files.sign(people, person, { reference, digest: second });
   expect(await create(several)).toMatchObject({ met: true, verified: digest });
 });
 
 test("a preview knows what is signed, and says what falls below quorum", async () => {
   await files.sign(people, "alice", image);
-  expect(await create(inputs, true)).toMatchObject({ met: false, people: 1 });
-  await logged("core-cat is below quorum: 1 of 2 people");
+  expect(await create(inputs, true)).toMatchObject({
+    ...{ met: false, people: 1 },
+    words: expect.stringMatching(/^1 of 2 people/),
+  });
+  expect(await told()).toMatch(/^1 of 1 images judged are below quorum.*\n.*\n {2}core-cat: 1 of 2 people/);
   const before = {
     met: true,
     people: 2,
@@ -250,7 +254,9 @@ test("a preview knows what is signed, and says what falls below quorum", async (
     verified: digest,
   };
   await update(inputs, before, true);
-  await logged("core-cat falls below quorum: 1 of 2 people");
+  expect(await told()).toMatch(
+    /1 of which were at quorum before: core-cat\.\n.*\n {2}core-cat: 1 of 2 people/,
+  );
 });
 
 test("read judges again: a quorum that is none any more is not ready, with what was asked for", async () => {

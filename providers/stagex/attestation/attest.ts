@@ -75,7 +75,7 @@ export async function mustCount(
   if (one?.person === person.id && (vendor === undefined || one.cpuVendor === vendor))
     return one.expires === undefined ? undefined : expiryWarning(image, one.expires);
   const why = rejected[0]?.reason ?? (one?.person === person.id ? one.note : `it is by ${one?.person}`);
-  throw new TrustError(`what was just signed of ${image.reference} would not count: ${why}`);
+  throw new TrustError(`the signature of ${image.reference} would not count: ${why}`);
 }
 
 function expiryWarning({ reference }: PinnedImage, expires: Date): string {

@@ -76,6 +76,7 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
       const fetching = await fetchingOf(opened);
       const lines = [
         text,
+        opened.outlook.missingText(),
         witnessText(opened.config),
         ...[comparisonText(comparison), ...fetchText(fetching), costs?.text],
       ];

@@ -1,7 +1,8 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { withBuildContext } from "../../../buildkit/context-folder.ts";
-import { type ProgressEvent, summarize } from "../../../buildkit/progress.ts";
+import type { ProgressEvent } from "../../../buildkit/progress.ts";
+import { RunningStep } from "../../../buildkit/running-step.ts";
 import { BuilderLost, type Job } from "../../../buildkit/schedule.ts";
 import { type Solved, solve } from "../../../buildkit/solve.ts";
 import { withWorkFolder } from "../../../buildkit/work-folder.ts";
@@ -248,10 +249,12 @@ async function solveImage(
       destination: layout,
       scratch,
     };
+    const step = new RunningStep();
     const options = {
       signal: work.signal,
       onProgress: (event: ProgressEvent) => {
-        if (isTelling(event)) work.progress(summarize(event));
+        const line = step.take(event);
+        if (line !== undefined) work.progress(line);
       },
       onActivity: stir,
       log: join(logs, `${words.join("-").replaceAll("/", "-")}.log`),
@@ -260,12 +263,6 @@ async function solveImage(
     exchange?.note(bench, inputs.image, dependencies, solved, work);
     return solved;
   });
-}
-
-/** Instructions as they begin, and the ends of those that took long; what BuildKit does around them is for the log. */
-function isTelling({ step, status, seconds }: ProgressEvent): boolean {
-  const isInstruction = /\d\/\d+$/.test(step);
-  return isInstruction && (status === "started" || status === "error" || seconds >= 5);
 }
 
 /**

@@ -1,5 +1,5 @@
-import { join } from "node:path";
 import type { Verdict } from "../../../distro/forecast.ts";
+import { isDigest } from "../../../oci/digest.ts";
 import { changesBetween } from "../changes.ts";
 import type { CheckFailure, Handler, PropertyChange, Work } from "../handler.ts";
 import { isWhollyKnown } from "../unknowable.ts";
@@ -16,12 +16,15 @@ import {
   packageOutputs,
   packagePlan,
 } from "./inputs.ts";
+import { isMissingInOut, laidOutAgain, layOut, takeOut } from "./layout-in-out.ts";
 import { holdingOf, standingOf } from "./published-standing.ts";
 import { rebuilt } from "./rebuild.ts";
 import { recorded } from "./record.ts";
 import { isLikelyWitnessed, reproduced } from "./reproduction.ts";
 import { substituted } from "./substitution.ts";
 import { foretell } from "./trusted.ts";
+
+type Review = NonNullable<Handler<PackagePlan, PackageInputs, PackageOutputs>["review"]>;
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
@@ -30,9 +33,10 @@ const rules = { ignored: ["mirrors"], replacing: ["image"] };
 export function packageHandler(
   workshop: () => Workshop,
 ): Handler<PackagePlan, PackageInputs, PackageOutputs> {
-  const folderOf = (image: string): string => join(workshop().places.out, image);
   /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
   const laidOut = new Set<string>();
+  /** The images of which nothing is to be done but to lay them out again. */
+  const missing = new Set<string>();
 
   /** What was cancelled did not fail: the run did not come to its end. */
   async function make(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
@@ -49,8 +53,7 @@ export function packageHandler(
       ? await rebuilt(workshop(), inputs, () => buildFrom(inputs, undefined, work), work)
       : await buildFrom(inputs, await known(inputs, work), work);
     await compareWithPublished(workshop(), inputs, image, work);
-    const store = await workshop().store();
-    await store.export(image.index, folderOf(inputs.image), work.signal);
+    await layOut(workshop(), inputs.image, image, work);
     laidOut.add(inputs.image);
     return image;
   }
@@ -103,6 +106,40 @@ export function packageHandler(
     return {};
   }
 
+  /** What asks for an update where the inputs are as they were: another setting, under which the outputs would not have come about. */
+  async function asked(...[state, work, glance]: Parameters<Review>): Promise<PropertyChange[]> {
+    const { trust, rebuild } = workshop().config;
+    const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
+    const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
+    // Most have no further platform, and are told without being parsed.
+    const isLone = ["expectedDigests", "expectedIndex"].every(
+      (further) => glance("inputs", further) === undefined,
+    );
+    const isTold = isFirstEqual && isLone;
+    const read = isTold ? undefined : state();
+    const isEqual = read ? othersThanPublished(read.inputs, read.outputs).length === 0 : isFirstEqual;
+    if (isEqual && expected !== undefined) workshop().outlook.noteStanding(name, "published");
+    if (isEqual && rebuild === undefined && trust !== "quorum") return [];
+    const found = read ?? state();
+    if (found && !isEqual) {
+      const { isHeld } = await holdingOf(workshop(), found.inputs);
+      workshop().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");
+      if (isHeld) {
+        work.report("info", `${found.inputs.image} was new, and is held against its published digest now`);
+        return [{ path: "expectedDigest", kind: "update", replaces: false }];
+      }
+    }
+    const asksAgain: PropertyChange[] = [{ path: "origin", kind: "update", replaces: false }];
+    if (found && (await workshop().isRebuilt(found.inputs.image))) return asksAgain;
+    if (trust !== "quorum") return [];
+    if (found && (await mayStay(workshop(), found.inputs, found.outputs))) return [];
+    const doubt = found
+      ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
+      : "what the state says of it can't be read, so nobody's word is known for it";
+    work.report("info", `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`);
+    return asksAgain;
+  }
+
   return {
     token: "stagex:index:Package",
     description:
@@ -115,6 +152,7 @@ export function packageHandler(
 
     diff(before, after) {
       const changes = changesBetween(before, after, rules);
+      if (typeof after.image === "string") missing.delete(after.image);
       const unchanged = changes.length === 0 ? packagePlan.safeParse(after).data : undefined;
       if (unchanged) {
         note(unchanged, "unchanged");
@@ -125,39 +163,22 @@ export function packageHandler(
     },
 
     async review(state, work, glance) {
-      const { trust, rebuild } = workshop().config;
-      const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
-      const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
-      // Most have no further platform, and are told without being parsed.
-      const isLone = ["expectedDigests", "expectedIndex"].every(
-        (name) => glance("inputs", name) === undefined,
-      );
-      const isTold = isFirstEqual && isLone;
-      const read = isTold ? undefined : state();
-      const isEqual = read ? othersThanPublished(read.inputs, read.outputs).length === 0 : isFirstEqual;
-      if (isEqual && expected !== undefined) workshop().outlook.noteStanding(name, "published");
-      if (isEqual && rebuild === undefined && trust !== "quorum") return [];
-      const found = read ?? state();
-      if (found && !isEqual) {
-        const { isHeld } = await holdingOf(workshop(), found.inputs);
-        workshop().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");
-        if (isHeld) {
-          work.report("info", `${found.inputs.image} was new, and is held against its published digest now`);
-          return [{ path: "expectedDigest", kind: "update", replaces: false }];
-        }
-      }
-      const asksAgain: PropertyChange[] = [{ path: "origin", kind: "update", replaces: false }];
-      if (found && (await workshop().isRebuilt(found.inputs.image))) return asksAgain;
-      if (trust !== "quorum") return [];
-      if (found && (await mayStay(workshop(), found.inputs, found.outputs))) return [];
-      const doubt = found
-        ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
-        : "what the state says of it can't be read, so nobody's word is known for it";
-      work.report("info", `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`);
-      return asksAgain;
+      const changes = await asked(state, work, glance);
+      const [image = "", digest = "", index = ""] = [
+        glance("inputs", "image"),
+        glance("outputs", "digest"),
+        glance("outputs", "index"),
+      ];
+      if (changes.length > 0 || image === "" || !isDigest(digest) || !isDigest(index)) return changes;
+      if (!(await isMissingInOut(workshop(), image, { digest, index }))) return [];
+      missing.add(image);
+      workshop().outlook.noteMissing(image);
+      return [{ path: "out", kind: "update", replaces: false }];
     },
 
     async preview(plan, isNew, work) {
+      const before = packageOutputs.safeParse(work.before).data;
+      if (before && typeof plan.image === "string" && missing.has(plan.image)) return before;
       const inputs = isWhollyKnown(plan) ? (plan as PackageInputs) : undefined;
       const { outputs, isAtHand } = inputs
         ? await foretell(workshop(), inputs)
@@ -171,7 +192,10 @@ export function packageHandler(
 
     create: async (inputs, work) => ({ id: inputs.image, outputs: await make(inputs, work) }),
 
-    update: (_id, inputs, work) => make(inputs, work),
+    async update(_id, inputs, work) {
+      const again = missing.has(inputs.image) ? await laidOutAgain(workshop(), inputs, work) : undefined;
+      return again ?? (await make(inputs, work));
+    },
 
     async read(id, state, work) {
       if (!state) return await takeOver(workshop(), id, work);
@@ -181,15 +205,13 @@ export function packageHandler(
         work.report("warning", `${message}\n${id} is built again by the next up`);
       if (damages.length > 0) return undefined;
       // What is lost or altered in out/ alone is laid out again.
-      await store.export(state.outputs.index, folderOf(id), work.signal);
+      await layOut(workshop(), id, state.outputs, work);
       return state;
     },
 
     async delete(id, outputs) {
       if (laidOut.has(id)) return;
-      // The store keeps the blobs: other images share them.
-      const store = await workshop().store();
-      await store.withdraw(folderOf(id), outputs?.index);
+      await takeOut(workshop(), id, outputs);
     },
   };
 }

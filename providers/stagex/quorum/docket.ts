@@ -1,4 +1,7 @@
-import { type Shortfall, shortfallText } from "../../../trust/shortfall.ts";
+import { printableLine } from "../../../lib/printable.ts";
+import { shortenedList } from "../../../lib/shortened-list.ts";
+import { toldTogether } from "../../../lib/told-together.ts";
+import type { Shortfall } from "../../../trust/shortfall.ts";
 import type { Judgement } from "./judgement.ts";
 
 /** What a run found of an image, and whether the state had it at quorum before. */
@@ -33,7 +36,7 @@ export class Docket {
       pending: Object.fromEntries(below.map(([image, { outputs }]) => [image, outputs.words])),
       fallen,
       signatures,
-      text: textOf(this.#entries.size, below, fallen.length, shortfalls),
+      text: textOf(this.#entries.size, below, fallen, shortfalls),
     };
   }
 }
@@ -46,23 +49,23 @@ function signaturesIn(shortfalls: readonly Shortfall[]): number {
   return shortfalls.reduce((sum, { signatures }) => sum + signatures, 0);
 }
 
-/** Images that lack the same are told of together, most of them first. */
+/** Images of which the same is to be said are told of together. */
 function textOf(
   judged: number,
   below: readonly (readonly [string, Entry])[],
-  fallen: number,
+  fallen: readonly string[],
   shortfalls: readonly Shortfall[],
 ): string {
   if (below.length === 0) return `all ${judged} images judged are at quorum`;
-  const alike = [...Map.groupBy(shortfalls, shortfallText)].sort(([, a], [, b]) => b.length - a.length);
   const inDoubt = below.filter(([, { isInDoubt }]) => isInDoubt).length;
   const signatures = signaturesIn(shortfalls);
   const least = `The least that must be signed: ${signatures} ${signatures === 1 ? "signature" : "signatures"}.`;
+  const before = fallen.length === 0 ? "" : `: ${shortenedList(fallen, 10)}`;
   return [
-    `${below.length} of ${judged} images judged are below quorum, ${fallen} of which were at quorum before.`,
+    `${below.length} of ${judged} images judged are below quorum, ${fallen.length} of which were at quorum before${before}.`,
     ...(shortfalls.length > 0 ? [least] : []),
-    ...alike.map(
-      ([words, { length }]) => `  ${length} ${length === 1 ? "image needs" : "images need"} ${words}`,
+    ...toldTogether(below.map(([image, { outputs }]) => [image, outputs.words])).map(
+      (line) => `  ${printableLine(line)}`,
     ),
     ...(inDoubt > 0
       ? [

@@ -52,10 +52,7 @@ export async function judgeImage(
   };
   const lacking = outcomes.filter(({ outcome }) => !outcome.met);
   const several = outcomes.length > 1;
-  const said = (several && !met ? lacking : outcomes.slice(0, 1)).map(({ manifest, outcome }) => {
-    const words = wordsOf(shown(outcome), rule);
-    return several && !met ? `${manifest.slice(0, 19)}…: ${words}` : words;
-  });
+  const said = wordsOn(met ? outcomes.slice(0, 1) : lacking, several && !met, rule);
   if (met)
     return { outputs: { ...outputs, words: said.join("; "), verified: subject.digest }, isInDoubt: false };
   // More signatures help where they are missing; where keys are in doubt, the words say which file is to be seen to.
@@ -68,6 +65,19 @@ export async function judgeImage(
     shortfall,
     isInDoubt: false,
   };
+}
+
+/** What is said of each manifest, or once of all where that is the same. */
+function wordsOn(
+  outcomes: readonly { manifest: Digest; outcome: QuorumOutcome }[],
+  areNamed: boolean,
+  rule: QuorumRule,
+): string[] {
+  const said = outcomes.map(({ manifest, outcome }) => ({ manifest, words: wordsOf(shown(outcome), rule) }));
+  const [first, ...others] = said;
+  if (first && others.length > 0 && others.every(({ words }) => words === first.words))
+    return [`${first.words} (each of ${said.length} manifests)`];
+  return said.map(({ manifest, words }) => (areNamed ? `${manifest.slice(0, 19)}…: ${words}` : words));
 }
 
 /** Of several manifests what the one lacks that lacks most; but each needs signatures of its own. */

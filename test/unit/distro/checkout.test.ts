@@ -234,6 +234,11 @@ describe("problems", () => {
     expect(await problems(root)).toEqual([`${folder}/f: an unresolved merge conflict`]);
   });
 
+  test("an address, of which no name or password is shown", async () => {
+    const refusal = "https://…: found no such folder, allowed: the folder of a StageX tree, and no address";
+    await expect(workingTree("https://TOKEN@host.example/tree#v1")).rejects.toThrow(refusal);
+  });
+
   test("no such folder, and a file", async () => {
     const root = writtenFolder({ file: "" });
     await expect(workingTree(join(root, "none"))).rejects.toThrow("no such folder");

@@ -12,6 +12,7 @@ import {
   rename,
   rm,
   stat,
+  symlink,
   writeFile,
 } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -20,6 +21,7 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { type Digest, digestOf, hexOf, parseDigest } from "../../../oci/digest.ts";
+import { exportedIndex } from "../../../oci/exported-folder.ts";
 import { readLayout } from "../../../oci/layout.ts";
 import { Store } from "../../../oci/store.ts";
 import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../../fixtures/image-layout.ts";
@@ -367,6 +369,24 @@ test("an export is withdrawn if it is of that image, and the store keeps its blo
   await writeFile(join(out, "index.json"), "somebody's notes");
   await store.withdraw(out, layout.index);
   expect(await readFile(join(out, "index.json"), "utf8")).toBe("somebody's notes");
+});
+
+test("a folder tells which image is laid out in it, and the store which have come in", async () => {
+  const { folder, layout, store } = await stocked();
+  const out = join(folder, "out", "core-hello");
+  const [manifest, index] = [first(layout.manifests), layout.index];
+  expect([exportedIndex(out), store.hasFiled(manifest, index)]).toEqual([null, false]);
+  await store.adopt(layout.folder);
+  await store.export(index, out);
+  expect([exportedIndex(out), store.hasFiled(manifest, index)]).toEqual([index, true]);
+  expect(store.hasFiled(manifest, digestOf("another index"))).toBe(false);
+  for (const text of ["{}", "somebody's notes"]) {
+    await replace(join(out, "index.json"), text);
+    expect(exportedIndex(out)).toBeNull();
+  }
+  await rm(join(out, "index.json"));
+  await symlink("/etc/passwd", join(out, "index.json"));
+  expect(exportedIndex(out)).toBeNull();
 });
 
 test("a shared blob is kept once", async () => {

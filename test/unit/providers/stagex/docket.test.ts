@@ -18,9 +18,9 @@ test("images below quorum are counted, those apart that were at quorum before, a
     fallen: ["core-b"],
     signatures: 2,
     text: [
-      "2 of 3 images judged are below quorum, 1 of which were at quorum before.",
+      "2 of 3 images judged are below quorum, 1 of which were at quorum before: core-b.",
       "The least that must be signed: 2 signatures.",
-      "  2 images need 1 more person (bob)",
+      "  core-a, core-b: 1 of 2 people (alice)",
     ].join("\n"),
   });
 });
@@ -40,7 +40,8 @@ test("an image that hangs on a file among the keys is told of apart: no signatur
   expect(docket.summary()).toMatchObject({ fallen: ["core-a"], signatures: 0 });
   expect(docket.summary().text).toBe(
     [
-      "1 of 1 images judged are below quorum, 1 of which were at quorum before.",
+      "1 of 1 images judged are below quorum, 1 of which were at quorum before: core-a.",
+      "  core-a: 1 of 2 people (alice)",
       "1 image has enough signatures, but something among the keys may revoke one of them: see the warnings.",
     ].join("\n"),
   );

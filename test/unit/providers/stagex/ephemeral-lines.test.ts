@@ -30,7 +30,19 @@ test("of lines in quick succession the last is shown, and the next after it in i
 test("a resource that is done gets no line any more", () => {
   lines.show("a", "storing the image");
   lines.show("b", "other");
-  lines.end("a");
+  lines.end("a", true);
   vi.advanceTimersByTime(1000);
   expect(shown).toEqual(["info b true other"]);
+});
+
+test("what was shown beside a resource gives way to the word that it is done, but beside a failed one to its error", () => {
+  for (const urn of ["made", "failed"]) lines.show(urn, "storing the image");
+  vi.advanceTimersByTime(250);
+  lines.show("made", "never shown");
+  lines.end("made", true);
+  lines.end("failed", false);
+  vi.advanceTimersByTime(1000);
+  expect(shown.slice(2)).toEqual(["info made true done"]);
+  lines.end("made", true);
+  expect(shown).toHaveLength(3);
 });
