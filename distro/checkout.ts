@@ -52,7 +52,7 @@ function unreadable(root: string, error: unknown): unknown {
   if ((code !== "EACCES" && code !== "EPERM") || path === undefined) return error;
   const file = path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path;
   const found = `something that this user may not read (${code})`;
-  return new TreeError([{ file, found, allowed: "what can be read", mend: `chmod u+rX ${path}` }]);
+  return new TreeError([{ file, found, allowed: "what can be read", mend: `chmod u+rX ${shellWord(path)}` }]);
 }
 
 /**

@@ -106,6 +106,9 @@ const unbound = new Set(["cache", "tmpfs", "secret", "ssh"]);
 /** What BuildKit sets by itself, for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
 const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
 
+/** A word of an ARG that is read alike by whoever reads it: a name, and a value with no escape and at most one pair of quotes around it. */
+const plainArg = /^[A-Za-z_]\w*(?:=(?:[^\s"'\\`]*|"[^"'\\`]*"|'[^"'\\`]*'))?$/;
+
 /** Build arguments that every build gets, so that a recipe's own values for them don't count. */
 const builtInArg = /^(?:SOURCE_DATE_EPOCH|BUILDKIT_.*)$/;
 
@@ -193,6 +196,7 @@ class Reader {
   readonly #bases: Base[] = [];
   readonly #fetches: Fetch[] = [];
   #escape = "\\";
+  #oddArgs = false;
   /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
   readonly #globalArgs = new Map<string, string | undefined>();
 
@@ -280,8 +284,11 @@ class Reader {
     this.#stages.push({ name: named ? name.toLowerCase() : null, base, platforms, images: [], line });
   }
 
+  /** Where the words of a line before the first FROM are not plain, BuildKit may cut it otherwise: then no variable of a FROM is known. */
   #declareArgs({ line, rest }: Instruction): void {
-    for (const word of shellWords(rest)) {
+    const words = shellWords(rest);
+    if (this.#stages.length === 0 && !words.every((word) => plainArg.test(word))) this.#oddArgs = true;
+    for (const word of words) {
       const equals = word.indexOf("=");
       const name = equals === -1 ? word : word.slice(0, equals);
       this.#args.add(name);
@@ -291,7 +298,7 @@ class Reader {
         continue;
       }
       const value =
-        this.#buildArgs[name] ?? (equals === -1 ? undefined : this.#expanded(word.slice(equals + 1)));
+        this.#buildArg(name) ?? (equals === -1 ? undefined : this.#expanded(word.slice(equals + 1)));
       if (value !== undefined && value.length > most.valueSize) {
         // Each ARG may name the one before twice: they double.
         this.#reject(line, "ARG", `a value of ${value.length} characters`, `at most ${most.valueSize}`);
@@ -452,7 +459,12 @@ class Reader {
     return expandWord(word, (name) => this.#variable(name), this.#escape, most.valueSize);
   }
 
+  #buildArg(name: string): string | undefined {
+    return Object.hasOwn(this.#buildArgs, name) ? this.#buildArgs[name] : undefined;
+  }
+
   #variable(name: string): Variable {
+    if (this.#oddArgs) return "unknown";
     const value = this.#globalArgs.get(name);
     if (value !== undefined) return { value };
     return this.#globalArgs.has(name) || automaticArg.test(name) ? "unknown" : "unset";

@@ -1,3 +1,4 @@
+import { shellWord } from "../lib/shell-word.ts";
 import { type Containerfile, type ContextRead, readsOf } from "./containerfile.ts";
 import { glob } from "./glob.ts";
 import { type Problem, quoted } from "./tree-error.ts";
@@ -60,7 +61,7 @@ export function contextProblems(
     const parts = partsOf(read);
     if (parts.length === 0 || parts[0] === sourcesFolder || tracked.has(parts.join("/"))) return [];
     const path = [folder, ...parts].join("/");
-    return [{ ...place, allowed: "a file that git tracks", mend: `git add ${path}` }];
+    return [{ ...place, allowed: "a file that git tracks", mend: `git add ${shellWord(path)}` }];
   });
 }
 

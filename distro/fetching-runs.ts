@@ -58,6 +58,11 @@ function shellOf(
 function wrappedRun(run: Instruction, shell: readonly string[], { flags, command }: Wrapping): string {
   const own = run.flags.filter(({ name }) => name !== "network");
   for (const { name, value } of own) {
+    // BuildKit refuses another name; written out again, one with an escape in it may be one that it takes.
+    if (!/^(?:mount|security|device)$/.test(name))
+      throw new Error(
+        `line ${run.line}: a RUN that fetches has the flag ${quoted(`--${name}`)}; BuildKit knows none`,
+      );
     if (/^[\w=,./:@${}-]*$/.test(value)) continue;
     throw new Error(
       `line ${run.line}: a RUN that fetches has the flag ${quoted(`--${name}=${value}`)}; expected no blanks or quotes`,

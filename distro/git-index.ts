@@ -32,7 +32,7 @@ export async function trackedFiles(root: string): Promise<TrackedFiles | undefin
     const listed = (await readRepository(repository, root, args)).toString();
     const sparse = isOn(repository.config, "core.sparsecheckout", false);
     const unskip = (path: string) =>
-      `git -C ${root} ${sparse ? "sparse-checkout disable" : `update-index --no-skip-worktree ${path}`}`;
+      `git -C ${shellWord(root)} ${sparse ? "sparse-checkout disable" : `update-index --no-skip-worktree ${shellWord(path)}`}`;
     return { ...parseIndex(listed), unskip, diskKeeps: diskKeeps(repository) };
   } catch (error) {
     throw gitTreeError(error, { file: root, allowed: "a git checkout that git can read" });

@@ -13,17 +13,41 @@ export async function lineWriters(read: ReadGit, commit: string): Promise<LineWr
   const shown = ["-p", "-U0", "--no-renames", "--text", "--format=commit %H"];
   const text = await read("log", ...shown, commit, "--", "digests");
   const writers = new Map<string, string[]>();
-  for (const part of text.split(/^commit /m)) {
-    const [writer = "", ...lines] = part.split("\n");
-    const having = (sign: string) =>
-      lines.flatMap((line) => (line.startsWith(sign) ? [line.slice(1).trimEnd()] : []));
-    const gone = new Set(having("-"));
-    for (const line of new Set(having("+"))) {
-      if (gone.has(line)) continue;
+  let [gone, added] = [new Set<string>(), new Set<string>()];
+  let writer: string | undefined;
+  const note = () => {
+    for (const line of added) {
+      if (writer === undefined || gone.has(line)) continue;
       const known = writers.get(line);
       if (known) known.push(writer);
       else writers.set(line, [writer]);
     }
+    [gone, added] = [new Set(), new Set()];
+  };
+  for (const line of linesOf(text)) {
+    const [, next] = commitLine.exec(line) ?? [];
+    if (next !== undefined) {
+      note();
+      writer = next;
+    }
+    // Whatever else has been in these files is no digest of anything.
+    const [, sign, written = ""] = changedLine.exec(line) ?? [];
+    if (sign !== undefined) (sign === "-" ? gone : added).add(written);
   }
+  note();
   return (line) => writers.get(line) ?? [];
+}
+
+/** What begins a commit. The lines of a change begin with a sign. */
+const commitLine = /^commit ([0-9a-f]{40,64})$/;
+/** A line of a digests file that has come or gone: a digest and an image's name. */
+const changedLine = /^([-+])([0-9a-f]{64} \S{1,300})[ \t\r]*$/;
+
+/** The lines of a text, one at a time: there may be millions. */
+function* linesOf(text: string): Generator<string> {
+  for (let start = 0; start < text.length; ) {
+    const end = text.indexOf("\n", start);
+    yield text.slice(start, end === -1 ? text.length : end);
+    start = end === -1 ? text.length : end + 1;
+  }
 }

@@ -32,7 +32,8 @@ export async function publishedTree(current: Tree, options: TreeOptions): Promis
     const repository = await findRepository(root);
     if (repository === undefined)
       return { doubt: `${root} is in no git repository; use a clone, whose history tells` };
-    const read = async (...args: string[]) => (await readRepository(repository, root, args)).toString();
+    const read = async (...args: string[]) =>
+      (await readRepository(repository, root, args, { bytes: mostHistory })).toString();
     const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", "digests")).trim();
     if (commit === "") return { doubt: `no commit of ${root} has its digests: commit digests/` };
     if (await isCutOff(repository, commit, read))
@@ -56,6 +57,9 @@ type Reading = {
   readonly treeAt: (commit: string) => Promise<Pick<Tree, "images">>;
   readonly isEnd: (commit: string) => Promise<boolean>;
 };
+
+/** In bytes: no answer of git is longer. StageX's takes half a megabyte for all that was ever written to `digests/`. */
+const mostHistory = 2 ** 24;
 
 /** How many commits may have written one line. */
 const mostWriters = 8;

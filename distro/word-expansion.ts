@@ -19,11 +19,14 @@ export function expandWord(
   if (!/[$'"]/.test(word) && !word.includes(escapeToken)) return word;
   const expansion = new Expansion(word, variable, escapeToken, most);
   const expanded = expansion.upTo(undefined, 0);
-  return expansion.isWrong ? undefined : expanded;
+  // A part that was too long may be none of the whole: then the rest was not read.
+  const isCutShort = expansion.isTooLong && (expanded?.length ?? 0) <= most;
+  return expansion.isWrong || isCutShort ? undefined : expanded;
 }
 
 class Expansion {
   isWrong = false;
+  isTooLong = false;
   readonly #word: string;
   readonly #variable: (name: string) => Variable;
   readonly #escapeToken: string;
@@ -40,14 +43,14 @@ class Expansion {
   /** Reads up to a character, and over it, or up to the end; undefined if a part of it can't be told. */
   upTo(stop: "}" | '"' | undefined, depth: number): string | undefined {
     let text: string | undefined = "";
-    while (!this.isWrong && this.#at < this.#word.length) {
+    while (!this.isWrong && !this.isTooLong && this.#at < this.#word.length) {
       const character = this.#word[this.#at++] ?? "";
       if (character === stop) return text;
       const part = this.#part(character, stop === '"', depth);
       text = text === undefined || part === undefined ? undefined : text + part;
-      if (text !== undefined && text.length > this.#most) return text;
+      if (text !== undefined && text.length > this.#most) this.isTooLong = true;
     }
-    if (stop !== undefined) this.isWrong = true;
+    if (stop !== undefined && !this.isTooLong) this.isWrong = true;
     return text;
   }
 
@@ -73,10 +76,13 @@ class Expansion {
   #dollar(depth: number): string | undefined {
     if (this.#word[this.#at] !== "{") {
       const name = this.#name();
+      if (name === "" && this.#isOddName()) this.isWrong = true;
       return name === "" ? "$" : knownValue(this.#variable(name));
     }
     this.#at++;
-    const known = this.#variable(this.#name());
+    const name = this.#name();
+    if (name === "") this.isWrong = true;
+    const known = this.#variable(name);
     const operator = /:?[-+?]|[%#]|\}/y;
     operator.lastIndex = this.#at;
     const [found = ""] = operator.exec(this.#word) ?? [];
@@ -88,11 +94,21 @@ class Expansion {
   }
 
   #name(): string {
-    const name = /[A-Za-z_]\w*|\d/y;
+    const name = /[A-Za-z_]\w*/y;
     name.lastIndex = this.#at;
     const [found = ""] = name.exec(this.#word) ?? [];
     this.#at += found.length;
+    if (found !== "" && this.#isBeyondAscii()) this.isWrong = true;
     return found;
+  }
+
+  /** BuildKit knows some special names and digits besides, which are no build argument's, and letters of any script. */
+  #isOddName(): boolean {
+    return this.#isBeyondAscii() || /[@*#?$!\d-]/.test(this.#word[this.#at] ?? "");
+  }
+
+  #isBeyondAscii(): boolean {
+    return (this.#word.charCodeAt(this.#at) || 0) > 0x7f;
   }
 }
 

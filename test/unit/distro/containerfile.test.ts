@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseContainerfile } from "../../../distro/containerfile.ts";
+import { parseContainerfile, refusalsOf } from "../../../distro/containerfile.ts";
 import { platformsToRun, runPlatformsOf } from "../../../distro/run-platforms.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 
@@ -332,5 +332,33 @@ describe("whose programs a build runs", () => {
   test("a builder has to run the target's for the target, and nothing for itself", () => {
     const runs = ["builder", "linux/386", "target"];
     expect(platformsToRun({ runs }, ["linux/arm64", "linux/386"])).toEqual(["linux/386", "linux/arm64"]);
+  });
+});
+
+describe("a variable of a FROM that BuildKit may read otherwise", () => {
+  const hidden = "FROM scratch AS s\nRUN --mount=type=cache,target=/c x\n";
+  const shown = "FROM scratch AS stail\n";
+  const end = "COPY a /b\n";
+  test.each([
+    ["an escape in an ARG", "# escape=`\nARG A=s\nARG B=x\\` A=stail\n", "FROM ${A}\n"],
+    ["an open quote in an ARG", "ARG A=s\nARG B='x A=stail\n", "FROM ${A}\n"],
+    ["a name that is a number or a sign", "", "FROM s${--tail}\n"],
+    ["a name of JavaScript's own", "ARG valueOf\n", "FROM s${valueOf+tail}\n"],
+  ])("%s: every stage is looked at, or none is taken", (_, args, from) => {
+    const text = `${args}${shown}${hidden}${from}${end}`;
+    const told = () => refusalsOf(parseContainerfile(file, text), null).length;
+    let refusals: number;
+    try {
+      refusals = told();
+    } catch (error) {
+      expect(error).toBeInstanceOf(TreeError);
+      return;
+    }
+    expect(refusals).toBe(1);
+  });
+
+  test("plain quotes in an ARG are read alike", () => {
+    const text = `ARG A="core-a"\nARG B='x y'\nFROM stagex/\${A}\n`;
+    expect(dependenciesOf(text)).toEqual(["core-a:3"]);
   });
 });

@@ -216,6 +216,11 @@ describe("contextProblems", () => {
     },
   );
 
+  test("the command that mends it can be pasted, whatever the path is", () => {
+    const [problem] = problems('COPY ["x; touch p #", "/"]');
+    expect(problem?.mend).toBe("git add 'packages/core/tool/x; touch p #'");
+  });
+
   test("a plain path that git does not track", () => {
     expect(problems("COPY new.patch /")).toEqual([
       {

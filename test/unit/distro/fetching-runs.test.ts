@@ -70,6 +70,7 @@ RUN go get d
 test.each([
   ['RUN <<EOF\n#!/usr/bin/env python\n"go get"\nx; go get y\nEOF', /script with "#!"/],
   ['RUN --mount=type=bind,source="a b",target=/x go get y', /no blanks or quotes/],
+  ["RUN --mo\\\\unt=type=cache,target=/c go get y", /BuildKit knows none/],
   [`RUN <<EOF\ngo get y\n${"#0123456789\n".repeat(6_000)}EOF`, /more than 60000 bytes/],
 ])("refuses %.30j", (instruction, reason) => {
   expect(() => wrapped(`FROM scratch\n${instruction}\n`)).toThrow(reason);

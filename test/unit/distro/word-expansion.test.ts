@@ -48,7 +48,22 @@ test.each([
   '"open',
   "${NONE?x}",
   "${X:%a}",
+  // To BuildKit these are names, of which none is a build argument's.
+  "s${--tail}",
+  "$$",
+  "$1",
+  "$@",
+  "${1-x}",
+  "$Xé",
+  "${Xé-x}",
+  "$é",
 ])("%s can't be told before the build", (word) => expect(expanded(word)).toBeUndefined());
+
+test("what comes after a part that is too long is not taken for the whole", () => {
+  const long = "a".repeat(10_001);
+  expect(expanded(`\${X-\${X-"${long}'"'}}tail`)).toBeUndefined();
+  expect(expanded(`\${NONE-${long}}`)?.length).toBeGreaterThan(10_000);
+});
 
 test("words that nest or double without end take a moment", () => {
   const started = performance.now();
