@@ -1,4 +1,5 @@
 import { CommanderError } from "commander";
+import { FetchRecordError } from "../distro/fetch-records.ts";
 import { TreeError } from "../distro/tree-error.ts";
 import { GitError } from "../lib/git.ts";
 import { type Printable, printableBlock, printableMessage } from "../lib/printable.ts";
@@ -62,7 +63,8 @@ function endOf(error: unknown): { readonly message: string; readonly code: numbe
     const code = error.problem === "not-installed" ? exitCode.unavailable : exitCode.usage;
     return { message: `stagex: ${error.message}`, code };
   }
-  if (error instanceof LayoutError) return { message: `stagex: ${error.message}`, code: exitCode.no };
+  if (error instanceof LayoutError || error instanceof FetchRecordError)
+    return { message: `stagex: ${error.message}`, code: exitCode.no };
   if (error instanceof Error && withMend(error) !== error.message)
     return { message: `stagex: ${withMend(error)}`, code: exitCode.unavailable };
   const trace = printableMessage(error instanceof Error ? (error.stack ?? error.message) : String(error));

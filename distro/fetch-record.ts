@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { printableLine } from "../lib/printable.ts";
 
 const format = "stagex-fetches/1";
 
@@ -70,10 +71,38 @@ export function fetchRecordText({ inputKey, image, answers }: FetchRecord): stri
   return `${head},"answers":[\n${sorted.map(({ line }) => line).join(",\n")}\n]}\n`;
 }
 
-/** Parses a record. @throws Error where it is none, or has two answers to one request */
+/** In characters, of what is wrong with a record: its keys are others' and may be as long as the record. */
+const longestProblem = 200;
+
+/** Parses a record. @throws Error, in one short line, where it is none or has two answers to one request */
 export function parseFetchRecord(text: string): FetchRecord {
-  const { format: _format, ...record } = recordSchema.parse(JSON.parse(text));
+  const { format: _format, ...record } = recordIn(text);
   if (new Set(record.answers.map(requestKey)).size < record.answers.length)
     throw new Error("it has two answers to one request");
   return record;
+}
+
+function recordIn(text: string): z.infer<typeof recordSchema> {
+  const json = jsonIn(text);
+  // The schema would look at each of them before it counts them, and keep what is wrong with each.
+  if (isTooLong(json)) throw new Error(`it has more than ${mostAnswers} answers`);
+  const parsed = recordSchema.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const problem = [issue?.path.join("."), issue?.message].filter(Boolean).join(": ");
+  const shown = problem.length > longestProblem ? `${problem.slice(0, longestProblem)}…` : problem;
+  throw new Error(`it is no record: ${printableLine(shown)}`);
+}
+
+function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error("it is not JSON (cut off or damaged?)");
+  }
+}
+
+function isTooLong(json: unknown): boolean {
+  if (typeof json !== "object" || json === null || !("answers" in json)) return false;
+  return Array.isArray(json.answers) && json.answers.length > mostAnswers;
 }

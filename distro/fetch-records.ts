@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { lstatSync, readdirSync } from "node:fs";
+import { lstatSync, opendirSync } from "node:fs";
 import { link, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readRegularFile } from "../lib/regular-file.ts";
@@ -15,6 +15,9 @@ export const fetchesFolder = "fetches";
 
 /** How many records of one input key are looked at; with more, none is. */
 const mostOfKey = 100;
+
+/** How many entries of a key's folder are read, with those that killed writers left. */
+const mostEntries = 1000;
 
 /** That fetch records can't be used as they stand. */
 export class FetchRecordError extends Error {
@@ -64,7 +67,7 @@ export class FetchRecords {
     const folder = this.#folder(key);
     requireFolders(this.root, join(folder, ".."), folder);
     if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return undefined;
-    const names = readdirSync(folder).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
+    const names = namesIn(folder).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
     if (names.length > mostOfKey) throw new FetchRecordError(folder, `it has more than ${mostOfKey} files`);
     const [first] = names.sort();
     return first === undefined ? undefined : await this.read(key, first.slice(0, 64));
@@ -96,6 +99,22 @@ export class FetchRecords {
 
   #folder(key: InputKey | string): string {
     return join(this.root, key.slice(0, 2), key);
+  }
+}
+
+/** Reads a folder's names. @throws FetchRecordError where there are too many: others may write there */
+function namesIn(folder: string): string[] {
+  const directory = opendirSync(folder);
+  try {
+    const names: string[] = [];
+    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
+      names.push(entry.name);
+      if (names.length > mostEntries)
+        throw new FetchRecordError(folder, `it has more than ${mostEntries} files`);
+    }
+    return names;
+  } finally {
+    directory.closeSync();
   }
 }
 

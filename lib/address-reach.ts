@@ -1,4 +1,5 @@
 import { BlockList, isIP } from "node:net";
+import os from "node:os";
 
 /** How near to this machine an address is; a server may lead us to no nearer one than its own. */
 export const reaches = ["public", "private", "loopback", "link-local"] as const;
@@ -40,11 +41,14 @@ function listOf(prefixes: readonly string[]): BlockList {
   return list;
 }
 
-/** Whether a URL's host is this machine's loopback by its name alone; some resolvers ask the network for `x.localhost`. */
+/**
+ * Whether a URL's host is this machine's loopback by its name alone; some resolvers ask the network for `x.localhost`. An address of one
+ * of its interfaces is not: what may be asked in clear text, or without the proxy, must not depend on the machine.
+ */
 export function isLoopbackHost(hostname: string): boolean {
   return (
     hostname === "localhost" ||
-    (isIP(bareHost(hostname)) !== 0 && reachOfAddress(bareHost(hostname)) === "loopback")
+    (isIP(bareHost(hostname)) !== 0 && reachAmong(bareHost(hostname), null) === "loopback")
   );
 }
 
@@ -55,15 +59,37 @@ export function reachOfHost(hostname: string): Reach | undefined {
   return isIP(host) === 0 ? undefined : reachOfAddress(host);
 }
 
-/** How near to this machine a numeric address is. */
+/** How near to this machine a numeric address is. Each address of its own interfaces is its loopback, a public one too. */
 export function reachOfAddress(address: string): Reach {
+  return reachAmong(address, interfaceAddresses());
+}
+
+function reachAmong(address: string, own: BlockList | null): Reach {
   // The zone of a link-local address is no part of where it is.
   const [plain = ""] = address.split("%", 1);
   const family = isIP(plain) === 6 ? "ipv6" : "ipv4";
-  const own = lists.find(({ list }) => list.check(plain, family))?.reach;
-  const carrier =
-    own || family === "ipv4" ? undefined : carrierLists.find(({ list }) => list.check(plain, family));
-  return carrier ? reachOfAddress(carriedIn(plain, carrier.group)) : (own ?? "public");
+  const listed = lists.find(({ list }) => list.check(plain, family))?.reach;
+  if (listed !== "link-local" && own?.check(plain, family)) return "loopback";
+  if (listed !== undefined) return listed;
+  const carrier = family === "ipv4" ? undefined : carrierLists.find(({ list }) => list.check(plain, family));
+  return carrier ? reachAmong(carriedIn(plain, carrier.group), own) : "public";
+}
+
+/** The addresses of this machine's interfaces, asked for anew each time: they come and go with networks. */
+function interfaceAddresses(): BlockList {
+  const list = new BlockList();
+  for (const { address, family } of Object.values(interfaces()).flatMap((each) => each ?? []))
+    list.addAddress(address, family === "IPv6" ? "ipv6" : "ipv4");
+  return list;
+}
+
+/** A sandbox may refuse the question; the well-known networks are told all the same. */
+function interfaces(): ReturnType<typeof os.networkInterfaces> {
+  try {
+    return os.networkInterfaces();
+  } catch {
+    return {};
+  }
 }
 
 /** The IPv4 address that begins at this group of an IPv6 address. */

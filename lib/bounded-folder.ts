@@ -1,5 +1,5 @@
 import type { Stats } from "node:fs";
-import { lstat, readdir, rm } from "node:fs/promises";
+import { lstat, opendir, readdir, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 
 /** What a folder of leftovers may hold. */
@@ -22,13 +22,55 @@ export type FolderBounds = {
  */
 export async function boundFolder(
   folder: string,
-  { count, bytes, age, spared = 0 }: FolderBounds,
+  bounds: FolderBounds,
   isLeftover: (name: string) => boolean = () => true,
 ): Promise<void> {
-  if (!(await lstat(folder).catch(() => undefined))?.isDirectory()) return;
+  if (!(await isFolder(folder))) return;
+  const names = await readdir(folder).catch(() => []);
+  await removeBeyond(pathsOf(folder, names.filter(isLeftover)), bounds, (path) =>
+    rm(path, { recursive: true, force: true }),
+  );
+}
+
+/**
+ * Does the same for a folder to which others may write, who may exchange it for a link at any moment. So only files of our own kind are
+ * removed, each by itself, and never a folder: wherever a link leads, nothing else is lost there.
+ * @param most how many entries are read of the folder; a fuller one is swept in part
+ */
+export async function boundSharedFolder(
+  folder: string,
+  bounds: FolderBounds,
+  { isLeftover, most }: { readonly isLeftover: (name: string) => boolean; readonly most: number },
+): Promise<void> {
+  if (!(await isFolder(folder))) return;
+  const names = await firstNames(folder, most).catch(() => []);
+  await removeBeyond(pathsOf(folder, names.filter(isLeftover)), bounds, unlink);
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined))?.isDirectory() ?? false;
+}
+
+function pathsOf(folder: string, names: readonly string[]): string[] {
+  return names.map((name) => join(folder, name));
+}
+
+async function firstNames(folder: string, most: number): Promise<string[]> {
+  const names: string[] = [];
+  for await (const { name } of await opendir(folder)) {
+    if (names.length >= most) break;
+    names.push(name);
+  }
+  return names;
+}
+
+async function removeBeyond(
+  paths: readonly string[],
+  { count, bytes, age, spared = 0 }: FolderBounds,
+  remove: (path: string) => Promise<void>,
+): Promise<void> {
   const entries: { path: string; facts: Stats }[] = [];
-  for (const name of (await readdir(folder).catch(() => [])).filter(isLeftover)) {
-    const path = join(folder, name);
+  for (const path of paths) {
     const facts = await lstat(path).catch(() => undefined);
     if (facts) entries.push({ path, facts });
   }
@@ -40,6 +82,6 @@ export async function boundFolder(
     const idle = now - facts.ctimeMs;
     const fits = index < count && (index === 0 || held + size <= bytes) && idle <= age;
     if (fits || idle < spared) held += size;
-    else await rm(path, { recursive: true, force: true }).catch(() => undefined);
+    else await remove(path).catch(() => undefined);
   }
 }

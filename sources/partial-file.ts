@@ -3,6 +3,11 @@ import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from "node:f
 import { dirname, join } from "node:path";
 import { openRegularFile, RegularFileError } from "../lib/regular-file.ts";
 
+/** Tells whether a file's name is one that {@link PartialFile} gives. */
+export function isPartialName(name: string): boolean {
+  return /^[0-9a-f]{64}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(name);
+}
+
 /**
  * A file on its way into the cache, hashed while it is written. It belongs to one process: what another left behind is
  * copied, never written on, so its hash is always that of its bytes.

@@ -2,11 +2,11 @@ import type { Stats } from "node:fs";
 import { lstat, mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { boundFolder } from "../../lib/bounded-folder.ts";
+import { boundSharedFolder } from "../../lib/bounded-folder.ts";
 import { RegularFileError } from "../../lib/regular-file.ts";
 import { codeOf, ifMissing, piecesOf } from "../archived-file.ts";
 import { type DownloadOptions, MirrorError } from "../download.ts";
-import { PartialFile } from "../partial-file.ts";
+import { isPartialName, PartialFile } from "../partial-file.ts";
 import { type LocalSource, VaultError, type VaultPlace, type VaultWriter } from "./place.ts";
 
 /** The path of a source below a vault's folder, or below the URL of a server with the same files. */
@@ -16,6 +16,9 @@ export function vaultPath(sha256: string): string {
 
 /** What killed pushes leave; one that lives writes every minute. */
 const partialBounds = { count: 20, bytes: 32 * 1024 ** 3, age: 24 * 3600_000, spared: 3600_000 };
+
+/** How many entries of `partial/` are read: whoever may write there may leave millions. */
+const mostPartials = 10_000;
 
 /** A place of the vault in a folder: `sha256/ab/abcdef…`, and `partial/` for what is being pushed. */
 export class FolderPlace implements VaultPlace, VaultWriter {
@@ -67,7 +70,10 @@ export class FolderPlace implements VaultPlace, VaultWriter {
     return await this.#written(async () => {
       await this.#requireFolder();
       await this.#requireReal("partial");
-      await boundFolder(join(this.#root, "partial"), partialBounds);
+      await boundSharedFolder(join(this.#root, "partial"), partialBounds, {
+        isLeftover: isPartialName,
+        most: mostPartials,
+      });
       const missing = new Set<string>();
       for (const [sha256, { size }] of files) {
         const facts = await this.#factsOf(sha256);

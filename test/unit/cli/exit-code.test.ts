@@ -1,6 +1,7 @@
 import { CommanderError } from "commander";
 import { expect, test } from "vitest";
 import { CommandError, endingOf, exitCode } from "../../../cli/exit-code.ts";
+import { FetchRecordError } from "../../../distro/fetch-records.ts";
 import { SetUpError } from "../../../tools/set-up-error.ts";
 
 test("what is expected shows its message alone", () => {
@@ -41,4 +42,12 @@ test("what the machine refuses is no fault of ours: its message, and what mends 
   expect(code).toBe(exitCode.unavailable);
   expect(message).toMatch(/^stagex: ENOSPC.*make room/);
   expect(message).not.toContain("    at ");
+});
+
+test("a fetch record that can't be used is no fault of stagex", () => {
+  const { message, code } = endingOf(new FetchRecordError("ledger/fetches/ab/x.json", "it is not JSON"));
+  expect(message).toBe(
+    "stagex: the fetch record ledger/fetches/ab/x.json can't be used: it is not JSON. Delete it, or restore it from git",
+  );
+  expect(code).toBe(exitCode.no);
 });

@@ -34,6 +34,37 @@ test.each([
   expect(() => parseFetchRecord(text)).toThrow();
 });
 
+test.each([
+  ["unknown keys", `{${Array.from({ length: 150_000 }, (_, each) => `"key\\n${each}":0`).join(",")}}`],
+  ["a long header", JSON.stringify({ answers: [{ headers: { ["x".repeat(100_000)]: "" } }] })],
+  ["millions of answers", `{"answers":[0${",0".repeat(3_000_000)}]}`],
+  ["no JSON", `{"${"x".repeat(100_000)}\n`],
+])("what is wrong with a record is said in one short line: %s", (_, text) => {
+  const problem = problemOf(text);
+  expect(problem).toMatch(/^it (is no record: |has more than 50000 answers$|is not JSON)/);
+  expect(problem).not.toContain("\n");
+  expect(problem.length).toBeLessThan(300);
+});
+
+function problemOf(text: string): string {
+  try {
+    parseFetchRecord(text);
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return "";
+}
+
+test("a key's folder with thousands of files is named and not used", async () => {
+  const records = new FetchRecords(await scratchFolder());
+  const folder = join(records.root, "ab", inputKey);
+  await records.write(record());
+  for (let each = 0; each < 1000; each += 1) writeFileSync(join(folder, `.${each}.tmp`), "");
+  await expect(records.find(inputKey)).rejects.toThrow(
+    `${folder} can't be used: it has more than 1000 files`,
+  );
+});
+
 test("of several records of a key all choose the same one, and the ledger beside them is whole", async () => {
   const root = await scratchFolder();
   const records = new FetchRecords(root);

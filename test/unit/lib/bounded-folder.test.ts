@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { boundFolder } from "../../../lib/bounded-folder.ts";
+import { boundFolder, boundSharedFolder } from "../../../lib/bounded-folder.ts";
 import { scratchFolder } from "../../fixtures/scratch-folder.ts";
 
 const wide = { count: 1000, bytes: 1 << 30, age: 60_000 };
@@ -65,4 +65,23 @@ test("leaves alone what a link in the folder's own place leads to", async () => 
 
 test("has nothing to do where there is no folder", async () => {
   await expect(boundFolder(join(await scratchFolder(), "none"), wide)).resolves.toBeUndefined();
+});
+
+test("removes from a shared folder only leftovers, never a folder, and reads no more entries than it may", async () => {
+  const folder = await folderOf("abcde");
+  mkdirSync(join(folder, "deep"));
+  const none = { ...wide, count: 0 };
+  await boundSharedFolder(folder, none, { isLeftover: (name) => name === "a" || name === "deep", most: 10 });
+  expect(readdirSync(folder)).toEqual(["b", "c", "d", "deep", "e"]);
+  await boundSharedFolder(folder, none, { isLeftover: (name) => name !== "deep", most: 2 });
+  expect(readdirSync(folder).length).toBeGreaterThanOrEqual(3);
+  await boundSharedFolder(folder, none, { isLeftover: () => true, most: 10 });
+  expect(readdirSync(folder)).toEqual(["deep"]);
+});
+
+test("leaves a shared folder alone that is a link", async () => {
+  const [folder, other] = [await scratchFolder(), await folderOf("x")];
+  symlinkSync(other, join(folder, "link"));
+  await boundSharedFolder(join(folder, "link"), { ...wide, count: 0 }, { isLeftover: () => true, most: 10 });
+  expect(readdirSync(other)).toEqual(["x"]);
 });

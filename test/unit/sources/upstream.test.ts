@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { createServer, type RequestListener } from "node:http";
 import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import os from "node:os";
 import { text } from "node:stream/consumers";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { askUpstream, type UpstreamOptions } from "../../../sources/upstream.ts";
@@ -112,4 +113,15 @@ test("a name is resolved once, and only its public addresses are connected to", 
   expect(await asked(`http://rebinding.test:${port}/`, { addressesOf })).toContain("is no public address");
   expect([lookups, requests]).toEqual([1, 0]);
   expect(await asked("http://empty.test/", { addressesOf: async () => [] })).toContain("has no address");
+});
+
+test("a public address of this machine itself is not asked, by number or by name", async () => {
+  const address = "203.0.113.7";
+  const own = { address, family: "IPv4" as const, netmask: "", mac: "", internal: false, cidr: null };
+  const spy = vi.spyOn(os, "networkInterfaces").mockReturnValue({ eth0: [own] });
+  onTestFinished(() => spy.mockRestore());
+  expect(await asked(`http://${address}/`)).toContain("is no public address");
+  expect(await asked("http://own.test/", { addressesOf: async () => [address] })).toContain(
+    "is no public address",
+  );
 });

@@ -48,6 +48,16 @@ func isIn(list []netip.Prefix, address netip.Addr) bool {
 	return slices.ContainsFunc(list, func(prefix netip.Prefix) bool { return prefix.Contains(address) })
 }
 
+// IsOwn tells whether an interface of this machine has the address, asked for anew each time: they come and go with networks.
+func isOwn(address netip.Addr) bool {
+	// A sandbox may refuse the question; the well-known networks are told all the same.
+	own, _ := net.InterfaceAddrs()
+	return slices.ContainsFunc(own, func(each net.Addr) bool {
+		network, ok := each.(*net.IPNet)
+		return ok && network.IP.Equal(address.AsSlice())
+	})
+}
+
 func reachOf(address netip.Addr) reach {
 	// A prefix holds no address with a zone, which is no part of where it is.
 	address = address.Unmap().WithZone("")
@@ -58,6 +68,8 @@ func reachOf(address netip.Addr) reach {
 		return linkLocal
 	case address.String() == "fd00:ec2::254":
 		return linkLocal
+	case isOwn(address):
+		return loopback
 	case address.IsPrivate(), isIn(inner, address):
 		return private
 	case isIn(carriers, address):
@@ -91,10 +103,11 @@ func reachOfName(host string) reach {
 	return reachOf(address)
 }
 
-// IsLoopbackName leaves out `x.localhost`, which some resolvers ask the network for.
+// IsLoopbackName leaves out `x.localhost`, which some resolvers ask the network for, and the addresses of interfaces: what may be
+// asked in clear text must not depend on the machine.
 func isLoopbackName(host string) bool {
 	address, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && reachOf(address) == loopback
+	return host == "localhost" || err == nil && address.Unmap().IsLoopback()
 }
 
 // Hostname is a host without its port.
