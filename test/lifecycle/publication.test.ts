@@ -487,13 +487,15 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   test("SIGKILL at any moment leaves no tag at a missing blob, and the next run publishes all", async () => {
     const began = performance.now();
     await publishing.create(image.inputs);
-    const whole = performance.now() - began;
+    // The first one of a busy machine may take longer than the others.
+    let whole = performance.now() - began;
     let half = 0;
     for (let round = 0; round < 20; round += 1) {
+      const moment = (whole * ((round * 7) % 16)) / 16;
       image = await publishing.image(`killed ${round}`);
       const provider = await publishing.anotherProvider();
       const creating = publishing.create(image.inputs, { provider }).catch(() => undefined);
-      await new Promise((resolve) => setTimeout(resolve, (whole * round) / 16));
+      await new Promise((resolve) => setTimeout(resolve, moment));
       provider.process.kill("SIGKILL");
       await creating;
       await provider[Symbol.asyncDispose]();
@@ -501,6 +503,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       for (const digest of Object.values(tags)) expect(digest).toBe(image.digest);
       if (Object.keys(tags).length > 0) expect(await registry().audit(image.name, image.digest)).toEqual([]);
       if (Object.keys(tags).length < allTags.length) half += 1;
+      else whole = Math.min(whole, moment);
       await publishing.create(image.inputs);
       await expectWhole();
       expect((await readdir(lookasideOf())).sort()).toEqual(["signature-1", "signature-2"]);
