@@ -1,0 +1,14 @@
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { PublishedInputs } from "../../distro/published-inputs.ts";
+import { publishedTree } from "../../distro/published-tree.ts";
+import { readTree } from "../../distro/tree.ts";
+import { projectRoot } from "../../tools/places.ts";
+
+test("each image of the seed tree is held against its digest: its recipe is the one that this was published for", async () => {
+  const platforms = ["linux/amd64"];
+  const tree = await readTree(join(projectRoot, "examples/seed-tree"), { platforms });
+  const inputs = new PublishedInputs(tree, await publishedTree(tree, { platforms }));
+  const standings = await inputs.standings(new Map(), async () => undefined);
+  expect([...standings].filter(([, standing]) => standing !== "published")).toEqual([]);
+});
