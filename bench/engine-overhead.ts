@@ -15,7 +15,7 @@ import { writeSyntheticTree } from "./synthetic-tree.ts";
  * an empty provider. And what both cost above the least there is: a graph of the same edges whose resources have nothing else.
  */
 export async function benchEngine(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
-  const tree = bench.checkout ?? (await madeTree(bench));
+  const tree = bench.checkout ? await packagesOf(bench.checkout, bench) : await madeTree(bench);
   const ours = join(bench.scratch, "ours");
   const idle = join(bench.scratch, "idle");
   const bare = join(bench.scratch, "bare");
@@ -130,6 +130,13 @@ async function giveEmptyProvider(project: string): Promise<void> {
   const after = before.replace("path: providers/stagex", "path: empty-provider");
   if (after === before) throw new Error(`${settings} names no provider to replace`);
   await writeFile(settings, after);
+}
+
+/** A checkout's packages alone: the images are made up, and what it publishes would be held against them. */
+async function packagesOf(checkout: string, bench: Bench): Promise<string> {
+  const root = join(bench.scratch, "packages-tree");
+  await cp(join(checkout, "packages"), join(root, "packages"), { recursive: true });
+  return root;
 }
 
 async function madeTree(bench: Bench): Promise<string> {
