@@ -1,9 +1,11 @@
 import type { IncomingMessage } from "node:http";
+import type { LookupFunction } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { AddressesOf } from "../lib/judged-lookup.ts";
 import { sendRequest } from "../lib/outgoing-request.ts";
 import { printableLine } from "../lib/printable.ts";
-import { NearAddress, type Origin, originOf, redirectFault, redirectLookup } from "../lib/redirect-rule.ts";
+import { NearAddress } from "../lib/redirect-rule.ts";
+import { followRedirects, RedirectError } from "../lib/redirected-request.ts";
 import { HostDown, longestPause, type MirrorHosts } from "./mirror-hosts.ts";
 import type { PartialFile } from "./partial-file.ts";
 
@@ -165,35 +167,20 @@ async function ask(
   watch: Watch,
   options: DownloadOptions,
 ): Promise<IncomingMessage> {
-  let url = first;
-  let origin: Origin | undefined;
-  for (let redirects = 0; redirects <= redirectLimit; redirects += 1) {
-    const { signal } = watch;
-    const lookup = origin && redirectLookup(origin, options.addressesOf);
-    const answer = await sendRequest(url, { headers, signal, ca: options.ca, lookup }).catch(
-      (error: unknown) => {
-        throw error instanceof NearAddress
-          ? refusedRedirect(url, error.message)
-          : networkError(error, watch, url);
-      },
-    );
-    const { statusCode = 0 } = answer;
-    if (![301, 302, 303, 307, 308].includes(statusCode)) return answer;
-    origin ??= originOf(first, answer);
-    answer.destroy();
-    const { location } = answer.headers;
-    if (location === undefined || !URL.canParse(location, url.href)) {
-      throw new MirrorError(`${statusCode} without a usable Location`, false);
-    }
-    url = new URL(location, url);
-    const fault = redirectFault(origin, url, !options.httpsOnly);
-    if (fault !== null) throw refusedRedirect(url, fault);
-  }
-  throw new MirrorError(`redirects more than ${redirectLimit} times`, false);
+  const { signal } = watch;
+  const { ca, addressesOf, httpsOnly } = options;
+  const send = async (url: URL, lookup: LookupFunction | undefined) =>
+    await sendRequest(url, { headers, signal, ca, lookup }).catch((error: unknown) => {
+      throw error instanceof NearAddress ? error : networkError(error, watch, url);
+    });
+  const redirects = { limit: redirectLimit, isHashed: !httpsOnly, addressesOf };
+  return await followRedirects(first, send, redirects).catch((error: unknown) => {
+    throw error instanceof RedirectError ? refusedRedirect(error) : error;
+  });
 }
 
-function refusedRedirect(to: URL, fault: string): MirrorError {
-  return new MirrorError(`refused: redirects to ${shown(to)}, which ${fault}`, false);
+function refusedRedirect({ fault, to }: RedirectError): MirrorError {
+  return new MirrorError(to ? `refused: redirects to ${shown(to)}, which ${fault}` : fault, false);
 }
 
 /** Judges the answer's status, makes the partial file ready for its body, and returns the file's whole size if known. */

@@ -2,11 +2,12 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { link, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
+import type { LookupFunction } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isLoopbackHost } from "../lib/address-reach.ts";
 import { dropAnswer, sendRequest } from "../lib/outgoing-request.ts";
-import { NearAddress, type Origin, originOf, redirectFault, redirectLookup } from "../lib/redirect-rule.ts";
+import { followRedirects } from "../lib/redirected-request.ts";
 import { type Digest, hexOf } from "../oci/digest.ts";
 import { pathOf, type Repository } from "./image-reference.ts";
 import { maxMessageSize } from "./openpgp-rules.ts";
@@ -274,10 +275,13 @@ class LookasideServer implements Lookaside {
 
   async #response(url: URL, time: AbortSignal): Promise<IncomingMessage> {
     if (this.#silence && performance.now() < this.#silence.until) throw this.#silence.error;
-    const { file, image } = this.#limits;
+    const { file, image, redirects } = this.#limits;
     const late = AbortSignal.any([time, AbortSignal.timeout(file)]);
     try {
-      return await this.#followed(url, late);
+      const headers = { "accept-encoding": "identity" };
+      const send = (to: URL, lookup: LookupFunction | undefined) =>
+        sendRequest(to, { headers, signal: late, lookup });
+      return await followRedirects(url, send, { limit: redirects });
     } catch (error) {
       const why = late.aborted
         ? `not done after ${(time.aborted ? image : file) / 1000} s`
@@ -287,33 +291,6 @@ class LookasideServer implements Lookaside {
       throw silence;
     }
   }
-
-  /** Follows redirects, as long as they lead nowhere that the server itself could not be. */
-  async #followed(first: URL, signal: AbortSignal): Promise<IncomingMessage> {
-    let url = first;
-    let origin: Origin | undefined;
-    for (let redirects = 0; redirects <= this.#limits.redirects; redirects++) {
-      const lookup = origin && redirectLookup(origin);
-      const headers = { "accept-encoding": "identity" };
-      const response = await sendRequest(url, { headers, signal, lookup }).catch((error: unknown) => {
-        throw error instanceof NearAddress ? refusedRedirect(url, error.message) : error;
-      });
-      const { statusCode = 0 } = response;
-      if (![301, 302, 303, 307, 308].includes(statusCode)) return response;
-      origin ??= originOf(first, response);
-      dropAnswer(response);
-      const next = URL.parse(response.headers.location ?? "", url.href);
-      if (next === null) throw new Error(`${statusCode} without a usable Location`);
-      const fault = redirectFault(origin, next);
-      if (fault !== null) throw refusedRedirect(next, fault);
-      url = next;
-    }
-    throw new Error(`it redirects more than ${this.#limits.redirects} times`);
-  }
-}
-
-function refusedRedirect({ protocol, host }: URL, fault: string): Error {
-  return new Error(`it redirects to ${protocol}//${host}, which ${fault}`);
 }
 
 /** The bytes; nothing where the server says that there is no such file (404, and nothing else). */
