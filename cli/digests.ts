@@ -56,8 +56,9 @@ export function digestsCommand(): Command {
       );
       if (digests.length === 0)
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
-      await tellOfOthers(stack, new Ledger(places.built));
-      const sets = new Map([["", new Map(digests)], ...furtherDigests(await stack.packages())]);
+      const packages = await stack.packages();
+      await tellOfOthers(packages, new Ledger(places.built));
+      const sets = new Map([["", new Map(digests)], ...furtherDigests(packages)]);
       const filesOf = (set: DigestSet) => digestsFiles(sets.get(set) ?? new Map(), set);
       if (!write) {
         const files = filesOf(platform === undefined ? "" : platformSet(platform));
@@ -66,7 +67,7 @@ export function digestsCommand(): Command {
             printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
             exitCode.no,
           );
-        if (platform !== undefined) tellOfElsewhere(await stack.packages(), platform);
+        if (platform !== undefined) tellOfElsewhere(packages, platform);
         print(printableBlock([...files.values()].join("").trimEnd()));
         return;
       }
@@ -101,16 +102,13 @@ async function settingsOf(name: string): Promise<Properties> {
 }
 
 /** Says on stderr which of them are another's word: who publishes them should know. */
-async function tellOfOthers(stack: Stack, built: Ledger): Promise<void> {
-  const packages = await stack.packages();
+async function tellOfOthers(packages: readonly StackPackage[], built: Ledger): Promise<void> {
   const others: string[] = [];
   for (const { image, inputKey, digests } of packages)
     if (!isInputKey(inputKey) || !(await built.says(image, inputKey, digests))) others.push(image);
   if (others.length === 0) return;
-  const shown = others.slice(0, 10).join(", ");
-  const more = others.length > 10 ? ` and ${others.length - 10} more` : "";
   printError(
-    printable`${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shown}${more}`,
+    printable`${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shortenedList(others, 10)}`,
   );
 }
 

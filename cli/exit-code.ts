@@ -1,5 +1,5 @@
 import { CommanderError } from "commander";
-import { FetchRecordError } from "../distro/fetch-records.ts";
+import { FetchRecordError } from "../distro/fetch-record-error.ts";
 import { TreeError } from "../distro/tree-error.ts";
 import { GitError } from "../lib/git.ts";
 import { type Printable, printableBlock, printableMessage } from "../lib/printable.ts";

@@ -29,7 +29,8 @@ function makeOwn(folder) {
 
 if (makeOwn(cache)) enableCompileCache(cache);
 
-// zod loads its words in sixty languages, of which we use English: a tenth of a short command's time (`locales` of zod/v4/core and zod/v4/classic).
+// zod loads its words in sixty languages, of which we use English: a tenth of a short command's time (`locales` of zod/v4/core and of
+// zod/v4/classic).
 const zod = /\/zod\/v4\/[a-z]+\/[a-z]+\.js$/;
 registerHooks({
   resolve: (specifier, context, next) =>

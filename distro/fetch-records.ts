@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { lstatSync, opendirSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { link, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { boundedListing } from "../lib/bounded-listing.ts";
 import { readRegularFile } from "../lib/regular-file.ts";
 import { digestOf, hexOf } from "../oci/digest.ts";
 import { type FetchRecord, fetchRecordText, largestRecord, parseFetchRecord } from "./fetch-record.ts";
+import { FetchRecordError } from "./fetch-record-error.ts";
 import type { InputKey } from "./input-key.ts";
 
 /** A record with the sha256 of its file, which is its name. */
@@ -18,15 +20,6 @@ const mostOfKey = 100;
 
 /** How many entries of a key's folder are read, with those that killed writers left. */
 const mostEntries = 1000;
-
-/** That fetch records can't be used as they stand. */
-export class FetchRecordError extends Error {
-  override readonly name = "FetchRecordError";
-
-  constructor(path: string, problem: string) {
-    super(`the fetch record ${path} can't be used: ${problem}. Delete it, or restore it from git`);
-  }
-}
 
 /**
  * The fetch records of a ledger: what each build of an input key fetched, at `<ledger>/fetches/<two digits>/<key>/<sha256>.json`. Each
@@ -67,7 +60,9 @@ export class FetchRecords {
     const folder = this.#folder(key);
     requireFolders(this.root, join(folder, ".."), folder);
     if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return undefined;
-    const names = namesIn(folder).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
+    const entries = boundedListing(folder, mostEntries);
+    if (entries === undefined) throw new FetchRecordError(folder, `it has more than ${mostEntries} files`);
+    const names = entries.map(({ name }) => name).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
     if (names.length > mostOfKey) throw new FetchRecordError(folder, `it has more than ${mostOfKey} files`);
     const [first] = names.sort();
     return first === undefined ? undefined : await this.read(key, first.slice(0, 64));
@@ -99,22 +94,6 @@ export class FetchRecords {
 
   #folder(key: InputKey | string): string {
     return join(this.root, key.slice(0, 2), key);
-  }
-}
-
-/** Reads a folder's names. @throws FetchRecordError where there are too many: others may write there */
-function namesIn(folder: string): string[] {
-  const directory = opendirSync(folder);
-  try {
-    const names: string[] = [];
-    for (let entry = directory.readSync(); entry !== null; entry = directory.readSync()) {
-      names.push(entry.name);
-      if (names.length > mostEntries)
-        throw new FetchRecordError(folder, `it has more than ${mostEntries} files`);
-    }
-    return names;
-  } finally {
-    directory.closeSync();
   }
 }
 

@@ -1,5 +1,6 @@
-import { type Dirent, lstatSync, opendirSync, readdirSync, type Stats } from "node:fs";
+import { type Dirent, lstatSync, readdirSync, type Stats } from "node:fs";
 import { join } from "node:path";
+import { boundedListing } from "../lib/bounded-listing.ts";
 import type { InputKey } from "./input-key.ts";
 
 /** How many records of one input key are read: a thousand builders are more than anybody has. With more, none of them is. */
@@ -81,20 +82,8 @@ function filesIn(folder: string): LedgerFiles {
 /** What is in a folder, sorted; undefined where there is more than the limit. */
 function entriesIn(folder: string, limit: number): Dirent[] | undefined {
   if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return [];
-  const found: Dirent[] = [];
-  const opened = opendirSync(folder);
-  try {
-    // Hidden ones are counted as well: who would fill a folder may call them anything.
-    let count = 0;
-    for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) {
-      count += 1;
-      if (count > limit) return undefined;
-      if (!isHidden(entry.name)) found.push(entry);
-    }
-  } finally {
-    opened.closeSync();
-  }
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+  const found = boundedListing(folder, limit)?.filter(({ name }) => !isHidden(name));
+  return found?.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** A killed writer's temporary files, and git's own folder where the ledger is a repository. */

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
 import { parseContainerfile } from "../../../distro/containerfile.ts";
-import { FetchRecordError, FetchRecords, type NamedRecord } from "../../../distro/fetch-records.ts";
+import { FetchRecordError } from "../../../distro/fetch-record-error.ts";
+import { FetchRecords, type NamedRecord } from "../../../distro/fetch-records.ts";
 import { wrapFetchingRuns } from "../../../distro/fetching-runs.ts";
 import { glob } from "../../../distro/glob.ts";
 import { type Printable, printable, printableLine } from "../../../lib/printable.ts";

@@ -1,7 +1,7 @@
 import { CommanderError } from "commander";
 import { expect, test } from "vitest";
 import { CommandError, endingOf, exitCode } from "../../../cli/exit-code.ts";
-import { FetchRecordError } from "../../../distro/fetch-records.ts";
+import { FetchRecordError } from "../../../distro/fetch-record-error.ts";
 import { SetUpError } from "../../../tools/set-up-error.ts";
 
 test("what is expected shows its message alone", () => {

@@ -1,0 +1,21 @@
+import { type Dirent, opendirSync } from "node:fs";
+
+/**
+ * Lists a folder to which others may write.
+ * @param limit how many entries it may have, hidden ones too: who would fill a folder may call them anything
+ * @returns undefined where there are more; they are not read then
+ * @throws the system's own error (ENOENT, EACCES)
+ */
+export function boundedListing(folder: string, limit: number): Dirent[] | undefined {
+  const opened = opendirSync(folder);
+  try {
+    const found: Dirent[] = [];
+    for (let entry = opened.readSync(); entry !== null; entry = opened.readSync()) {
+      if (found.length >= limit) return undefined;
+      found.push(entry);
+    }
+    return found;
+  } finally {
+    opened.closeSync();
+  }
+}
