@@ -3,10 +3,11 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer as createPlainServer, type RequestListener } from "node:http";
 import { createServer } from "node:https";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
+import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { reachOfAddress } from "../../lib/address-reach.ts";
 import { jsonLimit } from "../../oci/blob.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { parseRegistryAddress } from "../../oci/registry-address.ts";
@@ -48,6 +49,13 @@ async function expectUnsafe(address: string, command: string, reason: string): P
   if (error.message.includes("SSRF protection")) return expect(command).toMatch(/^delete/);
   expect(error.message).toContain(reason);
   expect(error.problem).toBe("unsafe");
+}
+
+/** This machine's addresses in whatever networks it is; none where it is in none. */
+function ownAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+  const own = all.filter(({ internal, address }) => !internal && reachOfAddress(address) !== "link-local");
+  return own.map(({ address, family }) => (family === "IPv6" ? `[${address}]` : address));
 }
 
 describeReal("a registry on the internet leads nobody into other networks", () => {
@@ -135,6 +143,7 @@ describeReal("a registry on the internet leads nobody into other networks", () =
     ["http://other.example.org/", "would be asked by http"],
     // The registry itself is asked by https whatever it says, and so leads in a circle.
     [`http://${host}/v2/other`, "redirects more than 5 times"],
+    ...ownAddresses().map((own) => [`https://${own}/`, "a loopback address"]),
   ])("a redirect to %s", async (location, reason) => {
     answers = (request, response) => {
       if (request.url === "/v2/") response.end("{}");

@@ -29,6 +29,12 @@ test.each([
   expect(reachOfAddress(address)).toBe("loopback");
 });
 
+test("this machine's own addresses, as the system tells them, are its loopback", () => {
+  const all = Object.values(os.networkInterfaces()).flatMap((each) => each ?? []);
+  const found = all.map(({ address }) => reachOfAddress(address)).filter((reach) => reach !== "link-local");
+  expect(new Set(found)).toEqual(new Set(["loopback"]));
+});
+
 test("addresses of others, and those of the link, are what they are", () => {
   machineAt("203.0.113.7", "2001:db8::7", "10.0.0.7", "fe80::7", "169.254.1.7");
   const found = ["203.0.113.8", "2001:db8::8", "10.0.0.8", "fe80::7", "169.254.1.7"].map(reachOfAddress);
