@@ -1,7 +1,7 @@
 import { Config, RunError } from "@pulumi/pulumi";
-import { printableBlock } from "./lib/printable.ts";
-import { readyProvider } from "./stacks/ready-provider.ts";
-import { usePathsInStackTraces } from "./stacks/source-positions.ts";
+import { printableBlock } from "./lib/text/printable.ts";
+import { usePathsInStackTraces } from "./pulumi-workarounds/source-positions.ts";
+import { readyProvider } from "./pulumi-workarounds/warm-up.ts";
 
 // One deployable each; `pulumi config set stagex:stack NAME` chooses. Only the chosen one is loaded.
 const stacks: Readonly<Record<string, () => Promise<object>>> = {

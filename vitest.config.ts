@@ -5,7 +5,7 @@ const realParts = {
   testTimeout: 300_000,
   hookTimeout: 300_000,
   fileParallelism: false,
-  globalSetup: ["test/real-parts.ts"],
+  globalSetup: ["test/support/real-parts.ts"],
 };
 
 /** Comparing with a StageX checkout needs one: STAGEX_TREE says where. */
@@ -21,7 +21,7 @@ export default defineConfig({
           include: ["test/attacks/**/*.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          globalSetup: ["test/real-parts.ts"],
+          globalSetup: ["test/support/real-parts.ts"],
         },
       },
       { test: { name: "build", include: ["test/build/**/*.test.ts"], ...realParts } },
@@ -31,7 +31,7 @@ export default defineConfig({
           name: "clients",
           include: ["test/clients/**/*.test.ts"],
           ...realParts,
-          globalSetup: [...realParts.globalSetup, "test/debian-clients.ts"],
+          globalSetup: [...realParts.globalSetup, "test/support/debian-clients.ts"],
         },
       },
     ],

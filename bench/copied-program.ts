@@ -1,6 +1,6 @@
 import { cp, mkdir, symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { projectRoot } from "../tools/places.ts";
+import { projectRoot } from "../lib/paths.ts";
 
 const parts =
   "Pulumi.yaml package.json index.ts stacks components providers distro trust sources oci buildkit tools lib";

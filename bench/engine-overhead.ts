@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { projectRoot } from "../tools/places.ts";
+import { projectRoot } from "../lib/paths.ts";
 import { copyProgram } from "./copied-program.ts";
 import { furnish } from "./furnished-project.ts";
 import { type PairResult, spread, type Timed, timeAgainst } from "./pairs.ts";

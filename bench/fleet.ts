@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { addLastingImage } from "../test/lifecycle/lasting-image.ts";
-import { projectRoot } from "../tools/places.ts";
+import { projectRoot } from "../lib/paths.ts";
+import { addLastingImage } from "../test/support/builders/lasting-image.ts";
 import { copyProgram } from "./copied-program.ts";
 import { type PairResult, type Timed, timePairs } from "./pairs.ts";
 import type { Bench } from "./run.ts";

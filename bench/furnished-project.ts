@@ -1,13 +1,13 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { Ledger } from "../distro/ledger.ts";
-import { readTree } from "../distro/tree.ts";
+import { Ledger } from "../distro/ledger/ledger.ts";
+import { readTree } from "../distro/tree/tree.ts";
+import { placesOf } from "../lib/paths.ts";
 import type { Digest } from "../oci/digest.ts";
-import { Store } from "../oci/store.ts";
-import { keyOf } from "../providers/stagex/package/key.ts";
-import { inputsOfPlan } from "../providers/stagex/package/plan.ts";
-import { writeLayout } from "../test/fixtures/image-layout.ts";
-import { placesOf } from "../tools/places.ts";
+import { Store } from "../oci/store/store.ts";
+import { inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
+import { keyOf } from "../pipeline/package/package-key.ts";
+import { writeLayout } from "../test/support/builders/image-layout.ts";
 
 /**
  * Gives a project a store and a ledger in which every image of a tree is already built: small images of no use, but whole, so that an

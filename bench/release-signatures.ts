@@ -1,11 +1,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
-import { parsePinnedImage, repositoryOf } from "../trust/image-reference.ts";
-import { Keyring } from "../trust/keyring.ts";
-import { LookasideFolder } from "../trust/lookaside.ts";
-import { judge } from "../trust/quorum.ts";
-import { readRoster } from "../trust/roster.ts";
+import { Keyring } from "../trust/openpgp/keyring.ts";
+import { judge } from "../trust/quorum/quorum.ts";
+import { readRoster } from "../trust/quorum/roster.ts";
+import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
+import { LookasideFolder } from "../trust/signatures/lookaside.ts";
 
 /** Judges all images of a release: `node bench/release-signatures.ts FOLDER`, which bench/signature-checking.ts has laid out. */
 const folder = process.argv[2] ?? ".";

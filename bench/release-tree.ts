@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { addLastingImage } from "../test/lifecycle/lasting-image.ts";
+import { addLastingImage } from "../test/support/builders/lasting-image.ts";
 
 /** The images that each image is built from, by number: the graph of a StageX release, without its names. */
 export type ReleaseGraph = readonly (readonly number[])[];

@@ -1,11 +1,11 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { textTable } from "../cli/text-table.ts";
+import { placesOf, projectRoot } from "../lib/paths.ts";
+import { textTable } from "../lib/text/text-table.ts";
 import { engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
-import { placesOf, projectRoot } from "../tools/places.ts";
-import { provideTools } from "../tools/toolbox.ts";
+import { provideTools } from "../tools/tool-resolver.ts";
 import { benchBuild, benchLargeBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
 import { benchFleet } from "./fleet.ts";

@@ -1,8 +1,8 @@
-import { BuilderLoad, type Occupation } from "../buildkit/builder-load.ts";
-import { WaitingJob, WaitingJobs } from "../buildkit/waiting-jobs.ts";
-import { recordedSeconds } from "../distro/expected-seconds.ts";
-import { Ledger } from "../distro/ledger.ts";
-import { readTree } from "../distro/tree.ts";
+import { BuilderLoad, type Occupation } from "../buildkit/scheduler/builder-state.ts";
+import { WaitingJob, WaitingJobs } from "../buildkit/scheduler/job-queue.ts";
+import { Ledger } from "../distro/ledger/ledger.ts";
+import { recordedSeconds } from "../distro/plan/build-durations.ts";
+import { readTree } from "../distro/tree/tree.ts";
 import type { PairResult } from "./pairs.ts";
 import type { Bench } from "./run.ts";
 import { foretoldBadly, graphOfTree, syntheticGraph } from "./simulated-graphs.ts";

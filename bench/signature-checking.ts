@@ -1,12 +1,12 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateKey, type KeyOptions } from "openpgp";
+import { projectRoot } from "../lib/paths.ts";
 import { digestOf } from "../oci/digest.ts";
-import { projectRoot } from "../tools/places.ts";
-import { parsePinnedImage, repositoryOf } from "../trust/image-reference.ts";
-import { LookasideFolder } from "../trust/lookaside.ts";
-import { keyFrom } from "../trust/signing-key.ts";
-import { writePayload } from "../trust/simple-signing.ts";
+import { keyFrom } from "../trust/openpgp/signing-key.ts";
+import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
+import { LookasideFolder } from "../trust/signatures/lookaside.ts";
+import { writePayload } from "../trust/signatures/simple-signing.ts";
 import { type PairResult, timePairs } from "./pairs.ts";
 import type { Bench } from "./run.ts";
 

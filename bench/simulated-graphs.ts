@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { expectations } from "../distro/expected-seconds.ts";
-import type { Tree } from "../distro/tree.ts";
+import { expectations } from "../distro/plan/build-durations.ts";
+import type { Tree } from "../distro/tree/tree.ts";
 import { type Graph, randomNumbers, type SimulatedImage } from "./simulation.ts";
 
 /** The graph of a tree, in the order in which StageX's Makefile has its goals: stage by stage. */

@@ -1,13 +1,13 @@
+import type { PlacementRules } from "../buildkit/scheduler/job-queue.ts";
 import {
   BuilderLost,
   type Job,
   Schedule,
   type ScheduledBuilder,
   type ScheduleEvent,
-} from "../buildkit/schedule.ts";
-import type { PlacementRules } from "../buildkit/waiting-jobs.ts";
-import { remainingSeconds } from "../distro/expected-seconds.ts";
+} from "../buildkit/scheduler/scheduler.ts";
 import { inOrder } from "../distro/graph.ts";
+import { remainingSeconds } from "../distro/plan/build-durations.ts";
 import { VirtualClock } from "./virtual-clock.ts";
 
 /** An image of the simulated graph. */

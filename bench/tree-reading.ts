@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { readTree } from "../distro/tree.ts";
-import { projectRoot } from "../tools/places.ts";
+import { readTree } from "../distro/tree/tree.ts";
+import { projectRoot } from "../lib/paths.ts";
 import { type PairResult, spread, type Timed, timePairs } from "./pairs.ts";
 import type { Bench } from "./run.ts";
 import { writeSyntheticTree } from "./synthetic-tree.ts";

@@ -1,5 +1,5 @@
 import TinyQueue from "tinyqueue";
-import type { Clock } from "../buildkit/clock.ts";
+import type { Clock } from "../buildkit/scheduler/clock.ts";
 
 type Timer = { readonly at: number; readonly order: number; action: (() => void) | undefined };
 

@@ -1,8 +1,8 @@
 import { delimiter, isAbsolute } from "node:path";
 import { Command } from "commander";
-import { printableBlock } from "../lib/printable.ts";
-import { endWhereStdoutFails, print, printError } from "../lib/terminal.ts";
-import { endingOf, exitCode } from "./exit-code.ts";
+import { printableBlock } from "../lib/text/printable.ts";
+import { endWhereStdoutFails, print, printError } from "../lib/text/terminal.ts";
+import { endingOf, exitCode } from "./output/exit-code.ts";
 
 /** A subcommand: its file is loaded only when it is asked for, so that `stagex show` needs nothing of the engine. */
 type Subcommand = {
@@ -14,72 +14,72 @@ type Subcommand = {
 const subcommands: Readonly<Record<string, Subcommand>> = {
   start: {
     summary: "the main job: set up, bring a stack up, and a table of its digests",
-    load: async () => (await import("./start.ts")).startCommand(),
+    load: async () => (await import("./commands/start.ts")).startCommand(),
   },
   digests: {
     summary: "the digests of a stack's images, as StageX publishes them in digests/*.txt",
-    load: async () => (await import("./digests.ts")).digestsCommand(),
+    load: async () => (await import("./commands/digests.ts")).digestsCommand(),
   },
   show: {
     summary: "what a tree says of its images: stagex show core-busybox --tree DIR",
-    load: async () => (await import("./show.ts")).showCommand(),
+    load: async () => (await import("./commands/show.ts")).showCommand(),
   },
   plan: {
     summary: "which images a change of a tree rebuilds, and why: stagex plan --tree DIR --since 2026.01.0",
-    load: async () => (await import("./plan.ts")).planCommand(),
+    load: async () => (await import("./commands/plan.ts")).planCommand(),
   },
   why: {
     summary: "one image's story: stagex why core-busybox --tree DIR --since 2026.01.0",
-    load: async () => (await import("./why.ts")).whyCommand(),
+    load: async () => (await import("./commands/why.ts")).whyCommand(),
   },
   fetch: {
     summary: "gets the sources of a tree ahead of time: stagex fetch --tree DIR --dry-run",
-    load: async () => (await import("./fetch.ts")).fetchCommand(),
+    load: async () => (await import("./commands/fetch.ts")).fetchCommand(),
   },
   ledger: {
     summary: "what was built from what, and who says so: stagex ledger import --tree DIR --release 2026.03.0",
-    load: async () => (await import("./ledger.ts")).ledgerCommand(),
+    load: async () => (await import("./commands/ledger.ts")).ledgerCommand(),
   },
   verify: {
     summary:
       "whether images are what enough maintainers have signed: stagex verify NAME:TAG, or --release TAG",
-    load: async () => (await import("./verify.ts")).verifyCommand(),
+    load: async () => (await import("./commands/verify.ts")).verifyCommand(),
   },
   sign: {
     summary: "attests with a key that is on another machine: stagex sign export --out kit.tar",
-    load: async () => (await import("./sign.ts")).signCommand(),
+    load: async () => (await import("./commands/sign.ts")).signCommand(),
   },
   policy: {
     summary: "lets podman, skopeo, buildah and CRI-O ask for the quorum of maintainers",
-    load: async () => (await import("./policy.ts")).policyCommand(),
+    load: async () => (await import("./commands/policy.ts")).policyCommand(),
   },
   registry: {
     summary: "serves what npm start published, on loopback until Ctrl-C",
-    load: async () => (await import("./registry.ts")).registryCommand(),
+    load: async () => (await import("./commands/registry.ts")).registryCommand(),
   },
   provenance: {
     summary: "how an image was built, as SLSA provenance: stagex provenance core-busybox --tree DIR",
-    load: async () => (await import("./provenance.ts")).provenanceCommand(),
+    load: async () => (await import("./commands/provenance.ts")).provenanceCommand(),
   },
   sbom: {
     summary: "what an image is made of, as an SPDX document: stagex sbom core-busybox --tree DIR",
-    load: async () => (await import("./sbom.ts")).sbomCommand(),
+    load: async () => (await import("./commands/sbom.ts")).sbomCommand(),
   },
   doctor: {
     summary: "what this machine has, against what the work needs",
-    load: async () => (await import("./doctor.ts")).doctorCommand(),
+    load: async () => (await import("./commands/doctor.ts")).doctorCommand(),
   },
   pulumi: {
     summary: "the engine on this project's stacks: stagex pulumi preview --diff",
-    load: async () => (await import("./pulumi.ts")).pulumiCommand(),
+    load: async () => (await import("./commands/pulumi.ts")).pulumiCommand(),
   },
   env: {
     summary: 'shell exports for a plain pulumi: eval "$(npm run -s stagex env)"',
-    load: async () => (await import("./env.ts")).envCommand(),
+    load: async () => (await import("./commands/env.ts")).envCommand(),
   },
   test: {
     summary: "every check and test; what follows goes to vitest alone",
-    load: async () => (await import("./test.ts")).testCommand(),
+    load: async () => (await import("./commands/test.ts")).testCommand(),
   },
 };
 

@@ -1,9 +1,9 @@
 import { all, ComponentResource, type ComponentResourceOptions, type Output, recover } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import type { InputKey } from "../distro/input-key.ts";
-import { Attestation } from "../providers/stagex/attestation/resource.ts";
-import type { Package } from "../providers/stagex/package/resource.ts";
-import { leaveFailureToEngine, orNotBuilt } from "./not-built.ts";
+import { Attestation } from "../providers/stagex/resources/attestation/resource.ts";
+import type { Package } from "../providers/stagex/resources/package/resource.ts";
+import { leaveFailureToEngine, orNotBuilt } from "../pulumi-workarounds/dependency-failure.ts";
 
 export type AttestationsArgs = {
   readonly plans: Iterable<BuildPlan>;

@@ -1,16 +1,16 @@
 import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import type { Digest } from "../oci/digest.ts";
-import { expectedOfPlan, inputsOfPlan } from "../providers/stagex/package/plan.ts";
-import { Package } from "../providers/stagex/package/resource.ts";
-import { leaveFailureToEngine, orNotBuilt } from "./not-built.ts";
+import { expectedOfPlan, inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
+import { Package } from "../providers/stagex/resources/package/resource.ts";
+import { leaveFailureToEngine, orNotBuilt } from "../pulumi-workarounds/dependency-failure.ts";
 
 export type PackageTreeArgs = {
   /** The images, each after all that it is built from. */
   readonly plans: Iterable<BuildPlan>;
   /** The digest (64 hex digits) that an image has to have, by name; an image without one may have any. */
   readonly expectedDigests: ReadonlyMap<string, string>;
-  /** The same of platforms other than an image's first, by set (distro/digests-file.ts). None where not given. */
+  /** The same of platforms other than an image's first, by set (distro/tree/digests-file.ts). None where not given. */
   readonly furtherDigests?: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** CPU vendors, or builders' names: each image is built once on each, and all must come out the same. */
   readonly reproduceOn?: readonly string[] | undefined;

@@ -1,15 +1,15 @@
 import { ComponentResource, type ComponentResourceOptions } from "@pulumi/pulumi";
 import pLimit from "p-limit";
 import type { Digest } from "../oci/digest.ts";
-import type { PublicationInputs } from "../providers/stagex/publication/inputs.ts";
-import { Publication } from "../providers/stagex/publication/resource.ts";
-import { tagsOf } from "../providers/stagex/publication/tags.ts";
-import type { QuorumInputs } from "../providers/stagex/quorum/inputs.ts";
-import { digestOfSignatures, type Subject } from "../providers/stagex/quorum/judgement.ts";
-import { Quorum } from "../providers/stagex/quorum/resource.ts";
-import type { Lookaside } from "../trust/lookaside.ts";
+import type { PublicationInputs } from "../pipeline/publication/inputs.ts";
+import { tagsOf } from "../pipeline/publication/tags.ts";
+import { digestOfSignatures, type Subject } from "../pipeline/quorum/evaluate-quorum.ts";
+import type { QuorumInputs } from "../pipeline/quorum/inputs.ts";
+import { Publication } from "../providers/stagex/resources/publication/resource.ts";
+import { Quorum } from "../providers/stagex/resources/quorum/resource.ts";
+import { leaveFailureToEngine, orNotPublished } from "../pulumi-workarounds/dependency-failure.ts";
+import type { Lookaside } from "../trust/signatures/lookaside.ts";
 import { TrustError } from "../trust/trust-error.ts";
-import { leaveFailureToEngine, orNotPublished } from "./not-built.ts";
 
 /** What is released: an image by name and version, and its manifests. */
 export type ReleaseImage = {

@@ -1,4 +1,4 @@
-import { printable } from "../lib/printable.ts";
+import { printable } from "../lib/text/printable.ts";
 import { choose, ImageNameError } from "./image-names.ts";
 
 /** What a graph is made of: anything with the names of what it is built from. */

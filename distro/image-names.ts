@@ -1,7 +1,7 @@
-import { printable } from "../lib/printable.ts";
-import { shortenedList } from "../lib/shortened-list.ts";
-import { glob } from "./glob.ts";
-import { nearestNames } from "./nearest-name.ts";
+import { glob } from "../lib/text/glob.ts";
+import { nearestNames } from "../lib/text/nearest-name.ts";
+import { printable } from "../lib/text/printable.ts";
+import { shortenedList } from "../lib/text/shortened-list.ts";
 
 /** A name that means no image, or several; the message names those that may have been meant. */
 export class ImageNameError extends Error {

@@ -1,5 +1,5 @@
-import { firstOfEach } from "../lib/first-of-each.ts";
-import { type Printable, printable } from "../lib/printable.ts";
+import { firstOfEach } from "../lib/text/first-of-each.ts";
+import { type Printable, printable } from "../lib/text/printable.ts";
 
 /** One thing that is wrong with a tree: where, what was found, what is allowed, and what mends it. */
 export type Problem = {

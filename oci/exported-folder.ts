@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { RegularFileError, readRegularFileSync } from "../lib/regular-file.ts";
+import { RegularFileError, readRegularFileSync } from "../lib/fs/regular-file.ts";
 import { jsonLimit } from "./blob.ts";
 import type { Digest } from "./digest.ts";
 import { parseLayoutIndex } from "./image.ts";

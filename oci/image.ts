@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { duplicateMember } from "../lib/duplicate-member.ts";
+import { duplicateMember } from "../lib/text/duplicate-member.ts";
 import { type Digest, digestSchema } from "./digest.ts";
 import { LayoutError } from "./layout-error.ts";
 

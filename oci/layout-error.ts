@@ -1,4 +1,4 @@
-import { printableLine } from "../lib/printable.ts";
+import { printableLine } from "../lib/text/printable.ts";
 import type { Digest } from "./digest.ts";
 
 /**

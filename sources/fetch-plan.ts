@@ -1,6 +1,6 @@
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import type { MirrorUrls } from "./mirror-url.ts";
+import type { MirrorUrls } from "./download/mirror-url.ts";
 import type { SourceCache } from "./source-cache.ts";
 import type { WantedSource } from "./wanted-source.ts";
 

@@ -1,7 +1,7 @@
 import pLimit from "p-limit";
+import { SourceError, type SourceFailure, type SourceProgress } from "./download/source-error.ts";
 import type { PlannedFetch } from "./fetch-plan.ts";
 import type { SourceCache } from "./source-cache.ts";
-import { SourceError, type SourceFailure, type SourceProgress } from "./source-error.ts";
 
 /** What became of one source. */
 export type FetchOutcome = {

@@ -1,7 +1,7 @@
 import type { Source } from "../distro/build-plan.ts";
-import { type DownloadOptions, download } from "./download.ts";
-import { type MirrorUrls, mirrorUrls } from "./mirror-url.ts";
-import type { PartialFile } from "./partial-file.ts";
+import { type DownloadOptions, download } from "./download/download.ts";
+import { type MirrorUrls, mirrorUrls } from "./download/mirror-url.ts";
+import type { PartialFile } from "./download/partial-file.ts";
 import type { VaultPlace } from "./vault/place.ts";
 import { softwareHeritage } from "./vault/server-place.ts";
 

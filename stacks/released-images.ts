@@ -1,9 +1,9 @@
 import type { ReleaseImage } from "../components/release.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import { type KeyLookup, keyOfKnown, knownDigests } from "../distro/known-digests.ts";
-import { type PublishedDigests, publishedDigestsOf } from "../distro/published-digests.ts";
-import type { Standing } from "../distro/published-inputs.ts";
-import type { Tree } from "../distro/tree.ts";
+import { type KeyLookup, keyOfKnown, knownDigests } from "../distro/plan/predict-digests.ts";
+import { type PublishedDigests, publishedDigestsOf } from "../distro/published/published-digests.ts";
+import type { Standing } from "../distro/published/published-inputs.ts";
+import type { Tree } from "../distro/tree/tree.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Image } from "../oci/image.ts";
 

@@ -4,21 +4,21 @@ import { Attestations, type AttestationsArgs } from "../components/attestations.
 import { Builders } from "../components/builder-fleet/builders.ts";
 import { localFleet } from "../components/builder-fleet/local.ts";
 import { staticFleet } from "../components/builder-fleet/static.ts";
-import { orNotBuilt } from "../components/not-built.ts";
 import { PackageTree } from "../components/package-tree.ts";
+import type { StagexConfig } from "../config/schema.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { namesLike } from "../distro/image-names.ts";
 import { warningLines } from "../distro/tree-error.ts";
-import { printable, printableLines } from "../lib/printable.ts";
+import { placesOf } from "../lib/paths.ts";
+import { printable, printableLines } from "../lib/text/printable.ts";
 import type { Digest } from "../oci/digest.ts";
-import type { StagexConfig } from "../providers/stagex/config.ts";
-import { configuredTree } from "../providers/stagex/configured-tree.ts";
-import { elsewhereText, plannedPlatforms, unfitFor, unfitText } from "../providers/stagex/fleet-fit.ts";
-import { digestFrom } from "../providers/stagex/package/plan.ts";
-import { placesOf } from "../tools/places.ts";
+import { configuredTree } from "../pipeline/context/open-tree.ts";
+import { elsewhereText, plannedPlatforms, unfitFor, unfitText } from "../pipeline/fleet/platform-coverage.ts";
+import { digestFrom } from "../pipeline/package/inputs-from-build-plan.ts";
+import { orNotBuilt } from "../pulumi-workarounds/dependency-failure.ts";
 import { announce } from "./announce.ts";
-import { previewForecast } from "./preview-forecast.ts";
+import { previewForecast } from "./show-forecast.ts";
 import { stackConfig } from "./stack-config.ts";
 
 /** What the stack tells whoever reads its outputs. */

@@ -1,5 +1,5 @@
 import { allConfig } from "@pulumi/pulumi/runtime/index.js";
-import { parseConfig, type StagexConfig } from "../providers/stagex/config.ts";
+import { parseConfig, type StagexConfig } from "../config/schema.ts";
 
 /** The `stagex:` configuration of this stack, all keys checked at once. */
 export function stackConfig(): StagexConfig {

@@ -11,7 +11,7 @@ import { constants } from "node:os";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Of sysexits.h: something needed can't be had. The whole table is in cli/exit-code.ts. */
+/** Of sysexits.h: something needed can't be had. The whole table is in cli/output/exit-code.ts. */
 const UNAVAILABLE = 69;
 
 const project = dirname(dirname(fileURLToPath(import.meta.url)));

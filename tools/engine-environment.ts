@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
-import { projectRoot } from "./places.ts";
+import { projectRoot } from "../lib/paths.ts";
 
 /** The programs that run a stack, as absolute paths. */
 export type EnginePrograms = { readonly pulumi: string; readonly languageHost: string };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { copyFile, link, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { shellWord } from "../lib/shell-word.ts";
+import { shellWord } from "../lib/text/shell-word.ts";
 import type { EnginePrograms } from "./engine-environment.ts";
 import { isExecutable } from "./executable.ts";
 import { fillFolder } from "./tool-folder.ts";

@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { projectRoot } from "../lib/paths.ts";
 import { findExecutable } from "./executable.ts";
 import { diagnoseGo } from "./go-diagnosis.ts";
 import { fetchGo, findGo } from "./go-toolchain.ts";
 import { type GoBinary, pinnedGo } from "./pinned-tools.ts";
-import { projectRoot } from "./places.ts";
 import { SetUpError } from "./set-up-error.ts";
 
 /** The folder with one go.mod for each tool. */

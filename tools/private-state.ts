@@ -1,8 +1,8 @@
 import { mkdirSync, realpathSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { dirname, relative, sep } from "node:path";
-import { makePrivateFolder } from "../lib/private-folder.ts";
-import type { Places } from "./places.ts";
+import { makePrivateFolder } from "../lib/fs/private-folder.ts";
+import type { Places } from "../lib/paths.ts";
 
 /**
  * Makes the folders of this checkout's state, and closes them to all users but its own: keys and certificates of fleets are in the engine's state, and a store or ledger

@@ -1,4 +1,4 @@
-import { printableMessage } from "../lib/printable.ts";
+import { printableMessage } from "../lib/text/printable.ts";
 
 /**
  * What keeps a question of trust from being answered at all: a roster that contradicts itself, keys that can't be read, a lookaside

@@ -1,8 +1,8 @@
-import { type Endpoint, parseEndpoint, workers } from "../../buildkit/endpoint.ts";
+import { type Endpoint, parseEndpoint, workers } from "../../buildkit/client/endpoint.ts";
 import { type BuilderChoice, chooseBuilder } from "../../tools/builder-choice.ts";
 import type { Docker } from "../../tools/docker.ts";
 import { SetUpError } from "../../tools/set-up-error.ts";
-import { findTool } from "../../tools/toolbox.ts";
+import { findTool } from "../../tools/tool-resolver.ts";
 import { formatVersion } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 

@@ -5,7 +5,7 @@ import { findGo } from "../../tools/go-toolchain.ts";
 import { pinnedGo, pinnedTools, type ToolName, toolNames } from "../../tools/pinned-tools.ts";
 import { SetUpError } from "../../tools/set-up-error.ts";
 import { pinnedVersion } from "../../tools/tool-folder.ts";
-import { findTool, type Tool, toolsToRunWith } from "../../tools/toolbox.ts";
+import { findTool, type Tool, toolsToRunWith } from "../../tools/tool-resolver.ts";
 import { formatVersion } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 

@@ -1,11 +1,11 @@
 import { readFile, statfs } from "node:fs/promises";
 import { cpus, release } from "node:os";
 import { dirname } from "node:path";
-import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
-import { gitVersion } from "../../lib/git.ts";
+import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
+import { gitVersion } from "../../lib/git/git.ts";
+import { placesOf } from "../../lib/paths.ts";
 import { privateDaemonObstacle } from "../../tools/builder-choice.ts";
 import { kernelFeatures } from "../../tools/kernel-features.ts";
-import { placesOf } from "../../tools/places.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
 import { compareVersions, formatVersion, type Version, versionIn } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";

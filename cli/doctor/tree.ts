@@ -1,8 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { readRegularFile } from "../../lib/regular-file.ts";
-import { parseTreeAddress } from "../../sources/tree-checkout.ts";
-import { placesOf } from "../../tools/places.ts";
+import { readRegularFile } from "../../lib/fs/regular-file.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
 /** In bytes; the engine writes some thousand. */

@@ -1,12 +1,12 @@
-import { parseConfig, type StagexConfig } from "../../providers/stagex/config.ts";
-import { configuredVault } from "../../providers/stagex/configured-vault.ts";
-import type { Properties } from "../../providers/stagex/wire.ts";
+import { parseConfig, type StagexConfig } from "../../config/schema.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { configuredVault } from "../../pipeline/context/open-vault.ts";
+import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
-import { placesOf } from "../../tools/places.ts";
-import { provideTools } from "../../tools/toolbox.ts";
-import { asUsage } from "../exit-code.ts";
-import { provideEngine } from "../pulumi.ts";
-import { Stack } from "../stack.ts";
+import { provideTools } from "../../tools/tool-resolver.ts";
+import { provideEngine } from "../commands/pulumi.ts";
+import { Stack } from "../engine/stack.ts";
+import { asUsage } from "../output/exit-code.ts";
 
 export type CacheOptions = {
   readonly stack?: string;

@@ -1,5 +1,5 @@
-import { type Printable, printable } from "../../lib/printable.ts";
-import type { PushReport, PushStatus } from "../../sources/vault/push.ts";
+import { type Printable, printable } from "../../lib/text/printable.ts";
+import type { PushReport, PushStatus } from "../../sources/push-to-vault.ts";
 
 /** What became of one source at each place of the vault that was pushed to. */
 export type PushedSource = Readonly<Record<string, PushStatus>>;

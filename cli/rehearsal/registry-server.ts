@@ -6,10 +6,10 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import { identityOf, isAlive, ownIdentity, type ProcessIdentity } from "../../buildkit/process-identity.ts";
-import { printable } from "../../lib/printable.ts";
-import { provideTools } from "../../tools/toolbox.ts";
-import { CommandError, exitCode } from "../exit-code.ts";
+import { identityOf, isAlive, ownIdentity, type ProcessIdentity } from "../../lib/fs/pid-identity.ts";
+import { printable } from "../../lib/text/printable.ts";
+import { provideTools } from "../../tools/tool-resolver.ts";
+import { CommandError, exitCode } from "../output/exit-code.ts";
 
 const identity = z.object({ pid: z.number().int().positive(), started: z.number().int() });
 const record = z.object({

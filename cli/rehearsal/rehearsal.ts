@@ -1,21 +1,21 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
-import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
-import { printable } from "../../lib/printable.ts";
+import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
+import type { Places } from "../../lib/paths.ts";
+import { printable } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
-import type { Places } from "../../tools/places.ts";
 import { cpuVendorNamed } from "../../trust/cpu-vendor.ts";
-import { parsePinnedImage, repositoryOf } from "../../trust/image-reference.ts";
-import { Keyring } from "../../trust/keyring.ts";
-import { LookasideFolder } from "../../trust/lookaside.ts";
-import { judge, type QuorumRule, type Trust } from "../../trust/quorum.ts";
-import { rosterFile } from "../../trust/roster-file.ts";
-import { CommandError, exitCode } from "../exit-code.ts";
-import { releaseOutputs } from "../release-outputs.ts";
-import { Stack } from "../stack.ts";
-import { type Cast, type CastMember, provideCast } from "./cast.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { judge, type QuorumRule, type Trust } from "../../trust/quorum/quorum.ts";
+import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { parsePinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { releaseOutputs } from "../engine/release-outputs.ts";
+import { Stack } from "../engine/stack.ts";
+import { CommandError, exitCode } from "../output/exit-code.ts";
 import { provideRegistry, serveRegistry } from "./registry-server.ts";
+import { type Cast, type CastMember, provideCast } from "./throwaway-maintainers.ts";
 
 /** An image of the stack that is rehearsed with. */
 export type RehearsedImage = { readonly name: string; readonly version: string; readonly digest: Digest };

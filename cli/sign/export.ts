@@ -1,10 +1,10 @@
-import { printable, printableLines } from "../../lib/printable.ts";
-import { shellWord } from "../../lib/shell-word.ts";
-import { print, printError } from "../../lib/terminal.ts";
-import { payloadOf } from "../../providers/stagex/attestation/attest.ts";
-import { entryName, writeKit } from "../../trust/signing-kit.ts";
-import { exitCode } from "../exit-code.ts";
-import { type Attestable, type AttestableOptions, attestableImages, signed } from "./attestable.ts";
+import { printable, printableLines } from "../../lib/text/printable.ts";
+import { shellWord } from "../../lib/text/shell-word.ts";
+import { print, printError } from "../../lib/text/terminal.ts";
+import { payloadOf } from "../../pipeline/attestation/signature.ts";
+import { entryName, writeKit } from "../../trust/signatures/signing-kit.ts";
+import { exitCode } from "../output/exit-code.ts";
+import { type Attestable, type AttestableOptions, attestableImages, signed } from "./signable-images.ts";
 
 /** Writes the kit; resolves to the exit code. */
 export async function exportKit(options: AttestableOptions & { readonly out: string }): Promise<number> {

@@ -1,24 +1,24 @@
 import { isDeepStrictEqual } from "node:util";
-import { firstOfEach } from "../../lib/first-of-each.ts";
-import { type Printable, printable } from "../../lib/printable.ts";
-import { shellWord } from "../../lib/shell-word.ts";
-import { print, printError } from "../../lib/terminal.ts";
-import { mustCount, writable } from "../../providers/stagex/attestation/attest.ts";
-import { builderClaim } from "../../providers/stagex/attestation/own-build.ts";
-import { repositoryOf } from "../../trust/image-reference.ts";
-import { quoted } from "../../trust/rejection.ts";
-import { owners, type Person } from "../../trust/roster.ts";
-import { verifyMessage } from "../../trust/signed-message.ts";
-import { type KitEntry, readKit } from "../../trust/signing-kit.ts";
-import { readPayload } from "../../trust/simple-signing.ts";
-import { CommandError, exitCode } from "../exit-code.ts";
+import { firstOfEach } from "../../lib/text/first-of-each.ts";
+import { type Printable, printable } from "../../lib/text/printable.ts";
+import { shellWord } from "../../lib/text/shell-word.ts";
+import { print, printError } from "../../lib/text/terminal.ts";
+import { builderClaim } from "../../pipeline/attestation/built-here.ts";
+import { mustCount, writable } from "../../pipeline/attestation/signature.ts";
+import { verifyMessage } from "../../trust/openpgp/openpgp-message.ts";
+import { quoted } from "../../trust/openpgp/signature-rejection.ts";
+import { owners, type Person } from "../../trust/quorum/roster.ts";
+import { repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { type KitEntry, readKit } from "../../trust/signatures/signing-kit.ts";
+import { readPayload } from "../../trust/signatures/simple-signing.ts";
+import { CommandError, exitCode } from "../output/exit-code.ts";
 import {
   type Attestable,
   type AttestableImages,
   type AttestableOptions,
   attestableImages,
   signed,
-} from "./attestable.ts";
+} from "./signable-images.ts";
 
 /** A signature of the kit that is not filed, and why. */
 type LeftOut = { readonly name: string; readonly reason: string };

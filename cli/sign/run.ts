@@ -1,11 +1,16 @@
-import { printable } from "../../lib/printable.ts";
-import { print, printError } from "../../lib/terminal.ts";
-import { readFingerprint } from "../../trust/fingerprint.ts";
-import { keyFromAgent, keyFromFile, keyringFromGpg, type SigningKey } from "../../trust/signing-key.ts";
-import { type KitEntry, readKit, writeKit } from "../../trust/signing-kit.ts";
-import { readPayload } from "../../trust/simple-signing.ts";
+import { printable } from "../../lib/text/printable.ts";
+import { print, printError } from "../../lib/text/terminal.ts";
+import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
+import {
+  keyFromAgent,
+  keyFromFile,
+  keyringFromGpg,
+  type SigningKey,
+} from "../../trust/openpgp/signing-key.ts";
+import { type KitEntry, readKit, writeKit } from "../../trust/signatures/signing-kit.ts";
+import { readPayload } from "../../trust/signatures/simple-signing.ts";
 import { TrustError } from "../../trust/trust-error.ts";
-import { CommandError, exitCode } from "../exit-code.ts";
+import { CommandError, exitCode } from "../output/exit-code.ts";
 
 /** Signs what of the kit is not signed yet; resolves to the exit code. */
 export async function runKit(

@@ -1,16 +1,16 @@
 import type { Command } from "commander";
+import { ImageNameError, nameLike } from "../../distro/image-names.ts";
+import { Ledger } from "../../distro/ledger/ledger.ts";
+import { readTree, type Tree } from "../../distro/tree/tree.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { printable } from "../../lib/text/printable.ts";
 import {
   type BuildEvidence,
   type BuiltRecord,
   buildEvidence,
   NoEvidenceError,
-} from "../../distro/build-evidence.ts";
-import { ImageNameError, nameLike } from "../../distro/image-names.ts";
-import { Ledger } from "../../distro/ledger.ts";
-import { readTree, type Tree } from "../../distro/tree.ts";
-import { printable } from "../../lib/printable.ts";
-import { placesOf } from "../../tools/places.ts";
-import { CommandError, exitCode } from "../exit-code.ts";
+} from "../../pipeline/statements/build-evidence.ts";
+import { CommandError, exitCode } from "../output/exit-code.ts";
 
 /** Which image, and where it is known from. */
 export type EvidenceOptions = {

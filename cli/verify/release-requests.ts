@@ -1,11 +1,11 @@
-import { publishesManifests } from "../../distro/published-release.ts";
-import { commitOf, revisionTree } from "../../distro/revision.ts";
-import { readTreeFiles } from "../../distro/tree.ts";
-import { printable } from "../../lib/printable.ts";
+import { publishesManifests } from "../../distro/published/release-import.ts";
+import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { readTreeFiles } from "../../distro/tree/tree.ts";
+import { printable } from "../../lib/text/printable.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import { parseRegistryAddress, repositoryIn } from "../../oci/registry-address.ts";
-import { parseRepository } from "../../trust/image-reference.ts";
-import { CommandError } from "../exit-code.ts";
+import { parseRegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
+import { parseRepository } from "../../trust/signatures/image-reference.ts";
+import { CommandError } from "../output/exit-code.ts";
 import { type Request, signedRepository } from "./request.ts";
 
 /** Which release, and where its images are. */

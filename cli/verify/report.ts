@@ -1,10 +1,10 @@
-import { type Printable, printable, printableLines } from "../../lib/printable.ts";
-import { toldTogether } from "../../lib/told-together.ts";
-import { exitCode } from "../exit-code.ts";
-import { textTable } from "../text-table.ts";
-import type { Verdict } from "./inspection.ts";
-import { type ShownOutcome, shownOutcome, signatureLines } from "./pinned.ts";
+import { toldTogether } from "../../lib/text/grouped-messages.ts";
+import { type Printable, printable, printableLines } from "../../lib/text/printable.ts";
+import { textTable } from "../../lib/text/text-table.ts";
+import { exitCode } from "../output/exit-code.ts";
+import { type ShownOutcome, shownOutcome, signatureLines } from "./signatures-only.ts";
 import { wordsOfStatements } from "./statements.ts";
+import type { Verdict } from "./verify-image.ts";
 
 /** What `stagex verify IMAGE… --json` prints of each platform's image; other programs read it. */
 export type ShownVerdict = Pick<

@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
-import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry-address.ts";
-import type { Repository } from "../../trust/image-reference.ts";
-import { parseRepository, parseTagged, repositoryOf } from "../../trust/image-reference.ts";
+import { parseRegistryAddress, type RegistryAddress } from "../../oci/registry/registry-address.ts";
+import type { Repository } from "../../trust/signatures/image-reference.ts";
+import { parseRepository, parseTagged, repositoryOf } from "../../trust/signatures/image-reference.ts";
 
 /** An image that is to be verified, and how its signatures call it. */
 export type Request = {

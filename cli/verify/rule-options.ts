@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { printable } from "../../lib/printable.ts";
-import { printError } from "../../lib/terminal.ts";
-import { Keyring } from "../../trust/keyring.ts";
-import type { QuorumRule, Trust } from "../../trust/quorum.ts";
-import { rosterFile } from "../../trust/roster-file.ts";
-import { CommandError } from "../exit-code.ts";
-import { countOption } from "../option-argument.ts";
+import { printable } from "../../lib/text/printable.ts";
+import { printError } from "../../lib/text/terminal.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import type { QuorumRule, Trust } from "../../trust/quorum/quorum.ts";
+import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { CommandError } from "../output/exit-code.ts";
+import { countOption } from "../output/option-argument.ts";
 
 /** Whose signatures count, and how many there must be, as a command line says it. */
 export type RuleOptions = QuorumRule & {

@@ -3,11 +3,11 @@ import {
   predicateTypes,
   type StatementKind,
   statementKinds,
-} from "../../providers/stagex/statements/image-statement.ts";
-import type { Repository } from "../../trust/image-reference.ts";
-import type { Trust } from "../../trust/quorum.ts";
-import type { SignedStatements } from "../../trust/signed-statements.ts";
-import { digestsIn } from "../../trust/statement.ts";
+} from "../../pipeline/statements/image-statement.ts";
+import type { Trust } from "../../trust/quorum/quorum.ts";
+import type { Repository } from "../../trust/signatures/image-reference.ts";
+import type { SignedStatements } from "../../trust/statements/signed-statements.ts";
+import { digestsIn } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 
 /** Who of the roster has signed a statement of one kind about an image; each file, also where one person has several. */

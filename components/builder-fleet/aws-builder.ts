@@ -10,7 +10,7 @@ import {
   builderSizes,
   cpuVendors,
   instanceType,
-} from "../../providers/stagex/aws-fleet-config.ts";
+} from "../../config/aws-fleet.ts";
 import type { MachineImages } from "./aws-image.ts";
 import { type AwsNetwork, buildPort } from "./aws-network.ts";
 import type { Architecture, Program } from "./aws-programs.ts";

@@ -1,4 +1,4 @@
-import type { AwsFleetConfig } from "../../providers/stagex/aws-fleet-config.ts";
+import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
 
 /** Services of AWS that builders reach by an interface endpoint; S3 has a gateway, which costs nothing. */
 export const endpointServices = ["ssm", "ssmmessages", "logs", "ecr.dkr"] as const;

@@ -1,4 +1,4 @@
-import type { AwsFleetConfig } from "../../providers/stagex/aws-fleet-config.ts";
+import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
 import type { Architecture } from "./aws-programs.ts";
 
 /** The machine image of each architecture that there are builders of. */

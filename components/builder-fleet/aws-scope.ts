@@ -1,5 +1,5 @@
 import type { CustomResourceOptions } from "@pulumi/pulumi";
-import type { AwsFleetConfig } from "../../providers/stagex/aws-fleet-config.ts";
+import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
 
 /** What every resource of a fleet on AWS is made with. */
 export type AwsScope = {

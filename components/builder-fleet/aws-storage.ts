@@ -10,7 +10,7 @@ import {
   BucketVersioning,
 } from "@pulumi/aws/s3/index.js";
 import { jsonStringify, type Output } from "@pulumi/pulumi";
-import { type BucketKind, bucketKinds } from "../../providers/stagex/aws-fleet-config.ts";
+import { type BucketKind, bucketKinds } from "../../config/aws-fleet.ts";
 import { type AwsScope, tagsOf } from "./aws-scope.ts";
 
 export type AwsBucket = { readonly name: Output<string>; readonly arn: Output<string> };

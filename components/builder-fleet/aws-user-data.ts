@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { daemonConfig } from "../../buildkit/daemon-config.ts";
+import { daemonConfig } from "../../buildkit/daemon/daemon-config.ts";
 
 /** What a builder is told of itself, none of it secret: anybody who may describe instances can read it. */
 export type BuilderSettings = {

@@ -3,7 +3,7 @@ import { LogGroup } from "@pulumi/aws/cloudwatch/index.js";
 import { Provider } from "@pulumi/aws/provider.js";
 import { BucketObjectv2 } from "@pulumi/aws/s3/index.js";
 import { asset, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
-import { type AwsFleetConfig, awsVendors, type BucketKind } from "../../providers/stagex/aws-fleet-config.ts";
+import { type AwsFleetConfig, awsVendors, type BucketKind } from "../../config/aws-fleet.ts";
 import { type AwsGround, awsBuilder, makes } from "./aws-builder.ts";
 import type { MachineImages } from "./aws-image.ts";
 import { awsNetwork } from "./aws-network.ts";

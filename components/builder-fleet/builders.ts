@@ -1,6 +1,6 @@
 import { all, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
-import { Builder } from "../../providers/stagex/builder/resource.ts";
-import { leaveFailureToEngine } from "../not-built.ts";
+import { Builder } from "../../providers/stagex/resources/builder/resource.ts";
+import { leaveFailureToEngine } from "../../pulumi-workarounds/dependency-failure.ts";
 import type { ClientTls, FleetBuilder } from "./fleet.ts";
 
 /** A builder of which less may be known than of a fleet that was made here; what is not said, it tells itself, or is usual. */

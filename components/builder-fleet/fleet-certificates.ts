@@ -1,6 +1,6 @@
 import type { CustomResourceOptions, Output } from "@pulumi/pulumi";
-import { Authority } from "../../providers/stagex/authority/resource.ts";
-import { Certificate } from "../../providers/stagex/certificate/resource.ts";
+import { Authority } from "../../providers/stagex/resources/authority/resource.ts";
+import { Certificate } from "../../providers/stagex/resources/certificate/resource.ts";
 
 export type FleetCertificatesArgs = {
   /** The fleet's name. */

@@ -1,5 +1,5 @@
 import { output } from "@pulumi/pulumi";
-import { localBuilderNames } from "../../providers/stagex/builder-config.ts";
+import { localBuilderNames } from "../../config/builders.ts";
 import type { KnownBuilder } from "./builders.ts";
 
 /**

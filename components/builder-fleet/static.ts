@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { output, secret } from "@pulumi/pulumi";
-import type { ConfiguredBuilder } from "../../providers/stagex/builder-config.ts";
+import type { ConfiguredBuilder } from "../../config/builders.ts";
 import type { KnownBuilder } from "./builders.ts";
 
 /**

@@ -2,11 +2,11 @@ import type { Stats } from "node:fs";
 import { lstat, mkdir, stat } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { boundSharedFolder } from "../../lib/bounded-folder.ts";
-import { RegularFileError } from "../../lib/regular-file.ts";
-import { codeOf, ifMissing, piecesOf } from "../archived-file.ts";
-import { type DownloadOptions, MirrorError } from "../download.ts";
-import { isPartialName, PartialFile } from "../partial-file.ts";
+import { boundSharedFolder } from "../../lib/fs/bounded-folder.ts";
+import { RegularFileError } from "../../lib/fs/regular-file.ts";
+import { codeOf, ifMissing, piecesOf } from "../download/archived-file.ts";
+import { type DownloadOptions, MirrorError } from "../download/download.ts";
+import { isPartialName, PartialFile } from "../download/partial-file.ts";
 import { type LocalSource, VaultError, type VaultPlace, type VaultWriter } from "./place.ts";
 
 /** The path of a source below a vault's folder, or below the URL of a server with the same files. */

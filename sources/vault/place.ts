@@ -1,5 +1,5 @@
-import type { DownloadOptions } from "../download.ts";
-import type { PartialFile } from "../partial-file.ts";
+import type { DownloadOptions } from "../download/download.ts";
+import type { PartialFile } from "../download/partial-file.ts";
 
 /** A source to push: its sha256, 64 hex digits, and the file name under which people know it. */
 export type Pushable = { readonly sha256: string; readonly name: string };

@@ -1,5 +1,5 @@
-import { type DownloadOptions, download } from "../download.ts";
-import type { PartialFile } from "../partial-file.ts";
+import { type DownloadOptions, download } from "../download/download.ts";
+import type { PartialFile } from "../download/partial-file.ts";
 import { vaultPath } from "./folder-place.ts";
 import type { VaultPlace } from "./place.ts";
 

@@ -1,6 +1,6 @@
 import { createMessage, sign } from "openpgp";
 import { test } from "vitest";
-import { expectRejected, newKey, payload } from "../fixtures/maintainers.ts";
+import { expectRejected, newKey, payload } from "../support/builders/maintainers.ts";
 
 test("an armored message, which podman does not read, does not count", async () => {
   const alice = await newKey("alice");

@@ -1,6 +1,6 @@
 import { createCleartextMessage, sign } from "openpgp";
 import { test } from "vitest";
-import { expectRejected, newKey, payload } from "../fixtures/maintainers.ts";
+import { expectRejected, newKey, payload } from "../support/builders/maintainers.ts";
 
 test("a cleartext-signed message, whose text others may read otherwise, does not count", async () => {
   const alice = await newKey("alice");

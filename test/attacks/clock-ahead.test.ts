@@ -1,6 +1,6 @@
 import { type PrivateKey, reformatKey } from "openpgp";
 import { describe, expect, test } from "vitest";
-import { codesOf, daysFromNow, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, daysFromNow, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 const minutesFromNow = (minutes: number) => new Date(Date.now() + minutes * 60_000);
 const one = { threshold: 1, vendors: 0 };

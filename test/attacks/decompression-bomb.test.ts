@@ -1,6 +1,6 @@
 import { deflateRawSync, deflateSync } from "node:zlib";
 import { expect, test } from "vitest";
-import { judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 const size = 200 * 1024 * 1024;
 

@@ -1,14 +1,14 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Fingerprint } from "../../trust/fingerprint.ts";
-import { Keyring } from "../../trust/keyring.ts";
-import { judge, type QuorumOutcome } from "../../trust/quorum.ts";
-import { readRoster } from "../../trust/roster.ts";
-import { GpgHome } from "../fixtures/gpg-home.ts";
-import { binaryOf, type Files, keyFolder, verdictOf, writeKeyFile } from "../fixtures/key-folder.ts";
-import { codesOf, digest, image, payload } from "../fixtures/maintainers.ts";
-import { stagex } from "../fixtures/stagex-command.ts";
+import type { Fingerprint } from "../../trust/openpgp/fingerprint.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { judge, type QuorumOutcome } from "../../trust/quorum/quorum.ts";
+import { readRoster } from "../../trust/quorum/roster.ts";
+import { GpgHome } from "../support/builders/gpg-home.ts";
+import { binaryOf, type Files, keyFolder, verdictOf, writeKeyFile } from "../support/builders/key-folder.ts";
+import { codesOf, digest, image, payload } from "../support/builders/maintainers.ts";
+import { stagex } from "../support/programs/stagex-command.ts";
 
 /** Real gpg makes them: openpgp.js knows no designated revokers. */
 let gpg: GpgHome;

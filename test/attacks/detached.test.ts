@@ -1,6 +1,6 @@
 import { createMessage, sign } from "openpgp";
 import { test } from "vitest";
-import { expectRejected, newKey, payload } from "../fixtures/maintainers.ts";
+import { expectRejected, newKey, payload } from "../support/builders/maintainers.ts";
 
 test("a detached signature, of who knows what, does not count", async () => {
   const alice = await newKey("alice");

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { parseManifest } from "../../oci/image.ts";
-import { publicationInputs } from "../../providers/stagex/publication/inputs.ts";
-import { parsePinnedImage } from "../../trust/image-reference.ts";
-import { payload } from "../fixtures/maintainers.ts";
-import { expectRejected } from "../fixtures/signed-payload.ts";
+import { publicationInputs } from "../../pipeline/publication/inputs.ts";
+import { parsePinnedImage } from "../../trust/signatures/image-reference.ts";
+import { payload } from "../support/builders/maintainers.ts";
+import { expectRejected } from "../support/builders/signed-payload.ts";
 
 const paths = [
   "sha256:../..",

@@ -9,8 +9,8 @@ import {
   sign,
 } from "openpgp";
 import { expect, test } from "vitest";
-import type { QuorumOutcome } from "../../trust/quorum.ts";
-import { codesOf, daysFromNow, judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import type { QuorumOutcome } from "../../trust/quorum/quorum.ts";
+import { codesOf, daysFromNow, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 const { signData, certifyKeys } = enums.keyFlags;
 type Flags = { readonly flags?: number; readonly date?: Date };

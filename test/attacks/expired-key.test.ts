@@ -1,6 +1,6 @@
 import { reformatKey } from "openpgp";
 import { expect, test } from "vitest";
-import { codesOf, daysFromNow, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, daysFromNow, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 const oneDay = 24 * 3600;
 

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
-import { judge } from "../../trust/quorum.ts";
-import { readRoster } from "../../trust/roster.ts";
-import { image, judged, maintainersOf, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { judge } from "../../trust/quorum/quorum.ts";
+import { readRoster } from "../../trust/quorum/roster.ts";
+import { image, judged, maintainersOf, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 test("a roster that gives one key to two people is refused", async () => {
   const shared = await newKey("shared");

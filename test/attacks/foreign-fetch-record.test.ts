@@ -1,11 +1,11 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import { recordedFetches } from "../../cli/recorded-fetches.ts";
-import { FetchRecords } from "../../distro/fetch-records.ts";
-import { keyOfPlan } from "../../distro/known-digests.ts";
-import { readTree } from "../../distro/tree.ts";
-import { placesOf } from "../../tools/places.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { packageFiles, someHash, trackedTree } from "../fixtures/written-tree.ts";
+import { recordedFetches } from "../../cli/fetch/recorded-fetches.ts";
+import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
+import { readTree } from "../../distro/tree/tree.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { FetchRecords } from "../../sources/recording/fetch-records.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { packageFiles, someHash, trackedTree } from "../support/builders/written-tree.ts";
 
 test("a fetch record in a ledger of others names no mirror; one of this state's own builds does", async () => {
   vi.stubEnv("STAGEX_STATE", await scratchFolder());

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { findGo } from "../../tools/go-toolchain.ts";
-import { git } from "../fixtures/written-tree.ts";
+import { git } from "../support/builders/written-tree.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "forged-go-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));

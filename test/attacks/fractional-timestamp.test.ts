@@ -1,6 +1,6 @@
 import { test } from "vitest";
-import { payload } from "../fixtures/maintainers.ts";
-import { expectRejected } from "../fixtures/signed-payload.ts";
+import { payload } from "../support/builders/maintainers.ts";
+import { expectRejected } from "../support/builders/signed-payload.ts";
 
 test.each([1.5, 1e300, "1", null, true])("a timestamp is a whole number, for podman too: %j", (timestamp) =>
   expectRejected(payload({ optional: { timestamp } }), "payload-members", /optional\.timestamp/),

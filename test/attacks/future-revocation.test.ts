@@ -1,7 +1,7 @@
 import { enums, revokeKey } from "openpgp";
 import { describe, expect, test } from "vitest";
-import { judgedWith, keyFolder, loneRevocation, verdictOf } from "../fixtures/key-folder.ts";
-import { codesOf, daysFromNow, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { judgedWith, keyFolder, loneRevocation, verdictOf } from "../support/builders/key-folder.ts";
+import { codesOf, daysFromNow, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 const reasons = {
   compromised: enums.reasonForRevocation.keyCompromised,

@@ -17,10 +17,10 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { deflateSync } from "node:zlib";
 import { beforeEach, expect, test } from "vitest";
-import { openTree, parseTreeAddress } from "../../sources/tree-checkout.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { TreeHistory } from "../fixtures/tree-history.ts";
-import { packageFiles } from "../fixtures/written-tree.ts";
+import { openTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { TreeHistory } from "../support/builders/tree-history.ts";
+import { packageFiles } from "../support/builders/written-tree.ts";
 
 const folder = "packages/core/tool";
 

@@ -4,15 +4,15 @@ import { pathToFileURL } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { releaseRequests } from "../../cli/verify/release-requests.ts";
-import { commitOfFolder } from "../../distro/build-evidence.ts";
-import { publishingCommit } from "../../distro/published-release.ts";
-import { commitOf, revisionTree } from "../../distro/revision.ts";
-import { readTree } from "../../distro/tree.ts";
-import { treeRelease } from "../../distro/tree-release.ts";
-import { git } from "../../lib/git-repository.ts";
-import { openTree, parseTreeAddress } from "../../sources/tree-checkout.ts";
-import { HostileTree, hostileFolder, hostileRelease } from "../fixtures/hostile-tree.ts";
-import { stagex } from "../fixtures/stagex-command.ts";
+import { publishingCommit } from "../../distro/published/release-import.ts";
+import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { readTree } from "../../distro/tree/tree.ts";
+import { treeRelease } from "../../distro/tree/tree-release.ts";
+import { git } from "../../lib/git/git-repository.ts";
+import { commitOfFolder } from "../../pipeline/statements/build-evidence.ts";
+import { openTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
+import { HostileTree, hostileFolder, hostileRelease } from "../support/builders/hostile-tree.ts";
+import { stagex } from "../support/programs/stagex-command.ts";
 
 let tree: HostileTree;
 

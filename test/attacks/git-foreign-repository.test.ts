@@ -11,9 +11,9 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { commitOf, revisionTree } from "../../distro/revision.ts";
-import { readTree } from "../../distro/tree.ts";
-import { HostileTree, hostileFolder } from "../fixtures/hostile-tree.ts";
+import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { readTree } from "../../distro/tree/tree.ts";
+import { HostileTree, hostileFolder } from "../support/builders/hostile-tree.ts";
 
 let tree: HostileTree;
 let other: HostileTree;

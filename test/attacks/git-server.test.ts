@@ -2,12 +2,12 @@ import { execFileSync, spawn } from "node:child_process";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { networkEnvironment, runGit } from "../../lib/git.ts";
-import { openTree, parseTreeAddress } from "../../sources/tree-checkout.ts";
-import { type Answer, mirrorAuthority, startMirror } from "../fixtures/https-mirror.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { TreeHistory } from "../fixtures/tree-history.ts";
-import { packageFiles } from "../fixtures/written-tree.ts";
+import { networkEnvironment, runGit } from "../../lib/git/git.ts";
+import { openTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { TreeHistory } from "../support/builders/tree-history.ts";
+import { packageFiles } from "../support/builders/written-tree.ts";
+import { type Answer, mirrorAuthority, startMirror } from "../support/servers/https-mirror.ts";
 
 let scratch: string;
 
@@ -187,7 +187,7 @@ test("a repository in which one stands has no say in how a server is reached", a
     history.git("config", name, `!touch ${ran};`);
   history.git("config", `url.ext::sh -c touch% ${ran} .insteadOf`, "https://");
   const program = `
-    import { parseTreeAddress, openTree } from ${JSON.stringify(new URL("../../sources/tree-checkout.ts", import.meta.url).href)};
+    import { parseTreeAddress, openTree } from ${JSON.stringify(new URL("../../sources/tree/tree-checkout.ts", import.meta.url).href)};
     await openTree(parseTreeAddress(process.argv[1], "/"), process.argv[2]);`;
   for (const url of ["https://127.0.0.1:1/x", "ssh://127.0.0.1:1/x"]) {
     const args = ["--input-type=module", "-e", program, `${url}#1.0.0`, join(scratch, "cache")];

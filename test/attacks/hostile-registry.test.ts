@@ -5,13 +5,13 @@ import { Writable } from "node:stream";
 import { expect, test } from "vitest";
 import { jsonLimit } from "../../oci/blob.ts";
 import { digestOf } from "../../oci/digest.ts";
-import { inRegistry } from "../../oci/image-place.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { RegistryClient } from "../../oci/registry-client.ts";
-import { RegistryError } from "../../oci/registry-error.ts";
-import { type RegistryLimits, registryLimits } from "../../oci/registry-limits.ts";
-import { dribbling, endless, hostileRegistry, listening } from "../fixtures/hostile-registry.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { inRegistry } from "../../oci/registry/image-source.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { RegistryClient } from "../../oci/registry/registry-client.ts";
+import { RegistryError } from "../../oci/registry/registry-error.ts";
+import { type RegistryLimits, registryLimits } from "../../oci/registry/registry-limits.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { dribbling, endless, hostileRegistry, listening } from "../support/servers/hostile-registry.ts";
 
 /** The limits as they are, in a shorter time. */
 const quick: RegistryLimits = { ...registryLimits, patience: 400, document: 2_500, image: 60_000 };

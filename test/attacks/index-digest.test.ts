@@ -1,10 +1,10 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { parsePinnedImage } from "../../trust/image-reference.ts";
-import { Keyring } from "../../trust/keyring.ts";
-import { judge } from "../../trust/quorum.ts";
-import { readRoster } from "../../trust/roster.ts";
-import { digest, maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { judge } from "../../trust/quorum/quorum.ts";
+import { readRoster } from "../../trust/quorum/roster.ts";
+import { parsePinnedImage } from "../../trust/signatures/image-reference.ts";
+import { digest, maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 test("a signature of the manifest is none of the index around it, nor the other way about", async () => {
   const index = JSON.stringify({ schemaVersion: 2, manifests: [{ digest, size: 1 }] });

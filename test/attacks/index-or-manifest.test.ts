@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { digestOf } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
-import { inLayout, manifestsAt } from "../../oci/image-place.ts";
-import { writeLayout } from "../fixtures/image-layout.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { inLayout, manifestsAt } from "../../oci/registry/image-source.ts";
+import { writeLayout } from "../support/builders/image-layout.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
 describe("a document that is one thing to us and another to a client is nothing", () => {
   /** What is found where an image's index is this document, made from a good one over a manifest that everybody has signed. */

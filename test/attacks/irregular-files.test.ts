@@ -3,16 +3,16 @@ import { hash } from "node:crypto";
 import { mkdirSync, rmSync, symlinkSync, truncateSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { withBuildContext } from "../../buildkit/context-folder.ts";
-import { readTree } from "../../distro/tree.ts";
+import { withBuildContext } from "../../buildkit/client/context-folder.ts";
+import { readTree } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { readLayout } from "../../oci/layout.ts";
-import { Store } from "../../oci/store.ts";
+import { Store } from "../../oci/store/store.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
-import { readKit } from "../../trust/signing-kit.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { stagex } from "../fixtures/stagex-command.ts";
-import { packageFiles, trackedTree, writtenFolder } from "../fixtures/written-tree.ts";
+import { readKit } from "../../trust/signatures/signing-kit.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { packageFiles, trackedTree, writtenFolder } from "../support/builders/written-tree.ts";
+import { stagex } from "../support/programs/stagex-command.ts";
 
 /** What stands in a file outside of the tree; no message may show it. */
 const secret = "aws_secret_access_key = s3cr3t";

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
 
 /** As large as a file among the keys may be, in bytes. */
 const size = 16 * 2 ** 20;

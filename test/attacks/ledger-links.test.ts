@@ -3,10 +3,10 @@ import { mkdir, readdir, rename, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseInputKey } from "../../distro/input-key.ts";
-import { Ledger, type LedgerRecord } from "../../distro/ledger.ts";
-import { mostRecordsOfKey } from "../../distro/ledger-files.ts";
+import { Ledger, type LedgerRecord } from "../../distro/ledger/ledger.ts";
+import { mostRecordsOfKey } from "../../distro/ledger/ledger-files.ts";
 import { digestOf, hexOf } from "../../oci/digest.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
 const program = join(import.meta.dirname, "../../cli/stagex.mjs");
 const inputKey = parseInputKey(hexOf(digestOf("inputs")));

@@ -4,10 +4,10 @@ import { dirname, join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { FolderPlace } from "../../sources/vault/folder-place.ts";
-import { parseRepository } from "../../trust/image-reference.ts";
-import { LookasideFolder, signatureFolder } from "../../trust/lookaside.ts";
-import { image } from "../fixtures/maintainers.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { parseRepository } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { image } from "../support/builders/maintainers.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
 const { digest } = image;
 const repository = parseRepository("stagex/core-seed");

@@ -6,10 +6,10 @@ import { pipeline } from "node:stream/promises";
 import { zstdCompressSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { digestOf, hexOf } from "../../oci/digest.ts";
-import { inLayout, manifestsAt, readThrough } from "../../oci/image-place.ts";
 import { LayerHashing } from "../../oci/layer-hashing.ts";
-import { type LayoutRecipe, writeLayout } from "../fixtures/image-layout.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { inLayout, manifestsAt, readThrough } from "../../oci/registry/image-source.ts";
+import { type LayoutRecipe, writeLayout } from "../support/builders/image-layout.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
 const files = [[{ name: "bin/one", content: "one" }], [{ name: "bin/two", content: "two" }]];
 

@@ -1,6 +1,6 @@
 import type { PrivateKey } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
 import {
   certificateOf,
   type Files,
@@ -8,8 +8,8 @@ import {
   keyFolder,
   revocable,
   verdictOf,
-} from "../fixtures/key-folder.ts";
-import { newKey, signedBy } from "../fixtures/maintainers.ts";
+} from "../support/builders/key-folder.ts";
+import { newKey, signedBy } from "../support/builders/maintainers.ts";
 
 /** Certificates that ask for minutes or hours of work by the number of their parts. */
 let alice: PrivateKey;

@@ -1,7 +1,7 @@
 import { deflateRawSync, deflateSync } from "node:zlib";
 import type { PrivateKey } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
-import { codesOf, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 /** Signatures of a hundred bytes to a megabyte that ask for minutes of work by the number of packets in them. */
 let alice: PrivateKey;

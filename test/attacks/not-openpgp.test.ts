@@ -1,5 +1,5 @@
 import { test } from "vitest";
-import { expectRejected, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { expectRejected, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 test("what is no OpenPGP message at all does not count", async () => {
   const alice = await newKey("alice");

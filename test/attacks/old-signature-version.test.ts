@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, type JsonWebKey, sign } from "node:crypto";
 import type { PrivateKey } from "openpgp";
 import { expect, test } from "vitest";
-import { codesOf, gpgHome, judged, newKey, payload } from "../fixtures/maintainers.ts";
+import { codesOf, gpgHome, judged, newKey, payload } from "../support/builders/maintainers.ts";
 
 /** A packet in the old format with a length of two octets (RFC 4880, section 4.2.1). */
 function packet(tag: number, body: Uint8Array): Buffer {

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { codesOf, digest, judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, digest, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 test("a bad file never stops the good ones", async () => {
   const [alice, bob, mallory] = [await newKey("alice"), await newKey("bob"), await newKey("mallory")];

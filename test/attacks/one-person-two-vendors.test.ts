@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
-import { judge, wordsOf } from "../../trust/quorum.ts";
-import { readRoster } from "../../trust/roster.ts";
-import { digest, image, maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { judge, wordsOf } from "../../trust/quorum/quorum.ts";
+import { readRoster } from "../../trust/quorum/roster.ts";
+import { digest, image, maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 /** What these people's claims of these vendors come to under a rule. */
 async function outcomeOf(

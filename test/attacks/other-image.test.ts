@@ -1,6 +1,6 @@
 import { test } from "vitest";
-import { otherDigest, payload } from "../fixtures/maintainers.ts";
-import { expectRejected } from "../fixtures/signed-payload.ts";
+import { otherDigest, payload } from "../support/builders/maintainers.ts";
+import { expectRejected } from "../support/builders/signed-payload.ts";
 
 test.each(["stagex/core-seed:latest", "stagex/core-seed:1.00", "stagex/core-seed:1"])(
   "a signature for another tag does not count: %s",

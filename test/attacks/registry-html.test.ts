@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { answer } from "../fixtures/faulty-registry.ts";
-import { type Candidate, Publishing } from "../fixtures/publishing.ts";
-import { describeReal } from "../real-tools.ts";
+import { type Candidate, Publishing } from "../support/builders/publishing.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { answer } from "../support/servers/faulty-registry.ts";
 
 const page = answer(200, "<!doctype html><title>Welcome to the airport</title>", "text/html");
 

@@ -1,6 +1,6 @@
 import { readKey } from "openpgp";
 import { expect, test } from "vitest";
-import { codesOf, daysFromNow, gpgHome, judged, payload } from "../fixtures/maintainers.ts";
+import { codesOf, daysFromNow, gpgHome, judged, payload } from "../support/builders/maintainers.ts";
 
 test("an expiry that gpg has renewed counts, where the renewed certificate is at hand, and only there", async () => {
   const { gpg, newKey } = await gpgHome();

@@ -2,10 +2,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { enums, revokeKey, unarmor } from "openpgp";
 import { expect, test } from "vitest";
-import { parseFingerprint } from "../../trust/fingerprint.ts";
-import { Keyring, mustSignNow } from "../../trust/keyring.ts";
-import { codesOf, gpgHome, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { parseFingerprint } from "../../trust/openpgp/fingerprint.ts";
+import { Keyring, mustSignNow } from "../../trust/openpgp/keyring.ts";
+import { codesOf, gpgHome, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
 const reasons = {
   "hard (compromised)": enums.reasonForRevocation.keyCompromised,

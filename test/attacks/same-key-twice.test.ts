@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { codesOf, judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 test("one key that signs twice is one person", async () => {
   const alice = await newKey("alice");

@@ -1,10 +1,10 @@
 import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { answer, type Fault } from "../fixtures/faulty-registry.ts";
-import { type Candidate, Publishing } from "../fixtures/publishing.ts";
-import { Project } from "../lifecycle/project.ts";
-import { describeReal } from "../real-tools.ts";
+import { Project } from "../support/builders/project.ts";
+import { type Candidate, Publishing } from "../support/builders/publishing.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { answer, type Fault } from "../support/servers/faulty-registry.ts";
 
 const password = "open-sesame-8f1c";
 const auth = Buffer.from(`alice:${password}`).toString("base64");

@@ -1,6 +1,6 @@
 import { readKey } from "openpgp";
 import { expect, test } from "vitest";
-import { codesOf, gpgHome, judged, payload } from "../fixtures/maintainers.ts";
+import { codesOf, gpgHome, judged, payload } from "../support/builders/maintainers.ts";
 
 const oldHash = ["--digest-algo=SHA1", "--cert-digest-algo=SHA1", "--allow-weak-digest-algos"];
 

@@ -1,17 +1,17 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
 import { expect, test } from "vitest";
-import { parseContainerfile } from "../../distro/containerfile.ts";
-import { contextProblems, contextReader } from "../../distro/context.ts";
-import { parseDigestsFile } from "../../distro/digests-file.ts";
-import { glob } from "../../distro/glob.ts";
 import { cyclesOf, inOrder } from "../../distro/graph.ts";
-import { parsePackageToml } from "../../distro/package-toml.ts";
-import { readTreeFiles } from "../../distro/tree.ts";
+import { parseContainerfile } from "../../distro/recipe/containerfile.ts";
+import { contextProblems, contextReader } from "../../distro/recipe/context.ts";
+import { parsePackageToml } from "../../distro/recipe/package-toml.ts";
+import { resolveVersions } from "../../distro/recipe/version-from.ts";
+import { parseDigestsFile } from "../../distro/tree/digests-file.ts";
+import { readTreeFiles } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
-import { resolveVersions } from "../../distro/version-from.ts";
-import { MemoryTree } from "../fixtures/memory-tree.ts";
-import { stagex } from "../fixtures/stagex-command.ts";
-import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
+import { glob } from "../../lib/text/glob.ts";
+import { MemoryTree } from "../support/builders/memory-tree.ts";
+import { packageFiles, trackedTree } from "../support/builders/written-tree.ts";
+import { stagex } from "../support/programs/stagex-command.ts";
 
 /**
  * Inputs of a size, each made to be slow, and what reads them. The sizes are those that a tree's files can have (256 KiB and 1 MiB), or numbers of

@@ -1,10 +1,10 @@
 import { createServer, type RequestListener } from "node:http";
 import { expect, test } from "vitest";
-import { parseRepository } from "../../trust/image-reference.ts";
-import { type LookasideLimits, lookasideAt, lookasideLimits } from "../../trust/lookaside.ts";
+import { parseRepository } from "../../trust/signatures/image-reference.ts";
+import { type LookasideLimits, lookasideAt, lookasideLimits } from "../../trust/signatures/lookaside.ts";
 import { UnavailableError } from "../../trust/trust-error.ts";
-import { dribbling, listening } from "../fixtures/hostile-registry.ts";
-import { image } from "../fixtures/maintainers.ts";
+import { image } from "../support/builders/maintainers.ts";
+import { dribbling, listening } from "../support/servers/hostile-registry.ts";
 
 const repository = parseRepository("quay.io/stagex/core-seed");
 const quick: LookasideLimits = { ...lookasideLimits, file: 400, image: 1_000 };

@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { SourceError } from "../../sources/download/source-error.ts";
 import { SourceCache, type SourceCacheOptions, sourceLimits } from "../../sources/source-cache.ts";
-import { SourceError } from "../../sources/source-error.ts";
-import { type Answer, mirrorAuthority, serving, startMirror } from "../fixtures/https-mirror.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { type Answer, mirrorAuthority, serving, startMirror } from "../support/servers/https-mirror.ts";
 
 const content = randomBytes(300_000);
 const sha256 = createHash("sha256").update(content).digest("hex");

@@ -1,18 +1,18 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { parseConfig } from "../../config/schema.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { keyOfPlan } from "../../distro/known-digests.ts";
-import type { LedgerRecord } from "../../distro/ledger.ts";
+import type { LedgerRecord } from "../../distro/ledger/ledger.ts";
+import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { type Digest, digestOf, hexOf } from "../../oci/digest.ts";
-import { attestableBuild } from "../../providers/stagex/attestation/foundation.ts";
-import { parseConfig } from "../../providers/stagex/config.ts";
-import { Workshop } from "../../providers/stagex/workshop.ts";
-import { parseRepository } from "../../trust/image-reference.ts";
-import { LookasideFolder } from "../../trust/lookaside.ts";
-import { maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { git, packageFiles, trackedTree, writeInto } from "../fixtures/written-tree.ts";
+import { attestableBuild } from "../../pipeline/attestation/attestable-build.ts";
+import { Workshop } from "../../pipeline/context/context.ts";
+import { parseRepository } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { git, packageFiles, trackedTree, writeInto } from "../support/builders/written-tree.ts";
 
 const from = (name: string) => ({ containerfile: `FROM scratch\nCOPY --from=stagex/${name} . /\n` });
 const names = ["core-one", "core-two", "core-three"];

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
-import { judge } from "../../trust/quorum.ts";
-import { readRoster } from "../../trust/roster.ts";
-import { codesOf, image, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { judge } from "../../trust/quorum/quorum.ts";
+import { readRoster } from "../../trust/quorum/roster.ts";
+import { codesOf, image, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 /** Rosters may name a subkey: then whoever has it in their certificate must not become that person. */
 test("a certificate with somebody else's subkey in it is not that person's", async () => {

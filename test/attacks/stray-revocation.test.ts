@@ -1,6 +1,6 @@
 import { config, enums, type PrivateKey, SignaturePacket } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
 import {
   certificateOf,
   type Files,
@@ -8,8 +8,8 @@ import {
   keyFolder,
   revocable,
   verdictOf,
-} from "../fixtures/key-folder.ts";
-import { newKey } from "../fixtures/maintainers.ts";
+} from "../support/builders/key-folder.ts";
+import { newKey } from "../support/builders/maintainers.ts";
 
 /** A revocation that stands in or behind a certificate that it is not about, or is damaged where it names its issuer. */
 let alice: PrivateKey;

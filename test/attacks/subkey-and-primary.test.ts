@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { codesOf, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 test("a subkey and its primary key are one person", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });

@@ -1,6 +1,6 @@
 import { createMessage } from "openpgp";
 import { test } from "vitest";
-import { expectRejected, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { expectRejected, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 test("a good message with something before or after it does not count", async () => {
   const alice = await newKey("alice");

@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { Registry } from "../../oci/registry.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { answer } from "../fixtures/faulty-registry.ts";
-import { type Candidate, Publishing } from "../fixtures/publishing.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { Registry } from "../../oci/registry/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { type Candidate, Publishing } from "../support/builders/publishing.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { answer } from "../support/servers/faulty-registry.ts";
 
 /** Somebody who may write to the registry, but whom no maintainer signs for, moves the tags to an image of theirs. */
 describeReal("a tag that is moved while an image is verified and published", () => {

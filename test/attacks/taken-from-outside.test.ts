@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { readTree } from "../../distro/tree.ts";
+import { readTree } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
-import { stagex } from "../fixtures/stagex-command.ts";
-import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
+import { packageFiles, trackedTree } from "../support/builders/written-tree.ts";
+import { stagex } from "../support/programs/stagex-command.ts";
 
 const foreign = `debian@sha256:${"0".repeat(64)}`;
 

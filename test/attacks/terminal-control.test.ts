@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { wordsOf } from "../../trust/quorum.ts";
-import { judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { wordsOf } from "../../trust/quorum/quorum.ts";
+import { judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 const clearScreen = "\u001b[2J\u009b2J\u202e";
 

@@ -1,6 +1,6 @@
 import { readKey } from "openpgp";
 import { expect, test } from "vitest";
-import { codesOf, gpgHome, judged, payload } from "../fixtures/maintainers.ts";
+import { codesOf, gpgHome, judged, payload } from "../support/builders/maintainers.ts";
 
 test("a signature of text, whose line ends do not count, does not count", async () => {
   const { gpg, newKey } = await gpgHome();

@@ -3,9 +3,9 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { repositoryOf } from "../../trust/image-reference.ts";
-import { LookasideFolder, maxSignatures, signatureFolder } from "../../trust/lookaside.ts";
-import { image, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder, maxSignatures, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { image, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 function lookaside(): { base: LookasideFolder; folder: string } {
   const root = mkdtempSync(join(tmpdir(), "stagex-lookaside-"));

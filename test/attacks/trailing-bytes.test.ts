@@ -1,6 +1,6 @@
 import { test } from "vitest";
-import { payload } from "../fixtures/maintainers.ts";
-import { expectRejected } from "../fixtures/signed-payload.ts";
+import { payload } from "../support/builders/maintainers.ts";
+import { expectRejected } from "../support/builders/signed-payload.ts";
 
 test.each(["{}", "\0", ",", payload(), "// really"])("nothing may follow the payload: %j", (more) =>
   expectRejected(payload() + more, "payload-json", /not JSON/),

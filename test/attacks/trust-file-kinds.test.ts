@@ -2,10 +2,10 @@ import { execFileSync } from "node:child_process";
 import { rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { keyFolder, writeKeyFile } from "../fixtures/key-folder.ts";
-import { digest, maintainersOf, newKey, signedBy } from "../fixtures/maintainers.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { type Ended, stagex } from "../fixtures/stagex-command.ts";
+import { keyFolder, writeKeyFile } from "../support/builders/key-folder.ts";
+import { digest, maintainersOf, newKey, signedBy } from "../support/builders/maintainers.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { type Ended, stagex } from "../support/programs/stagex-command.ts";
 
 const secret = "s3cr3t-value";
 const signatureFile = `s/stagex/core-seed@sha256=${digest.slice(7)}/signature-1`;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { codesOf, judged, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 test("two keys of one person are one person", async () => {
   const [first, second] = [await newKey("alice"), await newKey("alice-at-work")];

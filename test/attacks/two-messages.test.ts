@@ -1,5 +1,5 @@
 import { test } from "vitest";
-import { expectRejected, newKey, signedBy } from "../fixtures/maintainers.ts";
+import { expectRejected, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 test("two messages in one file do not count", async () => {
   const alice = await newKey("alice");

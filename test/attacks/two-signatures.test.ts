@@ -1,6 +1,6 @@
 import { createMessage, sign } from "openpgp";
 import { expect, test } from "vitest";
-import { judged, newKey, payload } from "../fixtures/maintainers.ts";
+import { judged, newKey, payload } from "../support/builders/maintainers.ts";
 
 test("two signatures in one message do not count, not even as one", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];

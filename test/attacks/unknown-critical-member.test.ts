@@ -1,6 +1,6 @@
 import { test } from "vitest";
-import { payload } from "../fixtures/maintainers.ts";
-import { expectRejected } from "../fixtures/signed-payload.ts";
+import { payload } from "../support/builders/maintainers.ts";
+import { expectRejected } from "../support/builders/signed-payload.ts";
 
 const good = JSON.parse(payload());
 

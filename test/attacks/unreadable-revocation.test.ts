@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { enums, type PrivateKey } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
 import {
   type Files,
   judgedWith,
@@ -13,9 +13,9 @@ import {
   revocable,
   verdictOf,
   writeKeyFile,
-} from "../fixtures/key-folder.ts";
-import { digest, maintainersOf, newKey, signedBy } from "../fixtures/maintainers.ts";
-import { stagex } from "../fixtures/stagex-command.ts";
+} from "../support/builders/key-folder.ts";
+import { digest, maintainersOf, newKey, signedBy } from "../support/builders/maintainers.ts";
+import { stagex } from "../support/programs/stagex-command.ts";
 
 let alice: PrivateKey;
 let bob: PrivateKey;

@@ -1,6 +1,6 @@
 import { createMessage } from "openpgp";
 import { test } from "vitest";
-import { expectRejected, newKey, payload } from "../fixtures/maintainers.ts";
+import { expectRejected, newKey, payload } from "../support/builders/maintainers.ts";
 
 test("a literal that nobody signed does not count", async () => {
   const message = await createMessage({ binary: Buffer.from(payload()), format: "binary" });

@@ -1,11 +1,11 @@
 import { enums } from "openpgp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Keyring } from "../../trust/keyring.ts";
-import { judge } from "../../trust/quorum.ts";
-import { readRoster } from "../../trust/roster.ts";
-import { GpgHome } from "../fixtures/gpg-home.ts";
-import { keyFolder, verdictOf, writeKeyFile } from "../fixtures/key-folder.ts";
-import { expectRejected, image, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { judge } from "../../trust/quorum/quorum.ts";
+import { readRoster } from "../../trust/quorum/roster.ts";
+import { GpgHome } from "../support/builders/gpg-home.ts";
+import { keyFolder, verdictOf, writeKeyFile } from "../support/builders/key-folder.ts";
+import { expectRejected, image, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 let gpg: GpgHome;
 

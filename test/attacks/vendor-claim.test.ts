@@ -1,6 +1,6 @@
 import { createMessage, enums, readMessage, type SignaturePacket, sign } from "openpgp";
 import { expect, test } from "vitest";
-import { daysFromNow, judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { daysFromNow, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 const rule = { threshold: 2, vendors: 2 };
 const claim = (cpuVendor: string) => payload({ optional: { cpuVendor } });

@@ -1,6 +1,6 @@
 import { config, readKey } from "openpgp";
 import { expect, onTestFinished, test } from "vitest";
-import { codesOf, gpgHome, judged, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
+import { codesOf, gpgHome, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 test("RSA with fewer than 2048 bits does not count", async () => {
   // As if the signer's program had never heard of weak keys, and somebody had made ours as careless.

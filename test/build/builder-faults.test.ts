@@ -4,16 +4,16 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { activeBuilds } from "../../buildkit/endpoint.ts";
-import type { ProcessIdentity } from "../../buildkit/process-identity.ts";
-import type { BuilderInputs } from "../../providers/stagex/builder/inputs.ts";
-import { Fleet } from "../../providers/stagex/fleet.ts";
-import type { Work } from "../../providers/stagex/handler.ts";
-import { placesOf } from "../../tools/places.ts";
-import { describeReal } from "../real-tools.ts";
-import { Bench, type Built, buildctl, type Recipe } from "./bench.ts";
-import { FaultyLink } from "./faulty-link.ts";
-import { TlsDaemon } from "./tls-daemon.ts";
+import { activeBuilds } from "../../buildkit/client/endpoint.ts";
+import type { BuilderInputs } from "../../config/builder.ts";
+import type { ProcessIdentity } from "../../lib/fs/pid-identity.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { Fleet } from "../../pipeline/fleet/fleet.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import { Bench, type Built, buildctl, type Recipe } from "../support/builders/build-bench.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { FaultyLink } from "../support/servers/faulty-link.ts";
+import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 const execute = promisify(execFile);
 

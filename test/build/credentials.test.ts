@@ -2,9 +2,9 @@ import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
-import type { Endpoint } from "../../buildkit/endpoint.ts";
-import { describeReal } from "../real-tools.ts";
-import { Bench, buildctl, listen } from "./bench.ts";
+import type { Endpoint } from "../../buildkit/client/endpoint.ts";
+import { Bench, buildctl, listen } from "../support/builders/build-bench.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 /** A registry that wants a password, and what it was offered. */
 async function closedRegistry(): Promise<{ port: number; offered: string[]; close(): void }> {

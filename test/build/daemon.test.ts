@@ -6,12 +6,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { acquireDaemon } from "../../buildkit/daemon.ts";
-import { workers } from "../../buildkit/endpoint.ts";
-import { isAlive, type ProcessIdentity } from "../../buildkit/process-identity.ts";
-import { SolveError } from "../../buildkit/solve-error.ts";
-import { describeReal } from "../real-tools.ts";
-import { Bench, buildctl, programs } from "./bench.ts";
+import { workers } from "../../buildkit/client/endpoint.ts";
+import { SolveError } from "../../buildkit/client/solve-error.ts";
+import { acquireDaemon } from "../../buildkit/daemon/daemon.ts";
+import { isAlive, type ProcessIdentity } from "../../lib/fs/pid-identity.ts";
+import { Bench, buildctl, programs } from "../support/builders/build-bench.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("the private daemon", () => {
   let bench: Bench;
@@ -37,7 +37,7 @@ describeReal("the private daemon", () => {
 
   /** A process that uses the daemon, once it has it. */
   async function startUser(root: string): Promise<{ user: ChildProcess; address: string }> {
-    const program = fileURLToPath(new URL("user.ts", import.meta.url));
+    const program = fileURLToPath(new URL("../support/programs/user.ts", import.meta.url));
     const user = spawn(process.execPath, [program, programs().buildkitd, programs().runc, root], {
       stdio: ["pipe", "pipe", "inherit"],
     });

@@ -3,10 +3,10 @@ import { createServer } from "node:net";
 import { release } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { builderFacts } from "../../buildkit/builder-facts.ts";
-import { parseEndpoint, workers } from "../../buildkit/endpoint.ts";
-import { describeReal } from "../real-tools.ts";
-import { Bench, buildctl, listen } from "./bench.ts";
+import { builderFacts } from "../../buildkit/client/builder-facts.ts";
+import { parseEndpoint, workers } from "../../buildkit/client/endpoint.ts";
+import { Bench, buildctl, listen } from "../support/builders/build-bench.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("an endpoint", () => {
   let bench: Bench;

@@ -2,16 +2,16 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Endpoint } from "../../buildkit/endpoint.ts";
-import { Registry } from "../../oci/registry.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { Store } from "../../oci/store.ts";
-import { type Dependency, Exchange } from "../../providers/stagex/exchange.ts";
-import { FaultyRegistry, hangUp } from "../fixtures/faulty-registry.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { Bench, buildctl } from "./bench.ts";
-import { TlsDaemon } from "./tls-daemon.ts";
+import type { Endpoint } from "../../buildkit/client/endpoint.ts";
+import { Registry } from "../../oci/registry/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { Store } from "../../oci/store/store.ts";
+import { type Dependency, Exchange } from "../../pipeline/fleet/fleet-registry.ts";
+import { Bench, buildctl } from "../support/builders/build-bench.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { FaultyRegistry, hangUp } from "../support/servers/faulty-registry.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
+import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 const mebibytes = 20;
 

@@ -1,15 +1,15 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Endpoint } from "../../buildkit/endpoint.ts";
+import type { Endpoint } from "../../buildkit/client/endpoint.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { Registry } from "../../oci/registry.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { Store } from "../../oci/store.ts";
-import { answer, FaultyRegistry, hangUp } from "../fixtures/faulty-registry.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { Bench, type Built, type Recipe } from "./bench.ts";
+import { Registry } from "../../oci/registry/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { Store } from "../../oci/store/store.ts";
+import { Bench, type Built, type Recipe } from "../support/builders/build-bench.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { answer, FaultyRegistry, hangUp } from "../support/servers/faulty-registry.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 describeReal("a builder that pulls dependencies", () => {
   let bench: Bench;

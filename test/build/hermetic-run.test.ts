@@ -1,10 +1,10 @@
 import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Endpoint } from "../../buildkit/endpoint.ts";
-import { SolveError } from "../../buildkit/solve-error.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { Bench, type Recipe, unpack } from "./bench.ts";
+import type { Endpoint } from "../../buildkit/client/endpoint.ts";
+import { SolveError } from "../../buildkit/client/solve-error.ts";
+import { Bench, type Recipe, unpack } from "../support/builders/build-bench.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
 
 describeReal("a RUN", () => {
   let bench: Bench;

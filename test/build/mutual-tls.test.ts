@@ -1,12 +1,12 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { learnBuilder } from "../../buildkit/builder-facts.ts";
-import { ConnectionError, type Endpoint, parseEndpoint, workers } from "../../buildkit/endpoint.ts";
-import { tlsRefusal } from "../../buildkit/tls-refusal.ts";
+import { learnBuilder } from "../../buildkit/client/builder-facts.ts";
+import { ConnectionError, type Endpoint, parseEndpoint, workers } from "../../buildkit/client/endpoint.ts";
+import { tlsRefusal } from "../../buildkit/client/tls-alert.ts";
 import { newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { TlsDaemon } from "./tls-daemon.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 describeReal("a builder behind mutual TLS", () => {
   let daemon: TlsDaemon;

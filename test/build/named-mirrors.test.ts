@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../tools/places.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { selfSigned } from "../fixtures/self-signed.ts";
-import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
+import { projectRoot } from "../../lib/paths.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { selfSigned } from "../support/builders/self-signed.ts";
+import { packageFiles, trackedTree } from "../support/builders/written-tree.ts";
 
 /** Each name is a machine of its own on the loopback; `dead` has nothing on it. */
 const hosts = ["plain", "redirecting", "dead", "secure"]
@@ -48,7 +48,11 @@ async function fetched(
     "--json",
     ...args,
   ];
-  const mirrors = [process.execPath, join(projectRoot, "test/fixtures/named-mirrors.ts"), at("names.json")];
+  const mirrors = [
+    process.execPath,
+    join(projectRoot, "test/support/servers/named-mirrors.ts"),
+    at("names.json"),
+  ];
   return await new Promise((resolve) => {
     execFile(
       "unshare",

@@ -1,15 +1,15 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { NoBuilder } from "../../buildkit/schedule.ts";
-import { parseConfig } from "../../providers/stagex/config.ts";
-import type { Work } from "../../providers/stagex/handler.ts";
-import { build } from "../../providers/stagex/package/build.ts";
-import { type PackageOutputs, packageInputs } from "../../providers/stagex/package/inputs.ts";
-import { inputsOfPlan } from "../../providers/stagex/package/plan.ts";
-import { Workshop } from "../../providers/stagex/workshop.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { Bench } from "./bench.ts";
+import { NoBuilder } from "../../buildkit/scheduler/scheduler.ts";
+import { parseConfig } from "../../config/schema.ts";
+import { Workshop } from "../../pipeline/context/context.ts";
+import { build } from "../../pipeline/package/build-image.ts";
+import { type PackageOutputs, packageInputs } from "../../pipeline/package/inputs.ts";
+import { inputsOfPlan } from "../../pipeline/package/inputs-from-build-plan.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import { Bench } from "../support/builders/build-bench.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
 
 const mebibyte = 2 ** 20;
 

@@ -1,15 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { probeCpu } from "../../buildkit/cpu-probe.ts";
-import { parseEndpoint } from "../../buildkit/endpoint.ts";
-import { assembleLayout } from "../../oci/assembled-layout.ts";
+import { probeCpu } from "../../buildkit/client/cpu-probe.ts";
+import { parseEndpoint } from "../../buildkit/client/endpoint.ts";
 import { readLayout } from "../../oci/layout.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
+import { assembleLayout } from "../../oci/merge-platforms.ts";
 import { findExecutable } from "../../tools/executable.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { Bench, type Recipe } from "./bench.ts";
-import { TlsDaemon } from "./tls-daemon.ts";
+import { Bench, type Recipe } from "../support/builders/build-bench.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 describeReal("an image for two platforms that two builders built", () => {
   let bench: Bench;

@@ -4,15 +4,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
-import { type Artifact, pushReferrer, referrerOf } from "../../oci/referrer.ts";
-import { Registry } from "../../oci/registry.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { RegistryClient } from "../../oci/registry-client.ts";
-import { Store } from "../../oci/store.ts";
-import { answer, atFirst, FaultyRegistry } from "../fixtures/faulty-registry.ts";
-import { writeLayout } from "../fixtures/image-layout.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { type Artifact, pushReferrer, referrerOf } from "../../oci/registry/referrer.ts";
+import { Registry } from "../../oci/registry/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { RegistryClient } from "../../oci/registry/registry-client.ts";
+import { Store } from "../../oci/store/store.ts";
+import { writeLayout } from "../support/builders/image-layout.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { answer, atFirst, FaultyRegistry } from "../support/servers/faulty-registry.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 describeReal("artifacts lie beside their images in a real registry", () => {
   let home = "";

@@ -3,13 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { digestOf } from "../../oci/digest.ts";
-import { type Exchange, Registry } from "../../oci/registry.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { Store } from "../../oci/store.ts";
-import { answer, atFirst, FaultyRegistry } from "../fixtures/faulty-registry.ts";
-import { type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { type Exchange, Registry } from "../../oci/registry/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { Store } from "../../oci/store/store.ts";
+import { type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { answer, atFirst, FaultyRegistry } from "../support/servers/faulty-registry.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 describeReal("what was pushed is looked for, and put back", () => {
   let home: string;

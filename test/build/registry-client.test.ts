@@ -7,15 +7,15 @@ import { Writable } from "node:stream";
 import { afterEach, expect, test } from "vitest";
 import { jsonLimit } from "../../oci/blob.ts";
 import { digestOf } from "../../oci/digest.ts";
-import { RegistryClient } from "../../oci/registry-client.ts";
-import { RegistryError } from "../../oci/registry-error.ts";
-import { type RegistryLimits, registryLimits } from "../../oci/registry-limits.ts";
+import { RegistryClient } from "../../oci/registry/registry-client.ts";
+import { RegistryError } from "../../oci/registry/registry-error.ts";
+import { type RegistryLimits, registryLimits } from "../../oci/registry/registry-limits.ts";
 import { pinnedTools } from "../../tools/pinned-tools.ts";
 import { pinnedVersion } from "../../tools/tool-folder.ts";
-import { hostileRegistry, listening } from "../fixtures/hostile-registry.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { selfSigned } from "../fixtures/self-signed.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { selfSigned } from "../support/builders/self-signed.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { hostileRegistry, listening } from "../support/servers/hostile-registry.ts";
 
 const digest = digestOf("{}");
 

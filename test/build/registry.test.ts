@@ -4,16 +4,23 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
-import { type Exchange, Registry, type Wanted } from "../../oci/registry.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { RegistryError } from "../../oci/registry-error.ts";
-import { Store } from "../../oci/store.ts";
-import { answer, atFirst, cutOff, type Fault, FaultyRegistry, hangUp } from "../fixtures/faulty-registry.ts";
-import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
-import { run } from "../fixtures/killable.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { flipByte } from "../lifecycle/project.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { type Exchange, Registry, type Wanted } from "../../oci/registry/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { RegistryError } from "../../oci/registry/registry-error.ts";
+import { Store } from "../../oci/store/store.ts";
+import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
+import { flipByte } from "../support/builders/project.ts";
+import { run } from "../support/programs/killable.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import {
+  answer,
+  atFirst,
+  cutOff,
+  type Fault,
+  FaultyRegistry,
+  hangUp,
+} from "../support/servers/faulty-registry.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 const single: LayoutRecipe = {
   platforms: {

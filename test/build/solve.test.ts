@@ -4,11 +4,11 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Endpoint } from "../../buildkit/endpoint.ts";
-import { SolveError } from "../../buildkit/solve-error.ts";
+import type { Endpoint } from "../../buildkit/client/endpoint.ts";
+import { SolveError } from "../../buildkit/client/solve-error.ts";
 import { digestOf } from "../../oci/digest.ts";
-import { describeReal } from "../real-tools.ts";
-import { Bench, listen, readBlob, unpack } from "./bench.ts";
+import { Bench, listen, readBlob, unpack } from "../support/builders/build-bench.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("a solve", () => {
   let bench: Bench;

@@ -1,13 +1,13 @@
 import { chmod, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { Endpoint } from "../../buildkit/endpoint.ts";
-import { compareManifests } from "../../oci/compare.ts";
+import type { Endpoint } from "../../buildkit/client/endpoint.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
+import { compareManifests } from "../../oci/image-diff.ts";
 import { readLayout } from "../../oci/layout.ts";
-import { Store } from "../../oci/store.ts";
-import { describeReal } from "../real-tools.ts";
-import { Bench } from "./bench.ts";
+import { Store } from "../../oci/store/store.ts";
+import { Bench } from "../support/builders/build-bench.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("the store, with what BuildKit writes and reads", () => {
   let bench: Bench;

@@ -2,17 +2,17 @@ import { createHash, randomBytes } from "node:crypto";
 import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { configuredVault } from "../../providers/stagex/configured-vault.ts";
-import { type VaultConfig, vaultPlaces } from "../../providers/stagex/vault-config.ts";
+import { type VaultConfig, vaultPlaces } from "../../config/vault.ts";
+import { configuredVault } from "../../pipeline/context/open-vault.ts";
+import type { SourceProgress } from "../../sources/download/source-error.ts";
+import { type PushReport, pushToVault } from "../../sources/push-to-vault.ts";
 import { SourceCache, type SourceCacheOptions } from "../../sources/source-cache.ts";
-import type { SourceProgress } from "../../sources/source-error.ts";
 import { vaultPath } from "../../sources/vault/folder-place.ts";
-import { type PushReport, pushToVault } from "../../sources/vault/push.ts";
-import { endless, hostileRegistry } from "../fixtures/hostile-registry.ts";
-import { type Answer, mirrorAuthority, startMirror } from "../fixtures/https-mirror.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { endless, hostileRegistry } from "../support/servers/hostile-registry.ts";
+import { type Answer, mirrorAuthority, startMirror } from "../support/servers/https-mirror.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 /** A mirror that is gone. */
 const gone = "https://127.0.0.1:9/gone.tar";

@@ -7,15 +7,15 @@ import type { PrivateKey } from "openpgp";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { ShownVerdict } from "../../cli/verify/report.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
-import { parseRepository } from "../../trust/image-reference.ts";
-import { LookasideFolder } from "../../trust/lookaside.ts";
-import { answer, FaultyRegistry } from "../fixtures/faulty-registry.ts";
-import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../fixtures/image-layout.ts";
-import { maintainersOf, newKey, payload, signedBy } from "../fixtures/maintainers.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { type Ended, stagex } from "../fixtures/stagex-command.ts";
-import { flipByte } from "../lifecycle/project.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { parseRepository } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
+import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
+import { flipByte } from "../support/builders/project.ts";
+import { type Ended, stagex } from "../support/programs/stagex-command.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { answer, FaultyRegistry } from "../support/servers/faulty-registry.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 describeReal("stagex verify, on a real registry", () => {
   let home = "";

@@ -14,9 +14,9 @@ import {
 } from "../../components/builder-fleet/aws-user-data.ts";
 import { findExecutable } from "../../tools/executable.ts";
 import { type KeyAndCertificate, newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
-import type { Holdings } from "../fixtures/aws-on-loopback.ts";
-import { type Ended, RootFolder } from "../fixtures/root-folder.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { type Ended, RootFolder } from "../support/builders/root-folder.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import type { Holdings } from "../support/servers/aws-on-loopback.ts";
 
 const awsPort = 8080;
 const serverName = "intel-1.stagex.internal";
@@ -95,7 +95,7 @@ describeReal("the user data of a builder, run in a root folder", () => {
     for (const { path, content, isProgram } of builderFiles(settings))
       await root.write(path, content, isProgram ? 0o755 : 0o644);
     await standIns();
-    const loopback = fileURLToPath(new URL("../fixtures/aws-on-loopback.ts", import.meta.url));
+    const loopback = fileURLToPath(new URL("../support/servers/aws-on-loopback.ts", import.meta.url));
     root.start([process.execPath, loopback, String(awsPort), join(folder, "holdings.json")], process.env);
     device = await disk();
     await succeed("ln", "-s", device, `/dev/disk/by-id/${settings.cacheDevice}`);

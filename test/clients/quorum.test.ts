@@ -7,12 +7,16 @@ import { delimiter, join } from "node:path";
 import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Digest, digestOf } from "../../oci/digest.ts";
-import { type ClientPolicyInputs, clientPolicy, writeClientPolicy } from "../../trust/client-policy.ts";
-import { parseRepository } from "../../trust/image-reference.ts";
-import { Keyring } from "../../trust/keyring.ts";
-import { LookasideFolder, signatureFolder } from "../../trust/lookaside.ts";
-import { readRoster } from "../../trust/roster.ts";
-import { writeLayout } from "../fixtures/image-layout.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import {
+  type ClientPolicyInputs,
+  clientPolicy,
+  writeClientPolicy,
+} from "../../trust/quorum/client-policy.ts";
+import { readRoster } from "../../trust/quorum/roster.ts";
+import { parseRepository } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { writeLayout } from "../support/builders/image-layout.ts";
 import {
   daysFromNow,
   maintainersOf,
@@ -20,8 +24,8 @@ import {
   otherDigest,
   payload,
   signedBy,
-} from "../fixtures/maintainers.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+} from "../support/builders/maintainers.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
 
 /** Debian's clients, where the machine has them: `apt-get install skopeo podman`. Under CI it must. */
 const onPath = (name: string) =>

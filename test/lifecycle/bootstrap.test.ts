@@ -15,8 +15,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { projectRoot } from "../../lib/paths.ts";
 import { findExecutable } from "../../tools/executable.ts";
-import { projectRoot } from "../../tools/places.ts";
 
 /** The Node that a user has, which may be older than the pinned one: the first on PATH that is not of these node_modules. */
 const machinePath = (process.env.PATH ?? "").split(":").filter((folder) => !folder.includes("node_modules"));

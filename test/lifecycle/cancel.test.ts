@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { addLastingImage } from "./lasting-image.ts";
-import { leftoversOf, processesOf } from "./leftovers.ts";
-import { ended, Project, type Running } from "./project.ts";
+import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { leftoversOf, processesOf } from "../support/builders/leftovers.ts";
+import { ended, Project, type Running } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("a run that the user ends in the middle of a long build", () => {
   let project: Project;

@@ -4,8 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { fromWire, type Properties, Secret, toWire } from "../../providers/stagex/wire.ts";
-import { ProviderProcess } from "./provider-process.ts";
+import {
+  fromWire,
+  type Properties,
+  Secret,
+  toWire,
+} from "../../providers/stagex/protocol/property-values.ts";
+import { ProviderProcess } from "../support/programs/provider-process.ts";
 
 let project: string;
 let provider: ProviderProcess;

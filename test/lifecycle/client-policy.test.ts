@@ -4,13 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { parseConfig } from "../../providers/stagex/config.ts";
-import { configuredTrust } from "../../providers/stagex/configured-trust.ts";
-import { type Properties, toWire } from "../../providers/stagex/wire.ts";
-import { placesOf, projectRoot } from "../../tools/places.ts";
-import { MaintainerFiles } from "../fixtures/maintainer-files.ts";
-import { newKey } from "../fixtures/maintainers.ts";
-import { ProviderProcess } from "./provider-process.ts";
+import { parseConfig } from "../../config/schema.ts";
+import { placesOf, projectRoot } from "../../lib/paths.ts";
+import { configuredTrust } from "../../pipeline/context/open-trust.ts";
+import { type Properties, toWire } from "../../providers/stagex/protocol/property-values.ts";
+import { MaintainerFiles } from "../support/builders/maintainer-files.ts";
+import { newKey } from "../support/builders/maintainers.ts";
+import { ProviderProcess } from "../support/programs/provider-process.ts";
 
 const urn = "urn:pulumi:dev::stagex::stagex:index:ClientPolicy::policy";
 const config = {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { projectRoot } from "../../tools/places.ts";
+import { projectRoot } from "../../lib/paths.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "closing-line-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -17,7 +17,7 @@ function vitest(
   const root = mkdtempSync(join(scratch, `${name}-`));
   symlinkSync(join(projectRoot, "node_modules"), join(root, "node_modules"));
   writeFileSync(join(root, "some.test.ts"), `import { expect, test } from "vitest";\n${content}`);
-  const reporters = ["--reporter=default", `--reporter=${join(projectRoot, "test/closing-line.ts")}`];
+  const reporters = ["--reporter=default", `--reporter=${join(projectRoot, "test/support/closing-line.ts")}`];
   const program = join(projectRoot, "node_modules/vitest/vitest.mjs");
   const { CI: _, ...environment } = process.env;
   const env = ci ? { ...environment, CI: "true" } : environment;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { addLastingImage } from "./lasting-image.ts";
-import { Project } from "./project.ts";
+import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { Project } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("an image that fails", () => {
   let project: Project;

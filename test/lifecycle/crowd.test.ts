@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { addLastingImage } from "./lasting-image.ts";
-import { processesOf } from "./leftovers.ts";
-import { ended, Project, publishedDigests } from "./project.ts";
+import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { processesOf } from "../support/builders/leftovers.ts";
+import { ended, Project, publishedDigests } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("several runs at once", () => {
   let project: Project;

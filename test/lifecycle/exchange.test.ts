@@ -2,11 +2,11 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { TlsDaemon } from "../build/tls-daemon.ts";
-import { FaultyRegistry, hangUp } from "../fixtures/faulty-registry.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { describeReal } from "../real-tools.ts";
-import { Project } from "./project.ts";
+import { Project } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { FaultyRegistry, hangUp } from "../support/servers/faulty-registry.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
+import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 describeReal("a fleet with an exchange", () => {
   let project: Project;

@@ -1,10 +1,10 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { TlsDaemon } from "../build/tls-daemon.ts";
-import { describeReal } from "../real-tools.ts";
-import { addLastingImage } from "./lasting-image.ts";
-import { ended, Project, type Running } from "./project.ts";
+import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { ended, Project, type Running } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 describeReal("a run on machines at addresses that the user ends in the middle of a long build", () => {
   let project: Project;

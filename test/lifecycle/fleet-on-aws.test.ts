@@ -4,12 +4,12 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
-import { projectRoot } from "../../tools/places.ts";
+import { projectRoot } from "../../lib/paths.ts";
 import { type KeyAndCertificate, newAuthority } from "../../trust/certificate-authority.ts";
-import { freePort, TlsDaemon } from "../build/tls-daemon.ts";
-import { describeReal } from "../real-tools.ts";
-import { addLastingImage } from "./lasting-image.ts";
-import { Project, publishedDigests } from "./project.ts";
+import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { Project, publishedDigests } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { freePort, TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 const execute = promisify(execFile);
 
@@ -41,7 +41,7 @@ describeReal("docs/aws.md, with what AWS would do done on loopback", () => {
   beforeAll(async () => {
     project = await Project.create();
     await cp(
-      join(projectRoot, "test/fixtures/fleet-on-loopback.ts"),
+      join(projectRoot, "test/support/servers/fleet-on-loopback.ts"),
       join(project.folder, "components/builder-fleet/aws.ts"),
     );
     // What `npm run pulumi` comes to, where nobody answers questions.

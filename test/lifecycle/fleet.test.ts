@@ -2,13 +2,13 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { prepareDaemonFolders } from "../../buildkit/daemon-folders.ts";
+import { prepareDaemonFolders } from "../../buildkit/daemon/daemon-folders.ts";
 import { newAuthority } from "../../trust/certificate-authority.ts";
-import { TlsDaemon } from "../build/tls-daemon.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { addLastingImage } from "./lasting-image.ts";
-import { processesOf } from "./leftovers.ts";
-import { ended, Project, publishedDigests } from "./project.ts";
+import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { processesOf } from "../support/builders/leftovers.ts";
+import { ended, Project, publishedDigests } from "../support/builders/project.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 type LedgerEntry = {
   readonly image: string;

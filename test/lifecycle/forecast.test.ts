@@ -1,8 +1,8 @@
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { Project } from "./project.ts";
+import { Project } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 const prices = {
   date: "2026-03-01",

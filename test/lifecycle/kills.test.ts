@@ -2,9 +2,9 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { leftoversOf, processesOf } from "./leftovers.ts";
-import { ended, Project, publishedDigests, type Run } from "./project.ts";
+import { leftoversOf, processesOf } from "../support/builders/leftovers.ts";
+import { ended, Project, publishedDigests, type Run } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("whatever is killed in the middle of npm start, the next one goes on", () => {
   let project: Project;

@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { leftoversOf } from "./leftovers.ts";
-import { Project, publishedDigests } from "./project.ts";
+import { leftoversOf } from "../support/builders/leftovers.ts";
+import { Project, publishedDigests } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("wherever a project lies and whatever the user has set, the digests are the same", () => {
   let scratch = "";

@@ -3,14 +3,14 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { cpuVendorOf } from "../../buildkit/builder-facts.ts";
-import type { Fingerprint } from "../../trust/fingerprint.ts";
-import { keyFrom } from "../../trust/signing-key.ts";
-import { type KitEntry, readKit, writeKit } from "../../trust/signing-kit.ts";
-import { GpgHome } from "../fixtures/gpg-home.ts";
-import { newKey } from "../fixtures/maintainers.ts";
-import { describeReal } from "../real-tools.ts";
-import { ended, Project, type Run } from "./project.ts";
+import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
+import type { Fingerprint } from "../../trust/openpgp/fingerprint.ts";
+import { keyFrom } from "../../trust/openpgp/signing-key.ts";
+import { type KitEntry, readKit, writeKit } from "../../trust/signatures/signing-kit.ts";
+import { GpgHome } from "../support/builders/gpg-home.ts";
+import { newKey } from "../support/builders/maintainers.ts";
+import { ended, Project, type Run } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 const chosen = ["bootstrap-hex0", "bootstrap-hex1"];
 

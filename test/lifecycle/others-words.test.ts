@@ -5,10 +5,10 @@ import type grpc from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Properties, toWire } from "../../providers/stagex/wire.ts";
-import { expectHarmless, hostileName, hostileWords } from "../fixtures/hostile-words.ts";
-import { packageFiles, trackedTree } from "../fixtures/written-tree.ts";
-import { ProviderProcess } from "./provider-process.ts";
+import { type Properties, toWire } from "../../providers/stagex/protocol/property-values.ts";
+import { expectHarmless, hostileName, hostileWords } from "../support/builders/hostile-words.ts";
+import { packageFiles, trackedTree } from "../support/builders/written-tree.ts";
+import { ProviderProcess } from "../support/programs/provider-process.ts";
 
 let project: string;
 let provider: ProviderProcess;

@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../tools/places.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { projectRoot } from "../../lib/paths.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
 
 describeReal("the provider's schema", () => {
   test.each(["", "pulumi-resource-stagex"])(

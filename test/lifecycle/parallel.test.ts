@@ -2,8 +2,8 @@ import { readdir, readFile, readlink } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { ended, Project } from "./project.ts";
+import { ended, Project } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 describeReal("how much stagex start lets the engine have in hand", () => {
   let project: Project;

@@ -3,10 +3,10 @@ import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { ShownPlan } from "../../cli/plan.ts";
-import { projectRoot } from "../../tools/places.ts";
-import { describeReal } from "../real-tools.ts";
-import { Project } from "./project.ts";
+import type { ShownPlan } from "../../cli/commands/plan.ts";
+import { projectRoot } from "../../lib/paths.ts";
+import { Project } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 /** Each takes one `up` with real builds. STAGEX_EDITS=1000 for the whole proof; it takes hours. */
 const rounds = Number(process.env.STAGEX_EDITS ?? 8);

@@ -1,17 +1,17 @@
 import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Ledger } from "../../distro/ledger.ts";
+import { Ledger } from "../../distro/ledger/ledger.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import { Registry } from "../../oci/registry.ts";
-import { parseRegistryAddress } from "../../oci/registry-address.ts";
-import { Store } from "../../oci/store.ts";
-import { MaintainerFiles } from "../fixtures/maintainer-files.ts";
-import { newKey } from "../fixtures/maintainers.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { packageFiles, writeInto } from "../fixtures/written-tree.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { ended, Project } from "./project.ts";
+import { Registry } from "../../oci/registry/registry.ts";
+import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
+import { Store } from "../../oci/store/store.ts";
+import { MaintainerFiles } from "../support/builders/maintainer-files.ts";
+import { newKey } from "../support/builders/maintainers.ts";
+import { ended, Project } from "../support/builders/project.ts";
+import { packageFiles, writeInto } from "../support/builders/written-tree.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 const platforms = ["linux/amd64", "linux/arm64"];
 

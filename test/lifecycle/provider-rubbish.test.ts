@@ -9,8 +9,8 @@ import grpc from "@grpc/grpc-js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { toWire } from "../../providers/stagex/wire.ts";
-import { ProviderProcess } from "./provider-process.ts";
+import { toWire } from "../../providers/stagex/protocol/property-values.ts";
+import { ProviderProcess } from "../support/programs/provider-process.ts";
 
 const urn = "urn:pulumi:dev::stagex::stagex:index:Package::core-cat";
 

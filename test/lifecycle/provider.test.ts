@@ -13,12 +13,18 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { parseInputKey } from "../../distro/input-key.ts";
-import { Ledger } from "../../distro/ledger.ts";
+import { Ledger } from "../../distro/ledger/ledger.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
-import { Store } from "../../oci/store.ts";
-import { fromWire, type Properties, Secret, toWire, unknown } from "../../providers/stagex/wire.ts";
-import { writeLayout } from "../fixtures/image-layout.ts";
-import { ProviderProcess } from "./provider-process.ts";
+import { Store } from "../../oci/store/store.ts";
+import {
+  fromWire,
+  type Properties,
+  Secret,
+  toWire,
+  unknown,
+} from "../../providers/stagex/protocol/property-values.ts";
+import { writeLayout } from "../support/builders/image-layout.ts";
+import { ProviderProcess } from "../support/programs/provider-process.ts";
 
 const digest = `sha256:${"0".repeat(64)}`;
 const other = `sha256:${"1".repeat(64)}`;
@@ -77,7 +83,7 @@ const strayUrn = "urn:pulumi:dev::test::test:index:Stray::x";
 
 /** The real server with a resource that misbehaves (straying-provider.ts), configured. */
 async function startStraying(): Promise<ProviderProcess> {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  const program = fileURLToPath(new URL("../support/programs/straying-provider.ts", import.meta.url));
   const straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
   await straying.configure({});
   return straying;
@@ -383,7 +389,7 @@ test("an error too long for gRPC is told by its beginning and its end", async ()
 });
 
 test("a provider that can't let go of what it holds ends all the same, and says so", async () => {
-  const program = fileURLToPath(new URL("straying-provider.ts", import.meta.url));
+  const program = fileURLToPath(new URL("../support/programs/straying-provider.ts", import.meta.url));
   await using straying = await ProviderProcess.start({
     cwd: project,
     env: { STRAY_CLOSE: "fails" },

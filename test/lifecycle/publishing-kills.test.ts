@@ -2,15 +2,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readTree } from "../../distro/tree.ts";
+import { readTree } from "../../distro/tree/tree.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import { Store } from "../../oci/store.ts";
-import { MaintainerFiles } from "../fixtures/maintainer-files.ts";
-import { newKey, type People } from "../fixtures/maintainers.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { describeReal } from "../real-tools.ts";
-import { leftoversOf, processesOf } from "./leftovers.ts";
-import { ended, Project, publishedDigests } from "./project.ts";
+import { Store } from "../../oci/store/store.ts";
+import { leftoversOf, processesOf } from "../support/builders/leftovers.ts";
+import { MaintainerFiles } from "../support/builders/maintainer-files.ts";
+import { newKey, type People } from "../support/builders/maintainers.ts";
+import { ended, Project, publishedDigests } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 /** One image that never comes to its quorum; what it is built from does. */
 const below = "core-sh";

@@ -3,12 +3,12 @@ import { cp, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { parseFetchRecord } from "../../distro/fetch-record.ts";
-import { FetchPallets } from "../fixtures/fetch-pallets.ts";
-import { PackageRegistry } from "../fixtures/package-registry.ts";
-import { packageFiles, writeInto } from "../fixtures/written-tree.ts";
-import { describeReal } from "../real-tools.ts";
-import { ended, Project } from "./project.ts";
+import { parseFetchRecord } from "../../sources/recording/fetch-record.ts";
+import { FetchPallets } from "../support/builders/fetch-pallets.ts";
+import { ended, Project } from "../support/builders/project.ts";
+import { packageFiles, writeInto } from "../support/builders/written-tree.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { PackageRegistry } from "../support/servers/package-registry.ts";
 
 /** The engine's state of the stack. */
 const stackFile = ".stagex/pulumi/.pulumi/stacks/stagex/test.json";

@@ -4,9 +4,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type RegistryServer, serveRegistry } from "../../cli/rehearsal/registry-server.ts";
-import { projectRoot } from "../../tools/places.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
-import { describeReal, realTool } from "../real-tools.ts";
+import { projectRoot } from "../../lib/paths.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
 
 async function isServing({ host }: { host: string }): Promise<boolean> {
   return (await fetch(`http://${host}/v2/`).catch(() => undefined))?.ok === true;

@@ -3,8 +3,8 @@ import { cp, readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { serveRegistry } from "../../cli/rehearsal/registry-server.ts";
-import { describeReal, realTool } from "../real-tools.ts";
-import { ended, Project, type Run } from "./project.ts";
+import { ended, Project, type Run } from "../support/builders/project.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
 
 /** A leaf of the seed tree and what it is built from, in two of its stages. */
 const wanted = "core-hexdump";

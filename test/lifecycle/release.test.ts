@@ -2,14 +2,14 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { enums, type PrivateKey, revokeKey } from "openpgp";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { readTree } from "../../distro/tree.ts";
+import { readTree } from "../../distro/tree/tree.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import { Store } from "../../oci/store.ts";
-import { MaintainerFiles } from "../fixtures/maintainer-files.ts";
-import { newKey, type People } from "../fixtures/maintainers.ts";
-import { RegistryServer } from "../fixtures/registry-server.ts";
-import { describeReal } from "../real-tools.ts";
-import { Project, publishedDigests, type Run } from "./project.ts";
+import { Store } from "../../oci/store/store.ts";
+import { MaintainerFiles } from "../support/builders/maintainer-files.ts";
+import { newKey, type People } from "../support/builders/maintainers.ts";
+import { Project, publishedDigests, type Run } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { RegistryServer } from "../support/servers/registry-server.ts";
 
 /** An image for one platform, one built from it, and one for two platforms. */
 const [seed, grown, several] = ["bootstrap-hex0", "bootstrap-hex1", "core-filesystem"] as const;

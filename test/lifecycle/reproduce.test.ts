@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeReal, realTool } from "../real-tools.ts";
-import { ended, flipByte, Project, publishedDigests } from "./project.ts";
+import { ended, flipByte, Project, publishedDigests } from "../support/builders/project.ts";
+import { describeReal, realTool } from "../support/real-tools.ts";
 
 /** No daemon answers there: whoever asks BuildKit anything fails. */
 const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };

@@ -11,7 +11,7 @@ import { goArguments, goModules } from "../../tools/go-build.ts";
 import { findGo } from "../../tools/go-toolchain.ts";
 import { pinnedTools } from "../../tools/pinned-tools.ts";
 import { pinnedVersion } from "../../tools/tool-folder.ts";
-import { findTool, provideTool } from "../../tools/toolbox.ts";
+import { findTool, provideTool } from "../../tools/tool-resolver.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "set-up-"));
 afterAll(() => rmSync(scratch, { recursive: true }));
@@ -29,7 +29,7 @@ function provideRegistryClient(extra: NodeJS.ProcessEnv = {}): {
   child: ChildProcess;
   ended: Promise<Ended>;
 } {
-  const program = fileURLToPath(new URL("provide-registry-client.ts", import.meta.url));
+  const program = fileURLToPath(new URL("../support/programs/provide-registry-client.ts", import.meta.url));
   const child = spawn(process.execPath, [program], { env: { ...environment, ...extra }, detached: true });
   let [stdout, stderr] = ["", ""];
   child.stdout.on("data", (data) => {

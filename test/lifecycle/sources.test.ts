@@ -6,11 +6,11 @@ import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo, Server } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
-import { startProxy } from "../fixtures/connect-proxy.ts";
-import { selfSigned } from "../fixtures/self-signed.ts";
-import { packageFiles, writeInto } from "../fixtures/written-tree.ts";
-import { describeReal } from "../real-tools.ts";
-import { Project } from "./project.ts";
+import { Project } from "../support/builders/project.ts";
+import { selfSigned } from "../support/builders/self-signed.ts";
+import { packageFiles, writeInto } from "../support/builders/written-tree.ts";
+import { describeReal } from "../support/real-tools.ts";
+import { startProxy } from "../support/servers/connect-proxy.ts";
 
 const authority = selfSigned("*.mirrors.test");
 const contentOf = (name: string) => `the source of ${name}\n`;

@@ -2,8 +2,8 @@ import { execFileSync } from "node:child_process";
 import { rename } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { describeReal } from "../real-tools.ts";
-import { Project } from "./project.ts";
+import { Project } from "../support/builders/project.ts";
+import { describeReal } from "../support/real-tools.ts";
 
 const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };
 

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { parseContainerfile } from "../../distro/containerfile.ts";
-import { readTree } from "../../distro/tree.ts";
+import { parseContainerfile } from "../../distro/recipe/containerfile.ts";
+import { readTree } from "../../distro/tree/tree.ts";
 import { type Download, downloads, type MakeRule, makeRules } from "./generator.ts";
 
 /** How our reading of a checkout compares with that of its own scripts. */

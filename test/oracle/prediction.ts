@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import type { InputKey } from "../../distro/input-key.ts";
-import { keyOfPlan, knownDigests } from "../../distro/known-digests.ts";
-import { type RebuildPlan, rebuildPlan, type Side } from "../../distro/rebuild-plan.ts";
-import { compareReleases, isReleaseName, parseReleaseName } from "../../distro/release-name.ts";
-import { commitOf, revisionTree } from "../../distro/revision.ts";
-import { readTreeFiles, type Tree } from "../../distro/tree.ts";
+import { keyOfPlan, knownDigests } from "../../distro/plan/predict-digests.ts";
+import { type RebuildPlan, rebuildPlan, type Side } from "../../distro/plan/rebuild-plan.ts";
+import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { compareReleases, isReleaseName, parseReleaseName } from "../../distro/tree/release-name.ts";
+import { readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
 import { type Digest, digestOf, parseDigest } from "../../oci/digest.ts";
 import { manifestDigests } from "./published-index.ts";
 

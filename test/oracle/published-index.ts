@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { Tree } from "../../distro/tree.ts";
+import type { Tree } from "../../distro/tree/tree.ts";
 
 /** No manifest of a release is larger, in bytes. */
 const largestManifest = 16 * 1024;

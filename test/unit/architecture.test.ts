@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** What each room may import from; itself and `lib` always. `oci/digest.ts`, `distro/build-plan.ts` and `distro/fetch-record.ts` are words that all share. */
+/** What each room may import from; itself and `lib` always. `oci/digest.ts`, `distro/build-plan.ts` and `sources/recording/fetch-record.ts` are words that all share. */
 const rooms: Readonly<Record<string, readonly string[]>> = {
   lib: [],
   distro: [],
@@ -15,13 +15,55 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   trust: [],
   buildkit: [],
   tools: [],
-  providers: ["distro", "sources", "oci", "trust", "buildkit", "tools"],
-  components: ["distro", "oci", "trust", "buildkit", "providers"],
-  stacks: ["components", "distro", "sources", "oci", "trust", "providers", "tools"],
-  cli: ["distro", "sources", "oci", "trust", "buildkit", "tools", "providers"],
+  config: ["distro", "sources", "oci", "trust", "pipeline", "providers"],
+  pipeline: ["distro", "sources", "oci", "trust", "buildkit", "tools", "config", "providers"],
+  providers: ["distro", "sources", "oci", "trust", "buildkit", "tools", "config", "pipeline"],
+  "pulumi-workarounds": [],
+  components: ["distro", "oci", "trust", "buildkit", "config", "pipeline", "providers", "pulumi-workarounds"],
+  stacks: [
+    "components",
+    "distro",
+    "sources",
+    "oci",
+    "trust",
+    "config",
+    "pipeline",
+    "providers",
+    "tools",
+    "pulumi-workarounds",
+  ],
+  cli: [
+    "distro",
+    "sources",
+    "oci",
+    "trust",
+    "buildkit",
+    "tools",
+    "config",
+    "pipeline",
+    "providers",
+    "pulumi-workarounds",
+  ],
 };
-const shared = ["oci/digest.ts", "distro/build-plan.ts", "distro/fetch-record.ts", "package.json"];
-const pulumiFree = ["lib", "distro", "sources", "oci", "trust", "buildkit", "tools", "cli"];
+const shared = [
+  "oci/digest.ts",
+  "distro/build-plan.ts",
+  "distro/input-key.ts",
+  "sources/recording/fetch-record.ts",
+  "package.json",
+];
+const pulumiFree = [
+  "lib",
+  "distro",
+  "sources",
+  "oci",
+  "trust",
+  "buildkit",
+  "tools",
+  "config",
+  "pipeline",
+  "cli",
+];
 
 type Import = { readonly file: string; readonly room: string; readonly from: string };
 
@@ -74,14 +116,18 @@ const waysOut: readonly { readonly what: string; readonly sign: RegExp; readonly
     {
       what: "prints",
       sign: /\bconsole\b|\bprocess\s*\??\.?\s*\[?["'`]?(?:stdout|stderr)\b|\b(?:stdout|stderr)\b[^=;]*=\s*process\b|\b(?:stdout|stderr)\b.* from "(?:node:)?process"|from "(?:node:)?(?:console|tty)"|\/dev\/(?:stdout|stderr|tty)\b|\bwrite(?:File)?Sync\([012],/,
-      only: ["lib/terminal.ts"],
+      only: ["lib/text/terminal.ts"],
     },
     {
       what: "takes a text for printable",
       sign: /\b(?:as|satisfies) Printable\b|<Printable>\w/,
-      only: ["lib/printable.ts"],
+      only: ["lib/text/printable.ts"],
     },
-    { what: "prints byte for byte", sign: /\bprintExactly\b/, only: ["lib/terminal.ts", "cli/env.ts"] },
+    {
+      what: "prints byte for byte",
+      sign: /\bprintExactly\b/,
+      only: ["lib/text/terminal.ts", "cli/commands/env.ts"],
+    },
     {
       what: "logs to the engine",
       sign: /@pulumi\/pulumi\/log\b|\bpulumi\.log\b|\blog\b[^;]*\} from "@pulumi\/pulumi"/,
@@ -121,7 +167,8 @@ test("what is for development alone is not asked for at run time", () => {
 
 test("gRPC statuses are made in one file", () => {
   const wrong = imports.filter(
-    ({ file, from }) => from === "@grpc/grpc-js" && !/^providers\/stagex\/(server|engine)\.ts$/.test(file),
+    ({ file, from }) =>
+      from === "@grpc/grpc-js" && !/^providers\/stagex\/protocol\/(grpc-server|engine-log)\.ts$/.test(file),
   );
   expect(wrong).toEqual([]);
 });
@@ -129,7 +176,7 @@ test("gRPC statuses are made in one file", () => {
 test("git is started in one file, which bounds it and keeps everyone's settings from it", () => {
   const starts = /(?<!\bok)\(\s*["'`](?:\S*\/)?git["'`]|\bexec git\b|child_process[\s\S]*["'`]git["'`]/;
   const found = files.filter((file) => starts.test(readFileSync(join(root, file), "utf8")));
-  expect(found).toEqual(["lib/git.ts"]);
+  expect(found).toEqual(["lib/git/git.ts"]);
 });
 
 test("a file is one noun: no drawers for what has no name", () => {
@@ -137,41 +184,40 @@ test("a file is one noun: no drawers for what has no name", () => {
 });
 
 /**
- * Files that read others without lib/regular-file.ts, and why they may: who could put a link, a pipe or an endless file there is who runs
+ * Files that read others without lib/fs/regular-file.ts, and why they may: who could put a link, a pipe or an endless file there is who runs
  * us, or the kernel. Whatever a tree, a bundle, a kit, a layout, a cache or a server brings is read through that module.
  */
 const plainReaders: Readonly<Record<string, string>> = {
-  "buildkit/builder-facts.ts": "/proc",
-  "buildkit/client-environment.ts": "the user's own Docker configuration",
-  "buildkit/connection-trouble.ts": "certificates that the user's configuration names",
-  "buildkit/context-folder.ts": "copies a source of our cache, hashed right before",
-  "buildkit/daemon-process.ts": "/proc, and the log of our own daemon",
-  "buildkit/daemon.ts": "the record of our own daemon",
-  "buildkit/process-identity.ts": "/proc",
-  "buildkit/tls-refusal.ts": "certificates that the user's configuration names",
+  "buildkit/client/builder-facts.ts": "/proc",
+  "buildkit/client/client-environment.ts": "the user's own Docker configuration",
+  "buildkit/client/connection-diagnosis.ts": "certificates that the user's configuration names",
+  "buildkit/client/context-folder.ts": "copies a source of our cache, hashed right before",
+  "buildkit/daemon/daemon-process.ts": "/proc, and the log of our own daemon",
+  "buildkit/daemon/daemon.ts": "the record of our own daemon",
+  "buildkit/client/tls-alert.ts": "certificates that the user's configuration names",
   "cli/doctor/machine.ts": "/proc",
-  "cli/orphans.ts": "/proc",
+  "pulumi-workarounds/orphan-processes.ts": "/proc",
   "cli/rehearsal/registry-server.ts": "the record of our own server",
   "cli/rehearsal/rehearsal.ts": "/proc",
-  "cli/stack.ts": "the engine's log and locks, and /proc",
-  "cli/start.ts": "the journal of our own provider",
-  "cli/state-file.ts": "the engine's state",
+  "cli/engine/stack.ts": "the engine's log and locks, and /proc",
+  "cli/commands/start.ts": "the journal of our own provider",
+  "pulumi-workarounds/state-backup.ts": "the engine's state",
   "components/builder-fleet/aws-programs.ts": "programs that the set-up has built",
   "components/builder-fleet/aws-user-data.ts": "a file beside the module",
   "components/builder-fleet/static.ts": "certificates that the user's configuration names",
   "oci/blob.ts": "opens without following links, and looks at kind and size itself",
-  "sources/partial-file.ts": "a handle that lib/regular-file.ts has opened",
-  "sources/archived-file.ts": "a handle that lib/regular-file.ts has opened",
-  "sources/recording-proxy.ts": "a handle that lib/regular-file.ts has opened",
-  "sources/tree-checkout.ts": "the note of our own checkout",
+  "sources/download/partial-file.ts": "a handle that lib/fs/regular-file.ts has opened",
+  "sources/download/archived-file.ts": "a handle that lib/fs/regular-file.ts has opened",
+  "sources/recording/recording-proxy.ts": "a handle that lib/fs/regular-file.ts has opened",
+  "sources/tree/tree-checkout.ts": "the note of our own checkout",
   "stacks/passphrase.ts": "the stack's settings and the user's passphrase file",
   "tools/engine-folder.ts": "programs that the set-up has built",
   "tools/kernel-features.ts": "/proc and /sys",
   "tools/platforms.ts": "/proc",
   "tools/tool-folder.ts": "the locked modules beside it, and what the set-up has built",
-  "trust/signing-kit.ts": "the script beside the module",
-  "trust/lookaside.ts": "a handle that it has opened without following links",
-  "trust/signing-key.ts": "the signer's own key",
+  "trust/signatures/signing-kit.ts": "the script beside the module",
+  "trust/signatures/lookaside.ts": "a handle that it has opened without following links",
+  "trust/openpgp/signing-key.ts": "the signer's own key",
 };
 
 test("what others bring is read as regular files only, up to a bound", () => {

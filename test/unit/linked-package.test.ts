@@ -2,8 +2,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { mkdir, readFile, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { projectRoot } from "../../tools/places.ts";
-import { scratchFolder } from "../fixtures/scratch-folder.ts";
+import { projectRoot } from "../../lib/paths.ts";
+import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
 test("a clone that is linked into another project has components to import", async () => {
   const project = await scratchFolder();

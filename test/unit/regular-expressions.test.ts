@@ -36,7 +36,11 @@ test("every regular expression of the product takes time that grows with its tex
 
 test("expressions are made from texts in few places, of words of our own", () => {
   const made = files.filter((file) => /\bRegExp\(/.test(readFileSync(join(root, file), "utf8")));
-  expect(made).toEqual(["distro/context.ts", "trust/image-reference.ts", "trust/lookaside.ts"]);
+  expect(made).toEqual([
+    "distro/recipe/context.ts",
+    "trust/signatures/image-reference.ts",
+    "trust/signatures/lookaside.ts",
+  ]);
 });
 
 function superlinear({ place, pattern, flags }: Expression): string[] {

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { PublishedInputs } from "../../distro/published-inputs.ts";
-import { publishedTree } from "../../distro/published-tree.ts";
-import { readTree } from "../../distro/tree.ts";
-import { projectRoot } from "../../tools/places.ts";
+import { PublishedInputs } from "../../distro/published/published-inputs.ts";
+import { publishedTree } from "../../distro/published/published-tree.ts";
+import { readTree } from "../../distro/tree/tree.ts";
+import { projectRoot } from "../../lib/paths.ts";
 
 test("each image of the seed tree is held against its digest: its recipe is the one that this was published for", async () => {
   const platforms = ["linux/amd64"];

@@ -1,8 +1,8 @@
 import { expect } from "vitest";
-import { parseContainerfile, readsOf } from "../../../distro/containerfile.ts";
-import { contextProblems, contextReader } from "../../../distro/context.ts";
+import { parseContainerfile, readsOf } from "../../../distro/recipe/containerfile.ts";
+import { contextProblems, contextReader } from "../../../distro/recipe/context.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
-import type { TreeFile } from "../../../distro/tree-files.ts";
+import type { TreeFile } from "../../../distro/tree-source.ts";
 import { fuzz } from "./fuzzer.ts";
 import { named, textOf, treeSeeds } from "./tree-seeds.ts";
 

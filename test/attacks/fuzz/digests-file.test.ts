@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { digestsFileText, parseDigestsFile } from "../../../distro/digests-file.ts";
+import { digestsFileText, parseDigestsFile } from "../../../distro/tree/digests-file.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import { fuzz } from "./fuzzer.ts";
 import { textOf, treeSeeds } from "./tree-seeds.ts";

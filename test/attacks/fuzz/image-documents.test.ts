@@ -5,8 +5,8 @@ import { isDigest } from "../../../oci/digest.ts";
 import { parseConfig, parseIndex, parseLayoutIndex, parseManifest } from "../../../oci/image.ts";
 import { layoutBlobPath } from "../../../oci/layout.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
-import { writeLayout } from "../../fixtures/image-layout.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { writeLayout } from "../../support/builders/image-layout.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 import { fuzz, type Surface } from "./fuzzer.ts";
 
 const dictionary = [

@@ -3,8 +3,8 @@ import { dirname, join } from "node:path";
 import { expect } from "vitest";
 import { layoutBlobPath, readLayout } from "../../../oci/layout.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
-import { writeLayout } from "../../fixtures/image-layout.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { writeLayout } from "../../support/builders/image-layout.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 import { fuzz } from "./fuzzer.ts";
 
 /** One file of a layout is altered at a time: whatever it is, the image that is read is the one that was written, or none. */

@@ -2,9 +2,9 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect } from "vitest";
 import { isInputKey, parseInputKey } from "../../../distro/input-key.ts";
-import { Ledger } from "../../../distro/ledger.ts";
+import { Ledger } from "../../../distro/ledger/ledger.ts";
 import { digestOf, hexOf, isDigest } from "../../../oci/digest.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 import { fuzz } from "./fuzzer.ts";
 
 const key = parseInputKey(hexOf(digestOf("key")));

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { owners, readRoster } from "../../../trust/roster.ts";
+import { owners, readRoster } from "../../../trust/quorum/roster.ts";
 import { TrustError } from "../../../trust/trust-error.ts";
 import { fuzz } from "./fuzzer.ts";
 import { named, treeSeeds } from "./tree-seeds.ts";

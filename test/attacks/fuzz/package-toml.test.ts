@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { buildArgsOf, parsePackageToml } from "../../../distro/package-toml.ts";
+import { buildArgsOf, parsePackageToml } from "../../../distro/recipe/package-toml.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import { fuzz } from "./fuzzer.ts";
 import { named, textOf, treeSeeds } from "./tree-seeds.ts";

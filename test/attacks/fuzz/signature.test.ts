@@ -1,11 +1,11 @@
 import { readKey } from "openpgp";
 import { expect } from "vitest";
 import { digestOf } from "../../../oci/digest.ts";
-import { Keyring } from "../../../trust/keyring.ts";
-import { Rejection } from "../../../trust/rejection.ts";
-import { verifyMessage } from "../../../trust/signed-message.ts";
-import { readPayload } from "../../../trust/simple-signing.ts";
-import { gpgHome, newKey, payload, signedBy } from "../../fixtures/maintainers.ts";
+import { Keyring } from "../../../trust/openpgp/keyring.ts";
+import { verifyMessage } from "../../../trust/openpgp/openpgp-message.ts";
+import { Rejection } from "../../../trust/openpgp/signature-rejection.ts";
+import { readPayload } from "../../../trust/signatures/simple-signing.ts";
+import { gpgHome, newKey, payload, signedBy } from "../../support/builders/maintainers.ts";
 import { fuzz } from "./fuzzer.ts";
 
 /** Messages by gpg, packed and not, and by openpgp.js. However they are altered: what is accepted is what was signed, by whom it was. */

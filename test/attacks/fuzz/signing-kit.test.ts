@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { readKit, writeKit } from "../../../trust/signing-kit.ts";
+import { readKit, writeKit } from "../../../trust/signatures/signing-kit.ts";
 import { TrustError } from "../../../trust/trust-error.ts";
-import { payload } from "../../fixtures/maintainers.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { payload } from "../../support/builders/maintainers.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 import { fuzz } from "./fuzzer.ts";
 
 fuzz("signing kit", async () => {

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, test } from "vitest";
-import { projectRoot } from "../../../tools/places.ts";
+import { projectRoot } from "../../../lib/paths.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "stagex-compile-cache-"));
 afterAll(() => rmSync(folder, { recursive: true }));

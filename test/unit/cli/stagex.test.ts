@@ -3,8 +3,8 @@ import { mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { exitCode } from "../../../cli/exit-code.ts";
-import { projectRoot } from "../../../tools/places.ts";
+import { exitCode } from "../../../cli/output/exit-code.ts";
+import { projectRoot } from "../../../lib/paths.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "stagex-command-"));
 afterAll(() => rmSync(folder, { recursive: true }));

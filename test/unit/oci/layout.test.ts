@@ -4,8 +4,8 @@ import { expect, test } from "vitest";
 import type { Digest } from "../../../oci/digest.ts";
 import { layoutBlobPath, readLayout } from "../../../oci/layout.ts";
 import { LayoutError, type LayoutProblem } from "../../../oci/layout-error.ts";
-import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../../fixtures/image-layout.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../../support/builders/image-layout.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 
 const twoPlatforms: LayoutRecipe = {
   platforms: {

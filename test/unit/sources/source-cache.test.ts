@@ -7,17 +7,17 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import type { Source } from "../../../distro/build-plan.ts";
+import { SourceError, type SourceProgress } from "../../../sources/download/source-error.ts";
 import { SourceCache, type SourceCacheOptions } from "../../../sources/source-cache.ts";
-import { SourceError, type SourceProgress } from "../../../sources/source-error.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
+import { run } from "../../support/programs/killable.ts";
 import {
   type Answer,
   breakingAfter,
   mirrorAuthority,
   serving,
   startMirror,
-} from "../../fixtures/https-mirror.ts";
-import { run } from "../../fixtures/killable.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+} from "../../support/servers/https-mirror.ts";
 
 const content = randomBytes(300_000);
 const sha256 = (bytes: Buffer | string) => createHash("sha256").update(bytes).digest("hex");

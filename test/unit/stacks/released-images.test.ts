@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { BuildPlan } from "../../../distro/build-plan.ts";
-import { keyOfPlan, lookUpBoth } from "../../../distro/known-digests.ts";
-import { Ledger } from "../../../distro/ledger.ts";
+import { Ledger } from "../../../distro/ledger/ledger.ts";
+import { keyOfPlan, lookUpBoth } from "../../../distro/plan/predict-digests.ts";
 import { type Digest, hexOf, parseDigest } from "../../../oci/digest.ts";
-import { configuredLedgers } from "../../../providers/stagex/configured-ledgers.ts";
+import { configuredLedgers } from "../../../pipeline/context/open-ledgers.ts";
 import { type DigestSources, releasedImages } from "../../../stacks/released-images.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 
 const digest = (digit: string): Digest => parseDigest(`sha256:${digit.repeat(64)}`);
 

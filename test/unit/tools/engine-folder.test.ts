@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { engineFolder } from "../../../tools/engine-folder.ts";
-import { scratchFolder } from "../../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 
 /** A program that prints its arguments, one a line. */
 function install(scratch: string, path: string): string {

@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { placesOf } from "../../../tools/places.ts";
+import { placesOf } from "../../../lib/paths.ts";
 import { keepStatePrivate } from "../../../tools/private-state.ts";
 
 let folder: string;

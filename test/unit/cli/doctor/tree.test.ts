@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { treeSection } from "../../../../cli/doctor/tree.ts";
-import { scratchFolder } from "../../../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 test("doctor names the stacks whose tree is used whoever made it", async () => {
   const project = await scratchFolder();

@@ -2,7 +2,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { programsIn } from "../../../../components/builder-fleet/aws-programs.ts";
-import { scratchFolder } from "../../../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 /** The start of an ELF file for a machine (62: x86-64, 183: AArch64), and what else it says. */
 function elf(machine: number, rest = ""): Buffer {

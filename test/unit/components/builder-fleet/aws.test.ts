@@ -1,15 +1,11 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { AwsFleet } from "../../../../components/builder-fleet/aws.ts";
 import type { Program } from "../../../../components/builder-fleet/aws-programs.ts";
-import {
-  awsBuilderNames,
-  awsFleetConfig,
-  builderSizes,
-} from "../../../../providers/stagex/aws-fleet-config.ts";
-import { configuredBuilders } from "../../../../providers/stagex/builder-config.ts";
+import { awsBuilderNames, awsFleetConfig, builderSizes } from "../../../../config/aws-fleet.ts";
+import { configuredBuilders } from "../../../../config/builders.ts";
 import { asConfigured, fleetCost } from "../../../../stacks/fleet.ts";
-import { type IamRequest, isAllowed } from "../../../fixtures/iam-policy.ts";
-import { type Asked, known, mockedStack, secretsIn } from "../../../fixtures/mocked-stack.ts";
+import { type IamRequest, isAllowed } from "../../../support/builders/iam-policy.ts";
+import { type Asked, known, mockedStack, secretsIn } from "../../../support/builders/mocked-stack.ts";
 
 const digits = (digit: string): string => digit.repeat(64);
 const program = (name: string, digit: string): Program => ({

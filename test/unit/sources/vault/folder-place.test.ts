@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { FolderPlace } from "../../../../sources/vault/folder-place.ts";
-import { scratchFolder } from "../../../fixtures/scratch-folder.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const partialName = () => `${"ab".repeat(32)}-${randomUUID()}`;
 

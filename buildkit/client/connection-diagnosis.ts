@@ -1,0 +1,165 @@
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import type { Endpoint } from "./endpoint.ts";
+import { tlsRefusal } from "./tls-alert.ts";
+
+/** How far the way to a builder was gone when it ended: its name, its port, its protection, its answer. */
+export type ConnectionPhase = "address" | "port" | "tls" | "answer";
+
+/** Why a builder is not reached. */
+export type ConnectionTrouble = {
+  readonly phase: ConnectionPhase;
+  /** In words, with what to do. */
+  readonly says: string;
+  /** Whether waiting can't help: somebody has to change something. */
+  readonly lasts: boolean;
+};
+
+type Explanation = (found: RegExpExecArray, endpoint: Endpoint) => Omit<ConnectionTrouble, "phase">;
+
+/** What Go's network and TLS libraries, in whose words buildctl speaks, mean; the first that is found counts. */
+const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[] = [
+  [
+    "address",
+    /^(?=.*lookup \S).*(no such host|server misbehaving|Temporary failure)/m,
+    passing("its name has no address (yet): check it"),
+  ],
+  [
+    "tls",
+    /certificate signed by unknown authority|certificate is not trusted/,
+    lasting(
+      "its certificate is signed by another authority than the one in `ca` (a wrong CA, or another machine answers there)",
+    ),
+  ],
+  [
+    "tls",
+    /expired or is not yet valid: current time (\S+) is (after|before) (\S+)/,
+    ([, now, side, limit]) =>
+      side === "after"
+        ? {
+            lasts: true,
+            says: `its certificate has expired: it was valid until ${limit}, and it is ${now} by this machine's clock. Make a new one`,
+          }
+        : {
+            lasts: true,
+            says: `its certificate is valid from ${limit} only, and it is ${now} by this machine's clock: set the clocks right (here, or where it was made)`,
+          },
+  ],
+  [
+    "tls",
+    /certificate is (?:not valid for any names|valid for .*, not \S+)|doesn't contain any IP SANs/,
+    ([words]) => ({
+      lasts: true,
+      says: `its certificate is for another name (${words}): give \`serverName\`, or the right address`,
+    }),
+  ],
+  [
+    "tls",
+    /first record does not look like a TLS handshake/,
+    lasting("it speaks no TLS: start buildkitd with --tlscert, --tlskey and --tlscacert"),
+  ],
+  [
+    "tls",
+    /remote error: tls: expired certificate/,
+    lasting(
+      "our certificate has expired by the builder's clock: if `cert` is still valid, the builder's clock is wrong",
+    ),
+  ],
+  [
+    "tls",
+    /remote error: tls: [^"\n]*/,
+    (found, endpoint) => ({
+      lasts: true,
+      says: `it refuses our certificate (${found[0]}): ${refusal(endpoint)}`,
+    }),
+  ],
+  ["port", /connection refused/, passing("nobody listens there (yet)")],
+  ["port", /permission denied/, lasting("this user may not open it")],
+  ["port", /no such file or directory/, passing("there is nothing at this path (yet)")],
+  [
+    "port",
+    /no route to host|network is unreachable|i\/o timeout|connection timed out/,
+    passing("no packet comes back: check network and firewall"),
+  ],
+  [
+    "answer",
+    /server preface: EOF|connection reset|broken pipe|\bEOF\b/,
+    (_, endpoint) => ({
+      lasts: false,
+      says:
+        endpoint.address.startsWith("tcp://") && !endpoint.tls
+          ? "it ended the connection: does it want a client certificate (tls)?"
+          : "it ended the connection",
+    }),
+  ],
+  [
+    "answer",
+    /no answer within/,
+    passing("it says nothing: it hangs, or the network between swallows what is sent"),
+  ],
+  [
+    "answer",
+    /DeadlineExceeded|deadline exceeded|\bUnavailable\b/,
+    passing("it accepts connections and does not answer"),
+  ],
+];
+
+/** What the words of a failed buildctl say of the connection; undefined where they are of something else. */
+export function connectionTrouble(words: string, endpoint: Endpoint): ConnectionTrouble | undefined {
+  for (const [phase, pattern, explain] of explanations) {
+    const found = pattern.exec(words);
+    if (found) return { phase, ...explain(found, endpoint) };
+  }
+  return undefined;
+}
+
+/**
+ * What is wrong with our own certificate, which a server that refuses it often does not say. Times are the certificate's own
+ * (RFC 5280, 4.1.2.5) against this machine's clock.
+ */
+export async function ownCertificateTrouble(
+  endpoint: Endpoint,
+  now = new Date(),
+): Promise<ConnectionTrouble | undefined> {
+  if (!endpoint.tls) return undefined;
+  const phase = "tls";
+  const trouble = (says: string): ConnectionTrouble => ({ phase, lasts: true, says });
+  try {
+    const certificate = new X509Certificate(await readFile(endpoint.tls.cert));
+    const [from, until] = [certificate.validFromDate, certificate.validToDate];
+    if (until < now)
+      return trouble(
+        `our certificate has expired: it was valid until ${until.toISOString()}. Make a new one`,
+      );
+    if (from > now)
+      return trouble(
+        `our certificate is valid from ${from.toISOString()} only, and it is ${now.toISOString()} by this machine's clock: set the clocks right`,
+      );
+    return undefined;
+  } catch (error) {
+    return trouble(
+      `our certificate can't be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+}
+
+/** What is wrong where a builder ended the connection without a word, which is how buildctl often hears of a refused certificate. */
+export async function refusalTrouble(endpoint: Endpoint): Promise<ConnectionTrouble | undefined> {
+  const alert = await tlsRefusal(endpoint);
+  if (alert === undefined) return undefined;
+  return { phase: "tls", lasts: true, says: `it refuses our certificate (${alert}): ${refusal(endpoint)}` };
+}
+
+function refusal(endpoint: Endpoint): string {
+  return endpoint.tls
+    ? "it is signed by another authority than the builder trusts (a foreign CA), or is none for clients"
+    : "it wants one: give `tls` with ca, cert and key";
+}
+
+function passing(says: string): Explanation {
+  return () => ({ lasts: false, says });
+}
+
+function lasting(says: string): Explanation {
+  return () => ({ lasts: true, says });
+}

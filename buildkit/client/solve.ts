@@ -1,0 +1,304 @@
+import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Readable } from "node:stream";
+import type { Assembly } from "../../distro/build-plan.ts";
+import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { printableOutput } from "../../lib/text/printable.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { BuildLog } from "./build-log.ts";
+import { buildEnvironment } from "./client-environment.ts";
+import type { BuildContext } from "./context-folder.ts";
+import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
+import { connectionArguments, type Endpoint } from "./endpoint.ts";
+import { noticeArrivals } from "./export-activity.ts";
+import { removeFromHistory } from "./history-trace.ts";
+import { builderTrouble } from "./infrastructure-failure.ts";
+import { type LayerCheck, layerTimesCheck } from "./layer-timestamps.ts";
+import { Progress, type ProgressEvent } from "./progress.ts";
+import { historyTrace, ownWords, proxyArguments, type StepProxy } from "./proxied-steps.ts";
+import { dropHalfReceived } from "./prune-partial-blobs.ts";
+import { lastError, SolveError } from "./solve-error.ts";
+import type { Route } from "./transfer-route.ts";
+import type { Transfer, Transfers } from "./transfer-stats.ts";
+
+/** One image to build. */
+export type SolveRequest = {
+  readonly endpoint: Endpoint;
+  /** The image's name, such as `core-busybox`, and its version: they are in its annotations. */
+  readonly image: string;
+  readonly version: string;
+  /** What every build of its generation gets. */
+  readonly assembly: Assembly;
+  readonly target: string | null;
+  readonly platforms: readonly string[];
+  readonly buildArgs: Readonly<Record<string, string>>;
+  readonly context: BuildContext;
+  /** Image name (as after `stagex/`) -> digest of its manifest or, for several platforms, of its index. */
+  readonly dependencies: Readonly<Record<string, Digest>>;
+  /**
+   * Dependency's name -> the repository, such as `registry.example/stagex/core-musl`, from which the daemon pulls it by its digest,
+   * without credentials of ours. It hashes what it gets. The other dependencies are sent from the store, and so are these where a
+   * build that pulls them fails by no program of its own.
+   */
+  readonly repositories?: Readonly<Record<string, string>>;
+  /** Where the steps that fetch, which the recipe of `context` was rewritten for, find a proxy; undefined where none does. */
+  readonly proxy?: StepProxy;
+  /** Takes no step's result from the daemon's cache: what is to be attested was really built for it. */
+  readonly isAnew?: boolean;
+  /** The content-addressed store with the dependencies' blobs, as `blobs/sha256/<hex>`. */
+  readonly store: string;
+  /** The folder to make, with the image as an OCI layout. It must not exist; after an error it does not. */
+  readonly destination: string;
+  /** The folder for temporary folders. */
+  readonly scratch: string;
+};
+
+export type SolveOptions = {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (event: ProgressEvent) => void;
+  /** Told with every line that buildctl writes, and while the image arrives: the build goes on. */
+  readonly onActivity?: () => void;
+  /** The file that gets the whole log; an older one is overwritten. */
+  readonly log: string;
+};
+
+/** The built image, of which nothing was verified. */
+export type Solved = {
+  /** The folder with index.json, oci-layout and blobs/sha256/. */
+  readonly layout: string;
+  /** What each layer has yet to pass before the image is any good; undefined for those of dependencies, which did when they were built. */
+  readonly layerCheck: (layer: Digest) => LayerCheck | undefined;
+  /** What the daemon had not got of the dependencies, and how long it took to come, by either route. */
+  readonly transfers: Readonly<Record<Route, Transfer>>;
+  /** Bytes of memory that its steps took at their peak; undefined where the builder does not measure it, or all was cached. */
+  readonly memory: number | undefined;
+  /** Why no dependency was pulled though some were to be; undefined where they were. */
+  readonly unpulled: SolveError | undefined;
+};
+
+/**
+ * Builds one image as StageX's own generator asks for it, without network in any RUN and with no source but those of the request.
+ * Throws {@link SolveError} when the build fails, and the signal's reason when it was aborted; then the daemon's solve has ended too.
+ */
+export async function solve(request: SolveRequest, options: SolveOptions): Promise<Solved> {
+  options.signal?.throwIfAborted();
+  await mkdir(dirname(request.destination), { recursive: true });
+  return await withWorkFolder(request.scratch, async (folder) => {
+    const dependencies = linkDependencies(request.store, request.dependencies, join(folder, "dependencies"));
+    const sent = { ...request, repositories: {} };
+    if (pulled(request).length === 0) return await attempt(sent, dependencies, folder, options);
+    try {
+      return await attempt(request, dependencies, folder, options);
+    } catch (error) {
+      // Registries fail in too many words to tell them from other failures; but a program that ran had its dependencies.
+      if (!(error instanceof SolveError) || error.exitCode !== undefined || error.isStarved) throw error;
+      await dropHalfReceived(request.endpoint, options.signal);
+      return { ...(await attempt(sent, dependencies, folder, options)), unpulled: error };
+    }
+  });
+}
+
+/** Builds it, or leaves nothing at the destination. */
+async function attempt(
+  request: SolveRequest,
+  dependencies: DependencyLayout,
+  folder: string,
+  options: SolveOptions,
+): Promise<Solved> {
+  const policy = join(folder, "source-policy.json");
+  writeFileSync(policy, JSON.stringify(sourcePolicy(request)));
+  mkdirSync(request.destination);
+  try {
+    const args = [...buildArguments(request, dependencies), "--source-policy-file", policy];
+    const { transfers, memory } = await build(request, args, folder, options);
+    // A working folder of buildctl's, no part of a layout.
+    rmSync(join(request.destination, "ingest"), { recursive: true, force: true });
+    if (request.proxy) await removeFromHistory(request.destination, historyTrace);
+    const known = new Set([...dependencies.layers.values()].flatMap((layers) => [...layers]));
+    const { repositories = {} } = request;
+    const arrived = (isPulled: boolean) =>
+      transfers.of(new Map([...dependencies.layers].filter(([name]) => name in repositories === isPulled)));
+    return {
+      layout: request.destination,
+      layerCheck: (layer) => (known.has(layer) ? undefined : layerTimesCheck(layer)),
+      transfers: { store: arrived(false), registry: arrived(true) },
+      memory,
+      unpulled: undefined,
+    };
+  } catch (error) {
+    await rm(request.destination, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/**
+ * Only what the request brings is a source: no image but exactly the dependencies, no URL, no git repository, and no frontend named by
+ * a `# syntax=` line.
+ */
+function sourcePolicy(request: SolveRequest): object {
+  const allow = (identifier: string, match_type: "WILDCARD" | "EXACT") => ({
+    ...{ action: "ALLOW", selector: { identifier, match_type } },
+  });
+  return {
+    version: 1,
+    rules: [
+      { action: "DENY", selector: { identifier: "*" } },
+      allow("local://*", "WILDCARD"),
+      allow("oci-layout://*", "WILDCARD"),
+      ...pulled(request).map((reference) => allow(`docker-image://${reference}`, "EXACT")),
+    ],
+  };
+}
+
+/** References of the dependencies that the daemon pulls. */
+function pulled({ dependencies, repositories = {} }: SolveRequest): string[] {
+  return Object.entries(dependencies).flatMap(([name, digest]) => {
+    const repository = repositories[name];
+    return repository === undefined ? [] : [`${repository}@${digest}`];
+  });
+}
+
+/** The name under which the dependencies' layout is known in one solve. */
+const layoutName = "dependencies";
+
+/** buildctl's arguments for this image (without those that reach the daemon). */
+export function buildArguments(request: SolveRequest, dependencies: DependencyLayout): string[] {
+  const { context, repositories = {} } = request;
+  const isSent = pulled(request).length < Object.keys(request.dependencies).length;
+  const placeOf = (name: string, digest: Digest) =>
+    repositories[name] === undefined
+      ? `oci-layout:${layoutName}@${digest}`
+      : `docker-image://${repositories[name]}@${digest}`;
+  const options = {
+    filename: "Containerfile",
+    platform: request.platforms.join(","),
+    ...(request.target === null ? {} : { target: request.target }),
+    ...request.assembly.options,
+    "force-network-mode": "none",
+    ...prefixed("build-arg:", { ...request.buildArgs, ...request.assembly.buildArgs }),
+    // Cache mounts are refused when a recipe is read. One that is read otherwise by BuildKit finds an empty cache, and leaves none:
+    // the daemon names caches by this, and it is of no other solve.
+    "build-arg:BUILDKIT_CACHE_MOUNT_NS": randomUUID(),
+    "context:fetch": "local:fetch",
+    ...prefixed("context:stagex/", mapEntries(request.dependencies, placeOf)),
+  };
+  return [
+    ...["build", "--frontend", "dockerfile.v0", "--progress", "rawjson"],
+    ...["--local", `context=${context.context}`, "--local", `dockerfile=${context.recipe}`],
+    ...["--local", `fetch=${context.fetch}`],
+    ...(isSent ? ["--oci-layout", `${layoutName}=${dependencies.folder}`] : []),
+    ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
+    ...(request.proxy ? proxyArguments(request.proxy) : []),
+    ...(request.isAnew ? ["--no-cache"] : []),
+    ...["--output", csv({ ...outputOf(request), dest: request.destination })],
+  ];
+}
+
+function outputOf({ image, version, assembly }: SolveRequest): Record<string, string> {
+  return {
+    type: "oci",
+    tar: "false",
+    name: `stagex/${image}:${version}`,
+    ...assembly.output,
+    ...prefixed("annotation.", assembly.annotations(image, version)),
+  };
+}
+
+/** One record of comma-separated values (RFC 4180), as buildctl reads `--output`. */
+function csv(fields: Record<string, string>): string {
+  const quoted = (text: string) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  return Object.entries(fields)
+    .map(([name, value]) => quoted(`${name}=${value}`))
+    .join(",");
+}
+
+function prefixed(prefix: string, record: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [prefix + name, value]));
+}
+
+function mapEntries<V>(
+  record: Readonly<Record<string, V>>,
+  map: (name: string, value: V) => string,
+): Record<string, string> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(name, value)]));
+}
+
+/** How long buildctl has to end its solve in the daemon before it is killed, in milliseconds. */
+const grace = 10_000;
+
+/** Has buildctl do it, and returns what came to the daemon meanwhile, and what memory was taken. */
+async function build(
+  request: SolveRequest,
+  args: string[],
+  folder: string,
+  options: SolveOptions,
+): Promise<{ readonly transfers: Transfers; readonly memory: number | undefined }> {
+  const { endpoint, image, destination, proxy } = request;
+  const { signal, onProgress = () => {}, onActivity = () => {} } = options;
+  const env = await buildEnvironment(endpoint, folder);
+  const log = await BuildLog.open(options.log);
+  const progress = new Progress(
+    onProgress,
+    (line) => log.line(printableOutput(line)),
+    proxy && ((text) => ownWords(text, proxy)),
+  );
+  const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env,
+  });
+  let killer: NodeJS.Timeout | undefined;
+  const end = () => {
+    client.kill("SIGTERM");
+    killer ??= setTimeout(() => client.kill("SIGKILL"), grace);
+  };
+  signal?.addEventListener("abort", end, { once: true });
+  if (signal?.aborted) end();
+  const stopNoticing = noticeArrivals(destination, onActivity);
+  try {
+    const closed = once(client, "close");
+    const read = readLines(client.stderr, progress, log, onActivity).catch(async (error: unknown) => {
+      end();
+      await closed;
+      throw error;
+    });
+    const [[code]] = await Promise.all([closed, read]);
+    signal?.throwIfAborted();
+    if (code === 0) return { transfers: progress.transfers, memory: progress.memory() };
+    const [failed, { messages }] = [progress.failedStep(), progress];
+    const trouble = builderTrouble(endpoint, failed, lastError(messages), destination);
+    throw new SolveError(image, failed, messages, options.log, trouble);
+  } finally {
+    signal?.removeEventListener("abort", end);
+    clearTimeout(killer);
+    stopNoticing();
+    log.close();
+  }
+}
+
+/** Feeds the lines to the state machine, and has those that came together logged together. */
+async function readLines(
+  stderr: Readable,
+  progress: Progress,
+  log: BuildLog,
+  onActivity: () => void,
+): Promise<void> {
+  let begun = "";
+  for await (const text of stderr.setEncoding("utf8") as AsyncIterable<string>) {
+    onActivity();
+    const lines = text.split("\n");
+    const rest = lines.pop() ?? "";
+    for (const line of lines) {
+      progress.line(`${begun}${line}`.replace(/\r$/, ""));
+      begun = "";
+    }
+    begun += rest;
+    log.flush();
+  }
+  if (begun !== "") progress.line(begun);
+  progress.end();
+  log.flush();
+}

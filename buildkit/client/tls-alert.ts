@@ -1,0 +1,34 @@
+import { readFile } from "node:fs/promises";
+import { connect } from "node:tls";
+import { bareHost } from "../../lib/net/address-reach.ts";
+import type { Endpoint } from "./endpoint.ts";
+
+/** How long a server may take over a handshake, in milliseconds. */
+const patience = 5_000;
+
+/**
+ * In OpenSSL's words, the alert with which a builder refuses our certificate; undefined where it does not. With TLS 1.3 the client has
+ * done its part before the server looks at the certificate, and may hear of the refusal as a connection that ended, as buildctl often
+ * does. With TLS 1.2 the server's verdict is part of the handshake (RFC 5246, 7.3).
+ */
+export async function tlsRefusal({ address, tls }: Endpoint): Promise<string | undefined> {
+  const { hostname, port } = new URL(address);
+  if (!tls || port === "") return undefined;
+  const files = [tls.ca, tls.cert, tls.key].map((file) => readFile(file));
+  const [ca, cert, key] = await Promise.all(files).catch(() => []);
+  if (!ca || !cert || !key) return undefined;
+  return await new Promise((resolve) => {
+    const host = bareHost(hostname);
+    const named = tls.serverName === undefined ? {} : { servername: tls.serverName };
+    // Whether the server is the right one is asked elsewhere; nothing is sent to this one but the handshake.
+    const own = { ca, cert, key, maxVersion: "TLSv1.2", rejectUnauthorized: false } as const;
+    const socket = connect({ host, port: Number(port), ...named, ...own });
+    const end = (refusal?: string): void => {
+      socket.destroy();
+      resolve(refusal);
+    };
+    socket.setTimeout(patience, () => end());
+    socket.once("secureConnect", () => end());
+    socket.once("error", (error: NodeJS.ErrnoException) => end(/alert [\w ]+/.exec(error.message)?.[0]));
+  });
+}

@@ -1,0 +1,134 @@
+import { join } from "node:path";
+import { Command } from "commander";
+import { parseConfig } from "../../config/schema.ts";
+import { isInputKey } from "../../distro/input-key.ts";
+import { Ledger } from "../../distro/ledger/ledger.ts";
+import {
+  type DigestSet,
+  digestsFiles,
+  furtherDigestsOf,
+  platformSet,
+} from "../../distro/tree/digests-file.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { printable, printableBlock } from "../../lib/text/printable.ts";
+import { shortenedList } from "../../lib/text/shortened-list.ts";
+import { print, printError } from "../../lib/text/terminal.ts";
+import { hexOf, parseDigest } from "../../oci/digest.ts";
+import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
+import { parseTreeAddress, type TreeAddress } from "../../sources/tree/tree-checkout.ts";
+import { type ChangedOptions, replaceFile, writeChangedDigests } from "../digests/changed-digests.ts";
+import { Stack, type StackPackage } from "../engine/stack.ts";
+import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
+import { provideEngine } from "./pulumi.ts";
+
+/** `stagex digests`: what a release of the tree would publish. */
+export function digestsCommand(): Command {
+  return new Command("digests")
+    .description("Prints the digest of each image of a stack, in the format of StageX's digests/<stage>.txt.")
+    .option("--stack <name>", "the stack", "dev")
+    .option(
+      "--platform <platform>",
+      "of images for several platforms those of this one, which is not their first; or `index`",
+    )
+    .option(
+      "--write",
+      "write all of them into the tree's digests/ instead, for the images that the stack has",
+    )
+    .option(
+      "--changed",
+      "only the lines that a pull request needs: of images whose digest is another than was published. Builds nothing;\n" +
+        "exits with 1 where one is not known yet",
+    )
+    .option(
+      "--since <revision>",
+      "with --changed: the older side, by default the commit that published the digests",
+    )
+    .option(
+      "--tree <folder>",
+      "with --changed: the StageX tree, by default the stack's; then no engine is needed",
+    )
+    .action(async (options: Options) => {
+      const { stack: name, platform, write, changed, since, tree } = options;
+      if (changed && platform !== undefined)
+        throw new CommandError("--platform is no option of --changed, which is about StageX's own files");
+      if (changed) return await writeChangedDigests(options, () => settingsOf(name));
+      if (since !== undefined || tree !== undefined)
+        throw new CommandError("--since and --tree are options of --changed");
+      const places = placesOf();
+      const stack = new Stack(name, await provideEngine(false), places);
+      const digests = [...(await stack.digests())].map(
+        ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
+      );
+      if (digests.length === 0)
+        throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
+      const packages = await stack.packages();
+      await tellOfOthers(packages, new Ledger(places.built));
+      const sets = new Map([["", new Map(digests)], ...furtherDigests(packages)]);
+      const filesOf = (set: DigestSet) => digestsFiles(sets.get(set) ?? new Map(), set);
+      if (!write) {
+        const files = filesOf(platform === undefined ? "" : platformSet(platform));
+        if (files.size === 0)
+          throw new CommandError(
+            printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
+            exitCode.no,
+          );
+        if (platform !== undefined) tellOfElsewhere(packages, platform);
+        print(printableBlock([...files.values()].join("").trimEnd()));
+        return;
+      }
+      const settings = await settingsOf(name);
+      const address = treeAddressIn(settings, places.project);
+      if (address.kind !== "folder")
+        throw new CommandError(
+          printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
+        );
+      for (const [file, text] of [...sets.keys()].flatMap((set) => [...filesOf(set)]))
+        await replaceFile(join(address.folder, file), text);
+    });
+}
+
+/** The digests of images for several platforms, by set and name. */
+function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<string, string>> {
+  const sets = new Map<DigestSet, Map<string, string>>();
+  for (const { image, platforms, digests, index } of packages) {
+    const hex = Object.fromEntries(
+      Object.entries(digests).map(([each, digest]) => [each, hexOf(parseDigest(digest))]),
+    );
+    for (const [set, digest] of furtherDigestsOf(platforms, hex, hexOf(parseDigest(index))))
+      sets.set(set, (sets.get(set) ?? new Map()).set(image, digest));
+  }
+  return sets;
+}
+
+type Options = ChangedOptions & { stack: string; platform?: string; changed?: true };
+
+async function settingsOf(name: string): Promise<Properties> {
+  return (await new Stack(name, await provideEngine(false), placesOf()).config()) as Properties;
+}
+
+/** Says on stderr which of them are another's word: who publishes them should know. */
+async function tellOfOthers(packages: readonly StackPackage[], built: Ledger): Promise<void> {
+  const others: string[] = [];
+  for (const { image, inputKey, digests } of packages)
+    if (!isInputKey(inputKey) || !(await built.says(image, inputKey, digests))) others.push(image);
+  if (others.length === 0) return;
+  printError(
+    printable`${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shortenedList(others, 10)}`,
+  );
+}
+
+/** Says on stderr which images are not for a platform: no line is missing. */
+function tellOfElsewhere(packages: readonly StackPackage[], platform: string): void {
+  const elsewhere = packages.filter(({ platforms }) => !platforms.includes(platform));
+  if (elsewhere.length === 0 || platform === "index") return;
+  const names = elsewhere.map(({ image }) => image).sort();
+  printError(printable`not for ${platform}, as their package.toml says: ${shortenedList(names, 10)}`);
+}
+
+function treeAddressIn(settings: Properties, project: string): TreeAddress {
+  try {
+    return parseTreeAddress(parseConfig(settings).tree, project);
+  } catch (error) {
+    throw asUsage(error);
+  }
+}

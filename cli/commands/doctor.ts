@@ -1,0 +1,75 @@
+import { Command } from "commander";
+import { type Printable, printable, printableJson, printableLines } from "../../lib/text/printable.ts";
+import { print } from "../../lib/text/terminal.ts";
+import { findDocker } from "../../tools/docker.ts";
+import { builderSection } from "../doctor/builder.ts";
+import type { Check, Section } from "../doctor/check.ts";
+import { engineSection } from "../doctor/engine.ts";
+import { machineSection } from "../doctor/machine.ts";
+import { treeSection } from "../doctor/tree.ts";
+import { upstreamSection } from "../doctor/upstream.ts";
+import { exitCode } from "../output/exit-code.ts";
+
+/** All that the doctor found. */
+type Diagnosis = {
+  /** Whether the main job can run. */
+  readonly ok: boolean;
+  readonly sections: readonly Section[];
+};
+
+/** Looks at this machine. Changes nothing, builds nothing, starts nothing. */
+async function diagnose(environment: NodeJS.ProcessEnv = process.env): Promise<Diagnosis> {
+  const docker = await findDocker(environment);
+  const sections = await Promise.all([
+    engineSection(environment),
+    builderSection(environment, docker),
+    machineSection(environment),
+    treeSection(),
+    upstreamSection(environment, docker),
+  ]);
+  const checks = sections.flatMap((section) => section.checks);
+  return { ok: checks.every(({ verdict }) => verdict !== "falls short"), sections };
+}
+
+const marks: Readonly<Record<Check["verdict"], string>> = {
+  ok: "ok",
+  "falls short": "FALLS SHORT",
+  lacks: "lacks",
+};
+
+/** The diagnosis for people: a section each, a line a check, and its mend below it. */
+function renderDiagnosis({ ok, sections }: Diagnosis): Printable {
+  const width = Math.max(...sections.flatMap(({ checks }) => checks.map(({ name }) => name.length)));
+  const line = ({ name, found, minimum, verdict, mend }: Check): Printable[] => {
+    const wanted = verdict === "ok" || minimum === null ? "" : ` (at least ${minimum})`;
+    const first = printable`  ${name.padEnd(width)}  ${marks[verdict].padEnd(5)}  ${found}${wanted}`;
+    return mend === null ? [first] : [first, printable`  ${"".padEnd(width)}         to mend it: ${mend}`];
+  };
+  const parts = sections.flatMap(({ title, checks }) => [
+    printable`${title}`,
+    ...checks.flatMap(line),
+    printable``,
+  ]);
+  const end = ok
+    ? printable`The main job can run: npm start`
+    : printable`The main job can't run before what FALLS SHORT is mended.`;
+  return printableLines([...parts, end]);
+}
+
+/** `stagex doctor [--json]`. */
+export function doctorCommand(): Command {
+  return new Command("doctor")
+    .description(
+      "Prints what was found on this machine against what the work needs, with the mend for each thing that falls short.\n" +
+        "Exit code 0 when the main job (npm start) can run, 1 otherwise.",
+    )
+    .option(
+      "--json",
+      "the same as JSON: {ok, sections: [{title, checks: [{name, found, minimum, verdict, mend}]}]}",
+    )
+    .action(async ({ json }: { json?: boolean }) => {
+      const diagnosis = await diagnose();
+      print(json ? printableJson(diagnosis) : renderDiagnosis(diagnosis));
+      process.exitCode = diagnosis.ok ? exitCode.ok : exitCode.no;
+    });
+}

@@ -1,0 +1,27 @@
+import { Command } from "commander";
+import { printExactly } from "../../lib/text/terminal.ts";
+import { engineNeeds } from "../../tools/engine-environment.ts";
+import { provideEngine } from "./pulumi.ts";
+
+/** One `export` a line, quoted for any POSIX shell. The folders go before those that the shell has in PATH. */
+export function shellExports(
+  folders: readonly string[],
+  variables: Readonly<Record<string, string>>,
+): string {
+  const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`;
+  const lines = Object.entries(variables).map(([name, value]) => `export ${name}=${quote(value)}\n`);
+  return [`export PATH=${quote(folders.join(":"))}:"$PATH"\n`, ...lines].join("");
+}
+
+/** `stagex env`: what a plain `pulumi` needs to work on the same stacks as `npm start`. */
+export function envCommand(): Command {
+  return new Command("env")
+    .description(
+      "Prints shell exports with which a plain `pulumi` works on this project's stacks.\n" +
+        "It sets up the engine first, where there is none; what it does is shown on stderr.",
+    )
+    .action(async () => {
+      const { folders, variables } = engineNeeds(await provideEngine(false));
+      printExactly(shellExports(folders, variables));
+    });
+}

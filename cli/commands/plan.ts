@@ -1,0 +1,144 @@
+import { availableParallelism } from "node:os";
+import { Command } from "commander";
+import { levelsOf } from "../../distro/graph.ts";
+import { causeLines, type Forecast, forecast, timeLines, type Verdict } from "../../distro/plan/forecast.ts";
+import type { Rebuild } from "../../distro/plan/rebuild-plan.ts";
+import {
+  type Printable,
+  printable,
+  printableJson,
+  printableLine,
+  printableLines,
+} from "../../lib/text/printable.ts";
+import { print } from "../../lib/text/terminal.ts";
+import { textTable } from "../../lib/text/text-table.ts";
+import { causeSummary } from "../output/format-causes.ts";
+import { countOption } from "../output/option-argument.ts";
+import {
+  comparingTrees,
+  readTreeChange,
+  type TreeChange,
+  type TreeChangeOptions,
+} from "../plan/compare-trees.ts";
+
+type Options = TreeChangeOptions & { json?: true; jobs: number };
+
+/** What `stagex plan --json` prints; other programs read it. */
+export type ShownPlan = {
+  /** The older side's commit. */
+  readonly base: string;
+  /** How many images the newer side has. */
+  readonly images: number;
+  readonly rebuild: readonly Rebuild[];
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  readonly unchanged: readonly string[];
+  /** Where the ledger has a duration of any image that is to be built: how long it takes if all of them are. */
+  readonly forecast?: {
+    /** Build slots. */
+    readonly jobs: number;
+    /** Null where most have no duration recorded. */
+    readonly seconds: number | null;
+    /** How many have none, and are taken to last as long as the middle one of the others. */
+    readonly guessed: number;
+    readonly criticalPath: Forecast["criticalPath"];
+  };
+};
+
+/** `stagex plan`: what a change of the tree rebuilds. */
+export function planCommand(): Command {
+  return comparingTrees(new Command("plan"))
+    .description(
+      "Tells which images a change of a tree rebuilds, and why. Needs git and no engine, and writes nothing.",
+    )
+    .option("--json", "one object: base, images, rebuild, added, removed, unchanged, forecast")
+    .addOption(
+      countOption(
+        "--jobs <slots>",
+        "how many images are built at once, for the predicted time",
+        usualJobs,
+        1,
+      ),
+    )
+    .action(async (options: Options) => {
+      const change = await readTreeChange(options);
+      const found = await forecastOf(change, options.jobs);
+      print(options.json ? printableJson(shown(change, found, options)) : page(change, found, options));
+    });
+}
+
+/** As many as a stack without `stagex:jobs` has on this machine. */
+const usualJobs = Math.max(2, Math.floor(availableParallelism() / 4));
+
+/** What is new, will or may be built, with the durations that the ledger has. */
+async function forecastOf({ after, plan, seconds }: TreeChange, jobs: number): Promise<Forecast> {
+  const verdicts = new Map<string, Verdict>([
+    ...plan.added.map((name) => [name, "will"] as const),
+    ...plan.rebuild.map(({ name, certainty }) => [name, certainty] as const),
+  ]);
+  const recorded = verdicts.size === 0 ? new Map<string, number>() : await seconds();
+  const images = [...after.images].map(([name, { dependencies }]) => {
+    const verdict = verdicts.get(name) ?? "unchanged";
+    return [name, { verdict, dependencies, seconds: recorded.get(name) ?? null }] as const;
+  });
+  return forecast(new Map(images), jobs);
+}
+
+function hasDurations({ counts, guessed }: Forecast): boolean {
+  return guessed < counts.will + counts.may;
+}
+
+function shown({ base, after, plan }: TreeChange, found: Forecast, { jobs }: Options): ShownPlan {
+  return {
+    base,
+    images: after.images.size,
+    rebuild: plan.rebuild.map(({ name, certainty, causes, path }) => ({ name, certainty, causes, path })),
+    added: plan.added,
+    removed: plan.removed,
+    unchanged: plan.unchanged,
+    ...(hasDurations(found)
+      ? {
+          forecast: {
+            jobs,
+            seconds: found.seconds,
+            guessed: found.guessed,
+            criticalPath: found.criticalPath,
+          },
+        }
+      : {}),
+  };
+}
+
+function page(change: TreeChange, found: Forecast, { since, to, tree, jobs }: Options): Printable {
+  const { base, after, plan } = change;
+  const newer = to ?? `the working tree ${tree}`;
+  const title = printable`What it takes from ${since} (${base.slice(0, 12)}) to ${newer}`;
+  const rows = rowsOf(change);
+  const count = (certainty: Rebuild["certainty"]) =>
+    plan.rebuild.filter((rebuild) => rebuild.certainty === certainty).length;
+  const changed = `${count("will")} will be rebuilt, ${count("may")} may be, ${plan.added.length} new`;
+  const counts = printable`${after.images.size} images: ${changed}, ${plan.unchanged.length} unchanged; ${plan.removed.length} removed`;
+  const told = [...(hasDurations(found) ? timeLines(found, jobs) : []), ...causeLines(found)];
+  const table =
+    rows.length === 0 ? [] : [...textTable([["level", "", "image", "because of"], ...rows]), printable``];
+  return printableLines([title, printable``, ...table, counts, ...told.map(printableLine)]);
+}
+
+/** A line for each image that is not left as it is, sorted by level, those that are gone last. */
+function rowsOf({ after, plan }: TreeChange): string[][] {
+  const levels = levelsOf(after.images);
+  const rebuilds = new Map(plan.rebuild.map((rebuild) => [rebuild.name, rebuild]));
+  const added = new Set(plan.added);
+  const rows = [...after.images.keys()].flatMap((name) => {
+    const level = String(levels.get(name) ?? "");
+    const rebuild = rebuilds.get(name);
+    if (added.has(name)) return [[level, "new", name, ""]];
+    return rebuild === undefined ? [] : [[level, rebuild.certainty, name, because(rebuild)]];
+  });
+  return [...rows, ...plan.removed.map((name) => ["", "removed", name, ""])];
+}
+
+/** Its own changes; where there are none, the shortest way from one that has. */
+function because({ causes, path }: Rebuild): string {
+  return path.length === 1 ? causeSummary(causes) : path.join(" > ");
+}

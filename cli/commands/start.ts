@@ -1,0 +1,155 @@
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { Command } from "commander";
+import { configShape, parseConfig, type StagexConfig } from "../../config/schema.ts";
+import { chooseImages } from "../../distro/graph.ts";
+import { type Places, placesOf } from "../../lib/paths.ts";
+import { toldTogether } from "../../lib/text/grouped-messages.ts";
+import { printable, printableLines } from "../../lib/text/printable.ts";
+import { print } from "../../lib/text/terminal.ts";
+import { parseDigest } from "../../oci/digest.ts";
+import { configuredTree } from "../../pipeline/context/open-tree.ts";
+import { parseJournal } from "../../pipeline/context/run-report.ts";
+import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
+import { checkpointsFor } from "../engine/checkpoints.ts";
+import { parallelFor } from "../engine/engine-parallelism.ts";
+import { releaseOutputs } from "../engine/release-outputs.ts";
+import { type LockHolder, Stack } from "../engine/stack.ts";
+import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
+import { resultTable } from "../output/result-table.ts";
+import { type ChosenImage, runRows } from "../output/run-summary.ts";
+import { type RehearsedImage, rehearse } from "../rehearsal/rehearsal.ts";
+import { provideEngine } from "./pulumi.ts";
+
+/** `stagex start`: the main job, from nothing to a table of digests. */
+export function startCommand(): Command {
+  return new Command("start")
+    .description(
+      "Sets up what is missing, brings a stack up (by default the example tree's), and ends with a table of its\n" +
+        "images: digest, built or reused, seconds, and whether the published digest is the same. The example tree is then\n" +
+        "released, too, in a rehearsal: signed by throw-away maintainers, published to a registry on loopback.",
+    )
+    .option("--stack <name>", "the stack to bring up; made where there is none", "dev")
+    .option("--no-rehearsal", "leave it at building")
+    .argument("[arguments...]", "more for `pulumi up`, after --")
+    .action(start);
+}
+
+type Options = { stack: string; rehearsal: boolean };
+
+async function start(more: readonly string[], { stack: name, rehearsal }: Options): Promise<void> {
+  const places = placesOf();
+  const engine = await provideEngine(true);
+  const stack = new Stack(name, engine, places);
+  await stack.select();
+  const holder = await stack.releaseDeadLocks();
+  if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
+  // Before the engine starts: what is wrong with the settings or the tree is then said once, and alone.
+  const settings = await stack.config();
+  const { config, chosen } = await chosenImages(settings).catch((error: unknown) =>
+    Promise.reject(asUsage(error)),
+  );
+  // Refreshed, so that what was damaged or lost since the last time is found and made again.
+  const up = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
+  if (config.stack === "release") return await bringReleaseUp(stack, up);
+  if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
+  const environment = { ...checkpointsFor(config), ...parallelFor(config, process.env) };
+  await build(stack, up, { chosen, places, verify: config.verify, environment });
+  if (!rehearsal || !isExample(settings)) return;
+  const digests = await stack.digests();
+  await rehearse({
+    ...{ places, engine, settings: buildSettings(settings) },
+    images: chosen.flatMap(({ name: image, version }): RehearsedImage[] => {
+      const digest = digests.get(image);
+      return digest === undefined ? [] : [{ name: image, version, digest: parseDigest(digest) }];
+    }),
+    say: (line) => print(printable`${line}`),
+  });
+}
+
+/** Brings a reproduce stack up, with a table of what became of its images. */
+async function build(
+  stack: Stack,
+  up: readonly string[],
+  {
+    chosen,
+    places,
+    verify,
+    environment,
+  }: Pick<StagexConfig, "verify"> & {
+    chosen: readonly ChosenImage[];
+    places: Places;
+    environment: NodeJS.ProcessEnv;
+  },
+): Promise<void> {
+  const journal = join(places.state, `journal-${process.pid}.jsonl`);
+  await mkdir(places.state, { recursive: true });
+  try {
+    const code = await stack.run(up, { ...environment, STAGEX_JOURNAL: journal });
+    const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
+    const rows = runRows(chosen, await stack.digests(), noted, verify);
+    print(printableLines([printable``, resultTable(rows)]));
+    if (code !== 0) {
+      throw new CommandError(unfinished(code, "above the table", "built is kept"), exitCode.no);
+    }
+  } finally {
+    await rm(journal, { force: true });
+  }
+}
+
+/** Brings a release stack up, and tells what the images lack that are below quorum. */
+async function bringReleaseUp(stack: Stack, up: readonly string[]): Promise<void> {
+  // One image's quorum is nothing to another's.
+  const code = await stack.run([...up, "--continue-on-error"]);
+  const { published, pending } = releaseOutputs.parse(await stack.outputs());
+  const lines = toldTogether(Object.entries(pending)).map((line) => printable`${line}`);
+  const counts = printable`${Object.keys(published).length} published, ${Object.keys(pending).length} pending.`;
+  print(printableLines([printable``, ...lines, counts]));
+  if (code !== 0) throw new CommandError(unfinished(code, "above", "published stays"), exitCode.no);
+}
+
+async function bringUp(stack: Stack, up: readonly string[]): Promise<void> {
+  const code = await stack.run(up);
+  if (code !== 0) throw new CommandError(unfinished(code, "above", "made is kept"), exitCode.no);
+}
+
+/** Made-up maintainers sign the made-up distribution alone: what they say of a real one would be worth nothing. */
+function isExample({ tree }: Readonly<Record<string, unknown>>): boolean {
+  return tree === undefined || tree === configShape.tree.parse(undefined);
+}
+
+/** Those settings of a stack that say what is built, and by which daemon. */
+function buildSettings(settings: Readonly<Record<string, unknown>>): Record<string, string> {
+  const names = ["tree", "images", "platforms", "verify", "buildkit", "jobs"];
+  const kept = Object.entries(settings).filter(([name]) => names.includes(name));
+  return Object.fromEntries(
+    kept.map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
+  );
+}
+
+function atWork(name: string, { pid, timestamp }: LockHolder): string {
+  return `another run is at work on stack ${name} since ${timestamp}. Wait for it, or end it: kill -INT ${pid}`;
+}
+
+/**
+ * @param where its messages are
+ * @param kept what becomes of its work
+ */
+function unfinished(code: number | NodeJS.Signals, where: string, kept: string): string {
+  const how =
+    typeof code === "number" ? `ended with ${code}; its messages are ${where}` : `was ended by ${code}`;
+  return `pulumi up ${how}. What it ${kept}: the next npm start goes on from there`;
+}
+
+async function chosenImages(
+  settings: Readonly<Record<string, unknown>>,
+): Promise<{ config: StagexConfig; chosen: ChosenImage[] }> {
+  const config = parseConfig(settings as Properties);
+  const tree = await configuredTree(config, placesOf());
+  const chosen = chooseImages(tree.images, config.images).map(({ name, version }) => ({
+    name,
+    version,
+    published: tree.digests.get(name),
+  }));
+  return { config, chosen };
+}

@@ -1,0 +1,22 @@
+import { execve } from "node:process";
+import { printable } from "../../lib/text/printable.ts";
+import { findExecutable } from "../../tools/executable.ts";
+import { CommandError, exitCode } from "../output/exit-code.ts";
+
+/**
+ * Becomes another program (execve(2)): it has this process's id, terminal and signals, and its exit code is the command's. Doesn't
+ * return.
+ *
+ * @param file an absolute path, or a name that is looked up on the environment's PATH
+ */
+export async function become(
+  file: string,
+  args: readonly string[],
+  environment: NodeJS.ProcessEnv,
+): Promise<never> {
+  const path = file.startsWith("/") ? file : await findExecutable(file, environment);
+  if (path === null || execve === undefined) {
+    throw new CommandError(printable`can't become ${file}: it is not on PATH`, exitCode.unavailable);
+  }
+  return execve(path, [file, ...args], environment);
+}

@@ -1,0 +1,59 @@
+import type { BuildPlan } from "../../distro/build-plan.ts";
+import { Ledger } from "../../distro/ledger/ledger.ts";
+import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
+import type { Tree } from "../../distro/tree/tree.ts";
+import { placesOf } from "../../lib/paths.ts";
+import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
+import { FetchRecords } from "../../sources/recording/fetch-records.ts";
+import type { WantedSource } from "../../sources/wanted-source.ts";
+
+/** What images fetch in a RUN, as far as fetch records tell. */
+export type RecordedFetches = {
+  /** The bodies that their builds are replayed from. */
+  readonly wanted: readonly WantedSource[];
+  /** Images that fetch, and of whose inputs there is no record: the next build makes one. */
+  readonly unrecorded: readonly string[];
+};
+
+/** Looks up what the images that fetch were answered, by the ledgers of this checkout. */
+export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): Promise<RecordedFetches> {
+  const fetching = plans.filter(({ fetchers }) => fetchers.length > 0);
+  const wanted = new Map<string, WantedSource>();
+  const unrecorded: string[] = [];
+  if (fetching.length === 0) return { wanted: [], unrecorded };
+  const places = placesOf();
+  const [built, ledger] = [new Ledger(places.built), new Ledger(places.ledger)];
+  const known = await knownDigests(tree.images, (key) => lookUpBoth({ built, ledger }, key));
+  for (const plan of fetching) {
+    const key = keyOfKnown(plan, known);
+    const own = key && (await new FetchRecords(built.root).find(key));
+    const found = own ?? (key && (await new FetchRecords(ledger.root).find(key)));
+    if (found === undefined) unrecorded.push(plan.name);
+    // What others write to a ledger has nobody asked for anything: of their records the vault alone gives the bodies.
+    const mirrorsOf = own === undefined ? () => [] : mirrorsOfPlain;
+    for (const answer of found?.record.answers ?? []) {
+      if (answer.sha256 === null) continue;
+      const earlier = wanted.get(answer.sha256);
+      const images = [...new Set([...(earlier?.images ?? []), plan.name])];
+      const mirrors = [...new Set([...(earlier?.mirrors ?? []), ...mirrorsOf(answer)])];
+      wanted.set(answer.sha256, { ...sourceOf(answer, answer.sha256), ...earlier, images, mirrors });
+    }
+  }
+  return { wanted: [...wanted.values()], unrecorded };
+}
+
+function sourceOf({ url }: FetchAnswer, sha256: string): WantedSource {
+  const name =
+    URL.parse(url)
+      ?.pathname.split("/")
+      .at(-1)
+      ?.replace(/[^\w.-]/g, "_") ?? "";
+  const file = /^\.*$/.test(name) ? sha256 : name;
+  return { name: url, file, sha256, mirrors: [], images: [], archives: [] };
+}
+
+/** A plain GET can be asked again: the hash guards the bytes. */
+function mirrorsOfPlain({ method, url, status, accept, headers }: FetchAnswer): string[] {
+  const isPlain = method === "GET" && status === 200 && accept === undefined;
+  return isPlain && headers["content-encoding"] === undefined ? [url] : [];
+}

@@ -1,0 +1,84 @@
+import { type Cause, type CauseValue, unknownDigest } from "../../distro/plan/rebuild-plan.ts";
+
+/** What changed, a line each, in words: `its version: 1.0 -> 1.1`. */
+export function causeTexts(causes: readonly Cause[]): string[] {
+  return shownCauses(causes).map((cause) => {
+    const { table, name = "" } = partsOf(cause.property);
+    const { one } = wordsFor(table);
+    if (table === "dependencies") return dependencyText(name, cause);
+    if (table === "context") return `its files: ${filesOf(cause).join(", ")}`;
+    return `its ${[one, name].join(" ").trimEnd()}: ${changeText(cause)}`;
+  });
+}
+
+/** The same in a few words: `version 1.1; Containerfile; 3 sources`. */
+export function causeSummary(causes: readonly Cause[]): string {
+  const byTable = Map.groupBy(shownCauses(causes), ({ property }) => partsOf(property).table);
+  return [...byTable]
+    .map(([table, same]) => {
+      const { one, many } = wordsFor(table);
+      const details = table === "context" ? same.flatMap(filesOf) : same.flatMap(detailOf);
+      return details.length > 2 ? `${details.length} ${many}` : [one, details.join(", ")].join(" ").trimEnd();
+    })
+    .join("; ");
+}
+
+const words: Readonly<Record<string, { one: string; many: string }>> = {
+  containerfile: { one: "Containerfile", many: "" },
+  buildArgs: { one: "build argument", many: "build arguments" },
+  sources: { one: "source", many: "sources" },
+  context: { one: "file", many: "files" },
+  dependencies: { one: "built from", many: "images that it is built from" },
+};
+
+function wordsFor(table: string): { one: string; many: string } {
+  return words[table] ?? { one: table, many: table };
+}
+
+/** A version makes half a dozen build arguments that say nothing more. */
+function shownCauses(causes: readonly Cause[]): readonly Cause[] {
+  if (!causes.some(({ property }) => property === "version")) return causes;
+  return causes.filter(({ property }) => !/^buildArgs\.VERSION(_|$)/.test(property));
+}
+
+/** `sources["a.tar"]` and `buildArgs.NAME` in two, as the provider writes them. */
+function partsOf(property: string): { table: string; name?: string } {
+  const [, table = property, quoted, plain] = /^(\w+)(?:\["(.*)"\]|\.(.+))$/.exec(property) ?? [];
+  const name = quoted?.replaceAll('\\"', '"') ?? plain;
+  return name === undefined ? { table } : { table, name };
+}
+
+function detailOf({ property, after }: Cause): string[] {
+  const { table, name } = partsOf(property);
+  if (table === "version") return [valueText(after)];
+  return name === undefined ? [] : [name];
+}
+
+function dependencyText(name: string, { before, after }: Cause): string {
+  if (before === null) return `it is now built from ${name} too`;
+  if (after === null) return `it is no longer built from ${name}`;
+  if (after !== unknownDigest) return `${name}: ${before} -> ${after}`;
+  return before === unknownDigest ? name : `${name}, which was ${before}`;
+}
+
+function changeText({ before, after }: Cause): string {
+  if (before === null) return `${valueText(after)} (new)`;
+  if (after === null) return `${valueText(before)} (gone)`;
+  return `${valueText(before)} -> ${valueText(after)}`;
+}
+
+function valueText(value: CauseValue): string {
+  return typeof value === "string" ? value : Object.values(value ?? {}).join(", ");
+}
+
+function filesOf({ before, after }: Cause): string[] {
+  const [old, current] = [namesIn(before), namesIn(after)];
+  return [...new Set([...old, ...current])].map((name) => {
+    if (!old.includes(name)) return `${name} (new)`;
+    return current.includes(name) ? name : `${name} (gone)`;
+  });
+}
+
+function namesIn(value: CauseValue): string[] {
+  return typeof value === "object" && value !== null ? Object.keys(value) : [];
+}

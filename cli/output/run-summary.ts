@@ -1,0 +1,44 @@
+import type { VerifyMode } from "../../config/schema.ts";
+import type { JournalEntry } from "../../pipeline/context/run-report.ts";
+import type { ResultRow } from "./result-table.ts";
+
+/** An image that a stack was to have. */
+export type ChosenImage = {
+  readonly name: string;
+  readonly version: string;
+  /** The digest (64 hex digits) that its tree publishes for it. */
+  readonly published: string | undefined;
+};
+
+/**
+ * Tells what a run did to the chosen images. One that the run did not come to has no digest, whatever an earlier run left in the state.
+ * @param digests what stands in the state after it, `sha256:…` by image
+ * @param journal what the run noted
+ * @param verify under which setting it ran: unless every image is held, one that did not fail may have another digest
+ */
+export function runRows(
+  chosen: readonly ChosenImage[],
+  digests: ReadonlyMap<string, string>,
+  journal: ReadonlyMap<string, JournalEntry>,
+  verify: VerifyMode,
+): ResultRow[] {
+  return chosen.map(({ name, published }) => {
+    const entry = journal.get(name);
+    return {
+      image: name,
+      digest: entry?.origin === "unchanged" ? digests.get(name) : entry?.digest,
+      outcome: entry === undefined ? "not reached" : outcomes[entry.origin],
+      seconds: entry?.seconds,
+      published: published === undefined ? undefined : `sha256:${published}`,
+      isNew: verify !== "all" && entry?.origin !== "failed",
+    };
+  });
+}
+
+const outcomes = {
+  built: "built",
+  ledger: "reused",
+  substituted: "pulled",
+  unchanged: "reused",
+  failed: "failed",
+} as const;

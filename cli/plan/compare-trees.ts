@@ -1,0 +1,129 @@
+import { existsSync } from "node:fs";
+import type { Command } from "commander";
+import type { BuildPlan } from "../../distro/build-plan.ts";
+import type { InputKey } from "../../distro/input-key.ts";
+import type { Ledger, LedgerAnswer } from "../../distro/ledger/ledger.ts";
+import { recordedSeconds } from "../../distro/plan/build-durations.ts";
+import { type RebuildPlan, rebuildPlan } from "../../distro/plan/rebuild-plan.ts";
+import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { ParsedFiles } from "../../distro/tree/parsed-files.ts";
+import { readTree, readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
+import { TreeError } from "../../distro/tree-error.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { printable } from "../../lib/text/printable.ts";
+import { printError } from "../../lib/text/terminal.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { CommandError } from "../output/exit-code.ts";
+import { warnOfTree } from "../output/tree-warnings.ts";
+
+/** Which two trees are compared, and what is known of their images. */
+export type TreeChangeOptions = {
+  readonly tree: string;
+  readonly since: string;
+  readonly to?: string;
+  readonly ledger?: string;
+};
+
+/** Two states of a tree, and what it takes to get from one to the other. */
+export type TreeChange = {
+  /** The older side's commit. */
+  readonly base: string;
+  readonly before: Tree;
+  readonly after: Tree;
+  readonly plan: RebuildPlan;
+  /** How long each image took to build so far, in seconds, of those that the ledger knows it of. */
+  readonly seconds: () => Promise<ReadonlyMap<string, number>>;
+};
+
+/** Gives a command the options of {@link TreeChangeOptions}. */
+export function comparingTrees(command: Command): Command {
+  return command
+    .option("--tree <folder>", "the StageX tree", ".")
+    .option("--since <revision>", "the older side: a release, a branch, a commit", "HEAD")
+    .option("--to <revision>", "the newer side; the working tree, committed or not, where not given")
+    .option("--ledger <folder>", "what is known of digests (default: this project's ledger)");
+}
+
+/**
+ * Reads both sides and compares them. Nothing is written.
+ * @throws TreeError or CommandError that says which side cannot be read, and why
+ */
+export async function readTreeChange(options: TreeChangeOptions): Promise<TreeChange> {
+  const { tree, since, to } = options;
+  const parsed = new ParsedFiles();
+  const [older, newer] = await Promise.allSettled([
+    revisionOf(tree, since, parsed),
+    to === undefined ? readTree(tree, { parsed }) : revisionOf(tree, to, parsed).then((side) => side.read),
+  ]);
+  const { commit: base, read: before } = settled(older);
+  const after = settled(newer);
+  warnOfTree(after);
+  const ledger = await ledgerOf(options);
+  const [old, current] = await digestsIn(ledger, [before.images, after.images]);
+  const plan = rebuildPlan(
+    { images: before.images, digests: old },
+    { images: after.images, digests: current },
+  );
+  const seconds = async () => recordedSeconds((await ledger?.all())?.records ?? []);
+  return { base, before, after, plan, seconds };
+}
+
+/** Both sides are read at once; where neither can be, it is always the older that is told. */
+function settled<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === "rejected") throw result.reason;
+  return result.value;
+}
+
+/** The tree as a revision has it, and the commit that this is. */
+async function revisionOf(
+  root: string,
+  revision: string,
+  parsed: ParsedFiles,
+): Promise<{ readonly commit: string; readonly read: Tree }> {
+  const commit = await commitOf(root, revision);
+  try {
+    return { commit, read: await readTreeFiles(await revisionTree(root, commit), { parsed }) };
+  } catch (error) {
+    if (!(error instanceof TreeError)) throw error;
+    const name = commit.startsWith(revision) ? commit : `${revision} (${commit})`;
+    throw new CommandError(`${printable`the tree at ${name} cannot be read:`}\n${error.message}`);
+  }
+}
+
+async function ledgerOf({ ledger }: TreeChangeOptions): Promise<Ledger | undefined> {
+  if (ledger !== undefined && !existsSync(ledger)) throw new CommandError(printable`no ledger at ${ledger}`);
+  const root = ledger ?? placesOf().ledger;
+  if (!existsSync(root)) return undefined;
+  const { Ledger } = await import("../../distro/ledger/ledger.ts");
+  return new Ledger(root);
+}
+
+type Images = ReadonlyMap<string, BuildPlan>;
+type Digests = ReadonlyMap<string, Digest>;
+
+/** What the ledger knows of both sides; without one, no input key is asked for. */
+async function digestsIn(
+  ledger: Ledger | undefined,
+  [before, after]: readonly [Images, Images],
+): Promise<[Digests, Digests]> {
+  if (ledger === undefined) return [new Map(), new Map()];
+  const { knownDigests } = await import("../../distro/plan/predict-digests.ts");
+  const lookup = lookupIn(ledger);
+  return await Promise.all([knownDigests(before, lookup), knownDigests(after, lookup)]);
+}
+
+/** Asks the ledger for each key once: both sides have most of their keys in common. */
+function lookupIn(ledger: Ledger): (key: InputKey) => Promise<LedgerAnswer["digests"]> {
+  const answers = new Map<InputKey, Promise<LedgerAnswer["digests"]>>();
+  return (key) => {
+    const answer = answers.get(key) ?? askLedger(ledger, key);
+    answers.set(key, answer);
+    return answer;
+  };
+}
+
+async function askLedger(ledger: Ledger, key: InputKey): Promise<LedgerAnswer["digests"]> {
+  const { digests, problems } = await ledger.lookup(key);
+  for (const { path, problem } of problems) printError(printable`left out of the ledger: ${path} ${problem}`);
+  return digests;
+}

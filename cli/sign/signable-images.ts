@@ -1,0 +1,189 @@
+import { parseConfig } from "../../config/schema.ts";
+import { isInputKey } from "../../distro/input-key.ts";
+import type { LedgerRecord } from "../../distro/ledger/ledger.ts";
+import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
+import { parseDigestsFile } from "../../distro/tree/digests-file.ts";
+import { textLimit } from "../../distro/tree-source.ts";
+import { readRegularFile } from "../../lib/fs/regular-file.ts";
+import { placesOf } from "../../lib/paths.ts";
+import { printable } from "../../lib/text/printable.ts";
+import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
+import { attestableBuild } from "../../pipeline/attestation/attestable-build.ts";
+import { NotBuiltHere } from "../../pipeline/attestation/built-here.ts";
+import { countedVendor, pinned, signatureBy } from "../../pipeline/attestation/signature.ts";
+import { Workshop } from "../../pipeline/context/context.ts";
+import { configuredLedgers } from "../../pipeline/context/open-ledgers.ts";
+import { personIn } from "../../pipeline/context/signer.ts";
+import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
+import type { CpuVendor } from "../../trust/cpu-vendor.ts";
+import type { Trust } from "../../trust/quorum/quorum.ts";
+import type { Person } from "../../trust/quorum/roster.ts";
+import { type PinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
+import type { Lookaside } from "../../trust/signatures/lookaside.ts";
+import { provideEngine } from "../commands/pulumi.ts";
+import { Stack } from "../engine/stack.ts";
+import { asUsage, CommandError } from "../output/exit-code.ts";
+
+export type AttestableOptions = {
+  readonly stack: string;
+  readonly digests?: readonly string[];
+  readonly person?: string;
+};
+
+/** One manifest that this machine has built, and that the person may attest. */
+export type Attestable = {
+  readonly image: string;
+  /** As it is signed, `stagex/core-busybox:1.36.1`: without the host that `manifest.reference` has. */
+  readonly reference: string;
+  readonly manifest: PinnedImage;
+  readonly record: LedgerRecord;
+  /** For which a signature of it counts. */
+  readonly vendor: CpuVendor | undefined;
+};
+
+/** What a person can attest, and what it is judged by. */
+export type AttestableImages = {
+  readonly person: Person;
+  readonly trust: Trust;
+  readonly lookaside: Lookaside;
+  /** `stagex:signatures`, for messages. */
+  readonly where: string | undefined;
+  readonly manifests: readonly Attestable[];
+  /** Why the others are none. */
+  readonly notBuiltHere: readonly string[];
+};
+
+/** The images that are asked for, those that were built here apart from those that were not. */
+export async function attestableImages(options: AttestableOptions): Promise<AttestableImages> {
+  const places = placesOf();
+  const stack = new Stack(options.stack, await provideEngine(false), places);
+  const config = settings((await stack.config()) as Properties);
+  const id = options.person ?? config.attest;
+  if (id === undefined) {
+    throw new CommandError(
+      printable`who signs? Name them by their id in MAINTAINERS: --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
+    );
+  }
+  const workshop = new Workshop(config, places.project, new AbortController().signal);
+  const trust = await workshop.trust();
+  const person = personIn(trust, id);
+  const manifests: Attestable[] = [];
+  const notBuiltHere: string[] = [];
+  for (const asked of await askedFor(options, stack, workshop)) {
+    try {
+      const reference = `${config.signedAs}/${asked.image}:${asked.version}`;
+      for (const [digest, record] of await asked.builds()) {
+        const vendor = countedVendor(record, person);
+        manifests.push({
+          image: asked.image,
+          reference,
+          manifest: pinned(reference, digest),
+          record,
+          vendor,
+        });
+      }
+    } catch (error) {
+      if (!(error instanceof NotBuiltHere)) throw error;
+      notBuiltHere.push(error.message);
+    }
+  }
+  return {
+    person,
+    trust,
+    lookaside: await workshop.signatures(),
+    where: config.signatures,
+    manifests,
+    notBuiltHere,
+  };
+}
+
+/** Whether the person has signed it: a file that counts. */
+export async function signed(
+  { person, trust, lookaside }: AttestableImages,
+  { manifest, vendor }: Attestable,
+): Promise<boolean> {
+  const files = await lookaside.read(repositoryOf(manifest.reference), manifest.digest);
+  return (await signatureBy(person, vendor, manifest, files, trust)) !== undefined;
+}
+
+type Asked = {
+  readonly image: string;
+  readonly version: string;
+  /** The record of having built each manifest here. */
+  builds(): ReturnType<typeof attestableBuild>;
+};
+
+async function askedFor(
+  { digests }: AttestableOptions,
+  stack: Stack,
+  workshop: Workshop,
+): Promise<readonly Asked[]> {
+  return digests ? await ofDigests(digests, workshop) : await ofStack(stack, workshop);
+}
+
+async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked[]> {
+  const packages = await stack.packages();
+  if (packages.length === 0)
+    throw new CommandError(printable`the stack ${stack.name} has no images; build them with: npm start`);
+  return packages.flatMap(({ image, version, inputKey, digests }) =>
+    isInputKey(inputKey)
+      ? [
+          {
+            image,
+            version,
+            builds: () => attestableBuild(workshop, { image, inputKey, digests: checked(digests) }),
+          },
+        ]
+      : [],
+  );
+}
+
+/**
+ * A digests file tells an image and its first manifest, and the tree its version: what was built here of another version must not be signed
+ * as this one, so it has to be of the very inputs that the tree has now.
+ */
+async function ofDigests(files: readonly string[], workshop: Workshop): Promise<readonly Asked[]> {
+  const { images } = await workshop.tree();
+  const ledgers = configuredLedgers(workshop.config, workshop.places);
+  const known = await knownDigests(images, (key) => lookUpBoth(ledgers, key));
+  const asked: Asked[] = [];
+  for (const file of files) {
+    const bytes = await readRegularFile(file, textLimit).catch((error: Error) => {
+      throw new CommandError(printable`no digests: ${error.message}`);
+    });
+    for (const [image, hex] of parseDigestsFile(file, bytes.toString("utf8"))) {
+      const digest = parseDigest(`sha256:${hex}`);
+      const plan = images.get(image);
+      asked.push({
+        image,
+        version: plan?.version ?? "latest",
+        async builds() {
+          const inputKey = plan && keyOfKnown(plan, known);
+          if (!inputKey)
+            throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
+          const { digests } = await workshop.built.lookup(inputKey);
+          const [first = ""] = plan.platforms;
+          return await attestableBuild(workshop, {
+            ...{ image, inputKey },
+            digests: { ...digests?.platforms, [first]: digest },
+          });
+        },
+      });
+    }
+  }
+  return asked;
+}
+
+function checked(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {
+  return Object.fromEntries(
+    Object.entries(digests).flatMap(([platform, digest]) => (isDigest(digest) ? [[platform, digest]] : [])),
+  );
+}
+
+function settings(properties: Properties) {
+  try {
+    return parseConfig(properties);
+  } catch (error) {
+    throw asUsage(error);
+  }
+}

@@ -1,9 +1,0 @@
-import type { Tree } from "../distro/tree.ts";
-import { warningLines } from "../distro/tree-error.ts";
-import { printable } from "../lib/printable.ts";
-import { printError } from "../lib/terminal.ts";
-
-/** Prints on stderr what is wrong with a tree and changes no build. */
-export function warnOfTree({ warnings }: Pick<Tree, "warnings">): void {
-  for (const line of warningLines(warnings)) printError(printable`stagex: warning: ${line}`);
-}

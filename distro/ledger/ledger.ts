@@ -1,0 +1,278 @@
+import { randomUUID } from "node:crypto";
+import { link, mkdir, open, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, sep } from "node:path";
+import { z } from "zod";
+import { RegularFileError, readRegularFileSync } from "../../lib/fs/regular-file.ts";
+import { digestOf, digestSchema, hexOf } from "../../oci/digest.ts";
+import { type InputKey, inputKeySchema } from "../input-key.ts";
+import { filesOfKey, filesOfLedger, type LedgerFiles, type LedgerProblem } from "./ledger-files.ts";
+
+export type { LedgerProblem } from "./ledger-files.ts";
+
+const format = "stagex-ledger/1";
+
+/** No record is larger, in bytes: what is, is none of ours. */
+const recordLimit = 64 * 1024;
+
+/** A builder's name: becomes a file's name, so it must be a plain one. */
+const builderId = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, {
+  error: "a builder's id is 1 to 64 of a-z, 0-9, '.', '_' and '-', and begins with a letter or digit",
+});
+
+const recordSchema = z.strictObject({
+  format: z.literal(format),
+  inputKey: inputKeySchema,
+  image: z.string().min(1).max(256),
+  digests: z.strictObject({
+    index: digestSchema.nullable(),
+    platforms: z
+      .record(z.string().min(1), digestSchema)
+      .refine((platforms) => Object.keys(platforms).length > 0, { error: "names no platform" }),
+  }),
+  builder: z.strictObject({
+    id: builderId,
+    facts: z
+      .strictObject({
+        arch: z.string(),
+        cpuVendor: z.string(),
+        // Records of before know nothing of it.
+        cpuModel: z.string().optional(),
+        // Of builders elsewhere, and of what was declared, only.
+        vendorSource: z.enum(["cpuinfo", "probe", "declared", "unknown"]).optional(),
+        kernel: z.string(),
+        buildkit: z.string(),
+        go: z.string(),
+      })
+      .nullable(),
+  }),
+  seconds: z.number().nonnegative().nullable(),
+  // Records of before have none, nor have those of builders that don't measure it.
+  memory: z.int().positive().optional(),
+  outcome: z.enum(["built", "mismatch"]),
+  finished: z.iso.datetime(),
+  // Of images that fetch, only: sha256 of the fetch record that it was built by.
+  fetches: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
+});
+
+/**
+ * One builder's word on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
+ * digest; `digests.index` is null where only the manifest was published. `builder.facts` and `seconds` are null for an
+ * imported release, whose builders are not known. `memory` is the bytes that the build took at its peak, `fetches` names what it fetched
+ * (sources/recording/fetch-records.ts). `outcome` is `mismatch` where another digest was expected.
+ */
+export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
+
+/** What the ledger says of an input key. Records with outcome `mismatch` are evidence, but never make a key known. */
+export type LedgerAnswer = {
+  /** `contradiction`: builders got different digests from the same inputs, and none of them can be trusted. */
+  readonly kind: "unknown" | "known" | "contradiction";
+  /** Where known, all that its records say together; else null. */
+  readonly digests: LedgerRecord["digests"] | null;
+  readonly records: readonly LedgerRecord[];
+  readonly problems: readonly LedgerProblem[];
+};
+
+/** That a ledger to which others write is not written to as it stands. */
+export class UnsafeLedgerError extends Error {
+  override readonly name = "UnsafeLedgerError";
+
+  constructor({ path, problem }: LedgerProblem) {
+    super(`nothing is recorded in the ledger: ${path} ${problem}. Delete it, or restore it from git`);
+  }
+}
+
+/**
+ * The append-only record of what was built from what: a file for each (input key, builder), at
+ * `<root>/<first two digits of the key>/<key>/<builder>.json`. A builder that got two different results from one key
+ * leaves two files, the second with the result in its name. Files are never changed, so two ledgers merge in git by
+ * putting their files together. Safe under any number of writers, and their deaths.
+ */
+export class Ledger {
+  readonly root: string;
+
+  constructor(root: string) {
+    this.root = root;
+  }
+
+  /**
+   * Appends a record, and returns its file. One that says what the same builder has already said adds nothing.
+   * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written elsewhere
+   */
+  async record(entry: LedgerRecord): Promise<string> {
+    const record = recordSchema.parse({ format, ...entry });
+    const folder = this.#folder(record.inputKey);
+    const [problem] = filesOfKey(this.root, record.inputKey).problems;
+    if (problem) throw new UnsafeLedgerError(problem);
+    await mkdir(folder, { recursive: true });
+    const first = join(folder, `${record.builder.id}.json`);
+    if (await createWhole(first, textOf(record))) return first;
+    const earlier = readRecord(first);
+    if ("record" in earlier && resultOf(earlier.record) === resultOf(record)) return first;
+    const other = join(folder, `${record.builder.id}+${resultOf(record)}.json`);
+    await createWhole(other, textOf(record));
+    return other;
+  }
+
+  /** What is known of this key. An unreadable record never stops the others from answering. */
+  async lookup(key: InputKey): Promise<LedgerAnswer> {
+    const { records, problems } = readAll(filesOfKey(this.root, key));
+    return { ...judge(records), records, problems };
+  }
+
+  /** Whether there are records by which these inputs gave an image these manifests, whatever others say besides. */
+  async says(image: string, key: InputKey, digests: Readonly<Record<string, string>>): Promise<boolean> {
+    const { records } = await this.lookup(key);
+    const built = records.filter((record) => record.outcome === "built" && record.image === image);
+    const said = Object.entries(digests);
+    return (
+      said.length > 0 &&
+      said.every(([platform, digest]) => built.some((one) => one.digests.platforms[platform] === digest))
+    );
+  }
+
+  /** The files that say what {@link lookup} answers: as long as they stay as they are, so does it. The first is their folder. */
+  filesBehind(key: InputKey): string[] {
+    return [this.#folder(key), ...filesOfKey(this.root, key).paths];
+  }
+
+  /** Every record, sorted by image, key and builder, and every file that is none. */
+  async all(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
+    const { records, problems } = readAll(filesOfLedger(this.root));
+    records.sort((a, b) => compare(sortKey(a), sortKey(b)));
+    return { records, problems };
+  }
+
+  #folder(key: InputKey): string {
+    return join(this.root, key.slice(0, 2), key);
+  }
+}
+
+/** Records that cannot all be right: of one input key, and not of one digest. */
+export type Contradiction = { readonly inputKey: InputKey; readonly records: readonly LedgerRecord[] };
+
+/** Every input key that is said to give different images, in the order of the records. */
+export function contradictionsIn(records: readonly LedgerRecord[]): Contradiction[] {
+  const built = records.filter((record) => record.outcome === "built");
+  return [...Map.groupBy(built, ({ inputKey }) => inputKey)]
+    .filter(([, said]) => contradict(said))
+    .map(([inputKey, said]) => ({ inputKey, records: said }));
+}
+
+/** Whether any two of them differ on an index or a platform that both name; in one pass, as a key has up to a thousand records. */
+function contradict(built: readonly LedgerRecord[]): boolean {
+  const said = new Map<string, string>();
+  const differs = (what: string, digest: string) => {
+    const before = said.get(what);
+    said.set(what, digest);
+    return before !== undefined && before !== digest;
+  };
+  return built.some(
+    ({ digests: { index, platforms } }) =>
+      (index !== null && differs("", index)) ||
+      Object.entries(platforms).some(([platform, digest]) => differs(platform, digest)),
+  );
+}
+
+function judge(records: readonly LedgerRecord[]): Pick<LedgerAnswer, "kind" | "digests"> {
+  const built = records.filter((record) => record.outcome === "built");
+  if (built.length === 0) return { kind: "unknown", digests: null };
+  if (contradict(built)) return { kind: "contradiction", digests: null };
+  const index = built.map((record) => record.digests.index).find((found) => found !== null) ?? null;
+  return {
+    kind: "known",
+    digests: { index, platforms: Object.assign({}, ...built.map((record) => record.digests.platforms)) },
+  };
+}
+
+/** Names what was built, and by which fetch record, short enough for a file's name. */
+function resultOf({ outcome, digests, fetches }: LedgerRecord): string {
+  const words = [outcome, JSON.stringify(sortMembers(digests)), ...(fetches === undefined ? [] : [fetches])];
+  return hexOf(digestOf(words.join(" "))).slice(0, 16);
+}
+
+function readAll(files: LedgerFiles): { records: LedgerRecord[]; problems: LedgerProblem[] } {
+  const results = files.paths.map(readRecord);
+  return {
+    records: results.flatMap((result) => ("record" in result ? [result.record] : [])),
+    problems: [...files.problems, ...results.flatMap((result) => ("problem" in result ? [result] : []))],
+  };
+}
+
+function readRecord(path: string): { record: LedgerRecord } | LedgerProblem {
+  try {
+    return recordIn(readRegularFileSync(path, recordLimit).toString("utf8"), path);
+  } catch (error) {
+    if (error instanceof RegularFileError) return { path, problem: error.message.slice(`${path} `.length) };
+    return { path, problem: `can't be read: ${error instanceof Error ? error.message : String(error)}` };
+  }
+}
+
+function recordIn(text: string, path: string): { record: LedgerRecord } | LedgerProblem {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { path, problem: "is not JSON (cut off or damaged?)" };
+  }
+  const parsed = recordSchema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    return { path, problem: `is no record: ${issue?.path.join(".")}: ${issue?.message}` };
+  }
+  const { format: _, ...record } = parsed.data;
+  return isFiledUnder(path, record) ? { record } : { path, problem: "is filed under another key or builder" };
+}
+
+function isFiledUnder(path: string, record: LedgerRecord): boolean {
+  const key = record.inputKey;
+  const folders = dirname(path).split(sep).slice(-2);
+  const names = [`${record.builder.id}.json`, `${record.builder.id}+${resultOf(record)}.json`];
+  return folders[0] === key.slice(0, 2) && folders[1] === key && names.includes(basename(path));
+}
+
+/** Creates a file whole or not at all, and never over another; says whether it was this call that made it. */
+async function createWhole(path: string, text: string): Promise<boolean> {
+  const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
+  try {
+    await writeFile(temporary, text, { flag: "wx", flush: true });
+    await link(temporary, path);
+    await syncFolder(dirname(path));
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
+    throw error;
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Members sorted and a newline at the end, so that the same record is the same bytes wherever it is written. */
+function textOf(record: z.infer<typeof recordSchema>): string {
+  return `${JSON.stringify(sortMembers(record), null, 2)}\n`;
+}
+
+function sortMembers(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const members = Object.entries(value).sort(([a], [b]) => compare(a, b));
+  return Object.fromEntries(members.map(([name, member]) => [name, sortMembers(member)]));
+}
+
+function sortKey(record: LedgerRecord): string {
+  return [record.image, record.inputKey, record.builder.id, record.outcome].join("\0");
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
+}

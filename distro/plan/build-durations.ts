@@ -1,0 +1,139 @@
+import type { BuildPlan } from "../build-plan.ts";
+import { dependentsOf, inOrder } from "../graph.ts";
+import type { LedgerRecord } from "../ledger/ledger.ts";
+
+/** What building an image is expected to take, in seconds on a machine of the usual size. */
+export type Expectation = {
+  /** With nothing of it in a cache. */
+  readonly seconds: number;
+  /** From its start to the end of the longest chain of builds that it begins, itself included. */
+  readonly remaining: number;
+  /**
+   * The part of `seconds` that it has in common with the other images of its Containerfile, and the name of those steps: subpackages are
+   * mostly cut from one compilation. Undefined where it is the only image.
+   */
+  readonly shared: { readonly name: string; readonly seconds: number } | undefined;
+  /** Bytes of memory (expected-memory.ts); not there where it is little. */
+  readonly memory?: number;
+};
+
+/** What subpackages are taken to share where fewer than two of them have been recorded. */
+const usualShare = 0.99;
+
+/**
+ * Orders of magnitude for where nobody has recorded anything, so that a first run begins the long chains first. By name, the first that
+ * fits; all that is not here is small.
+ */
+const modelled: readonly (readonly [RegExp, number])[] = [
+  [/^bootstrap-stage0$/, 120],
+  [/^bootstrap-/, 5400],
+  [/^core-rust$/, 7200],
+  [/^core-(nodejs|llvm|clang.*|lld|mlir)$/, 2700],
+  [/^core-(cross-.*-)?gcc$/, 1500],
+  [/^user-(qemu|lldb|edk2|linux-.*|gdb|postgresql)$/, 900],
+  [/^core-(go|solidity|php.*|boost|python|icu|ruby|cmake|openssl|perl)$/, 600],
+  [/^pallet-/, 20],
+  [/-(py|perl)-/, 20],
+];
+
+/** What one image without a record is taken for: by its name, else by its language. */
+export function modelledSeconds(plan: BuildPlan): number {
+  const known = modelled.find(([pattern]) => pattern.test(plan.name));
+  if (known) return known[1];
+  if (plan.dependencies.some((name) => /^(core|pallet)-rust$/.test(name))) return 400;
+  if (plan.dependencies.some((name) => /^(core|pallet)-c?go$/.test(name))) return 120;
+  return 60;
+}
+
+/** The middle of all durations recorded of each image, by its name, whatever its inputs were. */
+export function recordedSeconds(
+  records: readonly Pick<LedgerRecord, "image" | "seconds">[],
+): Map<string, number> {
+  const seconds = new Map<string, number>();
+  for (const [image, found] of Map.groupBy(records, ({ image }) => image)) {
+    const time = middle(found.flatMap((record) => record.seconds ?? []));
+    if (time !== undefined) seconds.set(image, time);
+  }
+  return seconds;
+}
+
+/** What each image of a tree is expected to take: by what was recorded of it, else by its kind. */
+export function expectations(
+  images: ReadonlyMap<string, BuildPlan>,
+  recorded: ReadonlyMap<string, number>,
+  memory: ReadonlyMap<string, number> = new Map(),
+): Map<string, Expectation> {
+  const alone = new Map<string, Omit<Expectation, "remaining" | "memory">>();
+  for (const [recipe, plans] of Map.groupBy(images.values(), ({ recipe }) => recipe)) {
+    const [plan] = plans;
+    if (plans.length === 1 && plan)
+      alone.set(plan.name, { seconds: recorded.get(plan.name) ?? modelledSeconds(plan), shared: undefined });
+    else for (const [name, found] of ofSubpackages(recipe, plans, recorded)) alone.set(name, found);
+  }
+  const remaining = remainingSeconds(images, (name) => alone.get(name)?.seconds ?? 0);
+  return new Map(
+    [...alone].map(([name, found]) => {
+      const bytes = memory.get(name);
+      const remainder = remaining.get(name) ?? found.seconds;
+      return [name, { ...found, remaining: remainder, ...(bytes === undefined ? {} : { memory: bytes }) }];
+    }),
+  );
+}
+
+/**
+ * Seconds of each of these images where all of them are built: of those of one Containerfile, the one that most waits for takes as long as
+ * it does by itself, and the others find the steps that they share in the cache.
+ */
+export function secondsTogether(
+  images: Iterable<string>,
+  expected: ReadonlyMap<string, Expectation>,
+): Map<string, number> {
+  const seconds = new Map<string, number>();
+  const found = [...images].flatMap((name) => {
+    const expectation = expected.get(name);
+    return expectation ? [{ name, ...expectation }] : [];
+  });
+  const paid = new Set<string>();
+  for (const { name, seconds: alone, shared } of found.sort((a, b) => b.remaining - a.remaining)) {
+    seconds.set(name, shared && paid.has(shared.name) ? alone - shared.seconds : alone);
+    if (shared) paid.add(shared.name);
+  }
+  return seconds;
+}
+
+/** The first of them that a builder builds takes long, and the others find its steps in the cache, so far as they are the same. */
+function ofSubpackages(
+  recipe: string,
+  plans: readonly BuildPlan[],
+  recorded: ReadonlyMap<string, number>,
+): Map<string, Omit<Expectation, "remaining" | "memory">> {
+  const known = plans.flatMap(({ name }) => recorded.get(name) ?? []).sort((a, b) => b - a);
+  const [longest = Math.max(...plans.map(modelledSeconds)), ...others] = known;
+  const own = middle(others) ?? longest * (1 - usualShare);
+  const shared = { name: recipe, seconds: longest - own };
+  return new Map(
+    plans.map(({ name }) => {
+      const found = recorded.get(name);
+      const isFirst = found === undefined || found === longest;
+      return [name, { seconds: shared.seconds + (isFirst ? own : found), shared }];
+    }),
+  );
+}
+
+/** Seconds from the start of each image to the end of the longest chain that it begins. Images of a cycle have none. */
+export function remainingSeconds(
+  images: ReadonlyMap<string, { readonly dependencies: readonly string[] }>,
+  seconds: (name: string) => number,
+): Map<string, number> {
+  const dependents = dependentsOf(images);
+  const remaining = new Map<string, number>();
+  for (const name of [...inOrder(images).keys()].reverse()) {
+    const after = (dependents.get(name) ?? []).map((dependent) => remaining.get(dependent) ?? 0);
+    remaining.set(name, seconds(name) + Math.max(0, ...after));
+  }
+  return remaining;
+}
+
+function middle(values: readonly number[]): number | undefined {
+  return [...values].sort((a, b) => a - b)[values.length >> 1];
+}

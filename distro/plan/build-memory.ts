@@ -1,0 +1,41 @@
+import type { BuildPlan } from "../build-plan.ts";
+import type { LedgerRecord } from "../ledger/ledger.ts";
+
+const gibibyte = 2 ** 30;
+
+/**
+ * Orders of magnitude for where nobody has measured anything, in GiB, so that a first run does not begin two of these on one small machine. By
+ * name, the first that fits; all that is not here is small.
+ */
+const modelled: readonly (readonly [RegExp, number])[] = [
+  [/^core-(llvm|clang|lld|mlir|rust)/, 12],
+  [/^core-nodejs$/, 8],
+  [/^core-(cross-.*-)?gcc$|^bootstrap-stage3$/, 4],
+  [/^user-(qemu|lldb|edk2|gdb|linux-.*)$/, 4],
+];
+
+/**
+ * Gives the bytes of memory that each image is expected to take while it is built, in whole GiB: the most that was measured of any image of
+ * its Containerfile, as they share their steps; else by its name. Images that take less than one GiB are not in it.
+ */
+export function expectedMemory(
+  images: ReadonlyMap<string, Pick<BuildPlan, "name" | "recipe">>,
+  records: readonly Pick<LedgerRecord, "image" | "memory">[],
+): Map<string, number> {
+  const measured = new Map<string, number>();
+  for (const { image, memory } of records) {
+    const recipe = images.get(image)?.recipe;
+    if (recipe === undefined || memory === undefined) continue;
+    measured.set(recipe, Math.max(memory, measured.get(recipe) ?? 0));
+  }
+  const expected = new Map<string, number>();
+  for (const { name, recipe } of images.values()) {
+    const bytes = measured.get(recipe) ?? (modelledGib(name) ?? 0) * gibibyte;
+    if (bytes >= gibibyte) expected.set(name, Math.ceil(bytes / gibibyte) * gibibyte);
+  }
+  return expected;
+}
+
+function modelledGib(name: string): number | undefined {
+  return modelled.find(([pattern]) => pattern.test(name))?.[1];
+}

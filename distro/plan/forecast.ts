@@ -1,0 +1,169 @@
+import { dependentsOf, inOrder, withAllBuiltFrom } from "../graph.ts";
+import { remainingSeconds } from "./build-durations.ts";
+
+/** What a run will do with one image, as far as that can be known before. */
+export type Verdict =
+  /** An own input changed, and nobody has recorded what comes of it. */
+  | "will"
+  /** Only what it is built from may change; equal digests would cut it off. */
+  | "may"
+  /** The ledger knows what its inputs give. */
+  | "ledger"
+  | "unchanged";
+
+/** One image of a run. */
+export type ForecastImage = {
+  readonly verdict: Verdict;
+  /** Names of the images it is built from. */
+  readonly dependencies: readonly string[];
+  /** Seconds that building it took before; null where nobody has recorded that. */
+  readonly seconds: number | null;
+};
+
+/** What a run will do, before it is done. */
+export type Forecast = {
+  readonly counts: Readonly<Record<Verdict, number>>;
+  /** Predicted seconds if everything that may be built is; null where most of it has no recorded duration. */
+  readonly seconds: number | null;
+  /** How many of the images to build have no recorded duration; each is taken to last as long as the middle one of the others. */
+  readonly guessed: number;
+  /** The chain of builds that no number of builders shortens, first to last, and its seconds. */
+  readonly criticalPath: { readonly images: readonly string[]; readonly seconds: number };
+  /** Images that will be built, with how many may be built because of them, most first; at most ten. */
+  readonly causes: readonly { readonly image: string; readonly dependents: number }[];
+};
+
+/** Foretells a run over a number of build slots: what is built, for how long, and what is to blame. */
+export function forecast(images: ReadonlyMap<string, ForecastImage>, slots: number): Forecast {
+  const isBuilt = (name: string) => ["will", "may"].includes(images.get(name)?.verdict ?? "");
+  const built = [...images.keys()].filter(isBuilt);
+  const known = built.flatMap((name) => images.get(name)?.seconds ?? []);
+  const guess = middle(known);
+  const jobs = new Map<string, Job>();
+  for (const name of built) {
+    const { dependencies = [], seconds = null } = images.get(name) ?? {};
+    jobs.set(name, { dependencies: dependencies.filter(isBuilt), seconds: seconds ?? guess ?? 0 });
+  }
+  const work: Work = { jobs, order: [...inOrder(jobs).keys()], dependents: dependentsOf(jobs) };
+  const remaining = remainingSeconds(jobs, (name) => jobs.get(name)?.seconds ?? 0);
+  return {
+    counts: countVerdicts(images),
+    seconds: known.length * 2 < built.length ? null : makespan(work, remaining, slots),
+    guessed: built.length - known.length,
+    criticalPath: criticalPath(work, remaining),
+    causes: causesOf(images, work),
+  };
+}
+
+type Job = { readonly dependencies: readonly string[]; readonly seconds: number };
+
+/** What is to be built: its graph, in an order that can be built, and who waits for whom. */
+type Work = {
+  readonly jobs: ReadonlyMap<string, Job>;
+  readonly order: readonly string[];
+  readonly dependents: ReadonlyMap<string, readonly string[]>;
+};
+
+function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<Verdict, number> {
+  const counts = { will: 0, may: 0, ledger: 0, unchanged: 0 };
+  for (const { verdict } of images.values()) counts[verdict] += 1;
+  return counts;
+}
+
+/** Builds in thought, longest remaining chain first, and says when the last one ends. */
+function makespan(
+  { jobs, order, dependents }: Work,
+  remaining: ReadonlyMap<string, number>,
+  slots: number,
+): number {
+  const waitsFor = new Map(order.map((name) => [name, jobs.get(name)?.dependencies.length ?? 0]));
+  const urgency = (name: string) => remaining.get(name) ?? 0;
+  const ready = order.filter((name) => waitsFor.get(name) === 0);
+  const running: { name: string; ends: number }[] = [];
+  let now = 0;
+  while (ready.length > 0 || running.length > 0) {
+    ready.sort((a, b) => urgency(b) - urgency(a));
+    for (const name of ready.splice(0, Math.max(0, slots - running.length))) {
+      running.push({ name, ends: now + (jobs.get(name)?.seconds ?? 0) });
+    }
+    running.sort((a, b) => a.ends - b.ends);
+    const ended = running.shift();
+    if (!ended) break;
+    now = ended.ends;
+    for (const dependent of dependents.get(ended.name) ?? []) {
+      const left = (waitsFor.get(dependent) ?? 0) - 1;
+      waitsFor.set(dependent, left);
+      if (left === 0) ready.push(dependent);
+    }
+  }
+  return now;
+}
+
+function criticalPath(
+  { jobs, dependents }: Work,
+  remaining: ReadonlyMap<string, number>,
+): Forecast["criticalPath"] {
+  const longest = (names: readonly string[]): string | undefined =>
+    [...names].sort((a, b) => (remaining.get(b) ?? 0) - (remaining.get(a) ?? 0))[0];
+  const images: string[] = [];
+  for (let next = longest([...jobs.keys()]); next !== undefined; next = longest(dependents.get(next) ?? []))
+    images.push(next);
+  return { images, seconds: remaining.get(images[0] ?? "") ?? 0 };
+}
+
+/** How much each image that will be built takes with it, directly or not. */
+function causesOf(
+  images: ReadonlyMap<string, ForecastImage>,
+  { order, dependents }: Work,
+): Forecast["causes"] {
+  return order
+    .filter((name) => images.get(name)?.verdict === "will")
+    .map((image) => {
+      const reached = withAllBuiltFrom(dependents, dependents.get(image) ?? []);
+      return { image, dependents: reached.size };
+    })
+    .sort((a, b) => b.dependents - a.dependents || (a.image < b.image ? -1 : 1))
+    .slice(0, 10);
+}
+
+function middle(values: readonly number[]): number | null {
+  return [...values].sort((a, b) => a - b)[values.length >> 1] ?? null;
+}
+
+/** The forecast in a few lines for people. */
+export function forecastText(found: Forecast, slots: number): string {
+  const { counts } = found;
+  const line = `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`;
+  if (counts.will + counts.may === 0) return line;
+  return [line, ...timeLines(found, slots), ...causeLines(found)].join("\n");
+}
+
+/** How long it takes, and what no number of builders shortens, for people. */
+export function timeLines({ seconds, guessed, criticalPath: path }: Forecast, slots: number): string[] {
+  if (seconds === null)
+    return [`How long it takes is not known: of ${guessed} of them nobody has recorded it.`];
+  const unsure = guessed > 0 ? ` (${guessed} of them never recorded, taken as the middle one)` : "";
+  return [
+    `If all are built: about ${duration(seconds)} on ${slots} build ${slots === 1 ? "slot" : "slots"}${unsure}.`,
+    `Critical path, ${duration(path.seconds)}: ${shortened(path.images).join(" > ")}`,
+  ];
+}
+
+/** The images that cause most, for people; none where none takes another along. */
+export function causeLines({ causes }: Forecast): string[] {
+  const most = causes.filter(({ dependents }) => dependents > 0).slice(0, 3);
+  if (most.length === 0) return [];
+  return [
+    `Most is caused by ${most.map(({ image, dependents }) => `${image} (${dependents} images)`).join(", ")}.`,
+  ];
+}
+
+function shortened(images: readonly string[]): readonly string[] {
+  return images.length <= 8 ? images : [...images.slice(0, 4), "…", ...images.slice(-3)];
+}
+
+function duration(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

@@ -1,0 +1,165 @@
+import type { Digest } from "../../oci/digest.ts";
+import type { BuildPlan } from "../build-plan.ts";
+import { keyOfPlan } from "../plan/predict-digests.ts";
+import { type DigestSet, platformSet } from "../tree/digests-file.ts";
+import type { Tree } from "../tree/tree.ts";
+import { type PublishedFiles, publishedIn } from "./published-digests.ts";
+import type { PublishedTree } from "./published-tree.ts";
+
+/**
+ * How an image's inputs stand to those that its published digest is of: the same; others; or `open`, as long as the digest of
+ * something that it is built from is not known.
+ */
+export type Standing = "published" | "changed" | "open";
+
+/** What it takes to tell an image's standing. */
+export type StandingInputs = {
+  readonly image: string;
+  /** Whether the published image would have this image's input key if it had been built from the same images. */
+  readonly isOwnSame: (published: BuildPlan) => boolean;
+  /** What it is built from, by name; undefined where that is not known yet. */
+  readonly dependencies: Readonly<Record<string, Digest | undefined>>;
+  /** The first manifest of an index, which StageX publishes of an image for several platforms; undefined where it is not here. */
+  readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
+};
+
+/** What is compared of a tree. */
+export type PublishingTree = Pick<Tree, "images"> & PublishedFiles;
+
+/** Compares the images of a tree with those that its digests were published of. */
+export class PublishedInputs {
+  readonly #current: PublishingTree;
+  readonly #published: PublishedTree;
+  #untouched: ReadonlySet<string> | undefined;
+  /** Why it can't be told of images whether they have the inputs of another commit that wrote their line. */
+  readonly #untold = new Map<string, string>();
+
+  constructor(current: PublishingTree, published: PublishedTree) {
+    this.#current = current;
+    this.#published = published;
+  }
+
+  /** Why nobody can tell an image's standing, and what to do about it; undefined where it can be told. */
+  doubt(image: string): string | undefined {
+    const published = this.#published;
+    if ("doubt" in published) return published.doubt;
+    const commit = published.commit.slice(0, 12);
+    const set = this.#changedSet(image, published.tree);
+    if (set !== undefined) {
+      const file = `digests/${set === "" ? "" : `${set}/`}${image.split("-", 1)[0]}.txt`;
+      return `its line in ${file} is not that of commit ${commit}: commit ${file} together with the change that it is of`;
+    }
+    if (!published.tree.images.has(image))
+      return `commit ${commit}, the last one that changed digests/, has no such image`;
+    return this.#untold.get(image);
+  }
+
+  /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
+  #changedSet(image: string, published: PublishingTree): DigestSet | undefined {
+    const [, ...others] = this.#current.images.get(image)?.platforms ?? [];
+    const sets = ["", ...others.map(platformSet), ...(others.length > 0 ? ["index"] : [])];
+    return sets.find((set) => publishedIn(this.#current, image, set) !== publishedIn(published, image, set));
+  }
+
+  /** The commit that published the digests, where it is known. */
+  get commit(): string | undefined {
+    return "commit" in this.#published ? this.#published.commit : undefined;
+  }
+
+  /**
+   * Tells an image's standing; without a {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
+   * `digests/`, or of one that wrote its line. Where that can't be told they are too, and there is a doubt from then on.
+   */
+  async standing({ image, isOwnSame, dependencies, firstManifest }: StandingInputs): Promise<Standing> {
+    const plan = this.#planOf(image);
+    if (plan === undefined) return "changed";
+    if (!isOwnSame(plan) && !(await this.#isOfEarlier(image, isOwnSame))) return "changed";
+    const names = Object.keys(dependencies);
+    const standings = await Promise.all(
+      names.map((name) => this.#dependency(name, dependencies[name], firstManifest)),
+    );
+    return (
+      standings.find((one) => one === "changed") ?? standings.find((one) => one === "open") ?? "published"
+    );
+  }
+
+  /**
+   * Tells the standings of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
+   * with a {@link doubt} the standing is `published`.
+   * @param known the digests of the others, by name
+   */
+  async standings(
+    known: ReadonlyMap<string, Digest>,
+    firstManifest: StandingInputs["firstManifest"],
+  ): Promise<Map<string, Standing>> {
+    const standings = new Map<string, Standing>();
+    for (const [image, plan] of this.#current.images) {
+      if (this.doubt(image) !== undefined) {
+        standings.set(image, "published");
+        continue;
+      }
+      const open = plan.dependencies.filter((name) => standings.get(name) !== "published");
+      const dependencies = Object.fromEntries(open.map((name) => [name, known.get(name)]));
+      const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
+      standings.set(image, await this.standing({ image, isOwnSame, dependencies, firstManifest }));
+    }
+    return standings;
+  }
+
+  async #isOfEarlier(image: string, isOwnSame: StandingInputs["isOwnSame"]): Promise<boolean> {
+    const earlier = "tree" in this.#published ? await this.#published.earlier(image) : [];
+    if (!("doubt" in earlier)) return earlier.some(isOwnSame);
+    this.#untold.set(image, earlier.doubt);
+    return true;
+  }
+
+  async #dependency(
+    name: string,
+    reference: Digest | undefined,
+    firstManifest: StandingInputs["firstManifest"],
+  ): Promise<Standing> {
+    const hex = "tree" in this.#published ? this.#published.tree.digests.get(name) : undefined;
+    // Of what nobody has published, and of what is not known yet, only its own inputs tell.
+    if (reference === undefined) return this.#isUntouched(name) ? "published" : "open";
+    if (hex === undefined) return this.#isUntouched(name) ? "published" : "changed";
+    if (reference === `sha256:${hex}`) return "published";
+    if ((this.#planOf(name)?.platforms.length ?? 1) === 1) return "changed";
+    const first = await firstManifest(reference);
+    if (first === undefined) return "open";
+    return first === `sha256:${hex}` ? "published" : "changed";
+  }
+
+  /** Whether neither an image nor anything that it is built from has inputs other than the published ones. */
+  #isUntouched(name: string): boolean {
+    this.#untouched ??= this.#untouchedImages();
+    return this.#untouched.has(name);
+  }
+
+  /** In one pass, as each image comes after those that it is built from. */
+  #untouchedImages(): ReadonlySet<string> {
+    const untouched = new Set<string>();
+    for (const [name, plan] of this.#current.images) {
+      const published = this.#planOf(name);
+      if (published === undefined || !hasSameOwnInputs(plan, published)) continue;
+      if (plan.dependencies.every((dependency) => untouched.has(dependency))) untouched.add(name);
+    }
+    return untouched;
+  }
+
+  #planOf(image: string): BuildPlan | undefined {
+    return "tree" in this.#published ? this.#published.tree.images.get(image) : undefined;
+  }
+}
+
+/** Whether two plans have the same input key when built from the same images. */
+export function hasSameOwnInputs(left: BuildPlan, right: BuildPlan): boolean {
+  // The keys decide. Most plans are also written alike, which is seen in a fraction of the time.
+  return left === right || ownText(left) === ownText(right) || keyOfPlan(left, {}) === keyOfPlan(right, {});
+}
+
+/** All that a plan gives to an input key, as it stands in the plan. */
+function ownText({ name, version, containerfile, target, ...plan }: BuildPlan): string {
+  const { context, platforms, buildArgs } = plan;
+  const sources = plan.sources.map(({ file, sha256 }) => [file, sha256]);
+  return JSON.stringify([name, version, containerfile, target, context, platforms, buildArgs, sources]);
+}

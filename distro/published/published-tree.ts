@@ -1,0 +1,127 @@
+import { join } from "node:path";
+import { RegularFileError, readRegularFile } from "../../lib/fs/regular-file.ts";
+import { GitError } from "../../lib/git/git.ts";
+import { findRepository, type Repository, readRepository } from "../../lib/git/git-repository.ts";
+import type { BuildPlan } from "../build-plan.ts";
+import { revisionTree } from "../tree/git-tree.ts";
+import { isReleaseName } from "../tree/release-name.ts";
+import { readTreeFiles, type Tree, type TreeOptions } from "../tree/tree.ts";
+import { TreeError } from "../tree-error.ts";
+import { treeFolders } from "../tree-source.ts";
+import { lineWriters, type ReadGit } from "./line-history.ts";
+import type { PublishedFiles } from "./published-digests.ts";
+
+/** The tree that a checkout's `digests/*.txt` were written for, or why nobody can tell which that was. */
+export type PublishedTree =
+  | {
+      readonly commit: string;
+      readonly tree: Pick<Tree, "images"> & PublishedFiles;
+      /** Reads the plans that an image had at each other commit that wrote its present line; or says why they can't be told. */
+      readonly earlier: (image: string) => Promise<readonly BuildPlan[] | { readonly doubt: string }>;
+    }
+  | { readonly doubt: string };
+
+/**
+ * Finds the tree that published a checkout's digests. StageX changes `digests/` in one commit a release, so it is the tree of the
+ * last commit that did. Where a clone does not reach back to it, or there is none, that is a doubt and no error.
+ * @param current the working tree, read with the same options: answers for that commit where nothing has changed since
+ */
+export async function publishedTree(current: Tree, options: TreeOptions): Promise<PublishedTree> {
+  const { root } = current;
+  try {
+    const repository = await findRepository(root);
+    if (repository === undefined)
+      return { doubt: `${root} is in no git repository; use a clone, whose history tells` };
+    const read = async (...args: string[]) =>
+      (await readRepository(repository, root, args, { bytes: mostHistory })).toString();
+    const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", "digests")).trim();
+    if (commit === "") return { doubt: `no commit of ${root} has its digests: commit digests/` };
+    if (await isCutOff(repository, commit, read))
+      return {
+        doubt: `${root} is a shallow clone that does not reach back: use a full one (git fetch --unshallow --tags)`,
+      };
+    // What the index takes for changed may be the same: then the commit is read, which takes longer and says the same.
+    const changed = await read("diff-index", "--name-only", "-z", commit, "--", ...treeFolders);
+    const treeAt = async (at: string) => await readTreeFiles(await revisionTree(root, at), options);
+    const tree = changed === "" ? current : await treeAt(commit);
+    const isEnd = (at: string) => isCutOff(repository, at, read);
+    return { commit, tree, earlier: earlierPlans({ commit, tree }, { read, treeAt, isEnd }) };
+  } catch (error) {
+    return { doubt: `the commit that published its digests can't be read: ${readingError(error)}` };
+  }
+}
+
+/** What git's repository is asked for. */
+type Reading = {
+  readonly read: ReadGit;
+  readonly treeAt: (commit: string) => Promise<Pick<Tree, "images">>;
+  readonly isEnd: (commit: string) => Promise<boolean>;
+};
+
+/** In bytes: no answer of git is longer. StageX's takes half a megabyte for all that was ever written to `digests/`. */
+const mostHistory = 2 ** 24;
+
+/** How many commits may have written one line. */
+const mostWriters = 8;
+
+/**
+ * Reads an image's plans at the commits that wrote its line. The last commit that changed `digests/` may have changed another image's line
+ * alone, and this one's inputs besides.
+ */
+function earlierPlans(
+  { commit, tree }: { commit: string; tree: Pick<Tree, "digests"> },
+  { read, treeAt, isEnd }: Reading,
+): Extract<PublishedTree, { commit: string }>["earlier"] {
+  let writers: ReturnType<typeof lineWriters> | undefined;
+  /** The trees of those commits; null for one at which a shallow clone ends. */
+  const trees = new Map<string, Promise<Pick<Tree, "images"> | null>>();
+  return async (image) => {
+    const line = `${tree.digests.get(image)} ${image}`;
+    try {
+      writers ??= lineWriters(read, commit);
+      const commits = (await writers)(line);
+      if (commits.length === 0 || commits.length > mostWriters)
+        return { doubt: `${commits.length} commits wrote its line in digests/` };
+      const plans: BuildPlan[] = [];
+      for (const at of commits) {
+        if (at === commit) continue;
+        const reached = trees.get(at) ?? isEnd(at).then((ends) => (ends ? null : treeAt(at)));
+        trees.set(at, reached);
+        const earlier = await reached;
+        if (earlier === null) return { doubt: `the commit that wrote its line in digests/ ${notReached}` };
+        const plan = earlier.images.get(image);
+        if (plan) plans.push(plan);
+      }
+      return plans;
+    } catch (error) {
+      return { doubt: `a commit that wrote its line in digests/ can't be read: ${readingError(error)}` };
+    }
+  };
+}
+
+const notReached = "is not in this shallow clone: use a full one (git fetch --unshallow --tags)";
+
+/** Tells why something can't be read; throws what is another error. */
+function readingError(error: unknown): string {
+  if (error instanceof GitError || error instanceof TreeError || error instanceof RegularFileError)
+    return error.message;
+  throw error;
+}
+
+/** In bytes: some 25,000 commits at which a clone ends. */
+const largestShallow = 2 ** 20;
+
+/**
+ * Whether a shallow clone ends at this commit. Then it seems to have added all of its files (git-log(1) knows no parent of it),
+ * whichever commit really did; a release's tag says that it is the release.
+ */
+async function isCutOff(
+  { commonFolder }: Repository,
+  commit: string,
+  read: (...args: string[]) => Promise<string>,
+): Promise<boolean> {
+  if ((await read("rev-parse", "--is-shallow-repository")).trim() !== "true") return false;
+  const ends = (await readRegularFile(join(commonFolder, "shallow"), largestShallow)).toString().split("\n");
+  if (!ends.includes(commit)) return false;
+  return !(await read("tag", "--points-at", commit)).split("\n").some(isReleaseName);
+}

@@ -1,0 +1,131 @@
+import { git } from "../../lib/git/git-repository.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { BuildPlan } from "../build-plan.ts";
+import type { InputKey } from "../input-key.ts";
+import type { LedgerRecord } from "../ledger/ledger.ts";
+import { type KeyLookup, keyOfPlan } from "../plan/predict-digests.ts";
+import { compareReleases, isReleaseName, parseReleaseName } from "../tree/release-name.ts";
+import type { Tree } from "../tree/tree.ts";
+import { type PublishedDigests, publishedDigestsOf } from "./published-digests.ts";
+
+/** A release as its tree and its `digests/*.txt` tell it. */
+export type PublishedRelease = {
+  /** Its name, as the ledger is to name whoever built it: `2026.03.0`. */
+  readonly name: string;
+  readonly tree: Pick<Tree, "images" | "digests"> & Partial<Pick<Tree, "furtherDigests">>;
+  /** When it was made. */
+  readonly finished: Date;
+};
+
+/** What a release says of its images, and of which of them it says nothing that can be used. */
+export type ReleaseRecords = {
+  readonly records: readonly LedgerRecord[];
+  readonly leftOut: readonly LeftOut[];
+  /** Names in `digests/*.txt` of images that the tree does not have. */
+  readonly gone: readonly string[];
+};
+
+/**
+ * Why an image has no record: its own digest is not published; or the input key can't be made, as a dependency's digest is
+ * not published, or a dependency is for several platforms and of its index, which it is built from, nothing is published.
+ */
+export type LeftOut = {
+  readonly image: string;
+  readonly why: "not published" | "dependency not published" | "index not published";
+  /** The dependencies that are to blame. */
+  readonly dependencies: readonly string[];
+};
+
+/** StageX's first release whose `digests/*.txt` have the digests of manifests; until then they were of the indexes around them. */
+const firstOfManifests = parseReleaseName("2025.06.1");
+
+/**
+ * Whether a release publishes the digests of manifests, which alone say what an image is. The digests themselves don't
+ * tell, so its name must: an earlier one of StageX's does not.
+ * @param name a tag; one that is not named as StageX's releases are is none of those
+ */
+export function publishesManifests(name: string): boolean {
+  return !isReleaseName(name) || compareReleases(parseReleaseName(name), firstOfManifests) >= 0;
+}
+
+/**
+ * The commit that published the digests of a checkout: the last one that changed `digests/`. What has changed since is not
+ * what they are of. Null where there is none.
+ * @throws GitError
+ */
+export async function publishingCommit(root: string): Promise<string | null> {
+  const found = await git(root, ["log", "-1", "--format=%H", "HEAD", "--", "digests"]);
+  return found.toString().trim() || null;
+}
+
+/**
+ * A ledger record for each image of a published release: its input key is made from its plan and from the published
+ * digests of its dependencies, so nothing needs to have been built. A record names the first platform's manifest, and the others and
+ * the index where our own files beside StageX's publish those. Keys are made as if the release had been built with today's arguments.
+ * @param release one that {@link publishesManifests}
+ * @param lookup where the index of a dependency for several platforms may be known from
+ */
+export async function releaseRecords(release: PublishedRelease, lookup: KeyLookup): Promise<ReleaseRecords> {
+  const { images, digests } = release.tree;
+  const references = new Map<string, Digest>();
+  const records: LedgerRecord[] = [];
+  const leftOut: LeftOut[] = [];
+  for (const [image, plan] of images) {
+    const published = publishedDigestsOf(release.tree, plan);
+    const digest = published.platforms[plan.platforms[0] ?? ""] ?? null;
+    const missing = plan.dependencies.filter((name) => !references.has(name));
+    const key = missing.length > 0 ? null : keyOfPlan(plan, referencesOf(plan, references));
+    const index = published.isWhole ? published.index : undefined;
+    const reference = index ?? (await referenceOf(plan, digest, key, lookup));
+    if (reference) references.set(image, reference);
+    if (digest !== null && key !== null) records.push(recordOf(release, plan, key, digest, published));
+    else if (digest === null) leftOut.push({ image, why: "not published", dependencies: [] });
+    else leftOut.push({ image, why: whyMissing(missing, digests), dependencies: missing });
+  }
+  return { records, leftOut, gone: [...digests.keys()].filter((name) => !images.has(name)) };
+}
+
+function whyMissing(missing: readonly string[], digests: ReadonlyMap<string, string>): LeftOut["why"] {
+  return missing.every((name) => digests.has(name)) ? "index not published" : "dependency not published";
+}
+
+function referencesOf(plan: BuildPlan, references: ReadonlyMap<string, Digest>): Record<string, Digest> {
+  return Object.fromEntries(
+    plan.dependencies.flatMap((name) => {
+      const digest = references.get(name);
+      return digest ? [[name, digest]] : [];
+    }),
+  );
+}
+
+/** What dependents of an image are built from, where it is known. */
+async function referenceOf(
+  plan: BuildPlan,
+  published: Digest | null,
+  key: InputKey | null,
+  lookup: KeyLookup,
+): Promise<Digest | null> {
+  if (plan.platforms.length === 1) return published;
+  return key === null ? null : ((await lookup(key))?.index ?? null);
+}
+
+function recordOf(
+  release: PublishedRelease,
+  plan: BuildPlan,
+  inputKey: InputKey,
+  digest: Digest,
+  { isWhole, platforms, index }: PublishedDigests,
+): LedgerRecord {
+  return {
+    inputKey,
+    image: plan.name,
+    // Of several platforms nothing but all of them, with their index, is any more than the first.
+    digests: isWhole
+      ? { index: index ?? null, platforms }
+      : { index: null, platforms: { [plan.platforms[0] ?? ""]: digest } },
+    builder: { id: `release-${release.name}`, facts: null },
+    seconds: null,
+    outcome: "built",
+    finished: release.finished.toISOString(),
+  };
+}

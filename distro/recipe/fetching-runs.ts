@@ -1,0 +1,105 @@
+import { quoted } from "../tree-error.ts";
+import type { Base, Containerfile } from "./containerfile.ts";
+import { type Instruction, jsonWords, parseSyntax } from "./containerfile-syntax.ts";
+import { commandsOf } from "./fetchers.ts";
+
+/** How a RUN that fetches is run instead: with more flags, as the arguments of another command. */
+export type Wrapping = { readonly flags: readonly string[]; readonly command: readonly string[] };
+
+/** The shell of an image that sets none (moby/buildkit: frontend/dockerfile/dockerfile2llb, defaultShell). */
+const standardShell: readonly string[] = ["/bin/sh", "-c"];
+
+/** BuildKit ends a file at a line of 64 KiB. */
+const longestLine = 60_000;
+
+/**
+ * Rewrites a Containerfile so that each RUN that fetches is run by another command, in as many lines as before. BuildKit then runs the
+ * same arguments as without (frontend/dockerfile/dockerfile2llb, dispatchRun), after those of the command.
+ * @param shells the shell that an image of the tree has in its configuration, of those that stages start from
+ * @param more fetchers beside the usual ones
+ * @throws Error where a RUN is written in a way that can't be kept
+ */
+export function wrapFetchingRuns(
+  text: string,
+  { bases }: Pick<Containerfile, "bases">,
+  { shells, wrapping, more = [] }: Wrap,
+): string {
+  const lines = text.split("\n");
+  const { instructions } = parseSyntax(text);
+  const ofStages: (readonly string[])[] = [];
+  for (const instruction of instructions) {
+    const stage = ofStages.length - 1;
+    if (instruction.keyword === "FROM") ofStages.push(shellOf(bases[stage + 1] ?? null, ofStages, shells));
+    if (instruction.keyword === "SHELL") ofStages[stage] = jsonWords(instruction.rest) ?? standardShell;
+    if (commandsOf(instruction, more).length === 0) continue;
+    const { line, end } = instruction;
+    const wrapped = wrappedRun(instruction, ofStages[stage] ?? standardShell, wrapping);
+    lines.fill("", line - 1, end);
+    lines[line - 1] = wrapped;
+  }
+  return lines.join("\n");
+}
+
+export type Wrap = {
+  readonly shells: ReadonlyMap<string, readonly string[]>;
+  readonly wrapping: Wrapping;
+  readonly more?: readonly string[];
+};
+
+function shellOf(
+  base: Base,
+  ofStages: readonly (readonly string[])[],
+  shells: Wrap["shells"],
+): readonly string[] {
+  if (base === null) return standardShell;
+  return (typeof base === "number" ? ofStages[base] : shells.get(base)) ?? standardShell;
+}
+
+function wrappedRun(run: Instruction, shell: readonly string[], { flags, command }: Wrapping): string {
+  const own = run.flags.filter(({ name }) => name !== "network");
+  for (const { name, value } of own) {
+    // BuildKit refuses another name; written out again, one with an escape in it may be one that it takes.
+    if (!/^(?:mount|security|device)$/.test(name))
+      throw new Error(
+        `line ${run.line}: a RUN that fetches has the flag ${quoted(`--${name}`)}; BuildKit knows none`,
+      );
+    if (/^[\w=,./:@${}-]*$/.test(value)) continue;
+    throw new Error(
+      `line ${run.line}: a RUN that fetches has the flag ${quoted(`--${name}=${value}`)}; expected no blanks or quotes`,
+    );
+  }
+  const words = [
+    ...own.map(({ name, value }) => (value === "" ? `--${name}` : `--${name}=${value}`)),
+    ...flags,
+  ];
+  // Progress names a RUN by this line, with its variables expanded (convert.go, processCmdEnv): here none is to be found.
+  const json = JSON.stringify([...command, ...argumentsOf(run, shell)]).replaceAll("$", String.raw`\u0024`);
+  const line = `RUN ${words.join(" ")} ${json}`;
+  if (Buffer.byteLength(line) <= longestLine) return line;
+  throw new Error(
+    `line ${run.line}: a RUN that fetches has more than ${longestLine} bytes; put what does not fetch into another`,
+  );
+}
+
+/** What BuildKit would run: the words of the JSON form, or the shell with the text and its heredocs. */
+function argumentsOf(run: Instruction, shell: readonly string[]): readonly string[] {
+  const words = jsonWords(run.rest);
+  if (words !== undefined) return words;
+  const [first, ...others] = run.heredocs;
+  if (first === undefined) return [...shell, run.rest];
+  if (others.length === 0 && isHeredocAlone(run.rest)) {
+    const script = first.chomps ? first.content.replace(/^\t+/gm, "") : first.content;
+    if (script.startsWith("#!"))
+      throw new Error(
+        `line ${run.line}: a RUN that fetches is a script with "#!"; expected the shell's lines`,
+      );
+    return [...shell, script];
+  }
+  const documents = run.heredocs.map(({ name, content }) => `\n${content}${name}`);
+  return [...shell, run.rest + documents.join("")];
+}
+
+/** Whether the text is the word that opens a heredoc and nothing else: then the heredoc is the script. */
+function isHeredocAlone(rest: string): boolean {
+  return /^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(rest);
+}

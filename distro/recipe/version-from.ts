@@ -1,0 +1,60 @@
+import { nearestNames } from "../../lib/text/nearest-name.ts";
+import { cycleText, type Problem, quoted } from "../tree-error.ts";
+
+/** What a version is resolved from. */
+export type Versioned = { readonly version: string | null; readonly versionFrom: string | null };
+
+/**
+ * The version of each image, `version_from` followed to its end; null where there is none.
+ * StageX's generator follows in two passes over its table, so a longer chain gives it a version or none by the order of
+ * the folders on disk; here it is always the end's.
+ * @param images by name
+ * @param reject told of each image whose `version_from` names no image or leads back to itself
+ */
+export function resolveVersions(
+  images: ReadonlyMap<string, Versioned>,
+  reject: (image: string, problem: Pick<Problem, "field" | "found" | "allowed">) => void,
+): Map<string, string | null> {
+  const versions = new Map<string, string | null>();
+  const nearest = nearestNames(() => images.keys());
+  for (const image of images.keys()) resolve(image);
+  return versions;
+
+  /** Follows the chain from an image as far as it is not known yet; all that is on the way has its end's version. */
+  function resolve(image: string): void {
+    const way = new Map<string, number>();
+    let name = image;
+    let version = versions.get(name);
+    while (version === undefined) {
+      way.set(name, way.size);
+      const { version: own = null, versionFrom: from = null } = images.get(name) ?? {};
+      if (from === null) version = own;
+      else if (way.has(from)) {
+        rejectCycle([...way.keys()].slice(way.get(from)));
+        version = null;
+      } else if (!images.has(from)) {
+        rejectUnknown(name, from);
+        version = null;
+      } else {
+        name = from;
+        version = versions.get(name);
+      }
+    }
+    for (const passed of way.keys()) versions.set(passed, version);
+  }
+
+  function rejectUnknown(image: string, from: string): void {
+    const meant = nearest(from);
+    const allowed =
+      meant === undefined ? "an image of the tree" : `an image of the tree; the nearest is ${meant}`;
+    reject(image, { field: "package.version_from", found: quoted(from), allowed });
+  }
+
+  /** The others of the cycle, and those that lead into it, would only repeat it. */
+  function rejectCycle(names: readonly string[]): void {
+    const least = names.reduce((one, other) => (other < one ? other : one));
+    const start = names.indexOf(least);
+    const found = cycleText([...names.slice(start), ...names.slice(0, start), least]);
+    reject(least, { field: "package.version_from", found, allowed: "a way to a package with a version" });
+  }
+}

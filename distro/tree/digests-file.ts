@@ -1,0 +1,83 @@
+import { mostProblemsOfFile, type Problem, quoted, TreeError } from "../tree-error.ts";
+
+/** `<64 hex digits> <stage>-<name>`, as StageX's `src/digests.py` writes it. */
+const linePattern = /^([0-9a-f]{64}) ([a-z0-9]+-\S+)$/;
+
+/** `digests/<stage>.txt`, of each image's first platform; or one of ours, `digests/linux-arm64/<stage>.txt`, of another platform. */
+const pathPattern = /^digests\/(?:([a-z0-9]+(?:-[a-z0-9.]+)+|index)\/)?[^/]+\.txt$/;
+
+/**
+ * What files below `digests/` are of: `""` for StageX's own, which have the first platform's manifest of each image; {@link platformSet} of
+ * another platform; or `index` for the indexes of images for several platforms, from which their dependents are built.
+ */
+export type DigestSet = string;
+
+/** Names the set of digests of a platform that is not an image's first: `linux-arm64` for linux/arm64. */
+export function platformSet(platform: string): DigestSet {
+  return platform.replaceAll("/", "-");
+}
+
+/** Tells which set of digests a file has; undefined for a file that is no digests file. */
+export function digestSetOf(path: string): DigestSet | undefined {
+  const found = pathPattern.exec(path);
+  return found === null ? undefined : (found[1] ?? "");
+}
+
+/**
+ * Reads a `digests/<stage>.txt`: image name -> hex of the manifest's digest.
+ * @param file the path, whose name says the stage
+ * @throws TreeError with every line that is wrong
+ */
+export function parseDigestsFile(file: string, text: string): Map<string, string> {
+  const stage = file.slice(file.lastIndexOf("/") + 1).replace(/\.txt$/, "");
+  const digests = new Map<string, string>();
+  const problems: Problem[] = [];
+  for (const [index, line] of text.replace(/\n$/, "").split("\n").entries()) {
+    if (text === "" || problems.length === mostProblemsOfFile) break;
+    const [, hex, name] = linePattern.exec(line) ?? [];
+    const place = { file, line: index + 1, found: quoted(line) };
+    if (hex === undefined || name === undefined || !name.startsWith(`${stage}-`)) {
+      problems.push({ ...place, allowed: `64 lower-case hex digits, a space, and ${stage}-<name>` });
+    } else if (digests.has(name)) problems.push({ ...place, allowed: "each image once" });
+    else digests.set(name, hex);
+  }
+  if (problems.length > 0) throw new TreeError(problems);
+  return digests;
+}
+
+/** The text of a `digests/<stage>.txt`, sorted by name. */
+export function digestsFileText(digests: ReadonlyMap<string, string>): string {
+  return [...digests]
+    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .map(([name, hex]) => `${hex} ${name}\n`)
+    .join("");
+}
+
+/**
+ * The texts of all digests files of a set, by path and in the order of the paths: `digests/core.txt` and so on. The stage is what stands
+ * before the first dash.
+ */
+export function digestsFiles(digests: ReadonlyMap<string, string>, set: DigestSet = ""): Map<string, string> {
+  const folder = set === "" ? "digests" : `digests/${set}`;
+  const stages = Map.groupBy(digests, ([name]) => name.slice(0, name.indexOf("-")));
+  return new Map(
+    [...stages]
+      .sort(([left], [right]) => (left < right ? -1 : 1))
+      .map(([stage, entries]) => [`${folder}/${stage}.txt`, digestsFileText(new Map(entries))]),
+  );
+}
+
+/** The digests of an image for several platforms, hex digits each, by set: those that {@link digestsFiles} has beside StageX's own. */
+export function furtherDigestsOf(
+  platforms: readonly string[],
+  digests: Readonly<Record<string, string>>,
+  index: string,
+): Map<DigestSet, string> {
+  const [, ...others] = platforms;
+  if (others.length === 0) return new Map();
+  const manifests = others.flatMap((platform): [DigestSet, string][] => {
+    const hex = digests[platform];
+    return hex === undefined ? [] : [[platformSet(platform), hex]];
+  });
+  return new Map([...manifests, ["index", index]]);
+}

@@ -1,0 +1,429 @@
+import { hash } from "node:crypto";
+import { RegularFileError } from "../../lib/fs/regular-file.ts";
+import { nearestNames } from "../../lib/text/nearest-name.ts";
+import type { BuildPlan, ContextFile } from "../build-plan.ts";
+import { cyclesOf, inOrder } from "../graph.ts";
+import {
+  type Containerfile,
+  type Dependency,
+  fetchesOf,
+  parseContainerfile,
+  refusalsOf,
+} from "../recipe/containerfile.ts";
+import { contextProblems, contextReader } from "../recipe/context.ts";
+import type { PackageToml } from "../recipe/package-toml.ts";
+import { runPlatformsOf } from "../recipe/run-platforms.ts";
+import { resolveVersions } from "../recipe/version-from.ts";
+import { collecting, cycleText, type Problem, quoted, TreeError } from "../tree-error.ts";
+import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "../tree-source.ts";
+import { type DigestSet, digestSetOf, parseDigestsFile } from "./digests-file.ts";
+import { generatorOf } from "./generations.ts";
+import type { Generator, PackageImage } from "./generator.ts";
+import { ParsedFiles } from "./parsed-files.ts";
+import { targetsPy } from "./targets-py.ts";
+import { workingTree } from "./working-tree.ts";
+
+/** One `packages/<stage>/<name>/`. */
+export type TreePackage = {
+  /** `packages/core/busybox`. */
+  readonly folder: string;
+  readonly stage: string;
+  readonly toml: PackageToml;
+  /** The names of its images: its own, or those of its subpackages. */
+  readonly images: readonly string[];
+};
+
+/** A StageX tree, read whole and without a problem. */
+export type Tree = {
+  /** The tree's folder, links resolved. */
+  readonly root: string;
+  /** A plan for each image, by name, each after all that it is built from: by level, then by name. */
+  readonly images: ReadonlyMap<string, BuildPlan>;
+  /** By folder, sorted. */
+  readonly packages: ReadonlyMap<string, TreePackage>;
+  /** What `digests/*.txt` publish: image name -> hex of the manifest's digest. They may name images that are no more. */
+  readonly digests: ReadonlyMap<string, string>;
+  /** The same of images for several platforms, by {@link DigestSet}: `linux-arm64` and the like, and `index`. */
+  readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
+  /** What is wrong with what no build reads. */
+  readonly warnings: readonly Problem[];
+};
+
+export type TreeOptions = {
+  /** What packages without `platforms` of their own are built for; StageX's Makefile has linux/amd64. */
+  readonly platforms?: readonly string[];
+  /** Those of another tree that has most files in common with this one. */
+  readonly parsed?: ParsedFiles;
+};
+
+/**
+ * Reads the working tree at this folder.
+ * @throws TreeError with all that is wrong with it
+ */
+export async function readTree(root: string, options: TreeOptions = {}): Promise<Tree> {
+  return readTreeFiles(await workingTree(root), options);
+}
+
+/**
+ * Reads a tree from its files, wherever they are.
+ * @throws TreeError with all that is wrong with it
+ */
+export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {}): Promise<Tree> {
+  const { platforms = ["linux/amd64"], parsed = new ParsedFiles() } = options;
+  return new TreeReader(files, platforms, parsed).read();
+}
+
+/** The stages of StageX whose every package is an image. Others hold whatever they hold, and images where there is a Containerfile. */
+const imageStages = new Set(["bootstrap", "core", "pallet", "user"]);
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** A package on its way to its plans. */
+type Draft = {
+  readonly folder: string;
+  readonly stage: string;
+  /** All files of the folder, paths relative to it. */
+  readonly files: readonly TreeFile[];
+  readonly toml: PackageToml;
+};
+
+/** The plans of one package, with the lines that name its dependencies. */
+type Planned = { readonly plans: readonly BuildPlan[]; readonly dependencies: readonly Dependency[] };
+
+class TreeReader {
+  readonly #files: TreeFiles;
+  readonly #platforms: readonly string[];
+  readonly #generator: Generator;
+  readonly #parsed: ParsedFiles;
+  readonly #problems: Problem[];
+  readonly #warnings: Problem[] = [];
+  /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
+  readonly #mayBeMade = new Map<string, Set<string>>();
+  readonly #hashes = new Map<string, Promise<string>>();
+
+  constructor(files: TreeFiles, platforms: readonly string[], parsed: ParsedFiles) {
+    this.#files = files;
+    this.#platforms = platforms;
+    this.#generator = generatorOf(files.list) ?? targetsPy;
+    this.#parsed = parsed;
+    this.#problems = [...files.problems];
+  }
+
+  async read(): Promise<Tree> {
+    const drafts = await this.#drafts();
+    const owners = this.#owners(drafts);
+    const versions = this.#versions(owners);
+    const planned = await Promise.all(drafts.map((draft) => this.#plan(draft, versions, owners)));
+    const nearest = nearestNames(() => owners.keys());
+    for (const made of planned) this.#rejectUnknown(made, owners, nearest);
+    const plans = new Map(planned.flatMap((made) => made.plans).map((plan) => [plan.name, plan]));
+    const images = inOrder(plans);
+    if (images.size < plans.size) this.#rejectCycles(plans);
+    const sets = await this.#digests();
+    const { "": digests = new Map<string, string>(), ...further } = Object.fromEntries(sets);
+    if (this.#problems.length > 0) throw new TreeError(this.#problems.sort(byPlace));
+    return {
+      root: this.#files.root,
+      images,
+      packages: new Map(drafts.map((draft) => [draft.folder, this.#packageOf(draft)])),
+      digests,
+      furtherDigests: new Map(Object.entries(further)),
+      warnings: this.#warnings.sort(byPlace),
+    };
+  }
+
+  async #drafts(): Promise<Draft[]> {
+    const folders = packageFolders(this.#files.list);
+    for (const { file } of this.#files.problems) {
+      const [, stage, name] = /^packages\/([^/]+)\/([^/]+)\/package\.toml$/.exec(file) ?? [];
+      if (stage !== undefined && name !== undefined) this.#mayBeMadeIn(stage).add(name);
+    }
+    if (folders.size === 0 && this.#problems.length === 0) {
+      const isOlder = this.#files.list.some(({ path }) => /^packages\/[^/]+\/Containerfile$/.test(path));
+      const found = isOlder ? "packages/<name>/Containerfile, as StageX had them until 2024" : "no package";
+      const allowed = "a StageX tree: packages/<stage>/<name>/package.toml";
+      this.#reject({ file: this.#files.root, found, allowed });
+    }
+    return (await Promise.all([...folders].map((entry) => this.#draft(...entry)))).flat();
+  }
+
+  async #draft(folder: string, files: readonly TreeFile[]): Promise<Draft[]> {
+    const [, stage = "", name = ""] = folder.split("/");
+    const file = `${folder}/package.toml`;
+    if (!hasContainerfile(files) && !imageStages.has(stage)) return [];
+    if (!/^[a-z0-9]+$/.test(stage)) {
+      this.#reject({
+        file: folder,
+        found: quoted(stage),
+        allowed: "a stage of lower-case letters and digits",
+      });
+    }
+    if (!hasContainerfile(files) && !this.#isRejected(`${folder}/Containerfile`)) {
+      this.#reject({ file: folder, found: "no Containerfile", allowed: "a Containerfile that git tracks" });
+    }
+    const text = await this.#text(file, tomlLimit);
+    const isImage = imageStages.has(stage);
+    const toml =
+      text === undefined
+        ? undefined
+        : collecting(isImage ? this.#problems : this.#warnings, () => this.#package(file, text));
+    if (toml === undefined && !isImage) return [];
+    if (toml === undefined) {
+      const may = this.#mayBeMadeIn(stage);
+      for (const quoted of [name, ...(text?.split('"') ?? []), ...(text?.split("'") ?? [])]) may.add(quoted);
+      return [];
+    }
+    if (toml.name !== name) {
+      const allowed = `${quoted(name)}, the folder's name`;
+      this.#reject({ file, field: "package.name", found: quoted(toml.name), allowed });
+    }
+    return [{ folder, stage, files, toml }];
+  }
+
+  #package(file: string, text: string): PackageToml {
+    const { name = "", readPackage } = this.#generator;
+    const { toml, warnings } = this.#parsed.packages.of(file, `${name}\n${text}`, () => {
+      const found: Problem[] = [];
+      return { toml: readPackage(file, text, found), warnings: found };
+    });
+    this.#warnings.push(...warnings);
+    return toml;
+  }
+
+  /** Which package makes each image. */
+  #owners(drafts: readonly Draft[]): Map<string, Draft> {
+    const owners = new Map<string, Draft>();
+    for (const draft of drafts) {
+      for (const { name } of this.#imagesOf(draft)) {
+        const other = owners.get(name);
+        owners.set(name, other ?? draft);
+        if (other === undefined) continue;
+        const found = `the image ${name}, which ${other.folder} makes too`;
+        this.#reject({ file: `${draft.folder}/package.toml`, found, allowed: "each image once" });
+      }
+    }
+    return owners;
+  }
+
+  #versions(owners: ReadonlyMap<string, Draft>): Map<string, string | null> {
+    const versioned = new Map([...owners].map(([name, { toml }]) => [name, toml]));
+    return resolveVersions(versioned, (image, problem) => {
+      const draft = owners.get(image);
+      const first = draft === undefined ? undefined : this.#imagesOf(draft)[0]?.name;
+      const unreadable = draft?.toml.versionFrom != null && this.#mayMake(draft.toml.versionFrom);
+      // Subpackages share the field: one problem is enough.
+      if (draft === undefined || first !== image || unreadable) return;
+      this.#reject({ file: `${draft.folder}/package.toml`, ...problem });
+    });
+  }
+
+  async #plan(
+    draft: Draft,
+    versions: ReadonlyMap<string, string | null>,
+    owners: ReadonlyMap<string, Draft>,
+  ): Promise<Planned> {
+    const { folder, stage, toml } = draft;
+    const recipe = `${folder}/Containerfile`;
+    const images = this.#imagesOf(draft);
+    const version = versions.get(images[0]?.name ?? "") ?? null;
+    const { name: generator } = this.#generator;
+    const buildArgs = this.#generator.buildArgsOf(toml, version);
+    const containerfile = hasContainerfile(draft.files)
+      ? await this.#containerfile(recipe, buildArgs)
+      : undefined;
+    if (containerfile === undefined) return { plans: [], dependencies: [] };
+    this.#problems.push(...contextProblems(recipe, draft.files, containerfile));
+    const shared = {
+      ...(generator === undefined ? {} : { generator }),
+      stage,
+      origin: toml.name,
+      folder,
+      recipe,
+      containerfile: await this.#sha256(recipe),
+      version: version ?? "latest",
+      platforms: toml.platforms.length > 0 ? toml.platforms : this.#platforms,
+      buildArgs,
+      dependencies: containerfile.dependencies.map(({ name }) => name).sort(),
+      sources: this.#generator.sourcesOf(toml),
+    };
+    for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
+    const filesOf = contextReader(draft.files, containerfile);
+    const onlyFor = (image: string) => {
+      const only = owners.get(image)?.toml.platforms ?? [];
+      return only.length > 0 ? only : undefined;
+    };
+    const plans = images
+      .filter(({ target }) => hasTarget(containerfile, target))
+      .map(async ({ name, target }) => {
+        const context = await this.#hashed(draft, filesOf(target));
+        const fetchers = new Set(fetchesOf(containerfile, target).flatMap(({ commands }) => commands));
+        const runs = runPlatformsOf(containerfile, target, shared.platforms, onlyFor);
+        const refusals = refusalsOf(containerfile, target);
+        return { ...shared, name, target, runs, context, refusals, fetchers: [...fetchers] };
+      });
+    return { plans: await Promise.all(plans), dependencies: containerfile.dependencies };
+  }
+
+  async #containerfile(
+    recipe: string,
+    args: Readonly<Record<string, string>>,
+  ): Promise<Containerfile | undefined> {
+    const text = await this.#text(recipe, textLimit, true);
+    if (text === undefined) return undefined;
+    const inputs = `${JSON.stringify(args)}\n${text}`;
+    return collecting(this.#problems, () =>
+      this.#parsed.recipes.of(recipe, inputs, () => parseContainerfile(recipe, text, args)),
+    );
+  }
+
+  async #hashed({ folder }: Draft, files: readonly TreeFile[]): Promise<ContextFile[]> {
+    return Promise.all(
+      files.map(async ({ path, mode }) => ({ path, mode, sha256: await this.#sha256(`${folder}/${path}`) })),
+    );
+  }
+
+  /** The images of a package share most of its files. */
+  async #sha256(path: string): Promise<string> {
+    const known = this.#hashes.get(path) ?? this.#files.sha256(path);
+    this.#hashes.set(path, known);
+    try {
+      return await known;
+    } catch (error) {
+      const problem = readProblem(path, error, contextFileLimit);
+      throw problem === undefined ? error : new TreeError([problem]);
+    }
+  }
+
+  async #digests(): Promise<Map<DigestSet, Map<string, string>>> {
+    const sets = new Map<DigestSet, Map<string, string>>();
+    for (const { path } of this.#files.list) {
+      const set = digestSetOf(path);
+      const text = set === undefined ? undefined : await this.#text(path, textLimit);
+      if (set === undefined || text === undefined) continue;
+      const digests = sets.get(set) ?? new Map();
+      sets.set(set, digests);
+      const stage = collecting(this.#problems, () => parseDigestsFile(path, text));
+      for (const [name, hex] of stage ?? []) digests.set(name, hex);
+    }
+    return sets;
+  }
+
+  async #text(path: string, limit: number, hashed = false): Promise<string | undefined> {
+    try {
+      const bytes = await this.#files.read(path, limit);
+      // What is hashed is what was parsed, and is not read again for it.
+      if (hashed) this.#hashes.set(path, Promise.resolve(hash("sha256", bytes)));
+      return utf8.decode(bytes);
+    } catch (error) {
+      const problem = readProblem(path, error, limit);
+      if (problem === undefined) throw error;
+      this.#problems.push(problem);
+      return undefined;
+    }
+  }
+
+  #rejectMissingTarget(recipe: string, target: string | null, containerfile: Containerfile): void {
+    if (hasTarget(containerfile, target)) return;
+    this.#reject({
+      file: recipe,
+      found: `no stage ${target}`,
+      allowed: "a stage package-<name> for each subpackage",
+    });
+  }
+
+  #rejectUnknown(
+    { plans, dependencies }: Planned,
+    owners: ReadonlyMap<string, Draft>,
+    nearest: (name: string) => string | undefined,
+  ): void {
+    const file = plans[0]?.recipe ?? this.#files.root;
+    for (const { name, line } of dependencies) {
+      if (owners.has(name) || this.#mayMake(name)) continue;
+      const meant = nearest(name);
+      const hint = meant === undefined ? "" : `; the nearest is ${meant}`;
+      this.#reject({ file, line, found: `stagex/${name}`, allowed: `an image of the tree${hint}` });
+    }
+  }
+
+  #rejectCycles(plans: ReadonlyMap<string, BuildPlan>): void {
+    for (const cycle of cyclesOf(plans)) {
+      const file = plans.get(cycle[0] ?? "")?.recipe ?? this.#files.root;
+      const allowed = "images that are not built from themselves";
+      this.#reject({ file, found: cycleText(cycle), allowed });
+    }
+  }
+
+  /** Whether a package.toml that cannot be read may make this image: then it is no use to call it unknown. */
+  #mayMake(image: string): boolean {
+    const dash = image.indexOf("-");
+    return this.#mayBeMade.get(image.slice(0, dash))?.has(image.slice(dash + 1)) ?? false;
+  }
+
+  #imagesOf({ stage, toml }: Pick<Draft, "stage" | "toml">): readonly PackageImage[] {
+    return this.#generator.imagesOf(stage, toml);
+  }
+
+  #packageOf({ folder, stage, toml }: Draft): TreePackage {
+    return { folder, stage, toml, images: this.#imagesOf({ stage, toml }).map(({ name }) => name) };
+  }
+
+  #mayBeMadeIn(stage: string): Set<string> {
+    const may = this.#mayBeMade.get(stage) ?? new Set();
+    this.#mayBeMade.set(stage, may);
+    return may;
+  }
+
+  /** Whether the list of files has said already why this one is not in it. */
+  #isRejected(path: string): boolean {
+    return this.#files.problems.some(({ file }) => file === path);
+  }
+
+  #reject(problem: Problem): void {
+    this.#problems.push(problem);
+  }
+}
+
+/**
+ * The files of each `packages/<stage>/<name>/` with a package.toml, paths relative to it. A Containerfile without one
+ * is passed over, as StageX's generator does: several releases carry packages half removed.
+ */
+function packageFolders(list: readonly TreeFile[]): Map<string, TreeFile[]> {
+  const folders = new Map<string, TreeFile[]>();
+  for (const { path, mode } of list) {
+    const [, folder, inner] = /^(packages\/[^/]+\/[^/]+)\/([\s\S]+)$/.exec(path) ?? [];
+    if (folder === undefined || inner === undefined) continue;
+    const files = folders.get(folder) ?? [];
+    folders.set(folder, files);
+    files.push({ path: inner, mode });
+  }
+  return new Map([...folders].filter(([, files]) => files.some(({ path }) => path === "package.toml")));
+}
+
+function hasTarget({ stages }: Containerfile, target: string | null): boolean {
+  return target === null || stages.some(({ name }) => name === target.toLowerCase());
+}
+
+/** The problem that a file could not be read; undefined for a fault of another kind. */
+function readProblem(file: string, error: unknown, limit: number): Problem | undefined {
+  if (error instanceof RegularFileError) {
+    return error.problem === "too-large"
+      ? { file, found: `more than ${limit} bytes`, allowed: `at most ${limit} bytes in such a file` }
+      : { file, found: "no regular file", allowed: "a regular file" };
+  }
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  if (code === "ERR_ENCODING_INVALID_ENCODED_DATA")
+    return { file, found: "bytes that are not UTF-8", allowed: "text in UTF-8" };
+  const isUnreadable = code === "EACCES" || code === "EPERM" || code === "ENOENT";
+  return isUnreadable
+    ? { file, found: `a file that can't be read (${code})`, allowed: "a file that this user can read" }
+    : undefined;
+}
+
+function hasContainerfile(files: readonly TreeFile[]): boolean {
+  return files.some(({ path }) => path === "Containerfile");
+}
+
+function byPlace(left: Problem, right: Problem): number {
+  if (left.file !== right.file) return left.file < right.file ? -1 : 1;
+  return (left.line ?? 0) - (right.line ?? 0);
+}

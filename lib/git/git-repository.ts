@@ -1,0 +1,296 @@
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  type Stats,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { shownPlace } from "../text/redacted-address.ts";
+import { shellWord } from "../text/shell-word.ts";
+import { type GitCall, GitError, localEnvironment, runGit } from "./git.ts";
+import { type GitConfig, isOn, parseGitConfig } from "./git-config.ts";
+import {
+  checkLayout,
+  checkOwner,
+  RepositoryError,
+  readSmallFile,
+  sharedIndexes,
+} from "./git-repository-checks.ts";
+
+/**
+ * The git repository that a folder is part of. Others may have written all of it, its configuration too, so git never gets to see
+ * that: {@link readRepository} shows git its objects, refs and index alone.
+ */
+export type Repository = {
+  /** The folder with `.git` in it; null for a bare repository. */
+  readonly workTree: string | null;
+  /** Where HEAD and the index are. */
+  readonly gitFolder: string;
+  /** Where objects, refs and the configuration are: that of the main repository for a linked worktree. */
+  readonly commonFolder: string;
+  readonly head: string;
+  /** What its configuration file has, as data. */
+  readonly config: GitConfig;
+};
+
+/**
+ * Finds the repository that a folder is part of: that of the nearest `.git`, in the folder or above it, on the same file system.
+ * A bare repository counts only where the folder itself is one and holds no tree, so files of a tree never pass for one.
+ * @returns undefined where there is none
+ * @throws RepositoryError if there is a `.git` that can't be read, leads elsewhere or is another user's; GitError
+ */
+export async function findRepository(folder: string): Promise<Repository | undefined> {
+  const start = realOf(folder);
+  if (start === undefined)
+    throw new RepositoryError({
+      path: shownPlace(folder),
+      found: "no such folder",
+      allowed: "the folder of a tree, and no address",
+    });
+  const { dev } = lstatSync(start);
+  for (let at = start; lstatSync(at).dev === dev; at = dirname(at)) {
+    if (statsOf(join(at, ".git")) !== undefined) return await repositoryAt(at);
+    if (at === dirname(at)) break;
+  }
+  const isBare = ["HEAD", "objects", "refs"].every((name) => statsOf(join(start, name)) !== undefined);
+  if (!isBare || statsOf(join(start, "packages")) !== undefined) return undefined;
+  return await checked({ workTree: null, gitFolder: start, commonFolder: start }, []);
+}
+
+/** In bytes: about a million files. */
+const listLimit = 2 ** 27;
+
+/**
+ * Runs a git command that only reads in a folder of a repository, and returns what it prints. No setting, hook, filter or attribute of
+ * the repository counts, nor does any of the user's; nothing is fetched and nothing written.
+ * @param more what git reads from its standard input, and how much it may print: a few objects may stand for any number of files
+ * @throws GitError
+ */
+export async function readRepository(
+  repository: Repository,
+  folder: string,
+  args: readonly string[],
+  more: Pick<GitCall, "input" | "bytes"> = {},
+): Promise<Buffer> {
+  // At once: twenty ways through the thread pool would take longer than git itself.
+  const view = mkdtempSync(join(tmpdir(), "stagex-git-"));
+  try {
+    makeView(repository, view);
+    return await runGit(args, {
+      folder: repository.workTree === null ? view : folder,
+      environment: localEnvironment(view, repository.workTree),
+      bytes: listLimit,
+      ...more,
+    });
+  } finally {
+    rmSync(view, { recursive: true, force: true });
+  }
+}
+
+/**
+ * {@link findRepository} where there has to be one.
+ * @throws GitError, RepositoryError also if there is none
+ */
+export async function repositoryOf(folder: string): Promise<Repository> {
+  const repository = await findRepository(folder);
+  if (repository !== undefined) return repository;
+  const [found, allowed] = ["no git repository", "a folder of a git repository"];
+  throw new RepositoryError({ path: folder, found, allowed });
+}
+
+/**
+ * {@link readRepository} for the repository that the folder is part of.
+ * @throws GitError, RepositoryError also if there is none
+ */
+export async function git(folder: string, args: readonly string[]): Promise<Buffer> {
+  return await readRepository(await repositoryOf(folder), folder, args);
+}
+
+/** Whether the repository's disk keeps modes and symbolic links; where it does not, the index decides (git-config(1)). */
+export function diskKeeps({ config }: Repository): { readonly modes: boolean; readonly links: boolean } {
+  return { modes: isOn(config, "core.filemode", true), links: isOn(config, "core.symlinks", true) };
+}
+
+async function repositoryAt(workTree: string): Promise<Repository> {
+  const dotGit = join(workTree, ".git");
+  const stats = lstatSync(dotGit);
+  if (!stats.isDirectory()) {
+    const written = stats.isSymbolicLink() ? readlinkSync(dotGit) : gitFolderIn(dotGit);
+    return await linkedRepository(workTree, dotGit, folderAt(dotGit, resolve(workTree, written)));
+  }
+  if (statsOf(join(dotGit, "commondir")) !== undefined)
+    throw leadsElsewhere(dotGit, join(dotGit, "commondir"));
+  const repository = await checked({ workTree, gitFolder: dotGit, commonFolder: dotGit }, []);
+  const named = repository.config.get("core.worktree");
+  if (named !== undefined && realOf(resolve(dotGit, named)) !== workTree) throw leadsElsewhere(dotGit, named);
+  return repository;
+}
+
+/** Returns the real path of the folder that a `.git` stands for. */
+function folderAt(dotGit: string, written: string): string {
+  const folder = realOf(written);
+  if (folder !== undefined && lstatSync(folder).isDirectory()) return folder;
+  throw new RepositoryError({
+    path: dotGit,
+    found: `a way to ${JSON.stringify(written)}, where there is no folder`,
+    allowed:
+      "a repository that can be reached from here (where only a worktree is mounted, mount its repository too)",
+  });
+}
+
+/** What a `.git` file names (gitrepository-layout(5)). */
+function gitFolderIn(dotGit: string): string {
+  const named = /^gitdir: ([^\0\n]+)\n*$/.exec(readSmallFile(dotGit))?.[1];
+  if (named !== undefined) return named;
+  const [found, allowed] = ["a file that names no folder", 'a git repository, or "gitdir: " and its folder'];
+  throw new RepositoryError({ path: dotGit, found, allowed });
+}
+
+/**
+ * The repository of a linked worktree or a submodule. Any folder could name any repository, so that one must name this folder too:
+ * `worktrees/<name>/gitdir`, or `core.worktree`.
+ */
+async function linkedRepository(workTree: string, dotGit: string, gitFolder: string): Promise<Repository> {
+  if (statsOf(join(gitFolder, "commondir")) === undefined) {
+    const repository = await checked({ workTree, gitFolder, commonFolder: gitFolder }, [dotGit]);
+    const back = repository.config.get("core.worktree");
+    if (back !== undefined && realOf(resolve(gitFolder, back)) === workTree) return repository;
+    throw leadsElsewhere(
+      dotGit,
+      gitFolder,
+      `git -C ${shellWord(gitFolder)} config core.worktree ${shellWord(workTree)}`,
+    );
+  }
+  const commonFolder = realOf(resolve(gitFolder, readSmallFile(join(gitFolder, "commondir")).trimEnd()));
+  const back = resolve(gitFolder, readSmallFile(join(gitFolder, "gitdir")).trimEnd());
+  const isItsOwn =
+    commonFolder !== undefined && gitFolder === join(commonFolder, "worktrees", basename(gitFolder));
+  if (!isItsOwn || realOf(back) !== realOf(dotGit))
+    throw leadsElsewhere(dotGit, gitFolder, `git -C ${shellWord(workTree)} worktree repair`);
+  return await checked({ workTree, gitFolder, commonFolder }, [dotGit]);
+}
+
+function leadsElsewhere(dotGit: string, target: string, mend?: string): RepositoryError {
+  return new RepositoryError({
+    path: dotGit,
+    found: `a way to ${JSON.stringify(target)}, which does not name this folder as its worktree`,
+    allowed: "the repository of this folder",
+    ...(mend === undefined ? {} : { mend }),
+  });
+}
+
+/** Reads what is needed of a repository, if it is sound and this user's. */
+async function checked(
+  place: Pick<Repository, "workTree" | "gitFolder" | "commonFolder">,
+  pointers: readonly string[],
+): Promise<Repository> {
+  const { workTree, gitFolder, commonFolder } = place;
+  const main = workTree ?? gitFolder;
+  await checkOwner(main, [main, gitFolder, commonFolder, ...pointers]);
+  const head = checkLayout(gitFolder, commonFolder);
+  const config = await configOf(gitFolder, commonFolder);
+  return { ...place, head, config };
+}
+
+/** In bytes; a clone of some thousand branches has 200 KB. */
+const configLimit = 2 ** 22;
+
+async function configOf(gitFolder: string, commonFolder: string): Promise<GitConfig> {
+  const path = join(commonFolder, "config");
+  try {
+    const text = readSmallFile(path, configLimit);
+    const config = await parseGitConfig(text);
+    const own = join(gitFolder, "config.worktree");
+    if (!isOn(config, "extensions.worktreeconfig", false) || statsOf(own) === undefined) return config;
+    return await parseGitConfig(`${text}\n${readSmallFile(own, configLimit)}`);
+  } catch (error) {
+    if (!(error instanceof GitError) || error.problem !== "failed" || error instanceof RepositoryError)
+      throw error;
+    throw new RepositoryError({ path, found: error.message, allowed: "a configuration that git can read" });
+  }
+}
+
+/** A repository that borrows the real one's objects, refs and index, with a configuration of our own. */
+function makeView(repository: Repository, view: string): void {
+  const { gitFolder, commonFolder } = repository;
+  const keeps = diskKeeps(repository);
+  const settings = [
+    "[core]",
+    "repositoryformatversion = 1",
+    `bare = ${repository.workTree === null}`,
+    `fileMode = ${keeps.modes}`,
+    `symlinks = ${keeps.links}`,
+    "fsmonitor = false",
+    "hooksPath = /dev/null",
+    "[extensions]",
+    ...extensions(repository.config, commonFolder),
+    ...upstreams(repository.config),
+  ];
+  writeFileSync(join(view, "config"), `${settings.join("\n")}\n`);
+  writeFileSync(join(view, "HEAD"), repository.head);
+  mkdirSync(join(view, "logs"));
+  const own = sharedIndexes(gitFolder);
+  const links = [
+    ...["objects", "refs", "packed-refs", "shallow", "logs/refs"].map(
+      (name) => [commonFolder, name] as const,
+    ),
+    ...["index", "reftable", "logs/HEAD", "FETCH_HEAD", "ORIG_HEAD", "MERGE_HEAD", ...own].map(
+      (name) => [gitFolder, name] as const,
+    ),
+  ];
+  for (const [from, name] of links) symlinkSync(join(from, name), join(view, name));
+}
+
+/**
+ * The settings that `@{upstream}` in a revision needs (gitrevisions(7)), as lines of a configuration; they name remotes and refs alone.
+ * There may be more of them than an environment holds.
+ */
+function upstreams(config: GitConfig): string[] {
+  return [...config].flatMap(([name, value]) => {
+    const needed = /^(?:(branch)\.(.+)\.(remote|merge)|(remote)\.(.+)\.(fetch))$/.exec(name)?.slice(1);
+    const [section, subsection = "", variable] = needed?.filter((part) => part !== undefined) ?? [];
+    return section === undefined
+      ? []
+      : [`[${section} ${inQuotes(subsection)}]`, `${variable} = ${inQuotes(value)}`];
+  });
+}
+
+/** A name or a value as a configuration has it (git-config(1), "CONFIGURATION FILE"). */
+function inQuotes(text: string): string {
+  return `"${text.replaceAll(/[\\"]/g, "\\$&").replaceAll("\n", "\\n")}"`;
+}
+
+/** How objects and refs are kept. */
+function extensions(config: GitConfig, commonFolder: string): string[] {
+  const formats = { objectformat: ["sha1", "sha256"], refstorage: ["files", "reftable"] };
+  return Object.entries(formats).flatMap(([name, allowed]) => {
+    const value = config.get(`extensions.${name}`);
+    if (value === undefined || value === allowed[0]) return [];
+    if (allowed.includes(value)) return [`${name} = ${value}`];
+    const path = join(commonFolder, "config");
+    throw new RepositoryError({
+      path,
+      found: `extensions.${name} ${JSON.stringify(value)}`,
+      allowed: allowed.join(" or "),
+    });
+  });
+}
+
+function statsOf(path: string): Stats | undefined {
+  return lstatSync(path, { throwIfNoEntry: false });
+}
+
+/** The path with its links resolved; undefined where there is nothing. */
+function realOf(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
+  }
+}

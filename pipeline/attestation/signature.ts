@@ -1,0 +1,96 @@
+import type { LedgerRecord } from "../../distro/ledger/ledger.ts";
+import { type Digest, digestOf } from "../../oci/digest.ts";
+import { type CpuVendor, cpuVendorNamed } from "../../trust/cpu-vendor.ts";
+import { type AcceptedSignature, judge, type Trust } from "../../trust/quorum/quorum.ts";
+import type { Person } from "../../trust/quorum/roster.ts";
+import { type PinnedImage, parseTagged } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder, type SignatureFile } from "../../trust/signatures/lookaside.ts";
+import { writePayload } from "../../trust/signatures/simple-signing.ts";
+import { TrustError } from "../../trust/trust-error.ts";
+import { builderClaim } from "./built-here.ts";
+
+/** One rule for one person: each signature that counts is kept, however many agree. */
+const oneWord = { threshold: 1, vendors: 0 };
+
+/** A signature that counts, and its bytes' digest. */
+export type FoundSignature = AcceptedSignature & { readonly sha256: Digest };
+
+/** The vendor that the person's signatures count for, of a machine that the roster knows to be theirs. */
+export function countedVendor({ builder: { facts } }: LedgerRecord, person: Person): CpuVendor | undefined {
+  const vendor = cpuVendorNamed(facts?.cpuVendor ?? "");
+  return person.machines.some(({ cpuVendor }) => cpuVendor === vendor) ? vendor : undefined;
+}
+
+/**
+ * The person's signature among these files: a good one, and from a machine by this vendor if there is one to count for. Whatever
+ * else there is that names their key is none.
+ */
+export async function signatureBy(
+  person: Person,
+  vendor: CpuVendor | undefined,
+  image: PinnedImage,
+  files: readonly SignatureFile[],
+  trust: Trust,
+): Promise<FoundSignature | undefined> {
+  const { accepted } = await judge(image, files, trust, oneWord);
+  const found = accepted.find(
+    (one) => one.person === person.id && (vendor === undefined || one.cpuVendor === vendor),
+  );
+  const file = found && files.find((one) => one.file === found.file);
+  return file && "bytes" in file ? { ...found, sha256: digestOf(file.bytes) } : undefined;
+}
+
+/** The bytes that a person signs of an image that was built here. */
+export function payloadOf(
+  reference: string,
+  digest: Digest,
+  record: LedgerRecord,
+  now = new Date(),
+): Uint8Array {
+  const timestamp = Math.floor(now.getTime() / 1000);
+  return writePayload({
+    reference,
+    digest,
+    creator: "stagex-pulumi",
+    timestamp,
+    builder: builderClaim(record),
+  });
+}
+
+/**
+ * Throws unless these bytes will count as the person's word on this image, for that vendor: before they are filed anywhere.
+ * @returns a warning where the signature expires, since the image then falls below quorum
+ * @throws TrustError with the reason
+ */
+export async function mustCount(
+  bytes: Uint8Array,
+  image: PinnedImage,
+  person: Person,
+  vendor: CpuVendor | undefined,
+  trust: Trust,
+): Promise<string | undefined> {
+  const file = "the new signature";
+  const { accepted, rejected } = await judge(image, [{ file, bytes }], trust, oneWord);
+  const [one] = accepted;
+  if (one?.person === person.id && (vendor === undefined || one.cpuVendor === vendor))
+    return one.expires === undefined ? undefined : expiryWarning(image, one.expires);
+  const why = rejected[0]?.reason ?? (one?.person === person.id ? one.note : `it is by ${one?.person}`);
+  throw new TrustError(`the signature of ${image.reference} would not count: ${why}`);
+}
+
+function expiryWarning({ reference }: PinnedImage, expires: Date): string {
+  return `the signature of ${reference} expires on ${expires.toISOString().slice(0, 10)} and counts no more from then on; to sign without an expiry, take default-sig-expire and ask-sig-expire out of gpg.conf`;
+}
+
+/** Where signatures can be written. @throws TrustError where they can only be read */
+export function writable(lookaside: object, where: string | undefined): LookasideFolder {
+  if (lookaside instanceof LookasideFolder) return lookaside;
+  throw new TrustError(
+    `the lookaside ${where} can be read only; attest into a folder, such as its git checkout: pulumi config set stagex:signatures FOLDER`,
+  );
+}
+
+/** The image as a signature names it. */
+export function pinned(reference: string, digest: Digest): PinnedImage {
+  return { reference: parseTagged(reference), digest };
+}

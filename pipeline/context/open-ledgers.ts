@@ -1,0 +1,15 @@
+import type { StagexConfig } from "../../config/schema.ts";
+import { Ledger } from "../../distro/ledger/ledger.ts";
+import type { Places } from "../../lib/paths.ts";
+import type { EvidenceLedgers } from "../statements/build-evidence.ts";
+
+/**
+ * Opens the ledgers whose word `stagex:trust` takes for what came of which inputs: what was built here and, besides, what the shared ledger
+ * says; but with `quorum` what was taken in once enough people had signed it, and nothing that others can write.
+ */
+export function configuredLedgers(
+  { trust }: Pick<StagexConfig, "trust">,
+  { built, agreed, ledger }: Pick<Places, "built" | "agreed" | "ledger">,
+): EvidenceLedgers {
+  return { built: new Ledger(built), ledger: new Ledger(trust === "quorum" ? agreed : ledger) };
+}

@@ -1,0 +1,106 @@
+import { lstat, mkdir } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { StagexConfig } from "../../config/schema.ts";
+import type { Places } from "../../lib/paths.ts";
+import { type Digest, digestOf } from "../../oci/digest.ts";
+import { type FoundKeys, howToGetKeys, readKeyFiles } from "../../trust/openpgp/key-folder.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
+import { usableKeys } from "../../trust/quorum/missing-signatures.ts";
+import type { QuorumRule, Trust } from "../../trust/quorum/quorum.ts";
+import type { Roster } from "../../trust/quorum/roster.ts";
+import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { type Lookaside, lookasideAt } from "../../trust/signatures/lookaside.ts";
+import { TrustError } from "../../trust/trust-error.ts";
+
+/** Who may attest, how many must agree, and a digest over roster and keys, so that the engine's diff sees another one. */
+export type ConfiguredTrust = Trust & {
+  readonly rule: QuorumRule;
+  readonly rosterDigest: Digest;
+  /** Whether the files that it was read from have others' bytes by now: a run can take hours, and a key be revoked meanwhile. */
+  isOutdated(): Promise<boolean>;
+};
+
+/**
+ * The roster and the keys that the configuration names; by default those of the tree.
+ * @param root the tree's folder
+ * @throws TrustError where either can't be read
+ */
+export async function configuredTrust(
+  { maintainers, keys, threshold, vendors }: StagexConfig,
+  places: Places,
+  root: string,
+): Promise<ConfiguredTrust> {
+  const place = async (key: string, configured: string | undefined, own: string): Promise<string> => {
+    const path = configured === undefined ? join(root, own) : resolve(places.project, configured);
+    if (await lstat(path).catch(() => undefined)) return path;
+    const whose = configured === undefined ? "the tree has none of its own" : "there is nothing there";
+    const how = key === "keys" ? ` (${howToGetKeys})` : "";
+    throw new TrustError(
+      `no ${key} at ${path}: ${whose}; say where: pulumi config set stagex:${key} PATH${how}`,
+    );
+  };
+  const rosterPlace = await place("maintainers", maintainers, "MAINTAINERS");
+  const keysPlace = await place("keys", keys, "keys");
+  // First, so that what changes while it is read shows.
+  const read = await digestOfFiles(rosterPlace, keysPlace);
+  const roster = await rosterFile(rosterPlace);
+  const keyring = await Keyring.load(keysPlace);
+  return {
+    roster,
+    keyring,
+    rule: { threshold, vendors },
+    rosterDigest: await rosterDigestOf(roster, keyring),
+    isOutdated: async () => (await digestOfFiles(rosterPlace, keysPlace)) !== read,
+  };
+}
+
+/** Over the bytes of the roster and of all files of keys; of one that can't be read, over the reason. */
+async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
+  const contents = [];
+  for (const place of [roster, keys]) {
+    const unread = (error: Error) => ({ files: [{ file: place, problem: error.message }] });
+    const { files }: Pick<FoundKeys, "files"> = await readKeyFiles(place).catch(unread);
+    for (const one of files)
+      contents.push([place, one.file, "bytes" in one ? digestOf(one.bytes) : one.problem]);
+  }
+  return digestOf(JSON.stringify(contents));
+}
+
+/** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */
+export async function configuredSignatures(config: StagexConfig, places: Places): Promise<Lookaside> {
+  const address = signaturesAddress(config, places);
+  if (config.signatures === undefined) await mkdir(address, { recursive: true });
+  return lookasideAt(address);
+}
+
+/** A folder, absolute, or an address on the web. */
+export function signaturesAddress({ signatures }: StagexConfig, places: Places): string {
+  if (signatures === undefined) return join(places.state, "signatures");
+  if (/^https?:/.test(signatures)) return signatures;
+  return resolve(places.project, signatures.replace(/^file:\/\//, ""));
+}
+
+/**
+ * Over what decides whose signature counts today, so it is another once a key has expired. How MAINTAINERS and the key files are
+ * written and ordered changes nothing.
+ */
+async function rosterDigestOf(roster: Roster, keyring: Keyring): Promise<Digest> {
+  const usable = await usableKeys(keyring);
+  const people = [...roster.values()].map(({ id, fingerprints, machines }) => ({
+    id,
+    fingerprints: [...fingerprints].sort(),
+    machines: machines.map(({ cpuVendor = null }) => cpuVendor).sort(),
+  }));
+  const certificates = [...keyring.certificates].map(([fingerprint, certificate]) => ({
+    fingerprint,
+    certificate: digestOf(certificate.write()),
+    usable: usable.get(fingerprint) ?? [],
+  }));
+  const doubts = keyring.doubts.map(({ file = null, reason, keys = null }) => ({ file, reason, keys }));
+  const canonical = {
+    people: people.sort((a, b) => (a.id < b.id ? -1 : 1)),
+    certificates: certificates.sort((a, b) => (a.fingerprint < b.fingerprint ? -1 : 1)),
+    ...(doubts.length > 0 ? { doubts } : {}),
+  };
+  return digestOf(Buffer.from(JSON.stringify(canonical)));
+}

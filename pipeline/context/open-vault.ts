@@ -1,0 +1,133 @@
+import { resolve } from "node:path";
+import { Writable } from "node:stream";
+import type { VaultConfig } from "../../config/vault.ts";
+import type { Places } from "../../lib/paths.ts";
+import type { RegistryAddress } from "../../oci/registry/registry-address.ts";
+import { RegistryClient } from "../../oci/registry/registry-client.ts";
+import { RegistryError } from "../../oci/registry/registry-error.ts";
+import { SourceRepository } from "../../oci/registry/source-repository.ts";
+import { type DownloadOptions, MirrorError } from "../../sources/download/download.ts";
+import type { PartialFile } from "../../sources/download/partial-file.ts";
+import { FolderPlace } from "../../sources/vault/folder-place.ts";
+import {
+  type LocalSource,
+  VaultError,
+  type VaultPlace,
+  type VaultWriter,
+} from "../../sources/vault/place.ts";
+import { ServerPlace } from "../../sources/vault/server-place.ts";
+
+/** What opens the places of a vault. */
+export type VaultRun = {
+  readonly places: Pick<Places, "project" | "sources">;
+  /** Provides the registry client's program, when a registry is first asked. */
+  readonly client: () => Promise<string>;
+};
+
+/** Opens the places that `stagex:vault` names, in its order. Nothing is asked yet. */
+export function configuredVault(config: VaultConfig | undefined, run: VaultRun): VaultPlace[] {
+  return (config ?? []).map((place) => {
+    if (place.kind === "folder") return new FolderPlace(resolve(run.places.project, place.folder), place);
+    if (place.kind === "server") return new ServerPlace(place.url, place.asked);
+    return new RepositoryPlace(place.repository, place, run);
+  });
+}
+
+/** A registry that has failed so often in a row is not asked again in this run. */
+const strikes = 3;
+
+/** Problems that the next request has too. */
+const lasting = ["unreachable", "refused", "not-a-registry", "unsafe"];
+
+/** A place of the vault in an OCI repository. */
+class RepositoryPlace implements VaultPlace, VaultWriter {
+  readonly name: string;
+  readonly asked: VaultPlace["asked"];
+  readonly writer: VaultWriter | undefined;
+  readonly #address: RegistryAddress;
+  readonly #run: VaultRun;
+  #opened: Promise<SourceRepository> | undefined;
+  #failures = 0;
+  #down: string | undefined;
+
+  constructor(
+    address: RegistryAddress,
+    { asked, push }: { readonly asked: VaultPlace["asked"]; readonly push: boolean },
+    run: VaultRun,
+  ) {
+    this.name = address;
+    this.asked = asked;
+    this.writer = push ? this : undefined;
+    this.#address = address;
+    this.#run = run;
+  }
+
+  urlOf(sha256: string): string {
+    return `oci://${this.#address}@sha256:${sha256}`;
+  }
+
+  async read(sha256: string, into: PartialFile, options: DownloadOptions): Promise<string> {
+    if (this.#down !== undefined) throw new MirrorError(`not asked again in this run: ${this.#down}`, false);
+    const late = AbortSignal.timeout(options.longest);
+    const signal = AbortSignal.any([options.signal, late]);
+    try {
+      const repository = await this.#repository();
+      const size = (await repository.sizes([sha256], signal)).get(sha256);
+      if (size === undefined) throw new MirrorError("does not have it", false, { isAbsent: true });
+      if (size !== null && size > options.sizeLimit)
+        throw new MirrorError(`${size} bytes are over the limit of ${options.sizeLimit}`, false);
+      const most = size ?? options.sizeLimit;
+      await repository.read({ sha256, size: most }, () => writing(into, size, options), signal);
+      this.#failures = 0;
+      return "";
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (late.aborted) throw new MirrorError(`not done after ${options.longest / 1000} s`, false);
+      if (!(error instanceof RegistryError)) throw error;
+      this.#noteFailure(error);
+      throw new MirrorError(error.message, false);
+    }
+  }
+
+  async missing(files: ReadonlyMap<string, LocalSource>, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    return await this.#written(async () => (await this.#repository()).missing([...files.values()], signal));
+  }
+
+  async write(file: LocalSource, signal: AbortSignal): Promise<void> {
+    const { sources } = this.#run.places;
+    await this.#written(async () => (await this.#repository()).push(file, `${sources}/partial`, signal));
+  }
+
+  #repository(): Promise<SourceRepository> {
+    this.#opened ??= this.#run
+      .client()
+      .then((program) => new SourceRepository(this.#address, new RegistryClient(program)));
+    return this.#opened;
+  }
+
+  #noteFailure({ problem, message }: RegistryError): void {
+    this.#failures += 1;
+    if (lasting.includes(problem) || this.#failures >= strikes) this.#down ??= message;
+  }
+
+  async #written<Result>(work: () => Promise<Result>): Promise<Result> {
+    try {
+      return await work();
+    } catch (error) {
+      throw error instanceof RegistryError ? new VaultError(error.message, { cause: error }) : error;
+    }
+  }
+}
+
+/** A stream into a partial file, which begins it anew. */
+function writing(into: PartialFile, total: number | null, { onBytes }: DownloadOptions): Writable {
+  return new Writable({
+    construct: (done) => void into.restart().then(() => done(), done),
+    write(chunk: Buffer, _encoding, done) {
+      into.write(chunk).then(() => {
+        onBytes(into.size, total);
+        done();
+      }, done);
+    },
+  });
+}

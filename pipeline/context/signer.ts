@@ -1,0 +1,95 @@
+import { resolve } from "node:path";
+import pLimit from "p-limit";
+import type { StagexConfig } from "../../config/schema.ts";
+import type { Places } from "../../lib/paths.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
+import {
+  keyFromAgent,
+  keyFromFile,
+  type SigningKey,
+  SigningRefused,
+} from "../../trust/openpgp/signing-key.ts";
+import type { Trust } from "../../trust/quorum/quorum.ts";
+import { owners, type Person } from "../../trust/quorum/roster.ts";
+import { TrustError } from "../../trust/trust-error.ts";
+
+/** How long one signature may take, PIN and touch included, in milliseconds. */
+const patience = 180_000;
+
+/** The person with this id. @throws TrustError where the roster has none */
+export function personIn({ roster }: Trust, id: string): Person {
+  const person = roster.get(id);
+  if (person) return person;
+  const known = [...roster.keys()].join(", ") || "nobody";
+  throw new TrustError(
+    `${JSON.stringify(id)} is not in MAINTAINERS, so what they sign counts for nothing; it has: ${known}. Set one with: pulumi config set stagex:attest ID`,
+  );
+}
+
+/**
+ * The key that `stagex:signingKey` names, a file's or gpg-agent's.
+ * @throws TrustError where it is not the person's
+ */
+export async function configuredKey(
+  { signingKey }: Pick<StagexConfig, "signingKey">,
+  places: Places,
+  trust: Trust,
+  person: Person,
+): Promise<SigningKey> {
+  if (signingKey === undefined) {
+    throw new TrustError(
+      `no key to sign with: pulumi config set stagex:signingKey FINGERPRINT. To sign on another machine: npm run stagex sign export -- --out kit.tar`,
+    );
+  }
+  const { keyring, roster } = trust;
+  const fingerprint = readFingerprint(signingKey);
+  const key = fingerprint
+    ? keyFromAgent(fingerprint, { keyring })
+    : await keyFromFile(resolve(places.project, signingKey));
+  const owner = owners(roster, (one) => keyring.primaryOf(one)).get(key.fingerprint);
+  if (owner?.id === person.id) return key;
+  const whose = owner ? `${owner.id}'s` : "nobody's in MAINTAINERS";
+  const own = person.fingerprints.join(", ") || "none";
+  throw new TrustError(
+    `the key ${key.fingerprint} is ${whose}, not ${person.id}'s (${own}); set theirs with: pulumi config set stagex:signingKey FINGERPRINT`,
+  );
+}
+
+/** Whoever signs in this run: asked for one signature after the other, since a card, a pinentry and a person serve one at a time. */
+export class Signatory {
+  readonly #open: () => Promise<SigningKey>;
+  readonly #turn = pLimit(1);
+  #key: Promise<SigningKey> | undefined;
+  #asked = 0;
+  #done = 0;
+  #refusal: SigningRefused | undefined;
+
+  /** @param open opens the key when the first signature is asked for: who has signed all needs none */
+  constructor(open: () => Promise<SigningKey>) {
+    this.#open = open;
+  }
+
+  /** Signs when its turn has come. Once the person has refused, nobody asks again in this run. */
+  async sign(payload: Uint8Array, work: Pick<Work, "signal" | "progress">): Promise<Uint8Array> {
+    this.#asked++;
+    if (this.#turn.activeCount > 0) work.progress("waits for its turn to be signed");
+    return await this.#turn(async () => {
+      try {
+        work.signal.throwIfAborted();
+        if (this.#refusal) throw this.#refusal;
+        this.#key ??= this.#open();
+        const signal = AbortSignal.any([work.signal, AbortSignal.timeout(patience)]);
+        return await (await this.#key).sign(payload, {
+          signal,
+          onProgress: (words) => work.progress(`${words}: ${this.#done + 1} of ${this.#asked}`),
+        });
+      } catch (error) {
+        if (error instanceof SigningRefused) this.#refusal = error;
+        throw error;
+      } finally {
+        this.#done++;
+      }
+    });
+  }
+}

@@ -1,0 +1,190 @@
+import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { availableParallelism, hostname } from "node:os";
+import { join } from "node:path";
+import { type BuilderFacts, learnBuilder, type VendorSource } from "../../buildkit/client/builder-facts.ts";
+import { type Endpoint, parseEndpoint, type Workers, workers } from "../../buildkit/client/endpoint.ts";
+import { awaitAnswer } from "../../buildkit/client/wait-for-daemon.ts";
+import { acquireDaemon, type DaemonUse } from "../../buildkit/daemon/daemon.ts";
+import type { BuilderInputs } from "../../config/builder.ts";
+import { openWorkFolder } from "../../lib/fs/temp-dir.ts";
+import type { Places } from "../../lib/paths.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import { goVersionOf } from "../../tools/go-build-info.ts";
+import { findTool } from "../../tools/tool-resolver.ts";
+
+/** A BuildKit daemon to build with, and what is known of it. */
+export type Bench = {
+  readonly name: string;
+  readonly endpoint: Endpoint;
+  /** Names the builder in the ledger; the same machine and daemon have the same one every time. */
+  readonly id: string;
+  readonly facts: BuilderFacts;
+  /** Its own first. */
+  readonly platforms: readonly string[];
+  readonly vendorSource: VendorSource;
+  /** What its kernel says of its CPU, whatever was declared; undefined where it says nothing. */
+  readonly shownVendor: string | undefined;
+  /** Returns where the daemon answers, after starting it again if it is a private one; else throws why not. */
+  revive(signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+};
+
+/** The builder of a run without a fleet: the daemon at the configured address, else at `$BUILDKIT_HOST`, else a private one. */
+export function loneBuilder(configured: string | undefined): BuilderInputs {
+  return { name: "builder", address: configured ?? process.env.BUILDKIT_HOST ?? "private:0", wait: 0 };
+}
+
+/** How many images a builder on this machine has at once by default: each uses all cores by itself, a second one fills its gaps. */
+export function ownSlots(): number {
+  return Math.max(2, Math.floor(availableParallelism() / 4));
+}
+
+/** How many images each builder of a fleet of this size has at once where nobody said. */
+export function usualSlots(fleetSize: number, jobs: number | undefined): number {
+  return fleetSize > 1 ? 2 : (jobs ?? ownSlots());
+}
+
+/** Seconds to wait for an answer where nobody said. */
+const usualWait = 60;
+
+/**
+ * Opens a builder: starts it if it is a private one, waits until it answers, and learns what there is to know.
+ * Throws where a tool is missing or the daemon does not answer, with what mends it.
+ */
+export async function openBench(builder: BuilderInputs, places: Places, work: Work): Promise<Bench> {
+  const way = await openWay(builder, places, work);
+  const { endpoint } = way;
+  try {
+    if (way.daemon === undefined) {
+      await awaitAnswer(endpoint, {
+        seconds: builder.wait ?? usualWait,
+        onWaiting: (why, seconds) => work.progress(`waiting for ${builder.name} for ${seconds} s: ${why}`),
+        signal: work.signal,
+      });
+    }
+    const known = await learnBuilder(endpoint, { go: way.go, scratch: places.scratch, signal: work.signal });
+    const shownVendor = known.vendorSource === "unknown" ? undefined : known.facts.cpuVendor;
+    const vendorSource: VendorSource = builder.vendor === undefined ? known.vendorSource : "declared";
+    const cpuVendor = builder.vendor ?? known.facts.cpuVendor;
+    const facts = { ...known.facts, cpuVendor, ...(vendorSource === "cpuinfo" ? {} : { vendorSource }) };
+    return {
+      ...{ name: builder.name, endpoint, facts, vendorSource, shownVendor },
+      ...{ id: builderId(endpoint, facts), platforms: builder.platforms ?? known.platforms },
+      revive: way.revive,
+      close: way.close,
+    };
+  } catch (error) {
+    await way.close();
+    throw error;
+  }
+}
+
+/** Asks a builder what it says of itself, and leaves no trace; undefined for a private one, which is there whenever it is needed. */
+export async function askBuilder(
+  builder: BuilderInputs,
+  places: Places,
+  signal: AbortSignal,
+): Promise<Workers | undefined> {
+  if (builder.address.startsWith("private:")) return undefined;
+  const way = await openAddress(builder, places, signal);
+  try {
+    return await workers(way.endpoint, signal);
+  } finally {
+    await way.close();
+  }
+}
+
+/** The way to a daemon: open until it is closed. */
+type Way = Pick<Bench, "endpoint" | "revive" | "close"> & {
+  readonly daemon?: DaemonUse;
+  readonly go?: string | undefined;
+};
+
+async function openWay(builder: BuilderInputs, places: Places, work: Work): Promise<Way> {
+  const number = /^private:(\d+)$/.exec(builder.address)?.[1];
+  return number === undefined
+    ? await openAddress(builder, places, work.signal)
+    : await openPrivate(Number(number), places, work);
+}
+
+/**
+ * Credentials are in files, of this user alone, for as long as buildctl may have to read them. They go as soon as everything is to end,
+ * before anything else does: the engine kills a provider that takes its time.
+ * @param ending of all that the provider does
+ */
+async function openAddress(
+  { address, tls }: BuilderInputs,
+  places: Places,
+  ending: AbortSignal,
+): Promise<Way> {
+  const buildctl = await toolPath("buildctl");
+  const folder = tls && (await openWorkFolder(places.scratch));
+  const forget = (): void => folder && rmSync(folder.path, { recursive: true, force: true });
+  ending.addEventListener("abort", forget, { once: true });
+  const close = async () => {
+    ending.removeEventListener("abort", forget);
+    await folder?.remove();
+  };
+  try {
+    const files = tls && folder ? await writeCredentials(tls, folder.path) : undefined;
+    const endpoint = parseEndpoint({ address, buildctl, ...(files ? { tls: files } : {}) });
+    return { endpoint, close, revive: async (signal) => void (await workers(endpoint, signal)) };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function writeCredentials(
+  { ca, certificate, key, serverName }: NonNullable<BuilderInputs["tls"]>,
+  folder: string,
+): Promise<NonNullable<Endpoint["tls"]>> {
+  const files = { ca: join(folder, "ca.pem"), cert: join(folder, "cert.pem"), key: join(folder, "key.pem") };
+  await writeFile(files.ca, ca, { mode: 0o600 });
+  await writeFile(files.cert, certificate, { mode: 0o600 });
+  await writeFile(files.key, key, { mode: 0o600 });
+  return { ...files, ...(serverName === undefined ? {} : { serverName }) };
+}
+
+/** A daemon of this state folder's own. Number 0 is the one of a run without a fleet. */
+async function openPrivate(number: number, places: Places, work: Work): Promise<Way> {
+  const buildctl = await toolPath("buildctl");
+  const [buildkitd, runc] = [await toolPath("buildkitd"), await toolPath("runc")];
+  const root = number === 0 ? places.buildkit : `${places.buildkit}-${number}`;
+  const uses: DaemonUse[] = [];
+  const acquire = async (signal: AbortSignal): Promise<DaemonUse> => {
+    const use = await acquireDaemon({ buildkitd, runc, root, log: work.progress, signal });
+    uses.push(use);
+    return use;
+  };
+  const daemon = await acquire(work.signal);
+  const close = async () => {
+    for (const use of uses) await use.release();
+  };
+  try {
+    return {
+      ...{ daemon, close, go: (await goVersionOf(buildkitd)) ?? undefined },
+      endpoint: parseEndpoint({ address: daemon.address, buildctl }),
+      revive: async (signal) => void (await acquire(signal)),
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function toolPath(name: "buildctl" | "buildkitd" | "runc"): Promise<string> {
+  const tool = await findTool(name);
+  if (tool) return tool.path;
+  throw new Error(
+    `${name} is neither on PATH nor built yet; build it with: npm start, or give a BuildKit of yours: export BUILDKIT_HOST=…`,
+  );
+}
+
+function builderId(endpoint: Endpoint, { arch, cpuVendor }: BuilderFacts): string {
+  // A tunnel's end and a socket have their address on this machine alone.
+  const machine = createHash("sha256").update(`${hostname()}\n${endpoint.address}`).digest("hex").slice(0, 8);
+  return `${arch}-${cpuVendor}-${machine}`.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
+}

@@ -1,0 +1,168 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { LimitFunction } from "p-limit";
+import type { Solved } from "../../buildkit/client/solve.ts";
+import { DependencyRoute } from "../../buildkit/client/transfer-route.ts";
+import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { Registry } from "../../oci/registry/registry.ts";
+import { type RegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
+import type { Store } from "../../oci/store/store.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Bench } from "./builder-connection.ts";
+
+export type ExchangeOptions = {
+  readonly address: RegistryAddress;
+  /** Opens the registry there; what it throws is a push's failure. */
+  readonly registry: (work: Work) => Promise<Registry>;
+  readonly store: Store;
+  readonly scratch: string;
+  readonly limit: LimitFunction;
+  /** Ends the pushes, which go on when the work that began them is done. */
+  readonly cancelled: AbortSignal;
+};
+
+/** A dependency of a build: its image's name, its manifest's or index's digest, and how many bytes its layers have. */
+export type Dependency = { readonly name: string; readonly digest: Digest; readonly bytes: number };
+
+/** For how long nothing is pushed after a push has failed, in milliseconds. */
+const pushPause = 60_000;
+
+/** How long a build waits for dependencies that are on their way to the registry, in milliseconds; what comes later is sent to it. */
+const longestWait = 10_000;
+
+/**
+ * The registry through which the builders of a fleet have each other's images, where that is cheaper for them than being sent them from
+ * this machine. It is a shortcut and nothing more: builders hash what they pull, and whatever fails here is sent.
+ */
+export class Exchange {
+  readonly #options: ExchangeOptions;
+  readonly #pushes = new Map<string, Promise<void>>();
+  readonly #there = new Set<string>();
+  readonly #routes = new Map<string, DependencyRoute>();
+  /** What each builder was given in this run, or has built. */
+  readonly #held = new Map<string, Set<Digest>>();
+  readonly #closing = new AbortController();
+  readonly #ended: AbortSignal;
+  #pausedUntil = Number.NEGATIVE_INFINITY;
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+    this.#ended = AbortSignal.any([options.cancelled, this.#closing.signal]);
+  }
+
+  /** Begins to push an image, if it has not been begun; what fails is a warning, and tried again when it is offered again. */
+  offer(image: string, digest: Digest, work: Work): void {
+    const key = keyOf(image, digest);
+    if (this.#there.has(key) || this.#pushes.has(key) || Date.now() < this.#pausedUntil) return;
+    const pushing = this.#options.limit(() => this.#push(image, digest, work));
+    this.#pushes.set(
+      key,
+      pushing.finally(() => this.#pushes.delete(key)),
+    );
+  }
+
+  /** Which of its dependencies a builder is to pull for a build, by their names, and from which repositories. */
+  async repositories(
+    bench: Pick<Bench, "name" | "endpoint">,
+    dependencies: readonly Dependency[],
+    work: Work,
+  ): Promise<Record<string, string>> {
+    if (bench.endpoint.address.startsWith("unix://")) return {};
+    for (const { name, digest } of dependencies) this.offer(name, digest, work);
+    const held = this.#heldBy(bench);
+    const lacking = dependencies.reduce((sum, { digest, bytes }) => sum + (held.has(digest) ? 0 : bytes), 0);
+    if (this.#routeTo(bench).choose(lacking, Date.now()) === "store") return {};
+    const coming = dependencies.map(({ name, digest }) => this.#pushes.get(keyOf(name, digest)));
+    await this.#wait(Promise.all(coming), work.signal);
+    return Object.fromEntries(
+      dependencies.flatMap(({ name, digest }) => {
+        const repository = repositoryIn(this.#options.address, name);
+        return repository && this.#there.has(keyOf(name, digest)) ? [[name, repository]] : [];
+      }),
+    );
+  }
+
+  /** Notes how a builder came by the dependencies of a build. */
+  note(
+    bench: Pick<Bench, "name">,
+    image: string,
+    dependencies: readonly Dependency[],
+    { transfers, unpulled }: Pick<Solved, "transfers" | "unpulled">,
+    work: Work,
+  ): void {
+    const route = this.#routeTo(bench);
+    route.took("store", transfers.store);
+    route.took("registry", transfers.registry);
+    const held = this.#heldBy(bench);
+    for (const { digest } of dependencies) held.add(digest);
+    if (unpulled === undefined) return;
+    route.failed(Date.now());
+    // They may be there no longer: the next one who needs them has them pushed again.
+    for (const { name, digest } of dependencies) this.#there.delete(keyOf(name, digest));
+    const [reason] = unpulled.message.split("\n");
+    work.report(
+      "warning",
+      `${image}: ${bench.name} was sent what it could not pull from ${this.#options.address}: ${reason}`,
+    );
+  }
+
+  /** Notes that a builder has an image, as it has just built it. */
+  holds(bench: Pick<Bench, "name">, digest: Digest): void {
+    this.#heldBy(bench).add(digest);
+  }
+
+  /** Resolves when nothing is being pushed any more. */
+  async settled(): Promise<void> {
+    while (this.#pushes.size > 0) await Promise.all(this.#pushes.values());
+  }
+
+  /** Ends what is being pushed. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.settled();
+  }
+
+  async #push(image: string, digest: Digest, work: Work): Promise<void> {
+    const { registry, store, scratch, address } = this.#options;
+    if (this.#ended.aborted || Date.now() < this.#pausedUntil) return;
+    try {
+      const open = await registry(work);
+      await withWorkFolder(scratch, (folder) =>
+        open.push(image, digest, { store, scratch: folder, signal: this.#ended }),
+      );
+      this.#there.add(keyOf(image, digest));
+    } catch (error) {
+      if (this.#ended.aborted || Date.now() < this.#pausedUntil) return;
+      this.#pausedUntil = Date.now() + pushPause;
+      const reason = error instanceof Error ? error.message : String(error);
+      work.report(
+        "warning",
+        `${image} is not at the exchange ${address}: ${reason}. Builders are sent what they can't pull.`,
+      );
+    }
+  }
+
+  async #wait(pushes: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const enough = new AbortController();
+    const either = AbortSignal.any([signal, enough.signal]);
+    await Promise.race([pushes, sleep(longestWait, undefined, { signal: either })])
+      .catch(() => signal.throwIfAborted())
+      .finally(() => enough.abort());
+  }
+
+  #routeTo({ name }: Pick<Bench, "name">): DependencyRoute {
+    const route = this.#routes.get(name) ?? new DependencyRoute();
+    this.#routes.set(name, route);
+    return route;
+  }
+
+  #heldBy({ name }: Pick<Bench, "name">): Set<Digest> {
+    const held = this.#held.get(name) ?? new Set();
+    this.#held.set(name, held);
+    return held;
+  }
+}
+
+function keyOf(image: string, digest: Digest): string {
+  return `${image}@${digest}`;
+}

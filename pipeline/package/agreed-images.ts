@@ -1,0 +1,61 @@
+import { digestOf, hexOf } from "../../oci/digest.ts";
+import { isExactlyFor } from "../../oci/image.ts";
+import type { Workshop } from "../context/context.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { keyOf } from "./package-key.ts";
+import { belowQuorum } from "./predict-outputs.ts";
+
+/**
+ * Remembers that an image was taken in at quorum, so that a run to which nothing is new need not read its signatures again. The record's
+ * builder stands for those who judged it: the roster, the keys and the rule.
+ */
+export async function rememberAgreed(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  { digests, index }: Pick<PackageOutputs, "digests" | "index">,
+): Promise<void> {
+  await workshop.agreed.record({
+    inputKey: keyOf(inputs),
+    image: inputs.image,
+    digests: { index, platforms: digests },
+    builder: { id: await judgesOf(workshop), facts: null },
+    seconds: null,
+    outcome: "built",
+    finished: new Date().toISOString(),
+  });
+}
+
+/**
+ * Whether what the state has of an image may stay under `stagex:trust quorum`. It may have been taken in under another setting: only what was
+ * built here stays, and what was at quorum when it was taken. Once a key is revoked, or the roster or the rule is another, the signatures are
+ * judged again.
+ */
+export async function mayStay(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  { inputKey, digests, index }: PackageOutputs,
+): Promise<boolean> {
+  const { image, version, platforms } = inputs;
+  const manifests = Object.entries(digests).map(([platform, digest]) => ({ platform, digest }));
+  if (!isExactlyFor({ manifests }, platforms)) return false;
+  if (await workshop.built.says(image, inputKey, digests)) return true;
+  const { records } = await workshop.agreed.lookup(inputKey);
+  const agreeing = records.filter(
+    (record) =>
+      record.image === image &&
+      manifests.every(({ platform, digest }) => record.digests.platforms[platform] === digest),
+  );
+  if (agreeing.length === 0) return false;
+  const judges = await judgesOf(workshop);
+  if (agreeing.some(({ builder }) => builder.id === judges)) return true;
+  if ((await belowQuorum(workshop, image, version, digests)) !== undefined) return false;
+  await rememberAgreed(workshop, inputs, { digests, index });
+  return true;
+}
+
+/** Stands for who judges, and by which rule: another once a key is revoked or expires, or more people must agree. */
+async function judgesOf(workshop: Workshop): Promise<string> {
+  const { rosterDigest, rule } = await workshop.trust();
+  const judges = [rosterDigest, rule.threshold, rule.vendors, workshop.config.signedAs];
+  return hexOf(digestOf(JSON.stringify(judges)));
+}

@@ -1,0 +1,131 @@
+import { join } from "node:path";
+import pLimit from "p-limit";
+import type { BuildPlan } from "../../distro/build-plan.ts";
+import { TreeError } from "../../distro/tree-error.ts";
+import { printableLine } from "../../lib/text/printable.ts";
+import { hexOf } from "../../oci/digest.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { SourceProgress } from "../../sources/download/source-error.ts";
+import type { Workshop } from "../context/context.ts";
+import type { Dependency } from "../fleet/fleet-registry.ts";
+import type { PackageInputs } from "./inputs.ts";
+import { contextOfPlan, digestFrom } from "./inputs-from-build-plan.ts";
+
+/** A source in the cache, its hash verified. */
+export type SourceFile = { readonly file: string; readonly path: string };
+
+/** The plan of these inputs, for the files behind their digests; throws where no build of it can succeed, or the tree is no longer what was planned with. */
+export async function plannedFiles(workshop: Workshop, inputs: PackageInputs): Promise<BuildPlan> {
+  const tree = await workshop.tree();
+  // Subpackages share their recipe, but each has the files of its own target.
+  const plan = [...tree.images.values()].find(
+    ({ recipe, target }) => recipe === inputs.recipe && target === (inputs.target ?? null),
+  );
+  if (!plan)
+    throw new Error(
+      `${inputs.image}: the tree has no ${inputs.recipe}${inputs.target ? ` with ${inputs.target}` : ""}`,
+    );
+  if (plan.refusals.length > 0) throw new TreeError(plan.refusals);
+  if (contextOfPlan(plan) !== inputs.context || digestFrom(plan.containerfile) !== inputs.containerfile) {
+    throw new Error(
+      `${inputs.image}: files of ${plan.folder} changed since they were planned with; run the command again`,
+    );
+  }
+  return plan;
+}
+
+/** A dependency is passed on only whole: each is read again before anything is built from it. */
+export async function requireDependencies(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  work: Work,
+): Promise<void> {
+  const store = await workshop.store();
+  for (const [name, reference] of Object.entries(inputs.dependencies)) {
+    const damages = await store.inspect(reference, work.signal);
+    if (damages.length === 0) continue;
+    throw new Error(
+      `${inputs.image}: its dependency ${name} (${reference}) is not whole in the store:\n` +
+        `${damages.map(({ message }) => `  ${message}`).join("\n")}\n` +
+        `Build it again with: pulumi up --refresh`,
+    );
+  }
+}
+
+/** The dependencies, and how much a builder that has none of one must be sent of it for these platforms. */
+export async function sizedDependencies(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  platforms: readonly string[],
+): Promise<Dependency[]> {
+  const store = await workshop.store();
+  return await Promise.all(
+    Object.entries(inputs.dependencies).map(async ([name, digest]) => {
+      const { manifests } = (await store.find(digest)) ?? (await store.image(digest));
+      const own = manifests.filter(({ platform }) => platforms.includes(platform));
+      const layers = (own.length > 0 ? own : manifests).flatMap((manifest) => manifest.layers);
+      const sizes = new Map(layers.map((layer) => [layer.digest, layer.size]));
+      return { name, digest, bytes: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
+    }),
+  );
+}
+
+/** How many sources of one image come at once. */
+const sourcesAtOnce = 8;
+
+/**
+ * Fetches the sources of an image into the cache, several at once, and verifies each.
+ * @throws with all that could not be had: the others are kept for the next run
+ */
+export async function fetchSources(
+  workshop: Workshop,
+  plan: BuildPlan,
+  inputs: PackageInputs,
+  work: Work,
+): Promise<SourceFile[]> {
+  const { root } = await workshop.tree();
+  const cache = await workshop.sources(work);
+  const archives = [join(root, "fetch", plan.stage, plan.origin)];
+  const limit = pLimit(sourcesAtOnce);
+  const fetching = Object.entries(inputs.sources).map(([file, digest]) =>
+    limit(async () => {
+      work.signal.throwIfAborted();
+      const planned = plan.sources.find((source) => source.file === file);
+      const mirrors = inputs.mirrors?.[file] ?? planned?.mirrors ?? [];
+      const source = { name: file, file, sha256: hexOf(digest), mirrors };
+      const path = await cache.obtain(source, {
+        archives,
+        signal: work.signal,
+        onProgress: (progress) => tell(work, file, progress),
+      });
+      return { file, path };
+    }),
+  );
+  const settled = await Promise.allSettled(fetching);
+  work.signal.throwIfAborted();
+  const errors = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new Error(errors.map((error) => (error as Error).message).join("\n"));
+  return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+}
+
+/** Shows what goes on. What stands for long is kept: a place of the vault that fails, and Software Heritage's help. */
+function tell(work: Pick<Work, "progress" | "report">, file: string, progress: SourceProgress): void {
+  const line = sourceLine(file, progress);
+  work.progress(line);
+  if (progress.kind === "failed" && progress.isNews) work.report("warning", printableLine(line));
+  if (progress.kind === "last-resort") work.report("info", printableLine(line));
+}
+
+function sourceLine(file: string, progress: SourceProgress): string {
+  if (progress.kind === "last-resort") {
+    return progress.phase === "asked"
+      ? `no mirror gave ${file}: asking Software Heritage, the last resort (${progress.from})`
+      : `${file} came from Software Heritage`;
+  }
+  if (progress.kind === "trying") return `fetching ${file} from ${progress.from}`;
+  if (progress.kind === "failed") return `fetching ${file}: ${progress.from}: ${progress.reason}`;
+  const mebibytes = (bytes: number): string => (bytes / 2 ** 20).toFixed(1);
+  const total = progress.total === null ? "" : ` of ${mebibytes(progress.total)}`;
+  return `fetching ${file}: ${mebibytes(progress.received)}${total} MiB`;
+}

@@ -1,0 +1,102 @@
+import { platformSet } from "../../distro/tree/digests-file.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { compareManifests } from "../../oci/image-diff.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Workshop } from "../context/context.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { holdingOf } from "./published-status.ts";
+
+/**
+ * Compares an image with the one that the tree publishes, on every platform, and reports one that is new.
+ * @throws where it is held against that and is another, with how they differ as far as that can be seen here
+ */
+export async function compareWithPublished(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  image: PackageOutputs,
+  { report }: Pick<Work, "report">,
+): Promise<void> {
+  const [other] = othersThanPublished(inputs, image);
+  if (!other) return;
+  const { isHeld, reason } = await holdingOf(workshop, inputs);
+  if (!isHeld) {
+    report("info", newText(inputs.image, other.published));
+    return;
+  }
+  const lines = [
+    `${inputs.image}: its digest${other.of} is not the one that the tree publishes in digests/${other.file}`,
+    `  published: ${other.published}`,
+    `  got:       ${other.got} (${image.origin})`,
+    `  ${await explanation(workshop, other, image)}`,
+    reason,
+  ];
+  throw new Error(lines.join("\n"));
+}
+
+/** A digest of an image that is not the published one. */
+type Other = {
+  readonly published: Digest;
+  readonly got: Digest;
+  /** The file that publishes it, below `digests/`; and ` for PLATFORM`, where that is not the first, or ` of the index`. */
+  readonly file: string;
+  readonly of: string;
+};
+
+/** Whether an image has another digest than the published one, on any platform or of its index, and is held against that. */
+export async function isRefused(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  image: FoundDigests,
+): Promise<boolean> {
+  return othersThanPublished(inputs, image).length > 0 && (await holdingOf(workshop, inputs)).isHeld;
+}
+
+/** What is known of an image's digests; its index may not be. */
+type FoundDigests = Pick<PackageOutputs, "digest" | "digests"> & Partial<Pick<PackageOutputs, "index">>;
+
+/**
+ * Finds the digests that are not the published ones: of any platform, and of the index. The first platform, of StageX's own files, comes
+ * first.
+ */
+export function othersThanPublished(
+  inputs: Pick<PackageInputs, "image" | "expectedDigest" | "expectedDigests" | "expectedIndex">,
+  { digest, digests, index }: FoundDigests,
+): readonly Other[] {
+  const file = `${inputs.image.split("-", 1)[0]}.txt`;
+  const first = inputs.expectedDigest ?? digest;
+  const further = Object.entries(inputs.expectedDigests ?? {}).map(([platform, published]) => ({
+    ...{ published, got: digests[platform] ?? published },
+    ...{ file: `${platformSet(platform)}/${file}`, of: ` for ${platform}` },
+  }));
+  const around =
+    inputs.expectedIndex === undefined || index === undefined
+      ? []
+      : [{ published: inputs.expectedIndex, got: index, file: `index/${file}`, of: " of the index" }];
+  return [{ published: first, got: digest, file, of: "" }, ...further, ...around].filter(
+    ({ published, got }) => published !== got,
+  );
+}
+
+/** Names an image whose inputs are others than those that its published digest is of. */
+export function newText(image: string, published: Digest): string {
+  return `${image}: new, was ${published}`;
+}
+
+async function explanation(
+  workshop: Workshop,
+  { published, got }: Other,
+  { index }: PackageOutputs,
+): Promise<string> {
+  if (published !== index) return await firstDifference(workshop, published, got);
+  return "what is published is the digest of its index, which is the same: StageX published those before 2025.06.1";
+}
+
+/** The first file in which two images differ, where the store has the first of them. */
+export async function firstDifference(workshop: Workshop, published: Digest, found: Digest): Promise<string> {
+  const store = await workshop.store();
+  if (!(await store.find(published)))
+    return `${published} is not in the store, so its files can't be compared`;
+  const stored = (manifest: Digest) => ({ manifest, blobPath: (digest: Digest) => store.blobPath(digest) });
+  const difference = await compareManifests(stored(published), stored(found));
+  return `first difference: ${difference?.text ?? "none"}`;
+}

@@ -1,0 +1,41 @@
+import { join } from "node:path";
+import type { Digest } from "../../oci/digest.ts";
+import type { Image } from "../../oci/image.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Workshop } from "../context/context.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { expectedOfPlan, inputsOfPlan } from "./inputs-from-build-plan.ts";
+import { digestsOf } from "./ledger-lookup.ts";
+import { keyOf } from "./package-key.ts";
+
+/**
+ * An image that somebody else built into `out/<image>/` (StageX's own make, say), with those that it is built from, as if
+ * this stack had: `pulumi import stagex:index:Package NAME NAME`. Throws where one is not there whole.
+ */
+export async function takeOver(
+  workshop: Workshop,
+  name: string,
+  work: Work,
+): Promise<{ inputs: PackageInputs; outputs: PackageOutputs }> {
+  const tree = await workshop.tree();
+  const plan = tree.images.get(name);
+  if (!plan)
+    throw new Error(
+      `the tree has no image ${JSON.stringify(name)}; an image's id is its name, such as core-busybox`,
+    );
+  const store = await workshop.store();
+  const adopt = (image: string): Promise<Image> =>
+    store.adopt(join(workshop.places.out, image), { signal: work.signal });
+
+  const image = await adopt(name);
+  const dependencies: Record<string, Digest> = {};
+  for (const dependency of plan.dependencies) {
+    const { platforms } = tree.images.get(dependency) ?? plan;
+    dependencies[dependency] = digestsOf(await adopt(dependency), platforms).reference;
+  }
+  const inputs = { ...inputsOfPlan(plan), dependencies, ...expectedOfPlan(tree, plan) };
+  return {
+    inputs,
+    outputs: { ...digestsOf(image, plan.platforms), inputKey: keyOf(inputs), origin: "ledger" },
+  };
+}

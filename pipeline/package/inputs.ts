@@ -1,0 +1,113 @@
+import { z } from "zod";
+import { imageName, platform, visibleText } from "../../config/property-schemas.ts";
+import { inputKeySchema } from "../../distro/input-key.ts";
+import { digestSchema } from "../../oci/digest.ts";
+import { orUnknown, recordOrUnknown } from "../../providers/stagex/protocol/unknown-schema.ts";
+
+const fileName = visibleText.regex(/^(?!\.{1,2}$)[^/\\]+$/, { error: "not a plain file name" });
+const treePath = visibleText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[\s\S]+$/, {
+  error: 'not a path inside the tree (relative, with "/", without "." or "..")',
+});
+const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a build argument's name" });
+
+const generator = visibleText
+  .min(1)
+  .describe("The generation of StageX's generator; `src/targets.py` where not given.");
+const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
+const version = visibleText
+  .min(1)
+  .describe("The package's version, an annotation of the image; `latest` where it has none.");
+const recipe = treePath.describe("The Containerfile, relative to the tree.");
+const containerfile = digestSchema.describe("Digest of the Containerfile's bytes.");
+const target = visibleText
+  .min(1)
+  .describe("The Containerfile's stage to build, `package-<subpackage>`; its last one where not given.");
+const platforms = z
+  .array(platform)
+  .min(1)
+  .describe("What to build for. StageX publishes the digest of the first.");
+const buildArgs = z
+  .record(argumentName, visibleText)
+  .describe("Build arguments, as StageX's generator passes them.");
+const context = digestSchema.describe(
+  "Digest over path, mode and content of those files of the package that its Containerfile can read.",
+);
+const sources = z.record(fileName, digestSchema).describe("Source files: name below `fetch/` to digest.");
+const mirrors = z
+  .record(fileName, z.array(visibleText))
+  .describe("Where each source can be had, if elsewhere than the tree says. Never a reason to rebuild.");
+const dependencies = z
+  .record(imageName, digestSchema)
+  .describe("The images it is built from: name to digest.");
+const expectedDigest = digestSchema.describe(
+  "What the tree's published digests say; another outcome fails the resource.",
+);
+const expectedDigests = z
+  .record(platform, digestSchema)
+  .describe("The same of the other platforms, where the tree publishes them.");
+const expectedIndex = digestSchema.describe(
+  "The same of the index over several platforms, where the tree publishes it.",
+);
+const reproduceOn = z
+  .array(visibleText.min(1))
+  .min(1)
+  .describe("CPU vendors, or builders' names: it is built once on each, and all must come out the same.");
+
+/** What the program asks for, all of it known. */
+export const packageInputs = z.strictObject({
+  generator: generator.optional(),
+  image,
+  version,
+  recipe,
+  containerfile,
+  target: target.optional(),
+  platforms,
+  buildArgs,
+  context,
+  sources,
+  mirrors: mirrors.optional(),
+  dependencies,
+  expectedDigest: expectedDigest.optional(),
+  expectedDigests: expectedDigests.optional(),
+  expectedIndex: expectedIndex.optional(),
+  reproduceOn: reproduceOn.optional(),
+});
+export type PackageInputs = z.infer<typeof packageInputs>;
+
+/** The same in a preview, where whatever comes from another resource may not be known yet. */
+export const packagePlan = z.strictObject({
+  generator: orUnknown(generator).optional(),
+  image: orUnknown(image),
+  version: orUnknown(version),
+  recipe: orUnknown(recipe),
+  containerfile: orUnknown(containerfile),
+  target: orUnknown(target).optional(),
+  platforms: orUnknown(platforms),
+  buildArgs: recordOrUnknown(argumentName, visibleText),
+  context: orUnknown(context),
+  sources: recordOrUnknown(fileName, digestSchema),
+  mirrors: orUnknown(mirrors).optional(),
+  dependencies: recordOrUnknown(imageName, digestSchema),
+  expectedDigest: orUnknown(expectedDigest).optional(),
+  expectedDigests: orUnknown(expectedDigests).optional(),
+  expectedIndex: orUnknown(expectedIndex).optional(),
+  reproduceOn: orUnknown(reproduceOn).optional(),
+});
+export type PackagePlan = z.infer<typeof packagePlan>;
+
+/** What building it gave. */
+export const packageOutputs = z.strictObject({
+  digest: digestSchema.describe(
+    "Digest of the first platform's manifest: what StageX publishes in `digests/*.txt` and signs.",
+  ),
+  digests: z.record(platform, digestSchema).describe("Digest of each platform's manifest."),
+  index: digestSchema.describe(
+    "Digest of the image index over all platforms: how the store finds the image.",
+  ),
+  reference: digestSchema.describe(
+    "What dependents build from: `digest`, or `index` where there are several platforms.",
+  ),
+  inputKey: inputKeySchema.describe("Digest of everything that can change the output."),
+  origin: z.enum(["built", "ledger", "substituted"]).describe("How this output was come by."),
+});
+export type PackageOutputs = z.infer<typeof packageOutputs>;

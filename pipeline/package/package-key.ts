@@ -1,0 +1,19 @@
+import type { InputKey } from "../../distro/input-key.ts";
+import { generatorNamed } from "../../distro/tree/generations.ts";
+import { hexOf } from "../../oci/digest.ts";
+import type { PackageInputs } from "./inputs.ts";
+
+/** The key of all inputs that can change the image's bytes. */
+export function keyOf(inputs: PackageInputs): InputKey {
+  return generatorNamed(inputs.generator).inputKey({
+    image: inputs.image,
+    version: inputs.version,
+    containerfile: hexOf(inputs.containerfile),
+    context: hexOf(inputs.context),
+    target: inputs.target ?? null,
+    platforms: inputs.platforms,
+    buildArgs: inputs.buildArgs,
+    sources: Object.entries(inputs.sources).map(([file, digest]) => ({ file, sha256: hexOf(digest) })),
+    dependencies: inputs.dependencies,
+  });
+}

@@ -1,0 +1,158 @@
+import type { InputKey } from "../../distro/input-key.ts";
+import type { Ledger } from "../../distro/ledger/ledger.ts";
+import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
+import { publishedDigestsOf, publishedIn } from "../../distro/published/published-digests.ts";
+import type { Digest } from "../../oci/digest.ts";
+import { judge, wordsOf } from "../../trust/quorum/quorum.ts";
+import { type PinnedImage, parseTagged, repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { UnavailableError } from "../../trust/trust-error.ts";
+import type { Workshop } from "../context/context.ts";
+import type { Foreseen, KnownDigests } from "../context/known-digests.ts";
+import { isRefused } from "./check-expected-digest.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { recordedDigests } from "./ledger-lookup.ts";
+import { keyOf } from "./package-key.ts";
+
+/** What is known before anything is done. */
+export type Foretold = {
+  /** What is certain of the outputs: all digests where they are known from the inputs. */
+  readonly outputs: Partial<PackageOutputs>;
+  /** Whether the image need not be built, as far as that can be told without asking a registry. */
+  readonly isAtHand: boolean;
+};
+
+export async function foretell(workshop: Workshop, inputs: PackageInputs): Promise<Foretold> {
+  const mayBePulled = await workshop.mayBeSubstituted(inputs.image);
+  const trusted = mayBePulled ? await trustedDigests(workshop, inputs) : {};
+  const inputKey = keyOf(inputs);
+  if (trusted.digests) return { outputs: { ...trusted.digests, inputKey }, isAtHand: true };
+  const foreseen = await foresee(workshop, workshop.believed, inputKey, inputs.platforms);
+  if (foreseen) return { outputs: { ...foreseen.digests, inputKey }, isAtHand: foreseen.isStored };
+  if (workshop.believed === workshop.ledger) return { outputs: { inputKey }, isAtHand: false };
+  // What others say it gives is good enough to foretell, and built or pulled on other grounds.
+  const said = (await foresee(workshop, workshop.ledger, inputKey, inputs.platforms))?.digests;
+  if (!said || (await isRefused(workshop, inputs, said))) return { outputs: { inputKey }, isAtHand: false };
+  return {
+    outputs: { ...said, inputKey },
+    isAtHand: mayBePulled && (await isLikelySigned(workshop, inputs, said)),
+  };
+}
+
+/**
+ * Whether enough maintainers have signed what the ledger says of an image. It is pulled only if the tree publishes that too, which can't
+ * be told yet where something that it is built from, for several platforms, has no index here before the run.
+ */
+async function isLikelySigned(
+  workshop: Workshop,
+  { image, version, platforms }: PackageInputs,
+  { digests }: KnownDigests,
+): Promise<boolean> {
+  if (workshop.config.trust !== "quorum" || platforms.length > 1) return false;
+  return (await belowQuorum(workshop, image, version, digests)) === undefined;
+}
+
+/** What a ledger and the store say of a key; undefined where the ledger does not know it. */
+async function foresee(
+  workshop: Workshop,
+  ledger: Ledger,
+  key: InputKey,
+  platforms: readonly string[],
+): Promise<Foreseen | undefined> {
+  const recollection = await workshop.recollection();
+  const subject = ledger === workshop.built ? `built ${key}` : key;
+  const recalled = recollection.recall(subject);
+  if (recalled) return recalled;
+  const since = Date.now();
+  const digests = await recordedDigests(ledger, key, platforms);
+  if (!digests) return undefined;
+  const store = await workshop.store();
+  const image = await store.find(digests.digest, platforms);
+  const foreseen = { digests, isStored: image !== null };
+  const stored = store.filesBehind(digests.digest, image);
+  if (stored) recollection.keep(subject, foreseen, [...ledger.filesBehind(key), ...stored], since);
+  return foreseen;
+}
+
+/** Digests by which an image may be pulled, or why those that are known are not enough for it; neither where none are known. */
+export type Trusted = { readonly digests?: KnownDigests; readonly doubt?: string };
+
+/**
+ * The digests that these very inputs have, on the word that `stagex:trust` takes: the ledger's; or also that of the tree's published
+ * digests; or, with `quorum`, that of this state folder's own builders, and of published digests that enough maintainers have signed. The
+ * ledger has no say then, not even in which of the signed digests it is: a signature is for a version, of which there may be an older build.
+ */
+export async function trustedDigests(workshop: Workshop, inputs: PackageInputs): Promise<Trusted> {
+  const { trust } = workshop.config;
+  const own = trust === "quorum" ? workshop.built : workshop.ledger;
+  const recorded = await recordedDigests(own, keyOf(inputs), inputs.platforms);
+  if (recorded) return { digests: recorded };
+  if (trust === "ledger") return {};
+  const published = await publishedDigests(workshop, inputs);
+  if (!published || trust === "release") return published ? { digests: published } : {};
+  const doubt = await belowQuorum(workshop, inputs.image, inputs.version, published.digests);
+  return doubt === undefined ? { digests: published } : { doubt };
+}
+
+/** What is missing until enough people have signed every platform's manifest; undefined where nothing is. */
+export async function belowQuorum(
+  workshop: Workshop,
+  image: string,
+  version: string,
+  digests: KnownDigests["digests"],
+): Promise<string | undefined> {
+  const trust = await workshop.trust();
+  const reference = parseTagged(`${workshop.config.signedAs}/${image}:${version}`);
+  for (const digest of Object.values(digests)) {
+    const signatures = await signaturesOf(workshop, { reference, digest });
+    if (typeof signatures === "string") return signatures;
+    const outcome = await judge({ reference, digest }, signatures, trust, trust.rule);
+    if (!outcome.met) return `${reference}@${digest} is below quorum: ${wordsOf(outcome, trust.rule)}`;
+  }
+  return undefined;
+}
+
+/** A lookaside that does not answer is no reason to fail: what is built has the same bytes. */
+async function signaturesOf(workshop: Workshop, { reference, digest }: PinnedImage) {
+  const lookaside = await workshop.signatures();
+  return await lookaside.read(repositoryOf(reference), digest).catch((error: unknown) => {
+    if (error instanceof UnavailableError) return error.message;
+    throw error;
+  });
+}
+
+/**
+ * What the tree publishes of these inputs: nothing where the image has changed since, or is built from anything else than
+ * what is published; and nothing of an image for several platforms, but where each one's digest and the index's are.
+ */
+export async function publishedDigests(
+  workshop: Workshop,
+  inputs: PackageInputs,
+): Promise<KnownDigests | undefined> {
+  const release = await workshop.release();
+  const plan = release?.images.get(inputs.image);
+  if (!release || !plan) return undefined;
+  const {
+    platforms: digests,
+    index,
+    isWhole,
+  } = publishedDigestsOf(release, {
+    name: inputs.image,
+    platforms: inputs.platforms,
+  });
+  const digest = digests[inputs.platforms[0] ?? ""];
+  if (!digest) return undefined;
+  if (keyOfPlan(plan, inputs.dependencies) !== keyOf(inputs)) return undefined;
+  for (const [name, reference] of Object.entries(inputs.dependencies)) {
+    if (publishedIn(release, name, "index") === reference) continue;
+    if (!(await isOf(workshop, publishedIn(release, name), reference))) return undefined;
+  }
+  if (!isWhole) return undefined;
+  return { digest, digests, reference: index ?? digest, ...(index ? { index } : {}) };
+}
+
+/** Whether a dependency is the published one: its manifest, or the index in which that one comes first. */
+async function isOf(workshop: Workshop, published: Digest | undefined, reference: Digest): Promise<boolean> {
+  if (!published || published === reference) return published !== undefined;
+  const image = await (await workshop.store()).find(published);
+  return image?.index === reference && image.manifests[0]?.digest === published;
+}

@@ -1,0 +1,86 @@
+import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
+import type { Standing, StandingInputs } from "../../distro/published/published-inputs.ts";
+import { LayoutError } from "../../oci/layout-error.ts";
+import type { Store } from "../../oci/store/store.ts";
+import { isWhollyKnown } from "../../providers/stagex/protocol/unknown-schema.ts";
+import type { Workshop } from "../context/context.ts";
+import type { PackageInputs, PackagePlan } from "./inputs.ts";
+import { keyOf } from "./package-key.ts";
+
+/** Whether an image is held against its published digest, and why. */
+export type Holding = { readonly isHeld: boolean; readonly reason: string };
+
+/**
+ * Tells whether another digest than the published one fails an image. In every mode of `stagex:verify` it does if the image has the
+ * inputs that the digest was published of; with `release` also where that can't be told, and with `all` whatever its inputs are.
+ */
+export async function holdingOf(workshop: Workshop, inputs: PackageInputs): Promise<Holding> {
+  const { kind, reason } = await standingOf(workshop, inputs);
+  return { isHeld: workshop.config.verify ? kind !== "changed" : kind === "published", reason };
+}
+
+const mend =
+  "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write";
+const heldAll = `Every image is held; only those of published inputs with: pulumi config set stagex:verify release\n${mend}`;
+
+/** An image's standing, and why it is held for it. */
+export type ToldStanding = { readonly kind: Standing; readonly reason: string };
+
+/**
+ * Tells how the inputs of an image stand to the published ones; of a plan, as far as they are known. What can't be told counts as the
+ * setting `stagex:verify` has it: with `all` nothing has to be.
+ */
+export async function standingOf(
+  workshop: Workshop,
+  plan: PackagePlan | PackageInputs,
+): Promise<ToldStanding> {
+  const { verify } = workshop.config;
+  if (verify === "all") return { kind: "published", reason: heldAll };
+  const inDoubt: Standing = verify === "release" ? "published" : "changed";
+  const { dependencies, ...own } = plan;
+  const inputs = { ...own, dependencies: {} };
+  if (!isWhollyKnown(inputs) || typeof dependencies !== "object")
+    return { kind: "open", reason: "its inputs are not known yet" };
+  const { image } = inputs as PackageInputs;
+  const published = await workshop.publishedInputs().catch((error: unknown) => {
+    // In doubt an image is held, by default: what can't be compared is no reason to let it pass.
+    return error instanceof Error ? { doubt: () => error.message } : Promise.reject(error);
+  });
+  const doubt = published.doubt(image);
+  if (doubt !== undefined || !("standing" in published))
+    return { kind: inDoubt, reason: doubtText(doubt ?? "") };
+  const kind = await published.standing({
+    image,
+    isOwnSame: (release) => keyOfPlan(release, {}) === keyOf(inputs as PackageInputs),
+    dependencies: Object.fromEntries(
+      Object.entries(dependencies).map(([name, digest]) => [
+        name,
+        typeof digest === "string" ? digest : undefined,
+      ]),
+    ),
+    firstManifest: firstManifestIn(() => workshop.store()),
+  });
+  const later = published.doubt(image);
+  if (later !== undefined) return { kind: inDoubt, reason: doubtText(later) };
+  if (kind === "open")
+    return { kind, reason: doubtText("an image that it is built from is not in the store") };
+  const reason = `Its inputs are those that commit ${published.commit} published the digest of, or those of a commit that wrote its line: its build differs from run to run, or what built it is at fault`;
+  return { kind, reason };
+}
+
+function doubtText(doubt: string): string {
+  return `Whether its inputs are those that were published can't be told: ${doubt}\n${mend}`;
+}
+
+/** Finds the first manifest of an index in a store. */
+export function firstManifestIn(open: () => Promise<Store>): StandingInputs["firstManifest"] {
+  return async (index) => {
+    const store = await open();
+    try {
+      return (await store.image(index)).manifests[0]?.digest;
+    } catch (error) {
+      if (error instanceof LayoutError) return undefined;
+      throw error;
+    }
+  };
+}

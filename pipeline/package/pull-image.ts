@@ -1,0 +1,35 @@
+import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import type { Image } from "../../oci/image.ts";
+import { LayoutError } from "../../oci/layout-error.ts";
+import type { Registry } from "../../oci/registry/registry.ts";
+import { RegistryError } from "../../oci/registry/registry-error.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Workshop } from "../context/context.ts";
+
+/**
+ * Brings an image into the store from the first of the configured registries that has it, by digest and every blob verified.
+ * @param refused told of each registry that does not have it, or has it wrongly
+ * @returns undefined where none has
+ */
+export async function pulledImage(
+  workshop: Workshop,
+  wanted: Parameters<Registry["pull"]>[0],
+  refused: (error: RegistryError | LayoutError) => void,
+  work: Work,
+): Promise<Image | undefined> {
+  const store = await workshop.store();
+  for (const registry of await workshop.registries(work)) {
+    try {
+      return await workshop.pulls(() => {
+        work.progress(`pulling from ${registry.address}`);
+        return withWorkFolder(workshop.places.scratch, (scratch) =>
+          registry.pull(wanted, { store, scratch, signal: work.signal }),
+        );
+      });
+    } catch (error) {
+      if (!(error instanceof RegistryError) && !(error instanceof LayoutError)) throw error;
+      refused(error);
+    }
+  }
+  return undefined;
+}

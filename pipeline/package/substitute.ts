@@ -1,0 +1,84 @@
+import type { Digest } from "../../oci/digest.ts";
+import { type Image, isExactlyFor } from "../../oci/image.ts";
+import { RegistryError } from "../../oci/registry/registry-error.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Workshop } from "../context/context.ts";
+import { rememberAgreed } from "./agreed-images.ts";
+import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { digestsOf } from "./ledger-lookup.ts";
+import { keyOf } from "./package-key.ts";
+import { trustedDigests } from "./predict-outputs.ts";
+import { pulledImage } from "./pull-image.ts";
+
+/**
+ * The image as others built it, pulled by digest instead of built here (StageX: preseed); undefined where the user does not
+ * want that, where no digest of it is trusted, or where no registry has it: then it is to be built, as the engine's
+ * output says.
+ */
+export async function substituted(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  work: Work,
+): Promise<PackageOutputs | undefined> {
+  if (!(await workshop.mayBeSubstituted(inputs.image))) return undefined;
+  const { digests, doubt } = await trustedDigests(workshop, inputs);
+  if (doubt !== undefined) work.report("info", `${inputs.image} is built here: ${doubt}`);
+  if (!digests) return undefined;
+  const { reference } = digests;
+  const image =
+    (await stored(workshop, inputs, reference, work)) ?? (await pulled(workshop, inputs, reference, work));
+  if (!image) return undefined;
+  // A word on manifests is none on an index that has others: with several platforms that is what was asked for.
+  const other = image.manifests.find(({ platform, digest }) => digests.digests[platform] !== digest);
+  if (other) {
+    work.report(
+      "warning",
+      `not substituted: ${reference} has ${other.digest} for ${other.platform}, and not the manifest that is trusted`,
+    );
+    return undefined;
+  }
+  const outputs = digestsOf(image, inputs.platforms);
+  if (workshop.config.trust === "quorum") await rememberAgreed(workshop, inputs, outputs);
+  workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
+  return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
+}
+
+/** For the platforms that were asked for alone: what else an index may name beside a manifest that is trusted is not. */
+async function stored(
+  workshop: Workshop,
+  { platforms }: PackageInputs,
+  reference: Digest,
+  work: Work,
+): Promise<Image | undefined> {
+  const store = await workshop.store();
+  const index = platforms.length > 1 ? reference : (await store.find(reference, platforms))?.index;
+  if (!index || (await store.inspect(index, work.signal)).length > 0) return undefined;
+  const image = await store.image(index);
+  return isExactlyFor(image, platforms) ? image : undefined;
+}
+
+/** Asks one registry after the other. None that fails ends anything: what is built has the same bytes. */
+async function pulled(
+  workshop: Workshop,
+  inputs: PackageInputs,
+  digest: Digest,
+  work: Work,
+): Promise<Image | undefined> {
+  const { image, version } = inputs;
+  const wanted = { image, version, digest, platform: inputs.platforms[0] ?? "" };
+  const refused = (error: Error): void => {
+    const isAbsent = error instanceof RegistryError && error.problem === "absent";
+    if (!isAbsent) work.report("warning", `not substituted: ${error.message}`);
+  };
+  const found = await pulledImage(workshop, wanted, refused, work);
+  if (found && isExactlyFor(found, inputs.platforms)) return found;
+  if (found) {
+    const others = found.manifests.map(({ platform }) => platform).join(", ");
+    work.report("warning", `not substituted: ${digest} is for ${others}, and not only what was asked for`);
+    return undefined;
+  }
+  const registries = await workshop.registries(work);
+  const asked = registries.map(({ address }) => address).join(", ");
+  work.report("info", `${image} is built here: ${digest} could not be had from ${asked}`);
+  return undefined;
+}

@@ -1,0 +1,175 @@
+import { resolve } from "node:path";
+import { type Digest, digestOf } from "../../oci/digest.ts";
+import {
+  parseRepository,
+  parseTagged,
+  pathOf,
+  repositoryOf,
+} from "../../trust/signatures/image-reference.ts";
+import { type Lookaside, LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { type HeldStatement, SignedStatements } from "../../trust/statements/signed-statements.ts";
+import { digestsIn } from "../../trust/statements/statement.ts";
+import { TrustError } from "../../trust/trust-error.ts";
+import type { Workshop } from "../context/context.ts";
+import { signaturesAddress } from "../context/open-trust.ts";
+import { judgeImage } from "../quorum/evaluate-quorum.ts";
+import { predicateTypes } from "../statements/image-statement.ts";
+import type { PublicationInputs } from "./inputs.ts";
+
+/** A signature that counts, and the manifest that it is of. */
+export type Signature = { readonly manifest: Digest; readonly bytes: Uint8Array };
+
+/**
+ * Judges an image's signatures once more, whatever was found before, and gives those that count.
+ * @throws Error where it is below quorum; TrustError where it can't be told
+ */
+export async function requireQuorum(
+  workshop: Workshop,
+  { image, reference, digest, digests }: PublicationInputs,
+): Promise<readonly Signature[]> {
+  const trust = await workshop.trust();
+  if (await trust.isOutdated()) {
+    throw new Error(
+      `${image} is not published: the roster or its keys changed since the run began; run the command again`,
+    );
+  }
+  // What is judged and what is copied are the same bytes: others may write there meanwhile.
+  const held = new HeldLookaside(await workshop.signatures());
+  const { outputs, isInDoubt } = await judgeImage({ reference, digest, digests }, held, trust, trust.rule);
+  if (!outputs.met) {
+    const what = isInDoubt ? "it can't be told to be at quorum" : "it is below quorum";
+    throw new Error(`${image} is not published: ${what}, though it was at quorum before: ${outputs.words}`);
+  }
+  const repository = repositoryOf(parseTagged(reference));
+  const signatures: Signature[] = [];
+  for (const { manifest, file } of outputs.accepted) {
+    const found = (await held.read(repository, manifest)).find((one) => one.file === file);
+    if (found !== undefined && "bytes" in found) signatures.push({ manifest, bytes: found.bytes });
+  }
+  return signatures;
+}
+
+/**
+ * Copies signatures to where clients of each destination look for them; what is there is not written twice.
+ * @returns one for each: its folder and, after #, its digest
+ */
+export async function fileSignatures(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  signatures: readonly Signature[],
+): Promise<string[]> {
+  const lookaside = publicLookaside(workshop, inputs);
+  if (lookaside === undefined) return [];
+  const filed = new Set<string>();
+  for (const repository of repositoriesOf(inputs)) {
+    for (const { manifest, bytes } of signatures) {
+      await lookaside.write(repository, manifest, bytes);
+      filed.add(`${signatureFolder(repository, manifest)}#${digestOf(bytes)}`);
+    }
+  }
+  return [...filed].sort();
+}
+
+/** Those of the signatures that the lookaside does not have any more, as {@link fileSignatures} names them. */
+export async function lostSignatures(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  filed: readonly string[],
+): Promise<string[]> {
+  const lookaside = publicLookaside(workshop, inputs);
+  if (lookaside === undefined) return [];
+  const there = new Set<string>();
+  for (const repository of repositoriesOf(inputs)) {
+    for (const manifest of new Set([inputs.digest, ...Object.values(inputs.digests ?? {})])) {
+      const files = await lookaside.read(repository, manifest).catch(ifNoFolder);
+      for (const file of files)
+        if ("bytes" in file) there.add(`${signatureFolder(repository, manifest)}#${digestOf(file.bytes)}`);
+    }
+  }
+  return filed.filter((signature) => !there.has(signature));
+}
+
+/** Copies signed statements about an image, whoever of the roster made them, to where {@link fileSignatures} copies its signatures. */
+export async function fileStatements(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  target: Digest,
+): Promise<void> {
+  const trust = await workshop.trust();
+  const manifests = Object.values(inputs.digests ?? {});
+  for (const { copies, about, missing } of await statementsOf(workshop, inputs, target)) {
+    for (const { message, statement } of missing) {
+      const named = digestsIn(statement);
+      const more = manifests.filter((manifest) => named.includes(manifest));
+      await copies.write(about, message, trust, more);
+    }
+  }
+}
+
+/** The signed statements about an image that have not been copied, or are gone since, in words. */
+export async function unfiledStatements(
+  workshop: Workshop,
+  inputs: PublicationInputs,
+  target: Digest,
+): Promise<string[]> {
+  const statements = await statementsOf(workshop, inputs, target);
+  return statements.flatMap(({ kind, about: { repository }, missing }) =>
+    missing.map(({ person }) => `${person}'s signed ${kind} of ${repository}`),
+  );
+}
+
+/** Of each kind that is published, at each place, the statements that hold and are not there. */
+async function statementsOf(workshop: Workshop, inputs: PublicationInputs, target: Digest) {
+  const lookaside = publicLookaside(workshop, inputs);
+  if (lookaside === undefined) return [];
+  const trust = await workshop.trust();
+  const own = signaturesAddress(workshop.config, workshop.places);
+  const signed = repositoryOf(parseTagged(inputs.reference));
+  const found = [];
+  for (const kind of workshop.config.attach) {
+    const about = { digest: target, predicateType: predicateTypes[kind] };
+    const held = await new SignedStatements(own, kind).read({ ...about, repository: signed }, trust);
+    const copies = new SignedStatements(lookaside.folder, kind);
+    for (const repository of repositoriesOf(inputs)) {
+      const there = held.length === 0 ? [] : await copies.read({ ...about, repository }, trust);
+      const isThere = ({ message }: HeldStatement) =>
+        there.some((copy) => Buffer.compare(copy.message, message) === 0);
+      const missing = held.filter((one) => !isThere(one));
+      found.push({ kind, copies, about: { ...about, repository }, missing });
+    }
+  }
+  return found;
+}
+
+function publicLookaside(workshop: Workshop, { lookaside }: PublicationInputs): LookasideFolder | undefined {
+  if (lookaside === undefined) return undefined;
+  return new LookasideFolder(resolve(workshop.places.project, lookaside));
+}
+
+/** podman looks below the path that the image is pulled from, whatever the registry's host. */
+function repositoriesOf({ image, destinations }: PublicationInputs) {
+  const repositories = destinations.map((address) => parseRepository(`${address}/${image}`));
+  return new Map(repositories.map((repository) => [pathOf(repository), repository])).values();
+}
+
+function ifNoFolder(error: unknown): readonly never[] {
+  if (error instanceof TrustError) return [];
+  throw error;
+}
+
+/** A lookaside of which every image is read once. */
+class HeldLookaside implements Lookaside {
+  readonly #lookaside: Lookaside;
+  readonly #read = new Map<string, ReturnType<Lookaside["read"]>>();
+
+  constructor(lookaside: Lookaside) {
+    this.#lookaside = lookaside;
+  }
+
+  read(...[repository, digest]: Parameters<Lookaside["read"]>): ReturnType<Lookaside["read"]> {
+    const key = signatureFolder(repository, digest);
+    const reading = this.#read.get(key) ?? this.#lookaside.read(repository, digest);
+    this.#read.set(key, reading);
+    return reading;
+  }
+}

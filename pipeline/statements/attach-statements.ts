@@ -1,0 +1,127 @@
+import { stat } from "node:fs/promises";
+import type { Digest } from "../../oci/digest.ts";
+import { mediaTypes } from "../../oci/image.ts";
+import type { Referrer } from "../../oci/registry/referrer.ts";
+import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
+import { parseRepository, parseTagged, repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { SignedStatements } from "../../trust/statements/signed-statements.ts";
+import { digestsIn, readStatement } from "../../trust/statements/statement.ts";
+import { attestableBuild } from "../attestation/attestable-build.ts";
+import { NotBuiltHere } from "../attestation/built-here.ts";
+import type { Workshop } from "../context/context.ts";
+import { configuredLedgers } from "../context/open-ledgers.ts";
+import { type BuildEvidence, buildEvidence, commitOfFolder, NoEvidenceError } from "./build-evidence.ts";
+import {
+  type ImageStatement,
+  provenanceStatement,
+  sbomStatement,
+  statementReferrer,
+} from "./image-statement.ts";
+
+/** A published image that something is to be said of. */
+export type Published = {
+  readonly image: string;
+  /** `stagex/core-sh:1.0`, as it is signed. */
+  readonly reference: string;
+  /** What its tags point at; the store has it. */
+  readonly target: Digest;
+};
+
+/**
+ * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
+ * was built here; what it is made of, of every image that is known on the word that `stagex:trust` takes. Signed statements of the lookaside come along, and where
+ * `stagex:signingKey` is a file, `stagex:attest` signs what that person has not signed yet of what was built here: nobody is made to vouch
+ * for what only somebody else's ledger says. A key on a card is not asked: it would want to be touched twice for each image
+ * (`stagex provenance --sign` asks it).
+ */
+export async function statementsBeside(
+  workshop: Workshop,
+  published: Published,
+  work: Work,
+): Promise<readonly Referrer[]> {
+  const kinds = workshop.config.attach;
+  const evidence = kinds.length === 0 ? undefined : await evidenceOf(workshop, published.image);
+  if (evidence === undefined) return [];
+  const isIndex = Object.values(evidence.digests.platforms).every((digest) => digest !== published.target);
+  const { size } = await stat((await workshop.store()).blobPath(published.target));
+  const mediaType = isIndex ? mediaTypes.index : mediaTypes.manifest;
+  const subject = { mediaType, digest: published.target, size };
+  const referrers: Referrer[] = [];
+  for (const statement of await statementsOf(workshop, published, evidence)) {
+    if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
+    const messages = await messagesOf(workshop, published, statement, evidence, work);
+    referrers.push(statementReferrer(subject, statement, messages));
+  }
+  return referrers;
+}
+
+async function evidenceOf(workshop: Workshop, image: string): Promise<BuildEvidence | undefined> {
+  try {
+    const ledgers = configuredLedgers(workshop.config, workshop.places);
+    return await buildEvidence(await workshop.tree(), ledgers, image);
+  } catch (error) {
+    if (error instanceof NoEvidenceError) return undefined;
+    throw error;
+  }
+}
+
+async function statementsOf(
+  workshop: Workshop,
+  { reference }: Published,
+  evidence: BuildEvidence,
+): Promise<readonly ImageStatement[]> {
+  const source = { evidence, repository: reference.slice(0, reference.lastIndexOf(":")) };
+  const sbom = sbomStatement(source);
+  const [record] = [...evidence.records].sort((a, b) => (a.finished < b.finished ? 1 : -1));
+  if (record === undefined) return [sbom];
+  const commit = await commitOfFolder((await workshop.tree()).root, evidence.plan.folder);
+  return [provenanceStatement(source, record, commit), sbom];
+}
+
+/** The tree may have moved on since the image was built: then what is known is of another image. */
+function isAbout({ signed }: ImageStatement, target: Digest): boolean {
+  return digestsIn(readStatement(signed)).includes(target);
+}
+
+async function messagesOf(
+  workshop: Workshop,
+  { reference, target }: Published,
+  { kind, predicateType, signed }: ImageStatement,
+  evidence: BuildEvidence,
+  work: Work,
+): Promise<readonly Uint8Array[]> {
+  const { attest, signingKey } = workshop.config;
+  const lookaside = await workshop.signatures();
+  if (!(lookaside instanceof LookasideFolder)) return [];
+  const trust = await workshop.trust();
+  const statements = new SignedStatements(lookaside.folder, kind);
+  const about = {
+    repository: parseRepository(repositoryOf(parseTagged(reference))),
+    digest: target,
+    predicateType,
+  };
+  const held = await statements.readThat(about, signed, trust);
+  const messages = held.map(({ message }) => message);
+  const isUnattended = signingKey !== undefined && readFingerprint(signingKey) === undefined;
+  if (attest === undefined || !isUnattended || held.some(({ person }) => person === attest)) return messages;
+  if (!(await mayBeAttested(workshop, evidence))) return messages;
+  const message = await (await workshop.signatory(attest)).sign(signed, work);
+  await statements.write(about, message, trust, digestsIn(readStatement(signed)));
+  return [...messages, message];
+}
+
+/** Whether it was built here, and on nothing that stands on another's word: as for an image's signature. */
+async function mayBeAttested(
+  workshop: Workshop,
+  { plan, inputKey, digests }: BuildEvidence,
+): Promise<boolean> {
+  try {
+    const { name: image } = plan;
+    return (await attestableBuild(workshop, { image, inputKey, digests: digests.platforms })).size > 0;
+  } catch (error) {
+    if (error instanceof NotBuiltHere) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,167 @@
+import { realpathSync } from "node:fs";
+import { relative } from "node:path";
+import { isDeepStrictEqual } from "node:util";
+import type { BuildPlan } from "../../distro/build-plan.ts";
+import { closureOf, inOrder } from "../../distro/graph.ts";
+import type { InputKey } from "../../distro/input-key.ts";
+import type { Ledger, LedgerAnswer, LedgerRecord } from "../../distro/ledger/ledger.ts";
+import { keyOfPlan, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
+import type { PackageToml } from "../../distro/recipe/package-toml.ts";
+import type { Tree } from "../../distro/tree/tree.ts";
+import { GitError } from "../../lib/git/git.ts";
+import { diskKeeps, findRepository, readRepository } from "../../lib/git/git-repository.ts";
+import { isAsRecorded, parseGitEntries } from "../../lib/git/git-tree-entry.ts";
+import { printable } from "../../lib/text/printable.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
+import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts";
+import { FetchRecords } from "../../sources/recording/fetch-records.ts";
+
+/** What is known of how an image was built: the tree's word on what goes in, the ledger's on what came out. */
+export type BuildEvidence = {
+  readonly plan: BuildPlan;
+  readonly toml: PackageToml;
+  readonly inputKey: InputKey;
+  /** Image name to the digest that it was built from: of the manifest or, for several platforms, of the index. */
+  readonly dependencies: Readonly<Record<string, Digest>>;
+  /** The dependencies' versions, by image name. */
+  readonly versions: Readonly<Record<string, string>>;
+  readonly digests: NonNullable<LedgerAnswer["digests"]>;
+  /** Of those who have built it; imported releases, whose builders nobody knows, are not among them. */
+  readonly records: readonly BuiltRecord[];
+  /** What was fetched in the builds, by the fetch records that {@link records} name. */
+  readonly fetches: ReadonlyMap<string, readonly FetchAnswer[]>;
+};
+
+/** A builder's record, with what is known of the builder. */
+export type BuiltRecord = LedgerRecord & {
+  readonly builder: { readonly facts: NonNullable<LedgerRecord["builder"]["facts"]> };
+};
+
+/** That nothing is known of how an image was built. The message says what is missing. */
+export class NoEvidenceError extends Error {
+  override readonly name = "NoEvidenceError";
+}
+
+/** Where it is looked up what came of which inputs. */
+export type EvidenceLedgers = {
+  /** What is known by others whose word is taken: other digests come from here. */
+  readonly ledger: Ledger;
+  /** Who is known to have built: of one machine alone, or the same ledger. */
+  readonly built: Ledger;
+};
+
+/**
+ * Gathers what is known of an image as the tree has it now.
+ * @throws NoEvidenceError where the tree has no such image, or the ledger does not know it or what it is built from
+ */
+export async function buildEvidence(
+  tree: Tree,
+  { ledger, built }: EvidenceLedgers,
+  image: string,
+): Promise<BuildEvidence> {
+  const plan = tree.images.get(image);
+  const toml = tree.packages.get(plan?.folder ?? "")?.toml;
+  if (plan === undefined || toml === undefined)
+    throw new NoEvidenceError(printable`${tree.root} has no image ${image}`);
+  const below = closureOf(tree.images, plan.dependencies);
+  const images = inOrder(new Map([...tree.images].filter(([name]) => below.has(name))));
+  const known = await knownDigests(images, (key) => lookUpBoth({ built, ledger }, key));
+  const dependencies: Record<string, Digest> = {};
+  for (const name of plan.dependencies) {
+    const digest = known.get(name);
+    if (digest === undefined) throw new NoEvidenceError(notKnown(name, `which ${image} is built from`));
+    dependencies[name] = digest;
+  }
+  const inputKey = keyOfPlan(plan, dependencies);
+  const digests = await lookUpBoth({ built, ledger }, inputKey);
+  if (digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
+  const said = (await built.lookup(inputKey)).records
+    .filter(isBuilt)
+    .filter((record) => record.outcome === "built");
+  const kept = new FetchRecords(built.root);
+  const records = withFetchRecords(kept, inputKey, said);
+  return {
+    plan,
+    toml,
+    inputKey,
+    dependencies,
+    versions: Object.fromEntries([...images].map(([name, { version }]) => [name, version])),
+    digests,
+    records,
+    fetches: await fetchesOf(kept, inputKey, records),
+  };
+}
+
+/** Leaves out those whose fetch record was deleted, where the image was built again by one that is there. */
+function withFetchRecords<Named extends LedgerRecord>(
+  kept: FetchRecords,
+  inputKey: InputKey,
+  records: readonly Named[],
+): readonly Named[] {
+  const whole = records.filter(({ fetches }) => fetches === undefined || kept.has(inputKey, fetches));
+  return whole.some(({ fetches }) => fetches !== undefined) ? whole : records;
+}
+
+async function fetchesOf(
+  kept: FetchRecords,
+  inputKey: InputKey,
+  records: readonly LedgerRecord[],
+): Promise<ReadonlyMap<string, readonly FetchAnswer[]>> {
+  const names = new Set(records.flatMap(({ fetches }) => fetches ?? []));
+  const found = new Map<string, readonly FetchAnswer[]>();
+  for (const name of [...names].sort()) {
+    try {
+      found.set(name, (await kept.read(inputKey, name)).record.answers);
+    } catch (error) {
+      // A statement that leaves out what was fetched would be a lie.
+      if (error instanceof FetchRecordError) throw new NoEvidenceError(error.message);
+      throw error;
+    }
+  }
+  return found;
+}
+
+/** What an image was made from of what a build fetched: the answers with a body, each URL once. */
+export function fetchedFiles(
+  answers: readonly FetchAnswer[],
+): { readonly url: string; readonly sha256: string }[] {
+  const files = new Map<string, string>();
+  for (const { url, status, sha256 } of answers)
+    if (status === 200 && sha256 !== null) files.set(`${url} ${sha256}`, url);
+  return [...files].map(([key, url]) => ({ url, sha256: key.slice(url.length + 1) }));
+}
+
+/** Where a tree's files are from. */
+export type TreeCommit = {
+  readonly commit: string;
+  /** Where the tree is in its repository, `examples/seed-tree`; empty where it is the repository. */
+  readonly path: string;
+};
+
+/** The commit that gave a package's folder its content; null where there is none, or the folder has been changed since. */
+export async function commitOfFolder(root: string, folder: string): Promise<TreeCommit | null> {
+  try {
+    const repository = await findRepository(root);
+    if (repository === undefined || repository.workTree === null) return null;
+    const read = (...args: string[]) => readRepository(repository, root, args);
+    const recorded = parseGitEntries(await read("ls-tree", "-r", "-z", "HEAD", "--", folder));
+    const tracked = parseGitEntries(await read("ls-files", "--stage", "-z", "--", folder));
+    const keeps = diskKeeps(repository);
+    if (!isDeepStrictEqual(tracked, recorded)) return null;
+    if (!recorded.every((entry) => isAsRecorded(root, entry, keeps))) return null;
+    const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", folder)).toString().trim();
+    return commit === "" ? null : { commit, path: relative(repository.workTree, realpathSync(root)) };
+  } catch (error) {
+    if (error instanceof GitError) return null;
+    throw error;
+  }
+}
+
+function notKnown(image: string, which: string): string {
+  return `the ledger does not know the digest of ${image}, ${which}: build it (npm start), or take in what a release says (stagex ledger import)`;
+}
+
+function isBuilt(record: LedgerRecord): record is BuiltRecord {
+  return record.builder.facts !== null;
+}

@@ -1,0 +1,23 @@
+import type { z } from "zod";
+import type { CheckFailure } from "./handler.ts";
+import { propertyPath } from "./property-values.ts";
+
+/** What zod found wrong, a failure for each property, at the innermost property that it can be said of. */
+export function issuesOf(error: z.ZodError): CheckFailure[] {
+  return error.issues.flatMap((issue) => failuresOf(issue, []));
+}
+
+function failuresOf(issue: z.core.$ZodIssue, outer: readonly PropertyKey[]): CheckFailure[] {
+  const path = [...outer, ...issue.path];
+  // "… or unknown": what was expected stands in the first alternative.
+  const alternative = issue.code === "invalid_union" ? issue.errors[0] : undefined;
+  if (alternative?.length) return alternative.flatMap((inner) => failuresOf(inner, path));
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => ({ property: propertyPath([...path, key]), reason: "no such property" }));
+  }
+  if (issue.code === "invalid_key") {
+    const reasons = issue.issues.map(({ message }) => message).join("; ");
+    return [{ property: propertyPath(path), reason: reasons }];
+  }
+  return [{ property: propertyPath(path), reason: issue.message }];
+}

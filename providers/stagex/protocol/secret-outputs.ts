@@ -1,0 +1,34 @@
+import type { z } from "zod";
+import type { AnyHandler } from "./handler.ts";
+import { type Properties, Secret } from "./property-values.ts";
+
+/** Marks an output that the engine has to keep encrypted, and that it shows to nobody: `z.string().meta(secret)`. */
+export const secret = { secret: true } as const;
+
+/** The handler with all outputs that its schema calls secret wrapped as such, whoever gives them. */
+export function keepingSecrets(handler: AnyHandler): AnyHandler {
+  const names = secretNames(handler.outputs);
+  if (names.length === 0) return handler;
+  const wrapped = (outputs: Properties): Properties => ({
+    ...outputs,
+    ...Object.fromEntries(names.map((name) => [name, new Secret(outputs[name] ?? null)])),
+  });
+  return {
+    ...handler,
+    async create(inputs, work) {
+      const { id, outputs } = await handler.create(inputs, work);
+      return { id, outputs: wrapped(outputs) };
+    },
+    update: async (id, inputs, work) => wrapped(await handler.update(id, inputs, work)),
+    async read(id, state, work) {
+      const found = await handler.read(id, state, work);
+      return found && { inputs: found.inputs, outputs: wrapped(found.outputs) };
+    },
+  };
+}
+
+function secretNames(outputs: z.ZodObject): string[] {
+  return Object.entries(outputs.shape)
+    .filter(([, schema]) => (schema as z.ZodType).meta()?.secret === true)
+    .map(([name]) => name);
+}

@@ -1,0 +1,52 @@
+import { Workshop } from "../../pipeline/context/context.ts";
+import { forecastFunction } from "./functions/forecast.ts";
+import { quorumsFunction } from "./functions/quorum-summary.ts";
+import { readinessFunction } from "./functions/warm-up.ts";
+import type { Provider } from "./protocol/grpc-server.ts";
+import type { AnyHandler } from "./protocol/handler.ts";
+import { keepingSecrets } from "./protocol/secret-outputs.ts";
+import { attestationHandler } from "./resources/attestation/handler.ts";
+import { authorityHandler } from "./resources/authority/handler.ts";
+import { builderHandler } from "./resources/builder/handler.ts";
+import { certificateHandler } from "./resources/certificate/handler.ts";
+import { clientPolicyHandler } from "./resources/client-policy/handler.ts";
+import { packageHandler } from "./resources/package/handler.ts";
+import { publicationHandler } from "./resources/publication/handler.ts";
+import { quorumHandler } from "./resources/quorum/handler.ts";
+
+/** The provider as the engine knows it: every resource and function that it has, by token. */
+export function stagexProvider(version: string): Provider {
+  let workshop: Workshop | undefined;
+  // One, but where engines attach: one that was killed leaves its own behind.
+  const opened = new Set<Workshop>();
+  const configured = (): Workshop => {
+    if (!workshop) throw new Error("the provider was asked for a resource before it was configured");
+    return workshop;
+  };
+  const handlers = [
+    packageHandler(configured) as unknown as AnyHandler,
+    builderHandler(configured) as unknown as AnyHandler,
+    attestationHandler(configured) as unknown as AnyHandler,
+    quorumHandler(configured) as unknown as AnyHandler,
+    publicationHandler(configured) as unknown as AnyHandler,
+    clientPolicyHandler(configured) as unknown as AnyHandler,
+    authorityHandler() as unknown as AnyHandler,
+    certificateHandler() as unknown as AnyHandler,
+  ];
+  return {
+    name: "stagex",
+    version,
+    handlers: handlers.map(keepingSecrets),
+    functions: [readinessFunction, forecastFunction, quorumsFunction].map((made) => made(configured)),
+    configure(config, project, cancelled) {
+      workshop = new Workshop(config, project, cancelled);
+      opened.add(workshop);
+    },
+    async close() {
+      const closing = [...opened];
+      opened.clear();
+      workshop = undefined;
+      for (const each of closing) await each.close();
+    },
+  };
+}

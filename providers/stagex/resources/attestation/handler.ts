@@ -1,0 +1,172 @@
+import type { Digest } from "../../../../oci/digest.ts";
+import { attestableBuild } from "../../../../pipeline/attestation/attestable-build.ts";
+import { NotBuiltHere } from "../../../../pipeline/attestation/built-here.ts";
+import {
+  countedVendor,
+  type FoundSignature,
+  mustCount,
+  payloadOf,
+  pinned,
+  signatureBy,
+  writable,
+} from "../../../../pipeline/attestation/signature.ts";
+import type { Workshop } from "../../../../pipeline/context/context.ts";
+import { personIn } from "../../../../pipeline/context/signer.ts";
+import { type CpuVendor, cpuVendorNamed } from "../../../../trust/cpu-vendor.ts";
+import { repositoryOf } from "../../../../trust/signatures/image-reference.ts";
+import type { Lookaside } from "../../../../trust/signatures/lookaside.ts";
+import { changesBetween } from "../../protocol/detailed-diff.ts";
+import type { Handler, Work } from "../../protocol/handler.ts";
+import {
+  type AttestationInputs,
+  type AttestationOutputs,
+  type AttestationPlan,
+  attestationInputs,
+  attestationOutputs,
+  attestationPlan,
+} from "./inputs.ts";
+
+type Found = AttestationOutputs["signatures"][string];
+
+/** Another image's, or another person's word is another word; the old one stays in the lookaside. */
+const rules = { ignored: [], replacing: ["image", "person"] };
+
+/** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
+export function attestationHandler(
+  workshop: () => Workshop,
+): Handler<AttestationPlan, AttestationInputs, AttestationOutputs> {
+  /** Makes what is missing; what is there and counts is left alone. */
+  async function attest(inputs: AttestationInputs, work: Work): Promise<AttestationOutputs> {
+    const trust = await workshop().trust();
+    const person = personIn(trust, inputs.person);
+    const builds = await attestableBuild(workshop(), inputs);
+    const lookaside = await workshop().signatures();
+    const signatures: Record<string, Found> = {};
+    for (const [digest, record] of builds) {
+      const vendor = countedVendor(record, person);
+      if (vendor === undefined) warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, work);
+      const image = pinned(inputs.reference, digest);
+      const repository = repositoryOf(image.reference);
+      const present = await signatureBy(
+        person,
+        vendor,
+        image,
+        await lookaside.read(repository, digest),
+        trust,
+      );
+      if (present) {
+        signatures[digest] = foundOf(present);
+        continue;
+      }
+      const folder = writable(lookaside, workshop().config.signatures);
+      const signatory = await workshop().signatory(person.id);
+      const bytes = await signatory.sign(payloadOf(inputs.reference, digest, record), work);
+      const warning = await mustCount(bytes, image, person, vendor, trust);
+      if (warning !== undefined) work.report("warning", warning);
+      const file = await folder.write(repository, digest, bytes);
+      const made = await signatureBy(person, vendor, image, [{ file, bytes }], trust);
+      if (made) signatures[digest] = foundOf(made);
+    }
+    return { signatures };
+  }
+
+  let isSaid = false;
+  const warned = new Set<string>();
+  function warnOfVendor(cpuVendor: string, person: string, work: Work): void {
+    if (warned.has(cpuVendor)) return;
+    warned.add(cpuVendor);
+    work.report(
+      "warning",
+      `${person} has no machine by ${cpuVendor} in MAINTAINERS: what is signed of builds on this one counts for the person, and for no CPU vendor`,
+    );
+  }
+
+  /** The signatures that are there and count, each for the vendor that it is to count for. */
+  async function present(
+    { reference, person: id }: AttestationInputs,
+    vendors: ReadonlyMap<Digest, CpuVendor | undefined>,
+  ): Promise<Record<string, Found>> {
+    const trust = await workshop().trust();
+    const person = personIn(trust, id);
+    const lookaside: Lookaside = await workshop().signatures();
+    const found: Record<string, Found> = {};
+    for (const [digest, vendor] of vendors) {
+      const image = pinned(reference, digest);
+      const files = await lookaside.read(repositoryOf(image.reference), digest);
+      const one = await signatureBy(person, vendor, image, files, trust);
+      if (one) found[digest] = foundOf(one);
+    }
+    return found;
+  }
+
+  return {
+    token: "stagex:index:Attestation",
+    description:
+      "A maintainer's signed word that this machine built an image, and got these manifests. Signatures are added to the lookaside and never taken out.",
+    plan: attestationPlan,
+    inputs: attestationInputs,
+    outputs: attestationOutputs,
+
+    check: () => [],
+    diff: (before, after) => changesBetween(before, after, rules),
+
+    async preview(plan, _isNew, work) {
+      const inputs = attestationInputs.safeParse(plan).data;
+      if (!inputs) return {};
+      const person = personIn(await workshop().trust(), inputs.person);
+      try {
+        const builds = await attestableBuild(workshop(), inputs);
+        const vendors = [...builds].map(
+          ([digest, record]) => [digest, countedVendor(record, person)] as const,
+        );
+        const signatures = await present(inputs, new Map(vendors));
+        return Object.keys(signatures).length === builds.size ? { signatures } : {};
+      } catch (error) {
+        if (!(error instanceof NotBuiltHere)) throw error;
+        // What the run is to build first is not built yet.
+        work.report(
+          "info",
+          `${inputs.image} can be attested once it is built here, and so is what it is built from`,
+        );
+        return {};
+      }
+    },
+
+    create: async (inputs, work) => ({ id: inputs.image, outputs: await attest(inputs, work) }),
+    update: (_id, inputs, work) => attest(inputs, work),
+
+    async read(id, state, work) {
+      if (!state) {
+        throw new Error(
+          `an attestation is not imported: set stagex:attest, and the next up finds the signature of ${id} that is there`,
+        );
+      }
+      const vendors = Object.values(state.inputs.digests).map(
+        (digest) => [digest, cpuVendorNamed(state.outputs.signatures[digest]?.cpuVendor ?? "")] as const,
+      );
+      const found = await present(state.inputs, new Map(vendors));
+      const lost = Object.values(state.inputs.digests).filter((digest) => !found[digest]);
+      for (const digest of lost) {
+        const file = state.outputs.signatures[digest]?.file;
+        work.report(
+          "warning",
+          `${file} of ${state.inputs.reference}@${digest} is lost, damaged, or counts no more; ${id} is signed again by the next up`,
+        );
+      }
+      return lost.length > 0 ? undefined : { ...state, outputs: { signatures: found } };
+    },
+
+    async delete(_id, _outputs, work) {
+      if (isSaid) return;
+      isSaid = true;
+      work.report(
+        "info",
+        "what was signed can't be unsaid: all signatures stay in the lookaside. To disown them, revoke the key or take it out of MAINTAINERS",
+      );
+    },
+  };
+}
+
+function foundOf({ file, fingerprint, sha256, cpuVendor }: FoundSignature): Found {
+  return { file, fingerprint, sha256, cpuVendor: cpuVendor ?? "" };
+}

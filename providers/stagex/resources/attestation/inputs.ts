@@ -1,0 +1,55 @@
+import { z } from "zod";
+import { imageName } from "../../../../config/property-schemas.ts";
+import { inputKeySchema } from "../../../../distro/input-key.ts";
+import { digestSchema } from "../../../../oci/digest.ts";
+import { parseTagged } from "../../../../trust/signatures/image-reference.ts";
+import { orUnknown, recordOrUnknown } from "../../protocol/unknown-schema.ts";
+
+const image = imageName.describe("The image's name, such as `core-busybox`.");
+const reference = z
+  .string()
+  .superRefine((text, context) => {
+    try {
+      parseTagged(text);
+    } catch (error) {
+      context.addIssue({ code: "custom", message: (error as Error).message });
+    }
+  })
+  .describe("What the signature calls it: `stagex/core-busybox:1.36.1`.");
+const digests = z
+  .record(z.string().min(1), digestSchema)
+  .describe("The manifest of each platform, every one of which gets a signature of its own.");
+const inputKey = inputKeySchema.describe("What it was built from.");
+const person = z.string().min(1).describe("Who says so, by their id in MAINTAINERS.");
+
+/** What is attested, all of it known. */
+export const attestationInputs = z.strictObject({ image, reference, digests, inputKey, person });
+export type AttestationInputs = z.infer<typeof attestationInputs>;
+
+/** The same in a preview, before the image is built. */
+export const attestationPlan = z.strictObject({
+  image: orUnknown(image),
+  reference: orUnknown(reference),
+  digests: recordOrUnknown(z.string(), digestSchema),
+  inputKey: orUnknown(inputKey),
+  person: orUnknown(person),
+});
+export type AttestationPlan = z.infer<typeof attestationPlan>;
+
+/** The signatures that say so, made now or found. */
+export const attestationOutputs = z.strictObject({
+  signatures: z
+    .record(
+      z.string(),
+      z.strictObject({
+        file: z.string().describe("Its name in the lookaside, `signature-1`."),
+        fingerprint: z.string().describe("Of the primary key that it is by."),
+        sha256: digestSchema.describe("Digest of its bytes."),
+        cpuVendor: z
+          .string()
+          .describe("The CPU vendor that it counts for; empty where it counts for the person alone."),
+      }),
+    )
+    .describe("The person's signature of each manifest, by the manifest's digest."),
+});
+export type AttestationOutputs = z.infer<typeof attestationOutputs>;

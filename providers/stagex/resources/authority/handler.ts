@@ -1,0 +1,37 @@
+import { changesBetween } from "../../protocol/detailed-diff.ts";
+import type { Handler } from "../../protocol/handler.ts";
+import {
+  type AuthorityInputs,
+  type AuthorityOutputs,
+  type AuthorityPlan,
+  authorityInputs,
+  authorityOutputs,
+  authorityPlan,
+} from "./inputs.ts";
+
+const rules = { ignored: [], replacing: ["commonName", "days", "generation"] };
+
+/** `stagex:index:Authority`: whom the builders of one fleet and their clients trust, and nobody else does. */
+export function authorityHandler(): Handler<AuthorityPlan, AuthorityInputs, AuthorityOutputs> {
+  return {
+    token: "stagex:index:Authority",
+    description:
+      "A certificate authority of one fleet's own. It exists in the stack's state alone; its key is a secret there.",
+    plan: authorityPlan,
+    inputs: authorityInputs,
+    outputs: authorityOutputs,
+    check: () => [],
+    diff: (before, after) => changesBetween(before, after, rules),
+    preview: async () => ({}),
+
+    async create({ commonName, days }) {
+      // Few stacks make certificates: the others don't wait for the library.
+      const { newAuthority } = await import("../../../../trust/certificate-authority.ts");
+      return { id: commonName, outputs: await newAuthority(commonName, days) };
+    },
+
+    update: () => Promise.reject(new TypeError("every change of an authority replaces it")),
+    read: async (_id, state) => state,
+    delete: async () => {},
+  };
+}

@@ -1,0 +1,93 @@
+import { ConnectionError } from "../../../../buildkit/client/endpoint.ts";
+import {
+  type BuilderInputs,
+  type BuilderOutputs,
+  type BuilderPlan,
+  builderInputs,
+  builderOutputs,
+  builderPlan,
+} from "../../../../config/builder.ts";
+import type { Workshop } from "../../../../pipeline/context/context.ts";
+import type { Bench } from "../../../../pipeline/fleet/builder-connection.ts";
+import { changesBetween } from "../../protocol/detailed-diff.ts";
+import type { CheckFailure, Handler, Work } from "../../protocol/handler.ts";
+
+const rules = { ignored: ["wait"], replacing: ["name"] };
+
+/**
+ * `stagex:index:Builder`: a BuildKit daemon to build with. Packages don't depend on it, so that none is rebuilt, nor waits, for a
+ * builder's sake: the engine checks every resource's inputs in every run, and so this process knows its builders from Check, the
+ * credentials included, whether or not anything about them changed.
+ */
+export function builderHandler(
+  workshop: () => Workshop,
+): Handler<BuilderPlan, BuilderInputs, BuilderOutputs> {
+  return {
+    token: "stagex:index:Builder",
+    description:
+      "A BuildKit daemon to build images with: where it is, what it can do, and how that was learned.",
+    plan: builderPlan,
+    inputs: builderInputs,
+    outputs: builderOutputs,
+
+    check(plan) {
+      const whole = builderInputs.safeParse(plan);
+      const failures = strayTls(plan);
+      if (whole.success && failures.length === 0) workshop().fleet.announce(whole.data);
+      return failures;
+    },
+
+    diff: (before, after) => changesBetween(before, after, rules),
+
+    preview: async () => ({}),
+
+    async create(inputs, work) {
+      return { id: inputs.name, outputs: await learned(workshop(), inputs, work) };
+    },
+
+    update: (_id, inputs, work) => learned(workshop(), inputs, work),
+
+    /** One that answers no longer is as good as gone: the next up waits for it again. */
+    async read(_id, state, work) {
+      if (!state) return undefined;
+      try {
+        const found = await workshop().fleet.ask(state.inputs, work.signal);
+        if (!found) return state;
+        const outputs = { ...state.outputs, platforms: [...found.platforms], buildkit: found.version };
+        return { inputs: state.inputs, outputs };
+      } catch (error) {
+        if (!(error instanceof ConnectionError)) throw error;
+        work.report("warning", `${state.inputs.name} does not answer: ${error.message}`);
+        return undefined;
+      }
+    },
+
+    async delete() {
+      // The daemon is not this resource's; one of the state folder's own ends with its last user.
+    },
+  };
+}
+
+async function learned(workshop: Workshop, inputs: BuilderInputs, work: Work): Promise<BuilderOutputs> {
+  workshop.fleet.announce(inputs);
+  const bench = await workshop.fleet.open(inputs.name, work);
+  warnOfClaim(inputs, bench, work);
+  const { id: witness, platforms, facts, vendorSource } = bench;
+  const { buildkit, arch, cpuVendor: vendor, kernel } = facts;
+  return { witness, platforms: [...platforms], buildkit, arch, vendor, vendorSource, kernel };
+}
+
+function warnOfClaim({ name, vendor }: BuilderInputs, { shownVendor }: Bench, work: Work): void {
+  if (vendor === undefined || shownVendor === undefined || shownVendor === vendor) return;
+  work.report(
+    "warning",
+    `${name} is declared to be ${vendor}, and its kernel says ${shownVendor}: noted as declared`,
+  );
+}
+
+function strayTls({ address, tls }: BuilderPlan): CheckFailure[] {
+  if (tls === undefined || typeof address !== "string" || address.startsWith("tcp://")) return [];
+  return [
+    { property: "tls", reason: "is for tcp:// addresses alone; the others bring their own protection" },
+  ];
+}

@@ -1,0 +1,39 @@
+import { z } from "zod";
+import { secret } from "../../protocol/secret-outputs.ts";
+import { orUnknown } from "../../protocol/unknown-schema.ts";
+
+const authority = z.string().min(1).describe("The authority's certificate, PEM.");
+const authorityKey = z.string().min(1).describe("The authority's key, PEM; has to be secret.");
+const commonName = z.string().min(1).max(64).describe("Its name, for people who read it.");
+const names = z.array(z.string().min(1)).describe("DNS names and IP addresses that a server is reached by.");
+const side = z.enum(["server", "client"]).describe("Which side of a connection it is good for.");
+const days = z.int().min(1).max(3650).describe("For how long it is good, from the day it is made.");
+const generation = z.int().describe("Any number; with another one it is made anew.");
+
+export const certificateInputs = z.strictObject({
+  authority,
+  authorityKey,
+  commonName,
+  names,
+  side,
+  days,
+  generation,
+});
+export type CertificateInputs = z.infer<typeof certificateInputs>;
+
+export const certificatePlan = z.strictObject({
+  authority: orUnknown(authority),
+  authorityKey: orUnknown(authorityKey),
+  commonName: orUnknown(commonName),
+  names: orUnknown(names),
+  side: orUnknown(side),
+  days: orUnknown(days),
+  generation: orUnknown(generation),
+});
+export type CertificatePlan = z.infer<typeof certificatePlan>;
+
+export const certificateOutputs = z.strictObject({
+  certificate: z.string().describe("The certificate, PEM."),
+  key: z.string().meta(secret).describe("Its key, PEM."),
+});
+export type CertificateOutputs = z.infer<typeof certificateOutputs>;

@@ -1,0 +1,126 @@
+import { readdir, rm, rmdir } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { readRegularFile } from "../../../../lib/fs/regular-file.ts";
+import type { Workshop } from "../../../../pipeline/context/context.ts";
+import {
+  type ClientPolicy,
+  clientPolicy,
+  writeClientPolicy,
+} from "../../../../trust/quorum/client-policy.ts";
+import { TrustError } from "../../../../trust/trust-error.ts";
+import { changesBetween } from "../../protocol/detailed-diff.ts";
+import type { Handler, Work } from "../../protocol/handler.ts";
+import {
+  type ClientPolicyInputs,
+  type ClientPolicyOutputs,
+  type ClientPolicyPlan,
+  clientPolicyInputs,
+  clientPolicyOutputs,
+  clientPolicyPlan,
+} from "./inputs.ts";
+
+const rules = { ignored: [], replacing: ["folder"] };
+
+/** `stagex:index:ClientPolicy`: the files with which podman, skopeo, buildah and CRI-O ask for t of n people (trust/quorum/client-policy.ts). */
+export function clientPolicyHandler(
+  workshop: () => Workshop,
+): Handler<ClientPolicyPlan, ClientPolicyInputs, ClientPolicyOutputs> {
+  const placeOf = (folder: string): string => resolve(workshop().places.project, folder);
+
+  async function policyOf(inputs: ClientPolicyInputs): Promise<ClientPolicy> {
+    const { folder, repository, signedAs, lookaside, threshold } = inputs;
+    const { roster, keyring } = await workshop().trust();
+    const asked = {
+      ...{ roster, keyring, threshold, repository },
+      ...(signedAs === undefined ? {} : { signedAs }),
+      ...(lookaside === undefined ? {} : { lookaside: addressOf(lookaside, placeOf(lookaside)) }),
+    };
+    return clientPolicy(asked, placeOf(folder));
+  }
+
+  async function write(inputs: ClientPolicyInputs, work: Work): Promise<ClientPolicyOutputs> {
+    const policy = await policyOf(inputs);
+    const folder = placeOf(inputs.folder);
+    await requireOwn(folder, inputs.folder);
+    await writeClientPolicy(policy, folder);
+    const { without } = policy;
+    if (without.length > 0)
+      work.report("warning", `no key at hand of ${without.join(", ")}: their signatures don't count`);
+    return outputsOf(policy);
+  }
+
+  return {
+    token: "stagex:index:ClientPolicy",
+    description:
+      "policy.json, keyrings and registries.d, with which podman, skopeo, buildah and CRI-O pull only what enough maintainers have signed.",
+    plan: clientPolicyPlan,
+    inputs: clientPolicyInputs,
+    outputs: clientPolicyOutputs,
+
+    check: () => [],
+
+    diff: (before, after) => changesBetween(before, after, rules),
+
+    async preview(plan, _isNew, work) {
+      const inputs = clientPolicyInputs.safeParse(plan).data;
+      if (!inputs) return {};
+      try {
+        return outputsOf(await policyOf(inputs));
+      } catch (error) {
+        if (!(error instanceof TrustError)) throw error;
+        // The preview goes on: what else falls with a roster that is too small is to be seen too.
+        work.report("warning", `${inputs.folder} will fail: ${error.message}`);
+        return {};
+      }
+    },
+
+    create: async (inputs, work) => ({ id: inputs.folder, outputs: await write(inputs, work) }),
+
+    update: (_id, inputs, work) => write(inputs, work),
+
+    async read(id, state, work) {
+      if (!state)
+        throw new Error(`${id}: a client's policy can't be imported; it is written from the roster`);
+      const { files } = await policyOf(state.inputs);
+      const altered: string[] = [];
+      for (const [file, content] of files) {
+        const written = Buffer.from(content);
+        const found = await readRegularFile(join(placeOf(id), file), written.length).catch(() => undefined);
+        if (!found?.equals(written)) altered.push(file);
+      }
+      if (altered.length === 0) return state;
+      work.report(
+        "warning",
+        `${id}: not as the roster has it: ${altered.join(", ")}; the next up writes them`,
+      );
+      return undefined;
+    },
+
+    async delete(id, outputs) {
+      const folder = placeOf(id);
+      const files = outputs?.files ?? [];
+      for (const file of files) await rm(join(folder, file), { force: true });
+      const folders = new Set(files.map((file) => dirname(join(folder, file))));
+      for (const one of [...folders].sort().reverse()) await rmdir(one).catch(() => {});
+    },
+  };
+}
+
+function outputsOf({ files, people, without, requirements }: ClientPolicy): ClientPolicyOutputs {
+  return { files: [...files.keys()], people: [...people], without: [...without], requirements };
+}
+
+/** Keyrings of an earlier policy are taken away with their folder, so that must never be somebody else's. */
+async function requireOwn(folder: string, name: string): Promise<void> {
+  const found = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return [] as string[];
+    throw error;
+  });
+  if (found.length === 0 || found.includes("policy.json")) return;
+  throw new Error(`${name} has files that are no policy; give a client's policy a folder of its own`);
+}
+
+function addressOf(lookaside: string, place: string): string {
+  return /^(https?|file):/.test(lookaside) ? lookaside : pathToFileURL(place).href;
+}

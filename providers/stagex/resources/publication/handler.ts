@@ -1,0 +1,261 @@
+import { basename } from "node:path";
+import type { Digest } from "../../../../oci/digest.ts";
+import {
+  parseRegistryAddress,
+  type RegistryAddress,
+  repositoryIn,
+} from "../../../../oci/registry/registry-address.ts";
+import type { Workshop } from "../../../../pipeline/context/context.ts";
+import {
+  fileSignatures,
+  fileStatements,
+  lostSignatures,
+  requireQuorum,
+  unfiledStatements,
+} from "../../../../pipeline/publication/copy-signatures.ts";
+import { requireBytes, targetOf } from "../../../../pipeline/publication/ensure-stored.ts";
+import {
+  type PublicationInputs,
+  type PublicationOutputs,
+  type PublicationPlan,
+  publicationInputs,
+  publicationOutputs,
+  publicationPlan,
+} from "../../../../pipeline/publication/inputs.ts";
+import { isMoving, tagsInOrder } from "../../../../pipeline/publication/tags.ts";
+import { Destination } from "../../../../pipeline/publication/target-registry.ts";
+import { statementsBeside } from "../../../../pipeline/statements/attach-statements.ts";
+import { parseTagged, repositoryOf } from "../../../../trust/signatures/image-reference.ts";
+import { type CheckFailure, type Handler, NotReady, type Work } from "../../protocol/handler.ts";
+import { publicationChanges } from "./diff.ts";
+
+/** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
+export function publicationHandler(
+  workshop: () => Workshop,
+): Handler<PublicationPlan, PublicationInputs, PublicationOutputs> {
+  const known = new Map<string, Promise<Destination>>();
+  let hasSaidKept = false;
+
+  function destination(address: string, work: Work): Promise<Destination> {
+    const opened = known.get(address);
+    if (opened !== undefined) return opened;
+    const opening = workshop()
+      .registryAt(parseRegistryAddress(address), work)
+      .then((registry) => new Destination(registry));
+    known.set(address, opening);
+    opening.catch(() => known.delete(address));
+    return opening;
+  }
+
+  const destinationsOf = (addresses: readonly string[], work: Work): Promise<Destination[]> =>
+    Promise.all([...new Set(addresses)].map((address) => destination(address, work)));
+
+  /** No tag is set before every destination has every blob, and none is believed before it has been read back. */
+  async function publish(inputs: PublicationInputs, work: Work): Promise<PublicationOutputs> {
+    if (!inputs.quorum.met) return leftForLater(inputs, work);
+    const { image } = inputs;
+    const target = targetOf(inputs);
+    // To get the bytes may have taken hours: what is judged is what there is then.
+    await requireBytes(workshop(), inputs, work);
+    work.progress("judging its signatures");
+    const signatures = await requireQuorum(workshop(), inputs);
+    const destinations = await destinationsOf(inputs.destinations, work);
+    for (const one of destinations) await one.push(workshop(), image, target, work);
+    const beside = await statementsBeside(workshop(), { image, reference: inputs.reference, target }, work);
+    for (const one of destinations) await one.attach(workshop(), image, beside, work);
+    const tags = tagsInOrder(inputs.tags);
+    for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, work);
+    const filed = await fileSignatures(workshop(), inputs, signatures);
+    await fileStatements(workshop(), inputs, target);
+    for (const tag of tags) for (const one of destinations) await requireTag(one, image, tag, target, work);
+    return { ...foretold(inputs), signatures: filed };
+  }
+
+  return {
+    token: "stagex:index:Publication",
+    description:
+      "An image in the registries, with its tags and its signatures: sent only at quorum, which is judged again right before. Deleting it leaves it published, unless `onDelete` says otherwise.",
+    plan: publicationPlan,
+    inputs: publicationInputs,
+    outputs: publicationOutputs,
+
+    check(plan) {
+      const impossible = namesWithoutRepository(plan);
+      return [...strayDigests(plan), ...(impossible.length > 0 ? impossible : unsignedNames(plan))];
+    },
+
+    diff: publicationChanges,
+
+    async preview(plan) {
+      const inputs = publicationInputs.safeParse(plan).data;
+      if (!inputs) return {};
+      if (inputs.quorum.met && inputs.lookaside === undefined) return foretold(inputs);
+      // Which signatures are copied is known once they have been judged.
+      const { signatures: _signatures, ...certain } = foretold(inputs);
+      return inputs.quorum.met ? certain : { ...certain, published: false, tags: {} };
+    },
+
+    create: async (inputs, work) => ({ id: inputs.image, outputs: await publish(inputs, work) }),
+
+    update: (_id, inputs, work) => publish(inputs, work),
+
+    async read(id, state, work) {
+      if (!state) {
+        throw new Error(
+          `${id}: a publication can't be imported; publish it, and what the registries have already is not sent again`,
+        );
+      }
+      const { inputs, outputs } = state;
+      if (!outputs.published) return state;
+      const drift = await driftOf(await destinationsOf(inputs.destinations, work), inputs, outputs, work);
+      const lost = await lostSignatures(workshop(), inputs, outputs.signatures);
+      const unfiled = await unfiledStatements(workshop(), inputs, outputs.target);
+      const found = [
+        ...drift,
+        ...lost.map((signature) => `the lookaside does not have ${signature} any more`),
+        ...unfiled.map((statement) => `the lookaside does not have ${statement}`),
+      ];
+      if (found.length === 0) return { inputs, outputs: { ...outputs, drift: [] } };
+      throw new NotReady(
+        id,
+        { ...outputs, drift: found },
+        found.map((words) => `${words}; the next up mends it`),
+      );
+    },
+
+    async delete(id, outputs, work) {
+      if (!outputs || Object.keys(outputs.tags).length === 0) return;
+      if (outputs.onDelete === "untag") return await withdraw(id, outputs, work);
+      if (!hasSaidKept) {
+        const what =
+          'what was published stays published: to have tags removed, set onDelete to "untag" first';
+        work.report("info", what);
+      }
+      hasSaidKept = true;
+    },
+  };
+
+  /** Removes tags where they still point at what they were set to: others' are none of ours. */
+  async function withdraw(image: string, outputs: PublicationOutputs, work: Work): Promise<void> {
+    for (const [name, digest] of Object.entries(outputs.tags).reverse()) {
+      const { address, tag } = partsOf(name, image);
+      const registry = await destination(address, work);
+      const found = await registry.tagged(image, tag, work);
+      if (found === digest) await registry.untag(image, tag, work);
+      else if (found !== null)
+        work.report("warning", `${name} is left alone: it points at ${found}, not at ${digest}`);
+    }
+  }
+}
+
+/** Below quorum nothing is sent. What was published before is others' to rely on, and stays. */
+function leftForLater(inputs: PublicationInputs, work: Work): PublicationOutputs {
+  const tags = publicationOutputs.shape.tags.safeParse(work.before?.tags).data ?? {};
+  const names = Object.keys(tags);
+  if (names.length > 0) {
+    work.report(
+      "warning",
+      `${inputs.image} is not at quorum any more: nothing is published now; what was published before stays: ${names.join(", ")}`,
+    );
+  }
+  return { ...foretold(inputs), published: false, tags, signatures: [] };
+}
+
+/** The outputs of a publication that succeeds, but for the signatures. */
+function foretold(inputs: PublicationInputs): PublicationOutputs {
+  const target = targetOf(inputs);
+  const names = tagsInOrder(inputs.tags).flatMap((tag) =>
+    inputs.destinations.map((address) => [`${address}/${inputs.image}:${tag}`, target] as const),
+  );
+  const { onDelete = "keep" } = inputs;
+  return { published: true, target, tags: Object.fromEntries(names), signatures: [], drift: [], onDelete };
+}
+
+/** A tag that somebody moved since it was set here is put back, and they are told; that a new release moves tags is its purpose. */
+async function setTag(one: Destination, inputs: PublicationInputs, tag: string, work: Work): Promise<void> {
+  const target = targetOf(inputs);
+  const name = `${one.address}/${inputs.image}:${tag}`;
+  const found = await one.tag(inputs.image, target, tag, work);
+  if (found === target || found === null) return;
+  const before = publicationOutputs.shape.tags.safeParse(work.before?.tags).data?.[name];
+  if (before === target)
+    work.report("warning", `${name} had been moved to ${found}, and was put back to ${target}`);
+  else if (before !== found && tag !== "latest")
+    work.report("warning", `${name} pointed at ${found}, and was moved to ${target}`);
+}
+
+async function requireTag(
+  one: Destination,
+  image: string,
+  tag: string,
+  target: Digest,
+  work: Work,
+): Promise<void> {
+  const found = await one.tagged(image, tag, work);
+  if (found === target) return;
+  const name = `${one.address}/${image}:${tag}`;
+  const now = found === null ? "is gone" : `points at ${found}`;
+  throw new Error(
+    `${name} was set to ${target} and ${now} a moment later: somebody else writes it. Find out who, and run the same command again`,
+  );
+}
+
+async function driftOf(
+  destinations: readonly Destination[],
+  { image, tags }: PublicationInputs,
+  { target }: PublicationOutputs,
+  work: Work,
+): Promise<string[]> {
+  const words: string[] = [];
+  for (const one of destinations) {
+    words.push(...(await one.lacks(image, target, work)));
+    for (const tag of tagsInOrder(tags)) {
+      const found = await one.tagged(image, tag, work);
+      const name = `${one.address}/${image}:${tag}`;
+      if (found === null) words.push(`the tag ${name} is gone; it pointed at ${target}`);
+      else if (found !== target) words.push(`the tag ${name} points at ${found}, not at ${target}`);
+    }
+  }
+  return words;
+}
+
+function partsOf(name: string, image: string): { address: RegistryAddress; tag: string } {
+  const end = name.lastIndexOf(`/${image}:`);
+  return { address: parseRegistryAddress(name.slice(0, end)), tag: name.slice(end + image.length + 2) };
+}
+
+/** The signed digest must be one of the platforms', and several need an index that the tags can point at. */
+function strayDigests({ digest, digests, index }: PublicationPlan): CheckFailure[] {
+  if (typeof digests !== "object") return [];
+  const named = Object.values(digests);
+  if (named.length > 1 && index === undefined)
+    return [{ property: "index", reason: "is needed: there are several platforms" }];
+  if (typeof digest !== "string" || named.some((one) => one === digest || typeof one !== "string")) return [];
+  return [{ property: "digests", reason: `does not have the image's digest, ${digest}` }];
+}
+
+/** Signatures are for one image and one tag of it: under another name, or as another version, it would be what nobody has signed. */
+function unsignedNames({ image, reference, tags }: PublicationPlan): CheckFailure[] {
+  if (typeof reference !== "string") return [];
+  const signed = parseTagged(reference);
+  const failures: CheckFailure[] = [];
+  if (typeof image === "string" && basename(repositoryOf(signed)) !== image)
+    failures.push({ property: "image", reason: `is ${image}, but what was signed is ${reference}` });
+  if (!Array.isArray(tags)) return failures;
+  for (const [at, tag] of tags.entries()) {
+    if (typeof tag !== "string" || isMoving(tag) || signed.endsWith(`:${tag}`)) continue;
+    const reason = `${tag} is not what was signed, ${reference}; besides its tag there are only latest and sx…, which nobody signs`;
+    failures.push({ property: `tags[${at}]`, reason });
+  }
+  return failures;
+}
+
+function namesWithoutRepository({ image, destinations }: PublicationPlan): CheckFailure[] {
+  if (typeof image !== "string" || !Array.isArray(destinations)) return [];
+  return destinations
+    .filter((address) => repositoryIn(parseRegistryAddress(address), image) === null)
+    .map((address) => ({
+      property: "image",
+      reason: `can't be published: no repository at ${address} can be called ${image} (lower case alone, without +)`,
+    }));
+}

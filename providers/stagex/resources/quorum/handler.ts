@@ -1,0 +1,134 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { z } from "zod";
+import type { Workshop } from "../../../../pipeline/context/context.ts";
+import { type Judgement, judgeImage } from "../../../../pipeline/quorum/evaluate-quorum.ts";
+import {
+  type QuorumInputs,
+  type QuorumOutputs,
+  type QuorumPlan,
+  quorumInputs,
+  quorumOutputs,
+  quorumPlan,
+} from "../../../../pipeline/quorum/inputs.ts";
+import { UnavailableError } from "../../../../trust/trust-error.ts";
+import { changesBetween } from "../../protocol/detailed-diff.ts";
+import { type CheckFailure, type Handler, NotReady, type Work } from "../../protocol/handler.ts";
+
+/** How long is waited says nothing about what is judged. */
+const rules = { ignored: ["wait"], replacing: ["image"] };
+
+/** In seconds, where the program says nothing. */
+const defaultWait = 3600;
+
+/** How long to wait before the lookaside is asked again, in seconds: at first often, and in the end as often as nobody minds. */
+const firstPause = 1;
+const longestPause = 30;
+
+/** `stagex:index:Quorum`: enough people on enough CPU vendors say that an image is right; until then it is not ready. */
+export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, QuorumInputs, QuorumOutputs> {
+  /** A run waits once, not once for each image. */
+  let waitingSince: number | undefined;
+
+  async function judged(inputs: QuorumInputs, work: Work): Promise<Judgement> {
+    const { reference, digest, digests, threshold, vendors } = inputs;
+    const [lookaside, trust] = [await workshop().signatures(), await workshop().trust()];
+    const judgement = await judgeImage({ reference, digest, digests }, lookaside, trust, {
+      threshold,
+      vendors,
+    });
+    workshop().quorums.note(inputs.image, { ...judgement, wasMet: wasMet(work) });
+    return judgement;
+  }
+
+  /** Throws unless this process has read the roster and keys that the program means. */
+  async function requireSameRoster({ image, roster }: Pick<QuorumInputs, "image" | "roster">): Promise<void> {
+    const trust = await workshop().trust();
+    if (trust.rosterDigest === roster && !(await trust.isOutdated())) return;
+    throw new Error(`${image}: the roster or its keys changed since the run began; run the command again`);
+  }
+
+  async function waited(inputs: QuorumInputs, work: Work, first: Judgement): Promise<Judgement> {
+    waitingSince ??= performance.now();
+    const end = waitingSince + (inputs.wait ?? defaultWait) * 1000;
+    let judgement = first;
+    for (let pause = firstPause; !judgement.outputs.met; pause = Math.min(2 * pause, longestPause)) {
+      const left = end - performance.now();
+      if (left <= 0) break;
+      work.progress(`waiting for signatures: ${judgement.outputs.words}`);
+      await sleep(Math.min(pause * 1000, left), undefined, { signal: work.signal });
+      await requireSameRoster(inputs);
+      judgement = await judged(inputs, work).catch((error: unknown) => {
+        // A lookaside that is down for a moment is waited for as signatures are; what was found before is the answer till then.
+        if (!(error instanceof UnavailableError)) throw error;
+        work.progress(`waiting for the signatures' server: ${error.message}`);
+        return judgement;
+      });
+    }
+    return judgement;
+  }
+
+  async function resolve(inputs: QuorumInputs, work: Work): Promise<QuorumOutputs> {
+    await requireSameRoster(inputs);
+    const first = await judged(inputs, work);
+    const judgement = inputs.onPending === "wait" ? await waited(inputs, work, first) : first;
+    const { outputs } = judgement;
+    if (outputs.met) return outputs;
+    if (inputs.onPending !== "defer") throw below(inputs.image, judgement);
+    return outputs;
+  }
+
+  return {
+    token: "stagex:index:Quorum",
+    description:
+      "That enough people, on enough CPU vendors' machines, have signed an image: below that it is not ready, and nothing that depends on it is made.",
+    plan: quorumPlan,
+    inputs: quorumInputs,
+    outputs: quorumOutputs,
+
+    check: (plan) => strayDigest(plan),
+
+    diff: (before, after) => changesBetween(before, after, rules),
+
+    async preview(plan, _isNew, work) {
+      const inputs = quorumInputs.safeParse(plan).data;
+      if (!inputs) return {};
+      await requireSameRoster(inputs);
+      // What it lacks is told by `stagex:index:quorums`, for all images of a run together.
+      const { outputs } = await judged(inputs, work);
+      // Whoever waits will find what has been signed by then.
+      return outputs.met || inputs.onPending !== "wait" ? outputs : {};
+    },
+
+    create: async (inputs, work) => ({ id: inputs.image, outputs: await resolve(inputs, work) }),
+
+    update: (_id, inputs, work) => resolve(inputs, work),
+
+    async read(id, state, work) {
+      if (!state) throw new Error(`${id}: a quorum can't be imported; it is judged from the signatures`);
+      const { inputs } = state;
+      const judgement = await judged(inputs, { ...work, before: state.outputs });
+      const { outputs } = judgement;
+      if (outputs.met || inputs.onPending === "defer") return { inputs, outputs };
+      throw below(id, judgement);
+    },
+
+    async delete() {},
+  };
+}
+
+function below(image: string, { outputs, isInDoubt }: Judgement): NotReady {
+  const what = isInDoubt ? "can't be told to be at quorum" : "is below quorum";
+  return new NotReady(image, outputs, [`${image} ${what}: ${outputs.words}`]);
+}
+
+function wasMet({ before }: Work): boolean {
+  return z.object({ met: z.literal(true) }).safeParse(before).success;
+}
+
+/** StageX publishes, and signs, the manifest of the first platform: it must be one of those that are named. */
+function strayDigest({ digest, digests }: QuorumPlan): CheckFailure[] {
+  if (typeof digest !== "string" || typeof digests !== "object") return [];
+  const named = Object.values(digests);
+  const isOneOfThem = named.some((one) => one === digest || typeof one !== "string");
+  return isOneOfThem ? [] : [{ property: "digests", reason: `does not have the image's digest, ${digest}` }];
+}

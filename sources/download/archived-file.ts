@@ -1,0 +1,53 @@
+import { createHash } from "node:crypto";
+import { lstat, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { openRegularFile, RegularFileError } from "../../lib/fs/regular-file.ts";
+
+/**
+ * The file that an archive may have, whatever it is; where a folder of a tree's `fetch/<stage>/<package>` is a link, that, which is left out:
+ * whoever wrote the tree may have laid it.
+ */
+export async function archivedFile(archive: string, file: string): Promise<string | null> {
+  for (const folder of [join(archive, "../.."), join(archive, ".."), archive])
+    if ((await lstat(folder).catch(ifMissing))?.isSymbolicLink()) return folder;
+  const found = await stat(archive).catch(ifMissing);
+  if (found === null) return null;
+  if (!found.isDirectory()) return archive;
+  const path = join(archive, file);
+  return (await lstat(path).catch(ifMissing)) === null ? null : path;
+}
+
+/** The file's sha256, 64 hex digits; null if there is no file. */
+export async function hashOf(path: string, signal: AbortSignal | undefined): Promise<string | null> {
+  const hash = createHash("sha256");
+  try {
+    for await (const chunk of piecesOf(path, Number.MAX_SAFE_INTEGER, signal)) hash.update(chunk);
+  } catch (error) {
+    if (error instanceof RegularFileError) return null;
+    return ifMissing(error);
+  }
+  return hash.digest("hex");
+}
+
+/** The content of a regular file, as far as it went when it was opened. */
+export async function* piecesOf(
+  path: string,
+  limit: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Buffer> {
+  const { handle, size } = await openRegularFile(path, limit);
+  if (size === 0) return await handle.close();
+  const options = { highWaterMark: 1024 * 1024, end: size - 1, ...(signal === undefined ? {} : { signal }) };
+  yield* handle.createReadStream(options);
+}
+
+/** The code of a system's error; empty for any other. */
+export function codeOf(error: unknown): string {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
+}
+
+/** Null where the error says that there is no such file; throws any other. */
+export function ifMissing(error: unknown): null {
+  if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return null;
+  throw error;
+}

@@ -1,0 +1,42 @@
+import type { Source } from "../../distro/build-plan.ts";
+import { printable } from "../../lib/text/printable.ts";
+
+/** A place that did not give the source, and why; `got` is the sha256 of what it gave, if it gave a file. */
+export type SourceFailure = { readonly from: string; readonly reason: string; readonly got: string | null };
+
+/** What happened while a source was obtained; `from` is a file of the local archive, a place of the vault or a mirror. */
+export type SourceProgress =
+  | { readonly kind: "trying"; readonly from: string }
+  | {
+      readonly kind: "bytes";
+      readonly from: string;
+      readonly received: number;
+      readonly total: number | null;
+    }
+  | ({
+      readonly kind: "failed";
+      /** A place of the vault or Software Heritage failed, in a way that was not told before in this run. */
+      readonly isNews?: true;
+    } & SourceFailure)
+  /** No archive, mirror or vault has it: Software Heritage is asked, or has given it. */
+  | { readonly kind: "last-resort"; readonly phase: "asked" | "given"; readonly from: string };
+
+/** A source that no place gave. The message tells what happened at each. */
+export class SourceError extends Error {
+  readonly source: string;
+  readonly expected: string;
+  readonly failures: readonly SourceFailure[];
+
+  constructor(source: Source, failures: readonly SourceFailure[]) {
+    const tried = failures.map(({ from, reason }) => printable`\n  ${from}: ${reason}`).join("");
+    super(
+      printable`source ${source.name} (${source.file}) can't be obtained; expected sha256 ${source.sha256}` +
+        `${tried === "" ? "\n  it names no mirror, and the local archive does not have it" : tried}` +
+        printable`\nPut the right file at fetch/<stage>/<package>/${source.file}, or name a working mirror in package.toml.`,
+    );
+    this.name = "SourceError";
+    this.source = source.name;
+    this.expected = source.sha256;
+    this.failures = failures;
+  }
+}

@@ -1,0 +1,116 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { GitError, localEnvironment, networkEnvironment, runGit } from "../../lib/git/git.ts";
+
+/** A full name of a commit, SHA-1 or SHA-256. */
+export const fullCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+
+/** How long a server may take to list tags and to send a commit, and the disk to take its files, in seconds. */
+const patience = { listing: 120, fetching: 3600, writing: 300 };
+
+/** The user's own configuration counts on the network, but for what would run more than the transfer needs. */
+const settings = [
+  ...["core.hooksPath=/dev/null", "core.fsmonitor=false", "submodule.recurse=false"],
+  ...["gc.auto=0", "maintenance.auto=false", "fetch.writeCommitGraph=false", "transfer.bundleURI=false"],
+  // What a server sends is checked object by object, and a server that sends nothing is left.
+  ...["fetch.fsckObjects=true", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60"],
+].flatMap((setting) => ["-c", setting]);
+
+/**
+ * Asks a server for the commit of a tag.
+ * @returns undefined if it has no such tag
+ * @throws GitError, also if the answer is no list of tags
+ */
+export async function commitOfRemoteTag(url: string, tag: string): Promise<string | undefined> {
+  const name = `refs/tags/${tag}`;
+  const listed = await runGit([...settings, "ls-remote", "--tags", "--", url, name, `${name}^{}`], {
+    folder: "/",
+    environment: networkEnvironment(),
+    seconds: patience.listing,
+    bytes: 2 ** 20,
+    // git holds the whole list, of all tags and branches.
+    memory: 512,
+  }).catch((error: unknown) => {
+    throw withRequest(error, `git ls-remote ${url} ${name}`);
+  });
+  const tags = new Map<string, string>();
+  for (const line of listed.toString().split("\n").slice(0, -1)) {
+    const [commit = "", ref = "", ...more] = line.split("\t");
+    if (!fullCommit.test(commit) || !/^refs\/tags\/[^\p{Cc}\s]+$/u.test(ref) || more.length > 0)
+      throw new GitError(
+        `git ls-remote ${url}: the server's answer is no list of tags: ${JSON.stringify(line)}`,
+      );
+    tags.set(ref, commit);
+  }
+  // An annotated tag is listed twice: as itself, and with "^{}" as the commit that it points at.
+  return tags.get(`${name}^{}`) ?? tags.get(name);
+}
+
+/** What a fetch has brought: a commit, and the object that was asked for, which may be an annotated tag of it. */
+export type FetchedCommit = { readonly commit: string; readonly object: string };
+
+/**
+ * Fetches one commit into a new repository with a working tree.
+ * @param wanted the commit, or `refs/tags/<name>`
+ * @param like a commit of the server, whose names tell the repository's format
+ * @param withHistory whether all that the commit descends from comes along
+ * @throws GitError
+ */
+export async function fetchCommit(
+  url: string,
+  wanted: string,
+  like: string,
+  folder: string,
+  withHistory = false,
+): Promise<FetchedCommit> {
+  const gitFolder = join(folder, ".git");
+  await mkdir(folder);
+  const format = like.length === 64 ? "sha256" : "sha1";
+  const local = { folder, environment: localEnvironment(gitFolder, folder) };
+  await runGit(["init", "--quiet", "--template=", `--object-format=${format}`], local);
+  const options = ["--quiet", "--no-tags", "--no-recurse-submodules"];
+  if (!withHistory) options.push("--depth=1");
+  await runGit([...settings, "fetch", ...options, "--", url, wanted], {
+    folder,
+    environment: networkEnvironment(gitFolder),
+    seconds: patience.fetching,
+  }).catch((error: unknown) => {
+    throw withRequest(error, `git fetch ${url} ${wanted}`);
+  });
+  const nameOf = async (revision: string): Promise<string> => {
+    const name = (await runGit(["rev-parse", "--verify", revision], local)).toString().trim();
+    if (!fullCommit.test(name)) throw new GitError(`git fetch ${url} ${wanted}: no commit came`);
+    return name;
+  };
+  return { commit: await nameOf("FETCH_HEAD^{commit}"), object: await nameOf("FETCH_HEAD") };
+}
+
+/** Bounds of a checkout: bytes of all its files, and of their list (about a million files). */
+const largestTree = { bytes: 8 * 2 ** 30, list: 2 ** 27 };
+
+/**
+ * Writes the files of a fetched commit: its bytes, whatever attributes of the tree and settings of the user would make of them.
+ * @throws GitError
+ */
+export async function writeCommit(commit: string, folder: string): Promise<void> {
+  const gitFolder = join(folder, ".git");
+  const local = { folder, environment: localEnvironment(gitFolder, folder) };
+  // A few objects may stand for any number of files.
+  const listing = { ...local, bytes: largestTree.list };
+  const listed = (await runGit(["ls-tree", "-r", "-l", "-z", commit], listing)).toString();
+  let bytes = 0;
+  for (const [, size] of listed.matchAll(/(?:^|\0)\d+ blob \S+ +(\d+)\t/g)) bytes += Number(size);
+  if (bytes > largestTree.bytes)
+    throw new GitError(
+      `commit ${commit} has ${bytes} bytes in its files, more than the ${largestTree.bytes} of any tree`,
+    );
+  const attributes = join(gitFolder, "info/attributes");
+  await mkdir(dirname(attributes), { recursive: true });
+  await writeFile(attributes, "* -text -crlf !eol -ident !filter !working-tree-encoding\n");
+  await runGit(["checkout", "--quiet", "--detach", commit], { ...local, seconds: patience.writing });
+}
+
+function withRequest(error: unknown, request: string): unknown {
+  if (!(error instanceof GitError) || error.problem === "not-installed") return error;
+  return new GitError(`${request}: ${error.message}`, error.problem);
+}

@@ -1,0 +1,97 @@
+import { GitError } from "../../lib/git/git.ts";
+import { contentOf, readObjects } from "../../lib/git/git-objects.ts";
+import { type Repository, readRepository, repositoryOf } from "../../lib/git/git-repository.ts";
+import { parentsOf, parseGitCommit, parseGitTag, type SignedPart } from "../../lib/git/git-signed-object.ts";
+
+/**
+ * What a tree from git must be to be used: the tag that names it is signed, or the commit where a commit names it, and the commit descends
+ * from the first one that is trusted. The commits between may be anybody's: a signature is over a hash of all files, so its signer
+ * answers for what the tree has by then. The descent keeps out what the same people have signed elsewhere, or before.
+ */
+export type Authenticity = {
+  /** The first commit that is trusted. */
+  readonly since: string;
+  /** Throws unless this is signed by someone who may. */
+  readonly mustBeSigned: (signed: SignedPart) => Promise<void>;
+};
+
+/** A tree that is not used, since it is not known to be the right people's. */
+export class AuthenticityError extends Error {
+  override readonly name = "AuthenticityError";
+}
+
+/** What is asked of a repository: a commit, by its own name or by a tag's. */
+export type NamedCommit = {
+  readonly url: string;
+  readonly revision: string;
+  readonly commit: string;
+  /** The tag's object; nothing where a commit is named, or the tag has no object of its own. */
+  readonly tag?: Buffer;
+};
+
+/**
+ * Checks a commit in a repository before anything is read of its tree.
+ * @param folder with the commit and its history
+ * @throws AuthenticityError
+ */
+export async function mustBeAuthentic(
+  folder: string,
+  named: NamedCommit,
+  { since, mustBeSigned }: Authenticity,
+): Promise<void> {
+  const { url, revision, commit } = named;
+  try {
+    const repository = await repositoryOf(folder);
+    const signed = commit === revision ? await signedCommit(repository, commit) : signedTag(named);
+    await mustBeSigned(signed);
+    if (await descends(repository, commit, since)) return;
+    throw new AuthenticityError(`commit ${commit} does not descend from ${since}, the first that is trusted`);
+  } catch (error) {
+    throw new AuthenticityError(
+      `stagex:authenticate: ${url}#${revision} is not used: ${(error as Error).message}. Ask its maintainers; ` +
+        "to use a tree whoever made it: pulumi config rm stagex:authenticate",
+    );
+  }
+}
+
+async function signedCommit(repository: Repository, commit: string): Promise<SignedPart> {
+  const content = contentOf(await readObjects(repository, [commit]), "commit", commit);
+  if (content === undefined) throw new GitError(`the commit ${commit} is missing or damaged`);
+  const { signed } = parseGitCommit(content, commit);
+  if (signed === undefined) throw new AuthenticityError(`the commit ${commit} is not signed`);
+  return signed;
+}
+
+/** A tag's name is believed only where it is signed: a server may give any commit any name. */
+function signedTag({ revision, commit, tag }: NamedCommit): SignedPart {
+  if (tag === undefined)
+    throw new AuthenticityError(
+      `the tag ${revision} has no object that could be signed (name its commit instead: ${commit})`,
+    );
+  const { name, commit: signedFor, signed } = parseGitTag(tag);
+  if (name !== revision)
+    throw new AuthenticityError(
+      `what the server has as the tag ${revision} was made as the tag ${JSON.stringify(name)}`,
+    );
+  if (signedFor !== commit)
+    throw new AuthenticityError(
+      `the tag ${revision} was made of commit ${signedFor}, and here it is ${commit}`,
+    );
+  if (signed === undefined) throw new AuthenticityError(`the tag ${revision} is not signed`);
+  return signed;
+}
+
+/** Whether a commit is another or descends from it, by commits that are what their names say. */
+async function descends(repository: Repository, commit: string, ancestor: string): Promise<boolean> {
+  const folder = repository.workTree ?? repository.gitFolder;
+  const listed = await readRepository(repository, folder, ["rev-list", commit]);
+  const objects = await readObjects(repository, listed.toString().split("\n").slice(0, -1));
+  const reached = new Set([commit]);
+  for (const name of reached) {
+    if (name === ancestor) return true;
+    const content = contentOf(objects, "commit", name);
+    if (content === undefined) continue;
+    for (const parent of parentsOf(content)) reached.add(parent);
+  }
+  return false;
+}

@@ -1,0 +1,147 @@
+import { execFileSync } from "node:child_process";
+import { chmodSync } from "node:fs";
+import { createMessage, enums, generateKey, type Key, type KeyOptions, type PrivateKey, sign } from "openpgp";
+import { expect, onTestFinished } from "vitest";
+import { Keyring } from "../../../trust/openpgp/keyring.ts";
+import { judge, type QuorumOutcome } from "../../../trust/quorum/quorum.ts";
+import { readRoster } from "../../../trust/quorum/roster.ts";
+import { parsePinnedImage } from "../../../trust/signatures/image-reference.ts";
+import type { SignatureFile } from "../../../trust/signatures/lookaside.ts";
+import { scratchFolder } from "./scratch-folder.ts";
+
+/** Nobody real; their keys live as long as the test. */
+export const digest = `sha256:${"5eed".repeat(16)}`;
+export const otherDigest = `sha256:${"0bad".repeat(16)}`;
+export const image = parsePinnedImage(`stagex/core-seed:1.0@${digest}`);
+
+/** Days around now, to be born and to expire in. */
+export function daysFromNow(days: number): Date {
+  return new Date(Date.now() + days * 24 * 3600 * 1000);
+}
+
+/** A new Ed25519 key, two days old. */
+export async function newKey(
+  name: string,
+  options: Partial<Omit<KeyOptions, "format">> = {},
+): Promise<PrivateKey> {
+  const { privateKey } = await generateKey({
+    type: "ecc",
+    curve: "ed25519Legacy",
+    userIDs: [{ name, email: `${name}@seed-tree.example` }],
+    date: daysFromNow(-2),
+    subkeys: [],
+    ...options,
+    format: "object",
+  });
+  return privateKey;
+}
+
+/** The payload's text as StageX writes it; attacks write their own. */
+export function payload({
+  reference = "stagex/core-seed:1.0",
+  manifest = digest,
+  optional = {},
+}: {
+  reference?: string;
+  manifest?: string;
+  optional?: object;
+} = {}): string {
+  return JSON.stringify({
+    critical: {
+      identity: { "docker-reference": reference },
+      image: { "docker-manifest-digest": manifest },
+      type: "atomic container signature",
+    },
+    optional,
+  });
+}
+
+/** A good signature of whatever text, by the key or by the subkey that is named. */
+export async function signedBy(
+  key: PrivateKey,
+  text = payload(),
+  { date = daysFromNow(-1), by = key.getKeyID() }: { date?: Date; by?: ReturnType<Key["getKeyID"]> } = {},
+): Promise<Uint8Array> {
+  return sign({
+    message: await createMessage({ binary: Buffer.from(text), format: "binary" }),
+    signingKeys: key,
+    signingKeyIDs: by,
+    format: "binary",
+    date,
+    config: { preferredHashAlgorithm: enums.hash.sha512 },
+  });
+}
+
+/** People of a roster: their keys, and the brands of their machines. */
+export type People = Readonly<Record<string, { keys: readonly Key[]; brands?: readonly string[] }>>;
+
+/** The text of their MAINTAINERS. */
+export function maintainersOf(people: People): string {
+  const tables = Object.entries(people).map(([id, { keys, brands = ["AMD"] }]) => [
+    `[people.${id}]\nname = "${id}"`,
+    ...keys.map((key, index) => `[keys.${id}.key${index}]\nid = "${key.getFingerprint().toUpperCase()}"`),
+    ...brands.map((brand, index) => `[machines.${id}.machine${index}]\nbrand = "${brand}"`),
+  ]);
+  return ["[people]", ...tables.flat()].join("\n");
+}
+
+/** What 2 people on no particular hardware, or another rule, make of these files: signature-1, signature-2, … */
+export async function judged(
+  signatures: readonly Uint8Array[],
+  people: People,
+  rule = { threshold: 2, vendors: 0 },
+  now = new Date(),
+): Promise<QuorumOutcome> {
+  const files = signatures.map((bytes, index): SignatureFile => ({ file: `signature-${index + 1}`, bytes }));
+  const keyring = await Keyring.of(Object.values(people).flatMap(({ keys }) => keys));
+  return judge(image, files, { roster: readRoster(maintainersOf(people)), keyring }, rule, now);
+}
+
+/** Of one file with these bytes: nobody counts, and why. */
+export async function expectRejected(bytes: Uint8Array | string, key: Key, code: string): Promise<void> {
+  const outcome = await judged([Buffer.from(bytes)], { alice: { keys: [key] } });
+  expect(outcome).toMatchObject({ people: 0, rejected: [{ file: "signature-1", code }] });
+}
+
+/** The codes of what was rejected, by file. */
+export function codesOf({ rejected }: QuorumOutcome): Record<string, string> {
+  return Object.fromEntries(rejected.map(({ file, code }) => [file, code]));
+}
+
+/** A gpg with a home of the test's own: `gpg(["--sign"], bytes)` is what it wrote. Its agent ends with the test. */
+export async function gpgHome(): Promise<{
+  readonly home: string;
+  gpg(args: readonly string[], input?: Uint8Array | string): Buffer;
+  newKey(name: string, algorithm: string): string;
+}> {
+  const home = await scratchFolder();
+  chmodSync(home, 0o700);
+  onTestFinished(() => {
+    execFileSync("gpgconf", ["--homedir", home, "--kill", "all"]);
+  });
+  const gpg = (args: readonly string[], input: Uint8Array | string = "") =>
+    execFileSync(
+      "gpg",
+      [
+        "--homedir",
+        home,
+        "--batch",
+        "--quiet",
+        "--pinentry-mode=loopback",
+        "--passphrase=",
+        "--trust-model=always",
+        ...args,
+      ],
+      { input, stdio: ["pipe", "pipe", "pipe"], maxBuffer: 1e9 },
+    );
+  return {
+    home,
+    gpg,
+    /** Makes a key that signs; its fingerprint. */
+    newKey(name, algorithm) {
+      gpg(["--quick-gen-key", `${name} <${name}@seed-tree.example>`, algorithm, "sign", "1y"]);
+      const listing = gpg(["--list-keys", "--with-colons", `${name}@seed-tree.example`]).toString();
+      return /^fpr:+([0-9A-F]+):/m.exec(listing)?.[1] ?? "";
+    },
+  };
+}

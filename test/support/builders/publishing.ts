@@ -1,0 +1,209 @@
+import { createHash } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type grpc from "@grpc/grpc-js";
+import messages from "@pulumi/pulumi/proto/provider_pb.js";
+import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
+import { projectRoot } from "../../../lib/paths.ts";
+import { type Digest, digestOf } from "../../../oci/digest.ts";
+import { Store } from "../../../oci/store/store.ts";
+import { fromWire, type Properties, toWire } from "../../../providers/stagex/protocol/property-values.ts";
+import { ProviderProcess } from "../programs/provider-process.ts";
+import { FaultyRegistry } from "../servers/faulty-registry.ts";
+import { RegistryServer } from "../servers/registry-server.ts";
+import { type WrittenLayout, writeLayout } from "./image-layout.ts";
+import { MaintainerFiles } from "./maintainer-files.ts";
+import { newKey, type People } from "./maintainers.ts";
+
+/** An image in the store, signed or not, and what a program would publish it with. */
+export type Candidate = {
+  readonly name: string;
+  readonly layout: WrittenLayout;
+  /** Of the first platform's manifest. */
+  readonly digest: Digest;
+  readonly reference: string;
+  readonly inputs: Properties;
+};
+
+/** What a resource that is made but not ready says. */
+export type Unready = { readonly outputs: Properties; readonly reasons: readonly string[] };
+
+/**
+ * A project of a test's own that publishes: two maintainers, a store, a lookaside and the real provider; and the real registry, with
+ * something in front of it that fails when it is told to.
+ */
+export class Publishing implements AsyncDisposable {
+  readonly folder: string;
+  readonly server: RegistryServer;
+  readonly proxy: FaultyRegistry;
+  readonly files: MaintainerFiles;
+  readonly people: People;
+  readonly store: Store;
+  provider: ProviderProcess;
+  readonly config: Properties;
+
+  private constructor(
+    parts: Pick<
+      Publishing,
+      "folder" | "server" | "proxy" | "files" | "people" | "store" | "provider" | "config"
+    >,
+  ) {
+    this.folder = parts.folder;
+    this.server = parts.server;
+    this.proxy = parts.proxy;
+    this.files = parts.files;
+    this.people = parts.people;
+    this.store = parts.store;
+    this.provider = parts.provider;
+    this.config = parts.config;
+  }
+
+  /** @param folder of a project that is there; a new one by default */
+  static async start(folder?: string): Promise<Publishing> {
+    const place = folder ?? (await mkdtemp(join(tmpdir(), "stagex-publishing-")));
+    const server = await RegistryServer.start();
+    const proxy = await FaultyRegistry.before(server.host);
+    const files = new MaintainerFiles(place);
+    const people = {
+      alice: { keys: [await newKey("alice")], brands: ["Intel"] },
+      bob: { keys: [await newKey("bob")], brands: ["AMD"] },
+    };
+    await files.write(people);
+    const store = await Store.open(join(place, ".stagex/store"));
+    const config = {
+      tree: join(projectRoot, "examples/seed-tree"),
+      maintainers: "MAINTAINERS",
+      keys: "keys",
+      signatures: "signatures",
+    };
+    const provider = await ProviderProcess.start({ cwd: place });
+    await provider.configure(config);
+    return new Publishing({ folder: place, server, proxy, files, people, store, provider, config });
+  }
+
+  /** A provider process like the first, for what two runs at once do to each other; or one with other settings. */
+  async anotherProvider(
+    options: { config?: Properties; env?: NodeJS.ProcessEnv } = {},
+  ): Promise<ProviderProcess> {
+    const env = options.env === undefined ? {} : { env: options.env };
+    const provider = await ProviderProcess.start({ cwd: this.folder, ...env });
+    await provider.configure({ ...this.config, ...options.config });
+    return provider;
+  }
+
+  /** Writes an image, layers of its own included, into the store; `signers` sign every manifest of it. */
+  async image(
+    label: string,
+    options: { platforms?: readonly string[]; signers?: readonly string[] } = {},
+  ): Promise<Candidate> {
+    const { platforms = ["linux/amd64"], signers = ["alice", "bob"] } = options;
+    const name = `core-${createHash("sha256").update(label).digest("hex").slice(0, 12)}`;
+    const layout = await writeLayout(await mkdtemp(join(this.folder, "layout-")), {
+      platforms: Object.fromEntries(
+        platforms.map((platform) => [
+          platform,
+          { layers: [[{ name: "name", content: label }], [{ name: "platform", content: platform }]] },
+        ]),
+      ),
+    });
+    await this.store.adopt(layout.folder);
+    const digest = layout.manifests[0] ?? digestOf("");
+    const reference = `stagex/${name}:1.0`;
+    for (const manifest of layout.manifests)
+      for (const signer of signers)
+        await this.files.sign(this.people, signer, { reference, digest: manifest });
+    const several = platforms.length > 1;
+    const digests = Object.fromEntries(
+      platforms.map((platform, at) => [platform, layout.manifests[at] ?? ""]),
+    );
+    const inputs = {
+      image: name,
+      reference,
+      tags: ["1.0", "sx2026.03.0", "latest"],
+      digest,
+      ...(several ? { digests, index: layout.index } : {}),
+      quorum: { met: true, accepted: [] },
+      destinations: [`${this.proxy.host}/stagex`],
+      lookaside: "public",
+    };
+    return { name, layout, digest, reference, inputs };
+  }
+
+  /** The digest that each tag of an image points at, by tag. */
+  async tags({ name }: Candidate): Promise<Record<string, string | null>> {
+    const repository = `stagex/${name}`;
+    const found = await this.server.tagsOf(repository);
+    return Object.fromEntries(
+      await Promise.all(
+        found.map(async (tag) => [tag, await this.server.digestOf(repository, tag)] as const),
+      ),
+    );
+  }
+
+  async create(
+    inputs: Properties,
+    options: { preview?: boolean; provider?: ProviderProcess } = {},
+  ): Promise<Properties> {
+    return await (options.provider ?? this.provider).create(urnOf(inputs), inputs, options.preview);
+  }
+
+  async update(inputs: Properties, olds: Properties): Promise<Properties> {
+    const request = new messages.UpdateRequest();
+    request.setUrn(urnOf(inputs));
+    request.setId(String(inputs.image));
+    request.setOlds(toWire(olds));
+    request.setNews(toWire(inputs));
+    return fromWire((await this.provider.call("update", request)).getProperties());
+  }
+
+  /** A refresh of what is as it was published. */
+  async read(inputs: Properties, outputs: Properties): Promise<Properties> {
+    const request = new messages.ReadRequest();
+    request.setUrn(urnOf(inputs));
+    request.setId(String(inputs.image));
+    request.setInputs(toWire(inputs));
+    request.setProperties(toWire(outputs));
+    return fromWire((await this.provider.call("read", request)).getProperties());
+  }
+
+  /** A refresh of what is not. */
+  async drift(inputs: Properties, outputs: Properties): Promise<Unready> {
+    const error = await this.read(inputs, outputs).then(
+      () => Promise.reject(new Error("nothing has drifted")),
+      (found: grpc.ServiceError) => found,
+    );
+    const [details] = error.metadata?.get("grpc-status-details-bin") ?? [];
+    if (!Buffer.isBuffer(details)) throw error;
+    const [detail] = statusMessages.Status.deserializeBinary(details).getDetailsList();
+    const failed = messages.ErrorResourceInitFailed.deserializeBinary(
+      detail?.getValue_asU8() ?? new Uint8Array(),
+    );
+    return { outputs: fromWire(failed.getProperties()), reasons: failed.getReasonsList() };
+  }
+
+  async delete(inputs: Properties, outputs: Properties): Promise<void> {
+    const request = new messages.DeleteRequest();
+    request.setUrn(urnOf(inputs));
+    request.setId(String(inputs.image));
+    request.setProperties(toWire(outputs));
+    await this.provider.call("delete", request);
+  }
+
+  /** All that the provider has shown, wrote and answered, as text. */
+  shown(provider = this.provider): string {
+    return [...provider.log.map(({ message }) => message), ...provider.stdout, provider.stderr].join("\n");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.provider[Symbol.asyncDispose]();
+    await this.proxy[Symbol.asyncDispose]();
+    await this.server[Symbol.asyncDispose]();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** The urn of an image's publication, as the release stack has it. */
+export function urnOf({ image }: Properties): string {
+  return `urn:pulumi:dev::stagex::stagex:index:Release$stagex:index:Publication::${String(image)}`;
+}

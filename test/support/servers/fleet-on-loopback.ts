@@ -1,0 +1,40 @@
+import { ComponentResource, output } from "@pulumi/pulumi";
+import type { AwsFleetArgs } from "../../../components/builder-fleet/aws.ts";
+import type { Fleet, FleetBuilder } from "../../../components/builder-fleet/fleet.ts";
+import { FleetCertificates } from "../../../components/builder-fleet/fleet-certificates.ts";
+import { awsVendors, cpuVendors, instanceType } from "../../../config/aws-fleet.ts";
+
+/** No program is uploaded anywhere. */
+export const architecturesOf = (): never[] => [];
+
+/**
+ * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its certificates and the ends of its
+ * tunnels, and nothing on AWS. What listens at those ends is the test's.
+ */
+export class AwsFleet extends ComponentResource implements Fleet {
+  readonly builders: readonly FleetBuilder[];
+  readonly buckets = {};
+  readonly orchestrators = undefined;
+
+  constructor(name: string, { config, now }: AwsFleetArgs) {
+    super("stagex:index:AwsFleet", name);
+    const period = { fleet: config.name, rotateDays: config.rotateDays, now };
+    const certificates = new FleetCertificates(period, { parent: this });
+    const { certificate, key } = certificates.client();
+    const vendors = awsVendors.filter((vendor) => config.builders[vendor] > 0);
+    this.builders = vendors.map((vendor, index) => {
+      const builder = `${vendor}-1`;
+      const serverName = `${builder}.${config.name}.internal`;
+      certificates.server(builder, serverName);
+      const localPort = config.localPort + index;
+      return {
+        ...{ name: builder, platforms: ["linux/amd64", "linux/386"], slots: 2, memory: 2 ** 32 },
+        ...{ vendor: cpuVendors[vendor], machine: instanceType(config, vendor) },
+        address: output(`tcp://127.0.0.1:${localPort}`),
+        tls: { ca: certificates.ca, certificate, key, serverName },
+        tunnel: { instance: output(`i-${builder}`), region: config.region, remotePort: 1234, localPort },
+      };
+    });
+    this.registerOutputs({});
+  }
+}

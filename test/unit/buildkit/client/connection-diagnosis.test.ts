@@ -1,0 +1,107 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import {
+  connectionTrouble,
+  ownCertificateTrouble,
+} from "../../../../buildkit/client/connection-diagnosis.ts";
+import { newAuthority, newCertificate } from "../../../../trust/certificate-authority.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
+
+const plain = { address: "tcp://192.0.2.1:1234", buildctl: "buildctl" };
+const protectedOne = { ...plain, tls: { ca: "ca.pem", cert: "cert.pem", key: "key.pem" } };
+
+/** As buildctl v0.34.2 puts it. */
+const words = (text: string) =>
+  `error: failed to list workers: Unavailable: connection error: desc = "${text}"`;
+const handshake = "transport: authentication handshake failed: tls: failed to verify certificate: x509: ";
+
+test.each([
+  [
+    "transport: Error while dialing: dial tcp: lookup b.invalid on 192.0.2.53:53: no such host",
+    "address",
+    false,
+    /no address/,
+  ],
+  [
+    "transport: Error while dialing: dial tcp 192.0.2.1:1234: connect: connection refused",
+    "port",
+    false,
+    /nobody listens/,
+  ],
+  [
+    "transport: Error while dialing: dial unix /run/x.sock: connect: permission denied",
+    "port",
+    true,
+    /may not open/,
+  ],
+  ["transport: Error while dialing: dial tcp 192.0.2.1:1234: i/o timeout", "port", false, /firewall/],
+  [`${handshake}certificate signed by unknown authority`, "tls", true, /wrong CA/],
+  [
+    `${handshake}certificate has expired or is not yet valid: current time 2026-11-23T16:47:08Z is after 2021-01-01T00:00:00Z`,
+    "tls",
+    true,
+    /has expired: it was valid until 2021-01-01T00:00:00Z/,
+  ],
+  [
+    `${handshake}certificate has expired or is not yet valid: current time 2026-11-23T16:47:08Z is before 2027-01-01T00:00:00Z`,
+    "tls",
+    true,
+    /set the clocks right/,
+  ],
+  [
+    `${handshake}cannot validate certificate for 192.0.2.1 because it doesn't contain any IP SANs`,
+    "tls",
+    true,
+    /serverName/,
+  ],
+  ["error reading server preface: remote error: tls: expired certificate", "tls", true, /builder's clock/],
+  ["error reading server preface: remote error: tls: certificate required", "tls", true, /foreign CA/],
+  [
+    "transport: authentication handshake failed: tls: first record does not look like a TLS handshake",
+    "tls",
+    true,
+    /no TLS/,
+  ],
+  ["error reading from server: EOF", "answer", false, /ended the connection/],
+])("%s", (text, phase, lasts, says) => {
+  expect(connectionTrouble(words(text), protectedOne)).toEqual({
+    phase,
+    lasts,
+    says: expect.stringMatching(says),
+  });
+});
+
+test("a builder that wants a certificate is told from one that takes none of ours", () => {
+  const refused = words("error reading server preface: remote error: tls: certificate required");
+  expect(connectionTrouble(refused, plain)?.says).toMatch(/give `tls`/);
+  expect(connectionTrouble(words("error reading server preface: EOF"), plain)?.says).toMatch(
+    /does it want a client certificate/,
+  );
+});
+
+test("what a build itself complains of is no trouble of the connection", () => {
+  expect(
+    connectionTrouble('process "/bin/sh -c make" did not complete successfully: exit code: 2', plain),
+  ).toBe(undefined);
+});
+
+test("our own certificate is looked at before others are blamed", async () => {
+  const folder = await scratchFolder();
+  const authority = await newAuthority("test", 1);
+  const { certificate } = await newCertificate(authority, {
+    commonName: "client",
+    names: [],
+    side: "client",
+    days: 1,
+  });
+  const cert = join(folder, "cert.pem");
+  await writeFile(cert, certificate);
+  const endpoint = { ...plain, tls: { ca: "-", cert, key: "-" } };
+  const hours = (count: number) => new Date(Date.now() + count * 60 * 60 * 1000);
+  expect(await ownCertificateTrouble(endpoint)).toBe(undefined);
+  expect((await ownCertificateTrouble(endpoint, hours(25)))?.says).toMatch(/our certificate has expired/);
+  expect((await ownCertificateTrouble(endpoint, hours(-1)))?.says).toMatch(/set the clocks right/);
+  await writeFile(cert, "no certificate");
+  expect((await ownCertificateTrouble(endpoint))?.says).toMatch(/can't be read/);
+});

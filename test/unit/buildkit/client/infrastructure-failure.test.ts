@@ -1,0 +1,32 @@
+import { expect, test } from "vitest";
+import { builderTrouble } from "../../../../buildkit/client/infrastructure-failure.ts";
+
+const endpoint = { address: "tcp://192.0.2.1:1234", buildctl: "buildctl" };
+const own = "/state/scratch/layout";
+
+function step(error: string, tail: readonly string[] = []) {
+  return { step: "build 1/2", name: "RUN make", error, wasKilled: false, tail };
+}
+
+test.each([
+  ["failed to receive status: rpc error: code = Unavailable desc = error reading from server: EOF", "gone"],
+  ["failed to solve: Canceled: context canceled", "gone"],
+  ['process "make" did not complete successfully: exit code: 137: context canceled', "gone"],
+  ["failed to copy: write /var/lib/buildkit/x: no space left on device", "disk"],
+])("of a failed solve, %s is the builder's", (words, kind) => {
+  expect(builderTrouble(endpoint, undefined, words, own)?.kind).toBe(kind);
+  expect(builderTrouble(endpoint, step(words), "", own)?.kind).toBe(kind);
+});
+
+test("a program that finds the disk full found the builder's", () => {
+  const exit = 'process "make" did not complete successfully: exit code: 1';
+  expect(builderTrouble(endpoint, step(exit, ["cc: No space left on device"]), "", own)?.kind).toBe("disk");
+});
+
+test.each([
+  ['process "make" did not complete successfully: exit code: 2', ["test: got Unavailable, wanted EOF"]],
+  ["dockerfile parse error on line 3: unexpected EOF", []],
+  [`failed to write ${own}/blobs/sha256/x: no space left on device`, []],
+])("%s is not", (words, tail) => {
+  expect(builderTrouble(endpoint, step(words, tail), "", own)).toBe(undefined);
+});

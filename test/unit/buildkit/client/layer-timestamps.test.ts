@@ -1,0 +1,44 @@
+import { buffer } from "node:stream/consumers";
+import { gzipSync } from "node:zlib";
+import { pack } from "tar-stream";
+import { expect, test } from "vitest";
+import { layerTimesCheck } from "../../../../buildkit/client/layer-timestamps.ts";
+import { type Digest, digestOf } from "../../../../oci/digest.ts";
+
+/** A layer with a file of each of these times, in seconds. */
+async function layer(...times: number[]): Promise<{ bytes: Buffer; digest: Digest }> {
+  const tar = pack();
+  for (const time of times)
+    tar.entry({ name: `file-${time}`, mtime: new Date(time * 1000) }, "content".repeat(1000));
+  tar.finalize();
+  const bytes = gzipSync(await buffer(tar));
+  return { bytes, digest: digestOf(bytes) };
+}
+
+/** In pieces, as a file is read. */
+async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
+  for (let at = 0; at < bytes.length; at += 100) yield bytes.subarray(at, at + 100);
+}
+
+test("times of 0 and 1 are fine", async () => {
+  for (const { bytes, digest } of [await layer(1, 0, 1), await layer()])
+    await layerTimesCheck(digest)(pieces(bytes));
+});
+
+test("one later time is an error that names the layer and the file", async () => {
+  const { bytes, digest } = await layer(1, 2, 1);
+  await expect(layerTimesCheck(digest)(pieces(bytes))).rejects.toThrow(
+    new RegExp(`layer ${digest}: "file-2" is of 1970-01-01T00:00:02.000Z`),
+  );
+});
+
+test("a layer that ends too early, or is not packed as BuildKit packs, is an error", async () => {
+  const { bytes, digest } = await layer(1, 1);
+  await expect(layerTimesCheck(digest)(pieces(bytes.subarray(0, bytes.length - 20)))).rejects.toThrow();
+  await expect(layerTimesCheck(digest)(pieces(Buffer.alloc(10240)))).rejects.toThrow();
+});
+
+test("an abort ends it", async () => {
+  const { bytes, digest } = await layer(1);
+  await expect(layerTimesCheck(digest)(pieces(bytes), AbortSignal.abort())).rejects.toThrow("abort");
+});

@@ -1,0 +1,154 @@
+import { expect, test } from "vitest";
+import { buildArguments, type SolveRequest } from "../../../../buildkit/client/solve.ts";
+import { SolveError } from "../../../../buildkit/client/solve-error.ts";
+import { targetsPy } from "../../../../distro/tree/targets-py.ts";
+import { digestOf } from "../../../../oci/digest.ts";
+import { expectHarmless, hostileWords } from "../../../support/builders/hostile-words.ts";
+
+const request: SolveRequest = {
+  endpoint: { address: "unix:///b.sock", buildctl: "buildctl" },
+  ...{ image: "core-a", version: "1.2", target: null, platforms: ["linux/amd64", "linux/arm64"] },
+  assembly: targetsPy.assembly,
+  buildArgs: { VERSION: "1.2", ODD: 'a,b="c d"' },
+  context: { context: "/made/context", recipe: "/made/recipe", fetch: "/made/fetch" },
+  dependencies: { "core-b": digestOf("b") },
+  ...{ store: "/store", destination: "/out/with,comma", scratch: "/scratch" },
+};
+
+const layout = { folder: "/made/dependencies", layers: new Map<never, never>() };
+const options = (args: readonly string[]) => args.filter((_, index) => args[index - 1] === "--opt");
+
+const cacheNamespace = /^build-arg:BUILDKIT_CACHE_MOUNT_NS=([0-9a-f-]{36})$/;
+
+test("each solve has caches of its own, of a name that no other has", () => {
+  const named = () =>
+    options(buildArguments(request, layout)).flatMap((option) => cacheNamespace.exec(option)?.[1] ?? []);
+  const [first, second] = [named(), named()];
+  expect(first).toHaveLength(1);
+  expect(second).not.toEqual(first);
+});
+
+test("the options are those of StageX's own generator, and no network", () => {
+  const given = options(buildArguments(request, layout)).filter((option) => !cacheNamespace.test(option));
+  expect(given.toSorted()).toEqual(
+    [
+      "build-arg:BUILDKIT_DOCKERFILE_CHECK=skip=FromPlatformFlagConstDisallowed;error=true",
+      "build-arg:BUILDKIT_MULTI_PLATFORM=1",
+      'build-arg:ODD=a,b="c d"',
+      "build-arg:SOURCE_DATE_EPOCH=1",
+      "build-arg:VERSION=1.2",
+      "context:fetch=local:fetch",
+      `context:stagex/core-b=oci-layout:dependencies@${digestOf("b")}`,
+      "filename=Containerfile",
+      "force-network-mode=none",
+      "platform=linux/amd64,linux/arm64",
+      "ulimit=nofile=2048:16384",
+    ].toSorted(),
+  );
+});
+
+test("what the daemon pulls is named by repository and digest; no layout is offered where nothing else is left", () => {
+  const dependencies = { "core-b": digestOf("b"), "core-c": digestOf("c") };
+  const repositories = { "core-b": "h.example/stagex/core-b" };
+  const mixed = buildArguments({ ...request, dependencies, repositories }, layout);
+  expect(options(mixed).filter((option) => option.startsWith("context:stagex/"))).toEqual([
+    `context:stagex/core-b=docker-image://h.example/stagex/core-b@${digestOf("b")}`,
+    `context:stagex/core-c=oci-layout:dependencies@${digestOf("c")}`,
+  ]);
+  expect(mixed).toContain("--oci-layout");
+  expect(buildArguments({ ...request, repositories }, layout)).not.toContain("--oci-layout");
+});
+
+test("a package can't change what every build gets", () => {
+  const buildArgs = { SOURCE_DATE_EPOCH: "7" };
+  const given = options(buildArguments({ ...request, buildArgs }, layout));
+  expect(given.filter((option) => option.includes("SOURCE_DATE_EPOCH"))).toEqual([
+    "build-arg:SOURCE_DATE_EPOCH=1",
+  ]);
+});
+
+test("a target is asked for where there is one", () => {
+  expect(options(buildArguments({ ...request, target: "package-x" }, layout))).toContain("target=package-x");
+});
+
+test("the output is a layout with StageX's name and annotations; odd characters are quoted", () => {
+  const args = buildArguments({ ...request, version: '1,"2"' }, layout);
+  const output = args[args.indexOf("--output") + 1] ?? "";
+  for (const field of [
+    "type=oci",
+    "tar=false",
+    "rewrite-timestamp=true",
+    "force-compression=true",
+    "oci-mediatypes=true",
+  ]) {
+    expect(output.split(",")).toContain(field);
+  }
+  expect(output).toContain('"annotation.org.opencontainers.image.version=1,""2"""');
+  expect(output).toContain("annotation.containerd.io/distribution.source.docker.io=stagex/core-a,");
+  expect(output).toContain("annotation.org.opencontainers.image.created=1970-01-01T00:00:01Z");
+  expect(output).toContain('"dest=/out/with,comma"');
+});
+
+test.each([
+  ["exit code: 137", [], /exit code 137: it was killed/],
+  [
+    "exit code: 2",
+    ["sh: can't fork: Resource temporarily unavailable"],
+    /exit code 2: it could start no more/,
+  ],
+  ["cannot allocate memory", [], /It wanted more memory than a step may have/],
+  ["exit code: 1", ["no such file"], /exit code 1$/m],
+])("a step that reached its limits is told from one that failed: %s", (error, tail, words) => {
+  const failed = {
+    step: "build 2/2",
+    name: "RUN make",
+    error: `process "make" did not complete: ${error}`,
+    wasKilled: false,
+    tail,
+  };
+  expect(new SolveError("core-a", failed, [], "/log").message).toMatch(words);
+});
+
+test.each([
+  ["exit code: 2", true, true, /exit code 2: it was killed/],
+  ["exit code: 2", false, false, /exit code 2$/m],
+  ["exit code: 137", false, true, /exit code 137: it was killed/],
+  ["cannot allocate memory", true, true, /It wanted more memory/],
+])("%s, with a kill of the kernel's (%s): for want of memory (%s)", (error, wasKilled, isStarved, words) => {
+  const failed = { step: "2/2", name: "RUN make", error: `process: ${error}`, wasKilled, tail: [] };
+  const found = new SolveError("core-a", failed, [], "/log");
+  expect(found.isStarved).toBe(isStarved);
+  expect(found.message).toMatch(words);
+  const lost = new SolveError("core-a", failed, [], "/log", { kind: "gone", says: "it cancelled the build" });
+  expect(lost.isStarved).toBe(false);
+});
+
+test("an error without a failed step says what buildctl said", () => {
+  const error = new SolveError(
+    "core-a",
+    undefined,
+    ["first", "error: failed to solve: no such stage"],
+    "/log",
+  );
+  expect(error.message).toBe(
+    "core-a can't be built: no such stage\n  first\n  error: failed to solve: no such stage\nThe whole log: /log",
+  );
+  expect(error.step).toBeUndefined();
+  expect(error.exitCode).toBeUndefined();
+});
+
+test("a recipe's own words, in its steps and its output, begin no line and steer no terminal", () => {
+  const failed = {
+    step: "build 1/2",
+    name: "RUN make",
+    error: `process "/bin/sh -c \n::error::FORGED" can't be run${hostileWords}`,
+    wasKilled: false,
+    tail: ["::error::FORGED", `\tcc\u202e ##[error]FORGED`],
+  };
+  const { message, tail } = new SolveError("user-x", failed, [], "/x.log");
+  expectHarmless(message);
+  expect(message.split("\n")).toHaveLength(4);
+  expect(tail[1]).toBe("\tcc\\u202e #\\u0023[error]FORGED");
+  const words = ["warning: x", `error: failed to solve: ${hostileWords}`, hostileWords];
+  expectHarmless(new SolveError("user-x", undefined, words, "/x.log").message);
+});

@@ -1,0 +1,33 @@
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { endLease, isLeased, takeLease } from "../../../../buildkit/daemon/daemon-lease.ts";
+import { formatIdentity, ownIdentity } from "../../../../lib/fs/pid-identity.ts";
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "stagex-unit-"));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+test("leased until the last lease ends", async () => {
+  expect(await isLeased(join(folder, "not-there"))).toBe(false);
+  const [first, second] = [await takeLease(folder), await takeLease(folder)];
+  await endLease(first);
+  expect(await isLeased(folder)).toBe(true);
+  await endLease(second);
+  await endLease(second);
+  expect(await isLeased(folder)).toBe(false);
+});
+
+test("a dead process's lease does not count, also where its number was given to another", async () => {
+  const own = ownIdentity();
+  await writeFile(join(folder, `${formatIdentity({ ...own, started: own.started + 1 })}.abc`), "");
+  expect(await isLeased(folder)).toBe(false);
+  expect(await readdir(folder)).toEqual([]);
+});

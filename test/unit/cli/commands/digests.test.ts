@@ -1,0 +1,92 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { Ledger } from "../../../../distro/ledger/ledger.ts";
+import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
+import { readTree } from "../../../../distro/tree/tree.ts";
+import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
+import { TreeHistory } from "../../../support/builders/tree-history.ts";
+import { packageFiles } from "../../../support/builders/written-tree.ts";
+
+const program = join(import.meta.dirname, "../../../../cli/stagex.ts");
+const line = (name: string, digest = digestOf(name)) => `${hexOf(digest)} ${name}\n`;
+const from = (name: string) => ({ containerfile: `FROM scratch\nCOPY --from=stagex/${name} . /\n` });
+
+/** A tree with published digests of which one image has changed since, and a state folder that knows nothing yet. */
+function changedTree(): { history: TreeHistory; digests: (...args: string[]) => Ended; state: string } {
+  const history = new TreeHistory();
+  history.commit({
+    ...packageFiles("core/seed"),
+    ...packageFiles("core/lone"),
+    ...packageFiles("user/tool", from("core-seed")),
+    "digests/core.txt": line("core-lone") + line("core-seed"),
+    "digests/user.txt": line("user-tool"),
+  });
+  history.write(packageFiles("core/seed", { containerfile: "FROM scratch\nLABEL a=1\n" }));
+  const state = mkdtempSync(join(tmpdir(), "stagex-state-"));
+  onTestFinished(() => rmSync(state, { recursive: true }));
+  const digests = (...args: string[]) =>
+    spawnSync(process.execPath, [program, "digests", "--changed", "--tree", history.root, ...args], {
+      encoding: "utf8",
+      env: { ...process.env, STAGEX_STATE: state },
+    });
+  return { history, digests, state };
+}
+
+type Ended = { readonly status: number | null; readonly stdout: string; readonly stderr: string };
+
+/** Makes the state folder know what an image gives, built from these. */
+async function built(
+  { history, state }: ReturnType<typeof changedTree>,
+  image: string,
+  digest: Digest,
+  dependencies: Record<string, Digest> = {},
+): Promise<void> {
+  const plan = (await readTree(history.root)).images.get(image);
+  if (!plan) throw new Error("no plan");
+  await new Ledger(join(state, "built")).record({
+    inputKey: keyOfPlan(plan, dependencies),
+    image,
+    digests: { index: null, platforms: { "linux/amd64": digest } },
+    builder: { id: "amd64-here", facts: null },
+    seconds: 1,
+    outcome: "built",
+    finished: "2026-03-01T00:00:00Z",
+  });
+}
+
+test("a digest that is not known yet is an error that names its image, and nothing is printed", () => {
+  const tree = changedTree();
+  const first = tree.digests();
+  expect(first).toMatchObject({ status: 1, stdout: "" });
+  expect(first.stderr).toContain("nobody has built core-seed, user-tool from their present inputs");
+});
+
+test("prints the lines of what came out otherwise, or writes them into the tree", async () => {
+  const tree = changedTree();
+  const seed = digestOf("another seed");
+  await built(tree, "core-seed", seed);
+  await built(tree, "user-tool", digestOf("another tool"), { "core-seed": seed });
+  const lines = line("core-seed", seed) + line("user-tool", digestOf("another tool"));
+  expect(tree.digests("--since", "HEAD")).toMatchObject({ status: 0, stdout: lines, stderr: "" });
+  expect(tree.digests("--write").status).toBe(0);
+  const text = (stage: string) => readFileSync(join(tree.history.root, `digests/${stage}.txt`), "utf8");
+  expect(text("core")).toBe(line("core-lone") + line("core-seed", seed));
+  expect(text("user")).toBe(line("user-tool", digestOf("another tool")));
+});
+
+test("what comes out as it was published needs no line, nor does what is built from it", async () => {
+  const tree = changedTree();
+  await built(tree, "core-seed", digestOf("core-seed"));
+  expect(tree.digests()).toMatchObject({ status: 0, stdout: "", stderr: "no line changes\n" });
+});
+
+test("the older side can't be told without history, and can be named", () => {
+  const { history, digests } = changedTree();
+  rmSync(join(history.root, ".git"), { recursive: true });
+  const { status, stderr } = digests();
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/is in no git repository.*Or name the older side: --since REVISION/);
+});

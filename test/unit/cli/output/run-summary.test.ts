@@ -1,0 +1,52 @@
+import { expect, test } from "vitest";
+import { runRows } from "../../../../cli/output/run-summary.ts";
+import { type JournalEntry, parseJournal } from "../../../../pipeline/context/run-report.ts";
+
+const [published, other] = ["1".repeat(64), "2".repeat(64)];
+const noted = (origin: JournalEntry["origin"], hex?: string): JournalEntry => ({
+  image: "core-sh",
+  ...(hex === undefined ? {} : { digest: `sha256:${hex}` }),
+  origin,
+  ...(origin === "built" ? { seconds: 2 } : {}),
+});
+
+test.each([
+  ["built, and equal", noted("built", published), undefined, published, "built"],
+  ["found in the ledger", noted("ledger", published), undefined, published, "reused"],
+  ["pulled", noted("substituted", published), undefined, published, "pulled"],
+  ["left as it was", noted("unchanged"), published, published, "reused"],
+  ["never made", undefined, undefined, undefined, "not reached"],
+  ["behind one that failed, and made by an earlier run", undefined, published, undefined, "not reached"],
+  ["not to be built, and made by an earlier run", noted("failed"), published, undefined, "failed"],
+  ["built, and another than published", noted("failed", other), published, other, "failed"],
+  ["built, another than published, and not compared", noted("built", other), undefined, other, "built"],
+  ["left as it was, and not compared", noted("unchanged"), other, other, "reused"],
+] as const)("an image that was %s", (_, entry, standing, shown, outcome) => {
+  const digests = new Map(standing === undefined ? [] : [["core-sh", `sha256:${standing}`]]);
+  const journal = new Map(entry === undefined ? [] : [["core-sh", entry]]);
+  const [row] = runRows([{ name: "core-sh", version: "1.0", published }], digests, journal, "all");
+  expect(row).toEqual({
+    isNew: false,
+    image: "core-sh",
+    digest: shown === undefined ? undefined : `sha256:${shown}`,
+    outcome,
+    seconds: entry?.seconds,
+    published: `sha256:${published}`,
+  });
+});
+
+test("an image of other inputs than the published ones is new, unless it failed", () => {
+  const chosen = [{ name: "core-sh", version: "1.0", published }];
+  const isNew = (entry: JournalEntry) =>
+    runRows(chosen, new Map(), new Map([["core-sh", entry]]), "release")[0]?.isNew;
+  expect(isNew(noted("built", other))).toBe(true);
+  expect(isNew(noted("failed", other))).toBe(false);
+});
+
+test("a build that is refused keeps the digest and the time that were noted before", () => {
+  const lines = [noted("built", other), noted("failed")].map((entry) => JSON.stringify(entry));
+  expect(parseJournal(lines.join("\n")).get("core-sh")).toEqual({
+    ...noted("built", other),
+    origin: "failed",
+  });
+});

@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { expectedMemory } from "../../../../distro/plan/build-memory.ts";
+
+const gibibyte = 2 ** 30;
+const images = new Map(
+  ["core-clang", "core-clang-libs", "core-gcc", "core-zlib", "user-app"].map((name) => [
+    name,
+    { name, recipe: name.replace("-libs", "") },
+  ]),
+);
+const inGib = (records: { image: string; memory?: number }[]) =>
+  Object.fromEntries([...expectedMemory(images, records)].map(([name, bytes]) => [name, bytes / gibibyte]));
+
+test("by its name where nothing was measured; nothing of what is small", () => {
+  expect(inGib([])).toEqual({ "core-clang": 12, "core-clang-libs": 12, "core-gcc": 4 });
+});
+
+test("the most that was measured of its Containerfile, rounded up to a GiB", () => {
+  const found = inGib([
+    { image: "core-clang", memory: 5.2 * gibibyte },
+    { image: "core-clang-libs", memory: 1000 },
+    { image: "core-gcc", memory: 1000 },
+    { image: "user-app", memory: gibibyte },
+    { image: "user-app", memory: 2 * gibibyte },
+    { image: "user-app" },
+    { image: "core-gone", memory: 9 * gibibyte },
+  ]);
+  expect(found).toEqual({ "core-clang": 6, "core-clang-libs": 6, "user-app": 2 });
+});

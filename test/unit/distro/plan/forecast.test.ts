@@ -1,0 +1,90 @@
+import { expect, test } from "vitest";
+import { type ForecastImage, forecast, forecastText } from "../../../../distro/plan/forecast.ts";
+
+const image = (
+  verdict: ForecastImage["verdict"],
+  dependencies: string[],
+  seconds: number | null,
+): ForecastImage => ({
+  verdict,
+  dependencies,
+  seconds,
+});
+
+/** a (1 s) is built into b (2 s) and c (5 s), both into d (1 s); e stands alone and is unchanged. */
+const diamond = new Map([
+  ["a", image("will", [], 1)],
+  ["b", image("may", ["a"], 2)],
+  ["c", image("may", ["a"], 5)],
+  ["d", image("may", ["b", "c"], 1)],
+  ["e", image("unchanged", [], 100)],
+]);
+
+test("counts by verdict", () => {
+  expect(forecast(diamond, 2).counts).toEqual({ will: 1, may: 3, ledger: 0, unchanged: 1 });
+});
+
+test("two slots build b and c at once, one slot one after the other", () => {
+  expect(forecast(diamond, 2).seconds).toBe(7);
+  expect(forecast(diamond, 1).seconds).toBe(9);
+});
+
+test("the critical path is the longest chain of what is built", () => {
+  expect(forecast(diamond, 8).criticalPath).toEqual({ images: ["a", "c", "d"], seconds: 7 });
+});
+
+test("the cause is the image whose own input changed, with all that it takes along", () => {
+  expect(forecast(diamond, 2).causes).toEqual([{ image: "a", dependents: 3 }]);
+});
+
+test("a dependency that is not built does not have to be waited for", () => {
+  const images = new Map([
+    ["a", image("ledger", [], 50)],
+    ["b", image("will", ["a"], 3)],
+  ]);
+  expect(forecast(images, 1)).toMatchObject({ seconds: 3, criticalPath: { images: ["b"], seconds: 3 } });
+});
+
+test("what was never recorded lasts as long as the middle one, and is counted", () => {
+  const images = new Map([
+    ["a", image("will", [], 4)],
+    ["b", image("will", ["a"], null)],
+  ]);
+  expect(forecast(images, 1)).toMatchObject({ seconds: 8, guessed: 1 });
+});
+
+test("where most was not recorded, no time is made up", () => {
+  const found = forecast(new Map([["a", image("will", [], null)]]), 1);
+  expect(found.seconds).toBeNull();
+  expect(forecastText(found, 1)).toBe(
+    "1 will build, 0 may be cut off, 0 from the ledger, 0 unchanged.\nHow long it takes is not known: of 1 of them nobody has recorded it.",
+  );
+});
+
+test("in words", () => {
+  expect(forecastText(forecast(diamond, 2), 2)).toBe(
+    [
+      "1 will build, 3 may be cut off, 0 from the ledger, 1 unchanged.",
+      "If all are built: about 7.0 s on 2 build slots.",
+      "Critical path, 7.0 s: a > c > d",
+      "Most is caused by a (3 images).",
+    ].join("\n"),
+  );
+  expect(forecastText(forecast(new Map([["e", image("unchanged", [], 1)]]), 2), 2)).toBe(
+    "0 will build, 0 may be cut off, 0 from the ledger, 1 unchanged.",
+  );
+});
+
+test("a chain of 10,000 images is foretold without running out of stack", () => {
+  const chain = new Map<string, ForecastImage>();
+  for (let number = 0; number < 10_000; number++) {
+    chain.set(
+      `image-${number}`,
+      image(number === 0 ? "will" : "may", number === 0 ? [] : [`image-${number - 1}`], 1),
+    );
+  }
+  expect(forecast(chain, 4)).toMatchObject({
+    seconds: 10_000,
+    causes: [{ image: "image-0", dependents: 9_999 }],
+  });
+});

@@ -1,0 +1,249 @@
+import { describe, expect, test } from "vitest";
+import { type Rebuild, rebuildPlan, type Side } from "../../../../distro/plan/rebuild-plan.ts";
+import { readTreeFiles, type Tree } from "../../../../distro/tree/tree.ts";
+import { type Digest, digestOf } from "../../../../oci/digest.ts";
+import { propertyPath } from "../../../../providers/stagex/protocol/property-values.ts";
+import { MemoryTree } from "../../../support/builders/memory-tree.ts";
+import { packageFiles, someHash } from "../../../support/builders/written-tree.ts";
+
+const otherHash = someHash.replaceAll("0", "f");
+const tomlText = (version: string, mirror = "https://a.example") =>
+  `version = "${version}"\n[sources.one]\nhash = "${someHash}"\nfile = "one.tar"\nmirrors = ["${mirror}/one.tar"]\n`;
+const toolFolder = "packages/core/tool";
+
+/** core-base < core-tool < user-app, user-side; user-lone is built from nothing. */
+const small = memoryTree({
+  ...packageFiles("core/base"),
+  ...packageFiles("core/tool", {
+    toml: tomlText("1.0"),
+    containerfile: "FROM stagex/core-base\nARG VERSION\nCOPY used.patch /\n",
+  }),
+  [`${toolFolder}/used.patch`]: "old",
+  [`${toolFolder}/README`]: "read by no build",
+  ...packageFiles("user/app", { containerfile: "FROM stagex/core-tool\n" }),
+  ...packageFiles("user/side", { containerfile: "FROM stagex/core-tool\nCOPY --from=stagex/user-app . /\n" }),
+  ...packageFiles("user/lone"),
+});
+
+function memoryTree(texts: Readonly<Record<string, string>>): MemoryTree {
+  return new MemoryTree(
+    Object.entries(texts).map(([path, content]) => [path, { mode: "100644" as const, content }]),
+  );
+}
+
+function sideOf({ images }: Tree, digests: Readonly<Record<string, Digest>> = {}): Side {
+  return { images, digests: new Map(Object.entries(digests)) };
+}
+
+async function planned(before: MemoryTree, after: MemoryTree) {
+  const [old, current] = await Promise.all([readTreeFiles(before), readTreeFiles(after)]);
+  return rebuildPlan(sideOf(old), sideOf(current));
+}
+
+function named(rebuilds: readonly Rebuild[], name: string): Rebuild | undefined {
+  return rebuilds.find((rebuild) => rebuild.name === name);
+}
+
+const recipe = `${toolFolder}/Containerfile`;
+const toml = `${toolFolder}/package.toml`;
+const dockerfile = small.text(recipe);
+const metadata = small.text(toml);
+
+describe("an image whose own inputs changed will be rebuilt, and says which", () => {
+  const patched = digestOf("new");
+  const cases: [string, Record<string, string | null>, Record<string, [unknown, unknown]>][] = [
+    [
+      "a comment in the Containerfile",
+      { [recipe]: `${dockerfile}# why\n` },
+      { containerfile: [digestOf(dockerfile), digestOf(`${dockerfile}# why\n`)] },
+    ],
+    [
+      "a file of the context",
+      { [`${toolFolder}/used.patch`]: "new" },
+      { context: [{ "used.patch": `100644 ${digestOf("old")}` }, { "used.patch": `100644 ${patched}` }] },
+    ],
+    [
+      "the hash of a source",
+      { [toml]: metadata.replace(someHash, otherHash) },
+      { 'sources["one.tar"]': [`sha256:${someHash}`, `sha256:${otherHash}`] },
+    ],
+    [
+      "the platforms",
+      { [toml]: metadata.replace("[sources", 'platforms = ["linux/386", "linux/arm64"]\n[sources') },
+      { platforms: [["linux/amd64"], ["linux/386", "linux/arm64"]] },
+    ],
+    [
+      "a dependency less",
+      { [recipe]: dockerfile.replace("stagex/core-base", "scratch") },
+      {
+        containerfile: [digestOf(dockerfile), digestOf(dockerfile.replace("stagex/core-base", "scratch"))],
+        'dependencies["core-base"]': ["unknown", null],
+      },
+    ],
+  ];
+
+  test.each(cases)("%s", async (_, edit, causes) => {
+    const { rebuild, added, removed, unchanged } = await planned(small, small.edited(edit));
+    const tool = named(rebuild, "core-tool");
+    expect(tool?.certainty).toBe("will");
+    expect(tool?.path).toEqual(["core-tool"]);
+    expect(
+      Object.fromEntries(
+        tool?.causes.map(({ property, before, after }) => [property, [before, after]]) ?? [],
+      ),
+    ).toEqual(causes);
+    expect(rebuild.map(({ name, certainty }) => `${certainty} ${name}`)).toEqual([
+      "will core-tool",
+      "may user-app",
+      "may user-side",
+    ]);
+    expect([added, removed, unchanged]).toEqual([[], [], ["core-base", "user-lone"]]);
+  });
+
+  test("the version, with the arguments that are made of it", async () => {
+    const { rebuild } = await planned(small, small.edited({ [toml]: metadata.replace("1.0", "1.1") }));
+    expect(named(rebuild, "core-tool")?.causes.map(({ property }) => property)).toEqual([
+      "version",
+      "buildArgs.VERSION",
+      "buildArgs.VERSION_UNDER",
+      "buildArgs.VERSION_DASH",
+      "buildArgs.VERSION_MAJOR_MINOR",
+      "buildArgs.VERSION_STRIP_SUFFIX",
+    ]);
+  });
+
+  test("the mode of a file, which is a part of the context", async () => {
+    const files = new Map(small.files).set(`${toolFolder}/used.patch`, { mode: "100755", content: "old" });
+    const { rebuild } = await planned(small, new MemoryTree(files));
+    expect(named(rebuild, "core-tool")?.causes).toEqual([
+      {
+        property: "context",
+        before: { "used.patch": `100644 ${digestOf("old")}` },
+        after: { "used.patch": `100755 ${digestOf("old")}` },
+      },
+    ]);
+  });
+});
+
+test.each([
+  ["a comment in package.toml", { [toml]: `# a comment\n${metadata}` }],
+  ["white space in package.toml", { [toml]: metadata.replaceAll(" = ", "   =  ").replaceAll("\n", "\n\n") }],
+  ["a description", { [toml]: metadata.replace('description = "x"', 'description = "y"') }],
+  [
+    "a licence and a website",
+    { [toml]: metadata.replace("[sources", 'license = "MIT"\nwebsite = "https://x.example"\n[sources') },
+  ],
+  ["another mirror", { [toml]: metadata.replace("https://a.example", "https://b.example/deep") }],
+  ["a mirror more", { [toml]: metadata.replace("mirrors = [", 'mirrors = ["https://c.example/one.tar", ') }],
+  [
+    "the order of a source's fields",
+    {
+      [toml]: metadata.replace(/(hash = .*)\n(file = .*)/, "$2\n$1"),
+    },
+  ],
+  ["a file that no instruction reads", { [`${toolFolder}/README`]: "other", [`${toolFolder}/NEWS`]: "" }],
+  ["published digests", { "digests/core.txt": `${someHash} core-tool\n` }],
+])("nothing is rebuilt for %s", async (_, edit) => {
+  const after = small.edited(edit);
+  expect(after.files).not.toEqual(small.files);
+  expect(await planned(small, after)).toEqual({
+    rebuild: [],
+    added: [],
+    removed: [],
+    unchanged: ["core-base", "user-lone", "core-tool", "user-app", "user-side"],
+  });
+});
+
+test("images that are new or gone are told apart, and what uses them is rebuilt", async () => {
+  const grown = small.edited({
+    ...packageFiles("core/fresh"),
+    [recipe]: `${dockerfile}COPY --from=stagex/core-fresh . /\n`,
+  });
+  const there = await planned(small, grown);
+  expect([there.added, there.removed]).toEqual([["core-fresh"], []]);
+  expect(named(there.rebuild, "core-tool")?.causes.at(-1)).toEqual({
+    property: 'dependencies["core-fresh"]',
+    before: null,
+    after: "unknown",
+  });
+  const back = await planned(grown, small);
+  expect([back.added, back.removed]).toEqual([[], ["core-fresh"]]);
+  expect(named(back.rebuild, "core-tool")?.causes.at(-1)).toMatchObject({ before: "unknown", after: null });
+});
+
+test("the path is the shortest from an image whose own inputs changed", async () => {
+  const { rebuild } = await planned(
+    small,
+    small.edited({ "packages/core/base/Containerfile": "FROM scratch\n#\n" }),
+  );
+  expect(Object.fromEntries(rebuild.map(({ name, path }) => [name, path]))).toEqual({
+    "core-base": ["core-base"],
+    "core-tool": ["core-base", "core-tool"],
+    "user-app": ["core-base", "core-tool", "user-app"],
+    "user-side": ["core-base", "core-tool", "user-side"],
+  });
+  expect(named(rebuild, "user-side")?.causes.map(({ property }) => property)).toEqual([
+    'dependencies["core-tool"]',
+    'dependencies["user-app"]',
+  ]);
+});
+
+describe("where both sides' digests are known", () => {
+  const [one, two] = [digestOf("one"), digestOf("two")];
+  const edited = small.edited({ "packages/core/base/Containerfile": "FROM scratch\n#\n" });
+  async function exactly(before: Record<string, Digest>, after: Record<string, Digest>) {
+    const plan = rebuildPlan(
+      sideOf(await readTreeFiles(small), before),
+      sideOf(await readTreeFiles(edited), after),
+    );
+    return plan.rebuild.map(({ name, certainty, causes, path }) => ({ name, certainty, causes, path }));
+  }
+
+  test("equal digests end it", async () => {
+    expect((await exactly({ "core-base": one }, { "core-base": one })).map(({ name }) => name)).toEqual([
+      "core-base",
+    ]);
+  });
+
+  test("other digests make it certain, with both of them as the cause", async () => {
+    const [, tool, app] = await exactly({ "core-base": one }, { "core-base": two });
+    expect(tool).toEqual({
+      name: "core-tool",
+      certainty: "will",
+      causes: [{ property: 'dependencies["core-base"]', before: one, after: two }],
+      path: ["core-base", "core-tool"],
+    });
+    expect(app).toMatchObject({ name: "user-app", certainty: "may" });
+  });
+
+  test("one side alone proves nothing", async () => {
+    const [, tool] = await exactly({ "core-base": one }, {});
+    expect(tool).toMatchObject({ certainty: "may", causes: [{ before: one, after: "unknown" }] });
+  });
+
+  test("of several causes those that are certain count, and of several ways those that can be gone", async () => {
+    const rebuilds = await exactly(
+      { "core-base": one, "core-tool": one, "user-app": one },
+      { "core-base": two, "core-tool": one, "user-app": two },
+    );
+    // user-app is not built again, so a digest that somebody claims for it is no cause.
+    expect(rebuilds.map(({ name }) => name)).toEqual(["core-base", "core-tool"]);
+  });
+});
+
+test("properties are named as the provider's diff names them", async () => {
+  const names = ["one.tar", "plain", "a-b", "_x1", 'quo"te'];
+  const sources = (version: string) =>
+    names.map(
+      (file, index) =>
+        `[sources.s${index}]\nversion = "${version}"\nhash = "${someHash}"\nfile = '${file}'\nmirrors = ["https://a.example/x"]\n`,
+    );
+  const withSources = small.edited({
+    [toml]: `${metadata.slice(0, metadata.indexOf("[sources"))}${sources("1").join("")}`,
+  });
+  const { rebuild } = await planned(small, withSources);
+  const properties = named(rebuild, "core-tool")?.causes.map(({ property }) => property) ?? [];
+  const expected = names.filter((name) => name !== "one.tar").map((name) => propertyPath(["sources", name]));
+  expect(properties.filter((property) => property.startsWith("sources"))).toEqual(expected);
+  expect(properties).toContain(propertyPath(["buildArgs", "S0_VERSION"]));
+});

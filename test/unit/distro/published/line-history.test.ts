@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { lineWriters } from "../../../../distro/published/line-history.ts";
+
+const [first, second] = ["1".repeat(40), "2".repeat(40)];
+const line = (digit: string) => `${digit.repeat(64)} core-a`;
+
+const log = `commit ${second}
+
+diff --git a/digests/core.txt b/digests/core.txt
+@@ -1 +1,4 @@
+-${line("a")}
++${line("b")}\r
++${line("c")}
++junk\rcommit --injected
++junk\u2028commit --injected
+commit ${first}
+
+diff --git a/digests/core.txt b/digests/core.txt
+@@ -0,0 +1 @@
++${line("a")}
+`;
+
+const writersOf = async (text: string) => await lineWriters(async () => text, second);
+
+test("a line was written by the commit that has added it", async () => {
+  const writers = await writersOf(log);
+  expect([writers(line("a")), writers(line("b")), writers(line("c"))]).toEqual([[first], [second], [second]]);
+});
+
+test("a commit that only moved a line did not write it", async () => {
+  const writers = await writersOf(`${log.slice(0, log.indexOf(`commit ${first}`))}+${line("a")}\n`);
+  expect(writers(line("a"))).toEqual([]);
+});
+
+test("nothing in a file begins a commit, and what is no digest is not kept", async () => {
+  const writers = await writersOf(log);
+  expect(writers("junk")).toEqual([]);
+  expect(writers("junk\rcommit --injected")).toEqual([]);
+});
+
+test("millions of lines take a moment", async () => {
+  const began = performance.now();
+  await writersOf(`commit ${first}\n${"+x\n".repeat(4_000_000)}`);
+  expect(performance.now() - began).toBeLessThan(8000);
+});

@@ -1,0 +1,196 @@
+import { execFileSync } from "node:child_process";
+import { describe, expect, test } from "vitest";
+import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
+import { PublishedInputs, type Standing } from "../../../../distro/published/published-inputs.ts";
+import { publishedTree } from "../../../../distro/published/published-tree.ts";
+import { readTree } from "../../../../distro/tree/tree.ts";
+import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
+import { TreeHistory } from "../../../support/builders/tree-history.ts";
+import { packageFiles, writeInto, writtenFolder } from "../../../support/builders/written-tree.ts";
+
+const from = (name: string) => ({ containerfile: `FROM scratch\nCOPY --from=stagex/${name} . /\n` });
+const line = (name: string) => `${hexOf(digestOf(name))} ${name}\n`;
+const files = {
+  ...packageFiles("core/seed"),
+  ...packageFiles("core/stem", from("core-seed")),
+  ...packageFiles("core/leaf", from("core-stem")),
+  ...packageFiles("core/lone"),
+  "digests/core.txt": ["core-leaf", "core-lone", "core-seed", "core-stem"].map(line).join(""),
+};
+
+function published(): TreeHistory {
+  const history = new TreeHistory();
+  history.commit(files);
+  return history;
+}
+
+/** The standing of each image, with what is known of those that they are built from; a doubt in its words. */
+async function standings(root: string, known: Record<string, Digest> = {}): Promise<Record<string, string>> {
+  const tree = await readTree(root);
+  const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
+  const found: Record<string, Standing | string> = {};
+  for (const [image, plan] of tree.images) {
+    found[image] =
+      inputs.doubt(image) ??
+      (await inputs.standing({
+        image,
+        isOwnSame: (release) => keyOfPlan(release, {}) === keyOfPlan(plan, {}),
+        dependencies: Object.fromEntries(plan.dependencies.map((name) => [name, known[name]])),
+        firstManifest: async () => undefined,
+      }));
+  }
+  return found;
+}
+
+const all = (standing: string) => ({
+  "core-lone": standing,
+  "core-seed": standing,
+  "core-stem": standing,
+  "core-leaf": standing,
+});
+
+describe("the inputs of an image are the published ones", () => {
+  test("in the tree as it was published, whatever has been committed beside it", async () => {
+    const history = published();
+    expect(await standings(history.root)).toEqual(all("published"));
+    history.commit({ README: "x" });
+    expect(await standings(history.root)).toEqual(all("published"));
+  });
+
+  test("where a description or another mirror is all that changed", async () => {
+    const history = published();
+    history.write(packageFiles("core/seed", { toml: 'version = "1.0"\nlicense = "MIT"\n' }));
+    expect(await standings(history.root)).toEqual(all("published"));
+  });
+
+  test("where what it is built from changed, and came out with its published digest", async () => {
+    const history = published();
+    history.commit(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
+    const changed = { ...all("published"), "core-seed": "changed" };
+    expect(await standings(history.root)).toEqual({ ...changed, "core-stem": "open", "core-leaf": "open" });
+    const same = { "core-seed": digestOf("core-seed"), "core-stem": digestOf("core-stem") };
+    expect(await standings(history.root, same)).toEqual(changed);
+    const other = { ...same, "core-seed": digestOf("other") };
+    expect(await standings(history.root, other)).toEqual({ ...changed, "core-stem": "changed" });
+  });
+
+  test("where nobody has published what it is built from, as long as that is as it was", async () => {
+    const history = new TreeHistory();
+    history.commit({ ...files, "digests/core.txt": ["core-leaf", "core-stem"].map(line).join("") });
+    const known = { "core-seed": digestOf("any"), "core-stem": digestOf("core-stem") };
+    expect((await standings(history.root, known))["core-stem"]).toBe("published");
+    history.write(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
+    expect((await standings(history.root, known))["core-stem"]).toBe("changed");
+  });
+});
+
+describe("where the last commit that changed digests/ changed an image's inputs, but not its line", () => {
+  const remark = packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" });
+  const withLone = (digest: string) => ({
+    "digests/core.txt": files["digests/core.txt"].replace(
+      hexOf(digestOf("core-lone")),
+      hexOf(digestOf(digest)),
+    ),
+  });
+  const clone = (root: string): string => {
+    const folder = writtenFolder({});
+    execFileSync("git", ["clone", "--quiet", "--depth=2", `file://${root}`, `${folder}/clone`], {
+      stdio: "ignore",
+    });
+    return `${folder}/clone`;
+  };
+
+  test("the inputs that its line was written with are the published ones as well", async () => {
+    const history = published();
+    history.commit({ ...remark, ...withLone("other") });
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+    history.commit(packageFiles("core/seed"));
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+    history.write(packageFiles("core/seed", { containerfile: "FROM scratch\n# Another.\n" }));
+    expect((await standings(history.root))["core-seed"]).toBe("changed");
+  });
+
+  test("so they are where that commit moved its line, or wrote it a second time", async () => {
+    const history = published();
+    const reversed = files["digests/core.txt"].trimEnd().split("\n").reverse().join("\n");
+    history.commit({ ...remark, "digests/core.txt": `${reversed}\n` });
+    history.commit(packageFiles("core/seed"));
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+    history.commit({ "digests/core.txt": files["digests/core.txt"].replace(line("core-seed"), "") });
+    history.commit({ ...remark, "digests/core.txt": files["digests/core.txt"] });
+    history.commit(packageFiles("core/seed"));
+    expect((await standings(history.root))["core-seed"]).toBe("published");
+  });
+
+  test("a clone that does not reach back to what wrote its line says so, and holds it", async () => {
+    const history = published();
+    history.commit({ README: "x" });
+    history.commit({ ...remark, ...withLone("other") });
+    const shallow = clone(history.root);
+    for (const [path, text] of Object.entries(packageFiles("core/seed")))
+      writeInto(shallow, { [path]: text });
+    const tree = await readTree(shallow);
+    const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
+    const told = await inputs.standings(new Map(), async () => undefined);
+    expect(told.get("core-seed")).toBe("published");
+    expect(inputs.doubt("core-seed")).toContain("fetch --unshallow --tags");
+    expect(inputs.doubt("core-lone")).toBeUndefined();
+  });
+});
+
+describe("whose inputs they are can't be told, with how to mend it", () => {
+  test("without a repository", async () => {
+    const said = await standings(writtenFolder(files));
+    expect(said["core-seed"]).toContain("is in no git repository; use a clone");
+  });
+
+  test("of digests that were never committed", async () => {
+    const history = new TreeHistory();
+    const { "digests/core.txt": digests, ...packages } = files;
+    history.commit(packages);
+    history.write({ "digests/core.txt": digests });
+    expect((await standings(history.root))["core-seed"]).toContain("commit digests/");
+  });
+
+  test("of a line that was changed by hand, and of that alone", async () => {
+    const history = published();
+    const digests = files["digests/core.txt"].replace(hexOf(digestOf("core-seed")), hexOf(digestOf("x")));
+    history.write({ "digests/core.txt": digests });
+    const said = await standings(history.root);
+    expect(said["core-seed"]).toContain("its line in digests/core.txt is not that of commit");
+    expect(said["core-stem"]).toBe("published");
+  });
+
+  test("in a shallow clone that does not reach back, but for one of a release", async () => {
+    const history = published();
+    history.commit(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
+    const shallow = (): string => {
+      const folder = writtenFolder({});
+      const options = ["clone", "--quiet", "--depth=1", `file://${history.root}`];
+      execFileSync("git", [...options, `${folder}/clone`], { stdio: "ignore" });
+      return `${folder}/clone`;
+    };
+    expect((await standings(shallow()))["core-seed"]).toContain("fetch --unshallow --tags");
+    history.git("tag", "2026.03.0");
+    expect(await standings(shallow())).toEqual(all("published"));
+  });
+});
+
+test("another digest that is said of an unchanged image makes nothing that is built from it new", async () => {
+  const history = published();
+  history.write(
+    packageFiles("core/stem", { containerfile: `${from("core-seed").containerfile}# A comment.\n` }),
+  );
+  const tree = await readTree(history.root);
+  const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
+  const told = async (known: Record<string, Digest>) =>
+    Object.fromEntries(await inputs.standings(new Map(Object.entries(known)), async () => undefined));
+  const forged = { "core-seed": digestOf("forged"), "core-lone": digestOf("forged") };
+  const unchanged = { "core-seed": "published", "core-lone": "published", "core-stem": "changed" };
+  expect(await told(forged)).toEqual({ ...unchanged, "core-leaf": "open" });
+  expect(await told({ "core-stem": digestOf("core-stem") })).toEqual({
+    ...unchanged,
+    "core-leaf": "published",
+  });
+  expect(await told({ "core-stem": digestOf("other") })).toEqual({ ...unchanged, "core-leaf": "changed" });
+});

@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+import { fetchersIn } from "../../../../distro/recipe/fetchers.ts";
+
+test.each([
+  ["cargo fetch", ["cargo fetch"]],
+  ['GOPATH="/x" go mod download && npm ci', ["go mod download", "npm ci"]],
+  ["set -eux\nphp /boot/bin/composer install --no-dev", ["composer install"]],
+  ["go -C tools mod vendor -modfile=vendor.mod", ["go mod vendor"]],
+  ["cargo +nightly --locked fetch", ["cargo fetch"]],
+  ["(cd x;go get ./...)", ["go get"]],
+])("finds the fetchers in %j", (text, found) => {
+  expect(fetchersIn(text)).toEqual(found);
+});
+
+test.each([
+  "# go mod download",
+  "  # cargo fetch\nmake",
+  "cargo build --frozen",
+  "go build -o get .",
+  "ago get",
+  "gofetch; go version; mod download",
+])("finds none in %j", (text) => {
+  expect(fetchersIn(text)).toEqual([]);
+});
+
+test("finds further ones that are named", () => {
+  expect(fetchersIn("make -j 4 deps", ["make deps"])).toEqual(["make deps"]);
+});
+
+test("takes time that grows with the text alone", () => {
+  const started = performance.now();
+  fetchersIn("go -x ".repeat(20_000));
+  expect(performance.now() - started).toBeLessThan(5_000);
+});

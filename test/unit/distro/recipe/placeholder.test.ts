@@ -1,0 +1,54 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { expand, PlaceholderError, versionForms } from "../../../../distro/recipe/placeholder.ts";
+
+describe("versionForms", () => {
+  test("derives every form", () => {
+    expect(versionForms("1.2.3-rc.1")).toEqual({
+      version: "1.2.3-rc.1",
+      version_under: "1_2_3-rc_1",
+      version_dash: "1-2-3-rc-1",
+      version_major: "1",
+      version_major_minor: "1.2",
+      version_strip_suffix: "1.2.3",
+    });
+  });
+
+  test('a one-part version has the major.minor "None", as StageX passes it', () => {
+    expect(versionForms("20240101").version_major_minor).toBe("None");
+  });
+
+  test("dashes and underscores stand for the dots, the major for the start", () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[0-9a-z]{1,4}(\.[0-9a-z]{1,4}){0,4}$/), (version) => {
+        const forms = versionForms(version);
+        expect(forms.version_under.replaceAll("_", ".")).toBe(version);
+        expect(forms.version_dash.replaceAll("-", ".")).toBe(version);
+        expect(version.startsWith(forms.version_major)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe("expand", () => {
+  test("replaces each placeholder, and doubled braces by single ones", () => {
+    expect(expand("a-{version}.{format}{{x}}", { version: "1", format: "tgz" })).toBe("a-1.tgz{x}");
+  });
+
+  test.each(["{nothing}", "{}", "{0}", "{version!r}", "{version:>9}", "{toString}", "{", "}", "{version"])(
+    "rejects %s",
+    (template) => {
+      expect(() => expand(template, { version: "1" })).toThrow(PlaceholderError);
+    },
+  );
+
+  test("text without braces stays as it is, and a value is never expanded again", () => {
+    const plain = fc.string().filter((text) => !/[{}]/.test(text));
+    fc.assert(
+      fc.property(plain, plain, fc.string(), (before, after, value) => {
+        expect(expand(before, { value })).toBe(before);
+        expect(expand(`${before}{value}${after}`, { value })).toBe(before + value + after);
+      }),
+    );
+  });
+});

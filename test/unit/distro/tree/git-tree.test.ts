@@ -1,0 +1,232 @@
+import { chmodSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { commitOf, revisionTree } from "../../../../distro/tree/git-tree.ts";
+import { readTree, readTreeFiles } from "../../../../distro/tree/tree.ts";
+import { workingTree } from "../../../../distro/tree/working-tree.ts";
+import { TreeHistory } from "../../../support/builders/tree-history.ts";
+import { git, packageFiles, writtenFolder } from "../../../support/builders/written-tree.ts";
+
+const folder = "packages/core/tool";
+const tool = packageFiles("core/tool");
+
+async function listed(root: string, commit: string): Promise<string[]> {
+  return (await revisionTree(root, commit)).list.map(({ path, mode }) => `${mode} ${path}`);
+}
+
+function shallowClone(history: TreeHistory): string {
+  const clone = writtenFolder({});
+  git(clone, "clone", "--quiet", "--depth=1", `file://${history.root}`, "tree");
+  return join(clone, "tree");
+}
+
+describe("a revision's files", () => {
+  test("are those of its objects, whatever has become of the working tree", async () => {
+    const history = new TreeHistory();
+    const commit = history.commit({
+      ...tool,
+      [`${folder}/a.patch`]: "old",
+      "README.md": "",
+      "digests/core.txt": "",
+    });
+    history.commit({ [`${folder}/a.patch`]: null });
+    history.write({ [`${folder}/Containerfile`]: "FROM nothing\n" });
+    expect(await listed(history.root, commit)).toEqual([
+      "100644 digests/core.txt",
+      `100644 ${folder}/Containerfile`,
+      `100644 ${folder}/a.patch`,
+      `100644 ${folder}/package.toml`,
+    ]);
+    const tree = await revisionTree(history.root, commit);
+    expect(new TextDecoder().decode(await tree.read(`${folder}/a.patch`, 1000))).toBe("old");
+    // printf old | sha256sum
+    expect(await tree.sha256(`${folder}/a.patch`)).toBe(
+      "cba06b5736faf67e54b07b561eae94395e774c517a7d910a54369e1263ccfbd4",
+    );
+    await expect(tree.read("README.md", 1000)).rejects.toThrow(/not a file of the tree/);
+  });
+
+  test("are read as the clean working tree is: modes, links, empty files and bytes that are no text", async () => {
+    const history = new TreeHistory();
+    history.write({
+      ...packageFiles("core/tool", { containerfile: "FROM scratch\nCOPY . /\n" }),
+      [`${folder}/empty`]: "",
+      [`${folder}/same`]: "x\n",
+      [`${folder}/deep/same`]: "x\n",
+      [`${folder}/run.sh`]: "#!/bin/sh\n",
+      [`${folder}/a name with ü and\nnewline`]: "odd",
+    });
+    writeFileSync(
+      join(history.root, folder, "bytes"),
+      Uint8Array.from({ length: 512 }, (_, index) => index),
+    );
+    chmodSync(join(history.root, folder, "run.sh"), 0o755);
+    symlinkSync("run.sh", join(history.root, folder, "link"));
+    const commit = history.commit({});
+    const [kept, now] = [
+      await readTreeFiles(await revisionTree(history.root, commit)),
+      await readTree(history.root),
+    ];
+    expect([...kept.images]).toEqual([...now.images]);
+    expect(kept.images.get("core-tool")?.context).toHaveLength(9);
+  });
+
+  test("are those of the asked folder, where the tree is a part of the repository", async () => {
+    const history = new TreeHistory();
+    const inner = Object.fromEntries(
+      Object.entries(tool).map(([path, text]) => [`examples/small/${path}`, text]),
+    );
+    const commit = history.commit({ ...inner, ...packageFiles("user/outside") });
+    expect(await listed(join(history.root, "examples/small"), commit)).toEqual([
+      `100644 ${folder}/Containerfile`,
+      `100644 ${folder}/package.toml`,
+    ]);
+  });
+
+  test("need no checkout: a bare repository will do", async () => {
+    const history = new TreeHistory();
+    const commit = history.commit(tool);
+    const bare = writtenFolder({});
+    git(bare, "clone", "--quiet", "--bare", history.root, "bare");
+    expect(await listed(join(bare, "bare"), await commitOf(join(bare, "bare"), "main"))).toEqual(
+      await listed(history.root, commit),
+    );
+  });
+
+  test("a submodule, and links that lead out of the tree, are problems as they are in a working tree", async () => {
+    const history = new TreeHistory();
+    const first = history.commit(tool);
+    symlinkSync("/etc/passwd", join(history.root, folder, "absolute"));
+    symlinkSync("../../../../outside", join(history.root, folder, "outside"));
+    symlinkSync("../../..", join(history.root, folder, "root"));
+    history.git("update-index", "--add", "--cacheinfo", `160000,${first},packages/core/module`);
+    history.git("add", folder);
+    history.git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "links");
+    const { problems } = await revisionTree(history.root, await commitOf(history.root, "HEAD"));
+    const expected = (await workingTree(history.root)).problems;
+    expect(expected).toHaveLength(3);
+    expect(new Set(problems)).toEqual(new Set(expected));
+  });
+});
+
+describe("what a revision means", () => {
+  test("branches, tags with and without a message, short names and ancestors", async () => {
+    const history = new TreeHistory();
+    const first = history.commit(tool);
+    history.git("tag", "2025.01.0");
+    history.git("-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "-a", "-m", "x", "2025.01.1");
+    const second = history.commit({ [`${folder}/a.patch`]: "" });
+    const meant = (revision: string) => commitOf(history.root, revision);
+    expect(await Promise.all(["2025.01.0", "2025.01.1", "HEAD~", first.slice(0, 10)].map(meant))).toEqual(
+      Array(4).fill(first),
+    );
+    expect(await meant("main")).toBe(second);
+  });
+
+  test("one that there is not: the nearest is told", async () => {
+    const history = new TreeHistory();
+    history.commit(tool);
+    history.git("tag", "2025.01.0");
+    await expect(commitOf(history.root, "2025.1.0")).rejects.toThrow(
+      'found no commit "2025.1.0", allowed: a commit, tag or branch of this repository; the nearest is 2025.01.0',
+    );
+  });
+
+  test.each(["--all", "-h", "HEAD:packages", "HEAD..main", "", " ", "a\nb", "$(id)"])(
+    "%j is none",
+    async (revision) => {
+      const history = new TreeHistory();
+      history.commit(tool);
+      await expect(commitOf(history.root, revision)).rejects.toThrow("found no commit");
+    },
+  );
+
+  test("a shallow clone that lacks it says what fetches it", async () => {
+    const history = new TreeHistory();
+    const first = history.commit(tool);
+    history.commit({ [`${folder}/a.patch`]: "" });
+    const clone = shallowClone(history);
+    for (const revision of [first, "HEAD~"]) {
+      await expect(commitOf(clone, revision)).rejects.toThrow(
+        `in a shallow clone, allowed: a revision that the clone has (mend: git -C ${clone} fetch --unshallow --tags)`,
+      );
+    }
+    git(clone, "fetch", "--quiet", "--unshallow", "--tags");
+    expect(await commitOf(clone, "HEAD~")).toBe(first);
+  });
+
+  test("no repository, and one without a commit", async () => {
+    await expect(commitOf(writtenFolder(tool), "HEAD")).rejects.toThrow("found no git repository");
+    await expect(commitOf(new TreeHistory().root, "HEAD")).rejects.toThrow(
+      "found a repository without a commit",
+    );
+  });
+});
+
+describe("a damaged repository", () => {
+  test("that lacks an object of the revision: the file is named", async () => {
+    const history = new TreeHistory();
+    const commit = history.commit({ ...tool, [`${folder}/a.patch`]: "lost" });
+    removeObject(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
+    await expect(revisionTree(history.root, commit)).rejects.toThrow(
+      new RegExp(`${folder}/a.patch: git's object \\w+ is missing.*fsck`),
+    );
+  });
+
+  test("whose object is not what it was", async () => {
+    const history = new TreeHistory();
+    const commit = history.commit({ ...tool, [`${folder}/a.patch`]: "whole" });
+    const path = objectPath(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
+    rmSync(path);
+    writeFileSync(path, "garbage");
+    await expect(revisionTree(history.root, commit)).rejects.toThrow(`mend: git -C ${history.root} fsck`);
+  });
+
+  test("that is a partial clone says what fetches the rest, and fetches nothing by itself", async () => {
+    const history = new TreeHistory();
+    const first = history.commit(tool);
+    history.commit({ [`${folder}/Containerfile`]: "FROM scratch\n# other\n" });
+    history.git("config", "uploadpack.allowFilter", "true");
+    const clone = join(writtenFolder({}), "tree");
+    git(history.root, "clone", "--quiet", "--filter=blob:none", `file://${history.root}`, clone);
+    const mend = `git -C ${clone} fetch --refetch --no-filter`;
+    for (const _ of ["twice", "the same"]) {
+      await expect(revisionTree(clone, first)).rejects.toThrow(`a clone with all objects (mend: ${mend})`);
+    }
+    git(clone, "fetch", "--quiet", "--refetch", "--no-filter");
+    expect(await listed(clone, first)).toEqual(await listed(history.root, first));
+  });
+
+  test("that lacks the tree", async () => {
+    const history = new TreeHistory();
+    const commit = history.commit(tool);
+    removeObject(history, history.git("rev-parse", `${commit}:packages`).trim());
+    await expect(revisionTree(history.root, commit)).rejects.toThrow(
+      /allowed: a revision that git can read whole/,
+    );
+  });
+});
+
+test("nothing is written, and git's own variables lead nowhere else", async () => {
+  const history = new TreeHistory();
+  const other = new TreeHistory();
+  other.commit(packageFiles("core/other"));
+  const commit = history.commit(tool);
+  const state = () => readdirSync(history.root, { recursive: true }).sort();
+  const before = state();
+  process.env.GIT_DIR = join(other.root, ".git");
+  try {
+    await revisionTree(history.root, await commitOf(history.root, commit));
+  } finally {
+    delete process.env.GIT_DIR;
+  }
+  expect(state()).toEqual(before);
+});
+
+function removeObject(history: TreeHistory, object: string): void {
+  rmSync(objectPath(history, object));
+}
+
+function objectPath({ root }: TreeHistory, object: string): string {
+  return join(root, ".git/objects", object.slice(0, 2), object.slice(2));
+}

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import { exportedIndex, exportedIndexJson } from "../../../oci/buildkit-index.ts";
+import { parseDigest } from "../../../oci/digest.ts";
+import { mediaTypes } from "../../../oci/image.ts";
+
+const manifest = {
+  mediaType: mediaTypes.manifest,
+  digest: parseDigest(`sha256:${"0".repeat(64)}`),
+  size: 760,
+};
+
+test("the index is written as encoding/json indents it, platform members in Go's order", () => {
+  const { bytes, size } = exportedIndex(manifest, "linux/arm/v7");
+  expect(bytes.toString()).toBe(`{
+  "schemaVersion": 2,
+  "mediaType": "application/vnd.oci.image.index.v1+json",
+  "manifests": [
+    {
+      "mediaType": "application/vnd.oci.image.manifest.v1+json",
+      "digest": "sha256:${"0".repeat(64)}",
+      "size": 760,
+      "platform": {
+        "architecture": "arm",
+        "os": "linux",
+        "variant": "v7"
+      }
+    }
+  ]
+}`);
+  expect(size).toBe(bytes.length);
+});
+
+test("index.json names the image as the build's exporter does", () => {
+  const index = exportedIndex(manifest, "linux/amd64");
+  const parsed = JSON.parse(exportedIndexJson(index, "core-sh", "1.0"));
+  expect(parsed.manifests[0]).toEqual({
+    mediaType: mediaTypes.index,
+    digest: index.digest,
+    size: index.size,
+    annotations: {
+      "io.containerd.image.name": "docker.io/stagex/core-sh:1.0",
+      "org.opencontainers.image.created": "1970-01-01T00:00:01Z",
+      "org.opencontainers.image.ref.name": "1.0",
+    },
+  });
+});

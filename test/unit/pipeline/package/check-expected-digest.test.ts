@@ -1,0 +1,106 @@
+import { expect, onTestFinished, test } from "vitest";
+import { parseConfig } from "../../../../config/schema.ts";
+import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
+import { Workshop } from "../../../../pipeline/context/context.ts";
+import { compareWithPublished, isRefused } from "../../../../pipeline/package/check-expected-digest.ts";
+import { type PackageOutputs, packageInputs } from "../../../../pipeline/package/inputs.ts";
+import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
+import { keyOf } from "../../../../pipeline/package/package-key.ts";
+import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
+import { TreeHistory } from "../../../support/builders/tree-history.ts";
+import { packageFiles } from "../../../support/builders/written-tree.ts";
+
+const [amd64, arm64] = [digestOf("amd64"), digestOf("arm64")];
+const inputs = packageInputs.parse({
+  ...{ image: "core-hello", version: "1.0", recipe: "core/hello/Containerfile" },
+  platforms: ["linux/amd64", "linux/arm64"],
+  ...{ containerfile: digestOf("recipe"), context: digestOf("context") },
+  ...{ buildArgs: {}, sources: {}, dependencies: {}, expectedDigest: amd64 },
+});
+const outputs: PackageOutputs = {
+  ...{ digest: amd64, digests: { "linux/amd64": amd64, "linux/arm64": arm64 }, index: digestOf("index") },
+  ...{ reference: digestOf("index"), inputKey: keyOf(inputs), origin: "built" },
+};
+
+test("every platform's digest is held against the published one, and the one that differs is named", async () => {
+  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => workshop.close());
+  const compare = (published: Record<string, typeof amd64>) =>
+    compareWithPublished(workshop, { ...inputs, expectedDigests: published }, outputs, { report: () => {} });
+  await compare({ "linux/arm64": arm64 });
+  await compare({});
+  const other = digestOf("of somebody else's arm64");
+  await expect(compare({ "linux/arm64": other })).rejects.toThrow(
+    new RegExp(
+      `core-hello: its digest for linux/arm64 is not .* in digests/linux-arm64/core.txt\\n  published: ${other}\\n  got: +${arm64}`,
+    ),
+  );
+});
+
+test("an image of which one further platform is another is refused, and is not as published in a preview", async () => {
+  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => workshop.close());
+  const of = (published: typeof amd64) => ({ ...inputs, expectedDigests: { "linux/arm64": published } });
+  const wrong = of(digestOf("of somebody else's arm64"));
+  expect(await isRefused(workshop, of(arm64), outputs)).toBe(false);
+  expect(await isRefused(workshop, wrong, outputs)).toBe(true);
+  const texts: Record<string, string> = { image: "core-hello", expectedDigest: amd64, expectedDigests: "" };
+  const review = async (held: typeof inputs) =>
+    await packageHandler(() => workshop).review?.(
+      () => ({ inputs: held, outputs }),
+      { report: () => {} },
+      (side, name) => (side === "inputs" ? texts[name] : name === "digest" ? amd64 : undefined),
+    );
+  expect(await review(of(arm64))).toEqual([]);
+  expect(await review(wrong)).toEqual([{ path: "expectedDigest", kind: "update", replaces: false }]);
+});
+
+test("an index that is not the published one is refused, though each platform's manifest is", async () => {
+  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => workshop.close());
+  const of = (expectedIndex: Digest) => ({ ...inputs, expectedIndex });
+  expect(await isRefused(workshop, of(outputs.index), outputs)).toBe(false);
+  const other = digestOf("another index");
+  await expect(compareWithPublished(workshop, of(other), outputs, { report: () => {} })).rejects.toThrow(
+    new RegExp(
+      `core-hello: its digest of the index is not .* digests/index/core.txt\\n  published: ${other}\\n  got: +${outputs.index}`,
+    ),
+  );
+  const { index: _, ...unknown } = outputs;
+  expect(await isRefused(workshop, of(other), unknown)).toBe(false);
+});
+
+test("with verify false an image of unchanged inputs is held, and one is not of which that can't be told", async () => {
+  const history = new TreeHistory();
+  const line = (digest: Digest) => `${hexOf(digest)} core-hello\n`;
+  const published = { "digests/core.txt": line(amd64), "digests/linux-arm64/core.txt": line(arm64) };
+  history.commit({ ...packageFiles("core/hello"), ...published });
+  const platforms = '["linux/amd64","linux/arm64"]';
+  const expected = { expectedDigest: amd64, expectedDigests: { "linux/arm64": arm64 } };
+  const other = { ...outputs, digests: { ...outputs.digests, "linux/arm64": digestOf("a liar's") } };
+  const refused = async (verify: string) => {
+    const config = parseConfig({ tree: history.root, platforms, verify });
+    const workshop = new Workshop(config, await scratchFolder(), AbortSignal.timeout(60_000));
+    onTestFinished(() => workshop.close());
+    const plan = (await workshop.tree()).images.get("core-hello");
+    if (plan === undefined) throw new Error("the tree has no core-hello");
+    return await isRefused(workshop, { ...inputsOfPlan(plan), dependencies: {}, ...expected }, other);
+  };
+  const all = async () => [await refused("release"), await refused("false"), await refused("all")];
+  expect(await all()).toEqual([true, true, true]);
+  history.write({ "digests/linux-arm64/core.txt": line(digestOf("another")) });
+  expect(await all()).toEqual([true, false, true]);
+  const elsewhere = { "digests/linux-riscv64/core.txt": line(digestOf("for no platform of its")) };
+  history.write({ ...published, ...elsewhere });
+  expect(await all()).toEqual([true, true, true]);
+  history.write({
+    ...published,
+    ...packageFiles("core/hello", { containerfile: "FROM scratch\nLABEL a=1\n" }),
+  });
+  expect(await all()).toEqual([false, false, true]);
+});
+
+test("what the other platforms have is no part of the input key", () => {
+  expect(keyOf({ ...inputs, expectedDigests: { "linux/arm64": arm64 } })).toBe(keyOf(inputs));
+});

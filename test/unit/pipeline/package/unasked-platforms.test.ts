@@ -1,0 +1,111 @@
+import { join } from "node:path";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { parseConfig } from "../../../../config/schema.ts";
+import { digestOf } from "../../../../oci/digest.ts";
+import { LayoutError } from "../../../../oci/layout-error.ts";
+import { Workshop } from "../../../../pipeline/context/context.ts";
+import { packageInputs } from "../../../../pipeline/package/inputs.ts";
+import { recorded, recordedDigests } from "../../../../pipeline/package/ledger-lookup.ts";
+import { keyOf } from "../../../../pipeline/package/package-key.ts";
+import { substituted } from "../../../../pipeline/package/substitute.ts";
+import type { Work } from "../../../../providers/stagex/protocol/handler.ts";
+import { writeLayout } from "../../../support/builders/image-layout.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
+
+const inputs = packageInputs.parse({
+  ...{ image: "core-hello", version: "1.0", recipe: "core/hello/Containerfile", platforms: ["linux/amd64"] },
+  ...{ containerfile: digestOf("recipe"), context: digestOf("context") },
+  ...{ buildArgs: {}, sources: {}, dependencies: {} },
+});
+
+const hello = { layers: [[{ name: "bin/hello", content: "hello" }]] };
+const foreign = { layers: [[{ name: "bin/hello", content: "foreign" }]] };
+
+const work: Work = {
+  signal: AbortSignal.timeout(60_000),
+  report: () => {},
+  progress: () => {},
+} as unknown as Work;
+
+/** A workshop, the right image, and one whose index has a foreign manifest beside the right one. */
+async function setUp() {
+  const project = await scratchFolder();
+  const right = await writeLayout(join(project, "right"), { platforms: { "linux/amd64": hello } });
+  const wide = await writeLayout(join(project, "wide"), {
+    platforms: { "linux/amd64": hello, "linux/arm64": foreign },
+  });
+  const [digest = digestOf("")] = right.manifests;
+  expect(wide.manifests[0]).toBe(digest);
+  const workshop = new Workshop(parseConfig({}), project, AbortSignal.timeout(60_000));
+  onTestFinished(() => workshop.close());
+  const record = (
+    index: typeof digest | null,
+    platforms: Record<string, typeof digest>,
+    inputKey = keyOf(inputs),
+  ) =>
+    workshop.ledger.record({
+      ...{ inputKey, image: "core-hello", seconds: 1, outcome: "built" },
+      ...{ finished: "2026-03-01T10:20:30.456Z", builder: { id: "somebody", facts: null } },
+      digests: { index, platforms },
+    });
+  return { workshop, store: await workshop.store(), right, wide, digest, record };
+}
+
+test("an image with more platforms than were asked for is not found by a manifest of it", async () => {
+  const { workshop, store, right, wide, digest, record } = await setUp();
+  await store.adopt(wide.folder);
+  await record(null, { "linux/amd64": digest });
+  expect(await store.find(digest, ["linux/amd64"])).toBeNull();
+  expect(await recorded(workshop, inputs, work)).toBeUndefined();
+  await store.adopt(right.folder);
+  expect(await recorded(workshop, inputs, work)).toMatchObject({
+    digests: { "linux/amd64": digest },
+    index: right.index,
+  });
+});
+
+test("a record whose index has more platforms than were asked for is no image of the inputs", async () => {
+  const { workshop, store, wide, digest, record } = await setUp();
+  await store.adopt(wide.folder);
+  const [, other = digestOf("")] = wide.manifests;
+  await record(wide.index, { "linux/amd64": digest, "linux/arm64": other });
+  expect(await recorded(workshop, inputs, work)).toBeUndefined();
+  const said = await recordedDigests(workshop.ledger, keyOf(inputs), inputs.platforms);
+  expect(said?.digests).toEqual({ "linux/amd64": digest });
+});
+
+test("what a builder delivers beyond what it was asked for is not taken into the store", async () => {
+  const { store, wide, digest } = await setUp();
+  await expect(store.adopt(wide.folder, { platforms: ["linux/amd64"] })).rejects.toThrow(LayoutError);
+  await expect(store.adopt(wide.folder, { platforms: ["linux/amd64"] })).rejects.toThrow(
+    "is for linux/amd64, linux/arm64, but was asked for linux/amd64, and no other",
+  );
+  expect(await store.find(digest)).toBeNull();
+});
+
+test("a trusted manifest is not taken from an index with more platforms than were asked for", async () => {
+  const { workshop, store, right, wide, digest, record } = await setUp();
+  vi.spyOn(workshop, "mayBeSubstituted").mockResolvedValue(true);
+  await store.adopt(wide.folder);
+  await record(null, { "linux/amd64": digest });
+  expect(await substituted(workshop, inputs, work)).toBeUndefined();
+  await store.adopt(right.folder);
+  expect(await substituted(workshop, inputs, work)).toMatchObject({
+    digests: { "linux/amd64": digest },
+    index: right.index,
+  });
+});
+
+test("an index with another manifest than the trusted one, of any platform, is not taken", async () => {
+  const { workshop, store, wide, digest, record } = await setUp();
+  vi.spyOn(workshop, "mayBeSubstituted").mockResolvedValue(true);
+  const both = { ...inputs, platforms: ["linux/amd64", "linux/arm64"] };
+  const said: string[] = [];
+  const telling = { ...work, report: (_: string, words: string) => said.push(words) } as unknown as Work;
+  await store.adopt(wide.folder);
+  const [, other = digestOf("")] = wide.manifests;
+  const trusted = { "linux/amd64": digest, "linux/arm64": digestOf("what was signed") };
+  await record(wide.index, trusted, keyOf(both));
+  expect(await substituted(workshop, both, telling)).toBeUndefined();
+  expect(said).toEqual([expect.stringContaining(`has ${other} for linux/arm64`)]);
+});

@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { isTag, tagsInOrder, tagsOf } from "../../../../pipeline/publication/tags.ts";
+
+test("an image has its version's tag, its release's and latest, in this order", () => {
+  expect(tagsOf("1.36.1", "2026.03.0")).toEqual(["1.36.1", "sx2026.03.0", "latest"]);
+  expect(tagsOf("1.36.1")).toEqual(["1.36.1", "latest"]);
+});
+
+test("one whose version is latest has that tag once", () => {
+  expect(tagsOf("latest", "2026.03.0")).toEqual(["sx2026.03.0", "latest"]);
+});
+
+test.each([
+  [
+    ["latest", "1.0"],
+    ["1.0", "latest"],
+  ],
+  [
+    ["1.0", "latest", "1.0", "sx1"],
+    ["1.0", "sx1", "latest"],
+  ],
+  [
+    ["b", "a"],
+    ["b", "a"],
+  ],
+])("%j are set in the order %j: latest last, each once", (tags, order) => {
+  expect(tagsInOrder(tags)).toEqual(order);
+});
+
+test.each([
+  ["1.36.1", true],
+  ["_x-1", true],
+  ["a".repeat(128), true],
+  ["a".repeat(129), false],
+  ["", false],
+  [".1", false],
+  ["-1", false],
+  ["1.0+git", false],
+  ["../1", false],
+  ["1\n", false],
+])("%j is a tag: %s", (text, expected) => {
+  expect(isTag(text)).toBe(expected);
+});

@@ -1,0 +1,59 @@
+import fc from "fast-check";
+import structs from "google-protobuf/google/protobuf/struct_pb.js";
+import { expect, test } from "vitest";
+import {
+  fromWire,
+  propertyPath,
+  reveal,
+  Secret,
+  secretPaths,
+  toWire,
+  unknown,
+  type Value,
+} from "../../../../../providers/stagex/protocol/property-values.ts";
+
+const { value } = fc.letrec<{ value: Value }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: "small" },
+    fc.constant(null),
+    fc.boolean(),
+    fc.double({ noNaN: true, noDefaultInfinity: true }),
+    fc.string(),
+    fc.constant(unknown),
+    tie("value").map((inner) => new Secret(inner)),
+    fc.array(tie("value")),
+    fc.dictionary(
+      fc.string().filter((name) => name !== "__proto__"),
+      tie("value"),
+    ),
+  ),
+}));
+
+test("what goes onto the wire comes back the same, secrets and unknowns included", () => {
+  fc.assert(
+    fc.property(fc.dictionary(fc.constantFrom("a", "b", "c-d"), value), (properties) => {
+      const bytes = toWire(properties).serializeBinary();
+      expect(fromWire(structs.Struct.deserializeBinary(bytes))).toEqual({ ...properties });
+    }),
+  );
+});
+
+test("an unknown of any type is unknown", () => {
+  const array = structs.Struct.fromJavaScript({ list: "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2" });
+  expect(fromWire(array)).toEqual({ list: unknown });
+});
+
+test("revealing leaves no secret, and their paths are in the engine's notation", () => {
+  const properties = {
+    args: { TOKEN: new Secret("x"), "with-dash": new Secret({ deep: 1 }) },
+    list: [new Secret(2)],
+  };
+  expect(reveal(properties)).toEqual({ args: { TOKEN: "x", "with-dash": { deep: 1 } }, list: [2] });
+  expect(secretPaths(properties)).toEqual(["args.TOKEN", 'args["with-dash"]', "list[0]"]);
+});
+
+test("property paths quote what is no identifier", () => {
+  expect(propertyPath(["dependencies", "core-musl"])).toBe('dependencies["core-musl"]');
+  expect(propertyPath(["platforms", 1])).toBe("platforms[1]");
+  expect(propertyPath(["buildArgs", "VERSION"])).toBe("buildArgs.VERSION");
+});

@@ -1,0 +1,88 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { StateFile } from "../../../pulumi-workarounds/state-backup.ts";
+
+describe("the file of a stack's state", () => {
+  let backend = "";
+  let path = "";
+  let file: StateFile;
+
+  beforeEach(async () => {
+    backend = mkdtempSync(join(tmpdir(), "state-file-"));
+    mkdirSync(join(backend, ".pulumi/stacks/stagex"), { recursive: true });
+    path = join(backend, ".pulumi/stacks/stagex/dev.json");
+    write(path, '{"run":1}', 1);
+    const found = await StateFile.find(backend, "dev");
+    if (found === undefined) throw new Error("the state was not found");
+    file = found;
+  });
+  afterEach(() => rmSync(backend, { recursive: true }));
+
+  /** As the engine does: a new file in the place of the old. */
+  function write(name: string, text: string, minute: number): void {
+    rmSync(name, { force: true });
+    writeFileSync(name, text);
+    utimesSync(name, minute * 60, minute * 60);
+  }
+  const state = (): string => readFileSync(path, "utf8");
+
+  test("is found by the stack's whole name, and not taken for its backup", async () => {
+    write(`${path}.bak`, "{}", 1);
+    expect(file.path).toBe(path);
+    expect(await StateFile.find(backend, "ev")).toBeUndefined();
+    expect(await StateFile.find(join(backend, "nowhere"), "dev")).toBeUndefined();
+  });
+
+  test("is left alone where it is whole", async () => {
+    await file.keep();
+    write(path, '{"run":2}', 2);
+    expect(await file.mend()).toBeUndefined();
+    expect(state()).toBe('{"run":2}');
+  });
+
+  test.each(["", '{"run":'])("cut off to %j, it goes back to the run before", async (cut) => {
+    await file.keep();
+    write(path, cut, 2);
+    expect(await file.mend()).toEqual(new Date(60_000));
+    expect(state()).toBe('{"run":1}');
+    expect(readFileSync(`${path}.damaged`, "utf8")).toBe(cut);
+  });
+
+  test("the engine's backup is taken where it is younger and whole", async () => {
+    await file.keep();
+    write(`${path}.bak`, '{"run":2}', 2);
+    write(path, "", 3);
+    await file.mend();
+    expect(state()).toBe('{"run":2}');
+    write(`${path}.bak`, '{"run', 4);
+    write(path, "", 5);
+    await file.mend();
+    expect(state()).toBe('{"run":1}');
+  });
+
+  test("one that is cut off is not kept as whole", async () => {
+    await file.keep();
+    write(path, "", 2);
+    await file.keep();
+    await file.mend();
+    expect(state()).toBe('{"run":1}');
+  });
+
+  test("where nothing whole is left it stays as it is, for the engine to complain of", async () => {
+    write(path, "", 2);
+    expect(await file.mend()).toBeUndefined();
+    expect(state()).toBe("");
+  });
+
+  test("what was gone back to outlives another fall", async () => {
+    await file.keep();
+    write(path, "", 2);
+    await file.mend();
+    await file.keep();
+    write(path, "", 3);
+    await file.mend();
+    expect(state()).toBe('{"run":1}');
+  });
+});

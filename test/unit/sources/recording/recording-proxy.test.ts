@@ -1,0 +1,153 @@
+import { once } from "node:events";
+import { copyFile } from "node:fs/promises";
+import { createServer, type RequestListener, request } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { type FetchAnswer, fetchRecordText } from "../../../../sources/recording/fetch-record.ts";
+import { type fetchLimits, RecordingProxy } from "../../../../sources/recording/recording-proxy.ts";
+import { SourceCache } from "../../../../sources/source-cache.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
+
+type Asked = { readonly status: number; readonly body: string };
+
+/** A proxy before a host that answers as it is told to, and what a client asks of it. */
+async function setUp(
+  answer: RequestListener,
+  { known, limits }: { known?: readonly FetchAnswer[]; limits?: Partial<typeof fetchLimits> } = {},
+) {
+  const server = createServer(answer).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const folder = await scratchFolder();
+  const cache = await SourceCache.open(join(folder, "cache"), { softwareHeritage: false });
+  const socketPath = join(folder, "s");
+  const proxy = await RecordingProxy.listen(socketPath, {
+    ...{ cache, known, ...(limits ? { limits } : {}) },
+    upstream: { mayAsk: () => true, mayBePrivate: () => true, addressesOf: async () => ["127.0.0.1"] },
+    certify: () => Promise.reject(new Error("nobody speaks TLS here")),
+  });
+  onTestFinished(async () => {
+    await proxy.close();
+    server.closeAllConnections();
+    server.close();
+  });
+  const host = `http://host.test:${(server.address() as AddressInfo).port}`;
+  const ask = (path: string, headers: Record<string, string> = {}, method = "GET") =>
+    new Promise<Asked>((resolve, reject) => {
+      const asking = request(
+        { socketPath, path: `${host}${path}`, method, headers, agent: false },
+        (answer) => {
+          let body = "";
+          answer.on("data", (chunk) => {
+            body += chunk;
+          });
+          answer.on("end", () => resolve({ status: answer.statusCode ?? 0, body }));
+          answer.on("error", reject);
+        },
+      );
+      asking.on("error", reject);
+      asking.end();
+    });
+  return { proxy, cache, ask, host, socketPath };
+}
+
+function recordOf(answers: readonly FetchAnswer[]): string {
+  return fetchRecordText({ inputKey: "0".repeat(64), image: "core-x", answers: [...answers] });
+}
+
+test("equal requests at once are one answer of the record, also where the first fails", async () => {
+  let number = 0;
+  const { proxy, ask } = await setUp((_, response) => {
+    number++;
+    const status = number === 1 ? 503 : 200;
+    setTimeout(() => response.writeHead(status).end(`answer ${number}`), 50);
+  });
+  const found = await Promise.all([ask("/x"), ask("/x"), ask("/x"), ask("/x")]);
+  expect(found.map(({ status }) => status).sort()).toEqual([200, 200, 200, 503]);
+  await proxy.settled();
+  expect(proxy.answers).toHaveLength(1);
+  expect(proxy.problems).toEqual([]);
+  expect(recordOf(proxy.answers)).toContain("/x");
+});
+
+test("what failed stays a problem though the same address was answered for who accepts another form", async () => {
+  const { proxy, ask } = await setUp(({ headers }, response) =>
+    response.writeHead(headers.accept === "a/b" ? 503 : 200).end("it"),
+  );
+  await ask("/x", { accept: "a/b" });
+  await ask("/x");
+  expect(proxy.problems).toEqual([expect.stringContaining("/x: answered with status 503")]);
+});
+
+test("an answer that a client did not wait for is recorded whole", async () => {
+  const { proxy, socketPath, host } = await setUp((_, response) => {
+    response.write("the first bytes");
+    setTimeout(() => response.end(", and the rest"), 300);
+  });
+  const asking = request({ socketPath, path: `${host}/slow`, agent: false });
+  asking.on("error", () => undefined);
+  asking.end();
+  const [answer] = await once(asking, "response");
+  await once(answer, "data");
+  asking.destroy();
+  await proxy.settled();
+  expect(proxy.answers).toMatchObject([{ size: "the first bytes, and the rest".length }]);
+  expect(proxy.problems).toEqual([]);
+});
+
+test("an answer that never ends is a problem, though its client has what it wants", async () => {
+  const { proxy, socketPath, host } = await setUp((_, response) => {
+    response.write("the first bytes");
+    setTimeout(() => response.destroy(), 300);
+  });
+  const asking = request({ socketPath, path: `${host}/cut`, agent: false });
+  asking.on("error", () => undefined);
+  asking.end();
+  const [answer] = await once(asking, "response");
+  answer.on("error", () => undefined);
+  await once(answer, "data");
+  asking.destroy();
+  await proxy.settled();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(proxy.answers).toEqual([]);
+  expect(proxy.problems).toEqual([expect.stringContaining("/cut")]);
+});
+
+test("a record that tells another size than the answer has is not replayed", async () => {
+  const first = await setUp((_, response) => void response.end("sixteen bytes...."));
+  await first.ask("/x");
+  await first.proxy.settled();
+  const [answer] = first.proxy.answers;
+  if (answer === undefined) throw new Error("nothing was recorded");
+  const known = [{ ...answer, size: 4 }];
+  const again = await setUp(() => undefined, { known });
+  const path = again.cache.pathOf(answer.sha256 ?? "");
+  await copyFile(first.cache.pathOf(answer.sha256 ?? ""), path);
+  const asking = request({ socketPath: again.socketPath, path: answer.url, agent: false }).end();
+  const [refused] = await once(asking, "response");
+  expect(refused.statusCode).toBe(502);
+  expect(again.proxy.problems).toEqual([expect.stringContaining("tells 4 bytes of an answer of 17")]);
+});
+
+test("a step that asks without end takes a bounded amount of memory, and is named", async () => {
+  const { proxy, ask } = await setUp((_, response) => void response.writeHead(503).end(), {
+    limits: { requests: 60 },
+  });
+  for (let number = 0; number < 70; number++) {
+    await ask(`/missing/${number}`).catch(() => undefined);
+    await ask(`/changed/${number}`, {}, "PUT").catch(() => undefined);
+  }
+  expect(proxy.refusals.length).toBe(20);
+  expect(proxy.problems.length).toBe(21);
+  expect(proxy.problems.at(-1)).toMatch(/^and \d+ more$/);
+});
+
+test("what a record could not hold is not passed on", async () => {
+  const { proxy, ask } = await setUp((_, response) =>
+    response.writeHead(302, { location: `/${"x".repeat(9000)}` }).end(),
+  );
+  expect((await ask(`/${"y".repeat(9000)}`)).status).toBe(502);
+  expect((await ask("/led")).status).toBe(502);
+  expect(proxy.problems).toHaveLength(2);
+  expect(proxy.answers).toEqual([]);
+});

@@ -1,0 +1,230 @@
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { openTree, parseTreeAddress } from "../../../../sources/tree/tree-checkout.ts";
+
+let scratch = "";
+let repository = "";
+let url = "";
+let cache = "";
+let first = "";
+
+beforeEach(() => {
+  scratch = mkdtempSync(join(tmpdir(), "tree-checkout-"));
+  repository = join(scratch, "upstream tree");
+  url = pathToFileURL(repository).href;
+  cache = join(scratch, "cache");
+  mkdirSync(repository);
+  git("init", "--quiet", "--initial-branch=main");
+  first = commit("first\n");
+  git("tag", "1.0.0");
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(scratch, { recursive: true });
+});
+
+function git(...args: string[]): string {
+  const own = ["-C", repository, "-c", "user.name=Test", "-c", "user.email=test@example.org"];
+  return execFileSync("git", [...own, ...args], { encoding: "utf8" }).trim();
+}
+
+function commit(text: string): string {
+  writeFileSync(join(repository, "file"), text);
+  git("add", "file");
+  git("commit", "--quiet", "--message", text);
+  return git("rev-parse", "HEAD");
+}
+
+const open = (revision: string) => openTree(parseTreeAddress(`${url}#${revision}`, scratch), cache);
+const content = async (revision: string) => readFileSync(join(await open(revision), "file"), "utf8");
+
+describe("what stagex:tree may say", () => {
+  test("a folder, relative to the project", () => {
+    expect(parseTreeAddress("../tree", "/a/b")).toEqual({ kind: "folder", folder: "/a/tree" });
+    expect(parseTreeAddress("/c d/ü", "/a/b")).toEqual({ kind: "folder", folder: "/c d/ü" });
+  });
+
+  test.each(["https://example.org/x.git", "ssh://git@example.org/x", "git@example.org:x.git", "file:///x"])(
+    "%s, with a tag",
+    (address) => {
+      expect(parseTreeAddress(`${address}#2026.03.0`, "/")).toEqual({
+        kind: "git",
+        url: address,
+        revision: "2026.03.0",
+      });
+    },
+  );
+
+  test.each([
+    ["https://example.org/x", 'add "#" and a full commit or a tag, as in https://example.org/x#2026.03.0'],
+    ["https://example.org/x#", "names no revision"],
+    ["https://example.org/x#0123abc", "shortened commit"],
+    ["https://example.org/x#--upload-pack=x", "neither a full commit"],
+    ["https://example.org/x#a..b", "neither a full commit"],
+    ["https://example.org/x#1.0#2.0", "neither a full commit"],
+    ["http://example.org/x#1.0", "only https, ssh and file"],
+    ["ext::sh -c x#1.0", undefined],
+  ])("%s is refused, or no URL at all", (address, message) => {
+    if (message === undefined) expect(parseTreeAddress(address, "/a")).toMatchObject({ kind: "folder" });
+    else expect(() => parseTreeAddress(address, "/a")).toThrow(message);
+  });
+
+  test.each([
+    "https://me:hush@example.org/x#1.0",
+    "https://hush@example.org/x#1.0",
+    "https://hush@example.org/x",
+    "https://example.org/x?private_token=hush#1.0",
+    "https://hush@example.org:99999/x#1.0",
+    "https://me:hu@sh@exa mple.org/x#1.0",
+    "ssh://git:hush@example.org/x#1.0",
+    "file://hush@example.org/x#1.0",
+    "http://hush@example.org/x#1.0",
+  ])("%s is refused, and what may be a secret is not repeated", (text) => {
+    const address = () => parseTreeAddress(text, "/a");
+    expect(address).toThrow(/git's credential helper|no URL that can be parsed|only https, ssh and file/);
+    expect(address).not.toThrow(/hu(@)?sh/);
+  });
+});
+
+test("a repository with names by SHA-256 is checked out, by tag and by commit", async () => {
+  rmSync(join(repository, ".git"), { recursive: true });
+  git("init", "--quiet", "--object-format=sha256");
+  const long = commit("long\n");
+  git("tag", "1.0.0");
+  expect(long).toHaveLength(64);
+  expect([await content("1.0.0"), await content(long)]).toEqual(["long\n", "long\n"]);
+  expect(() => open(long.slice(0, 63))).toThrow("shortened commit");
+});
+
+test("attributes of the tree and filters of the user's own change no byte", async () => {
+  writeFileSync(
+    join(repository, ".gitattributes"),
+    "file text eol=crlf ident filter=user working-tree-encoding=UTF-16\n",
+  );
+  const settings = join(scratch, "gitconfig");
+  writeFileSync(
+    settings,
+    `[filter "user"]\n\tsmudge = touch ${scratch}/ran; tr a-z A-Z\n\trequired = true\n`,
+  );
+  writeFileSync(join(repository, "file"), "$Id$\n");
+  const object = execFileSync("git", ["-C", repository, "hash-object", "-w", "--no-filters", "file"], {
+    encoding: "utf8",
+  });
+  git("update-index", "--cacheinfo", `100644,${object.trim()},file`);
+  git("update-index", "--add", ".gitattributes");
+  git("commit", "--quiet", "--message=x");
+  vi.stubEnv("GIT_CONFIG_GLOBAL", settings);
+  expect(await content(git("rev-parse", "HEAD"))).toBe("$Id$\n");
+  expect(readdirSync(scratch)).not.toContain("ran");
+});
+
+test("a folder that is not there is named", async () => {
+  const absent = join(scratch, "absent");
+  await expect(openTree({ kind: "folder", folder: absent }, cache)).rejects.toThrow(`no folder ${absent}`);
+});
+
+test("a full commit, a tag and an annotated tag are checked out, and then need no repository", async () => {
+  git("tag", "--annotate", "--message", "Two", "2.0.0", commit("second\n"));
+  const read = async () => [await content(first), await content("1.0.0"), await content("2.0.0")];
+  expect(await read()).toEqual(["first\n", "first\n", "second\n"]);
+  rmSync(repository, { recursive: true });
+  expect(await read()).toEqual(["first\n", "first\n", "second\n"]);
+});
+
+test("a branch is refused, and it is said where the tags are", async () => {
+  await expect(open("main")).rejects.toThrow(/has no tag "main" \(branches are not allowed.*git ls-remote/);
+});
+
+test("a tag whose name only ends as the wanted one does is another", async () => {
+  git("tag", "refs/tags/3.0.0");
+  await expect(open("3.0.0")).rejects.toThrow('no tag "3.0.0"');
+});
+
+test("a commit that the repository does not have is said with git's own words", async () => {
+  await expect(open("0".repeat(40))).rejects.toThrow(/git .*fetch.*0{40}/);
+});
+
+test("a tag stays at the commit that it had when it was first seen", async () => {
+  expect(await content("1.0.0")).toBe("first\n");
+  git("tag", "--force", "1.0.0", commit("second\n"));
+  expect(await content("1.0.0")).toBe("first\n");
+});
+
+test("with that commit's checkout gone, a moved tag is an error that names both commits", async () => {
+  rmSync(await open("1.0.0"), { recursive: true });
+  const second = commit("second\n");
+  git("tag", "--force", "1.0.0", second);
+  await expect(open("1.0.0")).rejects.toThrow(
+    new RegExp(`moved its tag 1.0.0.*${first}.*${second}.*pulumi config set stagex:tree`),
+  );
+});
+
+test("a checkout cut short by a kill is never taken, and is swept by the next", async () => {
+  // It commits suicide where git is asked for the second time, with the new folder half made.
+  const program = `
+    import { parseTreeAddress, openTree } from ${JSON.stringify(new URL("../../../../sources/tree/tree-checkout.ts", import.meta.url).href)};
+    await openTree(parseTreeAddress(process.argv[1], "/"), process.argv[2]);`;
+  const bin = join(scratch, "bin");
+  mkdirSync(bin);
+  writeFileSync(
+    join(bin, "git"),
+    `#!/bin/sh\ncase "$*" in *fetch*) kill -9 $PPID ;; esac\nexec /usr/bin/env PATH="\${PATH#*:}" git "$@"\n`,
+    {
+      mode: 0o755,
+    },
+  );
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program, `${url}#${first}`, cache], {
+    env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
+    stdio: "ignore",
+  });
+  expect(await once(child, "exit")).toEqual([null, "SIGKILL"]);
+  const [home = ""] = readdirSync(cache);
+  expect(readdirSync(join(cache, home)).sort()).toEqual([
+    expect.stringContaining(`${first}.making-${child.pid}-`),
+    "tags",
+  ]);
+  expect(await content(first)).toBe("first\n");
+  expect(readdirSync(join(cache, home)).sort()).toEqual([first, "tags"]);
+});
+
+test.each([
+  ["another text", (folder: string) => writeFileSync(join(folder, "packages/file"), "other\n")],
+  ["a file more", (folder: string) => writeFileSync(join(folder, "packages/more"), "")],
+  [
+    "another commit",
+    (folder: string) => {
+      const own = ["-C", folder, "-c", "user.name=Test", "-c", "user.email=test@example.org"];
+      execFileSync("git", [...own, "commit", "--quiet", "--allow-empty", "--message", "x"]);
+    },
+  ],
+])("a checkout that somebody changed is no commit any more: %s", async (_, change) => {
+  mkdirSync(join(repository, "packages"));
+  writeFileSync(join(repository, "packages/file"), "text\n");
+  git("add", "packages");
+  const revision = commit("with packages\n");
+  const folder = await open(revision);
+  writeFileSync(join(folder, "notes"), "beside the tree");
+  expect(await open(revision)).toBe(folder);
+  change(folder);
+  await expect(open(revision)).rejects.toThrow(`To take it anew: rm -r ${folder}`);
+  rmSync(folder, { recursive: true });
+  expect(await content(revision)).toBe("with packages\n");
+});
+
+test("two at once make one checkout", async () => {
+  const folders = await Promise.all([open(first), open(first)]);
+  expect(new Set(folders).size).toBe(1);
+});
+
+test("neither the user's line endings nor a hook's repository change what is checked out", async () => {
+  const settings = join(scratch, "gitconfig");
+  writeFileSync(settings, "[core]\n\tautocrlf = true\n");
+  vi.stubEnv("GIT_CONFIG_GLOBAL", settings);
+  vi.stubEnv("GIT_DIR", join(scratch, "elsewhere"));
+  expect(await content(first)).toBe("first\n");
+});

@@ -1,0 +1,167 @@
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { encryptKey, type KeyOptions, readKey, readKeys } from "openpgp";
+import { describe, expect, test } from "vitest";
+import { parseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
+import { Keyring } from "../../../../trust/openpgp/keyring.ts";
+import { verifyMessage } from "../../../../trust/openpgp/openpgp-message.ts";
+import { keyFromAgent, keyFromFile, SigningRefused } from "../../../../trust/openpgp/signing-key.ts";
+import { TrustError } from "../../../../trust/trust-error.ts";
+import { gpgHome, newKey, payload } from "../../../support/builders/maintainers.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
+
+const bytes = Buffer.from(payload());
+
+const ours: [string, Partial<Omit<KeyOptions, "format">>][] = [
+  ["RSA", { type: "rsa", rsaBits: 2048 }],
+  ["P-256", { type: "ecc", curve: "nistP256" }],
+  ["Ed25519", { type: "ecc", curve: "ed25519Legacy" }],
+];
+
+describe("a key from a file", () => {
+  test.each(ours)("signs what gpg and gpgv take: %s", async (_, options) => {
+    const folder = await scratchFolder();
+    const key = await newKey("alice", options);
+    writeFileSync(join(folder, "key.asc"), key.armor());
+    const signed = await (await keyFromFile(join(folder, "key.asc"))).sign(bytes);
+    const { gpg } = await gpgHome();
+    gpg(["--import"], key.toPublic().write());
+    expect(gpg(["--decrypt"], signed)).toEqual(bytes);
+    writeFileSync(join(folder, "ring.gpg"), key.toPublic().write());
+    writeFileSync(join(folder, "signature-1"), signed);
+    execFileSync("gpgv", ["--quiet", "--keyring", join(folder, "ring.gpg"), join(folder, "signature-1")], {
+      stdio: "pipe",
+    });
+  });
+
+  test("signs with the primary key where it may: older podmans take no subkey's signature", async () => {
+    const folder = await scratchFolder();
+    const key = await newKey("alice", { subkeys: [{ sign: true }] });
+    writeFileSync(join(folder, "key.gpg"), key.write());
+    const signed = await (await keyFromFile(join(folder, "key.gpg"))).sign(bytes);
+    const verified = await verifyMessage(signed, await Keyring.of([key]));
+    expect(verified.signingKey).toBe(key.getFingerprint().toUpperCase());
+  });
+
+  test("is refused where it asks for a passphrase, and where there is none", async () => {
+    const folder = await scratchFolder();
+    const locked = await encryptKey({ privateKey: await newKey("alice"), passphrase: "secret" });
+    writeFileSync(join(folder, "key.asc"), locked.armor());
+    await expect(keyFromFile(join(folder, "key.asc"))).rejects.toThrow(/gpg-agent/);
+    await expect(keyFromFile(join(folder, "none.asc"))).rejects.toThrow(/no signing key/);
+  });
+
+  test("never signs with a key that would not count", async () => {
+    const folder = await scratchFolder();
+    const expired = await newKey("alice", { keyExpirationTime: 3600 });
+    writeFileSync(join(folder, "key.asc"), expired.armor());
+    await expect(keyFromFile(join(folder, "key.asc")).then((key) => key.sign(bytes))).rejects.toThrow(
+      /expired|valid signing key/,
+    );
+  });
+});
+
+/** A key with a passphrase, and a pinentry that answers the question for it with these shell commands. */
+async function lockedKey(answer: string) {
+  const { home, gpg } = await gpgHome();
+  const pinentry = join(home, "pinentry.sh");
+  const loop = `while read -r line; do case "$line" in GETPIN*) ${answer} ;; BYE*) exit ;; *) echo OK ;; esac; done`;
+  writeFileSync(pinentry, `#!/bin/sh\necho OK\n${loop}\n`, { mode: 0o755 });
+  writeFileSync(join(home, "gpg-agent.conf"), `pinentry-program ${pinentry}\ns2k-count 65536\n`);
+  const args = ["--quick-gen-key", "alice <alice@seed-tree.example>", "ed25519", "sign", "1y"];
+  gpg(["--passphrase=secret", ...args]);
+  const certificate = await readKey({ binaryKey: gpg(["--export"]) });
+  const fingerprint = parseFingerprint(certificate.getFingerprint());
+  execFileSync("gpgconf", ["--homedir", home, "--kill", "gpg-agent"]);
+  return { home, fingerprint, keyring: await Keyring.of([certificate]) };
+}
+
+describe("a key in gpg-agent", () => {
+  test.each(["rsa2048", "nistp256", "ed25519"])("signs what verifies here: %s", async (algorithm) => {
+    const { home, gpg, newKey } = await gpgHome();
+    const fingerprint = parseFingerprint(newKey("alice", algorithm));
+    // Whatever the user has set: what comes out is binary and not text, and never expires.
+    writeFileSync(
+      join(home, "gpg.conf"),
+      "armor\ntextmode\ndigest-algo SHA256\ndefault-sig-expire 7d\npinentry-mode loopback\n",
+    );
+    const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--no-armor", "--export"]) })]);
+    const said: string[] = [];
+    const key = keyFromAgent(fingerprint, { keyring, home });
+    const attended = { onProgress: (words: string) => said.push(words) };
+    const [signed, again] = await Promise.all([key.sign(bytes, attended), key.sign(bytes)]);
+    const verified = await verifyMessage(signed, keyring);
+    expect(verified).toMatchObject({ fingerprint, signingKey: fingerprint });
+    expect(verified).not.toHaveProperty("expires");
+    expect(Buffer.from(verified.content)).toEqual(bytes);
+    expect(again.length).toBeGreaterThan(bytes.length);
+    expect(said).toEqual(["touch your key", "signed"]);
+  });
+
+  test("signs with the very key that is named, also where gpg would take a newer one", async () => {
+    const { home, gpg, newKey } = await gpgHome();
+    const fingerprint = parseFingerprint(newKey("alice", "ed25519"));
+    gpg(["--quick-add-key", fingerprint, "ed25519", "sign", "1y"]);
+    const keyring = await Keyring.of(await readKeys({ binaryKeys: gpg(["--export"]) }));
+    const signed = await keyFromAgent(fingerprint, { keyring, home }).sign(bytes);
+    expect((await verifyMessage(signed, keyring)).signingKey).toBe(fingerprint);
+  });
+
+  test("says why it did not sign", async () => {
+    const { home } = await gpgHome();
+    const key = await newKey("stranger");
+    const keyring = await Keyring.of([key]);
+    const signer = keyFromAgent(parseFingerprint(key.getFingerprint()), { keyring, home });
+    await expect(signer.sign(bytes)).rejects.toThrow(/gpg did not sign with [0-9A-F]{40}: .*No secret key/s);
+  });
+
+  test("a PIN that is not given is a refusal, and the key is not asked for again", async () => {
+    const { fingerprint, home, keyring } = await lockedKey("echo 'ERR 83886179 Operation cancelled'");
+    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
+      (error: Error) => error instanceof SigningRefused && /pinentry was cancelled/.test(error.message),
+    );
+  });
+
+  test("a wrong PIN is an error with its mend, and no refusal", async () => {
+    const { fingerprint, home, keyring } = await lockedKey("echo 'D wrong'; echo OK");
+    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
+      (error: Error) =>
+        error instanceof TrustError &&
+        !(error instanceof SigningRefused) &&
+        /Bad passphrase; the passphrase was wrong/.test(error.message),
+    );
+  });
+
+  test("nobody at the pinentry is waited for only so long, and an end is an end", async () => {
+    const { fingerprint, home, keyring } = await lockedKey("sleep 30");
+    const key = keyFromAgent(fingerprint, { keyring, home });
+    const said: string[] = [];
+    const late = { signal: AbortSignal.timeout(700), onProgress: (words: string) => said.push(words) };
+    await expect(key.sign(bytes, late)).rejects.toThrow(/waited too long/);
+    expect(said).toContain("enter the PIN or passphrase");
+    const ended = new AbortController();
+    setTimeout(() => ended.abort(new Error("ended by the user")), 300);
+    await expect(key.sign(bytes, { signal: ended.signal })).rejects.toThrow("ended by the user");
+  });
+
+  test("gives nothing out whose key is not among the certificates", async () => {
+    const { home, newKey: gpgKey } = await gpgHome();
+    const fingerprint = parseFingerprint(gpgKey("alice", "ed25519"));
+    const keyring = await Keyring.of([await newKey("bob")]);
+    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toThrow(/would not count/);
+  });
+});
+
+test.each(["rsa3072", "nistp256", "nistp384", "ed25519"])(
+  "what gpg signs by itself, packed as it likes, verifies here: %s",
+  async (algorithm) => {
+    const { gpg, newKey } = await gpgHome();
+    newKey("alice", algorithm);
+    const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--export"]) })]);
+    for (const packing of ["none", "zip", "zlib", "bzip2"]) {
+      const signed = gpg([`--compress-algo=${packing}`, "--sign"], bytes);
+      expect(Buffer.from((await verifyMessage(signed, keyring)).content)).toEqual(bytes);
+    }
+  },
+);

@@ -1,0 +1,60 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { cpuVendorNamed } from "../../../../trust/cpu-vendor.ts";
+import { readRoster } from "../../../../trust/quorum/roster.ts";
+
+const fpr = "5EED000000000000000000000000000000000001";
+
+test("reads the seed tree's MAINTAINERS", () => {
+  const file = fileURLToPath(new URL("../../../../examples/seed-tree/MAINTAINERS", import.meta.url));
+  const roster = readRoster(readFileSync(file, "utf8"));
+  expect([...roster.keys()]).toEqual(["ash", "hazel", "rowan"]);
+  expect(roster.get("ash")).toEqual({
+    id: "ash",
+    name: "Ash Linden",
+    fingerprints: [fpr],
+    machines: [{ id: "desk", cpuVendor: "AuthenticAMD" }],
+  });
+  expect([...roster.values()].flatMap(({ machines }) => machines.map(({ cpuVendor }) => cpuVendor))).toEqual([
+    "AuthenticAMD",
+    "GenuineIntel",
+    "Ampere",
+  ]);
+});
+
+test.each([
+  ["AMD", "AuthenticAMD"],
+  ["AuthenticAMD", "AuthenticAMD"],
+  ["amd ", "AuthenticAMD"],
+  ["Advanced Micro Devices, Inc.", "AuthenticAMD"],
+  ["Intel", "GenuineIntel"],
+  ["GenuineIntel", "GenuineIntel"],
+  ["Intel(R) Corporation", "GenuineIntel"],
+  ["Ampere", "Ampere"],
+  ["AWS Graviton", undefined],
+  ["Graviton", "ARM"],
+  ["unknown", undefined],
+  ["", undefined],
+  ["constructor", undefined],
+])("CPU vendor %j is %s", (text, vendor) => expect(cpuVendorNamed(text)).toBe(vendor));
+
+test("fingerprints may be written as people write them", () => {
+  const spaced = "0x5eed 0000 0000 0000 0000  0000 0000 0000 0000 0001";
+  expect(readRoster(`[people.a]\n[keys.a.k]\nid = "${spaced}"`).get("a")?.fingerprints).toEqual([fpr]);
+});
+
+test.each([
+  ["a key ID", `[people.a]\n[keys.a.k]\nid = "5EED000000000001"`, /\[keys\.a\.k\].*no fingerprint/],
+  ["a key of nobody", `[people.a]\n[keys.b.k]\nid = "${fpr}"`, /\[keys\.b\] is nobody's/],
+  ["a machine of nobody", `[people.a]\n[machines.b.m]\nbrand = "AMD"`, /\[machines\.b\] is nobody's/],
+  ["an id that is a path", `[people."../a"]`, /letters, digits/],
+  ["no people", "", /not a roster/],
+  ["no TOML", "people = [", /not TOML/],
+  [
+    "one key of two",
+    `[people.a]\n[people.b]\n[keys.a.k]\nid = "${fpr}"\n[keys.b.k]\nid = "${fpr.toLowerCase()}"`,
+    /two people, a and b/,
+  ],
+  ["a table twice", "[people.a]\n[people.a]", /not TOML/],
+])("refuses %s", (_, text, message) => expect(() => readRoster(text)).toThrow(message));

@@ -1,0 +1,167 @@
+import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
+import {
+  LookasideFolder,
+  lookasideAt,
+  maxSignatures,
+  signatureFolder,
+} from "../../../../trust/signatures/lookaside.ts";
+import { image } from "../../../support/builders/maintainers.ts";
+import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
+
+const { digest } = image;
+const repository = parseRepository("quay.io/stagex/core-seed");
+const place = signatureFolder(repository, digest);
+
+async function serving(listener: RequestListener): Promise<string> {
+  const server = createServer(listener).listen(0, "127.0.0.1");
+  onTestFinished(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await new Promise((resolve) => server.once("listening", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/signatures`;
+}
+
+test("the layout is podman's and StageX's: without the registry's host", () => {
+  expect(place).toBe(`stagex/core-seed@sha256=${digest.slice(7)}`);
+});
+
+test("writes under the next free number, and equal bytes once", async () => {
+  const lookaside = new LookasideFolder(await scratchFolder());
+  const write = (text: string) => lookaside.write(repository, digest, Buffer.from(text));
+  expect([await write("a"), await write("b"), await write("a")]).toEqual([
+    "signature-1",
+    "signature-2",
+    "signature-1",
+  ]);
+  const read = await lookaside.read(repository, digest);
+  expect(read.map((one) => ("bytes" in one ? Buffer.from(one.bytes).toString() : one))).toEqual(["a", "b"]);
+});
+
+test("many that write at once get a number each, and nothing is overwritten or left over", async () => {
+  const folder = await scratchFolder();
+  const texts = Array.from({ length: 20 }, (_, index) => `signature of ${index}`);
+  const files = await Promise.all(
+    texts.map((text) => new LookasideFolder(folder).write(repository, digest, Buffer.from(text))),
+  );
+  expect(new Set(files).size).toBe(20);
+  expect(readdirSync(join(folder, place)).sort()).toEqual([...files].sort());
+  const read = await new LookasideFolder(folder).read(repository, digest);
+  const found = read.map((one) => ("bytes" in one ? Buffer.from(one.bytes).toString() : ""));
+  expect(found.sort()).toEqual([...texts].sort());
+});
+
+test("a killed writer's draft goes with the next who writes, and a living one's stays", async () => {
+  const folder = await scratchFolder();
+  mkdirSync(join(folder, place), { recursive: true });
+  const [dead, alive] = [join(folder, place, ".new-dead"), join(folder, place, ".new-alive")];
+  for (const draft of [dead, alive]) writeFileSync(draft, "half a signat");
+  utimesSync(dead, new Date(), new Date(Date.now() - 2 * 3600_000));
+  await new LookasideFolder(folder).write(repository, digest, Buffer.from("whole"));
+  expect(readdirSync(join(folder, place)).sort()).toEqual([".new-alive", "signature-1"]);
+});
+
+test("a full folder takes no more", async () => {
+  const folder = await scratchFolder();
+  mkdirSync(join(folder, place), { recursive: true });
+  for (let number = 1; number <= maxSignatures; number++)
+    writeFileSync(join(folder, place, `signature-${number}`), `${number}`);
+  await expect(new LookasideFolder(folder).write(repository, digest, Buffer.from("more"))).rejects.toThrow(
+    /128 signatures/,
+  );
+});
+
+test("no signatures is an empty list; no lookaside is an error", async () => {
+  const folder = await scratchFolder();
+  expect(await lookasideAt(folder).read(repository, digest)).toEqual([]);
+  expect(await lookasideAt(`file://${folder}`).read(repository, digest)).toEqual([]);
+  await expect(lookasideAt(join(folder, "none")).read(repository, digest)).rejects.toThrow(
+    /no folder of signatures/,
+  );
+});
+
+test("over HTTP, 404 ends the list", async () => {
+  const asked: string[] = [];
+  const address = await serving(({ url = "" }, response) => {
+    asked.push(url);
+    response.writeHead(url.endsWith("-3") ? 404 : 200).end(`of ${url.slice(-1)}`);
+  });
+  const files = await lookasideAt(address).read(repository, digest);
+  expect(files.map((one) => ("bytes" in one ? Buffer.from(one.bytes).toString() : one))).toEqual([
+    "of 1",
+    "of 2",
+  ]);
+  expect(asked[0]).toBe(`/signatures/${place}/signature-1`);
+});
+
+test.each([403, 429, 500, 503])("%i is no end of the list, but an error", async (status) => {
+  const address = await serving(({ url = "" }, response) => {
+    response.writeHead(url.endsWith("-2") ? status : 200).end("x");
+  });
+  await expect(lookasideAt(address).read(repository, digest)).rejects.toThrow(
+    new RegExp(`answered ${status}.*try again`),
+  );
+});
+
+test.each([429, 503])("a server that answers %i for a moment is asked again", async (status) => {
+  let asked = 0;
+  const address = await serving(({ url = "" }, response) => {
+    asked++;
+    response.writeHead(asked < 3 ? status : url.endsWith("-2") ? 404 : 200).end("x");
+  });
+  expect(await lookasideAt(address).read(repository, digest)).toMatchObject([{ file: "signature-1" }]);
+  expect(asked).toBe(4);
+});
+
+test("a server that breaks off, or is not there, is an error", async () => {
+  const address = await serving((_, response) => {
+    response.writeHead(200, { "content-length": 1000 }).write("x");
+    response.destroy();
+  });
+  await expect(lookasideAt(address).read(repository, digest)).rejects.toThrow(/broke off|no answer/);
+  await expect(lookasideAt("http://127.0.0.1:1/").read(repository, digest)).rejects.toThrow(/no answer/);
+});
+
+test("a server that never ends, in files or in bytes, is stopped", async () => {
+  const endless = await serving((_, response) => response.writeHead(200).end("<html>"));
+  const files = await lookasideAt(endless).read(repository, digest);
+  expect(files).toHaveLength(maxSignatures + 1);
+  expect(files.at(-1)).toMatchObject({ rejection: { code: "too-many" } });
+  const large = await serving(({ url = "" }, response) => {
+    response.writeHead(url.endsWith("-1") ? 200 : 404).end(Buffer.alloc(4 * 1024 * 1024));
+  });
+  expect(await lookasideAt(large).read(repository, digest)).toMatchObject([
+    { rejection: { code: "too-large" } },
+  ]);
+});
+
+test("plain http is for this machine only", () => {
+  expect(() => lookasideAt("http://sigs.example/")).toThrow(/must be https/);
+});
+
+test("a password in an address is refused, and not repeated", () => {
+  const open = () => lookasideAt("https://alice:open-sesame@signatures.example/stagex");
+  expect(open).toThrow(/^(?!.*(alice|sesame)).*have no place in it/);
+});
+
+test("a server that gives no answer is not waited for by one image after the other", async () => {
+  let asked = 0;
+  const address = await serving((request) => {
+    asked++;
+    request.socket.destroy();
+  });
+  const lookaside = lookasideAt(address);
+  for (let image = 0; image < 5; image++)
+    await expect(lookaside.read(repository, digest)).rejects.toThrow(/no answer from/);
+  expect(asked).toBe(1);
+});
+
+test("an address below which nothing can be asked for is refused, and its token not repeated", () => {
+  const open = () => lookasideAt("https://signatures.example/stagex?token=open-sesame");
+  expect(open).toThrow(/^(?!.*sesame).*can't be asked for/);
+});

@@ -1,0 +1,45 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { parseDigest } from "../../../../oci/digest.ts";
+import { readPayload, writePayload } from "../../../../trust/signatures/simple-signing.ts";
+import { digest, payload } from "../../../support/builders/maintainers.ts";
+
+test("without claims, the bytes are those that StageX signs", () => {
+  const bytes = writePayload({ reference: "stagex/core-seed:1.0", digest: parseDigest(digest), builder: {} });
+  expect(Buffer.from(bytes).toString()).toBe(payload());
+});
+
+test("what is written is read again, whatever the builder's facts are", () => {
+  const fact = fc.string({ minLength: 1, maxLength: 200 });
+  const builder = fc.record(
+    { arch: fact, cpuVendor: fact, cpuModel: fact, kernel: fact, buildkit: fact, go: fact },
+    { requiredKeys: [] },
+  );
+  const rest = fc.record({ creator: fc.string(), timestamp: fc.maxSafeInteger() }, { requiredKeys: [] });
+  fc.assert(
+    fc.property(builder, rest, (builder, rest) => {
+      const written = { reference: "stagex/core-seed:1.0", digest: parseDigest(digest), builder, ...rest };
+      expect(readPayload(writePayload(written))).toEqual({
+        ...written,
+        reference: "docker.io/stagex/core-seed:1.0",
+      });
+    }),
+  );
+});
+
+test("equal payloads are equal bytes, in whatever order they were given", () => {
+  const of = (builder: object) =>
+    Buffer.from(writePayload({ reference: "a/b:1", digest: parseDigest(digest), builder }));
+  expect(of({ arch: "amd64", kernel: "6" })).toEqual(of({ kernel: "6", arch: "amd64" }));
+});
+
+test("unknown members of optional are let be, as the format says, and white space too", () => {
+  expect(
+    readPayload(Buffer.from(`${payload({ optional: { "x-other": { deep: [1, 2.5] } } })}\n`)).builder,
+  ).toEqual({});
+});
+
+test("nesting without end is no payload", () => {
+  const deep = `${"[".repeat(30_000)}${"]".repeat(30_000)}`;
+  expect(() => readPayload(Buffer.from(payload().replace("{}", `{"a":${deep}}`)))).toThrow(/not JSON|bytes/);
+});

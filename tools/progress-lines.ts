@@ -1,0 +1,61 @@
+import { type Printable, printable } from "../lib/text/printable.ts";
+import { errorScreen, printError, redraw, type Screen } from "../lib/text/terminal.ts";
+
+/** How often a terminal's line, and how often a log, is told that a step still lasts; in milliseconds. */
+const terminalInterval = 1_000;
+const logInterval = 15_000;
+
+/** `63 s`, or `3 min 43 s`. */
+export function formatElapsed(milliseconds: number): string {
+  const seconds = Math.round(milliseconds / 1000);
+  return seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+/**
+ * Shows steps that last, with the time they take: `[2/5] building buildkitd v0.34.2 … 63 s`. On a terminal it is one line
+ * that stays alive, in a log a line every 15 s.
+ */
+export class StepDisplay {
+  readonly #screen: Screen;
+  readonly #total: number;
+  #number = 0;
+
+  /**
+   * @param total how many steps there are; 0 where it isn't known, and then they aren't numbered
+   */
+  constructor(total: number, screen: Screen = errorScreen) {
+    this.#total = total;
+    this.#screen = screen;
+  }
+
+  /** Does the work and shows it; the work tells what it is at through `note`. Errors pass through. */
+  async step<T>(label: string, work: (note: (detail: string) => void) => Promise<T>): Promise<T> {
+    this.#number += 1;
+    const title = this.#total > 0 ? `[${this.#number}/${this.#total}] ${label}` : label;
+    const started = Date.now();
+    let detail = "";
+    const line = (): Printable => {
+      const elapsed = printable`${title} … ${formatElapsed(Date.now() - started)}`;
+      return detail === "" ? elapsed : printable`${elapsed}, ${detail}`;
+    };
+    const show = () => (this.#screen.isTTY ? redraw(line(), this.#screen) : printError(line(), this.#screen));
+    if (this.#screen.isTTY) show();
+    else printError(printable`${title} …`, this.#screen);
+    const timer = setInterval(show, this.#screen.isTTY ? terminalInterval : logInterval);
+    const end = (word: string) => {
+      clearInterval(timer);
+      if (this.#screen.isTTY) redraw(printable``, this.#screen);
+      printError(printable`${title}: ${word} ${formatElapsed(Date.now() - started)}`, this.#screen);
+    };
+    try {
+      const result = await work((text) => {
+        detail = text;
+      });
+      end("done in");
+      return result;
+    } catch (error) {
+      end("failed after");
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,292 @@
+import { readdir } from "node:fs/promises";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { placesOf } from "../lib/paths.ts";
+import type { Screen } from "../lib/text/terminal.ts";
+import { findExecutable, isExecutable, versionOf } from "./executable.ts";
+import { buildGoBinaries } from "./go-build.ts";
+import { goVersionOf } from "./go-build-info.ts";
+import {
+  type PinnedTool,
+  pinnedGo,
+  pinnedTools,
+  type Recipe,
+  type Shortcoming,
+  type ToolName,
+} from "./pinned-tools.ts";
+import { StepDisplay } from "./progress-lines.ts";
+import { SetUpError, type SetUpReason } from "./set-up-error.ts";
+import { fillFolder, pinnedVersion, toolFolder, toolIn } from "./tool-folder.ts";
+import { compareVersions, formatVersion, isWithin, versionIn } from "./version.ts";
+
+/** A tool that is ready to run. */
+export type Tool = {
+  readonly name: ToolName;
+  /** Absolute. */
+  readonly path: string;
+  /** Such as `v0.34.2`; null for a language host on PATH, which doesn't tell. */
+  readonly version: string | null;
+  /** On PATH, in the cache of Pulumi's npm launcher, or built by us. */
+  readonly origin: "PATH" | "launcher" | "built";
+  readonly shortcoming: Shortcoming | null;
+};
+
+/** What goes on while a tool is made. */
+export type ToolProgress = {
+  readonly tool: ToolName;
+  readonly version: string;
+  /** `waiting` for another process that builds the same. */
+  readonly phase: "building" | "waiting";
+  /** What is being done at the moment; may be empty. */
+  readonly detail: string;
+};
+
+/** Where to look and how to tell. */
+export type ToolboxOptions = {
+  /** process.env by default: PATH, PULUMI_HOME and the cache's place are looked up in it. */
+  readonly environment?: NodeJS.ProcessEnv;
+  readonly onProgress?: (progress: ToolProgress) => void;
+  readonly signal?: AbortSignal;
+};
+
+/** Finds a tool that is there already: on PATH in an accepted version, or built earlier. Makes nothing. */
+export async function findTool(name: ToolName, options: ToolboxOptions = {}): Promise<Tool | null> {
+  const environment = options.environment ?? process.env;
+  const tool = pinnedTools[name];
+  const installed = await findInstalled(tool, environment);
+  if (installed !== null) return installed;
+  for (const recipe of tool.recipes) {
+    const built = await findBuilt(tool, recipe, environment);
+    if (built !== null) return built;
+  }
+  return null;
+}
+
+/**
+ * Finds a tool, or builds it from its pinned source into the user's cache. One that was built in a lesser way is built anew where
+ * a better one has become possible.
+ *
+ * @throws SetUpError that says what is missing and the command that mends it
+ */
+export async function provideTool(name: ToolName, options: ToolboxOptions = {}): Promise<Tool> {
+  const found = await findToolOrRecipe(name, options.environment ?? process.env);
+  return "recipe" in found ? buildTool(pinnedTools[name], found.recipe, options) : found.tool;
+}
+
+/**
+ * Provides several tools, one after the other (each build uses every core), and shows what it builds. Where nothing is missing
+ * it shows nothing.
+ */
+export async function provideTools(
+  names: readonly ToolName[],
+  options: Omit<ToolboxOptions, "onProgress"> & { readonly screen?: Screen } = {},
+): Promise<ReadonlyMap<ToolName, Tool>> {
+  const found = new Map<ToolName, Tool>();
+  const missing: ToolName[] = [];
+  for (const name of names) {
+    const looked = await findToolOrRecipe(name, options.environment ?? process.env);
+    if ("recipe" in looked) missing.push(name);
+    else found.set(name, looked.tool);
+  }
+  const display = new StepDisplay(missing.length, options.screen);
+  for (const name of missing) {
+    const label = `building ${name} ${await pinnedVersion(pinnedTools[name])}`;
+    const built = await display.step(label, (note) =>
+      provideTool(name, { ...options, onProgress: ({ detail }) => note(detail) }),
+    );
+    found.set(name, built);
+  }
+  return found;
+}
+
+/**
+ * The tools that running the stack needs: the engine and its language host, BuildKit's client, and, where `$BUILDKIT_HOST` names
+ * no daemon, a daemon of our own with the runtime it starts containers with.
+ */
+export function toolsToRunWith(environment: NodeJS.ProcessEnv = process.env): ToolName[] {
+  const engine: ToolName[] = ["pulumi", "pulumi-language-nodejs", "buildctl"];
+  return environment.BUILDKIT_HOST ? engine : [...engine, "buildkitd", "runc"];
+}
+
+/** The tools that the tests on real parts need, whatever `$BUILDKIT_HOST` says: they start daemons of their own. */
+export const testTools: readonly ToolName[] = [
+  ...toolsToRunWith({}),
+  "registry",
+  "registry-client",
+  "with-proxy",
+];
+
+/** The tool that serves, or the recipe by which to build it. */
+async function findToolOrRecipe(
+  name: ToolName,
+  environment: NodeJS.ProcessEnv,
+): Promise<{ readonly tool: Tool } | { readonly recipe: Recipe }> {
+  const pinned = pinnedTools[name];
+  const installed = await findInstalled(pinned, environment);
+  if (installed !== null) return { tool: installed };
+  for (const recipe of pinned.recipes) {
+    const tool = await findBuilt(pinned, recipe, environment);
+    if (tool !== null) return { tool };
+    if (await recipe.isPossible(environment)) return { recipe };
+  }
+  throw new Error(`no recipe of ${name} is possible on this machine`);
+}
+
+async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): Promise<Tool | null> {
+  if (tool.name === "pulumi" || tool.name === "pulumi-language-nodejs") {
+    const engine = await findEngine(environment);
+    return engine?.[tool.name] ?? null;
+  }
+  const path = await findExecutable(tool.name, environment);
+  if (path === null || tool.versionArguments === null) return null;
+  const version = await versionOf(path, tool.versionArguments, environment);
+  if (version === null || !isWithin(version, tool.accepted)) return null;
+  // Another Go's gzip gives other layers, and so other digests.
+  if (tool.name === "buildkitd" && !isSameGo(await goVersionOf(path))) return null;
+  return { name: tool.name, path, version: `v${formatVersion(version)}`, origin: "PATH", shortcoming: null };
+}
+
+/** Whether a Go gives the same bytes as the pinned one: the same minor version, any patch. */
+export function isSameGo(found: string | null): boolean {
+  const [version, pinned] = [versionIn(found ?? ""), versionIn(pinnedGo)];
+  return version !== null && pinned !== null && version[0] === pinned[0] && version[1] === pinned[1];
+}
+
+type Engine = { readonly pulumi: Tool; readonly "pulumi-language-nodejs": Tool };
+
+/** An engine with its language host: one without the other runs nothing. */
+async function findEngine(environment: NodeJS.ProcessEnv): Promise<Engine | null> {
+  const path = await findExecutable("pulumi", environment);
+  if (path !== null) {
+    const engine = await engineAt(path, environment);
+    if (engine !== null) return engine;
+  }
+  return findLaunchedEngine(environment);
+}
+
+async function engineAt(path: string, environment: NodeJS.ProcessEnv): Promise<Engine | null> {
+  const { accepted, versionArguments } = pinnedTools.pulumi;
+  const version = await versionOf(path, versionArguments ?? [], environment);
+  if (version === null || !isWithin(version, accepted)) return null;
+  const beside = join(dirname(path), "pulumi-language-nodejs");
+  // As the engine itself does: what is on PATH goes before what lies beside it.
+  const onPath = await findExecutable("pulumi-language-nodejs", environment);
+  const host = onPath ?? ((await isExecutable(beside)) ? beside : null);
+  if (host === null) return null;
+  return {
+    pulumi: {
+      name: "pulumi",
+      path,
+      version: `v${formatVersion(version)}`,
+      origin: "PATH",
+      shortcoming: null,
+    },
+    "pulumi-language-nodejs": {
+      name: "pulumi-language-nodejs",
+      path: host,
+      version: null,
+      origin: "PATH",
+      shortcoming: null,
+    },
+  };
+}
+
+/** The newest accepted engine that Pulumi's npm launcher has put into `$PULUMI_HOME/versions/<version>/bin`. */
+async function findLaunchedEngine(environment: NodeJS.ProcessEnv): Promise<Engine | null> {
+  const home = environment.PULUMI_HOME || join(environment.HOME || homedir(), ".pulumi");
+  const folders = await readdir(join(home, "versions")).catch(() => []);
+  const versions = folders
+    .flatMap((folder) => {
+      const version = versionIn(folder);
+      return version !== null && isWithin(version, pinnedTools.pulumi.accepted) ? [{ folder, version }] : [];
+    })
+    .sort((a, b) => compareVersions(b.version, a.version));
+  for (const { folder, version } of versions) {
+    const bin = join(home, "versions", folder, "bin");
+    const [pulumi, host] = [join(bin, "pulumi"), join(bin, "pulumi-language-nodejs")];
+    if (!(await isExecutable(pulumi)) || !(await isExecutable(host))) continue;
+    const common = { version: `v${formatVersion(version)}`, origin: "launcher", shortcoming: null } as const;
+    return {
+      pulumi: { name: "pulumi", path: pulumi, ...common },
+      "pulumi-language-nodejs": { name: "pulumi-language-nodejs", path: host, ...common },
+    };
+  }
+  return null;
+}
+
+async function findBuilt(
+  tool: PinnedTool,
+  recipe: Recipe,
+  environment: NodeJS.ProcessEnv,
+): Promise<Tool | null> {
+  const folder = await toolFolder(placesOf(undefined, environment).tools, tool, recipe);
+  const path = await toolIn(folder, tool);
+  if (path === null) return null;
+  return {
+    name: tool.name,
+    path,
+    version: await pinnedVersion(tool),
+    origin: "built",
+    shortcoming: recipe.shortcoming,
+  };
+}
+
+async function buildTool(tool: PinnedTool, recipe: Recipe, options: ToolboxOptions): Promise<Tool> {
+  const environment = options.environment ?? process.env;
+  const version = await pinnedVersion(tool);
+  const what = `${tool.name} ${version}`;
+  if (!tool.systems.includes(process.platform)) {
+    throw new SetUpError(
+      what,
+      "not-for-this-system",
+      `it runs on ${tool.systems.join(", ")} only, and this is ${process.platform}`,
+      "export BUILDKIT_HOST=docker-container://NAME (a Docker builder: docker buildx create --name NAME --bootstrap), or tcp://HOST:1234",
+    );
+  }
+  const tell = (phase: ToolProgress["phase"], detail: string) =>
+    options.onProgress?.({ tool: tool.name, version, phase, detail });
+  const folder = await toolFolder(placesOf(undefined, environment).tools, tool, recipe);
+  await fillCache(what, () =>
+    fillFolder(
+      folder,
+      async () => (await toolIn(folder, tool)) !== null,
+      async (temporary, signal) => {
+        tell("building", "");
+        const onDetail = (detail: string) => tell("building", detail);
+        await buildGoBinaries(recipe.binaries, temporary, { what, version, environment, onDetail, signal });
+      },
+      {
+        onWait: () => tell("waiting", "another process builds it, waiting for that"),
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+      },
+    ),
+  );
+  const built = await findBuilt(tool, recipe, environment);
+  if (built === null) throw new Error(`${what} was built, but ${folder} does not hold it`);
+  return built;
+}
+
+/** What the file system may refuse, in the words of an error with a mend. */
+const refusals: Readonly<Record<string, { reason: SetUpReason; why: string }>> = {
+  ENOSPC: { reason: "disk-full", why: "the disk is full" },
+  EDQUOT: { reason: "disk-full", why: "this user's share of the disk is full" },
+  EACCES: { reason: "no-cache", why: "this user may not write there" },
+  EPERM: { reason: "no-cache", why: "this user may not write there" },
+  EROFS: { reason: "no-cache", why: "the disk is read-only" },
+  ENOTDIR: { reason: "no-cache", why: "a file is in the way of a folder" },
+};
+
+async function fillCache(what: string, fill: () => Promise<void>): Promise<void> {
+  try {
+    await fill();
+  } catch (error) {
+    const refusal = error instanceof Error && "code" in error ? refusals[String(error.code)] : undefined;
+    if (refusal === undefined || !(error instanceof Error)) throw error;
+    throw new SetUpError(
+      what,
+      refusal.reason,
+      `${refusal.why} (${error.message})`,
+      "put the cache where there is room for it (1 GB): export STAGEX_CACHE=/path",
+    );
+  }
+}

@@ -1,0 +1,287 @@
+import {
+  type AnyPacket,
+  CompressedDataPacket,
+  enums,
+  LiteralDataPacket,
+  type Message,
+  OnePassSignaturePacket,
+  readMessage,
+  SignaturePacket,
+  verify,
+} from "openpgp";
+import type { Fingerprint } from "./fingerprint.ts";
+import { type Keyring, mustSignNow, type SigningCandidate, withClockTolerance } from "./keyring.ts";
+import { clockTolerance, maxMessageSize, strict } from "./openpgp-policy.ts";
+import { mustHaveFewPackets } from "./packet-limits.ts";
+import { quoted, Rejection } from "./signature-rejection.ts";
+
+/** A message whose one signature holds. */
+export type VerifiedMessage = {
+  /** What was signed. */
+  readonly content: Uint8Array;
+  /** The primary key of the certificate: count by this. */
+  readonly fingerprint: Fingerprint;
+  /** The key that made the signature, the primary or a subkey of it. */
+  readonly signingKey: Fingerprint;
+  /** When it was made, as the signer says. */
+  readonly created: Date;
+  /** When the signature stops to count; nothing where it never does. */
+  readonly expires?: Date;
+};
+
+/**
+ * Verifies a binary opaque OpenPGP message: one signature around one binary literal, packed or not (RFC 9580, section 10.3), as
+ * `gpg --sign` writes it and podman reads it. Every other form is rejected, however well it is signed.
+ * @param now when keys and signatures must hold: it is not enough that they did when the signature was made
+ * @throws Rejection
+ */
+export async function verifyMessage(
+  bytes: Uint8Array,
+  keyring: Keyring,
+  now = new Date(),
+): Promise<VerifiedMessage> {
+  mustBeBinary(bytes);
+  const message = await parseMessage(bytes);
+  const { signature, literal } = partsOf(message, await packetsOf(message));
+  mustBeSound(signature, now);
+  const candidates = keyring.candidates(signature.issuerKeyID.toHex());
+  if (candidates.length === 0) {
+    throw new Rejection("unknown-key", `signed by a key that is not among the keys: ${issuerOf(signature)}`);
+  }
+  let rejection: unknown;
+  for (const candidate of candidates) {
+    try {
+      await mustHold(message, signature, candidate, now);
+      const { primary, fingerprint } = candidate;
+      const expires = signature.getExpirationTime();
+      return {
+        content: literal,
+        fingerprint: primary,
+        signingKey: fingerprint,
+        created: createdAt(signature),
+        ...(expires instanceof Date ? { expires } : {}),
+      };
+    } catch (error) {
+      rejection = error;
+    }
+  }
+  throw rejection;
+}
+
+function mustBeBinary(bytes: Uint8Array): void {
+  if (bytes.length > maxMessageSize) {
+    throw new Rejection("too-large", `${bytes.length} bytes; no signature has more than ${maxMessageSize}`);
+  }
+  if (((bytes[0] ?? 0) & 0x80) !== 0) return;
+  const start = Buffer.from(bytes.subarray(0, 1000)).toString("utf8").trimStart();
+  if (start.startsWith("-----BEGIN PGP SIGNED MESSAGE-----")) {
+    throw new Rejection("cleartext", "a cleartext-signed message; sign with gpg --sign --no-armor");
+  }
+  if (start.startsWith("-----BEGIN PGP ")) {
+    throw new Rejection(
+      "armored",
+      "an armored message, which podman does not read; sign with gpg --no-armor",
+    );
+  }
+  const what = start === "" ? "there is nothing in it" : "it does not begin with a packet";
+  throw new Rejection("not-openpgp", `not an OpenPGP message: ${what}`);
+}
+
+async function parseMessage(bytes: Uint8Array): Promise<Message<Uint8Array>> {
+  const maxUnpacked = mustHaveFewPackets(bytes);
+  try {
+    const config = { ...strict, maxDecompressedMessageSize: maxUnpacked };
+    return await readMessage({ binaryMessage: bytes, config });
+  } catch (error) {
+    throw malformed(error, maxUnpacked);
+  }
+}
+
+function malformed(error: unknown, maxUnpacked = maxMessageSize): Rejection {
+  const reason = (error as Error).message;
+  return /decompressed (?:message )?size exceeded|output size/i.test(reason)
+    ? new Rejection("decompressed-too-large", `it unpacks to more than ${maxUnpacked} bytes`)
+    : new Rejection("malformed", `not a whole OpenPGP message: ${quoted(reason).slice(1, -1)}`);
+}
+
+/**
+ * All packets of the message, of what is packed in it. openpgp.js stops reading after the literal and leaves the rest in a stream of
+ * its own, which its types don't tell of; here all must be seen before anything is believed.
+ */
+async function packetsOf(message: Message<Uint8Array>): Promise<readonly AnyPacket[]> {
+  const isPacked = message.packets[0] instanceof CompressedDataPacket;
+  const { packets } = isPacked ? message.unwrapCompressed() : message;
+  try {
+    await readRest(message.packets);
+    await readRest(packets);
+  } catch (error) {
+    throw malformed(error);
+  }
+  if (isPacked && message.packets.length > 1) {
+    throw new Rejection("message-shape", "there is more in the message than what is packed in it");
+  }
+  return packets;
+}
+
+async function readRest(packets: Message<Uint8Array>["packets"]): Promise<void> {
+  const rest = Reflect.get(packets, "stream") as ReadableStream<AnyPacket> | null;
+  if (rest === null) return;
+  const reader = rest.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    packets.push(value);
+  }
+  Reflect.set(packets, "stream", null);
+}
+
+/** The one signature and the one literal; every other arrangement of packets is rejected. */
+function partsOf(
+  message: Message<Uint8Array>,
+  packets: readonly AnyPacket[],
+): { signature: SignaturePacket; literal: Uint8Array } {
+  const signatures = packets.filter((packet) => tagOf(packet) === enums.packet.signature);
+  const literals = packets.filter((packet) => packet instanceof LiteralDataPacket);
+  if (literals.length === 0 && signatures.length > 0) {
+    throw new Rejection("detached", "a detached signature; what was signed must be inside: gpg --sign");
+  }
+  if (literals.length > 0 && signatures.length === 0) {
+    throw new Rejection("unsigned", "a message that nobody signed");
+  }
+  if (signatures.length > 1) {
+    throw new Rejection(
+      "several-signatures",
+      `${signatures.length} signatures in one message; one file is one signature`,
+    );
+  }
+  const [signature] = signatures;
+  if (signature !== undefined && !(signature instanceof SignaturePacket)) throw unreadable(signature);
+  const [onePass, literal, last, ...others] = packets;
+  const isOpaque =
+    onePass instanceof OnePassSignaturePacket &&
+    literal instanceof LiteralDataPacket &&
+    last instanceof SignaturePacket &&
+    others.length === 0;
+  if (!isOpaque) {
+    const tags = packets.map(tagOf).join(", ");
+    throw new Rejection(
+      "message-shape",
+      `packets ${tags || "none"} (expected ${[enums.packet.onePassSignature, enums.packet.literalData, enums.packet.signature].join(", ")}: one signature around one literal)`,
+    );
+  }
+  mustAnnounce(onePass, last);
+  mustBeBinaryLiteral(literal);
+  const content = message.getLiteralData();
+  if (content === null) throw new Rejection("message-shape", "there is nothing in the literal");
+  return { signature: last, literal: content };
+}
+
+/** A signature that the library has left unread, by where version and algorithm stand in it (RFC 9580, section 5.2.3). */
+function unreadable(signature: AnyPacket): Rejection {
+  const [version = 0, , algorithm = 0] = signature.write();
+  const isKnown = version === 4 || version === 6;
+  return isKnown
+    ? new Rejection("unsupported-key", `signed by a key with algorithm ${algorithm}, which is not supported`)
+    : new Rejection("signature-version", `a version ${version} signature, which is too old or unknown`);
+}
+
+/** Others hash by what the one-pass packet says: where it differs from the signature, they and we would see different things. */
+function mustAnnounce(onePass: OnePassSignaturePacket, signature: SignaturePacket): void {
+  const agree = (["signatureType", "hashAlgorithm", "publicKeyAlgorithm"] as const).every(
+    (name) => Reflect.get(onePass, name) === signature[name],
+  );
+  const issuer: unknown = Reflect.get(onePass, "issuerKeyID");
+  if (agree && Reflect.get(Object(issuer), "bytes") === signature.issuerKeyID.bytes) return;
+  throw new Rejection("message-shape", "the one-pass packet announces another signature than there is");
+}
+
+function mustBeBinaryLiteral(literal: LiteralDataPacket): void {
+  // openpgp.js has the format (RFC 9580, section 5.9) in a member that its types leave out.
+  if (Reflect.get(literal, "format") === enums.literal.binary) return;
+  throw new Rejection(
+    "text-mode",
+    "the literal is text, whose line ends may be changed; sign without --textmode",
+  );
+}
+
+function mustBeSound(signature: SignaturePacket, now: Date): void {
+  if (signature.version < 4) {
+    throw new Rejection(
+      "signature-version",
+      `a version ${signature.version} signature; 4 is the oldest that counts`,
+    );
+  }
+  if (signature.signatureType !== enums.signature.binary) {
+    const what =
+      signature.signatureType === enums.signature.text ? "of text" : `of type ${signature.signatureType}`;
+    throw new Rejection(
+      "text-mode",
+      `a signature ${what}; only one over binary data counts: sign without --textmode`,
+    );
+  }
+  const { hashAlgorithm } = signature;
+  if (hashAlgorithm === null || strict.rejectMessageHashAlgorithms.has(hashAlgorithm)) {
+    const name = hashAlgorithm === null ? "none" : (enums.hash[hashAlgorithm] ?? hashAlgorithm);
+    throw new Rejection("weak-hash", `signed over a weak hash (${name}); use gpg --digest-algo SHA512`);
+  }
+  const created = createdAt(signature);
+  if (created.getTime() > now.getTime() + clockTolerance) {
+    throw new Rejection(
+      "future-signature",
+      `made in the future, ${created.toISOString()}: more than ${clockTolerance / 60_000} minutes ahead of this clock; is a clock wrong?`,
+    );
+  }
+  const expiry = signature.getExpirationTime();
+  if (expiry instanceof Date && expiry <= now) {
+    throw new Rejection("expired-signature", `the signature expired on ${expiry.toISOString()}`);
+  }
+}
+
+async function mustHold(
+  message: Message<Uint8Array>,
+  signature: SignaturePacket,
+  candidate: SigningCandidate,
+  now: Date,
+): Promise<void> {
+  await mustSignNow(candidate, now);
+  if (createdAt(signature) < candidate.key.getCreationTime()) {
+    throw new Rejection("bad-signature", `the signature is older than the key ${candidate.fingerprint}`);
+  }
+  try {
+    const outcomes = await withClockTolerance(now, async (date) => {
+      const { signatures } = await verify({
+        message,
+        verificationKeys: candidate.certificate,
+        format: "binary",
+        date,
+        // Whether its flags let a primary key sign has been looked at: they may stand where the library does not look.
+        config: { ...strict, allowMissingKeyFlags: candidate.key === candidate.certificate },
+      });
+      // verify() itself resolves whatever the signatures are worth.
+      return await Promise.all(signatures.map(({ verified }) => verified));
+    });
+    if (outcomes.length === 1 && outcomes[0] === true) return;
+  } catch (error) {
+    const reason = (error as Error).message;
+    const code = /key is expired/i.test(reason) ? "expired-key" : "bad-signature";
+    throw new Rejection(code, `the signature does not hold: ${reason} (key ${candidate.fingerprint})`);
+  }
+  throw new Rejection("bad-signature", "the signature does not hold");
+}
+
+function createdAt({ created }: SignaturePacket): Date {
+  if (created === null) throw new Rejection("malformed", "the signature does not say when it was made");
+  return created;
+}
+
+function issuerOf(signature: SignaturePacket): string {
+  const { issuerFingerprint } = signature;
+  return issuerFingerprint === null
+    ? `key ID ${signature.issuerKeyID.toHex().toUpperCase()}`
+    : Buffer.from(issuerFingerprint).toString("hex").toUpperCase();
+}
+
+function tagOf(packet: AnyPacket): number {
+  const own: unknown = Reflect.get(packet, "tag");
+  return typeof own === "number" ? own : Number(Reflect.get(packet.constructor, "tag"));
+}

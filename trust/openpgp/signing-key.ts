@@ -1,0 +1,279 @@
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import type { Readable } from "node:stream";
+import { createMessage, enums, type PrivateKey, readKeys, readPrivateKey, sign } from "openpgp";
+import { TrustError } from "../trust-error.ts";
+import type { Fingerprint } from "./fingerprint.ts";
+import { Keyring } from "./keyring.ts";
+import { verifyMessage } from "./openpgp-message.ts";
+import { fingerprintOf } from "./revocations.ts";
+
+/** What makes signatures. Nothing that it returns is unverified. */
+export type SigningKey = {
+  /** The primary key of the certificate that the signatures are by. */
+  readonly fingerprint: Fingerprint;
+  /**
+   * Signs the bytes as a binary opaque OpenPGP message.
+   * @throws TrustError where the key can't sign, or what came out is not a signature by it
+   * @throws SigningRefused where the person who was asked did not want to
+   */
+  sign(payload: Uint8Array, attended?: Attended): Promise<Uint8Array>;
+};
+
+/** What a signature that somebody may have to see to is waited for with. */
+export type Attended = {
+  readonly onProgress?: SigningProgress;
+  /** Ends gpg, and whatever it waits for. */
+  readonly signal?: AbortSignal;
+};
+
+/** The person at the key said no: whoever asks next will be told the same. */
+export class SigningRefused extends TrustError {}
+
+/**
+ * A private key from a file, armored or binary, without passphrase: for machines that sign unattended. The primary key signs where
+ * it may, since podman before version 4.6 takes no signatures by subkeys.
+ */
+export async function keyFromFile(file: string): Promise<SigningKey> {
+  const bytes = await readFile(file).catch((error: Error) => {
+    throw new TrustError(`no signing key: ${error.message}`);
+  });
+  return keyFrom(await privateKeyIn(bytes, file), file);
+}
+
+/** The same of a key at hand. */
+export async function keyFrom(key: PrivateKey, name = "the key"): Promise<SigningKey> {
+  if (!key.isDecrypted()) {
+    throw new TrustError(
+      `${name} asks for a passphrase; sign through gpg-agent, which asks for it, by the key's fingerprint`,
+    );
+  }
+  const keyring = await Keyring.of([key]);
+  const fingerprint = fingerprintOf(key);
+  const signer = await key.getSigningKey(key.getKeyID()).catch(() => key.getSigningKey());
+  return {
+    fingerprint,
+    async sign(payload) {
+      const message = await createMessage({ binary: payload, format: "binary" });
+      const signed = await sign({
+        message,
+        signingKeys: key,
+        signingKeyIDs: signer.getKeyID(),
+        format: "binary",
+        config: {
+          preferredHashAlgorithm: enums.hash.sha512,
+          preferredCompressionAlgorithm: enums.compression.uncompressed,
+        },
+      });
+      return ownSignature(signed, payload, fingerprint, keyring);
+    },
+  };
+}
+
+/** What is to be done for the signature, in words: a person may have to enter a PIN, or touch a card. */
+export type SigningProgress = (words: string) => void;
+
+export type AgentOptions = {
+  /** The public certificates, to verify with what gpg wrote. */
+  readonly keyring: Keyring;
+  /** Where its keys are, in place of gpg's own choice. */
+  readonly home?: string;
+};
+
+/**
+ * A key that gpg-agent holds: in its files, or on a smart card that may want a PIN and a touch for each signature.
+ * @param fingerprint of the very key that is to sign, a subkey's too: gpg chooses no other
+ */
+export function keyFromAgent(fingerprint: Fingerprint, options: AgentOptions): SigningKey {
+  const { keyring } = options;
+  const primary = keyring.primaryOf(fingerprint);
+  // A card and a pinentry serve one signature at a time.
+  let previous: Promise<unknown> = Promise.resolve();
+  return {
+    fingerprint: primary,
+    sign(payload, attended = {}) {
+      const signed = previous.then(async () =>
+        ownSignature(
+          await signWithGpg(fingerprint, payload, attended, options.home),
+          payload,
+          primary,
+          keyring,
+        ),
+      );
+      previous = signed.catch(() => {});
+      return signed;
+    },
+  };
+}
+
+/**
+ * The certificate of a key that gpg holds, from gpg itself: for where there is no roster to hold it against.
+ * @throws TrustError where gpg has none
+ */
+export async function keyringFromGpg(fingerprint: Fingerprint, home?: string): Promise<Keyring> {
+  const gpg = spawn("gpg", [...homeOf(home), "--batch", "--no-armor", "--export", fingerprint], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const failed = new Promise<never>((_, reject) => {
+    gpg.once("error", (error) => reject(new TrustError(notRunning(error))));
+  });
+  const bytes = await Promise.race([bytesOf(gpg.stdout), failed]);
+  if (bytes.length === 0) {
+    throw new TrustError(`gpg has no key ${fingerprint}; those it has: gpg --list-secret-keys`);
+  }
+  return Keyring.of(await readKeys({ binaryKeys: bytes }));
+}
+
+/** Verifies what is about to be given out as a signature, as strictly as everyone else will. */
+async function ownSignature(
+  signed: Uint8Array,
+  payload: Uint8Array,
+  fingerprint: Fingerprint,
+  keyring: Keyring,
+): Promise<Uint8Array> {
+  try {
+    const verified = await verifyMessage(signed, keyring);
+    if (verified.fingerprint !== fingerprint) throw new Error(`it is by ${verified.fingerprint}`);
+    if (Buffer.compare(verified.content, payload) !== 0) throw new Error("it is over other bytes");
+  } catch (error) {
+    throw new TrustError(
+      `the signature that was just made by ${fingerprint} would not count: ${(error as Error).message}`,
+    );
+  }
+  return signed;
+}
+
+async function privateKeyIn(bytes: Buffer, file: string): Promise<PrivateKey> {
+  try {
+    const isBinary = ((bytes[0] ?? 0) & 0x80) !== 0;
+    return await (isBinary
+      ? readPrivateKey({ binaryKey: bytes })
+      : readPrivateKey({ armoredKey: bytes.toString("utf8") }));
+  } catch (error) {
+    // Behind the colon the library may quote what it has found.
+    throw new TrustError(`no private key in ${file}: ${(error as Error).message.split(":", 1)[0]}`);
+  }
+}
+
+function homeOf(home: string | undefined): string[] {
+  return home === undefined ? [] : ["--homedir", home];
+}
+
+function notRunning(error: Error): string {
+  return `gpg does not run: ${error.message}; is it installed? apt-get install gpg`;
+}
+
+function gpgArguments(fingerprint: Fingerprint, home: string | undefined): string[] {
+  return [
+    ...homeOf(home),
+    "--batch",
+    "--no-tty",
+    "--status-fd=3",
+    // Whatever the user's gpg.conf says: a binary message over binary data, which podman reads, and which does not expire.
+    "--no-armor",
+    "--no-textmode",
+    "--digest-algo=SHA512",
+    "--compress-algo=none",
+    "--default-sig-expire=0",
+    "--no-ask-sig-expire",
+    // "!": this key, and not a newer subkey that gpg would rather take.
+    `--local-user=${fingerprint}!`,
+    "--sign",
+  ];
+}
+
+async function signWithGpg(
+  fingerprint: Fingerprint,
+  payload: Uint8Array,
+  { onProgress, signal }: Attended,
+  home: string | undefined,
+): Promise<Uint8Array> {
+  signal?.throwIfAborted();
+  const gpg = spawn("gpg", gpgArguments(fingerprint, home), {
+    stdio: ["pipe", "pipe", "pipe", "pipe"],
+    ...(signal === undefined ? {} : { signal }),
+  });
+  let failure: Error | undefined;
+  gpg.once("error", (error) => {
+    failure = error;
+  });
+  const ended = new Promise<number | null>((resolve) => {
+    gpg.once("close", resolve);
+  });
+  gpg.stdin.on("error", () => {}); // gpg has ended early: its exit code and its words tell why.
+  gpg.stdin.end(payload);
+  const status = gpg.stdio[3] as Readable;
+  const [signed, words, { keywords, failed }, code] = await Promise.all([
+    bytesOf(gpg.stdout),
+    bytesOf(gpg.stderr),
+    statusOf(status, onProgress),
+    ended,
+  ]);
+  if (signal?.aborted) throw interruption(signal, fingerprint);
+  if (failure) throw new TrustError(notRunning(failure));
+  if (code === 0 && keywords.includes("SIG_CREATED")) return signed;
+  if (failed !== undefined && refusals.has(failed)) {
+    throw new SigningRefused(
+      `the PIN or passphrase for ${fingerprint} was not given (pinentry was cancelled), so nothing more is signed; run the same command again to be asked again`,
+    );
+  }
+  const mend = mends[failed ?? 0] ?? `try: gpg --local-user ${fingerprint}! --sign`;
+  const said = words.toString("utf8").trim() || `it ended with ${code}`;
+  throw new TrustError(`gpg did not sign with ${fingerprint}: ${said}; ${mend}`);
+}
+
+function interruption(signal: AbortSignal, fingerprint: Fingerprint): unknown {
+  const isLate = signal.reason instanceof DOMException && signal.reason.name === "TimeoutError";
+  if (!isLate) return signal.reason;
+  return new TrustError(
+    `gpg waited too long for the PIN of ${fingerprint}, or for its key to be touched; run the same command again, and look at the key`,
+  );
+}
+
+/** Codes of libgpg-error (err-codes.h.in), the lower 16 bits of what gpg reports as FAILURE. */
+const refusals: ReadonlySet<number> = new Set([99 /* canceled */, 198 /* fully canceled */]);
+const noPinentry =
+  "no pinentry can ask for the PIN: install one (apt-get install pinentry-curses), and export GPG_TTY=$(tty)";
+const mends: Readonly<Record<number, string>> = {
+  11: "the passphrase was wrong: run the same command again",
+  17: "the secret key is not here: insert its card, or sign on the machine that has it: stagex sign export",
+  62: "nobody answered in time: run the same command again",
+  77: "gpg-agent does not run: gpgconf --launch gpg-agent",
+  85: noPinentry,
+  86: noPinentry,
+  87: "the PIN was wrong: see how many tries are left with gpg --card-status",
+  112: "insert the card, and run the same command again",
+};
+
+async function bytesOf(stream: Readable): Promise<Buffer> {
+  return Buffer.concat(await stream.toArray());
+}
+
+/** The keywords that gpg reports (GnuPG, doc/DETAILS, "Format of the --status-fd output"). */
+async function statusOf(
+  stream: Readable,
+  onProgress: SigningProgress | undefined,
+): Promise<{ readonly keywords: readonly string[]; readonly failed: number | undefined }> {
+  const keywords: string[] = [];
+  let failed: number | undefined;
+  let rest = "";
+  for await (const chunk of stream.setEncoding("utf8")) {
+    const lines = (rest + String(chunk)).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      const [, keyword = "", , code = ""] = line.split(" ");
+      keywords.push(keyword);
+      if (keyword === "FAILURE") failed ??= Number(code) & 0xffff;
+      const words = progressWords[keyword];
+      if (words !== undefined) onProgress?.(words);
+    }
+  }
+  return { keywords, failed };
+}
+
+const progressWords: Readonly<Record<string, string>> = {
+  PINENTRY_LAUNCHED: "enter the PIN or passphrase",
+  CARDCTRL: "see to the smart card",
+  BEGIN_SIGNING: "touch your key",
+  SIG_CREATED: "signed",
+};

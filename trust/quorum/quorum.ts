@@ -1,0 +1,247 @@
+import pLimit from "p-limit";
+import { type CpuVendor, cpuVendorNamed } from "../cpu-vendor.ts";
+import type { Fingerprint } from "../openpgp/fingerprint.ts";
+import type { Keyring } from "../openpgp/keyring.ts";
+import { verifyMessage } from "../openpgp/openpgp-message.ts";
+import { quoted, Rejection, type RejectionCode } from "../openpgp/signature-rejection.ts";
+import type { PinnedImage } from "../signatures/image-reference.ts";
+import type { SignatureFile } from "../signatures/lookaside.ts";
+import { readPayload, type SigningPayload } from "../signatures/simple-signing.ts";
+import { TrustError } from "../trust-error.ts";
+import { owners, type Person, type Roster } from "./roster.ts";
+import { vendorsOfDifferentPeople } from "./vendor-matching.ts";
+
+/** How many must agree. StageX's is 2 people on 2 vendors. */
+export type QuorumRule = {
+  /** Distinct people: not keys, not subkeys, not files. At least 1. */
+  readonly threshold: number;
+  /**
+   * Distinct CPU vendors that they built on, each of them another person's: one person with machines of two vendors is one witness, and
+   * 2 vendors ask for two people even where the threshold is 1. 0 asks for none.
+   */
+  readonly vendors: number;
+};
+
+/** Who may attest, and how their signatures are known. */
+export type Trust = { readonly roster: Roster; readonly keyring: Keyring };
+
+/** A signature that counts. */
+export type AcceptedSignature = {
+  /** `signature-1`. */
+  readonly file: string;
+  /** The person's id in MAINTAINERS. */
+  readonly person: string;
+  /** Of the primary key. */
+  readonly fingerprint: Fingerprint;
+  /** The vendor of the machine that it was built on; null where that is not known, and then the signature counts for its person only. */
+  readonly cpuVendor: CpuVendor | null;
+  /** Why the vendor is not known, or how, where the signature does not say it. */
+  readonly note?: string;
+  /** When the signature stops to count; nothing where it never does. */
+  readonly expires?: Date;
+};
+
+export type RejectedSignature = {
+  readonly file: string;
+  readonly code: RejectionCode;
+  readonly reason: string;
+};
+
+/** What the signatures of one image come to. */
+export type QuorumOutcome = {
+  /** Whether enough have signed, whatever the keys in doubt turn out to be. */
+  readonly met: boolean;
+  /** Distinct people, of the accepted. */
+  readonly people: number;
+  /** For how many CPU vendors different people stand, each for one: not more than there are people. */
+  readonly vendors: number;
+  readonly accepted: readonly AcceptedSignature[];
+  readonly rejected: readonly RejectedSignature[];
+  /**
+   * Why it can't be told, where there are enough signatures but not without those by keys that something unread may have revoked:
+   * each file and its reason. Otherwise empty.
+   */
+  readonly doubts: readonly string[];
+};
+
+/** One file's signature as a person's word, or why it is none. */
+type Word = { readonly file: string; readonly word: AcceptedSignature | Rejection };
+
+/**
+ * Judges the signatures of one image. A bad one is kept with its reason and never stops the good ones; the order of the files
+ * changes nothing about whether the quorum is met.
+ * @param now when keys must be good: a quorum of keys that have been revoked since is none
+ * @throws TrustError where the rule can't be met by anybody, or the roster gives one key to two people
+ */
+export async function judge(
+  image: PinnedImage,
+  signatures: readonly SignatureFile[],
+  { roster, keyring }: Trust,
+  rule: QuorumRule,
+  now = new Date(),
+): Promise<QuorumOutcome> {
+  mustBeRule(rule);
+  const whose = owners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
+  // Cryptography goes on beside this thread; what counts is then decided in the order of the files.
+  const several = pLimit(8);
+  const words = await Promise.all(
+    signatures.map((signature) =>
+      several(
+        async (): Promise<Word> => ({
+          file: signature.file,
+          word: await attested(signature, image, keyring, whose, now).catch(rejectionOf),
+        }),
+      ),
+    ),
+  );
+  const all = counted(words, rule);
+  const doubtsOf = ({ word }: Word) =>
+    word instanceof Rejection ? [] : keyring.doubtsAbout(word.fingerprint);
+  const certain = words.filter((word) => doubtsOf(word).length === 0);
+  if (!all.met || counted(certain, rule).met) return { ...all, doubts: [] };
+  return { ...all, met: false, doubts: [...new Set(words.flatMap(doubtsOf))] };
+}
+
+/** Counts people and vendors, in the order of the files. */
+function counted(words: readonly Word[], rule: QuorumRule): Omit<QuorumOutcome, "doubts"> {
+  const accepted: AcceptedSignature[] = [];
+  const rejected: RejectedSignature[] = [];
+  for (const { file, word } of words) {
+    const one = word instanceof Rejection ? word : (repeated(word, accepted) ?? word);
+    if (one instanceof Rejection) rejected.push({ file, code: one.code, reason: one.message });
+    else accepted.push(one);
+  }
+  const people = new Set(accepted.map(({ person }) => person)).size;
+  const vendors = vendorsStoodFor(accepted);
+  return { met: people >= rule.threshold && vendors >= rule.vendors, people, vendors, accepted, rejected };
+}
+
+/** What is missing, or what there is, in words: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected: signature-2: …`. */
+export function wordsOf(
+  { accepted, rejected, people, vendors, doubts }: QuorumOutcome,
+  rule: QuorumRule,
+): string {
+  const names = [...new Set(accepted.map(({ person }) => person))];
+  const parts = [`${people} of ${rule.threshold} people${listed(names)}`];
+  if (rule.vendors > 0)
+    parts.push(`${vendors} of ${rule.vendors} vendors${listed(vendorNames(accepted, vendors))}`);
+  if (doubts.length > 0) parts.push(`but keys may be revoked: ${firstOf(doubts).join("; ")}`);
+  const reasons = rejected.map(({ file, reason }) => `${file}: ${reason}`);
+  return `${parts.join(", ")}${reasons.length > 0 ? `; rejected: ${firstOf(reasons).join("; ")}` : ""}`;
+}
+
+function firstOf(reasons: readonly string[]): readonly string[] {
+  return reasons.length > 10 ? [...reasons.slice(0, 10), `and ${reasons.length - 10} more`] : reasons;
+}
+
+function listed(names: readonly string[]): string {
+  return names.length === 0 ? "" : ` (${names.join(", ")})`;
+}
+
+/** How many vendors different people stand for, of those that their signatures name. */
+export function vendorsStoodFor(
+  accepted: readonly Pick<AcceptedSignature, "person" | "cpuVendor">[],
+): number {
+  const byPerson = Map.groupBy(accepted, ({ person }) => person);
+  return vendorsOfDifferentPeople(
+    [...byPerson.values()].map((own) => own.flatMap(({ cpuVendor }) => cpuVendor ?? [])),
+  );
+}
+
+/** Where a person has signed on several vendors' machines there are more names than count. */
+function vendorNames(accepted: readonly AcceptedSignature[], counted: number): string[] {
+  const names = [...new Set(accepted.flatMap(({ cpuVendor }) => cpuVendor ?? []))];
+  return names.length === counted ? names : [...names, "each counts by another person"];
+}
+
+function mustBeRule({ threshold, vendors }: QuorumRule): void {
+  if (Number.isSafeInteger(threshold) && threshold >= 1 && Number.isSafeInteger(vendors) && vendors >= 0)
+    return;
+  throw new TrustError(
+    `no rule: ${threshold} people on ${vendors} CPU vendors (at least 1 person, and 0 or more vendors)`,
+  );
+}
+
+/** One file as one person's word on this image, or a Rejection. */
+async function attested(
+  signature: SignatureFile,
+  image: PinnedImage,
+  keyring: Keyring,
+  whose: ReadonlyMap<Fingerprint, Person>,
+  now: Date,
+): Promise<AcceptedSignature> {
+  if ("rejection" in signature) throw signature.rejection;
+  const { content, fingerprint, expires } = await verifyMessage(signature.bytes, keyring, now);
+  const payload = readPayload(content);
+  mustBeFor(image, payload);
+  const person = whose.get(fingerprint);
+  if (person === undefined) {
+    throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
+  }
+  return {
+    file: signature.file,
+    person: person.id,
+    fingerprint,
+    ...vendorOf(payload, person),
+    ...(expires === undefined ? {} : { expires }),
+  };
+}
+
+function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload): void {
+  if (payload.digest !== digest) {
+    throw new Rejection("other-digest", `signed for the manifest ${payload.digest}, not for ${digest}`);
+  }
+  if (payload.reference !== reference) {
+    throw new Rejection("other-reference", `signed for ${payload.reference}, not for ${reference}`);
+  }
+}
+
+/**
+ * The vendor that a signature stands for: always one of whose machines the roster lists for the person, since a claim that nobody has
+ * reviewed is worth nothing. Of those, what is signed decides.
+ *
+ * A signature that claims nothing (StageX's own scripts sign no claim) stands for the roster's vendor where all that person's machines
+ * are of one, and otherwise for none. That takes nobody's unsigned word: the roster is what trust begins with, deciding whose
+ * signatures count at all, and who can change it needs no claim. Nor does silence gain its signer anything: whatever they sign, they
+ * get that one vendor or none, and to sign its name falsely is as easy as to say nothing. What it can't see is a machine that the
+ * roster doesn't know, used in good faith; Attestation signs the vendor that it finds, so such a one adds nothing.
+ */
+function vendorOf(
+  { builder }: SigningPayload,
+  { id, machines }: Person,
+): Pick<AcceptedSignature, "cpuVendor" | "note"> {
+  const listedVendors = new Set(machines.map(({ cpuVendor }) => cpuVendor));
+  if (builder.cpuVendor === undefined) {
+    const [only] = listedVendors;
+    if (listedVendors.size === 1 && only !== undefined) {
+      return {
+        cpuVendor: only,
+        note: `the signature names no CPU vendor; all machines of ${id} are by this one`,
+      };
+    }
+    const why =
+      machines.length === 0 ? `${id} has no machine in the roster` : `${id} has machines of several vendors`;
+    return { cpuVendor: null, note: `the signature names no CPU vendor, and ${why}` };
+  }
+  const claimed = cpuVendorNamed(builder.cpuVendor);
+  if (claimed !== undefined && listedVendors.has(claimed)) return { cpuVendor: claimed };
+  return { cpuVendor: null, note: `${id} has no machine by ${quoted(builder.cpuVendor)} in the roster` };
+}
+
+/** A second word of one person adds nothing, unless it is from another vendor's machine. */
+function repeated(one: AcceptedSignature, accepted: readonly AcceptedSignature[]): Rejection | undefined {
+  const before = accepted.filter(({ person }) => person === one.person);
+  const [first] = before;
+  if (first === undefined) return undefined;
+  if (one.cpuVendor !== null && before.every(({ cpuVendor }) => cpuVendor !== one.cpuVendor))
+    return undefined;
+  return new Rejection(
+    "same-person",
+    `${one.person} has signed already, in ${first.file}; a person counts once`,
+  );
+}
+
+/** openpgp.js throws all kinds of errors at what it can't make sense of; none may keep the other files from being looked at. */
+function rejectionOf(error: unknown): Rejection {
+  return error instanceof Rejection ? error : new Rejection("malformed", (error as Error).message);
+}

@@ -1,0 +1,27 @@
+import type { SignedPart } from "../../lib/git/git-signed-object.ts";
+import { verifyDetached } from "../openpgp/detached-signature.ts";
+import { Rejection } from "../openpgp/signature-rejection.ts";
+import { TrustError } from "../trust-error.ts";
+import type { Trust } from "./quorum.ts";
+import { owners, type Person } from "./roster.ts";
+
+/**
+ * Finds who of a roster has signed an object of git. The key must hold now, as for images: git itself never decides.
+ * @throws Rejection if the signature does not count; TrustError if that can't be told
+ */
+export async function signerOf(
+  { payload, signature }: SignedPart,
+  { roster, keyring }: Trust,
+  now = new Date(),
+): Promise<Person> {
+  const whose = owners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
+  const { fingerprint } = await verifyDetached(payload, signature, keyring, now);
+  const person = whose.get(fingerprint);
+  if (person === undefined)
+    throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
+  const doubts = keyring.doubtsAbout(fingerprint);
+  if (doubts.length === 0) return person;
+  throw new TrustError(
+    `the key ${fingerprint} of ${person.id} may be revoked: ${doubts.slice(0, 10).join("; ")}`,
+  );
+}

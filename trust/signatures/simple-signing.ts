@@ -1,0 +1,134 @@
+import { z } from "zod";
+import { type Digest, isDigest } from "../../oci/digest.ts";
+import { quoted, Rejection } from "../openpgp/signature-rejection.ts";
+import { parseTagged, type TaggedReference } from "./image-reference.ts";
+import { parseStrictly } from "./strict-json.ts";
+
+/**
+ * What a maintainer says of the machine that built the image. It is in the payload's `optional`, so it is signed; podman and the
+ * others ignore it there.
+ */
+export type BuilderClaim = {
+  /** As in OCI platforms: amd64, arm64. */
+  readonly arch?: string;
+  /** Who made the CPU, as the kernel names it: AuthenticAMD, GenuineIntel. */
+  readonly cpuVendor?: string;
+  readonly cpuModel?: string;
+  /** The kernel's release. */
+  readonly kernel?: string;
+  /** BuildKit's version. */
+  readonly buildkit?: string;
+  /** The Go that BuildKit was built with; its gzip makes the layers' bytes. */
+  readonly go?: string;
+};
+
+/** What is signed: this manifest is what this tag of this repository is (containers/image, docs/containers-signature.5.md). */
+export type SigningPayload = {
+  readonly reference: TaggedReference;
+  readonly digest: Digest;
+  /** The program that made the signature. */
+  readonly creator?: string;
+  /** When, in whole seconds since 1970. */
+  readonly timestamp?: number;
+  readonly builder: BuilderClaim;
+};
+
+/** The only type that the format knows. */
+const signatureType = "atomic container signature";
+
+/** In bytes. Real ones have some hundreds; StageX's about 250. */
+export const maxPayloadSize = 64 * 1024;
+
+const fact = z.string().min(1).max(200);
+
+const payloadSchema = z.strictObject({
+  critical: z.strictObject({
+    type: z.literal(signatureType),
+    image: z.strictObject({ "docker-manifest-digest": z.string() }),
+    identity: z.strictObject({ "docker-reference": z.string() }),
+  }),
+  // Unknown members are allowed here and nowhere else: the format says so.
+  optional: z.looseObject({
+    creator: z.string().max(1000).optional(),
+    timestamp: z.int().optional(),
+    arch: fact.optional(),
+    cpuVendor: fact.optional(),
+    cpuModel: fact.optional(),
+    kernel: fact.optional(),
+    buildkit: fact.optional(),
+    go: fact.optional(),
+  }),
+});
+
+/** What is to be written; the reference stays as given, since StageX writes it without the registry's host. */
+export type NewPayload = Omit<SigningPayload, "reference"> & { readonly reference: string };
+
+/** The payload's bytes: members sorted, no white space, so that equal payloads are equal bytes. */
+export function writePayload({ reference, digest, creator, timestamp, builder }: NewPayload): Uint8Array {
+  parseTagged(reference);
+  const payload = payloadSchema.parse({
+    critical: {
+      type: signatureType,
+      image: { "docker-manifest-digest": digest },
+      identity: { "docker-reference": reference },
+    },
+    optional: { ...builder, creator, timestamp },
+  });
+  return new TextEncoder().encode(JSON.stringify(sorted(payload)));
+}
+
+/** Throws a Rejection for all that is not exactly such a payload. */
+export function readPayload(bytes: Uint8Array): SigningPayload {
+  const parsed = payloadSchema.safeParse(parseStrictly(bytes, maxPayloadSize));
+  if (!parsed.success)
+    throw new Rejection(
+      "payload-members",
+      `the payload is not as the format has it: ${wordsOf(parsed.error)}`,
+    );
+  const { critical, optional } = parsed.data;
+  const digest = critical.image["docker-manifest-digest"];
+  if (!isDigest(digest)) {
+    throw new Rejection(
+      "payload-members",
+      `the payload's docker-manifest-digest is no digest: ${quoted(digest)}`,
+    );
+  }
+  const { creator, timestamp, arch, cpuVendor, cpuModel, kernel, buildkit, go } = optional;
+  return {
+    reference: referenceIn(critical.identity["docker-reference"]),
+    digest,
+    ...given({ creator, timestamp }),
+    builder: given({ arch, cpuVendor, cpuModel, kernel, buildkit, go }),
+  };
+}
+
+function referenceIn(text: string): TaggedReference {
+  try {
+    return parseTagged(text);
+  } catch (error) {
+    throw new Rejection("payload-members", `the payload's docker-reference: ${(error as Error).message}`);
+  }
+}
+
+function wordsOf(error: z.ZodError): string {
+  const [first] = error.issues;
+  const where = first === undefined || first.path.length === 0 ? "" : `${first.path.map(String).join(".")}: `;
+  return quoted(`${where}${first?.message ?? "unknown"}`).slice(1, -1);
+}
+
+/** Without the members that are not there. */
+function given<T extends object>(members: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as {
+    [Name in keyof T]?: Exclude<T[Name], undefined>;
+  };
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, member]) => [name, sorted(member)]),
+  );
+}

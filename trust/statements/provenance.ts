@@ -1,0 +1,150 @@
+import type { BuildPlan } from "../../distro/build-plan.ts";
+import { type Digest, hexOf } from "../../oci/digest.ts";
+import { type Statement, type Subject, statementOf } from "./statement.ts";
+
+/** SLSA provenance, version 1 (slsa.dev/spec/v1.0/provenance). */
+export const provenancePredicateType = "https://slsa.dev/provenance/v1";
+
+/**
+ * How packages are built here: the `externalParameters` are those of {@link Provenance}, and with them StageX's own make rule, or this
+ * project, builds the same bytes from the `resolvedDependencies`, without network.
+ */
+export const buildType = "urn:stagex-pulumi:package-build:1";
+
+/** What is known of a build. */
+export type Build = {
+  readonly plan: BuildPlan;
+  /** How the image is signed, without its tag: `stagex/core-sh`. */
+  readonly repository: string;
+  /** The key of all that can change the image's bytes, as the ledger has it. */
+  readonly inputKey: string;
+  /** Image name to the digest that it was built from. */
+  readonly dependencies: Readonly<Record<string, Digest>>;
+  readonly digests: { readonly index: Digest | null; readonly platforms: Readonly<Record<string, Digest>> };
+  /** The commit of the package's folder, and where the tree is in its repository; null where that is not known. */
+  readonly tree: { readonly commit: string; readonly path: string } | null;
+  readonly builder: {
+    /** As the ledger names it. */
+    readonly id: string;
+    /** BuildKit's and Go's version, kernel, arch, CPU: what the ledger has. */
+    readonly facts: Readonly<Record<string, string | undefined>>;
+  };
+  /** When it was done, as the ledger has it. */
+  readonly finished: string;
+  readonly seconds: number | null;
+  /** What its recipe fetched in a RUN: the fetch record's sha256, and each file. */
+  readonly fetched?: {
+    readonly record: string;
+    readonly files: readonly { readonly url: string; readonly sha256: string }[];
+  };
+};
+
+/** A thing that went into the build (in-toto/attestation, spec/v1/resource_descriptor.md). */
+export type ResourceDescriptor = {
+  readonly name: string;
+  readonly uri?: string;
+  readonly digest: Readonly<Record<string, string>>;
+};
+
+/** The predicate (slsa.dev/spec/v1.0/provenance, "Schema"). */
+export type Provenance = {
+  readonly buildDefinition: {
+    readonly buildType: string;
+    readonly externalParameters: {
+      readonly image: string;
+      readonly version: string;
+      readonly recipe: string;
+      readonly target: string | null;
+      readonly platforms: readonly string[];
+      readonly buildArgs: Readonly<Record<string, string>>;
+    };
+    readonly internalParameters: Readonly<Record<string, string>>;
+    readonly resolvedDependencies: readonly ResourceDescriptor[];
+  };
+  readonly runDetails: {
+    readonly builder: { readonly id: string; readonly version: Readonly<Record<string, string>> };
+    readonly metadata: {
+      readonly invocationId: string;
+      readonly startedOn?: string;
+      readonly finishedOn: string;
+    };
+  };
+};
+
+/** Facts that are versions of what built; the others are of the machine. */
+const versionFacts = new Set(["buildkit", "go", "kernel"]);
+
+/** Says how an image was built: by whom, from what, to what. */
+export function provenanceOf(build: Build): Statement {
+  return statementOf(subjectsOf(build), provenancePredicateType, predicateOf(build));
+}
+
+/** Every platform's manifest and, where there are several, the index over them: whichever of them the statement lies beside. */
+export function subjectsOf({
+  plan,
+  repository,
+  digests,
+}: Pick<Build, "plan" | "repository" | "digests">): readonly Subject[] {
+  const name = `${repository}:${plan.version}`;
+  const platforms = Object.entries(digests.platforms);
+  const [only] = platforms;
+  if (only !== undefined && platforms.length === 1) return [{ name, digest: only[1] }];
+  const manifests = platforms.map(([platform, digest]) => ({ name: `${name}#${platform}`, digest }));
+  return digests.index === null ? manifests : [{ name, digest: digests.index }, ...manifests];
+}
+
+function predicateOf(build: Build): Provenance {
+  const { plan, inputKey, builder, finished, seconds } = build;
+  const facts = Object.entries(builder.facts).flatMap(([name, value]) =>
+    value ? [[name, value] as const] : [],
+  );
+  const { name: image, version, recipe, target, platforms, buildArgs } = plan;
+  const started = seconds === null ? null : new Date(Date.parse(finished) - seconds * 1000);
+  return {
+    buildDefinition: {
+      buildType,
+      externalParameters: { image, version, recipe, target, platforms, buildArgs },
+      internalParameters: {
+        inputKey,
+        ...(build.fetched ? { fetchRecord: build.fetched.record } : {}),
+        ...Object.fromEntries(facts.filter(([name]) => !versionFacts.has(name))),
+      },
+      resolvedDependencies: materialsOf(build),
+    },
+    runDetails: {
+      builder: {
+        id: `urn:stagex-pulumi:builder:${builder.id}`,
+        version: Object.fromEntries(facts.filter(([name]) => versionFacts.has(name))),
+      },
+      metadata: {
+        invocationId: `${inputKey}/${builder.id}`,
+        ...(started === null ? {} : { startedOn: started.toISOString() }),
+        finishedOn: finished,
+      },
+    },
+  };
+}
+
+/** The commit, the recipe and the files beside it, the sources, what was fetched, the images: each by digest. */
+function materialsOf({ plan, dependencies, tree, fetched }: Build): ResourceDescriptor[] {
+  const files = plan.context.map(({ path, sha256 }) => ({
+    name: `${plan.folder}/${path}`,
+    digest: { sha256 },
+  }));
+  return [
+    ...(tree === null ? [] : [{ name: tree.path || "tree", digest: { gitCommit: tree.commit } }]),
+    { name: plan.recipe, digest: { sha256: plan.containerfile } },
+    ...files.filter(({ name }) => name !== plan.recipe),
+    ...plan.sources.map(({ file, sha256, mirrors: [uri] }) => ({
+      name: `fetch/${plan.stage}/${plan.origin}/${file}`,
+      ...(uri === undefined ? {} : { uri }),
+      digest: { sha256 },
+    })),
+    ...(fetched?.files ?? []).map(({ url, sha256 }) => ({ name: url, uri: url, digest: { sha256 } })),
+    ...Object.entries(dependencies).map(([name, digest]) => ({
+      name: `stagex/${name}`,
+      uri: `pkg:oci/${name}@${encodeURIComponent(digest)}`,
+      digest: { sha256: hexOf(digest) },
+    })),
+  ];
+}
