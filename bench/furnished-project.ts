@@ -2,7 +2,7 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Ledger } from "../distro/ledger/ledger.ts";
 import { readTree } from "../distro/tree/tree.ts";
-import { placesOf } from "../lib/paths.ts";
+import { pathsOf } from "../lib/paths.ts";
 import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store/store.ts";
 import { inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
@@ -17,15 +17,15 @@ export async function furnish(
   project: string,
   treeFolder: string,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
-  const places = placesOf(project);
+  const paths = pathsOf(project);
   const [store, ledger, tree] = [
-    await Store.open(places.store),
-    new Ledger(places.ledger),
+    await Store.open(paths.store),
+    new Ledger(paths.ledger),
     await readTree(treeFolder),
   ];
   const references = new Map<string, Digest>();
   for (const plan of tree.images.values()) {
-    const layout = join(places.scratch, "furnish");
+    const layout = join(paths.scratch, "furnish");
     const layers = [[{ name: "name", content: plan.name }]];
     await writeLayout(layout, {
       platforms: Object.fromEntries(plan.platforms.map((platform) => [platform, { layers }])),

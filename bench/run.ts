@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
-import { placesOf, projectRoot } from "../lib/paths.ts";
+import { pathsOf, projectRoot } from "../lib/paths.ts";
 import { textTable } from "../lib/text/text-table.ts";
 import { engineEnvironment } from "../tools/engine-environment.ts";
 import { engineFolder } from "../tools/engine-folder.ts";
@@ -54,7 +54,7 @@ const tools = await provideTools(["pulumi", "pulumi-language-nodejs", "buildctl"
 const path = (name: Parameters<typeof tools.get>[0]): string => tools.get(name)?.path ?? "";
 const programs = await engineFolder(
   { pulumi: path("pulumi"), languageHost: path("pulumi-language-nodejs") },
-  placesOf().tools,
+  pathsOf().tools,
 );
 const scratch = await mkdtemp(join(tmpdir(), "stagex-bench-"));
 try {

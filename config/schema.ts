@@ -3,7 +3,7 @@ import { z } from "zod";
 import { pricesSchema } from "../distro/plan/cost.ts";
 import { printable } from "../lib/text/printable.ts";
 import { parseRegistryAddress, type RegistryAddress } from "../oci/registry/registry-address.ts";
-import { issuesOf } from "../providers/stagex/protocol/check-failures.ts";
+import { checkFailures } from "../providers/stagex/protocol/check-failures.ts";
 import type { CheckFailure } from "../providers/stagex/protocol/handler.ts";
 import type { Properties } from "../providers/stagex/protocol/property-values.ts";
 import { parseRepository } from "../trust/signatures/image-reference.ts";
@@ -228,7 +228,7 @@ export type StagexConfig = z.infer<typeof schema>;
 /** What is wrong with the configuration: a failure for each key. */
 export function configProblems(properties: Properties): CheckFailure[] {
   const result = schema.safeParse(withoutEngineKeys(properties));
-  return result.success ? [] : issuesOf(result.error).map(withNearestKey);
+  return result.success ? [] : checkFailures(result.error).map(withNearestKey);
 }
 
 /** The configuration, parsed; throws an error that names every key that is wrong. */

@@ -15,7 +15,7 @@ const mends: Readonly<Record<string, string>> = {
 };
 
 /** An error's message and, where the machine is to blame, what mends it. The system's messages have paths in them, whatever their names. */
-export function withMend(error: Error): string {
+export function withHint(error: Error): string {
   const mend = mends[String((error as NodeJS.ErrnoException).code)];
   return mend === undefined ? error.message : printable`${error.message}. ${mend}.`;
 }

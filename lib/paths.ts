@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 export const projectRoot: string = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Where everything is kept: what is for one user and may be thrown away, and what belongs to one checkout. */
-export type Places = {
+export type Paths = {
   /** The checkout. */
   readonly project: string;
 
@@ -53,10 +53,10 @@ export type Places = {
  * @param project the checkout's folder, this one by default
  * @param environment where STAGEX_CACHE, XDG_CACHE_HOME, HOME and STAGEX_STATE (relative to the project) are looked up
  */
-export function placesOf(
+export function pathsOf(
   project: string = projectRoot,
   environment: NodeJS.ProcessEnv = process.env,
-): Places {
+): Paths {
   const cache = resolve(
     environment.STAGEX_CACHE ||
       join(environment.XDG_CACHE_HOME || join(environment.HOME || homedir(), ".cache"), "stagex"),

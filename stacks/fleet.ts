@@ -10,7 +10,7 @@ import type { AwsFleetConfig, BucketKind } from "../config/aws-fleet.ts";
 import type { ConfiguredBuilder } from "../config/builders.ts";
 import { awsMachines } from "../config/fleet-plan.ts";
 import { machinesText, type Prices, standingCost, unpricedText } from "../distro/plan/cost.ts";
-import { type Places, placesOf } from "../lib/paths.ts";
+import { type Paths, pathsOf } from "../lib/paths.ts";
 import { printableLine } from "../lib/text/printable.ts";
 import { findTool } from "../tools/tool-resolver.ts";
 import { announce } from "./announce.ts";
@@ -56,7 +56,7 @@ export async function fleet(): Promise<FleetOutputs> {
     throw new RunError(
       "stagex:aws is not set: the machine images that builders start from, and whatever is to differ from its default; docs/aws.md",
     );
-  const made = await awsFleet(config, placesOf());
+  const made = await awsFleet(config, pathsOf());
   const [{ tls } = { tls: undefined }] = made.builders;
   if (tls === undefined)
     throw new Error("a fleet on AWS without a builder, or with one that needs no certificate");
@@ -110,8 +110,8 @@ export function asConfigured(builders: readonly FleetBuilder[]): Output<Configur
 }
 
 /** A fleet of the stack's own, for one that builds with it. Tunnels are the user's to open while the builders are waited for. */
-export async function awsMembers(config: AwsFleetConfig, places: Places): Promise<KnownBuilder[]> {
-  const { builders } = await awsFleet(config, places);
+export async function awsMembers(config: AwsFleetConfig, paths: Paths): Promise<KnownBuilder[]> {
+  const { builders } = await awsFleet(config, paths);
   return builders.map((builder) => ({ ...builder, wait: firstBoot }));
 }
 
@@ -120,14 +120,14 @@ export async function awsMembers(config: AwsFleetConfig, places: Places): Promis
  *
  * @throws before anything is made, where the stack's passphrase is empty or a machine image or program is missing
  */
-export async function awsFleet(config: AwsFleetConfig, places: Places): Promise<AwsFleet> {
-  await refuseEmptyPassphrase({ project: places.project, stack: getStack() });
+export async function awsFleet(config: AwsFleetConfig, paths: Paths): Promise<AwsFleet> {
+  await refuseEmptyPassphrase({ project: paths.project, stack: getStack() });
   const architectures = architecturesOf(config);
   const images = pinnedImages(config, architectures);
   const programs: Partial<Record<Architecture, readonly Program[]>> = {};
   for (const architecture of architectures) {
-    const folders = await programFolders(config, architecture, places);
-    const staging = relative(places.project, join(places.state, "programs"));
+    const folders = await programFolders(config, architecture, paths);
+    const staging = relative(paths.project, join(paths.state, "programs"));
     programs[architecture] = await programsIn({ folders, staging }, architecture);
   }
   return new AwsFleet("fleet", { config, images, programs, now: new Date() });
@@ -137,10 +137,10 @@ export async function awsFleet(config: AwsFleetConfig, places: Places): Promise<
 async function programFolders(
   config: AwsFleetConfig,
   architecture: Architecture,
-  places: Places,
+  paths: Paths,
 ): Promise<string[]> {
   const configured = config.programs[architecture];
-  if (configured !== undefined) return [resolve(places.project, configured)];
+  if (configured !== undefined) return [resolve(paths.project, configured)];
   const here = process.arch === "x64" ? "amd64" : process.arch;
   if (process.platform !== "linux" || here !== architecture) return [];
   const tools = await Promise.all([findTool("buildkitd"), findTool("runc")]);

@@ -9,7 +9,7 @@ import { PublishedInputs } from "../distro/published/published-inputs.ts";
 import { publishedTree } from "../distro/published/published-tree.ts";
 import type { Tree } from "../distro/tree/tree.ts";
 import { treeRelease } from "../distro/tree/tree-release.ts";
-import { type Places, placesOf } from "../lib/paths.ts";
+import { type Paths, pathsOf } from "../lib/paths.ts";
 import { printable, printableBlock, printableLines } from "../lib/text/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store/store.ts";
@@ -45,17 +45,17 @@ export type Released = {
 
 /** Publishes of the chosen images of a tree those that enough maintainers have signed, and tells of the others what they lack. */
 export async function release(): Promise<Released> {
-  const [config, places] = [stackConfig(), placesOf()];
-  const tree = await configuredTree(config, places);
+  const [config, paths] = [stackConfig(), pathsOf()];
+  const tree = await configuredTree(config, paths);
   const chosen = chooseImages(tree.images, config.images);
   const { released, unreleased } = await releasedImages(
     tree.images,
     chosen,
-    await digestSources(config, places, tree),
+    await digestSources(config, paths, tree),
   );
-  const { rosterDigest, rule, keyring } = await configuredTrust(config, places, tree.root);
+  const { rosterDigest, rule, keyring } = await configuredTrust(config, paths, tree.root);
   await tellOfSkipped(keyring);
-  const lookaside = await configuredSignatures(config, places);
+  const lookaside = await configuredSignatures(config, paths);
   // Said once, and not by each image's quorum.
   if (lookaside instanceof LookasideFolder) await lookaside.mustBeThere();
   const { quorums, publications } = new Release("release", {
@@ -127,9 +127,9 @@ function namespaceOf(signedAs: string): string {
   return dirname(parseRepository(`${signedAs}/image`));
 }
 
-async function digestSources(config: StagexConfig, places: Places, tree: Tree): Promise<DigestSources> {
-  const ledgers = configuredLedgers(config, places);
-  const store = await Store.open(places.store);
+async function digestSources(config: StagexConfig, paths: Paths, tree: Tree): Promise<DigestSources> {
+  const ledgers = configuredLedgers(config, paths);
+  const store = await Store.open(paths.store);
   return {
     ...{ published: tree.digests, furtherPublished: tree.furtherDigests },
     ...(config.verify === "all" ? {} : { standings: standingsIn(config, tree, store) }),

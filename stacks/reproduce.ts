@@ -10,7 +10,7 @@ import type { BuildPlan } from "../distro/build-plan.ts";
 import { chooseImages } from "../distro/graph.ts";
 import { namesLike } from "../distro/image-names.ts";
 import { warningLines } from "../distro/tree-error.ts";
-import { placesOf } from "../lib/paths.ts";
+import { pathsOf } from "../lib/paths.ts";
 import { printable, printableLines } from "../lib/text/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { configuredTree } from "../pipeline/context/open-tree.ts";
@@ -41,7 +41,7 @@ export async function reproduce(): Promise<Reproduced> {
       "info",
       printable`stagex:verify true is called "all" now: pulumi config set stagex:verify all`,
     );
-  const tree = await configuredTree(config, placesOf());
+  const tree = await configuredTree(config, pathsOf());
   if (tree.warnings.length > 0) await announce("warning", printableLines(warningLines(tree.warnings)));
   const plans = chooseImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull or rebuild something.
@@ -59,7 +59,7 @@ export async function reproduce(): Promise<Reproduced> {
   const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
   const images = all(Object.fromEntries(digests));
   const unattested = attested(config, { plans, packages, substitutable });
-  previewForecast([...packages.values()], placesOf().forecast);
+  previewForecast([...packages.values()], pathsOf().forecast);
   return {
     images,
     verified: (isDryRun() ? onceMade(images, packages) : images).apply(
@@ -133,12 +133,12 @@ function attested(
 
 /** The builders of the configured fleets; without one, the provider has a daemon that is no resource. */
 async function registerBuilders({ builders = [], localBuilders = 0, aws }: StagexConfig): Promise<void> {
-  const places = placesOf();
+  const paths = pathsOf();
   const members = [
-    ...staticFleet(builders, places.project),
+    ...staticFleet(builders, paths.project),
     ...localFleet(localBuilders),
     // Few stacks have one: the others don't wait for its library.
-    ...(aws ? await (await import("./fleet.ts")).awsMembers(aws, places) : []),
+    ...(aws ? await (await import("./fleet.ts")).awsMembers(aws, paths) : []),
   ];
   if (members.length > 0) new Builders("builders", members);
 }

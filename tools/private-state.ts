@@ -2,7 +2,7 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { dirname, relative, sep } from "node:path";
 import { makePrivateFolder } from "../lib/fs/private-folder.ts";
-import type { Places } from "../lib/paths.ts";
+import type { Paths } from "../lib/paths.ts";
 
 /**
  * Makes the folders of this checkout's state, and closes them to all users but its own: keys and certificates of fleets are in the engine's state, and a store or ledger
@@ -15,7 +15,7 @@ export function keepStatePrivate({
   cache,
   project,
   state,
-}: Pick<Places, "backend" | "cache" | "project" | "state">): void {
+}: Pick<Paths, "backend" | "cache" | "project" | "state">): void {
   makePrivateFolder(dirname(backend));
   mkdirSync(backend, { recursive: true });
   if (state !== dirname(backend)) {

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { placesOf } from "../lib/paths.ts";
+import { pathsOf } from "../lib/paths.ts";
 import type { Screen } from "../lib/text/terminal.ts";
 import { findExecutable, isExecutable, versionOf } from "./executable.ts";
 import { buildGoBinaries } from "./go-build.ts";
@@ -219,7 +219,7 @@ async function findBuilt(
   recipe: Recipe,
   environment: NodeJS.ProcessEnv,
 ): Promise<Tool | null> {
-  const folder = await toolFolder(placesOf(undefined, environment).tools, tool, recipe);
+  const folder = await toolFolder(pathsOf(undefined, environment).tools, tool, recipe);
   const path = await toolIn(folder, tool);
   if (path === null) return null;
   return {
@@ -245,7 +245,7 @@ async function buildTool(tool: PinnedTool, recipe: Recipe, options: ToolboxOptio
   }
   const tell = (phase: ToolProgress["phase"], detail: string) =>
     options.onProgress?.({ tool: tool.name, version, phase, detail });
-  const folder = await toolFolder(placesOf(undefined, environment).tools, tool, recipe);
+  const folder = await toolFolder(pathsOf(undefined, environment).tools, tool, recipe);
   await fillCache(what, () =>
     fillFolder(
       folder,

@@ -9,7 +9,7 @@ import {
   readRegularFile,
   readRegularFileSync,
 } from "../../lib/fs/regular-file.ts";
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { diskKeeps, findRepository } from "../../lib/git/git-repository.ts";
 
 /** What goes into the build context of one image. */
@@ -39,7 +39,7 @@ export async function withBuildContext<T>(
   request: ContextRequest,
   work: (context: BuildContext) => Promise<T>,
 ): Promise<T> {
-  return await withWorkFolder(request.scratch, async (folder) => {
+  return await withTempDir(request.scratch, async (folder) => {
     const built = {
       context: join(folder, "context"),
       recipe: join(folder, "recipe"),

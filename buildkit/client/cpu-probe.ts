@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { buildEnvironment } from "./client-environment.ts";
 import { connectionArguments, type Endpoint } from "./endpoint.ts";
 import { Progress } from "./progress.ts";
@@ -26,7 +26,7 @@ export async function probeCpu(
 ): Promise<KernelWords> {
   const program = programs[platform.split("/")[1] ?? ""];
   if (program === undefined) return { cpuinfo: "", release: "" };
-  return await withWorkFolder(scratch, async (folder) => {
+  return await withTempDir(scratch, async (folder) => {
     const context = join(folder, "context");
     await mkdir(context);
     await writeFile(join(context, "show"), executable(program));

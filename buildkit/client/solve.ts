@@ -6,7 +6,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import type { Assembly } from "../../distro/build-plan.ts";
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { printableOutput } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { BuildLog } from "./build-log.ts";
@@ -87,7 +87,7 @@ export type Solved = {
 export async function solve(request: SolveRequest, options: SolveOptions): Promise<Solved> {
   options.signal?.throwIfAborted();
   await mkdir(dirname(request.destination), { recursive: true });
-  return await withWorkFolder(request.scratch, async (folder) => {
+  return await withTempDir(request.scratch, async (folder) => {
     const dependencies = linkDependencies(request.store, request.dependencies, join(folder, "dependencies"));
     const sent = { ...request, repositories: {} };
     if (pulled(request).length === 0) return await attempt(sent, dependencies, folder, options);

@@ -9,7 +9,7 @@ import {
   furtherDigestsOf,
   platformSet,
 } from "../../distro/tree/digests-file.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable, printableBlock } from "../../lib/text/printable.ts";
 import { shortenedList } from "../../lib/text/shortened-list.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
@@ -54,15 +54,15 @@ export function digestsCommand(): Command {
       if (changed) return await writeChangedDigests(options, () => settingsOf(name));
       if (since !== undefined || tree !== undefined)
         throw new CommandError("--since and --tree are options of --changed");
-      const places = placesOf();
-      const stack = new Stack(name, await provideEngine(false), places);
+      const paths = pathsOf();
+      const stack = new Stack(name, await provideEngine(false), paths);
       const digests = [...(await stack.digests())].map(
         ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
       );
       if (digests.length === 0)
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
       const packages = await stack.packages();
-      await tellOfOthers(packages, new Ledger(places.built));
+      await tellOfOthers(packages, new Ledger(paths.built));
       const sets = new Map([["", new Map(digests)], ...furtherDigests(packages)]);
       const filesOf = (set: DigestSet) => digestsFiles(sets.get(set) ?? new Map(), set);
       if (!write) {
@@ -77,7 +77,7 @@ export function digestsCommand(): Command {
         return;
       }
       const settings = await settingsOf(name);
-      const address = treeAddressIn(settings, places.project);
+      const address = treeAddressIn(settings, paths.project);
       if (address.kind !== "folder")
         throw new CommandError(
           printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
@@ -103,7 +103,7 @@ function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<s
 type Options = ChangedOptions & { stack: string; platform?: string; changed?: true };
 
 async function settingsOf(name: string): Promise<Properties> {
-  return (await new Stack(name, await provideEngine(false), placesOf()).config()) as Properties;
+  return (await new Stack(name, await provideEngine(false), pathsOf()).config()) as Properties;
 }
 
 /** Says on stderr which of them are another's word: who publishes them should know. */

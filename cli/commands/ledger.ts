@@ -17,7 +17,7 @@ import {
 import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
 import { readTreeFiles } from "../../distro/tree/tree.ts";
 import { git } from "../../lib/git/git-repository.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { firstOfEach } from "../../lib/text/first-of-each.ts";
 import { type Printable, printable, printableLines } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
@@ -31,7 +31,7 @@ export function ledgerCommand(): Command {
     "The ledger: which digest was built from which inputs, by whom. A folder of small files that git merges.",
   );
   const withPlace = (subcommand: Command): Command =>
-    subcommand.option("--ledger <folder>", "the ledger, this checkout's own by default", placesOf().ledger);
+    subcommand.option("--ledger <folder>", "the ledger, this checkout's own by default", pathsOf().ledger);
   command.addCommand(
     withPlace(new Command("import"))
       .description(
@@ -127,7 +127,7 @@ function leftOutLine({ image, dependencies }: LeftOut): Printable {
 /** A ledger to read. This checkout's own may have nothing in it yet; one that was named must be there. */
 function ledgerAt(folder: string): Ledger {
   const isThere = statSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  if (!isThere && folder !== placesOf().ledger) throw new CommandError(printable`no ledger at ${folder}`);
+  if (!isThere && folder !== pathsOf().ledger) throw new CommandError(printable`no ledger at ${folder}`);
   return new Ledger(folder);
 }
 

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 import { type BuilderChoice, chooseBuilder } from "../../tools/builder-choice.ts";
@@ -18,7 +18,7 @@ import { become } from "../engine/exec.ts";
  * @throws SetUpError naming what can't be had, and the mend
  */
 export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms> {
-  keepStatePrivate(placesOf());
+  keepStatePrivate(pathsOf());
   const builder = isToBuild ? await chooseBuilder() : await builderIfAny();
   if (builder?.kind === "docker") {
     printError(printable`${builder.because}: building with Docker's builder ${builder.name}`);
@@ -31,7 +31,7 @@ export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms>
       printError(printable`${name} ${shortcoming.lack}\n  to mend it: ${shortcoming.mend}`);
   const [pulumi, host] = [tools.get("pulumi"), tools.get("pulumi-language-nodejs")];
   if (pulumi === undefined || host === undefined) throw new Error("provideTools left the engine out");
-  return await engineFolder({ pulumi: pulumi.path, languageHost: host.path }, placesOf().tools);
+  return await engineFolder({ pulumi: pulumi.path, languageHost: host.path }, pathsOf().tools);
 }
 
 async function builderIfAny(): Promise<BuilderChoice | undefined> {
@@ -54,7 +54,7 @@ export function pulumiCommand(): Command {
     .action(async (args: string[]) => {
       const engine = await provideEngine(false);
       // Wherever it is called from, it is this project's stacks that it works on.
-      process.chdir(placesOf().project);
+      process.chdir(pathsOf().project);
       await become(engine.pulumi, args, engineEnvironment(engine));
     });
 }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
 import { provideRegistry, serveRegistry } from "../rehearsal/registry-server.ts";
@@ -14,7 +14,7 @@ export function registryCommand(): Command {
     )
     .action(async () => {
       const registry = await serveRegistry(
-        join(rehearsalFolder(placesOf()), "registry"),
+        join(rehearsalFolder(pathsOf()), "registry"),
         await provideRegistry(),
       );
       print(printable`serving ${registry.host}/stagex; Ctrl-C ends it`);

@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { Command } from "commander";
 import { configShape, parseConfig, type StagexConfig } from "../../config/schema.ts";
 import { chooseImages } from "../../distro/graph.ts";
-import { type Places, placesOf } from "../../lib/paths.ts";
+import { type Paths, pathsOf } from "../../lib/paths.ts";
 import { toldTogether } from "../../lib/text/grouped-messages.ts";
 import { printable, printableLines } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { configuredTree } from "../../pipeline/context/open-tree.ts";
-import { parseJournal } from "../../pipeline/context/run-report.ts";
+import { parseRunReport } from "../../pipeline/context/run-report.ts";
 import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import { checkpointsFor } from "../engine/checkpoints.ts";
 import { parallelFor } from "../engine/engine-parallelism.ts";
@@ -38,9 +38,9 @@ export function startCommand(): Command {
 type Options = { stack: string; rehearsal: boolean };
 
 async function start(more: readonly string[], { stack: name, rehearsal }: Options): Promise<void> {
-  const places = placesOf();
+  const paths = pathsOf();
   const engine = await provideEngine(true);
-  const stack = new Stack(name, engine, places);
+  const stack = new Stack(name, engine, paths);
   await stack.select();
   const holder = await stack.releaseDeadLocks();
   if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
@@ -54,11 +54,11 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   if (config.stack === "release") return await bringReleaseUp(stack, up);
   if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
   const environment = { ...checkpointsFor(config), ...parallelFor(config, process.env) };
-  await build(stack, up, { chosen, places, verify: config.verify, environment });
+  await build(stack, up, { chosen, paths, verify: config.verify, environment });
   if (!rehearsal || !isExample(settings)) return;
   const digests = await stack.digests();
   await rehearse({
-    ...{ places, engine, settings: buildSettings(settings) },
+    ...{ paths, engine, settings: buildSettings(settings) },
     images: chosen.flatMap(({ name: image, version }): RehearsedImage[] => {
       const digest = digests.get(image);
       return digest === undefined ? [] : [{ name: image, version, digest: parseDigest(digest) }];
@@ -73,20 +73,20 @@ async function build(
   up: readonly string[],
   {
     chosen,
-    places,
+    paths,
     verify,
     environment,
   }: Pick<StagexConfig, "verify"> & {
     chosen: readonly ChosenImage[];
-    places: Places;
+    paths: Paths;
     environment: NodeJS.ProcessEnv;
   },
 ): Promise<void> {
-  const journal = join(places.state, `journal-${process.pid}.jsonl`);
-  await mkdir(places.state, { recursive: true });
+  const journal = join(paths.state, `journal-${process.pid}.jsonl`);
+  await mkdir(paths.state, { recursive: true });
   try {
     const code = await stack.run(up, { ...environment, STAGEX_JOURNAL: journal });
-    const noted = parseJournal(await readFile(journal, "utf8").catch(() => ""));
+    const noted = parseRunReport(await readFile(journal, "utf8").catch(() => ""));
     const rows = runRows(chosen, await stack.digests(), noted, verify);
     print(printableLines([printable``, resultTable(rows)]));
     if (code !== 0) {
@@ -145,7 +145,7 @@ async function chosenImages(
   settings: Readonly<Record<string, unknown>>,
 ): Promise<{ config: StagexConfig; chosen: ChosenImage[] }> {
   const config = parseConfig(settings as Properties);
-  const tree = await configuredTree(config, placesOf());
+  const tree = await configuredTree(config, pathsOf());
   const chosen = chooseImages(tree.images, config.images).map(({ name, version }) => ({
     name,
     version,

@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { Command } from "commander";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { provideTools, testTools } from "../../tools/tool-resolver.ts";
@@ -25,7 +25,7 @@ export function testCommand(): Command {
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (args: string[]) => {
-      process.chdir(placesOf().project);
+      process.chdir(pathsOf().project);
       if (args.length > 0) return await become(process.execPath, [...vitest, ...args], process.env);
       await provideTools(testTools);
       const failed: string[] = [];
@@ -49,7 +49,7 @@ const vitest = [
 ];
 
 function modulePath(path: string): string {
-  return join(placesOf().project, "node_modules", path);
+  return join(pathsOf().project, "node_modules", path);
 }
 
 /** Runs a program on this Node with this terminal; resolves to its exit code. A signal to us ends it, and then us. */

@@ -8,7 +8,7 @@ import { publishesManifests, releaseRecords } from "../../distro/published/relea
 import { digestsFiles } from "../../distro/tree/digests-file.ts";
 import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
 import { readTree, readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable, printableBlock } from "../../lib/text/printable.ts";
 import { shortenedList } from "../../lib/text/shortened-list.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
@@ -58,9 +58,9 @@ async function treeOf(
 ): Promise<{ config: StagexConfig; tree: Tree }> {
   if (folder !== undefined) return { config: parseConfig({}), tree: await readTree(folder) };
   const config = parseConfig(await settings());
-  if (write && parseTreeAddress(config.tree, placesOf().project).kind !== "folder")
+  if (write && parseTreeAddress(config.tree, pathsOf().project).kind !== "folder")
     throw new CommandError("stagex:tree is a checkout that nobody commits; name a folder: --tree DIR");
-  return { config, tree: await configuredTree(config, placesOf()) };
+  return { config, tree: await configuredTree(config, pathsOf()) };
 }
 
 async function olderSide(
@@ -87,7 +87,7 @@ async function olderSide(
  * @param taken gets the digests that were not built here
  */
 async function lookupIn(config: StagexConfig, tree: Tree, taken: Set<string>): Promise<KeyLookup> {
-  const ledgers = configuredLedgers(config, placesOf());
+  const ledgers = configuredLedgers(config, pathsOf());
   const recorded: KeyLookup = (key) => lookUpBoth(ledgers, key);
   const published = await publishedTree(tree, { platforms: config.platforms });
   const { records } =

@@ -3,7 +3,7 @@ import { cpus, release } from "node:os";
 import { dirname } from "node:path";
 import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
 import { gitVersion } from "../../lib/git/git.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { privateDaemonObstacle } from "../../tools/builder-choice.ts";
 import { kernelFeatures } from "../../tools/kernel-features.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
@@ -22,8 +22,8 @@ export async function machineSection(environment: NodeJS.ProcessEnv): Promise<Se
     await cpuCheck(),
     await platformsCheck(),
     await gitCheck(environment),
-    await spaceCheck("disk for the cache", placesOf(undefined, environment).cache),
-    await spaceCheck("disk for this checkout", placesOf(undefined, environment).project),
+    await spaceCheck("disk for the cache", pathsOf(undefined, environment).cache),
+    await spaceCheck("disk for this checkout", pathsOf(undefined, environment).project),
   ];
   return { title: "Machine", checks };
 }

@@ -1,7 +1,7 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
@@ -9,7 +9,7 @@ import { type Check, ok, type Section } from "./check.ts";
 const maxStackFile = 2 ** 20;
 
 /** The stacks whose configuration names a tree: whether it is used only if the right people have signed it. */
-export async function treeSection(project = placesOf().project): Promise<Section> {
+export async function treeSection(project = pathsOf().project): Promise<Section> {
   const files = (await readdir(project)).filter((name) => /^Pulumi\.[\w.-]+\.yaml$/.test(name)).sort();
   const checks = await Promise.all(
     files.map(async (file) => {

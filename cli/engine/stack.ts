@@ -6,7 +6,7 @@ import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
 import { identityOf } from "../../lib/fs/pid-identity.ts";
-import type { Places } from "../../lib/paths.ts";
+import type { Paths } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 import { endOrphans } from "../../pulumi-workarounds/orphan-processes.ts";
@@ -59,12 +59,12 @@ export type LockHolder = z.infer<typeof heldLock>;
 export class Stack {
   readonly name: string;
   readonly #engine: EnginePrograms;
-  readonly #places: Places;
+  readonly #places: Paths;
 
-  constructor(name: string, engine: EnginePrograms, places: Places) {
+  constructor(name: string, engine: EnginePrograms, paths: Paths) {
     this.name = name;
     this.#engine = engine;
-    this.#places = places;
+    this.#places = paths;
   }
 
   /** Selects the stack, and makes it where there is none. */

@@ -1,5 +1,5 @@
 import { parseConfig, type StagexConfig } from "../../config/schema.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { configuredVault } from "../../pipeline/context/open-vault.ts";
 import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
@@ -20,20 +20,20 @@ export type CacheOptions = {
  * @throws CommandError where the configuration can't be used
  */
 export async function configuredCache(options: CacheOptions): Promise<SourceCache> {
-  const places = placesOf();
+  const paths = pathsOf();
   const { sources, vault } = await settings(options);
   const client = async (): Promise<string> =>
     (await provideTools(["registry-client"])).get("registry-client")?.path ?? "";
-  return await SourceCache.open(places.sources, {
+  return await SourceCache.open(paths.sources, {
     httpsOnly: sources.httpsOnly || options.httpsOnly === true,
     softwareHeritage: sources.softwareHeritage && options.softwareHeritage,
-    vault: configuredVault(vault, { places, client }),
+    vault: configuredVault(vault, { paths, client }),
   });
 }
 
 async function settings({ stack, vault }: CacheOptions): Promise<Pick<StagexConfig, "sources" | "vault">> {
   const config =
-    stack === undefined ? {} : await new Stack(stack, await provideEngine(false), placesOf()).config();
+    stack === undefined ? {} : await new Stack(stack, await provideEngine(false), pathsOf()).config();
   const { sources, vault: configured } = config;
   const asked = { sources, vault: vault ?? configured };
   try {

@@ -2,7 +2,7 @@ import type { BuildPlan } from "../../distro/build-plan.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
 import type { Tree } from "../../distro/tree/tree.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
 import { FetchRecords } from "../../sources/recording/fetch-records.ts";
 import type { WantedSource } from "../../sources/wanted-source.ts";
@@ -21,8 +21,8 @@ export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): 
   const wanted = new Map<string, WantedSource>();
   const unrecorded: string[] = [];
   if (fetching.length === 0) return { wanted: [], unrecorded };
-  const places = placesOf();
-  const [built, ledger] = [new Ledger(places.built), new Ledger(places.ledger)];
+  const paths = pathsOf();
+  const [built, ledger] = [new Ledger(paths.built), new Ledger(paths.ledger)];
   const known = await knownDigests(tree.images, (key) => lookUpBoth({ built, ledger }, key));
   for (const plan of fetching) {
     const key = keyOfKnown(plan, known);

@@ -1,7 +1,7 @@
 import { CommanderError } from "commander";
 import { TreeError } from "../../distro/tree-error.ts";
 import { GitError } from "../../lib/git/git.ts";
-import { withMend } from "../../lib/os-error-hints.ts";
+import { withHint } from "../../lib/os-error-hints.ts";
 import { type Printable, printableBlock, printableMessage } from "../../lib/text/printable.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts";
@@ -65,8 +65,8 @@ function endOf(error: unknown): { readonly message: string; readonly code: numbe
   }
   if (error instanceof LayoutError || error instanceof FetchRecordError)
     return { message: `stagex: ${error.message}`, code: exitCode.no };
-  if (error instanceof Error && withMend(error) !== error.message)
-    return { message: `stagex: ${withMend(error)}`, code: exitCode.unavailable };
+  if (error instanceof Error && withHint(error) !== error.message)
+    return { message: `stagex: ${withHint(error)}`, code: exitCode.unavailable };
   const trace = printableMessage(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return {
     message: `stagex: this is a fault in stagex itself, please report it:\n${trace}`,

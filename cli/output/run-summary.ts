@@ -1,5 +1,5 @@
 import type { VerifyMode } from "../../config/schema.ts";
-import type { JournalEntry } from "../../pipeline/context/run-report.ts";
+import type { RunReportEntry } from "../../pipeline/context/run-report.ts";
 import type { ResultRow } from "./result-table.ts";
 
 /** An image that a stack was to have. */
@@ -19,7 +19,7 @@ export type ChosenImage = {
 export function runRows(
   chosen: readonly ChosenImage[],
   digests: ReadonlyMap<string, string>,
-  journal: ReadonlyMap<string, JournalEntry>,
+  journal: ReadonlyMap<string, RunReportEntry>,
   verify: VerifyMode,
 ): ResultRow[] {
   return chosen.map(({ name, published }) => {

@@ -9,7 +9,7 @@ import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
 import { ParsedFiles } from "../../distro/tree/parsed-files.ts";
 import { readTree, readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -92,7 +92,7 @@ async function revisionOf(
 
 async function ledgerOf({ ledger }: TreeChangeOptions): Promise<Ledger | undefined> {
   if (ledger !== undefined && !existsSync(ledger)) throw new CommandError(printable`no ledger at ${ledger}`);
-  const root = ledger ?? placesOf().ledger;
+  const root = ledger ?? pathsOf().ledger;
   if (!existsSync(root)) return undefined;
   const { Ledger } = await import("../../distro/ledger/ledger.ts");
   return new Ledger(root);

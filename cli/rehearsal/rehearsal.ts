@@ -1,7 +1,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
-import type { Places } from "../../lib/paths.ts";
+import type { Paths } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
@@ -22,7 +22,7 @@ export type RehearsedImage = { readonly name: string; readonly version: string; 
 
 /** What is rehearsed: the release of a stack's images, with people, keys and a registry that are of this machine alone. */
 export type RehearsalRequest = {
-  readonly places: Places;
+  readonly paths: Paths;
   readonly engine: EnginePrograms;
   readonly images: readonly RehearsedImage[];
   /** The settings of that stack that say what is built: tree, images, platforms. */
@@ -31,8 +31,8 @@ export type RehearsalRequest = {
 };
 
 /** The folder of a checkout's rehearsals. */
-export function rehearsalFolder(places: Places): string {
-  return join(places.state, "rehearsal");
+export function rehearsalFolder(paths: Paths): string {
+  return join(paths.state, "rehearsal");
 }
 
 /**
@@ -43,15 +43,15 @@ export function rehearsalFolder(places: Places): string {
  * @throws CommandError where an image does not come to its quorum, or is not published
  */
 export async function rehearse(request: RehearsalRequest): Promise<void> {
-  const { places, say } = request;
-  const folder = rehearsalFolder(places);
+  const { paths, say } = request;
+  const folder = rehearsalFolder(paths);
   const vendor = cpuVendorNamed(cpuVendorOf(await readFile("/proc/cpuinfo", "utf8").catch(() => "")));
   const cast = await provideCast(folder, vendor);
-  for (const lookaside of [signaturesOf(places), lookasideOf(places)])
+  for (const lookaside of [signaturesOf(paths), lookasideOf(paths)])
     await mkdir(lookaside, { recursive: true });
   // One machine has one CPU: it can stand for people, who have keys of their own, but for no second vendor.
   const rule: QuorumRule = { threshold: 2, vendors: vendor === undefined ? 0 : 1 };
-  const common = { ...request.settings, ...trustSettings(places, cast) };
+  const common = { ...request.settings, ...trustSettings(paths, cast) };
   say(
     `A release needs independent witnesses: ${cast.members.map(({ id }) => id).join(", ")} (throw-away maintainers, with keys made here) rebuild it all.`,
   );
@@ -60,42 +60,42 @@ export async function rehearse(request: RehearsalRequest): Promise<void> {
   for (const line of lines) say(line);
 }
 
-function trustSettings(places: Places, cast: Cast): Record<string, string> {
-  const inProject = (path: string): string => relative(places.project, path);
+function trustSettings(paths: Paths, cast: Cast): Record<string, string> {
+  const inProject = (path: string): string => relative(paths.project, path);
   return {
     maintainers: inProject(cast.maintainers),
     keys: inProject(cast.keys),
-    signatures: inProject(signaturesOf(places)),
+    signatures: inProject(signaturesOf(paths)),
   };
 }
 
-function signaturesOf(places: Places): string {
-  return join(rehearsalFolder(places), "signatures");
+function signaturesOf(paths: Paths): string {
+  return join(rehearsalFolder(paths), "signatures");
 }
 
 /** Where what is published has its signatures: the public lookaside. */
-function lookasideOf(places: Places): string {
-  return join(rehearsalFolder(places), "lookaside");
+function lookasideOf(paths: Paths): string {
+  return join(rehearsalFolder(paths), "lookaside");
 }
 
 /** One maintainer rebuilds and signs all that bears no good signature of theirs yet. */
 async function witness(
   member: CastMember,
-  { places, engine, images, say }: RehearsalRequest,
+  { paths, engine, images, say }: RehearsalRequest,
   cast: Cast,
   common: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const left = await unsigned(member, images, cast, signaturesOf(places));
+  const left = await unsigned(member, images, cast, signaturesOf(paths));
   if (left === 0) return say(`  ${member.id}  has signed all ${images.length} before`);
-  const folder = join(rehearsalFolder(places), member.id);
-  const stack = new Stack(`rehearsal-${member.id}`, engine, places);
+  const folder = join(rehearsalFolder(paths), member.id);
+  const stack = new Stack(`rehearsal-${member.id}`, engine, paths);
   await stack.create();
   await stack.configure({
     ...common,
     // Where all three use one daemon, BUILDKIT_HOST's, its cache would make them one witness.
     cache: "false",
     attest: member.id,
-    signingKey: relative(places.project, member.key),
+    signingKey: relative(paths.project, member.key),
   });
   const started = performance.now();
   await stack.runLogged(
@@ -129,14 +129,14 @@ async function unsigned(
 
 /** Publishes what has its quorum; the lines that a user reads at the end. */
 async function release(
-  { places, engine, images }: RehearsalRequest,
+  { paths, engine, images }: RehearsalRequest,
   rule: QuorumRule,
   common: Readonly<Record<string, string>>,
 ): Promise<string[]> {
-  const folder = rehearsalFolder(places);
+  const folder = rehearsalFolder(paths);
   const registry = await serveRegistry(join(folder, "registry"), await provideRegistry());
   try {
-    const stack = new Stack("rehearsal-release", engine, places);
+    const stack = new Stack("rehearsal-release", engine, paths);
     await stack.create();
     await stack.configure({
       ...common,
@@ -144,19 +144,19 @@ async function release(
       threshold: String(rule.threshold),
       vendors: String(rule.vendors),
       publish: `${registry.host}/stagex`,
-      lookaside: relative(places.project, lookasideOf(places)),
+      lookaside: relative(paths.project, lookasideOf(paths)),
     });
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"];
     await stack.runLogged(args, join(folder, "release.log"));
     const { published } = releaseOutputs.parse(await stack.outputs());
-    return ending(places, images, published, rule, `${registry.host}/stagex`);
+    return ending(paths, images, published, rule, `${registry.host}/stagex`);
   } finally {
     await registry.close();
   }
 }
 
 function ending(
-  places: Places,
+  paths: Paths,
   images: readonly RehearsedImage[],
   published: Readonly<Record<string, object>>,
   { threshold, vendors }: QuorumRule,
@@ -165,16 +165,16 @@ function ending(
   const missing = images.filter(({ name }) => !Object.hasOwn(published, name)).map(({ name }) => name);
   const example = images.at(-1);
   if (example === undefined || missing.length > 0) {
-    const log = join(rehearsalFolder(places), "release.log");
+    const log = join(rehearsalFolder(paths), "release.log");
     throw new CommandError(
       printable`not published: ${missing.join(", ") || "any image"}; see ${log}`,
       exitCode.no,
     );
   }
   const inProject = (path: string): string => relative(process.cwd(), path) || ".";
-  const folder = rehearsalFolder(places);
+  const folder = rehearsalFolder(paths);
   const trust = [
-    `--signatures ${inProject(lookasideOf(places))}`,
+    `--signatures ${inProject(lookasideOf(paths))}`,
     `--maintainers ${inProject(join(folder, "MAINTAINERS"))}`,
     `--keys ${inProject(join(folder, "keys"))}`,
     `--threshold ${threshold} --vendors ${vendors}`,

@@ -5,13 +5,13 @@ import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/plan/predict-
 import { parseDigestsFile } from "../../distro/tree/digests-file.ts";
 import { textLimit } from "../../distro/tree-source.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
 import { attestableBuild } from "../../pipeline/attestation/attestable-build.ts";
 import { NotBuiltHere } from "../../pipeline/attestation/built-here.ts";
 import { countedVendor, pinned, signatureBy } from "../../pipeline/attestation/signature.ts";
-import { Workshop } from "../../pipeline/context/context.ts";
+import { Context } from "../../pipeline/context/context.ts";
 import { configuredLedgers } from "../../pipeline/context/open-ledgers.ts";
 import { personIn } from "../../pipeline/context/signer.ts";
 import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
@@ -55,8 +55,8 @@ export type AttestableImages = {
 
 /** The images that are asked for, those that were built here apart from those that were not. */
 export async function attestableImages(options: AttestableOptions): Promise<AttestableImages> {
-  const places = placesOf();
-  const stack = new Stack(options.stack, await provideEngine(false), places);
+  const paths = pathsOf();
+  const stack = new Stack(options.stack, await provideEngine(false), paths);
   const config = settings((await stack.config()) as Properties);
   const id = options.person ?? config.attest;
   if (id === undefined) {
@@ -64,12 +64,12 @@ export async function attestableImages(options: AttestableOptions): Promise<Atte
       printable`who signs? Name them by their id in MAINTAINERS: --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
     );
   }
-  const workshop = new Workshop(config, places.project, new AbortController().signal);
-  const trust = await workshop.trust();
+  const context = new Context(config, paths.project, new AbortController().signal);
+  const trust = await context.trust();
   const person = personIn(trust, id);
   const manifests: Attestable[] = [];
   const notBuiltHere: string[] = [];
-  for (const asked of await askedFor(options, stack, workshop)) {
+  for (const asked of await askedFor(options, stack, context)) {
     try {
       const reference = `${config.signedAs}/${asked.image}:${asked.version}`;
       for (const [digest, record] of await asked.builds()) {
@@ -90,7 +90,7 @@ export async function attestableImages(options: AttestableOptions): Promise<Atte
   return {
     person,
     trust,
-    lookaside: await workshop.signatures(),
+    lookaside: await context.signatures(),
     where: config.signatures,
     manifests,
     notBuiltHere,
@@ -116,12 +116,12 @@ type Asked = {
 async function askedFor(
   { digests }: AttestableOptions,
   stack: Stack,
-  workshop: Workshop,
+  context: Context,
 ): Promise<readonly Asked[]> {
-  return digests ? await ofDigests(digests, workshop) : await ofStack(stack, workshop);
+  return digests ? await ofDigests(digests, context) : await ofStack(stack, context);
 }
 
-async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked[]> {
+async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]> {
   const packages = await stack.packages();
   if (packages.length === 0)
     throw new CommandError(printable`the stack ${stack.name} has no images; build them with: npm start`);
@@ -131,7 +131,7 @@ async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked
           {
             image,
             version,
-            builds: () => attestableBuild(workshop, { image, inputKey, digests: checked(digests) }),
+            builds: () => attestableBuild(context, { image, inputKey, digests: checked(digests) }),
           },
         ]
       : [],
@@ -142,9 +142,9 @@ async function ofStack(stack: Stack, workshop: Workshop): Promise<readonly Asked
  * A digests file tells an image and its first manifest, and the tree its version: what was built here of another version must not be signed
  * as this one, so it has to be of the very inputs that the tree has now.
  */
-async function ofDigests(files: readonly string[], workshop: Workshop): Promise<readonly Asked[]> {
-  const { images } = await workshop.tree();
-  const ledgers = configuredLedgers(workshop.config, workshop.places);
+async function ofDigests(files: readonly string[], context: Context): Promise<readonly Asked[]> {
+  const { images } = await context.tree();
+  const ledgers = configuredLedgers(context.config, context.paths);
   const known = await knownDigests(images, (key) => lookUpBoth(ledgers, key));
   const asked: Asked[] = [];
   for (const file of files) {
@@ -161,9 +161,9 @@ async function ofDigests(files: readonly string[], workshop: Workshop): Promise<
           const inputKey = plan && keyOfKnown(plan, known);
           if (!inputKey)
             throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
-          const { digests } = await workshop.built.lookup(inputKey);
+          const { digests } = await context.built.lookup(inputKey);
           const [first = ""] = plan.platforms;
-          return await attestableBuild(workshop, {
+          return await attestableBuild(context, {
             ...{ image, inputKey },
             digests: { ...digests?.platforms, [first]: digest },
           });

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { ImageNameError, nameLike } from "../../distro/image-names.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import { readTree, type Tree } from "../../distro/tree/tree.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import {
   type BuildEvidence,
@@ -49,9 +49,9 @@ export async function evidenceOf(
     );
   const tree = await readTree(root, platforms === undefined ? {} : { platforms: platforms.split(",") });
   const name = nameIn(tree, image);
-  const places = placesOf();
-  const ledger = new Ledger(folder ?? (sign === undefined ? places.ledger : places.agreed));
-  const built = folder === undefined ? new Ledger(places.built) : ledger;
+  const paths = pathsOf();
+  const ledger = new Ledger(folder ?? (sign === undefined ? paths.ledger : paths.agreed));
+  const built = folder === undefined ? new Ledger(paths.built) : ledger;
   try {
     return { tree, evidence: await buildEvidence(tree, { ledger, built }, name) };
   } catch (error) {

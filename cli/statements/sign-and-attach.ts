@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { printableJsonText, printableLine, printableLines } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -133,7 +133,7 @@ async function attach(
       ? mediaTypes.index
       : mediaTypes.manifest;
   const referrer = statementReferrer({ mediaType, digest: target, size }, statement, messages);
-  const { scratch } = placesOf();
+  const { scratch } = pathsOf();
   await mkdir(scratch, { recursive: true });
   const digest = await pushReferrer(repository, referrer, { client, scratch });
   done.push(`attached: ${repository}@${digest}`);

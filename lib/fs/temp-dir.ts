@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { formatIdentity, isAlive, ownIdentity, parseIdentity } from "./pid-identity.ts";
 
 /** A folder of this process's own, until it is removed. */
-export type WorkFolder = { readonly path: string; remove(): Promise<void> };
+export type TempDir = { readonly path: string; remove(): Promise<void> };
 
 /** The folders that this process has swept. */
 const swept = new Set<string>();
@@ -14,7 +14,7 @@ const swept = new Set<string>();
  * Makes a new empty folder (0700) below `scratch`. The name says whose it is, so that what a killed process left behind is swept by the
  * next one. Made and removed at once: each of a release's builds has several, and the thread pool's ways are longer.
  */
-export async function openWorkFolder(scratch: string): Promise<WorkFolder> {
+export async function openTempDir(scratch: string): Promise<TempDir> {
   if (!swept.has(scratch)) {
     await mkdir(scratch, { recursive: true });
     await sweepWorkFolders(scratch);
@@ -27,8 +27,8 @@ export async function openWorkFolder(scratch: string): Promise<WorkFolder> {
 }
 
 /** Runs `work` with a work folder, and removes the folder afterwards, also on error. */
-export async function withWorkFolder<T>(scratch: string, work: (folder: string) => Promise<T>): Promise<T> {
-  const folder = await openWorkFolder(scratch);
+export async function withTempDir<T>(scratch: string, work: (folder: string) => Promise<T>): Promise<T> {
+  const folder = await openTempDir(scratch);
   try {
     return await work(folder.path);
   } finally {

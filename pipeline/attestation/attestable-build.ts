@@ -3,7 +3,7 @@ import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { publishedIn } from "../../distro/published/published-digests.ts";
 import { GitError } from "../../lib/git/git.ts";
 import type { Digest } from "../../oci/digest.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import { inputsOfPlan } from "../package/inputs-from-build-plan.ts";
 import { recordedDigests } from "../package/ledger-lookup.ts";
 import { belowQuorum, publishedDigests } from "../package/predict-outputs.ts";
@@ -21,9 +21,9 @@ type Footing = { readonly reference: Digest } | Doubt;
  * another's word: on a digest that somebody's ledger or a registry gave, or that a tree publishes and too few have signed.
  * @throws NotBuiltHere that names the dependency, and the command that builds it
  */
-export async function attestableBuild(workshop: Workshop, built: BuiltImage): ReturnType<typeof ownBuild> {
-  const builds = await ownBuild(workshop, built);
-  await requireFoundation(workshop, built);
+export async function attestableBuild(context: Context, built: BuiltImage): ReturnType<typeof ownBuild> {
+  const builds = await ownBuild(context, built);
+  await requireFoundation(context, built);
   return builds;
 }
 
@@ -31,13 +31,13 @@ export async function attestableBuild(workshop: Workshop, built: BuiltImage): Re
  * Requires that an image's inputs are those that the tree has now, with dependencies each of which has a footing. An input key names the
  * digests of all dependencies, so it is enough that those which have one give the same key.
  */
-async function requireFoundation(workshop: Workshop, { image, inputKey }: BuiltImage): Promise<void> {
-  const { images } = await workshop.tree();
+async function requireFoundation(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
+  const { images } = await context.tree();
   const plan = images.get(image);
   if (!plan) throw new NotBuiltHere(`${image} is not attested: the tree does not have it any more`);
-  const found = await footings(workshop, plan, images, new Map());
+  const found = await footings(context, plan, images, new Map());
   if ("doubt" in found) {
-    const isPulled = await workshop.mayBeSubstituted(found.image);
+    const isPulled = await context.mayBeSubstituted(found.image);
     throw new NotBuiltHere(
       `${image} is not attested: it is built from ${found.image}, and ${found.doubt}. ` +
         `Build that here: ${isPulled ? "leave it out of stagex:substitute, and run " : ""}` +
@@ -53,14 +53,14 @@ async function requireFoundation(workshop: Workshop, { image, inputKey }: BuiltI
 type Footings = { readonly references: Readonly<Record<string, Digest>> };
 
 async function footings(
-  workshop: Workshop,
+  context: Context,
   plan: BuildPlan,
   images: ReadonlyMap<string, BuildPlan>,
   asked: Map<string, Promise<Footing>>,
 ): Promise<Footings | Doubt> {
   const references: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
-    const asking = asked.get(name) ?? footing(workshop, name, images, asked);
+    const asking = asked.get(name) ?? footing(context, name, images, asked);
     asked.set(name, asking);
     const found = await asking;
     if ("doubt" in found) return found;
@@ -71,31 +71,31 @@ async function footings(
 
 /** What was found firm stays so for this process: own records are only ever added to, and a run judges all images alike. */
 async function footing(
-  workshop: Workshop,
+  context: Context,
   name: string,
   images: ReadonlyMap<string, BuildPlan>,
   asked: Map<string, Promise<Footing>>,
 ): Promise<Footing> {
-  const firm = workshop.firm.get(name);
+  const firm = context.firm.get(name);
   if (firm) return { reference: firm };
   const plan = images.get(name);
   if (!plan) return { image: name, doubt: "the tree does not have that" };
-  const below = await footings(workshop, plan, images, asked);
-  const found = "doubt" in below ? below : await ownFooting(workshop, plan, below.references);
-  const agreed = "doubt" in found ? await agreedFooting(workshop, plan, found) : found;
-  if ("reference" in agreed) workshop.firm.set(name, agreed.reference);
+  const below = await footings(context, plan, images, asked);
+  const found = "doubt" in below ? below : await ownFooting(context, plan, below.references);
+  const agreed = "doubt" in found ? await agreedFooting(context, plan, found) : found;
+  if ("reference" in agreed) context.firm.set(name, agreed.reference);
   return agreed;
 }
 
 async function ownFooting(
-  workshop: Workshop,
+  context: Context,
   plan: BuildPlan,
   dependencies: Readonly<Record<string, Digest>>,
 ): Promise<Footing> {
   const key = keyOfPlan(plan, dependencies);
-  const own = await recordedDigests(workshop.built, key, plan.platforms);
+  const own = await recordedDigests(context.built, key, plan.platforms);
   if (own) return { reference: own.reference };
-  const { kind } = await workshop.built.lookup(key);
+  const { kind } = await context.built.lookup(key);
   const doubt =
     kind === "contradiction"
       ? "that came out differently here, built twice from the same inputs"
@@ -104,8 +104,8 @@ async function ownFooting(
 }
 
 /** The digest that the tree publishes of an unchanged recipe, where enough people have signed it: then it needs no footing of its own. */
-async function agreedFooting(workshop: Workshop, plan: BuildPlan, own: Doubt): Promise<Footing> {
-  const release = await workshop.release().catch((error: unknown) => {
+async function agreedFooting(context: Context, plan: BuildPlan, own: Doubt): Promise<Footing> {
+  const release = await context.release().catch((error: unknown) => {
     // A tree of which git knows no commit publishes nothing.
     if (error instanceof GitError) return undefined;
     throw error;
@@ -118,9 +118,9 @@ async function agreedFooting(workshop: Workshop, plan: BuildPlan, own: Doubt): P
     }),
   );
   if (Object.keys(dependencies).length < plan.dependencies.length) return own;
-  const published = await publishedDigests(workshop, { ...inputsOfPlan(plan), dependencies });
+  const published = await publishedDigests(context, { ...inputsOfPlan(plan), dependencies });
   if (!published) return own;
-  const doubt = await belowQuorum(workshop, plan.name, plan.version, published.digests);
+  const doubt = await belowQuorum(context, plan.name, plan.version, published.digests);
   if (doubt === undefined) return { reference: published.reference };
   return own.image === plan.name ? { ...own, doubt: `${own.doubt} (${doubt})` } : own;
 }

@@ -10,36 +10,36 @@ import { publishedTree } from "../../distro/published/published-tree.ts";
 import { publishingCommit } from "../../distro/published/release-import.ts";
 import { revisionTree } from "../../distro/tree/git-tree.ts";
 import { readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
-import { type Places, placesOf } from "../../lib/paths.ts";
+import { type Paths, pathsOf } from "../../lib/paths.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { Registry } from "../../oci/registry/registry.ts";
 import type { RegistryAddress } from "../../oci/registry/registry-address.ts";
 import { Store } from "../../oci/store/store.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import type { ToolName } from "../../tools/pinned-tools.ts";
 import { keepStatePrivate } from "../../tools/private-state.ts";
 import { provideTool, type Tool } from "../../tools/tool-resolver.ts";
 import type { Lookaside } from "../../trust/signatures/lookaside.ts";
 import { Fleet } from "../fleet/fleet.ts";
-import { Exchange } from "../fleet/fleet-registry.ts";
-import { Docket } from "../quorum/quorum-summary.ts";
+import { FleetRegistry } from "../fleet/fleet-registry.ts";
+import { QuorumSummary } from "../quorum/quorum-summary.ts";
 import { type Foreseen, foreseenSchema } from "./known-digests.ts";
 import { configuredTree } from "./open-tree.ts";
 import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./open-trust.ts";
 import { configuredVault } from "./open-vault.ts";
-import { Recollection } from "./preview-cache.ts";
-import { Outlook } from "./preview-forecast.ts";
-import { Journal } from "./run-report.ts";
-import { configuredKey, personIn, Signatory } from "./signer.ts";
+import { PreviewCache } from "./preview-cache.ts";
+import { PreviewForecast } from "./preview-forecast.ts";
+import { RunReport } from "./run-report.ts";
+import { configuredKey, personIn, Signer } from "./signer.ts";
 
 /**
  * What packages are made with: the tree, the sources, a BuildKit daemon, the store and the ledger, shared by all of one
  * provider process. Each is opened when it is first asked for, so that an `up` that builds nothing starts no daemon.
  */
-export class Workshop {
+export class Context {
   readonly config: StagexConfig;
-  readonly places: Places;
+  readonly paths: Paths;
   readonly ledger: Ledger;
   /** What was built here, and by nobody else. */
   readonly built: Ledger;
@@ -47,10 +47,10 @@ export class Workshop {
   readonly agreed: Ledger;
   /** What attested images may stand on, by name, as far as this process has found it out. */
   readonly firm = new Map<string, Digest>();
-  readonly journal: Journal;
-  readonly outlook = new Outlook();
+  readonly journal: RunReport;
+  readonly outlook = new PreviewForecast();
   /** What was found of quorums so far. */
-  readonly quorums = new Docket();
+  readonly quorums = new QuorumSummary();
   /** The builders, and what is built on which. */
   readonly fleet: Fleet;
   /** Pulls wait for the network rather than for a core. */
@@ -64,14 +64,14 @@ export class Workshop {
   constructor(config: StagexConfig, project: string, cancelled: AbortSignal) {
     this.config = config;
     this.#cancelled = cancelled;
-    this.places = placesOf(project);
-    keepStatePrivate(this.places);
-    this.ledger = new Ledger(this.places.ledger);
-    this.built = new Ledger(this.places.built);
-    this.agreed = new Ledger(this.places.agreed);
-    this.journal = new Journal(process.env.STAGEX_JOURNAL);
+    this.paths = pathsOf(project);
+    keepStatePrivate(this.paths);
+    this.ledger = new Ledger(this.paths.ledger);
+    this.built = new Ledger(this.paths.built);
+    this.agreed = new Ledger(this.paths.agreed);
+    this.journal = new RunReport(process.env.STAGEX_JOURNAL);
     this.fleet = new Fleet({
-      places: this.places,
+      paths: this.paths,
       expected: expectedBuilders(config),
       ...{ jobs: config.jobs, stall: config.stall, cancelled },
     });
@@ -87,23 +87,23 @@ export class Workshop {
   }
 
   tree(): Promise<Tree> {
-    return this.#once("tree", () => configuredTree(this.config, this.places));
+    return this.#once("tree", () => configuredTree(this.config, this.paths));
   }
 
   store(): Promise<Store> {
-    return this.#once("store", () => Store.open(this.places.store));
+    return this.#once("store", () => Store.open(this.paths.store));
   }
 
   /** What earlier previews found out of images, by their input keys. */
-  recollection(): Promise<Recollection<Foreseen>> {
-    return this.#once("recollection", () => Recollection.open(this.places.recollection, foreseenSchema));
+  recollection(): Promise<PreviewCache<Foreseen>> {
+    return this.#once("recollection", () => PreviewCache.open(this.paths.recollection, foreseenSchema));
   }
 
-  sources(work: Work): Promise<SourceCache> {
-    const client = async () => (await this.#registryClient(work)).path;
+  sources(operation: Operation): Promise<SourceCache> {
+    const client = async () => (await this.#registryClient(operation)).path;
     return this.#once("sources", () => {
-      const vault = configuredVault(this.config.vault, { places: this.places, client });
-      return SourceCache.open(this.places.sources, { ...this.config.sources, vault });
+      const vault = configuredVault(this.config.vault, { paths: this.paths, client });
+      return SourceCache.open(this.paths.sources, { ...this.config.sources, vault });
     });
   }
 
@@ -154,8 +154,8 @@ export class Workshop {
   }
 
   /** The registries to pull from, in the order to ask them. */
-  registries(work: Work): Promise<readonly Registry[]> {
-    return Promise.all((this.config.registry ?? []).map((address) => this.registryAt(address, work)));
+  registries(operation: Operation): Promise<readonly Registry[]> {
+    return Promise.all((this.config.registry ?? []).map((address) => this.registryAt(address, operation)));
   }
 
   /** Lets one build of an input key at a time record what it fetches. */
@@ -166,28 +166,28 @@ export class Workshop {
   }
 
   /** The program that gives steps a proxy. It is built where there is none. */
-  withProxy(work: Work): Promise<Tool> {
-    return this.#once("with-proxy", () => this.#provide("with-proxy", work));
+  withProxy(operation: Operation): Promise<Tool> {
+    return this.#once("with-proxy", () => this.#provide("with-proxy", operation));
   }
 
   /** A registry to pull from or to push to. Its client is built where there is none. */
-  async registryAt(address: RegistryAddress, work: Work): Promise<Registry> {
-    return new Registry(address, (await this.#registryClient(work)).path);
+  async registryAt(address: RegistryAddress, operation: Operation): Promise<Registry> {
+    return new Registry(address, (await this.#registryClient(operation)).path);
   }
 
-  #registryClient(work: Pick<Work, "progress">): Promise<Tool> {
-    return this.#once("registry-client", () => this.#provide("registry-client", work));
+  #registryClient(operation: Pick<Operation, "progress">): Promise<Tool> {
+    return this.#once("registry-client", () => this.#provide("registry-client", operation));
   }
 
   /** Where builders on other machines may have dependencies from; undefined where none is configured. */
-  async exchange(): Promise<Exchange | undefined> {
+  async exchange(): Promise<FleetRegistry | undefined> {
     const { exchange: address } = this.config;
     if (address === undefined) return undefined;
     return await this.#once("exchange", async () => {
-      const registry = (work: Work) => this.registryAt(address, work);
-      const { scratch } = this.places;
+      const registry = (operation: Operation) => this.registryAt(address, operation);
+      const { scratch } = this.paths;
       const store = await this.store();
-      return new Exchange({
+      return new FleetRegistry({
         address,
         registry,
         store,
@@ -201,35 +201,35 @@ export class Workshop {
   /** Who may attest, and how many must agree: read once, so that all images of a run are judged alike. */
   trust(): Promise<ConfiguredTrust> {
     return this.#once("trust", async () =>
-      configuredTrust(this.config, this.places, (await this.tree()).root),
+      configuredTrust(this.config, this.paths, (await this.tree()).root),
     );
   }
 
   /** Where attestations are read and, in a folder, written. */
   signatures(): Promise<Lookaside> {
-    return this.#once("signatures", () => configuredSignatures(this.config, this.places));
+    return this.#once("signatures", () => configuredSignatures(this.config, this.paths));
   }
 
   /** Whoever signs with the configured key, if it is this person's. */
-  signatory(id: string): Promise<Signatory> {
+  signatory(id: string): Promise<Signer> {
     return this.#once(`signatory ${id}`, async () => {
       const trust = await this.trust();
       const person = personIn(trust, id);
-      return new Signatory(() => configuredKey(this.config, this.places, trust, person));
+      return new Signer(() => configuredKey(this.config, this.paths, trust, person));
     });
   }
 
   /** Ends what was started. */
   async close(): Promise<void> {
-    if (this.#opened.has("recollection")) await (await this.recollection()).file(this.places.scratch);
+    if (this.#opened.has("recollection")) await (await this.recollection()).file(this.paths.scratch);
     await this.fleet.close();
     if (this.#opened.has("exchange")) await (await this.exchange())?.close();
   }
 
-  #provide(name: ToolName, work: Pick<Work, "progress">): Promise<Tool> {
+  #provide(name: ToolName, operation: Pick<Operation, "progress">): Promise<Tool> {
     return provideTool(name, {
       signal: this.#cancelled,
-      onProgress: ({ tool, version, detail }) => work.progress(`building ${tool} ${version}: ${detail}`),
+      onProgress: ({ tool, version, detail }) => operation.progress(`building ${tool} ${version}: ${detail}`),
     });
   }
 

@@ -1,6 +1,6 @@
 import type { StagexConfig } from "../../config/schema.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
-import type { Places } from "../../lib/paths.ts";
+import type { Paths } from "../../lib/paths.ts";
 import type { EvidenceLedgers } from "../statements/build-evidence.ts";
 
 /**
@@ -9,7 +9,7 @@ import type { EvidenceLedgers } from "../statements/build-evidence.ts";
  */
 export function configuredLedgers(
   { trust }: Pick<StagexConfig, "trust">,
-  { built, agreed, ledger }: Pick<Places, "built" | "agreed" | "ledger">,
+  { built, agreed, ledger }: Pick<Paths, "built" | "agreed" | "ledger">,
 ): EvidenceLedgers {
   return { built: new Ledger(built), ledger: new Ledger(trust === "quorum" ? agreed : ledger) };
 }

@@ -1,7 +1,7 @@
 import { lstat, mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import type { StagexConfig } from "../../config/schema.ts";
-import type { Places } from "../../lib/paths.ts";
+import type { Paths } from "../../lib/paths.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { type FoundKeys, howToGetKeys, readKeyFiles } from "../../trust/openpgp/key-folder.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
@@ -27,11 +27,11 @@ export type ConfiguredTrust = Trust & {
  */
 export async function configuredTrust(
   { maintainers, keys, threshold, vendors }: StagexConfig,
-  places: Places,
+  paths: Paths,
   root: string,
 ): Promise<ConfiguredTrust> {
   const place = async (key: string, configured: string | undefined, own: string): Promise<string> => {
-    const path = configured === undefined ? join(root, own) : resolve(places.project, configured);
+    const path = configured === undefined ? join(root, own) : resolve(paths.project, configured);
     if (await lstat(path).catch(() => undefined)) return path;
     const whose = configured === undefined ? "the tree has none of its own" : "there is nothing there";
     const how = key === "keys" ? ` (${howToGetKeys})` : "";
@@ -67,17 +67,17 @@ async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
 }
 
 /** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */
-export async function configuredSignatures(config: StagexConfig, places: Places): Promise<Lookaside> {
-  const address = signaturesAddress(config, places);
+export async function configuredSignatures(config: StagexConfig, paths: Paths): Promise<Lookaside> {
+  const address = signaturesAddress(config, paths);
   if (config.signatures === undefined) await mkdir(address, { recursive: true });
   return lookasideAt(address);
 }
 
 /** A folder, absolute, or an address on the web. */
-export function signaturesAddress({ signatures }: StagexConfig, places: Places): string {
-  if (signatures === undefined) return join(places.state, "signatures");
+export function signaturesAddress({ signatures }: StagexConfig, paths: Paths): string {
+  if (signatures === undefined) return join(paths.state, "signatures");
   if (/^https?:/.test(signatures)) return signatures;
-  return resolve(places.project, signatures.replace(/^file:\/\//, ""));
+  return resolve(paths.project, signatures.replace(/^file:\/\//, ""));
 }
 
 /**

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { Writable } from "node:stream";
 import type { VaultConfig } from "../../config/vault.ts";
-import type { Places } from "../../lib/paths.ts";
+import type { Paths } from "../../lib/paths.ts";
 import type { RegistryAddress } from "../../oci/registry/registry-address.ts";
 import { RegistryClient } from "../../oci/registry/registry-client.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
@@ -19,7 +19,7 @@ import { ServerPlace } from "../../sources/vault/server-place.ts";
 
 /** What opens the places of a vault. */
 export type VaultRun = {
-  readonly places: Pick<Places, "project" | "sources">;
+  readonly paths: Pick<Paths, "project" | "sources">;
   /** Provides the registry client's program, when a registry is first asked. */
   readonly client: () => Promise<string>;
 };
@@ -27,7 +27,7 @@ export type VaultRun = {
 /** Opens the places that `stagex:vault` names, in its order. Nothing is asked yet. */
 export function configuredVault(config: VaultConfig | undefined, run: VaultRun): VaultPlace[] {
   return (config ?? []).map((place) => {
-    if (place.kind === "folder") return new FolderPlace(resolve(run.places.project, place.folder), place);
+    if (place.kind === "folder") return new FolderPlace(resolve(run.paths.project, place.folder), place);
     if (place.kind === "server") return new ServerPlace(place.url, place.asked);
     return new RepositoryPlace(place.repository, place, run);
   });
@@ -94,7 +94,7 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
   }
 
   async write(file: LocalSource, signal: AbortSignal): Promise<void> {
-    const { sources } = this.#run.places;
+    const { sources } = this.#run.paths;
     await this.#written(async () => (await this.#repository()).push(file, `${sources}/partial`, signal));
   }
 
@@ -110,9 +110,9 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
     if (lasting.includes(problem) || this.#failures >= strikes) this.#down ??= message;
   }
 
-  async #written<Result>(work: () => Promise<Result>): Promise<Result> {
+  async #written<Result>(operation: () => Promise<Result>): Promise<Result> {
     try {
-      return await work();
+      return await operation();
     } catch (error) {
       throw error instanceof RegistryError ? new VaultError(error.message, { cause: error }) : error;
     }

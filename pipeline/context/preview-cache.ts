@@ -3,7 +3,7 @@ import { dirname, join, relative } from "node:path";
 import { z } from "zod";
 import { stampIn, statOf } from "../../lib/fs/file-stamp.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 
 const format = "stagex-recollection/1";
 
@@ -25,7 +25,7 @@ type Memory<Thing> = { readonly thing: Thing; readonly files: Readonly<Record<st
  *
  * It is a help and no record. Of two processes that file theirs at once one is forgotten, and a file that can't be read counts as empty.
  */
-export class Recollection<Thing> {
+export class PreviewCache<Thing> {
   readonly #path: string;
   /** Those that were asked for last are the last. */
   readonly #memories: Map<string, Memory<Thing>>;
@@ -38,16 +38,16 @@ export class Recollection<Thing> {
   }
 
   /** Those that were left in this file, as far as they fit the schema. */
-  static async open<Thing>(path: string, schema: z.ZodType<Thing>): Promise<Recollection<Thing>> {
+  static async open<Thing>(path: string, schema: z.ZodType<Thing>): Promise<PreviewCache<Thing>> {
     const files = z.record(z.string(), z.string().nullable());
     const memories = z.record(z.string(), z.strictObject({ thing: schema, files }));
     try {
       const { data } = z
         .strictObject({ format: z.literal(format), memories })
         .safeParse(JSON.parse((await readRegularFile(path, largest)).toString("utf8")));
-      return new Recollection(path, new Map(Object.entries(data?.memories ?? {})));
+      return new PreviewCache(path, new Map(Object.entries(data?.memories ?? {})));
     } catch {
-      return new Recollection(path, new Map());
+      return new PreviewCache(path, new Map());
     }
   }
 
@@ -91,7 +91,7 @@ export class Recollection<Thing> {
     if (this.#isFiled) return;
     const memories = Object.fromEntries([...this.#memories].slice(-Math.max(fewest, 2 * this.#asked.size)));
     try {
-      await withWorkFolder(scratch, async (folder) => {
+      await withTempDir(scratch, async (folder) => {
         const whole = join(folder, "recollection.json");
         await writeFile(whole, JSON.stringify({ format, memories }));
         await rename(whole, this.#path);

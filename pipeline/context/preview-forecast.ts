@@ -33,7 +33,7 @@ export function comparisonText({ changed, open, held }: Comparison): string | un
 }
 
 /** What the engine has asked of each image so far in a preview, and so what a run would do. */
-export class Outlook {
+export class PreviewForecast {
   readonly #standings = new Map<string, Standing>();
   readonly #images = new Map<string, { verdict: Verdict; dependencies: readonly string[] }>();
 

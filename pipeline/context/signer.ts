@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
 import pLimit from "p-limit";
 import type { StagexConfig } from "../../config/schema.ts";
-import type { Places } from "../../lib/paths.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Paths } from "../../lib/paths.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import {
   keyFromAgent,
@@ -33,7 +33,7 @@ export function personIn({ roster }: Trust, id: string): Person {
  */
 export async function configuredKey(
   { signingKey }: Pick<StagexConfig, "signingKey">,
-  places: Places,
+  paths: Paths,
   trust: Trust,
   person: Person,
 ): Promise<SigningKey> {
@@ -46,7 +46,7 @@ export async function configuredKey(
   const fingerprint = readFingerprint(signingKey);
   const key = fingerprint
     ? keyFromAgent(fingerprint, { keyring })
-    : await keyFromFile(resolve(places.project, signingKey));
+    : await keyFromFile(resolve(paths.project, signingKey));
   const owner = owners(roster, (one) => keyring.primaryOf(one)).get(key.fingerprint);
   if (owner?.id === person.id) return key;
   const whose = owner ? `${owner.id}'s` : "nobody's in MAINTAINERS";
@@ -57,7 +57,7 @@ export async function configuredKey(
 }
 
 /** Whoever signs in this run: asked for one signature after the other, since a card, a pinentry and a person serve one at a time. */
-export class Signatory {
+export class Signer {
   readonly #open: () => Promise<SigningKey>;
   readonly #turn = pLimit(1);
   #key: Promise<SigningKey> | undefined;
@@ -71,18 +71,18 @@ export class Signatory {
   }
 
   /** Signs when its turn has come. Once the person has refused, nobody asks again in this run. */
-  async sign(payload: Uint8Array, work: Pick<Work, "signal" | "progress">): Promise<Uint8Array> {
+  async sign(payload: Uint8Array, operation: Pick<Operation, "signal" | "progress">): Promise<Uint8Array> {
     this.#asked++;
-    if (this.#turn.activeCount > 0) work.progress("waits for its turn to be signed");
+    if (this.#turn.activeCount > 0) operation.progress("waits for its turn to be signed");
     return await this.#turn(async () => {
       try {
-        work.signal.throwIfAborted();
+        operation.signal.throwIfAborted();
         if (this.#refusal) throw this.#refusal;
         this.#key ??= this.#open();
-        const signal = AbortSignal.any([work.signal, AbortSignal.timeout(patience)]);
+        const signal = AbortSignal.any([operation.signal, AbortSignal.timeout(patience)]);
         return await (await this.#key).sign(payload, {
           signal,
-          onProgress: (words) => work.progress(`${words}: ${this.#done + 1} of ${this.#asked}`),
+          onProgress: (words) => operation.progress(`${words}: ${this.#done + 1} of ${this.#asked}`),
         });
       } catch (error) {
         if (error instanceof SigningRefused) this.#refusal = error;

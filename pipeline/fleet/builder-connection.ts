@@ -8,14 +8,14 @@ import { type Endpoint, parseEndpoint, type Workers, workers } from "../../build
 import { awaitAnswer } from "../../buildkit/client/wait-for-daemon.ts";
 import { acquireDaemon, type DaemonUse } from "../../buildkit/daemon/daemon.ts";
 import type { BuilderInputs } from "../../config/builder.ts";
-import { openWorkFolder } from "../../lib/fs/temp-dir.ts";
-import type { Places } from "../../lib/paths.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import { openTempDir } from "../../lib/fs/temp-dir.ts";
+import type { Paths } from "../../lib/paths.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { goVersionOf } from "../../tools/go-build-info.ts";
 import { findTool } from "../../tools/tool-resolver.ts";
 
 /** A BuildKit daemon to build with, and what is known of it. */
-export type Bench = {
+export type BuilderConnection = {
   readonly name: string;
   readonly endpoint: Endpoint;
   /** Names the builder in the ledger; the same machine and daemon have the same one every time. */
@@ -53,18 +53,18 @@ const usualWait = 60;
  * Opens a builder: starts it if it is a private one, waits until it answers, and learns what there is to know.
  * Throws where a tool is missing or the daemon does not answer, with what mends it.
  */
-export async function openBench(builder: BuilderInputs, places: Places, work: Work): Promise<Bench> {
-  const way = await openWay(builder, places, work);
+export async function connectToBuilder(builder: BuilderInputs, paths: Paths, operation: Operation): Promise<BuilderConnection> {
+  const way = await openWay(builder, paths, operation);
   const { endpoint } = way;
   try {
     if (way.daemon === undefined) {
       await awaitAnswer(endpoint, {
         seconds: builder.wait ?? usualWait,
-        onWaiting: (why, seconds) => work.progress(`waiting for ${builder.name} for ${seconds} s: ${why}`),
-        signal: work.signal,
+        onWaiting: (why, seconds) => operation.progress(`waiting for ${builder.name} for ${seconds} s: ${why}`),
+        signal: operation.signal,
       });
     }
-    const known = await learnBuilder(endpoint, { go: way.go, scratch: places.scratch, signal: work.signal });
+    const known = await learnBuilder(endpoint, { go: way.go, scratch: paths.scratch, signal: operation.signal });
     const shownVendor = known.vendorSource === "unknown" ? undefined : known.facts.cpuVendor;
     const vendorSource: VendorSource = builder.vendor === undefined ? known.vendorSource : "declared";
     const cpuVendor = builder.vendor ?? known.facts.cpuVendor;
@@ -84,11 +84,11 @@ export async function openBench(builder: BuilderInputs, places: Places, work: Wo
 /** Asks a builder what it says of itself, and leaves no trace; undefined for a private one, which is there whenever it is needed. */
 export async function askBuilder(
   builder: BuilderInputs,
-  places: Places,
+  paths: Paths,
   signal: AbortSignal,
 ): Promise<Workers | undefined> {
   if (builder.address.startsWith("private:")) return undefined;
-  const way = await openAddress(builder, places, signal);
+  const way = await openAddress(builder, paths, signal);
   try {
     return await workers(way.endpoint, signal);
   } finally {
@@ -97,16 +97,16 @@ export async function askBuilder(
 }
 
 /** The way to a daemon: open until it is closed. */
-type Way = Pick<Bench, "endpoint" | "revive" | "close"> & {
+type Way = Pick<BuilderConnection, "endpoint" | "revive" | "close"> & {
   readonly daemon?: DaemonUse;
   readonly go?: string | undefined;
 };
 
-async function openWay(builder: BuilderInputs, places: Places, work: Work): Promise<Way> {
+async function openWay(builder: BuilderInputs, paths: Paths, operation: Operation): Promise<Way> {
   const number = /^private:(\d+)$/.exec(builder.address)?.[1];
   return number === undefined
-    ? await openAddress(builder, places, work.signal)
-    : await openPrivate(Number(number), places, work);
+    ? await openAddress(builder, paths, operation.signal)
+    : await openPrivate(Number(number), paths, operation);
 }
 
 /**
@@ -116,11 +116,11 @@ async function openWay(builder: BuilderInputs, places: Places, work: Work): Prom
  */
 async function openAddress(
   { address, tls }: BuilderInputs,
-  places: Places,
+  paths: Paths,
   ending: AbortSignal,
 ): Promise<Way> {
   const buildctl = await toolPath("buildctl");
-  const folder = tls && (await openWorkFolder(places.scratch));
+  const folder = tls && (await openTempDir(paths.scratch));
   const forget = (): void => folder && rmSync(folder.path, { recursive: true, force: true });
   ending.addEventListener("abort", forget, { once: true });
   const close = async () => {
@@ -149,17 +149,17 @@ async function writeCredentials(
 }
 
 /** A daemon of this state folder's own. Number 0 is the one of a run without a fleet. */
-async function openPrivate(number: number, places: Places, work: Work): Promise<Way> {
+async function openPrivate(number: number, paths: Paths, operation: Operation): Promise<Way> {
   const buildctl = await toolPath("buildctl");
   const [buildkitd, runc] = [await toolPath("buildkitd"), await toolPath("runc")];
-  const root = number === 0 ? places.buildkit : `${places.buildkit}-${number}`;
+  const root = number === 0 ? paths.buildkit : `${paths.buildkit}-${number}`;
   const uses: DaemonUse[] = [];
   const acquire = async (signal: AbortSignal): Promise<DaemonUse> => {
-    const use = await acquireDaemon({ buildkitd, runc, root, log: work.progress, signal });
+    const use = await acquireDaemon({ buildkitd, runc, root, log: operation.progress, signal });
     uses.push(use);
     return use;
   };
-  const daemon = await acquire(work.signal);
+  const daemon = await acquire(operation.signal);
   const close = async () => {
     for (const use of uses) await use.release();
   };

@@ -2,18 +2,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { LimitFunction } from "p-limit";
 import type { Solved } from "../../buildkit/client/solve.ts";
 import { DependencyRoute } from "../../buildkit/client/transfer-route.ts";
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
 import { type RegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
 import type { Store } from "../../oci/store/store.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Bench } from "./builder-connection.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { BuilderConnection } from "./builder-connection.ts";
 
-export type ExchangeOptions = {
+export type FleetRegistryOptions = {
   readonly address: RegistryAddress;
   /** Opens the registry there; what it throws is a push's failure. */
-  readonly registry: (work: Work) => Promise<Registry>;
+  readonly registry: (operation: Operation) => Promise<Registry>;
   readonly store: Store;
   readonly scratch: string;
   readonly limit: LimitFunction;
@@ -34,8 +34,8 @@ const longestWait = 10_000;
  * The registry through which the builders of a fleet have each other's images, where that is cheaper for them than being sent them from
  * this machine. It is a shortcut and nothing more: builders hash what they pull, and whatever fails here is sent.
  */
-export class Exchange {
-  readonly #options: ExchangeOptions;
+export class FleetRegistry {
+  readonly #options: FleetRegistryOptions;
   readonly #pushes = new Map<string, Promise<void>>();
   readonly #there = new Set<string>();
   readonly #routes = new Map<string, DependencyRoute>();
@@ -45,16 +45,16 @@ export class Exchange {
   readonly #ended: AbortSignal;
   #pausedUntil = Number.NEGATIVE_INFINITY;
 
-  constructor(options: ExchangeOptions) {
+  constructor(options: FleetRegistryOptions) {
     this.#options = options;
     this.#ended = AbortSignal.any([options.cancelled, this.#closing.signal]);
   }
 
   /** Begins to push an image, if it has not been begun; what fails is a warning, and tried again when it is offered again. */
-  offer(image: string, digest: Digest, work: Work): void {
+  offer(image: string, digest: Digest, operation: Operation): void {
     const key = keyOf(image, digest);
     if (this.#there.has(key) || this.#pushes.has(key) || Date.now() < this.#pausedUntil) return;
-    const pushing = this.#options.limit(() => this.#push(image, digest, work));
+    const pushing = this.#options.limit(() => this.#push(image, digest, operation));
     this.#pushes.set(
       key,
       pushing.finally(() => this.#pushes.delete(key)),
@@ -63,17 +63,17 @@ export class Exchange {
 
   /** Which of its dependencies a builder is to pull for a build, by their names, and from which repositories. */
   async repositories(
-    bench: Pick<Bench, "name" | "endpoint">,
+    bench: Pick<BuilderConnection, "name" | "endpoint">,
     dependencies: readonly Dependency[],
-    work: Work,
+    operation: Operation,
   ): Promise<Record<string, string>> {
     if (bench.endpoint.address.startsWith("unix://")) return {};
-    for (const { name, digest } of dependencies) this.offer(name, digest, work);
+    for (const { name, digest } of dependencies) this.offer(name, digest, operation);
     const held = this.#heldBy(bench);
     const lacking = dependencies.reduce((sum, { digest, bytes }) => sum + (held.has(digest) ? 0 : bytes), 0);
     if (this.#routeTo(bench).choose(lacking, Date.now()) === "store") return {};
     const coming = dependencies.map(({ name, digest }) => this.#pushes.get(keyOf(name, digest)));
-    await this.#wait(Promise.all(coming), work.signal);
+    await this.#wait(Promise.all(coming), operation.signal);
     return Object.fromEntries(
       dependencies.flatMap(({ name, digest }) => {
         const repository = repositoryIn(this.#options.address, name);
@@ -84,11 +84,11 @@ export class Exchange {
 
   /** Notes how a builder came by the dependencies of a build. */
   note(
-    bench: Pick<Bench, "name">,
+    bench: Pick<BuilderConnection, "name">,
     image: string,
     dependencies: readonly Dependency[],
     { transfers, unpulled }: Pick<Solved, "transfers" | "unpulled">,
-    work: Work,
+    operation: Operation,
   ): void {
     const route = this.#routeTo(bench);
     route.took("store", transfers.store);
@@ -100,14 +100,14 @@ export class Exchange {
     // They may be there no longer: the next one who needs them has them pushed again.
     for (const { name, digest } of dependencies) this.#there.delete(keyOf(name, digest));
     const [reason] = unpulled.message.split("\n");
-    work.report(
+    operation.report(
       "warning",
       `${image}: ${bench.name} was sent what it could not pull from ${this.#options.address}: ${reason}`,
     );
   }
 
   /** Notes that a builder has an image, as it has just built it. */
-  holds(bench: Pick<Bench, "name">, digest: Digest): void {
+  holds(bench: Pick<BuilderConnection, "name">, digest: Digest): void {
     this.#heldBy(bench).add(digest);
   }
 
@@ -122,12 +122,12 @@ export class Exchange {
     await this.settled();
   }
 
-  async #push(image: string, digest: Digest, work: Work): Promise<void> {
+  async #push(image: string, digest: Digest, operation: Operation): Promise<void> {
     const { registry, store, scratch, address } = this.#options;
     if (this.#ended.aborted || Date.now() < this.#pausedUntil) return;
     try {
-      const open = await registry(work);
-      await withWorkFolder(scratch, (folder) =>
+      const open = await registry(operation);
+      await withTempDir(scratch, (folder) =>
         open.push(image, digest, { store, scratch: folder, signal: this.#ended }),
       );
       this.#there.add(keyOf(image, digest));
@@ -135,7 +135,7 @@ export class Exchange {
       if (this.#ended.aborted || Date.now() < this.#pausedUntil) return;
       this.#pausedUntil = Date.now() + pushPause;
       const reason = error instanceof Error ? error.message : String(error);
-      work.report(
+      operation.report(
         "warning",
         `${image} is not at the exchange ${address}: ${reason}. Builders are sent what they can't pull.`,
       );
@@ -150,13 +150,13 @@ export class Exchange {
       .finally(() => enough.abort());
   }
 
-  #routeTo({ name }: Pick<Bench, "name">): DependencyRoute {
+  #routeTo({ name }: Pick<BuilderConnection, "name">): DependencyRoute {
     const route = this.#routes.get(name) ?? new DependencyRoute();
     this.#routes.set(name, route);
     return route;
   }
 
-  #heldBy({ name }: Pick<Bench, "name">): Set<Digest> {
+  #heldBy({ name }: Pick<BuilderConnection, "name">): Set<Digest> {
     const held = this.#held.get(name) ?? new Set();
     this.#held.set(name, held);
     return held;

@@ -13,12 +13,12 @@ import {
   type ScheduledBuilder,
 } from "../../buildkit/scheduler/scheduler.ts";
 import type { BuilderInputs } from "../../config/builder.ts";
-import type { Places } from "../../lib/paths.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import { askBuilder, type Bench, openBench, usualSlots } from "./builder-connection.ts";
+import type { Paths } from "../../lib/paths.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import { askBuilder, type BuilderConnection, connectToBuilder, usualSlots } from "./builder-connection.ts";
 
 export type FleetOptions = {
-  readonly places: Places;
+  readonly paths: Paths;
   /** Names of the builders that the program registers; or the one builder of a run without a fleet. */
   readonly expected: readonly string[] | BuilderInputs;
   /** How many images are built at once in all. */
@@ -41,8 +41,8 @@ const [fleetPatience, lonePatience] = [600, 30];
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #builders = new Map<string, BuilderInputs>();
-  readonly #opened = new Map<string, Promise<Bench>>();
-  readonly #benches = new Map<string, Bench>();
+  readonly #opened = new Map<string, Promise<BuilderConnection>>();
+  readonly #benches = new Map<string, BuilderConnection>();
   readonly #waiting = new Set<() => void>();
   readonly #atOnce: LimitFunction;
   #members: readonly ScheduledBuilder[] = [];
@@ -75,13 +75,13 @@ export class Fleet {
   }
 
   /** Opens a builder, once; one that could not be opened is tried again by the next who asks. */
-  open(name: string, work: Work): Promise<Bench> {
+  open(name: string, operation: Operation): Promise<BuilderConnection> {
     const opened = this.#opened.get(name);
     if (opened) return opened;
     const builder = this.#builders.get(name);
     if (!builder) return Promise.reject(new Error(`the fleet has no builder ${name}`));
     const before = this.#benches.get(name);
-    const opening = openBench(builder, this.#options.places, { ...work, signal: this.#options.cancelled });
+    const opening = connectToBuilder(builder, this.#options.paths, { ...operation, signal: this.#options.cancelled });
     this.#opened.set(name, opening);
     opening.then(
       (bench) => this.#benches.set(name, bench),
@@ -93,12 +93,12 @@ export class Fleet {
 
   /** What a builder says of itself; undefined for a private one, which is there whenever it is needed. */
   async ask(builder: BuilderInputs, signal: AbortSignal): Promise<Workers | undefined> {
-    return await askBuilder(builder, this.#options.places, signal);
+    return await askBuilder(builder, this.#options.paths, signal);
   }
 
   /** The builders of this name or CPU vendor. Throws where the fleet has none. */
-  async among(target: string, work: Work): Promise<string[]> {
-    await this.#ready(work);
+  async among(target: string, operation: Operation): Promise<string[]> {
+    await this.#ready(operation);
     const found = this.#names().filter(
       (name) => name === target || this.#vendorOf(name)?.toLowerCase() === target.toLowerCase(),
     );
@@ -110,9 +110,9 @@ export class Fleet {
   }
 
   /** What the ledger calls the builder of this name; none where there is no such builder, or it does not answer. */
-  async idsOf(name: string, work: Work): Promise<string[]> {
+  async idsOf(name: string, operation: Operation): Promise<string[]> {
     if (!this.#builders.has(name)) return [];
-    const bench = await this.open(name, work).catch(() => undefined);
+    const bench = await this.open(name, operation).catch(() => undefined);
     return bench ? [bench.id] : [];
   }
 
@@ -123,20 +123,20 @@ export class Fleet {
    */
   async run<Result>(
     job: Job,
-    build: (bench: Bench, signal: AbortSignal, stir: Stir) => Promise<Result>,
-    work: Work,
-  ): Promise<{ result: Result; bench: Bench }> {
-    const schedule = await this.#ready(work);
-    if (schedule.running >= this.slots) work.progress("waiting for a build slot");
+    build: (bench: BuilderConnection, signal: AbortSignal, stir: Stir) => Promise<Result>,
+    operation: Operation,
+  ): Promise<{ result: Result; bench: BuilderConnection }> {
+    const schedule = await this.#ready(operation);
+    if (schedule.running >= this.slots) operation.progress("waiting for a build slot");
     let wasStarved: string | undefined;
     const attempt = async (name: string, freed: () => void, signal: AbortSignal) => {
       if (wasStarved !== undefined)
-        work.report(
+        operation.report(
           "warning",
           `${job.image}: the kernel killed a step on ${wasStarved} for want of memory; it is built again by itself on ${name}`,
         );
       wasStarved = undefined;
-      return await this.#buildOn(name, job, build, freed, { ...work, signal }).catch((error: unknown) => {
+      return await this.#buildOn(name, job, build, freed, { ...operation, signal }).catch((error: unknown) => {
         if (!(error instanceof SolveError && error.isStarved) || signal.aborted) throw error;
         wasStarved = name;
         throw new OutOfMemory(error);
@@ -145,7 +145,7 @@ export class Fleet {
     return await schedule.run(
       { ...job, platforms: this.#offered(job) },
       ({ name }, signal, free) => this.#whileCounted(free, (freed) => attempt(name, freed, signal)),
-      work.signal,
+      operation.signal,
     );
   }
 
@@ -170,7 +170,7 @@ export class Fleet {
   }
 
   /** Notes that a builder has an image in its cache, as it has just built it. */
-  async holds(bench: Bench, digest: string): Promise<void> {
+  async holds(bench: BuilderConnection, digest: string): Promise<void> {
     (await this.#schedule)?.holds(bench.name, digest);
   }
 
@@ -185,12 +185,12 @@ export class Fleet {
   async #buildOn<Result>(
     name: string,
     { image }: Job,
-    build: (bench: Bench, signal: AbortSignal, stir: Stir) => Promise<Result>,
+    build: (bench: BuilderConnection, signal: AbortSignal, stir: Stir) => Promise<Result>,
     free: () => void,
-    work: Work,
-  ): Promise<{ result: Result; bench: Bench }> {
-    work.signal.throwIfAborted();
-    const bench = await this.#benchFor(name, work);
+    operation: Operation,
+  ): Promise<{ result: Result; bench: BuilderConnection }> {
+    operation.signal.throwIfAborted();
+    const bench = await this.#benchFor(name, operation);
     const rules = { ...this.#options.watch, stall: this.#options.stall * 60 };
     try {
       const watched = (signal: AbortSignal, stir: Stir) =>
@@ -198,37 +198,37 @@ export class Fleet {
           stir(sign);
           if (sign === "delivered") free();
         });
-      return { bench, result: await whileWatched(bench.endpoint, rules, watched, work.signal) };
+      return { bench, result: await whileWatched(bench.endpoint, rules, watched, operation.signal) };
     } catch (error) {
-      const trouble = work.signal.aborted ? undefined : this.#troubleIn(error);
+      const trouble = operation.signal.aborted ? undefined : this.#troubleIn(error);
       if (trouble === undefined) throw error;
       const next = this.size > 1 ? "trying elsewhere" : "waiting for it";
-      work.report("warning", `${image}: builder ${name} is lost, ${next}: ${trouble}`);
+      operation.report("warning", `${image}: builder ${name} is lost, ${next}: ${trouble}`);
       throw new BuilderLost(trouble, { cause: error });
     }
   }
 
-  async #benchFor(name: string, work: Work): Promise<Bench> {
+  async #benchFor(name: string, operation: Operation): Promise<BuilderConnection> {
     try {
-      return await this.open(name, work);
+      return await this.open(name, operation);
     } catch (error) {
-      work.signal.throwIfAborted();
+      operation.signal.throwIfAborted();
       throw new BuilderLost(messageOf(error), { cause: error });
     }
   }
 
   /** The schedule, made as soon as one builder answers and all others' platforms are known. */
-  #ready(work: Work): Promise<Schedule> {
-    this.#schedule ??= this.#makeSchedule(work).catch((error: unknown) => {
+  #ready(operation: Operation): Promise<Schedule> {
+    this.#schedule ??= this.#makeSchedule(operation).catch((error: unknown) => {
       this.#schedule = undefined;
       throw error;
     });
     return this.#schedule;
   }
 
-  async #makeSchedule(work: Work): Promise<Schedule> {
-    await this.#registered(work);
-    const openings = new Map(this.#names().map((name) => [name, this.open(name, work)] as const));
+  async #makeSchedule(operation: Operation): Promise<Schedule> {
+    await this.#registered(operation);
+    const openings = new Map(this.#names().map((name) => [name, this.open(name, operation)] as const));
     const failures = new Map<string, unknown>();
     for (const [name, opening] of openings) opening.catch((error: unknown) => failures.set(name, error));
     const untold = [...openings].filter(([name]) => this.#builders.get(name)?.platforms === undefined);
@@ -241,11 +241,11 @@ export class Fleet {
       const platforms = this.#benches.get(name)?.platforms ?? builder?.platforms;
       if (platforms)
         members.push({ name, platforms, slots: this.#slotsOf(builder), memory: this.#memoryOf(builder) });
-      else work.report("warning", `builder ${name} is left out: ${messageOf(failures.get(name))}`);
+      else operation.report("warning", `builder ${name} is left out: ${messageOf(failures.get(name))}`);
     }
     const schedule = new Schedule(members, {
       patience: this.size > 1 ? fleetPatience : lonePatience,
-      probe: async ({ name }, signal) => await (await this.open(name, work)).revive(signal),
+      probe: async ({ name }, signal) => await (await this.open(name, operation)).revive(signal),
     });
     for (const { name } of members) {
       if (!this.#benches.has(name))
@@ -262,10 +262,10 @@ export class Fleet {
   }
 
   /** Waits until the program has registered all builders that the configuration names. */
-  async #registered(work: Work): Promise<void> {
+  async #registered(operation: Operation): Promise<void> {
     const missing = () => this.#names().filter((name) => !this.#builders.has(name));
     if (missing().length === 0) return;
-    work.progress(`waiting for ${missing().join(", ")}`);
+    operation.progress(`waiting for ${missing().join(", ")}`);
     const late = AbortSignal.any([this.#options.cancelled, AbortSignal.timeout(registration * 1000)]);
     await new Promise<void>((resolve) => {
       const look = () => {

@@ -1,6 +1,6 @@
 import { digestOf, hexOf } from "../../oci/digest.ts";
 import { isExactlyFor } from "../../oci/image.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
 import { belowQuorum } from "./predict-outputs.ts";
@@ -10,15 +10,15 @@ import { belowQuorum } from "./predict-outputs.ts";
  * builder stands for those who judged it: the roster, the keys and the rule.
  */
 export async function rememberAgreed(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   { digests, index }: Pick<PackageOutputs, "digests" | "index">,
 ): Promise<void> {
-  await workshop.agreed.record({
+  await context.agreed.record({
     inputKey: keyOf(inputs),
     image: inputs.image,
     digests: { index, platforms: digests },
-    builder: { id: await judgesOf(workshop), facts: null },
+    builder: { id: await judgesOf(context), facts: null },
     seconds: null,
     outcome: "built",
     finished: new Date().toISOString(),
@@ -31,31 +31,31 @@ export async function rememberAgreed(
  * judged again.
  */
 export async function mayStay(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   { inputKey, digests, index }: PackageOutputs,
 ): Promise<boolean> {
   const { image, version, platforms } = inputs;
   const manifests = Object.entries(digests).map(([platform, digest]) => ({ platform, digest }));
   if (!isExactlyFor({ manifests }, platforms)) return false;
-  if (await workshop.built.says(image, inputKey, digests)) return true;
-  const { records } = await workshop.agreed.lookup(inputKey);
+  if (await context.built.says(image, inputKey, digests)) return true;
+  const { records } = await context.agreed.lookup(inputKey);
   const agreeing = records.filter(
     (record) =>
       record.image === image &&
       manifests.every(({ platform, digest }) => record.digests.platforms[platform] === digest),
   );
   if (agreeing.length === 0) return false;
-  const judges = await judgesOf(workshop);
+  const judges = await judgesOf(context);
   if (agreeing.some(({ builder }) => builder.id === judges)) return true;
-  if ((await belowQuorum(workshop, image, version, digests)) !== undefined) return false;
-  await rememberAgreed(workshop, inputs, { digests, index });
+  if ((await belowQuorum(context, image, version, digests)) !== undefined) return false;
+  await rememberAgreed(context, inputs, { digests, index });
   return true;
 }
 
 /** Stands for who judges, and by which rule: another once a key is revoked or expires, or more people must agree. */
-async function judgesOf(workshop: Workshop): Promise<string> {
-  const { rosterDigest, rule } = await workshop.trust();
-  const judges = [rosterDigest, rule.threshold, rule.vendors, workshop.config.signedAs];
+async function judgesOf(context: Context): Promise<string> {
+  const { rosterDigest, rule } = await context.trust();
+  const judges = [rosterDigest, rule.threshold, rule.vendors, context.config.signedAs];
   return hexOf(digestOf(JSON.stringify(judges)));
 }

@@ -10,14 +10,14 @@ import { type LedgerRecord, UnsafeLedgerError } from "../../distro/ledger/ledger
 import { platformsToRun } from "../../distro/recipe/run-platforms.ts";
 import { generatorNamed } from "../../distro/tree/generations.ts";
 import { sideBySide } from "../../lib/concurrently.ts";
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { type Image, requirePlatforms } from "../../oci/image.ts";
 import { readLayout } from "../../oci/layout.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import { assembleLayout } from "../../oci/merge-platforms.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
-import type { Bench } from "../fleet/builder-connection.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
+import type { BuilderConnection } from "../fleet/builder-connection.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
 import {
   fetchSources,
@@ -38,40 +38,40 @@ import { isAsBefore } from "./rebuild-image.ts";
  * @param target the CPU vendor, or the builder's name, that it is to be built on; any where not given
  */
 export async function build(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
-  work: Work,
+  operation: Operation,
   target?: string,
 ): Promise<PackageOutputs> {
-  work.signal.throwIfAborted();
-  const plan = await plannedFiles(workshop, inputs);
-  await requireDependencies(workshop, inputs, work);
-  const sources = await workshop.pulls(() => fetchSources(workshop, plan, inputs, work));
-  const among = target === undefined ? undefined : await workshop.fleet.among(target, work);
-  return await withWorkFolder(workshop.places.scratch, async (folder) => {
-    const { result: parts, fetches } = await withFetching(workshop, inputs, plan, work, (fetching) => {
-      const builders = among?.length ?? workshop.fleet.size;
+  operation.signal.throwIfAborted();
+  const plan = await plannedFiles(context, inputs);
+  await requireDependencies(context, inputs, operation);
+  const sources = await context.pulls(() => fetchSources(context, plan, inputs, operation));
+  const among = target === undefined ? undefined : await context.fleet.among(target, operation);
+  return await withTempDir(context.paths.scratch, async (folder) => {
+    const { result: parts, fetches } = await withFetching(context, inputs, plan, operation, (fetching) => {
+      const builders = among?.length ?? context.fleet.size;
       // They share the proxy and the folder: one that fails takes neither from those that are still at work.
       return sideBySide(
         platformParts(inputs, builders, fetching !== undefined),
-        work.signal,
+        operation.signal,
         (platforms, signal, number) => {
           const part = { platforms, target, among, layout: join(folder, `layout-${number}`), fetching };
-          return buildPart(workshop, plan, inputs, sources, part, { ...work, signal });
+          return buildPart(context, plan, inputs, sources, part, { ...operation, signal });
         },
       );
     });
-    const image = await storedWhole(workshop, inputs, parts, join(folder, "layout"), work);
+    const image = await storedWhole(context, inputs, parts, join(folder, "layout"), operation);
     const outputs: PackageOutputs = {
       ...digestsOf(image, inputs.platforms),
       inputKey: keyOf(inputs),
       origin: "built",
     };
     for (const own of Map.groupBy(parts, ({ bench }) => bench).values())
-      await enter(workshop, own, inputs, outputs, fetches, work);
-    (await workshop.exchange())?.offer(inputs.image, outputs.reference, work);
+      await enter(context, own, inputs, outputs, fetches, operation);
+    (await context.exchange())?.offer(inputs.image, outputs.reference, operation);
     const seconds = Math.max(...parts.map((part) => part.seconds));
-    workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
+    context.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
     return outputs;
   });
 }
@@ -87,7 +87,7 @@ type Part = {
 };
 
 type BuiltPart = Part & {
-  readonly bench: Bench;
+  readonly bench: BuilderConnection;
   readonly seconds: number;
   readonly layerCheck: Solved["layerCheck"];
   readonly memory: Solved["memory"];
@@ -108,42 +108,42 @@ function platformParts(
 }
 
 async function buildPart(
-  workshop: Workshop,
+  context: Context,
   plan: BuildPlan,
   inputs: PackageInputs,
   sources: readonly SourceFile[],
   part: Part,
-  work: Work,
+  operation: Operation,
 ): Promise<BuiltPart> {
-  const dependencies = await sizedDependencies(workshop, inputs, part.platforms);
-  const job = await jobOf(workshop, inputs, part, platformsToRun(plan, part.platforms), dependencies);
-  const { result, bench } = await workshop.fleet.run(
+  const dependencies = await sizedDependencies(context, inputs, part.platforms);
+  const job = await jobOf(context, inputs, part, platformsToRun(plan, part.platforms), dependencies);
+  const { result, bench } = await context.fleet.run(
     job,
     async (bench, signal, stir) => {
       const started = performance.now();
       const ingredients = { plan, sources, dependencies };
-      const { layerCheck, memory } = await solveImage(workshop, bench, inputs, ingredients, part, {
-        work: { ...work, signal },
+      const { layerCheck, memory } = await solveImage(context, bench, inputs, ingredients, part, {
+        operation: { ...operation, signal },
         stir,
       });
       const seconds = (performance.now() - started) / 1000;
       stir("delivered");
       // Whatever a builder says, only what its bytes are counts: one that delivers others is not asked again for this image.
-      const image = await received(workshop, inputs, { ...part, layerCheck }, { ...work, signal }).catch(
+      const image = await received(context, inputs, { ...part, layerCheck }, { ...operation, signal }).catch(
         async (error: unknown) => {
           await rm(part.layout, { recursive: true, force: true });
-          if (!(error instanceof LayoutError) || workshop.fleet.size === 1) throw error;
+          if (!(error instanceof LayoutError) || context.fleet.size === 1) throw error;
           throw new BuilderLost(`what it delivered is not what it says: ${error.message}`, { cause: error });
         },
       );
       return { layerCheck, memory, image, seconds };
     },
-    work,
+    operation,
   );
   const { manifests, index } = result.image;
-  const exchange = await workshop.exchange();
+  const exchange = await context.exchange();
   for (const digest of [index, ...manifests.map(({ digest }) => digest)]) {
-    await workshop.fleet.holds(bench, digest);
+    await context.fleet.holds(bench, digest);
     exchange?.holds(bench, digest);
   }
   return { ...part, ...result, bench };
@@ -151,30 +151,30 @@ async function buildPart(
 
 /** Reads what a builder delivered, every blob hashed; into the store, in one pass, where it is all of the image. */
 async function received(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   { platforms, layout, layerCheck }: Part & Pick<BuiltPart, "layerCheck">,
-  work: Work,
+  operation: Operation,
 ): Promise<Image> {
   if (platforms.length < inputs.platforms.length) {
-    const image = await readLayout(layout, { signal: work.signal });
+    const image = await readLayout(layout, { signal: operation.signal });
     requirePlatforms(image, platforms, layout);
     return image;
   }
-  work.progress("storing the image");
-  const store = await workshop.store();
-  return await store.adopt(layout, { layerCheck, platforms, signal: work.signal });
+  operation.progress("storing the image");
+  const store = await context.store();
+  return await store.adopt(layout, { layerCheck, platforms, signal: operation.signal });
 }
 
 async function jobOf(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   { platforms, target, among }: Part,
   run: readonly string[],
   dependencies: readonly Dependency[],
 ): Promise<Job> {
   const { image } = inputs;
-  const { seconds, remaining = 0, shared, memory } = (await workshop.expectations()).get(image) ?? {};
+  const { seconds, remaining = 0, shared, memory } = (await context.expectations()).get(image) ?? {};
   return {
     key: [keyOf(inputs), ...platforms, target ?? ""].join(" "),
     ...{ image, platforms: run, seconds, remaining, shared, memory, among },
@@ -184,21 +184,21 @@ async function jobOf(
 
 /** The image in the store, put together from its parts where it has several. */
 async function storedWhole(
-  workshop: Workshop,
+  context: Context,
   { image, version }: PackageInputs,
   parts: readonly BuiltPart[],
   whole: string,
-  work: Work,
+  operation: Operation,
 ): Promise<Image> {
   const [first, ...others] = parts;
   if (!first) throw new Error(`${image} has no platform`);
   if (others.length === 0) return first.image;
-  work.progress("storing the image");
+  operation.progress("storing the image");
   const layouts = parts.map(({ layout }) => layout);
   await assembleLayout(layouts, whole, image, version);
-  const store = await workshop.store();
+  const store = await context.store();
   // Its dependencies are the same for all platforms, and so are the layers that need no check.
-  return await store.adopt(whole, { layerCheck: first.layerCheck, signal: work.signal });
+  return await store.adopt(whole, { layerCheck: first.layerCheck, signal: operation.signal });
 }
 
 /** What an image is built from. */
@@ -209,16 +209,16 @@ type Ingredients = {
 };
 
 async function solveImage(
-  workshop: Workshop,
-  bench: Bench,
+  context: Context,
+  bench: BuilderConnection,
   inputs: PackageInputs,
   { plan, sources, dependencies }: Ingredients,
   { platforms, target, layout, fetching }: Part,
-  { work, stir }: { work: Work; stir: () => void },
+  { operation, stir }: { operation: Operation; stir: () => void },
 ): Promise<Solved> {
-  const { scratch, logs } = workshop.places;
-  const { root } = await workshop.tree();
-  const store = await workshop.store();
+  const { scratch, logs } = context.paths;
+  const { root } = await context.tree();
+  const store = await context.store();
   const files = {
     folder: join(root, plan.folder),
     files: plan.context,
@@ -229,9 +229,9 @@ async function solveImage(
   };
   const isWhole = platforms.length === inputs.platforms.length;
   const words = [inputs.image, ...(target ? [target] : []), ...(isWhole ? [] : platforms)];
-  const exchange = await workshop.exchange();
-  const repositories = (await exchange?.repositories(bench, dependencies, work)) ?? {};
-  return await withBuildContext(files, async (context) => {
+  const exchange = await context.exchange();
+  const repositories = (await exchange?.repositories(bench, dependencies, operation)) ?? {};
+  return await withBuildContext(files, async (buildContext) => {
     const request = {
       endpoint: bench.endpoint,
       image: inputs.image,
@@ -240,27 +240,27 @@ async function solveImage(
       target: inputs.target ?? null,
       platforms,
       buildArgs: inputs.buildArgs,
-      context,
+      context: buildContext,
       dependencies: inputs.dependencies,
       repositories,
       ...(fetching ? { proxy: await fetching.session.proxyFor(platforms[0] ?? "") } : {}),
-      isAnew: !workshop.config.cache || (await workshop.isRebuilt(inputs.image)),
+      isAnew: !context.config.cache || (await context.isRebuilt(inputs.image)),
       store: store.root,
       destination: layout,
       scratch,
     };
     const step = new RunningStep();
     const options = {
-      signal: work.signal,
+      signal: operation.signal,
       onProgress: (event: ProgressEvent) => {
         const line = step.take(event);
-        if (line !== undefined) work.progress(line);
+        if (line !== undefined) operation.progress(line);
       },
       onActivity: stir,
       log: join(logs, `${words.join("-").replaceAll("/", "-")}.log`),
     };
     const solved = await (fetching?.session.guard(() => solve(request, options)) ?? solve(request, options));
-    exchange?.note(bench, inputs.image, dependencies, solved, work);
+    exchange?.note(bench, inputs.image, dependencies, solved, operation);
     return solved;
   });
 }
@@ -270,12 +270,12 @@ async function solveImage(
  * @param parts all by the same builder, at least one
  */
 async function enter(
-  workshop: Workshop,
+  context: Context,
   parts: readonly BuiltPart[],
   inputs: PackageInputs,
   outputs: PackageOutputs,
   fetches: string | undefined,
-  work: Work,
+  operation: Operation,
 ): Promise<void> {
   const [{ bench } = { bench: undefined }] = parts;
   if (!bench) return;
@@ -283,7 +283,7 @@ async function enter(
   const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
   const memory = Math.max(0, ...parts.map((part) => part.memory ?? 0));
   const mismatch =
-    (await isRefused(workshop, inputs, outputs)) || !(await isAsBefore(workshop, inputs, outputs));
+    (await isRefused(context, inputs, outputs)) || !(await isAsBefore(context, inputs, outputs));
   const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
   const record: LedgerRecord = {
     inputKey: keyOf(inputs),
@@ -297,10 +297,10 @@ async function enter(
     ...(fetches === undefined ? {} : { fetches }),
   };
   // First where nobody else writes: the ledger's word alone is never enough to sign.
-  await workshop.built.record(record);
-  await workshop.ledger.record(record).catch((error: unknown) => {
+  await context.built.record(record);
+  await context.ledger.record(record).catch((error: unknown) => {
     // Others' doing: it keeps nobody from building.
     if (!(error instanceof UnsafeLedgerError)) throw error;
-    work.report("warning", error.message);
+    operation.report("warning", error.message);
   });
 }

@@ -4,9 +4,9 @@ import type { BuildPlan } from "../../distro/build-plan.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import { hexOf } from "../../oci/digest.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { SourceProgress } from "../../sources/download/source-error.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
 import type { PackageInputs } from "./inputs.ts";
 import { contextOfPlan, digestFrom } from "./inputs-from-build-plan.ts";
@@ -15,8 +15,8 @@ import { contextOfPlan, digestFrom } from "./inputs-from-build-plan.ts";
 export type SourceFile = { readonly file: string; readonly path: string };
 
 /** The plan of these inputs, for the files behind their digests; throws where no build of it can succeed, or the tree is no longer what was planned with. */
-export async function plannedFiles(workshop: Workshop, inputs: PackageInputs): Promise<BuildPlan> {
-  const tree = await workshop.tree();
+export async function plannedFiles(context: Context, inputs: PackageInputs): Promise<BuildPlan> {
+  const tree = await context.tree();
   // Subpackages share their recipe, but each has the files of its own target.
   const plan = [...tree.images.values()].find(
     ({ recipe, target }) => recipe === inputs.recipe && target === (inputs.target ?? null),
@@ -36,13 +36,13 @@ export async function plannedFiles(workshop: Workshop, inputs: PackageInputs): P
 
 /** A dependency is passed on only whole: each is read again before anything is built from it. */
 export async function requireDependencies(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
-  work: Work,
+  operation: Operation,
 ): Promise<void> {
-  const store = await workshop.store();
+  const store = await context.store();
   for (const [name, reference] of Object.entries(inputs.dependencies)) {
-    const damages = await store.inspect(reference, work.signal);
+    const damages = await store.inspect(reference, operation.signal);
     if (damages.length === 0) continue;
     throw new Error(
       `${inputs.image}: its dependency ${name} (${reference}) is not whole in the store:\n` +
@@ -54,11 +54,11 @@ export async function requireDependencies(
 
 /** The dependencies, and how much a builder that has none of one must be sent of it for these platforms. */
 export async function sizedDependencies(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   platforms: readonly string[],
 ): Promise<Dependency[]> {
-  const store = await workshop.store();
+  const store = await context.store();
   return await Promise.all(
     Object.entries(inputs.dependencies).map(async ([name, digest]) => {
       const { manifests } = (await store.find(digest)) ?? (await store.image(digest));
@@ -78,31 +78,31 @@ const sourcesAtOnce = 8;
  * @throws with all that could not be had: the others are kept for the next run
  */
 export async function fetchSources(
-  workshop: Workshop,
+  context: Context,
   plan: BuildPlan,
   inputs: PackageInputs,
-  work: Work,
+  operation: Operation,
 ): Promise<SourceFile[]> {
-  const { root } = await workshop.tree();
-  const cache = await workshop.sources(work);
+  const { root } = await context.tree();
+  const cache = await context.sources(operation);
   const archives = [join(root, "fetch", plan.stage, plan.origin)];
   const limit = pLimit(sourcesAtOnce);
   const fetching = Object.entries(inputs.sources).map(([file, digest]) =>
     limit(async () => {
-      work.signal.throwIfAborted();
+      operation.signal.throwIfAborted();
       const planned = plan.sources.find((source) => source.file === file);
       const mirrors = inputs.mirrors?.[file] ?? planned?.mirrors ?? [];
       const source = { name: file, file, sha256: hexOf(digest), mirrors };
       const path = await cache.obtain(source, {
         archives,
-        signal: work.signal,
-        onProgress: (progress) => tell(work, file, progress),
+        signal: operation.signal,
+        onProgress: (progress) => tell(operation, file, progress),
       });
       return { file, path };
     }),
   );
   const settled = await Promise.allSettled(fetching);
-  work.signal.throwIfAborted();
+  operation.signal.throwIfAborted();
   const errors = settled.flatMap((one) => (one.status === "rejected" ? [one.reason as unknown] : []));
   if (errors.length === 1) throw errors[0];
   if (errors.length > 1) throw new Error(errors.map((error) => (error as Error).message).join("\n"));
@@ -110,11 +110,11 @@ export async function fetchSources(
 }
 
 /** Shows what goes on. What stands for long is kept: a place of the vault that fails, and Software Heritage's help. */
-function tell(work: Pick<Work, "progress" | "report">, file: string, progress: SourceProgress): void {
+function tell(operation: Pick<Operation, "progress" | "report">, file: string, progress: SourceProgress): void {
   const line = sourceLine(file, progress);
-  work.progress(line);
-  if (progress.kind === "failed" && progress.isNews) work.report("warning", printableLine(line));
-  if (progress.kind === "last-resort") work.report("info", printableLine(line));
+  operation.progress(line);
+  if (progress.kind === "failed" && progress.isNews) operation.report("warning", printableLine(line));
+  if (progress.kind === "last-resort") operation.report("info", printableLine(line));
 }
 
 function sourceLine(file: string, progress: SourceProgress): string {

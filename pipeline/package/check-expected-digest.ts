@@ -1,8 +1,8 @@
 import { platformSet } from "../../distro/tree/digests-file.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { compareManifests } from "../../oci/image-diff.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { holdingOf } from "./published-status.ts";
 
@@ -11,14 +11,14 @@ import { holdingOf } from "./published-status.ts";
  * @throws where it is held against that and is another, with how they differ as far as that can be seen here
  */
 export async function compareWithPublished(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   image: PackageOutputs,
-  { report }: Pick<Work, "report">,
+  { report }: Pick<Operation, "report">,
 ): Promise<void> {
   const [other] = othersThanPublished(inputs, image);
   if (!other) return;
-  const { isHeld, reason } = await holdingOf(workshop, inputs);
+  const { isHeld, reason } = await holdingOf(context, inputs);
   if (!isHeld) {
     report("info", newText(inputs.image, other.published));
     return;
@@ -27,7 +27,7 @@ export async function compareWithPublished(
     `${inputs.image}: its digest${other.of} is not the one that the tree publishes in digests/${other.file}`,
     `  published: ${other.published}`,
     `  got:       ${other.got} (${image.origin})`,
-    `  ${await explanation(workshop, other, image)}`,
+    `  ${await explanation(context, other, image)}`,
     reason,
   ];
   throw new Error(lines.join("\n"));
@@ -44,11 +44,11 @@ type Other = {
 
 /** Whether an image has another digest than the published one, on any platform or of its index, and is held against that. */
 export async function isRefused(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   image: FoundDigests,
 ): Promise<boolean> {
-  return othersThanPublished(inputs, image).length > 0 && (await holdingOf(workshop, inputs)).isHeld;
+  return othersThanPublished(inputs, image).length > 0 && (await holdingOf(context, inputs)).isHeld;
 }
 
 /** What is known of an image's digests; its index may not be. */
@@ -83,17 +83,17 @@ export function newText(image: string, published: Digest): string {
 }
 
 async function explanation(
-  workshop: Workshop,
+  context: Context,
   { published, got }: Other,
   { index }: PackageOutputs,
 ): Promise<string> {
-  if (published !== index) return await firstDifference(workshop, published, got);
+  if (published !== index) return await firstDifference(context, published, got);
   return "what is published is the digest of its index, which is the same: StageX published those before 2025.06.1";
 }
 
 /** The first file in which two images differ, where the store has the first of them. */
-export async function firstDifference(workshop: Workshop, published: Digest, found: Digest): Promise<string> {
-  const store = await workshop.store();
+export async function firstDifference(context: Context, published: Digest, found: Digest): Promise<string> {
+  const store = await context.store();
   if (!(await store.find(published)))
     return `${published} is not in the store, so its files can't be compared`;
   const stored = (manifest: Digest) => ({ manifest, blobPath: (digest: Digest) => store.blobPath(digest) });

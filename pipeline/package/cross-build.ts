@@ -1,6 +1,6 @@
 import { sideBySide } from "../../lib/concurrently.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 import { build } from "./build-image.ts";
 import { firstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
@@ -16,19 +16,19 @@ type Outcome = { readonly from: string; readonly image: PackageOutputs };
  * @throws where two outcomes differ, naming the first file that does
  */
 export async function reproduced(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   targets: readonly string[],
   known: PackageOutputs | undefined,
-  work: Work,
+  operation: Operation,
 ): Promise<PackageOutputs> {
-  const missing = known ? await withoutWitness(workshop, inputs, targets, work) : targets;
+  const missing = known ? await withoutWitness(context, inputs, targets, operation) : targets;
   const built = await sideBySide(
     missing,
-    work.signal,
+    operation.signal,
     async (target, signal): Promise<Outcome> => ({
       from: target,
-      image: await build(workshop, inputs, { ...work, signal }, target),
+      image: await build(context, inputs, { ...operation, signal }, target),
     }),
   );
   const [first, ...others] = [
@@ -36,7 +36,7 @@ export async function reproduced(
     ...built,
   ];
   if (!first) throw new Error(`${inputs.image}: stagex:reproduceOn names nobody`);
-  for (const other of others) await requireEqual(workshop, inputs, first, other);
+  for (const other of others) await requireEqual(context, inputs, first, other);
   return first.image;
 }
 
@@ -45,11 +45,11 @@ export async function reproduced(
  * since the ledger knows builders by their IDs and not by their names.
  */
 export async function isLikelyWitnessed(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   targets: readonly string[],
 ): Promise<boolean> {
-  const { records } = await workshop.believed.lookup(keyOf(inputs));
+  const { records } = await context.believed.lookup(keyOf(inputs));
   const built = records.filter(({ outcome }) => outcome === "built");
   const vendors = new Set(built.map(({ builder }) => builder.facts?.cpuVendor?.toLowerCase()));
   if (targets.every((target) => vendors.has(target.toLowerCase()))) return true;
@@ -58,17 +58,17 @@ export async function isLikelyWitnessed(
 
 /** The targets for which no word in a ledger that is believed stands yet. */
 async function withoutWitness(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   targets: readonly string[],
-  work: Work,
+  operation: Operation,
 ): Promise<string[]> {
-  const { records } = await workshop.believed.lookup(keyOf(inputs));
+  const { records } = await context.believed.lookup(keyOf(inputs));
   const built = records.filter(({ outcome }) => outcome === "built");
   const isWitnessed = async (target: string): Promise<boolean> => {
     const isOfVendor = (vendor: string | undefined) => vendor?.toLowerCase() === target.toLowerCase();
     if (built.some(({ builder }) => isOfVendor(builder.facts?.cpuVendor))) return true;
-    const ids = await workshop.fleet.idsOf(target, work);
+    const ids = await context.fleet.idsOf(target, operation);
     return built.some(({ builder }) => ids.includes(builder.id));
   };
   const missing: string[] = [];
@@ -77,7 +77,7 @@ async function withoutWitness(
 }
 
 async function requireEqual(
-  workshop: Workshop,
+  context: Context,
   { image, platforms }: PackageInputs,
   first: Outcome,
   other: Outcome,
@@ -90,7 +90,7 @@ async function requireEqual(
         `${image}: not reproduced for ${platform}: the same inputs gave two images`,
         `  ${first.from}: ${a}`,
         `  ${other.from}: ${b}`,
-        `  ${await firstDifference(workshop, a, b)}`,
+        `  ${await firstDifference(context, a, b)}`,
         "Neither can be trusted, so nothing is built from it. What differs between the machines, or from run to run, is to be taken out of its recipe.",
       ].join("\n"),
     );

@@ -1,29 +1,29 @@
 import { join } from "node:path";
 import { exportedIndex } from "../../oci/exported-folder.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 import { type PackageInputs, type PackageOutputs, packageOutputs } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
 
 /** Lays an image of the store out in the checkout's `out/`, as StageX's scripts expect it. */
 export async function layOut(
-  workshop: Workshop,
+  context: Context,
   image: string,
   { index }: Pick<PackageOutputs, "index">,
-  { signal }: Pick<Work, "signal">,
+  { signal }: Pick<Operation, "signal">,
 ): Promise<void> {
-  const store = await workshop.store();
-  await store.export(index, folderOf(workshop, image), signal);
+  const store = await context.store();
+  await store.export(index, folderOf(context, image), signal);
 }
 
 /** Removes an image from `out/`, if it is that one which is there. The store keeps the blobs: other images share them. */
 export async function takeOut(
-  workshop: Workshop,
+  context: Context,
   image: string,
   outputs: Pick<PackageOutputs, "index"> | undefined,
 ): Promise<void> {
-  const store = await workshop.store();
-  await store.withdraw(folderOf(workshop, image), outputs?.index);
+  const store = await context.store();
+  await store.withdraw(folderOf(context, image), outputs?.index);
 }
 
 /**
@@ -31,31 +31,31 @@ export async function takeOut(
  * of it, and one with other images of the same names puts those in their place.
  */
 export async function isMissingInOut(
-  workshop: Workshop,
+  context: Context,
   image: string,
   { digest, index }: Pick<PackageOutputs, "digest" | "index">,
 ): Promise<boolean> {
-  if (exportedIndex(folderOf(workshop, image)) === index) return false;
-  return (await workshop.store()).hasFiled(digest, index);
+  if (exportedIndex(folderOf(context, image)) === index) return false;
+  return (await context.store()).hasFiled(digest, index);
 }
 
 /**
  * Lays out again what the state has of an image; undefined where that is not of these inputs, or not whole any more: then it is to be made.
  */
 export async function laidOutAgain(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
-  work: Work,
+  operation: Operation,
 ): Promise<PackageOutputs | undefined> {
-  const before = packageOutputs.safeParse(work.before).data;
+  const before = packageOutputs.safeParse(operation.before).data;
   if (before?.inputKey !== keyOf(inputs)) return undefined;
-  work.progress("laying it out in out/");
-  const store = await workshop.store();
-  if ((await store.inspect(before.index, work.signal)).length > 0) return undefined;
-  await layOut(workshop, inputs.image, before, work);
+  operation.progress("laying it out in out/");
+  const store = await context.store();
+  if ((await store.inspect(before.index, operation.signal)).length > 0) return undefined;
+  await layOut(context, inputs.image, before, operation);
   return before;
 }
 
-function folderOf({ places }: Workshop, image: string): string {
-  return join(places.out, image);
+function folderOf({ paths }: Context, image: string): string {
+  return join(paths.out, image);
 }

@@ -6,7 +6,7 @@ import { SolveError } from "../../buildkit/client/solve-error.ts";
 import { userRunFolder } from "../../buildkit/daemon/daemon-folders.ts";
 import type { Wrapping } from "../../distro/recipe/fetching-runs.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
 import { RecordingProxy, type RecordingProxyOptions } from "../../sources/recording/recording-proxy.ts";
@@ -68,8 +68,8 @@ export async function withFetchSession<T>(
   build: (session: FetchSession) => Promise<T>,
 ): Promise<T> {
   const run = join(await userRunFolder(), "fetch");
-  return await withWorkFolder(options.scratch, (folder) =>
-    withWorkFolder(run, async (short) => {
+  return await withTempDir(options.scratch, (folder) =>
+    withTempDir(run, async (short) => {
       const authority = await newAuthority(`fetches of ${options.image}`, days);
       const certify = (host: string) =>
         newCertificate(authority, { commonName: "fetched", names: [host], side: "server", days });

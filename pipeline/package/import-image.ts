@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { expectedOfPlan, inputsOfPlan } from "./inputs-from-build-plan.ts";
 import { digestsOf } from "./ledger-lookup.ts";
@@ -13,19 +13,19 @@ import { keyOf } from "./package-key.ts";
  * this stack had: `pulumi import stagex:index:Package NAME NAME`. Throws where one is not there whole.
  */
 export async function takeOver(
-  workshop: Workshop,
+  context: Context,
   name: string,
-  work: Work,
+  operation: Operation,
 ): Promise<{ inputs: PackageInputs; outputs: PackageOutputs }> {
-  const tree = await workshop.tree();
+  const tree = await context.tree();
   const plan = tree.images.get(name);
   if (!plan)
     throw new Error(
       `the tree has no image ${JSON.stringify(name)}; an image's id is its name, such as core-busybox`,
     );
-  const store = await workshop.store();
+  const store = await context.store();
   const adopt = (image: string): Promise<Image> =>
-    store.adopt(join(workshop.places.out, image), { signal: work.signal });
+    store.adopt(join(context.paths.out, image), { signal: operation.signal });
 
   const image = await adopt(name);
   const dependencies: Record<string, Digest> = {};

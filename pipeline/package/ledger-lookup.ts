@@ -1,8 +1,8 @@
 import type { InputKey } from "../../distro/input-key.ts";
 import type { Ledger } from "../../distro/ledger/ledger.ts";
 import { type Image, isExactlyFor } from "../../oci/image.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
@@ -11,21 +11,21 @@ type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index"
 
 /** The image that these inputs are known to give, by a ledger that is believed, if the store has it whole. */
 export async function recorded(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
-  work: Work,
+  operation: Operation,
 ): Promise<PackageOutputs | undefined> {
   const key = keyOf(inputs);
-  const digests = await recordedDigests(workshop.believed, key, inputs.platforms);
+  const digests = await recordedDigests(context.believed, key, inputs.platforms);
   if (!digests) return undefined;
-  const store = await workshop.store();
+  const store = await context.store();
   const index = digests.index ?? (await store.find(digests.digest, inputs.platforms))?.index;
-  if (!index || (await store.audit(index, work.signal)).length > 0) return undefined;
+  if (!index || (await store.audit(index, operation.signal)).length > 0) return undefined;
   // A record's index and digests may be of two images: the ledger is others' word, the store's bytes are not.
   const image = await store.image(index);
   const isSo = image.manifests.every(({ platform, digest }) => digests.digests[platform] === digest);
   if (!isSo || !isExactlyFor(image, inputs.platforms)) return undefined;
-  workshop.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
+  context.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
 }
 

@@ -7,10 +7,10 @@ import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { glob } from "../../lib/text/glob.ts";
 import { type Printable, printable, printableLine } from "../../lib/text/printable.ts";
 import { parseConfig } from "../../oci/image.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts";
 import { FetchRecords, type NamedRecord } from "../../sources/recording/fetch-records.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import { type FetchSession, withFetchSession } from "./fetch-session.ts";
 import type { PackageInputs } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
@@ -47,45 +47,45 @@ export function mayFetch(
  * @throws Error where there is no record, and records alone may be used
  */
 export async function withFetching<T>(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   plan: BuildPlan,
-  work: Work,
+  operation: Operation,
   build: (fetching: Fetching | undefined) => Promise<T>,
 ): Promise<{ readonly result: T; readonly fetches: string | undefined }> {
-  const { config } = workshop;
+  const { config } = context;
   if (!mayFetch(config, plan)) return { result: await build(undefined), fetches: undefined };
   const key = keyOf(inputs);
-  const records = new FetchRecords(workshop.believed.root);
+  const records = new FetchRecords(context.believed.root);
   const known = await records.find(key);
-  if (known) return await withSession(workshop, inputs, known, work, build);
+  if (known) return await withSession(context, inputs, known, operation, build);
   if (config.network.mode === "replay")
     throw new Error(
       `${inputs.image}: its recipe fetches with ${plan.fetchers.join(", ")}, and there is no fetch record for its inputs: set stagex:network to record, or take the record from a ledger that has it`,
     );
-  return await workshop.recordings(key)(async () =>
-    withSession(workshop, inputs, await records.find(key), work, build),
+  return await context.recordings(key)(async () =>
+    withSession(context, inputs, await records.find(key), operation, build),
   );
 }
 
 async function withSession<T>(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   known: NamedRecord | undefined,
-  work: Work,
+  operation: Operation,
   build: (fetching: Fetching | undefined) => Promise<T>,
 ): Promise<{ readonly result: T; readonly fetches: string }> {
   const { image } = inputs;
-  const { hosts, private: privates } = workshop.config.network;
-  const more = furtherFetchers(workshop.config, image);
-  const shells = await shellsOf(workshop, inputs);
-  const { path: program } = await workshop.withProxy(work);
+  const { hosts, private: privates } = context.config.network;
+  const more = furtherFetchers(context.config, image);
+  const shells = await shellsOf(context, inputs);
+  const { path: program } = await context.withProxy(operation);
   const options = {
     ...{ image, program, known: known?.record.answers },
-    cache: await workshop.sources(work),
-    scratch: workshop.places.scratch,
+    cache: await context.sources(operation),
+    scratch: context.paths.scratch,
     upstream: { mayAsk: anyOf(hosts ?? ["*"]), mayBePrivate: anyOf(privates) },
-    onRequest: (url: string) => work.progress(fetchLine(url)),
+    onRequest: (url: string) => operation.progress(fetchLine(url)),
   };
   return await withFetchSession(options, async (session) => {
     const rewrite = (text: string) => {
@@ -96,10 +96,10 @@ async function withSession<T>(
     if (known) return { result, fetches: known.sha256 };
     const record = { inputKey: keyOf(inputs), image, answers: [...session.answers] };
     // First where nobody else writes, as with the ledger.
-    const fetches = await new FetchRecords(workshop.built.root).write(record);
-    await new FetchRecords(workshop.ledger.root).write(record).catch((error: unknown) => {
+    const fetches = await new FetchRecords(context.built.root).write(record);
+    await new FetchRecords(context.ledger.root).write(record).catch((error: unknown) => {
       if (!(error instanceof FetchRecordError)) throw error;
-      work.report("warning", printableLine(error.message));
+      operation.report("warning", printableLine(error.message));
     });
     return { result, fetches };
   });
@@ -118,10 +118,10 @@ const shellSchema = z.object({ config: z.object({ Shell: z.array(z.string()).min
 
 /** The shells of the dependencies that set one: what a stage that starts from them runs its steps with. */
 async function shellsOf(
-  workshop: Workshop,
+  context: Context,
   { dependencies }: PackageInputs,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
-  const store = await workshop.store();
+  const store = await context.store();
   const shells = new Map<string, readonly string[]>();
   for (const [name, digest] of Object.entries(dependencies)) {
     const { manifests } = (await store.find(digest)) ?? (await store.image(digest));

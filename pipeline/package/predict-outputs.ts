@@ -6,7 +6,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { judge, wordsOf } from "../../trust/quorum/quorum.ts";
 import { type PinnedImage, parseTagged, repositoryOf } from "../../trust/signatures/image-reference.ts";
 import { UnavailableError } from "../../trust/trust-error.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import type { Foreseen, KnownDigests } from "../context/known-digests.ts";
 import { isRefused } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
@@ -21,20 +21,20 @@ export type Foretold = {
   readonly isAtHand: boolean;
 };
 
-export async function foretell(workshop: Workshop, inputs: PackageInputs): Promise<Foretold> {
-  const mayBePulled = await workshop.mayBeSubstituted(inputs.image);
-  const trusted = mayBePulled ? await trustedDigests(workshop, inputs) : {};
+export async function foretell(context: Context, inputs: PackageInputs): Promise<Foretold> {
+  const mayBePulled = await context.mayBeSubstituted(inputs.image);
+  const trusted = mayBePulled ? await trustedDigests(context, inputs) : {};
   const inputKey = keyOf(inputs);
   if (trusted.digests) return { outputs: { ...trusted.digests, inputKey }, isAtHand: true };
-  const foreseen = await foresee(workshop, workshop.believed, inputKey, inputs.platforms);
+  const foreseen = await foresee(context, context.believed, inputKey, inputs.platforms);
   if (foreseen) return { outputs: { ...foreseen.digests, inputKey }, isAtHand: foreseen.isStored };
-  if (workshop.believed === workshop.ledger) return { outputs: { inputKey }, isAtHand: false };
+  if (context.believed === context.ledger) return { outputs: { inputKey }, isAtHand: false };
   // What others say it gives is good enough to foretell, and built or pulled on other grounds.
-  const said = (await foresee(workshop, workshop.ledger, inputKey, inputs.platforms))?.digests;
-  if (!said || (await isRefused(workshop, inputs, said))) return { outputs: { inputKey }, isAtHand: false };
+  const said = (await foresee(context, context.ledger, inputKey, inputs.platforms))?.digests;
+  if (!said || (await isRefused(context, inputs, said))) return { outputs: { inputKey }, isAtHand: false };
   return {
     outputs: { ...said, inputKey },
-    isAtHand: mayBePulled && (await isLikelySigned(workshop, inputs, said)),
+    isAtHand: mayBePulled && (await isLikelySigned(context, inputs, said)),
   };
 }
 
@@ -43,29 +43,29 @@ export async function foretell(workshop: Workshop, inputs: PackageInputs): Promi
  * be told yet where something that it is built from, for several platforms, has no index here before the run.
  */
 async function isLikelySigned(
-  workshop: Workshop,
+  context: Context,
   { image, version, platforms }: PackageInputs,
   { digests }: KnownDigests,
 ): Promise<boolean> {
-  if (workshop.config.trust !== "quorum" || platforms.length > 1) return false;
-  return (await belowQuorum(workshop, image, version, digests)) === undefined;
+  if (context.config.trust !== "quorum" || platforms.length > 1) return false;
+  return (await belowQuorum(context, image, version, digests)) === undefined;
 }
 
 /** What a ledger and the store say of a key; undefined where the ledger does not know it. */
 async function foresee(
-  workshop: Workshop,
+  context: Context,
   ledger: Ledger,
   key: InputKey,
   platforms: readonly string[],
 ): Promise<Foreseen | undefined> {
-  const recollection = await workshop.recollection();
-  const subject = ledger === workshop.built ? `built ${key}` : key;
+  const recollection = await context.recollection();
+  const subject = ledger === context.built ? `built ${key}` : key;
   const recalled = recollection.recall(subject);
   if (recalled) return recalled;
   const since = Date.now();
   const digests = await recordedDigests(ledger, key, platforms);
   if (!digests) return undefined;
-  const store = await workshop.store();
+  const store = await context.store();
   const image = await store.find(digests.digest, platforms);
   const foreseen = { digests, isStored: image !== null };
   const stored = store.filesBehind(digests.digest, image);
@@ -81,29 +81,29 @@ export type Trusted = { readonly digests?: KnownDigests; readonly doubt?: string
  * digests; or, with `quorum`, that of this state folder's own builders, and of published digests that enough maintainers have signed. The
  * ledger has no say then, not even in which of the signed digests it is: a signature is for a version, of which there may be an older build.
  */
-export async function trustedDigests(workshop: Workshop, inputs: PackageInputs): Promise<Trusted> {
-  const { trust } = workshop.config;
-  const own = trust === "quorum" ? workshop.built : workshop.ledger;
+export async function trustedDigests(context: Context, inputs: PackageInputs): Promise<Trusted> {
+  const { trust } = context.config;
+  const own = trust === "quorum" ? context.built : context.ledger;
   const recorded = await recordedDigests(own, keyOf(inputs), inputs.platforms);
   if (recorded) return { digests: recorded };
   if (trust === "ledger") return {};
-  const published = await publishedDigests(workshop, inputs);
+  const published = await publishedDigests(context, inputs);
   if (!published || trust === "release") return published ? { digests: published } : {};
-  const doubt = await belowQuorum(workshop, inputs.image, inputs.version, published.digests);
+  const doubt = await belowQuorum(context, inputs.image, inputs.version, published.digests);
   return doubt === undefined ? { digests: published } : { doubt };
 }
 
 /** What is missing until enough people have signed every platform's manifest; undefined where nothing is. */
 export async function belowQuorum(
-  workshop: Workshop,
+  context: Context,
   image: string,
   version: string,
   digests: KnownDigests["digests"],
 ): Promise<string | undefined> {
-  const trust = await workshop.trust();
-  const reference = parseTagged(`${workshop.config.signedAs}/${image}:${version}`);
+  const trust = await context.trust();
+  const reference = parseTagged(`${context.config.signedAs}/${image}:${version}`);
   for (const digest of Object.values(digests)) {
-    const signatures = await signaturesOf(workshop, { reference, digest });
+    const signatures = await signaturesOf(context, { reference, digest });
     if (typeof signatures === "string") return signatures;
     const outcome = await judge({ reference, digest }, signatures, trust, trust.rule);
     if (!outcome.met) return `${reference}@${digest} is below quorum: ${wordsOf(outcome, trust.rule)}`;
@@ -112,8 +112,8 @@ export async function belowQuorum(
 }
 
 /** A lookaside that does not answer is no reason to fail: what is built has the same bytes. */
-async function signaturesOf(workshop: Workshop, { reference, digest }: PinnedImage) {
-  const lookaside = await workshop.signatures();
+async function signaturesOf(context: Context, { reference, digest }: PinnedImage) {
+  const lookaside = await context.signatures();
   return await lookaside.read(repositoryOf(reference), digest).catch((error: unknown) => {
     if (error instanceof UnavailableError) return error.message;
     throw error;
@@ -125,10 +125,10 @@ async function signaturesOf(workshop: Workshop, { reference, digest }: PinnedIma
  * what is published; and nothing of an image for several platforms, but where each one's digest and the index's are.
  */
 export async function publishedDigests(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
 ): Promise<KnownDigests | undefined> {
-  const release = await workshop.release();
+  const release = await context.release();
   const plan = release?.images.get(inputs.image);
   if (!release || !plan) return undefined;
   const {
@@ -144,15 +144,15 @@ export async function publishedDigests(
   if (keyOfPlan(plan, inputs.dependencies) !== keyOf(inputs)) return undefined;
   for (const [name, reference] of Object.entries(inputs.dependencies)) {
     if (publishedIn(release, name, "index") === reference) continue;
-    if (!(await isOf(workshop, publishedIn(release, name), reference))) return undefined;
+    if (!(await isOf(context, publishedIn(release, name), reference))) return undefined;
   }
   if (!isWhole) return undefined;
   return { digest, digests, reference: index ?? digest, ...(index ? { index } : {}) };
 }
 
 /** Whether a dependency is the published one: its manifest, or the index in which that one comes first. */
-async function isOf(workshop: Workshop, published: Digest | undefined, reference: Digest): Promise<boolean> {
+async function isOf(context: Context, published: Digest | undefined, reference: Digest): Promise<boolean> {
   if (!published || published === reference) return published !== undefined;
-  const image = await (await workshop.store()).find(published);
+  const image = await (await context.store()).find(published);
   return image?.index === reference && image.manifests[0]?.digest === published;
 }

@@ -3,7 +3,7 @@ import type { Standing, StandingInputs } from "../../distro/published/published-
 import { LayoutError } from "../../oci/layout-error.ts";
 import type { Store } from "../../oci/store/store.ts";
 import { isWhollyKnown } from "../../providers/stagex/protocol/unknown-schema.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import type { PackageInputs, PackagePlan } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
 
@@ -14,9 +14,9 @@ export type Holding = { readonly isHeld: boolean; readonly reason: string };
  * Tells whether another digest than the published one fails an image. In every mode of `stagex:verify` it does if the image has the
  * inputs that the digest was published of; with `release` also where that can't be told, and with `all` whatever its inputs are.
  */
-export async function holdingOf(workshop: Workshop, inputs: PackageInputs): Promise<Holding> {
-  const { kind, reason } = await standingOf(workshop, inputs);
-  return { isHeld: workshop.config.verify ? kind !== "changed" : kind === "published", reason };
+export async function holdingOf(context: Context, inputs: PackageInputs): Promise<Holding> {
+  const { kind, reason } = await standingOf(context, inputs);
+  return { isHeld: context.config.verify ? kind !== "changed" : kind === "published", reason };
 }
 
 const mend =
@@ -31,10 +31,10 @@ export type ToldStanding = { readonly kind: Standing; readonly reason: string };
  * setting `stagex:verify` has it: with `all` nothing has to be.
  */
 export async function standingOf(
-  workshop: Workshop,
+  context: Context,
   plan: PackagePlan | PackageInputs,
 ): Promise<ToldStanding> {
-  const { verify } = workshop.config;
+  const { verify } = context.config;
   if (verify === "all") return { kind: "published", reason: heldAll };
   const inDoubt: Standing = verify === "release" ? "published" : "changed";
   const { dependencies, ...own } = plan;
@@ -42,7 +42,7 @@ export async function standingOf(
   if (!isWhollyKnown(inputs) || typeof dependencies !== "object")
     return { kind: "open", reason: "its inputs are not known yet" };
   const { image } = inputs as PackageInputs;
-  const published = await workshop.publishedInputs().catch((error: unknown) => {
+  const published = await context.publishedInputs().catch((error: unknown) => {
     // In doubt an image is held, by default: what can't be compared is no reason to let it pass.
     return error instanceof Error ? { doubt: () => error.message } : Promise.reject(error);
   });
@@ -58,7 +58,7 @@ export async function standingOf(
         typeof digest === "string" ? digest : undefined,
       ]),
     ),
-    firstManifest: firstManifestIn(() => workshop.store()),
+    firstManifest: firstManifestIn(() => context.store()),
   });
   const later = published.doubt(image);
   if (later !== undefined) return { kind: inDoubt, reason: doubtText(later) };

@@ -1,10 +1,10 @@
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Image } from "../../oci/image.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 
 /**
  * Brings an image into the store from the first of the configured registries that has it, by digest and every blob verified.
@@ -12,18 +12,18 @@ import type { Workshop } from "../context/context.ts";
  * @returns undefined where none has
  */
 export async function pulledImage(
-  workshop: Workshop,
+  context: Context,
   wanted: Parameters<Registry["pull"]>[0],
   refused: (error: RegistryError | LayoutError) => void,
-  work: Work,
+  operation: Operation,
 ): Promise<Image | undefined> {
-  const store = await workshop.store();
-  for (const registry of await workshop.registries(work)) {
+  const store = await context.store();
+  for (const registry of await context.registries(operation)) {
     try {
-      return await workshop.pulls(() => {
-        work.progress(`pulling from ${registry.address}`);
-        return withWorkFolder(workshop.places.scratch, (scratch) =>
-          registry.pull(wanted, { store, scratch, signal: work.signal }),
+      return await context.pulls(() => {
+        operation.progress(`pulling from ${registry.address}`);
+        return withTempDir(context.paths.scratch, (scratch) =>
+          registry.pull(wanted, { store, scratch, signal: operation.signal }),
         );
       });
     } catch (error) {

@@ -1,5 +1,5 @@
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
 import { firstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
@@ -12,12 +12,12 @@ import { keyOf } from "./package-key.ts";
  * @throws where it comes out otherwise, with both digests
  */
 export async function rebuilt(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   make: () => Promise<PackageOutputs>,
-  { report }: Pick<Work, "report">,
+  { report }: Pick<Operation, "report">,
 ): Promise<PackageOutputs> {
-  const known = await knownBefore(workshop, inputs);
+  const known = await knownBefore(context, inputs);
   const image = await make();
   if (known === undefined) {
     report("info", `${inputs.image}: rebuilt, and the ledger has nothing of these inputs to compare it with`);
@@ -34,7 +34,7 @@ export async function rebuilt(
       `${inputs.image}: not reproducible for ${platform}: the same inputs gave another image`,
       `  before:  ${before}`,
       `  rebuilt: ${now}`,
-      ...(before && now ? [`  ${await firstDifference(workshop, before, now)}`] : []),
+      ...(before && now ? [`  ${await firstDifference(context, before, now)}`] : []),
       "The ledger keeps both, and believes the earlier. What differs from run to run is to be taken out of its recipe; or one of the builders is at fault.",
     ].join("\n"),
   );
@@ -42,17 +42,17 @@ export async function rebuilt(
 
 /** Whether a rebuilt image is what the ledger has of the same inputs, as far as it has anything; an image that is no such is. */
 export async function isAsBefore(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   image: Pick<PackageOutputs, "digests">,
 ): Promise<boolean> {
-  if (!(await workshop.isRebuilt(inputs.image))) return true;
-  const known = await knownBefore(workshop, inputs);
+  if (!(await context.isRebuilt(inputs.image))) return true;
+  const known = await knownBefore(context, inputs);
   return known === undefined || differingPlatform(known, image) === undefined;
 }
 
-async function knownBefore(workshop: Workshop, inputs: PackageInputs): Promise<KnownDigests | undefined> {
-  return await recordedDigests(workshop.believed, keyOf(inputs), inputs.platforms);
+async function knownBefore(context: Context, inputs: PackageInputs): Promise<KnownDigests | undefined> {
+  return await recordedDigests(context.believed, keyOf(inputs), inputs.platforms);
 }
 
 function differingPlatform(

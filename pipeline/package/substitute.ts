@@ -1,8 +1,8 @@
 import type { Digest } from "../../oci/digest.ts";
 import { type Image, isExactlyFor } from "../../oci/image.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 import { rememberAgreed } from "./agreed-images.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { digestsOf } from "./ledger-lookup.ts";
@@ -16,69 +16,69 @@ import { pulledImage } from "./pull-image.ts";
  * output says.
  */
 export async function substituted(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
-  work: Work,
+  operation: Operation,
 ): Promise<PackageOutputs | undefined> {
-  if (!(await workshop.mayBeSubstituted(inputs.image))) return undefined;
-  const { digests, doubt } = await trustedDigests(workshop, inputs);
-  if (doubt !== undefined) work.report("info", `${inputs.image} is built here: ${doubt}`);
+  if (!(await context.mayBeSubstituted(inputs.image))) return undefined;
+  const { digests, doubt } = await trustedDigests(context, inputs);
+  if (doubt !== undefined) operation.report("info", `${inputs.image} is built here: ${doubt}`);
   if (!digests) return undefined;
   const { reference } = digests;
   const image =
-    (await stored(workshop, inputs, reference, work)) ?? (await pulled(workshop, inputs, reference, work));
+    (await stored(context, inputs, reference, operation)) ?? (await pulled(context, inputs, reference, operation));
   if (!image) return undefined;
   // A word on manifests is none on an index that has others: with several platforms that is what was asked for.
   const other = image.manifests.find(({ platform, digest }) => digests.digests[platform] !== digest);
   if (other) {
-    work.report(
+    operation.report(
       "warning",
       `not substituted: ${reference} has ${other.digest} for ${other.platform}, and not the manifest that is trusted`,
     );
     return undefined;
   }
   const outputs = digestsOf(image, inputs.platforms);
-  if (workshop.config.trust === "quorum") await rememberAgreed(workshop, inputs, outputs);
-  workshop.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
+  if (context.config.trust === "quorum") await rememberAgreed(context, inputs, outputs);
+  context.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
   return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
 }
 
 /** For the platforms that were asked for alone: what else an index may name beside a manifest that is trusted is not. */
 async function stored(
-  workshop: Workshop,
+  context: Context,
   { platforms }: PackageInputs,
   reference: Digest,
-  work: Work,
+  operation: Operation,
 ): Promise<Image | undefined> {
-  const store = await workshop.store();
+  const store = await context.store();
   const index = platforms.length > 1 ? reference : (await store.find(reference, platforms))?.index;
-  if (!index || (await store.inspect(index, work.signal)).length > 0) return undefined;
+  if (!index || (await store.inspect(index, operation.signal)).length > 0) return undefined;
   const image = await store.image(index);
   return isExactlyFor(image, platforms) ? image : undefined;
 }
 
 /** Asks one registry after the other. None that fails ends anything: what is built has the same bytes. */
 async function pulled(
-  workshop: Workshop,
+  context: Context,
   inputs: PackageInputs,
   digest: Digest,
-  work: Work,
+  operation: Operation,
 ): Promise<Image | undefined> {
   const { image, version } = inputs;
   const wanted = { image, version, digest, platform: inputs.platforms[0] ?? "" };
   const refused = (error: Error): void => {
     const isAbsent = error instanceof RegistryError && error.problem === "absent";
-    if (!isAbsent) work.report("warning", `not substituted: ${error.message}`);
+    if (!isAbsent) operation.report("warning", `not substituted: ${error.message}`);
   };
-  const found = await pulledImage(workshop, wanted, refused, work);
+  const found = await pulledImage(context, wanted, refused, operation);
   if (found && isExactlyFor(found, inputs.platforms)) return found;
   if (found) {
     const others = found.manifests.map(({ platform }) => platform).join(", ");
-    work.report("warning", `not substituted: ${digest} is for ${others}, and not only what was asked for`);
+    operation.report("warning", `not substituted: ${digest} is for ${others}, and not only what was asked for`);
     return undefined;
   }
-  const registries = await workshop.registries(work);
+  const registries = await context.registries(operation);
   const asked = registries.map(({ address }) => address).join(", ");
-  work.report("info", `${image} is built here: ${digest} could not be had from ${asked}`);
+  operation.report("info", `${image} is built here: ${digest} could not be had from ${asked}`);
   return undefined;
 }

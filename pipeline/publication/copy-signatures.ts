@@ -10,7 +10,7 @@ import { type Lookaside, LookasideFolder, signatureFolder } from "../../trust/si
 import { type HeldStatement, SignedStatements } from "../../trust/statements/signed-statements.ts";
 import { digestsIn } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import { signaturesAddress } from "../context/open-trust.ts";
 import { judgeImage } from "../quorum/evaluate-quorum.ts";
 import { predicateTypes } from "../statements/image-statement.ts";
@@ -24,17 +24,17 @@ export type Signature = { readonly manifest: Digest; readonly bytes: Uint8Array 
  * @throws Error where it is below quorum; TrustError where it can't be told
  */
 export async function requireQuorum(
-  workshop: Workshop,
+  context: Context,
   { image, reference, digest, digests }: PublicationInputs,
 ): Promise<readonly Signature[]> {
-  const trust = await workshop.trust();
+  const trust = await context.trust();
   if (await trust.isOutdated()) {
     throw new Error(
       `${image} is not published: the roster or its keys changed since the run began; run the command again`,
     );
   }
   // What is judged and what is copied are the same bytes: others may write there meanwhile.
-  const held = new HeldLookaside(await workshop.signatures());
+  const held = new HeldLookaside(await context.signatures());
   const { outputs, isInDoubt } = await judgeImage({ reference, digest, digests }, held, trust, trust.rule);
   if (!outputs.met) {
     const what = isInDoubt ? "it can't be told to be at quorum" : "it is below quorum";
@@ -54,11 +54,11 @@ export async function requireQuorum(
  * @returns one for each: its folder and, after #, its digest
  */
 export async function fileSignatures(
-  workshop: Workshop,
+  context: Context,
   inputs: PublicationInputs,
   signatures: readonly Signature[],
 ): Promise<string[]> {
-  const lookaside = publicLookaside(workshop, inputs);
+  const lookaside = publicLookaside(context, inputs);
   if (lookaside === undefined) return [];
   const filed = new Set<string>();
   for (const repository of repositoriesOf(inputs)) {
@@ -72,11 +72,11 @@ export async function fileSignatures(
 
 /** Those of the signatures that the lookaside does not have any more, as {@link fileSignatures} names them. */
 export async function lostSignatures(
-  workshop: Workshop,
+  context: Context,
   inputs: PublicationInputs,
   filed: readonly string[],
 ): Promise<string[]> {
-  const lookaside = publicLookaside(workshop, inputs);
+  const lookaside = publicLookaside(context, inputs);
   if (lookaside === undefined) return [];
   const there = new Set<string>();
   for (const repository of repositoriesOf(inputs)) {
@@ -91,13 +91,13 @@ export async function lostSignatures(
 
 /** Copies signed statements about an image, whoever of the roster made them, to where {@link fileSignatures} copies its signatures. */
 export async function fileStatements(
-  workshop: Workshop,
+  context: Context,
   inputs: PublicationInputs,
   target: Digest,
 ): Promise<void> {
-  const trust = await workshop.trust();
+  const trust = await context.trust();
   const manifests = Object.values(inputs.digests ?? {});
-  for (const { copies, about, missing } of await statementsOf(workshop, inputs, target)) {
+  for (const { copies, about, missing } of await statementsOf(context, inputs, target)) {
     for (const { message, statement } of missing) {
       const named = digestsIn(statement);
       const more = manifests.filter((manifest) => named.includes(manifest));
@@ -108,25 +108,25 @@ export async function fileStatements(
 
 /** The signed statements about an image that have not been copied, or are gone since, in words. */
 export async function unfiledStatements(
-  workshop: Workshop,
+  context: Context,
   inputs: PublicationInputs,
   target: Digest,
 ): Promise<string[]> {
-  const statements = await statementsOf(workshop, inputs, target);
+  const statements = await statementsOf(context, inputs, target);
   return statements.flatMap(({ kind, about: { repository }, missing }) =>
     missing.map(({ person }) => `${person}'s signed ${kind} of ${repository}`),
   );
 }
 
 /** Of each kind that is published, at each place, the statements that hold and are not there. */
-async function statementsOf(workshop: Workshop, inputs: PublicationInputs, target: Digest) {
-  const lookaside = publicLookaside(workshop, inputs);
+async function statementsOf(context: Context, inputs: PublicationInputs, target: Digest) {
+  const lookaside = publicLookaside(context, inputs);
   if (lookaside === undefined) return [];
-  const trust = await workshop.trust();
-  const own = signaturesAddress(workshop.config, workshop.places);
+  const trust = await context.trust();
+  const own = signaturesAddress(context.config, context.paths);
   const signed = repositoryOf(parseTagged(inputs.reference));
   const found = [];
-  for (const kind of workshop.config.attach) {
+  for (const kind of context.config.attach) {
     const about = { digest: target, predicateType: predicateTypes[kind] };
     const held = await new SignedStatements(own, kind).read({ ...about, repository: signed }, trust);
     const copies = new SignedStatements(lookaside.folder, kind);
@@ -141,9 +141,9 @@ async function statementsOf(workshop: Workshop, inputs: PublicationInputs, targe
   return found;
 }
 
-function publicLookaside(workshop: Workshop, { lookaside }: PublicationInputs): LookasideFolder | undefined {
+function publicLookaside(context: Context, { lookaside }: PublicationInputs): LookasideFolder | undefined {
   if (lookaside === undefined) return undefined;
-  return new LookasideFolder(resolve(workshop.places.project, lookaside));
+  return new LookasideFolder(resolve(context.paths.project, lookaside));
 }
 
 /** podman looks below the path that the image is pulled from, whatever the registry's host. */

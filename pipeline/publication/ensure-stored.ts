@@ -1,8 +1,8 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { parseTagged } from "../../trust/signatures/image-reference.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import { pulledImage } from "../package/pull-image.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
@@ -15,9 +15,9 @@ export function targetOf({ digest, index, digests = {} }: PublicationInputs): Di
  * Sees to it that the store has the image whole, every byte of it hashed; what it lacks comes from the configured registries.
  * @throws Error where it can't be had, or its index has other manifests than those that were signed
  */
-export async function requireBytes(workshop: Workshop, inputs: PublicationInputs, work: Work): Promise<void> {
+export async function requireBytes(context: Context, inputs: PublicationInputs, operation: Operation): Promise<void> {
   const target = targetOf(inputs);
-  const image = (await stored(workshop, target, work)) ?? (await pulled(workshop, inputs, target, work));
+  const image = (await stored(context, target, operation)) ?? (await pulled(context, inputs, target, operation));
   if (target === inputs.digest) return;
   const signed = new Map(Object.entries(inputs.digests ?? {}));
   const strays = image.manifests.filter(({ platform, digest }) => signed.get(platform) !== digest);
@@ -28,26 +28,26 @@ export async function requireBytes(workshop: Workshop, inputs: PublicationInputs
   );
 }
 
-async function stored(workshop: Workshop, target: Digest, work: Work): Promise<Image | undefined> {
-  const store = await workshop.store();
-  work.progress("reading the image");
-  const damages = await store.inspect(target, work.signal);
-  for (const { message, putAside } of damages) if (putAside !== null) work.report("warning", message);
+async function stored(context: Context, target: Digest, operation: Operation): Promise<Image | undefined> {
+  const store = await context.store();
+  operation.progress("reading the image");
+  const damages = await store.inspect(target, operation.signal);
+  for (const { message, putAside } of damages) if (putAside !== null) operation.report("warning", message);
   if (damages.length > 0) return undefined;
   return (await store.find(target)) ?? (await store.image(target));
 }
 
 async function pulled(
-  workshop: Workshop,
+  context: Context,
   inputs: PublicationInputs,
   digest: Digest,
-  work: Work,
+  operation: Operation,
 ): Promise<Image> {
   const { image, reference } = inputs;
   const version = parseTagged(reference).split(":").at(-1) ?? "";
-  const wanted = { image, version, digest, platform: await platformOf(workshop, inputs) };
+  const wanted = { image, version, digest, platform: await platformOf(context, inputs) };
   const reasons: string[] = [];
-  const found = await pulledImage(workshop, wanted, ({ message }) => reasons.push(`\n  ${message}`), work);
+  const found = await pulledImage(context, wanted, ({ message }) => reasons.push(`\n  ${message}`), operation);
   if (found) return found;
   throw new Error(
     `${image} is not published: the store does not have ${digest} whole${reasons.join("")}\n` +
@@ -55,7 +55,7 @@ async function pulled(
   );
 }
 
-async function platformOf(workshop: Workshop, { image, digests = {} }: PublicationInputs): Promise<string> {
+async function platformOf(context: Context, { image, digests = {} }: PublicationInputs): Promise<string> {
   const [platform] = Object.keys(digests);
-  return platform ?? (await workshop.tree()).images.get(image)?.platforms[0] ?? "";
+  return platform ?? (await context.tree()).images.get(image)?.platforms[0] ?? "";
 }

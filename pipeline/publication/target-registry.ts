@@ -1,10 +1,10 @@
-import { withWorkFolder } from "../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Context } from "../context/context.ts";
 
 /** For how long a registry that is down or overloaded is waited for, in milliseconds, at each thing that is asked of it. */
 const usualEndurance = 60_000;
@@ -26,12 +26,12 @@ export class Destination {
   }
 
   /** Sends what of an image the registry does not have. */
-  async push(workshop: Workshop, image: string, target: Digest, work: Work): Promise<void> {
-    const store = await workshop.store();
-    await workshop.pushes(async () => {
-      work.progress(`pushing to ${this.address}`);
-      await this.#asked(work, (run) =>
-        withWorkFolder(workshop.places.scratch, (scratch) =>
+  async push(context: Context, image: string, target: Digest, operation: Operation): Promise<void> {
+    const store = await context.store();
+    await context.pushes(async () => {
+      operation.progress(`pushing to ${this.address}`);
+      await this.#asked(operation, (run) =>
+        withTempDir(context.paths.scratch, (scratch) =>
           this.#registry.push(image, target, { store, scratch, ...run }),
         ),
       );
@@ -39,12 +39,12 @@ export class Destination {
   }
 
   /** Lays beside an image what is said of it. One after the other: registries without the referrers API keep a list that is rewritten. */
-  async attach(workshop: Workshop, image: string, referrers: readonly Referrer[], work: Work): Promise<void> {
+  async attach(context: Context, image: string, referrers: readonly Referrer[], operation: Operation): Promise<void> {
     for (const referrer of referrers) {
-      await workshop.pushes(async () => {
-        work.progress(`attaching to ${this.address}`);
-        await this.#asked(work, (run) =>
-          withWorkFolder(workshop.places.scratch, (scratch) =>
+      await context.pushes(async () => {
+        operation.progress(`attaching to ${this.address}`);
+        await this.#asked(operation, (run) =>
+          withTempDir(context.paths.scratch, (scratch) =>
             this.#registry.attach(image, referrer, { scratch, ...run }),
           ),
         );
@@ -53,25 +53,25 @@ export class Destination {
   }
 
   /** Lets a tag point at what was pushed; says what it pointed at before, null where there was no such tag. */
-  async tag(image: string, target: Digest, tag: string, work: Work): Promise<Digest | null> {
-    const before = await this.tagged(image, tag, work);
+  async tag(image: string, target: Digest, tag: string, operation: Operation): Promise<Digest | null> {
+    const before = await this.tagged(image, tag, operation);
     if (before === target) return before;
-    work.progress(`tagging ${this.address}/${image}:${tag}`);
-    await this.#asked(work, ({ signal, ...run }) => this.#registry.tag(image, target, tag, signal, run));
+    operation.progress(`tagging ${this.address}/${image}:${tag}`);
+    await this.#asked(operation, ({ signal, ...run }) => this.#registry.tag(image, target, tag, signal, run));
     return before;
   }
 
-  async tagged(image: string, tag: string, work: Work): Promise<Digest | null> {
-    return await this.#asked(work, ({ signal, ...run }) => this.#registry.tagged(image, tag, signal, run));
+  async tagged(image: string, tag: string, operation: Operation): Promise<Digest | null> {
+    return await this.#asked(operation, ({ signal, ...run }) => this.#registry.tagged(image, tag, signal, run));
   }
 
-  async untag(image: string, tag: string, work: Work): Promise<void> {
-    await this.#asked(work, ({ signal, ...run }) => this.#registry.untag(image, tag, signal, run));
+  async untag(image: string, tag: string, operation: Operation): Promise<void> {
+    await this.#asked(operation, ({ signal, ...run }) => this.#registry.untag(image, tag, signal, run));
   }
 
   /** What the registry lacks of an image, in words. */
-  async lacks(image: string, target: Digest, work: Work): Promise<string[]> {
-    const damages = await this.#asked(work, (run) => this.#registry.audit(image, target, run));
+  async lacks(image: string, target: Digest, operation: Operation): Promise<string[]> {
+    const damages = await this.#asked(operation, (run) => this.#registry.audit(image, target, run));
     return damages.map(({ problem, digest, message }) =>
       digest === target && problem === "missing"
         ? `${this.address}/${image} does not have ${digest} any more`
@@ -80,7 +80,7 @@ export class Destination {
   }
 
   async #asked<Answer>(
-    work: Work,
+    operation: Operation,
     ask: (run: {
       signal: AbortSignal;
       endurance: number;
@@ -95,8 +95,8 @@ export class Destination {
       );
     }
     try {
-      const waiting = (line: string): void => work.progress(line);
-      return await ask({ signal: work.signal, endurance: this.#endurance, waiting });
+      const waiting = (line: string): void => operation.progress(line);
+      return await ask({ signal: operation.signal, endurance: this.#endurance, waiting });
     } catch (error) {
       if (error instanceof RegistryError && error.mayPass) this.#givenUp = error;
       throw error;

@@ -8,7 +8,7 @@ import type { Judgement } from "./evaluate-quorum.ts";
 export type Entry = Judgement & { readonly wasMet: boolean };
 
 /** What all that a run has judged comes to. */
-export type DocketSummary = {
+export type SummaryOfQuorums = {
   /** What is missing, in words, for each image below quorum. */
   readonly pending: Readonly<Record<string, string>>;
   /** Those of them that were at quorum before: a key was taken out or revoked, or has expired. */
@@ -19,7 +19,7 @@ export type DocketSummary = {
 };
 
 /** The quorums that a run has judged, a preview as well; what has not changed is not judged, and not in it. */
-export class Docket {
+export class QuorumSummary {
   readonly #entries = new Map<string, Entry>();
 
   note(image: string, entry: Entry): void {
@@ -27,7 +27,7 @@ export class Docket {
     this.#entries.set(image, { ...entry, wasMet });
   }
 
-  summary(): DocketSummary {
+  summary(): SummaryOfQuorums {
     const below = [...this.#entries].filter(([, { outputs }]) => !outputs.met).sort(byName);
     const fallen = below.filter(([, { wasMet }]) => wasMet).map(([image]) => image);
     const shortfalls = below.flatMap(([, { shortfall }]) => shortfall ?? []);

@@ -2,7 +2,7 @@ import { stat } from "node:fs/promises";
 import type { Digest } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import { parseRepository, parseTagged, repositoryOf } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
@@ -10,7 +10,7 @@ import { SignedStatements } from "../../trust/statements/signed-statements.ts";
 import { digestsIn, readStatement } from "../../trust/statements/statement.ts";
 import { attestableBuild } from "../attestation/attestable-build.ts";
 import { NotBuiltHere } from "../attestation/built-here.ts";
-import type { Workshop } from "../context/context.ts";
+import type { Context } from "../context/context.ts";
 import { configuredLedgers } from "../context/open-ledgers.ts";
 import { type BuildEvidence, buildEvidence, commitOfFolder, NoEvidenceError } from "./build-evidence.ts";
 import {
@@ -37,30 +37,30 @@ export type Published = {
  * (`stagex provenance --sign` asks it).
  */
 export async function statementsBeside(
-  workshop: Workshop,
+  context: Context,
   published: Published,
-  work: Work,
+  operation: Operation,
 ): Promise<readonly Referrer[]> {
-  const kinds = workshop.config.attach;
-  const evidence = kinds.length === 0 ? undefined : await evidenceOf(workshop, published.image);
+  const kinds = context.config.attach;
+  const evidence = kinds.length === 0 ? undefined : await evidenceOf(context, published.image);
   if (evidence === undefined) return [];
   const isIndex = Object.values(evidence.digests.platforms).every((digest) => digest !== published.target);
-  const { size } = await stat((await workshop.store()).blobPath(published.target));
+  const { size } = await stat((await context.store()).blobPath(published.target));
   const mediaType = isIndex ? mediaTypes.index : mediaTypes.manifest;
   const subject = { mediaType, digest: published.target, size };
   const referrers: Referrer[] = [];
-  for (const statement of await statementsOf(workshop, published, evidence)) {
+  for (const statement of await statementsOf(context, published, evidence)) {
     if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
-    const messages = await messagesOf(workshop, published, statement, evidence, work);
+    const messages = await messagesOf(context, published, statement, evidence, operation);
     referrers.push(statementReferrer(subject, statement, messages));
   }
   return referrers;
 }
 
-async function evidenceOf(workshop: Workshop, image: string): Promise<BuildEvidence | undefined> {
+async function evidenceOf(context: Context, image: string): Promise<BuildEvidence | undefined> {
   try {
-    const ledgers = configuredLedgers(workshop.config, workshop.places);
-    return await buildEvidence(await workshop.tree(), ledgers, image);
+    const ledgers = configuredLedgers(context.config, context.paths);
+    return await buildEvidence(await context.tree(), ledgers, image);
   } catch (error) {
     if (error instanceof NoEvidenceError) return undefined;
     throw error;
@@ -68,7 +68,7 @@ async function evidenceOf(workshop: Workshop, image: string): Promise<BuildEvide
 }
 
 async function statementsOf(
-  workshop: Workshop,
+  context: Context,
   { reference }: Published,
   evidence: BuildEvidence,
 ): Promise<readonly ImageStatement[]> {
@@ -76,7 +76,7 @@ async function statementsOf(
   const sbom = sbomStatement(source);
   const [record] = [...evidence.records].sort((a, b) => (a.finished < b.finished ? 1 : -1));
   if (record === undefined) return [sbom];
-  const commit = await commitOfFolder((await workshop.tree()).root, evidence.plan.folder);
+  const commit = await commitOfFolder((await context.tree()).root, evidence.plan.folder);
   return [provenanceStatement(source, record, commit), sbom];
 }
 
@@ -86,16 +86,16 @@ function isAbout({ signed }: ImageStatement, target: Digest): boolean {
 }
 
 async function messagesOf(
-  workshop: Workshop,
+  context: Context,
   { reference, target }: Published,
   { kind, predicateType, signed }: ImageStatement,
   evidence: BuildEvidence,
-  work: Work,
+  operation: Operation,
 ): Promise<readonly Uint8Array[]> {
-  const { attest, signingKey } = workshop.config;
-  const lookaside = await workshop.signatures();
+  const { attest, signingKey } = context.config;
+  const lookaside = await context.signatures();
   if (!(lookaside instanceof LookasideFolder)) return [];
-  const trust = await workshop.trust();
+  const trust = await context.trust();
   const statements = new SignedStatements(lookaside.folder, kind);
   const about = {
     repository: parseRepository(repositoryOf(parseTagged(reference))),
@@ -106,20 +106,20 @@ async function messagesOf(
   const messages = held.map(({ message }) => message);
   const isUnattended = signingKey !== undefined && readFingerprint(signingKey) === undefined;
   if (attest === undefined || !isUnattended || held.some(({ person }) => person === attest)) return messages;
-  if (!(await mayBeAttested(workshop, evidence))) return messages;
-  const message = await (await workshop.signatory(attest)).sign(signed, work);
+  if (!(await mayBeAttested(context, evidence))) return messages;
+  const message = await (await context.signatory(attest)).sign(signed, operation);
   await statements.write(about, message, trust, digestsIn(readStatement(signed)));
   return [...messages, message];
 }
 
 /** Whether it was built here, and on nothing that stands on another's word: as for an image's signature. */
 async function mayBeAttested(
-  workshop: Workshop,
+  context: Context,
   { plan, inputKey, digests }: BuildEvidence,
 ): Promise<boolean> {
   try {
     const { name: image } = plan;
-    return (await attestableBuild(workshop, { image, inputKey, digests: digests.platforms })).size > 0;
+    return (await attestableBuild(context, { image, inputKey, digests: digests.platforms })).size > 0;
   } catch (error) {
     if (error instanceof NotBuiltHere) return false;
     throw error;

@@ -1,4 +1,4 @@
-import { Workshop } from "../../pipeline/context/context.ts";
+import { Context } from "../../pipeline/context/context.ts";
 import { forecastFunction } from "./functions/forecast.ts";
 import { quorumsFunction } from "./functions/quorum-summary.ts";
 import { readinessFunction } from "./functions/warm-up.ts";
@@ -16,12 +16,12 @@ import { quorumHandler } from "./resources/quorum/handler.ts";
 
 /** The provider as the engine knows it: every resource and function that it has, by token. */
 export function stagexProvider(version: string): Provider {
-  let workshop: Workshop | undefined;
+  let context: Context | undefined;
   // One, but where engines attach: one that was killed leaves its own behind.
-  const opened = new Set<Workshop>();
-  const configured = (): Workshop => {
-    if (!workshop) throw new Error("the provider was asked for a resource before it was configured");
-    return workshop;
+  const opened = new Set<Context>();
+  const configured = (): Context => {
+    if (!context) throw new Error("the provider was asked for a resource before it was configured");
+    return context;
   };
   const handlers = [
     packageHandler(configured) as unknown as AnyHandler,
@@ -39,13 +39,13 @@ export function stagexProvider(version: string): Provider {
     handlers: handlers.map(keepingSecrets),
     functions: [readinessFunction, forecastFunction, quorumsFunction].map((made) => made(configured)),
     configure(config, project, cancelled) {
-      workshop = new Workshop(config, project, cancelled);
-      opened.add(workshop);
+      context = new Context(config, project, cancelled);
+      opened.add(context);
     },
     async close() {
       const closing = [...opened];
       opened.clear();
-      workshop = undefined;
+      context = undefined;
       for (const each of closing) await each.close();
     },
   };

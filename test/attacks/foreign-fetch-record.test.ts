@@ -2,7 +2,7 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { recordedFetches } from "../../cli/fetch/recorded-fetches.ts";
 import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { readTree } from "../../distro/tree/tree.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { FetchRecords } from "../../sources/recording/fetch-records.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { packageFiles, someHash, trackedTree } from "../support/builders/written-tree.ts";
@@ -22,9 +22,9 @@ test("a fetch record in a ledger of others names no mirror; one of this state's 
     answers: [{ method: "GET" as const, url, status: 200, headers: {}, sha256: someHash, size: 3 }],
   };
   expect(await recordedFetches(tree, plans)).toEqual({ wanted: [], unrecorded: ["user-tool"] });
-  await new FetchRecords(placesOf().ledger).write(record);
+  await new FetchRecords(pathsOf().ledger).write(record);
   const found = { name: url, file: "meta-data", sha256: someHash, images: ["user-tool"], archives: [] };
   expect(await recordedFetches(tree, plans)).toEqual({ wanted: [{ ...found, mirrors: [] }], unrecorded: [] });
-  await new FetchRecords(placesOf().built).write(record);
+  await new FetchRecords(pathsOf().built).write(record);
   expect((await recordedFetches(tree, plans)).wanted).toEqual([{ ...found, mirrors: [url] }]);
 });

@@ -7,7 +7,7 @@ import type { LedgerRecord } from "../../distro/ledger/ledger.ts";
 import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { attestableBuild } from "../../pipeline/attestation/attestable-build.ts";
-import { Workshop } from "../../pipeline/context/context.ts";
+import { Context } from "../../pipeline/context/context.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
@@ -51,7 +51,7 @@ async function machine(published: Digest | undefined = undefined) {
     substitute: '["core-one"]',
     registry: "127.0.0.1:1/stagex",
   });
-  const open = () => new Workshop(config, project, new AbortController().signal);
+  const open = () => new Context(config, project, new AbortController().signal);
   const { images } = await open().tree();
   const lookaside = new LookasideFolder(join(project, ".stagex/signatures"));
   const sign = async (digest: Digest, ...keys: (typeof alice)[]) => {
@@ -88,8 +88,8 @@ function chain(images: ReadonlyMap<string, BuildPlan>, one: Digest): LedgerRecor
   });
 }
 
-const attested = (workshop: Workshop, { image, inputKey, digests }: LedgerRecord) =>
-  attestableBuild(workshop, { image, inputKey, digests: digests.platforms });
+const attested = (context: Context, { image, inputKey, digests }: LedgerRecord) =>
+  attestableBuild(context, { image, inputKey, digests: digests.platforms });
 
 test("what this state folder's builders have built from the ground up may be attested", async () => {
   const { open, images } = await machine();

@@ -124,7 +124,7 @@ describe("what may be a revocation and can't be read or applied is neither a yes
     expect(await verdict(files())).toBe("can't tell");
   });
 
-  const places: Readonly<Record<string, (folder: string) => void>> = {
+  const paths: Readonly<Record<string, (folder: string) => void>> = {
     "a link to it": (folder) => {
       writeKeyFile(folder, ".away/rev.asc", armored);
       symlinkSync(".away/rev.asc", join(folder, "rev.asc"));
@@ -138,7 +138,7 @@ describe("what may be a revocation and can't be read or applied is neither a yes
       truncateSync(join(folder, "rev.asc"), 2 ** 40);
     },
   };
-  test.each(Object.entries(places))("%s", async (_, prepare) => {
+  test.each(Object.entries(paths))("%s", async (_, prepare) => {
     expect(await verdict({}, prepare)).toBe("can't tell");
   });
 
@@ -286,7 +286,7 @@ test.each([
   const folder = await keyFolder({ "keys/alice.asc": certificate(), "keys/rev.asc": content() });
   writeKeyFile(folder, "MAINTAINERS", maintainersOf({ alice: { keys: [alice] } }));
   writeKeyFile(folder, `s/stagex/core-seed@sha256=${digest.slice(7)}/signature-1`, signature);
-  const places = [
+  const paths = [
     "--signatures",
     join(folder, "s"),
     "--maintainers",
@@ -295,7 +295,7 @@ test.each([
     join(folder, "keys"),
   ];
   const rule = ["--threshold", "1", "--vendors", "0"];
-  const ended = await stagex("verify", "--image", `stagex/core-seed:1.0@${digest}`, ...places, ...rule);
+  const ended = await stagex("verify", "--image", `stagex/core-seed:1.0@${digest}`, ...paths, ...rule);
   expect(ended.stdout).toMatch(words);
   expect(ended.code).toBe(code);
 });

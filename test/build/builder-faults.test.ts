@@ -7,9 +7,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { activeBuilds } from "../../buildkit/client/endpoint.ts";
 import type { BuilderInputs } from "../../config/builder.ts";
 import type { ProcessIdentity } from "../../lib/fs/pid-identity.ts";
-import { placesOf } from "../../lib/paths.ts";
+import { pathsOf } from "../../lib/paths.ts";
 import { Fleet } from "../../pipeline/fleet/fleet.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { Bench, type Built, buildctl, type Recipe } from "../support/builders/build-bench.ts";
 import { describeReal } from "../support/real-tools.ts";
 import { FaultyLink } from "../support/servers/faulty-link.ts";
@@ -50,7 +50,7 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
   function fleetOf(builders: readonly BuilderInputs[], stall = patient) {
     const name = `project-${fleets++}`;
     const fleet = new Fleet({
-      places: placesOf(join(bench.folder, name), { STAGEX_CACHE: join(bench.folder, "cache") }),
+      paths: pathsOf(join(bench.folder, name), { STAGEX_CACHE: join(bench.folder, "cache") }),
       expected: builders.map((builder) => builder.name),
       ...{ stall, watch: { pulse: 1 }, cancelled: new AbortController().signal },
     });
@@ -58,7 +58,7 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
     closing.push(() => fleet.close());
     const warnings: string[] = [];
     const tried: [job: string, builder: string][] = [];
-    const work: Work = {
+    const work: Operation = {
       signal: new AbortController().signal,
       progress: () => {},
       report: (_, message) => warnings.push(message),

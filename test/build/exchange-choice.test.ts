@@ -6,7 +6,7 @@ import type { Endpoint } from "../../buildkit/client/endpoint.ts";
 import { Registry } from "../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { Store } from "../../oci/store/store.ts";
-import { type Dependency, Exchange } from "../../pipeline/fleet/fleet-registry.ts";
+import { type Dependency, FleetRegistry } from "../../pipeline/fleet/fleet-registry.ts";
 import { Bench, buildctl } from "../support/builders/build-bench.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import { FaultyRegistry, hangUp } from "../support/servers/faulty-registry.ts";
@@ -63,7 +63,7 @@ describeReal("an exchange", () => {
       progress: () => {},
       report: (_severity: string, message: string) => void warnings.push(message),
     };
-    const exchange = new Exchange({
+    const exchange = new FleetRegistry({
       address,
       registry: async () => new Registry(address, realTool("registry-client")),
       ...{ store, scratch: join(bench.folder, "pushes"), limit: pLimit(4), cancelled: work.signal },

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { NoBuilder } from "../../buildkit/scheduler/scheduler.ts";
 import { parseConfig } from "../../config/schema.ts";
-import { Workshop } from "../../pipeline/context/context.ts";
+import { Context } from "../../pipeline/context/context.ts";
 import { build } from "../../pipeline/package/build-image.ts";
 import { type PackageOutputs, packageInputs } from "../../pipeline/package/inputs.ts";
 import { inputsOfPlan } from "../../pipeline/package/inputs-from-build-plan.ts";
-import type { Work } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { Bench } from "../support/builders/build-bench.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 
@@ -22,7 +22,7 @@ describeReal("builders that differ", () => {
   let tree: string;
   /** Each with its address: one with little memory for a step, one with all, and one that says that it is an arm64 machine. */
   let builders: Record<"small" | "large" | "arm", { name: string; address: string }>;
-  const workshops: Workshop[] = [];
+  const workshops: Context[] = [];
 
   beforeAll(async () => {
     bench = await Bench.open();
@@ -48,7 +48,7 @@ describeReal("builders that differ", () => {
   });
 
   afterAll(async () => {
-    for (const workshop of workshops) await workshop.close();
+    for (const context of workshops) await context.close();
     await bench?.close();
   });
 
@@ -74,33 +74,33 @@ describeReal("builders that differ", () => {
   function open(name: string, members: readonly object[]) {
     const config = { tree, platforms: '["linux/arm64"]', builders: JSON.stringify(members) };
     const project = join(bench.folder, name);
-    const workshop = new Workshop(parseConfig(config), project, AbortSignal.timeout(120_000));
-    workshops.push(workshop);
-    for (const builder of members) workshop.fleet.announce({ slots: 2, ...builder } as never);
+    const context = new Context(parseConfig(config), project, AbortSignal.timeout(120_000));
+    workshops.push(context);
+    for (const builder of members) context.fleet.announce({ slots: 2, ...builder } as never);
     const warnings: string[] = [];
-    const work: Work = {
-      ...({ signal: AbortSignal.timeout(120_000), progress: () => {} } as unknown as Work),
+    const work: Operation = {
+      ...({ signal: AbortSignal.timeout(120_000), progress: () => {} } as unknown as Operation),
       report: (_, message) => warnings.push(message),
     };
     const made = async (image: string, dependencies: Record<string, PackageOutputs["reference"]> = {}) => {
-      const plan = (await workshop.tree()).images.get(image);
+      const plan = (await context.tree()).images.get(image);
       if (!plan) throw new Error(`no ${image}`);
-      return await build(workshop, packageInputs.parse({ ...inputsOfPlan(plan), dependencies }), work);
+      return await build(context, packageInputs.parse({ ...inputsOfPlan(plan), dependencies }), work);
     };
     const records = async () => {
-      const { records: all } = await workshop.built.all();
+      const { records: all } = await context.built.all();
       return Object.fromEntries(all.map((record) => [record.image, record]));
     };
-    return { workshop, made, records, warnings };
+    return { context, made, records, warnings };
   }
 
   test("what runs i386 programs for arm64 is built on x86, and never on arm64", async () => {
-    const { made, records, workshop } = open("mixed", [builders.arm, builders.large]);
+    const { made, records, context } = open("mixed", [builders.arm, builders.large]);
     const seed = await made("bootstrap-seed");
     await made("core-go", { "bootstrap-seed": seed.reference });
     const { "core-go": go } = await records();
     expect(go?.digests.platforms).toHaveProperty(["linux/arm64"]);
-    expect((await workshop.fleet.idsOf("large", {} as Work)).includes(go?.builder.id ?? "")).toBe(true);
+    expect((await context.fleet.idsOf("large", {} as Operation)).includes(go?.builder.id ?? "")).toBe(true);
   });
 
   test("a fleet of arm64 alone builds what is made of files, and refuses the other by name", async () => {
@@ -113,7 +113,7 @@ describeReal("builders that differ", () => {
   });
 
   test("a build that the kernel killed for memory is done again where there is most, and what it takes is recorded", async () => {
-    const { made, records, warnings, workshop } = open("memory", [
+    const { made, records, warnings, context } = open("memory", [
       { ...builders.small, memory: 2 ** 31 },
       { ...builders.large, memory: 2 ** 32 },
     ]);
@@ -122,7 +122,7 @@ describeReal("builders that differ", () => {
       /core-large: the kernel killed a step on small for want of memory; it is built again by itself on large/,
     );
     const { "core-large": large } = await records();
-    expect((await workshop.fleet.idsOf("large", {} as Work)).includes(large?.builder.id ?? "")).toBe(true);
+    expect((await context.fleet.idsOf("large", {} as Operation)).includes(large?.builder.id ?? "")).toBe(true);
     expect(large?.memory).toBeGreaterThan(128 * mebibyte);
     expect(large?.memory).toBeLessThan(192 * mebibyte);
   });

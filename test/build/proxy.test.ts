@@ -136,10 +136,10 @@ describeReal("with a real registry", () => {
     vi.stubEnv("HTTPS_PROXY", proxy.url);
     const vaultOf = (cache: string) => {
       const repository = parseRegistryAddress("registry.proxied.test/stagex/sources");
-      const places = { project: folder, sources: cache };
+      const paths = { project: folder, sources: cache };
       const client = async (): Promise<string> => realTool("registry-client");
       return configuredVault([{ kind: "registry", repository, asked: "before", push: true }], {
-        places,
+        paths,
         client,
       });
     };

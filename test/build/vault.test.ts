@@ -32,13 +32,13 @@ async function cacheWith(vault: readonly object[], options: SourceCacheOptions =
   const sources = await scratchFolder();
   const config: VaultConfig = vaultPlaces.parse(vault);
   const client = async (): Promise<string> => realTool("registry-client");
-  const places = configuredVault(config, { places: { project: "/", sources }, client });
+  const paths = configuredVault(config, { paths: { project: "/", sources }, client });
   return await SourceCache.open(sources, {
     ca: mirrorAuthority,
     attempts: 2,
     backoff: 10,
     idleTimeout: 500,
-    vault: places,
+    vault: paths,
     ...options,
   });
 }
@@ -128,8 +128,8 @@ describeReal("a vault", () => {
 
   test("what is not here is named, and a folder that is not there fails alone", async () => {
     const one = made("one");
-    const places = [{ folder: "/nowhere/at/all" }, { folder: await scratchFolder() }];
-    const cache = await withSources(await cacheWith(places), one);
+    const paths = [{ folder: "/nowhere/at/all" }, { folder: await scratchFolder() }];
+    const cache = await withSources(await cacheWith(paths), one);
     const reports = await push(cache, [one, made("absent")]);
     expect(statuses(reports)).toEqual([
       ["failed", "absent"],
@@ -188,18 +188,18 @@ describeReal("a vault", () => {
     const mirror = await startMirror(
       ({ url }, response) => void response.end(url === "/one" ? one.content : two.content),
     );
-    const places = [
+    const paths = [
       { url: streaming.url },
       { registry: `${streamingRegistry}/s/r` },
       { url: silent.url },
       { registry: "127.0.0.1:9/s/r" },
       { folder: "/nowhere/at/all" },
     ];
-    const cache = await cacheWith(places, { sizeLimit: 10_000_000 });
+    const cache = await cacheWith(paths, { sizeLimit: 10_000_000 });
     const begun = performance.now();
     const lines = await told(cache, one, [`${mirror.url}/one`]);
-    expect(lines).toHaveLength(places.length);
-    expect(lines.filter((line) => line.startsWith("news "))).toHaveLength(places.length);
+    expect(lines).toHaveLength(paths.length);
+    expect(lines.filter((line) => line.startsWith("news "))).toHaveLength(paths.length);
     expect(lines[0]).toMatch(/over the limit/);
     expect(lines[2]).toMatch(/idle or too slow/);
     const later = performance.now();

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parseConfig } from "../../config/schema.ts";
-import { placesOf, projectRoot } from "../../lib/paths.ts";
+import { pathsOf, projectRoot } from "../../lib/paths.ts";
 import { configuredTrust } from "../../pipeline/context/open-trust.ts";
 import { type Properties, toWire } from "../../providers/stagex/protocol/property-values.ts";
 import { MaintainerFiles } from "../support/builders/maintainer-files.ts";
@@ -34,7 +34,7 @@ beforeAll(async () => {
   await rm(join(project, "keys/carol.asc"));
   provider = await ProviderProcess.start({ cwd: project });
   await provider.configure(config);
-  const { rosterDigest } = await configuredTrust(parseConfig(config), placesOf(project), "");
+  const { rosterDigest } = await configuredTrust(parseConfig(config), pathsOf(project), "");
   inputs = {
     folder: "policy",
     repository,

@@ -137,8 +137,8 @@ describeReal("when there is no room, or something is in the way, it is named and
   });
 
   test("a file where a folder should be", async () => {
-    const places = ["out", ".stagex/store", ".stagex/ledger", ".stagex/buildkit", "cache/sources"];
-    for (const place of places) {
+    const paths = ["out", ".stagex/store", ".stagex/ledger", ".stagex/buildkit", "cache/sources"];
+    for (const place of paths) {
       const path = join(project.folder, place);
       rmSync(path, { recursive: true, force: true });
       writeFileSync(path, "");

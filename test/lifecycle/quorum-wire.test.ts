@@ -9,7 +9,7 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { parseConfig } from "../../config/schema.ts";
-import { placesOf, projectRoot } from "../../lib/paths.ts";
+import { pathsOf, projectRoot } from "../../lib/paths.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { configuredTrust } from "../../pipeline/context/open-trust.ts";
 import { fromWire, type Properties, toWire } from "../../providers/stagex/protocol/property-values.ts";
@@ -48,7 +48,7 @@ beforeAll(async () => {
   await files.write(people);
   provider = await ProviderProcess.start({ cwd: project });
   await provider.configure(config);
-  const { rosterDigest } = await configuredTrust(parseConfig(config), placesOf(project), "");
+  const { rosterDigest } = await configuredTrust(parseConfig(config), pathsOf(project), "");
   inputs = {
     image: "core-cat",
     reference,
@@ -282,7 +282,7 @@ test("a file among the keys that may be a revocation: not ready, and said which;
   const other = await ProviderProcess.start({ cwd: project });
   try {
     await other.configure(config);
-    const { rosterDigest } = await configuredTrust(parseConfig(config), placesOf(project), "");
+    const { rosterDigest } = await configuredTrust(parseConfig(config), pathsOf(project), "");
     expect(rosterDigest).not.toBe(inputs.roster);
     const mine = { ...inputs, roster: rosterDigest };
     const failed = await notReady(other.create(urn, mine));
@@ -310,7 +310,7 @@ test("a carol too many: what may revoke one key alone leaves the quorum of the o
   const other = await ProviderProcess.start({ cwd: project });
   try {
     await other.configure(config);
-    const { rosterDigest } = await configuredTrust(parseConfig(config), placesOf(project), "");
+    const { rosterDigest } = await configuredTrust(parseConfig(config), pathsOf(project), "");
     expect(await other.create(urn, { ...inputs, roster: rosterDigest })).toMatchObject({
       met: true,
       people: 3,

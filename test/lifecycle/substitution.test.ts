@@ -8,7 +8,7 @@ import { parseDigest } from "../../oci/digest.ts";
 import { Registry } from "../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { Store } from "../../oci/store/store.ts";
-import { parseJournal } from "../../pipeline/context/run-report.ts";
+import { parseRunReport } from "../../pipeline/context/run-report.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
@@ -67,7 +67,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
   /** The images of the last run that came in this way, sorted. */
   async function come(project: Project, origin: "built" | "substituted"): Promise<string[]> {
     const journal = await readFile(join(project.folder, "journal.jsonl"), "utf8").catch(() => "");
-    const entries = [...parseJournal(journal).values()].filter((entry) => entry.origin === origin);
+    const entries = [...parseRunReport(journal).values()].filter((entry) => entry.origin === origin);
     return entries.map(({ image }) => image).sort();
   }
 

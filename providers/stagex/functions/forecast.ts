@@ -3,7 +3,7 @@ import { fleetsToPrice, plannedSlots } from "../../../config/fleet-plan.ts";
 import type { StagexConfig } from "../../../config/schema.ts";
 import { type Cost, costText, machinesText } from "../../../distro/plan/cost.ts";
 import { shortenedList } from "../../../lib/text/shortened-list.ts";
-import type { Workshop } from "../../../pipeline/context/context.ts";
+import type { Context } from "../../../pipeline/context/context.ts";
 import { comparisonText } from "../../../pipeline/context/preview-forecast.ts";
 import { mayFetch } from "../../../pipeline/package/network-access.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
@@ -61,7 +61,7 @@ export const forecastOutputs = z.object({
 export type ForecastOutputs = z.infer<typeof forecastOutputs>;
 
 /** `stagex:index:forecast`: sums up the preview so far. Meant to be invoked when every package has been registered. */
-export function forecastFunction(workshop: () => Workshop): FunctionHandler {
+export function forecastFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:forecast",
     description:
@@ -69,7 +69,7 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
     inputs: z.strictObject({}),
     outputs: forecastOutputs,
     async call() {
-      const opened = workshop();
+      const opened = context();
       const { forecast, text } = await opened.outlook.forecast(opened.ledger, plannedSlots(opened.config));
       const costs = await costsOf(opened, forecast.guessed);
       const comparison = opened.outlook.comparison();
@@ -101,13 +101,13 @@ export function forecastFunction(workshop: () => Workshop): FunctionHandler {
   };
 }
 
-async function fetchingOf(workshop: Workshop): Promise<string[]> {
-  const { work } = workshop.outlook;
-  if (work.length === 0) return [];
-  const { images } = await workshop.tree();
-  return work.filter((name) => {
+async function fetchingOf(context: Context): Promise<string[]> {
+  const { work: operation } = context.outlook;
+  if (operation.length === 0) return [];
+  const { images } = await context.tree();
+  return operation.filter((name) => {
     const plan = images.get(name);
-    return plan !== undefined && mayFetch(workshop.config, plan);
+    return plan !== undefined && mayFetch(context.config, plan);
   });
 }
 
@@ -126,13 +126,13 @@ function fetchText(fetching: readonly string[]): string[] {
 
 /** What it costs by the configured prices; undefined without them, or where nothing is to be built. */
 async function costsOf(
-  workshop: Workshop,
+  context: Context,
   modelled: number,
 ): Promise<Required<Pick<ForecastOutputs, "costs" | "text">> | undefined> {
-  const { config, outlook } = workshop;
+  const { config, outlook } = context;
   const { prices } = config;
   if (prices === undefined) return undefined;
-  const costs = outlook.costs(await workshop.expectations(), fleetsToPrice(config, prices), prices);
+  const costs = outlook.costs(await context.expectations(), fleetsToPrice(config, prices), prices);
   if (costs.length === 0) return undefined;
   const shown = ({ machines, atOnce, hours, price }: Cost) => ({
     builders: machinesText(machines),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Workshop } from "../../../pipeline/context/context.ts";
+import type { Context } from "../../../pipeline/context/context.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
 
 /** What the quorums judged so far come to (docket.ts). */
@@ -12,7 +12,7 @@ export const quorumsOutputs = z.object({
 export type QuorumsOutputs = z.infer<typeof quorumsOutputs>;
 
 /** `stagex:index:quorums`: sums up the run so far. Meant to be invoked when every quorum has been registered. */
-export function quorumsFunction(workshop: () => Workshop): FunctionHandler {
+export function quorumsFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:quorums",
     description:
@@ -20,7 +20,7 @@ export function quorumsFunction(workshop: () => Workshop): FunctionHandler {
     inputs: z.strictObject({}),
     outputs: quorumsOutputs,
     async call() {
-      const { pending, fallen, signatures, text } = workshop().quorums.summary();
+      const { pending, fallen, signatures, text } = context().quorums.summary();
       return { pending: { ...pending }, fallen: [...fallen], signatures, text };
     },
   };

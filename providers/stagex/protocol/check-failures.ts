@@ -3,7 +3,7 @@ import type { CheckFailure } from "./handler.ts";
 import { propertyPath } from "./property-values.ts";
 
 /** What zod found wrong, a failure for each property, at the innermost property that it can be said of. */
-export function issuesOf(error: z.ZodError): CheckFailure[] {
+export function checkFailures(error: z.ZodError): CheckFailure[] {
   return error.issues.flatMap((issue) => failuresOf(issue, []));
 }
 

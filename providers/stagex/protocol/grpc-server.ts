@@ -8,9 +8,9 @@ import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
 import { configProblems, parseConfig, type StagexConfig } from "../../../config/schema.ts";
-import { withMend } from "../../../lib/os-error-hints.ts";
+import { withHint } from "../../../lib/os-error-hints.ts";
 import { type Printable, printable, printableBlock, printableLine } from "../../../lib/text/printable.ts";
-import { issuesOf } from "./check-failures.ts";
+import { checkFailures } from "./check-failures.ts";
 import type { AttachableEngine } from "./engine-log.ts";
 import { EphemeralLines } from "./ephemeral-lines.ts";
 import {
@@ -19,7 +19,7 @@ import {
   type FunctionHandler,
   NotReady,
   type PropertyChange,
-  type Work,
+  type Operation,
 } from "./handler.ts";
 import { packageSchema } from "./package-schema.ts";
 import { fromWire, type Properties, reveal, secretPaths, toWire, unknown } from "./property-values.ts";
@@ -184,13 +184,13 @@ export class ProviderServer {
       update: this.#answer(async (request: messages.UpdateRequest) => {
         const handler = this.#handlerOf(request.getUrn());
         const response = new messages.UpdateResponse();
-        const work = { ...this.#work(request), before: fromWire(request.getOlds()) };
+        const operation = { ...this.#work(request), before: fromWire(request.getOlds()) };
         if (request.getPreview()) {
-          response.setProperties(await previewed(handler, request.getNews(), false, work));
+          response.setProperties(await previewed(handler, request.getNews(), false, operation));
           return response;
         }
         const inputs = known(handler, handler.inputs, request.getNews());
-        response.setProperties(toWire(await handler.update(request.getId(), inputs, work)));
+        response.setProperties(toWire(await handler.update(request.getId(), inputs, operation)));
         return response;
       }),
       read: this.#answer(async (request: messages.ReadRequest) => {
@@ -228,7 +228,7 @@ export class ProviderServer {
         const args = called.inputs.safeParse(reveal(fromWire(request.getArgs())));
         const response = new messages.InvokeResponse();
         if (args.success) response.setReturn(toWire(await called.call(args.data as Properties)));
-        else response.setFailuresList(issuesOf(args.error).map(failureMessage));
+        else response.setFailuresList(checkFailures(args.error).map(failureMessage));
         return response;
       }),
       cancel: this.#answer(() => {
@@ -277,15 +277,15 @@ export class ProviderServer {
       const outputs = parsed(handler.outputs, request.getOlds());
       return inputs && outputs ? { inputs, outputs } : undefined;
     };
-    const work = {
+    const operation = {
       report: (severity: "info" | "warning", message: string) => this.#engine.log(severity, message, { urn }),
     };
-    return await handler.review(state, work, (side, name) =>
+    return await handler.review(state, operation, (side, name) =>
       (side === "inputs" ? request.getNews() : request.getOlds())?.getFieldsMap().get(name)?.getStringValue(),
     );
   }
 
-  #work(request: { getUrn(): string; getTimeout(): number }): Work {
+  #work(request: { getUrn(): string; getTimeout(): number }): Operation {
     const [urn, seconds] = [request.getUrn(), request.getTimeout()];
     const signals = [this.#cancelled.signal];
     if (seconds > 0) {
@@ -343,7 +343,7 @@ function failureMessage({ property, reason }: CheckFailure): messages.CheckFailu
 
 function check(handler: AnyHandler, news: Properties): CheckFailure[] {
   const result = handler.plan.safeParse(reveal(news));
-  if (!result.success) return issuesOf(result.error);
+  if (!result.success) return checkFailures(result.error);
   return handler.check(result.data, secretPaths(news));
 }
 
@@ -351,7 +351,7 @@ function check(handler: AnyHandler, news: Properties): CheckFailure[] {
 function known<Known>(handler: AnyHandler, schema: z.ZodType<Known>, struct: Struct | undefined): Known {
   const result = schema.safeParse(reveal(fromWire(struct)));
   if (result.success) return result.data;
-  const reasons = issuesOf(result.error).map(({ property, reason }) => printable`${property}: ${reason}`);
+  const reasons = checkFailures(result.error).map(({ property, reason }) => printable`${property}: ${reason}`);
   throw new StatusError(grpc.status.INVALID_ARGUMENT, `inputs of ${handler.token}: ${reasons.join("; ")}`);
 }
 
@@ -364,9 +364,9 @@ async function previewed(
   handler: AnyHandler,
   struct: Struct | undefined,
   isNew: boolean,
-  work: Work,
+  operation: Operation,
 ): Promise<Struct> {
-  const certain = await handler.preview(known(handler, handler.plan, struct), isNew, work);
+  const certain = await handler.preview(known(handler, handler.plan, struct), isNew, operation);
   return toWire(
     Object.fromEntries(Object.keys(handler.outputs.shape).map((name) => [name, certain[name] ?? unknown])),
   );
@@ -419,7 +419,7 @@ function wholeStatusOf(error: unknown): { code: grpc.status; details: string } {
     return { code: grpc.status.CANCELLED, details: error.message };
   }
   const isDefect = [TypeError, ReferenceError, RangeError].some((kind) => error instanceof kind);
-  if (!isDefect) return { code: grpc.status.UNKNOWN, details: withMend(error) };
+  if (!isDefect) return { code: grpc.status.UNKNOWN, details: withHint(error) };
   return {
     code: grpc.status.INTERNAL,
     details: `a defect of the stagex provider, please report it: ${error.stack}`,

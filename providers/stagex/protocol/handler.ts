@@ -32,7 +32,7 @@ export class NotReady extends Error {
 }
 
 /** What a handler may use while it works on one resource. */
-export type Work = {
+export type Operation = {
   /** In an update and its preview: the outputs in the state, which another version of the provider may have written. */
   readonly before?: Properties;
   /** Ends when the engine cancels, or when the resource's custom time-out has passed. */
@@ -69,13 +69,13 @@ export type Handler<Plan, Inputs, Outputs> = {
    */
   review?(
     state: () => { inputs: Inputs; outputs: Outputs } | undefined,
-    work: Pick<Work, "report">,
+    operation: Pick<Operation, "report">,
     glance: (side: "inputs" | "outputs", name: string) => string | undefined,
   ): Promise<PropertyChange[]>;
   /** The outputs that are certain before anything is done; all others are unknown. `isNew`: it would be created. */
-  preview(plan: Plan, isNew: boolean, work: Work): Promise<Partial<Outputs>>;
-  create(inputs: Inputs, work: Work): Promise<{ id: string; outputs: Outputs }>;
-  update(id: string, inputs: Inputs, work: Work): Promise<Outputs>;
+  preview(plan: Plan, isNew: boolean, operation: Operation): Promise<Partial<Outputs>>;
+  create(inputs: Inputs, operation: Operation): Promise<{ id: string; outputs: Outputs }>;
+  update(id: string, inputs: Inputs, operation: Operation): Promise<Outputs>;
   /**
    * The resource as it really is, or undefined where it no longer exists. `state` is undefined on import, and where
    * another version of the provider wrote it.
@@ -83,10 +83,10 @@ export type Handler<Plan, Inputs, Outputs> = {
   read(
     id: string,
     state: { inputs: Inputs; outputs: Outputs } | undefined,
-    work: Work,
+    operation: Operation,
   ): Promise<{ inputs: Inputs; outputs: Outputs } | undefined>;
   /** Succeeds where there is nothing left to delete. */
-  delete(id: string, outputs: Outputs | undefined, work: Work): Promise<void>;
+  delete(id: string, outputs: Outputs | undefined, operation: Operation): Promise<void>;
 };
 
 /** A function of the provider, which a program may invoke; it changes nothing. */

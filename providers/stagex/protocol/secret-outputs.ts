@@ -15,13 +15,13 @@ export function keepingSecrets(handler: AnyHandler): AnyHandler {
   });
   return {
     ...handler,
-    async create(inputs, work) {
-      const { id, outputs } = await handler.create(inputs, work);
+    async create(inputs, operation) {
+      const { id, outputs } = await handler.create(inputs, operation);
       return { id, outputs: wrapped(outputs) };
     },
-    update: async (id, inputs, work) => wrapped(await handler.update(id, inputs, work)),
-    async read(id, state, work) {
-      const found = await handler.read(id, state, work);
+    update: async (id, inputs, operation) => wrapped(await handler.update(id, inputs, operation)),
+    async read(id, state, operation) {
+      const found = await handler.read(id, state, operation);
       return found && { inputs: found.inputs, outputs: wrapped(found.outputs) };
     },
   };

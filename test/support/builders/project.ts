@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
-import { placesOf, projectRoot } from "../../../lib/paths.ts";
+import { pathsOf, projectRoot } from "../../../lib/paths.ts";
 import { type EnginePrograms, engineEnvironment } from "../../../tools/engine-environment.ts";
 import { engineFolder } from "../../../tools/engine-folder.ts";
 import { realTool } from "../real-tools.ts";
@@ -60,7 +60,7 @@ export class Project implements AsyncDisposable {
    */
   static async create(place: { folder?: string; cache?: string; hosts?: string } = {}): Promise<Project> {
     const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
-    const engine = await engineFolder(programs, placesOf().tools);
+    const engine = await engineFolder(programs, pathsOf().tools);
     const folder = place.folder ?? (await mkdtemp(join(tmpdir(), "stagex-project-")));
     const cache = place.cache ?? join(folder, "cache");
     const project = new Project(folder, cache, engine, place.hosts !== undefined);
@@ -76,7 +76,7 @@ export class Project implements AsyncDisposable {
     // Sources and trees are the test's own, the tools everybody's.
     if (place.cache === undefined) {
       await mkdir(join(project.folder, "cache"));
-      await symlink(placesOf().tools, join(project.folder, "cache/tools"));
+      await symlink(pathsOf().tools, join(project.folder, "cache/tools"));
     }
     await mkdir(join(project.folder, ".stagex/pulumi"), { recursive: true });
     await project.git("init", "--quiet");

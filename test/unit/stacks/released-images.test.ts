@@ -118,7 +118,7 @@ test.each([
   "with trust %s a digest that only another's record names is released: %j",
   async (trust, found) => {
     const folder = await scratchFolder();
-    const places = {
+    const paths = {
       built: join(folder, "built"),
       agreed: join(folder, "agreed"),
       ledger: join(folder, "ledger"),
@@ -131,11 +131,11 @@ test.each([
         builder: { id: "mallory", facts: null },
         ...{ seconds: null, outcome: "built", finished: "2026-03-01T10:00:00.000Z" },
       });
-    await record(places.ledger, seed, digest("1"));
-    const ledgers = configuredLedgers({ trust }, places);
+    await record(paths.ledger, seed, digest("1"));
+    const ledgers = configuredLedgers({ trust }, paths);
     const known = () => released({ ledger: (key) => lookUpBoth(ledgers, key) });
     expect((await known()).released.map((one) => one.digest)).toEqual(found);
-    await record(places.built, seed, digest("2"));
+    await record(paths.built, seed, digest("2"));
     expect((await known()).released.map((one) => one.digest)).toEqual([digest("2")]);
   },
 );

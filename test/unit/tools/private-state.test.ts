@@ -2,7 +2,7 @@ import { chmod, mkdir, mkdtemp, rm, stat } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { placesOf } from "../../../lib/paths.ts";
+import { pathsOf } from "../../../lib/paths.ts";
 import { keepStatePrivate } from "../../../tools/private-state.ts";
 
 let folder: string;
@@ -16,8 +16,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const places = (state?: string) =>
-  placesOf(join(folder, "project"), {
+const paths = (state?: string) =>
+  pathsOf(join(folder, "project"), {
     STAGEX_CACHE: join(folder, "cache"),
     ...(state === undefined ? {} : { STAGEX_STATE: state }),
   });
@@ -25,16 +25,16 @@ const modeOf = async (path: string): Promise<string> =>
   ((await stat(join(folder, path))).mode & 0o777).toString(8);
 
 test("makes the state of a new checkout, and its cache, for this user alone", async () => {
-  keepStatePrivate(places());
+  keepStatePrivate(paths());
   expect([await modeOf("project/.stagex"), await modeOf("cache")]).toEqual(["700", "700"]);
-  expect((await stat(places().backend)).isDirectory()).toBe(true);
+  expect((await stat(paths().backend)).isDirectory()).toBe(true);
 });
 
 test("closes state that is there, and a state folder elsewhere with it; a shared cache stays open", async () => {
   for (const path of ["project/.stagex/pulumi", "witness", "cache"])
     await mkdir(join(folder, path), { recursive: true });
   for (const path of ["project/.stagex", "witness", "cache"]) await chmod(join(folder, path), 0o755);
-  keepStatePrivate(places("../witness"));
+  keepStatePrivate(paths("../witness"));
   expect([await modeOf("project/.stagex"), await modeOf("witness"), await modeOf("cache")]).toEqual([
     "700",
     "700",
@@ -46,7 +46,7 @@ test.for([".", "..", "/", "/tmp", "/var/tmp", "/dev/shm", homedir()])(
   "refuses STAGEX_STATE=%s, which holds more than state",
   async (state) => {
     const before = (await stat(resolve(folder, "project", state))).mode;
-    expect(() => keepStatePrivate(places(state))).toThrow(/STAGEX_STATE is .*: it would be closed/);
+    expect(() => keepStatePrivate(paths(state))).toThrow(/STAGEX_STATE is .*: it would be closed/);
     expect((await stat(resolve(folder, "project", state))).mode).toBe(before);
   },
 );

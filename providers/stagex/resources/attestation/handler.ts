@@ -10,13 +10,13 @@ import {
   signatureBy,
   writable,
 } from "../../../../pipeline/attestation/signature.ts";
-import type { Workshop } from "../../../../pipeline/context/context.ts";
+import type { Context } from "../../../../pipeline/context/context.ts";
 import { personIn } from "../../../../pipeline/context/signer.ts";
 import { type CpuVendor, cpuVendorNamed } from "../../../../trust/cpu-vendor.ts";
 import { repositoryOf } from "../../../../trust/signatures/image-reference.ts";
 import type { Lookaside } from "../../../../trust/signatures/lookaside.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler, Work } from "../../protocol/handler.ts";
+import type { Handler, Operation } from "../../protocol/handler.ts";
 import {
   type AttestationInputs,
   type AttestationOutputs,
@@ -33,18 +33,18 @@ const rules = { ignored: [], replacing: ["image", "person"] };
 
 /** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
 export function attestationHandler(
-  workshop: () => Workshop,
+  context: () => Context,
 ): Handler<AttestationPlan, AttestationInputs, AttestationOutputs> {
   /** Makes what is missing; what is there and counts is left alone. */
-  async function attest(inputs: AttestationInputs, work: Work): Promise<AttestationOutputs> {
-    const trust = await workshop().trust();
+  async function attest(inputs: AttestationInputs, operation: Operation): Promise<AttestationOutputs> {
+    const trust = await context().trust();
     const person = personIn(trust, inputs.person);
-    const builds = await attestableBuild(workshop(), inputs);
-    const lookaside = await workshop().signatures();
+    const builds = await attestableBuild(context(), inputs);
+    const lookaside = await context().signatures();
     const signatures: Record<string, Found> = {};
     for (const [digest, record] of builds) {
       const vendor = countedVendor(record, person);
-      if (vendor === undefined) warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, work);
+      if (vendor === undefined) warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, operation);
       const image = pinned(inputs.reference, digest);
       const repository = repositoryOf(image.reference);
       const present = await signatureBy(
@@ -58,11 +58,11 @@ export function attestationHandler(
         signatures[digest] = foundOf(present);
         continue;
       }
-      const folder = writable(lookaside, workshop().config.signatures);
-      const signatory = await workshop().signatory(person.id);
-      const bytes = await signatory.sign(payloadOf(inputs.reference, digest, record), work);
+      const folder = writable(lookaside, context().config.signatures);
+      const signatory = await context().signatory(person.id);
+      const bytes = await signatory.sign(payloadOf(inputs.reference, digest, record), operation);
       const warning = await mustCount(bytes, image, person, vendor, trust);
-      if (warning !== undefined) work.report("warning", warning);
+      if (warning !== undefined) operation.report("warning", warning);
       const file = await folder.write(repository, digest, bytes);
       const made = await signatureBy(person, vendor, image, [{ file, bytes }], trust);
       if (made) signatures[digest] = foundOf(made);
@@ -72,10 +72,10 @@ export function attestationHandler(
 
   let isSaid = false;
   const warned = new Set<string>();
-  function warnOfVendor(cpuVendor: string, person: string, work: Work): void {
+  function warnOfVendor(cpuVendor: string, person: string, operation: Operation): void {
     if (warned.has(cpuVendor)) return;
     warned.add(cpuVendor);
-    work.report(
+    operation.report(
       "warning",
       `${person} has no machine by ${cpuVendor} in MAINTAINERS: what is signed of builds on this one counts for the person, and for no CPU vendor`,
     );
@@ -86,9 +86,9 @@ export function attestationHandler(
     { reference, person: id }: AttestationInputs,
     vendors: ReadonlyMap<Digest, CpuVendor | undefined>,
   ): Promise<Record<string, Found>> {
-    const trust = await workshop().trust();
+    const trust = await context().trust();
     const person = personIn(trust, id);
-    const lookaside: Lookaside = await workshop().signatures();
+    const lookaside: Lookaside = await context().signatures();
     const found: Record<string, Found> = {};
     for (const [digest, vendor] of vendors) {
       const image = pinned(reference, digest);
@@ -110,12 +110,12 @@ export function attestationHandler(
     check: () => [],
     diff: (before, after) => changesBetween(before, after, rules),
 
-    async preview(plan, _isNew, work) {
+    async preview(plan, _isNew, operation) {
       const inputs = attestationInputs.safeParse(plan).data;
       if (!inputs) return {};
-      const person = personIn(await workshop().trust(), inputs.person);
+      const person = personIn(await context().trust(), inputs.person);
       try {
-        const builds = await attestableBuild(workshop(), inputs);
+        const builds = await attestableBuild(context(), inputs);
         const vendors = [...builds].map(
           ([digest, record]) => [digest, countedVendor(record, person)] as const,
         );
@@ -124,7 +124,7 @@ export function attestationHandler(
       } catch (error) {
         if (!(error instanceof NotBuiltHere)) throw error;
         // What the run is to build first is not built yet.
-        work.report(
+        operation.report(
           "info",
           `${inputs.image} can be attested once it is built here, and so is what it is built from`,
         );
@@ -132,10 +132,10 @@ export function attestationHandler(
       }
     },
 
-    create: async (inputs, work) => ({ id: inputs.image, outputs: await attest(inputs, work) }),
-    update: (_id, inputs, work) => attest(inputs, work),
+    create: async (inputs, operation) => ({ id: inputs.image, outputs: await attest(inputs, operation) }),
+    update: (_id, inputs, operation) => attest(inputs, operation),
 
-    async read(id, state, work) {
+    async read(id, state, operation) {
       if (!state) {
         throw new Error(
           `an attestation is not imported: set stagex:attest, and the next up finds the signature of ${id} that is there`,
@@ -148,7 +148,7 @@ export function attestationHandler(
       const lost = Object.values(state.inputs.digests).filter((digest) => !found[digest]);
       for (const digest of lost) {
         const file = state.outputs.signatures[digest]?.file;
-        work.report(
+        operation.report(
           "warning",
           `${file} of ${state.inputs.reference}@${digest} is lost, damaged, or counts no more; ${id} is signed again by the next up`,
         );
@@ -156,10 +156,10 @@ export function attestationHandler(
       return lost.length > 0 ? undefined : { ...state, outputs: { signatures: found } };
     },
 
-    async delete(_id, _outputs, work) {
+    async delete(_id, _outputs, operation) {
       if (isSaid) return;
       isSaid = true;
-      work.report(
+      operation.report(
         "info",
         "what was signed can't be unsaid: all signatures stay in the lookaside. To disown them, revoke the key or take it out of MAINTAINERS",
       );

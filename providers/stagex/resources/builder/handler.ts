@@ -7,10 +7,10 @@ import {
   builderOutputs,
   builderPlan,
 } from "../../../../config/builder.ts";
-import type { Workshop } from "../../../../pipeline/context/context.ts";
-import type { Bench } from "../../../../pipeline/fleet/builder-connection.ts";
+import type { Context } from "../../../../pipeline/context/context.ts";
+import type { BuilderConnection } from "../../../../pipeline/fleet/builder-connection.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { CheckFailure, Handler, Work } from "../../protocol/handler.ts";
+import type { CheckFailure, Handler, Operation } from "../../protocol/handler.ts";
 
 const rules = { ignored: ["wait"], replacing: ["name"] };
 
@@ -20,7 +20,7 @@ const rules = { ignored: ["wait"], replacing: ["name"] };
  * credentials included, whether or not anything about them changed.
  */
 export function builderHandler(
-  workshop: () => Workshop,
+  context: () => Context,
 ): Handler<BuilderPlan, BuilderInputs, BuilderOutputs> {
   return {
     token: "stagex:index:Builder",
@@ -33,7 +33,7 @@ export function builderHandler(
     check(plan) {
       const whole = builderInputs.safeParse(plan);
       const failures = strayTls(plan);
-      if (whole.success && failures.length === 0) workshop().fleet.announce(whole.data);
+      if (whole.success && failures.length === 0) context().fleet.announce(whole.data);
       return failures;
     },
 
@@ -41,23 +41,23 @@ export function builderHandler(
 
     preview: async () => ({}),
 
-    async create(inputs, work) {
-      return { id: inputs.name, outputs: await learned(workshop(), inputs, work) };
+    async create(inputs, operation) {
+      return { id: inputs.name, outputs: await learned(context(), inputs, operation) };
     },
 
-    update: (_id, inputs, work) => learned(workshop(), inputs, work),
+    update: (_id, inputs, operation) => learned(context(), inputs, operation),
 
     /** One that answers no longer is as good as gone: the next up waits for it again. */
-    async read(_id, state, work) {
+    async read(_id, state, operation) {
       if (!state) return undefined;
       try {
-        const found = await workshop().fleet.ask(state.inputs, work.signal);
+        const found = await context().fleet.ask(state.inputs, operation.signal);
         if (!found) return state;
         const outputs = { ...state.outputs, platforms: [...found.platforms], buildkit: found.version };
         return { inputs: state.inputs, outputs };
       } catch (error) {
         if (!(error instanceof ConnectionError)) throw error;
-        work.report("warning", `${state.inputs.name} does not answer: ${error.message}`);
+        operation.report("warning", `${state.inputs.name} does not answer: ${error.message}`);
         return undefined;
       }
     },
@@ -68,18 +68,18 @@ export function builderHandler(
   };
 }
 
-async function learned(workshop: Workshop, inputs: BuilderInputs, work: Work): Promise<BuilderOutputs> {
-  workshop.fleet.announce(inputs);
-  const bench = await workshop.fleet.open(inputs.name, work);
-  warnOfClaim(inputs, bench, work);
+async function learned(context: Context, inputs: BuilderInputs, operation: Operation): Promise<BuilderOutputs> {
+  context.fleet.announce(inputs);
+  const bench = await context.fleet.open(inputs.name, operation);
+  warnOfClaim(inputs, bench, operation);
   const { id: witness, platforms, facts, vendorSource } = bench;
   const { buildkit, arch, cpuVendor: vendor, kernel } = facts;
   return { witness, platforms: [...platforms], buildkit, arch, vendor, vendorSource, kernel };
 }
 
-function warnOfClaim({ name, vendor }: BuilderInputs, { shownVendor }: Bench, work: Work): void {
+function warnOfClaim({ name, vendor }: BuilderInputs, { shownVendor }: BuilderConnection, operation: Operation): void {
   if (vendor === undefined || shownVendor === undefined || shownVendor === vendor) return;
-  work.report(
+  operation.report(
     "warning",
     `${name} is declared to be ${vendor}, and its kernel says ${shownVendor}: noted as declared`,
   );

@@ -2,7 +2,7 @@ import { readdir, rm, rmdir } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { readRegularFile } from "../../../../lib/fs/regular-file.ts";
-import type { Workshop } from "../../../../pipeline/context/context.ts";
+import type { Context } from "../../../../pipeline/context/context.ts";
 import {
   type ClientPolicy,
   clientPolicy,
@@ -10,7 +10,7 @@ import {
 } from "../../../../trust/quorum/client-policy.ts";
 import { TrustError } from "../../../../trust/trust-error.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler, Work } from "../../protocol/handler.ts";
+import type { Handler, Operation } from "../../protocol/handler.ts";
 import {
   type ClientPolicyInputs,
   type ClientPolicyOutputs,
@@ -24,13 +24,13 @@ const rules = { ignored: [], replacing: ["folder"] };
 
 /** `stagex:index:ClientPolicy`: the files with which podman, skopeo, buildah and CRI-O ask for t of n people (trust/quorum/client-policy.ts). */
 export function clientPolicyHandler(
-  workshop: () => Workshop,
+  context: () => Context,
 ): Handler<ClientPolicyPlan, ClientPolicyInputs, ClientPolicyOutputs> {
-  const placeOf = (folder: string): string => resolve(workshop().places.project, folder);
+  const placeOf = (folder: string): string => resolve(context().paths.project, folder);
 
   async function policyOf(inputs: ClientPolicyInputs): Promise<ClientPolicy> {
     const { folder, repository, signedAs, lookaside, threshold } = inputs;
-    const { roster, keyring } = await workshop().trust();
+    const { roster, keyring } = await context().trust();
     const asked = {
       ...{ roster, keyring, threshold, repository },
       ...(signedAs === undefined ? {} : { signedAs }),
@@ -39,14 +39,14 @@ export function clientPolicyHandler(
     return clientPolicy(asked, placeOf(folder));
   }
 
-  async function write(inputs: ClientPolicyInputs, work: Work): Promise<ClientPolicyOutputs> {
+  async function write(inputs: ClientPolicyInputs, operation: Operation): Promise<ClientPolicyOutputs> {
     const policy = await policyOf(inputs);
     const folder = placeOf(inputs.folder);
     await requireOwn(folder, inputs.folder);
     await writeClientPolicy(policy, folder);
     const { without } = policy;
     if (without.length > 0)
-      work.report("warning", `no key at hand of ${without.join(", ")}: their signatures don't count`);
+      operation.report("warning", `no key at hand of ${without.join(", ")}: their signatures don't count`);
     return outputsOf(policy);
   }
 
@@ -62,7 +62,7 @@ export function clientPolicyHandler(
 
     diff: (before, after) => changesBetween(before, after, rules),
 
-    async preview(plan, _isNew, work) {
+    async preview(plan, _isNew, operation) {
       const inputs = clientPolicyInputs.safeParse(plan).data;
       if (!inputs) return {};
       try {
@@ -70,16 +70,16 @@ export function clientPolicyHandler(
       } catch (error) {
         if (!(error instanceof TrustError)) throw error;
         // The preview goes on: what else falls with a roster that is too small is to be seen too.
-        work.report("warning", `${inputs.folder} will fail: ${error.message}`);
+        operation.report("warning", `${inputs.folder} will fail: ${error.message}`);
         return {};
       }
     },
 
-    create: async (inputs, work) => ({ id: inputs.folder, outputs: await write(inputs, work) }),
+    create: async (inputs, operation) => ({ id: inputs.folder, outputs: await write(inputs, operation) }),
 
-    update: (_id, inputs, work) => write(inputs, work),
+    update: (_id, inputs, operation) => write(inputs, operation),
 
-    async read(id, state, work) {
+    async read(id, state, operation) {
       if (!state)
         throw new Error(`${id}: a client's policy can't be imported; it is written from the roster`);
       const { files } = await policyOf(state.inputs);
@@ -90,7 +90,7 @@ export function clientPolicyHandler(
         if (!found?.equals(written)) altered.push(file);
       }
       if (altered.length === 0) return state;
-      work.report(
+      operation.report(
         "warning",
         `${id}: not as the roster has it: ${altered.join(", ")}; the next up writes them`,
       );

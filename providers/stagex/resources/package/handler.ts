@@ -1,6 +1,6 @@
 import type { Verdict } from "../../../../distro/plan/forecast.ts";
 import { isDigest } from "../../../../oci/digest.ts";
-import type { Workshop } from "../../../../pipeline/context/context.ts";
+import type { Context } from "../../../../pipeline/context/context.ts";
 import { mayStay } from "../../../../pipeline/package/agreed-images.ts";
 import { build } from "../../../../pipeline/package/build-image.ts";
 import {
@@ -25,7 +25,7 @@ import { holdingOf, standingOf } from "../../../../pipeline/package/published-st
 import { rebuilt } from "../../../../pipeline/package/rebuild-image.ts";
 import { substituted } from "../../../../pipeline/package/substitute.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { CheckFailure, Handler, PropertyChange, Work } from "../../protocol/handler.ts";
+import type { CheckFailure, Handler, PropertyChange, Operation } from "../../protocol/handler.ts";
 import { isWhollyKnown } from "../../protocol/unknown-schema.ts";
 
 type Review = NonNullable<Handler<PackagePlan, PackageInputs, PackageOutputs>["review"]>;
@@ -35,7 +35,7 @@ const rules = { ignored: ["mirrors"], replacing: ["image"] };
 
 /** `stagex:index:Package`: an image, built from its inputs or found built from the same ones before. */
 export function packageHandler(
-  workshop: () => Workshop,
+  context: () => Context,
 ): Handler<PackagePlan, PackageInputs, PackageOutputs> {
   /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
   const laidOut = new Set<string>();
@@ -43,46 +43,46 @@ export function packageHandler(
   const missing = new Set<string>();
 
   /** What was cancelled did not fail: the run did not come to its end. */
-  async function make(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
+  async function make(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
     try {
-      return await made(inputs, work);
+      return await made(inputs, operation);
     } catch (error) {
-      if (!work.signal.aborted) workshop().journal.note({ image: inputs.image, origin: "failed" });
+      if (!operation.signal.aborted) context().journal.note({ image: inputs.image, origin: "failed" });
       throw error;
     }
   }
 
-  async function made(inputs: PackageInputs, work: Work): Promise<PackageOutputs> {
-    const image = (await workshop().isRebuilt(inputs.image))
-      ? await rebuilt(workshop(), inputs, () => buildFrom(inputs, undefined, work), work)
-      : await buildFrom(inputs, await known(inputs, work), work);
-    await compareWithPublished(workshop(), inputs, image, work);
-    await layOut(workshop(), inputs.image, image, work);
+  async function made(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
+    const image = (await context().isRebuilt(inputs.image))
+      ? await rebuilt(context(), inputs, () => buildFrom(inputs, undefined, operation), operation)
+      : await buildFrom(inputs, await known(inputs, operation), operation);
+    await compareWithPublished(context(), inputs, image, operation);
+    await layOut(context(), inputs.image, image, operation);
     laidOut.add(inputs.image);
     return image;
   }
 
-  async function known(inputs: PackageInputs, work: Work): Promise<PackageOutputs | undefined> {
-    return (await recorded(workshop(), inputs, work)) ?? (await substituted(workshop(), inputs, work));
+  async function known(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs | undefined> {
+    return (await recorded(context(), inputs, operation)) ?? (await substituted(context(), inputs, operation));
   }
 
   async function buildFrom(
     inputs: PackageInputs,
     known: PackageOutputs | undefined,
-    work: Work,
+    operation: Operation,
   ): Promise<PackageOutputs> {
-    if (inputs.reproduceOn) return await reproduced(workshop(), inputs, inputs.reproduceOn, known, work);
-    return known ?? (await build(workshop(), inputs, work));
+    if (inputs.reproduceOn) return await reproduced(context(), inputs, inputs.reproduceOn, known, operation);
+    return known ?? (await build(context(), inputs, operation));
   }
 
   /** Whether all that are asked to build the image have, as far as the ledger tells. */
   async function hasWitnesses(inputs: PackageInputs | undefined): Promise<boolean> {
-    return !inputs?.reproduceOn || (await isLikelyWitnessed(workshop(), inputs, inputs.reproduceOn));
+    return !inputs?.reproduceOn || (await isLikelyWitnessed(context(), inputs, inputs.reproduceOn));
   }
 
   function note({ image, dependencies }: PackagePlan, verdict: Verdict): void {
     if (typeof image !== "string") return;
-    workshop().outlook.note(
+    context().outlook.note(
       image,
       verdict,
       typeof dependencies === "object" ? Object.keys(dependencies) : [],
@@ -93,26 +93,26 @@ export function packageHandler(
   async function comparePreviewed(
     plan: PackagePlan,
     outputs: Partial<PackageOutputs>,
-    work: Work,
+    operation: Operation,
   ): Promise<Partial<PackageOutputs>> {
     const { image, expectedDigest: expected } = plan;
     if (typeof image !== "string" || typeof expected !== "string") return outputs;
-    const { kind } = await standingOf(workshop(), plan);
-    workshop().outlook.noteStanding(image, kind);
+    const { kind } = await standingOf(context(), plan);
+    context().outlook.noteStanding(image, kind);
     const { digest, digests, index } = outputs;
     const found = digest && digests && { digest, digests, ...(index ? { index } : {}) };
     const [other] = found ? othersThanPublished(plan as PackageInputs, found) : [];
     if (digest && !other) return outputs;
-    if (kind === "changed") work.report("info", newText(image, other?.published ?? expected));
+    if (kind === "changed") operation.report("info", newText(image, other?.published ?? expected));
     if (kind !== "published" || !other) return outputs;
     const known = `these inputs are known to give ${other.got}${other.of}, and the tree publishes ${other.published}`;
-    work.report("warning", `${image} will fail: ${known}`);
+    operation.report("warning", `${image} will fail: ${known}`);
     return {};
   }
 
   /** What asks for an update where the inputs are as they were: another setting, under which the outputs would not have come about. */
-  async function asked(...[state, work, glance]: Parameters<Review>): Promise<PropertyChange[]> {
-    const { trust, rebuild } = workshop().config;
+  async function asked(...[state, operation, glance]: Parameters<Review>): Promise<PropertyChange[]> {
+    const { trust, rebuild } = context().config;
     const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
     const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
     // Most have no further platform, and are told without being parsed.
@@ -122,25 +122,25 @@ export function packageHandler(
     const isTold = isFirstEqual && isLone;
     const read = isTold ? undefined : state();
     const isEqual = read ? othersThanPublished(read.inputs, read.outputs).length === 0 : isFirstEqual;
-    if (isEqual && expected !== undefined) workshop().outlook.noteStanding(name, "published");
+    if (isEqual && expected !== undefined) context().outlook.noteStanding(name, "published");
     if (isEqual && rebuild === undefined && trust !== "quorum") return [];
     const found = read ?? state();
     if (found && !isEqual) {
-      const { isHeld } = await holdingOf(workshop(), found.inputs);
-      workshop().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");
+      const { isHeld } = await holdingOf(context(), found.inputs);
+      context().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");
       if (isHeld) {
-        work.report("info", `${found.inputs.image} was new, and is held against its published digest now`);
+        operation.report("info", `${found.inputs.image} was new, and is held against its published digest now`);
         return [{ path: "expectedDigest", kind: "update", replaces: false }];
       }
     }
     const asksAgain: PropertyChange[] = [{ path: "origin", kind: "update", replaces: false }];
-    if (found && (await workshop().isRebuilt(found.inputs.image))) return asksAgain;
+    if (found && (await context().isRebuilt(found.inputs.image))) return asksAgain;
     if (trust !== "quorum") return [];
-    if (found && (await mayStay(workshop(), found.inputs, found.outputs))) return [];
+    if (found && (await mayStay(context(), found.inputs, found.outputs))) return [];
     const doubt = found
       ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
       : "what the state says of it can't be read, so nobody's word is known for it";
-    work.report("info", `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`);
+    operation.report("info", `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`);
     return asksAgain;
   }
 
@@ -161,61 +161,61 @@ export function packageHandler(
       if (unchanged) {
         note(unchanged, "unchanged");
         if (typeof unchanged.image === "string")
-          workshop().journal.note({ image: unchanged.image, origin: "unchanged" });
+          context().journal.note({ image: unchanged.image, origin: "unchanged" });
       }
       return changes;
     },
 
-    async review(state, work, glance) {
-      const changes = await asked(state, work, glance);
+    async review(state, operation, glance) {
+      const changes = await asked(state, operation, glance);
       const [image = "", digest = "", index = ""] = [
         glance("inputs", "image"),
         glance("outputs", "digest"),
         glance("outputs", "index"),
       ];
       if (changes.length > 0 || image === "" || !isDigest(digest) || !isDigest(index)) return changes;
-      if (!(await isMissingInOut(workshop(), image, { digest, index }))) return [];
+      if (!(await isMissingInOut(context(), image, { digest, index }))) return [];
       missing.add(image);
-      workshop().outlook.noteMissing(image);
+      context().outlook.noteMissing(image);
       return [{ path: "out", kind: "update", replaces: false }];
     },
 
-    async preview(plan, isNew, work) {
-      const before = packageOutputs.safeParse(work.before).data;
+    async preview(plan, isNew, operation) {
+      const before = packageOutputs.safeParse(operation.before).data;
       if (before && typeof plan.image === "string" && missing.has(plan.image)) return before;
       const inputs = isWhollyKnown(plan) ? (plan as PackageInputs) : undefined;
       const { outputs, isAtHand } = inputs
-        ? await foretell(workshop(), inputs)
+        ? await foretell(context(), inputs)
         : { outputs: {}, isAtHand: false };
       // What there is none of yet is built whatever its dependencies turn out to be.
-      const isRebuilt = inputs !== undefined && (await workshop().isRebuilt(inputs.image));
+      const isRebuilt = inputs !== undefined && (await context().isRebuilt(inputs.image));
       const isKept = isAtHand && !isRebuilt && (await hasWitnesses(inputs));
       note(plan, isKept ? "ledger" : inputs || isNew ? "will" : "may");
-      return await comparePreviewed(plan, outputs, work);
+      return await comparePreviewed(plan, outputs, operation);
     },
 
-    create: async (inputs, work) => ({ id: inputs.image, outputs: await make(inputs, work) }),
+    create: async (inputs, operation) => ({ id: inputs.image, outputs: await make(inputs, operation) }),
 
-    async update(_id, inputs, work) {
-      const again = missing.has(inputs.image) ? await laidOutAgain(workshop(), inputs, work) : undefined;
-      return again ?? (await make(inputs, work));
+    async update(_id, inputs, operation) {
+      const again = missing.has(inputs.image) ? await laidOutAgain(context(), inputs, operation) : undefined;
+      return again ?? (await make(inputs, operation));
     },
 
-    async read(id, state, work) {
-      if (!state) return await takeOver(workshop(), id, work);
-      const store = await workshop().store();
-      const damages = await store.audit(state.outputs.index, work.signal);
+    async read(id, state, operation) {
+      if (!state) return await takeOver(context(), id, operation);
+      const store = await context().store();
+      const damages = await store.audit(state.outputs.index, operation.signal);
       for (const { message } of damages)
-        work.report("warning", `${message}\n${id} is built again by the next up`);
+        operation.report("warning", `${message}\n${id} is built again by the next up`);
       if (damages.length > 0) return undefined;
       // What is lost or altered in out/ alone is laid out again.
-      await layOut(workshop(), id, state.outputs, work);
+      await layOut(context(), id, state.outputs, operation);
       return state;
     },
 
     async delete(id, outputs) {
       if (laidOut.has(id)) return;
-      await takeOut(workshop(), id, outputs);
+      await takeOut(context(), id, outputs);
     },
   };
 }

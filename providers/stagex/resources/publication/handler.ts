@@ -5,7 +5,7 @@ import {
   type RegistryAddress,
   repositoryIn,
 } from "../../../../oci/registry/registry-address.ts";
-import type { Workshop } from "../../../../pipeline/context/context.ts";
+import type { Context } from "../../../../pipeline/context/context.ts";
 import {
   fileSignatures,
   fileStatements,
@@ -26,48 +26,48 @@ import { isMoving, tagsInOrder } from "../../../../pipeline/publication/tags.ts"
 import { Destination } from "../../../../pipeline/publication/target-registry.ts";
 import { statementsBeside } from "../../../../pipeline/statements/attach-statements.ts";
 import { parseTagged, repositoryOf } from "../../../../trust/signatures/image-reference.ts";
-import { type CheckFailure, type Handler, NotReady, type Work } from "../../protocol/handler.ts";
+import { type CheckFailure, type Handler, NotReady, type Operation } from "../../protocol/handler.ts";
 import { publicationChanges } from "./diff.ts";
 
 /** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
 export function publicationHandler(
-  workshop: () => Workshop,
+  context: () => Context,
 ): Handler<PublicationPlan, PublicationInputs, PublicationOutputs> {
   const known = new Map<string, Promise<Destination>>();
   let hasSaidKept = false;
 
-  function destination(address: string, work: Work): Promise<Destination> {
+  function destination(address: string, operation: Operation): Promise<Destination> {
     const opened = known.get(address);
     if (opened !== undefined) return opened;
-    const opening = workshop()
-      .registryAt(parseRegistryAddress(address), work)
+    const opening = context()
+      .registryAt(parseRegistryAddress(address), operation)
       .then((registry) => new Destination(registry));
     known.set(address, opening);
     opening.catch(() => known.delete(address));
     return opening;
   }
 
-  const destinationsOf = (addresses: readonly string[], work: Work): Promise<Destination[]> =>
-    Promise.all([...new Set(addresses)].map((address) => destination(address, work)));
+  const destinationsOf = (addresses: readonly string[], operation: Operation): Promise<Destination[]> =>
+    Promise.all([...new Set(addresses)].map((address) => destination(address, operation)));
 
   /** No tag is set before every destination has every blob, and none is believed before it has been read back. */
-  async function publish(inputs: PublicationInputs, work: Work): Promise<PublicationOutputs> {
-    if (!inputs.quorum.met) return leftForLater(inputs, work);
+  async function publish(inputs: PublicationInputs, operation: Operation): Promise<PublicationOutputs> {
+    if (!inputs.quorum.met) return leftForLater(inputs, operation);
     const { image } = inputs;
     const target = targetOf(inputs);
     // To get the bytes may have taken hours: what is judged is what there is then.
-    await requireBytes(workshop(), inputs, work);
-    work.progress("judging its signatures");
-    const signatures = await requireQuorum(workshop(), inputs);
-    const destinations = await destinationsOf(inputs.destinations, work);
-    for (const one of destinations) await one.push(workshop(), image, target, work);
-    const beside = await statementsBeside(workshop(), { image, reference: inputs.reference, target }, work);
-    for (const one of destinations) await one.attach(workshop(), image, beside, work);
+    await requireBytes(context(), inputs, operation);
+    operation.progress("judging its signatures");
+    const signatures = await requireQuorum(context(), inputs);
+    const destinations = await destinationsOf(inputs.destinations, operation);
+    for (const one of destinations) await one.push(context(), image, target, operation);
+    const beside = await statementsBeside(context(), { image, reference: inputs.reference, target }, operation);
+    for (const one of destinations) await one.attach(context(), image, beside, operation);
     const tags = tagsInOrder(inputs.tags);
-    for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, work);
-    const filed = await fileSignatures(workshop(), inputs, signatures);
-    await fileStatements(workshop(), inputs, target);
-    for (const tag of tags) for (const one of destinations) await requireTag(one, image, tag, target, work);
+    for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, operation);
+    const filed = await fileSignatures(context(), inputs, signatures);
+    await fileStatements(context(), inputs, target);
+    for (const tag of tags) for (const one of destinations) await requireTag(one, image, tag, target, operation);
     return { ...foretold(inputs), signatures: filed };
   }
 
@@ -95,11 +95,11 @@ export function publicationHandler(
       return inputs.quorum.met ? certain : { ...certain, published: false, tags: {} };
     },
 
-    create: async (inputs, work) => ({ id: inputs.image, outputs: await publish(inputs, work) }),
+    create: async (inputs, operation) => ({ id: inputs.image, outputs: await publish(inputs, operation) }),
 
-    update: (_id, inputs, work) => publish(inputs, work),
+    update: (_id, inputs, operation) => publish(inputs, operation),
 
-    async read(id, state, work) {
+    async read(id, state, operation) {
       if (!state) {
         throw new Error(
           `${id}: a publication can't be imported; publish it, and what the registries have already is not sent again`,
@@ -107,9 +107,9 @@ export function publicationHandler(
       }
       const { inputs, outputs } = state;
       if (!outputs.published) return state;
-      const drift = await driftOf(await destinationsOf(inputs.destinations, work), inputs, outputs, work);
-      const lost = await lostSignatures(workshop(), inputs, outputs.signatures);
-      const unfiled = await unfiledStatements(workshop(), inputs, outputs.target);
+      const drift = await driftOf(await destinationsOf(inputs.destinations, operation), inputs, outputs, operation);
+      const lost = await lostSignatures(context(), inputs, outputs.signatures);
+      const unfiled = await unfiledStatements(context(), inputs, outputs.target);
       const found = [
         ...drift,
         ...lost.map((signature) => `the lookaside does not have ${signature} any more`),
@@ -123,37 +123,37 @@ export function publicationHandler(
       );
     },
 
-    async delete(id, outputs, work) {
+    async delete(id, outputs, operation) {
       if (!outputs || Object.keys(outputs.tags).length === 0) return;
-      if (outputs.onDelete === "untag") return await withdraw(id, outputs, work);
+      if (outputs.onDelete === "untag") return await withdraw(id, outputs, operation);
       if (!hasSaidKept) {
         const what =
           'what was published stays published: to have tags removed, set onDelete to "untag" first';
-        work.report("info", what);
+        operation.report("info", what);
       }
       hasSaidKept = true;
     },
   };
 
   /** Removes tags where they still point at what they were set to: others' are none of ours. */
-  async function withdraw(image: string, outputs: PublicationOutputs, work: Work): Promise<void> {
+  async function withdraw(image: string, outputs: PublicationOutputs, operation: Operation): Promise<void> {
     for (const [name, digest] of Object.entries(outputs.tags).reverse()) {
       const { address, tag } = partsOf(name, image);
-      const registry = await destination(address, work);
-      const found = await registry.tagged(image, tag, work);
-      if (found === digest) await registry.untag(image, tag, work);
+      const registry = await destination(address, operation);
+      const found = await registry.tagged(image, tag, operation);
+      if (found === digest) await registry.untag(image, tag, operation);
       else if (found !== null)
-        work.report("warning", `${name} is left alone: it points at ${found}, not at ${digest}`);
+        operation.report("warning", `${name} is left alone: it points at ${found}, not at ${digest}`);
     }
   }
 }
 
 /** Below quorum nothing is sent. What was published before is others' to rely on, and stays. */
-function leftForLater(inputs: PublicationInputs, work: Work): PublicationOutputs {
-  const tags = publicationOutputs.shape.tags.safeParse(work.before?.tags).data ?? {};
+function leftForLater(inputs: PublicationInputs, operation: Operation): PublicationOutputs {
+  const tags = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data ?? {};
   const names = Object.keys(tags);
   if (names.length > 0) {
-    work.report(
+    operation.report(
       "warning",
       `${inputs.image} is not at quorum any more: nothing is published now; what was published before stays: ${names.join(", ")}`,
     );
@@ -172,16 +172,16 @@ function foretold(inputs: PublicationInputs): PublicationOutputs {
 }
 
 /** A tag that somebody moved since it was set here is put back, and they are told; that a new release moves tags is its purpose. */
-async function setTag(one: Destination, inputs: PublicationInputs, tag: string, work: Work): Promise<void> {
+async function setTag(one: Destination, inputs: PublicationInputs, tag: string, operation: Operation): Promise<void> {
   const target = targetOf(inputs);
   const name = `${one.address}/${inputs.image}:${tag}`;
-  const found = await one.tag(inputs.image, target, tag, work);
+  const found = await one.tag(inputs.image, target, tag, operation);
   if (found === target || found === null) return;
-  const before = publicationOutputs.shape.tags.safeParse(work.before?.tags).data?.[name];
+  const before = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data?.[name];
   if (before === target)
-    work.report("warning", `${name} had been moved to ${found}, and was put back to ${target}`);
+    operation.report("warning", `${name} had been moved to ${found}, and was put back to ${target}`);
   else if (before !== found && tag !== "latest")
-    work.report("warning", `${name} pointed at ${found}, and was moved to ${target}`);
+    operation.report("warning", `${name} pointed at ${found}, and was moved to ${target}`);
 }
 
 async function requireTag(
@@ -189,9 +189,9 @@ async function requireTag(
   image: string,
   tag: string,
   target: Digest,
-  work: Work,
+  operation: Operation,
 ): Promise<void> {
-  const found = await one.tagged(image, tag, work);
+  const found = await one.tagged(image, tag, operation);
   if (found === target) return;
   const name = `${one.address}/${image}:${tag}`;
   const now = found === null ? "is gone" : `points at ${found}`;
@@ -204,13 +204,13 @@ async function driftOf(
   destinations: readonly Destination[],
   { image, tags }: PublicationInputs,
   { target }: PublicationOutputs,
-  work: Work,
+  operation: Operation,
 ): Promise<string[]> {
   const words: string[] = [];
   for (const one of destinations) {
-    words.push(...(await one.lacks(image, target, work)));
+    words.push(...(await one.lacks(image, target, operation)));
     for (const tag of tagsInOrder(tags)) {
-      const found = await one.tagged(image, tag, work);
+      const found = await one.tagged(image, tag, operation);
       const name = `${one.address}/${image}:${tag}`;
       if (found === null) words.push(`the tag ${name} is gone; it pointed at ${target}`);
       else if (found !== target) words.push(`the tag ${name} points at ${found}, not at ${target}`);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
-import type { Workshop } from "../../../../pipeline/context/context.ts";
+import type { Context } from "../../../../pipeline/context/context.ts";
 import { type Judgement, judgeImage } from "../../../../pipeline/quorum/evaluate-quorum.ts";
 import {
   type QuorumInputs,
@@ -12,7 +12,7 @@ import {
 } from "../../../../pipeline/quorum/inputs.ts";
 import { UnavailableError } from "../../../../trust/trust-error.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import { type CheckFailure, type Handler, NotReady, type Work } from "../../protocol/handler.ts";
+import { type CheckFailure, type Handler, NotReady, type Operation } from "../../protocol/handler.ts";
 
 /** How long is waited says nothing about what is judged. */
 const rules = { ignored: ["wait"], replacing: ["image"] };
@@ -25,52 +25,52 @@ const firstPause = 1;
 const longestPause = 30;
 
 /** `stagex:index:Quorum`: enough people on enough CPU vendors say that an image is right; until then it is not ready. */
-export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, QuorumInputs, QuorumOutputs> {
+export function quorumHandler(context: () => Context): Handler<QuorumPlan, QuorumInputs, QuorumOutputs> {
   /** A run waits once, not once for each image. */
   let waitingSince: number | undefined;
 
-  async function judged(inputs: QuorumInputs, work: Work): Promise<Judgement> {
+  async function judged(inputs: QuorumInputs, operation: Operation): Promise<Judgement> {
     const { reference, digest, digests, threshold, vendors } = inputs;
-    const [lookaside, trust] = [await workshop().signatures(), await workshop().trust()];
+    const [lookaside, trust] = [await context().signatures(), await context().trust()];
     const judgement = await judgeImage({ reference, digest, digests }, lookaside, trust, {
       threshold,
       vendors,
     });
-    workshop().quorums.note(inputs.image, { ...judgement, wasMet: wasMet(work) });
+    context().quorums.note(inputs.image, { ...judgement, wasMet: wasMet(operation) });
     return judgement;
   }
 
   /** Throws unless this process has read the roster and keys that the program means. */
   async function requireSameRoster({ image, roster }: Pick<QuorumInputs, "image" | "roster">): Promise<void> {
-    const trust = await workshop().trust();
+    const trust = await context().trust();
     if (trust.rosterDigest === roster && !(await trust.isOutdated())) return;
     throw new Error(`${image}: the roster or its keys changed since the run began; run the command again`);
   }
 
-  async function waited(inputs: QuorumInputs, work: Work, first: Judgement): Promise<Judgement> {
+  async function waited(inputs: QuorumInputs, operation: Operation, first: Judgement): Promise<Judgement> {
     waitingSince ??= performance.now();
     const end = waitingSince + (inputs.wait ?? defaultWait) * 1000;
     let judgement = first;
     for (let pause = firstPause; !judgement.outputs.met; pause = Math.min(2 * pause, longestPause)) {
       const left = end - performance.now();
       if (left <= 0) break;
-      work.progress(`waiting for signatures: ${judgement.outputs.words}`);
-      await sleep(Math.min(pause * 1000, left), undefined, { signal: work.signal });
+      operation.progress(`waiting for signatures: ${judgement.outputs.words}`);
+      await sleep(Math.min(pause * 1000, left), undefined, { signal: operation.signal });
       await requireSameRoster(inputs);
-      judgement = await judged(inputs, work).catch((error: unknown) => {
+      judgement = await judged(inputs, operation).catch((error: unknown) => {
         // A lookaside that is down for a moment is waited for as signatures are; what was found before is the answer till then.
         if (!(error instanceof UnavailableError)) throw error;
-        work.progress(`waiting for the signatures' server: ${error.message}`);
+        operation.progress(`waiting for the signatures' server: ${error.message}`);
         return judgement;
       });
     }
     return judgement;
   }
 
-  async function resolve(inputs: QuorumInputs, work: Work): Promise<QuorumOutputs> {
+  async function resolve(inputs: QuorumInputs, operation: Operation): Promise<QuorumOutputs> {
     await requireSameRoster(inputs);
-    const first = await judged(inputs, work);
-    const judgement = inputs.onPending === "wait" ? await waited(inputs, work, first) : first;
+    const first = await judged(inputs, operation);
+    const judgement = inputs.onPending === "wait" ? await waited(inputs, operation, first) : first;
     const { outputs } = judgement;
     if (outputs.met) return outputs;
     if (inputs.onPending !== "defer") throw below(inputs.image, judgement);
@@ -89,24 +89,24 @@ export function quorumHandler(workshop: () => Workshop): Handler<QuorumPlan, Quo
 
     diff: (before, after) => changesBetween(before, after, rules),
 
-    async preview(plan, _isNew, work) {
+    async preview(plan, _isNew, operation) {
       const inputs = quorumInputs.safeParse(plan).data;
       if (!inputs) return {};
       await requireSameRoster(inputs);
       // What it lacks is told by `stagex:index:quorums`, for all images of a run together.
-      const { outputs } = await judged(inputs, work);
+      const { outputs } = await judged(inputs, operation);
       // Whoever waits will find what has been signed by then.
       return outputs.met || inputs.onPending !== "wait" ? outputs : {};
     },
 
-    create: async (inputs, work) => ({ id: inputs.image, outputs: await resolve(inputs, work) }),
+    create: async (inputs, operation) => ({ id: inputs.image, outputs: await resolve(inputs, operation) }),
 
-    update: (_id, inputs, work) => resolve(inputs, work),
+    update: (_id, inputs, operation) => resolve(inputs, operation),
 
-    async read(id, state, work) {
+    async read(id, state, operation) {
       if (!state) throw new Error(`${id}: a quorum can't be imported; it is judged from the signatures`);
       const { inputs } = state;
-      const judgement = await judged(inputs, { ...work, before: state.outputs });
+      const judgement = await judged(inputs, { ...operation, before: state.outputs });
       const { outputs } = judgement;
       if (outputs.met || inputs.onPending === "defer") return { inputs, outputs };
       throw below(id, judgement);
@@ -121,7 +121,7 @@ function below(image: string, { outputs, isInDoubt }: Judgement): NotReady {
   return new NotReady(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
 
-function wasMet({ before }: Work): boolean {
+function wasMet({ before }: Operation): boolean {
   return z.object({ met: z.literal(true) }).safeParse(before).success;
 }
 

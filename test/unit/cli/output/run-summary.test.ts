@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { runRows } from "../../../../cli/output/run-summary.ts";
-import { type JournalEntry, parseJournal } from "../../../../pipeline/context/run-report.ts";
+import { type RunReportEntry, parseRunReport } from "../../../../pipeline/context/run-report.ts";
 
 const [published, other] = ["1".repeat(64), "2".repeat(64)];
-const noted = (origin: JournalEntry["origin"], hex?: string): JournalEntry => ({
+const noted = (origin: RunReportEntry["origin"], hex?: string): RunReportEntry => ({
   image: "core-sh",
   ...(hex === undefined ? {} : { digest: `sha256:${hex}` }),
   origin,
@@ -37,7 +37,7 @@ test.each([
 
 test("an image of other inputs than the published ones is new, unless it failed", () => {
   const chosen = [{ name: "core-sh", version: "1.0", published }];
-  const isNew = (entry: JournalEntry) =>
+  const isNew = (entry: RunReportEntry) =>
     runRows(chosen, new Map(), new Map([["core-sh", entry]]), "release")[0]?.isNew;
   expect(isNew(noted("built", other))).toBe(true);
   expect(isNew(noted("failed", other))).toBe(false);
@@ -45,7 +45,7 @@ test("an image of other inputs than the published ones is new, unless it failed"
 
 test("a build that is refused keeps the digest and the time that were noted before", () => {
   const lines = [noted("built", other), noted("failed")].map((entry) => JSON.stringify(entry));
-  expect(parseJournal(lines.join("\n")).get("core-sh")).toEqual({
+  expect(parseRunReport(lines.join("\n")).get("core-sh")).toEqual({
     ...noted("built", other),
     origin: "failed",
   });

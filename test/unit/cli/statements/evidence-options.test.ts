@@ -4,7 +4,7 @@ import { evidenceOf } from "../../../../cli/statements/evidence-options.ts";
 import { Ledger, type LedgerRecord } from "../../../../distro/ledger/ledger.ts";
 import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
-import { placesOf } from "../../../../lib/paths.ts";
+import { pathsOf } from "../../../../lib/paths.ts";
 import { parseDigest } from "../../../../oci/digest.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { packageFiles, trackedTree, writtenFolder } from "../../../support/builders/written-tree.ts";
@@ -24,7 +24,7 @@ test("what a ledger alone says is shown, and never signed", async () => {
     outcome: "built",
     finished: "2026-01-01T00:00:00Z",
   };
-  const { ledger, built } = placesOf();
+  const { ledger, built } = pathsOf();
   await new Ledger(ledger).record(record);
   const options = { tree, signedAs: "stagex" };
   expect((await evidenceOf("core-one", options)).evidence.inputKey).toBe(record.inputKey);

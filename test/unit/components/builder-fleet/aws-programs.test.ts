@@ -12,7 +12,7 @@ function elf(machine: number, rest = ""): Buffer {
   return Buffer.concat([header, Buffer.from(rest)]);
 }
 
-async function places(programs: Record<string, Buffer>): Promise<{ folders: string[]; staging: string }> {
+async function paths(programs: Record<string, Buffer>): Promise<{ folders: string[]; staging: string }> {
   const folder = await scratchFolder();
   const tools = join(folder, "tools");
   await mkdir(tools);
@@ -35,7 +35,7 @@ function programs(changed: Record<string, Buffer> = {}): Record<string, Buffer> 
 }
 
 test("programs are staged under their hash, and runc brings along the one that it becomes", async () => {
-  const own = await places(programs({ other: elf(62) }));
+  const own = await paths(programs({ other: elf(62) }));
   const found = await programsIn(own, "amd64");
   expect(found.map(({ name }) => name)).toEqual(["buildkitd", "runc", "runc.real"]);
   for (const { path, sha256 } of found) expect(path).toBe(join(own.staging, sha256));
@@ -44,7 +44,7 @@ test("programs are staged under their hash, and runc brings along the one that i
 });
 
 test("what is missing is said with the key that mends it", async () => {
-  const own = await places({ buildkitd: elf(183) });
+  const own = await paths({ buildkitd: elf(183) });
   await expect(programsIn(own, "arm64")).rejects.toThrow(
     /no runc and no runc\.real for arm64 builders.*stagex:aws\.programs\.arm64/,
   );
@@ -52,31 +52,31 @@ test("what is missing is said with the key that mends it", async () => {
 });
 
 test("a runc without system-call filters, or that shows builds the machine, is refused before any machine is made", async () => {
-  const unfiltered = await places(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,osusergo\n") }));
+  const unfiltered = await paths(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,osusergo\n") }));
   await expect(programsIn(unfiltered, "amd64")).rejects.toThrow(
     /runc\.real has no system-call filter.*apt-get install libseccomp-dev pkg-config/,
   );
-  const several = await places(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,seccomp,osusergo\n") }));
+  const several = await paths(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,seccomp,osusergo\n") }));
   expect(await programsIn(several, "amd64")).toHaveLength(3);
-  const plain = await places(
+  const plain = await paths(
     programs({ runc: elf(62, `path\tgithub.com/opencontainers/runc\n${filtering}`) }),
   );
   await expect(programsIn(plain, "amd64")).rejects.toThrow(/runc is not the set-up's runc/);
 });
 
 test("a program for another machine is refused before it is uploaded", async () => {
-  const own = await places(programs());
+  const own = await paths(programs());
   await expect(programsIn(own, "arm64")).rejects.toThrow(/is for amd64, and arm64 builders/);
-  const script = await places(programs({ buildkitd: Buffer.from("#!/bin/sh\n") }));
+  const script = await paths(programs({ buildkitd: Buffer.from("#!/bin/sh\n") }));
   await expect(programsIn(script, "amd64")).rejects.toThrow(/no machine known here/);
 });
 
 test("a program that a builder's C library is too old for is refused", async () => {
   const dynamic = "/lib64/ld-linux-x86-64.so.2 GLIBC_2.2.5 GLIBC_2.";
-  const newer = await places(programs({ "runc.real": elf(62, `${filtering}${dynamic}38`) }));
+  const newer = await paths(programs({ "runc.real": elf(62, `${filtering}${dynamic}38`) }));
   await expect(programsIn(newer, "amd64")).rejects.toThrow(
     /needs the C library 2\.38, and builders have 2\.34/,
   );
-  const older = await places(programs({ "runc.real": elf(62, `${filtering}${dynamic}34`) }));
+  const older = await paths(programs({ "runc.real": elf(62, `${filtering}${dynamic}34`) }));
   expect(await programsIn(older, "amd64")).toHaveLength(3);
 });

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { formatIdentity, ownIdentity } from "../../../../lib/fs/pid-identity.ts";
-import { withWorkFolder } from "../../../../lib/fs/temp-dir.ts";
+import { withTempDir } from "../../../../lib/fs/temp-dir.ts";
 
 let scratch: string;
 
@@ -16,7 +16,7 @@ afterEach(async () => {
 });
 
 test("the folder is there for the work, for this user alone, and gone after it", async () => {
-  const result = await withWorkFolder(join(scratch, "new"), async (folder) => {
+  const result = await withTempDir(join(scratch, "new"), async (folder) => {
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
     await writeFile(join(folder, "file"), "");
     return "result";
@@ -26,7 +26,7 @@ test("the folder is there for the work, for this user alone, and gone after it",
 });
 
 test("it is gone after an error too", async () => {
-  const failing = withWorkFolder(scratch, async (folder) => {
+  const failing = withTempDir(scratch, async (folder) => {
     await mkdir(join(folder, "some", "thing"), { recursive: true });
     throw new Error("failed");
   });
@@ -39,6 +39,6 @@ test("what an ended process left is swept; what a living one uses, or is no work
   const living = `${formatIdentity(own)}.abc`;
   const dead = `${formatIdentity({ ...own, started: own.started + 1 })}.abc`;
   for (const name of [living, dead, "other"]) await mkdir(join(scratch, name, "inside"), { recursive: true });
-  await withWorkFolder(scratch, async () => {});
+  await withTempDir(scratch, async () => {});
   expect((await readdir(scratch)).toSorted()).toEqual([living, "other"].toSorted());
 });

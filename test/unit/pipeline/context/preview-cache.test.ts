@@ -2,7 +2,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "n
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { z } from "zod";
-import { Recollection } from "../../../../pipeline/context/preview-cache.ts";
+import { PreviewCache } from "../../../../pipeline/context/preview-cache.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const thing = z.strictObject({ colour: z.string() });
@@ -16,7 +16,7 @@ async function setUp() {
   const source = join(folder, "source");
   await writeFile(source, "the rose is red");
   const path = join(folder, "recollection.json");
-  const reopened = () => Recollection.open(path, thing);
+  const reopened = () => PreviewCache.open(path, thing);
   const recollection = await reopened();
   const scratch = join(folder, "scratch");
   return { folder, scratch, source, path, recollection, reopened };

@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { placesOf } from "../../../../lib/paths.ts";
-import { configuredKey, personIn, Signatory } from "../../../../pipeline/context/signer.ts";
+import { pathsOf } from "../../../../lib/paths.ts";
+import { configuredKey, personIn, Signer } from "../../../../pipeline/context/signer.ts";
 import { parseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import { type SigningKey, SigningRefused } from "../../../../trust/openpgp/signing-key.ts";
@@ -32,7 +32,7 @@ test("one signature is asked for at a time, and it shows how many are left", asy
     atOnce--;
     return Buffer.from(payload);
   });
-  const signatory = new Signatory(async () => key);
+  const signatory = new Signer(async () => key);
   const said: string[] = [];
   const work = { signal: never, progress: (line: string) => said.push(line) };
   const signed = await Promise.all(["a", "b", "c"].map((text) => signatory.sign(Buffer.from(text), work)));
@@ -53,7 +53,7 @@ test("once the person has refused, nobody asks again; another failure stops no o
     if (payload === "refused") throw new SigningRefused("not given");
     return Buffer.from(payload);
   });
-  const signatory = new Signatory(async () => key);
+  const signatory = new Signer(async () => key);
   const work = { signal: never, progress: () => {} };
   const outcomes = await Promise.allSettled(
     ["broken", "good", "refused", "later", "last"].map((text) => signatory.sign(Buffer.from(text), work)),
@@ -75,7 +75,7 @@ test("a run that was cancelled asks for nothing more", async () => {
     return Buffer.of();
   });
   const work = { signal: AbortSignal.abort(new Error("cancelled")), progress: () => {} };
-  await expect(new Signatory(async () => key).sign(Buffer.of(1), work)).rejects.toThrow("cancelled");
+  await expect(new Signer(async () => key).sign(Buffer.of(1), work)).rejects.toThrow("cancelled");
   expect(asked).toEqual([]);
 });
 
@@ -88,7 +88,7 @@ test("the key must be there, and the person's own", async () => {
   for (const [name, key] of Object.entries({ ash, hazel, stranger }))
     writeFileSync(join(folder, `${name}.asc`), key.armor());
   const keyOf = (signingKey: string | undefined) =>
-    configuredKey({ signingKey }, placesOf(folder), trust, personIn(trust, "ash"));
+    configuredKey({ signingKey }, pathsOf(folder), trust, personIn(trust, "ash"));
   expect((await keyOf("ash.asc")).fingerprint).toBe(ash.getFingerprint().toUpperCase());
   await expect(keyOf(undefined)).rejects.toThrow(/no key to sign with: .*stagex:signingKey.*sign export/);
   await expect(keyOf("hazel.asc")).rejects.toThrow(/is hazel's, not ash's \([0-9A-F]{40}\)/);

@@ -4,11 +4,11 @@ import { type Key, revokeKey } from "openpgp";
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { digestOf } from "../../../../oci/digest.ts";
-import { Workshop } from "../../../../pipeline/context/context.ts";
+import { Context } from "../../../../pipeline/context/context.ts";
 import { mayStay, rememberAgreed } from "../../../../pipeline/package/agreed-images.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { keyOf } from "../../../../pipeline/package/package-key.ts";
-import type { Work } from "../../../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../../../providers/stagex/protocol/handler.ts";
 import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../../../trust/signatures/lookaside.ts";
@@ -49,15 +49,15 @@ async function setUp() {
     );
   await sign(alice);
   const open = (settings: Record<string, string> = {}) => {
-    const places = { maintainers: "MAINTAINERS", keys: "keys.gpg", signatures: "signatures", tree };
+    const paths = { maintainers: "MAINTAINERS", keys: "keys.gpg", signatures: "signatures", tree };
     const rule = { trust: "quorum", threshold: "1", vendors: "0" };
-    const workshop = new Workshop(
-      parseConfig({ ...places, ...rule, ...settings }),
+    const context = new Context(
+      parseConfig({ ...paths, ...rule, ...settings }),
       project,
       AbortSignal.timeout(60_000),
     );
-    onTestFinished(() => workshop.close());
-    return workshop;
+    onTestFinished(() => context.close());
+    return context;
   };
   return { alice, bob, write, sign, open };
 }
@@ -95,7 +95,7 @@ test("an image with a platform that was not asked for does not stay", async () =
 test("a state that can't be read does not stay under quorum", async () => {
   const { open } = await setUp();
   const said: string[] = [];
-  const work = { report: (_: string, words: string) => said.push(words) } as unknown as Work;
+  const work = { report: (_: string, words: string) => said.push(words) } as unknown as Operation;
   const review = async (trust: string) =>
     await packageHandler(() => open({ trust })).review?.(
       () => undefined,

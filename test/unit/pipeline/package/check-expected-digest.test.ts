@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
-import { Workshop } from "../../../../pipeline/context/context.ts";
+import { Context } from "../../../../pipeline/context/context.ts";
 import { compareWithPublished, isRefused } from "../../../../pipeline/package/check-expected-digest.ts";
 import { type PackageOutputs, packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
@@ -24,10 +24,10 @@ const outputs: PackageOutputs = {
 };
 
 test("every platform's digest is held against the published one, and the one that differs is named", async () => {
-  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
-  onTestFinished(() => workshop.close());
+  const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => context.close());
   const compare = (published: Record<string, typeof amd64>) =>
-    compareWithPublished(workshop, { ...inputs, expectedDigests: published }, outputs, { report: () => {} });
+    compareWithPublished(context, { ...inputs, expectedDigests: published }, outputs, { report: () => {} });
   await compare({ "linux/arm64": arm64 });
   await compare({});
   const other = digestOf("of somebody else's arm64");
@@ -39,15 +39,15 @@ test("every platform's digest is held against the published one, and the one tha
 });
 
 test("an image of which one further platform is another is refused, and is not as published in a preview", async () => {
-  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
-  onTestFinished(() => workshop.close());
+  const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => context.close());
   const of = (published: typeof amd64) => ({ ...inputs, expectedDigests: { "linux/arm64": published } });
   const wrong = of(digestOf("of somebody else's arm64"));
-  expect(await isRefused(workshop, of(arm64), outputs)).toBe(false);
-  expect(await isRefused(workshop, wrong, outputs)).toBe(true);
+  expect(await isRefused(context, of(arm64), outputs)).toBe(false);
+  expect(await isRefused(context, wrong, outputs)).toBe(true);
   const texts: Record<string, string> = { image: "core-hello", expectedDigest: amd64, expectedDigests: "" };
   const review = async (held: typeof inputs) =>
-    await packageHandler(() => workshop).review?.(
+    await packageHandler(() => context).review?.(
       () => ({ inputs: held, outputs }),
       { report: () => {} },
       (side, name) => (side === "inputs" ? texts[name] : name === "digest" ? amd64 : undefined),
@@ -57,18 +57,18 @@ test("an image of which one further platform is another is refused, and is not a
 });
 
 test("an index that is not the published one is refused, though each platform's manifest is", async () => {
-  const workshop = new Workshop(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
-  onTestFinished(() => workshop.close());
+  const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
+  onTestFinished(() => context.close());
   const of = (expectedIndex: Digest) => ({ ...inputs, expectedIndex });
-  expect(await isRefused(workshop, of(outputs.index), outputs)).toBe(false);
+  expect(await isRefused(context, of(outputs.index), outputs)).toBe(false);
   const other = digestOf("another index");
-  await expect(compareWithPublished(workshop, of(other), outputs, { report: () => {} })).rejects.toThrow(
+  await expect(compareWithPublished(context, of(other), outputs, { report: () => {} })).rejects.toThrow(
     new RegExp(
       `core-hello: its digest of the index is not .* digests/index/core.txt\\n  published: ${other}\\n  got: +${outputs.index}`,
     ),
   );
   const { index: _, ...unknown } = outputs;
-  expect(await isRefused(workshop, of(other), unknown)).toBe(false);
+  expect(await isRefused(context, of(other), unknown)).toBe(false);
 });
 
 test("with verify false an image of unchanged inputs is held, and one is not of which that can't be told", async () => {
@@ -81,11 +81,11 @@ test("with verify false an image of unchanged inputs is held, and one is not of 
   const other = { ...outputs, digests: { ...outputs.digests, "linux/arm64": digestOf("a liar's") } };
   const refused = async (verify: string) => {
     const config = parseConfig({ tree: history.root, platforms, verify });
-    const workshop = new Workshop(config, await scratchFolder(), AbortSignal.timeout(60_000));
-    onTestFinished(() => workshop.close());
-    const plan = (await workshop.tree()).images.get("core-hello");
+    const context = new Context(config, await scratchFolder(), AbortSignal.timeout(60_000));
+    onTestFinished(() => context.close());
+    const plan = (await context.tree()).images.get("core-hello");
     if (plan === undefined) throw new Error("the tree has no core-hello");
-    return await isRefused(workshop, { ...inputsOfPlan(plan), dependencies: {}, ...expected }, other);
+    return await isRefused(context, { ...inputsOfPlan(plan), dependencies: {}, ...expected }, other);
   };
   const all = async () => [await refused("release"), await refused("false"), await refused("all")];
   expect(await all()).toEqual([true, true, true]);

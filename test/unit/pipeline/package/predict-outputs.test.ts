@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { digestOf } from "../../../../oci/digest.ts";
-import { Workshop } from "../../../../pipeline/context/context.ts";
+import { Context } from "../../../../pipeline/context/context.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { keyOf } from "../../../../pipeline/package/package-key.ts";
 import { foretell } from "../../../../pipeline/package/predict-outputs.ts";
@@ -24,7 +24,7 @@ async function setUp() {
     platforms: { "linux/amd64": { layers: [[{ name: "bin/hello", content: "hello" }]] } },
   });
   const [digest = digestOf("none")] = manifests;
-  const open = () => new Workshop(parseConfig({}), project, AbortSignal.timeout(60_000));
+  const open = () => new Context(parseConfig({}), project, AbortSignal.timeout(60_000));
   const record = async (id: string, digests: { index: typeof index | null; platforms: object }) =>
     await open().ledger.record({
       ...{
@@ -41,10 +41,10 @@ async function setUp() {
     const now = Date.now();
     vi.spyOn(Date, "now").mockReturnValue(now + 60_000);
     onTestFinished(() => void vi.restoreAllMocks());
-    const workshop = open();
-    onTestFinished(() => workshop.close());
-    const said = await foretell(workshop, inputs);
-    await workshop.close();
+    const context = open();
+    onTestFinished(() => context.close());
+    const said = await foretell(context, inputs);
+    await context.close();
     vi.restoreAllMocks();
     return said;
   };

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
-import { Workshop } from "../../../../pipeline/context/context.ts";
+import { Context } from "../../../../pipeline/context/context.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
 import { trustedDigests } from "../../../../pipeline/package/predict-outputs.ts";
@@ -42,11 +42,11 @@ async function setUp(files: Readonly<Record<string, string>>) {
     ...{ platforms: '["linux/amd64","linux/arm64"]', threshold: "1", vendors: "0" },
   };
   const trusted = async (trust: string) => {
-    const workshop = new Workshop(parseConfig({ ...settings, trust }), project, AbortSignal.timeout(60_000));
-    onTestFinished(() => workshop.close());
-    const plan = (await workshop.tree()).images.get("core-hello");
+    const context = new Context(parseConfig({ ...settings, trust }), project, AbortSignal.timeout(60_000));
+    onTestFinished(() => context.close());
+    const plan = (await context.tree()).images.get("core-hello");
     if (!plan) throw new Error("the tree has no core-hello");
-    return await trustedDigests(workshop, packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} }));
+    return await trustedDigests(context, packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} }));
   };
   return { sign, trusted };
 }

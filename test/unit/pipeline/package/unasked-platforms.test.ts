@@ -3,12 +3,12 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { LayoutError } from "../../../../oci/layout-error.ts";
-import { Workshop } from "../../../../pipeline/context/context.ts";
+import { Context } from "../../../../pipeline/context/context.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { recorded, recordedDigests } from "../../../../pipeline/package/ledger-lookup.ts";
 import { keyOf } from "../../../../pipeline/package/package-key.ts";
 import { substituted } from "../../../../pipeline/package/substitute.ts";
-import type { Work } from "../../../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../../../providers/stagex/protocol/handler.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -21,13 +21,13 @@ const inputs = packageInputs.parse({
 const hello = { layers: [[{ name: "bin/hello", content: "hello" }]] };
 const foreign = { layers: [[{ name: "bin/hello", content: "foreign" }]] };
 
-const work: Work = {
+const work: Operation = {
   signal: AbortSignal.timeout(60_000),
   report: () => {},
   progress: () => {},
-} as unknown as Work;
+} as unknown as Operation;
 
-/** A workshop, the right image, and one whose index has a foreign manifest beside the right one. */
+/** A context, the right image, and one whose index has a foreign manifest beside the right one. */
 async function setUp() {
   const project = await scratchFolder();
   const right = await writeLayout(join(project, "right"), { platforms: { "linux/amd64": hello } });
@@ -36,41 +36,41 @@ async function setUp() {
   });
   const [digest = digestOf("")] = right.manifests;
   expect(wide.manifests[0]).toBe(digest);
-  const workshop = new Workshop(parseConfig({}), project, AbortSignal.timeout(60_000));
-  onTestFinished(() => workshop.close());
+  const context = new Context(parseConfig({}), project, AbortSignal.timeout(60_000));
+  onTestFinished(() => context.close());
   const record = (
     index: typeof digest | null,
     platforms: Record<string, typeof digest>,
     inputKey = keyOf(inputs),
   ) =>
-    workshop.ledger.record({
+    context.ledger.record({
       ...{ inputKey, image: "core-hello", seconds: 1, outcome: "built" },
       ...{ finished: "2026-03-01T10:20:30.456Z", builder: { id: "somebody", facts: null } },
       digests: { index, platforms },
     });
-  return { workshop, store: await workshop.store(), right, wide, digest, record };
+  return { context, store: await context.store(), right, wide, digest, record };
 }
 
 test("an image with more platforms than were asked for is not found by a manifest of it", async () => {
-  const { workshop, store, right, wide, digest, record } = await setUp();
+  const { context, store, right, wide, digest, record } = await setUp();
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
   expect(await store.find(digest, ["linux/amd64"])).toBeNull();
-  expect(await recorded(workshop, inputs, work)).toBeUndefined();
+  expect(await recorded(context, inputs, work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await recorded(workshop, inputs, work)).toMatchObject({
+  expect(await recorded(context, inputs, work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
 });
 
 test("a record whose index has more platforms than were asked for is no image of the inputs", async () => {
-  const { workshop, store, wide, digest, record } = await setUp();
+  const { context, store, wide, digest, record } = await setUp();
   await store.adopt(wide.folder);
   const [, other = digestOf("")] = wide.manifests;
   await record(wide.index, { "linux/amd64": digest, "linux/arm64": other });
-  expect(await recorded(workshop, inputs, work)).toBeUndefined();
-  const said = await recordedDigests(workshop.ledger, keyOf(inputs), inputs.platforms);
+  expect(await recorded(context, inputs, work)).toBeUndefined();
+  const said = await recordedDigests(context.ledger, keyOf(inputs), inputs.platforms);
   expect(said?.digests).toEqual({ "linux/amd64": digest });
 });
 
@@ -84,28 +84,28 @@ test("what a builder delivers beyond what it was asked for is not taken into the
 });
 
 test("a trusted manifest is not taken from an index with more platforms than were asked for", async () => {
-  const { workshop, store, right, wide, digest, record } = await setUp();
-  vi.spyOn(workshop, "mayBeSubstituted").mockResolvedValue(true);
+  const { context, store, right, wide, digest, record } = await setUp();
+  vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
-  expect(await substituted(workshop, inputs, work)).toBeUndefined();
+  expect(await substituted(context, inputs, work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await substituted(workshop, inputs, work)).toMatchObject({
+  expect(await substituted(context, inputs, work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
 });
 
 test("an index with another manifest than the trusted one, of any platform, is not taken", async () => {
-  const { workshop, store, wide, digest, record } = await setUp();
-  vi.spyOn(workshop, "mayBeSubstituted").mockResolvedValue(true);
+  const { context, store, wide, digest, record } = await setUp();
+  vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   const both = { ...inputs, platforms: ["linux/amd64", "linux/arm64"] };
   const said: string[] = [];
-  const telling = { ...work, report: (_: string, words: string) => said.push(words) } as unknown as Work;
+  const telling = { ...work, report: (_: string, words: string) => said.push(words) } as unknown as Operation;
   await store.adopt(wide.folder);
   const [, other = digestOf("")] = wide.manifests;
   const trusted = { "linux/amd64": digest, "linux/arm64": digestOf("what was signed") };
   await record(wide.index, trusted, keyOf(both));
-  expect(await substituted(workshop, both, telling)).toBeUndefined();
+  expect(await substituted(context, both, telling)).toBeUndefined();
   expect(said).toEqual([expect.stringContaining(`has ${other} for linux/arm64`)]);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Docket, type Entry } from "../../../../pipeline/quorum/quorum-summary.ts";
+import { QuorumSummary, type Entry } from "../../../../pipeline/quorum/quorum-summary.ts";
 
 const shortfall = { people: 1, vendors: 0, signatures: 1, by: ["bob"], on: [] };
 const outputs = { people: 1, vendors: 1, accepted: [], rejected: [], words: "1 of 2 people (alice)" };
@@ -9,7 +9,7 @@ const below = (wasMet: boolean): Entry => ({
 const met: Entry = { outputs: { ...outputs, met: true }, wasMet: true, isInDoubt: false };
 
 test("images below quorum are counted, those apart that were at quorum before, and alike needs put together", () => {
-  const docket = new Docket();
+  const docket = new QuorumSummary();
   docket.note("core-b", below(true));
   docket.note("core-a", below(false));
   docket.note("core-c", met);
@@ -26,7 +26,7 @@ test("images below quorum are counted, those apart that were at quorum before, a
 });
 
 test("of an image that is judged again what was found last counts, and whether it was met at first", () => {
-  const docket = new Docket();
+  const docket = new QuorumSummary();
   docket.note("core-a", below(true));
   docket.note("core-a", below(false));
   expect(docket.summary().fallen).toEqual(["core-a"]);
@@ -35,7 +35,7 @@ test("of an image that is judged again what was found last counts, and whether i
 });
 
 test("an image that hangs on a file among the keys is told of apart: no signature helps it", () => {
-  const docket = new Docket();
+  const docket = new QuorumSummary();
   docket.note("core-a", { outputs: { ...outputs, met: false }, wasMet: true, isInDoubt: true });
   expect(docket.summary()).toMatchObject({ fallen: ["core-a"], signatures: 0 });
   expect(docket.summary().text).toBe(

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { packageInputs, packagePlan } from "../../../../../pipeline/package/inputs.ts";
-import { issuesOf } from "../../../../../providers/stagex/protocol/check-failures.ts";
+import { checkFailures } from "../../../../../providers/stagex/protocol/check-failures.ts";
 import { unknown } from "../../../../../providers/stagex/protocol/property-values.ts";
 
 const digest = `sha256:${"0".repeat(64)}`;
@@ -35,7 +35,7 @@ test.each([
 ])("%o is refused at %s", (change, property, reason) => {
   for (const schema of [packageInputs, packagePlan]) {
     const result = schema.safeParse({ ...inputs, ...change });
-    const failures = result.error ? issuesOf(result.error) : [];
+    const failures = result.error ? checkFailures(result.error) : [];
     expect(failures.map((failure) => failure.property)).toContain(property);
     expect(failures.find((failure) => failure.property === property)?.reason).toMatch(reason);
   }
