@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { orUnknown } from "../providers/stagex/protocol/unknown-schema.ts";
 import { platform } from "./property-schemas.ts";
 
 const name = z
@@ -54,19 +53,6 @@ export const builderInputs = z.strictObject({
   wait: wait.optional(),
 });
 export type BuilderInputs = z.infer<typeof builderInputs>;
-
-/** The same in a preview, where an address or a key may be another resource's output. */
-export const builderPlan = z.strictObject({
-  name: orUnknown(name),
-  address: orUnknown(address),
-  platforms: orUnknown(platforms).optional(),
-  slots: orUnknown(slots).optional(),
-  memory: orUnknown(memory).optional(),
-  vendor: orUnknown(vendor).optional(),
-  tls: orUnknown(z.record(z.string(), orUnknown(z.string()))).optional(),
-  wait: orUnknown(wait).optional(),
-});
-export type BuilderPlan = z.infer<typeof builderPlan>;
 
 /** What was learned of it. */
 export const builderOutputs = z.strictObject({

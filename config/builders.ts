@@ -1,8 +1,5 @@
 import { z } from "zod";
-import { loneBuilder } from "../pipeline/fleet/builder-connection.ts";
-import { awsBuilderNames } from "./aws-fleet.ts";
-import { type BuilderInputs, builderInputs } from "./builder.ts";
-import type { StagexConfig } from "./schema.ts";
+import { builderInputs } from "./builder.ts";
 
 const file = z.string().min(1);
 
@@ -35,18 +32,3 @@ export const configuredBuilders = z
   .refine((builders) => builders.every(({ address, tls }) => !tls || address.startsWith("tcp://")), {
     error: "tls is for tcp:// addresses alone; the others bring their own protection",
   });
-
-/** Names of the private daemons of a `local` fleet: `local-1`, `local-2`. */
-export function localBuilderNames(count: number): string[] {
-  return Array.from({ length: count }, (_, index) => `local-${index + 1}`);
-}
-
-/** The builders that the program of this configuration registers; or, where it registers none, the one to build with. */
-export function expectedBuilders(config: StagexConfig): readonly string[] | BuilderInputs {
-  const names = [
-    ...(config.builders ?? []).map(({ name }) => name),
-    ...localBuilderNames(config.localBuilders ?? 0),
-    ...(config.aws ? awsBuilderNames(config.aws) : []),
-  ];
-  return names.length > 0 ? names : loneBuilder(config.buildkit);
-}

@@ -1,15 +1,46 @@
+import { availableParallelism } from "node:os";
 import { fleetSizes, type PricedFleet, type PricedMachines, type Prices } from "../distro/plan/cost.ts";
-import { usualSlots } from "../pipeline/fleet/builder-connection.ts";
 import {
   type AwsFleetConfig,
+  awsBuilderNames,
   awsVendors,
   builderSizes,
   cpuVendors,
   instanceType,
   sizeOfType,
 } from "./aws-fleet.ts";
-import { localBuilderNames } from "./builders.ts";
+import type { BuilderInputs } from "./builder.ts";
 import type { StagexConfig } from "./schema.ts";
+
+/** Names of the private daemons of a `local` fleet: `local-1`, `local-2`. */
+export function localBuilderNames(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `local-${index + 1}`);
+}
+
+/** The builders that the program of this configuration registers; or, where it registers none, the one to build with. */
+export function expectedBuilders(config: StagexConfig): readonly string[] | BuilderInputs {
+  const names = [
+    ...(config.builders ?? []).map(({ name }) => name),
+    ...localBuilderNames(config.localBuilders ?? 0),
+    ...(config.aws ? awsBuilderNames(config.aws) : []),
+  ];
+  return names.length > 0 ? names : loneBuilder(config.buildkit);
+}
+
+/** The builder of a run without a fleet: the daemon at the configured address, else at `$BUILDKIT_HOST`, else a private one. */
+export function loneBuilder(configured: string | undefined): BuilderInputs {
+  return { name: "builder", address: configured ?? process.env.BUILDKIT_HOST ?? "private:0", wait: 0 };
+}
+
+/** How many images a builder on this machine has at once by default: each uses all cores by itself, a second one fills its gaps. */
+export function ownSlots(): number {
+  return Math.max(2, Math.floor(availableParallelism() / 4));
+}
+
+/** How many images each builder of a fleet of this size has at once where nobody said. */
+export function usualSlots(fleetSize: number, jobs: number | undefined): number {
+  return fleetSize > 1 ? 2 : (jobs ?? ownSlots());
+}
 
 /** A builder as the configuration tells of it, reached or not. */
 type PlannedBuilder = {

@@ -3,12 +3,11 @@ import { z } from "zod";
 import { pricesSchema } from "../distro/plan/cost.ts";
 import { printable } from "../lib/text/printable.ts";
 import { parseRegistryAddress, type RegistryAddress } from "../oci/registry/registry-address.ts";
-import { checkFailures } from "../providers/stagex/protocol/check-failures.ts";
-import type { CheckFailure } from "../providers/stagex/protocol/handler.ts";
-import type { Properties } from "../providers/stagex/protocol/property-values.ts";
 import { parseRepository } from "../trust/signatures/image-reference.ts";
 import { awsFleetConfig } from "./aws-fleet.ts";
 import { configuredBuilders } from "./builders.ts";
+import type { CheckFailure } from "./check-failures.ts";
+import { checkFailures } from "./check-failures.ts";
 import { vaultPlaces } from "./vault.ts";
 
 const verifyMode = z.enum(["release", "all"]);
@@ -225,16 +224,19 @@ const schema = z.strictObject(configShape).refine(({ substitute, registry }) => 
 });
 export type StagexConfig = z.infer<typeof schema>;
 
+/** The `stagex:` configuration as Pulumi hands it over, by key. */
+export type ConfigValues = Readonly<Record<string, unknown>>;
+
 /** What is wrong with the configuration: a failure for each key. */
-export function configProblems(properties: Properties): CheckFailure[] {
-  const result = schema.safeParse(withoutEngineKeys(properties));
+export function configProblems(values: ConfigValues): CheckFailure[] {
+  const result = schema.safeParse(withoutEngineKeys(values));
   return result.success ? [] : checkFailures(result.error).map(withNearestKey);
 }
 
 /** The configuration, parsed; throws an error that names every key that is wrong. */
-export function parseConfig(properties: Properties): StagexConfig {
-  const problems = configProblems(properties);
-  if (problems.length === 0) return schema.parse(withoutEngineKeys(properties));
+export function parseConfig(values: ConfigValues): StagexConfig {
+  const problems = configProblems(values);
+  if (problems.length === 0) return schema.parse(withoutEngineKeys(values));
   const lines = problems.map(({ property, reason }) => printable`  stagex:${property}: ${reason}`);
   throw new Error(
     `the configuration cannot be used:\n${lines.join("\n")}\nChange a key with: pulumi config set stagex:KEY VALUE`,
@@ -249,8 +251,8 @@ function withNearestKey(failure: CheckFailure): CheckFailure {
 }
 
 /** The engine adds the provider's own version and address to what the user configured. */
-function withoutEngineKeys(properties: Properties): Properties {
-  const { version: _version, pluginDownloadURL: _url, ...configured } = properties;
+function withoutEngineKeys(values: ConfigValues): ConfigValues {
+  const { version: _version, pluginDownloadURL: _url, ...configured } = values;
   return configured;
 }
 

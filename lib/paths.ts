@@ -53,10 +53,7 @@ export type Paths = {
  * @param project the checkout's folder, this one by default
  * @param environment where STAGEX_CACHE, XDG_CACHE_HOME, HOME and STAGEX_STATE (relative to the project) are looked up
  */
-export function pathsOf(
-  project: string = projectRoot,
-  environment: NodeJS.ProcessEnv = process.env,
-): Paths {
+export function pathsOf(project: string = projectRoot, environment: NodeJS.ProcessEnv = process.env): Paths {
   const cache = resolve(
     environment.STAGEX_CACHE ||
       join(environment.XDG_CACHE_HOME || join(environment.HOME || homedir(), ".cache"), "stagex"),

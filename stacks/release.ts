@@ -17,7 +17,7 @@ import { configuredLedgers } from "../pipeline/context/open-ledgers.ts";
 import { configuredTree } from "../pipeline/context/open-tree.ts";
 import { configuredSignatures, configuredTrust } from "../pipeline/context/open-trust.ts";
 import { firstManifestIn } from "../pipeline/package/published-status.ts";
-import { type QuorumsOutputs, quorumsOutputs } from "../providers/stagex/functions/quorum-summary.ts";
+import { type QuorumsOutputs, quorumsOutputs } from "../pipeline/quorum/summary-outputs.ts";
 import { ClientPolicy } from "../providers/stagex/resources/client-policy/resource.ts";
 import type { Publication } from "../providers/stagex/resources/publication/resource.ts";
 import type { Quorum } from "../providers/stagex/resources/quorum/resource.ts";

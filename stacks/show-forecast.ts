@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import { all, type Resource } from "@pulumi/pulumi";
 import { invoke, isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { printableBlock, printableJson } from "../lib/text/printable.ts";
-import { forecastOutputs } from "../providers/stagex/functions/forecast.ts";
+import { forecastOutputs } from "../pipeline/forecast-outputs.ts";
 import { announce } from "./announce.ts";
 
 /**

@@ -4,7 +4,7 @@ import { probeCpu } from "./cpu-probe.ts";
 import { type Endpoint, workers } from "./endpoint.ts";
 
 /** Stands for a fact that can't be known: BuildKit tells nothing of the machine that it runs on. */
-export const unknown = "unknown";
+export const unknownFact = "unknown";
 
 /** What is known of a builder, for the ledger. */
 export type BuilderFacts = {
@@ -64,14 +64,14 @@ export async function learnBuilder(
   const cpuVendor = cpuVendorOf(cpuinfo);
   return {
     platforms,
-    vendorSource: cpuVendor === unknown ? "unknown" : isHere ? "cpuinfo" : "probe",
+    vendorSource: cpuVendor === unknownFact ? "unknown" : isHere ? "cpuinfo" : "probe",
     facts: {
-      arch: platforms[0]?.split("/")[1] ?? unknown,
+      arch: platforms[0]?.split("/")[1] ?? unknownFact,
       cpuVendor,
       cpuModel: cpuModelOf(cpuinfo),
       kernel,
       buildkit: version,
-      go: options.go ?? unknown,
+      go: options.go ?? unknownFact,
     },
   };
 }
@@ -88,11 +88,11 @@ async function kernelOf(
   platform: string | undefined,
   { scratch, signal }: BuilderFactsOptions,
 ): Promise<Kernel> {
-  const none = { cpuinfo: "", kernel: unknown };
+  const none = { cpuinfo: "", kernel: unknownFact };
   if (scratch === undefined || platform === undefined) return none;
   try {
     const { cpuinfo, release: kernel } = await probeCpu(endpoint, platform, scratch, signal);
-    return { cpuinfo, kernel: kernel || unknown };
+    return { cpuinfo, kernel: kernel || unknownFact };
   } catch {
     signal?.throwIfAborted();
     return none;
@@ -117,10 +117,10 @@ const armImplementers: Readonly<Record<string, string>> = {
 export function cpuVendorOf(cpuinfo: string): string {
   const vendor = /^vendor_id\s*:\s*(\S+)/m.exec(cpuinfo)?.[1];
   const implementer = /^CPU implementer\s*:\s*(\S+)/m.exec(cpuinfo)?.[1]?.toLowerCase();
-  return vendor ?? armImplementers[implementer ?? ""] ?? implementer ?? unknown;
+  return vendor ?? armImplementers[implementer ?? ""] ?? implementer ?? unknownFact;
 }
 
 /** The CPU's model from the text of /proc/cpuinfo, as x86 kernels write it. */
 export function cpuModelOf(cpuinfo: string): string {
-  return /^model name\s*:(.*)$/m.exec(cpuinfo)?.[1]?.trim() || unknown;
+  return /^model name\s*:(.*)$/m.exec(cpuinfo)?.[1]?.trim() || unknownFact;
 }

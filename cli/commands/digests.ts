@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { Command } from "commander";
-import { parseConfig } from "../../config/schema.ts";
+import { type ConfigValues, parseConfig } from "../../config/schema.ts";
 import { isInputKey } from "../../distro/input-key.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import {
@@ -14,12 +14,11 @@ import { printable, printableBlock } from "../../lib/text/printable.ts";
 import { shortenedList } from "../../lib/text/shortened-list.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { hexOf, parseDigest } from "../../oci/digest.ts";
-import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import { parseTreeAddress, type TreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { type ChangedOptions, replaceFile, writeChangedDigests } from "../digests/changed-digests.ts";
+import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack, type StackPackage } from "../engine/stack.ts";
 import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
-import { provideEngine } from "./pulumi.ts";
 
 /** `stagex digests`: what a release of the tree would publish. */
 export function digestsCommand(): Command {
@@ -102,8 +101,8 @@ function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<s
 
 type Options = ChangedOptions & { stack: string; platform?: string; changed?: true };
 
-async function settingsOf(name: string): Promise<Properties> {
-  return (await new Stack(name, await provideEngine(false), pathsOf()).config()) as Properties;
+async function settingsOf(name: string): Promise<ConfigValues> {
+  return (await new Stack(name, await provideEngine(false), pathsOf()).config()) as ConfigValues;
 }
 
 /** Says on stderr which of them are another's word: who publishes them should know. */
@@ -125,7 +124,7 @@ function tellOfElsewhere(packages: readonly StackPackage[], platform: string): v
   printError(printable`not for ${platform}, as their package.toml says: ${shortenedList(names, 10)}`);
 }
 
-function treeAddressIn(settings: Properties, project: string): TreeAddress {
+function treeAddressIn(settings: ConfigValues, project: string): TreeAddress {
   try {
     return parseTreeAddress(parseConfig(settings).tree, project);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { printExactly } from "../../lib/text/terminal.ts";
 import { engineNeeds } from "../../tools/engine-environment.ts";
-import { provideEngine } from "./pulumi.ts";
+import { provideEngine } from "../engine/provide-engine.ts";
 
 /** One `export` a line, quoted for any POSIX shell. The folders go before those that the shell has in PATH. */
 export function shellExports(

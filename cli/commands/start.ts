@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
-import { configShape, parseConfig, type StagexConfig } from "../../config/schema.ts";
+import { type ConfigValues, configShape, parseConfig, type StagexConfig } from "../../config/schema.ts";
 import { chooseImages } from "../../distro/graph.ts";
 import { type Paths, pathsOf } from "../../lib/paths.ts";
 import { toldTogether } from "../../lib/text/grouped-messages.ts";
@@ -10,16 +10,15 @@ import { print } from "../../lib/text/terminal.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { configuredTree } from "../../pipeline/context/open-tree.ts";
 import { parseRunReport } from "../../pipeline/context/run-report.ts";
-import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import { checkpointsFor } from "../engine/checkpoints.ts";
 import { parallelFor } from "../engine/engine-parallelism.ts";
+import { provideEngine } from "../engine/provide-engine.ts";
 import { releaseOutputs } from "../engine/release-outputs.ts";
 import { type LockHolder, Stack } from "../engine/stack.ts";
 import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
 import { resultTable } from "../output/result-table.ts";
 import { type ChosenImage, runRows } from "../output/run-summary.ts";
 import { type RehearsedImage, rehearse } from "../rehearsal/rehearsal.ts";
-import { provideEngine } from "./pulumi.ts";
 
 /** `stagex start`: the main job, from nothing to a table of digests. */
 export function startCommand(): Command {
@@ -144,7 +143,7 @@ function unfinished(code: number | NodeJS.Signals, where: string, kept: string):
 async function chosenImages(
   settings: Readonly<Record<string, unknown>>,
 ): Promise<{ config: StagexConfig; chosen: ChosenImage[] }> {
-  const config = parseConfig(settings as Properties);
+  const config = parseConfig(settings as ConfigValues);
   const tree = await configuredTree(config, pathsOf());
   const chosen = chooseImages(tree.images, config.images).map(({ name, version }) => ({
     name,

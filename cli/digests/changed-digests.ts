@@ -1,6 +1,6 @@
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseConfig, type StagexConfig } from "../../config/schema.ts";
+import { type ConfigValues, parseConfig, type StagexConfig } from "../../config/schema.ts";
 import { type KeyLookup, lookUpBoth } from "../../distro/plan/predict-digests.ts";
 import { type ChangedDigests, changedDigests } from "../../distro/published/changed-digests.ts";
 import { publishedTree } from "../../distro/published/published-tree.ts";
@@ -14,7 +14,6 @@ import { shortenedList } from "../../lib/text/shortened-list.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { configuredLedgers } from "../../pipeline/context/open-ledgers.ts";
 import { configuredTree } from "../../pipeline/context/open-tree.ts";
-import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import { parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
 
@@ -30,7 +29,7 @@ export type ChangedOptions = {
  */
 export async function writeChangedDigests(
   options: ChangedOptions,
-  settings: () => Promise<Properties>,
+  settings: () => Promise<ConfigValues>,
 ): Promise<void> {
   const { config, tree } = await treeOf(options, settings).catch((error: unknown) =>
     Promise.reject(asUsage(error)),
@@ -54,7 +53,7 @@ export async function writeChangedDigests(
 
 async function treeOf(
   { tree: folder, write }: ChangedOptions,
-  settings: () => Promise<Properties>,
+  settings: () => Promise<ConfigValues>,
 ): Promise<{ config: StagexConfig; tree: Tree }> {
   if (folder !== undefined) return { config: parseConfig({}), tree: await readTree(folder) };
   const config = parseConfig(await settings());

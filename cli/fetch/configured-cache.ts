@@ -1,10 +1,9 @@
-import { parseConfig, type StagexConfig } from "../../config/schema.ts";
+import { type ConfigValues, parseConfig, type StagexConfig } from "../../config/schema.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { configuredVault } from "../../pipeline/context/open-vault.ts";
-import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { provideTools } from "../../tools/tool-resolver.ts";
-import { provideEngine } from "../commands/pulumi.ts";
+import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack } from "../engine/stack.ts";
 import { asUsage } from "../output/exit-code.ts";
 
@@ -37,7 +36,7 @@ async function settings({ stack, vault }: CacheOptions): Promise<Pick<StagexConf
   const { sources, vault: configured } = config;
   const asked = { sources, vault: vault ?? configured };
   try {
-    return parseConfig(asked as Properties);
+    return parseConfig(asked as ConfigValues);
   } catch (error) {
     throw asUsage(error);
   }

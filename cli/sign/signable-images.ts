@@ -1,4 +1,4 @@
-import { parseConfig } from "../../config/schema.ts";
+import { type ConfigValues, parseConfig } from "../../config/schema.ts";
 import { isInputKey } from "../../distro/input-key.ts";
 import type { LedgerRecord } from "../../distro/ledger/ledger.ts";
 import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
@@ -14,13 +14,12 @@ import { countedVendor, pinned, signatureBy } from "../../pipeline/attestation/s
 import { Context } from "../../pipeline/context/context.ts";
 import { configuredLedgers } from "../../pipeline/context/open-ledgers.ts";
 import { personIn } from "../../pipeline/context/signer.ts";
-import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
 import type { CpuVendor } from "../../trust/cpu-vendor.ts";
 import type { Trust } from "../../trust/quorum/quorum.ts";
 import type { Person } from "../../trust/quorum/roster.ts";
 import { type PinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
 import type { Lookaside } from "../../trust/signatures/lookaside.ts";
-import { provideEngine } from "../commands/pulumi.ts";
+import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack } from "../engine/stack.ts";
 import { asUsage, CommandError } from "../output/exit-code.ts";
 
@@ -57,7 +56,7 @@ export type AttestableImages = {
 export async function attestableImages(options: AttestableOptions): Promise<AttestableImages> {
   const paths = pathsOf();
   const stack = new Stack(options.stack, await provideEngine(false), paths);
-  const config = settings((await stack.config()) as Properties);
+  const config = settings((await stack.config()) as ConfigValues);
   const id = options.person ?? config.attest;
   if (id === undefined) {
     throw new CommandError(
@@ -180,9 +179,9 @@ function checked(digests: Readonly<Record<string, string>>): Readonly<Record<str
   );
 }
 
-function settings(properties: Properties) {
+function settings(values: ConfigValues) {
   try {
-    return parseConfig(properties);
+    return parseConfig(values);
   } catch (error) {
     throw asUsage(error);
   }

@@ -1,5 +1,5 @@
 import { output } from "@pulumi/pulumi";
-import { localBuilderNames } from "../../config/builders.ts";
+import { localBuilderNames } from "../../config/fleet-plan.ts";
 import type { KnownBuilder } from "./builders.ts";
 
 /**

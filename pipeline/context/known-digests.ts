@@ -1,9 +1,22 @@
 import { z } from "zod";
-import { packageOutputs } from "../package/inputs.ts";
+import { platform } from "../../config/property-schemas.ts";
+import { digestSchema } from "../../oci/digest.ts";
 
-const { digest, digests, reference, index } = packageOutputs.shape;
+/** The digests of an image, as a package's outputs have them. */
+export const imageDigests = {
+  digest: digestSchema.describe(
+    "Digest of the first platform's manifest: what StageX publishes in `digests/*.txt` and signs.",
+  ),
+  digests: z.record(platform, digestSchema).describe("Digest of each platform's manifest."),
+  index: digestSchema.describe(
+    "Digest of the image index over all platforms: how the store finds the image.",
+  ),
+  reference: digestSchema.describe(
+    "What dependents build from: `digest`, or `index` where there are several platforms.",
+  ),
+} as const;
 
-const knownDigests = z.strictObject({ digest, digests, reference, index: index.exactOptional() });
+const knownDigests = z.strictObject({ ...imageDigests, index: imageDigests.index.exactOptional() });
 /** The digests that inputs are known to give. A published release tells manifests only, no index. */
 export type KnownDigests = z.infer<typeof knownDigests>;
 

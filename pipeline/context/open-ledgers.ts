@@ -1,7 +1,14 @@
 import type { StagexConfig } from "../../config/schema.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import type { Paths } from "../../lib/paths.ts";
-import type { EvidenceLedgers } from "../statements/build-evidence.ts";
+
+/** Where it is looked up what came of which inputs. */
+export type EvidenceLedgers = {
+  /** What is known by others whose word is taken: other digests come from here. */
+  readonly ledger: Ledger;
+  /** Who is known to have built: of one machine alone, or the same ledger. */
+  readonly built: Ledger;
+};
 
 /**
  * Opens the ledgers whose word `stagex:trust` takes for what came of which inputs: what was built here and, besides, what the shared ledger

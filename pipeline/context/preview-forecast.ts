@@ -80,7 +80,7 @@ export class PreviewForecast {
   }
 
   /** The images that are built, or may have to be. */
-  get work(): string[] {
+  get imagesToBuild(): string[] {
     return [...this.#images].flatMap(([name, { verdict }]) => (isWork(verdict) ? [name] : []));
   }
 

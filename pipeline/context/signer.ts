@@ -2,7 +2,6 @@ import { resolve } from "node:path";
 import pLimit from "p-limit";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { Paths } from "../../lib/paths.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import {
   keyFromAgent,
@@ -13,6 +12,7 @@ import {
 import type { Trust } from "../../trust/quorum/quorum.ts";
 import { owners, type Person } from "../../trust/quorum/roster.ts";
 import { TrustError } from "../../trust/trust-error.ts";
+import type { Operation } from "../operation.ts";
 
 /** How long one signature may take, PIN and touch included, in milliseconds. */
 const patience = 180_000;

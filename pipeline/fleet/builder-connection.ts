@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
-import { availableParallelism, hostname } from "node:os";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { type BuilderFacts, learnBuilder, type VendorSource } from "../../buildkit/client/builder-facts.ts";
 import { type Endpoint, parseEndpoint, type Workers, workers } from "../../buildkit/client/endpoint.ts";
@@ -10,9 +10,9 @@ import { acquireDaemon, type DaemonUse } from "../../buildkit/daemon/daemon.ts";
 import type { BuilderInputs } from "../../config/builder.ts";
 import { openTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Paths } from "../../lib/paths.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { goVersionOf } from "../../tools/go-build-info.ts";
 import { findTool } from "../../tools/tool-resolver.ts";
+import type { Operation } from "../operation.ts";
 
 /** A BuildKit daemon to build with, and what is known of it. */
 export type BuilderConnection = {
@@ -31,21 +31,6 @@ export type BuilderConnection = {
   close(): Promise<void>;
 };
 
-/** The builder of a run without a fleet: the daemon at the configured address, else at `$BUILDKIT_HOST`, else a private one. */
-export function loneBuilder(configured: string | undefined): BuilderInputs {
-  return { name: "builder", address: configured ?? process.env.BUILDKIT_HOST ?? "private:0", wait: 0 };
-}
-
-/** How many images a builder on this machine has at once by default: each uses all cores by itself, a second one fills its gaps. */
-export function ownSlots(): number {
-  return Math.max(2, Math.floor(availableParallelism() / 4));
-}
-
-/** How many images each builder of a fleet of this size has at once where nobody said. */
-export function usualSlots(fleetSize: number, jobs: number | undefined): number {
-  return fleetSize > 1 ? 2 : (jobs ?? ownSlots());
-}
-
 /** Seconds to wait for an answer where nobody said. */
 const usualWait = 60;
 
@@ -53,18 +38,27 @@ const usualWait = 60;
  * Opens a builder: starts it if it is a private one, waits until it answers, and learns what there is to know.
  * Throws where a tool is missing or the daemon does not answer, with what mends it.
  */
-export async function connectToBuilder(builder: BuilderInputs, paths: Paths, operation: Operation): Promise<BuilderConnection> {
+export async function connectToBuilder(
+  builder: BuilderInputs,
+  paths: Paths,
+  operation: Operation,
+): Promise<BuilderConnection> {
   const way = await openWay(builder, paths, operation);
   const { endpoint } = way;
   try {
     if (way.daemon === undefined) {
       await awaitAnswer(endpoint, {
         seconds: builder.wait ?? usualWait,
-        onWaiting: (why, seconds) => operation.progress(`waiting for ${builder.name} for ${seconds} s: ${why}`),
+        onWaiting: (why, seconds) =>
+          operation.progress(`waiting for ${builder.name} for ${seconds} s: ${why}`),
         signal: operation.signal,
       });
     }
-    const known = await learnBuilder(endpoint, { go: way.go, scratch: paths.scratch, signal: operation.signal });
+    const known = await learnBuilder(endpoint, {
+      go: way.go,
+      scratch: paths.scratch,
+      signal: operation.signal,
+    });
     const shownVendor = known.vendorSource === "unknown" ? undefined : known.facts.cpuVendor;
     const vendorSource: VendorSource = builder.vendor === undefined ? known.vendorSource : "declared";
     const cpuVendor = builder.vendor ?? known.facts.cpuVendor;
@@ -114,11 +108,7 @@ async function openWay(builder: BuilderInputs, paths: Paths, operation: Operatio
  * before anything else does: the engine kills a provider that takes its time.
  * @param ending of all that the provider does
  */
-async function openAddress(
-  { address, tls }: BuilderInputs,
-  paths: Paths,
-  ending: AbortSignal,
-): Promise<Way> {
+async function openAddress({ address, tls }: BuilderInputs, paths: Paths, ending: AbortSignal): Promise<Way> {
   const buildctl = await toolPath("buildctl");
   const folder = tls && (await openTempDir(paths.scratch));
   const forget = (): void => folder && rmSync(folder.path, { recursive: true, force: true });

@@ -7,7 +7,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
 import { type RegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
 import type { Store } from "../../oci/store/store.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../operation.ts";
 import type { BuilderConnection } from "./builder-connection.ts";
 
 export type FleetRegistryOptions = {

@@ -13,9 +13,10 @@ import {
   type ScheduledBuilder,
 } from "../../buildkit/scheduler/scheduler.ts";
 import type { BuilderInputs } from "../../config/builder.ts";
+import { usualSlots } from "../../config/fleet-plan.ts";
 import type { Paths } from "../../lib/paths.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
-import { askBuilder, type BuilderConnection, connectToBuilder, usualSlots } from "./builder-connection.ts";
+import type { Operation } from "../operation.ts";
+import { askBuilder, type BuilderConnection, connectToBuilder } from "./builder-connection.ts";
 
 export type FleetOptions = {
   readonly paths: Paths;
@@ -81,7 +82,10 @@ export class Fleet {
     const builder = this.#builders.get(name);
     if (!builder) return Promise.reject(new Error(`the fleet has no builder ${name}`));
     const before = this.#benches.get(name);
-    const opening = connectToBuilder(builder, this.#options.paths, { ...operation, signal: this.#options.cancelled });
+    const opening = connectToBuilder(builder, this.#options.paths, {
+      ...operation,
+      signal: this.#options.cancelled,
+    });
     this.#opened.set(name, opening);
     opening.then(
       (bench) => this.#benches.set(name, bench),
@@ -136,11 +140,13 @@ export class Fleet {
           `${job.image}: the kernel killed a step on ${wasStarved} for want of memory; it is built again by itself on ${name}`,
         );
       wasStarved = undefined;
-      return await this.#buildOn(name, job, build, freed, { ...operation, signal }).catch((error: unknown) => {
-        if (!(error instanceof SolveError && error.isStarved) || signal.aborted) throw error;
-        wasStarved = name;
-        throw new OutOfMemory(error);
-      });
+      return await this.#buildOn(name, job, build, freed, { ...operation, signal }).catch(
+        (error: unknown) => {
+          if (!(error instanceof SolveError && error.isStarved) || signal.aborted) throw error;
+          wasStarved = name;
+          throw new OutOfMemory(error);
+        },
+      );
     };
     return await schedule.run(
       { ...job, platforms: this.#offered(job) },

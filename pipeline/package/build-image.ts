@@ -15,10 +15,10 @@ import { type Image, requirePlatforms } from "../../oci/image.ts";
 import { readLayout } from "../../oci/layout.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import { assembleLayout } from "../../oci/merge-platforms.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
 import type { BuilderConnection } from "../fleet/builder-connection.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
+import type { Operation } from "../operation.ts";
 import {
   fetchSources,
   plannedFiles,

@@ -4,10 +4,10 @@ import type { BuildPlan } from "../../distro/build-plan.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import { hexOf } from "../../oci/digest.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { SourceProgress } from "../../sources/download/source-error.ts";
 import type { Context } from "../context/context.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
+import type { Operation } from "../operation.ts";
 import type { PackageInputs } from "./inputs.ts";
 import { contextOfPlan, digestFrom } from "./inputs-from-build-plan.ts";
 
@@ -110,7 +110,11 @@ export async function fetchSources(
 }
 
 /** Shows what goes on. What stands for long is kept: a place of the vault that fails, and Software Heritage's help. */
-function tell(operation: Pick<Operation, "progress" | "report">, file: string, progress: SourceProgress): void {
+function tell(
+  operation: Pick<Operation, "progress" | "report">,
+  file: string,
+  progress: SourceProgress,
+): void {
   const line = sourceLine(file, progress);
   operation.progress(line);
   if (progress.kind === "failed" && progress.isNews) operation.report("warning", printableLine(line));

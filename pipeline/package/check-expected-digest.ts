@@ -1,8 +1,8 @@
 import { platformSet } from "../../distro/tree/digests-file.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { compareManifests } from "../../oci/image-diff.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { holdingOf } from "./published-status.ts";
 

@@ -1,6 +1,6 @@
 import { sideBySide } from "../../lib/concurrently.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 import { build } from "./build-image.ts";
 import { firstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";

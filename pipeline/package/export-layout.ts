@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { exportedIndex } from "../../oci/exported-folder.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 import { type PackageInputs, type PackageOutputs, packageOutputs } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
 

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { expectedOfPlan, inputsOfPlan } from "./inputs-from-build-plan.ts";
 import { digestsOf } from "./ledger-lookup.ts";

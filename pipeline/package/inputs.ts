@@ -2,7 +2,8 @@ import { z } from "zod";
 import { imageName, platform, visibleText } from "../../config/property-schemas.ts";
 import { inputKeySchema } from "../../distro/input-key.ts";
 import { digestSchema } from "../../oci/digest.ts";
-import { orUnknown, recordOrUnknown } from "../../providers/stagex/protocol/unknown-schema.ts";
+import { imageDigests } from "../context/known-digests.ts";
+import { type InPreview, previewSchema } from "../unknown-schema.ts";
 
 const fileName = visibleText.regex(/^(?!\.{1,2}$)[^/\\]+$/, { error: "not a plain file name" });
 const treePath = visibleText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[\s\S]+$/, {
@@ -74,39 +75,13 @@ export const packageInputs = z.strictObject({
 });
 export type PackageInputs = z.infer<typeof packageInputs>;
 
-/** The same in a preview, where whatever comes from another resource may not be known yet. */
-export const packagePlan = z.strictObject({
-  generator: orUnknown(generator).optional(),
-  image: orUnknown(image),
-  version: orUnknown(version),
-  recipe: orUnknown(recipe),
-  containerfile: orUnknown(containerfile),
-  target: orUnknown(target).optional(),
-  platforms: orUnknown(platforms),
-  buildArgs: recordOrUnknown(argumentName, visibleText),
-  context: orUnknown(context),
-  sources: recordOrUnknown(fileName, digestSchema),
-  mirrors: orUnknown(mirrors).optional(),
-  dependencies: recordOrUnknown(imageName, digestSchema),
-  expectedDigest: orUnknown(expectedDigest).optional(),
-  expectedDigests: orUnknown(expectedDigests).optional(),
-  expectedIndex: orUnknown(expectedIndex).optional(),
-  reproduceOn: orUnknown(reproduceOn).optional(),
-});
-export type PackagePlan = z.infer<typeof packagePlan>;
+/** The same in a preview. */
+export const packagePreview = previewSchema(packageInputs);
+export type PackagePreview = InPreview<typeof packageInputs>;
 
 /** What building it gave. */
 export const packageOutputs = z.strictObject({
-  digest: digestSchema.describe(
-    "Digest of the first platform's manifest: what StageX publishes in `digests/*.txt` and signs.",
-  ),
-  digests: z.record(platform, digestSchema).describe("Digest of each platform's manifest."),
-  index: digestSchema.describe(
-    "Digest of the image index over all platforms: how the store finds the image.",
-  ),
-  reference: digestSchema.describe(
-    "What dependents build from: `digest`, or `index` where there are several platforms.",
-  ),
+  ...imageDigests,
   inputKey: inputKeySchema.describe("Digest of everything that can change the output."),
   origin: z.enum(["built", "ledger", "substituted"]).describe("How this output was come by."),
 });

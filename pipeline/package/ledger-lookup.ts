@@ -1,9 +1,9 @@
 import type { InputKey } from "../../distro/input-key.ts";
 import type { Ledger } from "../../distro/ledger/ledger.ts";
 import { type Image, isExactlyFor } from "../../oci/image.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
+import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
 

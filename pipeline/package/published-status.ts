@@ -2,9 +2,9 @@ import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
 import type { Standing, StandingInputs } from "../../distro/published/published-inputs.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import type { Store } from "../../oci/store/store.ts";
-import { isWhollyKnown } from "../../providers/stagex/protocol/unknown-schema.ts";
 import type { Context } from "../context/context.ts";
-import type { PackageInputs, PackagePlan } from "./inputs.ts";
+import { isWhollyKnown } from "../unknown-schema.ts";
+import type { PackageInputs, PackagePreview } from "./inputs.ts";
 import { keyOf } from "./package-key.ts";
 
 /** Whether an image is held against its published digest, and why. */
@@ -32,7 +32,7 @@ export type ToldStanding = { readonly kind: Standing; readonly reason: string };
  */
 export async function standingOf(
   context: Context,
-  plan: PackagePlan | PackageInputs,
+  plan: PackagePreview | PackageInputs,
 ): Promise<ToldStanding> {
   const { verify } = context.config;
   if (verify === "all") return { kind: "published", reason: heldAll };

@@ -3,8 +3,8 @@ import type { Image } from "../../oci/image.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 
 /**
  * Brings an image into the store from the first of the configured registries that has it, by digest and every blob verified.

@@ -1,6 +1,6 @@
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
+import type { Operation } from "../operation.ts";
 import { firstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { recordedDigests } from "./ledger-lookup.ts";

@@ -1,8 +1,8 @@
 import type { Digest } from "../../oci/digest.ts";
 import { type Image, isExactlyFor } from "../../oci/image.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 import { rememberAgreed } from "./agreed-images.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { digestsOf } from "./ledger-lookup.ts";
@@ -26,7 +26,8 @@ export async function substituted(
   if (!digests) return undefined;
   const { reference } = digests;
   const image =
-    (await stored(context, inputs, reference, operation)) ?? (await pulled(context, inputs, reference, operation));
+    (await stored(context, inputs, reference, operation)) ??
+    (await pulled(context, inputs, reference, operation));
   if (!image) return undefined;
   // A word on manifests is none on an index that has others: with several platforms that is what was asked for.
   const other = image.manifests.find(({ platform, digest }) => digests.digests[platform] !== digest);
@@ -74,7 +75,10 @@ async function pulled(
   if (found && isExactlyFor(found, inputs.platforms)) return found;
   if (found) {
     const others = found.manifests.map(({ platform }) => platform).join(", ");
-    operation.report("warning", `not substituted: ${digest} is for ${others}, and not only what was asked for`);
+    operation.report(
+      "warning",
+      `not substituted: ${digest} is for ${others}, and not only what was asked for`,
+    );
     return undefined;
   }
   const registries = await context.registries(operation);

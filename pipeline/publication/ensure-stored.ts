@@ -1,8 +1,8 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { parseTagged } from "../../trust/signatures/image-reference.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 import { pulledImage } from "../package/pull-image.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
@@ -15,9 +15,14 @@ export function targetOf({ digest, index, digests = {} }: PublicationInputs): Di
  * Sees to it that the store has the image whole, every byte of it hashed; what it lacks comes from the configured registries.
  * @throws Error where it can't be had, or its index has other manifests than those that were signed
  */
-export async function requireBytes(context: Context, inputs: PublicationInputs, operation: Operation): Promise<void> {
+export async function requireBytes(
+  context: Context,
+  inputs: PublicationInputs,
+  operation: Operation,
+): Promise<void> {
   const target = targetOf(inputs);
-  const image = (await stored(context, target, operation)) ?? (await pulled(context, inputs, target, operation));
+  const image =
+    (await stored(context, target, operation)) ?? (await pulled(context, inputs, target, operation));
   if (target === inputs.digest) return;
   const signed = new Map(Object.entries(inputs.digests ?? {}));
   const strays = image.manifests.filter(({ platform, digest }) => signed.get(platform) !== digest);
@@ -47,7 +52,12 @@ async function pulled(
   const version = parseTagged(reference).split(":").at(-1) ?? "";
   const wanted = { image, version, digest, platform: await platformOf(context, inputs) };
   const reasons: string[] = [];
-  const found = await pulledImage(context, wanted, ({ message }) => reasons.push(`\n  ${message}`), operation);
+  const found = await pulledImage(
+    context,
+    wanted,
+    ({ message }) => reasons.push(`\n  ${message}`),
+    operation,
+  );
   if (found) return found;
   throw new Error(
     `${image} is not published: the store does not have ${digest} whole${reasons.join("")}\n` +

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { imageName, platform, taggedReference } from "../../config/property-schemas.ts";
 import { digestSchema } from "../../oci/digest.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
-import { orUnknown, recordOrUnknown } from "../../providers/stagex/protocol/unknown-schema.ts";
+import type { InPreview } from "../unknown-schema.ts";
 import { isTag } from "./tags.ts";
 
 const registryAddress = z.string().superRefine((text, context) => {
@@ -71,25 +71,8 @@ export const publicationInputs = z.strictObject({
 });
 export type PublicationInputs = z.infer<typeof publicationInputs>;
 
-/** The same in a preview, where the image may be neither built nor signed yet. */
-export const publicationPlan = z.strictObject({
-  image: orUnknown(image),
-  reference: orUnknown(reference),
-  tags: orUnknown(tags),
-  digest: orUnknown(manifest),
-  digests: recordOrUnknown(platform, digestSchema).optional(),
-  index: orUnknown(index).optional(),
-  quorum: orUnknown(
-    z.object({
-      met: orUnknown(quorum.shape.met),
-      accepted: orUnknown(quorum.shape.accepted).optional(),
-    }),
-  ),
-  destinations: orUnknown(destinations),
-  lookaside: orUnknown(lookaside).optional(),
-  onDelete: orUnknown(onDelete).optional(),
-});
-export type PublicationPlan = z.infer<typeof publicationPlan>;
+/** The same in a preview. */
+export type PublicationPreview = InPreview<typeof publicationInputs>;
 
 /** What was published. */
 export const publicationOutputs = z.strictObject({

@@ -3,8 +3,8 @@ import type { Digest } from "../../oci/digest.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import type { Context } from "../context/context.ts";
+import type { Operation } from "../operation.ts";
 
 /** For how long a registry that is down or overloaded is waited for, in milliseconds, at each thing that is asked of it. */
 const usualEndurance = 60_000;
@@ -39,7 +39,12 @@ export class Destination {
   }
 
   /** Lays beside an image what is said of it. One after the other: registries without the referrers API keep a list that is rewritten. */
-  async attach(context: Context, image: string, referrers: readonly Referrer[], operation: Operation): Promise<void> {
+  async attach(
+    context: Context,
+    image: string,
+    referrers: readonly Referrer[],
+    operation: Operation,
+  ): Promise<void> {
     for (const referrer of referrers) {
       await context.pushes(async () => {
         operation.progress(`attaching to ${this.address}`);
@@ -62,7 +67,9 @@ export class Destination {
   }
 
   async tagged(image: string, tag: string, operation: Operation): Promise<Digest | null> {
-    return await this.#asked(operation, ({ signal, ...run }) => this.#registry.tagged(image, tag, signal, run));
+    return await this.#asked(operation, ({ signal, ...run }) =>
+      this.#registry.tagged(image, tag, signal, run),
+    );
   }
 
   async untag(image: string, tag: string, operation: Operation): Promise<void> {

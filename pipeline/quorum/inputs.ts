@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { imageName, platform, taggedReference } from "../../config/property-schemas.ts";
 import { digestSchema } from "../../oci/digest.ts";
-import { orUnknown, recordOrUnknown } from "../../providers/stagex/protocol/unknown-schema.ts";
+import type { InPreview } from "../unknown-schema.ts";
 
 const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
 const reference = taggedReference.describe(
@@ -45,20 +45,8 @@ export const quorumInputs = z.strictObject({
 });
 export type QuorumInputs = z.infer<typeof quorumInputs>;
 
-/** The same in a preview, where the image may not be built yet. */
-export const quorumPlan = z.strictObject({
-  image: orUnknown(image),
-  reference: orUnknown(reference),
-  digest: orUnknown(manifest),
-  digests: recordOrUnknown(platform, digestSchema).optional(),
-  signatures: orUnknown(signatures).optional(),
-  roster: orUnknown(roster),
-  threshold: orUnknown(threshold),
-  vendors: orUnknown(vendors),
-  onPending: orUnknown(onPending),
-  wait: orUnknown(wait).optional(),
-});
-export type QuorumPlan = z.infer<typeof quorumPlan>;
+/** The same in a preview. */
+export type QuorumPreview = InPreview<typeof quorumInputs>;
 
 const accepted = z.strictObject({
   manifest: digestSchema.describe("Which manifest it is of."),

@@ -2,7 +2,6 @@ import { stat } from "node:fs/promises";
 import type { Digest } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import { parseRepository, parseTagged, repositoryOf } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
@@ -12,6 +11,7 @@ import { attestableBuild } from "../attestation/attestable-build.ts";
 import { NotBuiltHere } from "../attestation/built-here.ts";
 import type { Context } from "../context/context.ts";
 import { configuredLedgers } from "../context/open-ledgers.ts";
+import type { Operation } from "../operation.ts";
 import { type BuildEvidence, buildEvidence, commitOfFolder, NoEvidenceError } from "./build-evidence.ts";
 import {
   type ImageStatement,
@@ -113,10 +113,7 @@ async function messagesOf(
 }
 
 /** Whether it was built here, and on nothing that stands on another's word: as for an image's signature. */
-async function mayBeAttested(
-  context: Context,
-  { plan, inputKey, digests }: BuildEvidence,
-): Promise<boolean> {
+async function mayBeAttested(context: Context, { plan, inputKey, digests }: BuildEvidence): Promise<boolean> {
   try {
     const { name: image } = plan;
     return (await attestableBuild(context, { image, inputKey, digests: digests.platforms })).size > 0;

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { closureOf, inOrder } from "../../distro/graph.ts";
 import type { InputKey } from "../../distro/input-key.ts";
-import type { Ledger, LedgerAnswer, LedgerRecord } from "../../distro/ledger/ledger.ts";
+import type { LedgerAnswer, LedgerRecord } from "../../distro/ledger/ledger.ts";
 import { keyOfPlan, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
 import type { PackageToml } from "../../distro/recipe/package-toml.ts";
 import type { Tree } from "../../distro/tree/tree.ts";
@@ -16,6 +16,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
 import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts";
 import { FetchRecords } from "../../sources/recording/fetch-records.ts";
+import type { EvidenceLedgers } from "../context/open-ledgers.ts";
 
 /** What is known of how an image was built: the tree's word on what goes in, the ledger's on what came out. */
 export type BuildEvidence = {
@@ -42,14 +43,6 @@ export type BuiltRecord = LedgerRecord & {
 export class NoEvidenceError extends Error {
   override readonly name = "NoEvidenceError";
 }
-
-/** Where it is looked up what came of which inputs. */
-export type EvidenceLedgers = {
-  /** What is known by others whose word is taken: other digests come from here. */
-  readonly ledger: Ledger;
-  /** Who is known to have built: of one machine alone, or the same ledger. */
-  readonly built: Ledger;
-};
 
 /**
  * Gathers what is known of an image as the tree has it now.

@@ -9,7 +9,7 @@ import type { BuilderInputs } from "../../config/builder.ts";
 import type { ProcessIdentity } from "../../lib/fs/pid-identity.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { Fleet } from "../../pipeline/fleet/fleet.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
+import type { Operation } from "../../pipeline/operation.ts";
 import { Bench, type Built, buildctl, type Recipe } from "../support/builders/build-bench.ts";
 import { describeReal } from "../support/real-tools.ts";
 import { FaultyLink } from "../support/servers/faulty-link.ts";

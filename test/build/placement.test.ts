@@ -4,10 +4,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { NoBuilder } from "../../buildkit/scheduler/scheduler.ts";
 import { parseConfig } from "../../config/schema.ts";
 import { Context } from "../../pipeline/context/context.ts";
+import type { Operation } from "../../pipeline/operation.ts";
 import { build } from "../../pipeline/package/build-image.ts";
 import { type PackageOutputs, packageInputs } from "../../pipeline/package/inputs.ts";
 import { inputsOfPlan } from "../../pipeline/package/inputs-from-build-plan.ts";
-import type { Operation } from "../../providers/stagex/protocol/handler.ts";
 import { Bench } from "../support/builders/build-bench.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 
@@ -122,7 +122,9 @@ describeReal("builders that differ", () => {
       /core-large: the kernel killed a step on small for want of memory; it is built again by itself on large/,
     );
     const { "core-large": large } = await records();
-    expect((await context.fleet.idsOf("large", {} as Operation)).includes(large?.builder.id ?? "")).toBe(true);
+    expect((await context.fleet.idsOf("large", {} as Operation)).includes(large?.builder.id ?? "")).toBe(
+      true,
+    );
     expect(large?.memory).toBeGreaterThan(128 * mebibyte);
     expect(large?.memory).toBeLessThan(192 * mebibyte);
   });

@@ -16,12 +16,12 @@ import { parseInputKey } from "../../distro/input-key.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { Store } from "../../oci/store/store.ts";
+import { unknown } from "../../pipeline/unknown-schema.ts";
 import {
   fromWire,
   type Properties,
   Secret,
   toWire,
-  unknown,
 } from "../../providers/stagex/protocol/property-values.ts";
 import { writeLayout } from "../support/builders/image-layout.ts";
 import { ProviderProcess } from "../support/programs/provider-process.ts";

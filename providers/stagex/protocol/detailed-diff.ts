@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
+import { propertyPath } from "../../../config/check-failures.ts";
+import { unknown } from "../../../pipeline/unknown-schema.ts";
 import type { PropertyChange } from "./handler.ts";
-import { type Properties, propertyPath, reveal, unknown, type Value } from "./property-values.ts";
+import { type Properties, reveal, type Value } from "./property-values.ts";
 
 /** What of a resource's properties never matters, and what can't be changed in place. Names of the outermost level. */
 export type ChangeRules = { readonly ignored: readonly string[]; readonly replacing: readonly string[] };

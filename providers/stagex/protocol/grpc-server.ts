@@ -7,22 +7,17 @@ import anyMessages from "google-protobuf/google/protobuf/any_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
+import { type CheckFailure, checkFailures } from "../../../config/check-failures.ts";
 import { configProblems, parseConfig, type StagexConfig } from "../../../config/schema.ts";
 import { withHint } from "../../../lib/os-error-hints.ts";
 import { type Printable, printable, printableBlock, printableLine } from "../../../lib/text/printable.ts";
-import { checkFailures } from "./check-failures.ts";
+import type { Operation } from "../../../pipeline/operation.ts";
+import { previewSchema, unknown } from "../../../pipeline/unknown-schema.ts";
 import type { AttachableEngine } from "./engine-log.ts";
 import { EphemeralLines } from "./ephemeral-lines.ts";
-import {
-  type AnyHandler,
-  type CheckFailure,
-  type FunctionHandler,
-  NotReady,
-  type PropertyChange,
-  type Operation,
-} from "./handler.ts";
+import { type AnyHandler, type FunctionHandler, NotReady, type PropertyChange } from "./handler.ts";
 import { packageSchema } from "./package-schema.ts";
-import { fromWire, type Properties, reveal, secretPaths, toWire, unknown } from "./property-values.ts";
+import { fromWire, type Properties, reveal, secretPaths, toWire } from "./property-values.ts";
 
 /** What the server serves: the handlers by token, made once the engine has configured the provider. */
 export type Provider = {
@@ -341,8 +336,17 @@ function failureMessage({ property, reason }: CheckFailure): messages.CheckFailu
   return failure;
 }
 
+const previews = new WeakMap<AnyHandler, z.ZodType<Properties>>();
+
+/** The schema of a resource's inputs in a preview, derived once. */
+function previewInputs(handler: AnyHandler): z.ZodType<Properties> {
+  const schema = previews.get(handler) ?? (previewSchema(handler.inputs) as z.ZodType<Properties>);
+  previews.set(handler, schema);
+  return schema;
+}
+
 function check(handler: AnyHandler, news: Properties): CheckFailure[] {
-  const result = handler.plan.safeParse(reveal(news));
+  const result = previewInputs(handler).safeParse(reveal(news));
   if (!result.success) return checkFailures(result.error);
   return handler.check(result.data, secretPaths(news));
 }
@@ -351,7 +355,9 @@ function check(handler: AnyHandler, news: Properties): CheckFailure[] {
 function known<Known>(handler: AnyHandler, schema: z.ZodType<Known>, struct: Struct | undefined): Known {
   const result = schema.safeParse(reveal(fromWire(struct)));
   if (result.success) return result.data;
-  const reasons = checkFailures(result.error).map(({ property, reason }) => printable`${property}: ${reason}`);
+  const reasons = checkFailures(result.error).map(
+    ({ property, reason }) => printable`${property}: ${reason}`,
+  );
   throw new StatusError(grpc.status.INVALID_ARGUMENT, `inputs of ${handler.token}: ${reasons.join("; ")}`);
 }
 
@@ -366,7 +372,7 @@ async function previewed(
   isNew: boolean,
   operation: Operation,
 ): Promise<Struct> {
-  const certain = await handler.preview(known(handler, handler.plan, struct), isNew, operation);
+  const certain = await handler.preview(known(handler, previewInputs(handler), struct), isNew, operation);
   return toWire(
     Object.fromEntries(Object.keys(handler.outputs.shape).map((name) => [name, certain[name] ?? unknown])),
   );

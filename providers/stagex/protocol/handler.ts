@@ -1,8 +1,7 @@
 import type { z } from "zod";
+import type { CheckFailure } from "../../../config/check-failures.ts";
+import type { Operation } from "../../../pipeline/operation.ts";
 import type { Properties } from "./property-values.ts";
-
-/** A property that Check refuses: where it is, in the engine's notation, and why. */
-export type CheckFailure = { readonly property: string; readonly reason: string };
 
 /** How one property differs between the state and the program (pulumirpc.PropertyDiff.Kind). */
 export type PropertyChange = {
@@ -31,18 +30,6 @@ export class NotReady extends Error {
   }
 }
 
-/** What a handler may use while it works on one resource. */
-export type Operation = {
-  /** In an update and its preview: the outputs in the state, which another version of the provider may have written. */
-  readonly before?: Properties;
-  /** Ends when the engine cancels, or when the resource's custom time-out has passed. */
-  readonly signal: AbortSignal;
-  /** Shown beside the resource while it lasts, replaced by the next. */
-  progress(line: string): void;
-  /** Kept in the engine's output. */
-  report(severity: "info" | "warning", message: string): void;
-};
-
 /** A handler of any resource: what calls it knows inputs and outputs only as what its own schemas accept. */
 export type AnyHandler = Handler<Properties, Properties, Properties>;
 
@@ -53,10 +40,8 @@ export type AnyHandler = Handler<Properties, Properties, Properties>;
 export type Handler<Plan, Inputs, Outputs> = {
   readonly token: string;
   readonly description: string;
-  /** Of the inputs, unknowns allowed. */
-  readonly plan: z.ZodType<Plan>;
   /** Of the inputs, all known: what the public schema shows. */
-  readonly inputs: z.ZodType<Inputs>;
+  readonly inputs: z.ZodObject & z.ZodType<Inputs>;
   readonly outputs: z.ZodObject & z.ZodType<Outputs>;
   /** What the schema cannot say; `secrets` are the paths of inputs that the program marked as secret. */
   check(plan: Plan, secrets: readonly string[]): CheckFailure[];

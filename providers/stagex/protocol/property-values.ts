@@ -1,7 +1,6 @@
 import structs from "google-protobuf/google/protobuf/struct_pb.js";
-
-/** A value that the engine does not know yet: an output of a resource that a preview would change. */
-export const unknown: unique symbol = Symbol("unknown");
+import { propertyPath } from "../../../config/check-failures.ts";
+import { unknown } from "../../../pipeline/unknown-schema.ts";
 
 /** A value that the engine keeps encrypted in its state. */
 export class Secret {
@@ -62,18 +61,6 @@ export function secretPaths(value: Value, path: readonly (string | number)[] = [
   if (Array.isArray(value)) return value.flatMap((item, index) => secretPaths(item, [...path, index]));
   if (!isRecord(value)) return [];
   return Object.entries(value).flatMap(([name, item]) => secretPaths(item ?? null, [...path, name]));
-}
-
-/** A path in the engine's own notation: `dependencies["core-musl"]`, `platforms[0]` (sdk: property_path.go). */
-export function propertyPath(path: readonly PropertyKey[]): string {
-  return path
-    .map((part, index) => {
-      if (typeof part === "number") return `[${part}]`;
-      const name = String(part);
-      if (/^[A-Za-z_$][\w$]*$/.test(name)) return index === 0 ? name : `.${name}`;
-      return `["${name.replaceAll('"', '\\"')}"]`;
-    })
-    .join("");
 }
 
 function decode(value: unknown): Value {

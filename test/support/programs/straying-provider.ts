@@ -12,7 +12,6 @@ const long = `begins\n${"on and on\n".repeat(20_000)}ends`;
 const stray: AnyHandler = {
   token: "test:index:Stray",
   description: "Misbehaves.",
-  plan: none,
   inputs: none,
   outputs: none,
   check: () => [],

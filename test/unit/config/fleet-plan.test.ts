@@ -1,9 +1,8 @@
 import { expect, test } from "vitest";
 import { awsFleetConfig } from "../../../config/aws-fleet.ts";
-import { awsMachines, fleetsToPrice, plannedSlots } from "../../../config/fleet-plan.ts";
+import { awsMachines, fleetsToPrice, ownSlots, plannedSlots } from "../../../config/fleet-plan.ts";
 import { parseConfig } from "../../../config/schema.ts";
 import { machinesText, type Prices } from "../../../distro/plan/cost.ts";
-import { ownSlots } from "../../../pipeline/fleet/builder-connection.ts";
 
 const prices: Prices = {
   date: "2026-03-01",

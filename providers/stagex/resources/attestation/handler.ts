@@ -12,18 +12,18 @@ import {
 } from "../../../../pipeline/attestation/signature.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import { personIn } from "../../../../pipeline/context/signer.ts";
+import type { Operation } from "../../../../pipeline/operation.ts";
 import { type CpuVendor, cpuVendorNamed } from "../../../../trust/cpu-vendor.ts";
 import { repositoryOf } from "../../../../trust/signatures/image-reference.ts";
 import type { Lookaside } from "../../../../trust/signatures/lookaside.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler, Operation } from "../../protocol/handler.ts";
+import type { Handler } from "../../protocol/handler.ts";
 import {
   type AttestationInputs,
   type AttestationOutputs,
-  type AttestationPlan,
+  type AttestationPreview,
   attestationInputs,
   attestationOutputs,
-  attestationPlan,
 } from "./inputs.ts";
 
 type Found = AttestationOutputs["signatures"][string];
@@ -34,7 +34,7 @@ const rules = { ignored: [], replacing: ["image", "person"] };
 /** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
 export function attestationHandler(
   context: () => Context,
-): Handler<AttestationPlan, AttestationInputs, AttestationOutputs> {
+): Handler<AttestationPreview, AttestationInputs, AttestationOutputs> {
   /** Makes what is missing; what is there and counts is left alone. */
   async function attest(inputs: AttestationInputs, operation: Operation): Promise<AttestationOutputs> {
     const trust = await context().trust();
@@ -44,7 +44,8 @@ export function attestationHandler(
     const signatures: Record<string, Found> = {};
     for (const [digest, record] of builds) {
       const vendor = countedVendor(record, person);
-      if (vendor === undefined) warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, operation);
+      if (vendor === undefined)
+        warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, operation);
       const image = pinned(inputs.reference, digest);
       const repository = repositoryOf(image.reference);
       const present = await signatureBy(
@@ -103,7 +104,6 @@ export function attestationHandler(
     token: "stagex:index:Attestation",
     description:
       "A maintainer's signed word that this machine built an image, and got these manifests. Signatures are added to the lookaside and never taken out.",
-    plan: attestationPlan,
     inputs: attestationInputs,
     outputs: attestationOutputs,
 

@@ -2,8 +2,8 @@ import { z } from "zod";
 import { imageName } from "../../../../config/property-schemas.ts";
 import { inputKeySchema } from "../../../../distro/input-key.ts";
 import { digestSchema } from "../../../../oci/digest.ts";
+import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { parseTagged } from "../../../../trust/signatures/image-reference.ts";
-import { orUnknown, recordOrUnknown } from "../../protocol/unknown-schema.ts";
 
 const image = imageName.describe("The image's name, such as `core-busybox`.");
 const reference = z
@@ -26,15 +26,8 @@ const person = z.string().min(1).describe("Who says so, by their id in MAINTAINE
 export const attestationInputs = z.strictObject({ image, reference, digests, inputKey, person });
 export type AttestationInputs = z.infer<typeof attestationInputs>;
 
-/** The same in a preview, before the image is built. */
-export const attestationPlan = z.strictObject({
-  image: orUnknown(image),
-  reference: orUnknown(reference),
-  digests: recordOrUnknown(z.string(), digestSchema),
-  inputKey: orUnknown(inputKey),
-  person: orUnknown(person),
-});
-export type AttestationPlan = z.infer<typeof attestationPlan>;
+/** The same in a preview. */
+export type AttestationPreview = InPreview<typeof attestationInputs>;
 
 /** The signatures that say so, made now or found. */
 export const attestationOutputs = z.strictObject({

@@ -3,21 +3,19 @@ import type { Handler } from "../../protocol/handler.ts";
 import {
   type AuthorityInputs,
   type AuthorityOutputs,
-  type AuthorityPlan,
+  type AuthorityPreview,
   authorityInputs,
   authorityOutputs,
-  authorityPlan,
 } from "./inputs.ts";
 
 const rules = { ignored: [], replacing: ["commonName", "days", "generation"] };
 
 /** `stagex:index:Authority`: whom the builders of one fleet and their clients trust, and nobody else does. */
-export function authorityHandler(): Handler<AuthorityPlan, AuthorityInputs, AuthorityOutputs> {
+export function authorityHandler(): Handler<AuthorityPreview, AuthorityInputs, AuthorityOutputs> {
   return {
     token: "stagex:index:Authority",
     description:
       "A certificate authority of one fleet's own. It exists in the stack's state alone; its key is a secret there.",
-    plan: authorityPlan,
     inputs: authorityInputs,
     outputs: authorityOutputs,
     check: () => [],

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { secret } from "../../protocol/secret-outputs.ts";
-import { orUnknown } from "../../protocol/unknown-schema.ts";
 
 const commonName = z.string().min(1).max(64).describe("Its name, for people who read a certificate.");
 const days = z.int().min(1).max(3650).describe("For how long it is good, from the day it is made.");
@@ -9,12 +9,8 @@ const generation = z.int().describe("Any number; with another one it is made ane
 export const authorityInputs = z.strictObject({ commonName, days, generation });
 export type AuthorityInputs = z.infer<typeof authorityInputs>;
 
-export const authorityPlan = z.strictObject({
-  commonName: orUnknown(commonName),
-  days: orUnknown(days),
-  generation: orUnknown(generation),
-});
-export type AuthorityPlan = z.infer<typeof authorityPlan>;
+/** The same in a preview. */
+export type AuthorityPreview = InPreview<typeof authorityInputs>;
 
 export const authorityOutputs = z.strictObject({
   certificate: z.string().describe("Its certificate, PEM: what both sides of a connection trust."),

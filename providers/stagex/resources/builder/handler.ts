@@ -2,15 +2,19 @@ import { ConnectionError } from "../../../../buildkit/client/endpoint.ts";
 import {
   type BuilderInputs,
   type BuilderOutputs,
-  type BuilderPlan,
   builderInputs,
   builderOutputs,
-  builderPlan,
 } from "../../../../config/builder.ts";
+import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { BuilderConnection } from "../../../../pipeline/fleet/builder-connection.ts";
+import type { Operation } from "../../../../pipeline/operation.ts";
+import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { CheckFailure, Handler, Operation } from "../../protocol/handler.ts";
+import type { Handler } from "../../protocol/handler.ts";
+
+/** The inputs in a preview, where an address or a key may be another resource's output. */
+type BuilderPreview = InPreview<typeof builderInputs>;
 
 const rules = { ignored: ["wait"], replacing: ["name"] };
 
@@ -21,12 +25,11 @@ const rules = { ignored: ["wait"], replacing: ["name"] };
  */
 export function builderHandler(
   context: () => Context,
-): Handler<BuilderPlan, BuilderInputs, BuilderOutputs> {
+): Handler<BuilderPreview, BuilderInputs, BuilderOutputs> {
   return {
     token: "stagex:index:Builder",
     description:
       "A BuildKit daemon to build images with: where it is, what it can do, and how that was learned.",
-    plan: builderPlan,
     inputs: builderInputs,
     outputs: builderOutputs,
 
@@ -68,7 +71,11 @@ export function builderHandler(
   };
 }
 
-async function learned(context: Context, inputs: BuilderInputs, operation: Operation): Promise<BuilderOutputs> {
+async function learned(
+  context: Context,
+  inputs: BuilderInputs,
+  operation: Operation,
+): Promise<BuilderOutputs> {
   context.fleet.announce(inputs);
   const bench = await context.fleet.open(inputs.name, operation);
   warnOfClaim(inputs, bench, operation);
@@ -77,7 +84,11 @@ async function learned(context: Context, inputs: BuilderInputs, operation: Opera
   return { witness, platforms: [...platforms], buildkit, arch, vendor, vendorSource, kernel };
 }
 
-function warnOfClaim({ name, vendor }: BuilderInputs, { shownVendor }: BuilderConnection, operation: Operation): void {
+function warnOfClaim(
+  { name, vendor }: BuilderInputs,
+  { shownVendor }: BuilderConnection,
+  operation: Operation,
+): void {
   if (vendor === undefined || shownVendor === undefined || shownVendor === vendor) return;
   operation.report(
     "warning",
@@ -85,7 +96,7 @@ function warnOfClaim({ name, vendor }: BuilderInputs, { shownVendor }: BuilderCo
   );
 }
 
-function strayTls({ address, tls }: BuilderPlan): CheckFailure[] {
+function strayTls({ address, tls }: BuilderPreview): CheckFailure[] {
   if (tls === undefined || typeof address !== "string" || address.startsWith("tcp://")) return [];
   return [
     { property: "tls", reason: "is for tcp:// addresses alone; the others bring their own protection" },

@@ -1,13 +1,13 @@
+import type { CheckFailure } from "../../../../config/check-failures.ts";
+import { unknown } from "../../../../pipeline/unknown-schema.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { CheckFailure, Handler } from "../../protocol/handler.ts";
-import { unknown } from "../../protocol/property-values.ts";
+import type { Handler } from "../../protocol/handler.ts";
 import {
   type CertificateInputs,
   type CertificateOutputs,
-  type CertificatePlan,
+  type CertificatePreview,
   certificateInputs,
   certificateOutputs,
-  certificatePlan,
 } from "./inputs.ts";
 
 const rules = {
@@ -16,12 +16,11 @@ const rules = {
 };
 
 /** `stagex:index:Certificate`: what one side of a connection to a builder shows the other. */
-export function certificateHandler(): Handler<CertificatePlan, CertificateInputs, CertificateOutputs> {
+export function certificateHandler(): Handler<CertificatePreview, CertificateInputs, CertificateOutputs> {
   return {
     token: "stagex:index:Certificate",
     description:
       "A key and its certificate by an Authority, for a builder (server) or for who uses it (client).",
-    plan: certificatePlan,
     inputs: certificateInputs,
     outputs: certificateOutputs,
     check: (plan, secrets) => exposedKey(plan, secrets),
@@ -41,7 +40,7 @@ export function certificateHandler(): Handler<CertificatePlan, CertificateInputs
 }
 
 /** The engine writes inputs to its state as they come: one that is not marked as secret would lie there for all to read. */
-function exposedKey({ authorityKey }: CertificatePlan, secrets: readonly string[]): CheckFailure[] {
+function exposedKey({ authorityKey }: CertificatePreview, secrets: readonly string[]): CheckFailure[] {
   if (authorityKey === unknown || secrets.includes("authorityKey")) return [];
   const reason = "is a private key, and has to be secret: pass the Authority's output, or pulumi.secret(…)";
   return [{ property: "authorityKey", reason }];

@@ -1,6 +1,6 @@
 import { z } from "zod";
+import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { secret } from "../../protocol/secret-outputs.ts";
-import { orUnknown } from "../../protocol/unknown-schema.ts";
 
 const authority = z.string().min(1).describe("The authority's certificate, PEM.");
 const authorityKey = z.string().min(1).describe("The authority's key, PEM; has to be secret.");
@@ -21,16 +21,8 @@ export const certificateInputs = z.strictObject({
 });
 export type CertificateInputs = z.infer<typeof certificateInputs>;
 
-export const certificatePlan = z.strictObject({
-  authority: orUnknown(authority),
-  authorityKey: orUnknown(authorityKey),
-  commonName: orUnknown(commonName),
-  names: orUnknown(names),
-  side: orUnknown(side),
-  days: orUnknown(days),
-  generation: orUnknown(generation),
-});
-export type CertificatePlan = z.infer<typeof certificatePlan>;
+/** The same in a preview. */
+export type CertificatePreview = InPreview<typeof certificateInputs>;
 
 export const certificateOutputs = z.strictObject({
   certificate: z.string().describe("The certificate, PEM."),

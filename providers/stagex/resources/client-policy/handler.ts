@@ -3,6 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { readRegularFile } from "../../../../lib/fs/regular-file.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
+import type { Operation } from "../../../../pipeline/operation.ts";
 import {
   type ClientPolicy,
   clientPolicy,
@@ -10,14 +11,13 @@ import {
 } from "../../../../trust/quorum/client-policy.ts";
 import { TrustError } from "../../../../trust/trust-error.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler, Operation } from "../../protocol/handler.ts";
+import type { Handler } from "../../protocol/handler.ts";
 import {
   type ClientPolicyInputs,
   type ClientPolicyOutputs,
-  type ClientPolicyPlan,
+  type ClientPolicyPreview,
   clientPolicyInputs,
   clientPolicyOutputs,
-  clientPolicyPlan,
 } from "./inputs.ts";
 
 const rules = { ignored: [], replacing: ["folder"] };
@@ -25,7 +25,7 @@ const rules = { ignored: [], replacing: ["folder"] };
 /** `stagex:index:ClientPolicy`: the files with which podman, skopeo, buildah and CRI-O ask for t of n people (trust/quorum/client-policy.ts). */
 export function clientPolicyHandler(
   context: () => Context,
-): Handler<ClientPolicyPlan, ClientPolicyInputs, ClientPolicyOutputs> {
+): Handler<ClientPolicyPreview, ClientPolicyInputs, ClientPolicyOutputs> {
   const placeOf = (folder: string): string => resolve(context().paths.project, folder);
 
   async function policyOf(inputs: ClientPolicyInputs): Promise<ClientPolicy> {
@@ -54,7 +54,6 @@ export function clientPolicyHandler(
     token: "stagex:index:ClientPolicy",
     description:
       "policy.json, keyrings and registries.d, with which podman, skopeo, buildah and CRI-O pull only what enough maintainers have signed.",
-    plan: clientPolicyPlan,
     inputs: clientPolicyInputs,
     outputs: clientPolicyOutputs,
 

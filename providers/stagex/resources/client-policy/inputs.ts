@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { digestSchema } from "../../../../oci/digest.ts";
-import { orUnknown } from "../../protocol/unknown-schema.ts";
+import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 
 const folder = z
   .string()
@@ -35,15 +35,7 @@ export const clientPolicyInputs = z.strictObject({
 export type ClientPolicyInputs = z.infer<typeof clientPolicyInputs>;
 
 /** The same in a preview. */
-export const clientPolicyPlan = z.strictObject({
-  folder: orUnknown(folder),
-  repository: orUnknown(repository),
-  signedAs: orUnknown(signedAs).optional(),
-  lookaside: orUnknown(lookaside).optional(),
-  threshold: orUnknown(threshold),
-  roster: orUnknown(roster),
-});
-export type ClientPolicyPlan = z.infer<typeof clientPolicyPlan>;
+export type ClientPolicyPreview = InPreview<typeof clientPolicyInputs>;
 
 /** One of the files that a policy is made of: nothing else of the folder is ever touched. */
 const file = z.string().regex(/^(policy\.json|keys\/[A-Za-z0-9_-]{1,64}\.gpg|registries\.d\/stagex\.yaml)$/);

@@ -1,6 +1,8 @@
+import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Verdict } from "../../../../distro/plan/forecast.ts";
 import { isDigest } from "../../../../oci/digest.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
+import type { Operation } from "../../../../pipeline/operation.ts";
 import { mayStay } from "../../../../pipeline/package/agreed-images.ts";
 import { build } from "../../../../pipeline/package/build-image.ts";
 import {
@@ -14,21 +16,21 @@ import { takeOver } from "../../../../pipeline/package/import-image.ts";
 import {
   type PackageInputs,
   type PackageOutputs,
-  type PackagePlan,
+  type PackagePreview,
   packageInputs,
   packageOutputs,
-  packagePlan,
+  packagePreview,
 } from "../../../../pipeline/package/inputs.ts";
 import { recorded } from "../../../../pipeline/package/ledger-lookup.ts";
 import { foretell } from "../../../../pipeline/package/predict-outputs.ts";
 import { holdingOf, standingOf } from "../../../../pipeline/package/published-status.ts";
 import { rebuilt } from "../../../../pipeline/package/rebuild-image.ts";
 import { substituted } from "../../../../pipeline/package/substitute.ts";
+import { isWhollyKnown } from "../../../../pipeline/unknown-schema.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { CheckFailure, Handler, PropertyChange, Operation } from "../../protocol/handler.ts";
-import { isWhollyKnown } from "../../protocol/unknown-schema.ts";
+import type { Handler, PropertyChange } from "../../protocol/handler.ts";
 
-type Review = NonNullable<Handler<PackagePlan, PackageInputs, PackageOutputs>["review"]>;
+type Review = NonNullable<Handler<PackagePreview, PackageInputs, PackageOutputs>["review"]>;
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
@@ -36,7 +38,7 @@ const rules = { ignored: ["mirrors"], replacing: ["image"] };
 /** `stagex:index:Package`: an image, built from its inputs or found built from the same ones before. */
 export function packageHandler(
   context: () => Context,
-): Handler<PackagePlan, PackageInputs, PackageOutputs> {
+): Handler<PackagePreview, PackageInputs, PackageOutputs> {
   /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
   const laidOut = new Set<string>();
   /** The images of which nothing is to be done but to lay them out again. */
@@ -63,7 +65,9 @@ export function packageHandler(
   }
 
   async function known(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs | undefined> {
-    return (await recorded(context(), inputs, operation)) ?? (await substituted(context(), inputs, operation));
+    return (
+      (await recorded(context(), inputs, operation)) ?? (await substituted(context(), inputs, operation))
+    );
   }
 
   async function buildFrom(
@@ -80,18 +84,14 @@ export function packageHandler(
     return !inputs?.reproduceOn || (await isLikelyWitnessed(context(), inputs, inputs.reproduceOn));
   }
 
-  function note({ image, dependencies }: PackagePlan, verdict: Verdict): void {
+  function note({ image, dependencies }: PackagePreview, verdict: Verdict): void {
     if (typeof image !== "string") return;
-    context().outlook.note(
-      image,
-      verdict,
-      typeof dependencies === "object" ? Object.keys(dependencies) : [],
-    );
+    context().outlook.note(image, verdict, typeof dependencies === "object" ? Object.keys(dependencies) : []);
   }
 
   /** The outputs that a run will have, or none where the image will fail; and reports an image that is new. */
   async function comparePreviewed(
-    plan: PackagePlan,
+    plan: PackagePreview,
     outputs: Partial<PackageOutputs>,
     operation: Operation,
   ): Promise<Partial<PackageOutputs>> {
@@ -129,7 +129,10 @@ export function packageHandler(
       const { isHeld } = await holdingOf(context(), found.inputs);
       context().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");
       if (isHeld) {
-        operation.report("info", `${found.inputs.image} was new, and is held against its published digest now`);
+        operation.report(
+          "info",
+          `${found.inputs.image} was new, and is held against its published digest now`,
+        );
         return [{ path: "expectedDigest", kind: "update", replaces: false }];
       }
     }
@@ -140,7 +143,10 @@ export function packageHandler(
     const doubt = found
       ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
       : "what the state says of it can't be read, so nobody's word is known for it";
-    operation.report("info", `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`);
+    operation.report(
+      "info",
+      `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`,
+    );
     return asksAgain;
   }
 
@@ -148,7 +154,6 @@ export function packageHandler(
     token: "stagex:index:Package",
     description:
       "An image of a StageX tree: its inputs are its sources and its dependencies' digests, its output is its own digest.",
-    plan: packagePlan,
     inputs: packageInputs,
     outputs: packageOutputs,
 
@@ -157,7 +162,7 @@ export function packageHandler(
     diff(before, after) {
       const changes = changesBetween(before, after, rules);
       if (typeof after.image === "string") missing.delete(after.image);
-      const unchanged = changes.length === 0 ? packagePlan.safeParse(after).data : undefined;
+      const unchanged = changes.length === 0 ? packagePreview.safeParse(after).data : undefined;
       if (unchanged) {
         note(unchanged, "unchanged");
         if (typeof unchanged.image === "string")
@@ -231,7 +236,7 @@ function bakedSecrets(secrets: readonly string[]): CheckFailure[] {
     }));
 }
 
-function strayMirrors({ mirrors, sources }: PackagePlan): CheckFailure[] {
+function strayMirrors({ mirrors, sources }: PackagePreview): CheckFailure[] {
   if (typeof mirrors !== "object" || typeof sources !== "object") return [];
   return Object.keys(mirrors)
     .filter((file) => !(file in sources))

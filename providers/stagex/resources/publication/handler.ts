@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Digest } from "../../../../oci/digest.ts";
 import {
   parseRegistryAddress,
@@ -6,6 +7,7 @@ import {
   repositoryIn,
 } from "../../../../oci/registry/registry-address.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
+import type { Operation } from "../../../../pipeline/operation.ts";
 import {
   fileSignatures,
   fileStatements,
@@ -17,22 +19,21 @@ import { requireBytes, targetOf } from "../../../../pipeline/publication/ensure-
 import {
   type PublicationInputs,
   type PublicationOutputs,
-  type PublicationPlan,
+  type PublicationPreview,
   publicationInputs,
   publicationOutputs,
-  publicationPlan,
 } from "../../../../pipeline/publication/inputs.ts";
 import { isMoving, tagsInOrder } from "../../../../pipeline/publication/tags.ts";
 import { Destination } from "../../../../pipeline/publication/target-registry.ts";
 import { statementsBeside } from "../../../../pipeline/statements/attach-statements.ts";
 import { parseTagged, repositoryOf } from "../../../../trust/signatures/image-reference.ts";
-import { type CheckFailure, type Handler, NotReady, type Operation } from "../../protocol/handler.ts";
+import { type Handler, NotReady } from "../../protocol/handler.ts";
 import { publicationChanges } from "./diff.ts";
 
 /** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
 export function publicationHandler(
   context: () => Context,
-): Handler<PublicationPlan, PublicationInputs, PublicationOutputs> {
+): Handler<PublicationPreview, PublicationInputs, PublicationOutputs> {
   const known = new Map<string, Promise<Destination>>();
   let hasSaidKept = false;
 
@@ -61,13 +62,18 @@ export function publicationHandler(
     const signatures = await requireQuorum(context(), inputs);
     const destinations = await destinationsOf(inputs.destinations, operation);
     for (const one of destinations) await one.push(context(), image, target, operation);
-    const beside = await statementsBeside(context(), { image, reference: inputs.reference, target }, operation);
+    const beside = await statementsBeside(
+      context(),
+      { image, reference: inputs.reference, target },
+      operation,
+    );
     for (const one of destinations) await one.attach(context(), image, beside, operation);
     const tags = tagsInOrder(inputs.tags);
     for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, operation);
     const filed = await fileSignatures(context(), inputs, signatures);
     await fileStatements(context(), inputs, target);
-    for (const tag of tags) for (const one of destinations) await requireTag(one, image, tag, target, operation);
+    for (const tag of tags)
+      for (const one of destinations) await requireTag(one, image, tag, target, operation);
     return { ...foretold(inputs), signatures: filed };
   }
 
@@ -75,7 +81,6 @@ export function publicationHandler(
     token: "stagex:index:Publication",
     description:
       "An image in the registries, with its tags and its signatures: sent only at quorum, which is judged again right before. Deleting it leaves it published, unless `onDelete` says otherwise.",
-    plan: publicationPlan,
     inputs: publicationInputs,
     outputs: publicationOutputs,
 
@@ -107,7 +112,12 @@ export function publicationHandler(
       }
       const { inputs, outputs } = state;
       if (!outputs.published) return state;
-      const drift = await driftOf(await destinationsOf(inputs.destinations, operation), inputs, outputs, operation);
+      const drift = await driftOf(
+        await destinationsOf(inputs.destinations, operation),
+        inputs,
+        outputs,
+        operation,
+      );
       const lost = await lostSignatures(context(), inputs, outputs.signatures);
       const unfiled = await unfiledStatements(context(), inputs, outputs.target);
       const found = [
@@ -172,7 +182,12 @@ function foretold(inputs: PublicationInputs): PublicationOutputs {
 }
 
 /** A tag that somebody moved since it was set here is put back, and they are told; that a new release moves tags is its purpose. */
-async function setTag(one: Destination, inputs: PublicationInputs, tag: string, operation: Operation): Promise<void> {
+async function setTag(
+  one: Destination,
+  inputs: PublicationInputs,
+  tag: string,
+  operation: Operation,
+): Promise<void> {
   const target = targetOf(inputs);
   const name = `${one.address}/${inputs.image}:${tag}`;
   const found = await one.tag(inputs.image, target, tag, operation);
@@ -225,7 +240,7 @@ function partsOf(name: string, image: string): { address: RegistryAddress; tag: 
 }
 
 /** The signed digest must be one of the platforms', and several need an index that the tags can point at. */
-function strayDigests({ digest, digests, index }: PublicationPlan): CheckFailure[] {
+function strayDigests({ digest, digests, index }: PublicationPreview): CheckFailure[] {
   if (typeof digests !== "object") return [];
   const named = Object.values(digests);
   if (named.length > 1 && index === undefined)
@@ -235,7 +250,7 @@ function strayDigests({ digest, digests, index }: PublicationPlan): CheckFailure
 }
 
 /** Signatures are for one image and one tag of it: under another name, or as another version, it would be what nobody has signed. */
-function unsignedNames({ image, reference, tags }: PublicationPlan): CheckFailure[] {
+function unsignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
   if (typeof reference !== "string") return [];
   const signed = parseTagged(reference);
   const failures: CheckFailure[] = [];
@@ -250,7 +265,7 @@ function unsignedNames({ image, reference, tags }: PublicationPlan): CheckFailur
   return failures;
 }
 
-function namesWithoutRepository({ image, destinations }: PublicationPlan): CheckFailure[] {
+function namesWithoutRepository({ image, destinations }: PublicationPreview): CheckFailure[] {
   if (typeof image !== "string" || !Array.isArray(destinations)) return [];
   return destinations
     .filter((address) => repositoryIn(parseRegistryAddress(address), image) === null)

@@ -1,18 +1,19 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
+import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
+import type { Operation } from "../../../../pipeline/operation.ts";
 import { type Judgement, judgeImage } from "../../../../pipeline/quorum/evaluate-quorum.ts";
 import {
   type QuorumInputs,
   type QuorumOutputs,
-  type QuorumPlan,
+  type QuorumPreview,
   quorumInputs,
   quorumOutputs,
-  quorumPlan,
 } from "../../../../pipeline/quorum/inputs.ts";
 import { UnavailableError } from "../../../../trust/trust-error.ts";
 import { changesBetween } from "../../protocol/detailed-diff.ts";
-import { type CheckFailure, type Handler, NotReady, type Operation } from "../../protocol/handler.ts";
+import { type Handler, NotReady } from "../../protocol/handler.ts";
 
 /** How long is waited says nothing about what is judged. */
 const rules = { ignored: ["wait"], replacing: ["image"] };
@@ -25,7 +26,7 @@ const firstPause = 1;
 const longestPause = 30;
 
 /** `stagex:index:Quorum`: enough people on enough CPU vendors say that an image is right; until then it is not ready. */
-export function quorumHandler(context: () => Context): Handler<QuorumPlan, QuorumInputs, QuorumOutputs> {
+export function quorumHandler(context: () => Context): Handler<QuorumPreview, QuorumInputs, QuorumOutputs> {
   /** A run waits once, not once for each image. */
   let waitingSince: number | undefined;
 
@@ -81,7 +82,6 @@ export function quorumHandler(context: () => Context): Handler<QuorumPlan, Quoru
     token: "stagex:index:Quorum",
     description:
       "That enough people, on enough CPU vendors' machines, have signed an image: below that it is not ready, and nothing that depends on it is made.",
-    plan: quorumPlan,
     inputs: quorumInputs,
     outputs: quorumOutputs,
 
@@ -126,7 +126,7 @@ function wasMet({ before }: Operation): boolean {
 }
 
 /** StageX publishes, and signs, the manifest of the first platform: it must be one of those that are named. */
-function strayDigest({ digest, digests }: QuorumPlan): CheckFailure[] {
+function strayDigest({ digest, digests }: QuorumPreview): CheckFailure[] {
   if (typeof digest !== "string" || typeof digests !== "object") return [];
   const named = Object.values(digests);
   const isOneOfThem = named.some((one) => one === digest || typeof one !== "string");

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, expect, test, vi } from "vitest";
-import { provideEngine } from "../../../../cli/commands/pulumi.ts";
+import { provideEngine } from "../../../../cli/engine/provide-engine.ts";
 
 /** Programs that tell their version, which is all that is asked of them here. */
 const bin = mkdtempSync(join(tmpdir(), "stagex-pulumi-"));

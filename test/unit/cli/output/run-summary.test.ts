@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { runRows } from "../../../../cli/output/run-summary.ts";
-import { type RunReportEntry, parseRunReport } from "../../../../pipeline/context/run-report.ts";
+import { parseRunReport, type RunReportEntry } from "../../../../pipeline/context/run-report.ts";
 
 const [published, other] = ["1".repeat(64), "2".repeat(64)];
 const noted = (origin: RunReportEntry["origin"], hex?: string): RunReportEntry => ({

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { propertyPath } from "../../../../config/check-failures.ts";
 import { type Rebuild, rebuildPlan, type Side } from "../../../../distro/plan/rebuild-plan.ts";
 import { readTreeFiles, type Tree } from "../../../../distro/tree/tree.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
-import { propertyPath } from "../../../../providers/stagex/protocol/property-values.ts";
 import { MemoryTree } from "../../../support/builders/memory-tree.ts";
 import { packageFiles, someHash } from "../../../support/builders/written-tree.ts";
 

@@ -4,11 +4,11 @@ import { parseConfig } from "../../../../config/schema.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { LayoutError } from "../../../../oci/layout-error.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
+import type { Operation } from "../../../../pipeline/operation.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { recorded, recordedDigests } from "../../../../pipeline/package/ledger-lookup.ts";
 import { keyOf } from "../../../../pipeline/package/package-key.ts";
 import { substituted } from "../../../../pipeline/package/substitute.ts";
-import type { Operation } from "../../../../providers/stagex/protocol/handler.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { QuorumSummary, type Entry } from "../../../../pipeline/quorum/quorum-summary.ts";
+import { type Entry, QuorumSummary } from "../../../../pipeline/quorum/quorum-summary.ts";
 
 const shortfall = { people: 1, vendors: 0, signatures: 1, by: ["bob"], on: [] };
 const outputs = { people: 1, vendors: 1, accepted: [], rejected: [], words: "1 of 2 people (alice)" };

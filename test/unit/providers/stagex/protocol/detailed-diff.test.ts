@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { unknown } from "../../../../../pipeline/unknown-schema.ts";
 import { changesBetween } from "../../../../../providers/stagex/protocol/detailed-diff.ts";
-import { Secret, unknown } from "../../../../../providers/stagex/protocol/property-values.ts";
+import { Secret } from "../../../../../providers/stagex/protocol/property-values.ts";
 
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
 

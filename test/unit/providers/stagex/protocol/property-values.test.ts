@@ -1,14 +1,14 @@
 import fc from "fast-check";
 import structs from "google-protobuf/google/protobuf/struct_pb.js";
 import { expect, test } from "vitest";
+import { propertyPath } from "../../../../../config/check-failures.ts";
+import { unknown } from "../../../../../pipeline/unknown-schema.ts";
 import {
   fromWire,
-  propertyPath,
   reveal,
   Secret,
   secretPaths,
   toWire,
-  unknown,
   type Value,
 } from "../../../../../providers/stagex/protocol/property-values.ts";
 

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { packageInputs, packagePlan } from "../../../../../pipeline/package/inputs.ts";
-import { checkFailures } from "../../../../../providers/stagex/protocol/check-failures.ts";
-import { unknown } from "../../../../../providers/stagex/protocol/property-values.ts";
+import { checkFailures } from "../../../../../config/check-failures.ts";
+import { packageInputs, packagePreview } from "../../../../../pipeline/package/inputs.ts";
+import { unknown } from "../../../../../pipeline/unknown-schema.ts";
 
 const digest = `sha256:${"0".repeat(64)}`;
 const inputs = {
@@ -33,7 +33,7 @@ test.each([
   [{ image: "cat" }, "image", /not an image name/],
   [{ colour: "red" }, "colour", /no such property/],
 ])("%o is refused at %s", (change, property, reason) => {
-  for (const schema of [packageInputs, packagePlan]) {
+  for (const schema of [packageInputs, packagePreview]) {
     const result = schema.safeParse({ ...inputs, ...change });
     const failures = result.error ? checkFailures(result.error) : [];
     expect(failures.map((failure) => failure.property)).toContain(property);
@@ -47,7 +47,7 @@ test("a preview may leave anything unknown, a real run nothing", () => {
     { dependencies: { "core-cat": unknown } },
     { version: unknown },
   ]) {
-    expect(packagePlan.safeParse({ ...inputs, ...change }).success).toBe(true);
+    expect(packagePreview.safeParse({ ...inputs, ...change }).success).toBe(true);
     expect(packageInputs.safeParse({ ...inputs, ...change }).success).toBe(false);
   }
 });

@@ -1,6 +1,7 @@
 import type { z } from "zod";
-import type { CheckFailure } from "./handler.ts";
-import { propertyPath } from "./property-values.ts";
+
+/** A property with a value that is refused: where it is, in the engine's notation, and why. */
+export type CheckFailure = { readonly property: string; readonly reason: string };
 
 /** What zod found wrong, a failure for each property, at the innermost property that it can be said of. */
 export function checkFailures(error: z.ZodError): CheckFailure[] {
@@ -20,4 +21,16 @@ function failuresOf(issue: z.core.$ZodIssue, outer: readonly PropertyKey[]): Che
     return [{ property: propertyPath(path), reason: reasons }];
   }
   return [{ property: propertyPath(path), reason: issue.message }];
+}
+
+/** A path in the engine's own notation: `dependencies["core-musl"]`, `platforms[0]` (sdk: property_path.go). */
+export function propertyPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((part, index) => {
+      if (typeof part === "number") return `[${part}]`;
+      const name = String(part);
+      if (/^[A-Za-z_$][\w$]*$/.test(name)) return index === 0 ? name : `.${name}`;
+      return `["${name.replaceAll('"', '\\"')}"]`;
+    })
+    .join("");
 }

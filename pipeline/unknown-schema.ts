@@ -1,0 +1,45 @@
+import { z } from "zod";
+
+/** A value that the engine does not know yet: an output of a resource that a preview would change. */
+export const unknown: unique symbol = Symbol("unknown");
+
+const unknownValue = z.custom<typeof unknown>((value) => value === unknown);
+type Unknown = typeof unknownValue;
+
+/** A schema that also takes an unknown, in its place and in place of what it holds. */
+type OrUnknown<Known extends z.core.SomeType> =
+  Known extends z.ZodOptional<infer Inner>
+    ? z.ZodOptional<OrUnknown<Inner>>
+    : Known extends z.ZodRecord<infer Key, infer Value>
+      ? z.ZodUnion<[z.ZodRecord<Key, OrUnknown<Value>>, Unknown]>
+      : Known extends z.ZodObject
+        ? z.ZodUnion<[PreviewSchema<Known>, Unknown]>
+        : z.ZodUnion<[Known, Unknown]>;
+
+/** The inputs of a resource as a preview has them: whatever comes from another resource may be unknown. */
+export type PreviewSchema<Inputs extends z.ZodObject> =
+  Inputs extends z.ZodObject<infer Shape, infer Config>
+    ? z.ZodObject<{ [Name in keyof Shape]: OrUnknown<Shape[Name]> }, Config>
+    : never;
+
+/** The values that {@link PreviewSchema} takes. */
+export type InPreview<Inputs extends z.ZodObject> = z.infer<PreviewSchema<Inputs>>;
+
+/** Derives the schema of a preview from the schema of the inputs, in records and objects too; an array is known as a whole or not. */
+export function previewSchema<Inputs extends z.ZodObject>(inputs: Inputs): PreviewSchema<Inputs> {
+  const shape = Object.entries(inputs.shape).map(([name, schema]) => [name, orUnknown(schema)]);
+  return inputs.extend(Object.fromEntries(shape)) as unknown as PreviewSchema<Inputs>;
+}
+
+/** Tells whether there is nothing unknown in a value, however deep. */
+export function isWhollyKnown(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return value !== unknown;
+  return Object.values(value).every(isWhollyKnown);
+}
+
+function orUnknown(known: z.core.$ZodType): z.core.$ZodType {
+  if (known instanceof z.ZodOptional) return z.optional(orUnknown(known.unwrap()));
+  if (known instanceof z.ZodRecord)
+    return z.union([z.record(known.keyType, orUnknown(known.valueType)), unknownValue]);
+  return z.union([known instanceof z.ZodObject ? previewSchema(known) : known, unknownValue]);
+}
