@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { projectRoot } from "../lib/paths.ts";
 
 const parts =
-  "Pulumi.yaml package.json index.ts stacks components providers distro trust sources oci buildkit tools lib";
+  "Pulumi.yaml package.json index.ts stacks components providers pipeline config pulumi-workarounds distro trust sources oci buildkit tools lib";
 
 /** Copies this checkout's program and provider to a folder, which is made: a project with stacks, store and ledger of its own. */
 export async function copyProgram(folder: string): Promise<void> {

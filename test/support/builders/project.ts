@@ -15,7 +15,10 @@ import { processesOf } from "./leftovers.ts";
 const execute = promisify(execFile);
 
 /** What the program, the provider and the `stagex` command are made of. */
-const sourceRooms = "stacks components providers distro trust sources oci buildkit tools cli lib".split(" ");
+const sourceRooms =
+  "stacks components providers pipeline config pulumi-workarounds distro trust sources oci buildkit tools cli lib".split(
+    " ",
+  );
 
 /** How a run of the engine ended. */
 export type Run = { readonly code: number | null; readonly output: string };
