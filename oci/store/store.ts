@@ -61,6 +61,9 @@ const damagedBounds = { count: 100, bytes: 4 * 1024 ** 3, age: 30 * litterAge };
 /** The store's own index.json lists nothing: images are found by digest, and a shared list would need a lock. */
 const emptyIndex = `${JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] })}\n`;
 
+/** In bytes; writing a smaller blob to the disk takes no time worth overlapping. */
+const largeBlob = 64 * 1024 * 1024;
+
 /**
  * The one content-addressed store of images. Its folder is an OCI layout that
  * `buildctl --oci-layout store=<root>` reads:
@@ -325,8 +328,12 @@ export class Store {
     try {
       const linked = await linkOrCopy(source, blob, temporary, signal);
       const stamp = stampOf(temporary);
+      // The disk writes a large layer while it is hashed: of gigabytes, either takes half a minute.
+      const written = blob.size > largeBlob ? syncFile(temporary) : undefined;
+      written?.catch(() => {});
       if (diffId !== null) await checkLayer(source, blob, diffId, signal);
       if (check || (linked && diffId === null)) await checkBlob(source, blob, signal, check);
+      await written;
       await chmod(temporary, 0o444);
       await syncFile(temporary);
       await rename(temporary, this.blobPath(blob.digest));
