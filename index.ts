@@ -1,13 +1,13 @@
 import { Config, RunError } from "@pulumi/pulumi";
 import { printableBlock } from "./lib/text/printable.ts";
 import { usePathsInStackTraces } from "./pulumi-workarounds/source-positions.ts";
-import { readyProvider } from "./pulumi-workarounds/warm-up.ts";
+import { warmUpProvider } from "./pulumi-workarounds/warm-up.ts";
 
 // One deployable each; `pulumi config set stagex:stack NAME` chooses. Only the chosen one is loaded.
 const stacks: Readonly<Record<string, () => Promise<object>>> = {
   reproduce: async () => (await import("./stacks/reproduce.ts")).reproduce(),
   release: async () => (await import("./stacks/release.ts")).release(),
-  fleet: async () => (await import("./stacks/fleet.ts")).fleet(),
+  fleet: async () => (await import("./stacks/fleet.ts")).deployFleet(),
 };
 
 usePathsInStackTraces();
@@ -30,8 +30,8 @@ async function run(): Promise<object> {
   if (!stack) throw new RunError(`stagex:stack is ${JSON.stringify(chosen)}, allowed: ${allowed}`);
   // Before the provider is started with it: a provider that refuses its configuration ends the engine's run while the program is at work,
   // which then fails with a stack of gRPC's, and is not heard with its own message.
-  (await import("./stacks/stack-config.ts")).stackConfig();
-  await readyProvider();
+  (await import("./stacks/stack-config.ts")).readStackConfig();
+  await warmUpProvider();
   return await stack();
 }
 

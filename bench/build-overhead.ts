@@ -8,24 +8,29 @@ import { linkDependencies } from "../buildkit/client/dependency-layout.ts";
 import { connectionArguments, parseEndpoint } from "../buildkit/client/endpoint.ts";
 import { buildArguments, solve } from "../buildkit/client/solve.ts";
 import { acquireDaemon } from "../buildkit/daemon/daemon.ts";
-import { targetsPy } from "../distro/tree/targets-py.ts";
+import { targetsPy } from "../distro/generator/targets-py.ts";
 import { Store } from "../oci/store/store.ts";
 import { type PairResult, spread } from "./pairs.ts";
-import type { Bench } from "./run.ts";
+import type { BenchmarkRun } from "./run.ts";
 
 type Found = { results: PairResult[]; notes: string[] };
 
 /** What a build costs above bare `buildctl` with the same arguments: context, layer check, store. Enough data that what we hash and store shows. */
-export async function benchBuild(bench: Bench): Promise<Found> {
+export async function benchBuild(bench: BenchmarkRun): Promise<Found> {
   return await benchLayer(bench, 64, bench.pairs, 1.05);
 }
 
 /** The same of one large layer, which no packing makes smaller. `BENCH_MEBIBYTES` takes another size. */
-export async function benchLargeBuild(bench: Bench): Promise<Found> {
+export async function benchLargeBuild(bench: BenchmarkRun): Promise<Found> {
   return await benchLayer(bench, Number(process.env.BENCH_MEBIBYTES ?? 2048), Math.min(2, bench.pairs), 1.1);
 }
 
-async function benchLayer(bench: Bench, mebibytes: number, pairs: number, target: number): Promise<Found> {
+async function benchLayer(
+  bench: BenchmarkRun,
+  mebibytes: number,
+  pairs: number,
+  target: number,
+): Promise<Found> {
   const folder = join(bench.scratch, `package-${mebibytes}`);
   await mkdir(folder, { recursive: true });
   const sha256 = await writeNoise(join(folder, "data"), mebibytes);
@@ -90,7 +95,7 @@ async function benchLayer(bench: Bench, mebibytes: number, pairs: number, target
       endpoint,
       image: "core-data",
       version: "1",
-      assembly: targetsPy.assembly,
+      assembly: targetsPy.commonOptions,
       target: null,
       platforms: ["linux/amd64"],
       buildArgs: {},

@@ -4,23 +4,23 @@ import { cp, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from "
 import { join } from "node:path";
 import { projectRoot } from "../lib/paths.ts";
 import { copyProgram } from "./copied-program.ts";
-import { furnish } from "./furnished-project.ts";
 import { type PairResult, spread, type Timed, timeAgainst } from "./pairs.ts";
 import { peakMemory } from "./peak-memory.ts";
-import type { Bench } from "./run.ts";
+import { prebuildProject } from "./prebuilt-project.ts";
+import type { BenchmarkRun } from "./run.ts";
 import { writeSyntheticTree } from "./synthetic-tree.ts";
 
 /**
  * What our provider costs above the engine, its SDK and our program: the same program, so the same resources with the same inputs, with
  * an empty provider. And what both cost above the least there is: a graph of the same edges whose resources have nothing else.
  */
-export async function benchEngine(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchEngine(bench: BenchmarkRun): Promise<{ results: PairResult[]; notes: string[] }> {
   const tree = bench.checkout ? await packagesOf(bench.checkout, bench) : await madeTree(bench);
   const ours = join(bench.scratch, "ours");
   const idle = join(bench.scratch, "idle");
   const bare = join(bench.scratch, "bare");
   await copyProgram(ours);
-  const graph = await furnish(ours, tree);
+  const graph = await prebuildProject(ours, tree);
   await copyProgram(idle);
   await giveEmptyProvider(idle);
   await cp(join(projectRoot, "bench/empty"), bare, { recursive: true });
@@ -133,13 +133,13 @@ async function giveEmptyProvider(project: string): Promise<void> {
 }
 
 /** A checkout's packages alone: the images are made up, and what it publishes would be held against them. */
-async function packagesOf(checkout: string, bench: Bench): Promise<string> {
+async function packagesOf(checkout: string, bench: BenchmarkRun): Promise<string> {
   const root = join(bench.scratch, "packages-tree");
   await cp(join(checkout, "packages"), join(root, "packages"), { recursive: true });
   return root;
 }
 
-async function madeTree(bench: Bench): Promise<string> {
+async function madeTree(bench: BenchmarkRun): Promise<string> {
   const root = join(bench.scratch, "made-tree");
   await writeSyntheticTree(root, 500);
   return root;

@@ -2,22 +2,22 @@ import { execFileSync } from "node:child_process";
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { projectRoot } from "../lib/paths.ts";
-import { addLastingImage } from "../test/support/builders/lasting-image.ts";
+import { addSleepingImage } from "../test/support/builders/sleeping-image.ts";
 import { copyProgram } from "./copied-program.ts";
 import { type PairResult, type Timed, timePairs } from "./pairs.ts";
-import type { Bench } from "./run.ts";
+import type { BenchmarkRun } from "./run.ts";
 
 /** Images that depend on nothing and wait rather than compute: what several machines do at once, and one machine's cores can. */
 const sleepers = { images: 12, seconds: 4 };
 
 /** The seed tree and a dozen images that only last, built from nothing by one private daemon and by three. */
-export async function benchFleet(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchFleet(bench: BenchmarkRun): Promise<{ results: PairResult[]; notes: string[] }> {
   const project = join(bench.scratch, "fleet");
   await copyProgram(project);
   const tree = join(project, "tree");
   await cp(join(projectRoot, "examples/seed-tree"), tree, { recursive: true });
   for (let number = 1; number <= sleepers.images; number++)
-    await addLastingImage(tree, `sleeper${number}`, sleepers.seconds);
+    await addSleepingImage(tree, `sleeper${number}`, sleepers.seconds);
   const git = (...args: string[]) => execFileSync("git", ["-C", tree, ...args], { stdio: "ignore" });
   git("init");
   git("add", "--all", "--force");

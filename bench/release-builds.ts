@@ -3,15 +3,15 @@ import { once } from "node:events";
 import { cp, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { acquireDaemon, type DaemonUse } from "../buildkit/daemon/daemon.ts";
-import { checkpointsFor } from "../cli/engine/checkpoints.ts";
-import { parallelFor } from "../cli/engine/engine-parallelism.ts";
-import { ownSlots } from "../config/fleet-plan.ts";
+import { parallelismEnvironment } from "../cli/engine/engine-parallelism.ts";
+import { localSlots } from "../config/fleet-plan.ts";
 import { parseConfig } from "../config/schema.ts";
+import { checkpointEnvironment } from "../pulumi-workarounds/checkpoints.ts";
 import { buildBare, digestIn } from "./bare-builds.ts";
 import { copyProgram } from "./copied-program.ts";
 import { type PairResult, spread } from "./pairs.ts";
 import { type ReleaseGraph, releaseGraph, releaseImage, writeReleaseTree } from "./release-tree.ts";
-import type { Bench } from "./run.ts";
+import type { BenchmarkRun } from "./run.ts";
 
 /** One way to build the whole tree from nothing. */
 type Way = {
@@ -25,7 +25,7 @@ type Way = {
  * `STAGEX_TREE` and `BENCH_BUILDX` (the program) name them. Each image is so small that what is done around its build is what shows.
  * `BENCH_IMAGES` takes so many of the first.
  */
-export async function benchRelease(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchRelease(bench: BenchmarkRun): Promise<{ results: PairResult[]; notes: string[] }> {
   const graph = await releaseGraph(Number(process.env.BENCH_IMAGES ?? Number.POSITIVE_INFINITY));
   const tree = join(bench.scratch, "release-tree");
   await mkdir(tree);
@@ -69,10 +69,10 @@ export async function benchRelease(bench: Bench): Promise<{ results: PairResult[
 }
 
 /** As `npm start` does it; a preview has loaded the program before, as any earlier command has. */
-function ourWay(bench: Bench, tree: string): Way {
+function ourWay(bench: BenchmarkRun, tree: string): Way {
   const { pulumi, environment } = bench.engine;
   const config = parseConfig({ tree, verify: false });
-  const env = { ...environment, ...checkpointsFor(config), ...parallelFor(config, {}) };
+  const env = { ...environment, ...checkpointEnvironment(config), ...parallelismEnvironment(config, {}) };
   return {
     name: "ours",
     async build(folder) {
@@ -99,13 +99,13 @@ function ourWay(bench: Bench, tree: string): Way {
   };
 }
 
-function bareWay(bench: Bench, tree: string, graph: ReleaseGraph): Way {
+function bareWay(bench: BenchmarkRun, tree: string, graph: ReleaseGraph): Way {
   return {
     name: "bare buildctl",
     async build(folder) {
       const out = join(folder, "out");
       const seconds = await withDaemon(bench, folder, async ({ address }) => {
-        await buildBare({ tree, graph, buildctl: bench.tools.buildctl, address, atOnce: ownSlots(), out });
+        await buildBare({ tree, graph, buildctl: bench.tools.buildctl, address, atOnce: localSlots(), out });
       });
       return { seconds, out };
     },
@@ -114,7 +114,7 @@ function bareWay(bench: Bench, tree: string, graph: ReleaseGraph): Way {
 
 /** StageX's Makefile and generator of rules, from a checkout, over the same tree, in a copy: it writes below itself. */
 function makeWay(
-  bench: Bench,
+  bench: BenchmarkRun,
   tree: string,
   graph: ReleaseGraph,
   { buildx, checkout }: { buildx: string; checkout: string },
@@ -133,7 +133,7 @@ function makeWay(
           stdio: "ignore",
         });
         const goals = [...graph.keys()].map((number) => `out/${releaseImage(number)}/index.json`);
-        const args = [`-j${ownSlots()}`, `BUILDER=${buildx}`, "PROGRESS=plain", ...goals];
+        const args = [`-j${localSlots()}`, `BUILDER=${buildx}`, "PROGRESS=plain", ...goals];
         const make = spawn("make", args, { cwd: copy, env, stdio: "ignore" });
         const [code] = await once(make, "close");
         if (code !== 0) throw new Error(`StageX's make ended with ${code}`);
@@ -145,7 +145,7 @@ function makeWay(
 
 /** A private daemon with an empty cache, and the seconds that the work with it takes. */
 async function withDaemon(
-  bench: Bench,
+  bench: BenchmarkRun,
   folder: string,
   work: (daemon: DaemonUse) => Promise<void>,
 ): Promise<number> {

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
-import { addLastingImage } from "../test/support/builders/lasting-image.ts";
+import { addSleepingImage } from "../test/support/builders/sleeping-image.ts";
 
 /** The images that each image is built from, by number: the graph of a StageX release, without its names. */
 export type ReleaseGraph = readonly (readonly number[])[];
@@ -20,7 +20,7 @@ export function releaseImage(number: number): string {
 /** Makes a tree of a graph, in which every image has one RUN that does nothing, and all that it is built from under its feet. */
 export async function writeReleaseTree(root: string, graph: ReleaseGraph): Promise<void> {
   for (const [number, dependencies] of graph.entries())
-    await addLastingImage(root, `p${number}`, 0, dependencies.map(releaseImage));
+    await addSleepingImage(root, `p${number}`, 0, dependencies.map(releaseImage));
   execFileSync("git", ["-C", root, "init", "--quiet"]);
   execFileSync("git", ["-C", root, "add", "--all"]);
 }

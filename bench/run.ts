@@ -2,9 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathsOf, projectRoot } from "../lib/paths.ts";
-import { textTable } from "../lib/text/text-table.ts";
+import { formatTable } from "../lib/text/text-table.ts";
 import { engineEnvironment } from "../tools/engine-environment.ts";
-import { engineFolder } from "../tools/engine-folder.ts";
+import { prepareEngineFolder } from "../tools/engine-folder.ts";
 import { provideTools } from "../tools/tool-resolver.ts";
 import { benchBuild, benchLargeBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
@@ -19,7 +19,7 @@ import { benchReading } from "./tree-reading.ts";
  * `npm run bench [PART…]`: what is fast and what is not, each figure a ratio taken in one run against a named thing. With
  * `STAGEX_TREE=<a StageX checkout>` it measures on the real tree, else on a made one of 500 images.
  */
-export type Bench = {
+export type BenchmarkRun = {
   /** A folder for whatever a part needs, removed afterwards. */
   readonly scratch: string;
   readonly engine: { readonly pulumi: string; readonly environment: NodeJS.ProcessEnv };
@@ -30,9 +30,9 @@ export type Bench = {
 };
 
 /** A part gives ratios, and lines with other figures. */
-export type BenchPart = (bench: Bench) => Promise<{ results: PairResult[]; notes: string[] }>;
+export type Benchmark = (bench: BenchmarkRun) => Promise<{ results: PairResult[]; notes: string[] }>;
 
-const parts: Readonly<Record<string, BenchPart>> = {
+const parts: Readonly<Record<string, Benchmark>> = {
   reading: benchReading,
   engine: benchEngine,
   build: benchBuild,
@@ -52,13 +52,13 @@ if (unknown.length > 0) {
 
 const tools = await provideTools(["pulumi", "pulumi-language-nodejs", "buildctl", "buildkitd", "runc"]);
 const path = (name: Parameters<typeof tools.get>[0]): string => tools.get(name)?.path ?? "";
-const programs = await engineFolder(
+const programs = await prepareEngineFolder(
   { pulumi: path("pulumi"), languageHost: path("pulumi-language-nodejs") },
   pathsOf().tools,
 );
 const scratch = await mkdtemp(join(tmpdir(), "stagex-bench-"));
 try {
-  const bench: Bench = {
+  const bench: BenchmarkRun = {
     scratch,
     engine: {
       pulumi: programs.pulumi,
@@ -103,5 +103,5 @@ function table(results: readonly PairResult[]): string {
     `${ratio.median.toFixed(2)} (${ratio.min.toFixed(2)} to ${ratio.max.toFixed(2)})`,
     target === null ? "" : `${ratio.median <= target ? "met" : "MISSED"}, <= ${target}`,
   ]);
-  return textTable([["what", "ours", "against", "ratio", "target"], ...rows]).join("\n");
+  return formatTable([["what", "ours", "against", "ratio", "target"], ...rows]).join("\n");
 }

@@ -1,12 +1,18 @@
-import { BuilderLoad, type Occupation } from "../buildkit/scheduler/builder-state.ts";
-import { WaitingJob, WaitingJobs } from "../buildkit/scheduler/job-queue.ts";
+import { BuilderState, type RunningJob } from "../buildkit/scheduler/builder-state.ts";
+import { JobQueue, QueuedJob } from "../buildkit/scheduler/job-queue.ts";
 import { Ledger } from "../distro/ledger/ledger.ts";
-import { recordedSeconds } from "../distro/plan/build-durations.ts";
+import { medianSeconds } from "../distro/plan/build-durations.ts";
 import { readTree } from "../distro/tree/tree.ts";
+import {
+  boundsOf,
+  type Graph,
+  randomNumbers,
+  type SimulationOptions,
+  simulate,
+} from "../test/support/scheduling/simulation.ts";
 import type { PairResult } from "./pairs.ts";
-import type { Bench } from "./run.ts";
-import { foretoldBadly, graphOfTree, syntheticGraph } from "./simulated-graphs.ts";
-import { boundsOf, type Graph, randomNumbers, type SimulationOptions, simulate } from "./simulation.ts";
+import type { BenchmarkRun } from "./run.ts";
+import { graphOfTree, syntheticGraph, withWrongEstimates } from "./simulated-graphs.ts";
 
 const fleetSizes = [1, 2, 4, 8, 16, 32, 100];
 
@@ -17,12 +23,14 @@ const engineSeconds = 0.1;
  * How near the schedule comes to what no schedule can go below, on simulated days: against first come, first served and against the order
  * of plain `make -j`, over the same builders. With `STAGEX_LEDGER=<a ledger>`, images last as long as was recorded; else as modelled.
  */
-export async function benchSchedule(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchSchedule(
+  bench: BenchmarkRun,
+): Promise<{ results: PairResult[]; notes: string[] }> {
   const notes: string[] = [];
   const results: PairResult[] = [];
   if (bench.checkout) {
     const ledger = process.env.STAGEX_LEDGER;
-    const recorded = ledger ? recordedSeconds((await new Ledger(ledger).all()).records) : new Map();
+    const recorded = ledger ? medianSeconds((await new Ledger(ledger).readAll()).records) : new Map();
     const graph = graphOfTree(await readTree(bench.checkout), recorded);
     const eight = await makespans(graph, 8);
     results.push({
@@ -37,7 +45,7 @@ export async function benchSchedule(bench: Bench): Promise<{ results: PairResult
     );
     notes.push(...(await table(graph, fleetSizes)), "");
     notes.push("schedule: the same, each duration foretold wrongly (lognormal, sigma 0.7)");
-    notes.push(...(await table(foretoldBadly(graph, 0.7), [2, 4, 8, 16])), "");
+    notes.push(...(await table(withWrongEstimates(graph, 0.7), [2, 4, 8, 16])), "");
     notes.push(...(await parallelNotes(graph)), ...(await spotNotes(graph)));
   } else notes.push("schedule: no StageX checkout given (STAGEX_TREE), so its graph is not scheduled");
   const large = syntheticGraph(10_000);
@@ -121,15 +129,15 @@ async function spotNotes(graph: Graph): Promise<string[]> {
 
 /** How long it takes to decide what goes where, all images waiting and every builder busy but one. */
 function decisionNote(graph: Graph, builders: number): string {
-  const loads = fleet(builders).map((builder) => new BuilderLoad(builder));
-  const jobs = new WaitingJobs(loads);
+  const loads = fleet(builders).map((builder) => new BuilderState(builder));
+  const jobs = new JobQueue(loads);
   const random = randomNumbers(builders);
   for (const [image, { dependencies, platforms, seconds }] of graph) {
     const inputs = dependencies.map((digest) => ({ digest, bytes: 64 * 2 ** 20 }));
     const job = { key: image, image, platforms, seconds, remaining: seconds * (1 + 20 * random()), inputs };
-    jobs.add(new WaitingJob(job, 0));
+    jobs.add(new QueuedJob(job, 0));
   }
-  const held: { load: BuilderLoad; occupation: Occupation }[] = [];
+  const held: { load: BuilderState; occupation: RunningJob }[] = [];
   const times: number[] = [];
   let now = 0;
   while (jobs.size > 0) {

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { generateKey, type KeyOptions } from "openpgp";
 import { projectRoot } from "../lib/paths.ts";
 import { digestOf } from "../oci/digest.ts";
-import { keyFrom } from "../trust/openpgp/signing-key.ts";
+import { signingKeyOf } from "../trust/openpgp/signing-key.ts";
 import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../trust/signatures/lookaside.ts";
-import { writePayload } from "../trust/signatures/simple-signing.ts";
+import { serializePayload } from "../trust/signatures/simple-signing.ts";
 import { type PairResult, timePairs } from "./pairs.ts";
-import type { Bench } from "./run.ts";
+import type { BenchmarkRun } from "./run.ts";
 
 /** As many as release 2026.03.0 has. */
 const images = 513;
@@ -21,7 +21,9 @@ const people: readonly (Partial<Omit<KeyOptions, "format">> & { brand: string })
 ];
 
 /** How long a release's signatures take to judge, three an image: against one `gpgv` for each, as a shell script would. */
-export async function benchSignatures(bench: Bench): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchSignatures(
+  bench: BenchmarkRun,
+): Promise<{ results: PairResult[]; notes: string[] }> {
   await layOutRelease(bench.scratch);
   const program = join(projectRoot, "bench/release-signatures.ts");
   const ours = {
@@ -64,9 +66,9 @@ async function layOutRelease(folder: string): Promise<void> {
   );
   await writeFile(join(folder, "images"), names.join("\n"));
   const lookaside = new LookasideFolder(join(folder, "signatures"));
-  const signers = await Promise.all(keys.map(({ privateKey }) => keyFrom(privateKey)));
+  const signers = await Promise.all(keys.map(({ privateKey }) => signingKeyOf(privateKey)));
   for (const { reference, digest } of names.map(parsePinnedImage)) {
-    const payload = writePayload({ reference, digest, builder: {} });
+    const payload = serializePayload({ reference, digest, builder: {} });
     for (const signer of signers)
       await lookaside.write(repositoryOf(reference), digest, await signer.sign(payload));
   }

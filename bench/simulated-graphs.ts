@@ -1,11 +1,11 @@
 import { createHash } from "node:crypto";
-import { expectations } from "../distro/plan/build-durations.ts";
+import { estimateBuilds } from "../distro/plan/build-durations.ts";
 import type { Tree } from "../distro/tree/tree.ts";
-import { type Graph, randomNumbers, type SimulatedImage } from "./simulation.ts";
+import { type Graph, randomNumbers, type SimulatedImage } from "../test/support/scheduling/simulation.ts";
 
 /** The graph of a tree, in the order in which StageX's Makefile has its goals: stage by stage. */
 export function graphOfTree(tree: Tree, recorded: ReadonlyMap<string, number>): Graph {
-  const expected = expectations(tree.images, recorded);
+  const expected = estimateBuilds(tree.images, recorded);
   const stages = ["pallet", "bootstrap", "core", "user"];
   const images = [...tree.images.values()].sort((a, b) => stages.indexOf(a.stage) - stages.indexOf(b.stage));
   return new Map(
@@ -21,7 +21,7 @@ export function graphOfTree(tree: Tree, recorded: ReadonlyMap<string, number>): 
 }
 
 /** The same graph, in which nobody foretells a duration better than within a factor that is lognormal with this sigma. */
-export function foretoldBadly(graph: Graph, sigma: number): Graph {
+export function withWrongEstimates(graph: Graph, sigma: number): Graph {
   return new Map(
     [...graph].map(([name, image]) => {
       const error = Math.exp(sigma * normal(`foretold ${image.shared?.name ?? name}`));

@@ -1,8 +1,8 @@
 import { delimiter, isAbsolute } from "node:path";
 import { Command } from "commander";
 import { printableBlock } from "../lib/text/printable.ts";
-import { endWhereStdoutFails, print, printError } from "../lib/text/terminal.ts";
-import { endingOf, exitCode } from "./output/exit-code.ts";
+import { exitOnStdoutError, print, printError } from "../lib/text/terminal.ts";
+import { describeFailure, exitCode } from "./output/exit-code.ts";
 
 /** A subcommand: its file is loaded only when it is asked for, so that `stagex show` needs nothing of the engine. */
 type Subcommand = {
@@ -121,12 +121,12 @@ process.env.PATH = (process.env.PATH ?? "")
   .filter((folder) => isAbsolute(folder))
   .join(delimiter);
 
-endWhereStdoutFails(exitCode.output);
+exitOnStdoutError(exitCode.output);
 
 try {
   await runStagex(process.argv.slice(2));
 } catch (error) {
-  const { message, code } = endingOf(error);
+  const { message, code } = describeFailure(error);
   if (message.length > 0) printError(message);
   process.exitCode = code;
 }

@@ -3,7 +3,7 @@ import type { BuildPlan } from "../distro/build-plan.ts";
 import type { InputKey } from "../distro/input-key.ts";
 import { Attestation } from "../providers/stagex/resources/attestation/resource.ts";
 import type { Package } from "../providers/stagex/resources/package/resource.ts";
-import { leaveFailureToEngine, orNotBuilt } from "../pulumi-workarounds/dependency-failure.ts";
+import { shortenBuildFailure, silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
 
 export type AttestationsArgs = {
   readonly plans: Iterable<BuildPlan>;
@@ -48,10 +48,10 @@ export class Attestations extends ComponentResource {
     const args = {
       image: name,
       reference: `${signedAs}/${name}:${version}`,
-      digests: orNotBuilt(made.digests, name),
-      inputKey: orNotBuilt(made.inputKey, name) as Output<InputKey>,
+      digests: shortenBuildFailure(made.digests, name),
+      inputKey: shortenBuildFailure(made.inputKey, name) as Output<InputKey>,
       person,
     };
-    leaveFailureToEngine(new Attestation(name, args, { parent: this }));
+    silenceFailedOutputs(new Attestation(name, args, { parent: this }));
   }
 }

@@ -1,9 +1,9 @@
 import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import type { Digest } from "../oci/digest.ts";
-import { expectedOfPlan, inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
+import { expectedDigestsOf, inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
 import { Package } from "../providers/stagex/resources/package/resource.ts";
-import { leaveFailureToEngine, orNotBuilt } from "../pulumi-workarounds/dependency-failure.ts";
+import { shortenBuildFailure, silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
 
 export type PackageTreeArgs = {
   /** The images, each after all that it is built from. */
@@ -27,7 +27,7 @@ export class PackageTree extends ComponentResource {
     for (const plan of args.plans) {
       const made = this.#register(plan, references, args);
       packages.set(plan.name, made);
-      references.set(plan.name, orNotBuilt(made.reference, plan.name));
+      references.set(plan.name, shortenBuildFailure(made.reference, plan.name));
     }
     this.packages = packages;
     this.registerOutputs({});
@@ -45,14 +45,14 @@ export class PackageTree extends ComponentResource {
         throw new Error(`${plan.name} is built from ${dependency}, which is not registered before it`);
       dependencies[dependency] = reference;
     }
-    const published = expectedOfPlan({ digests: expectedDigests, furtherDigests }, plan);
+    const published = expectedDigestsOf({ digests: expectedDigests, furtherDigests }, plan);
     const compared = reproduceOn === undefined ? {} : { reproduceOn: [...reproduceOn] };
     const made = new Package(
       plan.name,
       { ...inputsOfPlan(plan), dependencies, ...published, ...compared },
       { parent: this },
     );
-    leaveFailureToEngine(made);
+    silenceFailedOutputs(made);
     return made;
   }
 }

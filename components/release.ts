@@ -3,11 +3,11 @@ import pLimit from "p-limit";
 import type { Digest } from "../oci/digest.ts";
 import type { PublicationInputs } from "../pipeline/publication/inputs.ts";
 import { tagsOf } from "../pipeline/publication/tags.ts";
-import { digestOfSignatures, type Subject } from "../pipeline/quorum/evaluate-quorum.ts";
+import { digestOfSignatures, type QuorumSubject } from "../pipeline/quorum/evaluate-quorum.ts";
 import type { QuorumInputs } from "../pipeline/quorum/inputs.ts";
 import { Publication } from "../providers/stagex/resources/publication/resource.ts";
 import { Quorum } from "../providers/stagex/resources/quorum/resource.ts";
-import { leaveFailureToEngine, orNotPublished } from "../pulumi-workarounds/dependency-failure.ts";
+import { shortenQuorumFailure, silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
 import type { Lookaside } from "../trust/signatures/lookaside.ts";
 import { TrustError } from "../trust/trust-error.ts";
 
@@ -46,7 +46,7 @@ export class Release extends ComponentResource {
   constructor(name: string, args: ReleaseArgs, options?: ComponentResourceOptions) {
     super("stagex:index:Release", name, {}, options);
     const several = pLimit(16);
-    const held = (subject: Subject) => several(() => heldSignatures(subject, args.lookaside));
+    const held = (subject: QuorumSubject) => several(() => heldSignatures(subject, args.lookaside));
     const quorums = new Map<string, Quorum>();
     const publications = new Map<string, Publication>();
     for (const image of args.images) {
@@ -63,7 +63,7 @@ export class Release extends ComponentResource {
   #quorum(
     image: ReleaseImage,
     { roster, threshold, vendors, onPending, wait, signedAs }: ReleaseArgs,
-    held: (subject: Subject) => Promise<Digest | undefined>,
+    held: (subject: QuorumSubject) => Promise<Digest | undefined>,
   ): Quorum {
     const { name, digest, digests } = image;
     const subject = { reference: referenceOf(image, signedAs), digest, digests };
@@ -80,7 +80,7 @@ export class Release extends ComponentResource {
       },
       { parent: this },
     );
-    leaveFailureToEngine(quorum);
+    silenceFailedOutputs(quorum);
     return quorum;
   }
 
@@ -99,13 +99,13 @@ export class Release extends ComponentResource {
         tags: tagsOf(version, release),
         digest,
         ...(isSingle(image) || index === undefined ? {} : { digests: { ...digests }, index }),
-        quorum: { met: orNotPublished(quorum.met), accepted: orNotPublished(quorum.accepted) },
+        quorum: { met: shortenQuorumFailure(quorum.met), accepted: shortenQuorumFailure(quorum.accepted) },
         destinations,
         ...(lookaside === undefined ? {} : { lookaside }),
       },
       { parent: this },
     );
-    leaveFailureToEngine(publication);
+    silenceFailedOutputs(publication);
     return publication;
   }
 }
@@ -120,7 +120,7 @@ function isSingle({ digests }: ReleaseImage): boolean {
 }
 
 /** Nothing where it can't be told: the quorum asks again, and fails for that image alone, with what is wrong. */
-async function heldSignatures(subject: Subject, lookaside: Lookaside): Promise<Digest | undefined> {
+async function heldSignatures(subject: QuorumSubject, lookaside: Lookaside): Promise<Digest | undefined> {
   try {
     return await digestOfSignatures(subject, lookaside);
   } catch (error) {

@@ -13,7 +13,7 @@ export const awsVendors = ["intel", "amd", "graviton"] as const;
 export type AwsVendor = (typeof awsVendors)[number];
 
 /** Their CPUs as builder facts name them. */
-export const cpuVendors: Readonly<Record<AwsVendor, string>> = {
+export const cpuVendorIds: Readonly<Record<AwsVendor, string>> = {
   intel: "GenuineIntel",
   amd: "AuthenticAMD",
   graviton: "ARM",
@@ -177,6 +177,6 @@ export function instanceType({ families, size }: AwsFleetConfig, vendor: AwsVend
 }
 
 /** What a builder on a machine of this instance type is like; undefined for one that no fleet here has. */
-export function sizeOfType(type: string): (typeof builderSizes)[BuilderSize] | undefined {
+export function sizeOfInstanceType(type: string): (typeof builderSizes)[BuilderSize] | undefined {
   return Object.values(builderSizes).find(({ suffix }) => type.endsWith(`.${suffix}`));
 }

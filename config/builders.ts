@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { builderInputs } from "./builder.ts";
+import { builderInputs } from "./builder-inputs.ts";
 
 const file = z.string().min(1);
 

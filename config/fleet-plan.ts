@@ -5,11 +5,11 @@ import {
   awsBuilderNames,
   awsVendors,
   builderSizes,
-  cpuVendors,
+  cpuVendorIds,
   instanceType,
-  sizeOfType,
+  sizeOfInstanceType,
 } from "./aws-fleet.ts";
-import type { BuilderInputs } from "./builder.ts";
+import type { BuilderInputs } from "./builder-inputs.ts";
 import type { StagexConfig } from "./schema.ts";
 
 /** Names of the private daemons of a `local` fleet: `local-1`, `local-2`. */
@@ -24,22 +24,22 @@ export function expectedBuilders(config: StagexConfig): readonly string[] | Buil
     ...localBuilderNames(config.localBuilders ?? 0),
     ...(config.aws ? awsBuilderNames(config.aws) : []),
   ];
-  return names.length > 0 ? names : loneBuilder(config.buildkit);
+  return names.length > 0 ? names : defaultBuilder(config.buildkit);
 }
 
 /** The builder of a run without a fleet: the daemon at the configured address, else at `$BUILDKIT_HOST`, else a private one. */
-export function loneBuilder(configured: string | undefined): BuilderInputs {
+export function defaultBuilder(configured: string | undefined): BuilderInputs {
   return { name: "builder", address: configured ?? process.env.BUILDKIT_HOST ?? "private:0", wait: 0 };
 }
 
 /** How many images a builder on this machine has at once by default: each uses all cores by itself, a second one fills its gaps. */
-export function ownSlots(): number {
+export function localSlots(): number {
   return Math.max(2, Math.floor(availableParallelism() / 4));
 }
 
 /** How many images each builder of a fleet of this size has at once where nobody said. */
-export function usualSlots(fleetSize: number, jobs: number | undefined): number {
-  return fleetSize > 1 ? 2 : (jobs ?? ownSlots());
+export function defaultSlots(fleetSize: number, jobs: number | undefined): number {
+  return fleetSize > 1 ? 2 : (jobs ?? localSlots());
 }
 
 /** A builder as the configuration tells of it, reached or not. */
@@ -58,7 +58,7 @@ type PlannedBy = Pick<StagexConfig, "builders" | "localBuilders" | "aws" | "jobs
 /** How many images this configuration builds at once, each on all the builders that have to build it. */
 export function plannedSlots(config: PlannedBy): number {
   const builders = plannedBuilders(config);
-  return builders.length === 0 ? usualSlots(1, config.jobs) : imagesAtOnce(builders, config);
+  return builders.length === 0 ? defaultSlots(1, config.jobs) : imagesAtOnce(builders, config);
 }
 
 /** The machines of a fleet on AWS, by instance type. */
@@ -86,7 +86,7 @@ export function fleetsToPrice(config: PlannedBy, prices: Prices): PricedFleet[] 
 /** The builders of the configured fleets; none where there is only the one daemon of a run without a fleet. */
 function plannedBuilders({ builders = [], localBuilders = 0, aws, jobs }: PlannedBy): PlannedBuilder[] {
   const onAws = aws ? awsBuilders(aws) : [];
-  const slots = usualSlots(builders.length + localBuilders + onAws.length, jobs);
+  const slots = defaultSlots(builders.length + localBuilders + onAws.length, jobs);
   return [
     ...builders.map((builder) => {
       const { name, vendor, machine = name } = builder;
@@ -103,7 +103,7 @@ function awsBuilders(config: AwsFleetConfig): PlannedBuilder[] {
   return awsVendors.flatMap((vendor) =>
     Array.from({ length: config.builders[vendor] }, (_, index) => ({
       name: `${vendor}-${index + 1}`,
-      vendor: cpuVendors[vendor],
+      vendor: cpuVendorIds[vendor],
       machine: instanceType(config, vendor),
       ...{ slots, storageGiB },
     })),
@@ -147,8 +147,8 @@ function imagesAtOnce(builders: readonly PlannedBuilder[], config: PlannedBy, ti
 /** So many machines of one type for each witness. */
 function fleetOf(type: string, count: number, config: PlannedBy): PricedFleet {
   const witnesses = witnessesOf(config);
-  const size = sizeOfType(type);
-  const slots = size?.slots ?? usualSlots(2, undefined);
+  const size = sizeOfInstanceType(type);
+  const slots = size?.slots ?? defaultSlots(2, undefined);
   const machines = { machine: type, count: count * witnesses, slots, storageGiB: size?.cacheGib };
   return { machines: [machines], witnesses, atOnce: slots * count };
 }

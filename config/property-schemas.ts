@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { printableLine } from "../lib/text/printable.ts";
-import { parseTagged } from "../trust/signatures/image-reference.ts";
+import { parseTaggedReference } from "../trust/signatures/image-reference.ts";
 
 export const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-]*$/, {
   error: 'not an image name (expected "<stage>-<package>", such as "core-busybox")',
@@ -10,7 +10,7 @@ export const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-
  * A text of which all can be seen. Pulumi shows inputs as they are, and takes `<{%…%}>` in them for colours of its own: one that it does
  * not know ends the engine.
  */
-export const visibleText = z.string().refine((text) => printableLine(text) === text, {
+export const printableText = z.string().refine((text) => printableLine(text) === text, {
   error: "has a control or invisible character in it, or a command to a terminal or a CI system",
 });
 
@@ -25,7 +25,7 @@ export const taggedReference = z.string().refine(isTagged, {
 
 function isTagged(text: string): boolean {
   try {
-    return parseTagged(text) !== undefined;
+    return parseTaggedReference(text) !== undefined;
   } catch {
     return false;
   }

@@ -228,14 +228,14 @@ export type StagexConfig = z.infer<typeof schema>;
 export type ConfigValues = Readonly<Record<string, unknown>>;
 
 /** What is wrong with the configuration: a failure for each key. */
-export function configProblems(values: ConfigValues): CheckFailure[] {
+export function checkConfig(values: ConfigValues): CheckFailure[] {
   const result = schema.safeParse(withoutEngineKeys(values));
   return result.success ? [] : checkFailures(result.error).map(withNearestKey);
 }
 
 /** The configuration, parsed; throws an error that names every key that is wrong. */
 export function parseConfig(values: ConfigValues): StagexConfig {
-  const problems = configProblems(values);
+  const problems = checkConfig(values);
   if (problems.length === 0) return schema.parse(withoutEngineKeys(values));
   const lines = problems.map(({ property, reason }) => printable`  stagex:${property}: ${reason}`);
   throw new Error(

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isLoopbackHost } from "../lib/net/address-reach.ts";
+import { isLoopbackHost } from "../lib/net/address-scope.ts";
 import { parseRegistryAddress } from "../oci/registry/registry-address.ts";
 
 const asked = z

@@ -1,4 +1,4 @@
-import type { Problem } from "./tree-error.ts";
+import type { TreeProblem } from "./tree-error.ts";
 
 /** One file of an image's context: what git tracks in the package's folder and its build can read. */
 export type ContextFile = {
@@ -23,7 +23,7 @@ export type Source = {
 };
 
 /** What every build of one generation of StageX's generator gets, besides what is the image's own. */
-export type Assembly = {
+export type CommonBuildOptions = {
   /** Options of BuildKit's frontend. */
   readonly options: Readonly<Record<string, string>>;
   readonly buildArgs: Readonly<Record<string, string>>;
@@ -71,7 +71,7 @@ export type BuildPlan = {
   /** Sorted by path. */
   readonly context: readonly ContextFile[];
   /** Why no build of it can succeed: what its recipe asks for from outside of the tree. Empty for nearly all. */
-  readonly refusals: readonly Problem[];
+  readonly refusals: readonly TreeProblem[];
   /** What the RUNs of its recipe fetch with, each once: `cargo fetch`. Empty for most. */
   readonly fetchers: readonly string[];
 };

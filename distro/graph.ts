@@ -1,14 +1,14 @@
 import { printable } from "../lib/text/printable.ts";
-import { choose, ImageNameError } from "./image-names.ts";
+import { ImageNameError, selectImageNames } from "./image-names.ts";
 
 /** What a graph is made of: anything with the names of what it is built from. */
-export type Node = { readonly dependencies: readonly string[] };
+export type GraphNode = { readonly dependencies: readonly string[] };
 
 /**
  * The level of each image: 0 for one that is built from nothing, else one more than the highest of its dependencies.
  * Images of a cycle, and those built from them, have none. Dependencies that are not in the graph do not count.
  */
-export function levelsOf(graph: ReadonlyMap<string, Node>): Map<string, number> {
+export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, number> {
   const dependents = dependentsOf(graph);
   const waiting = new Map<string, number>();
   for (const [name, node] of graph) waiting.set(name, known(graph, node).length);
@@ -30,7 +30,7 @@ export function levelsOf(graph: ReadonlyMap<string, Node>): Map<string, number> 
 }
 
 /** The same images, each after all that it is built from: by level, then by name. Images of a cycle are left out. */
-export function inOrder<T extends Node>(graph: ReadonlyMap<string, T>): Map<string, T> {
+export function sortTopologically<T extends GraphNode>(graph: ReadonlyMap<string, T>): Map<string, T> {
   const levels = levelsOf(graph);
   const level = (name: string) => levels.get(name) ?? 0;
   return new Map(
@@ -41,7 +41,7 @@ export function inOrder<T extends Node>(graph: ReadonlyMap<string, T>): Map<stri
 }
 
 /** The images that are built from each image directly; every image of the graph has an entry. */
-export function dependentsOf(graph: ReadonlyMap<string, Node>): Map<string, string[]> {
+export function dependentsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, string[]> {
   const dependents = new Map<string, string[]>([...graph.keys()].map((name) => [name, []]));
   for (const [name, node] of graph) {
     for (const dependency of known(graph, node)) dependents.get(dependency)?.push(name);
@@ -50,7 +50,10 @@ export function dependentsOf(graph: ReadonlyMap<string, Node>): Map<string, stri
 }
 
 /** The images and all that they are built from. Names that the graph does not have are left out. */
-export function closureOf(graph: ReadonlyMap<string, Node>, names: Iterable<string>): Set<string> {
+export function dependencyClosure(
+  graph: ReadonlyMap<string, GraphNode>,
+  names: Iterable<string>,
+): Set<string> {
   const closure = new Set<string>();
   const open = [...names];
   for (let name = open.pop(); name !== undefined; name = open.pop()) {
@@ -66,7 +69,7 @@ export function closureOf(graph: ReadonlyMap<string, Node>, names: Iterable<stri
  * The cycles of the graph, no image in two of them: each a path from an image to what it is built from, and so on, back
  * to itself. It starts with the least name, and ends with it again.
  */
-export function cyclesOf(graph: ReadonlyMap<string, Node>): string[][] {
+export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const left = new CyclicImages(graph);
   const cycles: string[][] = [];
   // The way is gone on from where a cycle has been taken out of it, so that no step of it is made twice.
@@ -102,7 +105,7 @@ class CyclicImages {
   readonly #dependents: ReadonlyMap<string, readonly string[]>;
   readonly #sorted = new Map<string, { readonly names: readonly string[]; next: number }>();
 
-  constructor(graph: ReadonlyMap<string, Node>) {
+  constructor(graph: ReadonlyMap<string, GraphNode>) {
     const cyclic = without(graph, new Set(levelsOf(graph).keys()));
     this.#dependents = dependentsOf(cyclic);
     for (const [name, node] of cyclic) {
@@ -150,22 +153,22 @@ function fromLeast(cycle: readonly string[]): string[] {
 /**
  * The chosen images and all that they are built from, in the order of the map (a tree's is that of dependency). An image that is left out
  * (`!core-llvm`) is not built, so what is built from it is left out too.
- * @param patterns as {@link choose} has them; all images where there are none
+ * @param patterns as {@link selectImageNames} has them; all images where there are none
  * @throws ImageNameError if a pattern means no image, or one that is built from what is left out
  */
-export function chooseImages<T extends Node>(
+export function selectImages<T extends GraphNode>(
   images: ReadonlyMap<string, T>,
   patterns?: readonly string[],
 ): T[] {
   if (patterns === undefined) return [...images.values()];
-  const { names, named, leftOut } = choose(images, patterns);
-  const unbuilt = leftOut.size === 0 ? leftOut : withAllBuiltFrom(dependentsOf(images), leftOut);
+  const { names, named, excluded: leftOut } = selectImageNames(images, patterns);
+  const unbuilt = leftOut.size === 0 ? leftOut : withDependents(dependentsOf(images), leftOut);
   const impossible = [...named].filter((name) => unbuilt.has(name) && !leftOut.has(name));
   if (impossible.length > 0)
     throw new ImageNameError(
       printable`left out, and needed to build ${impossible.join(", ")}: ${[...leftOut].join(", ")}`,
     );
-  const closure = closureOf(
+  const closure = dependencyClosure(
     images,
     names.filter((name) => !unbuilt.has(name)),
   );
@@ -173,7 +176,7 @@ export function chooseImages<T extends Node>(
 }
 
 /** The images, and all that is built from any of them, directly or not. */
-export function withAllBuiltFrom(
+export function withDependents(
   dependents: ReadonlyMap<string, readonly string[]>,
   names: Iterable<string>,
 ): Set<string> {
@@ -183,12 +186,12 @@ export function withAllBuiltFrom(
   return reached;
 }
 
-function known(graph: ReadonlyMap<string, Node>, node: Node | undefined): readonly string[] {
+function known(graph: ReadonlyMap<string, GraphNode>, node: GraphNode | undefined): readonly string[] {
   const names = node?.dependencies ?? [];
   const isWhole = names.every((name) => graph.has(name)) && new Set(names).size === names.length;
   return isWhole ? names : [...new Set(names)].filter((name) => graph.has(name));
 }
 
-function without(graph: ReadonlyMap<string, Node>, names: ReadonlySet<string>): Map<string, Node> {
+function without(graph: ReadonlyMap<string, GraphNode>, names: ReadonlySet<string>): Map<string, GraphNode> {
   return new Map([...graph].filter(([name]) => !names.has(name)));
 }

@@ -1,7 +1,7 @@
-import { glob } from "../lib/text/glob.ts";
-import { nearestNames } from "../lib/text/nearest-name.ts";
+import { compileGlob } from "../lib/text/glob.ts";
+import { boundedNearestName } from "../lib/text/nearest-name.ts";
 import { printable } from "../lib/text/printable.ts";
-import { shortenedList } from "../lib/text/shortened-list.ts";
+import { shortenList } from "../lib/text/shortened-list.ts";
 
 /** A name that means no image, or several; the message names those that may have been meant. */
 export class ImageNameError extends Error {
@@ -9,13 +9,13 @@ export class ImageNameError extends Error {
 }
 
 /** What a list of patterns chooses. */
-export type Choice = {
+export type ImageSelection = {
   /** The images chosen, in the order of the patterns and then of the map, each once. */
   readonly names: readonly string[];
   /** Those of them that a pattern names, rather than a glob. */
   readonly named: ReadonlySet<string>;
   /** The images left out by `!`. */
-  readonly leftOut: ReadonlySet<string>;
+  readonly excluded: ReadonlySet<string>;
 };
 
 /**
@@ -24,7 +24,10 @@ export type Choice = {
  * alone begins with all images.
  * @throws ImageNameError with every pattern that means no image, or that may mean several
  */
-export function choose(images: ReadonlyMap<string, unknown>, patterns: readonly string[]): Choice {
+export function selectImageNames(
+  images: ReadonlyMap<string, unknown>,
+  patterns: readonly string[],
+): ImageSelection {
   const names = new ImageNames(images);
   const named = new Set<string>();
   const chosen = new Set<string>();
@@ -38,22 +41,25 @@ export function choose(images: ReadonlyMap<string, unknown>, patterns: readonly 
   names.throwProblems();
   const isAllBut = patterns.length > 0 && patterns.every((pattern) => pattern.startsWith("!"));
   const all = isAllBut ? [...images.keys()] : [...chosen];
-  return { names: all.filter((name) => !leftOut.has(name)), named, leftOut };
+  return { names: all.filter((name) => !leftOut.has(name)), named, excluded: leftOut };
 }
 
 /**
- * The names of the images that a list of patterns means, as {@link choose} has them.
+ * The names of the images that a list of patterns means, as {@link selectImageNames} has them.
  * @throws ImageNameError
  */
-export function namesLike(images: ReadonlyMap<string, unknown>, patterns: readonly string[]): string[] {
-  return [...choose(images, patterns).names];
+export function resolveImageNames(
+  images: ReadonlyMap<string, unknown>,
+  patterns: readonly string[],
+): string[] {
+  return [...selectImageNames(images, patterns).names];
 }
 
 /**
  * The one image that a name or a short name means.
  * @throws ImageNameError
  */
-export function nameLike(images: ReadonlyMap<string, unknown>, name: string): string {
+export function resolveImageName(images: ReadonlyMap<string, unknown>, name: string): string {
   const names = new ImageNames(images);
   const [found] = names.named(name);
   names.throwProblems();
@@ -76,14 +82,14 @@ class ImageNames {
     this.#images = images;
     this.#names = [...images.keys()];
     this.#short = Map.groupBy(this.#names, (name) => name.slice(name.indexOf("-") + 1));
-    this.#nearest = nearestNames(() => this.#names);
-    this.#nearestShort = nearestNames(() => this.#short.keys());
+    this.#nearest = boundedNearestName(() => this.#names);
+    this.#nearestShort = boundedNearestName(() => this.#short.keys());
   }
 
   fitting(pattern: string): { readonly fitting: readonly string[]; readonly isName: boolean } {
     if (this.#images.has(pattern) || !/[*?]/.test(pattern))
       return { fitting: this.named(pattern), isName: true };
-    const fitting = this.#names.filter(glob(pattern));
+    const fitting = this.#names.filter(compileGlob(pattern));
     if (fitting.length === 0) this.#problems.push(printable`no image ${JSON.stringify(pattern)}`);
     return { fitting, isName: false };
   }
@@ -109,6 +115,6 @@ class ImageNames {
 }
 
 function ambiguousText(name: string, fitting: readonly string[]): string {
-  const shown = shortenedList(fitting, mostCandidates);
+  const shown = shortenList(fitting, mostCandidates);
   return printable`${JSON.stringify(name)} may mean ${shown}: give the whole name`;
 }

@@ -22,7 +22,7 @@ export type KeyedInputs = {
   readonly version: string;
   /** sha256 of the Containerfile's bytes, 64 hex digits; where it lies does not count. */
   readonly containerfile: string;
-  /** {@link contextDigest} of the files that it can read. */
+  /** {@link hashContext} of the files that it can read. */
   readonly context: string;
   readonly target: string | null;
   /** In their order: the index lists them in it, and StageX publishes the first. */
@@ -44,7 +44,7 @@ const format = "stagex-input-key/1";
  * Names the arguments that every build gets (compression, timestamps, ulimits, network, annotations other than name
  * and version). Raise it with any change to those that can change an image's bytes.
  */
-export const buildFlags = "1";
+export const buildFlagsVersion = "1";
 
 const keyPattern = /^[0-9a-f]{64}$/;
 
@@ -73,7 +73,7 @@ export const inputKeySchema = z.custom<InputKey>((value) => typeof value === "st
  * @throws Error where a dependency's digest is none: keys outlive their process, and one made of something that merely
  * claims to be a digest would poison a ledger.
  */
-export function inputKey(inputs: KeyedInputs, flags: string = buildFlags): InputKey {
+export function computeInputKey(inputs: KeyedInputs, flags: string = buildFlagsVersion): InputKey {
   for (const [name, digest] of Object.entries(inputs.dependencies)) {
     if (!isDigest(digest))
       throw new Error(`${inputs.image}: its dependency ${name} has no digest but ${JSON.stringify(digest)}`);
@@ -93,7 +93,7 @@ export function inputKey(inputs: KeyedInputs, flags: string = buildFlags): Input
 }
 
 /** A sha256 (64 hex digits) over the files' paths, modes and contents, in any order. */
-export function contextDigest(files: readonly ContextFile[]): string {
+export function hashContext(files: readonly ContextFile[]): string {
   const rows = sorted(files.map(({ path, mode, sha256 }) => [path, mode, sha256]));
   return sha256(`stagex-context/1\n${canonical(rows)}`);
 }

@@ -1,8 +1,8 @@
-import { firstOfEach } from "../lib/text/first-of-each.ts";
+import { limitPerKind } from "../lib/text/limit-per-kind.ts";
 import { type Printable, printable } from "../lib/text/printable.ts";
 
 /** One thing that is wrong with a tree: where, what was found, what is allowed, and what mends it. */
-export type Problem = {
+export type TreeProblem = {
   /** Path relative to the tree; the tree's own path when the whole of it is meant. */
   readonly file: string;
   /** 1-based. */
@@ -12,11 +12,11 @@ export type Problem = {
   readonly found: string;
   readonly allowed: string;
   /** The one command that mends it, where there is one. */
-  readonly mend?: string;
+  readonly fix?: string;
 };
 
 /** How many problems a reader collects of one file before it stops reading. */
-export const mostProblemsOfFile = 100;
+export const maxProblemsPerFile = 100;
 
 /** How many lines a message has, and how many characters before its last line. */
 const mostLines = 200;
@@ -24,18 +24,18 @@ const mostCharacters = 100_000;
 
 /** All that is wrong with a tree, in one go. The message is bounded; `problems` has all that were collected. */
 export class TreeError extends Error {
-  readonly problems: readonly Problem[];
+  readonly problems: readonly TreeProblem[];
 
-  constructor(problems: readonly Problem[]) {
-    super(boundedText(firstOfEach(problems, kindOf, problemText, moreText)));
+  constructor(problems: readonly TreeProblem[]) {
+    super(boundedText(limitPerKind(problems, kindOf, formatProblem, moreText)));
     this.name = "TreeError";
     this.problems = problems;
   }
 }
 
 /** Puts in words what is wrong with what no build reads, of each kind the first ten. */
-export function warningLines(warnings: readonly Problem[]): Printable[] {
-  return firstOfEach(warnings, kindOf, problemText, moreText);
+export function formatWarnings(warnings: readonly TreeProblem[]): Printable[] {
+  return limitPerKind(warnings, kindOf, formatProblem, moreText);
 }
 
 function boundedText(lines: readonly string[]): string {
@@ -49,12 +49,12 @@ function boundedText(lines: readonly string[]): string {
 }
 
 /** `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (mend: …)`. */
-export function problemText(problem: Problem): Printable {
+export function formatProblem(problem: TreeProblem): Printable {
   const file = shortened(problem.file);
   const where = problem.line === undefined ? file : `${file}:${problem.line}`;
   const field = problem.field === undefined ? "" : `${shortened(problem.field)}: `;
   const found = shortened(problem.found);
-  const mend = problem.mend === undefined ? "" : ` (mend: ${shortened(problem.mend)})`;
+  const mend = problem.fix === undefined ? "" : ` (mend: ${shortened(problem.fix)})`;
   return printable`${where}: ${field}found ${found}, allowed: ${shortened(problem.allowed)}${mend}`;
 }
 
@@ -68,12 +68,12 @@ function shortened(text: string): string {
 }
 
 /** Names of sources, images and files differ from package to package; what is asked of them does not. */
-function kindOf({ field = "", allowed }: Problem): string {
+function kindOf({ field = "", allowed }: TreeProblem): string {
   const names = field.split(".");
   return `${names[0]}.${names.length > 1 ? names.at(-1) : ""}: ${allowed}`;
 }
 
-function moreText(count: number, { field, allowed }: Problem): Printable {
+function moreText(count: number, { field, allowed }: TreeProblem): Printable {
   const of = field === undefined ? "" : ` of ${shortened(field)}`;
   return printable`and ${count} more${of}, allowed: ${shortened(allowed)}`;
 }
@@ -98,14 +98,14 @@ function pruned(value: unknown, depth: number): unknown {
 }
 
 /** A cycle as one bounded line: `a -> b -> a`. */
-export function cycleText(path: readonly string[]): string {
+export function formatCycle(path: readonly string[]): string {
   if (path.length <= 20) return `the cycle ${path.join(" -> ")}`;
   const left = `… ${path.length - 20} more …`;
   return `the cycle ${[...path.slice(0, 10), left, ...path.slice(-10)].join(" -> ")}`;
 }
 
 /** Runs one reader; what it finds wrong joins the problems of the tree, and the answer is then undefined. */
-export function collecting<T>(problems: Problem[], read: () => T): T | undefined {
+export function collectProblems<T>(problems: TreeProblem[], read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {

@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import type { ContextFile } from "./build-plan.ts";
-import type { Problem } from "./tree-error.ts";
+import type { TreeProblem } from "./tree-error.ts";
 
 /** The folders that are read; what else a repository holds is no part of a tree. */
 export const treeFolders = ["packages", "digests"];
@@ -16,13 +16,13 @@ export type TreeFile = {
  * The files of a tree, wherever they come from: a working tree (checkout.ts), or the objects of a revision.
  * A symbolic link's content is its target.
  */
-export type TreeFiles = {
+export type TreeSource = {
   /** What to call the tree in messages: its folder, or folder and revision. */
   readonly root: string;
   /** Sorted by path. */
-  readonly list: readonly TreeFile[];
+  readonly files: readonly TreeFile[];
   /** What is wrong with the list itself, for the reader to report with all else. */
-  readonly problems: readonly Problem[];
+  readonly problems: readonly TreeProblem[];
   /**
    * Reads a file whole.
    * @param limit in bytes
@@ -35,16 +35,16 @@ export type TreeFiles = {
 };
 
 /** In bytes: no Containerfile and no digests file has more. StageX's largest have 20 KB. */
-export const textLimit = 1 << 20;
+export const maxTextBytes = 1 << 20;
 
 /** In bytes: no package.toml has more. StageX's largest has 60 KB. */
-export const tomlLimit = 1 << 18;
+export const maxTomlBytes = 1 << 18;
 
 /** In bytes: no file of a context has more, as no source has. */
-export const contextFileLimit = 8 * 1024 ** 3;
+export const maxContextFileBytes = 8 * 1024 ** 3;
 
 /** Whether a symbolic link at this path leads out of the tree. */
-export function leadsOutside(path: string, target: string): boolean {
+export function isOutsideTree(path: string, target: string): boolean {
   const end = posix.join(posix.dirname(path), target);
   return posix.isAbsolute(target) || end === ".." || end.startsWith("../");
 }

@@ -32,7 +32,7 @@ export type Paths = {
   /** What has been taken from elsewhere under `stagex:trust quorum`, at quorum then; not for others to add to either. */
   readonly agreed: string;
   /** What earlier previews found out, with the stamps of the files that they found it in. */
-  readonly recollection: string;
+  readonly previewCache: string;
   /** What the last preview comes to, as JSON. */
   readonly forecast: string;
   /** Temporary folders of builds; on the store's file system, so that files are linked and not copied. */
@@ -72,7 +72,7 @@ export function pathsOf(project: string = projectRoot, environment: NodeJS.Proce
     ledger: join(state, "ledger"),
     built: join(state, "built"),
     agreed: join(state, "agreed"),
-    recollection: join(state, "recollection.json"),
+    previewCache: join(state, "recollection.json"),
     forecast: join(state, "forecast.json"),
     scratch: join(state, "scratch"),
     logs: join(state, "logs"),

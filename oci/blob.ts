@@ -24,7 +24,7 @@ const readAhead = 1024 * 1024;
 const smallBlob = 256 * 1024;
 
 /** Reads a small document whole; its bytes are not compared with any digest. */
-export async function readDocument(path: string): Promise<Buffer> {
+export async function readLayoutFile(path: string): Promise<Buffer> {
   return readWhole(path, null);
 }
 
@@ -144,7 +144,7 @@ export async function checkLayer(
   if (unpackError !== undefined) {
     // A layer whose bytes are not those of its name is damaged; only one that is whole can be wrongly packed.
     await checkBlob(path, layer, signal);
-    throw notUnpacked(path, layer, messageOf(unpackError));
+    throw unpackingError(path, layer, messageOf(unpackError));
   }
   checkDigest(path, layer.digest, finish(packed));
   requireDiffId(path, layer, diffId, finish(unpacked));
@@ -158,7 +158,7 @@ export function requireDiffId(at: string, layer: Descriptor, diffId: Digest, fou
 }
 
 /** That a layer, whole as it is, does not unpack. */
-export function notUnpacked(at: string, layer: Descriptor, why: string): LayoutError {
+export function unpackingError(at: string, layer: Descriptor, why: string): LayoutError {
   const message = `${at}: the layer can't be unpacked as ${layer.mediaType}: ${why}`;
   return new LayoutError("diff-id", at, layer.digest, message);
 }

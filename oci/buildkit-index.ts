@@ -9,7 +9,7 @@ export type Document = Descriptor & { readonly bytes: Buffer };
  * manifest was published: so one that is pulled has the same index digest as one that was built.
  * @param platform such as `linux/amd64` or `linux/arm/v7`
  */
-export function exportedIndex(manifest: Descriptor, platform: string): Document {
+export function buildkitIndex(manifest: Descriptor, platform: string): Document {
   const [os = "", architecture = "", variant] = platform.split("/");
   const { mediaType, digest, size } = manifest;
   const entry = {
@@ -19,11 +19,11 @@ export function exportedIndex(manifest: Descriptor, platform: string): Document 
     platform: { architecture, os, ...(variant === undefined ? {} : { variant }) },
   };
   const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests: [entry] };
-  return document(mediaTypes.index, Buffer.from(JSON.stringify(index, null, 2)));
+  return documentOf(mediaTypes.index, Buffer.from(JSON.stringify(index, null, 2)));
 }
 
 /** The index.json that BuildKit's export puts into the layout folder of this image, byte for byte. */
-export function exportedIndexJson(index: Descriptor, image: string, version: string): string {
+export function buildkitIndexJson(index: Descriptor, image: string, version: string): string {
   const { mediaType, digest, size } = index;
   const annotations = {
     "io.containerd.image.name": `docker.io/stagex/${image}:${version}`,
@@ -35,7 +35,7 @@ export function exportedIndexJson(index: Descriptor, image: string, version: str
 }
 
 /** Bytes with the descriptor that they have. */
-export function document(mediaType: string, bytes: Buffer): Document {
+export function documentOf(mediaType: string, bytes: Buffer): Document {
   const digest: Digest = digestOf(bytes);
   return { mediaType, digest, size: bytes.length, bytes };
 }

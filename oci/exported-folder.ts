@@ -9,7 +9,7 @@ import { LayoutError } from "./layout-error.ts";
  * Reads which image's index a folder names, as {@link Store.export} lays it out; null where it names none. Its blobs are not looked at.
  * Read at once: a preview asks it of every image of a release.
  */
-export function exportedIndex(folder: string): Digest | null {
+export function readExportedIndex(folder: string): Digest | null {
   const path = join(folder, "index.json");
   try {
     return parseLayoutIndex(readRegularFileSync(path, jsonLimit), path).digest;

@@ -9,9 +9,9 @@ import {
   type ConfigDocument,
   type Descriptor,
   type ManifestDocument,
-  pairs,
   parseConfig,
   parseManifest,
+  zip,
 } from "./image.ts";
 
 /** A platform's manifest, and where its blobs are: a `Store` has such a `blobPath`. */
@@ -21,7 +21,7 @@ export type ComparedManifest = {
 };
 
 /** The first thing in which two images differ. */
-export type Difference = {
+export type ImageDifference = {
   /** Says it in words: `layer 2: usr/lib/libfoo.so: content differs from byte 1040`. */
   readonly text: string;
   /** The layer, counted from 1, base first; null where it is not in a layer. */
@@ -39,7 +39,7 @@ export type Difference = {
 export async function compareManifests(
   first: ComparedManifest,
   second: ComparedManifest,
-): Promise<Difference | null> {
+): Promise<ImageDifference | null> {
   if (first.manifest === second.manifest) return null;
   const a = await read(first);
   const b = await read(second);
@@ -63,20 +63,20 @@ async function read({ manifest: digest, blobPath }: ComparedManifest): Promise<R
   return { manifest, config, blobPath };
 }
 
-function inConfig(a: ConfigDocument, b: ConfigDocument): Difference | null {
+function inConfig(a: ConfigDocument, b: ConfigDocument): ImageDifference | null {
   // Layers and history are looked at later: they tell more there.
   const { rootfs: _a, history: _ha, ...first } = a;
   const { rootfs: _b, history: _hb, ...second } = b;
   return inMember("config", first, second);
 }
 
-function inLayerCount(a: ManifestDocument, b: ManifestDocument): Difference | null {
+function inLayerCount(a: ManifestDocument, b: ManifestDocument): ImageDifference | null {
   if (a.layers.length === b.layers.length) return null;
   return outsideFiles(`number of layers: ${a.layers.length} and ${b.layers.length}`);
 }
 
-async function inLayers(a: ReadImage, b: ReadImage): Promise<Difference | null> {
-  for (const [position, [one, other]] of pairs(a.manifest.layers, b.manifest.layers).entries()) {
+async function inLayers(a: ReadImage, b: ReadImage): Promise<ImageDifference | null> {
+  for (const [position, [one, other]] of zip(a.manifest.layers, b.manifest.layers).entries()) {
     if (one.digest === other.digest) continue;
     const layer = position + 1;
     await using first = await openFiles(one, a);
@@ -244,7 +244,7 @@ async function firstDifference(a: () => Promise<Buffer>, b: () => Promise<Buffer
 }
 
 /** The first member, by name and depth first, in which two JSON values differ. */
-function inMember(where: string, a: unknown, b: unknown): Difference | null {
+function inMember(where: string, a: unknown, b: unknown): ImageDifference | null {
   if (isDeepStrictEqual(a, b)) return null;
   if (isObject(a) && isObject(b)) {
     const names = [...new Set([...Object.keys(a), ...Object.keys(b)])].sort();
@@ -270,7 +270,7 @@ function paxOf(header: Header): unknown {
   return rest;
 }
 
-function outsideFiles(text: string): Difference {
+function outsideFiles(text: string): ImageDifference {
   return { text, layer: null, path: null };
 }
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { duplicateMember } from "../lib/text/duplicate-member.ts";
+import { findDuplicateMember } from "../lib/text/duplicate-member.ts";
 import { type Digest, digestSchema } from "./digest.ts";
 import { LayoutError } from "./layout-error.ts";
 
@@ -44,9 +44,9 @@ export type Image = {
 /** Where an image's bytes come from. Both must throw a {@link LayoutError} rather than pass on a wrong byte. */
 export type BlobReader = {
   /** The verified bytes of a JSON blob. */
-  document(blob: Descriptor): Promise<Buffer>;
+  readDocument(blob: Descriptor): Promise<Buffer>;
   /** Verifies a layer; `diffId` is the digest its config gives for it unpacked. */
-  layer(blob: Descriptor, diffId: Digest): Promise<void>;
+  verifyLayer(blob: Descriptor, diffId: Digest): Promise<void>;
   /** How errors name the blob. */
   pathOf(digest: Digest): string;
 };
@@ -125,15 +125,15 @@ const layersAtOnce = 4;
 
 /** Reads a whole image from its index's descriptor down; every byte of it has been verified when it returns. */
 export async function readImage(index: Descriptor, blobs: BlobReader): Promise<Image> {
-  const entries = parseIndex(await blobs.document(index), blobs.pathOf(index.digest), index.digest);
+  const entries = parseIndex(await blobs.readDocument(index), blobs.pathOf(index.digest), index.digest);
   const manifests: ImageManifest[] = [];
   const layers = new Map<string, [Descriptor, Digest]>();
   for (const entry of entries) {
     const { manifest, diffIds } = await readManifest(entry, blobs);
-    for (const pair of pairs(manifest.layers, diffIds)) layers.set(`${pair[0].digest} ${pair[1]}`, pair);
+    for (const pair of zip(manifest.layers, diffIds)) layers.set(`${pair[0].digest} ${pair[1]}`, pair);
     manifests.push(manifest);
   }
-  await severalAtOnce([...layers.values()], ([layer, diffId]) => blobs.layer(layer, diffId));
+  await severalAtOnce([...layers.values()], ([layer, diffId]) => blobs.verifyLayer(layer, diffId));
   return { index: index.digest, indexSize: index.size, manifests };
 }
 
@@ -162,14 +162,14 @@ async function severalAtOnce<Item>(
  */
 export async function readManifest(
   entry: Descriptor & { readonly platform: string | null },
-  blobs: Pick<BlobReader, "document" | "pathOf">,
+  blobs: Pick<BlobReader, "readDocument" | "pathOf">,
 ): Promise<{ manifest: ImageManifest; diffIds: readonly Digest[] }> {
   const at = blobs.pathOf(entry.digest);
-  const document = parseManifest(await blobs.document(entry), at, entry.digest);
+  const document = parseManifest(await blobs.readDocument(entry), at, entry.digest);
   const config = descriptor(document.config);
   const layers = document.layers.map(descriptor);
   const configAt = blobs.pathOf(config.digest);
-  const { os, architecture, rootfs } = parseConfig(await blobs.document(config), configAt, config.digest);
+  const { os, architecture, rootfs } = parseConfig(await blobs.readDocument(config), configAt, config.digest);
   const diffIds = rootfs.diff_ids;
   // The digest that is signed covers the config, not what an index says beside it: with two platforms exchanged all digests are right.
   const platform = entry.platform ?? `${os}/${architecture}`;
@@ -269,7 +269,7 @@ export function parseLayoutIndex(bytes: Buffer, path: string): Descriptor {
 }
 
 /** Whether an image is for these platforms, each of them and no other: a manifest that nobody asked for is nobody's word. */
-export function isExactlyFor(
+export function hasExactPlatforms(
   { manifests }: { readonly manifests: readonly Pick<ImageManifest, "platform">[] },
   platforms: readonly string[],
 ): boolean {
@@ -283,7 +283,7 @@ export function isExactlyFor(
  * @throws LayoutError that tells which it is for
  */
 export function requirePlatforms(image: Image, platforms: readonly string[], path: string): void {
-  if (isExactlyFor(image, platforms)) return;
+  if (hasExactPlatforms(image, platforms)) return;
   const found = image.manifests.map(({ platform }) => platform).join(", ");
   const message = `${path}: is for ${found}, but was asked for ${platforms.join(", ")}, and no other`;
   throw new LayoutError("malformed", path, image.index, message);
@@ -301,7 +301,7 @@ export function blobsOf(image: Image): readonly Descriptor[] {
 }
 
 /** Each layer with its diff_id; their numbers have been found equal. */
-export function pairs<A, B>(first: readonly A[], second: readonly B[]): [A, B][] {
+export function zip<A, B>(first: readonly A[], second: readonly B[]): [A, B][] {
   return first.flatMap((a, position) => {
     const b = second[position];
     return b === undefined ? [] : [[a, b] satisfies [A, B]];
@@ -370,7 +370,7 @@ function parseJson<Schema extends z.ZodType>(
 function refuseDuplicates(bytes: Buffer, path: string, digest: Digest | null): void {
   let fault: string;
   try {
-    const twice = duplicateMember(bytes.toString("utf8"));
+    const twice = findDuplicateMember(bytes.toString("utf8"));
     if (twice === undefined) return;
     fault = `has the member ${quote(twice)} twice in one object`;
   } catch {

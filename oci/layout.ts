@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { checkBlob, checkLayer, readBlob, readDocument } from "./blob.ts";
+import { checkBlob, checkLayer, readBlob, readLayoutFile } from "./blob.ts";
 import { type Digest, hexOf } from "./digest.ts";
 import { type Descriptor, type Image, parseLayoutIndex, readImage } from "./image.ts";
 import { LayoutError } from "./layout-error.ts";
@@ -28,8 +28,8 @@ export async function readLayout(
   const { image } = await openLayout(folder);
   return readImage(image, {
     pathOf,
-    document: (blob) => readBlob(pathOf(blob.digest), blob),
-    layer: (blob, diffId) =>
+    readDocument: (blob) => readBlob(pathOf(blob.digest), blob),
+    verifyLayer: (blob, diffId) =>
       options.diffIds === true
         ? checkLayer(pathOf(blob.digest), blob, diffId, options.signal)
         : checkBlob(pathOf(blob.digest), blob, options.signal),
@@ -39,7 +39,7 @@ export async function readLayout(
 /** Reads a layout folder's own two documents: the marker, and the index with the one image's descriptor. */
 export async function openLayout(folder: string): Promise<{ image: Descriptor; indexJson: Buffer }> {
   const marker = join(folder, "oci-layout");
-  const markerText = (await readDocument(marker)).toString("utf8");
+  const markerText = (await readLayoutFile(marker)).toString("utf8");
   if (!isMarker(markerText)) {
     throw new LayoutError(
       "malformed",
@@ -49,7 +49,7 @@ export async function openLayout(folder: string): Promise<{ image: Descriptor; i
     );
   }
   const index = join(folder, "index.json");
-  const indexJson = await readDocument(index);
+  const indexJson = await readLayoutFile(index);
   return { image: parseLayoutIndex(indexJson, index), indexJson };
 }
 

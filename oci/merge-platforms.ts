@@ -1,7 +1,7 @@
 import { link, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { readBlob } from "./blob.ts";
-import { document, exportedIndexJson } from "./buildkit-index.ts";
+import { buildkitIndexJson, documentOf } from "./buildkit-index.ts";
 import { mediaTypes, parseIndex } from "./image.ts";
 import { layoutBlobPath, layoutMarker, openLayout } from "./layout.ts";
 
@@ -15,7 +15,7 @@ type WrittenIndex = { readonly manifests: readonly object[] };
  * @param image,version its name and version, as BuildKit notes them in index.json
  * @throws LayoutError where two parts are for one platform, or a document of a part is not what its digest says
  */
-export async function assembleLayout(
+export async function mergePlatforms(
   parts: readonly string[],
   destination: string,
   image: string,
@@ -32,12 +32,12 @@ export async function assembleLayout(
     await linkBlobs(part, destination);
   }
   const text = JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests }, null, 2);
-  const index = document(mediaTypes.index, Buffer.from(text));
+  const index = documentOf(mediaTypes.index, Buffer.from(text));
   const path = layoutBlobPath(destination, index.digest);
   parseIndex(index.bytes, path, index.digest);
   await writeFile(path, index.bytes);
   await writeFile(join(destination, "oci-layout"), layoutMarker);
-  await writeFile(join(destination, "index.json"), exportedIndexJson(index, image, version));
+  await writeFile(join(destination, "index.json"), buildkitIndexJson(index, image, version));
 }
 
 async function linkBlobs(part: string, destination: string): Promise<void> {

@@ -32,9 +32,9 @@ export function previewSchema<Inputs extends z.ZodObject>(inputs: Inputs): Previ
 }
 
 /** Tells whether there is nothing unknown in a value, however deep. */
-export function isWhollyKnown(value: unknown): boolean {
+export function isFullyKnown(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return value !== unknown;
-  return Object.values(value).every(isWhollyKnown);
+  return Object.values(value).every(isFullyKnown);
 }
 
 function orUnknown(known: z.core.$ZodType): z.core.$ZodType {

@@ -16,7 +16,7 @@ const known = new WeakMap<object, NotMade>();
 const belowQuorum = new NotMade("images below quorum are not published in this run");
 
 /** An output of an image that, where the image fails, fails with few words. */
-export function orNotBuilt<Value>(output: Output<Value>, image: string): Output<Value> {
+export function shortenBuildFailure<Value>(output: Output<Value>, image: string): Output<Value> {
   return recover(output, (error: unknown) => {
     throw error instanceof NotMade || typeof error !== "object" || error === null
       ? error
@@ -25,14 +25,14 @@ export function orNotBuilt<Value>(output: Output<Value>, image: string): Output<
 }
 
 /** An output of a quorum that, where that is not met, fails with few words, and the same for all images. */
-export function orNotPublished<Value>(output: Output<Value>): Output<Value> {
+export function shortenQuorumFailure<Value>(output: Output<Value>): Output<Value> {
   return recover(output, () => {
     throw belowQuorum;
   });
 }
 
 /** Keeps the SDK from reporting, with a stack, each output of a failed image that nothing waits for. */
-export function leaveFailureToEngine(resource: Resource): void {
+export function silenceFailedOutputs(resource: Resource): void {
   for (const output of Object.values(resource)) {
     if (Output.isInstance(output)) recover<unknown>(output, () => undefined);
   }

@@ -6,7 +6,7 @@ import { readdir, readFile } from "node:fs/promises";
  *
  * @param value one that no other run has
  */
-export async function endOrphans(variable: string, value: string): Promise<void> {
+export async function terminateOrphans(variable: string, value: string): Promise<void> {
   const names = await readdir("/proc").catch(() => []);
   for (const name of names.filter((id) => /^\d+$/.test(id) && Number(id) !== process.pid)) {
     const environment = await readFile(`/proc/${name}/environ`, "utf8").catch(() => "");

@@ -8,7 +8,7 @@ import { join } from "node:path";
  * stack. Its own backup, `.bak`, is of no help where that could not be written either. So a second name for the state is kept from
  * before each run: it takes no room, for the engine puts a new file in the state's place and never writes into the old one.
  */
-export class StateFile {
+export class StateBackup {
   readonly path: string;
 
   /** @param path `<backend>/.pulumi/stacks/<project>/<stack>.json` */
@@ -17,11 +17,11 @@ export class StateFile {
   }
 
   /** The state of a stack in a file backend; undefined where there is none yet, or where it is compressed. */
-  static async find(backend: string, stack: string): Promise<StateFile | undefined> {
+  static async find(backend: string, stack: string): Promise<StateBackup | undefined> {
     const stacks = join(backend, ".pulumi", "stacks");
     const files = await readdir(stacks, { recursive: true }).catch(() => []);
     const file = files.find((name) => name === `${stack}.json` || name.endsWith(`/${stack}.json`));
-    return file === undefined ? undefined : new StateFile(join(stacks, file));
+    return file === undefined ? undefined : new StateBackup(join(stacks, file));
   }
 
   /** What `keep` keeps. */
@@ -30,7 +30,7 @@ export class StateFile {
   }
 
   /** Closes the state to other users, and keeps it as it is, if it is whole, for `mend` to find. Nothing that fails here stands in the way of a run. */
-  async keep(): Promise<void> {
+  async backUp(): Promise<void> {
     // The engine makes them for all to read (gocloud.dev's fileblob: 0666 but for the umask).
     for (const path of [this.path, `${this.path}.bak`]) await chmod(path, 0o600).catch(() => undefined);
     if (!(await isWhole(this.path))) return;
@@ -46,7 +46,7 @@ export class StateFile {
    *
    * @returns when the state that is there now was written; undefined where nothing was to be mended, or there is nothing to do it with
    */
-  async mend(): Promise<Date | undefined> {
+  async restore(): Promise<Date | undefined> {
     if (await isWhole(this.path)) return undefined;
     const found = [];
     for (const path of [`${this.path}.bak`, this.#kept])

@@ -27,7 +27,7 @@ export async function planFetch(
 ): Promise<PlannedFetch[]> {
   return await Promise.all(
     sources.map(async (source) => {
-      const { places, refused } = cache.placesFor(source);
+      const { places, refused } = cache.listLocations(source);
       const listed = places.filter(({ kind }) => kind !== "last-resort");
       const urls = listed.map(({ url }) => url);
       const mirrors = listed.filter(({ kind }) => kind === "mirror").map(({ url }) => url);

@@ -1,7 +1,7 @@
 import { lstat } from "node:fs/promises";
 import pLimit from "p-limit";
 import type { SourceCache } from "./source-cache.ts";
-import { type LocalSource, type Pushable, VaultError, type VaultPlace } from "./vault/place.ts";
+import { type LocalSource, type NamedSource, VaultError, type VaultPlace } from "./vault/vault-place.ts";
 
 export type PushStatus = "there" | "pushed" | "failed" | "absent";
 
@@ -28,7 +28,7 @@ const atOnce = 4;
  * @throws the signal's reason when aborted
  */
 export async function pushToVault(
-  sources: readonly Pushable[],
+  sources: readonly NamedSource[],
   { cache, signal, onPushed }: PushRun,
 ): Promise<PushReport[]> {
   const here = new Map<string, LocalSource>();
@@ -50,7 +50,7 @@ export async function pushToVault(
 export type PushRun = {
   readonly cache: Pick<SourceCache, "pathOf" | "vault">;
   readonly signal: AbortSignal;
-  readonly onPushed?: ((source: Pushable, place: string) => void) | undefined;
+  readonly onPushed?: ((source: NamedSource, place: string) => void) | undefined;
 };
 
 async function pushTo(

@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { lock } from "proper-lockfile";
 import type { Source } from "../distro/build-plan.ts";
-import { boundFolder } from "../lib/fs/bounded-folder.ts";
+import { pruneFolder } from "../lib/fs/prune-folder.ts";
 import { RegularFileError } from "../lib/fs/regular-file.ts";
-import { archivedFile, codeOf, hashOf, piecesOf } from "./download/archived-file.ts";
-import { type DownloadOptions, MirrorError, shown } from "./download/download.ts";
+import { codeOf, findArchivedFile, hashFile, readChunks } from "./download/archived-file.ts";
+import { type DownloadOptions, MirrorError, redactUrl } from "./download/download.ts";
 import { MirrorHosts } from "./download/mirror-hosts.ts";
 import { PartialFile } from "./download/partial-file.ts";
 import { SourceError, type SourceFailure, type SourceProgress } from "./download/source-error.ts";
-import { type PlaceChoice, placesFor, type SourcePlace } from "./source-places.ts";
-import type { VaultPlace } from "./vault/place.ts";
+import { type LocationOptions, listLocations, type SourceLocation } from "./source-locations.ts";
+import type { VaultPlace } from "./vault/vault-place.ts";
 
 /** What may be set of a cache; the defaults are for the internet as it is. */
 export type SourceCacheOptions = Partial<
@@ -29,7 +29,7 @@ export type SourceCacheOptions = Partial<
     | "httpsOnly"
   >
 > &
-  Partial<Pick<PlaceChoice, "vault" | "softwareHeritage">>;
+  Partial<Pick<LocationOptions, "vault" | "softwareHeritage">>;
 
 export type ObtainOptions = {
   /** Files, or folders as `fetch/<stage>/<package>`, to look in before any mirror; they are never changed. */
@@ -56,10 +56,10 @@ export const sourceLimits = {
 const day = 24 * 60 * 60 * 1000;
 
 /** A download that lives writes every minute; its file is spared. */
-const partialBounds = { count: 100, bytes: 32 * 1024 ** 3, age: 7 * day, spared: day / 24 };
+const partialBounds = { count: 100, bytes: 32 * 1024 ** 3, maxAge: 7 * day, minAge: day / 24 };
 
 /** Enough to look into what a mirror gave last. */
-const rejectedBounds = { count: 20, bytes: 1024 ** 3, age: 30 * day };
+const rejectedBounds = { count: 20, bytes: 1024 ** 3, maxAge: 30 * day };
 
 const lockPatience = { stale: 3_000, update: 1_000 };
 
@@ -107,8 +107,8 @@ export class SourceCache {
   }
 
   /** Lists the places elsewhere that are asked for a source, in their order. */
-  placesFor(source: Pick<Source, "sha256" | "mirrors">): ReturnType<typeof placesFor> {
-    return placesFor(source, this.#options);
+  listLocations(source: Pick<Source, "sha256" | "mirrors">): ReturnType<typeof listLocations> {
+    return listLocations(source, this.#options);
   }
 
   /** Opens the cache in this folder, and makes it if there is none. */
@@ -116,20 +116,20 @@ export class SourceCache {
     for (const folder of ["sha256", "partial", "rejected", "locks"]) {
       await mkdir(join(root, folder), { recursive: true });
     }
-    await boundFolder(join(root, "partial"), partialBounds);
-    await boundFolder(join(root, "rejected"), rejectedBounds);
+    await pruneFolder(join(root, "partial"), partialBounds);
+    await pruneFolder(join(root, "rejected"), rejectedBounds);
     return new SourceCache(root, options);
   }
 
   /**
    * The path of the source's file, verified by its hash: from the cache, else from the local archive, else from the places of
-   * {@link placesFor} in their order.
+   * {@link listLocations} in their order.
    * @throws SourceError if no place gave it, the signal's reason if aborted.
    */
   async obtain(source: Source, options: ObtainOptions = {}): Promise<string> {
     checkNames(source);
     const path = this.pathOf(source.sha256);
-    if ((await hashOf(path, options.signal)) === source.sha256) return path;
+    if ((await hashFile(path, options.signal)) === source.sha256) return path;
     for (;;) {
       const lost = new AbortController();
       const signal = AbortSignal.any([
@@ -181,7 +181,7 @@ export class SourceCache {
       if (failure === "done") return;
       if (failure !== "absent") note({ from: archive, ...failure });
     }
-    const { places, refused } = this.placesFor(source);
+    const { places, refused } = this.listLocations(source);
     for (const place of places.filter(({ kind }) => kind === "vault" || !options.isVaultOnly)) {
       const from = shownMirror(place.url);
       const isLastResort = place.kind === "last-resort";
@@ -206,12 +206,12 @@ export class SourceCache {
     path: string,
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<Outcome> {
-    const file = await archivedFile(archive, source.file);
+    const file = await findArchivedFile(archive, source.file);
     if (file === null) return "absent";
     options.onProgress?.({ kind: "trying", from: file });
     const partial = await PartialFile.create(join(this.root, "partial"), source.sha256);
     try {
-      for await (const chunk of piecesOf(file, this.#options.sizeLimit, options.signal))
+      for await (const chunk of readChunks(file, this.#options.sizeLimit, options.signal))
         await partial.write(chunk);
     } catch (error) {
       await partial.discard();
@@ -229,7 +229,7 @@ export class SourceCache {
 
   async #fromPlace(
     source: Source,
-    place: SourcePlace,
+    place: SourceLocation,
     path: string,
     options: ObtainOptions & { signal: AbortSignal },
     end: number,
@@ -257,7 +257,7 @@ export class SourceCache {
       }
     } catch (error) {
       if (isDiskFull(error)) await partial.discard();
-      else await partial.leave();
+      else await partial.keepForResume();
       if (error instanceof MirrorError && error.isAbsent && place.kind !== "mirror") return "absent";
       if (error instanceof MirrorError) return { reason: error.message, got: null };
       throw this.#localError(source, error);
@@ -270,7 +270,7 @@ export class SourceCache {
     const aside = this.#rejectedPath(source, got);
     const { size } = partial;
     await partial.moveTo(aside);
-    await boundFolder(join(this.root, "rejected"), rejectedBounds);
+    await pruneFolder(join(this.root, "rejected"), rejectedBounds);
     const page = /^text\/html\b/i.test(mediaType) ? "a web page instead of the file, " : "";
     const reason = `wrong content: ${page}its ${size} bytes have sha256 ${got}; they were put aside as ${aside}`;
     return { reason, got };
@@ -297,11 +297,11 @@ export class SourceCache {
 
   /** Whether the file is there and right; a wrong one is put aside. Only for the holder of the lock. */
   async #isCached(source: Source, path: string, signal: AbortSignal): Promise<boolean> {
-    const got = await hashOf(path, signal);
+    const got = await hashFile(path, signal);
     if (got === null) return false;
     if (got === source.sha256) return true;
     await rename(path, this.#rejectedPath(source, got));
-    await boundFolder(join(this.root, "rejected"), rejectedBounds);
+    await pruneFolder(join(this.root, "rejected"), rejectedBounds);
     return false;
   }
 
@@ -355,7 +355,7 @@ function checkNames({ name, file, sha256 }: Source): void {
 }
 
 function shownMirror(mirror: string): string {
-  return URL.canParse(mirror) ? shown(new URL(mirror)) : mirror;
+  return URL.canParse(mirror) ? redactUrl(new URL(mirror)) : mirror;
 }
 
 function isDiskFull(error: unknown): boolean {

@@ -13,7 +13,7 @@ export type WantedSource = Source & {
  * Lists the sources of these images, each file with the same content once. Packages that name it with other mirrors add theirs.
  * @param root the tree's folder
  */
-export function wantedSources(plans: Iterable<BuildPlan>, root: string): WantedSource[] {
+export function listWantedSources(plans: Iterable<BuildPlan>, root: string): WantedSource[] {
   const wanted = new Map<
     string,
     { source: Source; images: Set<string>; mirrors: Set<string>; archives: Set<string> }

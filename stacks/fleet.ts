@@ -2,20 +2,20 @@ import { dirname, join, relative, resolve } from "node:path";
 import { all, getStack, type Output, RunError, secret } from "@pulumi/pulumi";
 import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
-import { pinnedImages } from "../components/builder-fleet/aws-image.ts";
-import { type Architecture, type Program, programsIn } from "../components/builder-fleet/aws-programs.ts";
-import type { KnownBuilder } from "../components/builder-fleet/builders.ts";
-import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet.ts";
+import { pinnedMachineImages } from "../components/builder-fleet/aws-machine-images.ts";
+import { type Architecture, type Program, stagePrograms } from "../components/builder-fleet/aws-programs.ts";
+import type { DeclaredBuilder } from "../components/builder-fleet/builders.ts";
+import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet-builder.ts";
 import type { AwsFleetConfig, BucketKind } from "../config/aws-fleet.ts";
 import type { ConfiguredBuilder } from "../config/builders.ts";
 import { awsMachines } from "../config/fleet-plan.ts";
-import { machinesText, type Prices, standingCost, unpricedText } from "../distro/plan/cost.ts";
+import { formatMachines, formatUnpriced, machineRates, type Prices } from "../distro/plan/cost.ts";
 import { type Paths, pathsOf } from "../lib/paths.ts";
 import { printableLine } from "../lib/text/printable.ts";
 import { findTool } from "../tools/tool-resolver.ts";
-import { announce } from "./announce.ts";
+import { logToEngine } from "./engine-log.ts";
 import { refuseEmptyPassphrase } from "./passphrase.ts";
-import { stackConfig } from "./stack-config.ts";
+import { readStackConfig } from "./stack-config.ts";
 
 /** Seconds until a new machine has started, fetched what it runs, and answers. */
 const firstBoot = 900;
@@ -50,18 +50,18 @@ type FleetCost = {
 };
 
 /** Machines on AWS to build on, and all that they need there. */
-export async function fleet(): Promise<FleetOutputs> {
-  const { aws: config, prices } = stackConfig();
+export async function deployFleet(): Promise<FleetOutputs> {
+  const { aws: config, prices } = readStackConfig();
   if (config === undefined)
     throw new RunError(
       "stagex:aws is not set: the machine images that builders start from, and whatever is to differ from its default; docs/aws.md",
     );
-  const made = await awsFleet(config, pathsOf());
+  const made = await deployAwsFleet(config, pathsOf());
   const [{ tls } = { tls: undefined }] = made.builders;
   if (tls === undefined)
     throw new Error("a fleet on AWS without a builder, or with one that needs no certificate");
   return {
-    builders: asConfigured(made.builders),
+    builders: toConfiguredBuilders(made.builders),
     tunnels: Object.fromEntries(
       made.builders.flatMap(({ name, tunnel }) => (tunnel ? [[name, tunnelCommand(tunnel)]] : [])),
     ),
@@ -71,29 +71,29 @@ export async function fleet(): Promise<FleetOutputs> {
     buckets: made.buckets,
     orchestrators: made.orchestrators,
     leftovers: config.registry ? endRepositories(config) : undefined,
-    cost: prices ? await fleetCost(config, prices) : undefined,
+    cost: prices ? await reportFleetCost(config, prices) : undefined,
   };
 }
 
 /** What the fleet costs while nothing is said of what it builds; a preview says it in words, too. */
-export async function fleetCost(config: AwsFleetConfig, prices: Prices): Promise<FleetCost> {
+export async function reportFleetCost(config: AwsFleetConfig, prices: Prices): Promise<FleetCost> {
   const machines = awsMachines(config);
-  const { perHour, perMonth } = standingCost(machines, prices);
+  const { perHour, perMonth } = machineRates(machines, prices);
   const { currency, date: pricesOf } = prices;
   const running = perHour === null ? "?" : perHour.toFixed(2);
   if (isDryRun())
-    await announce(
+    await logToEngine(
       "info",
       printableLine(
-        `${machinesText(machines)}: ${running} ${currency} an hour while they run, and ${perMonth.toFixed(2)} ${currency} a month ` +
-          `for their disks. Prices of ${pricesOf}; the network, buckets and logs are not in them.${unpricedText(machines, prices)}`,
+        `${formatMachines(machines)}: ${running} ${currency} an hour while they run, and ${perMonth.toFixed(2)} ${currency} a month ` +
+          `for their disks. Prices of ${pricesOf}; the network, buckets and logs are not in them.${formatUnpriced(machines, prices)}`,
       ),
     );
   return { perHour: perHour ?? undefined, perMonth, currency, pricesOf };
 }
 
 /** The builders as another stack's configuration lists them, and where that one is to have the files with the credentials. */
-export function asConfigured(builders: readonly FleetBuilder[]): Output<ConfiguredBuilder[]> {
+export function toConfiguredBuilders(builders: readonly FleetBuilder[]): Output<ConfiguredBuilder[]> {
   const files = {
     ca: `${credentials}/ca.pem`,
     cert: `${credentials}/certificate.pem`,
@@ -110,8 +110,8 @@ export function asConfigured(builders: readonly FleetBuilder[]): Output<Configur
 }
 
 /** A fleet of the stack's own, for one that builds with it. Tunnels are the user's to open while the builders are waited for. */
-export async function awsMembers(config: AwsFleetConfig, paths: Paths): Promise<KnownBuilder[]> {
-  const { builders } = await awsFleet(config, paths);
+export async function deployAwsBuilders(config: AwsFleetConfig, paths: Paths): Promise<DeclaredBuilder[]> {
+  const { builders } = await deployAwsFleet(config, paths);
   return builders.map((builder) => ({ ...builder, wait: firstBoot }));
 }
 
@@ -120,15 +120,15 @@ export async function awsMembers(config: AwsFleetConfig, paths: Paths): Promise<
  *
  * @throws before anything is made, where the stack's passphrase is empty or a machine image or program is missing
  */
-export async function awsFleet(config: AwsFleetConfig, paths: Paths): Promise<AwsFleet> {
+export async function deployAwsFleet(config: AwsFleetConfig, paths: Paths): Promise<AwsFleet> {
   await refuseEmptyPassphrase({ project: paths.project, stack: getStack() });
   const architectures = architecturesOf(config);
-  const images = pinnedImages(config, architectures);
+  const images = pinnedMachineImages(config, architectures);
   const programs: Partial<Record<Architecture, readonly Program[]>> = {};
   for (const architecture of architectures) {
     const folders = await programFolders(config, architecture, paths);
     const staging = relative(paths.project, join(paths.state, "programs"));
-    programs[architecture] = await programsIn({ folders, staging }, architecture);
+    programs[architecture] = await stagePrograms({ folders, staging }, architecture);
   }
   return new AwsFleet("fleet", { config, images, programs, now: new Date() });
 }

@@ -3,34 +3,34 @@ import { all, type Output, recover } from "@pulumi/pulumi";
 import { invoke } from "@pulumi/pulumi/runtime/index.js";
 import { Release, type ReleaseArgs } from "../components/release.ts";
 import type { StagexConfig } from "../config/schema.ts";
-import { chooseImages } from "../distro/graph.ts";
-import { lookUpBoth } from "../distro/plan/predict-digests.ts";
+import { selectImages } from "../distro/graph.ts";
+import { lookUpOwnFirst } from "../distro/plan/predict-digests.ts";
 import { PublishedInputs } from "../distro/published/published-inputs.ts";
-import { publishedTree } from "../distro/published/published-tree.ts";
+import { findPublishedTree } from "../distro/published/published-tree.ts";
 import type { Tree } from "../distro/tree/tree.ts";
-import { treeRelease } from "../distro/tree/tree-release.ts";
+import { findTreeRelease } from "../distro/tree/tree-release.ts";
 import { type Paths, pathsOf } from "../lib/paths.ts";
 import { printable, printableBlock, printableLines } from "../lib/text/printable.ts";
 import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store/store.ts";
-import { configuredLedgers } from "../pipeline/context/open-ledgers.ts";
-import { configuredTree } from "../pipeline/context/open-tree.ts";
-import { configuredSignatures, configuredTrust } from "../pipeline/context/open-trust.ts";
-import { firstManifestIn } from "../pipeline/package/published-status.ts";
-import { type QuorumsOutputs, quorumsOutputs } from "../pipeline/quorum/summary-outputs.ts";
+import { openLedgers } from "../pipeline/context/open-ledgers.ts";
+import { readConfiguredTree } from "../pipeline/context/open-tree.ts";
+import { openLookaside, readConfiguredTrust } from "../pipeline/context/open-trust.ts";
+import { firstManifestFinder } from "../pipeline/package/published-status.ts";
+import { type QuorumSummaryOutputs, quorumSummaryOutputs } from "../pipeline/quorum/summary-outputs.ts";
 import { ClientPolicy } from "../providers/stagex/resources/client-policy/resource.ts";
 import type { Publication } from "../providers/stagex/resources/publication/resource.ts";
 import type { Quorum } from "../providers/stagex/resources/quorum/resource.ts";
-import { leaveFailureToEngine } from "../pulumi-workarounds/dependency-failure.ts";
+import { silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
 import type { Keyring } from "../trust/openpgp/keyring.ts";
 import { parseRepository } from "../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../trust/signatures/lookaside.ts";
-import { announce } from "./announce.ts";
-import { type DigestSources, releasedImages } from "./released-images.ts";
-import { stackConfig } from "./stack-config.ts";
+import { logToEngine } from "./engine-log.ts";
+import { type DigestSources, findReleasableImages } from "./releasable-images.ts";
+import { readStackConfig } from "./stack-config.ts";
 
 /** What the stack tells whoever reads its outputs. */
-export type Released = {
+export type ReleaseOutputs = {
   /** What each image that is not published lacks, in words, by name. */
   readonly pending: Output<Record<string, string>>;
   /** The images at quorum: the manifest's digest, by name. */
@@ -44,20 +44,20 @@ export type Released = {
 };
 
 /** Publishes of the chosen images of a tree those that enough maintainers have signed, and tells of the others what they lack. */
-export async function release(): Promise<Released> {
-  const [config, paths] = [stackConfig(), pathsOf()];
-  const tree = await configuredTree(config, paths);
-  const chosen = chooseImages(tree.images, config.images);
-  const { released, unreleased } = await releasedImages(
+export async function release(): Promise<ReleaseOutputs> {
+  const [config, paths] = [readStackConfig(), pathsOf()];
+  const tree = await readConfiguredTree(config, paths);
+  const chosen = selectImages(tree.images, config.images);
+  const { released, unreleased } = await findReleasableImages(
     tree.images,
     chosen,
     await digestSources(config, paths, tree),
   );
-  const { rosterDigest, rule, keyring } = await configuredTrust(config, paths, tree.root);
+  const { rosterDigest, rule, keyring } = await readConfiguredTrust(config, paths, tree.root);
   await tellOfSkipped(keyring);
-  const lookaside = await configuredSignatures(config, paths);
+  const lookaside = await openLookaside(config, paths);
   // Said once, and not by each image's quorum.
-  if (lookaside instanceof LookasideFolder) await lookaside.mustBeThere();
+  if (lookaside instanceof LookasideFolder) await lookaside.requireFolder();
   const { quorums, publications } = new Release("release", {
     images: released,
     signedAs: config.signedAs,
@@ -83,14 +83,14 @@ export async function release(): Promise<Released> {
 /** Warns of what was left out among the keys. What may be a revocation also keeps the quorums that hang on it from being met. */
 async function tellOfSkipped(keyring: Keyring): Promise<void> {
   if (keyring.certificates.size === 0)
-    await announce(
+    await logToEngine(
       "warning",
       printable`there is not one key among the keys, so nobody's signature counts: pulumi config set stagex:keys PATH`,
     );
   const warnings = keyring.warnings();
   if (warnings.length === 0) return;
   const lines = warnings.map((words) => printable`  ${words}`);
-  await announce("warning", printableLines([printable`of the files among the keys:`, ...lines]));
+  await logToEngine("warning", printableLines([printable`of the files among the keys:`, ...lines]));
 }
 
 /** Nowhere without `stagex:publish`: then the stack tells what could be published. */
@@ -99,7 +99,7 @@ async function destination(
   root: string,
 ): Promise<Pick<ReleaseArgs, "publish">> {
   if (publish === undefined) return {};
-  const known = name ?? (await treeRelease(root));
+  const known = name ?? (await findTreeRelease(root));
   return {
     publish: {
       destinations: [...publish],
@@ -119,7 +119,7 @@ function writePolicy({ clientPolicy: folder, ...config }: StagexConfig, roster: 
     lookaside: config.lookaside ?? config.signatures ?? ".stagex/signatures",
     threshold: config.threshold,
   });
-  leaveFailureToEngine(policy);
+  silenceFailedOutputs(policy);
 }
 
 /** With its registry's host, as clients compare names: `stagex` is `docker.io/stagex`. */
@@ -128,13 +128,13 @@ function namespaceOf(signedAs: string): string {
 }
 
 async function digestSources(config: StagexConfig, paths: Paths, tree: Tree): Promise<DigestSources> {
-  const ledgers = configuredLedgers(config, paths);
+  const ledgers = openLedgers(config, paths);
   const store = await Store.open(paths.store);
   return {
     ...{ published: tree.digests, furtherPublished: tree.furtherDigests },
     ...(config.verify === "all" ? {} : { standings: standingsIn(config, tree, store) }),
-    built: async (key) => (await ledgers.built.lookup(key)).digests,
-    ledger: (key) => lookUpBoth(ledgers, key),
+    built: async (key) => (await ledgers.built.lookUp(key)).digests,
+    ledger: (key) => lookUpOwnFirst(ledgers, key),
     stored: (manifest, platforms) => store.find(manifest, platforms),
   };
 }
@@ -145,10 +145,10 @@ function standingsIn(
   store: Store,
 ): Required<DigestSources>["standings"] {
   return async (references) => {
-    const published = new PublishedInputs(tree, await publishedTree(tree, { platforms }));
-    const standings = await published.standings(
+    const published = new PublishedInputs(tree, await findPublishedTree(tree, { platforms }));
+    const standings = await published.statuses(
       references,
-      firstManifestIn(async () => store),
+      firstManifestFinder(async () => store),
     );
     if (verify !== false) return standings;
     // Only what is known to have the published inputs is held.
@@ -161,21 +161,21 @@ function standingsIn(
 function summarized(
   quorums: readonly Quorum[],
   unknown: Readonly<Record<string, string>>,
-): Output<QuorumsOutputs> {
+): Output<QuorumSummaryOutputs> {
   return all(quorums.map(({ urn }) => recover<string | undefined>(urn, () => undefined))).apply(async () => {
-    const found = quorumsOutputs.parse(await invoke("stagex:index:quorums", {}));
+    const found = quorumSummaryOutputs.parse(await invoke("stagex:index:quorums", {}));
     const cannot = Object.entries(unknown).map(
       ([image, reason]) => printable`${image} can't be released: ${reason}`,
     );
     const below = Object.keys(found.pending).length > 0 ? [printableBlock(found.text)] : [];
-    if (cannot.length + below.length > 0) await announce("warning", printableLines([...cannot, ...below]));
+    if (cannot.length + below.length > 0) await logToEngine("warning", printableLines([...cannot, ...below]));
     return found;
   });
 }
 
 function pendingOf(
   quorums: ReadonlyMap<string, Quorum>,
-  summary: Output<QuorumsOutputs>,
+  summary: Output<QuorumSummaryOutputs>,
   unknown: Readonly<Record<string, string>>,
 ): Output<Record<string, string>> {
   const words = [...quorums].map(([image, { met, words }]) => {

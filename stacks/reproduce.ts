@@ -7,22 +7,27 @@ import { staticFleet } from "../components/builder-fleet/static.ts";
 import { PackageTree } from "../components/package-tree.ts";
 import type { StagexConfig } from "../config/schema.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import { chooseImages } from "../distro/graph.ts";
-import { namesLike } from "../distro/image-names.ts";
-import { warningLines } from "../distro/tree-error.ts";
+import { selectImages } from "../distro/graph.ts";
+import { resolveImageNames } from "../distro/image-names.ts";
+import { formatWarnings } from "../distro/tree-error.ts";
 import { pathsOf } from "../lib/paths.ts";
 import { printable, printableLines } from "../lib/text/printable.ts";
 import type { Digest } from "../oci/digest.ts";
-import { configuredTree } from "../pipeline/context/open-tree.ts";
-import { elsewhereText, plannedPlatforms, unfitFor, unfitText } from "../pipeline/fleet/platform-coverage.ts";
-import { digestFrom } from "../pipeline/package/inputs-from-build-plan.ts";
-import { orNotBuilt } from "../pulumi-workarounds/dependency-failure.ts";
-import { announce } from "./announce.ts";
-import { previewForecast } from "./show-forecast.ts";
-import { stackConfig } from "./stack-config.ts";
+import { readConfiguredTree } from "../pipeline/context/open-tree.ts";
+import {
+  findUnbuildableImages,
+  formatOtherPlatforms,
+  formatUnbuildableImages,
+  plannedPlatforms,
+} from "../pipeline/fleet/platform-coverage.ts";
+import { digestFromHex } from "../pipeline/package/inputs-from-build-plan.ts";
+import { shortenBuildFailure } from "../pulumi-workarounds/dependency-failure.ts";
+import { logToEngine } from "./engine-log.ts";
+import { showForecast } from "./show-forecast.ts";
+import { readStackConfig } from "./stack-config.ts";
 
 /** What the stack tells whoever reads its outputs. */
-export type Reproduced = {
+export type ReproduceOutputs = {
   /** The manifest digest of each image, by name. */
   readonly images: Output<Record<string, Digest>>;
   /** How many of them have their published digest. */
@@ -34,19 +39,19 @@ export type Reproduced = {
 };
 
 /** Builds the chosen images of a tree, and has those held against their published digests that `stagex:verify` names. */
-export async function reproduce(): Promise<Reproduced> {
-  const config = stackConfig();
+export async function reproduce(): Promise<ReproduceOutputs> {
+  const config = readStackConfig();
   if (allConfig()?.["stagex:verify"] === "true")
-    await announce(
+    await logToEngine(
       "info",
       printable`stagex:verify true is called "all" now: pulumi config set stagex:verify all`,
     );
-  const tree = await configuredTree(config, pathsOf());
-  if (tree.warnings.length > 0) await announce("warning", printableLines(warningLines(tree.warnings)));
-  const plans = chooseImages(tree.images, config.images);
+  const tree = await readConfiguredTree(config, pathsOf());
+  if (tree.warnings.length > 0) await logToEngine("warning", printableLines(formatWarnings(tree.warnings)));
+  const plans = selectImages(tree.images, config.images);
   // The provider would find a name that is none only once it comes to pull or rebuild something.
-  const substitutable = new Set(namesLike(tree.images, config.substitute ?? []));
-  namesLike(tree.images, config.rebuild ?? []);
+  const substitutable = new Set(resolveImageNames(tree.images, config.substitute ?? []));
+  resolveImageNames(tree.images, config.rebuild ?? []);
   await announceUnfit(
     config,
     plans.filter(({ name }) => !substitutable.has(name)),
@@ -56,10 +61,12 @@ export async function reproduce(): Promise<Reproduced> {
   const { packages } = new PackageTree("tree", {
     ...{ plans, expectedDigests, furtherDigests, reproduceOn: config.reproduceOn },
   });
-  const digests = [...packages].map(([name, made]) => [name, orNotBuilt(made.digest, name)] as const);
+  const digests = [...packages].map(
+    ([name, made]) => [name, shortenBuildFailure(made.digest, name)] as const,
+  );
   const images = all(Object.fromEntries(digests));
   const unattested = attested(config, { plans, packages, substitutable });
-  previewForecast([...packages.values()], pathsOf().forecast);
+  showForecast([...packages.values()], pathsOf().forecast);
   return {
     images,
     verified: (isDryRun() ? onceMade(images, packages) : images).apply(
@@ -80,7 +87,7 @@ function onceMade(
   images: Output<Record<string, Digest>>,
   packages: PackageTree["packages"],
 ): Output<Record<string, Digest>> {
-  const origins = [...packages].map(([name, { origin }]) => orNotBuilt(origin, name));
+  const origins = [...packages].map(([name, { origin }]) => shortenBuildFailure(origin, name));
   return all([images, all(origins)]).apply(([found]) => found);
 }
 
@@ -91,7 +98,7 @@ function compared(
 ): { equal: string[]; others: [string, Digest][] } {
   const known = Object.entries(digests).flatMap(([name, digest]) => {
     const hex = published.get(name);
-    return hex === undefined ? [] : [{ name, digest, was: digestFrom(hex) }];
+    return hex === undefined ? [] : [{ name, digest, was: digestFromHex(hex) }];
   });
   return {
     equal: known.filter(({ digest, was }) => digest === was).map(({ name }) => name),
@@ -102,11 +109,11 @@ function compared(
 /** Tells a preview which images are for other platforms, and which the configured builders can't build, as far as that is known before they are asked. */
 async function announceUnfit(config: StagexConfig, plans: readonly BuildPlan[]): Promise<void> {
   if (!isDryRun()) return;
-  const elsewhere = isUsual(config.platforms) ? undefined : elsewhereText(plans, config.platforms);
-  if (elsewhere) await announce("info", elsewhere);
+  const elsewhere = isUsual(config.platforms) ? undefined : formatOtherPlatforms(plans, config.platforms);
+  if (elsewhere) await logToEngine("info", elsewhere);
   const builders = await plannedPlatforms(config);
-  const unfit = builders ? unfitFor(plans, builders) : [];
-  if (unfit.length > 0) await announce("warning", unfitText(unfit));
+  const unfit = builders ? findUnbuildableImages(plans, builders) : [];
+  if (unfit.length > 0) await logToEngine("warning", formatUnbuildableImages(unfit));
 }
 
 /** What StageX's own Makefile builds for: nobody has to be told that its bootstrap is for linux/386. */
@@ -123,7 +130,7 @@ function attested(
   const { unattested } = new Attestations("attestations", { ...images, person, signedAs });
   return unattested.apply(async (names) => {
     if (names.length > 0 && !isDryRun())
-      await announce(
+      await logToEngine(
         "info",
         printable`${person} attests none of what was pulled instead of built: ${names.join(", ")}`,
       );
@@ -138,7 +145,7 @@ async function registerBuilders({ builders = [], localBuilders = 0, aws }: Stage
     ...staticFleet(builders, paths.project),
     ...localFleet(localBuilders),
     // Few stacks have one: the others don't wait for its library.
-    ...(aws ? await (await import("./fleet.ts")).awsMembers(aws, paths) : []),
+    ...(aws ? await (await import("./fleet.ts")).deployAwsBuilders(aws, paths) : []),
   ];
   if (members.length > 0) new Builders("builders", members);
 }

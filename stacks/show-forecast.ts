@@ -4,7 +4,7 @@ import { all, type Resource } from "@pulumi/pulumi";
 import { invoke, isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { printableBlock, printableJson } from "../lib/text/printable.ts";
 import { forecastOutputs } from "../pipeline/forecast-outputs.ts";
-import { announce } from "./announce.ts";
+import { logToEngine } from "./engine-log.ts";
 
 /**
  * Shows, after a preview, what the run would build, for how long and why, and writes the same as JSON for programs. The provider knows
@@ -13,12 +13,12 @@ import { announce } from "./announce.ts";
  * It is no output of the stack: an `up` that is held to a saved plan must give the very outputs of the preview.
  * @param file for {@link ForecastOutputs}
  */
-export function previewForecast(packages: readonly Resource[], file: string): void {
+export function showForecast(packages: readonly Resource[], file: string): void {
   if (!isDryRun()) return;
   // The engine waits for what is applied, as for any output.
   all(packages.map(({ urn }) => urn)).apply(async () => {
     const found = forecastOutputs.parse(await invoke("stagex:index:forecast", {}));
-    await announce("info", printableBlock(found.text));
+    await logToEngine("info", printableBlock(found.text));
     await mkdir(dirname(file), { recursive: true });
     await writeFile(`${file}.new`, `${printableJson(found)}\n`);
     await rename(`${file}.new`, file);

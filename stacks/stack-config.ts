@@ -2,7 +2,7 @@ import { allConfig } from "@pulumi/pulumi/runtime/index.js";
 import { parseConfig, type StagexConfig } from "../config/schema.ts";
 
 /** The `stagex:` configuration of this stack, all keys checked at once. */
-export function stackConfig(): StagexConfig {
+export function readStackConfig(): StagexConfig {
   const prefix = "stagex:";
   const keys = Object.entries(allConfig() ?? {}).filter(([key]) => key.startsWith(prefix));
   return parseConfig(Object.fromEntries(keys.map(([key, value]) => [key.slice(prefix.length), value])));

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { type Version, versionIn } from "./version.ts";
+import { parseVersion, type Version } from "./version.ts";
 
 /** A builder of `docker buildx` that BuildKit's own client can talk to. */
 export type DockerBuilder = {
@@ -49,9 +49,9 @@ export async function findDocker(environment: NodeJS.ProcessEnv = process.env): 
   const { Client: client, Server: server } = versionSchema.parse(JSON.parse(version));
   const buildx = await ask("buildx", "version");
   const docker = {
-    client: versionIn(client.Version),
-    server: server ? versionIn(server.Version) : null,
-    buildx: buildx === null ? null : versionIn(buildx),
+    client: parseVersion(client.Version),
+    server: server ? parseVersion(server.Version) : null,
+    buildx: buildx === null ? null : parseVersion(buildx),
   };
   if (docker.server === null) return { ...docker, usesContainerdStore: false, builders: [] };
   const status = await ask("info", "--format", "{{json .DriverStatus}}");

@@ -18,7 +18,7 @@ export type EnginePrograms = { readonly pulumi: string; readonly languageHost: s
  * The backend is in Pulumi.yaml. PULUMI_HOME stays the user's: the engine keeps there which stack is selected, so that a plain
  * `pulumi` sees the same one.
  */
-export function engineNeeds(
+export function engineRequirements(
   programs: EnginePrograms,
   environment: NodeJS.ProcessEnv = process.env,
 ): { readonly folders: readonly string[]; readonly variables: Readonly<Record<string, string>> } {
@@ -47,7 +47,7 @@ export function engineEnvironment(
   programs: EnginePrograms,
   environment: NodeJS.ProcessEnv = process.env,
 ): NodeJS.ProcessEnv {
-  const { folders, variables } = engineNeeds(programs, environment);
+  const { folders, variables } = engineRequirements(programs, environment);
   const rest = (environment.PATH ?? "").split(delimiter).filter((folder) => !folders.includes(folder));
   return {
     // The program and the provider are loaded anew in every run; compiled once, they start sooner.

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { copyFile, link, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { shellWord } from "../lib/text/shell-word.ts";
+import { quoteShellWord } from "../lib/text/shell-word.ts";
 import type { EnginePrograms } from "./engine-environment.ts";
 import { isExecutable } from "./executable.ts";
 import { fillFolder } from "./tool-folder.ts";
@@ -12,7 +12,7 @@ import { fillFolder } from "./tool-folder.ts";
  *
  * @param tools the folder of built tools
  */
-export async function engineFolder(programs: EnginePrograms, tools: string): Promise<EnginePrograms> {
+export async function prepareEngineFolder(programs: EnginePrograms, tools: string): Promise<EnginePrograms> {
   if (dirname(programs.pulumi) === dirname(programs.languageHost)) return programs;
   const launcher = isBuilt(programs.languageHost, tools) ? hostLauncher(programs.languageHost) : undefined;
   const name = createHash("sha256")
@@ -43,7 +43,7 @@ function isBuilt(program: string, tools: string): boolean {
  * ts-node and the compiler. Newer hosts read Pulumi.yaml and refuse the flag.
  */
 function hostLauncher(host: string): string {
-  return `#!/bin/sh\nexec ${shellWord(host)} -typescript=false "$@"\n`;
+  return `#!/bin/sh\nexec ${quoteShellWord(host)} -typescript=false "$@"\n`;
 }
 
 async function linkOrCopy(from: string, to: string): Promise<void> {

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { access, constants, stat } from "node:fs/promises";
 import { delimiter, isAbsolute, join } from "node:path";
 import { promisify } from "node:util";
-import { type Version, versionIn } from "./version.ts";
+import { parseVersion, type Version } from "./version.ts";
 
 /** Whether the path is a file that this user may run. */
 export async function isExecutable(path: string): Promise<boolean> {
@@ -31,7 +31,7 @@ export async function findExecutable(
 const patience = 20_000;
 
 /** The version that the program prints, or null when it prints none, fails, or takes longer than 20 s. */
-export async function versionOf(
+export async function queryVersion(
   path: string,
   args: readonly string[],
   environment: NodeJS.ProcessEnv = process.env,
@@ -41,7 +41,7 @@ export async function versionOf(
       timeout: patience,
       env: { ...environment, LC_ALL: "C", PULUMI_SKIP_UPDATE_CHECK: "true" },
     });
-    return versionIn(stdout);
+    return parseVersion(stdout);
   } catch {
     return null;
   }

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { projectRoot } from "../lib/paths.ts";
 import { findExecutable } from "./executable.ts";
-import { diagnoseGo } from "./go-diagnosis.ts";
+import { diagnoseGoFailure } from "./go-diagnosis.ts";
 import { fetchGo, findGo } from "./go-toolchain.ts";
 import { type GoBinary, pinnedGo } from "./pinned-tools.ts";
 import { SetUpError } from "./set-up-error.ts";
@@ -116,10 +116,10 @@ function runGo(
       if (error === undefined) resolve();
       else reject(error);
     };
-    child.once("error", (error) => settle(signal?.aborted ? error : diagnoseGo(what, error.message)));
+    child.once("error", (error) => settle(signal?.aborted ? error : diagnoseGoFailure(what, error.message)));
     child.once("close", (code, killed) => {
       if (code === 0) settle();
-      else settle(diagnoseGo(what, [...lines, killed ? `go: signal: ${killed}` : ""].join("\n")));
+      else settle(diagnoseGoFailure(what, [...lines, killed ? `go: signal: ${killed}` : ""].join("\n")));
     });
   });
 }

@@ -58,7 +58,7 @@ const symptoms: readonly Symptom[] = [
 const quotedLines = 15;
 
 /** The error that says what Go's output means and what mends it; what is not known is quoted. */
-export function diagnoseGo(what: string, output: string): SetUpError {
+export function diagnoseGoFailure(what: string, output: string): SetUpError {
   const tail = output
     .trimEnd()
     .split("\n")

@@ -2,10 +2,10 @@ import { execFile } from "node:child_process";
 import { tmpdir } from "node:os";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { diagnoseGo } from "./go-diagnosis.ts";
+import { diagnoseGoFailure } from "./go-diagnosis.ts";
 import { pinnedGo } from "./pinned-tools.ts";
 import { SetUpError } from "./set-up-error.ts";
-import { compareVersions, type Version, versionIn } from "./version.ts";
+import { compareVersions, parseVersion, type Version } from "./version.ts";
 
 const execute = promisify(execFile);
 
@@ -49,7 +49,7 @@ export async function findGo(
 ): Promise<GoToolchain> {
   const found = await readWhereabouts(what, environment);
   const { GOVERSION: installed, ...kept } = found;
-  const version = versionIn(installed);
+  const version = parseVersion(installed);
   if (version === null || compareVersions(version, oldestSwitching) < 0) {
     throw new SetUpError(
       what,
@@ -89,7 +89,7 @@ export async function fetchGo(what: string, go: GoToolchain): Promise<void> {
   try {
     await execute("go", ["version"], { env: go.environment, cwd: tmpdir() });
   } catch (error) {
-    throw diagnoseGo(what, String(error instanceof Error && "stderr" in error ? error.stderr : error));
+    throw diagnoseGoFailure(what, String(error instanceof Error && "stderr" in error ? error.stderr : error));
   }
 }
 

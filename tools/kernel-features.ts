@@ -11,7 +11,7 @@ export type KernelFeatures = {
 };
 
 /** Reads the features from /proc and /sys below `root` (`/` but in tests). */
-export async function kernelFeatures(root = "/"): Promise<KernelFeatures> {
+export async function readKernelFeatures(root = "/"): Promise<KernelFeatures> {
   const has = async (path: string): Promise<boolean> => {
     try {
       await access(`${root}${path}`);

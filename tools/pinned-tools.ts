@@ -39,7 +39,7 @@ export type GoBinary = {
 };
 
 /** One way to build a tool. */
-export type Recipe = {
+export type BuildMethod = {
   readonly binaries: readonly GoBinary[];
   /** What the recipe needs beyond Go and gcc is on this machine. */
   readonly isPossible: (environment: NodeJS.ProcessEnv) => Promise<boolean>;
@@ -47,7 +47,7 @@ export type Recipe = {
 };
 
 /** What a tool that works can't do, and the command that mends it. */
-export type Shortcoming = { readonly lack: string; readonly mend: string };
+export type Shortcoming = { readonly lack: string; readonly fix: string };
 
 /** How a tool is recognised, and how it is built where there is none. */
 export type PinnedTool = {
@@ -59,7 +59,7 @@ export type PinnedTool = {
   /** What is taken from PATH instead of building; null where nothing is. */
   readonly accepted: VersionRange | null;
   /** From the best to the least; each builds for itself. */
-  readonly recipes: readonly [Recipe, ...Recipe[]];
+  readonly buildMethods: readonly [BuildMethod, ...BuildMethod[]];
   /** Where it runs. */
   readonly systems: readonly NodeJS.Platform[];
 };
@@ -67,7 +67,7 @@ export type PinnedTool = {
 const always = async () => true;
 const everywhere = ["linux", "darwin"] as const;
 
-function recipe(binary: Partial<GoBinary> & Pick<GoBinary, "output" | "module" | "package">): Recipe {
+function recipe(binary: Partial<GoBinary> & Pick<GoBinary, "output" | "module" | "package">): BuildMethod {
   return {
     binaries: [{ tags: [], ldflags: "", cgo: false, ...binary }],
     isPossible: always,
@@ -124,7 +124,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     versionArguments: ["version"],
     // From the version that the tests run with.
     accepted: { from: [3, 256, 0], below: [4, 0, 0] },
-    recipes: [
+    buildMethods: [
       recipe({
         output: "pulumi",
         module: "pulumi",
@@ -140,7 +140,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     versionArguments: null,
     // It comes with its engine.
     accepted: { from: [3, 68, 0], below: [4, 0, 0] },
-    recipes: [
+    buildMethods: [
       recipe({
         output: "pulumi-language-nodejs",
         module: "pulumi-language-nodejs",
@@ -152,7 +152,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
   buildkitd: {
     ...buildkit,
     name: "buildkitd",
-    recipes: [
+    buildMethods: [
       recipe({ ...buildkitBinary, output: "buildkitd", package: "github.com/moby/buildkit/cmd/buildkitd" }),
     ],
     systems: ["linux"],
@@ -160,7 +160,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
   buildctl: {
     ...buildkit,
     name: "buildctl",
-    recipes: [
+    buildMethods: [
       recipe({ ...buildkitBinary, output: "buildctl", package: "github.com/moby/buildkit/cmd/buildctl" }),
     ],
     systems: everywhere,
@@ -171,7 +171,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     versionArguments: ["--version"],
     // Any other shows builds what is of the host.
     accepted: null,
-    recipes: [
+    buildMethods: [
       {
         binaries: [{ ...runcBinary, tags: ["seccomp"] }, hermeticRunc],
         isPossible: hasLibseccomp,
@@ -182,7 +182,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
         isPossible: always,
         shortcoming: {
           lack: "does not filter the system calls of builds, which run as root",
-          mend: "apt-get install libseccomp-dev pkg-config, then npm start builds one that does",
+          fix: "apt-get install libseccomp-dev pkg-config, then npm start builds one that does",
         },
       },
     ],
@@ -193,7 +193,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     pinnedBy: { module: "registry", path: "github.com/distribution/distribution/v3" },
     versionArguments: ["--version"],
     accepted: { from: [3, 0, 0], below: [4, 0, 0] },
-    recipes: [
+    buildMethods: [
       recipe({
         output: "registry",
         module: "registry",
@@ -209,7 +209,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     pinnedBy: { module: "registry-client", path: "github.com/google/go-containerregistry" },
     versionArguments: null,
     accepted: { from: [0, 22, 0], below: [1, 0, 0] },
-    recipes: [
+    buildMethods: [
       recipe({
         output: "registry-client",
         module: "registry-client",
@@ -225,7 +225,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     pinnedBy: { module: "with-proxy", path: "golang.org/x/net" },
     versionArguments: null,
     accepted: null,
-    recipes: [
+    buildMethods: [
       {
         binaries: ["amd64", "arm64"].map((arch) => ({
           ...{ output: arch === "amd64" ? "with-proxy" : `with-proxy-${arch}`, module: "with-proxy" },

@@ -1,5 +1,5 @@
 import { type Printable, printable } from "../lib/text/printable.ts";
-import { errorScreen, printError, redraw, type Screen } from "../lib/text/terminal.ts";
+import { errorScreen, printError, redrawLine, type Screen } from "../lib/text/terminal.ts";
 
 /** How often a terminal's line, and how often a log, is told that a step still lasts; in milliseconds. */
 const terminalInterval = 1_000;
@@ -15,7 +15,7 @@ export function formatElapsed(milliseconds: number): string {
  * Shows steps that last, with the time they take: `[2/5] building buildkitd v0.34.2 … 63 s`. On a terminal it is one line
  * that stays alive, in a log a line every 15 s.
  */
-export class StepDisplay {
+export class ProgressLines {
   readonly #screen: Screen;
   readonly #total: number;
   #number = 0;
@@ -38,13 +38,14 @@ export class StepDisplay {
       const elapsed = printable`${title} … ${formatElapsed(Date.now() - started)}`;
       return detail === "" ? elapsed : printable`${elapsed}, ${detail}`;
     };
-    const show = () => (this.#screen.isTTY ? redraw(line(), this.#screen) : printError(line(), this.#screen));
+    const show = () =>
+      this.#screen.isTTY ? redrawLine(line(), this.#screen) : printError(line(), this.#screen);
     if (this.#screen.isTTY) show();
     else printError(printable`${title} …`, this.#screen);
     const timer = setInterval(show, this.#screen.isTTY ? terminalInterval : logInterval);
     const end = (word: string) => {
       clearInterval(timer);
-      if (this.#screen.isTTY) redraw(printable``, this.#screen);
+      if (this.#screen.isTTY) redrawLine(printable``, this.#screen);
       printError(printable`${title}: ${word} ${formatElapsed(Date.now() - started)}`, this.#screen);
     };
     try {

@@ -20,13 +20,13 @@ export class SetUpError extends Error {
   readonly what: string;
   readonly why: string;
   /** A command, or a sentence where no single command does it. */
-  readonly mend: string;
+  readonly fix: string;
 
   constructor(what: string, reason: SetUpReason, why: string, mend: string) {
     super(`can't set up ${what}: ${why}\n  to mend it: ${mend}`);
     this.reason = reason;
     this.what = what;
     this.why = why;
-    this.mend = mend;
+    this.fix = mend;
   }
 }

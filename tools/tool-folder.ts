@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { lock } from "proper-lockfile";
 import { isExecutable } from "./executable.ts";
 import { goArguments, goModules } from "./go-build.ts";
-import { type PinnedTool, pinnedGo, type Recipe } from "./pinned-tools.ts";
+import { type BuildMethod, type PinnedTool, pinnedGo } from "./pinned-tools.ts";
 
 /** A lock whose owner has not renewed it for this long is a dead one's; in milliseconds. */
 const staleAfter = 10_000;
@@ -24,7 +24,7 @@ export async function pinnedVersion({ name, pinnedBy }: PinnedTool): Promise<str
  * The folder of a tool built by that recipe: `<tools>/<tool>-<version>-<hash>`. The hash covers everything that goes into
  * the binary: the go.mod and go.sum, our own source, the arguments, the Go and the machine's kind.
  */
-export async function toolFolder(tools: string, tool: PinnedTool, recipe: Recipe): Promise<string> {
+export async function toolFolder(tools: string, tool: PinnedTool, recipe: BuildMethod): Promise<string> {
   const version = await pinnedVersion(tool);
   const hash = createHash("sha256").update(JSON.stringify([pinnedGo, process.platform, process.arch]));
   for (const binary of recipe.binaries) {

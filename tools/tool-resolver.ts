@@ -3,21 +3,21 @@ import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathsOf } from "../lib/paths.ts";
 import type { Screen } from "../lib/text/terminal.ts";
-import { findExecutable, isExecutable, versionOf } from "./executable.ts";
+import { findExecutable, isExecutable, queryVersion } from "./executable.ts";
 import { buildGoBinaries } from "./go-build.ts";
 import { goVersionOf } from "./go-build-info.ts";
 import {
+  type BuildMethod,
   type PinnedTool,
   pinnedGo,
   pinnedTools,
-  type Recipe,
   type Shortcoming,
   type ToolName,
 } from "./pinned-tools.ts";
-import { StepDisplay } from "./progress-lines.ts";
+import { ProgressLines } from "./progress-lines.ts";
 import { SetUpError, type SetUpReason } from "./set-up-error.ts";
 import { fillFolder, pinnedVersion, toolFolder, toolIn } from "./tool-folder.ts";
-import { compareVersions, formatVersion, isWithin, versionIn } from "./version.ts";
+import { compareVersions, formatVersion, isWithin, parseVersion } from "./version.ts";
 
 /** A tool that is ready to run. */
 export type Tool = {
@@ -42,7 +42,7 @@ export type ToolProgress = {
 };
 
 /** Where to look and how to tell. */
-export type ToolboxOptions = {
+export type ToolOptions = {
   /** process.env by default: PATH, PULUMI_HOME and the cache's place are looked up in it. */
   readonly environment?: NodeJS.ProcessEnv;
   readonly onProgress?: (progress: ToolProgress) => void;
@@ -50,12 +50,12 @@ export type ToolboxOptions = {
 };
 
 /** Finds a tool that is there already: on PATH in an accepted version, or built earlier. Makes nothing. */
-export async function findTool(name: ToolName, options: ToolboxOptions = {}): Promise<Tool | null> {
+export async function findTool(name: ToolName, options: ToolOptions = {}): Promise<Tool | null> {
   const environment = options.environment ?? process.env;
   const tool = pinnedTools[name];
   const installed = await findInstalled(tool, environment);
   if (installed !== null) return installed;
-  for (const recipe of tool.recipes) {
+  for (const recipe of tool.buildMethods) {
     const built = await findBuilt(tool, recipe, environment);
     if (built !== null) return built;
   }
@@ -68,7 +68,7 @@ export async function findTool(name: ToolName, options: ToolboxOptions = {}): Pr
  *
  * @throws SetUpError that says what is missing and the command that mends it
  */
-export async function provideTool(name: ToolName, options: ToolboxOptions = {}): Promise<Tool> {
+export async function provideTool(name: ToolName, options: ToolOptions = {}): Promise<Tool> {
   const found = await findToolOrRecipe(name, options.environment ?? process.env);
   return "recipe" in found ? buildTool(pinnedTools[name], found.recipe, options) : found.tool;
 }
@@ -79,7 +79,7 @@ export async function provideTool(name: ToolName, options: ToolboxOptions = {}):
  */
 export async function provideTools(
   names: readonly ToolName[],
-  options: Omit<ToolboxOptions, "onProgress"> & { readonly screen?: Screen } = {},
+  options: Omit<ToolOptions, "onProgress"> & { readonly screen?: Screen } = {},
 ): Promise<ReadonlyMap<ToolName, Tool>> {
   const found = new Map<ToolName, Tool>();
   const missing: ToolName[] = [];
@@ -88,7 +88,7 @@ export async function provideTools(
     if ("recipe" in looked) missing.push(name);
     else found.set(name, looked.tool);
   }
-  const display = new StepDisplay(missing.length, options.screen);
+  const display = new ProgressLines(missing.length, options.screen);
   for (const name of missing) {
     const label = `building ${name} ${await pinnedVersion(pinnedTools[name])}`;
     const built = await display.step(label, (note) =>
@@ -103,14 +103,14 @@ export async function provideTools(
  * The tools that running the stack needs: the engine and its language host, BuildKit's client, and, where `$BUILDKIT_HOST` names
  * no daemon, a daemon of our own with the runtime it starts containers with.
  */
-export function toolsToRunWith(environment: NodeJS.ProcessEnv = process.env): ToolName[] {
+export function stackTools(environment: NodeJS.ProcessEnv = process.env): ToolName[] {
   const engine: ToolName[] = ["pulumi", "pulumi-language-nodejs", "buildctl"];
   return environment.BUILDKIT_HOST ? engine : [...engine, "buildkitd", "runc"];
 }
 
 /** The tools that the tests on real parts need, whatever `$BUILDKIT_HOST` says: they start daemons of their own. */
 export const testTools: readonly ToolName[] = [
-  ...toolsToRunWith({}),
+  ...stackTools({}),
   "registry",
   "registry-client",
   "with-proxy",
@@ -120,11 +120,11 @@ export const testTools: readonly ToolName[] = [
 async function findToolOrRecipe(
   name: ToolName,
   environment: NodeJS.ProcessEnv,
-): Promise<{ readonly tool: Tool } | { readonly recipe: Recipe }> {
+): Promise<{ readonly tool: Tool } | { readonly recipe: BuildMethod }> {
   const pinned = pinnedTools[name];
   const installed = await findInstalled(pinned, environment);
   if (installed !== null) return { tool: installed };
-  for (const recipe of pinned.recipes) {
+  for (const recipe of pinned.buildMethods) {
     const tool = await findBuilt(pinned, recipe, environment);
     if (tool !== null) return { tool };
     if (await recipe.isPossible(environment)) return { recipe };
@@ -139,7 +139,7 @@ async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): 
   }
   const path = await findExecutable(tool.name, environment);
   if (path === null || tool.versionArguments === null) return null;
-  const version = await versionOf(path, tool.versionArguments, environment);
+  const version = await queryVersion(path, tool.versionArguments, environment);
   if (version === null || !isWithin(version, tool.accepted)) return null;
   // Another Go's gzip gives other layers, and so other digests.
   if (tool.name === "buildkitd" && !isSameGo(await goVersionOf(path))) return null;
@@ -148,7 +148,7 @@ async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): 
 
 /** Whether a Go gives the same bytes as the pinned one: the same minor version, any patch. */
 export function isSameGo(found: string | null): boolean {
-  const [version, pinned] = [versionIn(found ?? ""), versionIn(pinnedGo)];
+  const [version, pinned] = [parseVersion(found ?? ""), parseVersion(pinnedGo)];
   return version !== null && pinned !== null && version[0] === pinned[0] && version[1] === pinned[1];
 }
 
@@ -166,7 +166,7 @@ async function findEngine(environment: NodeJS.ProcessEnv): Promise<Engine | null
 
 async function engineAt(path: string, environment: NodeJS.ProcessEnv): Promise<Engine | null> {
   const { accepted, versionArguments } = pinnedTools.pulumi;
-  const version = await versionOf(path, versionArguments ?? [], environment);
+  const version = await queryVersion(path, versionArguments ?? [], environment);
   if (version === null || !isWithin(version, accepted)) return null;
   const beside = join(dirname(path), "pulumi-language-nodejs");
   // As the engine itself does: what is on PATH goes before what lies beside it.
@@ -197,7 +197,7 @@ async function findLaunchedEngine(environment: NodeJS.ProcessEnv): Promise<Engin
   const folders = await readdir(join(home, "versions")).catch(() => []);
   const versions = folders
     .flatMap((folder) => {
-      const version = versionIn(folder);
+      const version = parseVersion(folder);
       return version !== null && isWithin(version, pinnedTools.pulumi.accepted) ? [{ folder, version }] : [];
     })
     .sort((a, b) => compareVersions(b.version, a.version));
@@ -216,7 +216,7 @@ async function findLaunchedEngine(environment: NodeJS.ProcessEnv): Promise<Engin
 
 async function findBuilt(
   tool: PinnedTool,
-  recipe: Recipe,
+  recipe: BuildMethod,
   environment: NodeJS.ProcessEnv,
 ): Promise<Tool | null> {
   const folder = await toolFolder(pathsOf(undefined, environment).tools, tool, recipe);
@@ -231,7 +231,7 @@ async function findBuilt(
   };
 }
 
-async function buildTool(tool: PinnedTool, recipe: Recipe, options: ToolboxOptions): Promise<Tool> {
+async function buildTool(tool: PinnedTool, recipe: BuildMethod, options: ToolOptions): Promise<Tool> {
   const environment = options.environment ?? process.env;
   const version = await pinnedVersion(tool);
   const what = `${tool.name} ${version}`;

@@ -2,7 +2,7 @@
 export type Version = readonly [major: number, minor: number, patch: number];
 
 /** The first `1.2.3` (or `1.2`) in the text, or null: programs print their version amid other words. */
-export function versionIn(text: string): Version | null {
+export function parseVersion(text: string): Version | null {
   const found = /(?<!\d)(\d+)\.(\d+)(?:\.(\d+))?/.exec(text);
   if (found === null) return null;
   return [Number(found[1]), Number(found[2]), Number(found[3] ?? 0)];

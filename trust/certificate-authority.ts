@@ -19,15 +19,15 @@ import {
 export type KeyAndCertificate = { readonly key: string; readonly certificate: string };
 
 /** Whom a certificate lets connect: a builder that is connected to, or a client that connects. */
-export type Side = "server" | "client";
+export type ConnectionSide = "server" | "client";
 
 /** What a certificate says. */
-export type Subject = {
+export type CertificateSubject = {
   /** For people who read it. */
   readonly commonName: string;
   /** DNS names and IP addresses that a server is reached by. */
   readonly names: readonly string[];
-  readonly side: Side;
+  readonly side: ConnectionSide;
   readonly days: number;
 };
 
@@ -38,7 +38,7 @@ const day = 24 * 60 * 60 * 1000;
 const clockSkew = 5 * 60 * 1000;
 
 /** A new authority that may sign servers' and clients' certificates but no further authorities' (RFC 5280, 4.2.1.9). */
-export async function newAuthority(commonName: string, days: number): Promise<KeyAndCertificate> {
+export async function createAuthority(commonName: string, days: number): Promise<KeyAndCertificate> {
   const keys = await newKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned({
     ...validity(days),
@@ -55,9 +55,9 @@ export async function newAuthority(commonName: string, days: number): Promise<Ke
 }
 
 /** A new key, and a certificate of it by the authority: good for one side of a connection and not for the other. */
-export async function newCertificate(
+export async function issueCertificate(
   authority: KeyAndCertificate,
-  subject: Subject,
+  subject: CertificateSubject,
 ): Promise<KeyAndCertificate> {
   const issuer = new X509Certificate(authority.certificate);
   const signingKey = await privateKeyIn(authority.key);

@@ -50,7 +50,7 @@ const known: ReadonlyMap<string, CpuVendor> = new Map([
  * The vendor that is meant, or nothing where the spelling is not known. What is not known is never a vendor of its own: with two
  * spellings of one maker, one machine would make a quorum of two.
  */
-export function cpuVendorNamed(text: string): CpuVendor | undefined {
+export function tryParseCpuVendor(text: string): CpuVendor | undefined {
   const letters = text
     .toLowerCase()
     .replace(/\((?:r|tm|c)\)/g, "")

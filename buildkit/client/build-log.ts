@@ -1,7 +1,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { boundFolder } from "../../lib/fs/bounded-folder.ts";
+import { pruneFolder } from "../../lib/fs/prune-folder.ts";
 import type { Printable } from "../../lib/text/printable.ts";
 
 /** In bytes. A recipe can print for ever, and every image has a log of its own. */
@@ -10,7 +10,7 @@ export const longestLog = 256 * 1024 * 1024;
 const day = 24 * 60 * 60 * 1000;
 
 /** A release has some 600 logs. One that a build is writing to has changed within the last day. */
-const folderBounds = { count: 3000, bytes: 8 * 1024 ** 3, age: 180 * day, spared: day };
+const folderBounds = { count: 3000, bytes: 8 * 1024 ** 3, maxAge: 180 * day, minAge: day };
 
 /** Folders that this process has bounded. */
 const bounded = new Set<string>();
@@ -33,7 +33,7 @@ export class BuildLog {
     const folder = dirname(path);
     if (!bounded.has(folder)) {
       await mkdir(folder, { recursive: true });
-      await boundFolder(folder, folderBounds, (name) => name.endsWith(".log"));
+      await pruneFolder(folder, folderBounds, (name) => name.endsWith(".log"));
       bounded.add(folder);
     }
     return new BuildLog(openSync(path, "w"), limit);

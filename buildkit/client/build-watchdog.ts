@@ -1,10 +1,10 @@
-import { BuilderLost } from "../scheduler/scheduler-errors.ts";
-import { activeBuilds, ConnectionError, type Endpoint, workers } from "./endpoint.ts";
+import { BuilderLostError } from "../scheduler/scheduler-errors.ts";
+import { ConnectionError, countActiveBuilds, type Endpoint, queryDaemon } from "./endpoint.ts";
 
 /** How many pulses without a sign of life make work so quiet that its builder is asked whether it builds anything at all. */
 const quiet = 3;
 
-export type WatchRules = {
+export type WatchdogRules = {
   /** Seconds without a sign of life from the work, after which it is given up here. */
   readonly stall: number;
   /** Seconds between two questions whether the builder still answers. Default 20. */
@@ -14,16 +14,16 @@ export type WatchRules = {
 };
 
 /** Told with every sign of life; after `delivered` the work needs its builder no more, and what becomes of that is nothing to it. */
-export type Stir = (sign?: "delivered") => void;
+export type Heartbeat = (sign?: "delivered") => void;
 
 /**
  * Does work on a builder that may hang, or be cut off without a word: TCP alone would wait for hours. `work` gets a signal that ends it
- * with {@link BuilderLost} as the reason, and calls `stir` with every sign of life.
+ * with {@link BuilderLostError} as the reason, and calls `stir` with every sign of life.
  */
-export async function whileWatched<Result>(
+export async function withWatchdog<Result>(
   endpoint: Endpoint,
-  { stall, pulse = 20, misses = 3 }: WatchRules,
-  work: (signal: AbortSignal, stir: Stir) => Promise<Result>,
+  { stall, pulse = 20, misses = 3 }: WatchdogRules,
+  work: (signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
   signal: AbortSignal,
 ): Promise<Result> {
   const lost = new AbortController();
@@ -32,7 +32,7 @@ export async function whileWatched<Result>(
   const looking = setInterval(
     () => {
       if (performance.now() - stirred < stall * 1000) return;
-      lost.abort(new BuilderLost(`nothing has stirred for ${inWords(stall)} (stagex:stall)`));
+      lost.abort(new BuilderLostError(`nothing has stirred for ${inWords(stall)} (stagex:stall)`));
     },
     Math.min(10_000, stall * 250),
   );
@@ -46,7 +46,7 @@ export async function whileWatched<Result>(
       if (done.signal.aborted) return;
       // A line that is full leaves little room for questions: what comes from the work is an answer too.
       missed = failure === undefined || stirred > asked ? 0 : missed + 1;
-      if (failure !== undefined && missed >= misses) return lost.abort(new BuilderLost(failure));
+      if (failure !== undefined && missed >= misses) return lost.abort(new BuilderLostError(failure));
     }
   })();
   const stop = () => {
@@ -71,12 +71,12 @@ async function silenceOf(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   try {
-    await workers(endpoint, signal);
-    if (!isQuiet || (await activeBuilds(endpoint, signal)) !== 0) return undefined;
+    await queryDaemon(endpoint, signal);
+    if (!isQuiet || (await countActiveBuilds(endpoint, signal)) !== 0) return undefined;
     return "it has no build of ours any more, and said nothing of its end: the connection was lost without a word";
   } catch (error) {
     // Who refuses a certificate is there. One that expires in mid-build does not end the connection that the build has.
-    if (error instanceof ConnectionError && error.trouble.phase === "tls") return undefined;
+    if (error instanceof ConnectionError && error.diagnosis.phase === "tls") return undefined;
     return error instanceof Error ? error.message : String(error);
   }
 }

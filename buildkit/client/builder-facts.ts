@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { release } from "node:os";
 import { probeCpu } from "./cpu-probe.ts";
-import { type Endpoint, workers } from "./endpoint.ts";
+import { type Endpoint, queryDaemon } from "./endpoint.ts";
 
 /** Stands for a fact that can't be known: BuildKit tells nothing of the machine that it runs on. */
 export const unknownFact = "unknown";
@@ -39,7 +39,7 @@ export type BuilderFactsOptions = {
 };
 
 /** What a daemon says of itself, and what was found out about its machine. */
-export type BuilderKnowledge = {
+export type BuilderInspection = {
   readonly facts: BuilderFacts;
   readonly platforms: readonly string[];
   readonly vendorSource: Exclude<VendorSource, "declared">;
@@ -50,15 +50,15 @@ export async function builderFacts(
   endpoint: Endpoint,
   options: BuilderFactsOptions = {},
 ): Promise<BuilderFacts> {
-  return (await learnBuilder(endpoint, options)).facts;
+  return (await inspectBuilder(endpoint, options)).facts;
 }
 
 /** Gathers the facts of the daemon, and how they were learned. One that is not on this machine runs a small program for it. */
-export async function learnBuilder(
+export async function inspectBuilder(
   endpoint: Endpoint,
   options: BuilderFactsOptions = {},
-): Promise<BuilderKnowledge> {
-  const { platforms, version } = await workers(endpoint, options.signal);
+): Promise<BuilderInspection> {
+  const { platforms, version } = await queryDaemon(endpoint, options.signal);
   const isHere = endpoint.address.startsWith("unix://");
   const { cpuinfo, kernel } = isHere ? await ownKernel() : await kernelOf(endpoint, platforms[0], options);
   const cpuVendor = cpuVendorOf(cpuinfo);

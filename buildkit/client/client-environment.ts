@@ -18,7 +18,7 @@ const inheritedByHelper: Readonly<Record<string, readonly string[]>> = {
 
 /**
  * The environment of a buildctl that asks a daemon something: what it needs to reach it and nothing else. Only builds offer the
- * daemon credentials: see {@link buildEnvironment}.
+ * daemon credentials: see {@link prepareBuildEnvironment}.
  */
 export function clientEnvironment({ address }: Endpoint): NodeJS.ProcessEnv {
   const names = [...inherited, ...(inheritedByHelper[schemeOf(address)] ?? [])];
@@ -30,7 +30,10 @@ export function clientEnvironment({ address }: Endpoint): NodeJS.ProcessEnv {
  * credentials of Docker's configuration to whatever daemon asks for them. So it gets a configuration without any, in a folder
  * that this makes below `folder`; of the user's own that one has the contexts, by which `docker` finds its engine.
  */
-export async function buildEnvironment(endpoint: Endpoint, folder: string): Promise<NodeJS.ProcessEnv> {
+export async function prepareBuildEnvironment(
+  endpoint: Endpoint,
+  folder: string,
+): Promise<NodeJS.ProcessEnv> {
   const environment = clientEnvironment(endpoint);
   const config = mkdtempSync(join(folder, "docker-"));
   // Where no registry is named at all, Docker's library asks the system's credential helper (docker/cli, DetectDefaultStore).

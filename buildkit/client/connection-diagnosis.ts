@@ -1,21 +1,21 @@
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Endpoint } from "./endpoint.ts";
-import { tlsRefusal } from "./tls-alert.ts";
+import { readTlsAlert } from "./tls-alert.ts";
 
 /** How far the way to a builder was gone when it ended: its name, its port, its protection, its answer. */
 export type ConnectionPhase = "address" | "port" | "tls" | "answer";
 
 /** Why a builder is not reached. */
-export type ConnectionTrouble = {
+export type ConnectionDiagnosis = {
   readonly phase: ConnectionPhase;
   /** In words, with what to do. */
-  readonly says: string;
+  readonly message: string;
   /** Whether waiting can't help: somebody has to change something. */
-  readonly lasts: boolean;
+  readonly isPermanent: boolean;
 };
 
-type Explanation = (found: RegExpExecArray, endpoint: Endpoint) => Omit<ConnectionTrouble, "phase">;
+type Explanation = (found: RegExpExecArray, endpoint: Endpoint) => Omit<ConnectionDiagnosis, "phase">;
 
 /** What Go's network and TLS libraries, in whose words buildctl speaks, mean; the first that is found counts. */
 const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[] = [
@@ -37,20 +37,20 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
     ([, now, side, limit]) =>
       side === "after"
         ? {
-            lasts: true,
-            says: `its certificate has expired: it was valid until ${limit}, and it is ${now} by this machine's clock. Make a new one`,
+            isPermanent: true,
+            message: `its certificate has expired: it was valid until ${limit}, and it is ${now} by this machine's clock. Make a new one`,
           }
         : {
-            lasts: true,
-            says: `its certificate is valid from ${limit} only, and it is ${now} by this machine's clock: set the clocks right (here, or where it was made)`,
+            isPermanent: true,
+            message: `its certificate is valid from ${limit} only, and it is ${now} by this machine's clock: set the clocks right (here, or where it was made)`,
           },
   ],
   [
     "tls",
     /certificate is (?:not valid for any names|valid for .*, not \S+)|doesn't contain any IP SANs/,
     ([words]) => ({
-      lasts: true,
-      says: `its certificate is for another name (${words}): give \`serverName\`, or the right address`,
+      isPermanent: true,
+      message: `its certificate is for another name (${words}): give \`serverName\`, or the right address`,
     }),
   ],
   [
@@ -69,8 +69,8 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
     "tls",
     /remote error: tls: [^"\n]*/,
     (found, endpoint) => ({
-      lasts: true,
-      says: `it refuses our certificate (${found[0]}): ${refusal(endpoint)}`,
+      isPermanent: true,
+      message: `it refuses our certificate (${found[0]}): ${refusal(endpoint)}`,
     }),
   ],
   ["port", /connection refused/, passing("nobody listens there (yet)")],
@@ -85,8 +85,8 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
     "answer",
     /server preface: EOF|connection reset|broken pipe|\bEOF\b/,
     (_, endpoint) => ({
-      lasts: false,
-      says:
+      isPermanent: false,
+      message:
         endpoint.address.startsWith("tcp://") && !endpoint.tls
           ? "it ended the connection: does it want a client certificate (tls)?"
           : "it ended the connection",
@@ -105,7 +105,7 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
 ];
 
 /** What the words of a failed buildctl say of the connection; undefined where they are of something else. */
-export function connectionTrouble(words: string, endpoint: Endpoint): ConnectionTrouble | undefined {
+export function diagnoseConnection(words: string, endpoint: Endpoint): ConnectionDiagnosis | undefined {
   for (const [phase, pattern, explain] of explanations) {
     const found = pattern.exec(words);
     if (found) return { phase, ...explain(found, endpoint) };
@@ -117,13 +117,13 @@ export function connectionTrouble(words: string, endpoint: Endpoint): Connection
  * What is wrong with our own certificate, which a server that refuses it often does not say. Times are the certificate's own
  * (RFC 5280, 4.1.2.5) against this machine's clock.
  */
-export async function ownCertificateTrouble(
+export async function diagnoseClientCertificate(
   endpoint: Endpoint,
   now = new Date(),
-): Promise<ConnectionTrouble | undefined> {
+): Promise<ConnectionDiagnosis | undefined> {
   if (!endpoint.tls) return undefined;
   const phase = "tls";
-  const trouble = (says: string): ConnectionTrouble => ({ phase, lasts: true, says });
+  const trouble = (says: string): ConnectionDiagnosis => ({ phase, isPermanent: true, message: says });
   try {
     const certificate = new X509Certificate(await readFile(endpoint.tls.cert));
     const [from, until] = [certificate.validFromDate, certificate.validToDate];
@@ -144,10 +144,14 @@ export async function ownCertificateTrouble(
 }
 
 /** What is wrong where a builder ended the connection without a word, which is how buildctl often hears of a refused certificate. */
-export async function refusalTrouble(endpoint: Endpoint): Promise<ConnectionTrouble | undefined> {
-  const alert = await tlsRefusal(endpoint);
+export async function diagnoseRefusal(endpoint: Endpoint): Promise<ConnectionDiagnosis | undefined> {
+  const alert = await readTlsAlert(endpoint);
   if (alert === undefined) return undefined;
-  return { phase: "tls", lasts: true, says: `it refuses our certificate (${alert}): ${refusal(endpoint)}` };
+  return {
+    phase: "tls",
+    isPermanent: true,
+    message: `it refuses our certificate (${alert}): ${refusal(endpoint)}`,
+  };
 }
 
 function refusal(endpoint: Endpoint): string {
@@ -157,9 +161,9 @@ function refusal(endpoint: Endpoint): string {
 }
 
 function passing(says: string): Explanation {
-  return () => ({ lasts: false, says });
+  return () => ({ isPermanent: false, message: says });
 }
 
 function lasting(says: string): Explanation {
-  return () => ({ lasts: true, says });
+  return () => ({ isPermanent: true, message: says });
 }

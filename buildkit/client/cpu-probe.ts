@@ -3,12 +3,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
-import { buildEnvironment } from "./client-environment.ts";
+import { prepareBuildEnvironment } from "./client-environment.ts";
 import { connectionArguments, type Endpoint } from "./endpoint.ts";
-import { Progress } from "./progress.ts";
+import { ProgressReader } from "./progress.ts";
 
 /** What the kernel of a builder says: the beginning of its /proc/cpuinfo, and its release. Empty where it could not be learned. */
-export type KernelWords = { readonly cpuinfo: string; readonly release: string };
+export type KernelInfo = { readonly cpuinfo: string; readonly release: string };
 
 /** A builder that is asked nothing else answers in a second; one at work gets this many milliseconds. */
 const patience = 60_000;
@@ -23,7 +23,7 @@ export async function probeCpu(
   platform: string,
   scratch: string,
   signal?: AbortSignal,
-): Promise<KernelWords> {
+): Promise<KernelInfo> {
   const program = programs[platform.split("/")[1] ?? ""];
   if (program === undefined) return { cpuinfo: "", release: "" };
   return await withTempDir(scratch, async (folder) => {
@@ -41,7 +41,7 @@ export async function probeCpu(
     const timeout = AbortSignal.timeout(patience);
     const { stderr } = await promisify(execFile)(endpoint.buildctl, request, {
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      env: await buildEnvironment(endpoint, folder),
+      env: await prepareBuildEnvironment(endpoint, folder),
       maxBuffer: 16 * 1024 * 1024,
     });
     return shownIn(stderr);
@@ -49,10 +49,10 @@ export async function probeCpu(
 }
 
 /** Sorts what the two steps printed from the rest of a solve's progress. */
-function shownIn(rawProgress: string): KernelWords {
+function shownIn(rawProgress: string): KernelInfo {
   const shown = new Map<string, string[]>();
   const names = new Map<string, string>();
-  const progress = new Progress(
+  const progress = new ProgressReader(
     () => {},
     (line) => {
       const [, number = "", text = ""] = /^#(\d+) (.*)$/s.exec(line) ?? [];
@@ -62,7 +62,7 @@ function shownIn(rawProgress: string): KernelWords {
       if (output !== undefined) shown.set(number, [...(shown.get(number) ?? []), output]);
     },
   );
-  for (const line of rawProgress.split("\n")) progress.line(line);
+  for (const line of rawProgress.split("\n")) progress.readLine(line);
   progress.end();
   const linesOf = (file: string) =>
     [...shown].filter(([number]) => names.get(number) === file).flatMap(([, lines]) => lines);

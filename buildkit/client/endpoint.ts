@@ -3,10 +3,10 @@ import { promisify } from "node:util";
 import { z } from "zod";
 import { clientEnvironment } from "./client-environment.ts";
 import {
-  type ConnectionTrouble,
-  connectionTrouble,
-  ownCertificateTrouble,
-  refusalTrouble,
+  type ConnectionDiagnosis,
+  diagnoseClientCertificate,
+  diagnoseConnection,
+  diagnoseRefusal,
 } from "./connection-diagnosis.ts";
 
 const schemes = ["unix", "tcp", "docker-container", "ssh", "kube-pod"] as const;
@@ -70,18 +70,18 @@ const workersSchema = z
   .min(1);
 
 /** What a daemon can do: the platforms it runs (such as `linux/amd64`, its own first), and its version (such as `v0.34.2`). */
-export type Workers = { readonly platforms: readonly string[]; readonly version: string };
+export type DaemonInfo = { readonly platforms: readonly string[]; readonly version: string };
 
 const patience = 20_000;
 
 /** A daemon that can't be used, and what is known of why. */
 export class ConnectionError extends Error {
   override readonly name = "ConnectionError";
-  readonly trouble: ConnectionTrouble;
+  readonly diagnosis: ConnectionDiagnosis;
 
-  constructor(message: string, trouble: ConnectionTrouble, options: ErrorOptions) {
+  constructor(message: string, trouble: ConnectionDiagnosis, options: ErrorOptions) {
     super(message, options);
-    this.trouble = trouble;
+    this.diagnosis = trouble;
   }
 }
 
@@ -89,7 +89,7 @@ export class ConnectionError extends Error {
  * Asks the daemon for its default worker. Throws {@link ConnectionError} when it does not answer within 20 seconds, saying what to
  * look at.
  */
-export async function workers(endpoint: Endpoint, signal?: AbortSignal): Promise<Workers> {
+export async function queryDaemon(endpoint: Endpoint, signal?: AbortSignal): Promise<DaemonInfo> {
   const timeout = AbortSignal.timeout(patience);
   const request = [
     ...connectionArguments(endpoint),
@@ -116,7 +116,10 @@ export async function workers(endpoint: Endpoint, signal?: AbortSignal): Promise
 }
 
 /** How many builds, of whomever, the daemon has under way; undefined where it does not say. */
-export async function activeBuilds(endpoint: Endpoint, signal: AbortSignal): Promise<number | undefined> {
+export async function countActiveBuilds(
+  endpoint: Endpoint,
+  signal: AbortSignal,
+): Promise<number | undefined> {
   const request = [...connectionArguments(endpoint), "debug", "histories", "--format", "{{.Type}}"];
   try {
     const { stdout } = await promisify(execFile)(endpoint.buildctl, request, {
@@ -136,13 +139,15 @@ async function connectionError(
   isLate: boolean,
 ): Promise<ConnectionError> {
   const reason = isLate ? `no answer within ${patience / 1000} s` : reasonOf(error);
-  const said = connectionTrouble(reason, endpoint);
-  const found = said?.phase === "answer" && !isLate ? ((await refusalTrouble(endpoint)) ?? said) : said;
+  const said = diagnoseConnection(reason, endpoint);
+  const found = said?.phase === "answer" && !isLate ? ((await diagnoseRefusal(endpoint)) ?? said) : said;
   // A server that refuses a certificate may just hang up.
   const own =
-    found?.phase === "port" || found?.phase === "address" ? undefined : await ownCertificateTrouble(endpoint);
-  const trouble = own ?? found ?? { phase: "answer", lasts: false, says: reason };
-  const what = (own ?? found) ? `${trouble.says} (${reason})` : reason;
+    found?.phase === "port" || found?.phase === "address"
+      ? undefined
+      : await diagnoseClientCertificate(endpoint);
+  const trouble = own ?? found ?? { phase: "answer", isPermanent: false, message: reason };
+  const what = (own ?? found) ? `${trouble.message} (${reason})` : reason;
   const explained = trouble.phase === "tls" ? what : `${what}. ${mend(endpoint, error)}`;
   return new ConnectionError(`BuildKit at ${endpoint.address} can't be used: ${explained}`, trouble, {
     cause: error,

@@ -8,7 +8,7 @@ const pause = 3_000;
  * Calls `onArrival` as long as what is in a folder grows: buildctl says nothing while it receives an image, which over a slow line takes
  * long. Returns what ends it.
  */
-export function noticeArrivals(folder: string, onArrival: () => void): () => void {
+export function watchExportActivity(folder: string, onArrival: () => void): () => void {
   let known = 0;
   const timer = setInterval(async () => {
     const found = await bytesIn(folder);

@@ -13,7 +13,7 @@ export type LayerCheck = (packed: AsyncIterable<Uint8Array>, signal?: AbortSigna
  * The check that every entry of a layer carries a time of at most {@link sourceDateEpoch}. When BuildKit fails to rewrite a layer's times it
  * only warns in its own log, and the image would have another digest each time.
  */
-export function layerTimesCheck(layer: Digest): LayerCheck {
+export function layerTimestampCheck(layer: Digest): LayerCheck {
   return async (packed, signal) => {
     const entries = extract();
     entries.on("entry", (header, body, next) => {

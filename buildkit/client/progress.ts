@@ -1,7 +1,7 @@
 import { stripVTControlCharacters } from "node:util";
 import { z } from "zod";
-import { memoryReport, peakOf, type StepMemory } from "./step-memory.ts";
-import { Transfers } from "./transfer-stats.ts";
+import { combinedPeak, parseMemoryReport, type StepMemory } from "./step-memory.ts";
+import { TransferStats } from "./transfer-stats.ts";
 
 /** A change of one step of a build, as BuildKit reports it. */
 export type ProgressEvent = {
@@ -26,7 +26,7 @@ export type FailedStep = {
 };
 
 /** One line for display: `[build 5/12] RUN make (12 s)`, at most `width` characters. */
-export function summarize(event: ProgressEvent, width = 100): string {
+export function formatProgress(event: ProgressEvent, width = 100): string {
   const time =
     event.status === "started"
       ? ""
@@ -101,11 +101,11 @@ const kept = { messages: 100, characters: 64 * 1024 };
  * Turns the lines that `buildctl --progress=rawjson` writes to stderr (JSON, mixed with its own log lines) into events and into the
  * plain log that BuildKit's own display would print. It keeps of the output only each step's last lines.
  */
-export class Progress {
+export class ProgressReader {
   /** BuildKit's warnings and buildctl's own words, the last of which say why the solve failed. */
   readonly messages: string[] = [];
   /** What came to the daemon of images. */
-  readonly transfers = new Transfers();
+  readonly transfers = new TransferStats();
   readonly #vertices = new Map<string, Vertex>();
   readonly #onEvent: (event: ProgressEvent) => void;
   readonly #log: (line: string) => void;
@@ -123,7 +123,7 @@ export class Progress {
   }
 
   /** Takes one line of stderr. A line that is no status, whatever it is, is kept as a message. */
-  line(text: string): void {
+  readLine(text: string): void {
     const status = parseStatus(text);
     if (status === undefined) {
       const message = this.#ownWords(text);
@@ -137,13 +137,13 @@ export class Progress {
       const update = { ...told, name: this.#ownWords(told.name), error: this.#ownWords(told.error) };
       const vertex = this.#startIfNew(update);
       if (update.completed === undefined) continue;
-      this.transfers.step(update.name, update.started, update.completed);
+      this.transfers.addStep(update.name, update.started, update.completed);
       for (const log of logs) if (log.vertex === update.digest) this.#output(log);
       logs = logs.filter((log) => log.vertex !== update.digest);
       this.#complete(vertex, { ...update, completed: update.completed });
     }
     for (const log of logs) this.#output(log);
-    for (const transfer of status.statuses ?? []) this.transfers.status(transfer);
+    for (const transfer of status.statuses ?? []) this.transfers.addStatus(transfer);
     for (const { short } of status.warnings ?? [])
       this.#warning(this.#ownWords(fromBase64(short).toString()));
   }
@@ -173,14 +173,14 @@ export class Progress {
   }
 
   /** Returns the bytes that the steps took at their peak, all that ran at a time together; undefined where the builder measures none. */
-  memory(): number | undefined {
+  peakMemory(): number | undefined {
     const measured = [...this.#vertices.values()].flatMap(({ memory, startedAt, completedAt }) => {
       const [start, end] = [Date.parse(startedAt ?? ""), Date.parse(completedAt ?? "")].map(
         (time) => time / 1000,
       );
       return memory && start !== undefined && end !== undefined ? [{ start, end, peak: memory.peak }] : [];
     });
-    return peakOf(measured) || undefined;
+    return combinedPeak(measured) || undefined;
   }
 
   /** A source starts twice: once to find out what it is, and again to fetch it. */
@@ -260,7 +260,7 @@ export class Progress {
 
   #outputLine(vertex: Vertex, line: string, time: string | undefined): void {
     const whole = line.replace(/\r$/, "");
-    const report = memoryReport(whole);
+    const report = parseMemoryReport(whole);
     const text = report?.rest ?? whole;
     if (report) vertex.memory = report;
     if (report && text === "") return;

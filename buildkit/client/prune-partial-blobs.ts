@@ -12,7 +12,7 @@ const patience = 60_000;
  * tidies up by itself. A prune that fits no cache record does just that tidying.
  * Does nothing where the daemon does not answer: who builds there next will be told.
  */
-export async function dropHalfReceived(endpoint: Endpoint, signal?: AbortSignal): Promise<void> {
+export async function prunePartialBlobs(endpoint: Endpoint, signal?: AbortSignal): Promise<void> {
   const request = [...connectionArguments(endpoint), "prune", "--filter", "id==none"];
   await promisify(execFile)(endpoint.buildctl, request, {
     env: clientEnvironment(endpoint),

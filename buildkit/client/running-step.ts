@@ -1,4 +1,4 @@
-import { type ProgressEvent, summarize } from "./progress.ts";
+import { formatProgress, type ProgressEvent } from "./progress.ts";
 
 /**
  * Tells which instruction of a build runs, for a display that has one line for it. BuildKit starts instructions of a stage ahead of those
@@ -21,7 +21,7 @@ export class RunningStep {
     else this.#running.delete(key);
     const next = this.#next();
     if (next === undefined) return undefined;
-    const line = summarize(next);
+    const line = formatProgress(next);
     if (line === this.#shown) return undefined;
     this.#shown = line;
     return line;

@@ -1,5 +1,5 @@
 import { printable, printableOutput } from "../../lib/text/printable.ts";
-import type { BuilderTrouble } from "./infrastructure-failure.ts";
+import type { InfrastructureFailure } from "./infrastructure-failure.ts";
 import type { FailedStep } from "./progress.ts";
 
 /** A build that failed: at which step, how, and where to read on. */
@@ -13,16 +13,16 @@ export class SolveError extends Error {
   /** The last lines of the failed step's output, or of buildctl's own messages. */
   readonly tail: readonly string[];
   /** Whether it wanted more memory than it got: the kernel has killed a process of it. */
-  readonly isStarved: boolean;
+  readonly isOutOfMemory: boolean;
   /** Where not the build is to blame but its builder; another one may do better. */
-  readonly trouble: BuilderTrouble | undefined;
+  readonly infrastructureFailure: InfrastructureFailure | undefined;
 
   constructor(
     image: string,
     failed: FailedStep | undefined,
     messages: readonly string[],
     log: string,
-    trouble?: BuilderTrouble,
+    trouble?: InfrastructureFailure,
   ) {
     const said = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
     const tail = said.map(printableOutput);
@@ -40,8 +40,8 @@ export class SolveError extends Error {
     this.log = log;
     this.tail = tail;
     // Without a word of the kernel's, nobody else ends a step's first program so.
-    this.isStarved = trouble === undefined && (failed?.wasKilled === true || this.exitCode === 137);
-    this.trouble = trouble;
+    this.isOutOfMemory = trouble === undefined && (failed?.wasKilled === true || this.exitCode === 137);
+    this.infrastructureFailure = trouble;
   }
 }
 

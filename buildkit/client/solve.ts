@@ -5,25 +5,25 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
-import type { Assembly } from "../../distro/build-plan.ts";
+import type { CommonBuildOptions } from "../../distro/build-plan.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { printableOutput } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { BuildLog } from "./build-log.ts";
-import { buildEnvironment } from "./client-environment.ts";
+import { prepareBuildEnvironment } from "./client-environment.ts";
 import type { BuildContext } from "./context-folder.ts";
 import { type DependencyLayout, linkDependencies } from "./dependency-layout.ts";
 import { connectionArguments, type Endpoint } from "./endpoint.ts";
-import { noticeArrivals } from "./export-activity.ts";
-import { removeFromHistory } from "./history-trace.ts";
-import { builderTrouble } from "./infrastructure-failure.ts";
-import { type LayerCheck, layerTimesCheck } from "./layer-timestamps.ts";
-import { Progress, type ProgressEvent } from "./progress.ts";
-import { historyTrace, ownWords, proxyArguments, type StepProxy } from "./proxied-steps.ts";
-import { dropHalfReceived } from "./prune-partial-blobs.ts";
+import { watchExportActivity } from "./export-activity.ts";
+import { removeFromHistory } from "./image-history.ts";
+import { diagnoseInfrastructure } from "./infrastructure-failure.ts";
+import { type LayerCheck, layerTimestampCheck } from "./layer-timestamps.ts";
+import { type ProgressEvent, ProgressReader } from "./progress.ts";
+import { prunePartialBlobs } from "./prune-partial-blobs.ts";
 import { lastError, SolveError } from "./solve-error.ts";
-import type { Route } from "./transfer-route.ts";
-import type { Transfer, Transfers } from "./transfer-stats.ts";
+import { historyTrace, proxyArguments, type StepProxy, stripProxyCommand } from "./step-proxy.ts";
+import type { TransferRoute } from "./transfer-route.ts";
+import type { Transfer, TransferStats } from "./transfer-stats.ts";
 
 /** One image to build. */
 export type SolveRequest = {
@@ -32,7 +32,7 @@ export type SolveRequest = {
   readonly image: string;
   readonly version: string;
   /** What every build of its generation gets. */
-  readonly assembly: Assembly;
+  readonly assembly: CommonBuildOptions;
   readonly target: string | null;
   readonly platforms: readonly string[];
   readonly buildArgs: Readonly<Record<string, string>>;
@@ -48,7 +48,7 @@ export type SolveRequest = {
   /** Where the steps that fetch, which the recipe of `context` was rewritten for, find a proxy; undefined where none does. */
   readonly proxy?: StepProxy;
   /** Takes no step's result from the daemon's cache: what is to be attested was really built for it. */
-  readonly isAnew?: boolean;
+  readonly noCache?: boolean;
   /** The content-addressed store with the dependencies' blobs, as `blobs/sha256/<hex>`. */
   readonly store: string;
   /** The folder to make, with the image as an OCI layout. It must not exist; after an error it does not. */
@@ -67,13 +67,13 @@ export type SolveOptions = {
 };
 
 /** The built image, of which nothing was verified. */
-export type Solved = {
+export type SolveResult = {
   /** The folder with index.json, oci-layout and blobs/sha256/. */
   readonly layout: string;
   /** What each layer has yet to pass before the image is any good; undefined for those of dependencies, which did when they were built. */
   readonly layerCheck: (layer: Digest) => LayerCheck | undefined;
   /** What the daemon had not got of the dependencies, and how long it took to come, by either route. */
-  readonly transfers: Readonly<Record<Route, Transfer>>;
+  readonly transfers: Readonly<Record<TransferRoute, Transfer>>;
   /** Bytes of memory that its steps took at their peak; undefined where the builder does not measure it, or all was cached. */
   readonly memory: number | undefined;
   /** Why no dependency was pulled though some were to be; undefined where they were. */
@@ -84,7 +84,7 @@ export type Solved = {
  * Builds one image as StageX's own generator asks for it, without network in any RUN and with no source but those of the request.
  * Throws {@link SolveError} when the build fails, and the signal's reason when it was aborted; then the daemon's solve has ended too.
  */
-export async function solve(request: SolveRequest, options: SolveOptions): Promise<Solved> {
+export async function solve(request: SolveRequest, options: SolveOptions): Promise<SolveResult> {
   options.signal?.throwIfAborted();
   await mkdir(dirname(request.destination), { recursive: true });
   return await withTempDir(request.scratch, async (folder) => {
@@ -95,8 +95,8 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
       return await attempt(request, dependencies, folder, options);
     } catch (error) {
       // Registries fail in too many words to tell them from other failures; but a program that ran had its dependencies.
-      if (!(error instanceof SolveError) || error.exitCode !== undefined || error.isStarved) throw error;
-      await dropHalfReceived(request.endpoint, options.signal);
+      if (!(error instanceof SolveError) || error.exitCode !== undefined || error.isOutOfMemory) throw error;
+      await prunePartialBlobs(request.endpoint, options.signal);
       return { ...(await attempt(sent, dependencies, folder, options)), unpulled: error };
     }
   });
@@ -108,7 +108,7 @@ async function attempt(
   dependencies: DependencyLayout,
   folder: string,
   options: SolveOptions,
-): Promise<Solved> {
+): Promise<SolveResult> {
   const policy = join(folder, "source-policy.json");
   writeFileSync(policy, JSON.stringify(sourcePolicy(request)));
   mkdirSync(request.destination);
@@ -121,10 +121,12 @@ async function attempt(
     const known = new Set([...dependencies.layers.values()].flatMap((layers) => [...layers]));
     const { repositories = {} } = request;
     const arrived = (isPulled: boolean) =>
-      transfers.of(new Map([...dependencies.layers].filter(([name]) => name in repositories === isPulled)));
+      transfers.totalOf(
+        new Map([...dependencies.layers].filter(([name]) => name in repositories === isPulled)),
+      );
     return {
       layout: request.destination,
-      layerCheck: (layer) => (known.has(layer) ? undefined : layerTimesCheck(layer)),
+      layerCheck: (layer) => (known.has(layer) ? undefined : layerTimestampCheck(layer)),
       transfers: { store: arrived(false), registry: arrived(true) },
       memory,
       unpulled: undefined,
@@ -193,7 +195,7 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
     ...(isSent ? ["--oci-layout", `${layoutName}=${dependencies.folder}`] : []),
     ...Object.entries(options).flatMap(([name, value]) => ["--opt", `${name}=${value}`]),
     ...(request.proxy ? proxyArguments(request.proxy) : []),
-    ...(request.isAnew ? ["--no-cache"] : []),
+    ...(request.noCache ? ["--no-cache"] : []),
     ...["--output", csv({ ...outputOf(request), dest: request.destination })],
   ];
 }
@@ -236,15 +238,15 @@ async function build(
   args: string[],
   folder: string,
   options: SolveOptions,
-): Promise<{ readonly transfers: Transfers; readonly memory: number | undefined }> {
+): Promise<{ readonly transfers: TransferStats; readonly memory: number | undefined }> {
   const { endpoint, image, destination, proxy } = request;
   const { signal, onProgress = () => {}, onActivity = () => {} } = options;
-  const env = await buildEnvironment(endpoint, folder);
+  const env = await prepareBuildEnvironment(endpoint, folder);
   const log = await BuildLog.open(options.log);
-  const progress = new Progress(
+  const progress = new ProgressReader(
     onProgress,
     (line) => log.line(printableOutput(line)),
-    proxy && ((text) => ownWords(text, proxy)),
+    proxy && ((text) => stripProxyCommand(text, proxy)),
   );
   const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
     stdio: ["ignore", "ignore", "pipe"],
@@ -257,7 +259,7 @@ async function build(
   };
   signal?.addEventListener("abort", end, { once: true });
   if (signal?.aborted) end();
-  const stopNoticing = noticeArrivals(destination, onActivity);
+  const stopNoticing = watchExportActivity(destination, onActivity);
   try {
     const closed = once(client, "close");
     const read = readLines(client.stderr, progress, log, onActivity).catch(async (error: unknown) => {
@@ -267,9 +269,9 @@ async function build(
     });
     const [[code]] = await Promise.all([closed, read]);
     signal?.throwIfAborted();
-    if (code === 0) return { transfers: progress.transfers, memory: progress.memory() };
+    if (code === 0) return { transfers: progress.transfers, memory: progress.peakMemory() };
     const [failed, { messages }] = [progress.failedStep(), progress];
-    const trouble = builderTrouble(endpoint, failed, lastError(messages), destination);
+    const trouble = diagnoseInfrastructure(endpoint, failed, lastError(messages), destination);
     throw new SolveError(image, failed, messages, options.log, trouble);
   } finally {
     signal?.removeEventListener("abort", end);
@@ -282,7 +284,7 @@ async function build(
 /** Feeds the lines to the state machine, and has those that came together logged together. */
 async function readLines(
   stderr: Readable,
-  progress: Progress,
+  progress: ProgressReader,
   log: BuildLog,
   onActivity: () => void,
 ): Promise<void> {
@@ -292,13 +294,13 @@ async function readLines(
     const lines = text.split("\n");
     const rest = lines.pop() ?? "";
     for (const line of lines) {
-      progress.line(`${begun}${line}`.replace(/\r$/, ""));
+      progress.readLine(`${begun}${line}`.replace(/\r$/, ""));
       begun = "";
     }
     begun += rest;
     log.flush();
   }
-  if (begun !== "") progress.line(begun);
+  if (begun !== "") progress.readLine(begun);
   progress.end();
   log.flush();
 }

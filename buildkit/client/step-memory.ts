@@ -17,7 +17,7 @@ const reportPattern = /stagex-memory: peak=(\d{1,15}) killed=(\d{1,9})$/;
  * changes when it is built and where, and nothing else.
  * @returns undefined where there is none; else `rest`, what stands before it
  */
-export function memoryReport(line: string): (StepMemory & { readonly rest: string }) | undefined {
+export function parseMemoryReport(line: string): (StepMemory & { readonly rest: string }) | undefined {
   // Most lines are none, and some are long.
   if (!line.includes("stagex-memory: ")) return undefined;
   const [report, peak, killed] = reportPattern.exec(line) ?? [];
@@ -26,7 +26,7 @@ export function memoryReport(line: string): (StepMemory & { readonly rest: strin
 }
 
 /** The most that these steps can have taken together: those that ran side by side add up. 0 where none was measured. */
-export function peakOf(steps: readonly MeasuredStep[]): number {
+export function combinedPeak(steps: readonly MeasuredStep[]): number {
   return steps.reduce((most, { start }) => {
     const beside = steps.filter((other) => other.start <= start && start < other.end);
     return Math.max(

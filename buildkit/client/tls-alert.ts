@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { connect } from "node:tls";
-import { bareHost } from "../../lib/net/address-reach.ts";
+import { bareHost } from "../../lib/net/address-scope.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 /** How long a server may take over a handshake, in milliseconds. */
@@ -11,7 +11,7 @@ const patience = 5_000;
  * done its part before the server looks at the certificate, and may hear of the refusal as a connection that ended, as buildctl often
  * does. With TLS 1.2 the server's verdict is part of the handshake (RFC 5246, 7.3).
  */
-export async function tlsRefusal({ address, tls }: Endpoint): Promise<string | undefined> {
+export async function readTlsAlert({ address, tls }: Endpoint): Promise<string | undefined> {
   const { hostname, port } = new URL(address);
   if (!tls || port === "") return undefined;
   const files = [tls.ca, tls.cert, tls.key].map((file) => readFile(file));

@@ -12,18 +12,18 @@ export type TransferStatus = {
 type Span = { readonly from: number; readonly to: number };
 
 /** What one solve had to bring to its daemon of images: layers that were there already are not in it. */
-export class Transfers {
+export class TransferStats {
   readonly #layers = new Map<string, Span & { readonly bytes: number }>();
   readonly #documents = new Map<string, Span[]>();
 
   /** Takes a status; those of anything else than a layer that has come whole count for nothing. */
-  status({ id, current, started, completed }: TransferStatus): void {
+  addStatus({ id, current, started, completed }: TransferStatus): void {
     if (!id.startsWith("sha256:") || started === undefined || completed === undefined) return;
     this.#layers.set(id, { bytes: current, from: Date.parse(started), to: Date.parse(completed) });
   }
 
   /** Takes a step that has ended; only the loading of a dependency's manifests and config counts. */
-  step(name: string, started: string | undefined, completed: string): void {
+  addStep(name: string, started: string | undefined, completed: string): void {
     const dependency = /^\[context stagex\/([^\s:\]]+)(?:[\s:][^\]]*)?\] load metadata for /.exec(name)?.[1];
     if (dependency === undefined || started === undefined) return;
     const spans = this.#documents.get(dependency) ?? [];
@@ -32,7 +32,7 @@ export class Transfers {
   }
 
   /** What came of these dependencies (name -> digests of their layers). */
-  of(dependencies: ReadonlyMap<string, ReadonlySet<string>>): Transfer {
+  totalOf(dependencies: ReadonlyMap<string, ReadonlySet<string>>): Transfer {
     const digests = new Set([...dependencies.values()].flatMap((layers) => [...layers]));
     const layers = [...this.#layers].flatMap(([digest, layer]) => (digests.has(digest) ? [layer] : []));
     const documents = [...dependencies.keys()].flatMap((name) => this.#documents.get(name) ?? []);

@@ -29,7 +29,7 @@ export async function prepareDaemonFolders(root: string): Promise<DaemonFolders>
   await mkdir(root, { recursive: true, mode: 0o700 });
   const real = await realpath(root);
   const name = createHash("sha256").update(real).digest("hex").slice(0, 12);
-  const run = join(await userRunFolder(), name);
+  const run = join(await ensureUserRunFolder(), name);
   const socket = join(run, "buildkitd.sock");
   if (Buffer.byteLength(socket) > longestSocketPath) {
     throw new Error(
@@ -49,7 +49,7 @@ export async function makeRunFolder(folders: DaemonFolders): Promise<void> {
 }
 
 /** The short folder for sockets, of this user alone. */
-export async function userRunFolder(): Promise<string> {
+export async function ensureUserRunFolder(): Promise<string> {
   const user = process.env.XDG_RUNTIME_DIR;
   if (user !== undefined && user !== "" && (await isOwnFolder(user))) return user;
   const folder = join(tmpdir(), `stagex-${userInfo().uid}`);

@@ -15,7 +15,7 @@ export async function takeLease(folder: string): Promise<Lease> {
 }
 
 /** Ends a lease; twice does no harm. */
-export async function endLease(lease: Lease): Promise<void> {
+export async function releaseLease(lease: Lease): Promise<void> {
   await rm(lease.file, { force: true });
 }
 

@@ -7,7 +7,7 @@ import { lock } from "proper-lockfile";
 import { z } from "zod";
 import { identityOf, isAlive, type ProcessIdentity } from "../../lib/fs/pid-identity.ts";
 import { type DaemonFolders, prepareDaemonFolders } from "./daemon-folders.ts";
-import { endLease, isLeased, takeLease } from "./daemon-lease.ts";
+import { isLeased, releaseLease, takeLease } from "./daemon-lease.ts";
 import {
   type DaemonPrograms,
   isAnswering,
@@ -57,12 +57,12 @@ export async function acquireDaemon(request: DaemonRequest): Promise<DaemonUse> 
     try {
       const { socket } = await ensureDaemon(request, folders, log);
       const release = async () => {
-        await endLease(lease);
+        await releaseLease(lease);
         await endUnusedDaemon(folders);
       };
       return { address: `unix://${socket}`, release };
     } catch (error) {
-      await endLease(lease);
+      await releaseLease(lease);
       throw error;
     }
   });

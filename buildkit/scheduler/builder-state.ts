@@ -4,10 +4,10 @@ import type { Job, ScheduledBuilder } from "./job.ts";
 const usualBytes = 32 * 2 ** 20;
 
 /** A job's place on a builder, from its start to its end. */
-export type Occupation = {
+export type RunningJob = {
   readonly job: Job;
   readonly since: number;
-  /** {@link BuilderLoad.expectedSeconds} at its start. */
+  /** {@link BuilderState.expectedSeconds} at its start. */
   readonly expected: number | undefined;
   /** Whether it is to have the builder to itself. */
   readonly isAlone: boolean;
@@ -16,7 +16,7 @@ export type Occupation = {
 };
 
 /** What a builder is doing, and what it has in its cache. */
-export class BuilderLoad {
+export class BuilderState {
   readonly builder: ScheduledBuilder;
   /** Why it is out of use; undefined while it works. */
   lost: string | undefined;
@@ -24,11 +24,11 @@ export class BuilderLoad {
   reservedFor: object | undefined;
   /** When a job ended here last. */
   freedAt = Number.NEGATIVE_INFINITY;
-  readonly running = new Set<Occupation>();
+  readonly running = new Set<RunningJob>();
   readonly #cached = new Set<string>();
   readonly #steps = new Set<string>();
   /** Bytes that are counted for each of its jobs. */
-  readonly #memory = new Map<Occupation, number>();
+  readonly #memory = new Map<RunningJob, number>();
 
   constructor(builder: ScheduledBuilder) {
     this.builder = builder;
@@ -59,7 +59,7 @@ export class BuilderLoad {
     return shared !== undefined && this.#steps.has(shared.name) ? 0 : memory;
   }
 
-  occupy(held: Occupation): void {
+  occupy(held: RunningJob): void {
     for (const other of this.running) other.hadCompany = true;
     held.hadCompany = this.running.size > 0;
     this.running.add(held);
@@ -67,19 +67,19 @@ export class BuilderLoad {
     for (const { digest } of held.job.inputs) this.#cached.add(digest);
   }
 
-  release(held: Occupation, now: number): void {
+  release(held: RunningJob, now: number): void {
     this.freedAt = now;
     this.running.delete(held);
     this.#memory.delete(held);
   }
 
   /** Notes that it has an image, such as one that it has just built. */
-  has(digest: string): void {
+  noteCached(digest: string): void {
     this.#cached.add(digest);
   }
 
   /** Notes that it has done the steps that this job shares with others. */
-  hasDone({ shared }: Job): void {
+  noteStepsDone({ shared }: Job): void {
     if (shared) this.#steps.add(shared.name);
   }
 
@@ -89,7 +89,7 @@ export class BuilderLoad {
   }
 
   /** Takes it out of use. Its cache cannot be counted on: the next machine of this name may be a new one. */
-  lose(reason: string): void {
+  markLost(reason: string): void {
     this.lost = reason;
     this.reservedFor = undefined;
     this.#cached.clear();

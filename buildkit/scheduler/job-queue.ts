@@ -1,10 +1,10 @@
 import TinyQueue from "tinyqueue";
-import type { BuilderLoad } from "./builder-state.ts";
+import type { BuilderState } from "./builder-state.ts";
 import type { Job } from "./job.ts";
-import { platformFit } from "./platform-match.ts";
+import { matchPlatforms } from "./platform-match.ts";
 
 /** What decides on who goes first, and where. */
-export type PlacementRules = {
+export type SchedulingRules = {
   /** Bytes a second at which inputs reach a builder. Default 100 MB/s: a gigabit line, or BuildKit's own tunnel. */
   readonly bytesPerSecond: number;
   /**
@@ -22,7 +22,7 @@ export type PlacementRules = {
   readonly courtesy: { readonly share: number; readonly longest: number };
 };
 
-export const usualRules: PlacementRules = {
+export const defaultRules: SchedulingRules = {
   bytesPerSecond: 100e6,
   ageing: 0.05,
   memoryPatience: 300,
@@ -30,7 +30,7 @@ export const usualRules: PlacementRules = {
 };
 
 /** A job in the queue. */
-export class WaitingJob {
+export class QueuedJob {
   readonly job: Job;
   /** When it came first; a job that lost its builder keeps its turn. */
   readonly arrived: number;
@@ -50,8 +50,8 @@ export class WaitingJob {
 }
 
 /** What to do now: start a job, or ask again at this time (infinite: not before a job comes or ends, or a builder comes back). */
-export type Decision<Waiting extends WaitingJob = WaitingJob> =
-  | { readonly waiting: Waiting; readonly load: BuilderLoad }
+export type Decision<Waiting extends QueuedJob = QueuedJob> =
+  | { readonly waiting: Waiting; readonly load: BuilderState }
   | { readonly askAgain: number };
 
 /** How many jobs of each decision may hold out for a builder that has their inputs. */
@@ -64,10 +64,10 @@ const leastWait = 0.1;
 const worthAThought = 1;
 
 /** Jobs that the same builders can take: those of the same platforms and memory, allowed on the same builders. */
-export class JobKind<Waiting extends WaitingJob> {
+export class JobKind<Waiting extends QueuedJob> {
   readonly isAlone: boolean;
-  readonly native: readonly BuilderLoad[];
-  readonly emulated: readonly BuilderLoad[];
+  readonly native: readonly BuilderState[];
+  readonly emulated: readonly BuilderState[];
   readonly queue: TinyQueue<Waiting>;
   /** Whether emulators are taken as well, as no machine of that platform is to be had. */
   emulating: boolean;
@@ -77,12 +77,12 @@ export class JobKind<Waiting extends WaitingJob> {
   constructor(
     job: Job,
     isAlone: boolean,
-    loads: readonly BuilderLoad[],
+    loads: readonly BuilderState[],
     compare: (a: Waiting, b: Waiting) => number,
   ) {
-    const allowed = loads.filter(({ builder }) => job.among?.includes(builder.name) ?? true);
+    const allowed = loads.filter(({ builder }) => job.allowedBuilders?.includes(builder.name) ?? true);
     const fitting = (fit: string) => {
-      const fits = allowed.filter(({ builder }) => platformFit(builder.platforms, job.platforms) === fit);
+      const fits = allowed.filter(({ builder }) => matchPlatforms(builder.platforms, job.platforms) === fit);
       const large = fits.filter((load) => load.couldHold(job));
       return large.length > 0 ? large : withMostMemory(fits);
     };
@@ -94,7 +94,7 @@ export class JobKind<Waiting extends WaitingJob> {
   }
 
   /** The builders that it may go to, the better ones first. */
-  get loads(): readonly BuilderLoad[] {
+  get loads(): readonly BuilderState[] {
     const all = this.emulating ? [...this.native, ...this.emulated] : this.native;
     if (!this.isAlone) return all;
     const living = all.filter(({ lost }) => lost === undefined);
@@ -117,9 +117,9 @@ export class JobKind<Waiting extends WaitingJob> {
  * for what it is told; it knows neither promises nor clocks. A decision looks at the first job of each kind, so that its time does not
  * grow with the number that waits, but for a heap's logarithm.
  */
-export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
-  readonly #loads: readonly BuilderLoad[];
-  readonly #rules: PlacementRules;
+export class JobQueue<Waiting extends QueuedJob = QueuedJob> {
+  readonly #loads: readonly BuilderState[];
+  readonly #rules: SchedulingRules;
   readonly #kinds = new Map<string, JobKind<Waiting>>();
   /** Jobs that wait until the steps that they share have been done by another, by the steps' name. */
   readonly #parked = new Map<string, Waiting[]>();
@@ -128,7 +128,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   /** Seconds of all jobs that have ended and of which something was expected. */
   readonly #past = { expected: 0, taken: 0 };
 
-  constructor(loads: readonly BuilderLoad[], rules: PlacementRules = usualRules) {
+  constructor(loads: readonly BuilderState[], rules: SchedulingRules = defaultRules) {
     this.#loads = loads;
     this.#rules = rules;
   }
@@ -143,8 +143,8 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   }
 
   /** The kind that the job is of. */
-  kindOf({ job, isAlone }: Pick<WaitingJob, "job" | "isAlone">): JobKind<Waiting> {
-    const name = JSON.stringify([job.platforms, job.memory ?? 0, job.among ?? null, isAlone]);
+  kindOf({ job, isAlone }: Pick<QueuedJob, "job" | "isAlone">): JobKind<Waiting> {
+    const name = JSON.stringify([job.platforms, job.memory ?? 0, job.allowedBuilders ?? null, isAlone]);
     const known = this.#kinds.get(name);
     if (known) return known;
     const kind = new JobKind<Waiting>(job, isAlone, this.#loads, (a, b) => this.#compare(a, b));
@@ -160,7 +160,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   }
 
   /** Takes a job out of the queue. */
-  withdraw(waiting: Waiting): void {
+  remove(waiting: Waiting): void {
     if (!waiting.isQueued) return;
     waiting.isQueued = false;
     this.#size -= 1;
@@ -173,7 +173,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
    * @param taken seconds
    * @param expected the same, as it was foretold
    */
-  ended({ shared }: Job, taken: number, expected: number | undefined): void {
+  noteEnded({ shared }: Job, taken: number, expected: number | undefined): void {
     if (expected !== undefined) {
       this.#past.taken += taken;
       this.#past.expected += expected;
@@ -232,7 +232,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   }
 
   /** When the job may take the first of these builders. */
-  #courteousUntil({ job: { seconds = 0 } }: Waiting, candidates: readonly BuilderLoad[]): number {
+  #courteousUntil({ job: { seconds = 0 } }: Waiting, candidates: readonly BuilderState[]): number {
     const { share, longest } = this.#rules.courtesy;
     const { taken, expected } = this.#past;
     const likely = expected > taken ? seconds * (taken / expected) : seconds;
@@ -271,10 +271,10 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
   #choose(
     waiting: Waiting,
     kind: JobKind<Waiting>,
-    candidates: readonly BuilderLoad[],
+    candidates: readonly BuilderState[],
     now: number,
-  ): { load: BuilderLoad } | { askAgain: number } {
-    const untried = (load: BuilderLoad) => !waiting.lostOn.has(load.builder.name);
+  ): { load: BuilderState } | { askAgain: number } {
+    const untried = (load: BuilderState) => !waiting.lostOn.has(load.builder.name);
     const fresh = candidates.filter(untried);
     const isElsewhere = kind.loads.some((load) => load.lost === undefined && untried(load));
     if (fresh.length === 0 && isElsewhere) return { askAgain: Number.POSITIVE_INFINITY };
@@ -292,7 +292,7 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
     return wait === undefined ? { load } : { askAgain: now + Math.max(leastWait, wait) };
   }
 
-  #isEmulated(load: BuilderLoad, kind: JobKind<Waiting>): boolean {
+  #isEmulated(load: BuilderState, kind: JobKind<Waiting>): boolean {
     return kind.emulated.includes(load);
   }
 
@@ -345,11 +345,11 @@ export class WaitingJobs<Waiting extends WaitingJob = WaitingJob> {
 }
 
 /** Those that have more memory than the others. A builder of which nobody has said how much it has is taken for the smallest. */
-function withMostMemory(loads: readonly BuilderLoad[]): readonly BuilderLoad[] {
+function withMostMemory(loads: readonly BuilderState[]): readonly BuilderState[] {
   const most = Math.max(0, ...loads.map(({ builder }) => builder.memory ?? 0));
   return loads.filter(({ builder }) => (builder.memory ?? 0) === most);
 }
 
-function isFree(load: BuilderLoad, kind: object): boolean {
+function isFree(load: BuilderState, kind: object): boolean {
   return load.reservedFor === undefined || load.reservedFor === kind;
 }

@@ -30,7 +30,7 @@ export type Job = {
    */
   readonly shared?: { readonly name: string; readonly seconds: number } | undefined;
   /** Names of the builders that may build it, such as one vendor's; any where not given. */
-  readonly among?: readonly string[] | undefined;
+  readonly allowedBuilders?: readonly string[] | undefined;
 };
 
 /** A daemon that takes jobs. */

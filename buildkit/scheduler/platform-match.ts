@@ -1,5 +1,5 @@
 /** How a machine runs a platform's programs: on its own CPU, through an emulator (many times slower), or not at all. */
-export type Fit = "native" | "emulated" | "none";
+export type PlatformMatch = "native" | "emulated" | "none";
 
 /**
  * How a builder with these platforms, its own first, runs the programs of `wanted`; for several, as it does the worst of them. Where none
@@ -7,14 +7,14 @@ export type Fit = "native" | "emulated" | "none";
  * x86 machines run `linux/386` as they are, and nothing else is ever taken for that: emulators of it exist for Arm, but the bootstrap
  * must not hang on one.
  */
-export function platformFit(platforms: readonly string[], wanted: readonly string[]): Fit {
+export function matchPlatforms(platforms: readonly string[], wanted: readonly string[]): PlatformMatch {
   const offered = platforms.map(canonical);
   const fits = wanted.map((platform) => fitOf(offered, canonical(platform)));
   if (fits.includes("none")) return "none";
   return fits.includes("emulated") ? "emulated" : "native";
 }
 
-function fitOf(offered: readonly string[], wanted: string): Fit {
+function fitOf(offered: readonly string[], wanted: string): PlatformMatch {
   const [own] = offered;
   if (own === wanted) return "native";
   if (wanted === "linux/386") return own === "linux/amd64" ? "native" : "none";

@@ -1,31 +1,31 @@
-import { BuilderLoad } from "./builder-state.ts";
+import { BuilderState } from "./builder-state.ts";
 import { type Clock, realClock } from "./clock.ts";
 import type { Job, ScheduledBuilder } from "./job.ts";
-import { type JobKind, type PlacementRules, usualRules, WaitingJob, WaitingJobs } from "./job-queue.ts";
-import { BuilderLost, NoBuilder, OutOfMemory } from "./scheduler-errors.ts";
+import { defaultRules, type JobKind, JobQueue, QueuedJob, type SchedulingRules } from "./job-queue.ts";
+import { BuilderLostError, NoBuilderError, OutOfMemoryError } from "./scheduler-errors.ts";
 
 export type { Job, JobInput, ScheduledBuilder } from "./job.ts";
-export { BuilderLost, NoBuilder, OutOfMemory } from "./scheduler-errors.ts";
+export { BuilderLostError, NoBuilderError, OutOfMemoryError } from "./scheduler-errors.ts";
 
 /** What happens in a schedule, for people and for tests. */
-export type ScheduleEvent =
+export type SchedulerEvent =
   | { readonly kind: "started" | "ended"; readonly builder: string; readonly job: Job }
   | { readonly kind: "lost"; readonly builder: string; readonly reason: string }
   | { readonly kind: "back"; readonly builder: string }
   | { readonly kind: "again"; readonly job: Job; readonly reason: string };
 
-export type ScheduleOptions = {
+export type SchedulerOptions = {
   /**
    * Asks a lost builder whether it works again; throws where not. Tried 2 s after the loss, and then at intervals that double up to
    * 5 minutes. Without it, a lost builder stays lost.
    */
   readonly probe?: (builder: ScheduledBuilder, signal: AbortSignal) => Promise<unknown>;
   /** Seconds that jobs wait for lost builders, where no other could take them. Default 600. */
-  readonly patience?: number;
+  readonly lostBuilderTimeout?: number;
   /** How many builders a job may take with it, or how often it may be killed for want of memory, before it is given up. Default 3. */
-  readonly attempts?: number;
-  readonly rules?: Partial<PlacementRules>;
-  readonly onEvent?: (event: ScheduleEvent) => void;
+  readonly maxAttempts?: number;
+  readonly rules?: Partial<SchedulingRules>;
+  readonly onEvent?: (event: SchedulerEvent) => void;
   readonly clock?: Clock;
 };
 
@@ -53,7 +53,7 @@ type Caller = {
 };
 
 /** A job with all who asked for it; the first one's work is done. */
-class Request extends WaitingJob {
+class Request extends QueuedJob {
   readonly callers: Caller[] = [];
   readonly losses: string[] = [];
   /** How often it was killed for want of memory. */
@@ -90,26 +90,26 @@ type Recovery = { pause: number; stop: () => void };
 
 /**
  * Which image is built on which builder, and when. Jobs come as the engine finds them ready; of those that wait, the one with the longest
- * remaining path goes first ({@link WaitingJobs}), to a builder that runs its platforms natively, has a slot and memory for it, and has
- * most of its inputs. A job whose builder is lost ({@link BuilderLost}) is done again elsewhere; the builder is probed until it is
- * back. One that was killed for want of memory ({@link OutOfMemory}) is done again by itself, where there is most. Of two jobs with one
+ * remaining path goes first ({@link JobQueue}), to a builder that runs its platforms natively, has a slot and memory for it, and has
+ * most of its inputs. A job whose builder is lost ({@link BuilderLostError}) is done again elsewhere; the builder is probed until it is
+ * back. One that was killed for want of memory ({@link OutOfMemoryError}) is done again by itself, where there is most. Of two jobs with one
  * key, the second waits for what comes of the first.
  */
-export class Schedule {
-  readonly #loads: readonly BuilderLoad[];
-  readonly #waiting: WaitingJobs<Request>;
+export class Scheduler {
+  readonly #loads: readonly BuilderState[];
+  readonly #waiting: JobQueue<Request>;
   readonly #requests = new Map<string, Request>();
-  readonly #runs = new Map<BuilderLoad, Set<Run>>();
-  readonly #recoveries = new Map<BuilderLoad, Recovery>();
+  readonly #runs = new Map<BuilderState, Set<Run>>();
+  readonly #recoveries = new Map<BuilderState, Recovery>();
   readonly #stranded = new Map<JobKind<Request>, { since: number; stop: () => void }>();
-  readonly #options: ScheduleOptions;
+  readonly #options: SchedulerOptions;
   readonly #clock: Clock;
   #alarm: { at: number; stop: () => void } | undefined;
   #isLooking = false;
   #closed: Error | undefined;
 
   /** @throws RangeError where two builders have one name, or one has no slot */
-  constructor(builders: readonly ScheduledBuilder[], options: ScheduleOptions = {}) {
+  constructor(builders: readonly ScheduledBuilder[], options: SchedulerOptions = {}) {
     const names = new Set(builders.map(({ name }) => name));
     if (names.size < builders.length) throw new RangeError("two builders of the fleet have the same name");
     for (const { name, slots } of builders) {
@@ -117,9 +117,9 @@ export class Schedule {
     }
     this.#options = options;
     this.#clock = options.clock ?? realClock;
-    this.#loads = builders.map((builder) => new BuilderLoad(builder));
+    this.#loads = builders.map((builder) => new BuilderState(builder));
     for (const load of this.#loads) this.#runs.set(load, new Set());
-    this.#waiting = new WaitingJobs(this.#loads, { ...usualRules, ...options.rules });
+    this.#waiting = new JobQueue(this.#loads, { ...defaultRules, ...options.rules });
   }
 
   /** How many jobs wait for a builder. */
@@ -169,12 +169,12 @@ export class Schedule {
   }
 
   /** Notes that a builder's cache has an image, such as one that it has just built. */
-  holds(builder: string, digest: string): void {
-    this.#load(builder).has(digest);
+  noteCached(builder: string, digest: string): void {
+    this.#load(builder).noteCached(digest);
   }
 
   /** Takes a builder out of use, such as one whose machine was given notice; what it is at work on may still finish. */
-  lose(builder: string, reason: string): void {
+  markLost(builder: string, reason: string): void {
     this.#lose(this.#load(builder), reason);
   }
 
@@ -190,7 +190,7 @@ export class Schedule {
     for (const runs of this.#runs.values()) for (const { controller } of runs) controller.abort(reason);
   }
 
-  #load(name: string): BuilderLoad {
+  #load(name: string): BuilderState {
     const load = this.#loads.find(({ builder }) => builder.name === name);
     if (!load) throw new RangeError(`the fleet has no builder ${name}`);
     return load;
@@ -201,7 +201,7 @@ export class Schedule {
     const known = this.#requests.get(job.key);
     if (known) return known;
     if (this.#waiting.kindOf({ job, isAlone: false }).loads.length === 0)
-      throw new NoBuilder(this.#impossible(job));
+      throw new NoBuilderError(this.#impossible(job));
     const request = new Request(job, this.#clock.now());
     this.#requests.set(job.key, request);
     this.#enqueue(request);
@@ -224,7 +224,7 @@ export class Schedule {
     caller.stopListening();
     caller.reject(caller.signal.reason);
     if (request.callers.length > 0 || !request.isQueued) return;
-    this.#waiting.withdraw(request);
+    this.#waiting.remove(request);
     this.#requests.delete(request.job.key);
     this.#look();
   }
@@ -261,7 +261,7 @@ export class Schedule {
     this.#alarm = { at, stop };
   }
 
-  async #perform(request: Request, load: BuilderLoad): Promise<void> {
+  async #perform(request: Request, load: BuilderState): Promise<void> {
     const [caller] = request.callers;
     if (!caller) return;
     const { builder } = load;
@@ -271,7 +271,7 @@ export class Schedule {
     this.#tell({ kind: "started", builder: builder.name, job: request.job });
     const free = () => {
       if (run.hasLeft) return;
-      load.hasDone(request.job);
+      load.noteStepsDone(request.job);
       this.#vacate(run, load);
       this.#look();
     };
@@ -290,18 +290,18 @@ export class Schedule {
   }
 
   /** Gives the place to another job. Its work may still go on, and be cancelled. */
-  #vacate(run: Run, load: BuilderLoad): void {
+  #vacate(run: Run, load: BuilderState): void {
     if (run.hasLeft) return;
     run.hasLeft = true;
     const now = this.#clock.now();
     load.release(run, now);
-    this.#waiting.ended(run.job, now - run.since, run.expected);
+    this.#waiting.noteEnded(run.job, now - run.since, run.expected);
     this.#tell({ kind: "ended", builder: load.builder.name, job: run.job });
   }
 
-  #failed(run: Run, load: BuilderLoad, error: unknown): void {
+  #failed(run: Run, load: BuilderState, error: unknown): void {
     const { request, caller, controller } = run;
-    const loss = [controller.signal.reason, error].find((reason) => reason instanceof BuilderLost);
+    const loss = [controller.signal.reason, error].find((reason) => reason instanceof BuilderLostError);
     if (loss && !this.#closed) this.#lose(load, loss.message);
     if (caller.signal.aborted) {
       request.callers.shift();
@@ -310,16 +310,16 @@ export class Schedule {
       if (request.callers.length > 0) this.#enqueue(request);
       else this.#requests.delete(request.job.key);
     } else if (loss && !this.#closed) this.#again(request, load, loss.message);
-    else if (error instanceof OutOfMemory && !this.#closed) this.#againAlone(run, load, error);
+    else if (error instanceof OutOfMemoryError && !this.#closed) this.#againAlone(run, load, error);
     else this.#refuse(request, this.#closed ?? error);
   }
 
   /** Puts a job that was killed for want of memory back in the queue, unless it can't have more than it had, or was killed too often. */
-  #againAlone({ request, hadCompany }: Run, load: BuilderLoad, { cause }: OutOfMemory): void {
+  #againAlone({ request, hadCompany }: Run, load: BuilderState, { cause }: OutOfMemoryError): void {
     const alone = this.#waiting.kindOf({ job: request.job, isAlone: true });
     request.kills += 1;
     // The largest builder may come and go: each time it is back there is more to be had than where the job was.
-    const isGivenUp = request.kills >= (this.#options.attempts ?? 3);
+    const isGivenUp = request.kills >= (this.#options.maxAttempts ?? 3);
     if (isGivenUp || (!hadCompany && alone.loads.includes(load))) {
       this.#refuse(request, cause);
       return;
@@ -330,15 +330,15 @@ export class Schedule {
   }
 
   /** Puts a job whose builder was lost back in the queue, unless it has lost too many. */
-  #again(request: Request, load: BuilderLoad, reason: string): void {
+  #again(request: Request, load: BuilderState, reason: string): void {
     const { job, losses, lostOn } = request;
     losses.push(`${load.builder.name}: ${reason}`);
     lostOn.add(load.builder.name);
-    if (losses.length >= (this.#options.attempts ?? 3)) {
+    if (losses.length >= (this.#options.maxAttempts ?? 3)) {
       const text = `${job.image}: given up, as ${losses.length} builders were lost with it: ${losses.join("; ")}`;
       this.#refuse(
         request,
-        new NoBuilder(`${text}. It may be the one that breaks them: look at its memory and disk.`),
+        new NoBuilderError(`${text}. It may be the one that breaks them: look at its memory and disk.`),
       );
       return;
     }
@@ -347,7 +347,7 @@ export class Schedule {
   }
 
   #refuse(request: Request, reason: unknown): void {
-    this.#waiting.withdraw(request);
+    this.#waiting.remove(request);
     this.#settle(request, (each) => each.reject(reason));
   }
 
@@ -359,9 +359,9 @@ export class Schedule {
     }
   }
 
-  #lose(load: BuilderLoad, reason: string): void {
+  #lose(load: BuilderState, reason: string): void {
     if (load.lost !== undefined) return;
-    load.lose(reason);
+    load.markLost(reason);
     this.#tell({ kind: "lost", builder: load.builder.name, reason });
     // One that is lost again before it has done anything is asked less and less often.
     const recovery = this.#recoveries.get(load) ?? { pause: firstProbe, stop: () => {} };
@@ -371,12 +371,12 @@ export class Schedule {
     this.#look();
   }
 
-  #probeLater(load: BuilderLoad, recovery: Recovery): void {
+  #probeLater(load: BuilderState, recovery: Recovery): void {
     recovery.stop = this.#clock.after(recovery.pause, () => void this.#probe(load, recovery));
     recovery.pause = Math.min(longestPause, recovery.pause * 2);
   }
 
-  async #probe(load: BuilderLoad, recovery: Recovery): Promise<void> {
+  async #probe(load: BuilderState, recovery: Recovery): Promise<void> {
     const controller = new AbortController();
     const silence = Promise.withResolvers<never>();
     const giveUp = (reason: Error) => {
@@ -396,16 +396,16 @@ export class Schedule {
     } catch (error) {
       if (this.#closed) return;
       const reason = error instanceof Error ? error.message : String(error);
-      load.lose(reason);
+      load.markLost(reason);
       for (const run of this.#runs.get(load) ?? [])
-        if (!run.hasLeft) run.controller.abort(new BuilderLost(reason));
+        if (!run.hasLeft) run.controller.abort(new BuilderLostError(reason));
       this.#probeLater(load, recovery);
     } finally {
       stopTimer();
     }
   }
 
-  #recover(load: BuilderLoad): void {
+  #recover(load: BuilderState): void {
     load.lost = undefined;
     this.#tell({ kind: "back", builder: load.builder.name });
     for (const kind of this.#waiting.kinds) this.#watch(kind);
@@ -422,7 +422,7 @@ export class Schedule {
     }
     const now = this.#clock.now();
     const since = stranded?.since ?? now;
-    const patience = this.#options.probe ? (this.#options.patience ?? 600) : 0;
+    const patience = this.#options.probe ? (this.#options.lostBuilderTimeout ?? 600) : 0;
     stranded?.stop();
     const stop = this.#clock.after(Math.max(0, since + patience - now), () => this.#strand(kind));
     this.#stranded.set(kind, { since, stop });
@@ -437,10 +437,10 @@ export class Schedule {
       return;
     }
     for (let head = kind.head; head !== undefined; head = kind.head)
-      this.#refuse(head, new NoBuilder(this.#deserted(head.job, kind)));
+      this.#refuse(head, new NoBuilderError(this.#deserted(head.job, kind)));
   }
 
-  #impossible({ image, platforms, among }: Job): string {
+  #impossible({ image, platforms, allowedBuilders: among }: Job): string {
     const offered = this.#loads.map(({ builder }) => `${builder.name} (${builder.platforms.join(", ")})`);
     const wanted = [
       ...(platforms.length === 0 ? [] : [platforms.join(" and ")]),
@@ -458,14 +458,14 @@ export class Schedule {
 
   #deserted({ image, platforms }: Job, { native, emulated }: JobKind<Request>): string {
     const reasons = [...native, ...emulated].map(({ builder, lost }) => `${builder.name}: ${lost}`);
-    const waited = this.#options.probe ? ` for ${this.#options.patience ?? 600} s` : "";
+    const waited = this.#options.probe ? ` for ${this.#options.lostBuilderTimeout ?? 600} s` : "";
     return (
       `${image}: no builder for ${platforms.join(" and ")} has been there${waited}: ${reasons.join("; ")}. ` +
       `Mend one and run the command again; what is built already is kept.`
     );
   }
 
-  #tell(event: ScheduleEvent): void {
+  #tell(event: SchedulerEvent): void {
     this.#options.onEvent?.(event);
   }
 }

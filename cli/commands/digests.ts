@@ -5,20 +5,20 @@ import { isInputKey } from "../../distro/input-key.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import {
   type DigestSet,
-  digestsFiles,
+  digestSetOfPlatform,
+  formatDigestsFiles,
   furtherDigestsOf,
-  platformSet,
 } from "../../distro/tree/digests-file.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { printable, printableBlock } from "../../lib/text/printable.ts";
-import { shortenedList } from "../../lib/text/shortened-list.ts";
+import { shortenList } from "../../lib/text/shortened-list.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { hexOf, parseDigest } from "../../oci/digest.ts";
 import { parseTreeAddress, type TreeAddress } from "../../sources/tree/tree-checkout.ts";
-import { type ChangedOptions, replaceFile, writeChangedDigests } from "../digests/changed-digests.ts";
+import { type DigestsUpdateOptions, replaceFile, updateDigests } from "../digests/digests-update.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack, type StackPackage } from "../engine/stack.ts";
-import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
+import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
 
 /** `stagex digests`: what a release of the tree would publish. */
 export function digestsCommand(): Command {
@@ -50,22 +50,22 @@ export function digestsCommand(): Command {
       const { stack: name, platform, write, changed, since, tree } = options;
       if (changed && platform !== undefined)
         throw new CommandError("--platform is no option of --changed, which is about StageX's own files");
-      if (changed) return await writeChangedDigests(options, () => settingsOf(name));
+      if (changed) return await updateDigests(options, () => settingsOf(name));
       if (since !== undefined || tree !== undefined)
         throw new CommandError("--since and --tree are options of --changed");
       const paths = pathsOf();
       const stack = new Stack(name, await provideEngine(false), paths);
-      const digests = [...(await stack.digests())].map(
+      const digests = [...(await stack.readDigests())].map(
         ([image, digest]) => [image, hexOf(parseDigest(digest))] as const,
       );
       if (digests.length === 0)
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
-      const packages = await stack.packages();
+      const packages = await stack.readPackages();
       await tellOfOthers(packages, new Ledger(paths.built));
       const sets = new Map([["", new Map(digests)], ...furtherDigests(packages)]);
-      const filesOf = (set: DigestSet) => digestsFiles(sets.get(set) ?? new Map(), set);
+      const filesOf = (set: DigestSet) => formatDigestsFiles(sets.get(set) ?? new Map(), set);
       if (!write) {
-        const files = filesOf(platform === undefined ? "" : platformSet(platform));
+        const files = filesOf(platform === undefined ? "" : digestSetOfPlatform(platform));
         if (files.size === 0)
           throw new CommandError(
             printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
@@ -99,20 +99,20 @@ function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<s
   return sets;
 }
 
-type Options = ChangedOptions & { stack: string; platform?: string; changed?: true };
+type Options = DigestsUpdateOptions & { stack: string; platform?: string; changed?: true };
 
 async function settingsOf(name: string): Promise<ConfigValues> {
-  return (await new Stack(name, await provideEngine(false), pathsOf()).config()) as ConfigValues;
+  return (await new Stack(name, await provideEngine(false), pathsOf()).getConfig()) as ConfigValues;
 }
 
 /** Says on stderr which of them are another's word: who publishes them should know. */
 async function tellOfOthers(packages: readonly StackPackage[], built: Ledger): Promise<void> {
   const others: string[] = [];
   for (const { image, inputKey, digests } of packages)
-    if (!isInputKey(inputKey) || !(await built.says(image, inputKey, digests))) others.push(image);
+    if (!isInputKey(inputKey) || !(await built.hasRecordOf(image, inputKey, digests))) others.push(image);
   if (others.length === 0) return;
   printError(
-    printable`${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shortenedList(others, 10)}`,
+    printable`${others.length} of ${packages.length} are not built by this state folder's own builders, but taken on a ledger's or a registry's word: ${shortenList(others, 10)}`,
   );
 }
 
@@ -121,13 +121,13 @@ function tellOfElsewhere(packages: readonly StackPackage[], platform: string): v
   const elsewhere = packages.filter(({ platforms }) => !platforms.includes(platform));
   if (elsewhere.length === 0 || platform === "index") return;
   const names = elsewhere.map(({ image }) => image).sort();
-  printError(printable`not for ${platform}, as their package.toml says: ${shortenedList(names, 10)}`);
+  printError(printable`not for ${platform}, as their package.toml says: ${shortenList(names, 10)}`);
 }
 
 function treeAddressIn(settings: ConfigValues, project: string): TreeAddress {
   try {
     return parseTreeAddress(parseConfig(settings).tree, project);
   } catch (error) {
-    throw asUsage(error);
+    throw asUsageError(error);
   }
 }

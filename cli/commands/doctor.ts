@@ -2,12 +2,12 @@ import { Command } from "commander";
 import { type Printable, printable, printableJson, printableLines } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
 import { findDocker } from "../../tools/docker.ts";
-import { builderSection } from "../doctor/builder.ts";
+import { checkBuilder } from "../doctor/builder.ts";
 import type { Check, Section } from "../doctor/check.ts";
-import { engineSection } from "../doctor/engine.ts";
-import { machineSection } from "../doctor/machine.ts";
-import { treeSection } from "../doctor/tree.ts";
-import { upstreamSection } from "../doctor/upstream.ts";
+import { checkMachine } from "../doctor/machine.ts";
+import { checkTools } from "../doctor/tools.ts";
+import { checkTrees } from "../doctor/tree.ts";
+import { checkUpstreamPrograms } from "../doctor/upstream.ts";
 import { exitCode } from "../output/exit-code.ts";
 
 /** All that the doctor found. */
@@ -21,11 +21,11 @@ type Diagnosis = {
 async function diagnose(environment: NodeJS.ProcessEnv = process.env): Promise<Diagnosis> {
   const docker = await findDocker(environment);
   const sections = await Promise.all([
-    engineSection(environment),
-    builderSection(environment, docker),
-    machineSection(environment),
-    treeSection(),
-    upstreamSection(environment, docker),
+    checkTools(environment),
+    checkBuilder(environment, docker),
+    checkMachine(environment),
+    checkTrees(),
+    checkUpstreamPrograms(environment, docker),
   ]);
   const checks = sections.flatMap((section) => section.checks);
   return { ok: checks.every(({ verdict }) => verdict !== "falls short"), sections };

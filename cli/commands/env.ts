@@ -1,10 +1,10 @@
 import { Command } from "commander";
-import { printExactly } from "../../lib/text/terminal.ts";
-import { engineNeeds } from "../../tools/engine-environment.ts";
+import { printRaw } from "../../lib/text/terminal.ts";
+import { engineRequirements } from "../../tools/engine-environment.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 
 /** One `export` a line, quoted for any POSIX shell. The folders go before those that the shell has in PATH. */
-export function shellExports(
+export function formatShellExports(
   folders: readonly string[],
   variables: Readonly<Record<string, string>>,
 ): string {
@@ -21,7 +21,7 @@ export function envCommand(): Command {
         "It sets up the engine first, where there is none; what it does is shown on stderr.",
     )
     .action(async () => {
-      const { folders, variables } = engineNeeds(await provideEngine(false));
-      printExactly(shellExports(folders, variables));
+      const { folders, variables } = engineRequirements(await provideEngine(false));
+      printRaw(formatShellExports(folders, variables));
     });
 }

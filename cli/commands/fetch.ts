@@ -1,20 +1,20 @@
 import { Command } from "commander";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { ImageNameError, namesLike } from "../../distro/image-names.ts";
+import { ImageNameError, resolveImageNames } from "../../distro/image-names.ts";
 import { readTree, type Tree } from "../../distro/tree/tree.ts";
 import { type Printable, printable, printableJson, printableLines } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import type { SourceFailure, SourceProgress } from "../../sources/download/source-error.ts";
 import { type PlannedFetch, planFetch } from "../../sources/fetch-plan.ts";
-import { type FetchOutcome, fetchAll } from "../../sources/fetch-run.ts";
+import { type FetchOutcome, fetchSources } from "../../sources/fetch-sources.ts";
 import { type PushReport, pushToVault } from "../../sources/push-to-vault.ts";
 import type { SourceCache } from "../../sources/source-cache.ts";
-import { wantedSources } from "../../sources/wanted-source.ts";
-import { type CacheOptions, configuredCache } from "../fetch/configured-cache.ts";
-import { hasFailed, type PushedSource, pushedSource, pushLines } from "../fetch/push-page.ts";
-import { type RecordedFetches, recordedFetches } from "../fetch/recorded-fetches.ts";
+import { listWantedSources } from "../../sources/wanted-source.ts";
+import { type CacheOptions, openConfiguredCache } from "../fetch/configured-cache.ts";
+import { formatPushReports, hasFailed, type PushedSource, pushedSource } from "../fetch/push-report.ts";
+import { findRecordedFetches, type RecordedFetches } from "../fetch/recorded-fetches.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
-import { warnOfTree } from "../output/tree-warnings.ts";
+import { printTreeWarnings } from "../output/tree-warnings.ts";
 
 type Options = CacheOptions & { tree: string; dryRun?: true; json?: true; push?: true };
 
@@ -66,16 +66,16 @@ export function fetchCommand(): Command {
     )
     .action(async (names: string[], options: Options) => {
       const tree = await readTree(options.tree);
-      warnOfTree(tree);
-      const cache = await configuredCache(options);
+      printTreeWarnings(tree);
+      const cache = await openConfiguredCache(options);
       if (options.push) checkPush(cache, options);
       const images = chosenImages(tree, names);
-      const recorded = await recordedFetches(tree, images);
-      const plan = await planFetch([...wantedSources(images, tree.root), ...recorded.wanted], cache);
+      const recorded = await findRecordedFetches(tree, images);
+      const plan = await planFetch([...listWantedSources(images, tree.root), ...recorded.wanted], cache);
       const signal = untilInterrupted();
       const outcomes = options.dryRun
         ? []
-        : await fetchAll(plan, cache, signal, progressLine(plan.length), aloud);
+        : await fetchSources(plan, cache, signal, progressLine(plan.length), aloud);
       const reports = options.push ? await pushed(plan, cache, signal) : [];
       const withPush = (one: FetchedSource): FetchedSource =>
         options.push ? { ...one, vault: pushedSource(one.sha256, reports) } : one;
@@ -120,7 +120,7 @@ function aloud(file: string, progress: SourceProgress): void {
 function chosenImages(tree: Tree, names: readonly string[]): BuildPlan[] {
   if (names.length === 0) return [...tree.images.values()];
   try {
-    return namesLike(tree.images, names).flatMap((name) => tree.images.get(name) ?? []);
+    return resolveImageNames(tree.images, names).flatMap((name) => tree.images.get(name) ?? []);
   } catch (error) {
     if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(`${error.message} (${tree.images.size} images in ${tree.root})`);
@@ -182,7 +182,7 @@ function page(
     ),
     ...(wanted.length === 0 ? [] : [printable`${wanted.length} of these were recorded in a RUN`]),
     printable`${found.length} sources: ${count("there")} there, ${count("missing")} missing, ${count("refused")} refused; ${single.length} have one mirror only`,
-    ...pushLines(reports),
+    ...formatPushReports(reports),
   ]);
 }
 

@@ -1,24 +1,24 @@
 import { statSync } from "node:fs";
 import { Command } from "commander";
-import { ImageNameError, namesLike } from "../../distro/image-names.ts";
+import { ImageNameError, resolveImageNames } from "../../distro/image-names.ts";
 import {
   type Contradiction,
-  contradictionsIn,
+  findContradictions,
   Ledger,
   type LedgerProblem,
   type LedgerRecord,
 } from "../../distro/ledger/ledger.ts";
 import {
-  type LeftOut,
-  publishesManifests,
+  createReleaseRecords,
+  hasManifestDigests,
   type ReleaseRecords,
-  releaseRecords,
+  type SkippedImage,
 } from "../../distro/published/release-import.ts";
-import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
-import { readTreeFiles } from "../../distro/tree/tree.ts";
-import { git } from "../../lib/git/git-repository.ts";
+import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
+import { readTreeSource } from "../../distro/tree/tree.ts";
+import { runGitIn } from "../../lib/git/git-repository.ts";
 import { pathsOf } from "../../lib/paths.ts";
-import { firstOfEach } from "../../lib/text/first-of-each.ts";
+import { limitPerKind } from "../../lib/text/limit-per-kind.ts";
 import { type Printable, printable, printableLines } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
@@ -69,19 +69,19 @@ async function importRelease({
       `${JSON.stringify(release)} is no release's tag (a release is named like 2026.03.0)`,
     );
   }
-  if (!publishesManifests(release)) {
+  if (!hasManifestDigests(release)) {
     throw new CommandError(
       `${release} can't be taken in: up to 2025.06.0 StageX published the digests of image indexes, not of the manifests that ` +
         "the ledger is of. Take 2025.06.1 or a later one.",
     );
   }
-  const commit = await commitOf(root, `refs/tags/${release}`);
-  const tree = await readTreeFiles(await revisionTree(root, commit));
-  const finished = new Date((await git(root, ["show", "-s", "--format=%cI", commit])).toString().trim());
+  const commit = await resolveCommit(root, `refs/tags/${release}`);
+  const tree = await readTreeSource(await openGitTree(root, commit));
+  const finished = new Date((await runGitIn(root, ["show", "-s", "--format=%cI", commit])).toString().trim());
   const ledger = new Ledger(folder);
-  const known = async (key: LedgerRecord["inputKey"]) => (await ledger.lookup(key)).digests;
-  const said = await releaseRecords({ name: release, tree, finished }, known);
-  for (const record of said.records) await ledger.record(record);
+  const known = async (key: LedgerRecord["inputKey"]) => (await ledger.lookUp(key)).digests;
+  const said = await createReleaseRecords({ name: release, tree, finished }, known);
+  for (const record of said.records) await ledger.append(record);
   const contradictions = await contradictedBy(ledger, said.records);
   print(importText(release, tree.images.size, said, contradictions));
   if (contradictions.length > 0) process.exitCode = exitCode.no;
@@ -89,15 +89,15 @@ async function importRelease({
 
 async function contradictedBy(ledger: Ledger, records: readonly LedgerRecord[]): Promise<Contradiction[]> {
   const answers = [];
-  for (const { inputKey } of records) answers.push(await ledger.lookup(inputKey));
-  return contradictionsIn(answers.flatMap((answer) => answer.records));
+  for (const { inputKey } of records) answers.push(await ledger.lookUp(inputKey));
+  return findContradictions(answers.flatMap((answer) => answer.records));
 }
 
 /** What an import has to say. */
 function importText(
   release: string,
   images: number,
-  { records, leftOut, gone }: ReleaseRecords,
+  { records, skipped: leftOut, gone }: ReleaseRecords,
   contradictions: readonly Contradiction[],
 ): Printable {
   const lines = [printable`${release}: ${records.length} of ${images} images are in the ledger now`];
@@ -113,14 +113,14 @@ function importText(
   return printableLines(lines);
 }
 
-const reasons: Readonly<Record<LeftOut["why"], string>> = {
+const reasons: Readonly<Record<SkippedImage["why"], string>> = {
   "not published": "digests/*.txt do not have them",
   "dependency not published": "digests/*.txt do not have what they are built from",
   "index not published":
     "they are built from images for several platforms, of which only the first one's digest is published, and no index",
 };
 
-function leftOutLine({ image, dependencies }: LeftOut): Printable {
+function leftOutLine({ image, dependencies }: SkippedImage): Printable {
   return printable`  ${image}${dependencies.length > 0 ? ` (from ${dependencies.join(", ")})` : ""}`;
 }
 
@@ -132,10 +132,10 @@ function ledgerAt(folder: string): Ledger {
 }
 
 async function show(names: readonly string[], { ledger: folder }: Place): Promise<void> {
-  const { records, problems } = await ledgerAt(folder).all();
+  const { records, problems } = await ledgerAt(folder).readAll();
   const images = Map.groupBy(records, ({ image }) => image);
   const chosen = chosenNames(images, names, folder);
-  const contradicted = new Set(contradictionsIn(records).map(({ inputKey }) => inputKey));
+  const contradicted = new Set(findContradictions(records).map(({ inputKey }) => inputKey));
   for (const name of chosen) {
     print(printable`${name}`);
     for (const [key, said] of Map.groupBy(images.get(name) ?? [], ({ inputKey }) => inputKey)) {
@@ -152,7 +152,7 @@ function chosenNames(
   folder: string,
 ): readonly string[] {
   try {
-    return namesLike(images, names);
+    return resolveImageNames(images, names);
   } catch (error) {
     if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(
@@ -163,8 +163,8 @@ function chosenNames(
 }
 
 async function check({ ledger: folder }: Place): Promise<void> {
-  const { records, problems } = await ledgerAt(folder).all();
-  const contradictions = contradictionsIn(records);
+  const { records, problems } = await ledgerAt(folder).readAll();
+  const contradictions = findContradictions(records);
   print(checkText(records, contradictions));
   tell(problems);
   // What contradicts does so whatever else there is; without it, what was not read might.
@@ -213,7 +213,7 @@ const shownProblems = 100;
 /** On stderr: they are no answer to what was asked. */
 function tell(problems: readonly LedgerProblem[]): void {
   if (problems.length === 0) return;
-  const lines = firstOfEach(
+  const lines = limitPerKind(
     problems,
     ({ problem }) => problem,
     ({ path, problem }) => printable`left out: ${path} ${problem}`,

@@ -1,7 +1,13 @@
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
 import { levelsOf } from "../../distro/graph.ts";
-import { causeLines, type Forecast, forecast, timeLines, type Verdict } from "../../distro/plan/forecast.ts";
+import {
+  type Forecast,
+  type ForecastStatus,
+  forecastRun,
+  formatCauseLines,
+  formatTimeLines,
+} from "../../distro/plan/forecast.ts";
 import type { Rebuild } from "../../distro/plan/rebuild-plan.ts";
 import {
   type Printable,
@@ -11,17 +17,17 @@ import {
   printableLines,
 } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
-import { textTable } from "../../lib/text/text-table.ts";
-import { causeSummary } from "../output/format-causes.ts";
+import { formatTable } from "../../lib/text/text-table.ts";
+import { summarizeCauses } from "../output/format-causes.ts";
 import { countOption } from "../output/option-argument.ts";
 import {
-  comparingTrees,
-  readTreeChange,
-  type TreeChange,
-  type TreeChangeOptions,
+  compareTrees,
+  type TreeComparison,
+  type TreeComparisonOptions,
+  withComparisonOptions,
 } from "../plan/compare-trees.ts";
 
-type Options = TreeChangeOptions & { json?: true; jobs: number };
+type Options = TreeComparisonOptions & { json?: true; jobs: number };
 
 /** What `stagex plan --json` prints; other programs read it. */
 export type ShownPlan = {
@@ -47,7 +53,7 @@ export type ShownPlan = {
 
 /** `stagex plan`: what a change of the tree rebuilds. */
 export function planCommand(): Command {
-  return comparingTrees(new Command("plan"))
+  return withComparisonOptions(new Command("plan"))
     .description(
       "Tells which images a change of a tree rebuilds, and why. Needs git and no engine, and writes nothing.",
     )
@@ -61,7 +67,7 @@ export function planCommand(): Command {
       ),
     )
     .action(async (options: Options) => {
-      const change = await readTreeChange(options);
+      const change = await compareTrees(options);
       const found = await forecastOf(change, options.jobs);
       print(options.json ? printableJson(shown(change, found, options)) : page(change, found, options));
     });
@@ -71,24 +77,24 @@ export function planCommand(): Command {
 const usualJobs = Math.max(2, Math.floor(availableParallelism() / 4));
 
 /** What is new, will or may be built, with the durations that the ledger has. */
-async function forecastOf({ after, plan, seconds }: TreeChange, jobs: number): Promise<Forecast> {
-  const verdicts = new Map<string, Verdict>([
+async function forecastOf({ after, plan, seconds }: TreeComparison, jobs: number): Promise<Forecast> {
+  const verdicts = new Map<string, ForecastStatus>([
     ...plan.added.map((name) => [name, "will"] as const),
     ...plan.rebuild.map(({ name, certainty }) => [name, certainty] as const),
   ]);
   const recorded = verdicts.size === 0 ? new Map<string, number>() : await seconds();
   const images = [...after.images].map(([name, { dependencies }]) => {
     const verdict = verdicts.get(name) ?? "unchanged";
-    return [name, { verdict, dependencies, seconds: recorded.get(name) ?? null }] as const;
+    return [name, { status: verdict, dependencies, seconds: recorded.get(name) ?? null }] as const;
   });
-  return forecast(new Map(images), jobs);
+  return forecastRun(new Map(images), jobs);
 }
 
 function hasDurations({ counts, guessed }: Forecast): boolean {
   return guessed < counts.will + counts.may;
 }
 
-function shown({ base, after, plan }: TreeChange, found: Forecast, { jobs }: Options): ShownPlan {
+function shown({ base, after, plan }: TreeComparison, found: Forecast, { jobs }: Options): ShownPlan {
   return {
     base,
     images: after.images.size,
@@ -109,7 +115,7 @@ function shown({ base, after, plan }: TreeChange, found: Forecast, { jobs }: Opt
   };
 }
 
-function page(change: TreeChange, found: Forecast, { since, to, tree, jobs }: Options): Printable {
+function page(change: TreeComparison, found: Forecast, { since, to, tree, jobs }: Options): Printable {
   const { base, after, plan } = change;
   const newer = to ?? `the working tree ${tree}`;
   const title = printable`What it takes from ${since} (${base.slice(0, 12)}) to ${newer}`;
@@ -118,14 +124,14 @@ function page(change: TreeChange, found: Forecast, { since, to, tree, jobs }: Op
     plan.rebuild.filter((rebuild) => rebuild.certainty === certainty).length;
   const changed = `${count("will")} will be rebuilt, ${count("may")} may be, ${plan.added.length} new`;
   const counts = printable`${after.images.size} images: ${changed}, ${plan.unchanged.length} unchanged; ${plan.removed.length} removed`;
-  const told = [...(hasDurations(found) ? timeLines(found, jobs) : []), ...causeLines(found)];
+  const told = [...(hasDurations(found) ? formatTimeLines(found, jobs) : []), ...formatCauseLines(found)];
   const table =
-    rows.length === 0 ? [] : [...textTable([["level", "", "image", "because of"], ...rows]), printable``];
+    rows.length === 0 ? [] : [...formatTable([["level", "", "image", "because of"], ...rows]), printable``];
   return printableLines([title, printable``, ...table, counts, ...told.map(printableLine)]);
 }
 
 /** A line for each image that is not left as it is, sorted by level, those that are gone last. */
-function rowsOf({ after, plan }: TreeChange): string[][] {
+function rowsOf({ after, plan }: TreeComparison): string[][] {
   const levels = levelsOf(after.images);
   const rebuilds = new Map(plan.rebuild.map((rebuild) => [rebuild.name, rebuild]));
   const added = new Set(plan.added);
@@ -140,5 +146,5 @@ function rowsOf({ after, plan }: TreeChange): string[][] {
 
 /** Its own changes; where there are none, the shortest way from one that has. */
 function because({ causes, path }: Rebuild): string {
-  return path.length === 1 ? causeSummary(causes) : path.join(" > ");
+  return path.length === 1 ? summarizeCauses(causes) : path.join(" > ");
 }

@@ -3,8 +3,8 @@ import { Command } from "commander";
 import { printable, printableLines } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { clientPolicy, writeClientPolicy } from "../../trust/quorum/client-policy.ts";
-import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { createClientPolicy, writeClientPolicy } from "../../trust/quorum/client-policy.ts";
+import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 import { countOption } from "../output/option-argument.ts";
@@ -57,20 +57,20 @@ async function write({
   const keyring = await Keyring.load(keys);
   for (const warning of keyring.warnings(keys)) printError(printable`stagex: ${warning}`);
   const inputs = {
-    roster: await rosterFile(maintainers),
+    roster: await readRoster(maintainers),
     keyring,
     threshold,
     repository,
     ...(signedAs === undefined ? {} : { signedAs }),
     ...(lookaside === undefined ? {} : { lookaside }),
   };
-  const policy = clientPolicy(inputs, out);
+  const policy = createClientPolicy(inputs, out);
   await writeClientPolicy(policy, out);
   const lines = [
     ...[...policy.files.keys()].map((file) => printable`${join(out, file)}`),
     printable`${threshold} of ${policy.people.length} people (${policy.people.join(", ")}), ${policy.requirements} requirements`,
-    ...(policy.without.length > 0
-      ? [printable`no key at hand of ${policy.without.join(", ")}: their signatures don't count`]
+    ...(policy.peopleWithoutKeys.length > 0
+      ? [printable`no key at hand of ${policy.peopleWithoutKeys.join(", ")}: their signatures don't count`]
       : []),
     printable`try: skopeo --policy ${join(out, "policy.json")} --registries.d ${join(out, "registries.d")} copy docker://${repository}… dir:pulled`,
   ];

@@ -1,15 +1,15 @@
 import { Command } from "commander";
-import { commitOfFolder } from "../../pipeline/statements/build-evidence.ts";
+import { findFolderCommit } from "../../pipeline/statements/build-evidence.ts";
 import { provenanceStatement } from "../../pipeline/statements/image-statement.ts";
 import {
+  addEvidenceOptions,
+  chooseRecord,
   type EvidenceOptions,
-  evidenceOf,
-  recordBy,
-  withEvidenceOptions,
+  gatherEvidence,
 } from "../statements/evidence-options.ts";
-import { type FinishOptions, finish, withFinishOptions } from "../statements/sign-and-attach.ts";
+import { addStatementOptions, printAndSign, type StatementOptions } from "../statements/sign-and-attach.ts";
 
-type Options = EvidenceOptions & FinishOptions & { builder?: string };
+type Options = EvidenceOptions & StatementOptions & { builder?: string };
 
 /** `stagex provenance`: how an image was built, in SLSA's words. */
 export function provenanceCommand(): Command {
@@ -17,13 +17,13 @@ export function provenanceCommand(): Command {
     "Says how an image was built: an in-toto statement with SLSA provenance v1. With --sign it is signed as the image itself is, with " +
       "--attach it is laid beside the image in a registry.",
   );
-  withFinishOptions(withEvidenceOptions(command))
+  addStatementOptions(addEvidenceOptions(command))
     .option("--builder <id>", "whose build, as the ledger names them; by default the last one")
     .action(async (image: string, options: Options) => {
-      const { tree, evidence } = await evidenceOf(image, options);
-      const record = recordBy(evidence, options.builder);
+      const { tree, evidence } = await gatherEvidence(image, options);
+      const record = chooseRecord(evidence, options.builder);
       const repository = `${options.signedAs}/${evidence.plan.name}`;
-      const commit = await commitOfFolder(tree.root, evidence.plan.folder);
+      const commit = await findFolderCommit(tree.root, evidence.plan.folder);
       const statement = provenanceStatement({ evidence, repository }, record, commit);
       const { builder, finished } = record;
       const { facts } = builder;
@@ -32,7 +32,7 @@ export function provenanceCommand(): Command {
         `from ${evidence.plan.sources.length} sources and ${evidence.plan.dependencies.length} images, ` +
           `${commit === null ? "of a folder that has no commit as it is" : `commit ${commit.commit}`}`,
       ];
-      await finish({ statement, evidence, repository, lines }, options);
+      await printAndSign({ statement, evidence, repository, lines }, options);
     });
   return command;
 }

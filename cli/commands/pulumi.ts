@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { pathsOf } from "../../lib/paths.ts";
 import { engineEnvironment } from "../../tools/engine-environment.ts";
-import { become } from "../engine/exec.ts";
+import { execProgram } from "../engine/exec.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 
 /** `stagex pulumi …`: everything after it is the engine's. */
@@ -15,6 +15,6 @@ export function pulumiCommand(): Command {
       const engine = await provideEngine(false);
       // Wherever it is called from, it is this project's stacks that it works on.
       process.chdir(pathsOf().project);
-      await become(engine.pulumi, args, engineEnvironment(engine));
+      await execProgram(engine.pulumi, args, engineEnvironment(engine));
     });
 }

@@ -1,9 +1,9 @@
 import { Command } from "commander";
 import { sbomStatement } from "../../pipeline/statements/image-statement.ts";
-import { type EvidenceOptions, evidenceOf, withEvidenceOptions } from "../statements/evidence-options.ts";
-import { type FinishOptions, finish, withFinishOptions } from "../statements/sign-and-attach.ts";
+import { addEvidenceOptions, type EvidenceOptions, gatherEvidence } from "../statements/evidence-options.ts";
+import { addStatementOptions, printAndSign, type StatementOptions } from "../statements/sign-and-attach.ts";
 
-type Options = EvidenceOptions & FinishOptions;
+type Options = EvidenceOptions & StatementOptions;
 
 /** `stagex sbom`: what an image is made of, in SPDX's words. */
 export function sbomCommand(): Command {
@@ -11,8 +11,8 @@ export function sbomCommand(): Command {
     "Says what an image is made of: an SPDX 2.3 document with its sources and the images that it was built with. The same image gives " +
       "the same document. With --sign it is signed as the image itself is, with --attach it is laid beside the image in a registry.",
   );
-  withFinishOptions(withEvidenceOptions(command)).action(async (image: string, options: Options) => {
-    const { evidence } = await evidenceOf(image, options);
+  addStatementOptions(addEvidenceOptions(command)).action(async (image: string, options: Options) => {
+    const { evidence } = await gatherEvidence(image, options);
     const { plan, toml } = evidence;
     const repository = `${options.signedAs}/${evidence.plan.name}`;
     const statement = sbomStatement({ evidence, repository });
@@ -21,7 +21,7 @@ export function sbomCommand(): Command {
       ...plan.sources.map(({ file, sha256 }) => `  source      ${file}  sha256:${sha256}`),
       ...Object.entries(evidence.dependencies).map(([name, digest]) => `  built with  ${name}  ${digest}`),
     ];
-    await finish({ statement, evidence, repository, lines }, options);
+    await printAndSign({ statement, evidence, repository, lines }, options);
   });
   return command;
 }

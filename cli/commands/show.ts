@@ -1,14 +1,14 @@
 import { Command } from "commander";
-import { type Fit, platformFit } from "../../buildkit/scheduler/platform-match.ts";
+import { matchPlatforms, type PlatformMatch } from "../../buildkit/scheduler/platform-match.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { ImageNameError, namesLike } from "../../distro/image-names.ts";
+import { ImageNameError, resolveImageNames } from "../../distro/image-names.ts";
 import { platformsToRun } from "../../distro/recipe/run-platforms.ts";
 import { readTree, type Tree } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { type Printable, printable, printableJson, printableLines } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
 import { CommandError } from "../output/exit-code.ts";
-import { warnOfTree } from "../output/tree-warnings.ts";
+import { printTreeWarnings } from "../output/tree-warnings.ts";
 
 type Options = { tree: string; all?: true; json?: true; platforms?: string; on?: string };
 
@@ -20,7 +20,7 @@ export type ShownImage = Pick<
   /** Platforms whose programs its build runs; empty for an image that is made of files alone. */
   readonly runs: readonly string[];
   /** With `--on`: how such a builder builds it. */
-  readonly on?: Fit;
+  readonly on?: PlatformMatch;
   /** Of images that fetch in a RUN, only. */
   readonly fetchers?: readonly string[];
   readonly sources: readonly Pick<BuildPlan["sources"][number], "file" | "sha256" | "mirrors">[];
@@ -42,7 +42,7 @@ export function showCommand(): Command {
     .action(async (names: string[], options: Options) => {
       const platforms = options.platforms?.split(",");
       const tree = await readTree(options.tree, platforms === undefined ? {} : { platforms });
-      warnOfTree(tree);
+      printTreeWarnings(tree);
       const images = chosenImages(tree, names, options);
       const refusals = options.all ? [] : images.flatMap((image) => image.refusals);
       if (refusals.length > 0) throw new TreeError(refusals);
@@ -59,7 +59,7 @@ function chosenImages(tree: Tree, names: readonly string[], { all }: Options): B
   if (all) return [...tree.images.values()];
   if (names.length === 0) throw new CommandError("which images? Give their names, or --all");
   try {
-    return namesLike(tree.images, names).flatMap((name) => tree.images.get(name) ?? []);
+    return resolveImageNames(tree.images, names).flatMap((name) => tree.images.get(name) ?? []);
   } catch (error) {
     if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(`${error.message} ${printable`(${tree.images.size} images in ${tree.root})`}`);
@@ -83,8 +83,8 @@ function shown(plan: BuildPlan, { on }: Options): ShownImage {
 }
 
 /** How a builder with these platforms builds the image. */
-function fitOn(plan: BuildPlan, on: string): Fit {
-  return platformFit(on.split(","), platformsToRun(plan, plan.platforms));
+function fitOn(plan: BuildPlan, on: string): PlatformMatch {
+  return matchPlatforms(on.split(","), platformsToRun(plan, plan.platforms));
 }
 
 /** What speaks against building the image on the builder of `--on`; empty where nothing does. */

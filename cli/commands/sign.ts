@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import { TrustError } from "../../trust/trust-error.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
-import { exportKit } from "../sign/export.ts";
-import { importKit } from "../sign/import.ts";
-import { runKit } from "../sign/run.ts";
-import type { AttestableOptions } from "../sign/signable-images.ts";
+import { exportKit } from "../sign/export-kit.ts";
+import { importKit } from "../sign/import-kit.ts";
+import { signKit } from "../sign/sign-kit.ts";
+import type { SignableOptions } from "../sign/signable-images.ts";
 
 /** `stagex sign`: attestations by a key that is on another machine than the builds are. */
 export function signCommand(): Command {
@@ -20,7 +20,7 @@ export function signCommand(): Command {
             "Exits 0 with a kit, or where nothing is left to sign; 1 where nothing of it was built here.",
         )
         .requiredOption("--out <file>", "the kit, a tar file")
-        .action((options: AttestableOptions & { out: string }) => said(exportKit(options))),
+        .action((options: SignableOptions & { out: string }) => said(exportKit(options))),
     )
     .addCommand(
       new Command("run")
@@ -35,7 +35,7 @@ export function signCommand(): Command {
           "the key: its fingerprint, for gpg-agent (smart cards too), or a file with it",
         )
         .option("--out <file>", "where the signed kit goes; into the kit itself where not given")
-        .action((kit: string, options: { key: string; out?: string }) => said(runKit(kit, options))),
+        .action((kit: string, options: { key: string; out?: string }) => said(signKit(kit, options))),
     )
     .addCommand(
       attesting(new Command("import").summary("verifies what comes back, and files it"))
@@ -44,7 +44,7 @@ export function signCommand(): Command {
             "was built here. Exits 0 where all count, 1 where one was left out, each of them with its reason.",
         )
         .argument("<signed>", "what stagex sign run or sign.sh wrote")
-        .action((signed: string, options: AttestableOptions) => said(importKit(signed, options))),
+        .action((signed: string, options: SignableOptions) => said(importKit(signed, options))),
     );
 }
 

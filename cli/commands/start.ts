@@ -2,22 +2,22 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
 import { type ConfigValues, configShape, parseConfig, type StagexConfig } from "../../config/schema.ts";
-import { chooseImages } from "../../distro/graph.ts";
+import { selectImages } from "../../distro/graph.ts";
 import { type Paths, pathsOf } from "../../lib/paths.ts";
-import { toldTogether } from "../../lib/text/grouped-messages.ts";
+import { groupMessages } from "../../lib/text/grouped-messages.ts";
 import { printable, printableLines } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
 import { parseDigest } from "../../oci/digest.ts";
-import { configuredTree } from "../../pipeline/context/open-tree.ts";
+import { readConfiguredTree } from "../../pipeline/context/open-tree.ts";
 import { parseRunReport } from "../../pipeline/context/run-report.ts";
-import { checkpointsFor } from "../engine/checkpoints.ts";
-import { parallelFor } from "../engine/engine-parallelism.ts";
+import { checkpointEnvironment } from "../../pulumi-workarounds/checkpoints.ts";
+import { parallelismEnvironment } from "../engine/engine-parallelism.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { releaseOutputs } from "../engine/release-outputs.ts";
 import { type LockHolder, Stack } from "../engine/stack.ts";
-import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
-import { resultTable } from "../output/result-table.ts";
-import { type ChosenImage, runRows } from "../output/run-summary.ts";
+import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
+import { formatResultTable } from "../output/result-table.ts";
+import { type ChosenImage, summarizeRun } from "../output/run-summary.ts";
 import { type RehearsedImage, rehearse } from "../rehearsal/rehearsal.ts";
 
 /** `stagex start`: the main job, from nothing to a table of digests. */
@@ -41,28 +41,28 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   const engine = await provideEngine(true);
   const stack = new Stack(name, engine, paths);
   await stack.select();
-  const holder = await stack.releaseDeadLocks();
+  const holder = await stack.removeStaleLocks();
   if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
   // Before the engine starts: what is wrong with the settings or the tree is then said once, and alone.
-  const settings = await stack.config();
+  const settings = await stack.getConfig();
   const { config, chosen } = await chosenImages(settings).catch((error: unknown) =>
-    Promise.reject(asUsage(error)),
+    Promise.reject(asUsageError(error)),
   );
   // Refreshed, so that what was damaged or lost since the last time is found and made again.
   const up = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
   if (config.stack === "release") return await bringReleaseUp(stack, up);
   if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
-  const environment = { ...checkpointsFor(config), ...parallelFor(config, process.env) };
+  const environment = { ...checkpointEnvironment(config), ...parallelismEnvironment(config, process.env) };
   await build(stack, up, { chosen, paths, verify: config.verify, environment });
   if (!rehearsal || !isExample(settings)) return;
-  const digests = await stack.digests();
+  const digests = await stack.readDigests();
   await rehearse({
     ...{ paths, engine, settings: buildSettings(settings) },
     images: chosen.flatMap(({ name: image, version }): RehearsedImage[] => {
       const digest = digests.get(image);
       return digest === undefined ? [] : [{ name: image, version, digest: parseDigest(digest) }];
     }),
-    say: (line) => print(printable`${line}`),
+    report: (line) => print(printable`${line}`),
   });
 }
 
@@ -86,8 +86,8 @@ async function build(
   try {
     const code = await stack.run(up, { ...environment, STAGEX_JOURNAL: journal });
     const noted = parseRunReport(await readFile(journal, "utf8").catch(() => ""));
-    const rows = runRows(chosen, await stack.digests(), noted, verify);
-    print(printableLines([printable``, resultTable(rows)]));
+    const rows = summarizeRun(chosen, await stack.readDigests(), noted, verify);
+    print(printableLines([printable``, formatResultTable(rows)]));
     if (code !== 0) {
       throw new CommandError(unfinished(code, "above the table", "built is kept"), exitCode.no);
     }
@@ -100,8 +100,8 @@ async function build(
 async function bringReleaseUp(stack: Stack, up: readonly string[]): Promise<void> {
   // One image's quorum is nothing to another's.
   const code = await stack.run([...up, "--continue-on-error"]);
-  const { published, pending } = releaseOutputs.parse(await stack.outputs());
-  const lines = toldTogether(Object.entries(pending)).map((line) => printable`${line}`);
+  const { published, pending } = releaseOutputs.parse(await stack.readOutputs());
+  const lines = groupMessages(Object.entries(pending)).map((line) => printable`${line}`);
   const counts = printable`${Object.keys(published).length} published, ${Object.keys(pending).length} pending.`;
   print(printableLines([printable``, ...lines, counts]));
   if (code !== 0) throw new CommandError(unfinished(code, "above", "published stays"), exitCode.no);
@@ -144,8 +144,8 @@ async function chosenImages(
   settings: Readonly<Record<string, unknown>>,
 ): Promise<{ config: StagexConfig; chosen: ChosenImage[] }> {
   const config = parseConfig(settings as ConfigValues);
-  const tree = await configuredTree(config, pathsOf());
-  const chosen = chooseImages(tree.images, config.images).map(({ name, version }) => ({
+  const tree = await readConfiguredTree(config, pathsOf());
+  const chosen = selectImages(tree.images, config.images).map(({ name, version }) => ({
     name,
     version,
     published: tree.digests.get(name),

@@ -6,7 +6,7 @@ import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { provideTools, testTools } from "../../tools/tool-resolver.ts";
-import { become } from "../engine/exec.ts";
+import { execProgram } from "../engine/exec.ts";
 import { exitCode } from "../output/exit-code.ts";
 
 /** The checks that come before the tests; each is a program of node_modules and its arguments. */
@@ -26,7 +26,7 @@ export function testCommand(): Command {
     .passThroughOptions()
     .action(async (args: string[]) => {
       process.chdir(pathsOf().project);
-      if (args.length > 0) return await become(process.execPath, [...vitest, ...args], process.env);
+      if (args.length > 0) return await execProgram(process.execPath, [...vitest, ...args], process.env);
       await provideTools(testTools);
       const failed: string[] = [];
       for (const { name, program, args: checkArgs } of checks) {

@@ -1,27 +1,27 @@
 import { Command, Option } from "commander";
 import pLimit from "p-limit";
 import { printable, printableJson } from "../../lib/text/printable.ts";
-import { errorScreen, print, printError, redraw } from "../../lib/text/terminal.ts";
+import { errorScreen, print, printError, redrawLine } from "../../lib/text/terminal.ts";
 import type { StatementKind } from "../../pipeline/statements/image-statement.ts";
 import { provideTool } from "../../tools/tool-resolver.ts";
 import {
   type PinnedImage,
   parsePinnedImage,
-  parseTagged,
+  parseTaggedReference,
   repositoryOf,
 } from "../../trust/signatures/image-reference.ts";
-import { lookasideAt } from "../../trust/signatures/lookaside.ts";
+import { createLookaside } from "../../trust/signatures/lookaside.ts";
 import { SignedStatements } from "../../trust/statements/signed-statements.ts";
 import { TrustError } from "../../trust/trust-error.ts";
-import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
-import { optionArgument } from "../output/option-argument.ts";
+import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
+import { argumentParser } from "../output/option-argument.ts";
 import { releaseRequests } from "../verify/release-requests.ts";
-import { exitCodeOf, reportText, shownVerdict } from "../verify/report.ts";
-import { parseRequest, type Request, signedRepository } from "../verify/request.ts";
-import { type RuleOptions, trustOf, withRuleOptions } from "../verify/rule-options.ts";
-import { verifyPinned } from "../verify/signatures-only.ts";
-import { parseKinds } from "../verify/statements.ts";
-import { type Inspector, inspect, type Verdict } from "../verify/verify-image.ts";
+import { exitCodeOf, reportText, verifyResultJson } from "../verify/report.ts";
+import { addRuleOptions, loadTrust, type RuleOptions } from "../verify/rule-options.ts";
+import { verifySignaturesOnly } from "../verify/signatures-only.ts";
+import { parseStatementKinds } from "../verify/statement-signers.ts";
+import { type VerifyResult, type VerifySettings, verifyImage } from "../verify/verify-image.ts";
+import { parseRequest, signedRepository, type VerifyRequest } from "../verify/verify-request.ts";
 
 type Options = RuleOptions & {
   image?: PinnedImage;
@@ -51,7 +51,7 @@ export function verifyCommand(): Command {
       new Option(
         "--image <REPO:TAG@sha256:…>",
         "one image, by name and by its manifest's digest: its signatures alone, no registry",
-      ).argParser(optionArgument(parsePinnedImage)),
+      ).argParser(argumentParser(parsePinnedImage)),
     )
     .option("--release <tag>", "every image that this release of --tree publishes in digests/*.txt")
     .option("--tree <folder>", "the StageX tree (required with --release)")
@@ -70,12 +70,12 @@ export function verifyCommand(): Command {
         "what somebody of the roster must have signed besides: provenance, sbom, or both with a comma; read in statements/ of the lookaside",
       )
         .argParser((text, before: readonly StatementKind[]) => [
-          ...new Set([...before, ...optionArgument(parseKinds)(text)]),
+          ...new Set([...before, ...argumentParser(parseStatementKinds)(text)]),
         ])
         .default([], "none"),
     )
     .option("--json", "a list with an object for each image and platform; of --image the object alone");
-  return withRuleOptions(command).action(async (images: string[], options: Options) => {
+  return addRuleOptions(command).action(async (images: string[], options: Options) => {
     process.exitCode = await answer(images, options).catch((error: unknown) => {
       if (!(error instanceof TrustError)) throw error;
       throw new CommandError(error.message, exitCode.usage);
@@ -92,23 +92,23 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     throw new CommandError(
       "--image looks at one image's signatures alone; with --statements, name the image as an argument",
     );
-  if (image !== undefined) return await verifyPinned(signedImage(image, options.signedAs), options);
+  if (image !== undefined) return await verifySignaturesOnly(signedImage(image, options.signedAs), options);
   const requests = await requestsOf(images, options);
-  const trust = await trustOf(options);
+  const trust = await loadTrust(options);
   const { threshold, vendors, blobs, signatures } = options;
-  const inspector: Inspector = {
-    lookaside: lookasideAt(signatures),
+  const inspector: VerifySettings = {
+    lookaside: createLookaside(signatures),
     trust,
     rule: { threshold, vendors },
     blobs,
     statements: new Map(options.statements.map((kind) => [kind, new SignedStatements(signatures, kind)])),
-    lost: new Map(),
-    registryClient: requests.every(({ place }) => "folder" in place)
+    unreachable: new Map(),
+    registryClient: requests.every(({ source: place }) => "folder" in place)
       ? ""
       : (await provideTool("registry-client")).path,
   };
   const verdicts = await inspectAll(requests, inspector);
-  print(options.json ? printableJson(verdicts.map(shownVerdict)) : reportText(verdicts));
+  print(options.json ? printableJson(verdicts.map(verifyResultJson)) : reportText(verdicts));
   return exitCodeOf(verdicts);
 }
 
@@ -117,35 +117,38 @@ function signedImage({ reference, digest }: PinnedImage, signedAs: string | unde
   const tag = reference.slice(reference.lastIndexOf(":"));
   try {
     return {
-      reference: parseTagged(`${signedRepository(repositoryOf(reference), signedAs)}${tag}`),
+      reference: parseTaggedReference(`${signedRepository(repositoryOf(reference), signedAs)}${tag}`),
       digest,
     };
   } catch (error) {
-    throw asUsage(error);
+    throw asUsageError(error);
   }
 }
 
 async function requestsOf(
   images: readonly string[],
   { release, tree, registry, signedAs }: Options,
-): Promise<readonly Request[]> {
+): Promise<readonly VerifyRequest[]> {
   const named = signedAs === undefined ? {} : { signedAs };
   try {
     if (release === undefined) return images.map((image) => parseRequest(image, signedAs));
     if (tree === undefined) throw new CommandError("a release of which tree? Give --tree <folder>");
     return await releaseRequests({ release, tree, registry, ...named });
   } catch (error) {
-    throw asUsage(error);
+    throw asUsageError(error);
   }
 }
 
 /** Several at once, the verdicts in the order of the requests. */
-async function inspectAll(requests: readonly Request[], inspector: Inspector): Promise<readonly Verdict[]> {
+async function inspectAll(
+  requests: readonly VerifyRequest[],
+  inspector: VerifySettings,
+): Promise<readonly VerifyResult[]> {
   const limit = pLimit(atOnce);
   let done = 0;
   const inspecting = requests.map((request) =>
     limit(async () => {
-      const verdicts = await inspect(request, inspector);
+      const verdicts = await verifyImage(request, inspector);
       done += 1;
       progress(done, requests.length, request.image);
       return verdicts;
@@ -157,6 +160,6 @@ async function inspectAll(requests: readonly Request[], inspector: Inspector): P
 /** On stderr, for who waits: one line that is written over; where that can't be, a line now and then. */
 function progress(done: number, all: number, image: string): void {
   if (all === 1) return;
-  if (errorScreen.isTTY) redraw(done === all ? printable`` : printable`${done} of ${all}: ${image}`);
+  if (errorScreen.isTTY) redrawLine(done === all ? printable`` : printable`${done} of ${all}: ${image}`);
   else if (done % 100 === 0) printError(printable`${done} of ${all}`);
 }

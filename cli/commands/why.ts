@@ -1,39 +1,39 @@
 import { Command } from "commander";
-import { ImageNameError, nameLike } from "../../distro/image-names.ts";
+import { ImageNameError, resolveImageName } from "../../distro/image-names.ts";
 import type { Rebuild } from "../../distro/plan/rebuild-plan.ts";
 import { type Printable, printable, printableLines } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
 import { CommandError } from "../output/exit-code.ts";
-import { causeTexts } from "../output/format-causes.ts";
+import { formatCauses } from "../output/format-causes.ts";
 import {
-  comparingTrees,
-  readTreeChange,
-  type TreeChange,
-  type TreeChangeOptions,
+  compareTrees,
+  type TreeComparison,
+  type TreeComparisonOptions,
+  withComparisonOptions,
 } from "../plan/compare-trees.ts";
 
 /** `stagex why`: one image's story. */
 export function whyCommand(): Command {
-  return comparingTrees(new Command("why"))
+  return withComparisonOptions(new Command("why"))
     .description("Tells in plain words why a change of a tree rebuilds an image, or does not.")
     .argument("<name>", "an image: core-busybox, or busybox")
-    .action(async (name: string, options: TreeChangeOptions) => {
-      const change = await readTreeChange(options);
+    .action(async (name: string, options: TreeComparisonOptions) => {
+      const change = await compareTrees(options);
       print(printableLines(story(change, imageOf(change, name), options)));
     });
 }
 
 /** The image that is meant, on either side. */
-function imageOf({ before, after }: TreeChange, name: string): string {
+function imageOf({ before, after }: TreeComparison, name: string): string {
   try {
-    return nameLike(new Map([...after.images, ...before.images]), name);
+    return resolveImageName(new Map([...after.images, ...before.images]), name);
   } catch (error) {
     if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(`${error.message} (of the images on either side)`);
   }
 }
 
-function story(change: TreeChange, name: string, { since }: TreeChangeOptions): Printable[] {
+function story(change: TreeComparison, name: string, { since }: TreeComparisonOptions): Printable[] {
   const { plan } = change;
   const rebuild = plan.rebuild.find((candidate) => candidate.name === name);
   if (rebuild !== undefined) return rebuildStory(change, rebuild, since);
@@ -43,7 +43,7 @@ function story(change: TreeChange, name: string, { since }: TreeChangeOptions): 
 }
 
 function rebuildStory(
-  { plan }: TreeChange,
+  { plan }: TreeComparison,
   { name, certainty, causes, path }: Rebuild,
   since: string,
 ): Printable[] {
@@ -51,7 +51,7 @@ function rebuildStory(
   if (origin === name) {
     return [
       printable`${name} will be rebuilt, for its own inputs are others than at ${since}:`,
-      ...causeTexts(causes).map(indented),
+      ...formatCauses(causes).map(indented),
     ];
   }
   const first = plan.rebuild.find((candidate) => candidate.name === origin);
@@ -67,16 +67,16 @@ function rebuildStory(
         ];
   return [
     because,
-    ...causeTexts(causes).map(indented),
+    ...formatCauses(causes).map(indented),
     printable`It begins with ${origin}:`,
-    ...causeTexts(first?.causes ?? []).map(indented),
+    ...formatCauses(first?.causes ?? []).map(indented),
     printable`and comes to it this way, each built from the one before:`,
     indented(path.join(" > ")),
     ...end,
   ];
 }
 
-function unchangedStory({ after, plan }: TreeChange, name: string, since: string): Printable[] {
+function unchangedStory({ after, plan }: TreeComparison, name: string, since: string): Printable[] {
   const rebuilt = new Set(plan.rebuild.map((rebuild) => rebuild.name));
   const same = (after.images.get(name)?.dependencies ?? []).filter((dependency) => rebuilt.has(dependency));
   if (same.length === 0) {

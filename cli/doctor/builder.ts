@@ -1,4 +1,4 @@
-import { type Endpoint, parseEndpoint, workers } from "../../buildkit/client/endpoint.ts";
+import { type Endpoint, parseEndpoint, queryDaemon } from "../../buildkit/client/endpoint.ts";
 import { type BuilderChoice, chooseBuilder } from "../../tools/builder-choice.ts";
 import type { Docker } from "../../tools/docker.ts";
 import { SetUpError } from "../../tools/set-up-error.ts";
@@ -7,10 +7,7 @@ import { formatVersion } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
 /** The BuildKit that is used, and what there is of Docker. */
-export async function builderSection(
-  environment: NodeJS.ProcessEnv,
-  docker: Docker | null,
-): Promise<Section> {
+export async function checkBuilder(environment: NodeJS.ProcessEnv, docker: Docker | null): Promise<Section> {
   return { title: "BuildKit", checks: [await builderCheck(environment), dockerCheck(docker)] };
 }
 
@@ -22,7 +19,7 @@ async function builderCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
     return await remoteCheck(name, choice, environment);
   } catch (error) {
     if (!(error instanceof SetUpError)) throw error;
-    return { name, found: error.why, minimum: null, verdict: "falls short", mend: error.mend };
+    return { name, found: error.why, minimum: null, verdict: "falls short", mend: error.fix };
   }
 }
 
@@ -39,7 +36,7 @@ async function remoteCheck(
   if (buildctl === null) return ok(name, `${where}; not asked, for buildctl is not there yet`);
   try {
     const endpoint: Endpoint = parseEndpoint({ address: choice.address, buildctl: buildctl.path });
-    const { version, platforms } = await workers(endpoint);
+    const { version, platforms } = await queryDaemon(endpoint);
     // A daemon tells neither what Go it was built with, which a first image compared with its published digest does, nor how its runc
     // was.
     return ok(

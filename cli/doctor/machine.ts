@@ -5,9 +5,9 @@ import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
 import { gitVersion } from "../../lib/git/git.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { privateDaemonObstacle } from "../../tools/builder-choice.ts";
-import { kernelFeatures } from "../../tools/kernel-features.ts";
+import { readKernelFeatures } from "../../tools/kernel-features.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
-import { compareVersions, formatVersion, type Version, versionIn } from "../../tools/version.ts";
+import { compareVersions, formatVersion, parseVersion, type Version } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
 /** git's oldest version that has all that is asked of it. */
@@ -16,11 +16,11 @@ const oldestGit: Version = [2, 30, 0];
 const leastSpace = 6;
 
 /** The kernel, the CPU, the platforms, the disk, git. */
-export async function machineSection(environment: NodeJS.ProcessEnv): Promise<Section> {
+export async function checkMachine(environment: NodeJS.ProcessEnv): Promise<Section> {
   const checks = [
     ...(process.platform === "linux" ? await kernelChecks() : []),
     await cpuCheck(),
-    await platformsCheck(),
+    await checkPlatforms(),
     await gitCheck(environment),
     await spaceCheck("disk for the cache", pathsOf(undefined, environment).cache),
     await spaceCheck("disk for this checkout", pathsOf(undefined, environment).project),
@@ -29,7 +29,7 @@ export async function machineSection(environment: NodeJS.ProcessEnv): Promise<Se
 }
 
 async function kernelChecks(): Promise<Check[]> {
-  const { overlayfs, namespaces, cgroups, seccomp } = await kernelFeatures();
+  const { overlayfs, namespaces, cgroups, seccomp } = await readKernelFeatures();
   const missing = Object.entries(namespaces)
     .filter(([, has]) => !has)
     .map(([name]) => name);
@@ -82,7 +82,7 @@ async function cpuCheck(): Promise<Check> {
 }
 
 /** @param architecture as Node.js names it */
-export async function platformsCheck(architecture: string = process.arch): Promise<Check> {
+export async function checkPlatforms(architecture: string = process.arch): Promise<Check> {
   const { native, emulated } = await runnablePlatforms(architecture);
   const others = emulated.length > 0 ? `; emulated: ${emulated.join(" ")}` : "";
   const found = `${native.join(" ")}${others}`;
@@ -99,7 +99,7 @@ export async function platformsCheck(architecture: string = process.arch): Promi
 async function gitCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
   const minimum = formatVersion(oldestGit);
   const printed = await gitVersion(environment);
-  const version = printed === null ? null : versionIn(printed);
+  const version = printed === null ? null : parseVersion(printed);
   if (version !== null && compareVersions(version, oldestGit) >= 0)
     return ok("git", formatVersion(version), minimum);
   const found = version === null ? "none" : formatVersion(version);

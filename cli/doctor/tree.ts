@@ -9,7 +9,7 @@ import { type Check, ok, type Section } from "./check.ts";
 const maxStackFile = 2 ** 20;
 
 /** The stacks whose configuration names a tree: whether it is used only if the right people have signed it. */
-export async function treeSection(project = pathsOf().project): Promise<Section> {
+export async function checkTrees(project = pathsOf().project): Promise<Section> {
   const files = (await readdir(project)).filter((name) => /^Pulumi\.[\w.-]+\.yaml$/.test(name)).sort();
   const checks = await Promise.all(
     files.map(async (file) => {

@@ -1,5 +1,5 @@
 import type { Docker } from "../../tools/docker.ts";
-import { findExecutable, versionOf } from "../../tools/executable.ts";
+import { findExecutable, queryVersion } from "../../tools/executable.ts";
 import { compareVersions, formatVersion, type Version } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
@@ -15,7 +15,7 @@ const oldestBuildx: Version = [0, 30, 1];
 const install = "https://docs.docker.com/engine/install/";
 
 /** What only StageX's own scripts need. */
-export async function upstreamSection(
+export async function checkUpstreamPrograms(
   environment: NodeJS.ProcessEnv,
   docker: Docker | null,
 ): Promise<Section> {
@@ -28,7 +28,7 @@ export async function upstreamSection(
         const path = await findExecutable(name, environment);
         return versionCheck(
           name,
-          path === null ? null : await versionOf(path, args, environment),
+          path === null ? null : await queryVersion(path, args, environment),
           minimum,
           mend,
         );

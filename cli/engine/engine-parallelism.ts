@@ -14,7 +14,7 @@ const usualForEachCore = 4;
  * The engine's environment for `up`: as many resources at once as the configured fleet needs, and no fewer than the engine's own default.
  * Empty where the user has said how many; a `--parallel` among the engine's arguments is stronger than either.
  */
-export function parallelFor(config: StagexConfig, given: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+export function parallelismEnvironment(config: StagexConfig, given: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   if (given.PULUMI_PARALLEL !== undefined) return {};
   const forSlots = imagesForEachSlot * plannedSlots(config);
   return { PULUMI_PARALLEL: String(Math.max(forSlots, usualForEachCore * availableParallelism())) };

@@ -9,7 +9,7 @@ import { CommandError, exitCode } from "../output/exit-code.ts";
  *
  * @param file an absolute path, or a name that is looked up on the environment's PATH
  */
-export async function become(
+export async function execProgram(
   file: string,
   args: readonly string[],
   environment: NodeJS.ProcessEnv,

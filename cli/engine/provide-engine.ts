@@ -3,10 +3,10 @@ import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 import { type BuilderChoice, chooseBuilder } from "../../tools/builder-choice.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
-import { engineFolder } from "../../tools/engine-folder.ts";
+import { prepareEngineFolder } from "../../tools/engine-folder.ts";
 import { keepStatePrivate } from "../../tools/private-state.ts";
 import { SetUpError } from "../../tools/set-up-error.ts";
-import { provideTools, toolsToRunWith } from "../../tools/tool-resolver.ts";
+import { provideTools, stackTools } from "../../tools/tool-resolver.ts";
 
 /**
  * The engine and its language host, with all that the stack will need when the engine runs it.
@@ -23,13 +23,13 @@ export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms>
     // What is started from here, the engine and through it the provider, finds it as if the user had named it.
     process.env.BUILDKIT_HOST = builder.address;
   }
-  const tools = await provideTools(toolsToRunWith(builder ? process.env : { BUILDKIT_HOST: "another's" }));
+  const tools = await provideTools(stackTools(builder ? process.env : { BUILDKIT_HOST: "another's" }));
   for (const { name, shortcoming } of tools.values())
     if (isToBuild && shortcoming !== null)
-      printError(printable`${name} ${shortcoming.lack}\n  to mend it: ${shortcoming.mend}`);
+      printError(printable`${name} ${shortcoming.lack}\n  to mend it: ${shortcoming.fix}`);
   const [pulumi, host] = [tools.get("pulumi"), tools.get("pulumi-language-nodejs")];
   if (pulumi === undefined || host === undefined) throw new Error("provideTools left the engine out");
-  return await engineFolder({ pulumi: pulumi.path, languageHost: host.path }, pathsOf().tools);
+  return await prepareEngineFolder({ pulumi: pulumi.path, languageHost: host.path }, pathsOf().tools);
 }
 
 async function builderIfAny(): Promise<BuilderChoice | undefined> {
@@ -37,7 +37,7 @@ async function builderIfAny(): Promise<BuilderChoice | undefined> {
     return await chooseBuilder();
   } catch (error) {
     if (!(error instanceof SetUpError)) throw error;
-    printError(printable`no image can be built from here: ${error.why}\n  to mend it: ${error.mend}`);
+    printError(printable`no image can be built from here: ${error.why}\n  to mend it: ${error.fix}`);
     return undefined;
   }
 }

@@ -9,8 +9,8 @@ import { identityOf } from "../../lib/fs/pid-identity.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
-import { endOrphans } from "../../pulumi-workarounds/orphan-processes.ts";
-import { StateFile } from "../../pulumi-workarounds/state-backup.ts";
+import { terminateOrphans } from "../../pulumi-workarounds/orphan-processes.ts";
+import { StateBackup } from "../../pulumi-workarounds/state-backup.ts";
 import { type EnginePrograms, engineEnvironment } from "../../tools/engine-environment.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 
@@ -83,8 +83,8 @@ export class Stack {
   }
 
   /** Sets `stagex:` keys, as text, where they are not so already. */
-  async configure(settings: Readonly<Record<string, string>>): Promise<void> {
-    const before = await this.config();
+  async setConfig(settings: Readonly<Record<string, string>>): Promise<void> {
+    const before = await this.getConfig();
     const changed = Object.entries(settings).filter(([key, value]) => before[key] !== value);
     if (changed.length === 0) return;
     const pairs = changed.flatMap(([key, value]) => ["--plaintext", `stagex:${key}=${value}`]);
@@ -114,7 +114,7 @@ export class Stack {
    *
    * @returns the engine on this machine that is at work on this stack, if one is
    */
-  async releaseDeadLocks(): Promise<LockHolder | undefined> {
+  async removeStaleLocks(): Promise<LockHolder | undefined> {
     const folder = join(this.#places.backend, ".pulumi", "locks");
     const files = await readdir(folder, { recursive: true }).catch(() => []);
     let holder: LockHolder | undefined;
@@ -138,10 +138,10 @@ export class Stack {
     extra: NodeJS.ProcessEnv,
     output: "inherit" | number,
   ): Promise<number | NodeJS.Signals> {
-    const state = await StateFile.find(this.#places.backend, this.name);
-    const mended = (await this.releaseDeadLocks()) === undefined ? await state?.mend() : undefined;
+    const state = await StateBackup.find(this.#places.backend, this.name);
+    const mended = (await this.removeStaleLocks()) === undefined ? await state?.restore() : undefined;
     if (mended) printError(printable`${stateMended(this.name, mended)}`);
-    await state?.keep();
+    await state?.backUp();
     const run = randomUUID();
     const child = spawn(this.#engine.pulumi, [...args, "--stack", this.name], {
       cwd: this.#places.project,
@@ -154,7 +154,7 @@ export class Stack {
     try {
       const [code, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals];
       if (code !== null) return code;
-      await endOrphans("STAGEX_RUN", run);
+      await terminateOrphans("STAGEX_RUN", run);
       return signal;
     } finally {
       process.off("SIGINT", ignore);
@@ -162,13 +162,13 @@ export class Stack {
   }
 
   /** The manifest digest of each image in the stack's state. */
-  async digests(): Promise<Map<string, string>> {
+  async readDigests(): Promise<Map<string, string>> {
     const packages = await this.#packageStates();
     return new Map(packages.map(({ id, outputs }) => [String(id), String(outputs?.digest)]));
   }
 
   /** The images in the stack's state that have been made. */
-  async packages(): Promise<StackPackage[]> {
+  async readPackages(): Promise<StackPackage[]> {
     return (await this.#packageStates()).flatMap((resource) => {
       const { data } = packageState.safeParse(resource);
       return data ? [{ image: String(resource.id), ...data.inputs, ...data.outputs }] : [];
@@ -181,13 +181,13 @@ export class Stack {
   }
 
   /** The stack's outputs. */
-  async outputs(): Promise<Record<string, unknown>> {
+  async readOutputs(): Promise<Record<string, unknown>> {
     const text = await this.#output(["stack", "output", "--json", "--stack", this.name]);
     return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
   }
 
   /** The `stagex:` configuration, keys without the prefix. */
-  async config(): Promise<Record<string, unknown>> {
+  async getConfig(): Promise<Record<string, unknown>> {
     const all = configured.parse(
       JSON.parse(await this.#output(["config", "--json", "--show-secrets", "--stack", this.name])),
     );

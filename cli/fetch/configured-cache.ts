@@ -1,11 +1,11 @@
 import { type ConfigValues, parseConfig, type StagexConfig } from "../../config/schema.ts";
 import { pathsOf } from "../../lib/paths.ts";
-import { configuredVault } from "../../pipeline/context/open-vault.ts";
+import { openVault } from "../../pipeline/context/open-vault.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { provideTools } from "../../tools/tool-resolver.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack } from "../engine/stack.ts";
-import { asUsage } from "../output/exit-code.ts";
+import { asUsageError } from "../output/exit-code.ts";
 
 export type CacheOptions = {
   readonly stack?: string;
@@ -18,7 +18,7 @@ export type CacheOptions = {
  * Opens the cache of sources with the places that a stack's configuration names, or the command line. Only a stack's needs the engine.
  * @throws CommandError where the configuration can't be used
  */
-export async function configuredCache(options: CacheOptions): Promise<SourceCache> {
+export async function openConfiguredCache(options: CacheOptions): Promise<SourceCache> {
   const paths = pathsOf();
   const { sources, vault } = await settings(options);
   const client = async (): Promise<string> =>
@@ -26,18 +26,18 @@ export async function configuredCache(options: CacheOptions): Promise<SourceCach
   return await SourceCache.open(paths.sources, {
     httpsOnly: sources.httpsOnly || options.httpsOnly === true,
     softwareHeritage: sources.softwareHeritage && options.softwareHeritage,
-    vault: configuredVault(vault, { paths, client }),
+    vault: openVault(vault, { paths, client }),
   });
 }
 
 async function settings({ stack, vault }: CacheOptions): Promise<Pick<StagexConfig, "sources" | "vault">> {
   const config =
-    stack === undefined ? {} : await new Stack(stack, await provideEngine(false), pathsOf()).config();
+    stack === undefined ? {} : await new Stack(stack, await provideEngine(false), pathsOf()).getConfig();
   const { sources, vault: configured } = config;
   const asked = { sources, vault: vault ?? configured };
   try {
     return parseConfig(asked as ConfigValues);
   } catch (error) {
-    throw asUsage(error);
+    throw asUsageError(error);
   }
 }

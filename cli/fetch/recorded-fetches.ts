@@ -1,10 +1,10 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
-import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
+import { inputKeyIfKnown, lookUpOwnFirst, predictDigests } from "../../distro/plan/predict-digests.ts";
 import type { Tree } from "../../distro/tree/tree.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
-import { FetchRecords } from "../../sources/recording/fetch-records.ts";
+import { FetchRecordStore } from "../../sources/recording/fetch-record-store.ts";
 import type { WantedSource } from "../../sources/wanted-source.ts";
 
 /** What images fetch in a RUN, as far as fetch records tell. */
@@ -16,18 +16,18 @@ export type RecordedFetches = {
 };
 
 /** Looks up what the images that fetch were answered, by the ledgers of this checkout. */
-export async function recordedFetches(tree: Tree, plans: readonly BuildPlan[]): Promise<RecordedFetches> {
+export async function findRecordedFetches(tree: Tree, plans: readonly BuildPlan[]): Promise<RecordedFetches> {
   const fetching = plans.filter(({ fetchers }) => fetchers.length > 0);
   const wanted = new Map<string, WantedSource>();
   const unrecorded: string[] = [];
   if (fetching.length === 0) return { wanted: [], unrecorded };
   const paths = pathsOf();
   const [built, ledger] = [new Ledger(paths.built), new Ledger(paths.ledger)];
-  const known = await knownDigests(tree.images, (key) => lookUpBoth({ built, ledger }, key));
+  const known = await predictDigests(tree.images, (key) => lookUpOwnFirst({ built, ledger }, key));
   for (const plan of fetching) {
-    const key = keyOfKnown(plan, known);
-    const own = key && (await new FetchRecords(built.root).find(key));
-    const found = own ?? (key && (await new FetchRecords(ledger.root).find(key)));
+    const key = inputKeyIfKnown(plan, known);
+    const own = key && (await new FetchRecordStore(built.root).find(key));
+    const found = own ?? (key && (await new FetchRecordStore(ledger.root).find(key)));
     if (found === undefined) unrecorded.push(plan.name);
     // What others write to a ledger has nobody asked for anything: of their records the vault alone gives the bodies.
     const mirrorsOf = own === undefined ? () => [] : mirrorsOfPlain;

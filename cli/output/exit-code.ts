@@ -38,7 +38,7 @@ export class CommandError extends Error {
 }
 
 /** An error from reading settings or a tree, as a command that was asked wrongly; a defect of ours stays one. */
-export function asUsage(error: unknown): unknown {
+export function asUsageError(error: unknown): unknown {
   const isDefect = [TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind);
   if (!(error instanceof Error) || isDefect || error instanceof TreeError || error instanceof GitError)
     return error;
@@ -46,7 +46,7 @@ export function asUsage(error: unknown): unknown {
 }
 
 /** How the command ends after this error: what to print on stderr (nothing, where it has been said) and the exit code. */
-export function endingOf(error: unknown): { readonly message: Printable; readonly code: number } {
+export function describeFailure(error: unknown): { readonly message: Printable; readonly code: number } {
   const { message, code } = endOf(error);
   return { message: printableBlock(message), code };
 }

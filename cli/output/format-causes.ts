@@ -1,7 +1,7 @@
-import { type Cause, type CauseValue, unknownDigest } from "../../distro/plan/rebuild-plan.ts";
+import { type CauseValue, type RebuildCause, unknownDigest } from "../../distro/plan/rebuild-plan.ts";
 
 /** What changed, a line each, in words: `its version: 1.0 -> 1.1`. */
-export function causeTexts(causes: readonly Cause[]): string[] {
+export function formatCauses(causes: readonly RebuildCause[]): string[] {
   return shownCauses(causes).map((cause) => {
     const { table, name = "" } = partsOf(cause.property);
     const { one } = wordsFor(table);
@@ -12,7 +12,7 @@ export function causeTexts(causes: readonly Cause[]): string[] {
 }
 
 /** The same in a few words: `version 1.1; Containerfile; 3 sources`. */
-export function causeSummary(causes: readonly Cause[]): string {
+export function summarizeCauses(causes: readonly RebuildCause[]): string {
   const byTable = Map.groupBy(shownCauses(causes), ({ property }) => partsOf(property).table);
   return [...byTable]
     .map(([table, same]) => {
@@ -36,7 +36,7 @@ function wordsFor(table: string): { one: string; many: string } {
 }
 
 /** A version makes half a dozen build arguments that say nothing more. */
-function shownCauses(causes: readonly Cause[]): readonly Cause[] {
+function shownCauses(causes: readonly RebuildCause[]): readonly RebuildCause[] {
   if (!causes.some(({ property }) => property === "version")) return causes;
   return causes.filter(({ property }) => !/^buildArgs\.VERSION(_|$)/.test(property));
 }
@@ -48,20 +48,20 @@ function partsOf(property: string): { table: string; name?: string } {
   return name === undefined ? { table } : { table, name };
 }
 
-function detailOf({ property, after }: Cause): string[] {
+function detailOf({ property, after }: RebuildCause): string[] {
   const { table, name } = partsOf(property);
   if (table === "version") return [valueText(after)];
   return name === undefined ? [] : [name];
 }
 
-function dependencyText(name: string, { before, after }: Cause): string {
+function dependencyText(name: string, { before, after }: RebuildCause): string {
   if (before === null) return `it is now built from ${name} too`;
   if (after === null) return `it is no longer built from ${name}`;
   if (after !== unknownDigest) return `${name}: ${before} -> ${after}`;
   return before === unknownDigest ? name : `${name}, which was ${before}`;
 }
 
-function changeText({ before, after }: Cause): string {
+function changeText({ before, after }: RebuildCause): string {
   if (before === null) return `${valueText(after)} (new)`;
   if (after === null) return `${valueText(before)} (gone)`;
   return `${valueText(before)} -> ${valueText(after)}`;
@@ -71,7 +71,7 @@ function valueText(value: CauseValue): string {
   return typeof value === "string" ? value : Object.values(value ?? {}).join(", ");
 }
 
-function filesOf({ before, after }: Cause): string[] {
+function filesOf({ before, after }: RebuildCause): string[] {
   const [old, current] = [namesIn(before), namesIn(after)];
   return [...new Set([...old, ...current])].map((name) => {
     if (!old.includes(name)) return `${name} (new)`;

@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from "commander";
 
 /** Commander shows the message of its own error class only. */
-export function optionArgument<T>(parse: (text: string) => T): (text: string) => T {
+export function argumentParser<T>(parse: (text: string) => T): (text: string) => T {
   return (text) => {
     try {
       return parse(text);
@@ -18,5 +18,5 @@ export function countOption(flags: string, description: string, value: number, l
       throw new Error(`not a number of ${flags}: ${JSON.stringify(text)}`);
     return Number(text);
   };
-  return new Option(flags, description).default(value).argParser(optionArgument(whole));
+  return new Option(flags, description).default(value).argParser(argumentParser(whole));
 }

@@ -1,5 +1,5 @@
 import { type Printable, printable, printableLines } from "../../lib/text/printable.ts";
-import { textTable } from "../../lib/text/text-table.ts";
+import { formatTable } from "../../lib/text/text-table.ts";
 
 /** One image of a finished run. */
 export type ResultRow = {
@@ -18,7 +18,7 @@ export type ResultRow = {
 const heads = ["image", "digest", "", "seconds", "published digest"] as const;
 
 /** The table that a run ends with, and a line that counts. */
-export function resultTable(rows: readonly ResultRow[]): Printable {
+export function formatResultTable(rows: readonly ResultRow[]): Printable {
   const cells = [
     heads,
     ...rows.map((row) => [
@@ -29,7 +29,7 @@ export function resultTable(rows: readonly ResultRow[]): Printable {
       comparison(row),
     ]),
   ];
-  return printableLines([...textTable(cells), printable``, counts(rows)]);
+  return printableLines([...formatTable(cells), printable``, counts(rows)]);
 }
 
 function comparison({ digest, published, isNew }: ResultRow): string {

@@ -16,7 +16,7 @@ export type ChosenImage = {
  * @param journal what the run noted
  * @param verify under which setting it ran: unless every image is held, one that did not fail may have another digest
  */
-export function runRows(
+export function summarizeRun(
   chosen: readonly ChosenImage[],
   digests: ReadonlyMap<string, string>,
   journal: ReadonlyMap<string, RunReportEntry>,

@@ -1,9 +1,9 @@
 import type { Tree } from "../../distro/tree/tree.ts";
-import { warningLines } from "../../distro/tree-error.ts";
+import { formatWarnings } from "../../distro/tree-error.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 
 /** Prints on stderr what is wrong with a tree and changes no build. */
-export function warnOfTree({ warnings }: Pick<Tree, "warnings">): void {
-  for (const line of warningLines(warnings)) printError(printable`stagex: warning: ${line}`);
+export function printTreeWarnings({ warnings }: Pick<Tree, "warnings">): void {
+  for (const line of formatWarnings(warnings)) printError(printable`stagex: warning: ${line}`);
 }

@@ -3,21 +3,21 @@ import type { Command } from "commander";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import type { InputKey } from "../../distro/input-key.ts";
 import type { Ledger, LedgerAnswer } from "../../distro/ledger/ledger.ts";
-import { recordedSeconds } from "../../distro/plan/build-durations.ts";
-import { type RebuildPlan, rebuildPlan } from "../../distro/plan/rebuild-plan.ts";
-import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
-import { ParsedFiles } from "../../distro/tree/parsed-files.ts";
-import { readTree, readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
+import { medianSeconds } from "../../distro/plan/build-durations.ts";
+import { planRebuild, type RebuildPlan } from "../../distro/plan/rebuild-plan.ts";
+import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
+import { ParseCache } from "../../distro/tree/parse-cache.ts";
+import { readTree, readTreeSource, type Tree } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { CommandError } from "../output/exit-code.ts";
-import { warnOfTree } from "../output/tree-warnings.ts";
+import { printTreeWarnings } from "../output/tree-warnings.ts";
 
 /** Which two trees are compared, and what is known of their images. */
-export type TreeChangeOptions = {
+export type TreeComparisonOptions = {
   readonly tree: string;
   readonly since: string;
   readonly to?: string;
@@ -25,7 +25,7 @@ export type TreeChangeOptions = {
 };
 
 /** Two states of a tree, and what it takes to get from one to the other. */
-export type TreeChange = {
+export type TreeComparison = {
   /** The older side's commit. */
   readonly base: string;
   readonly before: Tree;
@@ -35,8 +35,8 @@ export type TreeChange = {
   readonly seconds: () => Promise<ReadonlyMap<string, number>>;
 };
 
-/** Gives a command the options of {@link TreeChangeOptions}. */
-export function comparingTrees(command: Command): Command {
+/** Gives a command the options of {@link TreeComparisonOptions}. */
+export function withComparisonOptions(command: Command): Command {
   return command
     .option("--tree <folder>", "the StageX tree", ".")
     .option("--since <revision>", "the older side: a release, a branch, a commit", "HEAD")
@@ -48,23 +48,25 @@ export function comparingTrees(command: Command): Command {
  * Reads both sides and compares them. Nothing is written.
  * @throws TreeError or CommandError that says which side cannot be read, and why
  */
-export async function readTreeChange(options: TreeChangeOptions): Promise<TreeChange> {
+export async function compareTrees(options: TreeComparisonOptions): Promise<TreeComparison> {
   const { tree, since, to } = options;
-  const parsed = new ParsedFiles();
+  const parsed = new ParseCache();
   const [older, newer] = await Promise.allSettled([
     revisionOf(tree, since, parsed),
-    to === undefined ? readTree(tree, { parsed }) : revisionOf(tree, to, parsed).then((side) => side.read),
+    to === undefined
+      ? readTree(tree, { parseCache: parsed })
+      : revisionOf(tree, to, parsed).then((side) => side.read),
   ]);
   const { commit: base, read: before } = settled(older);
   const after = settled(newer);
-  warnOfTree(after);
+  printTreeWarnings(after);
   const ledger = await ledgerOf(options);
   const [old, current] = await digestsIn(ledger, [before.images, after.images]);
-  const plan = rebuildPlan(
+  const plan = planRebuild(
     { images: before.images, digests: old },
     { images: after.images, digests: current },
   );
-  const seconds = async () => recordedSeconds((await ledger?.all())?.records ?? []);
+  const seconds = async () => medianSeconds((await ledger?.readAll())?.records ?? []);
   return { base, before, after, plan, seconds };
 }
 
@@ -78,11 +80,11 @@ function settled<T>(result: PromiseSettledResult<T>): T {
 async function revisionOf(
   root: string,
   revision: string,
-  parsed: ParsedFiles,
+  parsed: ParseCache,
 ): Promise<{ readonly commit: string; readonly read: Tree }> {
-  const commit = await commitOf(root, revision);
+  const commit = await resolveCommit(root, revision);
   try {
-    return { commit, read: await readTreeFiles(await revisionTree(root, commit), { parsed }) };
+    return { commit, read: await readTreeSource(await openGitTree(root, commit), { parseCache: parsed }) };
   } catch (error) {
     if (!(error instanceof TreeError)) throw error;
     const name = commit.startsWith(revision) ? commit : `${revision} (${commit})`;
@@ -90,7 +92,7 @@ async function revisionOf(
   }
 }
 
-async function ledgerOf({ ledger }: TreeChangeOptions): Promise<Ledger | undefined> {
+async function ledgerOf({ ledger }: TreeComparisonOptions): Promise<Ledger | undefined> {
   if (ledger !== undefined && !existsSync(ledger)) throw new CommandError(printable`no ledger at ${ledger}`);
   const root = ledger ?? pathsOf().ledger;
   if (!existsSync(root)) return undefined;
@@ -107,7 +109,7 @@ async function digestsIn(
   [before, after]: readonly [Images, Images],
 ): Promise<[Digests, Digests]> {
   if (ledger === undefined) return [new Map(), new Map()];
-  const { knownDigests } = await import("../../distro/plan/predict-digests.ts");
+  const { predictDigests: knownDigests } = await import("../../distro/plan/predict-digests.ts");
   const lookup = lookupIn(ledger);
   return await Promise.all([knownDigests(before, lookup), knownDigests(after, lookup)]);
 }
@@ -123,7 +125,7 @@ function lookupIn(ledger: Ledger): (key: InputKey) => Promise<LedgerAnswer["dige
 }
 
 async function askLedger(ledger: Ledger, key: InputKey): Promise<LedgerAnswer["digests"]> {
-  const { digests, problems } = await ledger.lookup(key);
+  const { digests, problems } = await ledger.lookUp(key);
   for (const { path, problem } of problems) printError(printable`left out of the ledger: ${path} ${problem}`);
   return digests;
 }

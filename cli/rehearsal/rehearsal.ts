@@ -5,17 +5,21 @@ import type { Paths } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
-import { cpuVendorNamed } from "../../trust/cpu-vendor.ts";
+import { tryParseCpuVendor } from "../../trust/cpu-vendor.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge, type QuorumRule, type Trust } from "../../trust/quorum/quorum.ts";
-import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { evaluateQuorum, type QuorumRule, type Trust } from "../../trust/quorum/quorum.ts";
+import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { parsePinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
 import { releaseOutputs } from "../engine/release-outputs.ts";
 import { Stack } from "../engine/stack.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 import { provideRegistry, serveRegistry } from "./registry-server.ts";
-import { type Cast, type CastMember, provideCast } from "./throwaway-maintainers.ts";
+import {
+  provideMaintainers,
+  type ThrowawayMaintainer,
+  type ThrowawayMaintainers,
+} from "./throwaway-maintainers.ts";
 
 /** An image of the stack that is rehearsed with. */
 export type RehearsedImage = { readonly name: string; readonly version: string; readonly digest: Digest };
@@ -27,7 +31,7 @@ export type RehearsalRequest = {
   readonly images: readonly RehearsedImage[];
   /** The settings of that stack that say what is built: tree, images, platforms. */
   readonly settings: Readonly<Record<string, string>>;
-  readonly say: (line: string) => void;
+  readonly report: (line: string) => void;
 };
 
 /** The folder of a checkout's rehearsals. */
@@ -43,24 +47,24 @@ export function rehearsalFolder(paths: Paths): string {
  * @throws CommandError where an image does not come to its quorum, or is not published
  */
 export async function rehearse(request: RehearsalRequest): Promise<void> {
-  const { paths, say } = request;
+  const { paths, report: say } = request;
   const folder = rehearsalFolder(paths);
-  const vendor = cpuVendorNamed(cpuVendorOf(await readFile("/proc/cpuinfo", "utf8").catch(() => "")));
-  const cast = await provideCast(folder, vendor);
+  const vendor = tryParseCpuVendor(cpuVendorOf(await readFile("/proc/cpuinfo", "utf8").catch(() => "")));
+  const cast = await provideMaintainers(folder, vendor);
   for (const lookaside of [signaturesOf(paths), lookasideOf(paths)])
     await mkdir(lookaside, { recursive: true });
   // One machine has one CPU: it can stand for people, who have keys of their own, but for no second vendor.
   const rule: QuorumRule = { threshold: 2, vendors: vendor === undefined ? 0 : 1 };
   const common = { ...request.settings, ...trustSettings(paths, cast) };
   say(
-    `A release needs independent witnesses: ${cast.members.map(({ id }) => id).join(", ")} (throw-away maintainers, with keys made here) rebuild it all.`,
+    `A release needs independent witnesses: ${cast.people.map(({ id }) => id).join(", ")} (throw-away maintainers, with keys made here) rebuild it all.`,
   );
-  await Promise.all(cast.members.map((member) => witness(member, request, cast, common)));
+  await Promise.all(cast.people.map((member) => witness(member, request, cast, common)));
   const lines = await release(request, rule, common);
   for (const line of lines) say(line);
 }
 
-function trustSettings(paths: Paths, cast: Cast): Record<string, string> {
+function trustSettings(paths: Paths, cast: ThrowawayMaintainers): Record<string, string> {
   const inProject = (path: string): string => relative(paths.project, path);
   return {
     maintainers: inProject(cast.maintainers),
@@ -80,9 +84,9 @@ function lookasideOf(paths: Paths): string {
 
 /** One maintainer rebuilds and signs all that bears no good signature of theirs yet. */
 async function witness(
-  member: CastMember,
-  { paths, engine, images, say }: RehearsalRequest,
-  cast: Cast,
+  member: ThrowawayMaintainer,
+  { paths, engine, images, report: say }: RehearsalRequest,
+  cast: ThrowawayMaintainers,
   common: Readonly<Record<string, string>>,
 ): Promise<void> {
   const left = await unsigned(member, images, cast, signaturesOf(paths));
@@ -90,7 +94,7 @@ async function witness(
   const folder = join(rehearsalFolder(paths), member.id);
   const stack = new Stack(`rehearsal-${member.id}`, engine, paths);
   await stack.create();
-  await stack.configure({
+  await stack.setConfig({
     ...common,
     // Where all three use one daemon, BUILDKIT_HOST's, its cache would make them one witness.
     cache: "false",
@@ -111,17 +115,17 @@ async function witness(
 
 /** How many images bear no signature of this maintainer that counts. */
 async function unsigned(
-  { id }: CastMember,
+  { id }: ThrowawayMaintainer,
   images: readonly RehearsedImage[],
-  { maintainers, keys }: Cast,
+  { maintainers, keys }: ThrowawayMaintainers,
   signatures: string,
 ): Promise<number> {
-  const trust: Trust = { roster: await rosterFile(maintainers), keyring: await Keyring.load(keys) };
+  const trust: Trust = { roster: await readRoster(maintainers), keyring: await Keyring.load(keys) };
   const lookaside = new LookasideFolder(signatures);
   const signed = images.map(async ({ name, version, digest }) => {
     const image = parsePinnedImage(`stagex/${name}:${version}@${digest}`);
     const files = await lookaside.read(repositoryOf(image.reference), image.digest).catch(() => []);
-    const { accepted } = await judge(image, files, trust, { threshold: 1, vendors: 0 });
+    const { accepted } = await evaluateQuorum(image, files, trust, { threshold: 1, vendors: 0 });
     return accepted.some(({ person }) => person === id);
   });
   return (await Promise.all(signed)).filter((is) => !is).length;
@@ -138,7 +142,7 @@ async function release(
   try {
     const stack = new Stack("rehearsal-release", engine, paths);
     await stack.create();
-    await stack.configure({
+    await stack.setConfig({
       ...common,
       stack: "release",
       threshold: String(rule.threshold),
@@ -148,7 +152,7 @@ async function release(
     });
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"];
     await stack.runLogged(args, join(folder, "release.log"));
-    const { published } = releaseOutputs.parse(await stack.outputs());
+    const { published } = releaseOutputs.parse(await stack.readOutputs());
     return ending(paths, images, published, rule, `${registry.host}/stagex`);
   } finally {
     await registry.close();

@@ -4,7 +4,7 @@ import { generateKey } from "openpgp";
 import type { CpuVendor } from "../../trust/cpu-vendor.ts";
 
 /** A throw-away maintainer: nobody real, with a key that was made on this machine and never leaves it. */
-export type CastMember = {
+export type ThrowawayMaintainer = {
   /** As in MAINTAINERS. */
   readonly id: string;
   /** The private key's file, readable by this user alone. */
@@ -12,8 +12,8 @@ export type CastMember = {
 };
 
 /** Who plays the maintainers in a rehearsal. */
-export type Cast = {
-  readonly members: readonly CastMember[];
+export type ThrowawayMaintainers = {
+  readonly people: readonly ThrowawayMaintainer[];
   /** The roster: a MAINTAINERS file with these people on this machine. */
   readonly maintainers: string;
   /** The folder of their public keys. */
@@ -28,14 +28,17 @@ const ids = ["ash", "hazel", "rowan"] as const;
  * @param folder where all of it is kept: part of the checkout's state, which git never sees
  * @param vendor who made this machine's CPU; nothing where that is not known
  */
-export async function provideCast(folder: string, vendor: CpuVendor | undefined): Promise<Cast> {
+export async function provideMaintainers(
+  folder: string,
+  vendor: CpuVendor | undefined,
+): Promise<ThrowawayMaintainers> {
   const [keys, secrets] = [join(folder, "keys"), join(folder, "secrets")];
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await chmod(folder, 0o700);
   for (const id of ids) await provideKey(id, keys, secrets);
   const maintainers = join(folder, "MAINTAINERS");
   await writeFile(maintainers, await rosterText(keys, vendor));
-  return { members: ids.map((id) => ({ id, key: join(secrets, `${id}.asc`) })), maintainers, keys };
+  return { people: ids.map((id) => ({ id, key: join(secrets, `${id}.asc`) })), maintainers, keys };
 }
 
 /** The public key's file has its fingerprint in its name, and is there last: what a killed run left is made anew. */

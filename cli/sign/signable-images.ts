@@ -1,19 +1,19 @@
 import { type ConfigValues, parseConfig } from "../../config/schema.ts";
 import { isInputKey } from "../../distro/input-key.ts";
 import type { LedgerRecord } from "../../distro/ledger/ledger.ts";
-import { keyOfKnown, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
+import { inputKeyIfKnown, lookUpOwnFirst, predictDigests } from "../../distro/plan/predict-digests.ts";
 import { parseDigestsFile } from "../../distro/tree/digests-file.ts";
-import { textLimit } from "../../distro/tree-source.ts";
+import { maxTextBytes } from "../../distro/tree-source.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { type Digest, isDigest, parseDigest } from "../../oci/digest.ts";
-import { attestableBuild } from "../../pipeline/attestation/attestable-build.ts";
-import { NotBuiltHere } from "../../pipeline/attestation/built-here.ts";
-import { countedVendor, pinned, signatureBy } from "../../pipeline/attestation/signature.ts";
+import { requireAttestableBuild } from "../../pipeline/attestation/attestable-build.ts";
+import { NotBuiltHereError } from "../../pipeline/attestation/built-here.ts";
+import { countedVendorOf, findSignatureBy, pinnedImage } from "../../pipeline/attestation/signature.ts";
 import { Context } from "../../pipeline/context/context.ts";
-import { configuredLedgers } from "../../pipeline/context/open-ledgers.ts";
-import { personIn } from "../../pipeline/context/signer.ts";
+import { openLedgers } from "../../pipeline/context/open-ledgers.ts";
+import { requirePerson } from "../../pipeline/context/signer.ts";
 import type { CpuVendor } from "../../trust/cpu-vendor.ts";
 import type { Trust } from "../../trust/quorum/quorum.ts";
 import type { Person } from "../../trust/quorum/roster.ts";
@@ -21,16 +21,16 @@ import { type PinnedImage, repositoryOf } from "../../trust/signatures/image-ref
 import type { Lookaside } from "../../trust/signatures/lookaside.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack } from "../engine/stack.ts";
-import { asUsage, CommandError } from "../output/exit-code.ts";
+import { asUsageError, CommandError } from "../output/exit-code.ts";
 
-export type AttestableOptions = {
+export type SignableOptions = {
   readonly stack: string;
   readonly digests?: readonly string[];
   readonly person?: string;
 };
 
 /** One manifest that this machine has built, and that the person may attest. */
-export type Attestable = {
+export type SignableManifest = {
   readonly image: string;
   /** As it is signed, `stagex/core-busybox:1.36.1`: without the host that `manifest.reference` has. */
   readonly reference: string;
@@ -41,22 +41,22 @@ export type Attestable = {
 };
 
 /** What a person can attest, and what it is judged by. */
-export type AttestableImages = {
+export type SignableImages = {
   readonly person: Person;
   readonly trust: Trust;
   readonly lookaside: Lookaside;
   /** `stagex:signatures`, for messages. */
-  readonly where: string | undefined;
-  readonly manifests: readonly Attestable[];
+  readonly lookasideAddress: string | undefined;
+  readonly manifests: readonly SignableManifest[];
   /** Why the others are none. */
   readonly notBuiltHere: readonly string[];
 };
 
 /** The images that are asked for, those that were built here apart from those that were not. */
-export async function attestableImages(options: AttestableOptions): Promise<AttestableImages> {
+export async function findSignableImages(options: SignableOptions): Promise<SignableImages> {
   const paths = pathsOf();
   const stack = new Stack(options.stack, await provideEngine(false), paths);
-  const config = settings((await stack.config()) as ConfigValues);
+  const config = settings((await stack.getConfig()) as ConfigValues);
   const id = options.person ?? config.attest;
   if (id === undefined) {
     throw new CommandError(
@@ -65,55 +65,55 @@ export async function attestableImages(options: AttestableOptions): Promise<Atte
   }
   const context = new Context(config, paths.project, new AbortController().signal);
   const trust = await context.trust();
-  const person = personIn(trust, id);
-  const manifests: Attestable[] = [];
+  const person = requirePerson(trust, id);
+  const manifests: SignableManifest[] = [];
   const notBuiltHere: string[] = [];
   for (const asked of await askedFor(options, stack, context)) {
     try {
       const reference = `${config.signedAs}/${asked.image}:${asked.version}`;
       for (const [digest, record] of await asked.builds()) {
-        const vendor = countedVendor(record, person);
+        const vendor = countedVendorOf(record, person);
         manifests.push({
           image: asked.image,
           reference,
-          manifest: pinned(reference, digest),
+          manifest: pinnedImage(reference, digest),
           record,
           vendor,
         });
       }
     } catch (error) {
-      if (!(error instanceof NotBuiltHere)) throw error;
+      if (!(error instanceof NotBuiltHereError)) throw error;
       notBuiltHere.push(error.message);
     }
   }
   return {
     person,
     trust,
-    lookaside: await context.signatures(),
-    where: config.signatures,
+    lookaside: await context.lookaside(),
+    lookasideAddress: config.signatures,
     manifests,
     notBuiltHere,
   };
 }
 
 /** Whether the person has signed it: a file that counts. */
-export async function signed(
-  { person, trust, lookaside }: AttestableImages,
-  { manifest, vendor }: Attestable,
+export async function isSigned(
+  { person, trust, lookaside }: SignableImages,
+  { manifest, vendor }: SignableManifest,
 ): Promise<boolean> {
   const files = await lookaside.read(repositoryOf(manifest.reference), manifest.digest);
-  return (await signatureBy(person, vendor, manifest, files, trust)) !== undefined;
+  return (await findSignatureBy(person, vendor, manifest, files, trust)) !== undefined;
 }
 
 type Asked = {
   readonly image: string;
   readonly version: string;
   /** The record of having built each manifest here. */
-  builds(): ReturnType<typeof attestableBuild>;
+  builds(): ReturnType<typeof requireAttestableBuild>;
 };
 
 async function askedFor(
-  { digests }: AttestableOptions,
+  { digests }: SignableOptions,
   stack: Stack,
   context: Context,
 ): Promise<readonly Asked[]> {
@@ -121,7 +121,7 @@ async function askedFor(
 }
 
 async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]> {
-  const packages = await stack.packages();
+  const packages = await stack.readPackages();
   if (packages.length === 0)
     throw new CommandError(printable`the stack ${stack.name} has no images; build them with: npm start`);
   return packages.flatMap(({ image, version, inputKey, digests }) =>
@@ -130,7 +130,7 @@ async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]
           {
             image,
             version,
-            builds: () => attestableBuild(context, { image, inputKey, digests: checked(digests) }),
+            builds: () => requireAttestableBuild(context, { image, inputKey, digests: checked(digests) }),
           },
         ]
       : [],
@@ -143,11 +143,11 @@ async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]
  */
 async function ofDigests(files: readonly string[], context: Context): Promise<readonly Asked[]> {
   const { images } = await context.tree();
-  const ledgers = configuredLedgers(context.config, context.paths);
-  const known = await knownDigests(images, (key) => lookUpBoth(ledgers, key));
+  const ledgers = openLedgers(context.config, context.paths);
+  const known = await predictDigests(images, (key) => lookUpOwnFirst(ledgers, key));
   const asked: Asked[] = [];
   for (const file of files) {
-    const bytes = await readRegularFile(file, textLimit).catch((error: Error) => {
+    const bytes = await readRegularFile(file, maxTextBytes).catch((error: Error) => {
       throw new CommandError(printable`no digests: ${error.message}`);
     });
     for (const [image, hex] of parseDigestsFile(file, bytes.toString("utf8"))) {
@@ -157,12 +157,12 @@ async function ofDigests(files: readonly string[], context: Context): Promise<re
         image,
         version: plan?.version ?? "latest",
         async builds() {
-          const inputKey = plan && keyOfKnown(plan, known);
+          const inputKey = plan && inputKeyIfKnown(plan, known);
           if (!inputKey)
-            throw new NotBuiltHere(`${image} is not attested: this machine has not built ${digest}`);
-          const { digests } = await context.built.lookup(inputKey);
+            throw new NotBuiltHereError(`${image} is not attested: this machine has not built ${digest}`);
+          const { digests } = await context.built.lookUp(inputKey);
           const [first = ""] = plan.platforms;
-          return await attestableBuild(context, {
+          return await requireAttestableBuild(context, {
             ...{ image, inputKey },
             digests: { ...digests?.platforms, [first]: digest },
           });
@@ -183,6 +183,6 @@ function settings(values: ConfigValues) {
   try {
     return parseConfig(values);
   } catch (error) {
-    throw asUsage(error);
+    throw asUsageError(error);
   }
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { ImageNameError, nameLike } from "../../distro/image-names.ts";
+import { ImageNameError, resolveImageName } from "../../distro/image-names.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import { readTree, type Tree } from "../../distro/tree/tree.ts";
 import { pathsOf } from "../../lib/paths.ts";
@@ -7,7 +7,7 @@ import { printable } from "../../lib/text/printable.ts";
 import {
   type BuildEvidence,
   type BuiltRecord,
-  buildEvidence,
+  gatherBuildEvidence,
   NoEvidenceError,
 } from "../../pipeline/statements/build-evidence.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
@@ -22,8 +22,8 @@ export type EvidenceOptions = {
   sign?: string;
 };
 
-/** Adds the argument and the options that {@link evidenceOf} reads. */
-export function withEvidenceOptions(command: Command): Command {
+/** Adds the argument and the options that {@link gatherEvidence} reads. */
+export function addEvidenceOptions(command: Command): Command {
   return command
     .argument("<image>", "an image of the tree: core-busybox")
     .option("--tree <folder>", "the StageX tree", ".")
@@ -39,7 +39,7 @@ export function withEvidenceOptions(command: Command): Command {
  * Gathers what is known of an image, and says what is missing where nothing is. What is to be signed is known from this checkout's own
  * builds, and from images at quorum: nobody vouches for what a ledger says.
  */
-export async function evidenceOf(
+export async function gatherEvidence(
   image: string,
   { tree: root, ledger: folder, platforms, sign }: EvidenceOptions,
 ): Promise<{ tree: Tree; evidence: BuildEvidence }> {
@@ -53,7 +53,7 @@ export async function evidenceOf(
   const ledger = new Ledger(folder ?? (sign === undefined ? paths.ledger : paths.agreed));
   const built = folder === undefined ? new Ledger(paths.built) : ledger;
   try {
-    return { tree, evidence: await buildEvidence(tree, { ledger, built }, name) };
+    return { tree, evidence: await gatherBuildEvidence(tree, { ledger, built }, name) };
   } catch (error) {
     if (!(error instanceof NoEvidenceError)) throw error;
     throw new CommandError(error.message, exitCode.no);
@@ -62,7 +62,7 @@ export async function evidenceOf(
 
 function nameIn(tree: Tree, image: string): string {
   try {
-    return nameLike(tree.images, image);
+    return resolveImageName(tree.images, image);
   } catch (error) {
     if (!(error instanceof ImageNameError)) throw error;
     throw new CommandError(error.message, exitCode.no);
@@ -70,7 +70,7 @@ function nameIn(tree: Tree, image: string): string {
 }
 
 /** The last of those who built it, or the one that is asked for. */
-export function recordBy({ records, plan }: BuildEvidence, builder: string | undefined): BuiltRecord {
+export function chooseRecord({ records, plan }: BuildEvidence, builder: string | undefined): BuiltRecord {
   const chosen = records
     .filter(({ builder: { id } }) => builder === undefined || id === builder)
     .sort((a, b) => (a.finished < b.finished ? -1 : 1))

@@ -10,22 +10,22 @@ import { pushReferrer } from "../../oci/registry/referrer.ts";
 import { parseRegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
 import { RegistryClient } from "../../oci/registry/registry-client.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
-import { readReference } from "../../oci/registry/registry-manifest.ts";
+import { pullManifest } from "../../oci/registry/registry-manifest.ts";
 import type { BuildEvidence } from "../../pipeline/statements/build-evidence.ts";
 import { type ImageStatement, statementReferrer } from "../../pipeline/statements/image-statement.ts";
 import { provideTool } from "../../tools/tool-resolver.ts";
-import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
+import { tryParseFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { keyFromAgent, keyFromFile } from "../../trust/openpgp/signing-key.ts";
+import { agentSigningKey, loadSigningKey } from "../../trust/openpgp/signing-key.ts";
 import type { Trust } from "../../trust/quorum/quorum.ts";
-import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { type About, SignedStatements } from "../../trust/statements/signed-statements.ts";
+import { SignedStatements, type StatementQuery } from "../../trust/statements/signed-statements.ts";
 import { TrustError } from "../../trust/trust-error.ts";
-import { asUsage, CommandError, exitCode } from "../output/exit-code.ts";
+import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
 
 /** What is done with a statement besides printing it. */
-export type FinishOptions = {
+export type StatementOptions = {
   tree: string;
   json?: true;
   sign?: string;
@@ -35,8 +35,8 @@ export type FinishOptions = {
   attach?: string;
 };
 
-/** Adds the options that {@link finish} reads. */
-export function withFinishOptions(command: Command): Command {
+/** Adds the options that {@link printAndSign} reads. */
+export function addStatementOptions(command: Command): Command {
   return command
     .option("--sign <key>", "sign it: a fingerprint, for gpg-agent, or a file with a private key")
     .option("--signatures <where>", "the lookaside that signed statements are filed in, and read from")
@@ -50,7 +50,7 @@ export function withFinishOptions(command: Command): Command {
 }
 
 /** A statement that was made, of what, and how it is told to people. */
-export type Finished = {
+export type PreparedStatement = {
   readonly statement: ImageStatement;
   readonly evidence: BuildEvidence;
   readonly repository: string;
@@ -58,7 +58,7 @@ export type Finished = {
 };
 
 /** Prints a statement; signs it, and attaches it, where the options say so. */
-export async function finish(finished: Finished, options: FinishOptions): Promise<void> {
+export async function printAndSign(finished: PreparedStatement, options: StatementOptions): Promise<void> {
   const { statement, lines } = finished;
   const done: string[] = [];
   try {
@@ -73,7 +73,7 @@ export async function finish(finished: Finished, options: FinishOptions): Promis
     throw error;
   }
   if (options.json) {
-    print(printableJsonText(Buffer.from(statement.plain.bytes).toString("utf8")));
+    print(printableJsonText(Buffer.from(statement.document.bytes).toString("utf8")));
     for (const line of done) printError(printableLine(line));
   } else print(printableLines([...lines, ...done].map(printableLine)));
 }
@@ -88,38 +88,38 @@ function targetOf({ digests, plan }: BuildEvidence): Digest {
 
 /** Those in the lookaside that say exactly this; with a key that has not signed it yet, one more. */
 async function signedMessages(
-  { statement, evidence, repository }: Finished,
-  options: FinishOptions,
+  { statement, evidence, repository }: PreparedStatement,
+  options: StatementOptions,
   done: string[],
 ): Promise<readonly Uint8Array[]> {
   const { maintainers = join(options.tree, "MAINTAINERS"), keys = join(options.tree, "keys") } = options;
-  const trust: Trust = { roster: await rosterFile(maintainers), keyring: await Keyring.load(keys) };
+  const trust: Trust = { roster: await readRoster(maintainers), keyring: await Keyring.load(keys) };
   const signed = new SignedStatements(options.signatures ?? "", statement.kind);
-  const about: About = {
+  const about: StatementQuery = {
     repository: parseRepository(repository),
     digest: targetOf(evidence),
     predicateType: statement.predicateType,
   };
-  const held = await signed.readThat(about, statement.signed, trust);
+  const held = await signed.readMatching(about, statement.payload, trust);
   if (options.sign === undefined) return held.map(({ message }) => message);
-  const fingerprint = readFingerprint(options.sign);
+  const fingerprint = tryParseFingerprint(options.sign);
   const key =
     fingerprint === undefined
-      ? await keyFromFile(options.sign)
-      : keyFromAgent(fingerprint, { keyring: trust.keyring });
+      ? await loadSigningKey(options.sign)
+      : agentSigningKey(fingerprint, { keyring: trust.keyring });
   const own = held.find((one) => one.fingerprint === key.fingerprint);
   if (own !== undefined) {
     done.push(`signed before by ${own.person}: ${own.file}`);
     return held.map(({ message }) => message);
   }
-  const message = await key.sign(statement.signed);
+  const message = await key.sign(statement.payload);
   const manifests = Object.values(evidence.digests.platforms);
   done.push(`signed: ${await signed.write(about, message, trust, manifests)}`);
   return [...held.map((one) => one.message), message];
 }
 
 async function attach(
-  { statement, evidence }: Finished,
+  { statement, evidence }: PreparedStatement,
   messages: readonly Uint8Array[],
   registry: string,
   done: string[],
@@ -127,7 +127,7 @@ async function attach(
   const repository = repositoryAt(registry, evidence.plan.name);
   const target = targetOf(evidence);
   const client = new RegistryClient((await provideTool("registry-client")).path);
-  const { size } = await readReference(client, repository, target);
+  const { size } = await pullManifest(client, repository, target);
   const mediaType =
     target === evidence.digests.index && Object.keys(evidence.digests.platforms).length > 1
       ? mediaTypes.index
@@ -143,6 +143,6 @@ function repositoryAt(registry: string, image: string) {
   try {
     return parseRegistryAddress(repositoryIn(parseRegistryAddress(registry), image) ?? registry);
   } catch (error) {
-    throw asUsage(error);
+    throw asUsageError(error);
   }
 }

@@ -1,12 +1,12 @@
-import { publishesManifests } from "../../distro/published/release-import.ts";
-import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
-import { readTreeFiles } from "../../distro/tree/tree.ts";
+import { hasManifestDigests } from "../../distro/published/release-import.ts";
+import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
+import { readTreeSource } from "../../distro/tree/tree.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseRegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { CommandError } from "../output/exit-code.ts";
-import { type Request, signedRepository } from "./request.ts";
+import { signedRepository, type VerifyRequest } from "./verify-request.ts";
 
 /** Which release, and where its images are. */
 export type ReleaseOptions = { release: string; tree: string; registry: string; signedAs?: string };
@@ -20,15 +20,15 @@ export async function releaseRequests({
   tree: root,
   registry,
   signedAs,
-}: ReleaseOptions): Promise<Request[]> {
-  if (!publishesManifests(release)) {
+}: ReleaseOptions): Promise<VerifyRequest[]> {
+  if (!hasManifestDigests(release)) {
     throw new CommandError(
       `${release} can't be verified: up to 2025.06.0 StageX published the digests of image indexes, not of the manifests that are signed`,
     );
   }
   const address = parseRegistryAddress(registry);
-  const commit = await commitOf(root, `refs/tags/${release}`);
-  const { digests, images } = await readTreeFiles(await revisionTree(root, commit));
+  const commit = await resolveCommit(root, `refs/tags/${release}`);
+  const { digests, images } = await readTreeSource(await openGitTree(root, commit));
   if (digests.size === 0)
     throw new CommandError(printable`${release} publishes no digests (digests/*.txt) in ${root}`);
   return [...digests].map(([name, hex]) => {
@@ -37,7 +37,7 @@ export async function releaseRequests({
       throw new CommandError(`${JSON.stringify(name)} is no name that a registry can have`);
     return {
       image: name,
-      place: {
+      source: {
         repository: parseRegistryAddress(pulled),
         what: { digest: parseDigest(`sha256:${hex}`) },
       },

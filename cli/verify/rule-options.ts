@@ -4,7 +4,7 @@ import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum/quorum.ts";
-import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { CommandError } from "../output/exit-code.ts";
 import { countOption } from "../output/option-argument.ts";
 
@@ -17,8 +17,8 @@ export type RuleOptions = QuorumRule & {
   tree?: string;
 };
 
-/** Adds the options that {@link trustOf} reads. */
-export function withRuleOptions(command: Command): Command {
+/** Adds the options that {@link loadTrust} reads. */
+export function addRuleOptions(command: Command): Command {
   return command
     .requiredOption(
       "--signatures <where>",
@@ -43,10 +43,10 @@ export function withRuleOptions(command: Command): Command {
  * The roster and the keys. What is skipped among the keys is said on stderr.
  * @throws TrustError where either can't be read
  */
-export async function trustOf({ maintainers, keys, tree }: RuleOptions): Promise<Trust> {
+export async function loadTrust({ maintainers, keys, tree }: RuleOptions): Promise<Trust> {
   const rosterPlace = maintainers ?? placeIn(tree, "MAINTAINERS", "--maintainers <file>");
   const keysPlace = keys ?? placeIn(tree, "keys", "--keys <folder>");
-  const roster = await rosterFile(rosterPlace);
+  const roster = await readRoster(rosterPlace);
   const keyring = await Keyring.load(keysPlace);
   for (const warning of keyring.warnings(keysPlace)) printError(printable`stagex: ${warning}`);
   return { roster, keyring };

@@ -1,17 +1,26 @@
 import { type Printable, printable, printableJson, printableLines } from "../../lib/text/printable.ts";
 import { print } from "../../lib/text/terminal.ts";
-import { judge, type QuorumOutcome, type QuorumRule, wordsOf } from "../../trust/quorum/quorum.ts";
+import {
+  describeVerdict,
+  evaluateQuorum,
+  type QuorumRule,
+  type QuorumVerdict,
+} from "../../trust/quorum/quorum.ts";
 import { type PinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import { lookasideAt, readSignatures, type SignatureFile } from "../../trust/signatures/lookaside.ts";
+import {
+  createLookaside,
+  readSignatureFolder,
+  type SignatureFile,
+} from "../../trust/signatures/lookaside.ts";
 import { exitCode } from "../output/exit-code.ts";
-import { type RuleOptions, trustOf } from "./rule-options.ts";
+import { loadTrust, type RuleOptions } from "./rule-options.ts";
 
 /** What `stagex verify --image … --json` prints; other programs read it. */
-export type ShownOutcome = Pick<QuorumOutcome, "met" | "people" | "vendors" | "rejected"> & {
+export type QuorumJson = Pick<QuorumVerdict, "met" | "people" | "vendors" | "rejected"> & {
   /** Why it is not known; not there where it is. */
-  readonly doubts?: QuorumOutcome["doubts"];
+  readonly doubts?: QuorumVerdict["doubts"];
   readonly accepted: readonly Pick<
-    QuorumOutcome["accepted"][number],
+    QuorumVerdict["accepted"][number],
     "file" | "person" | "fingerprint" | "cpuVendor"
   >[];
 };
@@ -20,13 +29,13 @@ export type ShownOutcome = Pick<QuorumOutcome, "met" | "people" | "vendors" | "r
  * `stagex verify --image REPO:TAG@sha256:…`: the signatures alone, and no registry.
  * @returns the exit code
  */
-export async function verifyPinned(
+export async function verifySignaturesOnly(
   image: PinnedImage,
   options: RuleOptions & { json?: true },
 ): Promise<number> {
-  const trust = await trustOf(options);
-  const outcome = await judge(image, await signaturesAt(options.signatures, image), trust, options);
-  print(options.json ? printableJson(shownOutcome(outcome)) : page(outcome, image, options));
+  const trust = await loadTrust(options);
+  const outcome = await evaluateQuorum(image, await signaturesAt(options.signatures, image), trust, options);
+  print(options.json ? printableJson(quorumJson(outcome)) : page(outcome, image, options));
   if (outcome.doubts.length > 0) return exitCode.usage;
   return outcome.met ? exitCode.ok : exitCode.no;
 }
@@ -37,12 +46,12 @@ async function signaturesAt(
   { reference, digest }: PinnedImage,
 ): Promise<readonly SignatureFile[]> {
   const isServer = /^https?:/.test(place);
-  const own = isServer ? [] : await readSignatures(place);
-  return own.length > 0 ? own : lookasideAt(place).read(repositoryOf(reference), digest);
+  const own = isServer ? [] : await readSignatureFolder(place);
+  return own.length > 0 ? own : createLookaside(place).read(repositoryOf(reference), digest);
 }
 
 /** Of an outcome, what other programs may rely on. */
-export function shownOutcome(outcome: QuorumOutcome): ShownOutcome {
+export function quorumJson(outcome: QuorumVerdict): QuorumJson {
   const { met, people, vendors, accepted, rejected, doubts } = outcome;
   const counted = accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
     file,
@@ -53,15 +62,15 @@ export function shownOutcome(outcome: QuorumOutcome): ShownOutcome {
   return { met, people, vendors, accepted: counted, rejected, ...(doubts.length > 0 ? { doubts } : {}) };
 }
 
-function page(outcome: QuorumOutcome, image: PinnedImage, rule: QuorumRule): Printable {
+function page(outcome: QuorumVerdict, image: PinnedImage, rule: QuorumRule): Printable {
   return printableLines([
     printable`${image.reference}@${image.digest}`,
     ...signatureLines(outcome),
-    printable`${answerOf(outcome)}: ${wordsOf({ ...outcome, rejected: [] }, rule)}`,
+    printable`${answerOf(outcome)}: ${describeVerdict({ ...outcome, rejected: [] }, rule)}`,
   ]);
 }
 
-function answerOf({ met, doubts }: QuorumOutcome): string {
+function answerOf({ met, doubts }: QuorumVerdict): string {
   if (doubts.length > 0) return "not known";
   return met ? "quorum" : "below quorum";
 }
@@ -70,7 +79,7 @@ function answerOf({ met, doubts }: QuorumOutcome): string {
 export function signatureLines({
   accepted,
   rejected,
-}: Pick<QuorumOutcome, "accepted" | "rejected">): Printable[] {
+}: Pick<QuorumVerdict, "accepted" | "rejected">): Printable[] {
   return [
     ...accepted.map(
       ({ file, person, fingerprint, cpuVendor, note }) =>

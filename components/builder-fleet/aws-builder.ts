@@ -8,21 +8,21 @@ import {
   type AwsVendor,
   awsPlatforms,
   builderSizes,
-  cpuVendors,
+  cpuVendorIds,
   instanceType,
 } from "../../config/aws-fleet.ts";
-import type { MachineImages } from "./aws-image.ts";
+import type { MachineImages } from "./aws-machine-images.ts";
 import { type AwsNetwork, buildPort } from "./aws-network.ts";
 import type { Architecture, Program } from "./aws-programs.ts";
-import { builderRole } from "./aws-role.ts";
-import { type AwsScope, tagsOf } from "./aws-scope.ts";
+import { createBuilderRole } from "./aws-role.ts";
+import { type AwsScope, awsTags } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
-import { logStreamsOf, userData } from "./aws-user-data.ts";
-import type { ClientTls, FleetBuilder } from "./fleet.ts";
+import { logStreamNames, userData } from "./aws-user-data.ts";
+import type { ClientTls, FleetBuilder } from "./fleet-builder.ts";
 import type { FleetCertificates } from "./fleet-certificates.ts";
 
 /** What builders of one fleet share. */
-export type AwsGround = {
+export type AwsFleetResources = {
   readonly scope: AwsScope;
   readonly network: AwsNetwork;
   readonly buckets: AwsBuckets;
@@ -41,9 +41,9 @@ type Make = {
 };
 
 export const makes: Readonly<Record<AwsVendor, Make>> = {
-  intel: { architecture: "amd64", vendor: cpuVendors.intel, platforms: awsPlatforms.intel },
-  amd: { architecture: "amd64", vendor: cpuVendors.amd, platforms: awsPlatforms.amd },
-  graviton: { architecture: "arm64", vendor: cpuVendors.graviton, platforms: awsPlatforms.graviton },
+  intel: { architecture: "amd64", vendor: cpuVendorIds.intel, platforms: awsPlatforms.intel },
+  amd: { architecture: "amd64", vendor: cpuVendorIds.amd, platforms: awsPlatforms.amd },
+  graviton: { architecture: "arm64", vendor: cpuVendorIds.graviton, platforms: awsPlatforms.graviton },
 };
 
 const rootGib = 16;
@@ -56,23 +56,23 @@ const portsEach = 50;
  * One machine, of its own launch template: the `number`-th of a vendor, from 1. Its name and its disk outlast it, so a new machine in its
  * place has its cache.
  */
-export function awsBuilder(ground: AwsGround, vendor: AwsVendor, number: number): FleetBuilder {
+export function createAwsBuilder(ground: AwsFleetResources, vendor: AwsVendor, number: number): FleetBuilder {
   const { scope, network, buckets } = ground;
   const { config, options } = scope;
   const make = makes[vendor];
   const size = builderSizes[config.size];
   const builder = `${vendor}-${number}`;
   const name = `${config.name}-${builder}`;
-  const tags = tagsOf(scope, builder);
+  const tags = awsTags(scope, builder);
   const zone = config.zones[(number - 1) % config.zones.length] ?? "a";
   const serverName = `${builder}.${config.name}.internal`;
 
   const parameters = certificateParameters(ground, builder, serverName);
-  const profile = builderRole(scope, {
+  const profile = createBuilderRole(scope, {
     builder,
     buckets,
     parameters: Object.values(parameters).map(({ arn }) => arn),
-    logStreams: logStreamsOf(builder).map((stream) => logStream(ground, stream)),
+    logStreams: logStreamNames(builder).map((stream) => logStream(ground, stream)),
   });
   const disk = config.disk === "gp3" ? cacheDisk(scope, builder, zone) : undefined;
   const template = new LaunchTemplate(
@@ -172,15 +172,15 @@ function cacheDisk(scope: AwsScope, builder: string, zone: string): Volume {
     type: "gp3",
     size: config.diskGib ?? builderSizes[config.size].cacheGib,
     throughput: 250,
-    tags: tagsOf(scope, `${builder}-cache`),
+    tags: awsTags(scope, `${builder}-cache`),
   };
   return new Volume(`${config.name}-${builder}-cache`, args, options);
 }
 
 /** The builder's side of mutual TLS, where it alone reads it. */
-function certificateParameters(ground: AwsGround, builder: string, serverName: string) {
+function certificateParameters(ground: AwsFleetResources, builder: string, serverName: string) {
   const { scope, certificates } = ground;
-  const { certificate, key } = certificates.server(builder, serverName);
+  const { certificate, key } = certificates.issueServerCertificate(builder, serverName);
   const parameter = (name: string, type: "String" | "SecureString", value: Input<string>) =>
     new Parameter(
       `${scope.config.name}-${builder}-${name}`,
@@ -188,7 +188,7 @@ function certificateParameters(ground: AwsGround, builder: string, serverName: s
         name: `${parametersOf(scope, builder)}/${name}`,
         type,
         value,
-        tags: tagsOf(scope, `${builder}-${name}`),
+        tags: awsTags(scope, `${builder}-${name}`),
       },
       scope.options,
     );
@@ -200,7 +200,7 @@ function certificateParameters(ground: AwsGround, builder: string, serverName: s
 }
 
 /** A stream that a builder writes to; made for it, as who may make streams could take another's name. */
-function logStream({ scope, logGroup }: AwsGround, name: string): Output<string> {
+function logStream({ scope, logGroup }: AwsFleetResources, name: string): Output<string> {
   const args = { name, logGroupName: logGroup.name };
   return new LogStream(`${scope.config.name}-${name}-log`, args, scope.options).arn;
 }
@@ -210,7 +210,7 @@ function parametersOf({ config }: AwsScope, builder: string): string {
 }
 
 function userDataOf(
-  { scope, buckets, logGroup, programs }: AwsGround,
+  { scope, buckets, logGroup, programs }: AwsFleetResources,
   { architecture }: Make,
   builder: string,
   disk: Volume | undefined,

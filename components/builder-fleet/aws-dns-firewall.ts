@@ -6,7 +6,7 @@ import {
   ResolverFirewallRuleGroupAssociation,
 } from "@pulumi/aws/route53/index.js";
 import type { Input, Resource } from "@pulumi/pulumi";
-import { type AwsScope, tagsOf } from "./aws-scope.ts";
+import { type AwsScope, awsTags } from "./aws-scope.ts";
 
 /**
  * Has the network's resolver answer for these names alone. No security group stands between a machine and the resolver, which asks any name
@@ -15,12 +15,12 @@ import { type AwsScope, tagsOf } from "./aws-scope.ts";
  * @param names of the endpoints, which all are AWS's
  * @returns what a machine is not to start without
  */
-export function dnsFirewall(scope: AwsScope, vpcId: Input<string>, names: Input<string[]>): Resource[] {
+export function createDnsFirewall(scope: AwsScope, vpcId: Input<string>, names: Input<string[]>): Resource[] {
   const { config, options } = scope;
   const named = (name: string) => `${config.name}-dns-${name}`;
   const list = (name: string, domains: Input<string[]>) =>
-    new ResolverFirewallDomainList(named(name), { domains, tags: tagsOf(scope, `dns-${name}`) }, options).id;
-  const group = new ResolverFirewallRuleGroup(named("rules"), { tags: tagsOf(scope, "dns-rules") }, options);
+    new ResolverFirewallDomainList(named(name), { domains, tags: awsTags(scope, `dns-${name}`) }, options).id;
+  const group = new ResolverFirewallRuleGroup(named("rules"), { tags: awsTags(scope, "dns-rules") }, options);
   const firewallRuleGroupId = group.id;
   const rules = [
     new ResolverFirewallRule(
@@ -61,7 +61,7 @@ export function dnsFirewall(scope: AwsScope, vpcId: Input<string>, names: Input<
       // The least that AWS takes.
       priority: 101,
       mutationProtection: "DISABLED",
-      tags: tagsOf(scope, "dns-rules"),
+      tags: awsTags(scope, "dns-rules"),
     },
     // All names would be answered between the association and its last rule.
     { ...options, dependsOn: rules },

@@ -9,9 +9,9 @@ import {
 } from "@pulumi/aws/ec2/index.js";
 import { SecurityGroupEgressRule, SecurityGroupIngressRule } from "@pulumi/aws/vpc/index.js";
 import { all, jsonStringify, type Output, type Resource } from "@pulumi/pulumi";
-import { dnsFirewall } from "./aws-dns-firewall.ts";
+import { createDnsFirewall } from "./aws-dns-firewall.ts";
 import { endpointPolicy, endpointServices, layerBucket, storagePolicy } from "./aws-endpoint-policy.ts";
-import { type AwsScope, tagsOf } from "./aws-scope.ts";
+import { type AwsScope, awsTags } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
 
 /** Where buildkitd listens. */
@@ -34,9 +34,9 @@ export type AwsNetwork = {
  * this account's credentials alone. Who is to reach the build port comes through Systems Manager, where AWS checks who it is and
  * writes it down, or from inside the network.
  */
-export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
+export function createAwsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
   const { config, options } = scope;
-  const named = (name: string) => ({ tags: tagsOf(scope, name) });
+  const named = (name: string) => ({ tags: awsTags(scope, name) });
   const vpc = new Vpc(
     `${config.name}-vpc`,
     { cidrBlock: "10.60.0.0/16", enableDnsSupport: true, enableDnsHostnames: true, ...named("vpc") },
@@ -86,7 +86,7 @@ export function awsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
         options,
       ),
   );
-  const firewall = dnsFirewall(scope, vpcId, endpointNames(scope, vpc.ownerId, buckets));
+  const firewall = createDnsFirewall(scope, vpcId, endpointNames(scope, vpc.ownerId, buckets));
   const https = { ipProtocol: "tcp", fromPort: 443, toPort: 443 };
   new SecurityGroupEgressRule(
     `${config.name}-builders-to-endpoints`,
@@ -136,7 +136,7 @@ function subnetIn(
       availabilityZone: `${config.region}${zone}`,
       cidrBlock: `10.60.${index}.0/24`,
       mapPublicIpOnLaunch: false,
-      tags: tagsOf(scope, `subnet-${zone}`),
+      tags: awsTags(scope, `subnet-${zone}`),
     },
     options,
   );
@@ -145,7 +145,7 @@ function subnetIn(
 }
 
 function group(scope: AwsScope, vpcId: Output<string>, name: string, description: string): Output<string> {
-  const args = { vpcId, description, tags: tagsOf(scope, name) };
+  const args = { vpcId, description, tags: awsTags(scope, name) };
   return new SecurityGroup(`${scope.config.name}-${name}`, args, scope.options).id;
 }
 
@@ -169,7 +169,7 @@ function openBuildPort(
       fromPort: buildPort,
       toPort: buildPort,
       ...from,
-      tags: tagsOf(scope, "build-port"),
+      tags: awsTags(scope, "build-port"),
     },
     scope.options,
   );

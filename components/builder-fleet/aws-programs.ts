@@ -17,7 +17,7 @@ const machines: Readonly<Record<number, Architecture>> = { 62: "amd64", 183: "ar
 const newestGlibc = 34;
 
 /** Where to look for programs, and where they are put for the upload. */
-export type ProgramPlaces = {
+export type ProgramFolders = {
   /** The first that has a program counts. */
   readonly folders: readonly string[];
   /** Gets each program under its hash. Relative to the project: the state keeps the path, and is nobody's machine's. */
@@ -29,8 +29,8 @@ export type ProgramPlaces = {
  *
  * @throws where one is missing, or runs on another architecture
  */
-export async function programsIn(
-  { folders, staging }: ProgramPlaces,
+export async function stagePrograms(
+  { folders, staging }: ProgramFolders,
   architecture: Architecture,
 ): Promise<Program[]> {
   const found = new Map<string, string>();

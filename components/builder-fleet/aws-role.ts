@@ -1,7 +1,7 @@
 import { InstanceProfile, Role, RolePolicy } from "@pulumi/aws/iam/index.js";
 import { jsonStringify, type Output } from "@pulumi/pulumi";
 import { sessionActions } from "./aws-endpoint-policy.ts";
-import { type AwsScope, tagsOf } from "./aws-scope.ts";
+import { type AwsScope, awsTags } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
 
 export type BuilderRoleArgs = {
@@ -20,11 +20,11 @@ export type BuilderRoleArgs = {
  *
  * @returns the ARN of the instance profile
  */
-export function builderRole(scope: AwsScope, args: BuilderRoleArgs): Output<string> {
+export function createBuilderRole(scope: AwsScope, args: BuilderRoleArgs): Output<string> {
   const { config, options } = scope;
   const { programs, cache } = args.buckets;
   const name = `${config.name}-${args.builder}`;
-  const tags = tagsOf(scope, args.builder);
+  const tags = awsTags(scope, args.builder);
   const role = new Role(
     name,
     {

@@ -9,6 +9,6 @@ export type AwsScope = {
 };
 
 /** The tags of a resource: whose it is, and what. */
-export function tagsOf({ config }: AwsScope, name: string): Record<string, string> {
+export function awsTags({ config }: AwsScope, name: string): Record<string, string> {
   return { ...config.tags, Name: `${config.name}-${name}`, "stagex:fleet": config.name };
 }

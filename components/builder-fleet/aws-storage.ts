@@ -11,7 +11,7 @@ import {
 } from "@pulumi/aws/s3/index.js";
 import { jsonStringify, type Output } from "@pulumi/pulumi";
 import { type BucketKind, bucketKinds } from "../../config/aws-fleet.ts";
-import { type AwsScope, tagsOf } from "./aws-scope.ts";
+import { type AwsScope, awsTags } from "./aws-scope.ts";
 
 export type AwsBucket = { readonly name: Output<string>; readonly arn: Output<string> };
 export type AwsBuckets = Readonly<Record<BucketKind, AwsBucket>>;
@@ -22,7 +22,7 @@ const versioned: readonly BucketKind[] = ["signatures", "ledger"];
 const cacheDays = 30;
 
 /** A bucket for each kind of thing: encrypted, closed to the public, and reached over TLS only. */
-export function awsBuckets(scope: AwsScope): AwsBuckets {
+export function createBuckets(scope: AwsScope): AwsBuckets {
   return Object.fromEntries(bucketKinds.map((kind) => [kind, bucketFor(scope, kind)])) as Record<
     BucketKind,
     AwsBucket
@@ -38,7 +38,7 @@ function bucketFor(scope: AwsScope, kind: BucketKind): AwsBucket {
     {
       // What is in it is no resource of this stack. All can be had again, but for evidence: whoever wants it back says `keep`.
       forceDestroy: !isKept,
-      tags: tagsOf(scope, kind),
+      tags: awsTags(scope, kind),
     },
     { ...options, retainOnDelete: isKept },
   );
@@ -98,7 +98,7 @@ function tlsOnly(arn: Output<string>): Output<string> {
  * One template for all repositories: ECR makes one when an image is first pushed. Those are no resources of this stack, so `destroy`
  * leaves them; the stack's output `leftovers` is the command that ends them. Tags stay what they were pushed as, but for `latest`.
  */
-export function awsRegistry(scope: AwsScope): void {
+export function createRepositoryTemplate(scope: AwsScope): void {
   const { config, options } = scope;
   const name = `${config.name}-registry`;
   const role = new Role(
@@ -110,7 +110,7 @@ export function awsRegistry(scope: AwsScope): void {
           { Effect: "Allow", Principal: { Service: "ecr.amazonaws.com" }, Action: "sts:AssumeRole" },
         ],
       }),
-      tags: tagsOf(scope, "registry"),
+      tags: awsTags(scope, "registry"),
     },
     options,
   );
@@ -141,7 +141,7 @@ export function awsRegistry(scope: AwsScope): void {
       encryptionConfigurations: [{ encryptionType: "AES256" }],
       imageTagMutability: "IMMUTABLE_WITH_EXCLUSION",
       imageTagMutabilityExclusionFilters: [{ filter: "latest", filterType: "WILDCARD" }],
-      resourceTags: tagsOf(scope, "image"),
+      resourceTags: awsTags(scope, "image"),
     },
     { ...options, dependsOn: [policy] },
   );

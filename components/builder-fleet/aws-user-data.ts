@@ -23,7 +23,7 @@ export type BuilderSettings = {
 };
 
 /** The log streams of a builder: of its daemon, and of its first boot. */
-export function logStreamsOf(builder: string): string[] {
+export function logStreamNames(builder: string): string[] {
   return [builder, `${builder}-first-boot`];
 }
 
@@ -31,7 +31,7 @@ export function logStreamsOf(builder: string): string[] {
 export type BuilderFile = { readonly path: string; readonly content: string; readonly isProgram?: boolean };
 
 /** EC2's limit for user data, in bytes, before base64. */
-export const longestUserData = 16 * 1024;
+export const userDataLimit = 16 * 1024;
 
 const scripts = [
   "stagex-start",
@@ -48,8 +48,8 @@ export function userData(settings: BuilderSettings): string {
   const files = builderFiles(settings).map(fileEntry).join("\n");
   const text = `#cloud-config\nssh_pwauth: false\nwrite_files:\n${files}\nruncmd:\n  - [/opt/stagex/sbin/stagex-start]\n`;
   const size = Buffer.byteLength(text);
-  if (size > longestUserData)
-    throw new Error(`a builder's user data has ${size} bytes, and EC2 takes ${longestUserData}`);
+  if (size > userDataLimit)
+    throw new Error(`a builder's user data has ${size} bytes, and EC2 takes ${userDataLimit}`);
   return text;
 }
 

@@ -4,13 +4,13 @@ import { Provider } from "@pulumi/aws/provider.js";
 import { BucketObjectv2 } from "@pulumi/aws/s3/index.js";
 import { asset, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import { type AwsFleetConfig, awsVendors, type BucketKind } from "../../config/aws-fleet.ts";
-import { type AwsGround, awsBuilder, makes } from "./aws-builder.ts";
-import type { MachineImages } from "./aws-image.ts";
-import { awsNetwork } from "./aws-network.ts";
+import { type AwsFleetResources, createAwsBuilder, makes } from "./aws-builder.ts";
+import type { MachineImages } from "./aws-machine-images.ts";
+import { createAwsNetwork } from "./aws-network.ts";
 import type { Architecture, Program } from "./aws-programs.ts";
-import { type AwsScope, tagsOf } from "./aws-scope.ts";
-import { type AwsBuckets, awsBuckets, awsRegistry } from "./aws-storage.ts";
-import type { Fleet, FleetBuilder } from "./fleet.ts";
+import { type AwsScope, awsTags } from "./aws-scope.ts";
+import { type AwsBuckets, createBuckets, createRepositoryTemplate } from "./aws-storage.ts";
+import type { Fleet, FleetBuilder } from "./fleet-builder.ts";
 import { FleetCertificates } from "./fleet-certificates.ts";
 
 export type AwsFleetArgs = {
@@ -49,17 +49,17 @@ export class AwsFleet extends ComponentResource implements Fleet {
     super("stagex:index:AwsFleet", name, {}, options);
     const provider = new Provider(`${name}-aws`, { region: config.region }, { parent: this });
     const scope: AwsScope = { config, options: { parent: this, provider } };
-    const buckets = awsBuckets(scope);
-    const network = awsNetwork(scope, buckets);
-    if (config.registry) awsRegistry(scope);
+    const buckets = createBuckets(scope);
+    const network = createAwsNetwork(scope, buckets);
+    if (config.registry) createRepositoryTemplate(scope);
     awsBudget(scope);
     uploadPrograms(scope, buckets, Object.values(programs).flat());
     const certificates = new FleetCertificates(
       { fleet: config.name, rotateDays: config.rotateDays, now },
       { parent: this },
     );
-    const { certificate, key } = certificates.client();
-    const ground: AwsGround = {
+    const { certificate, key } = certificates.issueClientCertificate();
+    const ground: AwsFleetResources = {
       scope,
       network,
       buckets,
@@ -69,12 +69,14 @@ export class AwsFleet extends ComponentResource implements Fleet {
       client: { ca: certificates.ca, certificate, key },
       logGroup: new LogGroup(
         `${config.name}-logs`,
-        { name: `/stagex/${config.name}`, retentionInDays: config.logDays, tags: tagsOf(scope, "logs") },
+        { name: `/stagex/${config.name}`, retentionInDays: config.logDays, tags: awsTags(scope, "logs") },
         scope.options,
       ),
     };
     this.builders = awsVendors.flatMap((vendor) =>
-      Array.from({ length: config.builders[vendor] }, (_, index) => awsBuilder(ground, vendor, index + 1)),
+      Array.from({ length: config.builders[vendor] }, (_, index) =>
+        createAwsBuilder(ground, vendor, index + 1),
+      ),
     );
     this.buckets = Object.fromEntries(
       Object.entries(buckets).map(([kind, bucket]) => [kind, bucket.name]),
@@ -97,7 +99,7 @@ function uploadPrograms(scope: AwsScope, { programs: bucket }: AwsBuckets, progr
         source: new asset.FileAsset(path),
         sourceHash: sha256,
         forceDestroy: true,
-        tags: tagsOf(scope, name),
+        tags: awsTags(scope, name),
       },
       options,
     );
@@ -125,7 +127,7 @@ function awsBudget(scope: AwsScope): void {
       notifications: email
         ? [alarm(50, "ACTUAL", email), alarm(100, "ACTUAL", email), alarm(100, "FORECASTED", email)]
         : [],
-      tags: tagsOf(scope, "budget"),
+      tags: awsTags(scope, "budget"),
     },
     options,
   );

@@ -1,10 +1,10 @@
 import { all, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import { Builder } from "../../providers/stagex/resources/builder/resource.ts";
-import { leaveFailureToEngine } from "../../pulumi-workarounds/dependency-failure.ts";
-import type { ClientTls, FleetBuilder } from "./fleet.ts";
+import { silenceFailedOutputs } from "../../pulumi-workarounds/dependency-failure.ts";
+import type { ClientTls, FleetBuilder } from "./fleet-builder.ts";
 
 /** A builder of which less may be known than of a fleet that was made here; what is not said, it tells itself, or is usual. */
-export type KnownBuilder = Partial<
+export type DeclaredBuilder = Partial<
   Undefinable<Pick<FleetBuilder, "platforms" | "slots" | "memory" | "vendor">>
 > & {
   readonly name: string;
@@ -23,14 +23,14 @@ type Undefinable<Known> = { readonly [Name in keyof Known]: Known[Name] | undefi
 export class Builders extends ComponentResource {
   readonly builders: ReadonlyMap<string, Builder>;
 
-  constructor(name: string, members: readonly KnownBuilder[], options?: ComponentResourceOptions) {
+  constructor(name: string, members: readonly DeclaredBuilder[], options?: ComponentResourceOptions) {
     super("stagex:index:Builders", name, {}, options);
     this.builders = new Map(members.map((member) => [member.name, register(member, this)] as const));
     this.registerOutputs({});
   }
 }
 
-function register(member: KnownBuilder, parent: Builders): Builder {
+function register(member: DeclaredBuilder, parent: Builders): Builder {
   const { name, address, platforms, slots, memory, vendor, wait, tls } = member;
   const given = Object.fromEntries(
     Object.entries({ platforms: platforms && [...platforms], slots, memory, vendor, wait }).filter(
@@ -44,6 +44,6 @@ function register(member: KnownBuilder, parent: Builders): Builder {
     })),
   };
   const made = new Builder(name, { name, address, ...given, ...credentials }, { parent });
-  leaveFailureToEngine(made);
+  silenceFailedOutputs(made);
   return made;
 }

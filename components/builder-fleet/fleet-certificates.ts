@@ -34,12 +34,12 @@ export class FleetCertificates {
   }
 
   /** Of a builder; `serverName` is what its clients expect. */
-  server(builder: string, serverName: string): Certificate {
+  issueServerCertificate(builder: string, serverName: string): Certificate {
     return this.#certificate(builder, [serverName], "server");
   }
 
   /** Of whoever builds on the fleet. */
-  client(): Certificate {
+  issueClientCertificate(): Certificate {
     return this.#certificate("client", [], "client");
   }
 

@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { output, secret } from "@pulumi/pulumi";
 import type { ConfiguredBuilder } from "../../config/builders.ts";
-import type { KnownBuilder } from "./builders.ts";
+import type { DeclaredBuilder } from "./builders.ts";
 
 /**
  * Machines that are there already, at the addresses that `stagex:builders` lists.
  * @param project the folder that the files with credentials are relative to
  * @throws where such a file can't be read
  */
-export function staticFleet(builders: readonly ConfiguredBuilder[], project: string): KnownBuilder[] {
+export function staticFleet(builders: readonly ConfiguredBuilder[], project: string): DeclaredBuilder[] {
   return builders.map(({ name, address, platforms, slots, memory, vendor, wait, tls }) => ({
     ...{ name, address: output(address), platforms, slots, vendor, wait },
     memory: memory === undefined ? undefined : memory * 2 ** 30,
@@ -21,7 +21,7 @@ function clientTls(
   builder: string,
   { ca, cert, key, serverName }: NonNullable<ConfiguredBuilder["tls"]>,
   project: string,
-): NonNullable<KnownBuilder["tls"]> {
+): NonNullable<DeclaredBuilder["tls"]> {
   const read = (file: string): string => {
     try {
       return readFileSync(join(project, file), "utf8");

@@ -1,10 +1,10 @@
 import { type Dirent, lstatSync, readdirSync, type Stats } from "node:fs";
 import { join } from "node:path";
-import { boundedListing } from "../../lib/fs/bounded-listing.ts";
+import { listBounded } from "../../lib/fs/bounded-listing.ts";
 import type { InputKey } from "../input-key.ts";
 
 /** How many records of one input key are read: a thousand builders are more than anybody has. With more, none of them is. */
-export const mostRecordsOfKey = 1000;
+export const maxRecordsPerKey = 1000;
 
 /**
  * A folder of that many records is smaller on every file system, in bytes of its own. Told by lstat, so that a folder of millions is not
@@ -13,7 +13,7 @@ export const mostRecordsOfKey = 1000;
 const largestKeyFolder = 1024 * 1024;
 
 /** How many entries of a whole ledger are looked at, folders included; what comes after them is not read. */
-export const mostEntries = 500_000;
+export const maxLedgerEntries = 500_000;
 
 /** A file in the ledger that is no record: damaged, or somebody else's. It is left where it is and out of all answers. */
 export type LedgerProblem = { readonly path: string; readonly problem: string };
@@ -28,23 +28,23 @@ const documents = /^(README|LICENSE)([.-].*)?$/;
  * Lists the files of one input key, `<root>/<first two digits>/<key>/*`. Others may write to a ledger: no link is followed,
  * wherever it leads, and a folder with too many entries is not read at all.
  */
-export function filesOfKey(root: string, key: InputKey): LedgerFiles {
+export function listKeyFiles(root: string, key: InputKey): LedgerFiles {
   const prefix = join(root, key.slice(0, 2));
   const facts = lstatSync(prefix, { throwIfNoEntry: false });
   if (facts?.isDirectory()) return filesIn(join(prefix, key));
   return { paths: [], problems: facts === undefined ? [] : [notAFolder(prefix, facts)] };
 }
 
-/** Lists the files of all input keys, but the fetch records (sources/recording/fetch-records.ts). Only folders of the expected names are entered, and each of them once. */
-export function filesOfLedger(root: string): LedgerFiles {
+/** Lists the files of all input keys, but the fetch records (sources/recording/fetch-record-store.ts). Only folders of the expected names are entered, and each of them once. */
+export function listLedgerFiles(root: string): LedgerFiles {
   const paths: string[] = [];
   const problems: LedgerProblem[] = [];
-  let left = mostEntries;
+  let left = maxLedgerEntries;
   /** The folders of this name's shape in a folder; everything else there is a problem. */
   const foldersIn = (folder: string, name: RegExp, may: RegExp | null): string[] => {
     const entries = entriesIn(folder, left);
     if (entries === undefined) {
-      problems.push(tooMany(folder, mostEntries));
+      problems.push(tooMany(folder, maxLedgerEntries));
       return [];
     }
     left -= entries.length;
@@ -73,8 +73,8 @@ function filesIn(folder: string): LedgerFiles {
   if (facts === undefined) return { paths: [], problems: [] };
   if (!facts.isDirectory()) return { paths: [], problems: [notAFolder(folder, facts)] };
   const names = facts.size > largestKeyFolder ? undefined : readdirSync(folder);
-  if (names === undefined || names.length > mostRecordsOfKey)
-    return { paths: [], problems: [tooMany(folder, mostRecordsOfKey)] };
+  if (names === undefined || names.length > maxRecordsPerKey)
+    return { paths: [], problems: [tooMany(folder, maxRecordsPerKey)] };
   const paths = names.filter((name) => !isHidden(name)).sort();
   return { paths: paths.map((name) => join(folder, name)), problems: [] };
 }
@@ -82,7 +82,7 @@ function filesIn(folder: string): LedgerFiles {
 /** What is in a folder, sorted; undefined where there is more than the limit. */
 function entriesIn(folder: string, limit: number): Dirent[] | undefined {
   if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return [];
-  const found = boundedListing(folder, limit)?.filter(({ name }) => !isHidden(name));
+  const found = listBounded(folder, limit)?.filter(({ name }) => !isHidden(name));
   return found?.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 

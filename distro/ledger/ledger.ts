@@ -5,7 +5,7 @@ import { z } from "zod";
 import { RegularFileError, readRegularFileSync } from "../../lib/fs/regular-file.ts";
 import { digestOf, digestSchema, hexOf } from "../../oci/digest.ts";
 import { type InputKey, inputKeySchema } from "../input-key.ts";
-import { filesOfKey, filesOfLedger, type LedgerFiles, type LedgerProblem } from "./ledger-files.ts";
+import { type LedgerFiles, type LedgerProblem, listKeyFiles, listLedgerFiles } from "./ledger-files.ts";
 
 export type { LedgerProblem } from "./ledger-files.ts";
 
@@ -61,7 +61,7 @@ const recordSchema = z.strictObject({
  * One builder's word on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
  * digest; `digests.index` is null where only the manifest was published. `builder.facts` and `seconds` are null for an
  * imported release, whose builders are not known. `memory` is the bytes that the build took at its peak, `fetches` names what it fetched
- * (sources/recording/fetch-records.ts). `outcome` is `mismatch` where another digest was expected.
+ * (sources/recording/fetch-record-store.ts). `outcome` is `mismatch` where another digest was expected.
  */
 export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
 
@@ -101,10 +101,10 @@ export class Ledger {
    * Appends a record, and returns its file. One that says what the same builder has already said adds nothing.
    * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written elsewhere
    */
-  async record(entry: LedgerRecord): Promise<string> {
+  async append(entry: LedgerRecord): Promise<string> {
     const record = recordSchema.parse({ format, ...entry });
     const folder = this.#folder(record.inputKey);
-    const [problem] = filesOfKey(this.root, record.inputKey).problems;
+    const [problem] = listKeyFiles(this.root, record.inputKey).problems;
     if (problem) throw new UnsafeLedgerError(problem);
     await mkdir(folder, { recursive: true });
     const first = join(folder, `${record.builder.id}.json`);
@@ -117,14 +117,18 @@ export class Ledger {
   }
 
   /** What is known of this key. An unreadable record never stops the others from answering. */
-  async lookup(key: InputKey): Promise<LedgerAnswer> {
-    const { records, problems } = readAll(filesOfKey(this.root, key));
+  async lookUp(key: InputKey): Promise<LedgerAnswer> {
+    const { records, problems } = readAll(listKeyFiles(this.root, key));
     return { ...judge(records), records, problems };
   }
 
   /** Whether there are records by which these inputs gave an image these manifests, whatever others say besides. */
-  async says(image: string, key: InputKey, digests: Readonly<Record<string, string>>): Promise<boolean> {
-    const { records } = await this.lookup(key);
+  async hasRecordOf(
+    image: string,
+    key: InputKey,
+    digests: Readonly<Record<string, string>>,
+  ): Promise<boolean> {
+    const { records } = await this.lookUp(key);
     const built = records.filter((record) => record.outcome === "built" && record.image === image);
     const said = Object.entries(digests);
     return (
@@ -133,14 +137,14 @@ export class Ledger {
     );
   }
 
-  /** The files that say what {@link lookup} answers: as long as they stay as they are, so does it. The first is their folder. */
-  filesBehind(key: InputKey): string[] {
-    return [this.#folder(key), ...filesOfKey(this.root, key).paths];
+  /** The files that say what {@link lookUp} answers: as long as they stay as they are, so does it. The first is their folder. */
+  recordPaths(key: InputKey): string[] {
+    return [this.#folder(key), ...listKeyFiles(this.root, key).paths];
   }
 
   /** Every record, sorted by image, key and builder, and every file that is none. */
-  async all(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
-    const { records, problems } = readAll(filesOfLedger(this.root));
+  async readAll(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
+    const { records, problems } = readAll(listLedgerFiles(this.root));
     records.sort((a, b) => compare(sortKey(a), sortKey(b)));
     return { records, problems };
   }
@@ -154,7 +158,7 @@ export class Ledger {
 export type Contradiction = { readonly inputKey: InputKey; readonly records: readonly LedgerRecord[] };
 
 /** Every input key that is said to give different images, in the order of the records. */
-export function contradictionsIn(records: readonly LedgerRecord[]): Contradiction[] {
+export function findContradictions(records: readonly LedgerRecord[]): Contradiction[] {
   const built = records.filter((record) => record.outcome === "built");
   return [...Map.groupBy(built, ({ inputKey }) => inputKey)]
     .filter(([, said]) => contradict(said))

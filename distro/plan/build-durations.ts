@@ -1,9 +1,9 @@
 import type { BuildPlan } from "../build-plan.ts";
-import { dependentsOf, inOrder } from "../graph.ts";
+import { dependentsOf, sortTopologically } from "../graph.ts";
 import type { LedgerRecord } from "../ledger/ledger.ts";
 
 /** What building an image is expected to take, in seconds on a machine of the usual size. */
-export type Expectation = {
+export type BuildEstimate = {
   /** With nothing of it in a cache. */
   readonly seconds: number;
   /** From its start to the end of the longest chain of builds that it begins, itself included. */
@@ -37,7 +37,7 @@ const modelled: readonly (readonly [RegExp, number])[] = [
 ];
 
 /** What one image without a record is taken for: by its name, else by its language. */
-export function modelledSeconds(plan: BuildPlan): number {
+export function defaultSeconds(plan: BuildPlan): number {
   const known = modelled.find(([pattern]) => pattern.test(plan.name));
   if (known) return known[1];
   if (plan.dependencies.some((name) => /^(core|pallet)-rust$/.test(name))) return 400;
@@ -46,7 +46,7 @@ export function modelledSeconds(plan: BuildPlan): number {
 }
 
 /** The middle of all durations recorded of each image, by its name, whatever its inputs were. */
-export function recordedSeconds(
+export function medianSeconds(
   records: readonly Pick<LedgerRecord, "image" | "seconds">[],
 ): Map<string, number> {
   const seconds = new Map<string, number>();
@@ -58,16 +58,16 @@ export function recordedSeconds(
 }
 
 /** What each image of a tree is expected to take: by what was recorded of it, else by its kind. */
-export function expectations(
+export function estimateBuilds(
   images: ReadonlyMap<string, BuildPlan>,
   recorded: ReadonlyMap<string, number>,
   memory: ReadonlyMap<string, number> = new Map(),
-): Map<string, Expectation> {
-  const alone = new Map<string, Omit<Expectation, "remaining" | "memory">>();
+): Map<string, BuildEstimate> {
+  const alone = new Map<string, Omit<BuildEstimate, "remaining" | "memory">>();
   for (const [recipe, plans] of Map.groupBy(images.values(), ({ recipe }) => recipe)) {
     const [plan] = plans;
     if (plans.length === 1 && plan)
-      alone.set(plan.name, { seconds: recorded.get(plan.name) ?? modelledSeconds(plan), shared: undefined });
+      alone.set(plan.name, { seconds: recorded.get(plan.name) ?? defaultSeconds(plan), shared: undefined });
     else for (const [name, found] of ofSubpackages(recipe, plans, recorded)) alone.set(name, found);
   }
   const remaining = remainingSeconds(images, (name) => alone.get(name)?.seconds ?? 0);
@@ -84,9 +84,9 @@ export function expectations(
  * Seconds of each of these images where all of them are built: of those of one Containerfile, the one that most waits for takes as long as
  * it does by itself, and the others find the steps that they share in the cache.
  */
-export function secondsTogether(
+export function estimateJointSeconds(
   images: Iterable<string>,
-  expected: ReadonlyMap<string, Expectation>,
+  expected: ReadonlyMap<string, BuildEstimate>,
 ): Map<string, number> {
   const seconds = new Map<string, number>();
   const found = [...images].flatMap((name) => {
@@ -106,9 +106,9 @@ function ofSubpackages(
   recipe: string,
   plans: readonly BuildPlan[],
   recorded: ReadonlyMap<string, number>,
-): Map<string, Omit<Expectation, "remaining" | "memory">> {
+): Map<string, Omit<BuildEstimate, "remaining" | "memory">> {
   const known = plans.flatMap(({ name }) => recorded.get(name) ?? []).sort((a, b) => b - a);
-  const [longest = Math.max(...plans.map(modelledSeconds)), ...others] = known;
+  const [longest = Math.max(...plans.map(defaultSeconds)), ...others] = known;
   const own = middle(others) ?? longest * (1 - usualShare);
   const shared = { name: recipe, seconds: longest - own };
   return new Map(
@@ -127,7 +127,7 @@ export function remainingSeconds(
 ): Map<string, number> {
   const dependents = dependentsOf(images);
   const remaining = new Map<string, number>();
-  for (const name of [...inOrder(images).keys()].reverse()) {
+  for (const name of [...sortTopologically(images).keys()].reverse()) {
     const after = (dependents.get(name) ?? []).map((dependent) => remaining.get(dependent) ?? 0);
     remaining.set(name, seconds(name) + Math.max(0, ...after));
   }

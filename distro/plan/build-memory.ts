@@ -18,7 +18,7 @@ const modelled: readonly (readonly [RegExp, number])[] = [
  * Gives the bytes of memory that each image is expected to take while it is built, in whole GiB: the most that was measured of any image of
  * its Containerfile, as they share their steps; else by its name. Images that take less than one GiB are not in it.
  */
-export function expectedMemory(
+export function estimateMemory(
   images: ReadonlyMap<string, Pick<BuildPlan, "name" | "recipe">>,
   records: readonly Pick<LedgerRecord, "image" | "memory">[],
 ): Map<string, number> {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type ForecastImage, forecast } from "./forecast.ts";
+import { type ForecastImage, forecastRun } from "./forecast.ts";
 
 /**
  * What machines cost, as the user wrote it down: prices change, differ by region and contract, and nobody here can look them up.
@@ -43,7 +43,7 @@ export type PricedFleet = {
 };
 
 /** What a run costs on a fleet. */
-export type Cost = PricedFleet & {
+export type RunCost = PricedFleet & {
   /** From the first build to the last; null where most of the durations are not known. */
   readonly hours: number | null;
   /** In the prices' currency, all machines paid for until the last build ends; null where the hours or a price are not known. */
@@ -58,25 +58,25 @@ const hoursOfMonth = 730;
  * What building these images costs on each of the fleets, in their order. Durations are taken to be alike on all machines; for images that
  * nobody has recorded, `seconds` can be what expected-seconds.ts gives.
  */
-export function costTable(
+export function computeCosts(
   images: ReadonlyMap<string, ForecastImage>,
   fleets: readonly PricedFleet[],
   prices: Prices,
-): Cost[] {
-  const oneByOne = forecast(images, 1).seconds;
+): RunCost[] {
+  const oneByOne = forecastRun(images, 1).seconds;
   return fleets.map((fleet) => {
-    const { seconds } = forecast(images, fleet.atOnce);
+    const { seconds } = forecastRun(images, fleet.atOnce);
     const hours = seconds === null ? null : seconds / 3600;
     const slots = fleet.machines.reduce((sum, machines) => sum + machines.count * machines.slots, 0);
     const usage = seconds && oneByOne ? (oneByOne * fleet.witnesses) / (seconds * slots) : null;
-    const standing = standingCost(fleet.machines, prices);
+    const standing = machineRates(fleet.machines, prices);
     const perHour = standing.perHour === null ? null : standing.perHour + standing.perMonth / hoursOfMonth;
     return { ...fleet, hours, price: hours === null || perHour === null ? null : hours * perHour, usage };
   });
 }
 
 /** What machines cost while they run, without their disks; and their disks, whether they run or not. */
-export function standingCost(
+export function machineRates(
   machines: readonly PricedMachines[],
   { perHour, storagePerGiBMonth = 0 }: Prices,
 ): { perHour: number | null; perMonth: number } {
@@ -95,7 +95,7 @@ export function fleetSizes(most: number): number[] {
 }
 
 /** Machines in words: `2 m8i.4xlarge + 1 m8a.4xlarge`. */
-export function machinesText(machines: readonly PricedMachines[]): string {
+export function formatMachines(machines: readonly PricedMachines[]): string {
   return machines.map(({ machine, count }) => `${count} ${machine}`).join(" + ");
 }
 
@@ -103,9 +103,9 @@ export function machinesText(machines: readonly PricedMachines[]): string {
  * The table for people; says of when the prices are, and what is missing.
  * @param modelled how many of the images have a duration that nobody recorded
  */
-export function costText(costs: readonly Cost[], prices: Prices, modelled = 0): string {
+export function formatCosts(costs: readonly RunCost[], prices: Prices, modelled = 0): string {
   const rows = costs.map(({ machines, atOnce, hours, usage, price }) => [
-    machinesText(machines),
+    formatMachines(machines),
     String(atOnce),
     hours === null ? "?" : hours.toFixed(hours < 1 ? 2 : 1),
     usage === null ? "?" : `${Math.round(usage * 100)} %`,
@@ -126,17 +126,17 @@ export function costText(costs: readonly Cost[], prices: Prices, modelled = 0): 
   return [...lines, `Prices of ${prices.date}.${guesses}${missing(costs, prices)}`].join("\n");
 }
 
-function missing(costs: readonly Cost[], prices: Prices): string {
+function missing(costs: readonly RunCost[], prices: Prices): string {
   if (costs.some(({ hours }) => hours === null))
     return " How long it takes is not known: of most images nobody has recorded it.";
-  return unpricedText(
+  return formatUnpriced(
     costs.flatMap(({ machines }) => machines),
     prices,
   );
 }
 
 /** Says of which machines there is no price; nothing where there is one of all. */
-export function unpricedText(machines: readonly PricedMachines[], { perHour }: Prices): string {
+export function formatUnpriced(machines: readonly PricedMachines[], { perHour }: Prices): string {
   const kinds = new Set(machines.map(({ machine }) => machine));
   const unknown = [...kinds].filter((machine) => perHour[machine] === undefined);
   return unknown.length === 0 ? "" : ` There is none for ${unknown.join(", ")}: add it to perHour.`;

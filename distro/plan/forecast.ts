@@ -1,8 +1,8 @@
-import { dependentsOf, inOrder, withAllBuiltFrom } from "../graph.ts";
+import { dependentsOf, sortTopologically, withDependents } from "../graph.ts";
 import { remainingSeconds } from "./build-durations.ts";
 
 /** What a run will do with one image, as far as that can be known before. */
-export type Verdict =
+export type ForecastStatus =
   /** An own input changed, and nobody has recorded what comes of it. */
   | "will"
   /** Only what it is built from may change; equal digests would cut it off. */
@@ -13,7 +13,7 @@ export type Verdict =
 
 /** One image of a run. */
 export type ForecastImage = {
-  readonly verdict: Verdict;
+  readonly status: ForecastStatus;
   /** Names of the images it is built from. */
   readonly dependencies: readonly string[];
   /** Seconds that building it took before; null where nobody has recorded that. */
@@ -22,7 +22,7 @@ export type ForecastImage = {
 
 /** What a run will do, before it is done. */
 export type Forecast = {
-  readonly counts: Readonly<Record<Verdict, number>>;
+  readonly counts: Readonly<Record<ForecastStatus, number>>;
   /** Predicted seconds if everything that may be built is; null where most of it has no recorded duration. */
   readonly seconds: number | null;
   /** How many of the images to build have no recorded duration; each is taken to last as long as the middle one of the others. */
@@ -34,8 +34,8 @@ export type Forecast = {
 };
 
 /** Foretells a run over a number of build slots: what is built, for how long, and what is to blame. */
-export function forecast(images: ReadonlyMap<string, ForecastImage>, slots: number): Forecast {
-  const isBuilt = (name: string) => ["will", "may"].includes(images.get(name)?.verdict ?? "");
+export function forecastRun(images: ReadonlyMap<string, ForecastImage>, slots: number): Forecast {
+  const isBuilt = (name: string) => ["will", "may"].includes(images.get(name)?.status ?? "");
   const built = [...images.keys()].filter(isBuilt);
   const known = built.flatMap((name) => images.get(name)?.seconds ?? []);
   const guess = middle(known);
@@ -44,7 +44,7 @@ export function forecast(images: ReadonlyMap<string, ForecastImage>, slots: numb
     const { dependencies = [], seconds = null } = images.get(name) ?? {};
     jobs.set(name, { dependencies: dependencies.filter(isBuilt), seconds: seconds ?? guess ?? 0 });
   }
-  const work: Work = { jobs, order: [...inOrder(jobs).keys()], dependents: dependentsOf(jobs) };
+  const work: Work = { jobs, order: [...sortTopologically(jobs).keys()], dependents: dependentsOf(jobs) };
   const remaining = remainingSeconds(jobs, (name) => jobs.get(name)?.seconds ?? 0);
   return {
     counts: countVerdicts(images),
@@ -64,9 +64,9 @@ type Work = {
   readonly dependents: ReadonlyMap<string, readonly string[]>;
 };
 
-function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<Verdict, number> {
+function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<ForecastStatus, number> {
   const counts = { will: 0, may: 0, ledger: 0, unchanged: 0 };
-  for (const { verdict } of images.values()) counts[verdict] += 1;
+  for (const { status: verdict } of images.values()) counts[verdict] += 1;
   return counts;
 }
 
@@ -117,9 +117,9 @@ function causesOf(
   { order, dependents }: Work,
 ): Forecast["causes"] {
   return order
-    .filter((name) => images.get(name)?.verdict === "will")
+    .filter((name) => images.get(name)?.status === "will")
     .map((image) => {
-      const reached = withAllBuiltFrom(dependents, dependents.get(image) ?? []);
+      const reached = withDependents(dependents, dependents.get(image) ?? []);
       return { image, dependents: reached.size };
     })
     .sort((a, b) => b.dependents - a.dependents || (a.image < b.image ? -1 : 1))
@@ -131,15 +131,15 @@ function middle(values: readonly number[]): number | null {
 }
 
 /** The forecast in a few lines for people. */
-export function forecastText(found: Forecast, slots: number): string {
+export function formatForecast(found: Forecast, slots: number): string {
   const { counts } = found;
   const line = `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`;
   if (counts.will + counts.may === 0) return line;
-  return [line, ...timeLines(found, slots), ...causeLines(found)].join("\n");
+  return [line, ...formatTimeLines(found, slots), ...formatCauseLines(found)].join("\n");
 }
 
 /** How long it takes, and what no number of builders shortens, for people. */
-export function timeLines({ seconds, guessed, criticalPath: path }: Forecast, slots: number): string[] {
+export function formatTimeLines({ seconds, guessed, criticalPath: path }: Forecast, slots: number): string[] {
   if (seconds === null)
     return [`How long it takes is not known: of ${guessed} of them nobody has recorded it.`];
   const unsure = guessed > 0 ? ` (${guessed} of them never recorded, taken as the middle one)` : "";
@@ -150,7 +150,7 @@ export function timeLines({ seconds, guessed, criticalPath: path }: Forecast, sl
 }
 
 /** The images that cause most, for people; none where none takes another along. */
-export function causeLines({ causes }: Forecast): string[] {
+export function formatCauseLines({ causes }: Forecast): string[] {
   const most = causes.filter(({ dependents }) => dependents > 0).slice(0, 3);
   if (most.length === 0) return [];
   return [

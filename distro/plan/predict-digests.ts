@@ -1,21 +1,21 @@
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
-import { contextDigest, type InputKey } from "../input-key.ts";
+import { findGenerator } from "../generator/known-generators.ts";
+import { hashContext, type InputKey } from "../input-key.ts";
 import type { Ledger, LedgerAnswer } from "../ledger/ledger.ts";
-import { generatorNamed } from "../tree/generations.ts";
 
-/** What is known of an input key, as {@link Ledger.lookup} tells it; null where nothing is. */
+/** What is known of an input key, as {@link Ledger.lookUp} tells it; null where nothing is. */
 export type KeyLookup = (key: InputKey) => Promise<LedgerAnswer["digests"]>;
 
 /**
  * Looks a key up where nobody else writes first: what a ledger of others' says besides, or against it, then changes nothing.
  */
-export async function lookUpBoth(
+export async function lookUpOwnFirst(
   { built, ledger }: { readonly built: Ledger; readonly ledger: Ledger },
   key: InputKey,
 ): ReturnType<KeyLookup> {
-  const own = await built.lookup(key);
-  return own.kind === "unknown" ? (await ledger.lookup(key)).digests : own.digests;
+  const own = await built.lookUp(key);
+  return own.kind === "unknown" ? (await ledger.lookUp(key)).digests : own.digests;
 }
 
 /**
@@ -24,7 +24,7 @@ export async function lookUpBoth(
  * manifest's digest or, for several platforms, the index's.
  * @param images by name, each after all that it is built from
  */
-export async function knownDigests(
+export async function predictDigests(
   images: ReadonlyMap<string, BuildPlan>,
   lookup: KeyLookup,
 ): Promise<Map<string, Digest>> {
@@ -39,12 +39,12 @@ export async function knownDigests(
 }
 
 /** The input key of an image, once the digests of all that it is built from are known. */
-export function keyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string, Digest>>): InputKey {
-  return generatorNamed(plan.generator).inputKey({
+export function inputKeyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string, Digest>>): InputKey {
+  return findGenerator(plan.generator).computeInputKey({
     image: plan.name,
     version: plan.version,
     containerfile: plan.containerfile,
-    context: contextDigest(plan.context),
+    context: hashContext(plan.context),
     target: plan.target,
     platforms: plan.platforms,
     buildArgs: plan.buildArgs,
@@ -54,14 +54,14 @@ export function keyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string,
 }
 
 /** The input key of an image; undefined where the digest of something that it is built from is not known. */
-export function keyOfKnown(plan: BuildPlan, digests: ReadonlyMap<string, Digest>): InputKey | undefined {
+export function inputKeyIfKnown(plan: BuildPlan, digests: ReadonlyMap<string, Digest>): InputKey | undefined {
   const dependencies: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
     const digest = digests.get(name);
     if (digest === undefined) return undefined;
     dependencies[name] = digest;
   }
-  return keyOfPlan(plan, dependencies);
+  return inputKeyOfPlan(plan, dependencies);
 }
 
 async function ask(
@@ -75,7 +75,7 @@ async function ask(
     if (digest === undefined) return undefined;
     dependencies[name] = digest;
   }
-  const digests = await lookup(keyOfPlan(plan, dependencies));
+  const digests = await lookup(inputKeyOfPlan(plan, dependencies));
   const [first = "", ...others] = plan.platforms;
   const digest = others.length > 0 ? digests?.index : digests?.platforms[first];
   return digest ? parseDigest(digest) : undefined;

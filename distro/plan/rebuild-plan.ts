@@ -3,7 +3,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { BuildPlan, ContextFile } from "../build-plan.ts";
 
 /** One side of a comparison. */
-export type Side = {
+export type ComparedTree = {
   /** By name, each after all that it is built from, as a tree has them. */
   readonly images: ReadonlyMap<string, BuildPlan>;
   /** The digests that are certain before anything is built, by image: {@link knownDigests}. None where there is no ledger. */
@@ -17,7 +17,7 @@ export type Side = {
 export type CauseValue = string | readonly string[] | Readonly<Record<string, string>> | null;
 
 /** One input of an image that is, or may turn out to be, another than before. */
-export type Cause = {
+export type RebuildCause = {
   /** As the provider's diff names it: `containerfile`, `buildArgs.VERSION`, `sources["a.tar.gz"]`. */
   readonly property: string;
   readonly before: CauseValue;
@@ -30,7 +30,7 @@ export type Rebuild = {
   /** `may`: nothing of it changed but something that it is built from is built again, perhaps to the same bytes. */
   readonly certainty: "will" | "may";
   /** All that changed; for `may`, all that may. Never empty. */
-  readonly causes: readonly Cause[];
+  readonly causes: readonly RebuildCause[];
   /** The shortest way from an image whose own inputs changed to this one: names, each built from the one before it. */
   readonly path: readonly string[];
 };
@@ -54,7 +54,7 @@ export const unknownDigest = "unknown";
  * of its own and dependencies that are not built again, an image has the same key. Where both sides' digests of a
  * dependency are known, it is them that count, so early cutoff is foreseen.
  */
-export function rebuildPlan(before: Side, after: Side): RebuildPlan {
+export function planRebuild(before: ComparedTree, after: ComparedTree): RebuildPlan {
   const rebuilds = new Map<string, Rebuild>();
   const added: string[] = [];
   const unchanged: string[] = [];
@@ -75,7 +75,7 @@ function rebuildOf(
   old: BuildPlan,
   plan: BuildPlan,
   rebuilds: ReadonlyMap<string, Rebuild>,
-  sides: readonly [Side, Side],
+  sides: readonly [ComparedTree, ComparedTree],
 ): Rebuild | undefined {
   const { name } = plan;
   const own = ownCauses(old, plan, sides);
@@ -94,19 +94,26 @@ function rebuildOf(
 }
 
 /** Whether an image that is built again has other bytes than before. */
-function effectOf(name: string, [before, after]: readonly [Side, Side]): "same" | "other" | "unknown" {
+function effectOf(
+  name: string,
+  [before, after]: readonly [ComparedTree, ComparedTree],
+): "same" | "other" | "unknown" {
   const [old, current] = [before.digests.get(name), after.digests.get(name)];
   if (old === undefined || current === undefined) return "unknown";
   return old === current ? "same" : "other";
 }
 
-function dependencyCause(name: string, [before, after]: readonly [Side, Side]): Cause {
-  const digest = ({ digests }: Side) => digests.get(name) ?? unknownDigest;
+function dependencyCause(name: string, [before, after]: readonly [ComparedTree, ComparedTree]): RebuildCause {
+  const digest = ({ digests }: ComparedTree) => digests.get(name) ?? unknownDigest;
   return { property: member("dependencies", name), before: digest(before), after: digest(after) };
 }
 
 /** The inputs of an image that changed, apart from what those that it is built from have become. */
-function ownCauses(old: BuildPlan, plan: BuildPlan, sides: readonly [Side, Side]): Cause[] {
+function ownCauses(
+  old: BuildPlan,
+  plan: BuildPlan,
+  sides: readonly [ComparedTree, ComparedTree],
+): RebuildCause[] {
   // Of nearly all images: their properties need not be compared one by one.
   if (JSON.stringify(old) === JSON.stringify(plan)) return [];
   return [
@@ -128,14 +135,14 @@ function plainInputs(plan: BuildPlan): Map<string, CauseValue> {
 }
 
 /** The dependencies that this plan has and the other has not. */
-function joined(plan: BuildPlan, other: BuildPlan, { digests }: Side): Map<string, CauseValue> {
+function joined(plan: BuildPlan, other: BuildPlan, { digests }: ComparedTree): Map<string, CauseValue> {
   const names = plan.dependencies.filter((name) => !other.dependencies.includes(name));
   return new Map(names.map((name) => [member("dependencies", name), digests.get(name) ?? unknownDigest]));
 }
 
-function contextCause(old: readonly ContextFile[], current: readonly ContextFile[]): Cause[] {
+function contextCause(old: readonly ContextFile[], current: readonly ContextFile[]): RebuildCause[] {
   const files = differences(byPath(old), byPath(current));
-  const side = (value: (file: Cause) => CauseValue): Record<string, string> =>
+  const side = (value: (file: RebuildCause) => CauseValue): Record<string, string> =>
     Object.fromEntries(
       files.flatMap((file): [string, string][] => {
         const found = value(file);
@@ -153,7 +160,7 @@ function byPath(files: readonly ContextFile[]): Map<string, string> {
 function differences(
   before: ReadonlyMap<string, CauseValue>,
   after: ReadonlyMap<string, CauseValue>,
-): Cause[] {
+): RebuildCause[] {
   const names = [...new Set([...before.keys(), ...after.keys()])];
   return names
     .map((property) => ({

@@ -2,14 +2,14 @@
 export type ReadGit = (...args: string[]) => Promise<string>;
 
 /** Gives the commits that wrote a line of `digests/`, newest first. */
-export type LineWriters = (line: string) => readonly string[];
+export type LineHistory = (line: string) => readonly string[];
 
 /**
  * Finds which commits wrote which line of `digests/`, up to a commit. One that only moved a line did not write it, and what a merge alone
  * wrote, nobody did.
  * @throws GitError
  */
-export async function lineWriters(read: ReadGit, commit: string): Promise<LineWriters> {
+export async function readLineHistory(read: ReadGit, commit: string): Promise<LineHistory> {
   const shown = ["-p", "-U0", "--no-renames", "--text", "--format=commit %H"];
   const text = await read("log", ...shown, commit, "--", "digests");
   const writers = new Map<string, string[]>();

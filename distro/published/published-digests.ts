@@ -1,6 +1,6 @@
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
-import { type DigestSet, platformSet } from "../tree/digests-file.ts";
+import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
 import type { Tree } from "../tree/tree.ts";
 
 /** What a tree publishes of its images: StageX's own files, and ours beside them. */
@@ -22,10 +22,10 @@ export function publishedDigestsOf(
   { name, platforms }: Pick<BuildPlan, "name" | "platforms">,
 ): PublishedDigests {
   const found = platforms.flatMap((platform, at) => {
-    const digest = publishedIn(files, name, at === 0 ? "" : platformSet(platform));
+    const digest = publishedDigestIn(files, name, at === 0 ? "" : digestSetOfPlatform(platform));
     return digest === undefined ? [] : [[platform, digest] as const];
   });
-  const index = platforms.length > 1 ? publishedIn(files, name, "index") : undefined;
+  const index = platforms.length > 1 ? publishedDigestIn(files, name, "index") : undefined;
   return {
     platforms: Object.fromEntries(found),
     index,
@@ -37,7 +37,11 @@ export function publishedDigestsOf(
  * Finds what a tree publishes of an image in one set of files.
  * @param set that of its first platform where not given
  */
-export function publishedIn(files: PublishedFiles, image: string, set: DigestSet = ""): Digest | undefined {
+export function publishedDigestIn(
+  files: PublishedFiles,
+  image: string,
+  set: DigestSet = "",
+): Digest | undefined {
   const hex = (set === "" ? files.digests : files.furtherDigests?.get(set))?.get(image);
   return hex === undefined ? undefined : parseDigest(`sha256:${hex}`);
 }

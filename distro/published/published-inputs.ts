@@ -1,22 +1,22 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
-import { keyOfPlan } from "../plan/predict-digests.ts";
-import { type DigestSet, platformSet } from "../tree/digests-file.ts";
+import { inputKeyOfPlan } from "../plan/predict-digests.ts";
+import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
 import type { Tree } from "../tree/tree.ts";
-import { type PublishedFiles, publishedIn } from "./published-digests.ts";
+import { type PublishedFiles, publishedDigestIn } from "./published-digests.ts";
 import type { PublishedTree } from "./published-tree.ts";
 
 /**
  * How an image's inputs stand to those that its published digest is of: the same; others; or `open`, as long as the digest of
  * something that it is built from is not known.
  */
-export type Standing = "published" | "changed" | "open";
+export type InputsStatus = "published" | "changed" | "open";
 
 /** What it takes to tell an image's standing. */
-export type StandingInputs = {
+export type InputsStatusQuery = {
   readonly image: string;
   /** Whether the published image would have this image's input key if it had been built from the same images. */
-  readonly isOwnSame: (published: BuildPlan) => boolean;
+  readonly hasSameInputsAs: (published: BuildPlan) => boolean;
   /** What it is built from, by name; undefined where that is not known yet. */
   readonly dependencies: Readonly<Record<string, Digest | undefined>>;
   /** The first manifest of an index, which StageX publishes of an image for several platforms; undefined where it is not here. */
@@ -24,17 +24,17 @@ export type StandingInputs = {
 };
 
 /** What is compared of a tree. */
-export type PublishingTree = Pick<Tree, "images"> & PublishedFiles;
+export type TreeWithDigests = Pick<Tree, "images"> & PublishedFiles;
 
 /** Compares the images of a tree with those that its digests were published of. */
 export class PublishedInputs {
-  readonly #current: PublishingTree;
+  readonly #current: TreeWithDigests;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
   /** Why it can't be told of images whether they have the inputs of another commit that wrote their line. */
   readonly #untold = new Map<string, string>();
 
-  constructor(current: PublishingTree, published: PublishedTree) {
+  constructor(current: TreeWithDigests, published: PublishedTree) {
     this.#current = current;
     this.#published = published;
   }
@@ -55,10 +55,12 @@ export class PublishedInputs {
   }
 
   /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
-  #changedSet(image: string, published: PublishingTree): DigestSet | undefined {
+  #changedSet(image: string, published: TreeWithDigests): DigestSet | undefined {
     const [, ...others] = this.#current.images.get(image)?.platforms ?? [];
-    const sets = ["", ...others.map(platformSet), ...(others.length > 0 ? ["index"] : [])];
-    return sets.find((set) => publishedIn(this.#current, image, set) !== publishedIn(published, image, set));
+    const sets = ["", ...others.map(digestSetOfPlatform), ...(others.length > 0 ? ["index"] : [])];
+    return sets.find(
+      (set) => publishedDigestIn(this.#current, image, set) !== publishedDigestIn(published, image, set),
+    );
   }
 
   /** The commit that published the digests, where it is known. */
@@ -70,7 +72,12 @@ export class PublishedInputs {
    * Tells an image's standing; without a {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
    * `digests/`, or of one that wrote its line. Where that can't be told they are too, and there is a doubt from then on.
    */
-  async standing({ image, isOwnSame, dependencies, firstManifest }: StandingInputs): Promise<Standing> {
+  async statusOf({
+    image,
+    hasSameInputsAs: isOwnSame,
+    dependencies,
+    firstManifest,
+  }: InputsStatusQuery): Promise<InputsStatus> {
     const plan = this.#planOf(image);
     if (plan === undefined) return "changed";
     if (!isOwnSame(plan) && !(await this.#isOfEarlier(image, isOwnSame))) return "changed";
@@ -88,11 +95,11 @@ export class PublishedInputs {
    * with a {@link doubt} the standing is `published`.
    * @param known the digests of the others, by name
    */
-  async standings(
+  async statuses(
     known: ReadonlyMap<string, Digest>,
-    firstManifest: StandingInputs["firstManifest"],
-  ): Promise<Map<string, Standing>> {
-    const standings = new Map<string, Standing>();
+    firstManifest: InputsStatusQuery["firstManifest"],
+  ): Promise<Map<string, InputsStatus>> {
+    const standings = new Map<string, InputsStatus>();
     for (const [image, plan] of this.#current.images) {
       if (this.doubt(image) !== undefined) {
         standings.set(image, "published");
@@ -101,12 +108,15 @@ export class PublishedInputs {
       const open = plan.dependencies.filter((name) => standings.get(name) !== "published");
       const dependencies = Object.fromEntries(open.map((name) => [name, known.get(name)]));
       const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
-      standings.set(image, await this.standing({ image, isOwnSame, dependencies, firstManifest }));
+      standings.set(
+        image,
+        await this.statusOf({ image, hasSameInputsAs: isOwnSame, dependencies, firstManifest }),
+      );
     }
     return standings;
   }
 
-  async #isOfEarlier(image: string, isOwnSame: StandingInputs["isOwnSame"]): Promise<boolean> {
+  async #isOfEarlier(image: string, isOwnSame: InputsStatusQuery["hasSameInputsAs"]): Promise<boolean> {
     const earlier = "tree" in this.#published ? await this.#published.earlier(image) : [];
     if (!("doubt" in earlier)) return earlier.some(isOwnSame);
     this.#untold.set(image, earlier.doubt);
@@ -116,8 +126,8 @@ export class PublishedInputs {
   async #dependency(
     name: string,
     reference: Digest | undefined,
-    firstManifest: StandingInputs["firstManifest"],
-  ): Promise<Standing> {
+    firstManifest: InputsStatusQuery["firstManifest"],
+  ): Promise<InputsStatus> {
     const hex = "tree" in this.#published ? this.#published.tree.digests.get(name) : undefined;
     // Of what nobody has published, and of what is not known yet, only its own inputs tell.
     if (reference === undefined) return this.#isUntouched(name) ? "published" : "open";
@@ -154,7 +164,11 @@ export class PublishedInputs {
 /** Whether two plans have the same input key when built from the same images. */
 export function hasSameOwnInputs(left: BuildPlan, right: BuildPlan): boolean {
   // The keys decide. Most plans are also written alike, which is seen in a fraction of the time.
-  return left === right || ownText(left) === ownText(right) || keyOfPlan(left, {}) === keyOfPlan(right, {});
+  return (
+    left === right ||
+    ownText(left) === ownText(right) ||
+    inputKeyOfPlan(left, {}) === inputKeyOfPlan(right, {})
+  );
 }
 
 /** All that a plan gives to an input key, as it stands in the plan. */

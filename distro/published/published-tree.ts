@@ -1,14 +1,14 @@
 import { join } from "node:path";
 import { RegularFileError, readRegularFile } from "../../lib/fs/regular-file.ts";
 import { GitError } from "../../lib/git/git.ts";
-import { findRepository, type Repository, readRepository } from "../../lib/git/git-repository.ts";
+import { findRepository, type GitRepository, runInRepository } from "../../lib/git/git-repository.ts";
 import type { BuildPlan } from "../build-plan.ts";
-import { revisionTree } from "../tree/git-tree.ts";
+import { openGitTree } from "../tree/git-tree.ts";
 import { isReleaseName } from "../tree/release-name.ts";
-import { readTreeFiles, type Tree, type TreeOptions } from "../tree/tree.ts";
+import { readTreeSource, type Tree, type TreeOptions } from "../tree/tree.ts";
 import { TreeError } from "../tree-error.ts";
 import { treeFolders } from "../tree-source.ts";
-import { lineWriters, type ReadGit } from "./line-history.ts";
+import { type ReadGit, readLineHistory } from "./line-history.ts";
 import type { PublishedFiles } from "./published-digests.ts";
 
 /** The tree that a checkout's `digests/*.txt` were written for, or why nobody can tell which that was. */
@@ -26,14 +26,14 @@ export type PublishedTree =
  * last commit that did. Where a clone does not reach back to it, or there is none, that is a doubt and no error.
  * @param current the working tree, read with the same options: answers for that commit where nothing has changed since
  */
-export async function publishedTree(current: Tree, options: TreeOptions): Promise<PublishedTree> {
+export async function findPublishedTree(current: Tree, options: TreeOptions): Promise<PublishedTree> {
   const { root } = current;
   try {
     const repository = await findRepository(root);
     if (repository === undefined)
       return { doubt: `${root} is in no git repository; use a clone, whose history tells` };
     const read = async (...args: string[]) =>
-      (await readRepository(repository, root, args, { bytes: mostHistory })).toString();
+      (await runInRepository(repository, root, args, { bytes: mostHistory })).toString();
     const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", "digests")).trim();
     if (commit === "") return { doubt: `no commit of ${root} has its digests: commit digests/` };
     if (await isCutOff(repository, commit, read))
@@ -42,7 +42,7 @@ export async function publishedTree(current: Tree, options: TreeOptions): Promis
       };
     // What the index takes for changed may be the same: then the commit is read, which takes longer and says the same.
     const changed = await read("diff-index", "--name-only", "-z", commit, "--", ...treeFolders);
-    const treeAt = async (at: string) => await readTreeFiles(await revisionTree(root, at), options);
+    const treeAt = async (at: string) => await readTreeSource(await openGitTree(root, at), options);
     const tree = changed === "" ? current : await treeAt(commit);
     const isEnd = (at: string) => isCutOff(repository, at, read);
     return { commit, tree, earlier: earlierPlans({ commit, tree }, { read, treeAt, isEnd }) };
@@ -72,13 +72,13 @@ function earlierPlans(
   { commit, tree }: { commit: string; tree: Pick<Tree, "digests"> },
   { read, treeAt, isEnd }: Reading,
 ): Extract<PublishedTree, { commit: string }>["earlier"] {
-  let writers: ReturnType<typeof lineWriters> | undefined;
+  let writers: ReturnType<typeof readLineHistory> | undefined;
   /** The trees of those commits; null for one at which a shallow clone ends. */
   const trees = new Map<string, Promise<Pick<Tree, "images"> | null>>();
   return async (image) => {
     const line = `${tree.digests.get(image)} ${image}`;
     try {
-      writers ??= lineWriters(read, commit);
+      writers ??= readLineHistory(read, commit);
       const commits = (await writers)(line);
       if (commits.length === 0 || commits.length > mostWriters)
         return { doubt: `${commits.length} commits wrote its line in digests/` };
@@ -116,7 +116,7 @@ const largestShallow = 2 ** 20;
  * whichever commit really did; a release's tag says that it is the release.
  */
 async function isCutOff(
-  { commonFolder }: Repository,
+  { commonFolder }: GitRepository,
   commit: string,
   read: (...args: string[]) => Promise<string>,
 ): Promise<boolean> {

@@ -1,9 +1,9 @@
-import { git } from "../../lib/git/git-repository.ts";
+import { runGitIn } from "../../lib/git/git-repository.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import type { InputKey } from "../input-key.ts";
 import type { LedgerRecord } from "../ledger/ledger.ts";
-import { type KeyLookup, keyOfPlan } from "../plan/predict-digests.ts";
+import { inputKeyOfPlan, type KeyLookup } from "../plan/predict-digests.ts";
 import { compareReleases, isReleaseName, parseReleaseName } from "../tree/release-name.ts";
 import type { Tree } from "../tree/tree.ts";
 import { type PublishedDigests, publishedDigestsOf } from "./published-digests.ts";
@@ -20,7 +20,7 @@ export type PublishedRelease = {
 /** What a release says of its images, and of which of them it says nothing that can be used. */
 export type ReleaseRecords = {
   readonly records: readonly LedgerRecord[];
-  readonly leftOut: readonly LeftOut[];
+  readonly skipped: readonly SkippedImage[];
   /** Names in `digests/*.txt` of images that the tree does not have. */
   readonly gone: readonly string[];
 };
@@ -29,7 +29,7 @@ export type ReleaseRecords = {
  * Why an image has no record: its own digest is not published; or the input key can't be made, as a dependency's digest is
  * not published, or a dependency is for several platforms and of its index, which it is built from, nothing is published.
  */
-export type LeftOut = {
+export type SkippedImage = {
   readonly image: string;
   readonly why: "not published" | "dependency not published" | "index not published";
   /** The dependencies that are to blame. */
@@ -44,7 +44,7 @@ const firstOfManifests = parseReleaseName("2025.06.1");
  * tell, so its name must: an earlier one of StageX's does not.
  * @param name a tag; one that is not named as StageX's releases are is none of those
  */
-export function publishesManifests(name: string): boolean {
+export function hasManifestDigests(name: string): boolean {
   return !isReleaseName(name) || compareReleases(parseReleaseName(name), firstOfManifests) >= 0;
 }
 
@@ -53,8 +53,8 @@ export function publishesManifests(name: string): boolean {
  * what they are of. Null where there is none.
  * @throws GitError
  */
-export async function publishingCommit(root: string): Promise<string | null> {
-  const found = await git(root, ["log", "-1", "--format=%H", "HEAD", "--", "digests"]);
+export async function findPublishingCommit(root: string): Promise<string | null> {
+  const found = await runGitIn(root, ["log", "-1", "--format=%H", "HEAD", "--", "digests"]);
   return found.toString().trim() || null;
 }
 
@@ -62,19 +62,22 @@ export async function publishingCommit(root: string): Promise<string | null> {
  * A ledger record for each image of a published release: its input key is made from its plan and from the published
  * digests of its dependencies, so nothing needs to have been built. A record names the first platform's manifest, and the others and
  * the index where our own files beside StageX's publish those. Keys are made as if the release had been built with today's arguments.
- * @param release one that {@link publishesManifests}
+ * @param release one that {@link hasManifestDigests}
  * @param lookup where the index of a dependency for several platforms may be known from
  */
-export async function releaseRecords(release: PublishedRelease, lookup: KeyLookup): Promise<ReleaseRecords> {
+export async function createReleaseRecords(
+  release: PublishedRelease,
+  lookup: KeyLookup,
+): Promise<ReleaseRecords> {
   const { images, digests } = release.tree;
   const references = new Map<string, Digest>();
   const records: LedgerRecord[] = [];
-  const leftOut: LeftOut[] = [];
+  const leftOut: SkippedImage[] = [];
   for (const [image, plan] of images) {
     const published = publishedDigestsOf(release.tree, plan);
     const digest = published.platforms[plan.platforms[0] ?? ""] ?? null;
     const missing = plan.dependencies.filter((name) => !references.has(name));
-    const key = missing.length > 0 ? null : keyOfPlan(plan, referencesOf(plan, references));
+    const key = missing.length > 0 ? null : inputKeyOfPlan(plan, referencesOf(plan, references));
     const index = published.isWhole ? published.index : undefined;
     const reference = index ?? (await referenceOf(plan, digest, key, lookup));
     if (reference) references.set(image, reference);
@@ -82,10 +85,10 @@ export async function releaseRecords(release: PublishedRelease, lookup: KeyLooku
     else if (digest === null) leftOut.push({ image, why: "not published", dependencies: [] });
     else leftOut.push({ image, why: whyMissing(missing, digests), dependencies: missing });
   }
-  return { records, leftOut, gone: [...digests.keys()].filter((name) => !images.has(name)) };
+  return { records, skipped: leftOut, gone: [...digests.keys()].filter((name) => !images.has(name)) };
 }
 
-function whyMissing(missing: readonly string[], digests: ReadonlyMap<string, string>): LeftOut["why"] {
+function whyMissing(missing: readonly string[], digests: ReadonlyMap<string, string>): SkippedImage["why"] {
   return missing.every((name) => digests.has(name)) ? "index not published" : "dependency not published";
 }
 

@@ -20,7 +20,7 @@ export type Instruction = {
   /** In the order of the words that open them. */
   readonly heredocs: readonly Heredoc[];
   /** 1-based line where it ends, its heredocs included. */
-  readonly end: number;
+  readonly lastLine: number;
 };
 
 /** A heredoc of an instruction. */
@@ -48,7 +48,7 @@ export class ContainerfileSyntaxError extends Error {
   }
 }
 
-export type Syntax = {
+export type ContainerfileSyntax = {
   readonly instructions: readonly Instruction[];
   /** Parser directives by name in lower case: `syntax`, `escape`, `check`. */
   readonly directives: ReadonlyMap<string, { readonly value: string; readonly line: number }>;
@@ -65,7 +65,7 @@ const longestLine = 65_535;
  * Cuts a Containerfile into instructions.
  * @throws ContainerfileSyntaxError for a heredoc without an end, a line that is too long, and a directive that BuildKit refuses
  */
-export function parseSyntax(text: string): Syntax {
+export function parseInstructions(text: string): ContainerfileSyntax {
   const lines = text.split("\n");
   lines[0] = lines[0]?.replace(/^\uFEFF/, "") ?? "";
   // Nearly no file has a line that is too long or odd: no line of it need be looked at.
@@ -104,7 +104,7 @@ export function parseSyntax(text: string): Syntax {
       [heredocs, next] = readHeredocs(instruction, lines, next);
     }
     const { keyword, line, flags, rest } = instruction;
-    instructions.push({ keyword, line, flags, rest, heredocs, end: next });
+    instructions.push({ keyword, line, flags, rest, heredocs, lastLine: next });
   }
   return { instructions, directives };
 }
@@ -182,7 +182,7 @@ function* directivesIn(
 const continuations = { "`": /(^|[^`])`[ \t\r]*$/, "\\": /(^|[^\\])\\[ \t\r]*$/ };
 
 /** What an instruction's own line has. */
-type InstructionLine = Omit<Instruction, "heredocs" | "end">;
+type InstructionLine = Omit<Instruction, "heredocs" | "lastLine">;
 
 function instructionOf(logical: string, line: number, escapeCharacter: string): InstructionLine {
   const whole = logical.trim();
@@ -251,7 +251,7 @@ function readHeredocs(
   const heredocs: Heredoc[] = [];
   // The JSON form of an instruction has no heredocs.
   if (jsonWords(instruction.rest) !== undefined) return [heredocs, at];
-  const words = shellWords(instruction.rest).filter(opensHeredoc);
+  const words = shellWords(instruction.rest).filter(isHeredocWord);
   if (words.length > 0) mustBeReadAlike(instruction, words);
   for (const word of words) {
     const [, dash, name = ""] = heredocWord.exec(word) ?? [];
@@ -304,7 +304,7 @@ function hasOpenQuote(text: string): boolean {
 }
 
 /** Whether the word opens a heredoc, and so is no path. */
-export function opensHeredoc(word: string): boolean {
+export function isHeredocWord(word: string): boolean {
   return (heredocWord.exec(word)?.[2] ?? "").trim() !== "";
 }
 

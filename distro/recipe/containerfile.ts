@@ -1,20 +1,20 @@
-import { nearestNames } from "../../lib/text/nearest-name.ts";
-import { mostProblemsOfFile, type Problem, quoted, TreeError } from "../tree-error.ts";
+import { boundedNearestName } from "../../lib/text/nearest-name.ts";
+import { maxProblemsPerFile, quoted, TreeError, type TreeProblem } from "../tree-error.ts";
 import {
   ContainerfileSyntaxError,
   type Instruction,
+  isHeredocWord,
   jsonWords,
-  opensHeredoc,
-  parseSyntax,
+  parseInstructions,
   shellWords,
 } from "./containerfile-syntax.ts";
-import { commandsOf } from "./fetchers.ts";
+import { fetchersOf } from "./fetchers.ts";
 import { imageNamePattern } from "./package-toml.ts";
-import { refusedFlags } from "./refused-flags.ts";
+import { findRefusedFlags } from "./refused-flags.ts";
 import { expandWord, type Variable } from "./word-expansion.ts";
 
 /** One `FROM`. */
-export type Stage = {
+export type BuildStage = {
   /** In lower case, as BuildKit compares it; null where it has none. */
   readonly name: string | null;
   /** What it starts from: an earlier stage, `scratch`, or an image. */
@@ -33,7 +33,7 @@ export type Stage = {
 export type RunPlatform = string;
 
 /** An image of the tree that the Containerfile is built from, and where it says so first. */
-export type Dependency = { readonly name: string; readonly line: number };
+export type ImageDependency = { readonly name: string; readonly line: number };
 
 /** A place of the package's folder that an instruction reads. */
 export type ContextRead = {
@@ -52,14 +52,14 @@ export type ContextRead = {
 export type Refusal = {
   /** Index of the stage that the instruction is in. */
   readonly stage: number;
-  readonly problem: Problem;
+  readonly problem: TreeProblem;
 };
 
 /** What a stage starts from: an earlier stage by its index, or an image of the tree; null for `scratch`, and what only the build knows. */
-export type Base = number | string | null;
+export type StageBase = number | string | null;
 
 /** A RUN that fetches what no source has. */
-export type Fetch = {
+export type FetchingRun = {
   /** Index of the stage that it is in. */
   readonly stage: number;
   readonly line: number;
@@ -69,20 +69,20 @@ export type Fetch = {
 
 /** What the rest of the project has to know of a Containerfile. */
 export type Containerfile = {
-  readonly stages: readonly Stage[];
+  readonly stages: readonly BuildStage[];
   /** Of each stage. */
-  readonly bases: readonly Base[];
+  readonly bases: readonly StageBase[];
   /** For each stage the indexes of those that it starts from, copies from or mounts, or that it may. */
   readonly uses: readonly ReadonlySet<number>[];
   /** Indexes of the stages that have a `RUN`. */
   readonly running: ReadonlySet<number>;
   /** In the order of their first mention, each once. */
-  readonly dependencies: readonly Dependency[];
+  readonly dependencies: readonly ImageDependency[];
   readonly reads: readonly ContextRead[];
   /** Names that some `ARG` declares: no other build argument can change the build, but those that BuildKit itself knows. */
   readonly args: ReadonlySet<string>;
   readonly refusals: readonly Refusal[];
-  readonly fetches: readonly Fetch[];
+  readonly fetchingRuns: readonly FetchingRun[];
 };
 
 const keywords = new Set(
@@ -139,30 +139,30 @@ export function parseContainerfile(
  * What a build of this target reads.
  * @param target a stage's name; null for the last one
  */
-export function readsOf(containerfile: Containerfile, target: string | null): ContextRead[] {
-  const run = stagesOf(containerfile, target);
+export function contextReadsOf(containerfile: Containerfile, target: string | null): ContextRead[] {
+  const run = reachableStages(containerfile, target);
   return containerfile.reads.filter(({ stage }) => run.has(stage));
 }
 
 /** Why a build of this target fails whatever it is given. */
-export function refusalsOf(containerfile: Containerfile, target: string | null): Problem[] {
+export function refusalsOf(containerfile: Containerfile, target: string | null): TreeProblem[] {
   if (containerfile.refusals.length === 0) return [];
-  const run = stagesOf(containerfile, target);
+  const run = reachableStages(containerfile, target);
   return containerfile.refusals.flatMap(({ stage, problem }) => (run.has(stage) ? [problem] : []));
 }
 
 /** The RUNs of a build of this target that fetch. */
-export function fetchesOf(containerfile: Containerfile, target: string | null): Fetch[] {
-  if (containerfile.fetches.length === 0) return [];
-  const run = stagesOf(containerfile, target);
-  return containerfile.fetches.filter(({ stage }) => run.has(stage));
+export function fetchingRunsOf(containerfile: Containerfile, target: string | null): FetchingRun[] {
+  if (containerfile.fetchingRuns.length === 0) return [];
+  const run = reachableStages(containerfile, target);
+  return containerfile.fetchingRuns.filter(({ stage }) => run.has(stage));
 }
 
 /**
  * BuildKit runs the stages that the target is made of, directly or not, and no other (frontend/dockerfile/dockerfile2llb,
  * allReachableStages).
  */
-export function stagesOf({ stages, uses }: Containerfile, target: string | null): Set<number> {
+export function reachableStages({ stages, uses }: Containerfile, target: string | null): Set<number> {
   const name = target?.toLowerCase();
   const targets = stages.flatMap((stage, index) => (stage.name === name ? [index] : []));
   const run = new Set<number>();
@@ -182,19 +182,19 @@ class Reader {
   readonly #file: string;
   readonly #text: string;
   readonly #buildArgs: Readonly<Record<string, string>>;
-  readonly #problems: Problem[] = [];
-  readonly #stages: Stage[] = [];
-  readonly #meant = nearestNames(() => keywords);
-  readonly #meantStage = nearestNames(() => this.#stages.flatMap((stage) => stage.name ?? []));
+  readonly #problems: TreeProblem[] = [];
+  readonly #stages: BuildStage[] = [];
+  readonly #meant = boundedNearestName(() => keywords);
+  readonly #meantStage = boundedNearestName(() => this.#stages.flatMap((stage) => stage.name ?? []));
   #wildcards = 0;
   readonly #uses: Set<number>[] = [];
   readonly #running = new Set<number>();
-  readonly #dependencies = new Map<string, Dependency>();
+  readonly #dependencies = new Map<string, ImageDependency>();
   readonly #reads: ContextRead[] = [];
   readonly #args = new Set<string>();
   readonly #refusals: Refusal[] = [];
-  readonly #bases: Base[] = [];
-  readonly #fetches: Fetch[] = [];
+  readonly #bases: StageBase[] = [];
+  readonly #fetches: FetchingRun[] = [];
   #escape = "\\";
   #oddArgs = false;
   /** ARGs before the first FROM, the only ones that a FROM can use; undefined where only the build knows the value. */
@@ -227,13 +227,13 @@ class Reader {
       reads: this.#reads,
       args: this.#args,
       refusals: this.#refusals,
-      fetches: this.#fetches,
+      fetchingRuns: this.#fetches,
     };
   }
 
   #instructions(): readonly Instruction[] {
     try {
-      const { instructions, directives } = parseSyntax(this.#text);
+      const { instructions, directives } = parseInstructions(this.#text);
       this.#escape = directives.get("escape")?.value ?? "\\";
       const syntax = directives.get("syntax");
       if (syntax !== undefined) {
@@ -314,7 +314,7 @@ class Reader {
       this.#running.add(this.#uses.length - 1);
       this.#inspectRun(instruction);
     }
-    for (const { flag, found, allowed } of refusedFlags(instruction))
+    for (const { flag, found, allowed } of findRefusedFlags(instruction))
       this.#refuse(instruction.line, flag, found, allowed);
   }
 
@@ -348,14 +348,14 @@ class Reader {
   }
 
   /** Of several earlier stages of a name the last counts. */
-  #baseOf(base: string | undefined, index: number): Base {
+  #baseOf(base: string | undefined, index: number): StageBase {
     if (base === undefined || base === "scratch") return null;
     const earlier = this.#stages.slice(0, index).findLastIndex(({ name }) => name === base.toLowerCase());
     return earlier === -1 ? (treeImage(base) ?? null) : earlier;
   }
 
   /** A variable that only the build knows, such as TARGETARCH, may choose between stages but not between images. */
-  #inspectUnknownBase({ base, line }: Stage): void {
+  #inspectUnknownBase({ base, line }: BuildStage): void {
     const start = base.slice(0, base.indexOf("$"));
     const isStage = start !== "" && this.#stages.some(({ name }) => name?.startsWith(start.toLowerCase()));
     if (!isStage) this.#reject(line, "FROM", quoted(base), "an image that can be told before the build");
@@ -371,7 +371,7 @@ class Reader {
     const words = jsonWords(rest) ?? rest.split(blanks);
     const quirks = flags.some(({ name }) => name === "parents") ? "/**" : "";
     for (const path of words.slice(0, -1)) {
-      if (opensHeredoc(path)) continue;
+      if (isHeredocWord(path)) continue;
       if (keyword === "ADD" && isRemote(path)) {
         this.#refuse(
           line,
@@ -387,7 +387,7 @@ class Reader {
 
   #inspectRun(instruction: Instruction): void {
     this.#inspectMounts(instruction);
-    const commands = commandsOf(instruction);
+    const commands = fetchersOf(instruction);
     const { line } = instruction;
     if (commands.length > 0) this.#fetches.push({ stage: this.#uses.length - 1, line, commands });
   }
@@ -423,7 +423,7 @@ class Reader {
   }
 
   /** Something is taken from this stage or image. */
-  #refer(reference: string, stages: readonly Stage[], keyword: string, line: number): void {
+  #refer(reference: string, stages: readonly BuildStage[], keyword: string, line: number): void {
     const name = reference.toLowerCase();
     let isStage = false;
     for (let index = 0; index < stages.length; index++) {
@@ -479,7 +479,7 @@ class Reader {
   }
 
   #reject(line: number, field: string | undefined, found: string, allowed: string): void {
-    if (this.#problems.length >= mostProblemsOfFile) throw new TreeError(this.#problems);
+    if (this.#problems.length >= maxProblemsPerFile) throw new TreeError(this.#problems);
     this.#problems.push({
       file: this.#file,
       line,

@@ -19,12 +19,12 @@ const separators = /[\s;&|()`"']+/;
  * Finds the fetchers that an instruction runs. One that does without a network by its own word (`RUN --network=none`) runs none.
  * @param more fetchers beside the usual ones
  */
-export function commandsOf(run: Instruction, more: readonly string[] = []): string[] {
+export function fetchersOf(run: Instruction, more: readonly string[] = []): string[] {
   if (run.keyword !== "RUN" || run.flags.some(({ name, value }) => name === "network" && value === "none"))
     return [];
   const text =
     jsonWords(run.rest)?.join(" ") ?? [run.rest, ...run.heredocs.map(({ content }) => content)].join("\n");
-  return fetchersIn(text, more);
+  return findFetchers(text, more);
 }
 
 /**
@@ -32,7 +32,7 @@ export function commandsOf(run: Instruction, more: readonly string[] = []): stri
  * text to print, say), which only gives a step a proxy that it does not use.
  * @param more fetchers beside the usual ones
  */
-export function fetchersIn(text: string, more: readonly string[] = []): string[] {
+export function findFetchers(text: string, more: readonly string[] = []): string[] {
   const likely = [...fetchers, ...more].filter((fetcher) =>
     fetcher.split(" ").every((word) => text.includes(word)),
   );

@@ -1,10 +1,10 @@
 import { quoted } from "../tree-error.ts";
-import type { Base, Containerfile } from "./containerfile.ts";
-import { type Instruction, jsonWords, parseSyntax } from "./containerfile-syntax.ts";
-import { commandsOf } from "./fetchers.ts";
+import type { Containerfile, StageBase } from "./containerfile.ts";
+import { type Instruction, jsonWords, parseInstructions } from "./containerfile-syntax.ts";
+import { fetchersOf } from "./fetchers.ts";
 
 /** How a RUN that fetches is run instead: with more flags, as the arguments of another command. */
-export type Wrapping = { readonly flags: readonly string[]; readonly command: readonly string[] };
+export type RunWrapper = { readonly flags: readonly string[]; readonly command: readonly string[] };
 
 /** The shell of an image that sets none (moby/buildkit: frontend/dockerfile/dockerfile2llb, defaultShell). */
 const standardShell: readonly string[] = ["/bin/sh", "-c"];
@@ -22,17 +22,17 @@ const longestLine = 60_000;
 export function wrapFetchingRuns(
   text: string,
   { bases }: Pick<Containerfile, "bases">,
-  { shells, wrapping, more = [] }: Wrap,
+  { shells, wrapper: wrapping, more = [] }: WrapOptions,
 ): string {
   const lines = text.split("\n");
-  const { instructions } = parseSyntax(text);
+  const { instructions } = parseInstructions(text);
   const ofStages: (readonly string[])[] = [];
   for (const instruction of instructions) {
     const stage = ofStages.length - 1;
     if (instruction.keyword === "FROM") ofStages.push(shellOf(bases[stage + 1] ?? null, ofStages, shells));
     if (instruction.keyword === "SHELL") ofStages[stage] = jsonWords(instruction.rest) ?? standardShell;
-    if (commandsOf(instruction, more).length === 0) continue;
-    const { line, end } = instruction;
+    if (fetchersOf(instruction, more).length === 0) continue;
+    const { line, lastLine: end } = instruction;
     const wrapped = wrappedRun(instruction, ofStages[stage] ?? standardShell, wrapping);
     lines.fill("", line - 1, end);
     lines[line - 1] = wrapped;
@@ -40,22 +40,22 @@ export function wrapFetchingRuns(
   return lines.join("\n");
 }
 
-export type Wrap = {
+export type WrapOptions = {
   readonly shells: ReadonlyMap<string, readonly string[]>;
-  readonly wrapping: Wrapping;
+  readonly wrapper: RunWrapper;
   readonly more?: readonly string[];
 };
 
 function shellOf(
-  base: Base,
+  base: StageBase,
   ofStages: readonly (readonly string[])[],
-  shells: Wrap["shells"],
+  shells: WrapOptions["shells"],
 ): readonly string[] {
   if (base === null) return standardShell;
   return (typeof base === "number" ? ofStages[base] : shells.get(base)) ?? standardShell;
 }
 
-function wrappedRun(run: Instruction, shell: readonly string[], { flags, command }: Wrapping): string {
+function wrappedRun(run: Instruction, shell: readonly string[], { flags, command }: RunWrapper): string {
   const own = run.flags.filter(({ name }) => name !== "network");
   for (const { name, value } of own) {
     // BuildKit refuses another name; written out again, one with an escape in it may be one that it takes.

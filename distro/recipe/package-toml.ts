@@ -1,10 +1,10 @@
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
-import { nearestName } from "../../lib/text/nearest-name.ts";
+import { findNearestName } from "../../lib/text/nearest-name.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import type { Source } from "../build-plan.ts";
-import { mostProblemsOfFile, type Problem, quoted, TreeError } from "../tree-error.ts";
-import { expand, PlaceholderError, type VersionForms, versionForms } from "./placeholder.ts";
+import { maxProblemsPerFile, quoted, TreeError, type TreeProblem } from "../tree-error.ts";
+import { expandPlaceholders, PlaceholderError, type VersionForms, versionForms } from "./placeholder.ts";
 import { fieldLines } from "./toml-line.ts";
 
 /** A `[sources.NAME]` section as it is written, placeholders not yet expanded (package.toml(5)). */
@@ -40,11 +40,11 @@ export type PackageToml = {
   readonly platforms: readonly string[];
   readonly sources: readonly SourceSection[];
   /** What StageX's `src/fetch.py` would fetch for them, in the order of the file. */
-  readonly fetched: readonly Source[];
+  readonly resolvedSources: readonly Source[];
 };
 
 /** What stands in the file, before its templates are expanded. */
-type WrittenPackage = Omit<PackageToml, "fetched">;
+type WrittenPackage = Omit<PackageToml, "resolvedSources">;
 
 /** A part of an image's name, as an OCI repository may be called (distribution-spec, "Pulling manifests"). */
 export const imageNamePattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
@@ -130,7 +130,7 @@ type FieldProblem = { path: readonly PropertyKey[]; found: string; allowed: stri
  * @param warnings gets what is wrong with fields that no build reads
  * @throws TreeError with every problem of the file
  */
-export function parsePackageToml(file: string, content: string, warnings: Problem[] = []): PackageToml {
+export function parsePackageToml(file: string, content: string, warnings: TreeProblem[] = []): PackageToml {
   const raw = parseToml(file, content);
   const [misspelledMetadata, misspelled] = partition(misspelledFields(raw), ({ meant }) => isMetadata(meant));
   const slips = [...misspelled, ...sourceNameProblems(raw)];
@@ -144,7 +144,7 @@ export function parsePackageToml(file: string, content: string, warnings: Proble
   if (problems.length > 0) throw errorOf(file, content, problems);
   const unread = [...metadataProblems(parsed.data.package), ...misspelledMetadata];
   if (unread.length > 0) warnings.push(...located(file, content, unread));
-  return { ...written, fetched };
+  return { ...written, resolvedSources: fetched };
 }
 
 /** Fields of `[package]` that no build reads. */
@@ -206,7 +206,10 @@ export function buildArgsOf(toml: PackageToml, version: string | null): Record<s
     const prefix = section.name.toUpperCase();
     if (section.version !== null) {
       args[`${prefix}_VERSION`] = section.version;
-      args[`${prefix}_SOURCE`] = expand(fileTemplate(section, 0), generatorValues(section, forms));
+      args[`${prefix}_SOURCE`] = expandPlaceholders(
+        fileTemplate(section, 0),
+        generatorValues(section, forms),
+      );
     }
     if (section.gitSha !== null) args[`${prefix}_GIT_SHA`] = section.gitSha;
   }
@@ -329,7 +332,7 @@ function expanded(
   problems: FieldProblem[],
 ): string | undefined {
   try {
-    return expand(template, known);
+    return expandPlaceholders(template, known);
   } catch (error) {
     if (!(error instanceof PlaceholderError)) throw error;
     const found = `${error.message} in ${quoted(template)}`;
@@ -405,7 +408,7 @@ type Slip = FieldProblem & { meant: string };
 function slipsIn(raw: unknown, path: readonly string[], known: readonly string[]): Slip[] {
   const unknown = Object.keys(tableAt(raw, path)).filter((key) => !known.includes(key));
   return unknown.flatMap((key) => {
-    const meant = nearestName(key, known);
+    const meant = findNearestName(key, known);
     return meant === undefined
       ? []
       : [{ path: [...path, key], found: quoted(key), allowed: `${meant} (is it meant?)`, meant }];
@@ -433,9 +436,9 @@ function errorOf(file: string, content: string, problems: readonly FieldProblem[
   return new TreeError(located(file, content, problems));
 }
 
-function located(file: string, content: string, problems: readonly FieldProblem[]): Problem[] {
+function located(file: string, content: string, problems: readonly FieldProblem[]): TreeProblem[] {
   const lineOf = fieldLines(content);
-  return problems.slice(0, mostProblemsOfFile).map(({ path, found, allowed }): Problem => {
+  return problems.slice(0, maxProblemsPerFile).map(({ path, found, allowed }): TreeProblem => {
     const line = lineOf(path);
     const field = path.map(String).join(".");
     return { file, ...(line === undefined ? {} : { line }), field, found, allowed };

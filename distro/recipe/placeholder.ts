@@ -36,7 +36,7 @@ export function versionForms(version: string): VersionForms {
  * Python's format specs (`{version:>9}`, `{0}`, `{version.x}`) are no part of the format: they are unknown placeholders.
  * @throws PlaceholderError for an unknown placeholder or a lone brace
  */
-export function expand(template: string, values: Readonly<Record<string, string>>): string {
+export function expandPlaceholders(template: string, values: Readonly<Record<string, string>>): string {
   if (!/[{}]/.test(template)) return template;
   return template.replace(/\{\{|\}\}|\{([^{}]*)\}|[{}]/g, (found, name: string | undefined) => {
     if (found === "{{" || found === "}}") return found.slice(1);

@@ -16,7 +16,7 @@ const allowed = {
 };
 
 /** Finds the flags of a RUN that would let the machine, or other builds on it, into the image. */
-export function refusedFlags({ keyword, flags }: Instruction): RefusedFlag[] {
+export function findRefusedFlags({ keyword, flags }: Instruction): RefusedFlag[] {
   if (keyword !== "RUN") return [];
   return flags.flatMap(({ name, value }) => {
     const refuse = (flag: keyof typeof allowed) => [

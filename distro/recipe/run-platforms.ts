@@ -1,5 +1,5 @@
 import type { BuildPlan } from "../build-plan.ts";
-import { type Containerfile, type RunPlatform, stagesOf } from "./containerfile.ts";
+import { type Containerfile, type RunPlatform, reachableStages } from "./containerfile.ts";
 
 /**
  * Finds the platforms whose programs a build of this target runs: those of the stages that it is made of and that have a `RUN`. A stage that
@@ -16,7 +16,7 @@ export function runPlatformsOf(
   onlyFor: (image: string) => readonly string[] | undefined,
 ): RunPlatform[] {
   const run = new Set<RunPlatform>();
-  for (const index of stagesOf(containerfile, target)) {
+  for (const index of reachableStages(containerfile, target)) {
     const stage = containerfile.stages[index];
     if (stage === undefined || !containerfile.running.has(index)) continue;
     for (const platform of stage.platforms) run.add(platform);

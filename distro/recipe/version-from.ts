@@ -1,5 +1,5 @@
-import { nearestNames } from "../../lib/text/nearest-name.ts";
-import { cycleText, type Problem, quoted } from "../tree-error.ts";
+import { boundedNearestName } from "../../lib/text/nearest-name.ts";
+import { formatCycle, quoted, type TreeProblem } from "../tree-error.ts";
 
 /** What a version is resolved from. */
 export type Versioned = { readonly version: string | null; readonly versionFrom: string | null };
@@ -13,10 +13,10 @@ export type Versioned = { readonly version: string | null; readonly versionFrom:
  */
 export function resolveVersions(
   images: ReadonlyMap<string, Versioned>,
-  reject: (image: string, problem: Pick<Problem, "field" | "found" | "allowed">) => void,
+  reject: (image: string, problem: Pick<TreeProblem, "field" | "found" | "allowed">) => void,
 ): Map<string, string | null> {
   const versions = new Map<string, string | null>();
-  const nearest = nearestNames(() => images.keys());
+  const nearest = boundedNearestName(() => images.keys());
   for (const image of images.keys()) resolve(image);
   return versions;
 
@@ -54,7 +54,7 @@ export function resolveVersions(
   function rejectCycle(names: readonly string[]): void {
     const least = names.reduce((one, other) => (other < one ? other : one));
     const start = names.indexOf(least);
-    const found = cycleText([...names.slice(start), ...names.slice(0, start), least]);
+    const found = formatCycle([...names.slice(start), ...names.slice(0, start), least]);
     reject(least, { field: "package.version_from", found, allowed: "a way to a package with a version" });
   }
 }

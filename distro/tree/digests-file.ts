@@ -1,4 +1,4 @@
-import { mostProblemsOfFile, type Problem, quoted, TreeError } from "../tree-error.ts";
+import { maxProblemsPerFile, quoted, TreeError, type TreeProblem } from "../tree-error.ts";
 
 /** `<64 hex digits> <stage>-<name>`, as StageX's `src/digests.py` writes it. */
 const linePattern = /^([0-9a-f]{64}) ([a-z0-9]+-\S+)$/;
@@ -7,18 +7,18 @@ const linePattern = /^([0-9a-f]{64}) ([a-z0-9]+-\S+)$/;
 const pathPattern = /^digests\/(?:([a-z0-9]+(?:-[a-z0-9.]+)+|index)\/)?[^/]+\.txt$/;
 
 /**
- * What files below `digests/` are of: `""` for StageX's own, which have the first platform's manifest of each image; {@link platformSet} of
+ * What files below `digests/` are of: `""` for StageX's own, which have the first platform's manifest of each image; {@link digestSetOfPlatform} of
  * another platform; or `index` for the indexes of images for several platforms, from which their dependents are built.
  */
 export type DigestSet = string;
 
 /** Names the set of digests of a platform that is not an image's first: `linux-arm64` for linux/arm64. */
-export function platformSet(platform: string): DigestSet {
+export function digestSetOfPlatform(platform: string): DigestSet {
   return platform.replaceAll("/", "-");
 }
 
 /** Tells which set of digests a file has; undefined for a file that is no digests file. */
-export function digestSetOf(path: string): DigestSet | undefined {
+export function digestSetOfPath(path: string): DigestSet | undefined {
   const found = pathPattern.exec(path);
   return found === null ? undefined : (found[1] ?? "");
 }
@@ -31,9 +31,9 @@ export function digestSetOf(path: string): DigestSet | undefined {
 export function parseDigestsFile(file: string, text: string): Map<string, string> {
   const stage = file.slice(file.lastIndexOf("/") + 1).replace(/\.txt$/, "");
   const digests = new Map<string, string>();
-  const problems: Problem[] = [];
+  const problems: TreeProblem[] = [];
   for (const [index, line] of text.replace(/\n$/, "").split("\n").entries()) {
-    if (text === "" || problems.length === mostProblemsOfFile) break;
+    if (text === "" || problems.length === maxProblemsPerFile) break;
     const [, hex, name] = linePattern.exec(line) ?? [];
     const place = { file, line: index + 1, found: quoted(line) };
     if (hex === undefined || name === undefined || !name.startsWith(`${stage}-`)) {
@@ -46,7 +46,7 @@ export function parseDigestsFile(file: string, text: string): Map<string, string
 }
 
 /** The text of a `digests/<stage>.txt`, sorted by name. */
-export function digestsFileText(digests: ReadonlyMap<string, string>): string {
+export function formatDigestsFile(digests: ReadonlyMap<string, string>): string {
   return [...digests]
     .sort(([left], [right]) => (left < right ? -1 : 1))
     .map(([name, hex]) => `${hex} ${name}\n`)
@@ -57,17 +57,20 @@ export function digestsFileText(digests: ReadonlyMap<string, string>): string {
  * The texts of all digests files of a set, by path and in the order of the paths: `digests/core.txt` and so on. The stage is what stands
  * before the first dash.
  */
-export function digestsFiles(digests: ReadonlyMap<string, string>, set: DigestSet = ""): Map<string, string> {
+export function formatDigestsFiles(
+  digests: ReadonlyMap<string, string>,
+  set: DigestSet = "",
+): Map<string, string> {
   const folder = set === "" ? "digests" : `digests/${set}`;
   const stages = Map.groupBy(digests, ([name]) => name.slice(0, name.indexOf("-")));
   return new Map(
     [...stages]
       .sort(([left], [right]) => (left < right ? -1 : 1))
-      .map(([stage, entries]) => [`${folder}/${stage}.txt`, digestsFileText(new Map(entries))]),
+      .map(([stage, entries]) => [`${folder}/${stage}.txt`, formatDigestsFile(new Map(entries))]),
   );
 }
 
-/** The digests of an image for several platforms, hex digits each, by set: those that {@link digestsFiles} has beside StageX's own. */
+/** The digests of an image for several platforms, hex digits each, by set: those that {@link formatDigestsFiles} has beside StageX's own. */
 export function furtherDigestsOf(
   platforms: readonly string[],
   digests: Readonly<Record<string, string>>,
@@ -77,7 +80,7 @@ export function furtherDigestsOf(
   if (others.length === 0) return new Map();
   const manifests = others.flatMap((platform): [DigestSet, string][] => {
     const hex = digests[platform];
-    return hex === undefined ? [] : [[platformSet(platform), hex]];
+    return hex === undefined ? [] : [[digestSetOfPlatform(platform), hex]];
   });
   return new Map([...manifests, ["index", index]]);
 }

@@ -1,9 +1,9 @@
 import { GitError } from "../../lib/git/git.ts";
-import { isOn } from "../../lib/git/git-config.ts";
-import { diskKeeps, findRepository, readRepository } from "../../lib/git/git-repository.ts";
+import { isSettingOn } from "../../lib/git/git-config.ts";
+import { diskKeeps, findRepository, runInRepository } from "../../lib/git/git-repository.ts";
 import { RepositoryError } from "../../lib/git/git-repository-checks.ts";
-import { shellWord } from "../../lib/text/shell-word.ts";
-import { type Problem, TreeError } from "../tree-error.ts";
+import { quoteShellWord } from "../../lib/text/shell-word.ts";
+import { TreeError, type TreeProblem } from "../tree-error.ts";
 import { type TreeFile, treeFolders } from "../tree-source.ts";
 
 /** The files of a tree that git tracks. */
@@ -13,10 +13,10 @@ export type TrackedFiles = {
   /** Those that a sparse checkout may leave out of the working tree. */
   readonly skipped: readonly string[];
   /** Returns the command by which a file is no longer left out. */
-  readonly unskip: (path: string) => string;
+  readonly unskipCommand: (path: string) => string;
   /** Whether the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`); where not, the index decides. */
   readonly diskKeeps: { readonly modes: boolean; readonly links: boolean };
-  readonly problems: readonly Problem[];
+  readonly problems: readonly TreeProblem[];
 };
 
 /**
@@ -24,23 +24,23 @@ export type TrackedFiles = {
  * @returns undefined where there is no repository
  * @throws TreeError if there is one that can't be read, GitError if git is not installed
  */
-export async function trackedFiles(root: string): Promise<TrackedFiles | undefined> {
+export async function readTrackedFiles(root: string): Promise<TrackedFiles | undefined> {
   try {
     const repository = await findRepository(root);
     if (repository === undefined) return undefined;
     const args = ["ls-files", "-t", "--stage", "-z", "--", ...treeFolders];
-    const listed = (await readRepository(repository, root, args)).toString();
-    const sparse = isOn(repository.config, "core.sparsecheckout", false);
+    const listed = (await runInRepository(repository, root, args)).toString();
+    const sparse = isSettingOn(repository.config, "core.sparsecheckout", false);
     const unskip = (path: string) =>
-      `git -C ${shellWord(root)} ${sparse ? "sparse-checkout disable" : `update-index --no-skip-worktree ${shellWord(path)}`}`;
-    return { ...parseIndex(listed), unskip, diskKeeps: diskKeeps(repository) };
+      `git -C ${quoteShellWord(root)} ${sparse ? "sparse-checkout disable" : `update-index --no-skip-worktree ${quoteShellWord(path)}`}`;
+    return { ...parseIndex(listed), unskipCommand: unskip, diskKeeps: diskKeeps(repository) };
   } catch (error) {
-    throw gitTreeError(error, { file: root, allowed: "a git checkout that git can read" });
+    throw asTreeError(error, { file: root, allowed: "a git checkout that git can read" });
   }
 }
 
 /** An error of git as one of the tree; git that is not installed, and what is not git's, stay what they are. */
-export function gitTreeError(error: unknown, where: Pick<Problem, "file" | "allowed">): unknown {
+export function asTreeError(error: unknown, where: Pick<TreeProblem, "file" | "allowed">): unknown {
   if (error instanceof RepositoryError) {
     const { path, ...problem } = error.details;
     return new TreeError([{ file: path, ...problem }]);
@@ -53,7 +53,7 @@ function parseIndex(listed: string): Pick<TrackedFiles, "modes" | "skipped" | "p
   const modes = new Map<string, TreeFile["mode"]>();
   const skipped: string[] = [];
   // By path: a file in conflict is listed once for each side.
-  const problems = new Map<string, Problem>();
+  const problems = new Map<string, TreeProblem>();
   for (const entry of listed.split("\0")) {
     // <tag> <mode> <object> <stage>\t<path>
     const [, tag, written, stage, path] = /^(\S) (\d+) \S+ (\d)\t([\s\S]+)$/.exec(entry) ?? [];
@@ -61,7 +61,7 @@ function parseIndex(listed: string): Pick<TrackedFiles, "modes" | "skipped" | "p
     const mode = fileModes[written];
     if (stage !== "0") {
       const [found, allowed] = ["an unresolved merge conflict", "resolved files"];
-      problems.set(path, { file: path, found, allowed, mend: `git add ${shellWord(path)}` });
+      problems.set(path, { file: path, found, allowed, fix: `git add ${quoteShellWord(path)}` });
     } else if (mode === undefined) {
       problems.set(path, { file: path, found: "a submodule", allowed: "files" });
     } else if (path.includes("\uFFFD")) {

@@ -1,26 +1,31 @@
 import { hash } from "node:crypto";
-import { tooLarge } from "../../lib/fs/regular-file.ts";
+import { tooLargeError } from "../../lib/fs/regular-file.ts";
 import { GitError } from "../../lib/git/git.ts";
 import { readObjects } from "../../lib/git/git-objects.ts";
-import { git, type Repository, readRepository, repositoryOf } from "../../lib/git/git-repository.ts";
+import {
+  type GitRepository,
+  requireRepository,
+  runGitIn,
+  runInRepository,
+} from "../../lib/git/git-repository.ts";
 import { RepositoryError } from "../../lib/git/git-repository-checks.ts";
-import { nearestName } from "../../lib/text/nearest-name.ts";
-import { type Problem, quoted, TreeError } from "../tree-error.ts";
-import { leadsOutside, type TreeFile, type TreeFiles, treeFolders } from "../tree-source.ts";
-import { fileModes, gitTreeError } from "./git-index.ts";
+import { findNearestName } from "../../lib/text/nearest-name.ts";
+import { quoted, TreeError, type TreeProblem } from "../tree-error.ts";
+import { isOutsideTree, type TreeFile, type TreeSource, treeFolders } from "../tree-source.ts";
+import { asTreeError, fileModes } from "./git-index.ts";
 
 /**
  * The commit that a revision means (a branch, a tag, `HEAD~3`, a commit): its full object name.
  * @param root a folder of the repository
  * @throws TreeError if there is no repository, or it has no such commit
  */
-export async function commitOf(root: string, revision: string): Promise<string> {
+export async function resolveCommit(root: string, revision: string): Promise<string> {
   const wanted = `${revision}^{commit}`;
   try {
-    const answer = await git(root, ["rev-parse", "--verify", "--quiet", "--end-of-options", wanted]);
+    const answer = await runGitIn(root, ["rev-parse", "--verify", "--quiet", "--end-of-options", wanted]);
     return answer.toString().trim();
   } catch (error) {
-    if (!isAnswer(error)) throw gitTreeError(error, { file: root, allowed: "a commit" });
+    if (!isAnswer(error)) throw asTreeError(error, { file: root, allowed: "a commit" });
     throw new TreeError([await unknownRevision(root, revision, error)]);
   }
 }
@@ -28,13 +33,13 @@ export async function commitOf(root: string, revision: string): Promise<string> 
 /**
  * The tree at this folder as a commit has it: the files of `packages/` and `digests/`, read from git's objects, without
  * a checkout. The folder need not be the repository's outermost.
- * @param commit as {@link commitOf} gives it
+ * @param commit as {@link resolveCommit} gives it
  * @throws TreeError if an object is missing or damaged
  */
-export async function revisionTree(root: string, commit: string): Promise<TreeFiles> {
+export async function openGitTree(root: string, commit: string): Promise<TreeSource> {
   const name = `${root} at ${commit.slice(0, 12)}`;
   try {
-    const repository = await repositoryOf(root);
+    const repository = await requireRepository(root);
     const { entries, problems } = await entriesOf(repository, root, commit);
     const contents = await contentsOf(repository, entries);
     const escaping = entries.flatMap((entry) => escapingLink(entry, contents));
@@ -43,7 +48,7 @@ export async function revisionTree(root: string, commit: string): Promise<TreeFi
     return new RevisionTree(name, kept, contents, [...problems, ...escaping]);
   } catch (error) {
     if (!isAnswer(error))
-      throw gitTreeError(error, { file: name, allowed: "a revision that git can read whole" });
+      throw asTreeError(error, { file: name, allowed: "a revision that git can read whole" });
     throw new TreeError([await unreadable(root, name, error)]);
   }
 }
@@ -56,10 +61,10 @@ function isAnswer(error: unknown): error is GitError {
 /** A file, and the name of git's object with its content. */
 type Entry = TreeFile & { readonly object: string };
 
-class RevisionTree implements TreeFiles {
+class RevisionTree implements TreeSource {
   readonly root: string;
-  readonly list: readonly TreeFile[];
-  readonly problems: readonly Problem[];
+  readonly files: readonly TreeFile[];
+  readonly problems: readonly TreeProblem[];
   readonly #contents: ReadonlyMap<string, Uint8Array>;
   readonly #objects: ReadonlyMap<string, string>;
 
@@ -67,10 +72,10 @@ class RevisionTree implements TreeFiles {
     root: string,
     entries: readonly Entry[],
     contents: ReadonlyMap<string, Uint8Array>,
-    problems: readonly Problem[],
+    problems: readonly TreeProblem[],
   ) {
     this.root = root;
-    this.list = entries.map(({ path, mode }) => ({ path, mode }));
+    this.files = entries.map(({ path, mode }) => ({ path, mode }));
     this.problems = problems;
     this.#contents = contents;
     this.#objects = new Map(entries.map(({ path, object }) => [path, object]));
@@ -78,7 +83,7 @@ class RevisionTree implements TreeFiles {
 
   async read(path: string, limit: number): Promise<Uint8Array> {
     const content = this.#content(path);
-    if (content.length > limit) throw tooLarge(path, limit);
+    if (content.length > limit) throw tooLargeError(path, limit);
     return content;
   }
 
@@ -94,11 +99,11 @@ class RevisionTree implements TreeFiles {
 }
 
 async function entriesOf(
-  repository: Repository,
+  repository: GitRepository,
   root: string,
   commit: string,
-): Promise<{ entries: Entry[]; problems: Problem[] }> {
-  const output = await readRepository(repository, root, [
+): Promise<{ entries: Entry[]; problems: TreeProblem[] }> {
+  const output = await runInRepository(repository, root, [
     "ls-tree",
     "-r",
     "-z",
@@ -107,7 +112,7 @@ async function entriesOf(
     ...treeFolders,
   ]);
   const entries: Entry[] = [];
-  const problems: Problem[] = [];
+  const problems: TreeProblem[] = [];
   for (const line of output.toString().split("\0")) {
     // <mode> <type> <object>\t<path>
     const [, written = "", type, object = "", path = ""] = /^(\d+) (\w+) (\w+)\t([\s\S]+)$/.exec(line) ?? [];
@@ -123,7 +128,7 @@ async function entriesOf(
 
 /** The contents by name of object. */
 async function contentsOf(
-  repository: Repository,
+  repository: GitRepository,
   entries: readonly Entry[],
 ): Promise<Map<string, Uint8Array>> {
   const objects = await readObjects(
@@ -135,40 +140,50 @@ async function contentsOf(
   return new Map([...objects].map(([object, { content }]) => [object, content]));
 }
 
-function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): Problem[] {
+function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): TreeProblem[] {
   if (entry.mode !== "120000") return [];
   const target = new TextDecoder().decode(contents.get(entry.object));
-  if (!leadsOutside(entry.path, target)) return [];
+  if (!isOutsideTree(entry.path, target)) return [];
   const found = `a symbolic link to ${quoted(target)}`;
   return [{ file: entry.path, found, allowed: "links to what is in the tree" }];
 }
 
-async function unreadable(root: string, file: string, { message }: GitError): Promise<Problem> {
+async function unreadable(root: string, file: string, { message }: GitError): Promise<TreeProblem> {
   const lines = message.split("\n").map((line) => line.trim());
   const said = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
-  const settings = [...(await repositoryOf(root)).config.keys()];
+  const settings = [...(await requireRepository(root)).config.keys()];
   if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
     const mend = `git -C ${root} fetch --refetch --no-filter`;
-    return { file, found: `${quoted(said)} in a partial clone`, allowed: "a clone with all objects", mend };
+    return {
+      file,
+      found: `${quoted(said)} in a partial clone`,
+      allowed: "a clone with all objects",
+      fix: mend,
+    };
   }
   const mend = `git -C ${root} fsck`;
-  return { file, found: quoted(said), allowed: "a revision that git can read whole", mend };
+  return { file, found: quoted(said), allowed: "a revision that git can read whole", fix: mend };
 }
 
-async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<Problem> {
+async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<TreeProblem> {
   const at = { file: root, found: `no commit ${quoted(revision)}` };
   if (revision === "HEAD") {
     return { ...at, found: "a repository without a commit", allowed: "at least one commit" };
   }
-  const shallow = await git(root, ["rev-parse", "--is-shallow-repository"]);
+  const shallow = await runGitIn(root, ["rev-parse", "--is-shallow-repository"]);
   if (shallow.toString().trim() === "true") {
     const mend = `git -C ${root} fetch --unshallow --tags`;
-    return { ...at, found: `${at.found} in a shallow clone`, allowed: "a revision that the clone has", mend };
+    return {
+      ...at,
+      found: `${at.found} in a shallow clone`,
+      allowed: "a revision that the clone has",
+      fix: mend,
+    };
   }
   if (!message.startsWith("git rev-parse ended"))
     return { ...at, found: quoted(message), allowed: "a commit" };
-  const names = await git(root, ["for-each-ref", "--format=%(refname:lstrip=2)"]).catch(() => "");
-  const nearest = nearestName(revision, names.toString().trim().split("\n"));
+  const names = await runGitIn(root, ["for-each-ref", "--format=%(refname:lstrip=2)"]).catch(() => "");
+  const nearest = findNearestName(revision, names.toString().trim().split("\n"));
   const hint = nearest === undefined ? "" : `; the nearest is ${nearest}`;
   return { ...at, allowed: `a commit, tag or branch of this repository${hint}` };
 }

@@ -19,7 +19,7 @@ export function parseReleaseName(text: string): ReleaseName {
   return { year: Number(year), month: Number(month), number: Number(number) };
 }
 
-export function releaseText({ year, month, number }: ReleaseName): string {
+export function formatReleaseName({ year, month, number }: ReleaseName): string {
   return `${String(year).padStart(4, "0")}.${String(month).padStart(2, "0")}.${number}`;
 }
 

@@ -1,17 +1,17 @@
 import { realpathSync } from "node:fs";
 import { GitError } from "../../lib/git/git.ts";
-import { findRepository, readRepository } from "../../lib/git/git-repository.ts";
+import { findRepository, runInRepository } from "../../lib/git/git-repository.ts";
 import { compareReleases, isReleaseName, parseReleaseName } from "./release-name.ts";
 
 /**
  * The release that a checkout is: the newest release's tag at its commit; undefined where it is none, or only a folder of some other
  * repository.
  */
-export async function treeRelease(root: string): Promise<string | undefined> {
+export async function findTreeRelease(root: string): Promise<string | undefined> {
   try {
     const repository = await findRepository(root);
     if (repository === undefined || repository.workTree !== realpathSync(root)) return undefined;
-    const tags = (await readRepository(repository, root, ["tag", "--points-at", "HEAD"]))
+    const tags = (await runInRepository(repository, root, ["tag", "--points-at", "HEAD"]))
       .toString()
       .split("\n");
     return tags

@@ -1,27 +1,33 @@
 import { hash } from "node:crypto";
 import { RegularFileError } from "../../lib/fs/regular-file.ts";
-import { nearestNames } from "../../lib/text/nearest-name.ts";
+import { boundedNearestName } from "../../lib/text/nearest-name.ts";
 import type { BuildPlan, ContextFile } from "../build-plan.ts";
-import { cyclesOf, inOrder } from "../graph.ts";
+import type { PackageImage, StagexGenerator } from "../generator/generator.ts";
+import { detectGenerator } from "../generator/known-generators.ts";
+import { targetsPy } from "../generator/targets-py.ts";
+import { findCycles, sortTopologically } from "../graph.ts";
 import {
   type Containerfile,
-  type Dependency,
-  fetchesOf,
+  fetchingRunsOf,
+  type ImageDependency,
   parseContainerfile,
   refusalsOf,
 } from "../recipe/containerfile.ts";
-import { contextProblems, contextReader } from "../recipe/context.ts";
+import { checkContextReads, selectContextFiles } from "../recipe/context-files.ts";
 import type { PackageToml } from "../recipe/package-toml.ts";
 import { runPlatformsOf } from "../recipe/run-platforms.ts";
 import { resolveVersions } from "../recipe/version-from.ts";
-import { collecting, cycleText, type Problem, quoted, TreeError } from "../tree-error.ts";
-import { contextFileLimit, type TreeFile, type TreeFiles, textLimit, tomlLimit } from "../tree-source.ts";
-import { type DigestSet, digestSetOf, parseDigestsFile } from "./digests-file.ts";
-import { generatorOf } from "./generations.ts";
-import type { Generator, PackageImage } from "./generator.ts";
-import { ParsedFiles } from "./parsed-files.ts";
-import { targetsPy } from "./targets-py.ts";
-import { workingTree } from "./working-tree.ts";
+import { collectProblems, formatCycle, quoted, TreeError, type TreeProblem } from "../tree-error.ts";
+import {
+  maxContextFileBytes,
+  maxTextBytes,
+  maxTomlBytes,
+  type TreeFile,
+  type TreeSource,
+} from "../tree-source.ts";
+import { type DigestSet, digestSetOfPath, parseDigestsFile } from "./digests-file.ts";
+import { ParseCache } from "./parse-cache.ts";
+import { openWorkingTree } from "./working-tree.ts";
 
 /** One `packages/<stage>/<name>/`. */
 export type TreePackage = {
@@ -46,14 +52,14 @@ export type Tree = {
   /** The same of images for several platforms, by {@link DigestSet}: `linux-arm64` and the like, and `index`. */
   readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
   /** What is wrong with what no build reads. */
-  readonly warnings: readonly Problem[];
+  readonly warnings: readonly TreeProblem[];
 };
 
 export type TreeOptions = {
   /** What packages without `platforms` of their own are built for; StageX's Makefile has linux/amd64. */
   readonly platforms?: readonly string[];
   /** Those of another tree that has most files in common with this one. */
-  readonly parsed?: ParsedFiles;
+  readonly parseCache?: ParseCache;
 };
 
 /**
@@ -61,15 +67,15 @@ export type TreeOptions = {
  * @throws TreeError with all that is wrong with it
  */
 export async function readTree(root: string, options: TreeOptions = {}): Promise<Tree> {
-  return readTreeFiles(await workingTree(root), options);
+  return readTreeSource(await openWorkingTree(root), options);
 }
 
 /**
  * Reads a tree from its files, wherever they are.
  * @throws TreeError with all that is wrong with it
  */
-export async function readTreeFiles(files: TreeFiles, options: TreeOptions = {}): Promise<Tree> {
-  const { platforms = ["linux/amd64"], parsed = new ParsedFiles() } = options;
+export async function readTreeSource(files: TreeSource, options: TreeOptions = {}): Promise<Tree> {
+  const { platforms = ["linux/amd64"], parseCache: parsed = new ParseCache() } = options;
   return new TreeReader(files, platforms, parsed).read();
 }
 
@@ -88,23 +94,23 @@ type Draft = {
 };
 
 /** The plans of one package, with the lines that name its dependencies. */
-type Planned = { readonly plans: readonly BuildPlan[]; readonly dependencies: readonly Dependency[] };
+type Planned = { readonly plans: readonly BuildPlan[]; readonly dependencies: readonly ImageDependency[] };
 
 class TreeReader {
-  readonly #files: TreeFiles;
+  readonly #files: TreeSource;
   readonly #platforms: readonly string[];
-  readonly #generator: Generator;
-  readonly #parsed: ParsedFiles;
-  readonly #problems: Problem[];
-  readonly #warnings: Problem[] = [];
+  readonly #generator: StagexGenerator;
+  readonly #parsed: ParseCache;
+  readonly #problems: TreeProblem[];
+  readonly #warnings: TreeProblem[] = [];
   /** By stage: what a package.toml that cannot be read may make, its folder's name and all that stands in quotes in it. */
   readonly #mayBeMade = new Map<string, Set<string>>();
   readonly #hashes = new Map<string, Promise<string>>();
 
-  constructor(files: TreeFiles, platforms: readonly string[], parsed: ParsedFiles) {
+  constructor(files: TreeSource, platforms: readonly string[], parsed: ParseCache) {
     this.#files = files;
     this.#platforms = platforms;
-    this.#generator = generatorOf(files.list) ?? targetsPy;
+    this.#generator = detectGenerator(files.files) ?? targetsPy;
     this.#parsed = parsed;
     this.#problems = [...files.problems];
   }
@@ -114,10 +120,10 @@ class TreeReader {
     const owners = this.#owners(drafts);
     const versions = this.#versions(owners);
     const planned = await Promise.all(drafts.map((draft) => this.#plan(draft, versions, owners)));
-    const nearest = nearestNames(() => owners.keys());
+    const nearest = boundedNearestName(() => owners.keys());
     for (const made of planned) this.#rejectUnknown(made, owners, nearest);
     const plans = new Map(planned.flatMap((made) => made.plans).map((plan) => [plan.name, plan]));
-    const images = inOrder(plans);
+    const images = sortTopologically(plans);
     if (images.size < plans.size) this.#rejectCycles(plans);
     const sets = await this.#digests();
     const { "": digests = new Map<string, string>(), ...further } = Object.fromEntries(sets);
@@ -133,13 +139,13 @@ class TreeReader {
   }
 
   async #drafts(): Promise<Draft[]> {
-    const folders = packageFolders(this.#files.list);
+    const folders = packageFolders(this.#files.files);
     for (const { file } of this.#files.problems) {
       const [, stage, name] = /^packages\/([^/]+)\/([^/]+)\/package\.toml$/.exec(file) ?? [];
       if (stage !== undefined && name !== undefined) this.#mayBeMadeIn(stage).add(name);
     }
     if (folders.size === 0 && this.#problems.length === 0) {
-      const isOlder = this.#files.list.some(({ path }) => /^packages\/[^/]+\/Containerfile$/.test(path));
+      const isOlder = this.#files.files.some(({ path }) => /^packages\/[^/]+\/Containerfile$/.test(path));
       const found = isOlder ? "packages/<name>/Containerfile, as StageX had them until 2024" : "no package";
       const allowed = "a StageX tree: packages/<stage>/<name>/package.toml";
       this.#reject({ file: this.#files.root, found, allowed });
@@ -161,12 +167,12 @@ class TreeReader {
     if (!hasContainerfile(files) && !this.#isRejected(`${folder}/Containerfile`)) {
       this.#reject({ file: folder, found: "no Containerfile", allowed: "a Containerfile that git tracks" });
     }
-    const text = await this.#text(file, tomlLimit);
+    const text = await this.#text(file, maxTomlBytes);
     const isImage = imageStages.has(stage);
     const toml =
       text === undefined
         ? undefined
-        : collecting(isImage ? this.#problems : this.#warnings, () => this.#package(file, text));
+        : collectProblems(isImage ? this.#problems : this.#warnings, () => this.#package(file, text));
     if (toml === undefined && !isImage) return [];
     if (toml === undefined) {
       const may = this.#mayBeMadeIn(stage);
@@ -181,9 +187,9 @@ class TreeReader {
   }
 
   #package(file: string, text: string): PackageToml {
-    const { name = "", readPackage } = this.#generator;
+    const { name = "", parsePackage: readPackage } = this.#generator;
     const { toml, warnings } = this.#parsed.packages.of(file, `${name}\n${text}`, () => {
-      const found: Problem[] = [];
+      const found: TreeProblem[] = [];
       return { toml: readPackage(file, text, found), warnings: found };
     });
     this.#warnings.push(...warnings);
@@ -232,7 +238,7 @@ class TreeReader {
       ? await this.#containerfile(recipe, buildArgs)
       : undefined;
     if (containerfile === undefined) return { plans: [], dependencies: [] };
-    this.#problems.push(...contextProblems(recipe, draft.files, containerfile));
+    this.#problems.push(...checkContextReads(recipe, draft.files, containerfile));
     const shared = {
       ...(generator === undefined ? {} : { generator }),
       stage,
@@ -247,7 +253,7 @@ class TreeReader {
       sources: this.#generator.sourcesOf(toml),
     };
     for (const { target } of images) this.#rejectMissingTarget(recipe, target, containerfile);
-    const filesOf = contextReader(draft.files, containerfile);
+    const filesOf = selectContextFiles(draft.files, containerfile);
     const onlyFor = (image: string) => {
       const only = owners.get(image)?.toml.platforms ?? [];
       return only.length > 0 ? only : undefined;
@@ -256,7 +262,7 @@ class TreeReader {
       .filter(({ target }) => hasTarget(containerfile, target))
       .map(async ({ name, target }) => {
         const context = await this.#hashed(draft, filesOf(target));
-        const fetchers = new Set(fetchesOf(containerfile, target).flatMap(({ commands }) => commands));
+        const fetchers = new Set(fetchingRunsOf(containerfile, target).flatMap(({ commands }) => commands));
         const runs = runPlatformsOf(containerfile, target, shared.platforms, onlyFor);
         const refusals = refusalsOf(containerfile, target);
         return { ...shared, name, target, runs, context, refusals, fetchers: [...fetchers] };
@@ -268,10 +274,10 @@ class TreeReader {
     recipe: string,
     args: Readonly<Record<string, string>>,
   ): Promise<Containerfile | undefined> {
-    const text = await this.#text(recipe, textLimit, true);
+    const text = await this.#text(recipe, maxTextBytes, true);
     if (text === undefined) return undefined;
     const inputs = `${JSON.stringify(args)}\n${text}`;
-    return collecting(this.#problems, () =>
+    return collectProblems(this.#problems, () =>
       this.#parsed.recipes.of(recipe, inputs, () => parseContainerfile(recipe, text, args)),
     );
   }
@@ -289,20 +295,20 @@ class TreeReader {
     try {
       return await known;
     } catch (error) {
-      const problem = readProblem(path, error, contextFileLimit);
+      const problem = readProblem(path, error, maxContextFileBytes);
       throw problem === undefined ? error : new TreeError([problem]);
     }
   }
 
   async #digests(): Promise<Map<DigestSet, Map<string, string>>> {
     const sets = new Map<DigestSet, Map<string, string>>();
-    for (const { path } of this.#files.list) {
-      const set = digestSetOf(path);
-      const text = set === undefined ? undefined : await this.#text(path, textLimit);
+    for (const { path } of this.#files.files) {
+      const set = digestSetOfPath(path);
+      const text = set === undefined ? undefined : await this.#text(path, maxTextBytes);
       if (set === undefined || text === undefined) continue;
       const digests = sets.get(set) ?? new Map();
       sets.set(set, digests);
-      const stage = collecting(this.#problems, () => parseDigestsFile(path, text));
+      const stage = collectProblems(this.#problems, () => parseDigestsFile(path, text));
       for (const [name, hex] of stage ?? []) digests.set(name, hex);
     }
     return sets;
@@ -346,10 +352,10 @@ class TreeReader {
   }
 
   #rejectCycles(plans: ReadonlyMap<string, BuildPlan>): void {
-    for (const cycle of cyclesOf(plans)) {
+    for (const cycle of findCycles(plans)) {
       const file = plans.get(cycle[0] ?? "")?.recipe ?? this.#files.root;
       const allowed = "images that are not built from themselves";
-      this.#reject({ file, found: cycleText(cycle), allowed });
+      this.#reject({ file, found: formatCycle(cycle), allowed });
     }
   }
 
@@ -378,7 +384,7 @@ class TreeReader {
     return this.#files.problems.some(({ file }) => file === path);
   }
 
-  #reject(problem: Problem): void {
+  #reject(problem: TreeProblem): void {
     this.#problems.push(problem);
   }
 }
@@ -404,7 +410,7 @@ function hasTarget({ stages }: Containerfile, target: string | null): boolean {
 }
 
 /** The problem that a file could not be read; undefined for a fault of another kind. */
-function readProblem(file: string, error: unknown, limit: number): Problem | undefined {
+function readProblem(file: string, error: unknown, limit: number): TreeProblem | undefined {
   if (error instanceof RegularFileError) {
     return error.problem === "too-large"
       ? { file, found: `more than ${limit} bytes`, allowed: `at most ${limit} bytes in such a file` }
@@ -423,7 +429,7 @@ function hasContainerfile(files: readonly TreeFile[]): boolean {
   return files.some(({ path }) => path === "Containerfile");
 }
 
-function byPlace(left: Problem, right: Problem): number {
+function byPlace(left: TreeProblem, right: TreeProblem): number {
   if (left.file !== right.file) return left.file < right.file ? -1 : 1;
   return (left.line ?? 0) - (right.line ?? 0);
 }

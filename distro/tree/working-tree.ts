@@ -2,17 +2,17 @@ import { hash } from "node:crypto";
 import { type Dirent, lstatSync, readdirSync, readlinkSync, realpathSync, type Stats } from "node:fs";
 import { join } from "node:path";
 import { readRegularFileSync, sha256OfRegularFileSync } from "../../lib/fs/regular-file.ts";
-import { shownPlace } from "../../lib/text/redacted-address.ts";
-import { shellWord } from "../../lib/text/shell-word.ts";
-import { type Problem, quoted, TreeError } from "../tree-error.ts";
+import { redactAddress } from "../../lib/text/redacted-address.ts";
+import { quoteShellWord } from "../../lib/text/shell-word.ts";
+import { quoted, TreeError, type TreeProblem } from "../tree-error.ts";
 import {
-  contextFileLimit,
-  leadsOutside,
+  isOutsideTree,
+  maxContextFileBytes,
   type TreeFile,
-  type TreeFiles,
+  type TreeSource,
   treeFolders,
 } from "../tree-source.ts";
-import { type TrackedFiles, trackedFiles } from "./git-index.ts";
+import { readTrackedFiles, type TrackedFiles } from "./git-index.ts";
 
 /**
  * The working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
@@ -20,13 +20,13 @@ import { type TrackedFiles, trackedFiles } from "./git-index.ts";
  * reads it. Without a git repository, all files count.
  * @throws TreeError if there is no such folder, or it or its repository can't be read; GitError if git is not installed
  */
-export async function workingTree(root: string): Promise<TreeFiles> {
+export async function openWorkingTree(root: string): Promise<TreeSource> {
   const real = realFolder(root);
-  const tracked = await trackedFiles(real);
+  const tracked = await readTrackedFiles(real);
   try {
     if (tracked === undefined) {
       const paths = treeFolders.flatMap((folder) => filesBelow(real, folder));
-      const problems: Problem[] = [];
+      const problems: TreeProblem[] = [];
       return new WorkingTree(real, new Listing(real, problems).files(paths), problems);
     }
     expectWhole(real, tracked);
@@ -43,13 +43,13 @@ export async function workingTree(root: string): Promise<TreeFiles> {
 }
 
 /** What a sparse checkout leaves out is not removed, and could not be built. */
-function expectWhole(root: string, { skipped, unskip }: TrackedFiles): void {
+function expectWhole(root: string, { skipped, unskipCommand: unskip }: TrackedFiles): void {
   const absent = skipped.filter((path) => statsOf(join(root, path)) === undefined);
   const [first] = absent;
   if (first === undefined) return;
   const found = `a sparse checkout without ${absent.length} of the tree's files, such as ${quoted(first)}`;
   const allowed = "packages/ and digests/ as a whole";
-  throw new TreeError([{ file: root, found, allowed, mend: unskip(first) }]);
+  throw new TreeError([{ file: root, found, allowed, fix: unskip(first) }]);
 }
 
 /** An error of the system for a file or folder that this user may not read, as a problem of the tree. */
@@ -58,21 +58,23 @@ function unreadable(root: string, error: unknown): unknown {
   if ((code !== "EACCES" && code !== "EPERM") || path === undefined) return error;
   const file = path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path;
   const found = `something that this user may not read (${code})`;
-  return new TreeError([{ file, found, allowed: "what can be read", mend: `chmod u+rX ${shellWord(path)}` }]);
+  return new TreeError([
+    { file, found, allowed: "what can be read", fix: `chmod u+rX ${quoteShellWord(path)}` },
+  ]);
 }
 
 /**
  * Reads files one after the other and not at once: a tree's thousand small files take 14 ms so, and 80 by promises.
  */
-class WorkingTree implements TreeFiles {
+class WorkingTree implements TreeSource {
   readonly root: string;
-  readonly list: readonly TreeFile[];
-  readonly problems: readonly Problem[];
+  readonly files: readonly TreeFile[];
+  readonly problems: readonly TreeProblem[];
   readonly #modes: ReadonlyMap<string, TreeFile["mode"]>;
 
-  constructor(root: string, list: readonly TreeFile[], problems: readonly Problem[]) {
+  constructor(root: string, list: readonly TreeFile[], problems: readonly TreeProblem[]) {
     this.root = root;
-    this.list = list;
+    this.files = list;
     this.problems = problems;
     this.#modes = new Map(list.map(({ path, mode }) => [path, mode]));
   }
@@ -91,7 +93,7 @@ class WorkingTree implements TreeFiles {
     try {
       return this.#isLink(path)
         ? hash("sha256", linkTarget(place))
-        : sha256OfRegularFileSync(place, contextFileLimit);
+        : sha256OfRegularFileSync(place, maxContextFileBytes);
     } catch (error) {
       throw unreadable(this.root, error);
     }
@@ -107,11 +109,11 @@ class WorkingTree implements TreeFiles {
 /** Looks at each path on disk, once, and lets nothing in that lies outside the tree. */
 class Listing {
   readonly #root: string;
-  readonly #problems: Problem[];
+  readonly #problems: TreeProblem[];
   readonly #tracked: TrackedFiles | undefined;
   readonly #folders = new Map<string, boolean>([["", true]]);
 
-  constructor(root: string, problems: Problem[], tracked?: TrackedFiles) {
+  constructor(root: string, problems: TreeProblem[], tracked?: TrackedFiles) {
     this.#root = root;
     this.#problems = problems;
     this.#tracked = tracked;
@@ -148,7 +150,7 @@ class Listing {
 
   #linkMode(path: string): TreeFile["mode"] | undefined {
     const target = linkTarget(join(this.#root, path)).toString();
-    if (!leadsOutside(path, target)) return "120000";
+    if (!isOutsideTree(path, target)) return "120000";
     this.#reject(path, `a symbolic link to ${quoted(target)}`, "links to what is in the tree");
     return undefined;
   }
@@ -176,7 +178,7 @@ function realFolder(root: string): string {
   } catch (error) {
     if (!isMissing(error)) throw error;
     const allowed = "the folder of a StageX tree, and no address";
-    throw new TreeError([{ file: shownPlace(root), found: "no such folder", allowed }]);
+    throw new TreeError([{ file: redactAddress(root), found: "no such folder", allowed }]);
   }
   throw new TreeError([{ file: root, found: "a file", allowed: "the folder of a StageX tree" }]);
 }
@@ -195,21 +197,21 @@ function linkTarget(place: string): Buffer {
 }
 
 /** Packages on disk that git does not track, and so are in no plan. */
-function untracked(root: string, tracked: readonly string[]): Problem[] {
+function untracked(root: string, tracked: readonly string[]): TreeProblem[] {
   if (tracked.length === 0 && foldersIn(join(root, "packages")).length > 0) {
-    const mend = `git -C ${shellWord(root)} add packages`;
+    const mend = `git -C ${quoteShellWord(root)} add packages`;
     return [
       {
         file: "packages",
         found: "a folder where git tracks nothing",
         allowed: "packages that git tracks",
-        mend,
+        fix: mend,
       },
     ];
   }
   const known = new Set(tracked);
   return foldersIn(join(root, "packages")).flatMap((stage) =>
-    foldersIn(join(root, "packages", stage)).flatMap((name): Problem[] => {
+    foldersIn(join(root, "packages", stage)).flatMap((name): TreeProblem[] => {
       const folder = `packages/${stage}/${name}`;
       const strange = missing([`${folder}/package.toml`, `${folder}/Containerfile`], known)
         .filter((file) => statsOf(join(root, file)) !== undefined)
@@ -217,7 +219,7 @@ function untracked(root: string, tracked: readonly string[]): Problem[] {
         .filter(() => statsOf(join(root, folder, "package.toml")) !== undefined);
       const found = "a file that git does not track";
       const allowed = "packages that git tracks";
-      return strange.map((file) => ({ file, found, allowed, mend: `git add ${shellWord(folder)}` }));
+      return strange.map((file) => ({ file, found, allowed, mend: `git add ${quoteShellWord(folder)}` }));
     }),
   );
 }

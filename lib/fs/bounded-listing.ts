@@ -6,7 +6,7 @@ import { type Dirent, opendirSync } from "node:fs";
  * @returns undefined where there are more; they are not read then
  * @throws the system's own error (ENOENT, EACCES)
  */
-export function boundedListing(folder: string, limit: number): Dirent[] | undefined {
+export function listBounded(folder: string, limit: number): Dirent[] | undefined {
   const opened = opendirSync(folder);
   try {
     const found: Dirent[] = [];

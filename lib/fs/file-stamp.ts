@@ -16,10 +16,10 @@ export function statOf(path: string): BigIntStats | undefined {
 /** What tells a file from another one in its place, or from itself altered: device, inode, size and time; null where nothing is. */
 export function stampOf(path: string): string | null {
   const found = statOf(path);
-  return found ? stampIn(found) : null;
+  return found ? stampFromStats(found) : null;
 }
 
 /** The stamp of what has been looked up. */
-export function stampIn({ dev, ino, size, mtimeNs }: BigIntStats): string {
+export function stampFromStats({ dev, ino, size, mtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}`;
 }

@@ -35,7 +35,7 @@ export async function readRegularFile(path: string, limit: number): Promise<Buff
     for (;;) {
       const { bytesRead } = await handle.read(room, filled, room.length - filled);
       filled += bytesRead;
-      if (filled > limit) throw tooLarge(path, limit);
+      if (filled > limit) throw tooLargeError(path, limit);
       if (isWhole(bytesRead, filled, room)) return room.subarray(0, filled);
     }
   } finally {
@@ -72,7 +72,7 @@ export function readRegularFileSync(path: string, limit: number): Buffer {
     for (;;) {
       const read = readSync(descriptor, room, filled, room.length - filled, null);
       filled += read;
-      if (filled > limit) throw tooLarge(path, limit);
+      if (filled > limit) throw tooLargeError(path, limit);
       if (isWhole(read, filled, room)) return room.subarray(0, filled);
     }
   });
@@ -107,7 +107,7 @@ export function hashRegularFileSync(path: string, limit: number, begin: (size: n
     for (let total = 0; ; ) {
       const read = readSync(descriptor, piece, 0, piece.length, null);
       total += read;
-      if (total > limit) throw tooLarge(path, limit);
+      if (total > limit) throw tooLargeError(path, limit);
       if (read === 0) return hash;
       hash.update(piece.subarray(0, read));
     }
@@ -135,12 +135,12 @@ function withRegularFileSync<T>(
 function regularSize(path: string, facts: Stats, limit: number): number {
   if (!facts.isFile())
     throw new RegularFileError(path, "not-regular", `is ${kindOf(facts)}, not a regular file`);
-  if (facts.size > limit) throw tooLarge(path, limit);
+  if (facts.size > limit) throw tooLargeError(path, limit);
   return facts.size;
 }
 
 /** The error for content of more than the limit, in bytes. */
-export function tooLarge(path: string, limit: number): RegularFileError {
+export function tooLargeError(path: string, limit: number): RegularFileError {
   return new RegularFileError(
     path,
     "too-large",

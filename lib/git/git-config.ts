@@ -12,7 +12,7 @@ const known = new Map<string, Promise<GitConfig>>();
  * @throws GitError if it is no such text
  */
 export function parseGitConfig(text: string): Promise<GitConfig> {
-  const plain = plainConfig(text);
+  const plain = parsePlainConfig(text);
   if (plain !== undefined) return Promise.resolve(plain);
   const parsed = known.get(text) ?? askGit(text);
   known.set(text, parsed);
@@ -27,7 +27,7 @@ const settingLine = /^[\t ]*([a-z][a-z0-9-]*)(?: = ([^\s"\\#;](?:[^"\\#;\r\t]*[^
  * Reads a configuration as git itself writes it, where nothing is quoted, escaped, continued or commented: starting a process would take
  * longer than all of a short command's own work. Undefined for any other text, which git is asked about.
  */
-export function plainConfig(text: string): GitConfig | undefined {
+export function parsePlainConfig(text: string): GitConfig | undefined {
   const settings = new Map<string, string>();
   let section: string | undefined;
   for (const line of text.split("\n")) {
@@ -61,7 +61,7 @@ async function askGit(text: string): Promise<GitConfig> {
 }
 
 /** Returns a setting that is on or off, or `otherwise` where there is none. */
-export function isOn(config: GitConfig, name: string, otherwise: boolean): boolean {
+export function isSettingOn(config: GitConfig, name: string, otherwise: boolean): boolean {
   const value = config.get(name);
   return value === undefined ? otherwise : !/^(false|no|off|0|)$/i.test(value);
 }

@@ -1,6 +1,6 @@
 import { GitError } from "./git.ts";
-import { type Repository, readRepository } from "./git-repository.ts";
-import { type GitObjectType, objectName } from "./git-tree-entry.ts";
+import { type GitRepository, runInRepository } from "./git-repository.ts";
+import { type GitObjectType, hashGitObject } from "./git-tree-entry.ts";
 
 /** An object of a repository, as its object store has it: not checked against its name. */
 export type GitObject = { readonly type: string; readonly content: Buffer };
@@ -14,13 +14,13 @@ const contentLimit = 2 ** 30;
  * @throws GitError
  */
 export async function readObjects(
-  repository: Repository,
+  repository: GitRepository,
   names: readonly string[],
 ): Promise<Map<string, GitObject>> {
   const wanted = [...new Set(names)];
   const folder = repository.workTree ?? repository.gitFolder;
   const input = wanted.map((name) => `${name}\n`).join("");
-  const output = await readRepository(repository, folder, ["cat-file", "--batch", "--buffer"], {
+  const output = await runInRepository(repository, folder, ["cat-file", "--batch", "--buffer"], {
     input,
     bytes: contentLimit,
   });
@@ -42,11 +42,13 @@ export async function readObjects(
 }
 
 /** Returns the content of an object that is what its name says; undefined where there is none. */
-export function contentOf(
+export function verifiedContent(
   objects: ReadonlyMap<string, GitObject>,
   type: GitObjectType,
   name: string,
 ): Buffer | undefined {
   const found = objects.get(name);
-  return found?.type === type && objectName(type, found.content, name) === name ? found.content : undefined;
+  return found?.type === type && hashGitObject(type, found.content, name) === name
+    ? found.content
+    : undefined;
 }

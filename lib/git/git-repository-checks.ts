@@ -2,7 +2,7 @@ import { type Dirent, lstatSync, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import { RegularFileError, readRegularFileSync } from "../fs/regular-file.ts";
 import { escapeControlCharacters } from "../text/escape-control-characters.ts";
-import { shellWord } from "../text/shell-word.ts";
+import { quoteShellWord } from "../text/shell-word.ts";
 import { GitError, networkEnvironment, runGit } from "./git.ts";
 
 /** What is wrong with a repository: where, what was found, what is allowed, and the command that mends it, if there is one. */
@@ -10,7 +10,7 @@ export type RepositoryProblem = {
   readonly path: string;
   readonly found: string;
   readonly allowed: string;
-  readonly mend?: string;
+  readonly fix?: string;
 };
 
 /** A repository that is not read: it is broken, leads elsewhere or is another user's. */
@@ -19,7 +19,7 @@ export class RepositoryError extends GitError {
   readonly details: RepositoryProblem;
 
   constructor(details: RepositoryProblem) {
-    const { path, found, allowed, mend } = details;
+    const { path, found, allowed, fix: mend } = details;
     const place = escapeControlCharacters(path);
     super(`${place}: found ${found}, allowed: ${allowed}${mend === undefined ? "" : ` (mend: ${mend})`}`);
     this.details = details;
@@ -44,7 +44,7 @@ export function readSmallFile(path: string, limit = 2 ** 13): string {
  * would show what else is on this machine, and git would wait for a pipe.
  * @throws RepositoryError
  */
-export function checkLayout(gitFolder: string, commonFolder: string): string {
+export function checkGitLayout(gitFolder: string, commonFolder: string): string {
   const head = join(gitFolder, "HEAD");
   const content = readSmallFile(head);
   if (!/^(ref: refs\/[^\0\n]+|[0-9a-f]{40}|[0-9a-f]{64})\n?$/.test(content))
@@ -103,7 +103,7 @@ function expectPlain(path: string): void {
         path,
         found: `more than ${entries > largest.entries ? `${largest.entries} files` : `${largest.depth} folders in each other`}`,
         allowed: "as much as git makes",
-        mend: "git pack-refs --all && git gc, there",
+        fix: "git pack-refs --all && git gc, there",
       });
     for (const inner of folders) pending.push({ folder: inner, depth: depth + 1 });
   }
@@ -150,7 +150,7 @@ function expectNoAlternates(path: string): void {
     path,
     found: `a way to the objects in ${JSON.stringify(first)}`,
     allowed: "a repository with all its objects",
-    mend: `git repack -a -d, there, and then rm ${shellWord(path)}`,
+    fix: `git repack -a -d, there, and then rm ${quoteShellWord(path)}`,
   });
 }
 
@@ -168,7 +168,7 @@ export async function checkOwner(main: string, paths: readonly string[]): Promis
     path: foreign,
     found: "another user's repository",
     allowed: "one of your own, or one that you call safe",
-    mend: `git config --global --add safe.directory ${shellWord(main)}`,
+    fix: `git config --global --add safe.directory ${quoteShellWord(main)}`,
   });
 }
 

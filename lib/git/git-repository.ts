@@ -11,12 +11,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
-import { shownPlace } from "../text/redacted-address.ts";
-import { shellWord } from "../text/shell-word.ts";
+import { redactAddress } from "../text/redacted-address.ts";
+import { quoteShellWord } from "../text/shell-word.ts";
 import { type GitCall, GitError, localEnvironment, runGit } from "./git.ts";
-import { type GitConfig, isOn, parseGitConfig } from "./git-config.ts";
+import { type GitConfig, isSettingOn, parseGitConfig } from "./git-config.ts";
 import {
-  checkLayout,
+  checkGitLayout,
   checkOwner,
   RepositoryError,
   readSmallFile,
@@ -25,9 +25,9 @@ import {
 
 /**
  * The git repository that a folder is part of. Others may have written all of it, its configuration too, so git never gets to see
- * that: {@link readRepository} shows git its objects, refs and index alone.
+ * that: {@link runInRepository} shows git its objects, refs and index alone.
  */
-export type Repository = {
+export type GitRepository = {
   /** The folder with `.git` in it; null for a bare repository. */
   readonly workTree: string | null;
   /** Where HEAD and the index are. */
@@ -45,11 +45,11 @@ export type Repository = {
  * @returns undefined where there is none
  * @throws RepositoryError if there is a `.git` that can't be read, leads elsewhere or is another user's; GitError
  */
-export async function findRepository(folder: string): Promise<Repository | undefined> {
+export async function findRepository(folder: string): Promise<GitRepository | undefined> {
   const start = realOf(folder);
   if (start === undefined)
     throw new RepositoryError({
-      path: shownPlace(folder),
+      path: redactAddress(folder),
       found: "no such folder",
       allowed: "the folder of a tree, and no address",
     });
@@ -72,8 +72,8 @@ const listLimit = 2 ** 27;
  * @param more what git reads from its standard input, and how much it may print: a few objects may stand for any number of files
  * @throws GitError
  */
-export async function readRepository(
-  repository: Repository,
+export async function runInRepository(
+  repository: GitRepository,
   folder: string,
   args: readonly string[],
   more: Pick<GitCall, "input" | "bytes"> = {},
@@ -97,7 +97,7 @@ export async function readRepository(
  * {@link findRepository} where there has to be one.
  * @throws GitError, RepositoryError also if there is none
  */
-export async function repositoryOf(folder: string): Promise<Repository> {
+export async function requireRepository(folder: string): Promise<GitRepository> {
   const repository = await findRepository(folder);
   if (repository !== undefined) return repository;
   const [found, allowed] = ["no git repository", "a folder of a git repository"];
@@ -105,19 +105,22 @@ export async function repositoryOf(folder: string): Promise<Repository> {
 }
 
 /**
- * {@link readRepository} for the repository that the folder is part of.
+ * {@link runInRepository} for the repository that the folder is part of.
  * @throws GitError, RepositoryError also if there is none
  */
-export async function git(folder: string, args: readonly string[]): Promise<Buffer> {
-  return await readRepository(await repositoryOf(folder), folder, args);
+export async function runGitIn(folder: string, args: readonly string[]): Promise<Buffer> {
+  return await runInRepository(await requireRepository(folder), folder, args);
 }
 
 /** Whether the repository's disk keeps modes and symbolic links; where it does not, the index decides (git-config(1)). */
-export function diskKeeps({ config }: Repository): { readonly modes: boolean; readonly links: boolean } {
-  return { modes: isOn(config, "core.filemode", true), links: isOn(config, "core.symlinks", true) };
+export function diskKeeps({ config }: GitRepository): { readonly modes: boolean; readonly links: boolean } {
+  return {
+    modes: isSettingOn(config, "core.filemode", true),
+    links: isSettingOn(config, "core.symlinks", true),
+  };
 }
 
-async function repositoryAt(workTree: string): Promise<Repository> {
+async function repositoryAt(workTree: string): Promise<GitRepository> {
   const dotGit = join(workTree, ".git");
   const stats = lstatSync(dotGit);
   if (!stats.isDirectory()) {
@@ -156,7 +159,7 @@ function gitFolderIn(dotGit: string): string {
  * The repository of a linked worktree or a submodule. Any folder could name any repository, so that one must name this folder too:
  * `worktrees/<name>/gitdir`, or `core.worktree`.
  */
-async function linkedRepository(workTree: string, dotGit: string, gitFolder: string): Promise<Repository> {
+async function linkedRepository(workTree: string, dotGit: string, gitFolder: string): Promise<GitRepository> {
   if (statsOf(join(gitFolder, "commondir")) === undefined) {
     const repository = await checked({ workTree, gitFolder, commonFolder: gitFolder }, [dotGit]);
     const back = repository.config.get("core.worktree");
@@ -164,7 +167,7 @@ async function linkedRepository(workTree: string, dotGit: string, gitFolder: str
     throw leadsElsewhere(
       dotGit,
       gitFolder,
-      `git -C ${shellWord(gitFolder)} config core.worktree ${shellWord(workTree)}`,
+      `git -C ${quoteShellWord(gitFolder)} config core.worktree ${quoteShellWord(workTree)}`,
     );
   }
   const commonFolder = realOf(resolve(gitFolder, readSmallFile(join(gitFolder, "commondir")).trimEnd()));
@@ -172,7 +175,7 @@ async function linkedRepository(workTree: string, dotGit: string, gitFolder: str
   const isItsOwn =
     commonFolder !== undefined && gitFolder === join(commonFolder, "worktrees", basename(gitFolder));
   if (!isItsOwn || realOf(back) !== realOf(dotGit))
-    throw leadsElsewhere(dotGit, gitFolder, `git -C ${shellWord(workTree)} worktree repair`);
+    throw leadsElsewhere(dotGit, gitFolder, `git -C ${quoteShellWord(workTree)} worktree repair`);
   return await checked({ workTree, gitFolder, commonFolder }, [dotGit]);
 }
 
@@ -181,19 +184,19 @@ function leadsElsewhere(dotGit: string, target: string, mend?: string): Reposito
     path: dotGit,
     found: `a way to ${JSON.stringify(target)}, which does not name this folder as its worktree`,
     allowed: "the repository of this folder",
-    ...(mend === undefined ? {} : { mend }),
+    ...(mend === undefined ? {} : { fix: mend }),
   });
 }
 
 /** Reads what is needed of a repository, if it is sound and this user's. */
 async function checked(
-  place: Pick<Repository, "workTree" | "gitFolder" | "commonFolder">,
+  place: Pick<GitRepository, "workTree" | "gitFolder" | "commonFolder">,
   pointers: readonly string[],
-): Promise<Repository> {
+): Promise<GitRepository> {
   const { workTree, gitFolder, commonFolder } = place;
   const main = workTree ?? gitFolder;
   await checkOwner(main, [main, gitFolder, commonFolder, ...pointers]);
-  const head = checkLayout(gitFolder, commonFolder);
+  const head = checkGitLayout(gitFolder, commonFolder);
   const config = await configOf(gitFolder, commonFolder);
   return { ...place, head, config };
 }
@@ -207,7 +210,7 @@ async function configOf(gitFolder: string, commonFolder: string): Promise<GitCon
     const text = readSmallFile(path, configLimit);
     const config = await parseGitConfig(text);
     const own = join(gitFolder, "config.worktree");
-    if (!isOn(config, "extensions.worktreeconfig", false) || statsOf(own) === undefined) return config;
+    if (!isSettingOn(config, "extensions.worktreeconfig", false) || statsOf(own) === undefined) return config;
     return await parseGitConfig(`${text}\n${readSmallFile(own, configLimit)}`);
   } catch (error) {
     if (!(error instanceof GitError) || error.problem !== "failed" || error instanceof RepositoryError)
@@ -217,7 +220,7 @@ async function configOf(gitFolder: string, commonFolder: string): Promise<GitCon
 }
 
 /** A repository that borrows the real one's objects, refs and index, with a configuration of our own. */
-function makeView(repository: Repository, view: string): void {
+function makeView(repository: GitRepository, view: string): void {
   const { gitFolder, commonFolder } = repository;
   const keeps = diskKeeps(repository);
   const settings = [

@@ -15,7 +15,7 @@ export type GitTreeEntry = {
 export type GitObjectType = "blob" | "tree" | "commit" | "tag";
 
 /** Returns git's name of an object: a hash with the length of the repository's other names. */
-export function objectName(type: GitObjectType, content: Uint8Array, like: string): string {
+export function hashGitObject(type: GitObjectType, content: Uint8Array, like: string): string {
   return beginName(type, content.length, like).update(content).digest("hex");
 }
 
@@ -44,7 +44,7 @@ const largestFile = 8 * 1024 ** 3;
  * attributes and on settings.
  * @param diskKeeps whether the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`)
  */
-export function isAsRecorded(
+export function isUnmodified(
   root: string,
   { mode, object, path }: GitTreeEntry,
   diskKeeps: { readonly modes: boolean; readonly links: boolean },
@@ -55,7 +55,7 @@ export function isAsRecorded(
   if (mode === "160000") return stats === undefined || stats.isDirectory();
   if (stats === undefined) return false;
   if (mode === "120000" && stats.isSymbolicLink())
-    return objectName("blob", readlinkSync(place, { encoding: "buffer" }), object) === object;
+    return hashGitObject("blob", readlinkSync(place, { encoding: "buffer" }), object) === object;
   if (!stats.isFile() || (mode === "120000" && diskKeeps.links) || stats.size > largestFile) return false;
   if (mode !== "120000" && diskKeeps.modes && (stats.mode & 0o100 ? "100755" : "100644") !== mode)
     return false;

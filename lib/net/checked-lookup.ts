@@ -2,10 +2,10 @@ import { lookup } from "node:dns/promises";
 import { isIP, type LookupFunction } from "node:net";
 
 /** The addresses of a name. */
-export type AddressesOf = (host: string) => Promise<readonly string[]>;
+export type ResolveAddresses = (host: string) => Promise<readonly string[]>;
 
 /** Asks the system for the addresses of a name. */
-export const systemAddresses: AddressesOf = async (host) =>
+export const resolveWithSystem: ResolveAddresses = async (host) =>
   (await lookup(host, { all: true })).map(({ address }) => address);
 
 /**
@@ -13,9 +13,9 @@ export const systemAddresses: AddressesOf = async (host) =>
  * answer of a name server can lead elsewhere. A URL with an address for its host is never looked up, and has to be judged before.
  * @param judge chooses among a name's addresses, at least one; throws where the name may not be asked
  */
-export function judgedLookup(
+export function createCheckedLookup(
   judge: (host: string, addresses: readonly string[]) => readonly string[],
-  addressesOf: AddressesOf = systemAddresses,
+  addressesOf: ResolveAddresses = resolveWithSystem,
 ): LookupFunction {
   return (host, { all }, answer) => {
     addressesOf(host)

@@ -1,5 +1,5 @@
 import { BlockList, isIP } from "node:net";
-import { bareHost, isLoopbackHost } from "./address-reach.ts";
+import { bareHost, isLoopbackHost } from "./address-scope.ts";
 
 /** The proxy through which a URL is asked. */
 export type EnvironmentProxy = {
@@ -8,7 +8,7 @@ export type EnvironmentProxy = {
   /** Its URL, with the credentials that it may have. */
   readonly url: string;
   /** Its address for messages: `http://proxy.example:3128`, without credentials. */
-  readonly shown: string;
+  readonly redactedUrl: string;
 };
 
 /**
@@ -35,7 +35,7 @@ export function proxyFor(
       `${variable} names no proxy that can be used (expected http:// or https://, a host and a port; special characters of a password as %40)`,
     );
   }
-  return { variable, url: proxy.href, shown: `${proxy.protocol}//${proxy.host}` };
+  return { variable, url: proxy.href, redactedUrl: `${proxy.protocol}//${proxy.host}` };
 }
 
 /** Whether a URL is asked through a proxy. A variable that names none fails the request itself, with its own words. */

@@ -53,7 +53,7 @@ export function sendRequest(url: URL, options: OutgoingRequest): Promise<Incomin
 const remainder = 16 * 1024;
 
 /** Reads no more of an answer. Where little of it is left the connection is kept for the next request. */
-export function dropAnswer(answer: IncomingMessage): void {
+export function discardResponse(answer: IncomingMessage): void {
   if (Number(answer.headers["content-length"] ?? Number.NaN) <= remainder) answer.resume();
   else answer.destroy();
 }
@@ -85,7 +85,7 @@ class TunnelAgent extends SecureAgent {
 }
 
 /** Says that the error came by way of the proxy. What a proxy itself wrote is left out: it may repeat the credentials. */
-function proxied(error: NodeJS.ErrnoException, { variable, shown }: EnvironmentProxy): Error {
+function proxied(error: NodeJS.ErrnoException, { variable, redactedUrl: shown }: EnvironmentProxy): Error {
   const status = "statusCode" in error ? error.statusCode : undefined;
   const reason =
     error.code === "ERR_PROXY_TUNNEL" && typeof status === "number"

@@ -1,18 +1,24 @@
 import type { IncomingMessage } from "node:http";
 import type { LookupFunction } from "node:net";
-import { isLoopbackHost, type Reach, reaches, reachOfAddress, reachOfHost } from "./address-reach.ts";
-import { type AddressesOf, judgedLookup } from "./checked-lookup.ts";
+import {
+  type AddressScope,
+  addressScopes,
+  isLoopbackHost,
+  scopeOfAddress,
+  scopeOfHost,
+} from "./address-scope.ts";
+import { createCheckedLookup, type ResolveAddresses } from "./checked-lookup.ts";
 import { isProxied } from "./environment-proxy.ts";
 
 /** What was asked for before any redirect. */
-export type Origin = {
+export type RedirectOrigin = {
   readonly url: URL;
   /** How near to this machine its server is: it may lead to no nearer one. */
-  readonly reach: Reach;
+  readonly scope: AddressScope;
 };
 
 /** That a redirect leads to a name all of whose addresses are nearer to this machine than who led there. */
-export class NearAddress extends Error {
+export class NearAddressError extends Error {
   override readonly name = "NearAddress";
 }
 
@@ -21,43 +27,43 @@ export class NearAddress extends Error {
  * there and not here.
  * @param answer one whose connection is still there
  */
-export function originOf(url: URL, { socket }: Pick<IncomingMessage, "socket">): Origin {
+export function originOf(url: URL, { socket }: Pick<IncomingMessage, "socket">): RedirectOrigin {
   const { remoteAddress } = socket;
-  const reach = isProxied(url) || !remoteAddress ? "public" : reachOfAddress(remoteAddress);
-  return { url, reach: reachOfHost(url.hostname) ?? reach };
+  const reach = isProxied(url) || !remoteAddress ? "public" : scopeOfAddress(remoteAddress);
+  return { url, scope: scopeOfHost(url.hostname) ?? reach };
 }
 
 /**
  * Says what is wrong with a redirect, or null where it may be followed: https stays https, and nobody leads from the internet to a
  * private network, to this machine or to what answers on its link alone. That is told of a URL with an address; names are judged as they
- * are connected to, by {@link redirectLookup}.
+ * are connected to, by {@link createRedirectLookup}.
  * @param isHashed whether a hash guards what is fetched: then clear text will do
  */
-export function redirectFault(first: Origin, next: URL, isHashed = false): string | null {
+export function redirectProblem(first: RedirectOrigin, next: URL, isHashed = false): string | null {
   const isLocal = first.url.protocol === "http:" && isLoopbackHost(first.url.hostname);
   const mayBeClear = isHashed || (isLocal && isLoopbackHost(next.hostname));
   if (next.protocol !== "https:" && !(mayBeClear && next.protocol === "http:")) return "is not https";
-  const to = reachOfHost(next.hostname);
+  const to = scopeOfHost(next.hostname);
   return to === undefined || isNoNearer(to, first) ? null : nearText(first, to);
 }
 
 /**
  * Makes the lookup for connections to which a redirect leads: only addresses no nearer than the first server's are connected to.
- * @returns a lookup that fails with {@link NearAddress} where a name has none
+ * @returns a lookup that fails with {@link NearAddressError} where a name has none
  */
-export function redirectLookup(first: Origin, addressesOf?: AddressesOf): LookupFunction {
-  return judgedLookup((_host, addresses) => {
-    const allowed = addresses.filter((address) => isNoNearer(reachOfAddress(address), first));
+export function createRedirectLookup(first: RedirectOrigin, addressesOf?: ResolveAddresses): LookupFunction {
+  return createCheckedLookup((_host, addresses) => {
+    const allowed = addresses.filter((address) => isNoNearer(scopeOfAddress(address), first));
     const [refused] = addresses;
     if (allowed.length > 0 || refused === undefined) return allowed;
-    throw new NearAddress(nearText(first, reachOfAddress(refused)));
+    throw new NearAddressError(nearText(first, scopeOfAddress(refused)));
   }, addressesOf);
 }
 
-function isNoNearer(reach: Reach, first: Origin): boolean {
-  return reaches.indexOf(reach) <= reaches.indexOf(first.reach);
+function isNoNearer(reach: AddressScope, first: RedirectOrigin): boolean {
+  return addressScopes.indexOf(reach) <= addressScopes.indexOf(first.scope);
 }
 
-function nearText({ url }: Origin, to: Reach): string {
+function nearText({ url }: RedirectOrigin, to: AddressScope): string {
   return `is a ${to} address, and ${url.hostname} is not`;
 }

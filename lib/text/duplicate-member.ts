@@ -6,7 +6,7 @@ import { type AnyNode, parse } from "@humanwhocodes/momoa";
  * @param text what JSON.parse takes
  * @returns undefined where there is none
  */
-export function duplicateMember(text: string): string | undefined {
+export function findDuplicateMember(text: string): string | undefined {
   return duplicateIn(parse(text, { mode: "json" }).body);
 }
 

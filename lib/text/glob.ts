@@ -4,7 +4,7 @@
  * It is no regular expression: of `*a*a*b` that tries every way to share a name among the stars. Here each part between two stars is
  * taken where it first fits, which finds a fit if there is one, and is never gone back on.
  */
-export function glob(pattern: string): (name: string) => boolean {
+export function compileGlob(pattern: string): (name: string) => boolean {
   if (!pattern.includes("*")) {
     const whole = characters(pattern);
     return (name) => {

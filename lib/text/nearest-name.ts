@@ -4,7 +4,7 @@ import { distance } from "fastest-levenshtein";
 const longest = 200;
 
 /** The name that was probably meant (the least edit distance, at most a third of the name), or undefined. */
-export function nearestName(name: string, names: Iterable<string>): string | undefined {
+export function findNearestName(name: string, names: Iterable<string>): string | undefined {
   if (name.length > longest) return undefined;
   let nearest: string | undefined;
   let least = Math.max(2, Math.floor(name.length / 3)) + 1;
@@ -23,10 +23,10 @@ export function nearestName(name: string, names: Iterable<string>): string | und
 const mostHints = 20;
 
 /**
- * Returns {@link nearestName} for these names that answers a bounded number of times and then no more: each answer looks at all
+ * Returns {@link findNearestName} for these names that answers a bounded number of times and then no more: each answer looks at all
  * names, and a hostile tree asks as often as it has lines.
  */
-export function nearestNames(names: () => Iterable<string>): (name: string) => string | undefined {
+export function boundedNearestName(names: () => Iterable<string>): (name: string) => string | undefined {
   let left = mostHints;
-  return (name) => (left-- > 0 ? nearestName(name, names()) : undefined);
+  return (name) => (left-- > 0 ? findNearestName(name, names()) : undefined);
 }

@@ -24,7 +24,7 @@ export function print(text: Printable): void {
 /**
  * Prints on stdout what a program must get byte for byte, such as a shell's commands. Nothing that others wrote may be in it.
  */
-export function printExactly(text: string): void {
+export function printRaw(text: string): void {
   process.stdout.write(text);
 }
 
@@ -34,7 +34,7 @@ export function printError(text: Printable, screen: Screen = errorScreen): void 
 }
 
 /** Puts a line in the place of the one that the terminal's cursor is in, cut to its width; the cursor stays in it. */
-export function redraw(line: Printable, screen: Screen = errorScreen): void {
+export function redrawLine(line: Printable, screen: Screen = errorScreen): void {
   const width = (screen.columns ?? 80) - 1;
   screen.write(`\r\x1b[2K${line.length > width ? `${line.slice(0, width - 1)}…` : line}`);
 }
@@ -44,7 +44,7 @@ export function redraw(line: Printable, screen: Screen = errorScreen): void {
  * enough (`… | head`), it ends as SIGPIPE would end it. Without stderr, what is said beside the answer is lost, and the answer is not.
  * @param code the exit code
  */
-export function endWhereStdoutFails(code: number): void {
+export function exitOnStdoutError(code: number): void {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     if (error.code === "EPIPE") process.exit(128 + constants.signals.SIGPIPE);
     printError(printable`stagex: can't write to stdout: ${error.message}`);

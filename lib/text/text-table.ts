@@ -4,7 +4,7 @@ import { type Printable, printableLine } from "./printable.ts";
  * The lines of a table, its columns as wide as their widest cell; the last is not padded.
  * @param rows the heads first; of equal length
  */
-export function textTable(rows: readonly (readonly string[])[]): Printable[] {
+export function formatTable(rows: readonly (readonly string[])[]): Printable[] {
   const cells = rows.map((row) => row.map(printableLine));
   const widths = (cells[0] ?? []).map((_, column) =>
     Math.max(...cells.map((row) => row[column]?.length ?? 0)),

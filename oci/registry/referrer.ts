@@ -1,13 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { jsonLimit } from "../blob.ts";
-import { type Document, document } from "../buildkit-index.ts";
+import { type Document, documentOf } from "../buildkit-index.ts";
 import type { Digest } from "../digest.ts";
 import { type Descriptor, mediaTypes } from "../image.ts";
 import { withArtifactFolder } from "./artifact-folder.ts";
 import type { RegistryAddress } from "./registry-address.ts";
-import type { Endurance, RegistryClient } from "./registry-client.ts";
-import { Collected, readReference } from "./registry-manifest.ts";
+import type { RegistryClient, RetryOptions } from "./registry-client.ts";
+import { OutputBuffer, pullManifest } from "./registry-manifest.ts";
 
 /** Something that is said of an image, to lie beside it in a registry: never in it, since that would change its digest. */
 export type Artifact = {
@@ -28,7 +28,7 @@ export type ArtifactLayer = {
 export type Referrer = { readonly manifest: Document; readonly blobs: readonly Document[] };
 
 /** The config of what has none (OCI image-spec, manifest.md, "Guidance for an Empty Descriptor"). */
-const empty = document("application/vnd.oci.empty.v1+json", Buffer.from("{}"));
+const empty = documentOf("application/vnd.oci.empty.v1+json", Buffer.from("{}"));
 
 /**
  * The manifest of an artifact (OCI image-spec, manifest.md, "Guidelines for Artifact Usage"). The same artifact gives the same bytes,
@@ -36,7 +36,7 @@ const empty = document("application/vnd.oci.empty.v1+json", Buffer.from("{}"));
  */
 export function referrerOf({ subject, artifactType, layers }: Artifact): Referrer {
   const contents = layers.map(({ mediaType, bytes, annotations }) => ({
-    document: document(mediaType, Buffer.from(bytes)),
+    document: documentOf(mediaType, Buffer.from(bytes)),
     annotations,
   }));
   const manifest = {
@@ -51,13 +51,13 @@ export function referrerOf({ subject, artifactType, layers }: Artifact): Referre
     subject: descriptor(subject),
   };
   return {
-    manifest: document(mediaTypes.manifest, Buffer.from(JSON.stringify(manifest))),
+    manifest: documentOf(mediaTypes.manifest, Buffer.from(JSON.stringify(manifest))),
     blobs: [empty, ...contents.map(({ document: layer }) => layer)],
   };
 }
 
 /** What pushing needs besides the artifact. */
-export type ReferrerPush = Endurance & {
+export type PushOptions = RetryOptions & {
   readonly client: RegistryClient;
   /** A temporary folder is made below it. */
   readonly scratch: string;
@@ -74,23 +74,25 @@ export type ReferrerPush = Endurance & {
 export async function pushReferrer(
   repository: RegistryAddress,
   { manifest, blobs }: Referrer,
-  { client, scratch, signal, endurance, waiting }: ReferrerPush,
+  { client, scratch, signal, retryFor: endurance, onRetry: waiting }: PushOptions,
 ): Promise<Digest> {
   const folder = join(scratch, `referrer-${randomUUID()}`);
   await withArtifactFolder(folder, { manifest, blobs }, async () => {
     const reference = `${repository}@${manifest.digest}`;
-    const said = new Collected();
+    const said = new OutputBuffer();
     await client.run(["push", folder, reference], {
-      endurance,
-      waiting,
-      doing: `pushing ${reference}`,
-      to: () => said.anew(),
+      retryFor: endurance,
+      onRetry: waiting,
+      action: `pushing ${reference}`,
+      openOutput: () => said.restart(),
       limit: jsonLimit,
       size: blobs.reduce((sum, { size }) => sum + size, 0),
       ...(signal === undefined ? {} : { signal }),
     });
   });
-  return (await readReference(client, repository, manifest.digest, signal, { endurance, waiting })).digest;
+  return (
+    await pullManifest(client, repository, manifest.digest, signal, { retryFor: endurance, onRetry: waiting })
+  ).digest;
 }
 
 function descriptor({ mediaType, digest, size }: Descriptor): Descriptor {

@@ -1,20 +1,20 @@
 import { jsonLimit } from "../blob.ts";
 import type { Digest } from "../digest.ts";
 import { type Descriptor, parseIndex, parseManifest } from "../image.ts";
-import { askForBlobs } from "./registry-blobs.ts";
-import type { ClientRun, Endurance, RegistryClient } from "./registry-client.ts";
+import { statBlobs } from "./registry-blobs.ts";
+import type { ClientCommand, RegistryClient, RetryOptions } from "./registry-client.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
-import { Collected, isIndex, readReference } from "./registry-manifest.ts";
+import { isIndex, OutputBuffer, pullManifest } from "./registry-manifest.ts";
 
 /** One document or blob of an image that a registry does not have as it should. */
-export type RemoteDamage = {
+export type RegistryDamage = {
   readonly digest: Digest;
   readonly problem: "missing" | "wrong-size" | "wrong-bytes";
   /** Says which one, of which repository, and what is wrong with it. */
   readonly message: string;
 };
 
-type AuditRun = Pick<ClientRun, "signal"> & Endurance;
+type AuditRun = Pick<ClientCommand, "signal"> & RetryOptions;
 
 /** An image's blobs, each once. */
 type Blobs = {
@@ -28,15 +28,15 @@ type Blobs = {
  * @param repository with the registry's host
  * @throws RegistryError where the registry can't tell
  */
-export async function auditRemote(
+export async function auditRegistryImage(
   client: RegistryClient,
   repository: string,
   digest: Digest,
   run: AuditRun = {},
-): Promise<readonly RemoteDamage[]> {
-  const read = async (document: Digest): Promise<Buffer | RemoteDamage> => {
+): Promise<readonly RegistryDamage[]> {
+  const read = async (document: Digest): Promise<Buffer | RegistryDamage> => {
     try {
-      return (await readReference(client, repository, document, run.signal, run)).bytes;
+      return (await pullManifest(client, repository, document, run.signal, run)).bytes;
     } catch (error) {
       const damage = damageOf(error, document);
       if (damage === undefined) throw error;
@@ -46,7 +46,7 @@ export async function auditRemote(
   const top = await read(digest);
   if (!Buffer.isBuffer(top)) return [top];
   const entries = isIndex(top) ? parseIndex(top, `${repository}@${digest}`, digest) : [{ digest }];
-  const damages: RemoteDamage[] = [];
+  const damages: RegistryDamage[] = [];
   const configs = new Map<Digest, Descriptor>();
   const layers = new Map<Digest, Descriptor>();
   for (const entry of entries) {
@@ -69,8 +69,8 @@ async function auditBlobs(
   repository: string,
   { configs, layers }: Blobs,
   run: AuditRun,
-): Promise<readonly RemoteDamage[]> {
-  const damages: RemoteDamage[] = [];
+): Promise<readonly RegistryDamage[]> {
+  const damages: RegistryDamage[] = [];
   for (const config of configs.values()) {
     const damage = await readConfig(client, repository, config, run);
     if (damage !== undefined) damages.push(damage);
@@ -84,12 +84,17 @@ async function readConfig(
   repository: string,
   { digest, size }: Descriptor,
   run: AuditRun,
-): Promise<RemoteDamage | undefined> {
+): Promise<RegistryDamage | undefined> {
   const reference = `${repository}@${digest}`;
   try {
-    const to = () => new Collected().anew();
+    const to = () => new OutputBuffer().restart();
     const doing = `pulling the blob ${reference}`;
-    await client.run(["blob", reference], { ...run, doing, to, limit: Math.min(size, jsonLimit) });
+    await client.run(["blob", reference], {
+      ...run,
+      action: doing,
+      openOutput: to,
+      limit: Math.min(size, jsonLimit),
+    });
     return undefined;
   } catch (error) {
     if (error instanceof RegistryError && error.problem === "absent") return missing(repository, digest);
@@ -102,11 +107,11 @@ async function auditLayers(
   repository: string,
   layers: readonly Descriptor[],
   run: AuditRun,
-): Promise<readonly RemoteDamage[]> {
+): Promise<readonly RegistryDamage[]> {
   const doing = `looking for the blobs of ${repository}`;
   const digests = layers.map(({ digest }) => digest);
-  const answers = await askForBlobs(client, repository, digests, { ...run, doing });
-  const damages: RemoteDamage[] = [];
+  const answers = await statBlobs(client, repository, digests, { ...run, action: doing });
+  const damages: RegistryDamage[] = [];
   for (const { digest, size } of layers) {
     const answer = answers.get(digest);
     if (!answer?.isThere) damages.push(missing(repository, digest));
@@ -121,11 +126,11 @@ async function auditLayers(
   return damages;
 }
 
-function missing(repository: string, digest: Digest): RemoteDamage {
+function missing(repository: string, digest: Digest): RegistryDamage {
   return { digest, problem: "missing", message: `${repository} lacks the blob ${digest}` };
 }
 
-function damageOf(error: unknown, digest: Digest): RemoteDamage | undefined {
+function damageOf(error: unknown, digest: Digest): RegistryDamage | undefined {
   if (!(error instanceof RegistryError)) return undefined;
   if (error.problem === "absent") return { digest, problem: "missing", message: error.message };
   if (error.problem === "wrong-bytes") return { digest, problem: "wrong-bytes", message: error.message };

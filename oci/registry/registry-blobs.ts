@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { jsonLimit } from "../blob.ts";
 import type { Digest } from "../digest.ts";
-import type { ClientRun, RegistryClient } from "./registry-client.ts";
-import { Collected } from "./registry-manifest.ts";
+import type { ClientCommand, RegistryClient } from "./registry-client.ts";
+import { OutputBuffer } from "./registry-manifest.ts";
 
 /** A line that the registry client prints of a blob, of the last answer where one server has led to another. */
 const answerSchema = z.strictObject({
@@ -14,7 +14,7 @@ const answerSchema = z.strictObject({
 });
 
 /** What a registry answers to the question for a blob. */
-export type BlobAnswer = z.infer<typeof answerSchema>;
+export type BlobStat = z.infer<typeof answerSchema>;
 
 /** How many blobs one command asks for: a slow registry's answers to them still fit into its time. */
 const atOnce = 64;
@@ -25,18 +25,22 @@ const atOnce = 64;
  * @returns an answer of each
  * @throws RegistryError where the registry can't tell
  */
-export async function askForBlobs(
+export async function statBlobs(
   client: RegistryClient,
   repository: string,
   digests: readonly Digest[],
-  run: Omit<ClientRun, "to" | "limit">,
-): Promise<ReadonlyMap<Digest, BlobAnswer>> {
-  const answers = new Map<Digest, BlobAnswer>();
+  run: Omit<ClientCommand, "openOutput" | "limit">,
+): Promise<ReadonlyMap<Digest, BlobStat>> {
+  const answers = new Map<Digest, BlobStat>();
   for (let first = 0; first < digests.length; first += atOnce) {
     const asked = digests.slice(first, first + atOnce);
-    const printed = new Collected();
-    const to = () => printed.anew();
-    await client.run(["stat", `${repository}@${asked[0]}`, ...asked], { ...run, to, limit: jsonLimit });
+    const printed = new OutputBuffer();
+    const to = () => printed.restart();
+    await client.run(["stat", `${repository}@${asked[0]}`, ...asked], {
+      ...run,
+      openOutput: to,
+      limit: jsonLimit,
+    });
     const lines = printed.bytes().toString("utf8").trimEnd().split("\n");
     const given = new Map(
       lines.map((line) => answerSchema.parse(JSON.parse(line))).map((one) => [one.digest, one]),

@@ -3,23 +3,23 @@ import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as wait } from "node:timers/promises";
-import { RegistryError, type RegistryProblem, registryError, registryErrorOf } from "./registry-error.ts";
-import { type RegistryLimits, registryLimits, timeFor } from "./registry-limits.ts";
+import { parseClientFailure, RegistryError, type RegistryProblem, registryError } from "./registry-error.ts";
+import { type RegistryLimits, registryLimits, timeoutFor } from "./registry-limits.ts";
 
 /** How long a registry that fails for a while is asked again, by whoever can do nothing else meanwhile. */
-export type Endurance = {
+export type RetryOptions = {
   /** In milliseconds, of waiting altogether; none by default. */
-  readonly endurance?: number | undefined;
+  readonly retryFor?: number | undefined;
   /** Is told of each wait. */
-  readonly waiting?: ((line: string) => void) | undefined;
+  readonly onRetry?: ((line: string) => void) | undefined;
 };
 
 /** How a command of the registry client is run. */
-export type ClientRun = Endurance & {
+export type ClientCommand = RetryOptions & {
   /** What is being done, in words: `pulling core-sh from docker.io/stagex`. Begins the error's message. */
-  readonly doing: string;
+  readonly action: string;
   /** Receives stdout; asked for anew at each try. */
-  readonly to: () => Writable;
+  readonly openOutput: () => Writable;
   /** More bytes than this are an error, of the registry's answer and on stdout, so that no registry can fill disk or memory. */
   readonly limit: number;
   /** Bytes of the blobs that go either way, for which the command gets more time; none by default. */
@@ -61,39 +61,39 @@ export class RegistryClient {
     this.#deadline = deadline;
   }
 
-  /** The same client for one image: all its commands together end within {@link RegistryLimits.image}. */
-  forImage({ endurance = 0 }: Endurance = {}): RegistryClient {
-    const deadline = performance.now() + this.limits.image + endurance;
+  /** The same client for one image: all its commands together end within {@link RegistryLimits.imageTimeout}. */
+  forImage({ retryFor: endurance = 0 }: RetryOptions = {}): RegistryClient {
+    const deadline = performance.now() + this.limits.imageTimeout + endurance;
     return new RegistryClient(this.#program, this.limits, Math.min(deadline, this.#deadline));
   }
 
   /**
-   * Runs a command to its end, and again where the connection broke; with {@link Endurance} also where the registry is down or
+   * Runs a command to its end, and again where the connection broke; with {@link RetryOptions} also where the registry is down or
    * overloaded, as long as that allows, and never before the time that it asks for (Retry-After).
    * @throws RegistryError that names what went wrong
    */
-  async run(args: readonly string[], run: ClientRun): Promise<void> {
-    const time = timeFor(run.size ?? 0, this.limits);
-    const end = Math.min(this.#deadline, performance.now() + time + (run.endurance ?? 0));
+  async run(args: readonly string[], run: ClientCommand): Promise<void> {
+    const time = timeoutFor(run.size ?? 0, this.limits);
+    const end = Math.min(this.#deadline, performance.now() + time + (run.retryFor ?? 0));
     let waited = 0;
     for (let tries = 0; ; tries += 1) {
       const left = end - performance.now();
-      if (left <= 0) throw registryError("cut-off", run.doing, "the time for this image was over", false);
+      if (left <= 0) throw registryError("cut-off", run.action, "the time for this image was over", false);
       try {
         return await this.#try(args, run, Math.min(time, left));
       } catch (error) {
-        const pause = pauseAfter(error, tries, (run.endurance ?? 0) - waited);
+        const pause = pauseAfter(error, tries, (run.retryFor ?? 0) - waited);
         if (!(error instanceof RegistryError) || pause === null) throw error;
         if (performance.now() + pause >= end) throw error;
-        run.waiting?.(`${error.message}; trying again in ${Math.ceil(pause / 1000)} s`);
+        run.onRetry?.(`${error.message}; trying again in ${Math.ceil(pause / 1000)} s`);
         await wait(pause, undefined, { signal: run.signal });
         waited += pause;
       }
     }
   }
 
-  async #try(args: readonly string[], run: ClientRun, time: number): Promise<void> {
-    const { doing, limit, signal } = run;
+  async #try(args: readonly string[], run: ClientCommand, time: number): Promise<void> {
+    const { action: doing, limit, signal } = run;
     signal?.throwIfAborted();
     const child = spawn(this.#program, [...this.#flags(limit, time), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
@@ -126,7 +126,7 @@ export class RegistryClient {
       }
     }
     try {
-      await pipeline(child.stdout, metered, run.to());
+      await pipeline(child.stdout, metered, run.openOutput());
       await ended;
     } finally {
       clearTimeout(wall);
@@ -135,11 +135,11 @@ export class RegistryClient {
     }
     signal?.throwIfAborted();
     if (failure !== undefined) throw failure;
-    if (child.exitCode !== 0) throw registryErrorOf(doing, said);
+    if (child.exitCode !== 0) throw parseClientFailure(doing, said);
   }
 
   #flags(bytes: number, time: number): readonly string[] {
-    const { patience, slowest, redirects } = this.limits;
+    const { responseTimeout: patience, minRate: slowest, redirects } = this.limits;
     const milliseconds = (number: number) => `${Math.max(1, Math.round(number))}ms`;
     return [
       `-bytes=${bytes}`,
@@ -155,7 +155,7 @@ export class RegistryClient {
 function pauseAfter(error: unknown, tries: number, left: number): number | null {
   if (!(error instanceof RegistryError)) return null;
   const always = error.problem === "cut-off" ? (waits[tries] ?? null) : null;
-  if (!error.mayPass || left <= 0) return always;
+  if (!error.isTransient || left <= 0) return always;
   // Not all at the same moment: hundreds of images may wait for the same registry.
   const backoff = Math.min(longestWait, 1_000 * 2 ** tries) * (0.75 + Math.random() / 2);
   const pause = Math.max(backoff, (error.retryAfter ?? 0) * 1000);

@@ -37,7 +37,7 @@ export class RegistryError extends Error {
   override readonly name = "RegistryError";
   readonly problem: RegistryProblem;
   /** Whether the same may succeed a little later, with nothing changed here. */
-  readonly mayPass: boolean;
+  readonly isTransient: boolean;
   /** For how long the registry asks to be left alone, in seconds (RFC 9110, 10.2.3); null where it doesn't. */
   readonly retryAfter: number | null;
 
@@ -49,7 +49,7 @@ export class RegistryError extends Error {
   ) {
     super(message);
     this.problem = problem;
-    this.mayPass = mayPass;
+    this.isTransient = mayPass;
     this.retryAfter = retryAfter;
   }
 }
@@ -77,7 +77,7 @@ const mends: Readonly<Partial<Record<RegistryProblem, string>>> = {
  * @param doing begins the message: `pulling core-sh from docker.io/stagex`
  * @param stderr its last line is the failure in JSON, unless the client itself has ended early
  */
-export function registryErrorOf(doing: string, stderr: string): RegistryError {
+export function parseClientFailure(doing: string, stderr: string): RegistryError {
   const last = stderr.trimEnd().split("\n").at(-1) ?? "";
   const parsed = clientFailure.safeParse(parseJson(last));
   if (!parsed.success) {

@@ -1,10 +1,10 @@
 import { Writable } from "node:stream";
 import { z } from "zod";
 import { jsonLimit } from "../blob.ts";
-import { type Document, document } from "../buildkit-index.ts";
+import { type Document, documentOf } from "../buildkit-index.ts";
 import type { Digest } from "../digest.ts";
 import { mediaTypes } from "../image.ts";
-import type { Endurance, RegistryClient } from "./registry-client.ts";
+import type { RegistryClient, RetryOptions } from "./registry-client.ts";
 import { registryError } from "./registry-error.ts";
 
 /**
@@ -12,12 +12,12 @@ import { registryError } from "./registry-error.ts";
  * @param repository with the registry's host
  * @throws RegistryError
  */
-export async function readReference(
+export async function pullManifest(
   client: RegistryClient,
   repository: string,
   digest: Digest,
   signal?: AbortSignal,
-  endurance: Endurance = {},
+  endurance: RetryOptions = {},
 ): Promise<Document> {
   const reference = `${repository}@${digest}`;
   const found = await manifestBehind(client, reference, signal, endurance);
@@ -30,12 +30,12 @@ export async function readReference(
  * Reads what a tag points at now.
  * @throws RegistryError
  */
-export async function readTag(
+export async function pullTag(
   client: RegistryClient,
   repository: string,
   tag: string,
   signal?: AbortSignal,
-  endurance: Endurance = {},
+  endurance: RetryOptions = {},
 ): Promise<Document> {
   const reference = `${repository}:${tag}`;
   const found = await manifestBehind(client, reference, signal, endurance);
@@ -48,17 +48,17 @@ async function manifestBehind(
   client: RegistryClient,
   reference: string,
   signal: AbortSignal | undefined,
-  endurance: Endurance,
+  endurance: RetryOptions,
 ): Promise<Document> {
-  const answer = new Collected();
+  const answer = new OutputBuffer();
   await client.run(["manifest", reference], {
     ...endurance,
-    doing: `pulling ${reference}`,
-    to: () => answer.anew(),
+    action: `pulling ${reference}`,
+    openOutput: () => answer.restart(),
     limit: jsonLimit,
     signal,
   });
-  return document(mediaTypes.manifest, answer.bytes());
+  return documentOf(mediaTypes.manifest, answer.bytes());
 }
 
 const manifestShape = z.object({ schemaVersion: z.number() });
@@ -83,11 +83,11 @@ function isJsonOf(shape: z.ZodType, bytes: Buffer): boolean {
 }
 
 /** What a command prints, in memory. */
-export class Collected {
+export class OutputBuffer {
   #chunks: Buffer[] = [];
 
   /** A stream to print to; what was printed before is forgotten. */
-  anew(): Writable {
+  restart(): Writable {
     const chunks: Buffer[] = [];
     this.#chunks = chunks;
     return new Writable({

@@ -4,7 +4,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
 import { jsonLimit, readBlob } from "../blob.ts";
-import { type Document, document, exportedIndex, exportedIndexJson } from "../buildkit-index.ts";
+import { buildkitIndex, buildkitIndexJson, type Document, documentOf } from "../buildkit-index.ts";
 import type { Digest } from "../digest.ts";
 import {
   type Descriptor,
@@ -19,17 +19,17 @@ import { layoutBlobPath, layoutMarker } from "../layout.ts";
 import type { Store } from "../store/store.ts";
 import { pushReferrer, type Referrer } from "./referrer.ts";
 import { parseRegistryAddress, type RegistryAddress, repositoryIn } from "./registry-address.ts";
-import { auditRemote, type RemoteDamage } from "./registry-audit.ts";
-import { type ClientRun, type Endurance, RegistryClient } from "./registry-client.ts";
+import { auditRegistryImage, type RegistryDamage } from "./registry-audit.ts";
+import { type ClientCommand, RegistryClient, type RetryOptions } from "./registry-client.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
 import type { RegistryLimits } from "./registry-limits.ts";
-import { Collected, isIndex, readReference, readTag } from "./registry-manifest.ts";
+import { isIndex, OutputBuffer, pullManifest, pullTag } from "./registry-manifest.ts";
 
 /** How many blobs of one image come at once. */
 const atOnce = 3;
 
 /** An image to pull: what it is called, and the digest of its manifest or index, which alone decides what is accepted. */
-export type Wanted = {
+export type ImageToPull = {
   readonly image: string;
   readonly version: string;
   readonly digest: Digest;
@@ -38,7 +38,7 @@ export type Wanted = {
 };
 
 /** Where pulled images go to, and what is exported from. */
-export type Exchange = Endurance & {
+export type TransferOptions = RetryOptions & {
   readonly store: Store;
   /** Temporary folders are made below it; on the store's file system nothing is copied. */
   readonly scratch: string;
@@ -67,14 +67,14 @@ export class Registry {
    * manifest alone was published gets the index that BuildKit's export would have given it. Nothing half comes in.
    * @throws RegistryError, or LayoutError where the image is whole but is none that StageX exports
    */
-  async pull(wanted: Wanted, exchange: Exchange): Promise<Image> {
+  async pull(wanted: ImageToPull, exchange: TransferOptions): Promise<Image> {
     return await inFolder(exchange.scratch, async (folder) => {
       await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
       const pull = new Pull(this.#client.forImage(), this.#repository(wanted.image), folder, exchange);
       const index = await pull.index(wanted);
       await pull.layers();
       await writeFile(join(folder, "oci-layout"), layoutMarker);
-      await writeFile(join(folder, "index.json"), exportedIndexJson(index, wanted.image, wanted.version));
+      await writeFile(join(folder, "index.json"), buildkitIndexJson(index, wanted.image, wanted.version));
       return await exchange.store.adopt(folder, exchange.signal ? { signal: exchange.signal } : {});
     });
   }
@@ -85,7 +85,7 @@ export class Registry {
    * the last it must say that it has them all.
    * @throws RegistryError, or LayoutError where the store does not have it whole
    */
-  async push(image: string, digest: Digest, exchange: Exchange): Promise<void> {
+  async push(image: string, digest: Digest, exchange: TransferOptions): Promise<void> {
     const reference = `${this.#repository(image)}@${digest}`;
     const client = this.#client.forImage(exchange);
     await inFolder(exchange.scratch, async (folder) => {
@@ -94,21 +94,21 @@ export class Registry {
       await exchange.store.export(stored?.index ?? digest, layout, exchange.signal);
       const named = stored?.manifests.find((manifest) => manifest.digest === digest);
       if (named !== undefined) await nameInLayout(layout, named);
-      const { manifests } = stored ?? (await exchange.store.image(digest));
+      const { manifests } = stored ?? (await exchange.store.readImage(digest));
       const pushed = named === undefined ? manifests : [named];
       const size = pushed.reduce((sum, manifest) => sum + sizeOf(manifest), 0);
       await run(client, ["push", layout, reference], `pushing ${reference}`, { ...exchange, size });
-      await readReference(client, this.#repository(image), digest, exchange.signal, exchange);
-      const damages = await auditRemote(client, this.#repository(image), digest, exchange);
+      await pullManifest(client, this.#repository(image), digest, exchange.signal, exchange);
+      const damages = await auditRegistryImage(client, this.#repository(image), digest, exchange);
       if (damages.length === 0) return;
       for (const manifest of pushed) await this.#sendBlobs(client, image, manifest, layout, exchange);
-      const [left] = await auditRemote(client, this.#repository(image), digest, exchange);
+      const [left] = await auditRegistryImage(client, this.#repository(image), digest, exchange);
       if (left !== undefined) throw registryError("failed", `pushing ${reference}`, left.message);
     });
   }
 
   /** Lays an artifact beside an image that the registry has; says by which digest. */
-  async attach(image: string, referrer: Referrer, exchange: Omit<Exchange, "store">): Promise<Digest> {
+  async attach(image: string, referrer: Referrer, exchange: Omit<TransferOptions, "store">): Promise<Digest> {
     const repository = parseRegistryAddress(this.#repository(image));
     return await pushReferrer(repository, referrer, { ...exchange, client: this.#client });
   }
@@ -119,7 +119,7 @@ export class Registry {
     digest: Digest,
     tag: string,
     signal?: AbortSignal,
-    endurance: Endurance = {},
+    endurance: RetryOptions = {},
   ): Promise<void> {
     const reference = `${this.#repository(image)}@${digest}`;
     await run(this.#client, ["tag", reference, tag], `tagging ${reference} as ${tag}`, {
@@ -132,14 +132,14 @@ export class Registry {
    * The digest of the bytes that a tag gives now, hashed here; null where there is no such tag.
    * @throws RegistryError where it gives anything else than a manifest or index, or can't tell
    */
-  async tagged(
+  async resolveTag(
     image: string,
     tag: string,
     signal?: AbortSignal,
-    endurance: Endurance = {},
+    endurance: RetryOptions = {},
   ): Promise<Digest | null> {
     try {
-      return (await readTag(this.#client, this.#repository(image), tag, signal, endurance)).digest;
+      return (await pullTag(this.#client, this.#repository(image), tag, signal, endurance)).digest;
     } catch (error) {
       if (error instanceof RegistryError && error.problem === "absent") return null;
       throw error;
@@ -147,7 +147,7 @@ export class Registry {
   }
 
   /** Removes a tag, and nothing that it points at; succeeds where there is none. */
-  async untag(image: string, tag: string, signal?: AbortSignal, endurance: Endurance = {}): Promise<void> {
+  async untag(image: string, tag: string, signal?: AbortSignal, endurance: RetryOptions = {}): Promise<void> {
     const reference = `${this.#repository(image)}:${tag}`;
     try {
       await run(this.#client, ["delete", reference], `removing ${reference}`, { signal, ...endurance });
@@ -163,9 +163,9 @@ export class Registry {
   async audit(
     image: string,
     digest: Digest,
-    run: Pick<Exchange, "signal"> & Endurance = {},
-  ): Promise<readonly RemoteDamage[]> {
-    return await auditRemote(this.#client.forImage(run), this.#repository(image), digest, run);
+    run: Pick<TransferOptions, "signal"> & RetryOptions = {},
+  ): Promise<readonly RegistryDamage[]> {
+    return await auditRegistryImage(this.#client.forImage(run), this.#repository(image), digest, run);
   }
 
   #repository(image: string): string {
@@ -187,10 +187,10 @@ export class Registry {
     image: string,
     manifest: ImageManifest,
     layout: string,
-    exchange: Exchange,
+    exchange: TransferOptions,
   ): Promise<void> {
     const json = JSON.parse((await readBlob(layoutBlobPath(layout, manifest.digest), manifest)).toString());
-    const carrier = document(
+    const carrier = documentOf(
       mediaTypes.manifest,
       Buffer.from(JSON.stringify({ ...json, annotations: { "stagex.blobs-sent-again": randomUUID() } })),
     );
@@ -207,16 +207,21 @@ async function run(
   client: RegistryClient,
   args: readonly string[],
   doing: string,
-  { signal, endurance, waiting, size }: Pick<ClientRun, "signal" | "size"> & Endurance,
+  {
+    signal,
+    retryFor: endurance,
+    onRetry: waiting,
+    size,
+  }: Pick<ClientCommand, "signal" | "size"> & RetryOptions,
 ): Promise<void> {
-  const to = () => new Collected().anew();
+  const to = () => new OutputBuffer().restart();
   await client.run(args, {
-    doing,
-    to,
+    action: doing,
+    openOutput: to,
     limit: jsonLimit,
     signal,
-    endurance,
-    waiting,
+    retryFor: endurance,
+    onRetry: waiting,
     ...(size ? { size } : {}),
   });
 }
@@ -237,10 +242,10 @@ class Pull {
   readonly #client: RegistryClient;
   readonly #repository: string;
   readonly #folder: string;
-  readonly #exchange: Exchange;
+  readonly #exchange: TransferOptions;
   readonly #layers = new Map<Digest, Descriptor>();
 
-  constructor(client: RegistryClient, repository: string, folder: string, exchange: Exchange) {
+  constructor(client: RegistryClient, repository: string, folder: string, exchange: TransferOptions) {
     this.#client = client;
     this.#repository = repository;
     this.#folder = folder;
@@ -248,7 +253,7 @@ class Pull {
   }
 
   /** Brings in all documents, from the wanted one down, and returns the image index: the registry's, or one made here. */
-  async index({ digest, platform }: Wanted): Promise<Document> {
+  async index({ digest, platform }: ImageToPull): Promise<Document> {
     const found = await this.#manifest(digest);
     if (isIndex(found.bytes)) {
       const at = this.#pathOf(digest);
@@ -256,10 +261,10 @@ class Pull {
         await this.#manifest(entry.digest);
         await this.#image(entry);
       }
-      return document(mediaTypes.index, found.bytes);
+      return documentOf(mediaTypes.index, found.bytes);
     }
     await this.#image({ ...found, platform });
-    const index = exportedIndex(found, platform);
+    const index = buildkitIndex(found, platform);
     await writeFile(this.#pathOf(index.digest), index.bytes);
     return index;
   }
@@ -276,7 +281,7 @@ class Pull {
   async #image(entry: IndexEntry): Promise<ImageManifest> {
     const { manifest } = await readManifest(entry, {
       pathOf: (digest) => this.#pathOf(digest),
-      document: async (blob) => {
+      readDocument: async (blob) => {
         if (blob.digest !== entry.digest) await this.#blob(blob);
         return await readBlob(this.#pathOf(blob.digest), blob);
       },
@@ -286,7 +291,7 @@ class Pull {
   }
 
   async #manifest(digest: Digest): Promise<Document> {
-    const found = await readReference(this.#client, this.#repository, digest, this.#exchange.signal);
+    const found = await pullManifest(this.#client, this.#repository, digest, this.#exchange.signal);
     await writeFile(this.#pathOf(digest), found.bytes);
     return found;
   }
@@ -298,8 +303,8 @@ class Pull {
   async #blob({ digest, size }: Descriptor): Promise<void> {
     const reference = `${this.#repository}@${digest}`;
     await this.#client.run(["blob", reference], {
-      doing: `pulling the blob ${reference}`,
-      to: () => createWriteStream(this.#pathOf(digest)),
+      action: `pulling the blob ${reference}`,
+      openOutput: () => createWriteStream(this.#pathOf(digest)),
       limit: size,
       size,
       signal: this.#exchange.signal,

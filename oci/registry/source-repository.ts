@@ -3,15 +3,15 @@ import { join } from "node:path";
 import type { Writable } from "node:stream";
 import pLimit from "p-limit";
 import { jsonLimit } from "../blob.ts";
-import { document } from "../buildkit-index.ts";
+import { documentOf } from "../buildkit-index.ts";
 import { type Digest, hexOf, parseDigest } from "../digest.ts";
 import { mediaTypes } from "../image.ts";
 import { withArtifactFolder } from "./artifact-folder.ts";
 import type { RegistryAddress } from "./registry-address.ts";
-import { askForBlobs } from "./registry-blobs.ts";
+import { statBlobs } from "./registry-blobs.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { RegistryError } from "./registry-error.ts";
-import { Collected, readTag } from "./registry-manifest.ts";
+import { OutputBuffer, pullTag } from "./registry-manifest.ts";
 
 /** A source as a registry has it: its sha256, 64 hex digits, and its size. */
 type Held = { readonly sha256: string; readonly size: number };
@@ -23,7 +23,7 @@ export type SourceFile = Held & { readonly name: string; readonly path: string }
 export const sourceArtifactType = "application/vnd.stagex.source.v1";
 
 /** The config of what has none (OCI image-spec, manifest.md, "Guidance for an Empty Descriptor"). */
-const empty = document("application/vnd.oci.empty.v1+json", Buffer.from("{}"));
+const empty = documentOf("application/vnd.oci.empty.v1+json", Buffer.from("{}"));
 
 /** How many tags are asked for at once. */
 const tagsAtOnce = 4;
@@ -45,10 +45,13 @@ export class SourceRepository {
    * Finds out which of these blobs the repository has, and their sizes where it tells.
    * @throws RegistryError
    */
-  async sizes(hashes: readonly string[], signal?: AbortSignal): Promise<ReadonlyMap<string, number | null>> {
+  async findSizes(
+    hashes: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, number | null>> {
     const doing = `looking for sources in ${this.#repository}`;
-    const answers = await askForBlobs(this.#client, this.#repository, hashes.map(digestOf), {
-      doing,
+    const answers = await statBlobs(this.#client, this.#repository, hashes.map(digestOf), {
+      action: doing,
       signal,
     });
     const found = [...answers].filter(([, { isThere }]) => isThere);
@@ -63,8 +66,8 @@ export class SourceRepository {
   async read({ sha256, size }: Held, to: () => Writable, signal?: AbortSignal): Promise<void> {
     const reference = `${this.#repository}@${digestOf(sha256)}`;
     await this.#client.run(["blob", reference], {
-      doing: `pulling the source ${reference}`,
-      to,
+      action: `pulling the source ${reference}`,
+      openOutput: to,
       limit: size,
       size,
       signal,
@@ -75,8 +78,8 @@ export class SourceRepository {
    * Finds those that the repository lacks: the blob, or the tag that keeps it.
    * @throws RegistryError
    */
-  async missing(files: readonly Held[], signal?: AbortSignal): Promise<ReadonlySet<string>> {
-    const sizes = await this.sizes(
+  async findMissing(files: readonly Held[], signal?: AbortSignal): Promise<ReadonlySet<string>> {
+    const sizes = await this.findSizes(
       files.map(({ sha256 }) => sha256),
       signal,
     );
@@ -98,7 +101,7 @@ export class SourceRepository {
    */
   async push({ sha256, name, path, size }: SourceFile, scratch: string, signal?: AbortSignal): Promise<void> {
     const folder = join(scratch, `layout-${randomUUID()}`);
-    const manifest = document(
+    const manifest = documentOf(
       mediaTypes.manifest,
       Buffer.from(
         JSON.stringify({
@@ -121,10 +124,10 @@ export class SourceRepository {
     const reference = `${this.#repository}:${tagOf(sha256)}`;
     const artifact = { manifest, blobs: [empty], files: new Map([[digestOf(sha256), path]]) };
     await withArtifactFolder(folder, artifact, async () => {
-      const printed = new Collected();
+      const printed = new OutputBuffer();
       await this.#client.run(["push", folder, reference], {
-        doing: `pushing the source ${name} as ${reference}`,
-        to: () => printed.anew(),
+        action: `pushing the source ${name} as ${reference}`,
+        openOutput: () => printed.restart(),
         limit: jsonLimit,
         size,
         signal,
@@ -134,7 +137,7 @@ export class SourceRepository {
 
   async #isTagged(sha256: string, signal: AbortSignal | undefined): Promise<boolean> {
     try {
-      await readTag(this.#client, this.#repository, tagOf(sha256), signal);
+      await pullTag(this.#client, this.#repository, tagOf(sha256), signal);
       return true;
     } catch (error) {
       if (error instanceof RegistryError && error.problem === "absent") return false;

@@ -2,8 +2,8 @@ import { randomUUID } from "node:crypto";
 import { linkSync, mkdirSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { chmod, link, lstat, mkdir, open, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { boundFolder } from "../../lib/fs/bounded-folder.ts";
 import { stampOf, statOf } from "../../lib/fs/file-stamp.ts";
+import { pruneFolder } from "../../lib/fs/prune-folder.ts";
 import { RegularFileError, readRegularFile } from "../../lib/fs/regular-file.ts";
 import {
   type BlobCheck,
@@ -12,16 +12,16 @@ import {
   copyBlob,
   jsonLimit,
   readBlob,
-  readDocument,
+  readLayoutFile,
 } from "../blob.ts";
 import { type Digest, hexOf, parseDigest } from "../digest.ts";
-import { exportedIndex } from "../exported-folder.ts";
+import { readExportedIndex } from "../exported-folder.ts";
 import {
   blobsOf,
   type Descriptor,
+  hasExactPlatforms,
   type Image,
   type IndexEntry,
-  isExactlyFor,
   mediaTypes,
   parseIndex,
   parseLayoutIndex,
@@ -56,7 +56,7 @@ export type AdoptOptions = {
 const litterAge = 24 * 60 * 60 * 1000;
 
 /** Enough to look into what has become of a disk's blobs. */
-const damagedBounds = { count: 100, bytes: 4 * 1024 ** 3, age: 30 * litterAge };
+const damagedBounds = { count: 100, bytes: 4 * 1024 ** 3, maxAge: 30 * litterAge };
 
 /** The store's own index.json lists nothing: images are found by digest, and a shared list would need a lock. */
 const emptyIndex = `${JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] })}\n`;
@@ -99,7 +99,7 @@ export class Store {
     await store.#writeConstant("oci-layout", layoutMarker);
     await store.#writeConstant("index.json", emptyIndex);
     await sweep(join(root, "tmp"), () => true);
-    await boundFolder(join(root, "damaged"), damagedBounds);
+    await pruneFolder(join(root, "damaged"), damagedBounds);
     return store;
   }
 
@@ -121,13 +121,13 @@ export class Store {
     const documents: { blob: Descriptor; bytes: Buffer }[] = [];
     const image = await readImage(descriptor, {
       pathOf,
-      document: async (blob) => {
+      readDocument: async (blob) => {
         options.signal?.throwIfAborted();
         const bytes = await readBlob(pathOf(blob.digest), blob);
         documents.push({ blob, bytes });
         return bytes;
       },
-      layer: (blob, diffId) => this.#take(pathOf(blob.digest), blob, diffId, options),
+      verifyLayer: (blob, diffId) => this.#take(pathOf(blob.digest), blob, diffId, options),
     });
     if (options.platforms) requirePlatforms(image, options.platforms, layout);
     // They were read from the index down; parents come in after their children.
@@ -147,7 +147,7 @@ export class Store {
    * size: {@link audit} reads them too.
    * @throws LayoutError that names what is missing or wrong.
    */
-  async image(index: Digest): Promise<Image> {
+  async readImage(index: Digest): Promise<Image> {
     const known = this.#images.get(index);
     const image = known && this.#isAsRead(known) ? known : await this.#read(index);
     for (const { layers } of image.manifests) for (const layer of layers) this.#expectSize(layer);
@@ -183,7 +183,7 @@ export class Store {
     for (const index of await this.#filedUnder(manifest)) {
       const image = await this.#candidate(index);
       if (!image?.manifests.some((found) => found.digest === manifest)) continue;
-      if (platforms === undefined || isExactlyFor(image, platforms)) return image;
+      if (platforms === undefined || hasExactPlatforms(image, platforms)) return image;
     }
     return null;
   }
@@ -200,7 +200,7 @@ export class Store {
   }
 
   /** Whether an image with this manifest and index has come in. What has become of its blobs since is not looked at. */
-  hasFiled(manifest: Digest, index: Digest): boolean {
+  hasRecord(manifest: Digest, index: Digest): boolean {
     return statOf(this.#indexJsonPath(manifest, index)) !== undefined;
   }
 
@@ -268,7 +268,7 @@ export class Store {
    * It is a view of the store, and not flushed to the disk: what a power failure takes of it is written again.
    */
   async export(index: Digest, folder: string, signal?: AbortSignal): Promise<void> {
-    const image = await this.image(index);
+    const image = await this.readImage(index);
     const blobs = blobsOf(image);
     for (const blob of blobs) await this.#check(blob, signal);
     const indexJson = await this.#indexJsonOf(image);
@@ -307,8 +307,8 @@ export class Store {
    * Removes what {@link export} wrote to a folder, if it is that image which is there (any, where none is given). The
    * store itself keeps the blobs, which other images may share. Nothing happens where there is nothing, or no image.
    */
-  async withdraw(folder: string, index?: Digest): Promise<void> {
-    const found = exportedIndex(folder);
+  async removeExport(folder: string, index?: Digest): Promise<void> {
+    const found = readExportedIndex(folder);
     if (found === null || (index !== undefined && found !== index)) return;
     const withdrawn = join(dirname(folder), `.${basename(folder)}.${randomUUID()}.exporting`);
     await rename(folder, withdrawn).catch(ifMissing(undefined));
@@ -392,7 +392,7 @@ export class Store {
   #documents() {
     return {
       pathOf: (digest: Digest) => this.blobPath(digest),
-      document: (blob: Descriptor) => this.#document(blob),
+      readDocument: (blob: Descriptor) => this.#document(blob),
     };
   }
 
@@ -447,7 +447,7 @@ export class Store {
 
   async #candidate(index: Digest): Promise<Image | null> {
     try {
-      return await this.image(index);
+      return await this.readImage(index);
     } catch (error) {
       // Not whole any more: then it is not found, and will be built again.
       if (error instanceof LayoutError) return null;
@@ -458,7 +458,7 @@ export class Store {
   async #indexJsonOf(image: Image): Promise<Buffer> {
     const [first] = image.manifests;
     const path = this.#indexJsonPath(first?.digest ?? image.index, image.index);
-    const indexJson = await readDocument(path);
+    const indexJson = await readLayoutFile(path);
     if (parseLayoutIndex(indexJson, path).digest !== image.index) {
       throw new LayoutError(
         "malformed",

@@ -1,13 +1,13 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
-import { publishedIn } from "../../distro/published/published-digests.ts";
+import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
+import { publishedDigestIn } from "../../distro/published/published-digests.ts";
 import { GitError } from "../../lib/git/git.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Context } from "../context/context.ts";
 import { inputsOfPlan } from "../package/inputs-from-build-plan.ts";
-import { recordedDigests } from "../package/ledger-lookup.ts";
-import { belowQuorum, publishedDigests } from "../package/predict-outputs.ts";
-import { type BuiltImage, NotBuiltHere, ownBuild } from "./built-here.ts";
+import { lookUpDigests } from "../package/ledger-lookup.ts";
+import { findPublishedDigests, reasonBelowQuorum } from "../package/predict-outputs.ts";
+import { type BuiltImage, NotBuiltHereError, requireBuiltHere } from "./built-here.ts";
 
 /** Why something is not stood upon: which image that is for, and on whose word it is. */
 type Doubt = { readonly image: string; readonly doubt: string };
@@ -21,8 +21,11 @@ type Footing = { readonly reference: Digest } | Doubt;
  * another's word: on a digest that somebody's ledger or a registry gave, or that a tree publishes and too few have signed.
  * @throws NotBuiltHere that names the dependency, and the command that builds it
  */
-export async function attestableBuild(context: Context, built: BuiltImage): ReturnType<typeof ownBuild> {
-  const builds = await ownBuild(context, built);
+export async function requireAttestableBuild(
+  context: Context,
+  built: BuiltImage,
+): ReturnType<typeof requireBuiltHere> {
+  const builds = await requireBuiltHere(context, built);
   await requireFoundation(context, built);
   return builds;
 }
@@ -34,18 +37,18 @@ export async function attestableBuild(context: Context, built: BuiltImage): Retu
 async function requireFoundation(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
   const { images } = await context.tree();
   const plan = images.get(image);
-  if (!plan) throw new NotBuiltHere(`${image} is not attested: the tree does not have it any more`);
+  if (!plan) throw new NotBuiltHereError(`${image} is not attested: the tree does not have it any more`);
   const found = await footings(context, plan, images, new Map());
   if ("doubt" in found) {
     const isPulled = await context.mayBeSubstituted(found.image);
-    throw new NotBuiltHere(
+    throw new NotBuiltHereError(
       `${image} is not attested: it is built from ${found.image}, and ${found.doubt}. ` +
         `Build that here: ${isPulled ? "leave it out of stagex:substitute, and run " : ""}` +
         `pulumi up --replace '**:Package::${found.image}'`,
     );
   }
-  if (keyOfPlan(plan, found.references) === inputKey) return;
-  throw new NotBuiltHere(
+  if (inputKeyOfPlan(plan, found.references) === inputKey) return;
+  throw new NotBuiltHereError(
     `${image} is not attested: it was built from other inputs than the tree has now, or from images that came out otherwise here. Run pulumi up again`,
   );
 }
@@ -76,14 +79,14 @@ async function footing(
   images: ReadonlyMap<string, BuildPlan>,
   asked: Map<string, Promise<Footing>>,
 ): Promise<Footing> {
-  const firm = context.firm.get(name);
+  const firm = context.attestableDigests.get(name);
   if (firm) return { reference: firm };
   const plan = images.get(name);
   if (!plan) return { image: name, doubt: "the tree does not have that" };
   const below = await footings(context, plan, images, asked);
   const found = "doubt" in below ? below : await ownFooting(context, plan, below.references);
   const agreed = "doubt" in found ? await agreedFooting(context, plan, found) : found;
-  if ("reference" in agreed) context.firm.set(name, agreed.reference);
+  if ("reference" in agreed) context.attestableDigests.set(name, agreed.reference);
   return agreed;
 }
 
@@ -92,10 +95,10 @@ async function ownFooting(
   plan: BuildPlan,
   dependencies: Readonly<Record<string, Digest>>,
 ): Promise<Footing> {
-  const key = keyOfPlan(plan, dependencies);
-  const own = await recordedDigests(context.built, key, plan.platforms);
+  const key = inputKeyOfPlan(plan, dependencies);
+  const own = await lookUpDigests(context.built, key, plan.platforms);
   if (own) return { reference: own.reference };
-  const { kind } = await context.built.lookup(key);
+  const { kind } = await context.built.lookUp(key);
   const doubt =
     kind === "contradiction"
       ? "that came out differently here, built twice from the same inputs"
@@ -105,7 +108,7 @@ async function ownFooting(
 
 /** The digest that the tree publishes of an unchanged recipe, where enough people have signed it: then it needs no footing of its own. */
 async function agreedFooting(context: Context, plan: BuildPlan, own: Doubt): Promise<Footing> {
-  const release = await context.release().catch((error: unknown) => {
+  const release = await context.releaseTree().catch((error: unknown) => {
     // A tree of which git knows no commit publishes nothing.
     if (error instanceof GitError) return undefined;
     throw error;
@@ -113,14 +116,14 @@ async function agreedFooting(context: Context, plan: BuildPlan, own: Doubt): Pro
   if (!release) return own;
   const dependencies = Object.fromEntries(
     plan.dependencies.flatMap((name) => {
-      const published = publishedIn(release, name);
+      const published = publishedDigestIn(release, name);
       return published ? [[name, published]] : [];
     }),
   );
   if (Object.keys(dependencies).length < plan.dependencies.length) return own;
-  const published = await publishedDigests(context, { ...inputsOfPlan(plan), dependencies });
+  const published = await findPublishedDigests(context, { ...inputsOfPlan(plan), dependencies });
   if (!published) return own;
-  const doubt = await belowQuorum(context, plan.name, plan.version, published.digests);
+  const doubt = await reasonBelowQuorum(context, plan.name, plan.version, published.digests);
   if (doubt === undefined) return { reference: published.reference };
   return own.image === plan.name ? { ...own, doubt: `${own.doubt} (${doubt})` } : own;
 }

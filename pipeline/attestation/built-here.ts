@@ -11,10 +11,10 @@ export type BuiltImage = {
 };
 
 /** The records of what was built: those of this state folder alone, and the ledger, to which others' may have been added. */
-export type BuildRecords = { readonly built: Ledger; readonly ledger: Ledger };
+export type BuildLedgers = { readonly built: Ledger; readonly ledger: Ledger };
 
 /** Why an image is not for this machine to attest. */
-export class NotBuiltHere extends Error {
+export class NotBuiltHereError extends Error {
   override readonly name = "NotBuiltHere";
 }
 
@@ -24,15 +24,15 @@ export class NotBuiltHere extends Error {
  * builder's name.
  * @throws NotBuiltHere
  */
-export async function ownBuild(
-  records: BuildRecords,
+export async function requireBuiltHere(
+  records: BuildLedgers,
   built: BuiltImage,
 ): Promise<ReadonlyMap<Digest, LedgerRecord>> {
-  const { kind, records: own } = await records.built.lookup(built.inputKey);
+  const { kind, records: own } = await records.built.lookUp(built.inputKey);
   const builds = own.filter(({ outcome, image }) => outcome === "built" && image === built.image);
   if (kind === "contradiction") {
     const found = builds.map(({ digests }) => Object.values(digests.platforms).join(", ")).join(" and ");
-    throw new NotBuiltHere(
+    throw new NotBuiltHereError(
       `${built.image} is not attested: built twice here, it came out as ${found}; what can't be reproduced is not to be signed`,
     );
   }
@@ -50,14 +50,14 @@ async function notBuilt(
   { image, inputKey }: BuiltImage,
   platform: string,
   digest: Digest,
-): Promise<NotBuiltHere> {
-  const { records } = await ledger.lookup(inputKey);
+): Promise<NotBuiltHereError> {
+  const { records } = await ledger.lookUp(inputKey);
   const others = records
     .filter(
       (one) => one.outcome === "built" && one.image === image && one.digests.platforms[platform] === digest,
     )
     .map(({ builder }) => builder.id);
-  return new NotBuiltHere(
+  return new NotBuiltHereError(
     `${image} is not attested: this machine has not built ${digest} from these inputs` +
       `${others.length > 0 ? `, only ${others.join(", ")} has` : ""}. ` +
       `Build it here with: pulumi up --replace '**:Package::${image}'`,
@@ -68,7 +68,7 @@ async function notBuilt(
  * What a signature says of the builder. A CPU vendor that is not known is said to be unknown: left out, it would be taken for that of
  * the machines in the roster.
  */
-export function builderClaim({ builder: { facts } }: LedgerRecord): BuilderClaim {
+export function builderClaimOf({ builder: { facts } }: LedgerRecord): BuilderClaim {
   if (!facts) return { cpuVendor: "unknown" };
   const { arch, cpuVendor, cpuModel, kernel, buildkit, go } = facts;
   const known = Object.entries({ arch, cpuModel, kernel, buildkit, go }).filter(

@@ -1,13 +1,13 @@
 import type { LedgerRecord } from "../../distro/ledger/ledger.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
-import { type CpuVendor, cpuVendorNamed } from "../../trust/cpu-vendor.ts";
-import { type AcceptedSignature, judge, type Trust } from "../../trust/quorum/quorum.ts";
+import { type CpuVendor, tryParseCpuVendor } from "../../trust/cpu-vendor.ts";
+import { type AcceptedSignature, evaluateQuorum, type Trust } from "../../trust/quorum/quorum.ts";
 import type { Person } from "../../trust/quorum/roster.ts";
-import { type PinnedImage, parseTagged } from "../../trust/signatures/image-reference.ts";
+import { type PinnedImage, parseTaggedReference } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder, type SignatureFile } from "../../trust/signatures/lookaside.ts";
-import { writePayload } from "../../trust/signatures/simple-signing.ts";
+import { serializePayload } from "../../trust/signatures/simple-signing.ts";
 import { TrustError } from "../../trust/trust-error.ts";
-import { builderClaim } from "./built-here.ts";
+import { builderClaimOf } from "./built-here.ts";
 
 /** One rule for one person: each signature that counts is kept, however many agree. */
 const oneWord = { threshold: 1, vendors: 0 };
@@ -16,8 +16,8 @@ const oneWord = { threshold: 1, vendors: 0 };
 export type FoundSignature = AcceptedSignature & { readonly sha256: Digest };
 
 /** The vendor that the person's signatures count for, of a machine that the roster knows to be theirs. */
-export function countedVendor({ builder: { facts } }: LedgerRecord, person: Person): CpuVendor | undefined {
-  const vendor = cpuVendorNamed(facts?.cpuVendor ?? "");
+export function countedVendorOf({ builder: { facts } }: LedgerRecord, person: Person): CpuVendor | undefined {
+  const vendor = tryParseCpuVendor(facts?.cpuVendor ?? "");
   return person.machines.some(({ cpuVendor }) => cpuVendor === vendor) ? vendor : undefined;
 }
 
@@ -25,14 +25,14 @@ export function countedVendor({ builder: { facts } }: LedgerRecord, person: Pers
  * The person's signature among these files: a good one, and from a machine by this vendor if there is one to count for. Whatever
  * else there is that names their key is none.
  */
-export async function signatureBy(
+export async function findSignatureBy(
   person: Person,
   vendor: CpuVendor | undefined,
   image: PinnedImage,
   files: readonly SignatureFile[],
   trust: Trust,
 ): Promise<FoundSignature | undefined> {
-  const { accepted } = await judge(image, files, trust, oneWord);
+  const { accepted } = await evaluateQuorum(image, files, trust, oneWord);
   const found = accepted.find(
     (one) => one.person === person.id && (vendor === undefined || one.cpuVendor === vendor),
   );
@@ -41,19 +41,19 @@ export async function signatureBy(
 }
 
 /** The bytes that a person signs of an image that was built here. */
-export function payloadOf(
+export function createPayload(
   reference: string,
   digest: Digest,
   record: LedgerRecord,
   now = new Date(),
 ): Uint8Array {
   const timestamp = Math.floor(now.getTime() / 1000);
-  return writePayload({
+  return serializePayload({
     reference,
     digest,
     creator: "stagex-pulumi",
     timestamp,
-    builder: builderClaim(record),
+    builder: builderClaimOf(record),
   });
 }
 
@@ -62,7 +62,7 @@ export function payloadOf(
  * @returns a warning where the signature expires, since the image then falls below quorum
  * @throws TrustError with the reason
  */
-export async function mustCount(
+export async function requireSignatureCounts(
   bytes: Uint8Array,
   image: PinnedImage,
   person: Person,
@@ -70,7 +70,7 @@ export async function mustCount(
   trust: Trust,
 ): Promise<string | undefined> {
   const file = "the new signature";
-  const { accepted, rejected } = await judge(image, [{ file, bytes }], trust, oneWord);
+  const { accepted, rejected } = await evaluateQuorum(image, [{ file, bytes }], trust, oneWord);
   const [one] = accepted;
   if (one?.person === person.id && (vendor === undefined || one.cpuVendor === vendor))
     return one.expires === undefined ? undefined : expiryWarning(image, one.expires);
@@ -83,7 +83,7 @@ function expiryWarning({ reference }: PinnedImage, expires: Date): string {
 }
 
 /** Where signatures can be written. @throws TrustError where they can only be read */
-export function writable(lookaside: object, where: string | undefined): LookasideFolder {
+export function requireWritable(lookaside: object, where: string | undefined): LookasideFolder {
   if (lookaside instanceof LookasideFolder) return lookaside;
   throw new TrustError(
     `the lookaside ${where} can be read only; attest into a folder, such as its git checkout: pulumi config set stagex:signatures FOLDER`,
@@ -91,6 +91,6 @@ export function writable(lookaside: object, where: string | undefined): Lookasid
 }
 
 /** The image as a signature names it. */
-export function pinned(reference: string, digest: Digest): PinnedImage {
-  return { reference: parseTagged(reference), digest };
+export function pinnedImage(reference: string, digest: Digest): PinnedImage {
+  return { reference: parseTaggedReference(reference), digest };
 }

@@ -1,15 +1,15 @@
 import pLimit, { type LimitFunction } from "p-limit";
 import { expectedBuilders } from "../../config/fleet-plan.ts";
 import type { StagexConfig } from "../../config/schema.ts";
-import { namesLike } from "../../distro/image-names.ts";
+import { resolveImageNames } from "../../distro/image-names.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
-import { type Expectation, expectations, recordedSeconds } from "../../distro/plan/build-durations.ts";
-import { expectedMemory } from "../../distro/plan/build-memory.ts";
+import { type BuildEstimate, estimateBuilds, medianSeconds } from "../../distro/plan/build-durations.ts";
+import { estimateMemory } from "../../distro/plan/build-memory.ts";
 import { PublishedInputs } from "../../distro/published/published-inputs.ts";
-import { publishedTree } from "../../distro/published/published-tree.ts";
-import { publishingCommit } from "../../distro/published/release-import.ts";
-import { revisionTree } from "../../distro/tree/git-tree.ts";
-import { readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
+import { findPublishedTree } from "../../distro/published/published-tree.ts";
+import { findPublishingCommit } from "../../distro/published/release-import.ts";
+import { openGitTree } from "../../distro/tree/git-tree.ts";
+import { readTreeSource, type Tree } from "../../distro/tree/tree.ts";
 import { type Paths, pathsOf } from "../../lib/paths.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { Registry } from "../../oci/registry/registry.ts";
@@ -24,14 +24,14 @@ import { Fleet } from "../fleet/fleet.ts";
 import { FleetRegistry } from "../fleet/fleet-registry.ts";
 import type { Operation } from "../operation.ts";
 import { QuorumSummary } from "../quorum/quorum-summary.ts";
-import { type Foreseen, foreseenSchema } from "./known-digests.ts";
-import { configuredTree } from "./open-tree.ts";
-import { type ConfiguredTrust, configuredSignatures, configuredTrust } from "./open-trust.ts";
-import { configuredVault } from "./open-vault.ts";
+import { type PredictedImage, predictedImageSchema } from "./known-digests.ts";
+import { readConfiguredTree } from "./open-tree.ts";
+import { type ConfiguredTrust, openLookaside, readConfiguredTrust } from "./open-trust.ts";
+import { openVault } from "./open-vault.ts";
 import { PreviewCache } from "./preview-cache.ts";
 import { PreviewForecast } from "./preview-forecast.ts";
 import { RunReport } from "./run-report.ts";
-import { configuredKey, personIn, Signer } from "./signer.ts";
+import { openSigningKey, requirePerson, Signer } from "./signer.ts";
 
 /**
  * What packages are made with: the tree, the sources, a BuildKit daemon, the store and the ledger, shared by all of one
@@ -44,18 +44,18 @@ export class Context {
   /** What was built here, and by nobody else. */
   readonly built: Ledger;
   /** What was taken in from elsewhere once enough maintainers had signed it. */
-  readonly agreed: Ledger;
+  readonly quorumLedger: Ledger;
   /** What attested images may stand on, by name, as far as this process has found it out. */
-  readonly firm = new Map<string, Digest>();
-  readonly journal: RunReport;
-  readonly outlook = new PreviewForecast();
+  readonly attestableDigests = new Map<string, Digest>();
+  readonly runReport: RunReport;
+  readonly previewForecast = new PreviewForecast();
   /** What was found of quorums so far. */
-  readonly quorums = new QuorumSummary();
+  readonly quorumSummary = new QuorumSummary();
   /** The builders, and what is built on which. */
   readonly fleet: Fleet;
   /** Pulls wait for the network rather than for a core. */
-  readonly pulls: LimitFunction = pLimit(4);
-  readonly pushes: LimitFunction = pLimit(4);
+  readonly pullLimit: LimitFunction = pLimit(4);
+  readonly pushLimit: LimitFunction = pLimit(4);
   readonly #recordings = new Map<string, LimitFunction>();
   readonly #opened = new Map<string, Promise<unknown>>();
   readonly #cancelled: AbortSignal;
@@ -68,8 +68,8 @@ export class Context {
     keepStatePrivate(this.paths);
     this.ledger = new Ledger(this.paths.ledger);
     this.built = new Ledger(this.paths.built);
-    this.agreed = new Ledger(this.paths.agreed);
-    this.journal = new RunReport(process.env.STAGEX_JOURNAL);
+    this.quorumLedger = new Ledger(this.paths.agreed);
+    this.runReport = new RunReport(process.env.STAGEX_JOURNAL);
     this.fleet = new Fleet({
       paths: this.paths,
       expected: expectedBuilders(config),
@@ -81,13 +81,13 @@ export class Context {
    * The ledger whose word is enough to build nothing: all that others wrote to it as well; but for who attests, or asks for a quorum, this
    * state folder's own builders alone.
    */
-  get believed(): Ledger {
+  get trustedLedger(): Ledger {
     const { attest, trust } = this.config;
     return attest !== undefined || trust === "quorum" ? this.built : this.ledger;
   }
 
   tree(): Promise<Tree> {
-    return this.#once("tree", () => configuredTree(this.config, this.paths));
+    return this.#once("tree", () => readConfiguredTree(this.config, this.paths));
   }
 
   store(): Promise<Store> {
@@ -95,24 +95,24 @@ export class Context {
   }
 
   /** What earlier previews found out of images, by their input keys. */
-  recollection(): Promise<PreviewCache<Foreseen>> {
-    return this.#once("recollection", () => PreviewCache.open(this.paths.recollection, foreseenSchema));
+  previewCache(): Promise<PreviewCache<PredictedImage>> {
+    return this.#once("recollection", () => PreviewCache.open(this.paths.previewCache, predictedImageSchema));
   }
 
   sources(operation: Operation): Promise<SourceCache> {
     const client = async () => (await this.#registryClient(operation)).path;
     return this.#once("sources", () => {
-      const vault = configuredVault(this.config.vault, { paths: this.paths, client });
+      const vault = openVault(this.config.vault, { paths: this.paths, client });
       return SourceCache.open(this.paths.sources, { ...this.config.sources, vault });
     });
   }
 
   /** How long each image is expected to take, by the ledger as it is when this is first asked. */
-  expectations(): Promise<ReadonlyMap<string, Expectation>> {
+  expectations(): Promise<ReadonlyMap<string, BuildEstimate>> {
     return this.#once("expectations", async () => {
-      const { records } = await this.ledger.all();
+      const { records } = await this.ledger.readAll();
       const { images } = await this.tree();
-      return expectations(images, recordedSeconds(records), expectedMemory(images, records));
+      return estimateBuilds(images, medianSeconds(records), estimateMemory(images, records));
     });
   }
 
@@ -130,18 +130,18 @@ export class Context {
     const patterns = this.config[key];
     if (!patterns) return false;
     const images = await this.#once(key, async () => {
-      return new Set(namesLike((await this.tree()).images, patterns));
+      return new Set(resolveImageNames((await this.tree()).images, patterns));
     });
     return images.has(image);
   }
 
   /** The tree as its digests were published of it, not as it has become since; undefined where none are. */
-  release(): Promise<Tree | undefined> {
+  releaseTree(): Promise<Tree | undefined> {
     return this.#once("release", async () => {
       const { root } = await this.tree();
-      const commit = await publishingCommit(root);
+      const commit = await findPublishingCommit(root);
       if (commit === null) return undefined;
-      return await readTreeFiles(await revisionTree(root, commit), { platforms: this.config.platforms });
+      return await readTreeSource(await openGitTree(root, commit), { platforms: this.config.platforms });
     });
   }
 
@@ -149,29 +149,29 @@ export class Context {
   publishedInputs(): Promise<PublishedInputs> {
     return this.#once("published-inputs", async () => {
       const tree = await this.tree();
-      return new PublishedInputs(tree, await publishedTree(tree, { platforms: this.config.platforms }));
+      return new PublishedInputs(tree, await findPublishedTree(tree, { platforms: this.config.platforms }));
     });
   }
 
   /** The registries to pull from, in the order to ask them. */
   registries(operation: Operation): Promise<readonly Registry[]> {
-    return Promise.all((this.config.registry ?? []).map((address) => this.registryAt(address, operation)));
+    return Promise.all((this.config.registry ?? []).map((address) => this.openRegistry(address, operation)));
   }
 
   /** Lets one build of an input key at a time record what it fetches. */
-  recordings(key: string): LimitFunction {
+  recordingLimit(key: string): LimitFunction {
     const limit = this.#recordings.get(key) ?? pLimit(1);
     this.#recordings.set(key, limit);
     return limit;
   }
 
   /** The program that gives steps a proxy. It is built where there is none. */
-  withProxy(operation: Operation): Promise<Tool> {
+  proxyProgram(operation: Operation): Promise<Tool> {
     return this.#once("with-proxy", () => this.#provide("with-proxy", operation));
   }
 
   /** A registry to pull from or to push to. Its client is built where there is none. */
-  async registryAt(address: RegistryAddress, operation: Operation): Promise<Registry> {
+  async openRegistry(address: RegistryAddress, operation: Operation): Promise<Registry> {
     return new Registry(address, (await this.#registryClient(operation)).path);
   }
 
@@ -180,11 +180,11 @@ export class Context {
   }
 
   /** Where builders on other machines may have dependencies from; undefined where none is configured. */
-  async exchange(): Promise<FleetRegistry | undefined> {
+  async fleetRegistry(): Promise<FleetRegistry | undefined> {
     const { exchange: address } = this.config;
     if (address === undefined) return undefined;
     return await this.#once("exchange", async () => {
-      const registry = (operation: Operation) => this.registryAt(address, operation);
+      const registry = (operation: Operation) => this.openRegistry(address, operation);
       const { scratch } = this.paths;
       const store = await this.store();
       return new FleetRegistry({
@@ -192,7 +192,7 @@ export class Context {
         registry,
         store,
         scratch,
-        limit: this.pushes,
+        limit: this.pushLimit,
         cancelled: this.#cancelled,
       });
     });
@@ -201,29 +201,29 @@ export class Context {
   /** Who may attest, and how many must agree: read once, so that all images of a run are judged alike. */
   trust(): Promise<ConfiguredTrust> {
     return this.#once("trust", async () =>
-      configuredTrust(this.config, this.paths, (await this.tree()).root),
+      readConfiguredTrust(this.config, this.paths, (await this.tree()).root),
     );
   }
 
   /** Where attestations are read and, in a folder, written. */
-  signatures(): Promise<Lookaside> {
-    return this.#once("signatures", () => configuredSignatures(this.config, this.paths));
+  lookaside(): Promise<Lookaside> {
+    return this.#once("signatures", () => openLookaside(this.config, this.paths));
   }
 
   /** Whoever signs with the configured key, if it is this person's. */
-  signatory(id: string): Promise<Signer> {
+  signer(id: string): Promise<Signer> {
     return this.#once(`signatory ${id}`, async () => {
       const trust = await this.trust();
-      const person = personIn(trust, id);
-      return new Signer(() => configuredKey(this.config, this.paths, trust, person));
+      const person = requirePerson(trust, id);
+      return new Signer(() => openSigningKey(this.config, this.paths, trust, person));
     });
   }
 
   /** Ends what was started. */
   async close(): Promise<void> {
-    if (this.#opened.has("recollection")) await (await this.recollection()).file(this.paths.scratch);
+    if (this.#opened.has("recollection")) await (await this.previewCache()).save(this.paths.scratch);
     await this.fleet.close();
-    if (this.#opened.has("exchange")) await (await this.exchange())?.close();
+    if (this.#opened.has("exchange")) await (await this.fleetRegistry())?.close();
   }
 
   #provide(name: ToolName, operation: Pick<Operation, "progress">): Promise<Tool> {

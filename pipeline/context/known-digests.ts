@@ -21,5 +21,5 @@ const knownDigests = z.strictObject({ ...imageDigests, index: imageDigests.index
 export type KnownDigests = z.infer<typeof knownDigests>;
 
 /** What ledger and store together say of an input key, and whether the store has that image. */
-export const foreseenSchema = z.strictObject({ digests: knownDigests, isStored: z.boolean() });
-export type Foreseen = z.infer<typeof foreseenSchema>;
+export const predictedImageSchema = z.strictObject({ digests: knownDigests, isStored: z.boolean() });
+export type PredictedImage = z.infer<typeof predictedImageSchema>;

@@ -14,7 +14,7 @@ export type EvidenceLedgers = {
  * Opens the ledgers whose word `stagex:trust` takes for what came of which inputs: what was built here and, besides, what the shared ledger
  * says; but with `quorum` what was taken in once enough people had signed it, and nothing that others can write.
  */
-export function configuredLedgers(
+export function openLedgers(
   { trust }: Pick<StagexConfig, "trust">,
   { built, agreed, ledger }: Pick<Paths, "built" | "agreed" | "ledger">,
 ): EvidenceLedgers {

@@ -3,13 +3,13 @@ import { join, resolve } from "node:path";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
-import { type FoundKeys, howToGetKeys, readKeyFiles } from "../../trust/openpgp/key-folder.ts";
+import { type FoundKeys, keyExportHint, readKeyFiles } from "../../trust/openpgp/key-folder.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { usableKeys } from "../../trust/quorum/missing-signatures.ts";
+import { findUsableKeys } from "../../trust/quorum/missing-signatures.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum/quorum.ts";
 import type { Roster } from "../../trust/quorum/roster.ts";
-import { rosterFile } from "../../trust/quorum/roster-file.ts";
-import { type Lookaside, lookasideAt } from "../../trust/signatures/lookaside.ts";
+import { readRoster } from "../../trust/quorum/roster-file.ts";
+import { createLookaside, type Lookaside } from "../../trust/signatures/lookaside.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 
 /** Who may attest, how many must agree, and a digest over roster and keys, so that the engine's diff sees another one. */
@@ -25,7 +25,7 @@ export type ConfiguredTrust = Trust & {
  * @param root the tree's folder
  * @throws TrustError where either can't be read
  */
-export async function configuredTrust(
+export async function readConfiguredTrust(
   { maintainers, keys, threshold, vendors }: StagexConfig,
   paths: Paths,
   root: string,
@@ -34,7 +34,7 @@ export async function configuredTrust(
     const path = configured === undefined ? join(root, own) : resolve(paths.project, configured);
     if (await lstat(path).catch(() => undefined)) return path;
     const whose = configured === undefined ? "the tree has none of its own" : "there is nothing there";
-    const how = key === "keys" ? ` (${howToGetKeys})` : "";
+    const how = key === "keys" ? ` (${keyExportHint})` : "";
     throw new TrustError(
       `no ${key} at ${path}: ${whose}; say where: pulumi config set stagex:${key} PATH${how}`,
     );
@@ -43,7 +43,7 @@ export async function configuredTrust(
   const keysPlace = await place("keys", keys, "keys");
   // First, so that what changes while it is read shows.
   const read = await digestOfFiles(rosterPlace, keysPlace);
-  const roster = await rosterFile(rosterPlace);
+  const roster = await readRoster(rosterPlace);
   const keyring = await Keyring.load(keysPlace);
   return {
     roster,
@@ -67,14 +67,14 @@ async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
 }
 
 /** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */
-export async function configuredSignatures(config: StagexConfig, paths: Paths): Promise<Lookaside> {
-  const address = signaturesAddress(config, paths);
+export async function openLookaside(config: StagexConfig, paths: Paths): Promise<Lookaside> {
+  const address = lookasideAddress(config, paths);
   if (config.signatures === undefined) await mkdir(address, { recursive: true });
-  return lookasideAt(address);
+  return createLookaside(address);
 }
 
 /** A folder, absolute, or an address on the web. */
-export function signaturesAddress({ signatures }: StagexConfig, paths: Paths): string {
+export function lookasideAddress({ signatures }: StagexConfig, paths: Paths): string {
   if (signatures === undefined) return join(paths.state, "signatures");
   if (/^https?:/.test(signatures)) return signatures;
   return resolve(paths.project, signatures.replace(/^file:\/\//, ""));
@@ -85,7 +85,7 @@ export function signaturesAddress({ signatures }: StagexConfig, paths: Paths): s
  * written and ordered changes nothing.
  */
 async function rosterDigestOf(roster: Roster, keyring: Keyring): Promise<Digest> {
-  const usable = await usableKeys(keyring);
+  const usable = await findUsableKeys(keyring);
   const people = [...roster.values()].map(({ id, fingerprints, machines }) => ({
     id,
     fingerprints: [...fingerprints].sort(),

@@ -8,27 +8,27 @@ import { RegistryError } from "../../oci/registry/registry-error.ts";
 import { SourceRepository } from "../../oci/registry/source-repository.ts";
 import { type DownloadOptions, MirrorError } from "../../sources/download/download.ts";
 import type { PartialFile } from "../../sources/download/partial-file.ts";
-import { FolderPlace } from "../../sources/vault/folder-place.ts";
+import { FolderVault } from "../../sources/vault/folder-vault.ts";
+import { ServerVault } from "../../sources/vault/server-vault.ts";
 import {
   type LocalSource,
   VaultError,
   type VaultPlace,
   type VaultWriter,
-} from "../../sources/vault/place.ts";
-import { ServerPlace } from "../../sources/vault/server-place.ts";
+} from "../../sources/vault/vault-place.ts";
 
 /** What opens the places of a vault. */
-export type VaultRun = {
+export type VaultOptions = {
   readonly paths: Pick<Paths, "project" | "sources">;
   /** Provides the registry client's program, when a registry is first asked. */
   readonly client: () => Promise<string>;
 };
 
 /** Opens the places that `stagex:vault` names, in its order. Nothing is asked yet. */
-export function configuredVault(config: VaultConfig | undefined, run: VaultRun): VaultPlace[] {
+export function openVault(config: VaultConfig | undefined, run: VaultOptions): VaultPlace[] {
   return (config ?? []).map((place) => {
-    if (place.kind === "folder") return new FolderPlace(resolve(run.paths.project, place.folder), place);
-    if (place.kind === "server") return new ServerPlace(place.url, place.asked);
+    if (place.kind === "folder") return new FolderVault(resolve(run.paths.project, place.folder), place);
+    if (place.kind === "server") return new ServerVault(place.url, place.asked);
     return new RepositoryPlace(place.repository, place, run);
   });
 }
@@ -45,7 +45,7 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
   readonly asked: VaultPlace["asked"];
   readonly writer: VaultWriter | undefined;
   readonly #address: RegistryAddress;
-  readonly #run: VaultRun;
+  readonly #run: VaultOptions;
   #opened: Promise<SourceRepository> | undefined;
   #failures = 0;
   #down: string | undefined;
@@ -53,7 +53,7 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
   constructor(
     address: RegistryAddress,
     { asked, push }: { readonly asked: VaultPlace["asked"]; readonly push: boolean },
-    run: VaultRun,
+    run: VaultOptions,
   ) {
     this.name = address;
     this.asked = asked;
@@ -72,7 +72,7 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
     const signal = AbortSignal.any([options.signal, late]);
     try {
       const repository = await this.#repository();
-      const size = (await repository.sizes([sha256], signal)).get(sha256);
+      const size = (await repository.findSizes([sha256], signal)).get(sha256);
       if (size === undefined) throw new MirrorError("does not have it", false, { isAbsent: true });
       if (size !== null && size > options.sizeLimit)
         throw new MirrorError(`${size} bytes are over the limit of ${options.sizeLimit}`, false);
@@ -90,7 +90,9 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
   }
 
   async missing(files: ReadonlyMap<string, LocalSource>, signal: AbortSignal): Promise<ReadonlySet<string>> {
-    return await this.#written(async () => (await this.#repository()).missing([...files.values()], signal));
+    return await this.#written(async () =>
+      (await this.#repository()).findMissing([...files.values()], signal),
+    );
   }
 
   async write(file: LocalSource, signal: AbortSignal): Promise<void> {

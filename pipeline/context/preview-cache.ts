@@ -1,7 +1,7 @@
 import { rename, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { z } from "zod";
-import { stampIn, statOf } from "../../lib/fs/file-stamp.ts";
+import { stampFromStats, statOf } from "../../lib/fs/file-stamp.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 
@@ -52,7 +52,7 @@ export class PreviewCache<Thing> {
   }
 
   /** What was found out of this subject, if that is still so; else undefined. */
-  recall(subject: string): Thing | undefined {
+  get(subject: string): Thing | undefined {
     this.#asked.add(subject);
     const memory = this.#memories.get(subject);
     if (!memory) return undefined;
@@ -71,7 +71,7 @@ export class PreviewCache<Thing> {
    * @param files all that it was found out from
    * @param since when the first of them was read, in milliseconds since 1970: where one was changed later or just then, nothing is kept
    */
-  keep(subject: string, thing: Thing, files: readonly string[], since: number): void {
+  put(subject: string, thing: Thing, files: readonly string[], since: number): void {
     const stamps: Record<string, string | null> = {};
     for (const file of files) {
       const stamp = stampAt(file, since - tooFresh);
@@ -87,7 +87,7 @@ export class PreviewCache<Thing> {
    * finds out for itself.
    * @param scratch a folder for what is not yet whole, on the same file system
    */
-  async file(scratch: string): Promise<void> {
+  async save(scratch: string): Promise<void> {
     if (this.#isFiled) return;
     const memories = Object.fromEntries([...this.#memories].slice(-Math.max(fewest, 2 * this.#asked.size)));
     try {
@@ -115,7 +115,7 @@ function stampAt(path: string, latest = Number.POSITIVE_INFINITY): string | null
   try {
     const found = statOf(path);
     if (found && Number(found.ctimeMs) > latest) return undefined;
-    return found ? `${stampIn(found)}:${found.ctimeNs}` : null;
+    return found ? `${stampFromStats(found)}:${found.ctimeNs}` : null;
   } catch {
     return undefined;
   }

@@ -2,15 +2,15 @@ import { resolve } from "node:path";
 import pLimit from "p-limit";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { Paths } from "../../lib/paths.ts";
-import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
+import { tryParseFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import {
-  keyFromAgent,
-  keyFromFile,
+  agentSigningKey,
+  loadSigningKey,
+  SigningCancelledError,
   type SigningKey,
-  SigningRefused,
 } from "../../trust/openpgp/signing-key.ts";
 import type { Trust } from "../../trust/quorum/quorum.ts";
-import { owners, type Person } from "../../trust/quorum/roster.ts";
+import { keyOwners, type Person } from "../../trust/quorum/roster.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import type { Operation } from "../operation.ts";
 
@@ -18,7 +18,7 @@ import type { Operation } from "../operation.ts";
 const patience = 180_000;
 
 /** The person with this id. @throws TrustError where the roster has none */
-export function personIn({ roster }: Trust, id: string): Person {
+export function requirePerson({ roster }: Trust, id: string): Person {
   const person = roster.get(id);
   if (person) return person;
   const known = [...roster.keys()].join(", ") || "nobody";
@@ -31,7 +31,7 @@ export function personIn({ roster }: Trust, id: string): Person {
  * The key that `stagex:signingKey` names, a file's or gpg-agent's.
  * @throws TrustError where it is not the person's
  */
-export async function configuredKey(
+export async function openSigningKey(
   { signingKey }: Pick<StagexConfig, "signingKey">,
   paths: Paths,
   trust: Trust,
@@ -43,11 +43,11 @@ export async function configuredKey(
     );
   }
   const { keyring, roster } = trust;
-  const fingerprint = readFingerprint(signingKey);
+  const fingerprint = tryParseFingerprint(signingKey);
   const key = fingerprint
-    ? keyFromAgent(fingerprint, { keyring })
-    : await keyFromFile(resolve(paths.project, signingKey));
-  const owner = owners(roster, (one) => keyring.primaryOf(one)).get(key.fingerprint);
+    ? agentSigningKey(fingerprint, { keyring })
+    : await loadSigningKey(resolve(paths.project, signingKey));
+  const owner = keyOwners(roster, (one) => keyring.primaryOf(one)).get(key.fingerprint);
   if (owner?.id === person.id) return key;
   const whose = owner ? `${owner.id}'s` : "nobody's in MAINTAINERS";
   const own = person.fingerprints.join(", ") || "none";
@@ -63,7 +63,7 @@ export class Signer {
   #key: Promise<SigningKey> | undefined;
   #asked = 0;
   #done = 0;
-  #refusal: SigningRefused | undefined;
+  #refusal: SigningCancelledError | undefined;
 
   /** @param open opens the key when the first signature is asked for: who has signed all needs none */
   constructor(open: () => Promise<SigningKey>) {
@@ -85,7 +85,7 @@ export class Signer {
           onProgress: (words) => operation.progress(`${words}: ${this.#done + 1} of ${this.#asked}`),
         });
       } catch (error) {
-        if (error instanceof SigningRefused) this.#refusal = error;
+        if (error instanceof SigningCancelledError) this.#refusal = error;
         throw error;
       } finally {
         this.#done++;

@@ -3,11 +3,16 @@ import { rmSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { type BuilderFacts, learnBuilder, type VendorSource } from "../../buildkit/client/builder-facts.ts";
-import { type Endpoint, parseEndpoint, type Workers, workers } from "../../buildkit/client/endpoint.ts";
-import { awaitAnswer } from "../../buildkit/client/wait-for-daemon.ts";
+import { type BuilderFacts, inspectBuilder, type VendorSource } from "../../buildkit/client/builder-facts.ts";
+import {
+  type DaemonInfo,
+  type Endpoint,
+  parseEndpoint,
+  queryDaemon,
+} from "../../buildkit/client/endpoint.ts";
+import { waitForDaemon } from "../../buildkit/client/wait-for-daemon.ts";
 import { acquireDaemon, type DaemonUse } from "../../buildkit/daemon/daemon.ts";
-import type { BuilderInputs } from "../../config/builder.ts";
+import type { BuilderInputs } from "../../config/builder-inputs.ts";
 import { openTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { goVersionOf } from "../../tools/go-build-info.ts";
@@ -25,7 +30,7 @@ export type BuilderConnection = {
   readonly platforms: readonly string[];
   readonly vendorSource: VendorSource;
   /** What its kernel says of its CPU, whatever was declared; undefined where it says nothing. */
-  readonly shownVendor: string | undefined;
+  readonly detectedVendor: string | undefined;
   /** Returns where the daemon answers, after starting it again if it is a private one; else throws why not. */
   revive(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
@@ -47,14 +52,14 @@ export async function connectToBuilder(
   const { endpoint } = way;
   try {
     if (way.daemon === undefined) {
-      await awaitAnswer(endpoint, {
+      await waitForDaemon(endpoint, {
         seconds: builder.wait ?? usualWait,
         onWaiting: (why, seconds) =>
           operation.progress(`waiting for ${builder.name} for ${seconds} s: ${why}`),
         signal: operation.signal,
       });
     }
-    const known = await learnBuilder(endpoint, {
+    const known = await inspectBuilder(endpoint, {
       go: way.go,
       scratch: paths.scratch,
       signal: operation.signal,
@@ -64,7 +69,7 @@ export async function connectToBuilder(
     const cpuVendor = builder.vendor ?? known.facts.cpuVendor;
     const facts = { ...known.facts, cpuVendor, ...(vendorSource === "cpuinfo" ? {} : { vendorSource }) };
     return {
-      ...{ name: builder.name, endpoint, facts, vendorSource, shownVendor },
+      ...{ name: builder.name, endpoint, facts, vendorSource, detectedVendor: shownVendor },
       ...{ id: builderId(endpoint, facts), platforms: builder.platforms ?? known.platforms },
       revive: way.revive,
       close: way.close,
@@ -76,15 +81,15 @@ export async function connectToBuilder(
 }
 
 /** Asks a builder what it says of itself, and leaves no trace; undefined for a private one, which is there whenever it is needed. */
-export async function askBuilder(
+export async function queryBuilder(
   builder: BuilderInputs,
   paths: Paths,
   signal: AbortSignal,
-): Promise<Workers | undefined> {
+): Promise<DaemonInfo | undefined> {
   if (builder.address.startsWith("private:")) return undefined;
   const way = await openAddress(builder, paths, signal);
   try {
-    return await workers(way.endpoint, signal);
+    return await queryDaemon(way.endpoint, signal);
   } finally {
     await way.close();
   }
@@ -120,7 +125,7 @@ async function openAddress({ address, tls }: BuilderInputs, paths: Paths, ending
   try {
     const files = tls && folder ? await writeCredentials(tls, folder.path) : undefined;
     const endpoint = parseEndpoint({ address, buildctl, ...(files ? { tls: files } : {}) });
-    return { endpoint, close, revive: async (signal) => void (await workers(endpoint, signal)) };
+    return { endpoint, close, revive: async (signal) => void (await queryDaemon(endpoint, signal)) };
   } catch (error) {
     await close();
     throw error;

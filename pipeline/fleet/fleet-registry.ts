@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LimitFunction } from "p-limit";
-import type { Solved } from "../../buildkit/client/solve.ts";
-import { DependencyRoute } from "../../buildkit/client/transfer-route.ts";
+import type { SolveResult } from "../../buildkit/client/solve.ts";
+import { RouteSelector } from "../../buildkit/client/transfer-route.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Registry } from "../../oci/registry/registry.ts";
@@ -38,7 +38,7 @@ export class FleetRegistry {
   readonly #options: FleetRegistryOptions;
   readonly #pushes = new Map<string, Promise<void>>();
   readonly #there = new Set<string>();
-  readonly #routes = new Map<string, DependencyRoute>();
+  readonly #routes = new Map<string, RouteSelector>();
   /** What each builder was given in this run, or has built. */
   readonly #held = new Map<string, Set<Digest>>();
   readonly #closing = new AbortController();
@@ -51,7 +51,7 @@ export class FleetRegistry {
   }
 
   /** Begins to push an image, if it has not been begun; what fails is a warning, and tried again when it is offered again. */
-  offer(image: string, digest: Digest, operation: Operation): void {
+  startPush(image: string, digest: Digest, operation: Operation): void {
     const key = keyOf(image, digest);
     if (this.#there.has(key) || this.#pushes.has(key) || Date.now() < this.#pausedUntil) return;
     const pushing = this.#options.limit(() => this.#push(image, digest, operation));
@@ -62,13 +62,13 @@ export class FleetRegistry {
   }
 
   /** Which of its dependencies a builder is to pull for a build, by their names, and from which repositories. */
-  async repositories(
+  async repositoriesFor(
     bench: Pick<BuilderConnection, "name" | "endpoint">,
     dependencies: readonly Dependency[],
     operation: Operation,
   ): Promise<Record<string, string>> {
     if (bench.endpoint.address.startsWith("unix://")) return {};
-    for (const { name, digest } of dependencies) this.offer(name, digest, operation);
+    for (const { name, digest } of dependencies) this.startPush(name, digest, operation);
     const held = this.#heldBy(bench);
     const lacking = dependencies.reduce((sum, { digest, bytes }) => sum + (held.has(digest) ? 0 : bytes), 0);
     if (this.#routeTo(bench).choose(lacking, Date.now()) === "store") return {};
@@ -83,20 +83,20 @@ export class FleetRegistry {
   }
 
   /** Notes how a builder came by the dependencies of a build. */
-  note(
+  noteTransfers(
     bench: Pick<BuilderConnection, "name">,
     image: string,
     dependencies: readonly Dependency[],
-    { transfers, unpulled }: Pick<Solved, "transfers" | "unpulled">,
+    { transfers, unpulled }: Pick<SolveResult, "transfers" | "unpulled">,
     operation: Operation,
   ): void {
     const route = this.#routeTo(bench);
-    route.took("store", transfers.store);
-    route.took("registry", transfers.registry);
+    route.noteTransfer("store", transfers.store);
+    route.noteTransfer("registry", transfers.registry);
     const held = this.#heldBy(bench);
     for (const { digest } of dependencies) held.add(digest);
     if (unpulled === undefined) return;
-    route.failed(Date.now());
+    route.noteFailure(Date.now());
     // They may be there no longer: the next one who needs them has them pushed again.
     for (const { name, digest } of dependencies) this.#there.delete(keyOf(name, digest));
     const [reason] = unpulled.message.split("\n");
@@ -107,19 +107,19 @@ export class FleetRegistry {
   }
 
   /** Notes that a builder has an image, as it has just built it. */
-  holds(bench: Pick<BuilderConnection, "name">, digest: Digest): void {
+  noteImage(bench: Pick<BuilderConnection, "name">, digest: Digest): void {
     this.#heldBy(bench).add(digest);
   }
 
   /** Resolves when nothing is being pushed any more. */
-  async settled(): Promise<void> {
+  async waitForPushes(): Promise<void> {
     while (this.#pushes.size > 0) await Promise.all(this.#pushes.values());
   }
 
   /** Ends what is being pushed. */
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.settled();
+    await this.waitForPushes();
   }
 
   async #push(image: string, digest: Digest, operation: Operation): Promise<void> {
@@ -150,8 +150,8 @@ export class FleetRegistry {
       .finally(() => enough.abort());
   }
 
-  #routeTo({ name }: Pick<BuilderConnection, "name">): DependencyRoute {
-    const route = this.#routes.get(name) ?? new DependencyRoute();
+  #routeTo({ name }: Pick<BuilderConnection, "name">): RouteSelector {
+    const route = this.#routes.get(name) ?? new RouteSelector();
     this.#routes.set(name, route);
     return route;
   }

@@ -1,22 +1,22 @@
 import { totalmem } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import pLimit, { type LimitFunction } from "p-limit";
-import { type Stir, type WatchRules, whileWatched } from "../../buildkit/client/build-watchdog.ts";
-import type { Workers } from "../../buildkit/client/endpoint.ts";
+import { type Heartbeat, type WatchdogRules, withWatchdog } from "../../buildkit/client/build-watchdog.ts";
+import type { DaemonInfo } from "../../buildkit/client/endpoint.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
-import { platformFit } from "../../buildkit/scheduler/platform-match.ts";
+import { matchPlatforms } from "../../buildkit/scheduler/platform-match.ts";
 import {
-  BuilderLost,
+  BuilderLostError,
   type Job,
-  OutOfMemory,
-  Schedule,
+  OutOfMemoryError,
   type ScheduledBuilder,
+  Scheduler,
 } from "../../buildkit/scheduler/scheduler.ts";
-import type { BuilderInputs } from "../../config/builder.ts";
-import { usualSlots } from "../../config/fleet-plan.ts";
+import type { BuilderInputs } from "../../config/builder-inputs.ts";
+import { defaultSlots } from "../../config/fleet-plan.ts";
 import type { Paths } from "../../lib/paths.ts";
 import type { Operation } from "../operation.ts";
-import { askBuilder, type BuilderConnection, connectToBuilder } from "./builder-connection.ts";
+import { type BuilderConnection, connectToBuilder, queryBuilder } from "./builder-connection.ts";
 
 export type FleetOptions = {
   readonly paths: Paths;
@@ -26,8 +26,8 @@ export type FleetOptions = {
   readonly jobs?: number | undefined;
   /** Minutes without a sign of life after which a build is given up on its builder. */
   readonly stall: number;
-  /** How often a builder at work is asked whether it still answers; {@link WatchRules} says how often where not given. */
-  readonly watch?: Pick<WatchRules, "pulse">;
+  /** How often a builder at work is asked whether it still answers; {@link WatchdogRules} says how often where not given. */
+  readonly watch?: Pick<WatchdogRules, "pulse">;
   /** Ends the opening of builders, which must not end with the one work that asked for it first. */
   readonly cancelled: AbortSignal;
 };
@@ -47,12 +47,12 @@ export class Fleet {
   readonly #waiting = new Set<() => void>();
   readonly #atOnce: LimitFunction;
   #members: readonly ScheduledBuilder[] = [];
-  #schedule: Promise<Schedule> | undefined;
+  #schedule: Promise<Scheduler> | undefined;
 
   constructor(options: FleetOptions) {
     this.#options = options;
     this.#atOnce = pLimit(options.jobs ?? Number.POSITIVE_INFINITY);
-    if ("name" in options.expected) this.announce(options.expected);
+    if ("name" in options.expected) this.register(options.expected);
   }
 
   /** How many builders there are to be. */
@@ -67,7 +67,7 @@ export class Fleet {
   }
 
   /** Makes a builder known, or known anew where something about it changed. */
-  announce(builder: BuilderInputs): void {
+  register(builder: BuilderInputs): void {
     const { name } = builder;
     if (isDeepStrictEqual(this.#builders.get(name), builder)) return;
     this.#builders.set(name, builder);
@@ -76,7 +76,7 @@ export class Fleet {
   }
 
   /** Opens a builder, once; one that could not be opened is tried again by the next who asks. */
-  open(name: string, operation: Operation): Promise<BuilderConnection> {
+  connect(name: string, operation: Operation): Promise<BuilderConnection> {
     const opened = this.#opened.get(name);
     if (opened) return opened;
     const builder = this.#builders.get(name);
@@ -96,12 +96,12 @@ export class Fleet {
   }
 
   /** What a builder says of itself; undefined for a private one, which is there whenever it is needed. */
-  async ask(builder: BuilderInputs, signal: AbortSignal): Promise<Workers | undefined> {
-    return await askBuilder(builder, this.#options.paths, signal);
+  async query(builder: BuilderInputs, signal: AbortSignal): Promise<DaemonInfo | undefined> {
+    return await queryBuilder(builder, this.#options.paths, signal);
   }
 
   /** The builders of this name or CPU vendor. Throws where the fleet has none. */
-  async among(target: string, operation: Operation): Promise<string[]> {
+  async findBuilders(target: string, operation: Operation): Promise<string[]> {
     await this.#ready(operation);
     const found = this.#names().filter(
       (name) => name === target || this.#vendorOf(name)?.toLowerCase() === target.toLowerCase(),
@@ -114,9 +114,9 @@ export class Fleet {
   }
 
   /** What the ledger calls the builder of this name; none where there is no such builder, or it does not answer. */
-  async idsOf(name: string, operation: Operation): Promise<string[]> {
+  async findBuilderIds(name: string, operation: Operation): Promise<string[]> {
     if (!this.#builders.has(name)) return [];
-    const bench = await this.open(name, operation).catch(() => undefined);
+    const bench = await this.connect(name, operation).catch(() => undefined);
     return bench ? [bench.id] : [];
   }
 
@@ -127,7 +127,7 @@ export class Fleet {
    */
   async run<Result>(
     job: Job,
-    build: (bench: BuilderConnection, signal: AbortSignal, stir: Stir) => Promise<Result>,
+    build: (bench: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
     operation: Operation,
   ): Promise<{ result: Result; bench: BuilderConnection }> {
     const schedule = await this.#ready(operation);
@@ -142,9 +142,9 @@ export class Fleet {
       wasStarved = undefined;
       return await this.#buildOn(name, job, build, freed, { ...operation, signal }).catch(
         (error: unknown) => {
-          if (!(error instanceof SolveError && error.isStarved) || signal.aborted) throw error;
+          if (!(error instanceof SolveError && error.isOutOfMemory) || signal.aborted) throw error;
           wasStarved = name;
-          throw new OutOfMemory(error);
+          throw new OutOfMemoryError(error);
         },
       );
     };
@@ -176,8 +176,8 @@ export class Fleet {
   }
 
   /** Notes that a builder has an image in its cache, as it has just built it. */
-  async holds(bench: BuilderConnection, digest: string): Promise<void> {
-    (await this.#schedule)?.holds(bench.name, digest);
+  async noteImage(bench: BuilderConnection, digest: string): Promise<void> {
+    (await this.#schedule)?.noteCached(bench.name, digest);
   }
 
   async close(): Promise<void> {
@@ -191,7 +191,7 @@ export class Fleet {
   async #buildOn<Result>(
     name: string,
     { image }: Job,
-    build: (bench: BuilderConnection, signal: AbortSignal, stir: Stir) => Promise<Result>,
+    build: (bench: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
     free: () => void,
     operation: Operation,
   ): Promise<{ result: Result; bench: BuilderConnection }> {
@@ -199,32 +199,32 @@ export class Fleet {
     const bench = await this.#benchFor(name, operation);
     const rules = { ...this.#options.watch, stall: this.#options.stall * 60 };
     try {
-      const watched = (signal: AbortSignal, stir: Stir) =>
+      const watched = (signal: AbortSignal, stir: Heartbeat) =>
         build(bench, signal, (sign) => {
           stir(sign);
           if (sign === "delivered") free();
         });
-      return { bench, result: await whileWatched(bench.endpoint, rules, watched, operation.signal) };
+      return { bench, result: await withWatchdog(bench.endpoint, rules, watched, operation.signal) };
     } catch (error) {
       const trouble = operation.signal.aborted ? undefined : this.#troubleIn(error);
       if (trouble === undefined) throw error;
       const next = this.size > 1 ? "trying elsewhere" : "waiting for it";
       operation.report("warning", `${image}: builder ${name} is lost, ${next}: ${trouble}`);
-      throw new BuilderLost(trouble, { cause: error });
+      throw new BuilderLostError(trouble, { cause: error });
     }
   }
 
   async #benchFor(name: string, operation: Operation): Promise<BuilderConnection> {
     try {
-      return await this.open(name, operation);
+      return await this.connect(name, operation);
     } catch (error) {
       operation.signal.throwIfAborted();
-      throw new BuilderLost(messageOf(error), { cause: error });
+      throw new BuilderLostError(messageOf(error), { cause: error });
     }
   }
 
   /** The schedule, made as soon as one builder answers and all others' platforms are known. */
-  #ready(operation: Operation): Promise<Schedule> {
+  #ready(operation: Operation): Promise<Scheduler> {
     this.#schedule ??= this.#makeSchedule(operation).catch((error: unknown) => {
       this.#schedule = undefined;
       throw error;
@@ -232,9 +232,9 @@ export class Fleet {
     return this.#schedule;
   }
 
-  async #makeSchedule(operation: Operation): Promise<Schedule> {
+  async #makeSchedule(operation: Operation): Promise<Scheduler> {
     await this.#registered(operation);
-    const openings = new Map(this.#names().map((name) => [name, this.open(name, operation)] as const));
+    const openings = new Map(this.#names().map((name) => [name, this.connect(name, operation)] as const));
     const failures = new Map<string, unknown>();
     for (const [name, opening] of openings) opening.catch((error: unknown) => failures.set(name, error));
     const untold = [...openings].filter(([name]) => this.#builders.get(name)?.platforms === undefined);
@@ -249,13 +249,13 @@ export class Fleet {
         members.push({ name, platforms, slots: this.#slotsOf(builder), memory: this.#memoryOf(builder) });
       else operation.report("warning", `builder ${name} is left out: ${messageOf(failures.get(name))}`);
     }
-    const schedule = new Schedule(members, {
-      patience: this.size > 1 ? fleetPatience : lonePatience,
-      probe: async ({ name }, signal) => await (await this.open(name, operation)).revive(signal),
+    const schedule = new Scheduler(members, {
+      lostBuilderTimeout: this.size > 1 ? fleetPatience : lonePatience,
+      probe: async ({ name }, signal) => await (await this.connect(name, operation)).revive(signal),
     });
     for (const { name } of members) {
       if (!this.#benches.has(name))
-        schedule.lose(name, messageOf(failures.get(name) ?? "it does not answer yet"));
+        schedule.markLost(name, messageOf(failures.get(name) ?? "it does not answer yet"));
     }
     return schedule;
   }
@@ -304,30 +304,30 @@ export class Fleet {
   }
 
   #slotsOf(builder: BuilderInputs | undefined): number {
-    return builder?.slots ?? usualSlots(this.size, this.#options.jobs);
+    return builder?.slots ?? defaultSlots(this.size, this.#options.jobs);
   }
 
   /**
    * The job's platforms without those that no builder runs: what its steps run may be a compiler for another machine, and BuildKit says so
    * if it is not. linux/386 stays: no emulator is to be tried for it.
    */
-  #offered({ platforms, among }: Job): readonly string[] {
+  #offered({ platforms, allowedBuilders: among }: Job): readonly string[] {
     if (platforms.length === 0) return platforms;
     const members = this.#members.filter(({ name }) => among?.includes(name) ?? true);
     const isRun = (platform: string) =>
       platform === "linux/386" ||
-      members.some((member) => platformFit(member.platforms, [platform]) !== "none");
+      members.some((member) => matchPlatforms(member.platforms, [platform]) !== "none");
     const run = platforms.filter(isRun);
     return run.length > 0 ? run : (members[0]?.platforms.slice(0, 1) ?? platforms);
   }
 
   /** Why an error is the builder's and not the build's; undefined where it is the build's, or no other builder could do better. */
   #troubleIn(error: unknown): string | undefined {
-    if (error instanceof BuilderLost) return error.message;
-    if (!(error instanceof SolveError) || !error.trouble) return undefined;
-    return error.trouble.kind === "disk" && this.size === 1
+    if (error instanceof BuilderLostError) return error.message;
+    if (!(error instanceof SolveError) || !error.infrastructureFailure) return undefined;
+    return error.infrastructureFailure.kind === "disk" && this.size === 1
       ? undefined
-      : `${error.trouble.says} (the log: ${error.log})`;
+      : `${error.infrastructureFailure.message} (the log: ${error.log})`;
   }
 
   #vendorOf(name: string): string | undefined {

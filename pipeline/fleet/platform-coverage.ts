@@ -1,16 +1,16 @@
-import { platformFit } from "../../buildkit/scheduler/platform-match.ts";
+import { matchPlatforms } from "../../buildkit/scheduler/platform-match.ts";
 import { awsPlatforms, awsVendors } from "../../config/aws-fleet.ts";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { platformsToRun } from "../../distro/recipe/run-platforms.ts";
 import { type Printable, printable, printableBlock } from "../../lib/text/printable.ts";
-import { shortenedList } from "../../lib/text/shortened-list.ts";
+import { shortenList } from "../../lib/text/shortened-list.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
 
 type PlannedBy = Pick<StagexConfig, "buildkit" | "builders" | "localBuilders" | "aws">;
 
 /** An image of which no builder runs all that its steps run, and what they run. */
-export type Unfit = { readonly image: string; readonly runs: readonly string[] };
+export type UnbuildableImage = { readonly image: string; readonly runs: readonly string[] };
 
 /**
  * Lists each builder's platforms, its own first, as the configuration tells them.
@@ -34,15 +34,15 @@ export async function plannedPlatforms({
 }
 
 /** Finds the images that none of these builders can build. With several builders, each platform of an image is built on one of its own. */
-export function unfitFor(
+export function findUnbuildableImages(
   plans: readonly Pick<BuildPlan, "name" | "platforms" | "runs">[],
   builders: readonly (readonly string[])[],
-): Unfit[] {
+): UnbuildableImage[] {
   return plans.flatMap((plan) => {
     const parts = builders.length > 1 ? plan.platforms.map((platform) => [platform]) : [plan.platforms];
     const unfit = parts
       .map((platforms) => platformsToRun(plan, platforms))
-      .filter((runs) => builders.every((builder) => platformFit(builder, runs) === "none"));
+      .filter((runs) => builders.every((builder) => matchPlatforms(builder, runs) === "none"));
     return unfit.map((runs) => ({ image: plan.name, runs }));
   });
 }
@@ -51,11 +51,11 @@ export function unfitFor(
 const mostNamed = 5;
 
 /** The images that no builder can build, in words: the first few of each reason. */
-export function unfitText(unfit: readonly Unfit[]): Printable {
+export function formatUnbuildableImages(unfit: readonly UnbuildableImage[]): Printable {
   const reasons = Map.groupBy(unfit, ({ runs }) => runs.join(" and "));
   const lines = [...reasons].map(([runs, images]) => {
     const names = images.map(({ image }) => image);
-    return `  ${runs}${runs.includes(" and ") ? " on one builder" : ""}: ${shortenedList(names, mostNamed)}`;
+    return `  ${runs}${runs.includes(" and ") ? " on one builder" : ""}: ${shortenList(names, mostNamed)}`;
   });
   const names = new Set(unfit.map(({ image }) => image));
   return printableBlock(
@@ -68,12 +68,12 @@ export function unfitText(unfit: readonly Unfit[]): Printable {
 }
 
 /** The images that are for other platforms than those asked for, as their package.toml says, in words; undefined where there are none. */
-export function elsewhereText(
+export function formatOtherPlatforms(
   plans: readonly Pick<BuildPlan, "name" | "platforms">[],
   asked: readonly string[],
 ): Printable | undefined {
   const elsewhere = plans.filter(({ platforms }) => !asked.every((platform) => platforms.includes(platform)));
   if (elsewhere.length === 0) return undefined;
   const named = elsewhere.map(({ name, platforms }) => `${name} (${platforms.join(", ")})`);
-  return printable`not for ${asked.join(", ")}, as their package.toml says, and built for their own platforms: ${shortenedList(named, mostNamed)}`;
+  return printable`not for ${asked.join(", ")}, as their package.toml says, and built for their own platforms: ${shortenList(named, mostNamed)}`;
 }

@@ -3,75 +3,81 @@ import { join } from "node:path";
 import { withBuildContext } from "../../buildkit/client/context-folder.ts";
 import type { ProgressEvent } from "../../buildkit/client/progress.ts";
 import { RunningStep } from "../../buildkit/client/running-step.ts";
-import { type Solved, solve } from "../../buildkit/client/solve.ts";
-import { BuilderLost, type Job } from "../../buildkit/scheduler/scheduler.ts";
+import { type SolveResult, solve } from "../../buildkit/client/solve.ts";
+import { BuilderLostError, type Job } from "../../buildkit/scheduler/scheduler.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
+import { findGenerator } from "../../distro/generator/known-generators.ts";
 import { type LedgerRecord, UnsafeLedgerError } from "../../distro/ledger/ledger.ts";
 import { platformsToRun } from "../../distro/recipe/run-platforms.ts";
-import { generatorNamed } from "../../distro/tree/generations.ts";
-import { sideBySide } from "../../lib/concurrently.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
+import { runConcurrently } from "../../lib/run-concurrently.ts";
 import { type Image, requirePlatforms } from "../../oci/image.ts";
 import { readLayout } from "../../oci/layout.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
-import { assembleLayout } from "../../oci/merge-platforms.ts";
+import { mergePlatforms } from "../../oci/merge-platforms.ts";
 import type { Context } from "../context/context.ts";
 import type { BuilderConnection } from "../fleet/builder-connection.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
 import type { Operation } from "../operation.ts";
 import {
   fetchSources,
-  plannedFiles,
+  measureDependencies,
   requireDependencies,
+  requirePlan,
   type SourceFile,
-  sizedDependencies,
 } from "./build-inputs.ts";
-import { isRefused } from "./check-expected-digest.ts";
+import { isDigestMismatch } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { digestsOf } from "./ledger-lookup.ts";
-import { type Fetching, withFetching } from "./network-access.ts";
-import { keyOf } from "./package-key.ts";
-import { isAsBefore } from "./rebuild-image.ts";
+import { imageDigestsOf } from "./ledger-lookup.ts";
+import { type NetworkAccess, withNetworkAccess } from "./network-access.ts";
+import { inputKeyOf } from "./package-key.ts";
+import { isAsRecorded } from "./rebuild-image.ts";
 
 /**
  * Builds the image on one of the builders, or each platform on one of its own; stores it, and enters it in the ledger.
  * @param target the CPU vendor, or the builder's name, that it is to be built on; any where not given
  */
-export async function build(
+export async function buildImage(
   context: Context,
   inputs: PackageInputs,
   operation: Operation,
   target?: string,
 ): Promise<PackageOutputs> {
   operation.signal.throwIfAborted();
-  const plan = await plannedFiles(context, inputs);
+  const plan = await requirePlan(context, inputs);
   await requireDependencies(context, inputs, operation);
-  const sources = await context.pulls(() => fetchSources(context, plan, inputs, operation));
-  const among = target === undefined ? undefined : await context.fleet.among(target, operation);
+  const sources = await context.pullLimit(() => fetchSources(context, plan, inputs, operation));
+  const among = target === undefined ? undefined : await context.fleet.findBuilders(target, operation);
   return await withTempDir(context.paths.scratch, async (folder) => {
-    const { result: parts, fetches } = await withFetching(context, inputs, plan, operation, (fetching) => {
-      const builders = among?.length ?? context.fleet.size;
-      // They share the proxy and the folder: one that fails takes neither from those that are still at work.
-      return sideBySide(
-        platformParts(inputs, builders, fetching !== undefined),
-        operation.signal,
-        (platforms, signal, number) => {
-          const part = { platforms, target, among, layout: join(folder, `layout-${number}`), fetching };
-          return buildPart(context, plan, inputs, sources, part, { ...operation, signal });
-        },
-      );
-    });
+    const { result: parts, fetches } = await withNetworkAccess(
+      context,
+      inputs,
+      plan,
+      operation,
+      (fetching) => {
+        const builders = among?.length ?? context.fleet.size;
+        // They share the proxy and the folder: one that fails takes neither from those that are still at work.
+        return runConcurrently(
+          platformParts(inputs, builders, fetching !== undefined),
+          operation.signal,
+          (platforms, signal, number) => {
+            const part = { platforms, target, among, layout: join(folder, `layout-${number}`), fetching };
+            return buildPart(context, plan, inputs, sources, part, { ...operation, signal });
+          },
+        );
+      },
+    );
     const image = await storedWhole(context, inputs, parts, join(folder, "layout"), operation);
     const outputs: PackageOutputs = {
-      ...digestsOf(image, inputs.platforms),
-      inputKey: keyOf(inputs),
+      ...imageDigestsOf(image, inputs.platforms),
+      inputKey: inputKeyOf(inputs),
       origin: "built",
     };
     for (const own of Map.groupBy(parts, ({ bench }) => bench).values())
       await enter(context, own, inputs, outputs, fetches, operation);
-    (await context.exchange())?.offer(inputs.image, outputs.reference, operation);
+    (await context.fleetRegistry())?.startPush(inputs.image, outputs.reference, operation);
     const seconds = Math.max(...parts.map((part) => part.seconds));
-    context.journal.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
+    context.runReport.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
     return outputs;
   });
 }
@@ -83,14 +89,14 @@ type Part = {
   readonly among: readonly string[] | undefined;
   /** The folder that gets it. */
   readonly layout: string;
-  readonly fetching: Fetching | undefined;
+  readonly fetching: NetworkAccess | undefined;
 };
 
 type BuiltPart = Part & {
   readonly bench: BuilderConnection;
   readonly seconds: number;
-  readonly layerCheck: Solved["layerCheck"];
-  readonly memory: Solved["memory"];
+  readonly layerCheck: SolveResult["layerCheck"];
+  readonly memory: SolveResult["memory"];
   /** What its bytes are; in the store already where it is all of the image. */
   readonly image: Image;
 };
@@ -115,7 +121,7 @@ async function buildPart(
   part: Part,
   operation: Operation,
 ): Promise<BuiltPart> {
-  const dependencies = await sizedDependencies(context, inputs, part.platforms);
+  const dependencies = await measureDependencies(context, inputs, part.platforms);
   const job = await jobOf(context, inputs, part, platformsToRun(plan, part.platforms), dependencies);
   const { result, bench } = await context.fleet.run(
     job,
@@ -133,7 +139,9 @@ async function buildPart(
         async (error: unknown) => {
           await rm(part.layout, { recursive: true, force: true });
           if (!(error instanceof LayoutError) || context.fleet.size === 1) throw error;
-          throw new BuilderLost(`what it delivered is not what it says: ${error.message}`, { cause: error });
+          throw new BuilderLostError(`what it delivered is not what it says: ${error.message}`, {
+            cause: error,
+          });
         },
       );
       return { layerCheck, memory, image, seconds };
@@ -141,10 +149,10 @@ async function buildPart(
     operation,
   );
   const { manifests, index } = result.image;
-  const exchange = await context.exchange();
+  const exchange = await context.fleetRegistry();
   for (const digest of [index, ...manifests.map(({ digest }) => digest)]) {
-    await context.fleet.holds(bench, digest);
-    exchange?.holds(bench, digest);
+    await context.fleet.noteImage(bench, digest);
+    exchange?.noteImage(bench, digest);
   }
   return { ...part, ...result, bench };
 }
@@ -176,8 +184,8 @@ async function jobOf(
   const { image } = inputs;
   const { seconds, remaining = 0, shared, memory } = (await context.expectations()).get(image) ?? {};
   return {
-    key: [keyOf(inputs), ...platforms, target ?? ""].join(" "),
-    ...{ image, platforms: run, seconds, remaining, shared, memory, among },
+    key: [inputKeyOf(inputs), ...platforms, target ?? ""].join(" "),
+    ...{ image, platforms: run, seconds, remaining, shared, memory, allowedBuilders: among },
     inputs: dependencies.map(({ digest, bytes }) => ({ digest, bytes })),
   };
 }
@@ -195,7 +203,7 @@ async function storedWhole(
   if (others.length === 0) return first.image;
   operation.progress("storing the image");
   const layouts = parts.map(({ layout }) => layout);
-  await assembleLayout(layouts, whole, image, version);
+  await mergePlatforms(layouts, whole, image, version);
   const store = await context.store();
   // Its dependencies are the same for all platforms, and so are the layers that need no check.
   return await store.adopt(whole, { layerCheck: first.layerCheck, signal: operation.signal });
@@ -215,7 +223,7 @@ async function solveImage(
   { plan, sources, dependencies }: Ingredients,
   { platforms, target, layout, fetching }: Part,
   { operation, stir }: { operation: Operation; stir: () => void },
-): Promise<Solved> {
+): Promise<SolveResult> {
   const { scratch, logs } = context.paths;
   const { root } = await context.tree();
   const store = await context.store();
@@ -229,14 +237,14 @@ async function solveImage(
   };
   const isWhole = platforms.length === inputs.platforms.length;
   const words = [inputs.image, ...(target ? [target] : []), ...(isWhole ? [] : platforms)];
-  const exchange = await context.exchange();
-  const repositories = (await exchange?.repositories(bench, dependencies, operation)) ?? {};
+  const exchange = await context.fleetRegistry();
+  const repositories = (await exchange?.repositoriesFor(bench, dependencies, operation)) ?? {};
   return await withBuildContext(files, async (buildContext) => {
     const request = {
       endpoint: bench.endpoint,
       image: inputs.image,
       version: inputs.version,
-      assembly: generatorNamed(inputs.generator).assembly,
+      assembly: findGenerator(inputs.generator).commonOptions,
       target: inputs.target ?? null,
       platforms,
       buildArgs: inputs.buildArgs,
@@ -260,7 +268,7 @@ async function solveImage(
       log: join(logs, `${words.join("-").replaceAll("/", "-")}.log`),
     };
     const solved = await (fetching?.session.guard(() => solve(request, options)) ?? solve(request, options));
-    exchange?.note(bench, inputs.image, dependencies, solved, operation);
+    exchange?.noteTransfers(bench, inputs.image, dependencies, solved, operation);
     return solved;
   });
 }
@@ -283,10 +291,10 @@ async function enter(
   const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
   const memory = Math.max(0, ...parts.map((part) => part.memory ?? 0));
   const mismatch =
-    (await isRefused(context, inputs, outputs)) || !(await isAsBefore(context, inputs, outputs));
+    (await isDigestMismatch(context, inputs, outputs)) || !(await isAsRecorded(context, inputs, outputs));
   const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
   const record: LedgerRecord = {
-    inputKey: keyOf(inputs),
+    inputKey: inputKeyOf(inputs),
     image: inputs.image,
     digests: { index: outputs.index, platforms: Object.fromEntries(own) },
     builder: { id: bench.id, facts: bench.facts },
@@ -297,8 +305,8 @@ async function enter(
     ...(fetches === undefined ? {} : { fetches }),
   };
   // First where nobody else writes: the ledger's word alone is never enough to sign.
-  await context.built.record(record);
-  await context.ledger.record(record).catch((error: unknown) => {
+  await context.built.append(record);
+  await context.ledger.append(record).catch((error: unknown) => {
     // Others' doing: it keeps nobody from building.
     if (!(error instanceof UnsafeLedgerError)) throw error;
     operation.report("warning", error.message);

@@ -9,13 +9,13 @@ import type { Context } from "../context/context.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs } from "./inputs.ts";
-import { contextOfPlan, digestFrom } from "./inputs-from-build-plan.ts";
+import { contextOfPlan, digestFromHex } from "./inputs-from-build-plan.ts";
 
 /** A source in the cache, its hash verified. */
 export type SourceFile = { readonly file: string; readonly path: string };
 
 /** The plan of these inputs, for the files behind their digests; throws where no build of it can succeed, or the tree is no longer what was planned with. */
-export async function plannedFiles(context: Context, inputs: PackageInputs): Promise<BuildPlan> {
+export async function requirePlan(context: Context, inputs: PackageInputs): Promise<BuildPlan> {
   const tree = await context.tree();
   // Subpackages share their recipe, but each has the files of its own target.
   const plan = [...tree.images.values()].find(
@@ -26,7 +26,7 @@ export async function plannedFiles(context: Context, inputs: PackageInputs): Pro
       `${inputs.image}: the tree has no ${inputs.recipe}${inputs.target ? ` with ${inputs.target}` : ""}`,
     );
   if (plan.refusals.length > 0) throw new TreeError(plan.refusals);
-  if (contextOfPlan(plan) !== inputs.context || digestFrom(plan.containerfile) !== inputs.containerfile) {
+  if (contextOfPlan(plan) !== inputs.context || digestFromHex(plan.containerfile) !== inputs.containerfile) {
     throw new Error(
       `${inputs.image}: files of ${plan.folder} changed since they were planned with; run the command again`,
     );
@@ -53,7 +53,7 @@ export async function requireDependencies(
 }
 
 /** The dependencies, and how much a builder that has none of one must be sent of it for these platforms. */
-export async function sizedDependencies(
+export async function measureDependencies(
   context: Context,
   inputs: PackageInputs,
   platforms: readonly string[],
@@ -61,7 +61,7 @@ export async function sizedDependencies(
   const store = await context.store();
   return await Promise.all(
     Object.entries(inputs.dependencies).map(async ([name, digest]) => {
-      const { manifests } = (await store.find(digest)) ?? (await store.image(digest));
+      const { manifests } = (await store.find(digest)) ?? (await store.readImage(digest));
       const own = manifests.filter(({ platform }) => platforms.includes(platform));
       const layers = (own.length > 0 ? own : manifests).flatMap((manifest) => manifest.layers);
       const sizes = new Map(layers.map((layer) => [layer.digest, layer.size]));

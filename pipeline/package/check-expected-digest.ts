@@ -1,26 +1,26 @@
-import { platformSet } from "../../distro/tree/digests-file.ts";
+import { digestSetOfPlatform } from "../../distro/tree/digests-file.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { compareManifests } from "../../oci/image-diff.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { holdingOf } from "./published-status.ts";
+import { digestRequirementOf } from "./published-status.ts";
 
 /**
  * Compares an image with the one that the tree publishes, on every platform, and reports one that is new.
  * @throws where it is held against that and is another, with how they differ as far as that can be seen here
  */
-export async function compareWithPublished(
+export async function checkExpectedDigest(
   context: Context,
   inputs: PackageInputs,
   image: PackageOutputs,
   { report }: Pick<Operation, "report">,
 ): Promise<void> {
-  const [other] = othersThanPublished(inputs, image);
+  const [other] = findMismatches(inputs, image);
   if (!other) return;
-  const { isHeld, reason } = await holdingOf(context, inputs);
+  const { mustMatch: isHeld, reason } = await digestRequirementOf(context, inputs);
   if (!isHeld) {
-    report("info", newText(inputs.image, other.published));
+    report("info", newImageText(inputs.image, other.published));
     return;
   }
   const lines = [
@@ -34,7 +34,7 @@ export async function compareWithPublished(
 }
 
 /** A digest of an image that is not the published one. */
-type Other = {
+type Mismatch = {
   readonly published: Digest;
   readonly got: Digest;
   /** The file that publishes it, below `digests/`; and ` for PLATFORM`, where that is not the first, or ` of the index`. */
@@ -43,12 +43,12 @@ type Other = {
 };
 
 /** Whether an image has another digest than the published one, on any platform or of its index, and is held against that. */
-export async function isRefused(
+export async function isDigestMismatch(
   context: Context,
   inputs: PackageInputs,
   image: FoundDigests,
 ): Promise<boolean> {
-  return othersThanPublished(inputs, image).length > 0 && (await holdingOf(context, inputs)).isHeld;
+  return findMismatches(inputs, image).length > 0 && (await digestRequirementOf(context, inputs)).mustMatch;
 }
 
 /** What is known of an image's digests; its index may not be. */
@@ -58,15 +58,15 @@ type FoundDigests = Pick<PackageOutputs, "digest" | "digests"> & Partial<Pick<Pa
  * Finds the digests that are not the published ones: of any platform, and of the index. The first platform, of StageX's own files, comes
  * first.
  */
-export function othersThanPublished(
+export function findMismatches(
   inputs: Pick<PackageInputs, "image" | "expectedDigest" | "expectedDigests" | "expectedIndex">,
   { digest, digests, index }: FoundDigests,
-): readonly Other[] {
+): readonly Mismatch[] {
   const file = `${inputs.image.split("-", 1)[0]}.txt`;
   const first = inputs.expectedDigest ?? digest;
   const further = Object.entries(inputs.expectedDigests ?? {}).map(([platform, published]) => ({
     ...{ published, got: digests[platform] ?? published },
-    ...{ file: `${platformSet(platform)}/${file}`, of: ` for ${platform}` },
+    ...{ file: `${digestSetOfPlatform(platform)}/${file}`, of: ` for ${platform}` },
   }));
   const around =
     inputs.expectedIndex === undefined || index === undefined
@@ -78,21 +78,25 @@ export function othersThanPublished(
 }
 
 /** Names an image whose inputs are others than those that its published digest is of. */
-export function newText(image: string, published: Digest): string {
+export function newImageText(image: string, published: Digest): string {
   return `${image}: new, was ${published}`;
 }
 
 async function explanation(
   context: Context,
-  { published, got }: Other,
+  { published, got }: Mismatch,
   { index }: PackageOutputs,
 ): Promise<string> {
-  if (published !== index) return await firstDifference(context, published, got);
+  if (published !== index) return await findFirstDifference(context, published, got);
   return "what is published is the digest of its index, which is the same: StageX published those before 2025.06.1";
 }
 
 /** The first file in which two images differ, where the store has the first of them. */
-export async function firstDifference(context: Context, published: Digest, found: Digest): Promise<string> {
+export async function findFirstDifference(
+  context: Context,
+  published: Digest,
+  found: Digest,
+): Promise<string> {
   const store = await context.store();
   if (!(await store.find(published)))
     return `${published} is not in the store, so its files can't be compared`;

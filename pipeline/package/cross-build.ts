@@ -1,10 +1,10 @@
-import { sideBySide } from "../../lib/concurrently.ts";
+import { runConcurrently } from "../../lib/run-concurrently.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
-import { build } from "./build-image.ts";
-import { firstDifference } from "./check-expected-digest.ts";
+import { buildImage } from "./build-image.ts";
+import { findFirstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { keyOf } from "./package-key.ts";
+import { inputKeyOf } from "./package-key.ts";
 
 /** One outcome of the same inputs: on which vendor's machine or which builder, or from where it was known. */
 type Outcome = { readonly from: string; readonly image: PackageOutputs };
@@ -15,7 +15,7 @@ type Outcome = { readonly from: string; readonly image: PackageOutputs };
  * @param known the image as it is known already, from the ledger or a registry
  * @throws where two outcomes differ, naming the first file that does
  */
-export async function reproduced(
+export async function buildOnEach(
   context: Context,
   inputs: PackageInputs,
   targets: readonly string[],
@@ -23,12 +23,12 @@ export async function reproduced(
   operation: Operation,
 ): Promise<PackageOutputs> {
   const missing = known ? await withoutWitness(context, inputs, targets, operation) : targets;
-  const built = await sideBySide(
+  const built = await runConcurrently(
     missing,
     operation.signal,
     async (target, signal): Promise<Outcome> => ({
       from: target,
-      image: await build(context, inputs, { ...operation, signal }, target),
+      image: await buildImage(context, inputs, { ...operation, signal }, target),
     }),
   );
   const [first, ...others] = [
@@ -44,12 +44,12 @@ export async function reproduced(
  * Tells without asking a builder whether a run builds nothing on the targets: by CPU vendor, or by as many builders as there are targets,
  * since the ledger knows builders by their IDs and not by their names.
  */
-export async function isLikelyWitnessed(
+export async function isLikelyBuiltOnEach(
   context: Context,
   inputs: PackageInputs,
   targets: readonly string[],
 ): Promise<boolean> {
-  const { records } = await context.believed.lookup(keyOf(inputs));
+  const { records } = await context.trustedLedger.lookUp(inputKeyOf(inputs));
   const built = records.filter(({ outcome }) => outcome === "built");
   const vendors = new Set(built.map(({ builder }) => builder.facts?.cpuVendor?.toLowerCase()));
   if (targets.every((target) => vendors.has(target.toLowerCase()))) return true;
@@ -63,12 +63,12 @@ async function withoutWitness(
   targets: readonly string[],
   operation: Operation,
 ): Promise<string[]> {
-  const { records } = await context.believed.lookup(keyOf(inputs));
+  const { records } = await context.trustedLedger.lookUp(inputKeyOf(inputs));
   const built = records.filter(({ outcome }) => outcome === "built");
   const isWitnessed = async (target: string): Promise<boolean> => {
     const isOfVendor = (vendor: string | undefined) => vendor?.toLowerCase() === target.toLowerCase();
     if (built.some(({ builder }) => isOfVendor(builder.facts?.cpuVendor))) return true;
-    const ids = await context.fleet.idsOf(target, operation);
+    const ids = await context.fleet.findBuilderIds(target, operation);
     return built.some(({ builder }) => ids.includes(builder.id));
   };
   const missing: string[] = [];
@@ -90,7 +90,7 @@ async function requireEqual(
         `${image}: not reproduced for ${platform}: the same inputs gave two images`,
         `  ${first.from}: ${a}`,
         `  ${other.from}: ${b}`,
-        `  ${await firstDifference(context, a, b)}`,
+        `  ${await findFirstDifference(context, a, b)}`,
         "Neither can be trusted, so nothing is built from it. What differs between the machines, or from run to run, is to be taken out of its recipe.",
       ].join("\n"),
     );

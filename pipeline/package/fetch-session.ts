@@ -1,16 +1,16 @@
 import { randomUUID } from "node:crypto";
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { proxyCommand, proxyFlags, type StepProxy } from "../../buildkit/client/proxied-steps.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
-import { userRunFolder } from "../../buildkit/daemon/daemon-folders.ts";
-import type { Wrapping } from "../../distro/recipe/fetching-runs.ts";
+import { proxyCommand, proxyFlags, type StepProxy } from "../../buildkit/client/step-proxy.ts";
+import { ensureUserRunFolder } from "../../buildkit/daemon/daemon-folders.ts";
+import type { RunWrapper } from "../../distro/recipe/fetching-runs.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
 import { RecordingProxy, type RecordingProxyOptions } from "../../sources/recording/recording-proxy.ts";
-import { newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
+import { createAuthority, issueCertificate } from "../../trust/certificate-authority.ts";
 
 export type FetchSessionOptions = Pick<
   RecordingProxyOptions,
@@ -26,7 +26,7 @@ export type FetchSessionOptions = Pick<
 
 /** What the solves of a build are given to fetch with. */
 export type FetchSession = {
-  readonly wrapping: Wrapping;
+  readonly wrapping: RunWrapper;
   /** What was recorded so far. */
   readonly answers: readonly FetchAnswer[];
   /** The proxy for steps of this platform: one a solve. */
@@ -67,12 +67,12 @@ export async function withFetchSession<T>(
   options: FetchSessionOptions,
   build: (session: FetchSession) => Promise<T>,
 ): Promise<T> {
-  const run = join(await userRunFolder(), "fetch");
+  const run = join(await ensureUserRunFolder(), "fetch");
   return await withTempDir(options.scratch, (folder) =>
     withTempDir(run, async (short) => {
-      const authority = await newAuthority(`fetches of ${options.image}`, days);
+      const authority = await createAuthority(`fetches of ${options.image}`, days);
       const certify = (host: string) =>
-        newCertificate(authority, { commonName: "fetched", names: [host], side: "server", days });
+        issueCertificate(authority, { commonName: "fetched", names: [host], side: "server", days });
       const socket = join(short, "s");
       const proxy = await RecordingProxy.listen(socket, { ...options, certify });
       // A random name: a recipe that mounts a socket by itself does not get this one.
@@ -108,10 +108,11 @@ async function guarded<T>(
     new FetchError(image, [...proxy.problems, ...(cause ? proxy.refusals : [])], known !== undefined, cause);
   const solved = await solve().catch((error: unknown) => {
     // What a builder or its memory is to blame for is done again elsewhere.
-    const isBuilders = !(error instanceof SolveError) || error.trouble !== undefined || error.isStarved;
+    const isBuilders =
+      !(error instanceof SolveError) || error.infrastructureFailure !== undefined || error.isOutOfMemory;
     throw isBuilders || proxy.problems.length + proxy.refusals.length === 0 ? error : fault(error);
   });
-  await proxy.settled();
+  await proxy.waitForRecordings();
   if (proxy.problems.length > 0) throw fault();
   return solved;
 }

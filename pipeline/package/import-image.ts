@@ -4,15 +4,15 @@ import type { Image } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { expectedOfPlan, inputsOfPlan } from "./inputs-from-build-plan.ts";
-import { digestsOf } from "./ledger-lookup.ts";
-import { keyOf } from "./package-key.ts";
+import { expectedDigestsOf, inputsOfPlan } from "./inputs-from-build-plan.ts";
+import { imageDigestsOf } from "./ledger-lookup.ts";
+import { inputKeyOf } from "./package-key.ts";
 
 /**
  * An image that somebody else built into `out/<image>/` (StageX's own make, say), with those that it is built from, as if
  * this stack had: `pulumi import stagex:index:Package NAME NAME`. Throws where one is not there whole.
  */
-export async function takeOver(
+export async function importImage(
   context: Context,
   name: string,
   operation: Operation,
@@ -31,11 +31,11 @@ export async function takeOver(
   const dependencies: Record<string, Digest> = {};
   for (const dependency of plan.dependencies) {
     const { platforms } = tree.images.get(dependency) ?? plan;
-    dependencies[dependency] = digestsOf(await adopt(dependency), platforms).reference;
+    dependencies[dependency] = imageDigestsOf(await adopt(dependency), platforms).reference;
   }
-  const inputs = { ...inputsOfPlan(plan), dependencies, ...expectedOfPlan(tree, plan) };
+  const inputs = { ...inputsOfPlan(plan), dependencies, ...expectedDigestsOf(tree, plan) };
   return {
     inputs,
-    outputs: { ...digestsOf(image, plan.platforms), inputKey: keyOf(inputs), origin: "ledger" },
+    outputs: { ...imageDigestsOf(image, plan.platforms), inputKey: inputKeyOf(inputs), origin: "ledger" },
   };
 }

@@ -1,5 +1,5 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { contextDigest } from "../../distro/input-key.ts";
+import { hashContext } from "../../distro/input-key.ts";
 import { type PublishedFiles, publishedDigestsOf } from "../../distro/published/published-digests.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import type { PackageInputs } from "./inputs.ts";
@@ -16,17 +16,17 @@ export function inputsOfPlan(
     image: plan.name,
     version: plan.version,
     recipe: plan.recipe,
-    containerfile: digestFrom(plan.containerfile),
+    containerfile: digestFromHex(plan.containerfile),
     ...(plan.target === null ? {} : { target: plan.target }),
     platforms: [...plan.platforms],
     buildArgs: { ...plan.buildArgs },
     context: contextOfPlan(plan),
-    sources: Object.fromEntries(plan.sources.map(({ file, sha256 }) => [file, digestFrom(sha256)])),
+    sources: Object.fromEntries(plan.sources.map(({ file, sha256 }) => [file, digestFromHex(sha256)])),
   };
 }
 
 /** The digests that a tree publishes of an image, as inputs of its package. */
-export function expectedOfPlan(
+export function expectedDigestsOf(
   files: PublishedFiles,
   plan: BuildPlan,
 ): Pick<PackageInputs, "expectedDigest" | "expectedDigests" | "expectedIndex"> {
@@ -42,10 +42,10 @@ export function expectedOfPlan(
 
 /** The digest over those files of the package that its Containerfile can read. */
 export function contextOfPlan(plan: BuildPlan): Digest {
-  return digestFrom(contextDigest(plan.context));
+  return digestFromHex(hashContext(plan.context));
 }
 
 /** A digest from the bare hex digits that StageX's own files write. */
-export function digestFrom(sha256: string): Digest {
+export function digestFromHex(sha256: string): Digest {
   return parseDigest(`sha256:${sha256}`);
 }

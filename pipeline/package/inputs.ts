@@ -1,26 +1,26 @@
 import { z } from "zod";
-import { imageName, platform, visibleText } from "../../config/property-schemas.ts";
+import { imageName, platform, printableText } from "../../config/property-schemas.ts";
 import { inputKeySchema } from "../../distro/input-key.ts";
 import { digestSchema } from "../../oci/digest.ts";
 import { imageDigests } from "../context/known-digests.ts";
 import { type InPreview, previewSchema } from "../unknown-schema.ts";
 
-const fileName = visibleText.regex(/^(?!\.{1,2}$)[^/\\]+$/, { error: "not a plain file name" });
-const treePath = visibleText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[\s\S]+$/, {
+const fileName = printableText.regex(/^(?!\.{1,2}$)[^/\\]+$/, { error: "not a plain file name" });
+const treePath = printableText.regex(/^(?!.*(^|\/)(\.{0,2})(\/|$))[\s\S]+$/, {
   error: 'not a path inside the tree (relative, with "/", without "." or "..")',
 });
 const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a build argument's name" });
 
-const generator = visibleText
+const generator = printableText
   .min(1)
   .describe("The generation of StageX's generator; `src/targets.py` where not given.");
 const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
-const version = visibleText
+const version = printableText
   .min(1)
   .describe("The package's version, an annotation of the image; `latest` where it has none.");
 const recipe = treePath.describe("The Containerfile, relative to the tree.");
 const containerfile = digestSchema.describe("Digest of the Containerfile's bytes.");
-const target = visibleText
+const target = printableText
   .min(1)
   .describe("The Containerfile's stage to build, `package-<subpackage>`; its last one where not given.");
 const platforms = z
@@ -28,14 +28,14 @@ const platforms = z
   .min(1)
   .describe("What to build for. StageX publishes the digest of the first.");
 const buildArgs = z
-  .record(argumentName, visibleText)
+  .record(argumentName, printableText)
   .describe("Build arguments, as StageX's generator passes them.");
 const context = digestSchema.describe(
   "Digest over path, mode and content of those files of the package that its Containerfile can read.",
 );
 const sources = z.record(fileName, digestSchema).describe("Source files: name below `fetch/` to digest.");
 const mirrors = z
-  .record(fileName, z.array(visibleText))
+  .record(fileName, z.array(printableText))
   .describe("Where each source can be had, if elsewhere than the tree says. Never a reason to rebuild.");
 const dependencies = z
   .record(imageName, digestSchema)
@@ -50,7 +50,7 @@ const expectedIndex = digestSchema.describe(
   "The same of the index over several platforms, where the tree publishes it.",
 );
 const reproduceOn = z
-  .array(visibleText.min(1))
+  .array(printableText.min(1))
   .min(1)
   .describe("CPU vendors, or builders' names: it is built once on each, and all must come out the same.");
 

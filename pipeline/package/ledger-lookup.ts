@@ -1,36 +1,36 @@
 import type { InputKey } from "../../distro/input-key.ts";
 import type { Ledger } from "../../distro/ledger/ledger.ts";
-import { type Image, isExactlyFor } from "../../oci/image.ts";
+import { hasExactPlatforms, type Image } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { keyOf } from "./package-key.ts";
+import { inputKeyOf } from "./package-key.ts";
 
 type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index">;
 
 /** The image that these inputs are known to give, by a ledger that is believed, if the store has it whole. */
-export async function recorded(
+export async function lookUpLedger(
   context: Context,
   inputs: PackageInputs,
   operation: Operation,
 ): Promise<PackageOutputs | undefined> {
-  const key = keyOf(inputs);
-  const digests = await recordedDigests(context.believed, key, inputs.platforms);
+  const key = inputKeyOf(inputs);
+  const digests = await lookUpDigests(context.trustedLedger, key, inputs.platforms);
   if (!digests) return undefined;
   const store = await context.store();
   const index = digests.index ?? (await store.find(digests.digest, inputs.platforms))?.index;
   if (!index || (await store.audit(index, operation.signal)).length > 0) return undefined;
   // A record's index and digests may be of two images: the ledger is others' word, the store's bytes are not.
-  const image = await store.image(index);
+  const image = await store.readImage(index);
   const isSo = image.manifests.every(({ platform, digest }) => digests.digests[platform] === digest);
-  if (!isSo || !isExactlyFor(image, inputs.platforms)) return undefined;
-  context.journal.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
+  if (!isSo || !hasExactPlatforms(image, inputs.platforms)) return undefined;
+  context.runReport.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
   return { ...digests, index, inputKey: key, origin: "ledger" };
 }
 
 /** The digests of an image for the platforms that were asked for, the first of which StageX publishes. */
-export function digestsOf(image: Image, platforms: readonly string[]): Digests {
+export function imageDigestsOf(image: Image, platforms: readonly string[]): Digests {
   const digests = Object.fromEntries(image.manifests.map(({ platform, digest }) => [platform, digest]));
   const digest = digests[platforms[0] ?? ""];
   const missing = platforms.filter((platform) => !digests[platform]);
@@ -39,12 +39,12 @@ export function digestsOf(image: Image, platforms: readonly string[]): Digests {
 }
 
 /** What a ledger says of a key, if it knows every platform and, where there are several, their index; of no platform else. */
-export async function recordedDigests(
+export async function lookUpDigests(
   ledger: Ledger,
   key: InputKey,
   platforms: readonly string[],
 ): Promise<KnownDigests | undefined> {
-  const { digests } = await ledger.lookup(key);
+  const { digests } = await ledger.lookUp(key);
   const digest = digests?.platforms[platforms[0] ?? ""];
   if (!digests || !digest) return undefined;
   const asked = Object.fromEntries(

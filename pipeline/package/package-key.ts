@@ -1,11 +1,11 @@
+import { findGenerator } from "../../distro/generator/known-generators.ts";
 import type { InputKey } from "../../distro/input-key.ts";
-import { generatorNamed } from "../../distro/tree/generations.ts";
 import { hexOf } from "../../oci/digest.ts";
 import type { PackageInputs } from "./inputs.ts";
 
 /** The key of all inputs that can change the image's bytes. */
-export function keyOf(inputs: PackageInputs): InputKey {
-  return generatorNamed(inputs.generator).inputKey({
+export function inputKeyOf(inputs: PackageInputs): InputKey {
+  return findGenerator(inputs.generator).computeInputKey({
     image: inputs.image,
     version: inputs.version,
     containerfile: hexOf(inputs.containerfile),

@@ -1,22 +1,25 @@
-import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
-import type { Standing, StandingInputs } from "../../distro/published/published-inputs.ts";
+import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
+import type { InputsStatus, InputsStatusQuery } from "../../distro/published/published-inputs.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import type { Store } from "../../oci/store/store.ts";
 import type { Context } from "../context/context.ts";
-import { isWhollyKnown } from "../unknown-schema.ts";
+import { isFullyKnown } from "../unknown-schema.ts";
 import type { PackageInputs, PackagePreview } from "./inputs.ts";
-import { keyOf } from "./package-key.ts";
+import { inputKeyOf } from "./package-key.ts";
 
 /** Whether an image is held against its published digest, and why. */
-export type Holding = { readonly isHeld: boolean; readonly reason: string };
+export type DigestRequirement = { readonly mustMatch: boolean; readonly reason: string };
 
 /**
  * Tells whether another digest than the published one fails an image. In every mode of `stagex:verify` it does if the image has the
  * inputs that the digest was published of; with `release` also where that can't be told, and with `all` whatever its inputs are.
  */
-export async function holdingOf(context: Context, inputs: PackageInputs): Promise<Holding> {
-  const { kind, reason } = await standingOf(context, inputs);
-  return { isHeld: context.config.verify ? kind !== "changed" : kind === "published", reason };
+export async function digestRequirementOf(
+  context: Context,
+  inputs: PackageInputs,
+): Promise<DigestRequirement> {
+  const { kind, reason } = await publishedStatusOf(context, inputs);
+  return { mustMatch: context.config.verify ? kind !== "changed" : kind === "published", reason };
 }
 
 const mend =
@@ -24,22 +27,22 @@ const mend =
 const heldAll = `Every image is held; only those of published inputs with: pulumi config set stagex:verify release\n${mend}`;
 
 /** An image's standing, and why it is held for it. */
-export type ToldStanding = { readonly kind: Standing; readonly reason: string };
+export type ExplainedStatus = { readonly kind: InputsStatus; readonly reason: string };
 
 /**
  * Tells how the inputs of an image stand to the published ones; of a plan, as far as they are known. What can't be told counts as the
  * setting `stagex:verify` has it: with `all` nothing has to be.
  */
-export async function standingOf(
+export async function publishedStatusOf(
   context: Context,
   plan: PackagePreview | PackageInputs,
-): Promise<ToldStanding> {
+): Promise<ExplainedStatus> {
   const { verify } = context.config;
   if (verify === "all") return { kind: "published", reason: heldAll };
-  const inDoubt: Standing = verify === "release" ? "published" : "changed";
+  const inDoubt: InputsStatus = verify === "release" ? "published" : "changed";
   const { dependencies, ...own } = plan;
   const inputs = { ...own, dependencies: {} };
-  if (!isWhollyKnown(inputs) || typeof dependencies !== "object")
+  if (!isFullyKnown(inputs) || typeof dependencies !== "object")
     return { kind: "open", reason: "its inputs are not known yet" };
   const { image } = inputs as PackageInputs;
   const published = await context.publishedInputs().catch((error: unknown) => {
@@ -47,18 +50,18 @@ export async function standingOf(
     return error instanceof Error ? { doubt: () => error.message } : Promise.reject(error);
   });
   const doubt = published.doubt(image);
-  if (doubt !== undefined || !("standing" in published))
+  if (doubt !== undefined || !("statusOf" in published))
     return { kind: inDoubt, reason: doubtText(doubt ?? "") };
-  const kind = await published.standing({
+  const kind = await published.statusOf({
     image,
-    isOwnSame: (release) => keyOfPlan(release, {}) === keyOf(inputs as PackageInputs),
+    hasSameInputsAs: (release) => inputKeyOfPlan(release, {}) === inputKeyOf(inputs as PackageInputs),
     dependencies: Object.fromEntries(
       Object.entries(dependencies).map(([name, digest]) => [
         name,
         typeof digest === "string" ? digest : undefined,
       ]),
     ),
-    firstManifest: firstManifestIn(() => context.store()),
+    firstManifest: firstManifestFinder(() => context.store()),
   });
   const later = published.doubt(image);
   if (later !== undefined) return { kind: inDoubt, reason: doubtText(later) };
@@ -73,11 +76,11 @@ function doubtText(doubt: string): string {
 }
 
 /** Finds the first manifest of an index in a store. */
-export function firstManifestIn(open: () => Promise<Store>): StandingInputs["firstManifest"] {
+export function firstManifestFinder(open: () => Promise<Store>): InputsStatusQuery["firstManifest"] {
   return async (index) => {
     const store = await open();
     try {
-      return (await store.image(index)).manifests[0]?.digest;
+      return (await store.readImage(index)).manifests[0]?.digest;
     } catch (error) {
       if (error instanceof LayoutError) return undefined;
       throw error;

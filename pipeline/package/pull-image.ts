@@ -11,7 +11,7 @@ import type { Operation } from "../operation.ts";
  * @param refused told of each registry that does not have it, or has it wrongly
  * @returns undefined where none has
  */
-export async function pulledImage(
+export async function pullImage(
   context: Context,
   wanted: Parameters<Registry["pull"]>[0],
   refused: (error: RegistryError | LayoutError) => void,
@@ -20,7 +20,7 @@ export async function pulledImage(
   const store = await context.store();
   for (const registry of await context.registries(operation)) {
     try {
-      return await context.pulls(() => {
+      return await context.pullLimit(() => {
         operation.progress(`pulling from ${registry.address}`);
         return withTempDir(context.paths.scratch, (scratch) =>
           registry.pull(wanted, { store, scratch, signal: operation.signal }),

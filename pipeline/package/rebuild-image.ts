@@ -1,17 +1,17 @@
 import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
 import type { Operation } from "../operation.ts";
-import { firstDifference } from "./check-expected-digest.ts";
+import { findFirstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { recordedDigests } from "./ledger-lookup.ts";
-import { keyOf } from "./package-key.ts";
+import { lookUpDigests } from "./ledger-lookup.ts";
+import { inputKeyOf } from "./package-key.ts";
 
 /**
  * Builds an image anew (`stagex:rebuild`), and compares it with what the ledger has of the same inputs.
  * @param make builds it
  * @throws where it comes out otherwise, with both digests
  */
-export async function rebuilt(
+export async function rebuildImage(
   context: Context,
   inputs: PackageInputs,
   make: () => Promise<PackageOutputs>,
@@ -34,14 +34,14 @@ export async function rebuilt(
       `${inputs.image}: not reproducible for ${platform}: the same inputs gave another image`,
       `  before:  ${before}`,
       `  rebuilt: ${now}`,
-      ...(before && now ? [`  ${await firstDifference(context, before, now)}`] : []),
+      ...(before && now ? [`  ${await findFirstDifference(context, before, now)}`] : []),
       "The ledger keeps both, and believes the earlier. What differs from run to run is to be taken out of its recipe; or one of the builders is at fault.",
     ].join("\n"),
   );
 }
 
 /** Whether a rebuilt image is what the ledger has of the same inputs, as far as it has anything; an image that is no such is. */
-export async function isAsBefore(
+export async function isAsRecorded(
   context: Context,
   inputs: PackageInputs,
   image: Pick<PackageOutputs, "digests">,
@@ -52,7 +52,7 @@ export async function isAsBefore(
 }
 
 async function knownBefore(context: Context, inputs: PackageInputs): Promise<KnownDigests | undefined> {
-  return await recordedDigests(context.believed, keyOf(inputs), inputs.platforms);
+  return await lookUpDigests(context.trustedLedger, inputKeyOf(inputs), inputs.platforms);
 }
 
 function differingPlatform(

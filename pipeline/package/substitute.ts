@@ -1,27 +1,27 @@
 import type { Digest } from "../../oci/digest.ts";
-import { type Image, isExactlyFor } from "../../oci/image.ts";
+import { hasExactPlatforms, type Image } from "../../oci/image.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
-import { rememberAgreed } from "./agreed-images.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { digestsOf } from "./ledger-lookup.ts";
-import { keyOf } from "./package-key.ts";
-import { trustedDigests } from "./predict-outputs.ts";
-import { pulledImage } from "./pull-image.ts";
+import { imageDigestsOf } from "./ledger-lookup.ts";
+import { inputKeyOf } from "./package-key.ts";
+import { findTrustedDigests } from "./predict-outputs.ts";
+import { pullImage } from "./pull-image.ts";
+import { recordAtQuorum } from "./quorum-records.ts";
 
 /**
  * The image as others built it, pulled by digest instead of built here (StageX: preseed); undefined where the user does not
  * want that, where no digest of it is trusted, or where no registry has it: then it is to be built, as the engine's
  * output says.
  */
-export async function substituted(
+export async function substituteImage(
   context: Context,
   inputs: PackageInputs,
   operation: Operation,
 ): Promise<PackageOutputs | undefined> {
   if (!(await context.mayBeSubstituted(inputs.image))) return undefined;
-  const { digests, doubt } = await trustedDigests(context, inputs);
+  const { digests, doubt } = await findTrustedDigests(context, inputs);
   if (doubt !== undefined) operation.report("info", `${inputs.image} is built here: ${doubt}`);
   if (!digests) return undefined;
   const { reference } = digests;
@@ -38,10 +38,10 @@ export async function substituted(
     );
     return undefined;
   }
-  const outputs = digestsOf(image, inputs.platforms);
-  if (context.config.trust === "quorum") await rememberAgreed(context, inputs, outputs);
-  context.journal.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
-  return { ...outputs, inputKey: keyOf(inputs), origin: "substituted" };
+  const outputs = imageDigestsOf(image, inputs.platforms);
+  if (context.config.trust === "quorum") await recordAtQuorum(context, inputs, outputs);
+  context.runReport.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
+  return { ...outputs, inputKey: inputKeyOf(inputs), origin: "substituted" };
 }
 
 /** For the platforms that were asked for alone: what else an index may name beside a manifest that is trusted is not. */
@@ -54,8 +54,8 @@ async function stored(
   const store = await context.store();
   const index = platforms.length > 1 ? reference : (await store.find(reference, platforms))?.index;
   if (!index || (await store.inspect(index, operation.signal)).length > 0) return undefined;
-  const image = await store.image(index);
-  return isExactlyFor(image, platforms) ? image : undefined;
+  const image = await store.readImage(index);
+  return hasExactPlatforms(image, platforms) ? image : undefined;
 }
 
 /** Asks one registry after the other. None that fails ends anything: what is built has the same bytes. */
@@ -71,8 +71,8 @@ async function pulled(
     const isAbsent = error instanceof RegistryError && error.problem === "absent";
     if (!isAbsent) operation.report("warning", `not substituted: ${error.message}`);
   };
-  const found = await pulledImage(context, wanted, refused, operation);
-  if (found && isExactlyFor(found, inputs.platforms)) return found;
+  const found = await pullImage(context, wanted, refused, operation);
+  if (found && hasExactPlatforms(found, inputs.platforms)) return found;
   if (found) {
     const others = found.manifests.map(({ platform }) => platform).join(", ");
     operation.report(

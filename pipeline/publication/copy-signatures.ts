@@ -2,22 +2,22 @@ import { resolve } from "node:path";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import {
   parseRepository,
-  parseTagged,
-  pathOf,
+  parseTaggedReference,
   repositoryOf,
+  repositoryPath,
 } from "../../trust/signatures/image-reference.ts";
 import { type Lookaside, LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
-import { type HeldStatement, SignedStatements } from "../../trust/statements/signed-statements.ts";
-import { digestsIn } from "../../trust/statements/statement.ts";
+import { SignedStatements, type StoredStatement } from "../../trust/statements/signed-statements.ts";
+import { subjectDigests } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import type { Context } from "../context/context.ts";
-import { signaturesAddress } from "../context/open-trust.ts";
-import { judgeImage } from "../quorum/evaluate-quorum.ts";
+import { lookasideAddress } from "../context/open-trust.ts";
+import { evaluateImageQuorum } from "../quorum/evaluate-quorum.ts";
 import { predicateTypes } from "../statements/image-statement.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
 /** A signature that counts, and the manifest that it is of. */
-export type Signature = { readonly manifest: Digest; readonly bytes: Uint8Array };
+export type AcceptedBytes = { readonly manifest: Digest; readonly bytes: Uint8Array };
 
 /**
  * Judges an image's signatures once more, whatever was found before, and gives those that count.
@@ -26,7 +26,7 @@ export type Signature = { readonly manifest: Digest; readonly bytes: Uint8Array 
 export async function requireQuorum(
   context: Context,
   { image, reference, digest, digests }: PublicationInputs,
-): Promise<readonly Signature[]> {
+): Promise<readonly AcceptedBytes[]> {
   const trust = await context.trust();
   if (await trust.isOutdated()) {
     throw new Error(
@@ -34,14 +34,19 @@ export async function requireQuorum(
     );
   }
   // What is judged and what is copied are the same bytes: others may write there meanwhile.
-  const held = new HeldLookaside(await context.signatures());
-  const { outputs, isInDoubt } = await judgeImage({ reference, digest, digests }, held, trust, trust.rule);
+  const held = new HeldLookaside(await context.lookaside());
+  const { outputs, isInDoubt } = await evaluateImageQuorum(
+    { reference, digest, digests },
+    held,
+    trust,
+    trust.rule,
+  );
   if (!outputs.met) {
     const what = isInDoubt ? "it can't be told to be at quorum" : "it is below quorum";
     throw new Error(`${image} is not published: ${what}, though it was at quorum before: ${outputs.words}`);
   }
-  const repository = repositoryOf(parseTagged(reference));
-  const signatures: Signature[] = [];
+  const repository = repositoryOf(parseTaggedReference(reference));
+  const signatures: AcceptedBytes[] = [];
   for (const { manifest, file } of outputs.accepted) {
     const found = (await held.read(repository, manifest)).find((one) => one.file === file);
     if (found !== undefined && "bytes" in found) signatures.push({ manifest, bytes: found.bytes });
@@ -53,10 +58,10 @@ export async function requireQuorum(
  * Copies signatures to where clients of each destination look for them; what is there is not written twice.
  * @returns one for each: its folder and, after #, its digest
  */
-export async function fileSignatures(
+export async function copySignatures(
   context: Context,
   inputs: PublicationInputs,
-  signatures: readonly Signature[],
+  signatures: readonly AcceptedBytes[],
 ): Promise<string[]> {
   const lookaside = publicLookaside(context, inputs);
   if (lookaside === undefined) return [];
@@ -70,8 +75,8 @@ export async function fileSignatures(
   return [...filed].sort();
 }
 
-/** Those of the signatures that the lookaside does not have any more, as {@link fileSignatures} names them. */
-export async function lostSignatures(
+/** Those of the signatures that the lookaside does not have any more, as {@link copySignatures} names them. */
+export async function findMissingCopies(
   context: Context,
   inputs: PublicationInputs,
   filed: readonly string[],
@@ -89,8 +94,8 @@ export async function lostSignatures(
   return filed.filter((signature) => !there.has(signature));
 }
 
-/** Copies signed statements about an image, whoever of the roster made them, to where {@link fileSignatures} copies its signatures. */
-export async function fileStatements(
+/** Copies signed statements about an image, whoever of the roster made them, to where {@link copySignatures} copies its signatures. */
+export async function copyStatements(
   context: Context,
   inputs: PublicationInputs,
   target: Digest,
@@ -99,7 +104,7 @@ export async function fileStatements(
   const manifests = Object.values(inputs.digests ?? {});
   for (const { copies, about, missing } of await statementsOf(context, inputs, target)) {
     for (const { message, statement } of missing) {
-      const named = digestsIn(statement);
+      const named = subjectDigests(statement);
       const more = manifests.filter((manifest) => named.includes(manifest));
       await copies.write(about, message, trust, more);
     }
@@ -107,7 +112,7 @@ export async function fileStatements(
 }
 
 /** The signed statements about an image that have not been copied, or are gone since, in words. */
-export async function unfiledStatements(
+export async function findUncopiedStatements(
   context: Context,
   inputs: PublicationInputs,
   target: Digest,
@@ -123,8 +128,8 @@ async function statementsOf(context: Context, inputs: PublicationInputs, target:
   const lookaside = publicLookaside(context, inputs);
   if (lookaside === undefined) return [];
   const trust = await context.trust();
-  const own = signaturesAddress(context.config, context.paths);
-  const signed = repositoryOf(parseTagged(inputs.reference));
+  const own = lookasideAddress(context.config, context.paths);
+  const signed = repositoryOf(parseTaggedReference(inputs.reference));
   const found = [];
   for (const kind of context.config.attach) {
     const about = { digest: target, predicateType: predicateTypes[kind] };
@@ -132,7 +137,7 @@ async function statementsOf(context: Context, inputs: PublicationInputs, target:
     const copies = new SignedStatements(lookaside.folder, kind);
     for (const repository of repositoriesOf(inputs)) {
       const there = held.length === 0 ? [] : await copies.read({ ...about, repository }, trust);
-      const isThere = ({ message }: HeldStatement) =>
+      const isThere = ({ message }: StoredStatement) =>
         there.some((copy) => Buffer.compare(copy.message, message) === 0);
       const missing = held.filter((one) => !isThere(one));
       found.push({ kind, copies, about: { ...about, repository }, missing });
@@ -149,7 +154,7 @@ function publicLookaside(context: Context, { lookaside }: PublicationInputs): Lo
 /** podman looks below the path that the image is pulled from, whatever the registry's host. */
 function repositoriesOf({ image, destinations }: PublicationInputs) {
   const repositories = destinations.map((address) => parseRepository(`${address}/${image}`));
-  return new Map(repositories.map((repository) => [pathOf(repository), repository])).values();
+  return new Map(repositories.map((repository) => [repositoryPath(repository), repository])).values();
 }
 
 function ifNoFolder(error: unknown): readonly never[] {

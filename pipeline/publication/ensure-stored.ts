@@ -1,13 +1,13 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
-import { parseTagged } from "../../trust/signatures/image-reference.ts";
+import { parseTaggedReference } from "../../trust/signatures/image-reference.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
-import { pulledImage } from "../package/pull-image.ts";
+import { pullImage } from "../package/pull-image.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
 /** What the tags point at: the signed manifest, or the index over several. */
-export function targetOf({ digest, index, digests = {} }: PublicationInputs): Digest {
+export function tagTargetOf({ digest, index, digests = {} }: PublicationInputs): Digest {
   return index !== undefined && Object.keys(digests).length > 1 ? index : digest;
 }
 
@@ -15,12 +15,12 @@ export function targetOf({ digest, index, digests = {} }: PublicationInputs): Di
  * Sees to it that the store has the image whole, every byte of it hashed; what it lacks comes from the configured registries.
  * @throws Error where it can't be had, or its index has other manifests than those that were signed
  */
-export async function requireBytes(
+export async function ensureStored(
   context: Context,
   inputs: PublicationInputs,
   operation: Operation,
 ): Promise<void> {
-  const target = targetOf(inputs);
+  const target = tagTargetOf(inputs);
   const image =
     (await stored(context, target, operation)) ?? (await pulled(context, inputs, target, operation));
   if (target === inputs.digest) return;
@@ -39,7 +39,7 @@ async function stored(context: Context, target: Digest, operation: Operation): P
   const damages = await store.inspect(target, operation.signal);
   for (const { message, putAside } of damages) if (putAside !== null) operation.report("warning", message);
   if (damages.length > 0) return undefined;
-  return (await store.find(target)) ?? (await store.image(target));
+  return (await store.find(target)) ?? (await store.readImage(target));
 }
 
 async function pulled(
@@ -49,15 +49,10 @@ async function pulled(
   operation: Operation,
 ): Promise<Image> {
   const { image, reference } = inputs;
-  const version = parseTagged(reference).split(":").at(-1) ?? "";
+  const version = parseTaggedReference(reference).split(":").at(-1) ?? "";
   const wanted = { image, version, digest, platform: await platformOf(context, inputs) };
   const reasons: string[] = [];
-  const found = await pulledImage(
-    context,
-    wanted,
-    ({ message }) => reasons.push(`\n  ${message}`),
-    operation,
-  );
+  const found = await pullImage(context, wanted, ({ message }) => reasons.push(`\n  ${message}`), operation);
   if (found) return found;
   throw new Error(
     `${image} is not published: the store does not have ${digest} whole${reasons.join("")}\n` +

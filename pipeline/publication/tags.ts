@@ -9,7 +9,7 @@ export function isTag(text: string): boolean {
 }
 
 /** Whether a tag goes from image to image, and is no part of what is signed: `latest`, and the releases' `sx2026.03.0`. */
-export function isMoving(tag: string): boolean {
+export function isMovingTag(tag: string): boolean {
   return tag === newest || tag.startsWith("sx");
 }
 
@@ -18,11 +18,11 @@ export function isMoving(tag: string): boolean {
  * @param release its name, `2026.03.0`; without one there is no such tag
  */
 export function tagsOf(version: string, release?: string): string[] {
-  return tagsInOrder([version, ...(release === undefined ? [] : [`sx${release}`]), newest]);
+  return orderTags([version, ...(release === undefined ? [] : [`sx${release}`]), newest]);
 }
 
 /** Each tag once, in the order in which they are set. */
-export function tagsInOrder(tags: readonly string[]): string[] {
+export function orderTags(tags: readonly string[]): string[] {
   const others = [...new Set(tags)].filter((tag) => tag !== newest);
   return tags.includes(newest) ? [...others, newest] : others;
 }

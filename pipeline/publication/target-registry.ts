@@ -10,15 +10,15 @@ import type { Operation } from "../operation.ts";
 const usualEndurance = 60_000;
 
 /** A registry that is published to. One that was waited for in vain is not waited for again, by no image of this run. */
-export class Destination {
+export class TargetRegistry {
   readonly #registry: Registry;
-  readonly #endurance: number;
+  readonly #retryFor: number;
   #givenUp: RegistryError | undefined;
 
-  /** @param endurance in milliseconds */
-  constructor(registry: Registry, endurance = usualEndurance) {
+  /** @param retryFor in milliseconds */
+  constructor(registry: Registry, retryFor = usualEndurance) {
     this.#registry = registry;
-    this.#endurance = endurance;
+    this.#retryFor = retryFor;
   }
 
   get address(): string {
@@ -28,7 +28,7 @@ export class Destination {
   /** Sends what of an image the registry does not have. */
   async push(context: Context, image: string, target: Digest, operation: Operation): Promise<void> {
     const store = await context.store();
-    await context.pushes(async () => {
+    await context.pushLimit(async () => {
       operation.progress(`pushing to ${this.address}`);
       await this.#asked(operation, (run) =>
         withTempDir(context.paths.scratch, (scratch) =>
@@ -46,7 +46,7 @@ export class Destination {
     operation: Operation,
   ): Promise<void> {
     for (const referrer of referrers) {
-      await context.pushes(async () => {
+      await context.pushLimit(async () => {
         operation.progress(`attaching to ${this.address}`);
         await this.#asked(operation, (run) =>
           withTempDir(context.paths.scratch, (scratch) =>
@@ -59,16 +59,16 @@ export class Destination {
 
   /** Lets a tag point at what was pushed; says what it pointed at before, null where there was no such tag. */
   async tag(image: string, target: Digest, tag: string, operation: Operation): Promise<Digest | null> {
-    const before = await this.tagged(image, tag, operation);
+    const before = await this.digestOfTag(image, tag, operation);
     if (before === target) return before;
     operation.progress(`tagging ${this.address}/${image}:${tag}`);
     await this.#asked(operation, ({ signal, ...run }) => this.#registry.tag(image, target, tag, signal, run));
     return before;
   }
 
-  async tagged(image: string, tag: string, operation: Operation): Promise<Digest | null> {
+  async digestOfTag(image: string, tag: string, operation: Operation): Promise<Digest | null> {
     return await this.#asked(operation, ({ signal, ...run }) =>
-      this.#registry.tagged(image, tag, signal, run),
+      this.#registry.resolveTag(image, tag, signal, run),
     );
   }
 
@@ -77,7 +77,7 @@ export class Destination {
   }
 
   /** What the registry lacks of an image, in words. */
-  async lacks(image: string, target: Digest, operation: Operation): Promise<string[]> {
+  async findMissing(image: string, target: Digest, operation: Operation): Promise<string[]> {
     const damages = await this.#asked(operation, (run) => this.#registry.audit(image, target, run));
     return damages.map(({ problem, digest, message }) =>
       digest === target && problem === "missing"
@@ -88,11 +88,7 @@ export class Destination {
 
   async #asked<Answer>(
     operation: Operation,
-    ask: (run: {
-      signal: AbortSignal;
-      endurance: number;
-      waiting: (line: string) => void;
-    }) => Promise<Answer>,
+    ask: (run: { signal: AbortSignal; retryFor: number; onRetry: (line: string) => void }) => Promise<Answer>,
   ): Promise<Answer> {
     if (this.#givenUp !== undefined) {
       const { problem, message } = this.#givenUp;
@@ -102,10 +98,10 @@ export class Destination {
       );
     }
     try {
-      const waiting = (line: string): void => operation.progress(line);
-      return await ask({ signal: operation.signal, endurance: this.#endurance, waiting });
+      const onRetry = (line: string): void => operation.progress(line);
+      return await ask({ signal: operation.signal, retryFor: this.#retryFor, onRetry });
     } catch (error) {
-      if (error instanceof RegistryError && error.mayPass) this.#givenUp = error;
+      if (error instanceof RegistryError && error.isTransient) this.#givenUp = error;
       throw error;
     }
   }

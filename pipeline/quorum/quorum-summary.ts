@@ -1,11 +1,11 @@
-import { toldTogether } from "../../lib/text/grouped-messages.ts";
+import { groupMessages } from "../../lib/text/grouped-messages.ts";
 import { printableLine } from "../../lib/text/printable.ts";
-import { shortenedList } from "../../lib/text/shortened-list.ts";
-import type { Shortfall } from "../../trust/quorum/missing-signatures.ts";
-import type { Judgement } from "./evaluate-quorum.ts";
+import { shortenList } from "../../lib/text/shortened-list.ts";
+import type { MissingSignatures } from "../../trust/quorum/missing-signatures.ts";
+import type { ImageQuorum } from "./evaluate-quorum.ts";
 
 /** What a run found of an image, and whether the state had it at quorum before. */
-export type Entry = Judgement & { readonly wasMet: boolean };
+export type QuorumEntry = ImageQuorum & { readonly wasMet: boolean };
 
 /** What all that a run has judged comes to. */
 export type SummaryOfQuorums = {
@@ -20,9 +20,9 @@ export type SummaryOfQuorums = {
 
 /** The quorums that a run has judged, a preview as well; what has not changed is not judged, and not in it. */
 export class QuorumSummary {
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, QuorumEntry>();
 
-  note(image: string, entry: Entry): void {
+  note(image: string, entry: QuorumEntry): void {
     const wasMet = entry.wasMet || this.#entries.get(image)?.wasMet === true;
     this.#entries.set(image, { ...entry, wasMet });
   }
@@ -30,7 +30,7 @@ export class QuorumSummary {
   summary(): SummaryOfQuorums {
     const below = [...this.#entries].filter(([, { outputs }]) => !outputs.met).sort(byName);
     const fallen = below.filter(([, { wasMet }]) => wasMet).map(([image]) => image);
-    const shortfalls = below.flatMap(([, { shortfall }]) => shortfall ?? []);
+    const shortfalls = below.flatMap(([, { missing: shortfall }]) => shortfall ?? []);
     const signatures = signaturesIn(shortfalls);
     return {
       pending: Object.fromEntries(below.map(([image, { outputs }]) => [image, outputs.words])),
@@ -45,26 +45,26 @@ function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]
   return a < b ? -1 : 1;
 }
 
-function signaturesIn(shortfalls: readonly Shortfall[]): number {
+function signaturesIn(shortfalls: readonly MissingSignatures[]): number {
   return shortfalls.reduce((sum, { signatures }) => sum + signatures, 0);
 }
 
 /** Images of which the same is to be said are told of together. */
 function textOf(
   judged: number,
-  below: readonly (readonly [string, Entry])[],
+  below: readonly (readonly [string, QuorumEntry])[],
   fallen: readonly string[],
-  shortfalls: readonly Shortfall[],
+  shortfalls: readonly MissingSignatures[],
 ): string {
   if (below.length === 0) return `all ${judged} images judged are at quorum`;
   const inDoubt = below.filter(([, { isInDoubt }]) => isInDoubt).length;
   const signatures = signaturesIn(shortfalls);
   const least = `The least that must be signed: ${signatures} ${signatures === 1 ? "signature" : "signatures"}.`;
-  const before = fallen.length === 0 ? "" : `: ${shortenedList(fallen, 10)}`;
+  const before = fallen.length === 0 ? "" : `: ${shortenList(fallen, 10)}`;
   return [
     `${below.length} of ${judged} images judged are below quorum, ${fallen.length} of which were at quorum before${before}.`,
     ...(shortfalls.length > 0 ? [least] : []),
-    ...toldTogether(below.map(([image, { outputs }]) => [image, outputs.words])).map(
+    ...groupMessages(below.map(([image, { outputs }]) => [image, outputs.words])).map(
       (line) => `  ${printableLine(line)}`,
     ),
     ...(inDoubt > 0

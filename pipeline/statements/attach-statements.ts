@@ -2,17 +2,26 @@ import { stat } from "node:fs/promises";
 import type { Digest } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
-import { readFingerprint } from "../../trust/openpgp/fingerprint.ts";
-import { parseRepository, parseTagged, repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { tryParseFingerprint } from "../../trust/openpgp/fingerprint.ts";
+import {
+  parseRepository,
+  parseTaggedReference,
+  repositoryOf,
+} from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
 import { SignedStatements } from "../../trust/statements/signed-statements.ts";
-import { digestsIn, readStatement } from "../../trust/statements/statement.ts";
-import { attestableBuild } from "../attestation/attestable-build.ts";
-import { NotBuiltHere } from "../attestation/built-here.ts";
+import { parseStatement, subjectDigests } from "../../trust/statements/statement.ts";
+import { requireAttestableBuild } from "../attestation/attestable-build.ts";
+import { NotBuiltHereError } from "../attestation/built-here.ts";
 import type { Context } from "../context/context.ts";
-import { configuredLedgers } from "../context/open-ledgers.ts";
+import { openLedgers } from "../context/open-ledgers.ts";
 import type { Operation } from "../operation.ts";
-import { type BuildEvidence, buildEvidence, commitOfFolder, NoEvidenceError } from "./build-evidence.ts";
+import {
+  type BuildEvidence,
+  findFolderCommit,
+  gatherBuildEvidence,
+  NoEvidenceError,
+} from "./build-evidence.ts";
 import {
   type ImageStatement,
   provenanceStatement,
@@ -21,7 +30,7 @@ import {
 } from "./image-statement.ts";
 
 /** A published image that something is to be said of. */
-export type Published = {
+export type PublishedImage = {
   readonly image: string;
   /** `stagex/core-sh:1.0`, as it is signed. */
   readonly reference: string;
@@ -36,9 +45,9 @@ export type Published = {
  * for what only somebody else's ledger says. A key on a card is not asked: it would want to be touched twice for each image
  * (`stagex provenance --sign` asks it).
  */
-export async function statementsBeside(
+export async function statementReferrers(
   context: Context,
-  published: Published,
+  published: PublishedImage,
   operation: Operation,
 ): Promise<readonly Referrer[]> {
   const kinds = context.config.attach;
@@ -59,8 +68,8 @@ export async function statementsBeside(
 
 async function evidenceOf(context: Context, image: string): Promise<BuildEvidence | undefined> {
   try {
-    const ledgers = configuredLedgers(context.config, context.paths);
-    return await buildEvidence(await context.tree(), ledgers, image);
+    const ledgers = openLedgers(context.config, context.paths);
+    return await gatherBuildEvidence(await context.tree(), ledgers, image);
   } catch (error) {
     if (error instanceof NoEvidenceError) return undefined;
     throw error;
@@ -69,46 +78,46 @@ async function evidenceOf(context: Context, image: string): Promise<BuildEvidenc
 
 async function statementsOf(
   context: Context,
-  { reference }: Published,
+  { reference }: PublishedImage,
   evidence: BuildEvidence,
 ): Promise<readonly ImageStatement[]> {
   const source = { evidence, repository: reference.slice(0, reference.lastIndexOf(":")) };
   const sbom = sbomStatement(source);
   const [record] = [...evidence.records].sort((a, b) => (a.finished < b.finished ? 1 : -1));
   if (record === undefined) return [sbom];
-  const commit = await commitOfFolder((await context.tree()).root, evidence.plan.folder);
+  const commit = await findFolderCommit((await context.tree()).root, evidence.plan.folder);
   return [provenanceStatement(source, record, commit), sbom];
 }
 
 /** The tree may have moved on since the image was built: then what is known is of another image. */
-function isAbout({ signed }: ImageStatement, target: Digest): boolean {
-  return digestsIn(readStatement(signed)).includes(target);
+function isAbout({ payload: signed }: ImageStatement, target: Digest): boolean {
+  return subjectDigests(parseStatement(signed)).includes(target);
 }
 
 async function messagesOf(
   context: Context,
-  { reference, target }: Published,
-  { kind, predicateType, signed }: ImageStatement,
+  { reference, target }: PublishedImage,
+  { kind, predicateType, payload: signed }: ImageStatement,
   evidence: BuildEvidence,
   operation: Operation,
 ): Promise<readonly Uint8Array[]> {
   const { attest, signingKey } = context.config;
-  const lookaside = await context.signatures();
+  const lookaside = await context.lookaside();
   if (!(lookaside instanceof LookasideFolder)) return [];
   const trust = await context.trust();
   const statements = new SignedStatements(lookaside.folder, kind);
   const about = {
-    repository: parseRepository(repositoryOf(parseTagged(reference))),
+    repository: parseRepository(repositoryOf(parseTaggedReference(reference))),
     digest: target,
     predicateType,
   };
-  const held = await statements.readThat(about, signed, trust);
+  const held = await statements.readMatching(about, signed, trust);
   const messages = held.map(({ message }) => message);
-  const isUnattended = signingKey !== undefined && readFingerprint(signingKey) === undefined;
+  const isUnattended = signingKey !== undefined && tryParseFingerprint(signingKey) === undefined;
   if (attest === undefined || !isUnattended || held.some(({ person }) => person === attest)) return messages;
   if (!(await mayBeAttested(context, evidence))) return messages;
-  const message = await (await context.signatory(attest)).sign(signed, operation);
-  await statements.write(about, message, trust, digestsIn(readStatement(signed)));
+  const message = await (await context.signer(attest)).sign(signed, operation);
+  await statements.write(about, message, trust, subjectDigests(parseStatement(signed)));
   return [...messages, message];
 }
 
@@ -116,9 +125,9 @@ async function messagesOf(
 async function mayBeAttested(context: Context, { plan, inputKey, digests }: BuildEvidence): Promise<boolean> {
   try {
     const { name: image } = plan;
-    return (await attestableBuild(context, { image, inputKey, digests: digests.platforms })).size > 0;
+    return (await requireAttestableBuild(context, { image, inputKey, digests: digests.platforms })).size > 0;
   } catch (error) {
-    if (error instanceof NotBuiltHere) return false;
+    if (error instanceof NotBuiltHereError) return false;
     throw error;
   }
 }

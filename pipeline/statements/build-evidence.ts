@@ -2,20 +2,20 @@ import { realpathSync } from "node:fs";
 import { relative } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { closureOf, inOrder } from "../../distro/graph.ts";
+import { dependencyClosure, sortTopologically } from "../../distro/graph.ts";
 import type { InputKey } from "../../distro/input-key.ts";
 import type { LedgerAnswer, LedgerRecord } from "../../distro/ledger/ledger.ts";
-import { keyOfPlan, knownDigests, lookUpBoth } from "../../distro/plan/predict-digests.ts";
+import { inputKeyOfPlan, lookUpOwnFirst, predictDigests } from "../../distro/plan/predict-digests.ts";
 import type { PackageToml } from "../../distro/recipe/package-toml.ts";
 import type { Tree } from "../../distro/tree/tree.ts";
 import { GitError } from "../../lib/git/git.ts";
-import { diskKeeps, findRepository, readRepository } from "../../lib/git/git-repository.ts";
-import { isAsRecorded, parseGitEntries } from "../../lib/git/git-tree-entry.ts";
+import { diskKeeps, findRepository, runInRepository } from "../../lib/git/git-repository.ts";
+import { isUnmodified, parseGitEntries } from "../../lib/git/git-tree-entry.ts";
 import { printable } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
 import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts";
-import { FetchRecords } from "../../sources/recording/fetch-records.ts";
+import { FetchRecordStore } from "../../sources/recording/fetch-record-store.ts";
 import type { EvidenceLedgers } from "../context/open-ledgers.ts";
 
 /** What is known of how an image was built: the tree's word on what goes in, the ledger's on what came out. */
@@ -48,7 +48,7 @@ export class NoEvidenceError extends Error {
  * Gathers what is known of an image as the tree has it now.
  * @throws NoEvidenceError where the tree has no such image, or the ledger does not know it or what it is built from
  */
-export async function buildEvidence(
+export async function gatherBuildEvidence(
   tree: Tree,
   { ledger, built }: EvidenceLedgers,
   image: string,
@@ -57,22 +57,22 @@ export async function buildEvidence(
   const toml = tree.packages.get(plan?.folder ?? "")?.toml;
   if (plan === undefined || toml === undefined)
     throw new NoEvidenceError(printable`${tree.root} has no image ${image}`);
-  const below = closureOf(tree.images, plan.dependencies);
-  const images = inOrder(new Map([...tree.images].filter(([name]) => below.has(name))));
-  const known = await knownDigests(images, (key) => lookUpBoth({ built, ledger }, key));
+  const below = dependencyClosure(tree.images, plan.dependencies);
+  const images = sortTopologically(new Map([...tree.images].filter(([name]) => below.has(name))));
+  const known = await predictDigests(images, (key) => lookUpOwnFirst({ built, ledger }, key));
   const dependencies: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
     const digest = known.get(name);
     if (digest === undefined) throw new NoEvidenceError(notKnown(name, `which ${image} is built from`));
     dependencies[name] = digest;
   }
-  const inputKey = keyOfPlan(plan, dependencies);
-  const digests = await lookUpBoth({ built, ledger }, inputKey);
+  const inputKey = inputKeyOfPlan(plan, dependencies);
+  const digests = await lookUpOwnFirst({ built, ledger }, inputKey);
   if (digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
-  const said = (await built.lookup(inputKey)).records
+  const said = (await built.lookUp(inputKey)).records
     .filter(isBuilt)
     .filter((record) => record.outcome === "built");
-  const kept = new FetchRecords(built.root);
+  const kept = new FetchRecordStore(built.root);
   const records = withFetchRecords(kept, inputKey, said);
   return {
     plan,
@@ -88,7 +88,7 @@ export async function buildEvidence(
 
 /** Leaves out those whose fetch record was deleted, where the image was built again by one that is there. */
 function withFetchRecords<Named extends LedgerRecord>(
-  kept: FetchRecords,
+  kept: FetchRecordStore,
   inputKey: InputKey,
   records: readonly Named[],
 ): readonly Named[] {
@@ -97,7 +97,7 @@ function withFetchRecords<Named extends LedgerRecord>(
 }
 
 async function fetchesOf(
-  kept: FetchRecords,
+  kept: FetchRecordStore,
   inputKey: InputKey,
   records: readonly LedgerRecord[],
 ): Promise<ReadonlyMap<string, readonly FetchAnswer[]>> {
@@ -133,16 +133,16 @@ export type TreeCommit = {
 };
 
 /** The commit that gave a package's folder its content; null where there is none, or the folder has been changed since. */
-export async function commitOfFolder(root: string, folder: string): Promise<TreeCommit | null> {
+export async function findFolderCommit(root: string, folder: string): Promise<TreeCommit | null> {
   try {
     const repository = await findRepository(root);
     if (repository === undefined || repository.workTree === null) return null;
-    const read = (...args: string[]) => readRepository(repository, root, args);
+    const read = (...args: string[]) => runInRepository(repository, root, args);
     const recorded = parseGitEntries(await read("ls-tree", "-r", "-z", "HEAD", "--", folder));
     const tracked = parseGitEntries(await read("ls-files", "--stage", "-z", "--", folder));
     const keeps = diskKeeps(repository);
     if (!isDeepStrictEqual(tracked, recorded)) return null;
-    if (!recorded.every((entry) => isAsRecorded(root, entry, keeps))) return null;
+    if (!recorded.every((entry) => isUnmodified(root, entry, keeps))) return null;
     const commit = (await read("log", "-1", "--format=%H", "HEAD", "--", folder)).toString().trim();
     return commit === "" ? null : { commit, path: relative(repository.workTree, realpathSync(root)) };
   } catch (error) {

@@ -1,7 +1,7 @@
 import type { Descriptor } from "../../oci/image.ts";
 import { type Referrer, referrerOf } from "../../oci/registry/referrer.ts";
 import { provenanceOf, provenancePredicateType, subjectsOf } from "../../trust/statements/provenance.ts";
-import { type Statement, statementBytes, statementOf } from "../../trust/statements/statement.ts";
+import { createStatement, type Statement, serializeStatement } from "../../trust/statements/statement.ts";
 import { type BuildEvidence, type BuiltRecord, fetchedFiles, type TreeCommit } from "./build-evidence.ts";
 import { sbomOf, sbomPredicateType } from "./sbom.ts";
 
@@ -20,9 +20,9 @@ export type ImageStatement = {
   readonly kind: StatementKind;
   readonly predicateType: string;
   /** What is signed: always an in-toto statement, which names the image's manifests. */
-  readonly signed: Uint8Array;
+  readonly payload: Uint8Array;
   /** What tools read: the statement itself, or the SPDX document alone. */
-  readonly plain: { readonly mediaType: string; readonly bytes: Uint8Array };
+  readonly document: { readonly mediaType: string; readonly bytes: Uint8Array };
 };
 
 /** What a statement is made from. */
@@ -51,12 +51,12 @@ export function provenanceStatement(
       ? {}
       : { fetched: { record: named, files: fetchedFiles(evidence.fetches.get(named) ?? []) } }),
   };
-  const bytes = statementBytes(provenanceOf(build));
+  const bytes = serializeStatement(provenanceOf(build));
   return {
     kind: "provenance",
     predicateType: provenancePredicateType,
-    signed: bytes,
-    plain: { mediaType: statementMediaType, bytes },
+    payload: bytes,
+    document: { mediaType: statementMediaType, bytes },
   };
 }
 
@@ -64,7 +64,7 @@ export function provenanceStatement(
 export function sbomStatement({ evidence, repository }: StatementSource): ImageStatement {
   const sbom = sbomOf(evidence);
   const { plan, digests } = evidence;
-  const statement: Statement = statementOf(
+  const statement: Statement = createStatement(
     subjectsOf({ plan, repository, digests }),
     sbomPredicateType,
     sbom,
@@ -72,8 +72,8 @@ export function sbomStatement({ evidence, repository }: StatementSource): ImageS
   return {
     kind: "sbom",
     predicateType: sbomPredicateType,
-    signed: statementBytes(statement),
-    plain: { mediaType: "application/spdx+json", bytes: Buffer.from(JSON.stringify(sbom)) },
+    payload: serializeStatement(statement),
+    document: { mediaType: "application/spdx+json", bytes: Buffer.from(JSON.stringify(sbom)) },
   };
 }
 
@@ -83,7 +83,7 @@ export function sbomStatement({ evidence, repository }: StatementSource): ImageS
  */
 export function statementReferrer(
   subject: Descriptor,
-  { predicateType, plain }: ImageStatement,
+  { predicateType, document: plain }: ImageStatement,
   messages: readonly Uint8Array[],
 ): Referrer {
   const annotations = { "in-toto.io/predicate-type": predicateType };

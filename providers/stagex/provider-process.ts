@@ -1,7 +1,7 @@
 import { inspect } from "node:util";
 import { printable, printableBlock } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
-import { whenEngineEnds } from "./protocol/engine-lifetime.ts";
+import { onEngineEnd } from "../../pulumi-workarounds/engine-lifetime.ts";
 import { connectEngine } from "./protocol/engine-log.ts";
 import { type Provider, ProviderServer } from "./protocol/grpc-server.ts";
 
@@ -9,7 +9,7 @@ import { type Provider, ProviderServer } from "./protocol/grpc-server.ts";
  * Serves a provider as the process that the engine started: with the engine's address as its first argument, and the port
  * as the first and only line on stdout. It ends with the engine, however that ends.
  */
-export async function serve(provider: Provider): Promise<void> {
+export async function serveProvider(provider: Provider): Promise<void> {
   const server = new ProviderServer(provider, connectEngine(process.argv[2] ?? ""));
   let closing = false;
 
@@ -39,7 +39,7 @@ export async function serve(provider: Provider): Promise<void> {
   // The engine ends its providers with Cancel and then SIGINT, and kills what still runs 5 seconds later. Ctrl-C in the
   // terminal reaches the engine alone: a provider has a process group of its own.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(0));
-  whenEngineEnds(() => close(0));
+  onEngineEnd(() => close(0));
 
   print(printable`${await server.listen()}`);
 }

@@ -1,10 +1,10 @@
 import { Context } from "../../pipeline/context/context.ts";
 import { forecastFunction } from "./functions/forecast.ts";
-import { quorumsFunction } from "./functions/quorum-summary.ts";
-import { readinessFunction } from "./functions/warm-up.ts";
+import { quorumSummaryFunction } from "./functions/quorum-summary.ts";
+import { warmUpFunction } from "./functions/warm-up.ts";
 import type { Provider } from "./protocol/grpc-server.ts";
-import type { AnyHandler } from "./protocol/handler.ts";
-import { keepingSecrets } from "./protocol/secret-outputs.ts";
+import type { AnyResourceHandler } from "./protocol/handler.ts";
+import { withSecretOutputs } from "./protocol/secret-outputs.ts";
 import { attestationHandler } from "./resources/attestation/handler.ts";
 import { authorityHandler } from "./resources/authority/handler.ts";
 import { builderHandler } from "./resources/builder/handler.ts";
@@ -24,20 +24,20 @@ export function stagexProvider(version: string): Provider {
     return context;
   };
   const handlers = [
-    packageHandler(configured) as unknown as AnyHandler,
-    builderHandler(configured) as unknown as AnyHandler,
-    attestationHandler(configured) as unknown as AnyHandler,
-    quorumHandler(configured) as unknown as AnyHandler,
-    publicationHandler(configured) as unknown as AnyHandler,
-    clientPolicyHandler(configured) as unknown as AnyHandler,
-    authorityHandler() as unknown as AnyHandler,
-    certificateHandler() as unknown as AnyHandler,
+    packageHandler(configured) as unknown as AnyResourceHandler,
+    builderHandler(configured) as unknown as AnyResourceHandler,
+    attestationHandler(configured) as unknown as AnyResourceHandler,
+    quorumHandler(configured) as unknown as AnyResourceHandler,
+    publicationHandler(configured) as unknown as AnyResourceHandler,
+    clientPolicyHandler(configured) as unknown as AnyResourceHandler,
+    authorityHandler() as unknown as AnyResourceHandler,
+    certificateHandler() as unknown as AnyResourceHandler,
   ];
   return {
     name: "stagex",
     version,
-    handlers: handlers.map(keepingSecrets),
-    functions: [readinessFunction, forecastFunction, quorumsFunction].map((made) => made(configured)),
+    handlers: handlers.map(withSecretOutputs),
+    functions: [warmUpFunction, forecastFunction, quorumSummaryFunction].map((made) => made(configured)),
     configure(config, project, cancelled) {
       context = new Context(config, project, cancelled);
       opened.add(context);

@@ -7,7 +7,7 @@ import { openRegularFile, RegularFileError } from "../../lib/fs/regular-file.ts"
  * The file that an archive may have, whatever it is; where a folder of a tree's `fetch/<stage>/<package>` is a link, that, which is left out:
  * whoever wrote the tree may have laid it.
  */
-export async function archivedFile(archive: string, file: string): Promise<string | null> {
+export async function findArchivedFile(archive: string, file: string): Promise<string | null> {
   for (const folder of [join(archive, "../.."), join(archive, ".."), archive])
     if ((await lstat(folder).catch(ifMissing))?.isSymbolicLink()) return folder;
   const found = await stat(archive).catch(ifMissing);
@@ -18,10 +18,10 @@ export async function archivedFile(archive: string, file: string): Promise<strin
 }
 
 /** The file's sha256, 64 hex digits; null if there is no file. */
-export async function hashOf(path: string, signal: AbortSignal | undefined): Promise<string | null> {
+export async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string | null> {
   const hash = createHash("sha256");
   try {
-    for await (const chunk of piecesOf(path, Number.MAX_SAFE_INTEGER, signal)) hash.update(chunk);
+    for await (const chunk of readChunks(path, Number.MAX_SAFE_INTEGER, signal)) hash.update(chunk);
   } catch (error) {
     if (error instanceof RegularFileError) return null;
     return ifMissing(error);
@@ -30,7 +30,7 @@ export async function hashOf(path: string, signal: AbortSignal | undefined): Pro
 }
 
 /** The content of a regular file, as far as it went when it was opened. */
-export async function* piecesOf(
+export async function* readChunks(
   path: string,
   limit: number,
   signal: AbortSignal | undefined,

@@ -1,12 +1,12 @@
 import type { IncomingMessage } from "node:http";
 import type { LookupFunction } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import type { AddressesOf } from "../../lib/net/checked-lookup.ts";
+import type { ResolveAddresses } from "../../lib/net/checked-lookup.ts";
 import { sendRequest } from "../../lib/net/outgoing-request.ts";
-import { NearAddress } from "../../lib/net/redirect-rule.ts";
+import { NearAddressError } from "../../lib/net/redirect-rule.ts";
 import { followRedirects, RedirectError } from "../../lib/net/redirected-request.ts";
 import { printableLine } from "../../lib/text/printable.ts";
-import { HostDown, longestPause, type MirrorHosts } from "./mirror-hosts.ts";
+import { HostDownError, type MirrorHosts, maxPause } from "./mirror-hosts.ts";
 import type { PartialFile } from "./partial-file.ts";
 
 // Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip", as many do with
@@ -16,7 +16,7 @@ export type DownloadOptions = {
   /** The only authorities to trust (PEM); those Node knows where it is not given. */
   readonly ca?: string;
   /** The addresses of names that redirects lead to; the system's where not given. */
-  readonly addressesOf?: AddressesOf;
+  readonly addressesOf?: ResolveAddresses;
   /** Milliseconds without a fair number of bytes after which a connection counts as broken. */
   readonly idleTimeout: number;
   /** Bytes that no source exceeds. */
@@ -107,7 +107,7 @@ export async function download(mirror: string, into: PartialFile, given: Downloa
     } catch (error) {
       if (given.signal.aborted) throw given.signal.reason;
       if (late.aborted) throw new MirrorError(`not done after ${given.longest / 1000} s`, false);
-      if (error instanceof HostDown) throw new MirrorError(error.message, false);
+      if (error instanceof HostDownError) throw new MirrorError(error.message, false);
       if (!(error instanceof MirrorError)) throw error;
       const { unanswered, retryAfter } = error;
       if (retryAfter !== null) options.hosts.pause(url, retryAfter);
@@ -116,7 +116,7 @@ export async function download(mirror: string, into: PartialFile, given: Downloa
         if (unanswered !== null) options.hosts.markDown(unanswered, error.message);
         throw error.isTransient ? new MirrorError(`${error.message} (asked ${attempt} times)`, false) : error;
       }
-      if (retryAfter !== null && retryAfter > longestPause) {
+      if (retryAfter !== null && retryAfter > maxPause) {
         throw new MirrorError(`${error.message}, and asks to wait ${retryAfter / 1000} s`, false);
       }
       const wait = retryAfter ?? options.backoff * 2 ** (attempt - 1);
@@ -126,7 +126,7 @@ export async function download(mirror: string, into: PartialFile, given: Downloa
 }
 
 /** A URL as errors may show it: without password, and without the query, where redirects carry signatures. */
-export function shown(url: URL): string {
+export function redactUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
 
@@ -171,7 +171,7 @@ async function ask(
   const { ca, addressesOf, httpsOnly } = options;
   const send = async (url: URL, lookup: LookupFunction | undefined) =>
     await sendRequest(url, { headers, signal, ca, lookup }).catch((error: unknown) => {
-      throw error instanceof NearAddress ? error : networkError(error, watch, url);
+      throw error instanceof NearAddressError ? error : networkError(error, watch, url);
     });
   const redirects = { limit: redirectLimit, isHashed: !httpsOnly, addressesOf };
   return await followRedirects(first, send, redirects).catch((error: unknown) => {
@@ -179,8 +179,8 @@ async function ask(
   });
 }
 
-function refusedRedirect({ fault, to }: RedirectError): MirrorError {
-  return new MirrorError(to ? `refused: redirects to ${shown(to)}, which ${fault}` : fault, false);
+function refusedRedirect({ problem: fault, to }: RedirectError): MirrorError {
+  return new MirrorError(to ? `refused: redirects to ${redactUrl(to)}, which ${fault}` : fault, false);
 }
 
 /** Judges the answer's status, makes the partial file ready for its body, and returns the file's whole size if known. */

@@ -11,12 +11,12 @@ type Host = {
 };
 
 /** A host that an earlier request of this run found to be down. */
-export class HostDown extends Error {
+export class HostDownError extends Error {
   override readonly name = "HostDown";
 }
 
 /** The longest pause that a host is waited for, in milliseconds. While a longer one lasts it is not asked. */
-export const longestPause = 60_000;
+export const maxPause = 60_000;
 
 /** How many requests one host gets at once: mirrors of volunteers turn away who asks for more. */
 const perHost = 3;
@@ -37,12 +37,14 @@ export class MirrorHosts {
     const host = this.#host(url);
     return await host.limit(async () => {
       for (let pause = pauseOf(host); pause > 0; pause = pauseOf(host)) {
-        if (pause > longestPause)
-          throw new HostDown(`not asked: it wants to be left alone for another ${Math.ceil(pause / 1000)} s`);
+        if (pause > maxPause)
+          throw new HostDownError(
+            `not asked: it wants to be left alone for another ${Math.ceil(pause / 1000)} s`,
+          );
         await sleep(pause, undefined, { signal }).catch(() => signal.throwIfAborted());
       }
       signal.throwIfAborted();
-      if (host.down !== undefined) throw new HostDown(`not asked again in this run: ${host.down}`);
+      if (host.down !== undefined) throw new HostDownError(`not asked again in this run: ${host.down}`);
       return await request();
     });
   }

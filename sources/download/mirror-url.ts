@@ -11,7 +11,7 @@ export type MirrorUrls = {
  * the hash guards the bytes either way.
  * @param httpsOnly leaves out what is asked over `http`
  */
-export function mirrorUrls(mirrors: readonly string[], httpsOnly: boolean): MirrorUrls {
+export function orderMirrorUrls(mirrors: readonly string[], httpsOnly: boolean): MirrorUrls {
   const urls = new Set<string>();
   const refused: { mirror: string; reason: string }[] = [];
   for (const mirror of mirrors) {

@@ -112,7 +112,7 @@ export class PartialFile {
   }
 
   /** Leaves the file for a later {@link resume}, if there is anything in it. */
-  async leave(): Promise<void> {
+  async keepForResume(): Promise<void> {
     await this.#handle.close();
     if (this.#size === 0) await rm(this.path, { force: true });
   }

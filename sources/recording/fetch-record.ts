@@ -4,15 +4,15 @@ import { printableLine } from "../../lib/text/printable.ts";
 const format = "stagex-fetches/1";
 
 /** In bytes; some 100,000 answers. */
-export const largestRecord = 64 * 1024 * 1024;
+export const maxRecordBytes = 64 * 1024 * 1024;
 
 /** How many answers a build may need: the largest lock files have some 3,000 packages. */
-export const mostAnswers = 50_000;
+export const maxAnswers = 50_000;
 
-export const methods = ["GET", "HEAD", "POST"] as const;
+export const fetchMethods = ["GET", "HEAD", "POST"] as const;
 
 /** Headers of an answer that clients act on; no other is kept or passed on. */
-export const keptHeaders = [
+export const recordedHeaders = [
   ...["content-encoding", "content-type", "etag", "last-modified", "link", "location"],
 ] as const;
 
@@ -20,20 +20,20 @@ const sha256 = z
   .string()
   .regex(/^[0-9a-f]{64}$/, { error: "not a sha256 (expected 64 lower-case hex digits)" });
 /** In characters, of an address or a header. */
-export const longestValue = 8192;
+export const maxValueLength = 8192;
 
-const headerValue = z.string().max(longestValue);
+const headerValue = z.string().max(maxValueLength);
 
 const answerSchema = z.strictObject({
-  method: z.enum(methods),
-  url: z.string().max(longestValue),
+  method: z.enum(fetchMethods),
+  url: z.string().max(maxValueLength),
   /** What of the request's headers can change the answer. */
   accept: headerValue.optional(),
   gitProtocol: headerValue.optional(),
   /** sha256 of what was sent, of a POST. */
   sent: sha256.optional(),
   status: z.int().min(200).max(599),
-  headers: z.partialRecord(z.enum(keptHeaders), headerValue),
+  headers: z.partialRecord(z.enum(recordedHeaders), headerValue),
   /** The body's sha256 and size in bytes: null for HEAD, which has only a size. */
   sha256: sha256.nullable(),
   size: z.int().nonnegative().nullable(),
@@ -43,7 +43,7 @@ const recordSchema = z.strictObject({
   format: z.literal(format),
   inputKey: sha256,
   image: z.string().min(1).max(256),
-  answers: z.array(answerSchema).max(mostAnswers),
+  answers: z.array(answerSchema).max(maxAnswers),
 });
 
 /** One request that a build made, and what it was answered. */
@@ -61,7 +61,7 @@ export function requestKey({ method, url, accept = "", gitProtocol = "", sent = 
 }
 
 /** Writes a record in its one form: sorted, an answer a line, so that git shows what changed. */
-export function fetchRecordText({ inputKey, image, answers }: FetchRecord): string {
+export function formatFetchRecord({ inputKey, image, answers }: FetchRecord): string {
   const sorted = answers
     .map((answer) => ({ key: requestKey(answer), line: JSON.stringify(answerSchema.parse(answer)) }))
     .sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -85,7 +85,7 @@ export function parseFetchRecord(text: string): FetchRecord {
 function recordIn(text: string): z.infer<typeof recordSchema> {
   const json = jsonIn(text);
   // The schema would look at each of them before it counts them, and keep what is wrong with each.
-  if (isTooLong(json)) throw new Error(`it has more than ${mostAnswers} answers`);
+  if (isTooLong(json)) throw new Error(`it has more than ${maxAnswers} answers`);
   const parsed = recordSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
@@ -104,5 +104,5 @@ function jsonIn(text: string): unknown {
 
 function isTooLong(json: unknown): boolean {
   if (typeof json !== "object" || json === null || !("answers" in json)) return false;
-  return Array.isArray(json.answers) && json.answers.length > mostAnswers;
+  return Array.isArray(json.answers) && json.answers.length > maxAnswers;
 }

@@ -7,18 +7,25 @@ import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
 import { openRegularFile } from "../../lib/fs/regular-file.ts";
-import { bareHost } from "../../lib/net/address-reach.ts";
+import { bareHost } from "../../lib/net/address-scope.ts";
 import { SourceError } from "../download/source-error.ts";
 import type { SourceCache } from "../source-cache.ts";
 import {
   type FetchAnswer,
   type FetchRequest,
-  longestValue,
-  mostAnswers,
+  maxAnswers,
+  maxValueLength,
   requestKey,
 } from "./fetch-record.ts";
-import { type Asked, askedFor, isReading, keptOf, methodOf, refusal } from "./recorded-request.ts";
-import { askUpstream, UpstreamError, type UpstreamOptions } from "./upstream.ts";
+import {
+  isReadOnly,
+  parseMethod,
+  parseRequestUrl,
+  pickRecordedHeaders,
+  type RequestWithBody,
+  refusalText,
+} from "./proxy-request.ts";
+import { sendUpstream, UpstreamError, type UpstreamOptions } from "./upstream.ts";
 
 // Node's own http and tls do it: a certificate for each host, and requests handed on. The libraries for it (mockttp, http-mitm-proxy)
 // bring dozens of packages for what is not wanted here: rules, rewriting, other protocols.
@@ -42,9 +49,9 @@ export const fetchLimits = {
   sending: 64 * 1024 ** 2,
   total: 16 * 1024 ** 3,
   time: 3 * 3600_000,
-  answers: mostAnswers,
+  answers: maxAnswers,
   /** With those that are refused or fail. */
-  requests: 4 * mostAnswers,
+  requests: 4 * maxAnswers,
   hosts: 1000,
   connections: 512,
 };
@@ -132,14 +139,14 @@ export class RecordingProxy {
    * recorded and when it is replayed, so nothing is wrong with a build that does without.
    */
   get refusals(): readonly string[] {
-    return [...this.#refusals].map((request) => `${request}: ${refusal}`);
+    return [...this.#refusals].map((request) => `${request}: ${refusalText}`);
   }
 
   /**
    * Waits until what was asked for is recorded, or has failed: a client may have had enough of an answer before its end. It takes no longer
    * than the bounds of requests.
    */
-  async settled(): Promise<void> {
+  async waitForRecordings(): Promise<void> {
     while (this.#recording.size > 0) await Promise.allSettled(this.#recording);
   }
 
@@ -204,12 +211,12 @@ export class RecordingProxy {
       return void response.destroy();
     }
     const isName = address.startsWith("/name/");
-    if (!isName && !isReading(request.method, address)) {
+    if (!isName && !isReadOnly(request.method, address)) {
       if (this.#refusals.size < mostProblems) this.#refusals.add(`${request.method} ${address}`);
       request.resume();
       return void response
         .writeHead(405, { allow: "GET, HEAD", "content-type": "text/plain" })
-        .end(`${refusal}\n`);
+        .end(`${refusalText}\n`);
     }
     const name = `${request.method} ${address}`;
     // Requests of one address may differ in what they accept or send.
@@ -240,14 +247,14 @@ export class RecordingProxy {
   }
 
   /** Reads a request whole. @throws Error where it could not be recorded */
-  async #asked(address: string, incoming: IncomingMessage): Promise<Asked> {
-    const url = askedFor(address);
+  async #asked(address: string, incoming: IncomingMessage): Promise<RequestWithBody> {
+    const url = parseRequestUrl(address);
     const body = await this.#bodyOf(incoming);
     const { accept, "git-protocol": gitProtocol } = incoming.headers;
-    if (url.href.length > longestValue || (accept ?? "").length > longestValue)
-      throw new Error(`its address or what it accepts has more than ${longestValue} characters`);
+    if (url.href.length > maxValueLength || (accept ?? "").length > maxValueLength)
+      throw new Error(`its address or what it accepts has more than ${maxValueLength} characters`);
     return {
-      method: methodOf(incoming.method),
+      method: parseMethod(incoming.method),
       url: url.href,
       ...(accept === undefined || accept === "*/*" ? {} : { accept }),
       ...(typeof gitProtocol === "string" ? { gitProtocol } : {}),
@@ -275,7 +282,11 @@ export class RecordingProxy {
   }
 
   /** @returns whether it is an answer for good */
-  async #answer(asked: Asked, incoming: IncomingMessage, response: ServerResponse): Promise<boolean> {
+  async #answer(
+    asked: RequestWithBody,
+    incoming: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<boolean> {
     const { body, ...request } = asked;
     const key = requestKey(request);
     let known = this.#known?.get(key);
@@ -327,9 +338,9 @@ export class RecordingProxy {
     this.#options.onRequest?.(request.url);
     if (this.#recorded.length >= this.#limits.answers)
       throw new Error(`the build makes more than ${this.#limits.answers} requests`);
-    const answer = await askUpstream(request, { headers, body }, this.#options.upstream, this.#ended.signal);
+    const answer = await sendUpstream(request, { headers, body }, this.#options.upstream, this.#ended.signal);
     const { statusCode: status = 0 } = answer;
-    const kept = keptOf(answer.headers);
+    const kept = pickRecordedHeaders(answer.headers);
     const length = answer.headers["content-length"];
     response.writeHead(status, { ...kept, ...(length === undefined ? {} : { "content-length": length }) });
     const file = await this.#options.cache.receive();

@@ -1,22 +1,26 @@
 import type { IncomingMessage } from "node:http";
-import { bareHost, type Reach, reachOfAddress, reachOfHost } from "../../lib/net/address-reach.ts";
-import { type AddressesOf, judgedLookup, systemAddresses } from "../../lib/net/checked-lookup.ts";
+import { type AddressScope, bareHost, scopeOfAddress, scopeOfHost } from "../../lib/net/address-scope.ts";
+import {
+  createCheckedLookup,
+  type ResolveAddresses,
+  resolveWithSystem,
+} from "../../lib/net/checked-lookup.ts";
 import { sendRequest } from "../../lib/net/outgoing-request.ts";
 import type { FetchRequest } from "./fetch-record.ts";
 
 /** Which hosts a build may fetch from. */
-export type FetchHosts = {
+export type HostPolicy = {
   /** Whether a host, `example.org`, may be asked at all. */
   readonly mayAsk: (host: string) => boolean;
   /** Whether a host may be asked that is on a private network, on this machine, or on its link. */
   readonly mayBePrivate: (host: string) => boolean;
 };
 
-export type UpstreamOptions = FetchHosts & {
+export type UpstreamOptions = HostPolicy & {
   /** The only authorities to trust (PEM); those Node knows where it is not given. */
   readonly ca?: string;
   /** The addresses of a name; the system's where not given. */
-  readonly addressesOf?: AddressesOf;
+  readonly addressesOf?: ResolveAddresses;
   /** Milliseconds without a byte after which a connection counts as broken; {@link idle} where not given. */
   readonly idle?: number;
 };
@@ -38,7 +42,7 @@ const passedOn = ["accept", "user-agent", "git-protocol", "content-type", "conte
  * and finds its address itself.
  * @throws UpstreamError where the host may not be asked, or does not answer
  */
-export async function askUpstream(
+export async function sendUpstream(
   { method, url }: Pick<FetchRequest, "method" | "url">,
   { headers, body }: { headers: IncomingMessage["headers"]; body: Buffer | undefined },
   options: UpstreamOptions,
@@ -48,13 +52,13 @@ export async function askUpstream(
   const host = bareHost(target.hostname);
   requireAllowed(host, options);
   const sent = Object.fromEntries(passedOn.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])));
-  const lookup = judgedLookup(
+  const lookup = createCheckedLookup(
     (_name, addresses) => {
-      const allowed = addresses.filter((address) => mayBeAt(host, reachOfAddress(address), options));
+      const allowed = addresses.filter((address) => mayBeAt(host, scopeOfAddress(address), options));
       if (allowed.length > 0) return allowed;
       throw new UpstreamError(addresses.length === 0 ? `the name ${host} has no address` : notPublic(host));
     },
-    resolvedBy(options.addressesOf ?? systemAddresses),
+    resolvedBy(options.addressesOf ?? resolveWithSystem),
   );
   return await sendRequest(target, {
     ...{ method, body, signal, lookup, ca: options.ca, idle: options.idle ?? idle },
@@ -70,11 +74,11 @@ function requireAllowed(host: string, options: UpstreamOptions): void {
     throw new UpstreamError(
       `${host} is not among the hosts of stagex:network; add it there if builds may fetch from it`,
     );
-  const reach = reachOfHost(host);
+  const reach = scopeOfHost(host);
   if (reach !== undefined && !mayBeAt(host, reach, options)) throw new UpstreamError(notPublic(host));
 }
 
-function mayBeAt(host: string, reach: Reach, { mayBePrivate }: FetchHosts): boolean {
+function mayBeAt(host: string, reach: AddressScope, { mayBePrivate }: HostPolicy): boolean {
   return reach === "public" || mayBePrivate(host);
 }
 
@@ -82,7 +86,7 @@ function notPublic(host: string): string {
   return `${host} is no public address, and builds may ask such only where stagex:network lists them as private`;
 }
 
-function resolvedBy(addressesOf: AddressesOf): AddressesOf {
+function resolvedBy(addressesOf: ResolveAddresses): ResolveAddresses {
   return async (host) =>
     await addressesOf(host).catch((error: Error) => {
       throw new UpstreamError(`the name ${host} can't be resolved (${error.message})`);

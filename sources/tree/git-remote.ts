@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { GitError, localEnvironment, networkEnvironment, runGit } from "../../lib/git/git.ts";
 
 /** A full name of a commit, SHA-1 or SHA-256. */
-export const fullCommit = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
+export const fullCommitPattern = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /** How long a server may take to list tags and to send a commit, and the disk to take its files, in seconds. */
 const patience = { listing: 120, fetching: 3600, writing: 300 };
@@ -21,7 +21,7 @@ const settings = [
  * @returns undefined if it has no such tag
  * @throws GitError, also if the answer is no list of tags
  */
-export async function commitOfRemoteTag(url: string, tag: string): Promise<string | undefined> {
+export async function resolveRemoteTag(url: string, tag: string): Promise<string | undefined> {
   const name = `refs/tags/${tag}`;
   const listed = await runGit([...settings, "ls-remote", "--tags", "--", url, name, `${name}^{}`], {
     folder: "/",
@@ -36,7 +36,7 @@ export async function commitOfRemoteTag(url: string, tag: string): Promise<strin
   const tags = new Map<string, string>();
   for (const line of listed.toString().split("\n").slice(0, -1)) {
     const [commit = "", ref = "", ...more] = line.split("\t");
-    if (!fullCommit.test(commit) || !/^refs\/tags\/[^\p{Cc}\s]+$/u.test(ref) || more.length > 0)
+    if (!fullCommitPattern.test(commit) || !/^refs\/tags\/[^\p{Cc}\s]+$/u.test(ref) || more.length > 0)
       throw new GitError(
         `git ls-remote ${url}: the server's answer is no list of tags: ${JSON.stringify(line)}`,
       );
@@ -79,7 +79,7 @@ export async function fetchCommit(
   });
   const nameOf = async (revision: string): Promise<string> => {
     const name = (await runGit(["rev-parse", "--verify", revision], local)).toString().trim();
-    if (!fullCommit.test(name)) throw new GitError(`git fetch ${url} ${wanted}: no commit came`);
+    if (!fullCommitPattern.test(name)) throw new GitError(`git fetch ${url} ${wanted}: no commit came`);
     return name;
   };
   return { commit: await nameOf("FETCH_HEAD^{commit}"), object: await nameOf("FETCH_HEAD") };

@@ -1,6 +1,6 @@
 import { GitError } from "../../lib/git/git.ts";
-import { contentOf, readObjects } from "../../lib/git/git-objects.ts";
-import { type Repository, readRepository, repositoryOf } from "../../lib/git/git-repository.ts";
+import { readObjects, verifiedContent } from "../../lib/git/git-objects.ts";
+import { type GitRepository, requireRepository, runInRepository } from "../../lib/git/git-repository.ts";
 import { parentsOf, parseGitCommit, parseGitTag, type SignedPart } from "../../lib/git/git-signed-object.ts";
 
 /**
@@ -8,11 +8,11 @@ import { parentsOf, parseGitCommit, parseGitTag, type SignedPart } from "../../l
  * from the first one that is trusted. The commits between may be anybody's: a signature is over a hash of all files, so its signer
  * answers for what the tree has by then. The descent keeps out what the same people have signed elsewhere, or before.
  */
-export type Authenticity = {
+export type AuthenticityPolicy = {
   /** The first commit that is trusted. */
   readonly since: string;
   /** Throws unless this is signed by someone who may. */
-  readonly mustBeSigned: (signed: SignedPart) => Promise<void>;
+  readonly requireSigned: (signed: SignedPart) => Promise<void>;
 };
 
 /** A tree that is not used, since it is not known to be the right people's. */
@@ -34,14 +34,14 @@ export type NamedCommit = {
  * @param folder with the commit and its history
  * @throws AuthenticityError
  */
-export async function mustBeAuthentic(
+export async function requireAuthentic(
   folder: string,
   named: NamedCommit,
-  { since, mustBeSigned }: Authenticity,
+  { since, requireSigned: mustBeSigned }: AuthenticityPolicy,
 ): Promise<void> {
   const { url, revision, commit } = named;
   try {
-    const repository = await repositoryOf(folder);
+    const repository = await requireRepository(folder);
     const signed = commit === revision ? await signedCommit(repository, commit) : signedTag(named);
     await mustBeSigned(signed);
     if (await descends(repository, commit, since)) return;
@@ -54,8 +54,8 @@ export async function mustBeAuthentic(
   }
 }
 
-async function signedCommit(repository: Repository, commit: string): Promise<SignedPart> {
-  const content = contentOf(await readObjects(repository, [commit]), "commit", commit);
+async function signedCommit(repository: GitRepository, commit: string): Promise<SignedPart> {
+  const content = verifiedContent(await readObjects(repository, [commit]), "commit", commit);
   if (content === undefined) throw new GitError(`the commit ${commit} is missing or damaged`);
   const { signed } = parseGitCommit(content, commit);
   if (signed === undefined) throw new AuthenticityError(`the commit ${commit} is not signed`);
@@ -82,14 +82,14 @@ function signedTag({ revision, commit, tag }: NamedCommit): SignedPart {
 }
 
 /** Whether a commit is another or descends from it, by commits that are what their names say. */
-async function descends(repository: Repository, commit: string, ancestor: string): Promise<boolean> {
+async function descends(repository: GitRepository, commit: string, ancestor: string): Promise<boolean> {
   const folder = repository.workTree ?? repository.gitFolder;
-  const listed = await readRepository(repository, folder, ["rev-list", commit]);
+  const listed = await runInRepository(repository, folder, ["rev-list", commit]);
   const objects = await readObjects(repository, listed.toString().split("\n").slice(0, -1));
   const reached = new Set([commit]);
   for (const name of reached) {
     if (name === ancestor) return true;
-    const content = contentOf(objects, "commit", name);
+    const content = verifiedContent(objects, "commit", name);
     if (content === undefined) continue;
     for (const parent of parentsOf(content)) reached.add(parent);
   }

@@ -2,16 +2,16 @@ import { createHash, randomUUID } from "node:crypto";
 import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
-import { contentOf, readObjects } from "../../lib/git/git-objects.ts";
-import { repositoryOf } from "../../lib/git/git-repository.ts";
-import { commitOfRemoteTag, fetchCommit, fullCommit, writeCommit } from "./git-remote.ts";
+import { readObjects, verifiedContent } from "../../lib/git/git-objects.ts";
+import { requireRepository } from "../../lib/git/git-repository.ts";
+import { findFirstChange } from "./checkout-changes.ts";
+import { fetchCommit, fullCommitPattern, resolveRemoteTag, writeCommit } from "./git-remote.ts";
 import {
-  type Authenticity,
   AuthenticityError,
-  mustBeAuthentic,
+  type AuthenticityPolicy,
   type NamedCommit,
+  requireAuthentic,
 } from "./tree-authenticity.ts";
-import { firstChange } from "./unmodified-checkout.ts";
 
 /** Where a tree is: a folder on this machine, or a commit or tag of a git repository elsewhere. */
 export type TreeAddress =
@@ -39,12 +39,12 @@ export function parseTreeAddress(text: string, base: string): TreeAddress {
       `stagex:tree ${JSON.stringify(text)} names no revision: add "#" and a full commit or a tag, as in ${url}#2026.03.0`,
     );
   }
-  if (!fullCommit.test(revision) && !tagName.test(revision)) {
+  if (!fullCommitPattern.test(revision) && !tagName.test(revision)) {
     throw new Error(
       `stagex:tree: ${JSON.stringify(revision)} is neither a full commit (40 or 64 hex digits) nor a tag's name`,
     );
   }
-  if (/^[0-9a-f]{7,63}$/.test(revision) && !fullCommit.test(revision)) {
+  if (/^[0-9a-f]{7,63}$/.test(revision) && !fullCommitPattern.test(revision)) {
     throw new Error(
       `stagex:tree: ${revision} looks like a shortened commit, and several may begin so: give all 40 hex digits (64 of SHA-256)`,
     );
@@ -76,20 +76,20 @@ function withoutUser(text: string): string {
 }
 
 /** How a tree is opened. */
-export type TreeOpening = {
+export type CheckoutOptions = {
   readonly onProgress?: (line: string) => void;
   /** Whose a tree from git must be; anybody's where not given. */
-  readonly authenticity?: Authenticity;
+  readonly authenticity?: AuthenticityPolicy;
 };
 
 /**
  * The folder of a tree. One in git is checked out into the cache once, by commit, and found there from then on, offline
  * too; a tag stays at the commit it had when it was first seen here. A checkout that was cut short is made again.
  */
-export async function openTree(
+export async function checkOutTree(
   address: TreeAddress,
   cache: string,
-  { onProgress = () => {}, authenticity }: TreeOpening = {},
+  { onProgress = () => {}, authenticity }: CheckoutOptions = {},
 ): Promise<string> {
   if (address.kind === "folder") {
     await access(address.folder).catch(() => {
@@ -104,7 +104,7 @@ export async function openTree(
   const home = join(cache, createHash("sha256").update(address.url).digest("hex").slice(0, 16));
   await mkdir(join(home, "tags"), { recursive: true });
   const { url, revision } = address;
-  const commit = fullCommit.test(revision) ? revision : await commitOfTag(url, revision, home);
+  const commit = fullCommitPattern.test(revision) ? revision : await commitOfTag(url, revision, home);
   // Whose a tree is shows in its history, which others do without.
   const checkout = join(home, authenticity === undefined ? commit : `${commit}.history`);
   if (await exists(checkout)) {
@@ -134,7 +134,7 @@ async function expectUntouched(
   { url, revision }: { url: string; revision: string },
   commit: string,
 ): Promise<void> {
-  const change = await firstChange(checkout, commit);
+  const change = await findFirstChange(checkout, commit);
   if (change === undefined) return;
   throw new Error(
     `stagex:tree: somebody changed the checkout of ${url} at ${revision} in the cache ` +
@@ -146,13 +146,13 @@ async function checkOut(
   named: NamedCommit,
   folder: string,
   home: string,
-  authenticity: Authenticity | undefined,
+  authenticity: AuthenticityPolicy | undefined,
 ): Promise<void> {
   const { url, revision, commit } = named;
   const object = await fetchNamed(named, folder, authenticity !== undefined);
   await authenticate(folder, named, home, authenticity, object);
   await writeCommit(commit, folder);
-  const change = await firstChange(folder, commit);
+  const change = await findFirstChange(folder, commit);
   if (change !== undefined)
     throw new Error(`stagex:tree: the checkout of ${url} at ${revision} went wrong: ${change}`);
 }
@@ -181,14 +181,14 @@ async function authenticate(
   checkout: string,
   named: NamedCommit,
   home: string,
-  authenticity: Authenticity | undefined,
+  authenticity: AuthenticityPolicy | undefined,
   object?: string,
 ): Promise<void> {
   if (authenticity === undefined) return;
-  if (named.revision === named.commit) return await mustBeAuthentic(checkout, named, authenticity);
+  if (named.revision === named.commit) return await requireAuthentic(checkout, named, authenticity);
   const noted = join(home, "tag-objects", encodeURIComponent(named.revision));
   const tag = (await notedObject(noted)) ?? (await tagObject(checkout, named, object));
-  await mustBeAuthentic(checkout, { ...named, ...(tag === undefined ? {} : { tag }) }, authenticity);
+  await requireAuthentic(checkout, { ...named, ...(tag === undefined ? {} : { tag }) }, authenticity);
   if (tag === undefined) return;
   await mkdir(join(home, "tag-objects"), { recursive: true });
   await note(noted, tag);
@@ -217,7 +217,7 @@ async function tagObject(
 }
 
 async function tagIn(folder: string, object: string): Promise<Buffer | undefined> {
-  const tag = contentOf(await readObjects(await repositoryOf(folder), [object]), "tag", object);
+  const tag = verifiedContent(await readObjects(await requireRepository(folder), [object]), "tag", object);
   if (tag === undefined || tag.length <= maxTagSize) return tag;
   throw new AuthenticityError(
     `stagex:authenticate: the tag has ${tag.length} bytes, more than the ${maxTagSize} of any tag`,
@@ -256,8 +256,8 @@ function isRunning(pid: number): boolean {
 
 async function commitOfTag(url: string, tag: string, home: string): Promise<string> {
   const recorded = await readFile(notedTag(tag, home), "utf8").catch(() => "");
-  if (fullCommit.test(recorded.trim())) return recorded.trim();
-  const commit = await commitOfRemoteTag(url, tag);
+  if (fullCommitPattern.test(recorded.trim())) return recorded.trim();
+  const commit = await resolveRemoteTag(url, tag);
   if (commit === undefined) {
     throw new Error(
       `stagex:tree: ${url} has no tag ${JSON.stringify(tag)} (branches are not allowed: they move). ` +

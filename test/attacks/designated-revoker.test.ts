@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Fingerprint } from "../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge, type QuorumOutcome } from "../../trust/quorum/quorum.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { evaluateQuorum, type QuorumVerdict } from "../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { GpgHome } from "../support/builders/gpg-home.ts";
 import { binaryOf, type Files, keyFolder, verdictOf, writeKeyFile } from "../support/builders/key-folder.ts";
 import { codesOf, digest, image, payload } from "../support/builders/maintainers.ts";
@@ -83,13 +83,13 @@ const roster = () =>
   `[people.ann]\n[keys.ann.k]\nid = "${victim}"\n[machines.ann.m]\nbrand = "AMD"\n[people.zoe]\n[keys.zoe.k]\nid = "${revoker}"\n`;
 const keyOf = (fingerprint: string) => gpg.run("--export", fingerprint);
 
-async function outcomeOf(files: Files): Promise<QuorumOutcome> {
+async function outcomeOf(files: Files): Promise<QuorumVerdict> {
   const keyring = await Keyring.load(await keyFolder(files));
   const rule = { threshold: 1, vendors: 1 };
-  return await judge(
+  return await evaluateQuorum(
     image,
     [{ file: "signature-1", bytes: signature }],
-    { roster: readRoster(roster()), keyring },
+    { roster: parseRoster(roster()), keyring },
     rule,
   );
 }

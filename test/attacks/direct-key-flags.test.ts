@@ -9,7 +9,7 @@ import {
   sign,
 } from "openpgp";
 import { expect, test } from "vitest";
-import type { QuorumOutcome } from "../../trust/quorum/quorum.ts";
+import type { QuorumVerdict } from "../../trust/quorum/quorum.ts";
 import { codesOf, daysFromNow, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 const { signData, certifyKeys } = enums.keyFlags;
@@ -45,7 +45,7 @@ async function keyWith(userId: Flags, direct: readonly (Flags & { by?: PrivateKe
 }
 
 /** The signer's own software does not mind that no flags are where it looks. */
-async function outcomeOf(key: PrivateKey): Promise<QuorumOutcome> {
+async function outcomeOf(key: PrivateKey): Promise<QuorumVerdict> {
   const message = await createMessage({ binary: Buffer.from(payload()), format: "binary" });
   const settings = { preferredHashAlgorithm: enums.hash.sha512, allowMissingKeyFlags: true };
   const signing = { message, signingKeys: key, date: daysFromNow(-1), config: settings };

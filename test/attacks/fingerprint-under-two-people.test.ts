@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge } from "../../trust/quorum/quorum.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { evaluateQuorum } from "../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { image, judged, maintainersOf, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 test("a roster that gives one key to two people is refused", async () => {
@@ -14,6 +14,8 @@ test("so is one that gives a primary key to one and its subkey to another", asyn
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const subkey = alice.subkeys[0]?.getFingerprint();
   const text = `${maintainersOf({ alice: { keys: [alice] } })}\n[people.bob]\n[keys.bob.key]\nid = "${subkey}"`;
-  const trust = { roster: readRoster(text), keyring: await Keyring.of([alice]) };
-  await expect(judge(image, [], trust, { threshold: 2, vendors: 0 })).rejects.toThrow(/under two people/);
+  const trust = { roster: parseRoster(text), keyring: await Keyring.of([alice]) };
+  await expect(evaluateQuorum(image, [], trust, { threshold: 2, vendors: 0 })).rejects.toThrow(
+    /under two people/,
+  );
 });

@@ -1,9 +1,9 @@
 import { expect, onTestFinished, test, vi } from "vitest";
-import { recordedFetches } from "../../cli/fetch/recorded-fetches.ts";
-import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
+import { findRecordedFetches } from "../../cli/fetch/recorded-fetches.ts";
+import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { readTree } from "../../distro/tree/tree.ts";
 import { pathsOf } from "../../lib/paths.ts";
-import { FetchRecords } from "../../sources/recording/fetch-records.ts";
+import { FetchRecordStore } from "../../sources/recording/fetch-record-store.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { packageFiles, someHash, trackedTree } from "../support/builders/written-tree.ts";
 
@@ -17,14 +17,17 @@ test("a fetch record in a ledger of others names no mirror; one of this state's 
   if (plan === undefined) throw new Error("the tree has no image");
   const url = "http://169.254.169.254/latest/meta-data";
   const record = {
-    inputKey: keyOfPlan(plan, {}),
+    inputKey: inputKeyOfPlan(plan, {}),
     image: plan.name,
     answers: [{ method: "GET" as const, url, status: 200, headers: {}, sha256: someHash, size: 3 }],
   };
-  expect(await recordedFetches(tree, plans)).toEqual({ wanted: [], unrecorded: ["user-tool"] });
-  await new FetchRecords(pathsOf().ledger).write(record);
+  expect(await findRecordedFetches(tree, plans)).toEqual({ wanted: [], unrecorded: ["user-tool"] });
+  await new FetchRecordStore(pathsOf().ledger).write(record);
   const found = { name: url, file: "meta-data", sha256: someHash, images: ["user-tool"], archives: [] };
-  expect(await recordedFetches(tree, plans)).toEqual({ wanted: [{ ...found, mirrors: [] }], unrecorded: [] });
-  await new FetchRecords(pathsOf().built).write(record);
-  expect((await recordedFetches(tree, plans)).wanted).toEqual([{ ...found, mirrors: [url] }]);
+  expect(await findRecordedFetches(tree, plans)).toEqual({
+    wanted: [{ ...found, mirrors: [] }],
+    unrecorded: [],
+  });
+  await new FetchRecordStore(pathsOf().built).write(record);
+  expect((await findRecordedFetches(tree, plans)).wanted).toEqual([{ ...found, mirrors: [url] }]);
 });

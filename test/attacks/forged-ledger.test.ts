@@ -62,7 +62,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
       await writeFile(join(victim.folder, `${name}.key`), key.armor(), { mode: 0o600 });
     await mkdir(join(victim.folder, "signatures"));
     expect(await victim.up()).toMatchObject({ code: 0, built: chosen });
-    const { records } = await ledger().all();
+    const { records } = await ledger().readAll();
     const found = records.find(({ image }) => image === "bootstrap-hex0");
     if (!found) throw new Error("nothing was built");
     truth = found;
@@ -112,7 +112,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
 
   test.each(Object.keys(shapes))("has no say under trust: quorum: %s", async (shape) => {
     await forgetAll();
-    for (const builder of shapes[shape]?.(truth) ?? []) await ledger().record({ ...forged, builder });
+    for (const builder of shapes[shape]?.(truth) ?? []) await ledger().append({ ...forged, builder });
     const preview = await victim.run(["preview", "--stack", "test"]);
     expect(preview.output).toContain("2 will build");
     const { code, output, built } = await victim.up();
@@ -124,7 +124,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
   test("has none either where the store has the foreign image already", async () => {
     await forgetAll();
     await (await Store.open(stateOf("store"))).adopt(join(victim.folder, "foreign"));
-    await ledger().record({ ...forged, builder: { id: "epyc-1", facts } });
+    await ledger().append({ ...forged, builder: { id: "epyc-1", facts } });
     expect((await victim.up()).built).toEqual(chosen);
     await victim.run(["config", "rm", "stagex:substitute", "--stack", "test"]);
     await victim.run(["destroy", "--yes", "--skip-preview", "--stack", "test"]);
@@ -135,13 +135,13 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
   });
 
   test("can neither take the own build's place, nor have it built again by contradicting it", async () => {
-    await ledger().record({ ...forged, builder: { id: "xeon-9", facts } });
-    expect((await ledger().lookup(truth.inputKey)).kind).toBe("contradiction");
+    await ledger().append({ ...forged, builder: { id: "xeon-9", facts } });
+    expect((await ledger().lookUp(truth.inputKey)).kind).toBe("contradiction");
     await victim.run(["destroy", "--yes", "--skip-preview", "--stack", "test"]);
     expect(await victim.up()).toMatchObject({ code: 0, built: [] });
     await expectTruth();
     await rm(stateOf("ledger"), { recursive: true });
-    await ledger().record({ ...forged, builder: { id: "xeon-9", facts } });
+    await ledger().append({ ...forged, builder: { id: "xeon-9", facts } });
     await victim.run(["destroy", "--yes", "--skip-preview", "--stack", "test"]);
     expect(await victim.up()).toMatchObject({ code: 0, built: [] });
     await expectTruth();
@@ -157,7 +157,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     for (const key of [alice, bob])
       await lookaside.write(parseRepository("stagex/bootstrap-hex0"), foreign, await signedBy(key, text));
     await forgetAll();
-    await ledger().record({ ...forged, builder: { id: "epyc-1", facts } });
+    await ledger().append({ ...forged, builder: { id: "epyc-1", facts } });
     expect((await victim.up()).built).toEqual(chosen);
     await expectTruth();
     await rm(join(victim.folder, "signatures"), { recursive: true });
@@ -166,7 +166,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
 
   test("what it had taken in under trust: ledger is signed by nobody, and neither is what was built from it", async () => {
     await forgetAll();
-    await ledger().record({ ...forged, builder: { id: "epyc-1", facts } });
+    await ledger().append({ ...forged, builder: { id: "epyc-1", facts } });
     await victim.set("trust", "ledger");
     await victim.set("substitute", '["bootstrap-hex0"]');
     for (const [person, key] of Object.entries({ alice: "alice.key", bob: "bob.key" })) {

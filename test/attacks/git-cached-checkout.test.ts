@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { deflateSync } from "node:zlib";
 import { beforeEach, expect, test } from "vitest";
-import { openTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
+import { checkOutTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { TreeHistory } from "../support/builders/tree-history.ts";
 import { packageFiles } from "../support/builders/written-tree.ts";
@@ -47,7 +47,7 @@ beforeEach(async () => {
   checkout = await open();
 });
 
-const open = () => openTree(parseTreeAddress(`${url}#${commit}`, "/"), join(scratch, "cache"));
+const open = () => checkOutTree(parseTreeAddress(`${url}#${commit}`, "/"), join(scratch, "cache"));
 const git = (...args: string[]) =>
   execFileSync("git", ["-C", checkout, "-c", "user.name=t", "-c", "user.email=t@example.org", ...args], {
     encoding: "utf8",

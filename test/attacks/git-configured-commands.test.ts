@@ -4,13 +4,13 @@ import { pathToFileURL } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { releaseRequests } from "../../cli/verify/release-requests.ts";
-import { publishingCommit } from "../../distro/published/release-import.ts";
-import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { findPublishingCommit } from "../../distro/published/release-import.ts";
+import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTree } from "../../distro/tree/tree.ts";
-import { treeRelease } from "../../distro/tree/tree-release.ts";
-import { git } from "../../lib/git/git-repository.ts";
-import { commitOfFolder } from "../../pipeline/statements/build-evidence.ts";
-import { openTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
+import { findTreeRelease } from "../../distro/tree/tree-release.ts";
+import { runGitIn } from "../../lib/git/git-repository.ts";
+import { findFolderCommit } from "../../pipeline/statements/build-evidence.ts";
+import { checkOutTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { HostileTree, hostileFolder, hostileRelease } from "../support/builders/hostile-tree.ts";
 import { stagex } from "../support/programs/stagex-command.ts";
 
@@ -23,15 +23,15 @@ afterAll(() => tree[Symbol.dispose]());
 
 /** Everything that asks git about a tree. */
 async function everyReading(root: string): Promise<unknown[]> {
-  const commit = await commitOf(root, "HEAD");
+  const commit = await resolveCommit(root, "HEAD");
   return [
     await readTree(root),
-    await revisionTree(root, commit),
-    await treeRelease(root),
-    await publishingCommit(root),
-    await commitOfFolder(root, hostileFolder),
+    await openGitTree(root, commit),
+    await findTreeRelease(root),
+    await findPublishingCommit(root),
+    await findFolderCommit(root, hostileFolder),
     await releaseRequests({ release: hostileRelease, tree: root, registry: "127.0.0.1:1/stagex" }),
-    await git(root, ["show", "-s", "--format=%cI", commit]),
+    await runGitIn(root, ["show", "-s", "--format=%cI", commit]),
   ];
 }
 
@@ -148,9 +148,9 @@ test("no command of ours runs anything of it, nor does a checkout of it by its U
   ]);
   expect(tree.marks()).toEqual([]);
   const address = parseTreeAddress(`${pathToFileURL(tree.root).href}#${hostileRelease}`, "/");
-  const checkout = await openTree(address, join(tree.scratch, "cache"));
+  const checkout = await checkOutTree(address, join(tree.scratch, "cache"));
   expect(readFileSync(join(checkout, hostileFolder, "file"), "utf8")).toBe("file\n");
-  await openTree(address, join(tree.scratch, "cache"));
+  await checkOutTree(address, join(tree.scratch, "cache"));
   await everyReading(checkout).catch(() => undefined);
   expect(tree.marks()).toEqual([]);
 });
@@ -167,7 +167,9 @@ test("what a partial clone lacks is not fetched, by whatever program", async () 
   rmSync(tree.path(`objects/${object.slice(0, 2)}/${object.slice(2)}`));
   for (const url of [tree.root, pathToFileURL(tree.root).href, `ext::${tree.program("helper")}`]) {
     tree.configure([...lacking, ["remote.origin.url", url]]);
-    await expect(revisionTree(tree.root, await commitOf(tree.root, "HEAD"))).rejects.toThrow("partial clone");
+    await expect(openGitTree(tree.root, await resolveCommit(tree.root, "HEAD"))).rejects.toThrow(
+      "partial clone",
+    );
     expect(tree.marks()).toEqual([]);
   }
 });

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTree } from "../../distro/tree/tree.ts";
 import { HostileTree, hostileFolder } from "../support/builders/hostile-tree.ts";
 
@@ -28,12 +28,13 @@ afterEach(() => {
 });
 
 const images = async () => [...(await readTree(tree.root)).images.keys()];
-const atHead = async () => (await revisionTree(tree.root, await commitOf(tree.root, "HEAD"))).list.length;
+const atHead = async () =>
+  (await openGitTree(tree.root, await resolveCommit(tree.root, "HEAD"))).files.length;
 
 /** Both ways of reading fail with these words. */
 async function expectRefused(words: string | RegExp): Promise<void> {
   await expect(readTree(tree.root)).rejects.toThrow(words);
-  await expect(commitOf(tree.root, "HEAD")).rejects.toThrow(words);
+  await expect(resolveCommit(tree.root, "HEAD")).rejects.toThrow(words);
   expect([...tree.marks(), ...other.marks()]).toEqual([]);
 }
 
@@ -70,7 +71,7 @@ describe("files of a tree that look like a bare repository", () => {
     writeFileSync(join(inner, hostileFolder, "untracked"), "");
     const paths = (await readTree(inner)).images.get("core-tool")?.context.map(({ path }) => path);
     expect(paths).toEqual(["Containerfile", "file", "package.toml"]);
-    const { list } = await revisionTree(inner, await commitOf(inner, "HEAD"));
+    const { files: list } = await openGitTree(inner, await resolveCommit(inner, "HEAD"));
     expect(list).toHaveLength(4);
     expect(tree.marks()).toEqual([]);
   });
@@ -78,7 +79,7 @@ describe("files of a tree that look like a bare repository", () => {
   test("are files, where there is no repository", async () => {
     rmSync(join(tree.root, ".git"), { recursive: true });
     expect(await images()).toEqual(["core-tool"]);
-    await expect(commitOf(tree.root, "HEAD")).rejects.toThrow("no git repository");
+    await expect(resolveCommit(tree.root, "HEAD")).rejects.toThrow("no git repository");
     expect(tree.marks()).toEqual([]);
   });
 });
@@ -128,7 +129,7 @@ describe("a .git that leads elsewhere", () => {
     renameSync(tree.root, `${tree.root}-away`);
     const words = `${worktree}/.git: found a way to "${tree.path("worktrees/worktree")}", where there is no folder`;
     await expect(readTree(worktree)).rejects.toThrow(words);
-    await expect(commitOf(worktree, "HEAD")).rejects.toThrow(words);
+    await expect(resolveCommit(worktree, "HEAD")).rejects.toThrow(words);
   });
 
   test.each(["", "gitdir: \n", "gitdir: a\nb\n", "x".repeat(10_000), "gitdir: /dev/zero\n"])(
@@ -175,7 +176,7 @@ describe("objects and refs of other repositories", () => {
     tree.git("rm", "-r", "--quiet", "packages");
     tree.git("commit", "--quiet", "--message=Empty");
     tree.git("replace", commit, "HEAD");
-    expect((await revisionTree(tree.root, commit)).list).toHaveLength(4);
+    expect((await openGitTree(tree.root, commit)).files).toHaveLength(4);
   });
 });
 
@@ -204,7 +205,7 @@ describe.each([
     mkdirSync(path.subarray(0, path.lastIndexOf("/")), { recursive: true });
     put(path);
     await expectRefused(/: found (a symbolic link|neither a file nor a folder|something else), allowed: /);
-    await expect(commitOf(tree.root, "nosuch")).rejects.toThrow(tree.path(""));
+    await expect(resolveCommit(tree.root, "nosuch")).rejects.toThrow(tree.path(""));
   });
 });
 
@@ -230,7 +231,7 @@ describe("objects that stand for more than there is memory", () => {
     const packages = treeOf(numbered(4, `040000 tree ${folders}`));
     const root = treeOf([`040000 tree ${packages}\tpackages`]);
     const commit = tree.git("commit-tree", "-m", "Many", root).trim();
-    await expect(revisionTree(tree.root, commit)).rejects.toThrow(
+    await expect(openGitTree(tree.root, commit)).rejects.toThrow(
       "found git ls-tree was ended: an answer of more than 134217728 bytes, allowed: a revision that git can read whole",
     );
   });

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { networkEnvironment, runGit } from "../../lib/git/git.ts";
-import { openTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
+import { checkOutTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { TreeHistory } from "../support/builders/tree-history.ts";
 import { packageFiles } from "../support/builders/written-tree.ts";
@@ -20,7 +20,7 @@ beforeEach(async () => {
 afterEach(() => void vi.unstubAllEnvs());
 
 const open = (url: string, revision = "1.0.0") =>
-  openTree(parseTreeAddress(`${url}/tree#${revision}`, "/"), join(scratch, "cache"));
+  checkOutTree(parseTreeAddress(`${url}/tree#${revision}`, "/"), join(scratch, "cache"));
 
 /** The tree is refused with these words, nothing is kept of it, and nothing lies beside the cache. */
 async function expectRefused(answer: Answer, words: RegExp, revision?: string): Promise<string> {

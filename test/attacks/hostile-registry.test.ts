@@ -5,7 +5,7 @@ import { Writable } from "node:stream";
 import { expect, test } from "vitest";
 import { jsonLimit } from "../../oci/blob.ts";
 import { digestOf } from "../../oci/digest.ts";
-import { inRegistry } from "../../oci/registry/image-source.ts";
+import { imageInRegistry } from "../../oci/registry/image-source.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { RegistryClient } from "../../oci/registry/registry-client.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
@@ -14,7 +14,12 @@ import { describeReal, realTool } from "../support/real-tools.ts";
 import { dribbling, endless, hostileRegistry, listening } from "../support/servers/hostile-registry.ts";
 
 /** The limits as they are, in a shorter time. */
-const quick: RegistryLimits = { ...registryLimits, patience: 400, document: 2_500, image: 60_000 };
+const quick: RegistryLimits = {
+  ...registryLimits,
+  responseTimeout: 400,
+  documentTimeout: 2_500,
+  imageTimeout: 60_000,
+};
 const digest = digestOf("whatever");
 
 describeReal("a registry that means harm ends nothing but its own answer", () => {
@@ -27,7 +32,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     const [verb = "", ...rest] = args.map((arg) => arg.replace("HOST", host));
     const to = () => new Writable({ write: (_chunk, _encoding, done) => done() });
     const began = performance.now();
-    const run = client.run([verb, ...rest], { doing: "asking it", to, limit, size });
+    const run = client.run([verb, ...rest], { action: "asking it", openOutput: to, limit, size });
     const error = await run.catch((thrown: unknown) => thrown);
     if (!(error instanceof RegistryError)) throw new Error(`it did not fail as it should: ${error}`);
     return { error, took: performance.now() - began };
@@ -94,7 +99,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
       more();
     });
     const { error } = await problemOf(host, ["manifest", "HOST/a/b:latest"], {
-      limits: { ...quick, document: 20_000, patience: 5_000 },
+      limits: { ...quick, documentTimeout: 20_000, responseTimeout: 5_000 },
     });
     expect(error.problem).toBe({ 400: "failed", 401: "refused", 404: "absent", 500: "server-error" }[status]);
     expect(error.message.length).toBeLessThan(600);
@@ -160,11 +165,17 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     const host = await hostileRegistry((_request, response) => setTimeout(() => response.end("{}"), 200));
     const repository = parseRegistryAddress(`${host}/a/b`);
     const limits = { ...quick, image: 1_500 };
-    const place = inRegistry(repository, { tag: "latest" }, realTool("registry-client"), undefined, limits);
+    const place = imageInRegistry(
+      repository,
+      { tag: "latest" },
+      realTool("registry-client"),
+      undefined,
+      limits,
+    );
     const began = performance.now();
     let failure: unknown;
     for (let asked = 0; asked < 100 && !/time for this image/.test(String(failure)); asked += 1) {
-      failure = await place.root().catch((error: unknown) => error);
+      failure = await place.readRoot().catch((error: unknown) => error);
     }
     expect(String(failure)).toContain("the time for this image was over");
     expect(performance.now() - began).toBeLessThan(10_000);

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge } from "../../trust/quorum/quorum.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { evaluateQuorum } from "../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { parsePinnedImage } from "../../trust/signatures/image-reference.ts";
 import { digest, maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
@@ -11,7 +11,7 @@ test("a signature of the manifest is none of the index around it, nor the other 
   const indexDigest = `sha256:${createHash("sha256").update(index).digest("hex")}`;
   const alice = await newKey("alice");
   const trust = {
-    roster: readRoster(maintainersOf({ alice: { keys: [alice] } })),
+    roster: parseRoster(maintainersOf({ alice: { keys: [alice] } })),
     keyring: await Keyring.of([alice]),
   };
   const pairs = [
@@ -21,7 +21,10 @@ test("a signature of the manifest is none of the index around it, nor the other 
   for (const [signed, asked] of pairs) {
     const bytes = await signedBy(alice, payload({ manifest: signed }));
     const image = parsePinnedImage(`stagex/core-seed:1.0@${asked}`);
-    const outcome = await judge(image, [{ file: "signature-1", bytes }], trust, { threshold: 1, vendors: 0 });
+    const outcome = await evaluateQuorum(image, [{ file: "signature-1", bytes }], trust, {
+      threshold: 1,
+      vendors: 0,
+    });
     expect(outcome).toMatchObject({ met: false, rejected: [{ code: "other-digest" }] });
   }
 });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { digestOf } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
-import { inLayout, manifestsAt } from "../../oci/registry/image-source.ts";
+import { imageInLayout, listManifests } from "../../oci/registry/image-source.ts";
 import { writeLayout } from "../support/builders/image-layout.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
@@ -18,7 +18,7 @@ describe("a document that is one thing to us and another to a client is nothing"
       platforms: { "linux/amd64": { layers: [[{ name: "hello", content: "hello" }]] } },
     });
     const [signed = digestOf("")] = manifests;
-    const [known] = await manifestsAt(inLayout(folder));
+    const [known] = await listManifests(imageInLayout(folder));
     const entry = {
       mediaType: mediaTypes.manifest,
       digest: signed,
@@ -30,7 +30,7 @@ describe("a document that is one thing to us and another to a client is nothing"
     writeFileSync(join(folder, "blobs/sha256", root.slice("sha256:".length)), document);
     const named = { mediaType: mediaTypes.index, digest: root, size: Buffer.byteLength(document) };
     writeFileSync(join(folder, "index.json"), JSON.stringify({ schemaVersion: 2, manifests: [named] }));
-    return (await manifestsAt(inLayout(folder))).map(({ digest }) => digest === signed);
+    return (await listManifests(imageInLayout(folder))).map(({ digest }) => digest === signed);
   }
 
   const blob = { mediaType: mediaTypes.layers[0], digest: digestOf("evil"), size: 4 };

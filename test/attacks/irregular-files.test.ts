@@ -116,7 +116,7 @@ for (const [kind, make] of Object.entries(kinds)) {
       expect(await messageOf(readLayout(layout))).toMatch(new RegExp(`${document}: is not a regular file`));
       const store = await Store.open(await scratchFolder());
       await messageOf(store.adopt(layout));
-      if (document === "index.json") await expect(store.withdraw(layout)).resolves.toBeUndefined();
+      if (document === "index.json") await expect(store.removeExport(layout)).resolves.toBeUndefined();
     });
   }
 }

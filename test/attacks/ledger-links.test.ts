@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseInputKey } from "../../distro/input-key.ts";
 import { Ledger, type LedgerRecord } from "../../distro/ledger/ledger.ts";
-import { mostRecordsOfKey } from "../../distro/ledger/ledger-files.ts";
+import { maxRecordsPerKey } from "../../distro/ledger/ledger-files.ts";
 import { digestOf, hexOf } from "../../oci/digest.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
@@ -32,7 +32,7 @@ function check(folder: string) {
 async function ledgerWithOne(): Promise<{ root: string; ledger: Ledger }> {
   const root = await scratchFolder();
   const ledger = new Ledger(root);
-  await ledger.record(record);
+  await ledger.append(record);
   return { root, ledger };
 }
 
@@ -57,13 +57,13 @@ test.each(["the key's folder", "the folder above it", "the record"])(
       join(prefix, inputKey, "epyc-1.json");
     await mkdir(join(root, path, ".."), { recursive: true });
     await symlink(join(elsewhere.root, path), join(root, path));
-    const answer = await own.lookup(inputKey);
+    const answer = await own.lookUp(inputKey);
     expect(answer).toMatchObject({ kind: "unknown", records: [] });
     expect(answer.problems).toMatchObject([
       { path: join(root, path), problem: expect.stringContaining("symbolic link") },
     ]);
-    expect((await own.all()).records).toEqual([]);
-    for (const file of own.filesBehind(inputKey)) expect(file.startsWith(root)).toBe(true);
+    expect((await own.readAll()).records).toEqual([]);
+    for (const file of own.recordPaths(inputKey)) expect(file.startsWith(root)).toBe(true);
   },
 );
 
@@ -72,7 +72,7 @@ test("writes nothing through a link", async () => {
   const root = await scratchFolder();
   await mkdir(join(root, prefix));
   await symlink(elsewhere, join(root, prefix, inputKey));
-  await expect(new Ledger(root).record(record)).rejects.toThrow(
+  await expect(new Ledger(root).append(record)).rejects.toThrow(
     /is a symbolic link.*Delete it, or restore it/,
   );
   expect(await readdir(elsewhere)).toEqual([]);
@@ -96,7 +96,7 @@ test("reads neither a pipe nor a device nor a folder as a record, and shows noth
   expect(stderr).toMatch(/stray\.json is no folder of records/);
   expect(stderr).toMatch(/deep is no folder of a ledger's/);
   expect(stderr).not.toContain("root:");
-  expect((await ledger.lookup(inputKey)).kind).toBe("known");
+  expect((await ledger.lookUp(inputKey)).kind).toBe("known");
 });
 
 test("passes over git's own folder, a README and a licence", async () => {
@@ -110,12 +110,12 @@ test("passes over git's own folder, a README and a licence", async () => {
 test("a key under which somebody has put more files than are read is unknown, and said", async () => {
   const { root, ledger } = await ledgerWithOne();
   const folder = join(root, prefix, inputKey);
-  for (let number = 0; number < mostRecordsOfKey; number++)
+  for (let number = 0; number < maxRecordsPerKey; number++)
     await writeFile(join(folder, `${number}.json`), "");
-  expect(await ledger.lookup(inputKey)).toMatchObject({ kind: "unknown", records: [] });
-  const { problems } = await ledger.all();
+  expect(await ledger.lookUp(inputKey)).toMatchObject({ kind: "unknown", records: [] });
+  const { problems } = await ledger.readAll();
   expect(problems).toEqual([
-    { path: folder, problem: `has more than ${mostRecordsOfKey} entries, and is not read` },
+    { path: folder, problem: `has more than ${maxRecordsPerKey} entries, and is not read` },
   ]);
 });
 
@@ -134,7 +134,7 @@ test("tells of ten problems of a kind, and counts the rest", async () => {
 
 test("a contradiction is told by 1, whatever else can't be read", async () => {
   const { root, ledger } = await ledgerWithOne();
-  await ledger.record({
+  await ledger.append({
     ...record,
     builder: { id: "xeon-1", facts: null },
     digests: { index: null, platforms: { "linux/amd64": digestOf("other") } },

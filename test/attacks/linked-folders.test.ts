@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, symlinkSync, utimesSync, writeFileS
 import { dirname, join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { SourceCache } from "../../sources/source-cache.ts";
-import { FolderPlace } from "../../sources/vault/folder-place.ts";
+import { FolderVault } from "../../sources/vault/folder-vault.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
 import { image } from "../support/builders/maintainers.ts";
@@ -63,7 +63,7 @@ test.each(["partial", "sha256", "sha256/2b"])(
     symlinkSync(join(elsewhere, "home"), join(root, path));
     vi.useFakeTimers({ now: Date.now() + 48 * 3600_000, toFake: ["Date"] });
     onTestFinished(() => void vi.useRealTimers());
-    const place = new FolderPlace(root, { asked: "before", push: true });
+    const place = new FolderVault(root, { asked: "before", push: true });
     const source = { name: "it", sha256, path: file, size: bytes.length };
     const found = `${path} in it is not a folder`;
     await expect(place.missing(new Map([[sha256, source]]))).rejects.toThrow(found);

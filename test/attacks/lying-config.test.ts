@@ -6,8 +6,8 @@ import { pipeline } from "node:stream/promises";
 import { zstdCompressSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { digestOf, hexOf } from "../../oci/digest.ts";
-import { LayerHashing } from "../../oci/layer-hashing.ts";
-import { inLayout, manifestsAt, readThrough } from "../../oci/registry/image-source.ts";
+import { LayerHasher } from "../../oci/layer-hasher.ts";
+import { imageInLayout, listManifests, verifyManifest } from "../../oci/registry/image-source.ts";
 import { type LayoutRecipe, writeLayout } from "../support/builders/image-layout.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
@@ -22,10 +22,10 @@ async function image(change: LayoutRecipe["change"] = {}) {
 }
 
 async function read(folder: string): Promise<unknown> {
-  const place = inLayout(folder);
-  const [manifest] = await manifestsAt(place);
+  const place = imageInLayout(folder);
+  const [manifest] = await listManifests(place);
   if (!manifest) throw new Error("no manifest");
-  return await readThrough(place, manifest);
+  return await verifyManifest(place, manifest);
 }
 
 /** The config with other diff_ids, as somebody who wants scanners to see another image would write it. */
@@ -67,12 +67,12 @@ test("a layer that passes by is unpacked on its way, whatever the size of its pi
     for (const [number, digest] of layers.entries()) {
       const path = join(folder, "blobs/sha256", hexOf(digest));
       const size = (await readFile(path)).length;
-      const hashing = new LayerHashing({
+      const hashing = new LayerHasher({
         mediaType: "application/vnd.oci.image.layer.v1.tar+gzip",
         digest,
         size,
       });
-      await pipeline(createReadStream(path, { highWaterMark }), hashing.anew());
+      await pipeline(createReadStream(path, { highWaterMark }), hashing.restart());
       expect(hashing.packed()).toBe(digest);
       expect(hashing.unpacked()).toEqual({ digest: config.rootfs.diff_ids[number] });
     }
@@ -91,8 +91,8 @@ test("a layer that swells without end is given up, and what is no archive is sai
       digest: digestOf(bytes),
       size: bytes.length,
     };
-    const hashing = new LayerHashing(layer);
-    await pipeline(Readable.from([bytes.subarray(0, 100), bytes.subarray(100)]), hashing.anew());
+    const hashing = new LayerHasher(layer);
+    await pipeline(Readable.from([bytes.subarray(0, 100), bytes.subarray(100)]), hashing.restart());
     expect(hashing.packed()).toBe(layer.digest);
     expect(hashing.unpacked()).toEqual({ trouble: expect.stringMatching(trouble) });
   }

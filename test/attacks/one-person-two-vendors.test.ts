@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge, wordsOf } from "../../trust/quorum/quorum.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { describeVerdict, evaluateQuorum } from "../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { digest, image, maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 /** What these people's claims of these vendors come to under a rule. */
@@ -24,10 +24,13 @@ async function outcomeOf(
       };
     }),
   );
-  const trust = { roster: readRoster(maintainersOf(people)), keyring: await Keyring.of(Object.values(keys)) };
+  const trust = {
+    roster: parseRoster(maintainersOf(people)),
+    keyring: await Keyring.of(Object.values(keys)),
+  };
   const rule = { threshold, vendors };
-  const outcome = await judge(image, files, trust, rule);
-  return { ...outcome, words: wordsOf(outcome, rule) };
+  const outcome = await evaluateQuorum(image, files, trust, rule);
+  return { ...outcome, words: describeVerdict(outcome, rule) };
 }
 
 const amd = "AuthenticAMD";

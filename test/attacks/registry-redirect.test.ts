@@ -7,7 +7,7 @@ import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
-import { reachOfAddress } from "../../lib/net/address-reach.ts";
+import { scopeOfAddress } from "../../lib/net/address-scope.ts";
 import { jsonLimit } from "../../oci/blob.ts";
 import { digestOf } from "../../oci/digest.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
@@ -33,7 +33,7 @@ async function ask(address: string, command: string): Promise<RegistryError | st
     });
   try {
     const args = command.split(" ").map((arg) => arg.replace("HOST", address));
-    await client.run(args, { doing: "asking it", to, limit: jsonLimit });
+    await client.run(args, { action: "asking it", openOutput: to, limit: jsonLimit });
     return printed;
   } catch (error) {
     if (error instanceof RegistryError) return error;
@@ -54,7 +54,7 @@ async function expectUnsafe(address: string, command: string, reason: string): P
 /** This machine's addresses in whatever networks it is; none where it is in none. */
 function ownAddresses(): string[] {
   const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-  const own = all.filter(({ internal, address }) => !internal && reachOfAddress(address) !== "link-local");
+  const own = all.filter(({ internal, address }) => !internal && scopeOfAddress(address) !== "link-local");
   return own.map(({ address, family }) => (family === "IPv6" ? `[${address}]` : address));
 }
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { enums, revokeKey, unarmor } from "openpgp";
 import { expect, test } from "vitest";
 import { parseFingerprint } from "../../trust/openpgp/fingerprint.ts";
-import { Keyring, mustSignNow } from "../../trust/openpgp/keyring.ts";
+import { Keyring, requireSigningKey } from "../../trust/openpgp/keyring.ts";
 import { codesOf, gpgHome, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
@@ -60,7 +60,7 @@ test("a revocation certificate that lies beside the key, as gpg makes one with e
       const [candidate] = keyring.keysOf(key);
       const isGood =
         candidate &&
-        (await mustSignNow(candidate, new Date())
+        (await requireSigningKey(candidate, new Date())
           .then(() => true)
           .catch(() => false));
       return isGood ? [] : [key];

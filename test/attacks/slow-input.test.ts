@@ -1,14 +1,14 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
 import { expect, test } from "vitest";
-import { cyclesOf, inOrder } from "../../distro/graph.ts";
+import { findCycles, sortTopologically } from "../../distro/graph.ts";
 import { parseContainerfile } from "../../distro/recipe/containerfile.ts";
-import { contextProblems, contextReader } from "../../distro/recipe/context.ts";
+import { checkContextReads, selectContextFiles } from "../../distro/recipe/context-files.ts";
 import { parsePackageToml } from "../../distro/recipe/package-toml.ts";
 import { resolveVersions } from "../../distro/recipe/version-from.ts";
 import { parseDigestsFile } from "../../distro/tree/digests-file.ts";
-import { readTreeFiles } from "../../distro/tree/tree.ts";
+import { readTreeSource } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
-import { glob } from "../../lib/text/glob.ts";
+import { compileGlob } from "../../lib/text/glob.ts";
 import { MemoryTree } from "../support/builders/memory-tree.ts";
 import { packageFiles, trackedTree } from "../support/builders/written-tree.ts";
 import { stagex } from "../support/programs/stagex-command.ts";
@@ -27,9 +27,9 @@ const lines = (count: number, line: (index: number) => string) =>
   Array.from({ length: count }, (_, index) => line(index)).join("");
 
 const inputs: Readonly<Record<string, Slow>> = {
-  "stars in a pattern": { read: (n) => glob(`${"*a".repeat(n / 2)}b`)("a".repeat(n)), largest: 4096 },
+  "stars in a pattern": { read: (n) => compileGlob(`${"*a".repeat(n / 2)}b`)("a".repeat(n)), largest: 4096 },
   "stars and marks in a pattern": {
-    read: (n) => glob(`*${"?".repeat(n / 2)}b*`)("a".repeat(n)),
+    read: (n) => compileGlob(`*${"?".repeat(n / 2)}b*`)("a".repeat(n)),
     largest: 4096,
   },
   "a directive of blanks": {
@@ -76,13 +76,16 @@ const inputs: Readonly<Record<string, Slow>> = {
   "paths in a folder of many files": {
     read: (n) => {
       const containerfile = recipe(`FROM scratch\n${lines(Math.min(n, 9000), (i) => `COPY f${i} /\n`)}`);
-      return [contextReader(files(n), containerfile)(null), contextProblems("a/b", files(n), containerfile)];
+      return [
+        selectContextFiles(files(n), containerfile)(null),
+        checkContextReads("a/b", files(n), containerfile),
+      ];
     },
     largest: 20_000,
   },
   "wildcards in a folder of many files": {
     read: (n) =>
-      contextReader(files(n), recipe(`FROM scratch\n${lines(200, (i) => `COPY *${i}*x /\n`)}`))(null),
+      selectContextFiles(files(n), recipe(`FROM scratch\n${lines(200, (i) => `COPY *${i}*x /\n`)}`))(null),
     largest: 8000,
   },
   "sources without a hash": {
@@ -121,17 +124,19 @@ const inputs: Readonly<Record<string, Slow>> = {
   },
   "a chain of images": {
     read: (n) =>
-      inOrder(new Map(names(n).map((name, i, all) => [name, { dependencies: all.slice(i + 1, i + 2) }]))),
+      sortTopologically(
+        new Map(names(n).map((name, i, all) => [name, { dependencies: all.slice(i + 1, i + 2) }])),
+      ),
     largest: 50_000,
   },
   "a cycle of all images": {
     read: (n) =>
-      cyclesOf(new Map(names(n).map((name, i, all) => [name, { dependencies: [all[i + 1] ?? "i0"] }]))),
+      findCycles(new Map(names(n).map((name, i, all) => [name, { dependencies: [all[i + 1] ?? "i0"] }]))),
     largest: 50_000,
   },
   "cycles of two, and a way through them all": {
     read: (n) =>
-      cyclesOf(
+      findCycles(
         new Map(
           names(n).map((name, i, all) => [
             name,
@@ -153,7 +158,7 @@ const inputs: Readonly<Record<string, Slow>> = {
   },
   "a tree with a fault in each package": {
     read: (n) =>
-      readTreeFiles(
+      readTreeSource(
         new MemoryTree(
           names(n).flatMap((name) => [
             [
@@ -226,7 +231,7 @@ test("an image built from tens of thousands, one after the other, overflows no s
       ] as const,
     ]),
   );
-  expect([...(await readTreeFiles(tree)).images.keys()].at(-1)).toBe(`core-i${count - 1}`);
+  expect([...(await readTreeSource(tree)).images.keys()].at(-1)).toBe(`core-i${count - 1}`);
 });
 
 test("the command answers in seconds", async () => {

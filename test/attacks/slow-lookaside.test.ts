@@ -1,18 +1,22 @@
 import { createServer, type RequestListener } from "node:http";
 import { expect, test } from "vitest";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { type LookasideLimits, lookasideAt, lookasideLimits } from "../../trust/signatures/lookaside.ts";
+import {
+  createLookaside,
+  defaultLookasideLimits,
+  type LookasideLimits,
+} from "../../trust/signatures/lookaside.ts";
 import { UnavailableError } from "../../trust/trust-error.ts";
 import { image } from "../support/builders/maintainers.ts";
 import { dribbling, listening } from "../support/servers/hostile-registry.ts";
 
 const repository = parseRepository("quay.io/stagex/core-seed");
-const quick: LookasideLimits = { ...lookasideLimits, file: 400, image: 1_000 };
+const quick: LookasideLimits = { ...defaultLookasideLimits, file: 400, image: 1_000 };
 
 /** Reads one image's signatures; tells how it failed, and after how many milliseconds. */
 async function failureAt(address: string, limits = quick): Promise<{ message: string; took: number }> {
   const began = performance.now();
-  const reading = lookasideAt(address, "signature", limits).read(repository, image.digest);
+  const reading = createLookaside(address, "signature", limits).read(repository, image.digest);
   const error = await reading.then(
     () => "it was read",
     (thrown: unknown) => thrown,
@@ -50,7 +54,7 @@ test("a server that is busy for ever is asked three times, and then no more", as
     asked += 1;
     response.writeHead(503, { "retry-after": "100000" }).end();
   });
-  const { took } = await failureAt(address, lookasideLimits);
+  const { took } = await failureAt(address, defaultLookasideLimits);
   expect(asked).toBe(3);
   expect(took).toBeLessThan(5_000);
 });
@@ -72,7 +76,7 @@ test("a redirect on the same machine is followed, and one to a link's or another
   });
   const leadingTo = (place: string) =>
     serving((request, response) => response.writeHead(302, { location: `${place}${request.url}` }).end());
-  const read = await lookasideAt(await leadingTo(target)).read(repository, image.digest);
+  const read = await createLookaside(await leadingTo(target)).read(repository, image.digest);
   expect(read).toHaveLength(1);
   const metadata = await failureAt(await leadingTo("http://169.254.169.254"));
   expect(metadata.message).toContain("it redirects to http://169.254.169.254, which is not https");

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge } from "../../trust/quorum/quorum.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { evaluateQuorum } from "../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { codesOf, image, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 /** Rosters may name a subkey: then whoever has it in their certificate must not become that person. */
@@ -13,7 +13,7 @@ test("a certificate with somebody else's subkey in it is not that person's", asy
   const thief = mallory.toPublic();
   thief.subkeys.push(...alice.toPublic().subkeys);
   const fingerprint = subkey.getFingerprint().toUpperCase();
-  const roster = readRoster(`[people.alice]\n[keys.alice.one]\nid = "${fingerprint}"\n`);
+  const roster = parseRoster(`[people.alice]\n[keys.alice.one]\nid = "${fingerprint}"\n`);
   const byMallory = { file: "signature-1", bytes: await signedBy(mallory) };
   const byAlice = { file: "signature-2", bytes: await signedBy(alice, undefined, { by: subkey.getKeyID() }) };
   for (const keys of [
@@ -21,7 +21,7 @@ test("a certificate with somebody else's subkey in it is not that person's", asy
     [thief, alice],
   ]) {
     const trust = { roster, keyring: await Keyring.of(keys) };
-    const outcome = await judge(image, [byMallory, byAlice], trust, { threshold: 1, vendors: 0 });
+    const outcome = await evaluateQuorum(image, [byMallory, byAlice], trust, { threshold: 1, vendors: 0 });
     expect(codesOf(outcome)).toEqual({ "signature-1": "not-in-roster" });
     expect(outcome.accepted).toMatchObject([{ file: "signature-2", person: "alice" }]);
   }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { wordsOf } from "../../trust/quorum/quorum.ts";
+import { describeVerdict } from "../../trust/quorum/quorum.ts";
 import { judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
 const clearScreen = "\u001b[2J\u009b2J\u202e";
@@ -17,5 +17,5 @@ test("nothing that somebody wrote into a file gets to the terminal as control ch
   const rule = { threshold: 2, vendors: 1 };
   const outcome = await judged(files, { alice: { keys: [alice] } }, rule);
   expect(outcome.rejected).toHaveLength(5);
-  expect(wordsOf(outcome, rule) + JSON.stringify(outcome.accepted)).not.toMatch(/[\p{Cc}\p{Cf}]/u);
+  expect(describeVerdict(outcome, rule) + JSON.stringify(outcome.accepted)).not.toMatch(/[\p{Cc}\p{Cf}]/u);
 });

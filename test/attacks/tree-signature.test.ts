@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { createMessage, type PrivateKey, revokeKey, sign } from "openpgp";
 import { beforeEach, expect, test } from "vitest";
-import type { Authenticity } from "../../sources/tree/tree-authenticity.ts";
-import { openTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
+import type { AuthenticityPolicy } from "../../sources/tree/tree-authenticity.ts";
+import { checkOutTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
-import { signerOf } from "../../trust/quorum/tree-signer.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
+import { verifyTreeSignature } from "../../trust/quorum/tree-signature.ts";
 import { GpgHome } from "../support/builders/gpg-home.ts";
 import { daysFromNow, maintainersOf, newKey } from "../support/builders/maintainers.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
@@ -31,20 +31,26 @@ beforeEach(async () => {
 });
 
 /** Trusts ash, or nobody but the keys that are given. */
-async function byAsh(from = since, keys: Parameters<typeof Keyring.of>[0] = [ash]): Promise<Authenticity> {
-  const roster = readRoster(maintainersOf({ ash: { keys: [ash] } }));
+async function byAsh(
+  from = since,
+  keys: Parameters<typeof Keyring.of>[0] = [ash],
+): Promise<AuthenticityPolicy> {
+  const roster = parseRoster(maintainersOf({ ash: { keys: [ash] } }));
   const keyring = await Keyring.of(keys);
-  return { since: from, mustBeSigned: async (signed) => void (await signerOf(signed, { roster, keyring })) };
+  return {
+    since: from,
+    requireSigned: async (signed) => void (await verifyTreeSignature(signed, { roster, keyring })),
+  };
 }
 
 async function open(
   revision: string,
-  authenticity: Authenticity | undefined,
+  authenticity: AuthenticityPolicy | undefined,
   cache?: string,
 ): Promise<string> {
   const address = parseTreeAddress(`${pathToFileURL(history.root).href}#${revision}`, "/");
   const into = cache ?? (await scratchFolder());
-  return await openTree(address, into, authenticity === undefined ? {} : { authenticity });
+  return await checkOutTree(address, into, authenticity === undefined ? {} : { authenticity });
 }
 
 const detached = async (text: string, key: PrivateKey): Promise<string> =>
@@ -196,7 +202,7 @@ test("what does not descend from the first trusted commit is not used, however i
 
 test("a folder is not used where somebody must have signed", async () => {
   const address = parseTreeAddress(history.root, "/");
-  const opened = openTree(address, await scratchFolder(), { authenticity: await byAsh() });
+  const opened = checkOutTree(address, await scratchFolder(), { authenticity: await byAsh() });
   await expect(opened).rejects.toThrow("is a folder, whose files nobody has signed");
 });
 
@@ -222,20 +228,20 @@ test.each(["sha1", "sha256"])("git's own signatures of tags and commits count, i
   const commit = git("rev-parse", "HEAD");
   const keys = await scratchFolder();
   writeFileSync(join(keys, "ash.asc"), home.run("--armor", "--export"));
-  const roster = readRoster(`[people.ash]\n[keys.ash.one]\nid = "${fingerprint}"\n`);
+  const roster = parseRoster(`[people.ash]\n[keys.ash.one]\nid = "${fingerprint}"\n`);
   const keyring = await Keyring.load(keys);
   const authenticity = {
     since: commit,
-    mustBeSigned: async (signed: Parameters<typeof signerOf>[0]) =>
-      expect((await signerOf(signed, { roster, keyring })).id).toBe("ash"),
+    requireSigned: async (signed: Parameters<typeof verifyTreeSignature>[0]) =>
+      expect((await verifyTreeSignature(signed, { roster, keyring })).id).toBe("ash"),
   };
   const cache = await scratchFolder();
   for (const revision of [commit, "1.0"]) {
     const address = parseTreeAddress(`${pathToFileURL(root).href}#${revision}`, "/");
-    expect(await openTree(address, cache, { authenticity })).toContain(commit);
+    expect(await checkOutTree(address, cache, { authenticity })).toContain(commit);
   }
   const weak = ["--digest-algo=SHA1", "--allow-weak-digest-algos", "--armor", "--output=-", "--detach-sign"];
   const signature = home.run(...weak, join(root, "MAINTAINERS")).toString();
   const signed = { payload: Buffer.from("ash\n"), signature };
-  await expect(signerOf(signed, { roster, keyring })).rejects.toMatchObject({ code: "weak-hash" });
+  await expect(verifyTreeSignature(signed, { roster, keyring })).rejects.toMatchObject({ code: "weak-hash" });
 });

@@ -1,8 +1,8 @@
 import { enums } from "openpgp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge } from "../../trust/quorum/quorum.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { evaluateQuorum } from "../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { GpgHome } from "../support/builders/gpg-home.ts";
 import { keyFolder, verdictOf, writeKeyFile } from "../support/builders/key-folder.ts";
 import { expectRejected, image, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
@@ -20,9 +20,12 @@ describe("a key on a curve that is not supported is refused by the curve's name,
     const folder = await keyFolder({ "key.gpg": gpg.run("--export", fingerprint), payload: payload() });
     const options = [`-u${fingerprint}!`, "--digest-algo=SHA512", "--no-armor", "-o-", "--sign"];
     const bytes = gpg.run(...options, `${folder}/payload`);
-    const roster = readRoster(`[people.ann]\n[keys.ann.k]\nid = "${fingerprint}"\n`);
+    const roster = parseRoster(`[people.ann]\n[keys.ann.k]\nid = "${fingerprint}"\n`);
     const trust = { roster, keyring: await Keyring.load(`${folder}/key.gpg`) };
-    const outcome = await judge(image, [{ file: "signature-1", bytes }], trust, { threshold: 1, vendors: 0 });
+    const outcome = await evaluateQuorum(image, [{ file: "signature-1", bytes }], trust, {
+      threshold: 1,
+      vendors: 0,
+    });
     expect(verdictOf(outcome)).toBe("not met");
     const reason = `the key ${fingerprint} is on the curve ${curve}, which is not supported; sign with RSA, Ed25519, Ed448 or NIST P-256, P-384 or P-521`;
     expect(outcome.rejected).toEqual([{ file: "signature-1", code: "unsupported-key", reason }]);

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { activeBuilds } from "../../buildkit/client/endpoint.ts";
-import type { BuilderInputs } from "../../config/builder.ts";
+import { countActiveBuilds } from "../../buildkit/client/endpoint.ts";
+import type { BuilderInputs } from "../../config/builder-inputs.ts";
 import type { ProcessIdentity } from "../../lib/fs/pid-identity.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { Fleet } from "../../pipeline/fleet/fleet.ts";
 import type { Operation } from "../../pipeline/operation.ts";
-import { Bench, type Built, buildctl, type Recipe } from "../support/builders/build-bench.ts";
+import { BuildWorkspace, type Built, buildctl, type Recipe } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 import { FaultyLink } from "../support/servers/faulty-link.ts";
 import { TlsDaemon } from "../support/servers/tls-daemon.ts";
@@ -30,11 +30,11 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 }
 
 describeReal("a fleet of which one builder fails in mid-build", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
   let healthy: string;
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
     healthy = (await bench.daemon("healthy")).use.address;
   });
 
@@ -54,7 +54,7 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
       expected: builders.map((builder) => builder.name),
       ...{ stall, watch: { pulse: 1 }, cancelled: new AbortController().signal },
     });
-    for (const builder of builders) fleet.announce(builder);
+    for (const builder of builders) fleet.register(builder);
     closing.push(() => fleet.close());
     const warnings: string[] = [];
     const tried: [job: string, builder: string][] = [];
@@ -243,9 +243,9 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
     const built = fleet.run("quiet", lasting("quiet", 12));
     await until(() => isRunning("quiet"));
     const endpoint = { address: link.address, buildctl: buildctl() };
-    expect(await activeBuilds(endpoint, new AbortController().signal)).toBe(1);
+    expect(await countActiveBuilds(endpoint, new AbortController().signal)).toBe(1);
     await built;
-    expect(await activeBuilds(endpoint, new AbortController().signal)).toBe(0);
+    expect(await countActiveBuilds(endpoint, new AbortController().signal)).toBe(0);
     expect(fleet.warnings).toEqual([]);
   });
 

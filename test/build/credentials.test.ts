@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
 import type { Endpoint } from "../../buildkit/client/endpoint.ts";
-import { Bench, buildctl, listen } from "../support/builders/build-bench.ts";
+import { BuildWorkspace, buildctl, listen } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 
 /** A registry that wants a password, and what it was offered. */
@@ -26,7 +26,7 @@ describeReal("a builder", () => {
     "at %s:// is offered no credentials of the user's",
     async (scheme) => {
       await using closing = new AsyncDisposableStack();
-      const bench = await Bench.open();
+      const bench = await BuildWorkspace.open();
       closing.defer(() => bench.close());
       const registry = await closedRegistry();
       closing.defer(() => registry.close());

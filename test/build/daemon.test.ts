@@ -6,18 +6,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { workers } from "../../buildkit/client/endpoint.ts";
+import { queryDaemon } from "../../buildkit/client/endpoint.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
 import { acquireDaemon } from "../../buildkit/daemon/daemon.ts";
 import { isAlive, type ProcessIdentity } from "../../lib/fs/pid-identity.ts";
-import { Bench, buildctl, programs } from "../support/builders/build-bench.ts";
+import { BuildWorkspace, buildctl, programs } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 
 describeReal("the private daemon", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
   });
 
   afterAll(async () => {
@@ -37,7 +37,7 @@ describeReal("the private daemon", () => {
 
   /** A process that uses the daemon, once it has it. */
   async function startUser(root: string): Promise<{ user: ChildProcess; address: string }> {
-    const program = fileURLToPath(new URL("../support/programs/user.ts", import.meta.url));
+    const program = fileURLToPath(new URL("../support/programs/daemon-user.ts", import.meta.url));
     const user = spawn(process.execPath, [program, programs().buildkitd, programs().runc, root], {
       stdio: ["pipe", "pipe", "inherit"],
     });
@@ -79,7 +79,7 @@ describeReal("the private daemon", () => {
 
   test("a state folder with a very long path is no hindrance", async () => {
     const { endpoint } = await bench.daemon(join(...Array.from({ length: 10 }, () => "a-rather-long-name")));
-    expect((await workers(endpoint)).platforms).toContain("linux/amd64");
+    expect((await queryDaemon(endpoint)).platforms).toContain("linux/amd64");
   });
 
   test("the daemon of a killed user goes on for the next", async () => {
@@ -90,7 +90,7 @@ describeReal("the private daemon", () => {
     await once(user, "exit");
     const use = await acquireDaemon({ ...programs(), root });
     expect((await recordOf(root)).daemon).toEqual(daemon);
-    expect((await workers({ address: use.address, buildctl: buildctl() })).version).toMatch(/^v/);
+    expect((await queryDaemon({ address: use.address, buildctl: buildctl() })).version).toMatch(/^v/);
     await use.release();
     expect(isAlive(daemon)).toBe(false);
   });

@@ -4,15 +4,15 @@ import { release } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { builderFacts } from "../../buildkit/client/builder-facts.ts";
-import { parseEndpoint, workers } from "../../buildkit/client/endpoint.ts";
-import { Bench, buildctl, listen } from "../support/builders/build-bench.ts";
+import { parseEndpoint, queryDaemon } from "../../buildkit/client/endpoint.ts";
+import { BuildWorkspace, buildctl, listen } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 
 describeReal("an endpoint", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
   });
 
   afterAll(async () => {
@@ -39,7 +39,7 @@ describeReal("an endpoint", () => {
       address: `unix://${join(bench.folder, "nobody.sock")}`,
       buildctl: buildctl(),
     });
-    await expect(workers(endpoint)).rejects.toThrow(
+    await expect(queryDaemon(endpoint)).rejects.toThrow(
       /nobody\.sock can't be used: .*Is buildkitd running, and may this user open/s,
     );
   });
@@ -48,7 +48,7 @@ describeReal("an endpoint", () => {
     const server = createServer((socket) => socket.on("error", () => {}));
     const port = await listen(server);
     const endpoint = parseEndpoint({ address: `tcp://127.0.0.1:${port}`, buildctl: buildctl() });
-    await expect(workers(endpoint)).rejects.toThrow(
+    await expect(queryDaemon(endpoint)).rejects.toThrow(
       /tcp:\/\/127\.0\.0\.1:\d+ can't be used: .*Is buildkitd listening there/s,
     );
     server.close();
@@ -60,7 +60,7 @@ describeReal("an endpoint", () => {
     const abort = new AbortController();
     setTimeout(() => abort.abort(new Error("enough")), 300);
     const endpoint = parseEndpoint({ address: `tcp://127.0.0.1:${port}`, buildctl: buildctl() });
-    await expect(workers(endpoint, abort.signal)).rejects.toThrow("enough");
+    await expect(queryDaemon(endpoint, abort.signal)).rejects.toThrow("enough");
     server.close();
   });
 });

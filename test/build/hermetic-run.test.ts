@@ -3,15 +3,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Endpoint } from "../../buildkit/client/endpoint.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
-import { Bench, type Recipe, unpack } from "../support/builders/build-bench.ts";
+import { BuildWorkspace, type Recipe, unpack } from "../support/builders/build-workspace.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 
 describeReal("a RUN", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
   let endpoint: Endpoint;
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
     ({ endpoint } = await bench.daemon());
   });
 
@@ -90,7 +90,7 @@ describeReal("a RUN", () => {
     expect(bomb.message).toMatch(/exit code 2: it could start no more processes.*"What a step may use"/);
     const hog = await failureOf(bounded.endpoint, 'RUN ["/probe", "take", "256"]\n');
     expect(hog.message).toMatch(/more memory than (it|a step) may have.*"What a step may use"/);
-    expect([bomb.trouble, hog.trouble]).toEqual([undefined, undefined]);
+    expect([bomb.infrastructureFailure, hog.infrastructureFailure]).toEqual([undefined, undefined]);
     const modest = recipe('RUN ["/probe", "start", "8"]\nRUN ["/probe", "take", "16"]\n');
     expect((await bench.build(bounded.endpoint, modest)).manifests).toHaveLength(1);
   });
@@ -114,7 +114,7 @@ describeReal("a RUN", () => {
 describeReal("a denied source", () => {
   test("is the error, and not the steps that were cancelled for it, nor the builder", async () => {
     await using closing = new AsyncDisposableStack();
-    const bench = await Bench.open();
+    const bench = await BuildWorkspace.open();
     closing.defer(() => bench.close());
     const { endpoint } = await bench.daemon();
     const dependency = await bench.build(endpoint, {
@@ -129,7 +129,7 @@ describeReal("a denied source", () => {
       if (!(failure instanceof SolveError)) throw failure;
       expect(failure.message).toMatch(/denied by policy/);
       expect(failure.message).toContain(failure.log);
-      expect(failure.trouble).toBeUndefined();
+      expect(failure.infrastructureFailure).toBeUndefined();
     }
   });
 });

@@ -1,10 +1,15 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { learnBuilder } from "../../buildkit/client/builder-facts.ts";
-import { ConnectionError, type Endpoint, parseEndpoint, workers } from "../../buildkit/client/endpoint.ts";
-import { tlsRefusal } from "../../buildkit/client/tls-alert.ts";
-import { newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
+import { inspectBuilder } from "../../buildkit/client/builder-facts.ts";
+import {
+  ConnectionError,
+  type Endpoint,
+  parseEndpoint,
+  queryDaemon,
+} from "../../buildkit/client/endpoint.ts";
+import { readTlsAlert } from "../../buildkit/client/tls-alert.ts";
+import { createAuthority, issueCertificate } from "../../trust/certificate-authority.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
@@ -23,7 +28,7 @@ describeReal("a builder behind mutual TLS", () => {
     parseEndpoint({ address, buildctl: realTool("buildctl"), ...(tls ? { tls } : {}) });
 
   async function refusal(address: string, tls?: Endpoint["tls"]): Promise<ConnectionError> {
-    const error = await workers(endpoint(address, tls)).then(
+    const error = await queryDaemon(endpoint(address, tls)).then(
       () => undefined,
       (thrown: unknown) => thrown,
     );
@@ -32,7 +37,7 @@ describeReal("a builder behind mutual TLS", () => {
   }
 
   test("answers who has a certificate of its authority, and shows its CPU by running a program", async () => {
-    const known = await learnBuilder(endpoint(daemon.address, await daemon.client()), {
+    const known = await inspectBuilder(endpoint(daemon.address, await daemon.client()), {
       scratch: join(daemon.folder, "scratch"),
     });
     expect(known).toMatchObject({
@@ -45,13 +50,13 @@ describeReal("a builder behind mutual TLS", () => {
   });
 
   test("refuses who has none", async () => {
-    const { trouble } = await refusal(daemon.address);
-    expect(trouble.says).toMatch(/does it want a client certificate|give `tls`/);
+    const { diagnosis: trouble } = await refusal(daemon.address);
+    expect(trouble.message).toMatch(/does it want a client certificate|give `tls`/);
   });
 
   test("refuses a certificate of a foreign authority", async () => {
-    const foreign = await newAuthority("somebody else's", 1);
-    const { trouble } = await refusal(daemon.address, await daemon.client({ authority: foreign }));
+    const foreign = await createAuthority("somebody else's", 1);
+    const { diagnosis: trouble } = await refusal(daemon.address, await daemon.client({ authority: foreign }));
     expect(trouble).toMatchObject({
       phase: "tls",
       lasts: true,
@@ -60,16 +65,16 @@ describeReal("a builder behind mutual TLS", () => {
   });
 
   test("says in the handshake whether it takes a certificate, whatever a client then hears", async () => {
-    const foreign = await newAuthority("somebody else's", 1);
+    const foreign = await createAuthority("somebody else's", 1);
     const behind = async (...of: Parameters<typeof daemon.client>) =>
       endpoint(daemon.address, await daemon.client(...of));
-    expect(await tlsRefusal(await behind({ authority: foreign }))).toMatch(/unknown ca|bad certificate/);
-    expect(await tlsRefusal(await behind())).toBe(undefined);
-    expect(await tlsRefusal({ ...(await behind()), address: "tcp://127.0.0.1:1" })).toBe(undefined);
+    expect(await readTlsAlert(await behind({ authority: foreign }))).toMatch(/unknown ca|bad certificate/);
+    expect(await readTlsAlert(await behind())).toBe(undefined);
+    expect(await readTlsAlert({ ...(await behind()), address: "tcp://127.0.0.1:1" })).toBe(undefined);
   });
 
   test("refuses an expired certificate, and it is named", async () => {
-    const { trouble } = await refusal(daemon.address, await daemon.client({ days: -0.001 }));
+    const { diagnosis: trouble } = await refusal(daemon.address, await daemon.client({ days: -0.001 }));
     expect(trouble).toMatchObject({
       phase: "tls",
       lasts: true,
@@ -78,14 +83,14 @@ describeReal("a builder behind mutual TLS", () => {
   });
 
   test("is refused where another authority is expected", async () => {
-    const foreign = await newAuthority("somebody else's", 1);
-    const { trouble } = await refusal(daemon.address, await daemon.client({ ca: foreign }));
+    const foreign = await createAuthority("somebody else's", 1);
+    const { diagnosis: trouble } = await refusal(daemon.address, await daemon.client({ ca: foreign }));
     expect(trouble).toMatchObject({ phase: "tls", lasts: true, says: expect.stringContaining("a wrong CA") });
   });
 
   test("is refused with an expired certificate of its own", async () => {
     await using expired = await TlsDaemon.start({ days: -0.001 });
-    const { trouble } = await refusal(expired.address, await expired.client());
+    const { diagnosis: trouble } = await refusal(expired.address, await expired.client());
     expect(trouble).toMatchObject({
       phase: "tls",
       lasts: true,
@@ -104,35 +109,40 @@ describeReal("a builder behind mutual TLS", () => {
   }
 
   test("refuses a certificate of a clock that is ahead, and it is named", async () => {
-    const { trouble } = await refusal(daemon.address, await ahead(() => daemon.client({ days: 3 })));
+    const { diagnosis: trouble } = await refusal(
+      daemon.address,
+      await ahead(() => daemon.client({ days: 3 })),
+    );
     expect(trouble).toMatchObject({
       phase: "tls",
       lasts: true,
       says: expect.stringContaining("set the clocks right"),
     });
-    expect(trouble.says).toContain("our certificate is valid from");
+    expect(trouble.message).toContain("our certificate is valid from");
   });
 
   test("is refused with a certificate of a clock that is ahead, and it is named", async () => {
-    const authority = await newAuthority("the fleet's authority", 1);
+    const authority = await createAuthority("the fleet's authority", 1);
     const subject = { commonName: "builder", names: ["127.0.0.1"], side: "server", days: 3 } as const;
-    const server = await ahead(() => newCertificate(authority, subject));
+    const server = await ahead(() => issueCertificate(authority, subject));
     await using early = await TlsDaemon.start({ credentials: { authority, server } });
-    const { trouble } = await refusal(early.address, await early.client());
+    const { diagnosis: trouble } = await refusal(early.address, await early.client());
     expect(trouble).toMatchObject({
       phase: "tls",
       lasts: true,
       says: expect.stringContaining("set the clocks right"),
     });
-    expect(trouble.says).toContain("its certificate is valid from");
+    expect(trouble.message).toContain("its certificate is valid from");
   });
 
   test("is refused with a certificate for another name, unless that is the name to expect", async () => {
     await using elsewhere = await TlsDaemon.start({ names: ["builder.internal"] });
     const tls = await elsewhere.client();
-    const { trouble } = await refusal(elsewhere.address, tls);
+    const { diagnosis: trouble } = await refusal(elsewhere.address, tls);
     expect(trouble).toMatchObject({ phase: "tls", lasts: true, says: expect.stringContaining("serverName") });
     const named = endpoint(elsewhere.address, { ...tls, serverName: "builder.internal" });
-    expect((await workers(named)).platforms).toContain(`linux/${process.arch === "x64" ? "amd64" : "arm64"}`);
+    expect((await queryDaemon(named)).platforms).toContain(
+      `linux/${process.arch === "x64" ? "amd64" : "arm64"}`,
+    );
   });
 });

@@ -1,14 +1,14 @@
 import { chmod, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { NoBuilder } from "../../buildkit/scheduler/scheduler.ts";
+import { NoBuilderError } from "../../buildkit/scheduler/scheduler.ts";
 import { parseConfig } from "../../config/schema.ts";
 import { Context } from "../../pipeline/context/context.ts";
 import type { Operation } from "../../pipeline/operation.ts";
-import { build } from "../../pipeline/package/build-image.ts";
+import { buildImage } from "../../pipeline/package/build-image.ts";
 import { type PackageOutputs, packageInputs } from "../../pipeline/package/inputs.ts";
 import { inputsOfPlan } from "../../pipeline/package/inputs-from-build-plan.ts";
-import { Bench } from "../support/builders/build-bench.ts";
+import { BuildWorkspace } from "../support/builders/build-workspace.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 
 const mebibyte = 2 ** 20;
@@ -18,14 +18,14 @@ const packageToml = (name: string, platforms = "") =>
   `[package]\nname = "${name}"\nversion = "1.0"\ndescription = "x"\nlicense = "MIT"\n${platforms}`;
 
 describeReal("builders that differ", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
   let tree: string;
   /** Each with its address: one with little memory for a step, one with all, and one that says that it is an arm64 machine. */
   let builders: Record<"small" | "large" | "arm", { name: string; address: string }>;
   const workshops: Context[] = [];
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
     tree = join(bench.folder, "tree");
     await put("bootstrap/seed", 'platforms = ["linux/386"]\n', "FROM scratch\nADD probe /probe\n");
     await put(
@@ -76,7 +76,7 @@ describeReal("builders that differ", () => {
     const project = join(bench.folder, name);
     const context = new Context(parseConfig(config), project, AbortSignal.timeout(120_000));
     workshops.push(context);
-    for (const builder of members) context.fleet.announce({ slots: 2, ...builder } as never);
+    for (const builder of members) context.fleet.register({ slots: 2, ...builder } as never);
     const warnings: string[] = [];
     const work: Operation = {
       ...({ signal: AbortSignal.timeout(120_000), progress: () => {} } as unknown as Operation),
@@ -85,10 +85,10 @@ describeReal("builders that differ", () => {
     const made = async (image: string, dependencies: Record<string, PackageOutputs["reference"]> = {}) => {
       const plan = (await context.tree()).images.get(image);
       if (!plan) throw new Error(`no ${image}`);
-      return await build(context, packageInputs.parse({ ...inputsOfPlan(plan), dependencies }), work);
+      return await buildImage(context, packageInputs.parse({ ...inputsOfPlan(plan), dependencies }), work);
     };
     const records = async () => {
-      const { records: all } = await context.built.all();
+      const { records: all } = await context.built.readAll();
       return Object.fromEntries(all.map((record) => [record.image, record]));
     };
     return { context, made, records, warnings };
@@ -100,14 +100,16 @@ describeReal("builders that differ", () => {
     await made("core-go", { "bootstrap-seed": seed.reference });
     const { "core-go": go } = await records();
     expect(go?.digests.platforms).toHaveProperty(["linux/arm64"]);
-    expect((await context.fleet.idsOf("large", {} as Operation)).includes(go?.builder.id ?? "")).toBe(true);
+    expect(
+      (await context.fleet.findBuilderIds("large", {} as Operation)).includes(go?.builder.id ?? ""),
+    ).toBe(true);
   });
 
   test("a fleet of arm64 alone builds what is made of files, and refuses the other by name", async () => {
     const { made, records } = open("arm", [builders.arm]);
     const seed = await made("bootstrap-seed");
     const refused = made("core-go", { "bootstrap-seed": seed.reference });
-    await expect(refused).rejects.toThrow(NoBuilder);
+    await expect(refused).rejects.toThrow(NoBuilderError);
     await expect(refused).rejects.toThrow("it needs linux/386; there is arm (linux/arm64");
     expect(Object.keys(await records())).toEqual(["bootstrap-seed"]);
   });
@@ -122,9 +124,9 @@ describeReal("builders that differ", () => {
       /core-large: the kernel killed a step on small for want of memory; it is built again by itself on large/,
     );
     const { "core-large": large } = await records();
-    expect((await context.fleet.idsOf("large", {} as Operation)).includes(large?.builder.id ?? "")).toBe(
-      true,
-    );
+    expect(
+      (await context.fleet.findBuilderIds("large", {} as Operation)).includes(large?.builder.id ?? ""),
+    ).toBe(true);
     expect(large?.memory).toBeGreaterThan(128 * mebibyte);
     expect(large?.memory).toBeLessThan(192 * mebibyte);
   });

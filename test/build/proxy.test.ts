@@ -7,12 +7,12 @@ import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
-import { configuredVault } from "../../pipeline/context/open-vault.ts";
+import { openVault } from "../../pipeline/context/open-vault.ts";
 import { SourceError } from "../../sources/download/source-error.ts";
 import { pushToVault } from "../../sources/push-to-vault.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { lookasideAt } from "../../trust/signatures/lookaside.ts";
+import { createLookaside } from "../../trust/signatures/lookaside.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { selfSigned } from "../support/builders/self-signed.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
@@ -109,7 +109,7 @@ test("NO_PROXY and this machine's own addresses are asked directly", async () =>
 test("signatures of an https lookaside are asked for through the proxy", async () => {
   const proxy = await startProxy({}, 403);
   vi.stubEnv("HTTPS_PROXY", proxy.url);
-  const read = lookasideAt("https://signatures.proxied.test/").read(
+  const read = createLookaside("https://signatures.proxied.test/").read(
     parseRepository("docker.io/stagex/core-sh"),
     parseDigest(`sha256:${sha256}`),
   );
@@ -138,7 +138,7 @@ describeReal("with a real registry", () => {
       const repository = parseRegistryAddress("registry.proxied.test/stagex/sources");
       const paths = { project: folder, sources: cache };
       const client = async (): Promise<string> => realTool("registry-client");
-      return configuredVault([{ kind: "registry", repository, asked: "before", push: true }], {
+      return openVault([{ kind: "registry", repository, asked: "before", push: true }], {
         paths,
         client,
       });

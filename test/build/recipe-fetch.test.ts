@@ -11,7 +11,7 @@ import { FetchError, withFetchSession } from "../../pipeline/package/fetch-sessi
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { findExecutable } from "../../tools/executable.ts";
-import { Bench, type Built, type Recipe, unpack } from "../support/builders/build-bench.ts";
+import { BuildWorkspace, type Built, type Recipe, unpack } from "../support/builders/build-workspace.ts";
 import { FetchPallets } from "../support/builders/fetch-pallets.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import { startProxy } from "../support/servers/connect-proxy.ts";
@@ -27,7 +27,7 @@ if (!hasCargo) process.stderr.write("SKIPPED: the test with cargo; to run it: ap
 const testCargo = hasCargo ? test : test.skip;
 
 describeReal("a recipe that fetches", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
   let endpoint: Endpoint;
   let cache: SourceCache;
   let registry: PackageRegistry;
@@ -35,7 +35,7 @@ describeReal("a recipe that fetches", () => {
   let made: FetchPallets;
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
     ({ endpoint } = await bench.daemon());
     cache = await SourceCache.open(join(bench.folder, "sources"));
     registry = await PackageRegistry.start();
@@ -69,7 +69,8 @@ describeReal("a recipe that fetches", () => {
       const proxied = {
         ...recipe,
         proxy: await session.proxyFor("linux/amd64"),
-        rewrite: (text: string) => wrapFetchingRuns(text, { bases }, { shells: new Map(), wrapping }),
+        rewrite: (text: string) =>
+          wrapFetchingRuns(text, { bases }, { shells: new Map(), wrapper: wrapping }),
       };
       const image = await session.guard(() => bench.build(on, proxied));
       return { image, answers: session.answers };

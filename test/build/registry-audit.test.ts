@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { digestOf } from "../../oci/digest.ts";
-import { type Exchange, Registry } from "../../oci/registry/registry.ts";
+import { Registry, type TransferOptions } from "../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { Store } from "../../oci/store/store.ts";
 import { type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
@@ -15,7 +15,7 @@ describeReal("what was pushed is looked for, and put back", () => {
   let home: string;
   let server: RegistryServer;
   let proxy: FaultyRegistry;
-  let exchange: Exchange;
+  let exchange: TransferOptions;
   let image: WrittenLayout;
   let name: string;
   let registry: Registry;
@@ -105,7 +105,7 @@ describeReal("what was pushed is looked for, and put back", () => {
     await registry.push(name, image.index, exchange);
     await registry.tag(name, image.index, "1.0");
     proxy.failAt(/manifests|blobs/, answer(200, "<html>log in</html>", "text/html"));
-    await expect(registry.tagged(name, "1.0")).rejects.toMatchObject({ problem: "not-a-registry" });
+    await expect(registry.resolveTag(name, "1.0")).rejects.toMatchObject({ problem: "not-a-registry" });
     await expect(registry.push(name, image.index, exchange)).rejects.toMatchObject({
       problem: "not-a-registry",
     });
@@ -114,12 +114,12 @@ describeReal("what was pushed is looked for, and put back", () => {
 
   test("a tag is read by its bytes, and removed without what it points at", async () => {
     await registry.push(name, image.index, exchange);
-    expect(await registry.tagged(name, "1.0")).toBeNull();
+    expect(await registry.resolveTag(name, "1.0")).toBeNull();
     await registry.tag(name, image.index, "1.0");
-    expect(await registry.tagged(name, "1.0")).toBe(image.index);
+    expect(await registry.resolveTag(name, "1.0")).toBe(image.index);
     await registry.untag(name, "1.0");
     await registry.untag(name, "1.0");
-    expect(await registry.tagged(name, "1.0")).toBeNull();
+    expect(await registry.resolveTag(name, "1.0")).toBeNull();
     expect(await messages()).toEqual([]);
   });
 
@@ -129,8 +129,8 @@ describeReal("what was pushed is looked for, and put back", () => {
     const waits: string[] = [];
     await registry.push(name, manifest(), {
       ...exchange,
-      endurance: 60_000,
-      waiting: (line) => waits.push(line),
+      retryFor: 60_000,
+      onRetry: (line) => waits.push(line),
     });
     expect(await messages(manifest())).toEqual([]);
     expect(waits.length).toBeGreaterThan(0);
@@ -138,7 +138,7 @@ describeReal("what was pushed is looked for, and put back", () => {
 
     proxy.failAt(/GET .*manifests/, answer(503, "restarting"));
     const began = performance.now();
-    const reading = registry.tagged(name, "1.0", undefined, { endurance: 3_000 });
+    const reading = registry.resolveTag(name, "1.0", undefined, { retryFor: 3_000 });
     await expect(reading).rejects.toMatchObject({ problem: "server-error" });
     expect(performance.now() - began).toBeLessThan(40_000);
   });
@@ -153,11 +153,11 @@ describeReal("what was pushed is looked for, and put back", () => {
     await registry.tag(name, image.index, "1.0");
     proxy.failAt(/GET .*manifests/, busy(6));
     const began = performance.now();
-    expect(await registry.tagged(name, "1.0", undefined, { endurance: 60_000 })).toBe(image.index);
+    expect(await registry.resolveTag(name, "1.0", undefined, { retryFor: 60_000 })).toBe(image.index);
     // The client's own retries take 4 s, and then it is left alone for 6.
     expect(performance.now() - began).toBeGreaterThan(9_000);
     proxy.failAt(/GET .*manifests/, busy(3600));
-    const reading = registry.tagged(name, "1.0", undefined, { endurance: 60_000 });
+    const reading = registry.resolveTag(name, "1.0", undefined, { retryFor: 60_000 });
     await expect(reading).rejects.toMatchObject({ problem: "overloaded", retryAfter: 3600 });
     await expect(reading).rejects.toThrow("it asks to wait 3600 s");
   });
@@ -174,7 +174,7 @@ describeReal("what was pushed is looked for, and put back", () => {
       });
       response.on("error", () => {});
     });
-    await registry.push(name, image.index, { ...exchange, endurance: 60_000 });
+    await registry.push(name, image.index, { ...exchange, retryFor: 60_000 });
     expect(await messages()).toEqual([]);
     expect(uploads).toBeGreaterThan(2);
   });

@@ -29,7 +29,9 @@ describeReal("the registry client names what goes wrong", () => {
     const client = new RegistryClient(realTool("registry-client"), limits);
     const to = () => new Writable({ write: (_chunk, _encoding, done) => done() });
     const args = ["manifest", `${address}/a/b@${digest}`];
-    const error = await client.run(args, { doing: "asking", to, limit: jsonLimit }).catch((thrown) => thrown);
+    const error = await client
+      .run(args, { action: "asking", openOutput: to, limit: jsonLimit })
+      .catch((thrown) => thrown);
     if (error instanceof RegistryError) return error;
     throw new Error(`it did not fail: ${error}`);
   }
@@ -97,7 +99,7 @@ describeReal("the registry client names what goes wrong", () => {
     process.env.PATH = `${folder}:${process.env.PATH}`;
     const address = await hostileRegistry((_request, response) => response.end("{}"));
     const began = performance.now();
-    const error = await failure(address, { ...registryLimits, document: 1_000 });
+    const error = await failure(address, { ...registryLimits, documentTimeout: 1_000 });
     expect(error.problem).toBe("cut-off");
     expect(error.message).toContain("it was not done after 1");
     expect(performance.now() - began).toBeLessThan(15_000);

@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
-import { type Exchange, Registry, type Wanted } from "../../oci/registry/registry.ts";
+import { type ImageToPull, Registry, type TransferOptions } from "../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
 import { Store } from "../../oci/store/store.ts";
 import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
 import { flipByte } from "../support/builders/project.ts";
-import { run } from "../support/programs/killable.ts";
+import { runKillable } from "../support/programs/killable.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import {
   answer,
@@ -57,7 +57,7 @@ describeReal("images come from a real registry and go to one", () => {
     await rm(home, { recursive: true, force: true });
   });
 
-  async function workplace(): Promise<Exchange & { folder: string }> {
+  async function workplace(): Promise<TransferOptions & { folder: string }> {
     const folder = await mkdtemp(join(home, "place-"));
     const scratch = join(folder, "scratch");
     await mkdir(scratch);
@@ -76,12 +76,15 @@ describeReal("images come from a real registry and go to one", () => {
     return new Registry(parseRegistryAddress(`${host}/stagex`), realTool("registry-client"));
   }
 
-  function wanted(digest: Digest | undefined, name = "core-one"): Wanted {
+  function wanted(digest: Digest | undefined, name = "core-one"): ImageToPull {
     return { image: name, version: "1.0", digest: digest ?? digestOf(""), platform: "linux/amd64" };
   }
 
   /** Pulls through the proxy, and expects that it fails for this blob, and that nothing half is left behind. */
-  async function problemOfPulling(asked: Wanted, culprit: Digest = asked.digest): Promise<RegistryError> {
+  async function problemOfPulling(
+    asked: ImageToPull,
+    culprit: Digest = asked.digest,
+  ): Promise<RegistryError> {
     const { folder, ...exchange } = await workplace();
     const error = await registryAt(proxy.host)
       .pull(asked, exchange)
@@ -131,7 +134,7 @@ describeReal("images come from a real registry and go to one", () => {
   });
 
   describe("pushing through a registry that fails", () => {
-    let exchange: Exchange;
+    let exchange: TransferOptions;
     let pushed: WrittenLayout;
     let name: string;
 
@@ -286,7 +289,7 @@ describeReal("images come from a real registry and go to one", () => {
         root,
         `${root}-scratch`,
       ];
-      return run("./pull-image.ts", args, killAfter);
+      return runKillable("./pull-image.ts", args, killAfter);
     };
     const trial = await pullInto(join(home, "trial"), null);
     expect(trial.code).toBe(0);

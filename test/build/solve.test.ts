@@ -7,15 +7,15 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Endpoint } from "../../buildkit/client/endpoint.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
 import { digestOf } from "../../oci/digest.ts";
-import { Bench, listen, readBlob, unpack } from "../support/builders/build-bench.ts";
+import { BuildWorkspace, listen, readBlob, unpack } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 
 describeReal("a solve", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
   let endpoint: Endpoint;
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
     ({ endpoint } = await bench.daemon());
   });
 
@@ -50,7 +50,7 @@ COPY --from=build /out /context-text /named-text /
     const recipe = { ...hello, files: { probe: bench.probe }, version: "3" };
     const first = await bench.build(endpoint, recipe);
     const cached = await bench.build(endpoint, recipe);
-    const anew = await bench.build(endpoint, { ...recipe, isAnew: true });
+    const anew = await bench.build(endpoint, { ...recipe, noCache: true });
     const run = (status: string) => expect.objectContaining({ step: "build 4/4", status });
     expect(cached.events).toContainEqual(run("cached"));
     expect(anew.events).not.toContainEqual(expect.objectContaining({ status: "cached" }));

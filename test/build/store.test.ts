@@ -6,16 +6,16 @@ import { type Digest, hexOf } from "../../oci/digest.ts";
 import { compareManifests } from "../../oci/image-diff.ts";
 import { readLayout } from "../../oci/layout.ts";
 import { Store } from "../../oci/store/store.ts";
-import { Bench } from "../support/builders/build-bench.ts";
+import { BuildWorkspace } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 
 describeReal("the store, with what BuildKit writes and reads", () => {
-  let bench: Bench;
+  let bench: BuildWorkspace;
   let endpoint: Endpoint;
   let store: Store;
 
   beforeAll(async () => {
-    bench = await Bench.open();
+    bench = await BuildWorkspace.open();
     ({ endpoint } = await bench.daemon());
     store = await Store.open(bench.store);
   });

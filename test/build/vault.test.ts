@@ -3,11 +3,11 @@ import { chmod, mkdir, readdir, readFile, rm, stat, writeFile } from "node:fs/pr
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type VaultConfig, vaultPlaces } from "../../config/vault.ts";
-import { configuredVault } from "../../pipeline/context/open-vault.ts";
+import { openVault } from "../../pipeline/context/open-vault.ts";
 import type { SourceProgress } from "../../sources/download/source-error.ts";
 import { type PushReport, pushToVault } from "../../sources/push-to-vault.ts";
 import { SourceCache, type SourceCacheOptions } from "../../sources/source-cache.ts";
-import { vaultPath } from "../../sources/vault/folder-place.ts";
+import { vaultPath } from "../../sources/vault/folder-vault.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import { endless, hostileRegistry } from "../support/servers/hostile-registry.ts";
@@ -32,7 +32,7 @@ async function cacheWith(vault: readonly object[], options: SourceCacheOptions =
   const sources = await scratchFolder();
   const config: VaultConfig = vaultPlaces.parse(vault);
   const client = async (): Promise<string> => realTool("registry-client");
-  const paths = configuredVault(config, { paths: { project: "/", sources }, client });
+  const paths = openVault(config, { paths: { project: "/", sources }, client });
   return await SourceCache.open(sources, {
     ca: mirrorAuthority,
     attempts: 2,

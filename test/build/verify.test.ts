@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { PrivateKey } from "openpgp";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import type { ShownVerdict } from "../../cli/verify/report.ts";
+import type { VerifyResultJson } from "../../cli/verify/report.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
@@ -97,7 +97,7 @@ describeReal("stagex verify, on a real registry", () => {
   ];
   const at = (name: string, host = proxy.host) => `${host}/stagex/${name}`;
   const digestOf = (name: string): Digest => layouts[name]?.manifests[0] ?? expect.fail(name);
-  const listed = ({ stdout }: Ended) => JSON.parse(stdout) as ShownVerdict[];
+  const listed = ({ stdout }: Ended) => JSON.parse(stdout) as VerifyResultJson[];
 
   test("an image whose config lies about its layers is not met, though all have signed it", async () => {
     await published("core-liar", ["alice", "bob"], { "linux/amd64": "liar" }, "1.0", {

@@ -13,7 +13,11 @@ import {
   userData,
 } from "../../components/builder-fleet/aws-user-data.ts";
 import { findExecutable } from "../../tools/executable.ts";
-import { type KeyAndCertificate, newAuthority, newCertificate } from "../../trust/certificate-authority.ts";
+import {
+  createAuthority,
+  issueCertificate,
+  type KeyAndCertificate,
+} from "../../trust/certificate-authority.ts";
 import { type Ended, RootFolder } from "../support/builders/root-folder.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import type { Holdings } from "../support/servers/aws-on-loopback.ts";
@@ -54,8 +58,8 @@ describeReal("the user data of a builder, run in a root folder", () => {
     root = await RootFolder.make();
     folder = await mkdtemp(join(tmpdir(), "stagex-aws-"));
     if (missing.length > 0 && canInstall) await install(missing);
-    authority = await newAuthority("test builders", 1);
-    const server = await newCertificate(authority, {
+    authority = await createAuthority("test builders", 1);
+    const server = await issueCertificate(authority, {
       commonName: "intel-1",
       names: [serverName],
       side: "server",
@@ -188,7 +192,7 @@ describeReal("the user data of a builder, run in a root folder", () => {
   }
 
   async function ownClient(of: KeyAndCertificate = authority): Promise<{ ca: string } & KeyAndCertificate> {
-    const made = await newCertificate(of, { commonName: "client", names: [], side: "client", days: 1 });
+    const made = await issueCertificate(of, { commonName: "client", names: [], side: "client", days: 1 });
     return { ca: authority.certificate, ...made };
   }
 
@@ -270,7 +274,7 @@ describeReal("the user data of a builder, run in a root folder", () => {
     expect(await succeed("findmnt", "-no", "FSTYPE", "--target", "/run/stagex/tls")).toBe("tmpfs\n");
     expect(await succeed("stat", "--format=%a", "/run/stagex/tls/key.pem")).toBe("600\n");
     expect((await run(fetch)).code).toBe(10);
-    const renewed = await newCertificate(authority, {
+    const renewed = await issueCertificate(authority, {
       commonName: "intel-1",
       names: [serverName],
       side: "server",
@@ -305,7 +309,7 @@ describeReal("the user data of a builder, run in a root folder", () => {
     const refused = expect.stringMatching(/certificate|broken pipe|reset by peer|EOF/);
     const bare = await ask({ ca: authority.certificate });
     expect([bare.code, bare.stdout, bare.stderr]).toEqual([1, "", refused]);
-    const foreign = await newAuthority("test builders", 1);
+    const foreign = await createAuthority("test builders", 1);
     const stranger = await ask(await ownClient(foreign));
     expect([stranger.code, stranger.stdout, stranger.stderr]).toEqual([1, "", refused]);
     // And the client, a builder that is none of its fleet's.

@@ -10,10 +10,10 @@ import { type Digest, digestOf } from "../../oci/digest.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
 import {
   type ClientPolicyInputs,
-  clientPolicy,
+  createClientPolicy,
   writeClientPolicy,
 } from "../../trust/quorum/client-policy.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
 import { writeLayout } from "../support/builders/image-layout.ts";
@@ -106,13 +106,13 @@ describeClients("stock clients, a real registry and a lookaside", () => {
     const text = maintainersOf({ alice: { keys: [alice] }, bob: { keys: [bob] }, carol: { keys: [carol] } });
     lookaside = new LookasideFolder(join(root, "signatures"));
     const inputs = {
-      roster: readRoster(text),
+      roster: parseRoster(text),
       keyring: await Keyring.of(Object.values(people)),
       threshold: 2,
       lookaside: `file://${lookaside.folder}`,
     };
     const write = async (policy: Partial<ClientPolicyInputs> & { repository: string }, folder: string) =>
-      writeClientPolicy(clientPolicy({ ...inputs, ...policy }, folder), folder);
+      writeClientPolicy(createClientPolicy({ ...inputs, ...policy }, folder), folder);
     await write({ repository }, join(root, "policy"));
     const namespace = repository.slice(0, repository.lastIndexOf("/"));
     await write({ repository: namespace, signedAs: "docker.io/stagex" }, join(root, "mirror-policy"));

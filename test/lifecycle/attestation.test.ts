@@ -9,8 +9,8 @@ import { Registry } from "../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { Store } from "../../oci/store/store.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { judge, type QuorumOutcome } from "../../trust/quorum/quorum.ts";
-import { readRoster } from "../../trust/quorum/roster.ts";
+import { evaluateQuorum, type QuorumVerdict } from "../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../trust/quorum/roster.ts";
 import { type PinnedImage, parsePinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
 import { GpgHome } from "../support/builders/gpg-home.ts";
@@ -100,10 +100,10 @@ describeReal("what was built here is attested", () => {
   }
 
   /** What its signatures come to, judged as everyone does. */
-  async function outcomeOf({ reference, digest }: PinnedImage): Promise<QuorumOutcome> {
+  async function outcomeOf({ reference, digest }: PinnedImage): Promise<QuorumVerdict> {
     const files = await new LookasideFolder(lookaside).read(repositoryOf(reference), digest);
-    const trust = { roster: readRoster(roster()), keyring: await Keyring.load(join(people, "keys")) };
-    return await judge({ reference, digest }, files, trust, { threshold: 1, vendors: 1 });
+    const trust = { roster: parseRoster(roster()), keyring: await Keyring.load(join(people, "keys")) };
+    return await evaluateQuorum({ reference, digest }, files, trust, { threshold: 1, vendors: 1 });
   }
 
   async function bytesOfAll(): Promise<Record<string, string>> {
@@ -287,7 +287,7 @@ describeReal("what was built here is attested", () => {
         realTool("registry-client"),
       );
       const scratch = join(project.folder, ".stagex/scratch");
-      for (const { image, digests } of (await new Ledger(join(project.folder, ".stagex/ledger")).all())
+      for (const { image, digests } of (await new Ledger(join(project.folder, ".stagex/ledger")).readAll())
         .records)
         if (digests.index) await registry.push(image, digests.index, { store, scratch });
       second = await Project.create();

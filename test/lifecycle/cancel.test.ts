@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
-import { addLastingImage } from "../support/builders/lasting-image.ts";
 import { leftoversOf, processesOf } from "../support/builders/leftovers.ts";
 import { ended, Project, type Running } from "../support/builders/project.ts";
+import { addSleepingImage } from "../support/builders/sleeping-image.ts";
 import { describeReal } from "../support/real-tools.ts";
 
 describeReal("a run that the user ends in the middle of a long build", () => {
@@ -9,7 +9,7 @@ describeReal("a run that the user ends in the middle of a long build", () => {
 
   beforeAll(async () => {
     project = await Project.create();
-    await addLastingImage(project.tree, "sleeper", 120, ["core-filesystem"]);
+    await addSleepingImage(project.tree, "sleeper", 120, ["core-filesystem"]);
     await project.commit("An image that takes long");
     await project.set("images", '["user-sleeper"]');
   });
@@ -69,7 +69,7 @@ describeReal("a run that the user ends in the middle of a long build", () => {
   });
 
   test("the next run goes on from there", async () => {
-    await addLastingImage(project.tree, "sleeper", 1, ["core-filesystem"]);
+    await addSleepingImage(project.tree, "sleeper", 1, ["core-filesystem"]);
     await project.commit("An image that takes less long");
     const { code, output } = await project.stagexStart();
     expect(output).toContain("1 built, 1 reused");

@@ -5,10 +5,10 @@ import { join } from "node:path";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
-  fromWire,
-  type Properties,
+  decodeProperties,
+  encodeProperties,
+  type PropertyMap,
   Secret,
-  toWire,
 } from "../../providers/stagex/protocol/property-values.ts";
 import { ProviderProcess } from "../support/programs/provider-process.ts";
 
@@ -28,13 +28,13 @@ afterAll(async () => {
 
 const urnOf = (type: string): string => `urn:pulumi:fleet::stagex::stagex:index:${type}::it`;
 
-const create = (type: string, inputs: Properties): Promise<Properties> =>
+const create = (type: string, inputs: PropertyMap): Promise<PropertyMap> =>
   provider.create(urnOf(type), inputs);
 
 const authorityInputs = { commonName: "fleet", days: 60, generation: 1 };
 const subject = { commonName: "intel-1", names: ["intel-1"], side: "server", days: 60, generation: 1 };
 
-function secretIn(properties: Properties, name: string): Secret {
+function secretIn(properties: PropertyMap, name: string): Secret {
   const found = properties[name];
   if (!(found instanceof Secret)) throw new Error(`${name} is not secret: ${JSON.stringify(found)}`);
   return found;
@@ -59,16 +59,16 @@ test("a refresh gives back the same key, still as a secret", async () => {
   const request = new messages.ReadRequest();
   request.setId("fleet");
   request.setUrn(urnOf("Authority"));
-  request.setInputs(toWire(authorityInputs));
-  request.setProperties(toWire(outputs));
-  const read = fromWire((await provider.call("read", request)).getProperties());
+  request.setInputs(encodeProperties(authorityInputs));
+  request.setProperties(encodeProperties(outputs));
+  const read = decodeProperties((await provider.call("read", request)).getProperties());
   expect(secretIn(read, "key").value).toBe(secretIn(outputs, "key").value);
 });
 
 test("an authority's key that is no secret is refused before anything is made", async () => {
   const request = new messages.CheckRequest();
   request.setUrn(urnOf("Certificate"));
-  request.setNews(toWire({ ...subject, authority: "x", authorityKey: "in clear" }));
+  request.setNews(encodeProperties({ ...subject, authority: "x", authorityKey: "in clear" }));
   const [failure] = (await provider.call("check", request)).getFailuresList();
   expect([failure?.getProperty(), failure?.getReason()]).toEqual([
     "authorityKey",
@@ -80,8 +80,8 @@ test("the next generation is another authority, not a change of this one", async
   const request = new messages.DiffRequest();
   request.setUrn(urnOf("Authority"));
   request.setId("fleet");
-  request.setOldInputs(toWire(authorityInputs));
-  request.setNews(toWire({ ...authorityInputs, generation: 2 }));
+  request.setOldInputs(encodeProperties(authorityInputs));
+  request.setNews(encodeProperties({ ...authorityInputs, generation: 2 }));
   expect((await provider.call("diff", request)).getReplacesList()).toEqual(["generation"]);
 });
 

@@ -6,8 +6,8 @@ import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { parseConfig } from "../../config/schema.ts";
 import { pathsOf, projectRoot } from "../../lib/paths.ts";
-import { configuredTrust } from "../../pipeline/context/open-trust.ts";
-import { type Properties, toWire } from "../../providers/stagex/protocol/property-values.ts";
+import { readConfiguredTrust } from "../../pipeline/context/open-trust.ts";
+import { encodeProperties, type PropertyMap } from "../../providers/stagex/protocol/property-values.ts";
 import { MaintainerFiles } from "../support/builders/maintainer-files.ts";
 import { newKey } from "../support/builders/maintainers.ts";
 import { ProviderProcess } from "../support/programs/provider-process.ts";
@@ -22,7 +22,7 @@ const repository = "registry.example/stagex";
 
 let project: string;
 let provider: ProviderProcess;
-let inputs: Properties;
+let inputs: PropertyMap;
 
 beforeAll(async () => {
   project = await mkdtemp(join(tmpdir(), "stagex-policy-"));
@@ -34,7 +34,7 @@ beforeAll(async () => {
   await rm(join(project, "keys/carol.asc"));
   provider = await ProviderProcess.start({ cwd: project });
   await provider.configure(config);
-  const { rosterDigest } = await configuredTrust(parseConfig(config), pathsOf(project), "");
+  const { rosterDigest } = await readConfiguredTrust(parseConfig(config), pathsOf(project), "");
   inputs = {
     folder: "policy",
     repository,
@@ -50,23 +50,23 @@ afterAll(async () => {
   await rm(project, { recursive: true, force: true });
 });
 
-const create = (news: Properties, preview = false): Promise<Properties> =>
+const create = (news: PropertyMap, preview = false): Promise<PropertyMap> =>
   provider.create(urn, news, preview);
 
-async function read(state: Properties): Promise<string> {
+async function read(state: PropertyMap): Promise<string> {
   const request = new messages.ReadRequest();
   request.setUrn(urn);
   request.setId("policy");
-  request.setInputs(toWire(inputs));
-  request.setProperties(toWire(state));
+  request.setInputs(encodeProperties(inputs));
+  request.setProperties(encodeProperties(state));
   return (await provider.call("read", request)).getId();
 }
 
-async function remove(state: Properties): Promise<void> {
+async function remove(state: PropertyMap): Promise<void> {
   const request = new messages.DeleteRequest();
   request.setUrn(urn);
   request.setId("policy");
-  request.setProperties(toWire(state));
+  request.setProperties(encodeProperties(state));
   await provider.call("delete", request);
 }
 

@@ -1,8 +1,8 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { addLastingImage } from "../support/builders/lasting-image.ts";
 import { ended, Project, type Running } from "../support/builders/project.ts";
+import { addSleepingImage } from "../support/builders/sleeping-image.ts";
 import { describeReal } from "../support/real-tools.ts";
 import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
@@ -13,7 +13,7 @@ describeReal("a run on machines at addresses that the user ends in the middle of
   beforeAll(async () => {
     daemons = [await TlsDaemon.start(), await TlsDaemon.start()];
     project = await Project.create();
-    await addLastingImage(project.tree, "sleeper", 120, ["core-filesystem"]);
+    await addSleepingImage(project.tree, "sleeper", 120, ["core-filesystem"]);
     await project.commit("An image that takes long");
     await project.set("images", '["user-sleeper"]');
     const entries = daemons.map((daemon, number) => entry(`machine-${number}`, daemon));
@@ -86,7 +86,7 @@ describeReal("a run on machines at addresses that the user ends in the middle of
   });
 
   test("and no finished image is lost: the next run builds what is missing alone", async () => {
-    await addLastingImage(project.tree, "sleeper", 1, ["core-filesystem"]);
+    await addSleepingImage(project.tree, "sleeper", 1, ["core-filesystem"]);
     await project.commit("An image that takes less long");
     const { code, output } = await project.stagexStart();
     expect(output).toContain("1 built, 1 reused");

@@ -5,9 +5,9 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { projectRoot } from "../../lib/paths.ts";
-import { type KeyAndCertificate, newAuthority } from "../../trust/certificate-authority.ts";
-import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { createAuthority, type KeyAndCertificate } from "../../trust/certificate-authority.ts";
 import { Project, publishedDigests } from "../support/builders/project.ts";
+import { addSleepingImage } from "../support/builders/sleeping-image.ts";
 import { describeReal } from "../support/real-tools.ts";
 import { freePort, TlsDaemon } from "../support/servers/tls-daemon.ts";
 
@@ -183,7 +183,7 @@ pulumi config set stagex:aws '{"ami":{"amd64":"ami-0123456789abcdef0"}}'`;
   }
 
   test("without its certificate nobody builds there: the builder says so, and the run ends", async () => {
-    const stranger = await daemons[0]?.client({ authority: await newAuthority("somebody else's", 1) });
+    const stranger = await daemons[0]?.client({ authority: await createAuthority("somebody else's", 1) });
     const folder = join(project.folder, ".stagex/fleet");
     await cp(stranger?.cert ?? "", join(folder, "certificate.pem"));
     await cp(stranger?.key ?? "", join(folder, "key.pem"));
@@ -203,7 +203,7 @@ pulumi config set stagex:aws '{"ami":{"amd64":"ami-0123456789abcdef0"}}'`;
 pulumi config set stagex:tree tree
 pulumi config set stagex:images '["user-another"]'
 pulumi config set stagex:aws '{"ami":{"amd64":"ami-0123456789abcdef0"},"size":"small","localPort":${port}}'`);
-    await addLastingImage(project.tree, "another", 1);
+    await addSleepingImage(project.tree, "another", 1);
     await project.commit("An image that nobody has built");
     const running = shell("npm run -- up");
     running.catch(() => undefined);

@@ -3,10 +3,10 @@ import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { prepareDaemonFolders } from "../../buildkit/daemon/daemon-folders.ts";
-import { newAuthority } from "../../trust/certificate-authority.ts";
-import { addLastingImage } from "../support/builders/lasting-image.ts";
+import { createAuthority } from "../../trust/certificate-authority.ts";
 import { processesOf } from "../support/builders/leftovers.ts";
 import { ended, Project, publishedDigests } from "../support/builders/project.ts";
+import { addSleepingImage } from "../support/builders/sleeping-image.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
@@ -84,7 +84,7 @@ describeReal("three private daemons build a tree", () => {
 
   test("killing one midway changes nothing but time", async () => {
     await forget(project);
-    for (const name of ["one", "two", "three"]) await addLastingImage(project.tree, name, 10);
+    for (const name of ["one", "two", "three"]) await addSleepingImage(project.tree, name, 10);
     await project.commit("Images that last");
     const running = project.start(["up", "--yes", "--skip-preview", "--stack", "test"]);
     const sleeping = () => processesOf(project.folder, /^\d+ \/sleep $/);
@@ -158,7 +158,7 @@ describeReal("machines at addresses, with mutual TLS", () => {
 
   test("one that our certificate is nothing to fails, and says why; the other builds", async () => {
     await forget(project);
-    const foreign = await newAuthority("somebody else's", 1);
+    const foreign = await createAuthority("somebody else's", 1);
     const stranger = east.client({ authority: foreign });
     const builders = [await entry("west", west), await entry("east", east, {}, stranger)];
     await project.set("builders", JSON.stringify(builders));
@@ -208,7 +208,7 @@ COPY --from=build /out/number /etc/number
       join(folder, "package.toml"),
       `[package]\nname = "lottery"\nversion = "1.0.0"\ndescription = "Another each time"\n${about}`,
     );
-    await addLastingImage(project.tree, "gambler", 1, ["user-lottery"]);
+    await addSleepingImage(project.tree, "gambler", 1, ["user-lottery"]);
     await project.commit("An image that differs each time");
     await project.set("images", '["user-gambler"]');
     const { code, output, built } = await project.up();

@@ -5,7 +5,7 @@ import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
 import type { Fingerprint } from "../../trust/openpgp/fingerprint.ts";
-import { keyFrom } from "../../trust/openpgp/signing-key.ts";
+import { signingKeyOf } from "../../trust/openpgp/signing-key.ts";
 import { type KitEntry, readKit, writeKit } from "../../trust/signatures/signing-kit.ts";
 import { GpgHome } from "../support/builders/gpg-home.ts";
 import { newKey } from "../support/builders/maintainers.ts";
@@ -149,8 +149,8 @@ describeReal("what was built here is signed on a machine with nothing but the ke
     await rm(join(project.folder, ".stagex/signatures"), { recursive: true });
     const [good, other] = await kit();
     if (!good || !other) throw new Error("the kit lacks payloads");
-    const byHazel = await keyFrom(hazel);
-    const byStranger = await keyFrom(await newKey("mallory"));
+    const byHazel = await signingKeyOf(hazel);
+    const byStranger = await signingKeyOf(await newKey("mallory"));
     const signed = async (payload: Uint8Array) => {
       await writeKit(file("one.tar"), [{ name: "0001-one", payload }]);
       const run = await stagex("sign", "run", file("one.tar"), "--key", ash);
@@ -202,7 +202,7 @@ describeReal("what was built here is signed on a machine with nothing but the ke
 
   test("another person's kit is refused in one error that names them, and nothing of it is filed", async () => {
     await rm(join(project.folder, ".stagex/signatures"), { recursive: true, force: true });
-    const byHazel = await keyFrom(hazel);
+    const byHazel = await signingKeyOf(hazel);
     const entries = await kit();
     const signed = await Promise.all(
       entries.map(async (entry) => ({ ...entry, signature: await byHazel.sign(entry.payload) })),
@@ -221,7 +221,7 @@ describeReal("what was built here is signed on a machine with nothing but the ke
   });
 
   test("what is left out of a kit for one reason is counted after the first ten", async () => {
-    const stranger = await keyFrom(await newKey("mallory"));
+    const stranger = await signingKeyOf(await newKey("mallory"));
     const [first] = await kit();
     if (!first) throw new Error("the kit lacks payloads");
     const signature = await stranger.sign(first.payload);

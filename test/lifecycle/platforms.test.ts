@@ -73,7 +73,7 @@ describeReal("a tree for several platforms", () => {
     );
     made = await outputs();
     expect(Object.keys(made).sort()).toEqual(["core-seed", "user-leaf", "user-lone"]);
-    const { records } = await new Ledger(join(project.folder, ".stagex/ledger")).all();
+    const { records } = await new Ledger(join(project.folder, ".stagex/ledger")).readAll();
     for (const { image, digest, digests: own, index } of Object.values(made)) {
       const expected = image === "user-lone" ? ["linux/amd64"] : platforms;
       expect(Object.keys(own).sort()).toEqual(expected);

@@ -18,10 +18,10 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { Store } from "../../oci/store/store.ts";
 import { unknown } from "../../pipeline/unknown-schema.ts";
 import {
-  fromWire,
-  type Properties,
+  decodeProperties,
+  encodeProperties,
+  type PropertyMap,
   Secret,
-  toWire,
 } from "../../providers/stagex/protocol/property-values.ts";
 import { writeLayout } from "../support/builders/image-layout.ts";
 import { ProviderProcess } from "../support/programs/provider-process.ts";
@@ -58,23 +58,23 @@ afterAll(async () => {
   await rm(project, { recursive: true, force: true });
 });
 
-async function checkFailures(news: Properties, of = urn): Promise<Record<string, string>> {
+async function checkFailures(news: PropertyMap, of = urn): Promise<Record<string, string>> {
   const request = new messages.CheckRequest();
   request.setUrn(of);
-  request.setNews(toWire(news));
+  request.setNews(encodeProperties(news));
   const response = await provider.call("check", request);
   return Object.fromEntries(
     response.getFailuresList().map((failure) => [failure.getProperty(), failure.getReason()]),
   );
 }
 
-async function diff(olds: Properties, news: Properties, ignored: string[] = []) {
+async function diff(olds: PropertyMap, news: PropertyMap, ignored: string[] = []) {
   const request = new messages.DiffRequest();
   request.setUrn(urn);
   request.setId("core-cat");
-  request.setOldInputs(toWire(olds));
-  request.setOlds(toWire({ digest }));
-  request.setNews(toWire(news));
+  request.setOldInputs(encodeProperties(olds));
+  request.setOlds(encodeProperties({ digest }));
+  request.setNews(encodeProperties(news));
   request.setIgnorechangesList(ignored);
   return await provider.call("diff", request);
 }
@@ -83,7 +83,7 @@ const strayUrn = "urn:pulumi:dev::test::test:index:Stray::x";
 
 /** The real server with a resource that misbehaves (straying-provider.ts), configured. */
 async function startStraying(): Promise<ProviderProcess> {
-  const program = fileURLToPath(new URL("../support/programs/straying-provider.ts", import.meta.url));
+  const program = fileURLToPath(new URL("../support/programs/misbehaving-provider.ts", import.meta.url));
   const straying = await ProviderProcess.start({ cwd: project, program: [process.execPath, program] });
   await straying.configure({});
   return straying;
@@ -97,18 +97,18 @@ function kinds(response: messages.DiffResponse): Record<string, messages.Propert
   return found;
 }
 
-async function preview(news: Properties): Promise<Properties> {
+async function preview(news: PropertyMap): Promise<PropertyMap> {
   const request = new messages.CreateRequest();
   request.setUrn(urn);
-  request.setProperties(toWire(news));
+  request.setProperties(encodeProperties(news));
   request.setPreview(true);
-  return fromWire((await provider.call("create", request)).getProperties());
+  return decodeProperties((await provider.call("create", request)).getProperties());
 }
 
 /** Makes the ledger know what these inputs give. */
 async function record(of: typeof inputs, manifest: Digest, index: Digest | null): Promise<void> {
   const { inputKey } = await preview(of);
-  await new Ledger(join(project, ".stagex/ledger")).record({
+  await new Ledger(join(project, ".stagex/ledger")).append({
     inputKey: parseInputKey(String(inputKey)),
     image: of.image,
     digests: { index, platforms: { "linux/amd64": manifest } },
@@ -155,17 +155,17 @@ test("it tells its version and a schema with every resource and configuration ke
 });
 
 test("check takes good inputs and gives them back as they are, unknowns and secrets included", async () => {
-  const news: Properties = {
+  const news: PropertyMap = {
     ...inputs,
     dependencies: { "bootstrap-hex0": unknown },
     expectedDigest: new Secret(digest),
   };
   const request = new messages.CheckRequest();
   request.setUrn(urn);
-  request.setNews(toWire(news));
+  request.setNews(encodeProperties(news));
   const response = await provider.call("check", request);
   expect(response.getFailuresList()).toEqual([]);
-  expect(fromWire(response.getInputs())).toEqual(news);
+  expect(decodeProperties(response.getInputs())).toEqual(news);
 });
 
 test("check names every bad input at once, by its path", async () => {
@@ -262,7 +262,7 @@ test("a preview that depends on an unknown knows nothing", async () => {
 
 test("configuration is checked key by key", async () => {
   const request = new messages.CheckRequest();
-  request.setNews(toWire({ tree: "x", verify: "maybe", treee: "y" }));
+  request.setNews(encodeProperties({ tree: "x", verify: "maybe", treee: "y" }));
   const failures = (await provider.call("checkConfig", request)).getFailuresList();
   expect(Object.fromEntries(failures.map((failure) => [failure.getProperty(), failure.getReason()]))).toEqual(
     {
@@ -274,15 +274,15 @@ test("configuration is checked key by key", async () => {
 
 test("configuration that another resource has yet to give is no wrong one", async () => {
   const request = new messages.CheckRequest();
-  request.setNews(toWire({ buildkit: unknown, verify: unknown, jobs: "none" }));
+  request.setNews(encodeProperties({ buildkit: unknown, verify: unknown, jobs: "none" }));
   const failures = (await provider.call("checkConfig", request)).getFailuresList();
   expect(failures.map((failure) => failure.getProperty())).toEqual(["jobs"]);
 });
 
 test("another tree or builder replaces no resource", async () => {
   const request = new messages.DiffRequest();
-  request.setOldInputs(toWire({ tree: "a" }));
-  request.setNews(toWire({ tree: "b" }));
+  request.setOldInputs(encodeProperties({ tree: "a" }));
+  request.setNews(encodeProperties({ tree: "b" }));
   const response = await provider.call("diffConfig", request);
   expect(response.getReplacesList()).toEqual([]);
 });
@@ -290,7 +290,7 @@ test("another tree or builder replaces no resource", async () => {
 test("a tree that is not there is an error that names it", async () => {
   const request = new messages.CreateRequest();
   request.setUrn(urn);
-  request.setProperties(toWire(inputs));
+  request.setProperties(encodeProperties(inputs));
   await expect(provider.call("create", request)).rejects.toMatchObject({
     details: expect.stringContaining("no folder"),
   });
@@ -300,7 +300,7 @@ test("deleting what is not there succeeds", async () => {
   const request = new messages.DeleteRequest();
   request.setUrn(urn);
   request.setId("core-cat");
-  request.setProperties(toWire({}));
+  request.setProperties(encodeProperties({}));
   await expect(provider.call("delete", request)).resolves.toBeDefined();
 });
 
@@ -314,7 +314,7 @@ test("a record whose index is another image's passes for no image, whatever dige
 
   const request = new messages.CreateRequest();
   request.setUrn(urn.replace("core-cat", "core-sheep"));
-  request.setProperties(toWire(sheep));
+  request.setProperties(encodeProperties(sheep));
   // It is built instead, for which there is no tree here.
   await expect(provider.call("create", request)).rejects.toMatchObject({
     details: expect.stringContaining("no folder"),
@@ -333,9 +333,9 @@ test("a resource that got another name leaves its image laid out when the old on
 
   const creating = new messages.CreateRequest();
   creating.setUrn(urn.replace("core-cat", "new-name"));
-  creating.setProperties(toWire(dog));
+  creating.setProperties(encodeProperties(dog));
   const made = await provider.call("create", creating);
-  expect(fromWire(made.getProperties())).toMatchObject({ digest: manifest, index, origin: "ledger" });
+  expect(decodeProperties(made.getProperties())).toMatchObject({ digest: manifest, index, origin: "ledger" });
   const deleting = new messages.DeleteRequest();
   deleting.setUrn(urn.replace("core-cat", "old-name"));
   deleting.setId(made.getId());
@@ -348,7 +348,7 @@ test("a resource whose state another version wrote can still be deleted", async 
   const request = new messages.DeleteRequest();
   request.setUrn(urn);
   request.setId("core-cat");
-  request.setProperties(toWire({ digest: 12, colour: "red" }));
+  request.setProperties(encodeProperties({ digest: 12, colour: "red" }));
   await expect(provider.call("delete", request)).resolves.toBeDefined();
 });
 
@@ -356,7 +356,7 @@ test("a stray throw ends the calls under way with an error, and the process", as
   await using straying = await startStraying();
   const request = new messages.CreateRequest();
   request.setUrn(strayUrn);
-  request.setProperties(toWire({}));
+  request.setProperties(encodeProperties({}));
   await expect(straying.call("create", request)).rejects.toMatchObject({
     code: grpc.status.INTERNAL,
     details: expect.stringContaining("nobody awaits this"),
@@ -369,7 +369,7 @@ test("a throw inside a call is that call's error alone", async () => {
   await using straying = await startStraying();
   const request = new messages.DeleteRequest();
   request.setUrn(strayUrn);
-  request.setProperties(toWire({}));
+  request.setProperties(encodeProperties({}));
   await expect(straying.call("delete", request)).rejects.toMatchObject({
     code: grpc.status.INTERNAL,
     details: /defect/,
@@ -389,7 +389,7 @@ test("an error too long for gRPC is told by its beginning and its end", async ()
 });
 
 test("a provider that can't let go of what it holds ends all the same, and says so", async () => {
-  const program = fileURLToPath(new URL("../support/programs/straying-provider.ts", import.meta.url));
+  const program = fileURLToPath(new URL("../support/programs/misbehaving-provider.ts", import.meta.url));
   await using straying = await ProviderProcess.start({
     cwd: project,
     env: { STRAY_CLOSE: "fails" },
@@ -417,7 +417,7 @@ test("a custom time-out ends the work, and says so", async () => {
   await using straying = await startStraying();
   const request = new messages.UpdateRequest();
   request.setUrn(strayUrn);
-  request.setNews(toWire({}));
+  request.setNews(encodeProperties({}));
   request.setTimeout(0.2);
   await expect(straying.call("update", request)).rejects.toMatchObject({
     code: grpc.status.DEADLINE_EXCEEDED,
@@ -429,7 +429,7 @@ test("cancel ends the work under way, and nothing that comes after is begun", as
   await using straying = await startStraying();
   const request = new messages.UpdateRequest();
   request.setUrn(strayUrn);
-  request.setNews(toWire({}));
+  request.setNews(encodeProperties({}));
   const updating = straying.call("update", request);
   updating.catch(() => {});
   await new Promise((resolve) => setTimeout(resolve, 100));

@@ -7,9 +7,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { digestOf } from "../../oci/digest.ts";
 import { Registry } from "../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
-import { Destination } from "../../pipeline/publication/target-registry.ts";
+import { TargetRegistry } from "../../pipeline/publication/target-registry.ts";
 import { unknown } from "../../pipeline/unknown-schema.ts";
-import { type Properties, toWire } from "../../providers/stagex/protocol/property-values.ts";
+import { encodeProperties, type PropertyMap } from "../../providers/stagex/protocol/property-values.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { signatureFolder } from "../../trust/signatures/lookaside.ts";
 import { loneRevocation } from "../support/builders/key-folder.ts";
@@ -151,7 +151,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   });
 
   test("a preview tells what is certain, and asks nobody", async () => {
-    const preview = (inputs: Properties) => publishing.create(inputs, { preview: true });
+    const preview = (inputs: PropertyMap) => publishing.create(inputs, { preview: true });
     expect(await preview(image.inputs)).toMatchObject({
       published: true,
       target: image.digest,
@@ -169,12 +169,12 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   });
 
   test("a difference is told by its property; the order of tags is none", async () => {
-    const diff = async (news: Properties) => {
+    const diff = async (news: PropertyMap) => {
       const request = new messages.DiffRequest();
       request.setUrn(urnOf(image.inputs));
       request.setId(image.name);
-      request.setOldInputs(toWire(image.inputs));
-      request.setNews(toWire({ ...image.inputs, ...news }));
+      request.setOldInputs(encodeProperties(image.inputs));
+      request.setNews(encodeProperties({ ...image.inputs, ...news }));
       const response = await publishing.provider.call("diff", request);
       const paths: string[] = [];
       response.getDetaileddiffMap().forEach((_change, path) => {
@@ -195,10 +195,10 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   });
 
   test("what can't be published is refused before anything is done, and a password is not repeated", async () => {
-    const failures = async (news: Properties) => {
+    const failures = async (news: PropertyMap) => {
       const request = new messages.CheckRequest();
       request.setUrn(urnOf(image.inputs));
-      request.setNews(toWire({ ...image.inputs, ...news }));
+      request.setNews(encodeProperties({ ...image.inputs, ...news }));
       const response = await publishing.provider.call("check", request);
       return response.getFailuresList().map((failure) => `${failure.getProperty()}: ${failure.getReason()}`);
     };
@@ -377,7 +377,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   });
 
   describe("a refresh", () => {
-    let outputs: Properties;
+    let outputs: PropertyMap;
 
     beforeEach(async () => {
       outputs = await publishing.create(image.inputs);
@@ -515,13 +515,13 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   test("a registry that is gone is waited for once, not once for each image", async () => {
     const lines: string[] = [];
     const nobody = new Registry(parseRegistryAddress("127.0.0.1:1/stagex"), realTool("registry-client"));
-    const destination = new Destination(nobody, 3_000);
+    const destination = new TargetRegistry(nobody, 3_000);
     const work = {
       signal: new AbortController().signal,
       progress: (line: string) => lines.push(line),
       report: () => {},
     };
-    const asked = () => destination.tagged(image.name, "1.0", work);
+    const asked = () => destination.digestOfTag(image.name, "1.0", work);
     await expect(asked()).rejects.toMatchObject({ problem: "unreachable" });
     expect(lines).toEqual(
       expect.arrayContaining([expect.stringMatching(/unreachable.*trying again in \d s/)]),

@@ -88,7 +88,7 @@ test("killed in the middle of a build, it leaves nothing that the next run takes
 
 test("the same bytes come out in another folder, with another user's settings and an empty build cache", async () => {
   // The one program whose source is in this checkout: a path of it could get into the binary. The others' is in the module cache.
-  const binary = pinnedTools.runc.recipes
+  const binary = pinnedTools.runc.buildMethods
     .flatMap(({ binaries }) => binaries)
     .find(({ package: path }) => path === ".");
   if (binary === undefined) throw new Error("no recipe has a program of this checkout");

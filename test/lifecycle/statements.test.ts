@@ -3,19 +3,19 @@ import { join } from "node:path";
 import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { Ledger, type LedgerRecord } from "../../distro/ledger/ledger.ts";
-import { keyOfPlan } from "../../distro/plan/predict-digests.ts";
+import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { readTree } from "../../distro/tree/tree.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { mediaTypes } from "../../oci/image.ts";
 import { type Sbom, sbomPredicateType } from "../../pipeline/statements/sbom.ts";
-import type { Properties } from "../../providers/stagex/protocol/property-values.ts";
+import type { PropertyMap } from "../../providers/stagex/protocol/property-values.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
 import type { Trust } from "../../trust/quorum/quorum.ts";
-import { rosterFile } from "../../trust/quorum/roster-file.ts";
+import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
 import { provenancePredicateType } from "../../trust/statements/provenance.ts";
-import { statementBytes, statementOf, verifyStatement } from "../../trust/statements/statement.ts";
+import { createStatement, serializeStatement, verifyStatement } from "../../trust/statements/statement.ts";
 import { type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
 import { newKey, signedBy } from "../support/builders/maintainers.ts";
 import { Publishing } from "../support/builders/publishing.ts";
@@ -31,7 +31,7 @@ describeReal("what is said of an image lies beside it in the registry", () => {
   let layout: WrittenLayout;
   let digest: Digest;
   let trust: Trust;
-  let inputs: Properties;
+  let inputs: PropertyMap;
   let keyFile = "";
   let tree = "";
   let version = "";
@@ -47,7 +47,7 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     digest = layout.manifests[0] ?? digestOf("");
     await publishing.store.adopt(layout.folder);
     const record: LedgerRecord = {
-      inputKey: keyOfPlan(plan, {}),
+      inputKey: inputKeyOfPlan(plan, {}),
       image,
       digests: { index: layout.index, platforms: { [platform]: digest } },
       builder: {
@@ -65,7 +65,7 @@ describeReal("what is said of an image lies beside it in the registry", () => {
       finished: "2026-03-01T10:00:00.000Z",
     };
     for (const ledger of ["ledger", "built"])
-      await new Ledger(join(publishing.folder, ".stagex", ledger)).record(record);
+      await new Ledger(join(publishing.folder, ".stagex", ledger)).append(record);
     const reference = `stagex/${image}:${plan.version}`;
     for (const signer of ["alice", "bob"])
       await publishing.files.sign(publishing.people, signer, { reference, digest });
@@ -78,7 +78,7 @@ describeReal("what is said of an image lies beside it in the registry", () => {
       destinations: [`${publishing.server.host}/stagex`],
     };
     trust = {
-      roster: await rosterFile(join(publishing.folder, "MAINTAINERS")),
+      roster: await readRoster(join(publishing.folder, "MAINTAINERS")),
       keyring: await Keyring.load(join(publishing.folder, "keys")),
     };
     keyFile = join(publishing.folder, "alice.key");
@@ -196,10 +196,10 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     const folder = signatureFolder(parseRepository(`stagex/${image}`), digest);
     await rm(join(publishing.folder, "public/statements", folder, "sbom-1"));
     const [bob] = publishing.people.bob?.keys ?? [];
-    const said = statementOf([{ name: image, digest }], provenancePredicateType, { by: "bob" });
+    const said = createStatement([{ name: image, digest }], provenancePredicateType, { by: "bob" });
     await writeFile(
       join(publishing.folder, "signatures/statements", folder, "provenance-2"),
-      await signedBy(bob as PrivateKey, Buffer.from(statementBytes(said)).toString()),
+      await signedBy(bob as PrivateKey, Buffer.from(serializeStatement(said)).toString()),
     );
     const { reasons } = await publishing.drift(open, outputs);
     expect(reasons.map((reason) => reason.replace(/ of .*/, ""))).toEqual([
@@ -220,7 +220,9 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     const said = { alice: [index, ...manifests], bob: [index, ...manifests.slice(0, 1)] };
     for (const [person, digests] of Object.entries(said)) {
       const subjects = digests.map((one) => ({ name: two.name, digest: one }));
-      const text = Buffer.from(statementBytes(statementOf(subjects, provenancePredicateType, {}))).toString();
+      const text = Buffer.from(
+        serializeStatement(createStatement(subjects, provenancePredicateType, {})),
+      ).toString();
       const [key] = publishing.people[person]?.keys ?? [];
       await kept.write(repository, index, await signedBy(key as PrivateKey, text));
     }
@@ -242,7 +244,7 @@ describeReal("what is said of an image lies beside it in the registry", () => {
     const kept = await readFile(join(beside, "provenance-1"));
     const statement = (of: Digest) =>
       Buffer.from(
-        statementBytes(statementOf([{ name: image, digest: of }], provenancePredicateType, {})),
+        serializeStatement(createStatement([{ name: image, digest: of }], provenancePredicateType, {})),
       ).toString();
     const [alice] = publishing.people.alice?.keys ?? [];
     const wrong = {

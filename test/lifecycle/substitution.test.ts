@@ -54,7 +54,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
     const store = await Store.open(join(project.folder, ".stagex/store"));
     const registry = new Registry(parseRegistryAddress(`${server.host}/stagex`), realTool("registry-client"));
     const scratch = join(project.folder, ".stagex/scratch");
-    const { records } = await new Ledger(join(project.folder, ".stagex/ledger")).all();
+    const { records } = await new Ledger(join(project.folder, ".stagex/ledger")).readAll();
     expect(records.map(({ image }) => image).sort()).toEqual(images);
     several = records
       .filter(({ digests }) => Object.keys(digests.platforms).length > 1)
@@ -242,11 +242,11 @@ describeReal("what another machine has built is pulled, and only what is new is 
   });
 
   test("nor is an import of the release into the ledger, which foretells digests all the same", async () => {
-    const { records } = await new Ledger(join(first.folder, ".stagex/ledger")).all();
+    const { records } = await new Ledger(join(first.folder, ".stagex/ledger")).readAll();
     await forgetAll();
     const ledger = new Ledger(join(second.folder, ".stagex/ledger"));
     for (const { builder: _, ...record } of records)
-      await ledger.record({ ...record, builder: { id: "release-1.0", facts: null }, seconds: null });
+      await ledger.append({ ...record, builder: { id: "release-1.0", facts: null }, seconds: null });
     const preview = await second.run(["preview", "--diff", "--stack", "test"], nobody);
     expect(withoutVerified(preview.output)).not.toContain("[unknown]");
     // Of those for several platforms only the first one's manifest is signed.

@@ -27,7 +27,7 @@ export type Download = {
 const constantArgs = new Set(["SOURCE_DATE_EPOCH", "BUILDKIT_MULTI_PLATFORM", "BUILDKIT_DOCKERFILE_CHECK"]);
 
 /** The rules that the generator of this checkout prints, by image. */
-export function makeRules(tree: string, platform: string): Map<string, MakeRule> {
+export function readMakeRules(tree: string, platform: string): Map<string, MakeRule> {
   const text = python(["src/targets.py"], tree);
   const rules = text.split(/^(?=out\/\S+\/index\.json:)/m).slice(1);
   return new Map(rules.map((rule) => makeRule(rule, platform)).map((rule) => [rule.name, rule]));
@@ -56,7 +56,7 @@ function makeRule(rule: string, platform: string): MakeRule {
  * What the `src/fetch.py` of this checkout would fetch, by package folder; undefined for the one of 2024.12.0, which is
  * a script without a class to call. Nothing is downloaded: its download is replaced, and every verification fails.
  */
-export function downloads(tree: string): Map<string, Download[]> | undefined {
+export function readDownloads(tree: string): Map<string, Download[]> | undefined {
   const place = mkdtempSync(join(tmpdir(), "stagex-oracle-"));
   try {
     symlinkSync(resolve(tree, "packages"), join(place, "packages"));

@@ -1,11 +1,11 @@
 import { execFileSync } from "node:child_process";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import type { InputKey } from "../../distro/input-key.ts";
-import { keyOfPlan, knownDigests } from "../../distro/plan/predict-digests.ts";
-import { type RebuildPlan, rebuildPlan, type Side } from "../../distro/plan/rebuild-plan.ts";
-import { commitOf, revisionTree } from "../../distro/tree/git-tree.ts";
+import { inputKeyOfPlan, predictDigests } from "../../distro/plan/predict-digests.ts";
+import { type ComparedTree, planRebuild, type RebuildPlan } from "../../distro/plan/rebuild-plan.ts";
+import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { compareReleases, isReleaseName, parseReleaseName } from "../../distro/tree/release-name.ts";
-import { readTreeFiles, type Tree } from "../../distro/tree/tree.ts";
+import { readTreeSource, type Tree } from "../../distro/tree/tree.ts";
 import { type Digest, digestOf, parseDigest } from "../../oci/digest.ts";
 import { manifestDigests } from "./published-index.ts";
 
@@ -52,7 +52,10 @@ export function releaseNames(checkout: string, since?: string): string[] {
 
 /** Reads a release from git's objects. */
 export async function readRelease(checkout: string, name: string): Promise<Release> {
-  return { name, tree: await readTreeFiles(await revisionTree(checkout, await commitOf(checkout, name))) };
+  return {
+    name,
+    tree: await readTreeSource(await openGitTree(checkout, await resolveCommit(checkout, name))),
+  };
 }
 
 /** Compares what plan calls with what the two releases published. */
@@ -65,11 +68,11 @@ export async function predict(older: Release, newer: Release): Promise<Predictio
   const before = { ...older.tree, digests };
   const ledger = contradicted ? ledgerOf([before, after]) : published;
   const nothing = new Map();
-  const blind = rebuildPlan(
+  const blind = planRebuild(
     { images: before.images, digests: nothing },
     { images: after.images, digests: nothing },
   );
-  const exact = rebuildPlan(await sideOf(before, ledger), await sideOf(after, ledger));
+  const exact = planRebuild(await sideOf(before, ledger), await sideOf(after, ledger));
   const [called, exactly] = [namesOf(blind), namesOf(exact)];
   const differs = (name: string) => before.digests.get(name) !== after.digests.get(name);
   const inBoth = [...after.images.keys()].filter((name) => before.images.has(name));
@@ -105,7 +108,7 @@ function ledgerOf(trees: readonly Tree[]): MemoryLedger {
         (dependency) => [dependency, digests.get(dependency)] as const,
       );
       if (digest === undefined || dependencies.some(([, found]) => found === undefined)) continue;
-      const key = keyOfPlan(
+      const key = inputKeyOfPlan(
         plan,
         Object.fromEntries(
           dependencies.map(([dependency, hex]) => [dependency, parseDigest(`sha256:${hex}`)]),
@@ -117,7 +120,7 @@ function ledgerOf(trees: readonly Tree[]): MemoryLedger {
   return ledger;
 }
 
-async function sideOf({ images }: Tree, ledger: MemoryLedger): Promise<Side> {
+async function sideOf({ images }: Tree, ledger: MemoryLedger): Promise<ComparedTree> {
   const platformsOf = (digest: Digest) =>
     Object.fromEntries(
       [...images.values()].flatMap(({ platforms }) => platforms.map((one) => [one, digest])),
@@ -126,12 +129,12 @@ async function sideOf({ images }: Tree, ledger: MemoryLedger): Promise<Side> {
     const [digest, ...others] = ledger.get(key) ?? [];
     return digest === undefined || others.length > 0 ? null : { index: null, platforms: platformsOf(digest) };
   };
-  return { images, digests: await knownDigests(images, lookup) };
+  return { images, digests: await predictDigests(images, lookup) };
 }
 
 /** A key of the image's own inputs and the names of its dependencies, whatever digests they have. */
 function ownKey(plan: BuildPlan): InputKey {
-  return keyOfPlan(plan, Object.fromEntries(plan.dependencies.map((name) => [name, digestOf("")])));
+  return inputKeyOfPlan(plan, Object.fromEntries(plan.dependencies.map((name) => [name, digestOf("")])));
 }
 
 function namesOf({ rebuild }: RebuildPlan): Set<string> {

@@ -2,7 +2,7 @@
  * Compares our reading of StageX checkouts with their own generator and fetcher, image by image:
  * node test/oracle/targets.ts CHECKOUT… (each a checkout of a release, with python3 >= 3.11 on PATH).
  */
-import { agreement } from "./agreement.ts";
+import { compareWithGenerator } from "./generator-comparison.ts";
 
 const checkouts = process.argv.slice(2);
 if (checkouts.length === 0) {
@@ -10,7 +10,8 @@ if (checkouts.length === 0) {
   process.exitCode = 2;
 }
 for (const checkout of checkouts) {
-  const { images, dependencies, sources, differences, undeclared, fetchAsked } = await agreement(checkout);
+  const { images, dependencies, sources, differences, undeclared, fetchAsked } =
+    await compareWithGenerator(checkout);
   const extra = undeclared === 0 ? "" : `, ${undeclared} build arguments differ that no ARG declares`;
   const unasked = fetchAsked ? "" : " (its fetch.py cannot be asked)";
   process.stdout.write(

@@ -158,7 +158,7 @@ const waysOut: readonly { readonly what: string; readonly sign: RegExp; readonly
     {
       what: "logs to the engine",
       sign: /@pulumi\/pulumi\/log\b|\bpulumi\.log\b|\blog\b[^;]*\} from "@pulumi\/pulumi"/,
-      only: ["stacks/announce.ts"],
+      only: ["stacks/engine-log.ts"],
     },
   ];
 

@@ -1,7 +1,7 @@
 import type { PublicKey } from "openpgp";
-import { directSignaturesOf } from "./certificate-merge.ts";
+import { directKeySignatures } from "./certificate-merge.ts";
 import type { Fingerprint } from "./fingerprint.ts";
-import type { Doubt } from "./revocations.ts";
+import type { RevocationDoubt } from "./revocations.ts";
 
 /**
  * Bounds of one certificate. The library looks at all subkeys for each subkey, and at all own signatures for each message. Keys that
@@ -12,12 +12,12 @@ const maxUsers = 100;
 const maxOwnSignatures = 300;
 
 /** Leaves out the certificates with more parts than are read. Each is a doubt: it may be revoked, or hold another's revocation. */
-export function withoutOversized(all: ReadonlyMap<Fingerprint, PublicKey>): {
+export function dropOversizedCertificates(all: ReadonlyMap<Fingerprint, PublicKey>): {
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
-  readonly doubts: readonly Doubt[];
+  readonly doubts: readonly RevocationDoubt[];
 } {
   const certificates = new Map<Fingerprint, PublicKey>();
-  const doubts: Doubt[] = [];
+  const doubts: RevocationDoubt[] = [];
   for (const [primary, certificate] of all) {
     const excess = excessOf(certificate);
     if (excess === undefined) certificates.set(primary, certificate);
@@ -36,7 +36,7 @@ function excessOf(certificate: PublicKey): string | undefined {
   if (users.length > maxUsers) return `${users.length} user IDs, more than the ${maxUsers} that are read`;
   const lists = [
     revocationSignatures,
-    directSignaturesOf(certificate),
+    directKeySignatures(certificate),
     ...users.flatMap((user) => [user.selfCertifications, user.revocationSignatures]),
     ...subkeys.flatMap((subkey) => [subkey.bindingSignatures, subkey.revocationSignatures]),
   ];

@@ -19,7 +19,7 @@ function merge(first: PublicKey | undefined, more: readonly PublicKey[]): Public
   const copies = [first, ...more];
   const list = new PacketList<AnyPacket>();
   list.push(first.keyPacket, ...distinct(copies.flatMap(({ revocationSignatures }) => revocationSignatures)));
-  list.push(...distinct(copies.flatMap(directSignaturesOf)));
+  list.push(...distinct(copies.flatMap(directKeySignatures)));
   for (const users of grouped(
     copies.flatMap((copy) => copy.users),
     nameOf,
@@ -39,7 +39,7 @@ function merge(first: PublicKey | undefined, more: readonly PublicKey[]): Public
 }
 
 /** The signatures over the primary key itself (RFC 9580, section 5.2.1.10), which the library's types leave out. */
-export function directSignaturesOf(certificate: PublicKey): readonly SignaturePacket[] {
+export function directKeySignatures(certificate: PublicKey): readonly SignaturePacket[] {
   return Reflect.get(certificate, "directSignatures") as SignaturePacket[];
 }
 

@@ -1,15 +1,15 @@
 import { config as defaults, enums, type PublicKey, type SignaturePacket, type Subkey } from "openpgp";
-import { directSignaturesOf } from "./certificate-merge.ts";
+import { directKeySignatures } from "./certificate-merge.ts";
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
-import { heedAnyHash } from "./openpgp-policy.ts";
+import { anyHashConfig } from "./openpgp-policy.ts";
 
 /**
  * Returns the keys that the owner of a certificate has allowed to revoke it (RFC 9580, section 5.2.3.23, "Revocation Key"): named in
  * any self-signature that verifies, however old it is and however weak its hash.
  */
-export async function designatedRevokers(certificate: PublicKey): Promise<ReadonlySet<Fingerprint>> {
+export async function findDesignatedRevokers(certificate: PublicKey): Promise<ReadonlySet<Fingerprint>> {
   const { keyPacket: key, users } = certificate;
-  const direct = directSignaturesOf(certificate).map((signature) => ({
+  const direct = directKeySignatures(certificate).map((signature) => ({
     signature,
     type: enums.signature.key,
     data: { key },
@@ -27,19 +27,20 @@ export async function designatedRevokers(certificate: PublicKey): Promise<Readon
     if (named.length === 0) continue;
     // The library refuses any signature that names a revoker, since it heeds none. Here they are heeded.
     signature.revocationKeyClass = null;
-    if (await holdsAtAll(signature, key, type, data)) for (const revoker of named) revokers.add(revoker);
+    if (await isValidAtAnyTime(signature, key, type, data))
+      for (const revoker of named) revokers.add(revoker);
   }
   return revokers;
 }
 
 /** Whether a signature verifies, be it from the past or the future, expired since, or over a weak hash. */
-export async function holdsAtAll(
+export async function isValidAtAnyTime(
   signature: SignaturePacket,
   by: PublicKey["keyPacket"] | Subkey["keyPacket"],
   type: enums.signature,
   over: object,
 ): Promise<boolean> {
-  const config = { ...defaults, ...heedAnyHash };
+  const config = { ...defaults, ...anyHashConfig };
   return await signature.verify(by, type, over, signature.created ?? undefined, false, config).then(
     () => true,
     () => false,

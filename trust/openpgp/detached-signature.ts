@@ -1,8 +1,8 @@
 import { createMessage, OnePassSignaturePacket, readSignature, SignaturePacket } from "openpgp";
 import type { Keyring } from "./keyring.ts";
 import { type VerifiedMessage, verifyMessage } from "./openpgp-message.ts";
-import { strict } from "./openpgp-policy.ts";
-import { Rejection } from "./signature-rejection.ts";
+import { strictConfig } from "./openpgp-policy.ts";
+import { SignatureRejection } from "./signature-rejection.ts";
 
 /** In characters. Real ones have under two thousand. */
 const maxArmorSize = 64 * 1024;
@@ -15,7 +15,7 @@ const oneBlock =
  * Verifies an armored detached signature, as git has them, by the rules for messages: one binary signature by a key that may sign now.
  * @throws Rejection
  */
-export async function verifyDetached(
+export async function verifyDetachedSignature(
   content: Uint8Array,
   armored: string,
   keyring: Keyring,
@@ -23,27 +23,33 @@ export async function verifyDetached(
 ): Promise<VerifiedMessage> {
   const kind = /^-----BEGIN ([A-Z0-9 ]{1,40})-----/.exec(armored)?.[1];
   if (kind !== "PGP SIGNATURE")
-    throw new Rejection(
+    throw new SignatureRejection(
       "not-openpgp",
       `signed with ${kind ?? "no armor"}; only OpenPGP counts: git config gpg.format openpgp`,
     );
   if (armored.length > maxArmorSize)
-    throw new Rejection("too-large", `a signature of more than ${maxArmorSize} characters`);
+    throw new SignatureRejection("too-large", `a signature of more than ${maxArmorSize} characters`);
   const text = armored.replaceAll("\r\n", "\n");
-  if (!oneBlock.test(text)) throw new Rejection("malformed", "not one whole armored signature");
+  if (!oneBlock.test(text)) throw new SignatureRejection("malformed", "not one whole armored signature");
   return await verifyMessage(await opaque(content, await onlySignature(text)), keyring, now);
 }
 
 async function onlySignature(armoredSignature: string): Promise<SignaturePacket> {
-  const read = readSignature({ armoredSignature, config: strict }).catch((error: Error) => {
-    throw new Rejection("malformed", `not a whole OpenPGP signature: ${error.message}`);
+  const read = readSignature({ armoredSignature, config: strictConfig }).catch((error: Error) => {
+    throw new SignatureRejection("malformed", `not a whole OpenPGP signature: ${error.message}`);
   });
   const packets: readonly unknown[] = (await read).packets;
   const [signature] = packets;
   if (packets.length > 1)
-    throw new Rejection("several-signatures", `${packets.length} packets in one signature; one counts`);
+    throw new SignatureRejection(
+      "several-signatures",
+      `${packets.length} packets in one signature; one counts`,
+    );
   if (signature instanceof SignaturePacket) return signature;
-  throw new Rejection("signature-version", "a signature whose version or algorithm is not supported");
+  throw new SignatureRejection(
+    "signature-version",
+    "a signature whose version or algorithm is not supported",
+  );
 }
 
 /** The opaque message that says the same: a binary signature is over the same bytes in both (RFC 9580, section 5.2.4). */

@@ -7,7 +7,7 @@ export type Fingerprint = string & { readonly __fingerprint: unique symbol };
 const pattern = /^(?:[0-9A-F]{40}|[0-9A-F]{64})$/;
 
 /** Reads a fingerprint as people write it (any case, spaces between its groups, a leading 0x); nothing where it is none. */
-export function readFingerprint(text: string): Fingerprint | undefined {
+export function tryParseFingerprint(text: string): Fingerprint | undefined {
   const digits = text.replace(/^0x/i, "").replaceAll(" ", "").toUpperCase();
   return isFingerprint(digits) ? digits : undefined;
 }
@@ -18,7 +18,7 @@ function isFingerprint(text: string): text is Fingerprint {
 
 /** Throws an error that quotes what was found and says what is allowed. */
 export function parseFingerprint(text: string): Fingerprint {
-  const fingerprint = readFingerprint(text);
+  const fingerprint = tryParseFingerprint(text);
   if (fingerprint !== undefined) return fingerprint;
   throw new Error(
     `not a key's fingerprint: ${JSON.stringify(text.slice(0, 100))} (expected its 40 or 64 hex digits; a key ID is too short)`,

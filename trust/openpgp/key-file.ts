@@ -14,7 +14,7 @@ import {
   unarmor,
 } from "openpgp";
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
-import { hasArmorLine, keyTextIn } from "./key-text.ts";
+import { hasArmorLine, splitKeyText } from "./key-text.ts";
 
 /** Something in a file that may revoke keys and can't be applied. */
 export type FileDoubt = {
@@ -24,7 +24,7 @@ export type FileDoubt = {
 };
 
 /** A revocation outside of a certificate, and the primary key that stands before it, if any. */
-export type FileRevocation = { readonly signature: SignaturePacket; readonly behind?: Fingerprint };
+export type FileRevocation = { readonly signature: SignaturePacket; readonly precedingKey?: Fingerprint };
 
 /** What a file holds. */
 export type KeyFile = {
@@ -62,7 +62,7 @@ const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
  * It fails on nothing: what can't be read is in `doubts`.
  * @param limit how many packets are read: each takes the library some 50 microseconds
  */
-export async function readKeyFile(bytes: Uint8Array, limit: number): Promise<KeyFile> {
+export async function parseKeyFile(bytes: Uint8Array, limit: number): Promise<KeyFile> {
   if (bytes.length === 0) return doubtful("it is empty: an export into it may have failed; take it away");
   if (isPicture(bytes))
     return hasArmorLine(Buffer.from(bytes).toString("latin1"))
@@ -77,7 +77,7 @@ export async function readKeyFile(bytes: Uint8Array, limit: number): Promise<Key
     const whole = await packetsIn(bytes, limit);
     if (!(whole instanceof Error)) return contentOf(whole);
   }
-  const { blocks, binaries, hasDisarmed, doubt } = keyTextIn(bytes);
+  const { blocks, binaries, hasDisarmedRevocation: hasDisarmed, doubt } = splitKeyText(bytes);
   const parts: KeyFile[] = [];
   let left = limit;
   for (const part of [...blocks, ...binaries]) {

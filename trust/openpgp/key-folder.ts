@@ -22,7 +22,7 @@ const maxBytes = 32 * 1024 * 1024;
 const maxDepth = 8;
 
 /** For whoever has none: a roster names keys, and has none of them in it. */
-export const howToGetKeys = "a file of them is what gpg --export FINGERPRINT… writes";
+export const keyExportHint = "a file of them is what gpg --export FINGERPRINT… writes";
 
 /**
  * Reads a folder of keys with its sub-folders, or one file. Names that begin with a dot are left out. No link is followed, since the
@@ -94,7 +94,7 @@ function codeOf(error: unknown): string {
 function unreadable(place: string): (error: unknown) => never {
   return (error) => {
     const code = codeOf(error);
-    const why = code === "ENOENT" ? `there is nothing there; ${howToGetKeys}` : `it can't be read (${code})`;
+    const why = code === "ENOENT" ? `there is nothing there; ${keyExportHint}` : `it can't be read (${code})`;
     throw new TrustError(`no keys at ${place}: ${why}`);
   };
 }

@@ -5,7 +5,7 @@ export type KeyText = {
   /** What is no text between and behind the blocks: packets may follow an armored block. */
   readonly binaries: readonly Uint8Array[];
   /** Whether a block has the colon before it that gpg writes so that the revocation is not used yet. */
-  readonly hasDisarmed: boolean;
+  readonly hasDisarmedRevocation: boolean;
   /** The reason why there may be OpenPGP in the text that is not in `blocks`. */
   readonly doubt?: string;
 };
@@ -14,7 +14,7 @@ const begin = /^[> \t]*(:?)-----BEGIN PGP ([A-Z0-9 ,/]{1,40})-----[ \t\r]*$/gm;
 const end = /^[> \t]*-----END PGP [A-Z0-9 ,/]{1,40}-----/gm;
 
 /** Takes a file apart in one pass: an adversary's file is as fast as any other of its size. */
-export function keyTextIn(bytes: Uint8Array): KeyText {
+export function splitKeyText(bytes: Uint8Array): KeyText {
   const text = textOf(Buffer.from(bytes));
   const starts = text.includes("BEGIN PGP ") ? [...text.matchAll(begin)] : [];
   const ends = text.matchAll(end);
@@ -43,7 +43,7 @@ export function keyTextIn(bytes: Uint8Array): KeyText {
   rest.push(text.slice(at));
   const binaries = rest.filter(isBinary).map((part) => Buffer.from(part.replace(/^[\r\n]+/, ""), "latin1"));
   const doubt = rest.map(doubtIn).find((reason) => reason !== undefined);
-  return { blocks, binaries, hasDisarmed, ...(doubt === undefined ? {} : { doubt }) };
+  return { blocks, binaries, hasDisarmedRevocation: hasDisarmed, ...(doubt === undefined ? {} : { doubt }) };
 }
 
 /**

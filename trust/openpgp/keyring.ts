@@ -2,14 +2,20 @@ import { join } from "node:path";
 import { config as defaults, enums, type Key, type PublicKey, type Subkey } from "openpgp";
 import { escapeControlCharacters } from "../../lib/text/escape-control-characters.ts";
 import { TrustError } from "../trust-error.ts";
-import { withoutOversized } from "./certificate-limits.ts";
-import { directSignaturesOf, mergeCertificates } from "./certificate-merge.ts";
+import { dropOversizedCertificates } from "./certificate-limits.ts";
+import { directKeySignatures, mergeCertificates } from "./certificate-merge.ts";
 import type { Fingerprint } from "./fingerprint.ts";
-import { readKeyFile } from "./key-file.ts";
+import { parseKeyFile } from "./key-file.ts";
 import { readKeyFiles } from "./key-folder.ts";
-import { clockTolerance, minRsaBits, strict, supportedCurves } from "./openpgp-policy.ts";
-import { type Doubt, findRevocations, fingerprintOf, keyIn, type LoneRevocation } from "./revocations.ts";
-import { Rejection } from "./signature-rejection.ts";
+import { clockTolerance, minRsaBits, strictConfig, supportedCurves } from "./openpgp-policy.ts";
+import {
+  certificateKey,
+  findRevocations,
+  fingerprintOf,
+  type RevocationDoubt,
+  type StandaloneRevocation,
+} from "./revocations.ts";
+import { SignatureRejection } from "./signature-rejection.ts";
 
 /** A key that may have made a signature: one of a certificate's, the primary or a subkey. */
 export type SigningCandidate = {
@@ -34,9 +40,9 @@ const maxLone = 100;
 /** What a keyring is made of. */
 type Contents = {
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
-  readonly alone?: readonly LoneRevocation[];
+  readonly alone?: readonly StandaloneRevocation[];
   readonly skipped?: readonly SkippedFile[];
-  readonly doubts?: readonly Doubt[];
+  readonly doubts?: readonly RevocationDoubt[];
 };
 
 /**
@@ -49,7 +55,7 @@ export class Keyring {
   /** Files of which something was left out that can't be a revocation. */
   readonly skipped: readonly SkippedFile[];
   /** What may be a revocation and could not be applied. */
-  readonly doubts: readonly Doubt[];
+  readonly doubts: readonly RevocationDoubt[];
   readonly #byKeyId: ReadonlyMap<string, readonly SigningCandidate[]>;
   readonly #byPrimary: ReadonlyMap<Fingerprint, readonly SigningCandidate[]>;
   readonly #primaries: ReadonlyMap<Fingerprint, Fingerprint>;
@@ -59,7 +65,7 @@ export class Keyring {
     primaries: ReadonlyMap<Fingerprint, Fingerprint>,
     revoked: ReadonlyMap<string, string>,
     skipped: readonly SkippedFile[],
-    doubts: readonly Doubt[],
+    doubts: readonly RevocationDoubt[],
   ) {
     this.certificates = certificates;
     this.skipped = skipped;
@@ -67,7 +73,8 @@ export class Keyring {
     const candidates = [...certificates].flatMap(([primary, certificate]) =>
       certificate.getKeys().map((key): SigningCandidate => {
         const fingerprint = fingerprintOf(key);
-        const how = revoked.get(keyIn(primary, primary)) ?? revoked.get(keyIn(primary, fingerprint));
+        const how =
+          revoked.get(certificateKey(primary, primary)) ?? revoked.get(certificateKey(primary, fingerprint));
         return { certificate, key, primary, fingerprint, ...(how === undefined ? {} : { revoked: how }) };
       }),
     );
@@ -84,9 +91,9 @@ export class Keyring {
   static async load(place: string): Promise<Keyring> {
     const { isFolder, files } = await readKeyFiles(place);
     const found: PublicKey[] = [];
-    const alone: LoneRevocation[] = [];
+    const alone: StandaloneRevocation[] = [];
     const skipped: SkippedFile[] = [];
-    const doubts: Doubt[] = [];
+    const doubts: RevocationDoubt[] = [];
     let room = maxPackets;
     for (const one of files) {
       const { file } = one;
@@ -94,7 +101,7 @@ export class Keyring {
         doubts.push({ file, reason: `it ${one.problem}` });
         continue;
       }
-      const content = await readKeyFile(one.bytes, room);
+      const content = await parseKeyFile(one.bytes, room);
       room -= content.packets;
       found.push(...content.certificates);
       alone.push(...content.revocations.map((revocation) => ({ file, ...revocation })));
@@ -127,7 +134,7 @@ export class Keyring {
     skipped = [],
     doubts = [],
   }: Contents): Promise<Keyring> {
-    const { certificates, doubts: oversized } = withoutOversized(found);
+    const { certificates, doubts: oversized } = dropOversizedCertificates(found);
     const revocations = await findRevocations(certificates, alone);
     const primaries = await primariesOf(certificates);
     return new Keyring(certificates, primaries, revocations.revoked, skipped, [
@@ -170,7 +177,7 @@ export class Keyring {
   }
 }
 
-function textOf({ file, reason }: Doubt): string {
+function textOf({ file, reason }: RevocationDoubt): string {
   return file === undefined ? reason : `${file}: ${reason}`;
 }
 
@@ -178,22 +185,22 @@ function textOf({ file, reason }: Doubt): string {
  * Throws a Rejection unless this key may sign now: strong enough, not revoked, not expired, bound to its certificate.
  * A key that was good when it signed and is not any more does not count (DESIGN, "Quorum").
  */
-export async function mustSignNow(
+export async function requireSigningKey(
   { certificate, key, fingerprint, revoked }: SigningCandidate,
   now: Date,
 ): Promise<void> {
   const isPrimary = key === certificate;
   const name = isPrimary ? `key ${fingerprint}` : `subkey ${fingerprint} of ${fingerprintOf(certificate)}`;
   for (const one of new Set([certificate, key])) mustBeFit(one);
-  const config = { ...defaults, ...strict };
-  if (revoked !== undefined) throw new Rejection("revoked-key", `the ${name} is ${revoked}`);
+  const config = { ...defaults, ...strictConfig };
+  if (revoked !== undefined) throw new SignatureRejection("revoked-key", `the ${name} is ${revoked}`);
   const expiry = await Promise.all([
     certificate.getExpirationTime(undefined, config).catch(() => null),
     isPrimary ? null : (key as Subkey).getExpirationTime(now, config).catch(() => null),
   ]);
   const expired = expiry.find((time) => time instanceof Date && time <= now);
   if (expired instanceof Date) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "expired-key",
       `the ${name} expired on ${expired.toISOString().slice(0, 10)}; has it been renewed? then the keys are old`,
     );
@@ -201,7 +208,7 @@ export async function mustSignNow(
   try {
     await withClockTolerance(now, (date) => mustBeBound(certificate, key, date));
   } catch (error) {
-    throw new Rejection("invalid-key", `the ${name} may not sign: ${(error as Error).message}`);
+    throw new SignatureRejection("invalid-key", `the ${name} may not sign: ${(error as Error).message}`);
   }
 }
 
@@ -222,7 +229,7 @@ export async function withClockTolerance<T>(now: Date, check: (date: Date) => Pr
  * direct-key signature, whose subpackets are about the key as a whole (RFC 9580, section 5.2.3.10).
  */
 async function mustBeBound(certificate: PublicKey, key: PublicKey | Subkey, date: Date): Promise<void> {
-  const config = { ...defaults, ...strict };
+  const config = { ...defaults, ...strictConfig };
   const isPrimary = key === certificate;
   const allowMissingKeyFlags = isPrimary && (await hasDirectSigningFlag(certificate, date));
   await certificate.getSigningKey(key.getKeyID(), date, undefined, { ...config, allowMissingKeyFlags });
@@ -230,12 +237,12 @@ async function mustBeBound(certificate: PublicKey, key: PublicKey | Subkey, date
 
 async function hasDirectSigningFlag(certificate: PublicKey, date: Date): Promise<boolean> {
   const { keyPacket } = certificate;
-  const newestFirst = directSignaturesOf(certificate)
+  const newestFirst = directKeySignatures(certificate)
     .filter(({ signatureType }) => signatureType === enums.signature.key)
     .sort((a, b) => Number(b.created) - Number(a.created));
   for (const signature of newestFirst) {
     const over = { key: keyPacket };
-    const config = { ...defaults, ...strict };
+    const config = { ...defaults, ...strictConfig };
     const holds = await signature.verify(keyPacket, enums.signature.key, over, date, false, config).then(
       () => true,
       () => false,
@@ -253,13 +260,13 @@ function mustBeFit(key: PublicKey | Subkey): void {
     : algorithm === "dsa" || algorithm === "elgamal" || curve === enums.curve.secp256k1;
   if (isWeak) {
     const size = isRsa ? ` with ${bits} bits (at least ${minRsaBits} are asked for)` : "";
-    throw new Rejection(
+    throw new SignatureRejection(
       "weak-key",
       `the key ${fingerprintOf(key)} is too weak: ${curve ?? algorithm}${size}`,
     );
   }
   if (algorithm !== "ecdsa" || supportedCurves.has(curve)) return;
-  throw new Rejection(
+  throw new SignatureRejection(
     "unsupported-key",
     `the key ${fingerprintOf(key)} is on the curve ${curve}, which is not supported; sign with RSA, Ed25519, Ed448 or NIST P-256, P-384 or P-521`,
   );
@@ -272,7 +279,7 @@ function mustBeFit(key: PublicKey | Subkey): void {
 async function primariesOf(
   certificates: ReadonlyMap<Fingerprint, PublicKey>,
 ): Promise<ReadonlyMap<Fingerprint, Fingerprint>> {
-  const config = { ...defaults, ...strict };
+  const config = { ...defaults, ...strictConfig };
   const primaries = new Map<Fingerprint, Fingerprint>();
   for (const [primary, certificate] of certificates) {
     for (const subkey of certificate.subkeys) {

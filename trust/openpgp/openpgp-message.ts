@@ -10,10 +10,10 @@ import {
   verify,
 } from "openpgp";
 import type { Fingerprint } from "./fingerprint.ts";
-import { type Keyring, mustSignNow, type SigningCandidate, withClockTolerance } from "./keyring.ts";
-import { clockTolerance, maxMessageSize, strict } from "./openpgp-policy.ts";
-import { mustHaveFewPackets } from "./packet-limits.ts";
-import { quoted, Rejection } from "./signature-rejection.ts";
+import { type Keyring, requireSigningKey, type SigningCandidate, withClockTolerance } from "./keyring.ts";
+import { clockTolerance, maxMessageSize, strictConfig } from "./openpgp-policy.ts";
+import { requireFewPackets } from "./packet-limits.ts";
+import { quoteUntrusted, SignatureRejection } from "./signature-rejection.ts";
 
 /** A message whose one signature holds. */
 export type VerifiedMessage = {
@@ -46,7 +46,10 @@ export async function verifyMessage(
   mustBeSound(signature, now);
   const candidates = keyring.candidates(signature.issuerKeyID.toHex());
   if (candidates.length === 0) {
-    throw new Rejection("unknown-key", `signed by a key that is not among the keys: ${issuerOf(signature)}`);
+    throw new SignatureRejection(
+      "unknown-key",
+      `signed by a key that is not among the keys: ${issuerOf(signature)}`,
+    );
   }
   let rejection: unknown;
   for (const candidate of candidates) {
@@ -70,38 +73,44 @@ export async function verifyMessage(
 
 function mustBeBinary(bytes: Uint8Array): void {
   if (bytes.length > maxMessageSize) {
-    throw new Rejection("too-large", `${bytes.length} bytes; no signature has more than ${maxMessageSize}`);
+    throw new SignatureRejection(
+      "too-large",
+      `${bytes.length} bytes; no signature has more than ${maxMessageSize}`,
+    );
   }
   if (((bytes[0] ?? 0) & 0x80) !== 0) return;
   const start = Buffer.from(bytes.subarray(0, 1000)).toString("utf8").trimStart();
   if (start.startsWith("-----BEGIN PGP SIGNED MESSAGE-----")) {
-    throw new Rejection("cleartext", "a cleartext-signed message; sign with gpg --sign --no-armor");
+    throw new SignatureRejection("cleartext", "a cleartext-signed message; sign with gpg --sign --no-armor");
   }
   if (start.startsWith("-----BEGIN PGP ")) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "armored",
       "an armored message, which podman does not read; sign with gpg --no-armor",
     );
   }
   const what = start === "" ? "there is nothing in it" : "it does not begin with a packet";
-  throw new Rejection("not-openpgp", `not an OpenPGP message: ${what}`);
+  throw new SignatureRejection("not-openpgp", `not an OpenPGP message: ${what}`);
 }
 
 async function parseMessage(bytes: Uint8Array): Promise<Message<Uint8Array>> {
-  const maxUnpacked = mustHaveFewPackets(bytes);
+  const maxUnpacked = requireFewPackets(bytes);
   try {
-    const config = { ...strict, maxDecompressedMessageSize: maxUnpacked };
+    const config = { ...strictConfig, maxDecompressedMessageSize: maxUnpacked };
     return await readMessage({ binaryMessage: bytes, config });
   } catch (error) {
     throw malformed(error, maxUnpacked);
   }
 }
 
-function malformed(error: unknown, maxUnpacked = maxMessageSize): Rejection {
+function malformed(error: unknown, maxUnpacked = maxMessageSize): SignatureRejection {
   const reason = (error as Error).message;
   return /decompressed (?:message )?size exceeded|output size/i.test(reason)
-    ? new Rejection("decompressed-too-large", `it unpacks to more than ${maxUnpacked} bytes`)
-    : new Rejection("malformed", `not a whole OpenPGP message: ${quoted(reason).slice(1, -1)}`);
+    ? new SignatureRejection("decompressed-too-large", `it unpacks to more than ${maxUnpacked} bytes`)
+    : new SignatureRejection(
+        "malformed",
+        `not a whole OpenPGP message: ${quoteUntrusted(reason).slice(1, -1)}`,
+      );
 }
 
 /**
@@ -118,7 +127,7 @@ async function packetsOf(message: Message<Uint8Array>): Promise<readonly AnyPack
     throw malformed(error);
   }
   if (isPacked && message.packets.length > 1) {
-    throw new Rejection("message-shape", "there is more in the message than what is packed in it");
+    throw new SignatureRejection("message-shape", "there is more in the message than what is packed in it");
   }
   return packets;
 }
@@ -143,13 +152,16 @@ function partsOf(
   const signatures = packets.filter((packet) => tagOf(packet) === enums.packet.signature);
   const literals = packets.filter((packet) => packet instanceof LiteralDataPacket);
   if (literals.length === 0 && signatures.length > 0) {
-    throw new Rejection("detached", "a detached signature; what was signed must be inside: gpg --sign");
+    throw new SignatureRejection(
+      "detached",
+      "a detached signature; what was signed must be inside: gpg --sign",
+    );
   }
   if (literals.length > 0 && signatures.length === 0) {
-    throw new Rejection("unsigned", "a message that nobody signed");
+    throw new SignatureRejection("unsigned", "a message that nobody signed");
   }
   if (signatures.length > 1) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "several-signatures",
       `${signatures.length} signatures in one message; one file is one signature`,
     );
@@ -164,7 +176,7 @@ function partsOf(
     others.length === 0;
   if (!isOpaque) {
     const tags = packets.map(tagOf).join(", ");
-    throw new Rejection(
+    throw new SignatureRejection(
       "message-shape",
       `packets ${tags || "none"} (expected ${[enums.packet.onePassSignature, enums.packet.literalData, enums.packet.signature].join(", ")}: one signature around one literal)`,
     );
@@ -172,17 +184,23 @@ function partsOf(
   mustAnnounce(onePass, last);
   mustBeBinaryLiteral(literal);
   const content = message.getLiteralData();
-  if (content === null) throw new Rejection("message-shape", "there is nothing in the literal");
+  if (content === null) throw new SignatureRejection("message-shape", "there is nothing in the literal");
   return { signature: last, literal: content };
 }
 
 /** A signature that the library has left unread, by where version and algorithm stand in it (RFC 9580, section 5.2.3). */
-function unreadable(signature: AnyPacket): Rejection {
+function unreadable(signature: AnyPacket): SignatureRejection {
   const [version = 0, , algorithm = 0] = signature.write();
   const isKnown = version === 4 || version === 6;
   return isKnown
-    ? new Rejection("unsupported-key", `signed by a key with algorithm ${algorithm}, which is not supported`)
-    : new Rejection("signature-version", `a version ${version} signature, which is too old or unknown`);
+    ? new SignatureRejection(
+        "unsupported-key",
+        `signed by a key with algorithm ${algorithm}, which is not supported`,
+      )
+    : new SignatureRejection(
+        "signature-version",
+        `a version ${version} signature, which is too old or unknown`,
+      );
 }
 
 /** Others hash by what the one-pass packet says: where it differs from the signature, they and we would see different things. */
@@ -192,13 +210,16 @@ function mustAnnounce(onePass: OnePassSignaturePacket, signature: SignaturePacke
   );
   const issuer: unknown = Reflect.get(onePass, "issuerKeyID");
   if (agree && Reflect.get(Object(issuer), "bytes") === signature.issuerKeyID.bytes) return;
-  throw new Rejection("message-shape", "the one-pass packet announces another signature than there is");
+  throw new SignatureRejection(
+    "message-shape",
+    "the one-pass packet announces another signature than there is",
+  );
 }
 
 function mustBeBinaryLiteral(literal: LiteralDataPacket): void {
   // openpgp.js has the format (RFC 9580, section 5.9) in a member that its types leave out.
   if (Reflect.get(literal, "format") === enums.literal.binary) return;
-  throw new Rejection(
+  throw new SignatureRejection(
     "text-mode",
     "the literal is text, whose line ends may be changed; sign without --textmode",
   );
@@ -206,7 +227,7 @@ function mustBeBinaryLiteral(literal: LiteralDataPacket): void {
 
 function mustBeSound(signature: SignaturePacket, now: Date): void {
   if (signature.version < 4) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "signature-version",
       `a version ${signature.version} signature; 4 is the oldest that counts`,
     );
@@ -214,26 +235,29 @@ function mustBeSound(signature: SignaturePacket, now: Date): void {
   if (signature.signatureType !== enums.signature.binary) {
     const what =
       signature.signatureType === enums.signature.text ? "of text" : `of type ${signature.signatureType}`;
-    throw new Rejection(
+    throw new SignatureRejection(
       "text-mode",
       `a signature ${what}; only one over binary data counts: sign without --textmode`,
     );
   }
   const { hashAlgorithm } = signature;
-  if (hashAlgorithm === null || strict.rejectMessageHashAlgorithms.has(hashAlgorithm)) {
+  if (hashAlgorithm === null || strictConfig.rejectMessageHashAlgorithms.has(hashAlgorithm)) {
     const name = hashAlgorithm === null ? "none" : (enums.hash[hashAlgorithm] ?? hashAlgorithm);
-    throw new Rejection("weak-hash", `signed over a weak hash (${name}); use gpg --digest-algo SHA512`);
+    throw new SignatureRejection(
+      "weak-hash",
+      `signed over a weak hash (${name}); use gpg --digest-algo SHA512`,
+    );
   }
   const created = createdAt(signature);
   if (created.getTime() > now.getTime() + clockTolerance) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "future-signature",
       `made in the future, ${created.toISOString()}: more than ${clockTolerance / 60_000} minutes ahead of this clock; is a clock wrong?`,
     );
   }
   const expiry = signature.getExpirationTime();
   if (expiry instanceof Date && expiry <= now) {
-    throw new Rejection("expired-signature", `the signature expired on ${expiry.toISOString()}`);
+    throw new SignatureRejection("expired-signature", `the signature expired on ${expiry.toISOString()}`);
   }
 }
 
@@ -243,9 +267,12 @@ async function mustHold(
   candidate: SigningCandidate,
   now: Date,
 ): Promise<void> {
-  await mustSignNow(candidate, now);
+  await requireSigningKey(candidate, now);
   if (createdAt(signature) < candidate.key.getCreationTime()) {
-    throw new Rejection("bad-signature", `the signature is older than the key ${candidate.fingerprint}`);
+    throw new SignatureRejection(
+      "bad-signature",
+      `the signature is older than the key ${candidate.fingerprint}`,
+    );
   }
   try {
     const outcomes = await withClockTolerance(now, async (date) => {
@@ -255,7 +282,7 @@ async function mustHold(
         format: "binary",
         date,
         // Whether its flags let a primary key sign has been looked at: they may stand where the library does not look.
-        config: { ...strict, allowMissingKeyFlags: candidate.key === candidate.certificate },
+        config: { ...strictConfig, allowMissingKeyFlags: candidate.key === candidate.certificate },
       });
       // verify() itself resolves whatever the signatures are worth.
       return await Promise.all(signatures.map(({ verified }) => verified));
@@ -264,13 +291,17 @@ async function mustHold(
   } catch (error) {
     const reason = (error as Error).message;
     const code = /key is expired/i.test(reason) ? "expired-key" : "bad-signature";
-    throw new Rejection(code, `the signature does not hold: ${reason} (key ${candidate.fingerprint})`);
+    throw new SignatureRejection(
+      code,
+      `the signature does not hold: ${reason} (key ${candidate.fingerprint})`,
+    );
   }
-  throw new Rejection("bad-signature", "the signature does not hold");
+  throw new SignatureRejection("bad-signature", "the signature does not hold");
 }
 
 function createdAt({ created }: SignaturePacket): Date {
-  if (created === null) throw new Rejection("malformed", "the signature does not say when it was made");
+  if (created === null)
+    throw new SignatureRejection("malformed", "the signature does not say when it was made");
   return created;
 }
 

@@ -22,7 +22,7 @@ export const supportedCurves: ReadonlySet<string | undefined> = new Set([
 const weakHashes = new Set([enums.hash.md5, enums.hash.sha1, enums.hash.ripemd]);
 
 /** What openpgp.js is to hold to wherever it verifies: messages, self-signatures and bindings alike. */
-export const strict = {
+export const strictConfig = {
   minRSABits: minRsaBits,
   maxDecompressedMessageSize: maxMessageSize,
   rejectHashAlgorithms: weakHashes,
@@ -36,7 +36,7 @@ export const strict = {
 } satisfies PartialConfig;
 
 /** For revocations: one that was made with a weak hash still revokes. Strictness here would let a revoked key sign on. */
-export const heedAnyHash = {
-  ...strict,
+export const anyHashConfig = {
+  ...strictConfig,
   rejectHashAlgorithms: new Set<enums.hash>(),
 } satisfies PartialConfig;

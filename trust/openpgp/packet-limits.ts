@@ -1,7 +1,7 @@
 import { inflateRawSync, inflateSync } from "node:zlib";
 import { enums } from "openpgp";
 import { maxMessageSize } from "./openpgp-policy.ts";
-import { Rejection } from "./signature-rejection.ts";
+import { SignatureRejection } from "./signature-rejection.ts";
 
 /** A message that counts has three packets, packed in one more. Each takes the library some 50 microseconds. */
 const maxHeaders = 256;
@@ -16,13 +16,13 @@ type Packet = { readonly tag: number; readonly body: Buffer };
  * @returns how many bytes may be unpacked from it
  * @throws Rejection
  */
-export function mustHaveFewPackets(bytes: Uint8Array): number {
+export function requireFewPackets(bytes: Uint8Array): number {
   const reader = new HeaderReader();
   const packed = reader.read(Buffer.from(bytes)).filter(({ tag }) => tag === enums.packet.compressedData);
   const [first, ...more] = packed;
   if (first === undefined) return maxMessageSize;
   if (more.length > 0)
-    throw new Rejection("message-shape", "there is more in the message than what is packed in it");
+    throw new SignatureRejection("message-shape", "there is more in the message than what is packed in it");
   const { compression } = enums;
   const algorithm = first.body[0];
   if (algorithm === compression.bzip2) return maxBzip2Size;
@@ -38,8 +38,11 @@ function unpacked(unpack: typeof inflateSync, body: Buffer): Buffer {
     return unpack(body, { maxOutputLength: maxMessageSize });
   } catch (error) {
     throw error instanceof RangeError
-      ? new Rejection("decompressed-too-large", `it unpacks to more than ${maxMessageSize} bytes`)
-      : new Rejection("malformed", "not a whole OpenPGP message: what is packed in it can't be unpacked");
+      ? new SignatureRejection("decompressed-too-large", `it unpacks to more than ${maxMessageSize} bytes`)
+      : new SignatureRejection(
+          "malformed",
+          "not a whole OpenPGP message: what is packed in it can't be unpacked",
+        );
   }
 }
 
@@ -74,7 +77,7 @@ class HeaderReader {
 
   #countOne(): void {
     if (++this.#count > maxHeaders)
-      throw new Rejection("message-shape", `more than ${maxHeaders} packets or parts of packets`);
+      throw new SignatureRejection("message-shape", `more than ${maxHeaders} packets or parts of packets`);
   }
 }
 

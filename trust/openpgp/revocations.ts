@@ -1,9 +1,9 @@
 import { enums, type PublicKey, SignaturePacket, type Subkey } from "openpgp";
-import { designatedRevokers, holdsAtAll } from "./designated-revokers.ts";
+import { findDesignatedRevokers, isValidAtAnyTime } from "./designated-revokers.ts";
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
 
 /** Something among the keys that may revoke some of them and can't be applied. */
-export type Doubt = {
+export type RevocationDoubt = {
   /** The file, below the folder of keys; nothing where it is in a certificate, whichever file that came from. */
   readonly file?: string;
   readonly reason: string;
@@ -12,15 +12,15 @@ export type Doubt = {
 };
 
 /** A revocation of a primary key that stands alone in a file, or behind a key that it may not be about. */
-export type LoneRevocation = {
+export type StandaloneRevocation = {
   readonly file: string;
   readonly signature: SignaturePacket;
   /** The primary key that stands before it. */
-  readonly behind?: Fingerprint;
+  readonly precedingKey?: Fingerprint;
 };
 
 /** A revocation that is not known to be about the certificate in which it was found. */
-type Stray = Omit<LoneRevocation, "file"> & {
+type Stray = Omit<StandaloneRevocation, "file"> & {
   readonly file?: string;
   readonly type: enums.signature;
   /** The key where it was found. */
@@ -38,16 +38,16 @@ const maxTries = 10_000;
 
 /** What the certificates and the revocations beside them come to. */
 export type Revocations = {
-  /** For each key that is revoked, {@link keyIn} its certificate: `revoked`, `revoked by its designated revoker …`. */
+  /** For each key that is revoked, {@link certificateKey} its certificate: `revoked`, `revoked by its designated revoker …`. */
   readonly revoked: ReadonlyMap<string, string>;
-  readonly doubts: readonly Doubt[];
+  readonly doubts: readonly RevocationDoubt[];
 };
 
 type Certificates = ReadonlyMap<Fingerprint, PublicKey>;
 type AnyKey = PublicKey | Subkey;
 
 /** Names a key of a certificate. Anybody can put a copy of a subkey into a certificate of theirs, and revoke it there. */
-export function keyIn(primary: Fingerprint, key: Fingerprint): string {
+export function certificateKey(primary: Fingerprint, key: Fingerprint): string {
   return `${primary}/${key}`;
 }
 
@@ -57,12 +57,12 @@ export function keyIn(primary: Fingerprint, key: Fingerprint): string {
  */
 export async function findRevocations(
   certificates: Certificates,
-  alone: readonly LoneRevocation[],
+  alone: readonly StandaloneRevocation[],
 ): Promise<Revocations> {
   const revokers = new Map<Fingerprint, readonly Fingerprint[]>();
-  const doubts: Doubt[] = [];
+  const doubts: RevocationDoubt[] = [];
   for (const [primary, certificate] of certificates) {
-    const named = [...(await designatedRevokers(certificate))];
+    const named = [...(await findDesignatedRevokers(certificate))];
     if (named.length > maxRevokers)
       doubts.push({
         reason: `${primary} names ${named.length} designated revokers; ${maxRevokers} are heeded`,
@@ -79,7 +79,7 @@ export async function findRevocations(
 
 class Finder implements Revocations {
   readonly revoked = new Map<string, string>();
-  readonly doubts: Doubt[];
+  readonly doubts: RevocationDoubt[];
   /** By primary key: itself and its designated revokers. */
   readonly #revokers: ReadonlyMap<Fingerprint, readonly Fingerprint[]>;
   readonly #keys: ReadonlyMap<Fingerprint, AnyKey>;
@@ -94,7 +94,7 @@ class Finder implements Revocations {
   constructor(
     certificates: Certificates,
     revokers: ReadonlyMap<Fingerprint, readonly Fingerprint[]>,
-    doubts: Doubt[],
+    doubts: RevocationDoubt[],
   ) {
     this.doubts = doubts;
     this.#revokers = revokers;
@@ -128,7 +128,7 @@ class Finder implements Revocations {
     ];
     for (const one of found) {
       if (!(await this.#applies(one.signature, one.type, one.place)))
-        this.#strays.push({ ...one, behind: primary });
+        this.#strays.push({ ...one, precedingKey: primary });
     }
   }
 
@@ -141,7 +141,7 @@ class Finder implements Revocations {
   }
 
   /** Applies one that names who made it, and not the key that it revokes: that is found by trying. */
-  async apply({ file, signature, type, behind, place }: Stray): Promise<void> {
+  async apply({ file, signature, type, precedingKey: behind, place }: Stray): Promise<void> {
     const isKeys = type === enums.signature.keyRevocation;
     const issuer = issuerNameOf(signature);
     const claimants = this.#claimants.get(issuer) ?? new Set();
@@ -172,7 +172,7 @@ class Finder implements Revocations {
       const key = this.#keys.get(revoker);
       if (key === undefined || !(await this.#holds(signature, key, type, target))) continue;
       const how = revoker === target.primary ? "revoked" : `revoked by its designated revoker ${revoker}`;
-      this.revoked.set(keyIn(target.primary, target.key), how);
+      this.revoked.set(certificateKey(target.primary, target.key), how);
       return true;
     }
     return false;
@@ -193,7 +193,7 @@ class Finder implements Revocations {
   ): Promise<boolean> {
     if (this.#triesLeft <= 0) return false;
     this.#triesLeft--;
-    return await holdsAtAll(asBy(by, signature), by.keyPacket, type, over);
+    return await isValidAtAnyTime(asBy(by, signature), by.keyPacket, type, over);
   }
 }
 

@@ -48,7 +48,7 @@ export type RejectionCode =
  * A signature that does not count: thrown by the checks, caught by the quorum, which goes on with the next file. Libraries put into their
  * messages what they found in a file that anybody may have written, so the reason is escaped and bounded.
  */
-export class Rejection extends Error {
+export class SignatureRejection extends Error {
   override readonly name = "Rejection";
   readonly code: RejectionCode;
 
@@ -59,7 +59,7 @@ export class Rejection extends Error {
 }
 
 /** What others wrote, in quotes, printable and short enough for a message. */
-export function quoted(text: string): string {
+export function quoteUntrusted(text: string): string {
   const start = text.slice(0, 100);
   return printableLine(JSON.stringify(start.length < text.length ? `${start}…` : start));
 }

@@ -17,32 +17,32 @@ export type SigningKey = {
    * @throws TrustError where the key can't sign, or what came out is not a signature by it
    * @throws SigningRefused where the person who was asked did not want to
    */
-  sign(payload: Uint8Array, attended?: Attended): Promise<Uint8Array>;
+  sign(payload: Uint8Array, attended?: SigningOptions): Promise<Uint8Array>;
 };
 
 /** What a signature that somebody may have to see to is waited for with. */
-export type Attended = {
+export type SigningOptions = {
   readonly onProgress?: SigningProgress;
   /** Ends gpg, and whatever it waits for. */
   readonly signal?: AbortSignal;
 };
 
 /** The person at the key said no: whoever asks next will be told the same. */
-export class SigningRefused extends TrustError {}
+export class SigningCancelledError extends TrustError {}
 
 /**
  * A private key from a file, armored or binary, without passphrase: for machines that sign unattended. The primary key signs where
  * it may, since podman before version 4.6 takes no signatures by subkeys.
  */
-export async function keyFromFile(file: string): Promise<SigningKey> {
+export async function loadSigningKey(file: string): Promise<SigningKey> {
   const bytes = await readFile(file).catch((error: Error) => {
     throw new TrustError(`no signing key: ${error.message}`);
   });
-  return keyFrom(await privateKeyIn(bytes, file), file);
+  return signingKeyOf(await privateKeyIn(bytes, file), file);
 }
 
 /** The same of a key at hand. */
-export async function keyFrom(key: PrivateKey, name = "the key"): Promise<SigningKey> {
+export async function signingKeyOf(key: PrivateKey, name = "the key"): Promise<SigningKey> {
   if (!key.isDecrypted()) {
     throw new TrustError(
       `${name} asks for a passphrase; sign through gpg-agent, which asks for it, by the key's fingerprint`,
@@ -84,7 +84,7 @@ export type AgentOptions = {
  * A key that gpg-agent holds: in its files, or on a smart card that may want a PIN and a touch for each signature.
  * @param fingerprint of the very key that is to sign, a subkey's too: gpg chooses no other
  */
-export function keyFromAgent(fingerprint: Fingerprint, options: AgentOptions): SigningKey {
+export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions): SigningKey {
   const { keyring } = options;
   const primary = keyring.primaryOf(fingerprint);
   // A card and a pinentry serve one signature at a time.
@@ -110,7 +110,7 @@ export function keyFromAgent(fingerprint: Fingerprint, options: AgentOptions): S
  * The certificate of a key that gpg holds, from gpg itself: for where there is no roster to hold it against.
  * @throws TrustError where gpg has none
  */
-export async function keyringFromGpg(fingerprint: Fingerprint, home?: string): Promise<Keyring> {
+export async function exportKeyringFromGpg(fingerprint: Fingerprint, home?: string): Promise<Keyring> {
   const gpg = spawn("gpg", [...homeOf(home), "--batch", "--no-armor", "--export", fingerprint], {
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -185,7 +185,7 @@ function gpgArguments(fingerprint: Fingerprint, home: string | undefined): strin
 async function signWithGpg(
   fingerprint: Fingerprint,
   payload: Uint8Array,
-  { onProgress, signal }: Attended,
+  { onProgress, signal }: SigningOptions,
   home: string | undefined,
 ): Promise<Uint8Array> {
   signal?.throwIfAborted();
@@ -213,7 +213,7 @@ async function signWithGpg(
   if (failure) throw new TrustError(notRunning(failure));
   if (code === 0 && keywords.includes("SIG_CREATED")) return signed;
   if (failed !== undefined && refusals.has(failed)) {
-    throw new SigningRefused(
+    throw new SigningCancelledError(
       `the PIN or passphrase for ${fingerprint} was not given (pinentry was cancelled), so nothing more is signed; run the same command again to be asked again`,
     );
   }

@@ -32,7 +32,7 @@ export type ClientPolicy = {
   /** The people whose keys are in it, by id. */
   readonly people: readonly string[];
   /** Those of the roster without a key that is at hand: their signatures don't count for these clients. */
-  readonly without: readonly string[];
+  readonly peopleWithoutKeys: readonly string[];
   readonly requirements: number;
 };
 
@@ -52,7 +52,7 @@ type Requirement = {
  * @param folder where the files will be: the policy names its keyrings by absolute path
  * @throws TrustError where fewer than t people have keys, or the requirements would be too many
  */
-export function clientPolicy(inputs: ClientPolicyInputs, folder: string): ClientPolicy {
+export function createClientPolicy(inputs: ClientPolicyInputs, folder: string): ClientPolicy {
   const { roster, keyring, threshold, repository, signedAs = repository, lookaside } = inputs;
   for (const name of [repository, signedAs]) mustBeInFull(name);
   mustBeCertain(roster, keyring);
@@ -78,7 +78,7 @@ export function clientPolicy(inputs: ClientPolicyInputs, folder: string): Client
   return {
     files,
     people,
-    without: [...roster.keys()].filter((person) => !keys.has(person)),
+    peopleWithoutKeys: [...roster.keys()].filter((person) => !keys.has(person)),
     requirements: requirements.length,
   };
 }

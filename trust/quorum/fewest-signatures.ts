@@ -1,7 +1,7 @@
 import type { CpuVendor } from "../cpu-vendor.ts";
 
 /** A person of whom signatures are there, or could be. */
-export type Signer = {
+export type PotentialSigner = {
   /** Whether a signature of theirs counts already. */
   readonly hasSigned: boolean;
   /** The vendors that their signatures stand for already. */
@@ -15,7 +15,11 @@ export type Signer = {
  * of least cost from people to vendors. The new people have to sign anyway, so as many of them are free; each signature beyond costs one.
  * @returns infinity where no number of signatures will do
  */
-export function fewestSignatures(people: readonly Signer[], newPeople: number, vendors: number): number {
+export function fewestSignatures(
+  people: readonly PotentialSigner[],
+  newPeople: number,
+  vendors: number,
+): number {
   if (people.filter(({ hasSigned }) => !hasSigned).length < newPeople) return Number.POSITIVE_INFINITY;
   const flow = new Flow();
   const [source, fresh, sink] = [flow.node(), flow.node(), flow.node()];
@@ -42,7 +46,7 @@ export function fewestSignatures(people: readonly Signer[], newPeople: number, v
 }
 
 /** Keeps of people who are alike only as many as could ever matter. */
-export function fewOfEachKind(people: readonly Signer[], most: number): Signer[] {
+export function fewOfEachKind(people: readonly PotentialSigner[], most: number): PotentialSigner[] {
   const kinds = new Map<string, number>();
   return people.filter((one) => {
     const kind = JSON.stringify(one);

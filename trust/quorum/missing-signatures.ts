@@ -1,13 +1,13 @@
 import type { CpuVendor } from "../cpu-vendor.ts";
 import type { Fingerprint } from "../openpgp/fingerprint.ts";
-import { type Keyring, mustSignNow } from "../openpgp/keyring.ts";
-import { fewestSignatures, fewOfEachKind, type Signer } from "./fewest-signatures.ts";
-import type { QuorumOutcome, QuorumRule, Trust } from "./quorum.ts";
+import { type Keyring, requireSigningKey } from "../openpgp/keyring.ts";
+import { fewestSignatures, fewOfEachKind, type PotentialSigner } from "./fewest-signatures.ts";
+import type { QuorumRule, QuorumVerdict, Trust } from "./quorum.ts";
 import type { Person } from "./roster.ts";
-import { vendorsOfDifferentPeople } from "./vendor-matching.ts";
+import { countMatchedVendors } from "./vendor-matching.ts";
 
 /** What an image needs to be at quorum. */
-export type Shortfall = {
+export type MissingSignatures = {
   /** People, of those who have not signed yet. */
   readonly people: number;
   /** CPU vendors for which one more person must stand. */
@@ -15,16 +15,16 @@ export type Shortfall = {
   /** The fewest signatures that make up for both: one of another person, on another vendor, counts for both. */
   readonly signatures: number;
   /** Who of the roster could make one of them, by id. */
-  readonly by: readonly string[];
+  readonly helpfulPeople: readonly string[];
   /** The vendors on whose machines a signature of theirs would help. */
-  readonly on: readonly CpuVendor[];
+  readonly helpfulVendors: readonly CpuVendor[];
   /** Why no number of signatures would do, with this roster and these keys. */
   readonly impossible?: string;
 };
 
 /** The people whose signatures would count now: with a key that is at hand and may sign. */
-export async function signersOf({ roster, keyring }: Trust, now = new Date()): Promise<readonly Person[]> {
-  const usable = await usableKeys(keyring, now);
+export async function findSigners({ roster, keyring }: Trust, now = new Date()): Promise<readonly Person[]> {
+  const usable = await findUsableKeys(keyring, now);
   const primaries = new Set([...usable].filter(([, keys]) => keys.length > 0).map(([primary]) => primary));
   return [...roster.values()].filter(({ fingerprints }) =>
     fingerprints.some((fingerprint) => primaries.has(keyring.primaryOf(fingerprint))),
@@ -32,7 +32,7 @@ export async function signersOf({ roster, keyring }: Trust, now = new Date()): P
 }
 
 /** The keys of each certificate that may sign now, by the primary key: neither expired nor revoked nor weak. */
-export async function usableKeys(
+export async function findUsableKeys(
   keyring: Keyring,
   now = new Date(),
 ): Promise<ReadonlyMap<Fingerprint, readonly Fingerprint[]>> {
@@ -41,7 +41,7 @@ export async function usableKeys(
     const candidates = keyring.keysOf(primary);
     const good = await Promise.all(
       candidates.map((candidate) =>
-        mustSignNow(candidate, now).then(
+        requireSigningKey(candidate, now).then(
           () => true,
           () => false,
         ),
@@ -59,11 +59,11 @@ export async function usableKeys(
 const mostKinds = 100;
 
 /** What is missing to an outcome; of one that is met, nothing. */
-export function shortfallOf(
-  { accepted, people, vendors }: Pick<QuorumOutcome, "accepted" | "people" | "vendors">,
+export function findMissingSignatures(
+  { accepted, people, vendors }: Pick<QuorumVerdict, "accepted" | "people" | "vendors">,
   rule: QuorumRule,
   signers: readonly Person[],
-): Shortfall {
+): MissingSignatures {
   const missing = {
     people: Math.max(0, rule.threshold - people),
     vendors: Math.max(0, rule.vendors - vendors),
@@ -71,7 +71,7 @@ export function shortfallOf(
   const everyone = signersIn(accepted, signers);
   const fresh = signers.filter(({ id }) => !everyone.get(id)?.hasSigned);
   const signatures = fewestSignatures([...everyone.values()], missing.people, rule.vendors);
-  const helpful = helpfulVendors(everyone, signers, missing.vendors > 0 ? rule.vendors : 0);
+  const helpful = findHelpfulVendors(everyone, signers, missing.vendors > 0 ? rule.vendors : 0);
   const by = signers.filter(
     ({ id }) => (missing.people > 0 && !everyone.get(id)?.hasSigned) || helpful.has(id),
   );
@@ -84,17 +84,17 @@ export function shortfallOf(
   return {
     ...missing,
     signatures: Number.isFinite(signatures) ? signatures : missing.people + missing.vendors,
-    by: by.map(({ id }) => id).sort(),
-    on: [...new Set([...helpful.values()].flat())].sort(),
+    helpfulPeople: by.map(({ id }) => id).sort(),
+    helpfulVendors: [...new Set([...helpful.values()].flat())].sort(),
     ...(impossible === undefined ? {} : { impossible }),
   };
 }
 
 /** Everybody who has signed or could, by id. */
 function signersIn(
-  accepted: QuorumOutcome["accepted"],
+  accepted: QuorumVerdict["accepted"],
   signers: readonly Person[],
-): ReadonlyMap<string, Signer> {
+): ReadonlyMap<string, PotentialSigner> {
   const signed = Map.groupBy(accepted, ({ person }) => person);
   const machines = new Map(signers.map((person) => [person.id, person.machines]));
   return new Map(
@@ -111,8 +111,8 @@ function distinct(all: readonly { readonly cpuVendor?: CpuVendor | null | undefi
 }
 
 /** For which vendors a signature of each signer would bring the rule nearer, by id; without those for whom there is none. */
-function helpfulVendors(
-  everyone: ReadonlyMap<string, Signer>,
+function findHelpfulVendors(
+  everyone: ReadonlyMap<string, PotentialSigner>,
   signers: readonly Person[],
   vendors: number,
 ): Map<string, readonly CpuVendor[]> {
@@ -141,7 +141,7 @@ function helpfulVendors(
   return found;
 }
 
-function withSignature(signer: Signer, cpuVendor: CpuVendor): Signer {
+function withSignature(signer: PotentialSigner, cpuVendor: CpuVendor): PotentialSigner {
   return {
     hasSigned: true,
     standsFor: [...signer.standsFor, cpuVendor],
@@ -150,19 +150,19 @@ function withSignature(signer: Signer, cpuVendor: CpuVendor): Signer {
 }
 
 /** Why different people can't stand for so many vendors. */
-function tooFewVendors(people: readonly Signer[], vendors: number): string {
+function tooFewVendors(people: readonly PotentialSigner[], vendors: number): string {
   const choices = people.map(({ standsFor, couldStandFor }) => [...standsFor, ...couldStandFor]);
   const builtOn = new Set(people.flatMap(({ standsFor }) => standsFor));
   const others = new Set(choices.flat().filter((vendor) => !builtOn.has(vendor)));
   if (builtOn.size + others.size < vendors)
     return `the roster has machines of ${others.size === 0 ? "no" : `only ${others.size}`} other CPU vendor`;
-  const most = vendorsOfDifferentPeople(choices);
+  const most = countMatchedVendors(choices);
   return `each vendor counts by another person, and the roster's can stand for ${most} at most`;
 }
 
 /** In words: `1 more person on another CPU vendor (bob, carol; GenuineIntel)`. */
-export function shortfallText(shortfall: Shortfall): string {
-  const { people, vendors, by, on, impossible } = shortfall;
+export function describeMissingSignatures(shortfall: MissingSignatures): string {
+  const { people, vendors, helpfulPeople: by, helpfulVendors: on, impossible } = shortfall;
   const needs = [
     ...(people > 0 ? [counted(people, "more person", "more people")] : []),
     ...(vendors > 0 ? [counted(vendors, "more CPU vendor", "more CPU vendors")] : []),

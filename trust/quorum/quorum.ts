@@ -1,15 +1,15 @@
 import pLimit from "p-limit";
-import { type CpuVendor, cpuVendorNamed } from "../cpu-vendor.ts";
+import { type CpuVendor, tryParseCpuVendor } from "../cpu-vendor.ts";
 import type { Fingerprint } from "../openpgp/fingerprint.ts";
 import type { Keyring } from "../openpgp/keyring.ts";
 import { verifyMessage } from "../openpgp/openpgp-message.ts";
-import { quoted, Rejection, type RejectionCode } from "../openpgp/signature-rejection.ts";
+import { quoteUntrusted, type RejectionCode, SignatureRejection } from "../openpgp/signature-rejection.ts";
 import type { PinnedImage } from "../signatures/image-reference.ts";
 import type { SignatureFile } from "../signatures/lookaside.ts";
-import { readPayload, type SigningPayload } from "../signatures/simple-signing.ts";
+import { parsePayload, type SigningPayload } from "../signatures/simple-signing.ts";
 import { TrustError } from "../trust-error.ts";
-import { owners, type Person, type Roster } from "./roster.ts";
-import { vendorsOfDifferentPeople } from "./vendor-matching.ts";
+import { keyOwners, type Person, type Roster } from "./roster.ts";
+import { countMatchedVendors } from "./vendor-matching.ts";
 
 /** How many must agree. StageX's is 2 people on 2 vendors. */
 export type QuorumRule = {
@@ -48,7 +48,7 @@ export type RejectedSignature = {
 };
 
 /** What the signatures of one image come to. */
-export type QuorumOutcome = {
+export type QuorumVerdict = {
   /** Whether enough have signed, whatever the keys in doubt turn out to be. */
   readonly met: boolean;
   /** Distinct people, of the accepted. */
@@ -65,7 +65,7 @@ export type QuorumOutcome = {
 };
 
 /** One file's signature as a person's word, or why it is none. */
-type Word = { readonly file: string; readonly word: AcceptedSignature | Rejection };
+type Word = { readonly file: string; readonly word: AcceptedSignature | SignatureRejection };
 
 /**
  * Judges the signatures of one image. A bad one is kept with its reason and never stops the good ones; the order of the files
@@ -73,15 +73,15 @@ type Word = { readonly file: string; readonly word: AcceptedSignature | Rejectio
  * @param now when keys must be good: a quorum of keys that have been revoked since is none
  * @throws TrustError where the rule can't be met by anybody, or the roster gives one key to two people
  */
-export async function judge(
+export async function evaluateQuorum(
   image: PinnedImage,
   signatures: readonly SignatureFile[],
   { roster, keyring }: Trust,
   rule: QuorumRule,
   now = new Date(),
-): Promise<QuorumOutcome> {
+): Promise<QuorumVerdict> {
   mustBeRule(rule);
-  const whose = owners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
+  const whose = keyOwners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
   // Cryptography goes on beside this thread; what counts is then decided in the order of the files.
   const several = pLimit(8);
   const words = await Promise.all(
@@ -96,29 +96,29 @@ export async function judge(
   );
   const all = counted(words, rule);
   const doubtsOf = ({ word }: Word) =>
-    word instanceof Rejection ? [] : keyring.doubtsAbout(word.fingerprint);
+    word instanceof SignatureRejection ? [] : keyring.doubtsAbout(word.fingerprint);
   const certain = words.filter((word) => doubtsOf(word).length === 0);
   if (!all.met || counted(certain, rule).met) return { ...all, doubts: [] };
   return { ...all, met: false, doubts: [...new Set(words.flatMap(doubtsOf))] };
 }
 
 /** Counts people and vendors, in the order of the files. */
-function counted(words: readonly Word[], rule: QuorumRule): Omit<QuorumOutcome, "doubts"> {
+function counted(words: readonly Word[], rule: QuorumRule): Omit<QuorumVerdict, "doubts"> {
   const accepted: AcceptedSignature[] = [];
   const rejected: RejectedSignature[] = [];
   for (const { file, word } of words) {
-    const one = word instanceof Rejection ? word : (repeated(word, accepted) ?? word);
-    if (one instanceof Rejection) rejected.push({ file, code: one.code, reason: one.message });
+    const one = word instanceof SignatureRejection ? word : (repeated(word, accepted) ?? word);
+    if (one instanceof SignatureRejection) rejected.push({ file, code: one.code, reason: one.message });
     else accepted.push(one);
   }
   const people = new Set(accepted.map(({ person }) => person)).size;
-  const vendors = vendorsStoodFor(accepted);
+  const vendors = countVendors(accepted);
   return { met: people >= rule.threshold && vendors >= rule.vendors, people, vendors, accepted, rejected };
 }
 
 /** What is missing, or what there is, in words: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected: signature-2: …`. */
-export function wordsOf(
-  { accepted, rejected, people, vendors, doubts }: QuorumOutcome,
+export function describeVerdict(
+  { accepted, rejected, people, vendors, doubts }: QuorumVerdict,
   rule: QuorumRule,
 ): string {
   const names = [...new Set(accepted.map(({ person }) => person))];
@@ -139,11 +139,9 @@ function listed(names: readonly string[]): string {
 }
 
 /** How many vendors different people stand for, of those that their signatures name. */
-export function vendorsStoodFor(
-  accepted: readonly Pick<AcceptedSignature, "person" | "cpuVendor">[],
-): number {
+export function countVendors(accepted: readonly Pick<AcceptedSignature, "person" | "cpuVendor">[]): number {
   const byPerson = Map.groupBy(accepted, ({ person }) => person);
-  return vendorsOfDifferentPeople(
+  return countMatchedVendors(
     [...byPerson.values()].map((own) => own.flatMap(({ cpuVendor }) => cpuVendor ?? [])),
   );
 }
@@ -172,11 +170,14 @@ async function attested(
 ): Promise<AcceptedSignature> {
   if ("rejection" in signature) throw signature.rejection;
   const { content, fingerprint, expires } = await verifyMessage(signature.bytes, keyring, now);
-  const payload = readPayload(content);
+  const payload = parsePayload(content);
   mustBeFor(image, payload);
   const person = whose.get(fingerprint);
   if (person === undefined) {
-    throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
+    throw new SignatureRejection(
+      "not-in-roster",
+      `signed with ${fingerprint}, which is nobody's in the roster`,
+    );
   }
   return {
     file: signature.file,
@@ -189,10 +190,13 @@ async function attested(
 
 function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload): void {
   if (payload.digest !== digest) {
-    throw new Rejection("other-digest", `signed for the manifest ${payload.digest}, not for ${digest}`);
+    throw new SignatureRejection(
+      "other-digest",
+      `signed for the manifest ${payload.digest}, not for ${digest}`,
+    );
   }
   if (payload.reference !== reference) {
-    throw new Rejection("other-reference", `signed for ${payload.reference}, not for ${reference}`);
+    throw new SignatureRejection("other-reference", `signed for ${payload.reference}, not for ${reference}`);
   }
 }
 
@@ -223,25 +227,33 @@ function vendorOf(
       machines.length === 0 ? `${id} has no machine in the roster` : `${id} has machines of several vendors`;
     return { cpuVendor: null, note: `the signature names no CPU vendor, and ${why}` };
   }
-  const claimed = cpuVendorNamed(builder.cpuVendor);
+  const claimed = tryParseCpuVendor(builder.cpuVendor);
   if (claimed !== undefined && listedVendors.has(claimed)) return { cpuVendor: claimed };
-  return { cpuVendor: null, note: `${id} has no machine by ${quoted(builder.cpuVendor)} in the roster` };
+  return {
+    cpuVendor: null,
+    note: `${id} has no machine by ${quoteUntrusted(builder.cpuVendor)} in the roster`,
+  };
 }
 
 /** A second word of one person adds nothing, unless it is from another vendor's machine. */
-function repeated(one: AcceptedSignature, accepted: readonly AcceptedSignature[]): Rejection | undefined {
+function repeated(
+  one: AcceptedSignature,
+  accepted: readonly AcceptedSignature[],
+): SignatureRejection | undefined {
   const before = accepted.filter(({ person }) => person === one.person);
   const [first] = before;
   if (first === undefined) return undefined;
   if (one.cpuVendor !== null && before.every(({ cpuVendor }) => cpuVendor !== one.cpuVendor))
     return undefined;
-  return new Rejection(
+  return new SignatureRejection(
     "same-person",
     `${one.person} has signed already, in ${first.file}; a person counts once`,
   );
 }
 
 /** openpgp.js throws all kinds of errors at what it can't make sense of; none may keep the other files from being looked at. */
-function rejectionOf(error: unknown): Rejection {
-  return error instanceof Rejection ? error : new Rejection("malformed", (error as Error).message);
+function rejectionOf(error: unknown): SignatureRejection {
+  return error instanceof SignatureRejection
+    ? error
+    : new SignatureRejection("malformed", (error as Error).message);
 }

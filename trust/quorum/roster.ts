@@ -1,8 +1,8 @@
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { printable } from "../../lib/text/printable.ts";
-import { type CpuVendor, cpuVendorNamed } from "../cpu-vendor.ts";
-import { type Fingerprint, readFingerprint } from "../openpgp/fingerprint.ts";
+import { type CpuVendor, tryParseCpuVendor } from "../cpu-vendor.ts";
+import { type Fingerprint, tryParseFingerprint } from "../openpgp/fingerprint.ts";
 import { TrustError } from "../trust-error.ts";
 
 /** A maintainer: who may attest, with which keys, from which machines. */
@@ -40,8 +40,8 @@ const rosterSchema = z.object({
  * @param file what errors call it
  * @throws TrustError where it can't be read, where a key or machine is nobody's, and where one key is two people's
  */
-export function readRoster(text: string, file = "MAINTAINERS"): Roster {
-  const { people, keys, machines } = parseRoster(text, file);
+export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
+  const { people, keys, machines } = parseRosterToml(text, file);
   // It is a file's name in a client's policy.
   const odd = Object.keys(people).find((id) => !/^[A-Za-z0-9_-]{1,64}$/.test(id));
   if (odd !== undefined) {
@@ -67,12 +67,12 @@ export function readRoster(text: string, file = "MAINTAINERS"): Roster {
         ),
         machines: Object.entries(own(machines, id)).map(([machine, { brand }]) => ({
           id: machine,
-          cpuVendor: cpuVendorNamed(brand ?? ""),
+          cpuVendor: tryParseCpuVendor(brand ?? ""),
         })),
       },
     ]),
   );
-  owners(roster, (fingerprint) => fingerprint, file);
+  keyOwners(roster, (fingerprint) => fingerprint, file);
   return roster;
 }
 
@@ -81,7 +81,7 @@ export function readRoster(text: string, file = "MAINTAINERS"): Roster {
  * @param primaryOf the primary key that a fingerprint belongs to, a subkey's as well as its own
  * @throws TrustError where one primary key is two people's: neither can be told from the other
  */
-export function owners(
+export function keyOwners(
   roster: Roster,
   primaryOf: (fingerprint: Fingerprint) => Fingerprint,
   file = "MAINTAINERS",
@@ -103,7 +103,7 @@ export function owners(
   return owner;
 }
 
-function parseRoster(text: string, file: string): z.infer<typeof rosterSchema> {
+function parseRosterToml(text: string, file: string): z.infer<typeof rosterSchema> {
   let toml: unknown;
   try {
     toml = parse(text);
@@ -121,7 +121,7 @@ function parseRoster(text: string, file: string): z.infer<typeof rosterSchema> {
 }
 
 function fingerprintIn(text: string, where: string): Fingerprint {
-  const fingerprint = readFingerprint(text);
+  const fingerprint = tryParseFingerprint(text);
   if (fingerprint !== undefined) return fingerprint;
   throw new TrustError(
     `${where}: id ${JSON.stringify(text.slice(0, 100))} is no fingerprint; write all its 40 (or 64) hex digits, as gpg --fingerprint shows them`,

@@ -7,7 +7,7 @@ export type VendorChoices = readonly (readonly CpuVendor[])[];
  * Counts the vendors for which different people can stand: the size of a greatest matching between people and vendors, found by
  * augmenting paths. Somebody with machines of two vendors stands for either of them, and never for both.
  */
-export function vendorsOfDifferentPeople(choices: VendorChoices): number {
+export function countMatchedVendors(choices: VendorChoices): number {
   const taken = new Map<CpuVendor, number>();
   const place = (person: number, tried: Set<CpuVendor>): boolean =>
     (choices[person] ?? []).some((vendor) => {

@@ -40,12 +40,12 @@ export function parseRepository(text: string): Repository {
 }
 
 /** The repository without its host, `stagex/core-musl`: how the lookaside names its folders. */
-export function pathOf(repository: Repository): string {
+export function repositoryPath(repository: Repository): string {
   return repository.slice(repository.indexOf("/") + 1);
 }
 
 /** Throws where the tag is missing: a signature is for one tag of a repository, never for whatever it is called. */
-export function parseTagged(text: string): TaggedReference {
+export function parseTaggedReference(text: string): TaggedReference {
   const colon = text.lastIndexOf(":");
   const tag = text.slice(colon + 1);
   if (colon < 0 || !tagPattern.test(tag)) {
@@ -64,7 +64,7 @@ export function parsePinnedImage(text: string): PinnedImage {
       `no digest in ${JSON.stringify(text.slice(0, 200))} (expected REPOSITORY:TAG@sha256:…, the digest of the manifest)`,
     );
   }
-  return { reference: parseTagged(text.slice(0, at)), digest: parseDigest(text.slice(at + 1)) };
+  return { reference: parseTaggedReference(text.slice(0, at)), digest: parseDigest(text.slice(at + 1)) };
 }
 
 /** The repository that a tagged reference is in. */

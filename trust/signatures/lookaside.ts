@@ -5,19 +5,19 @@ import type { IncomingMessage } from "node:http";
 import type { LookupFunction } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { isLoopbackHost } from "../../lib/net/address-reach.ts";
-import { dropAnswer, sendRequest } from "../../lib/net/outgoing-request.ts";
+import { isLoopbackHost } from "../../lib/net/address-scope.ts";
+import { discardResponse, sendRequest } from "../../lib/net/outgoing-request.ts";
 import { followRedirects } from "../../lib/net/redirected-request.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
 import { maxMessageSize } from "../openpgp/openpgp-policy.ts";
-import { Rejection } from "../openpgp/signature-rejection.ts";
+import { SignatureRejection } from "../openpgp/signature-rejection.ts";
 import { TrustError, UnavailableError } from "../trust-error.ts";
-import { pathOf, type Repository } from "./image-reference.ts";
+import { type Repository, repositoryPath } from "./image-reference.ts";
 
 /** One file of an image's signatures: its bytes, or why it was not read. */
 export type SignatureFile = { readonly file: string } & (
   | { readonly bytes: Uint8Array }
-  | { readonly rejection: Rejection }
+  | { readonly rejection: SignatureRejection }
 );
 
 /** As podman: who serves more has a fault, or means harm (containers/image, docker/docker_image_src.go). */
@@ -34,7 +34,7 @@ export type LookasideLimits = {
 };
 
 /** A file has at most {@link maxMessageSize} bytes, and Node ends answers with more than 16 KiB of headers. */
-export const lookasideLimits: LookasideLimits = { file: 30_000, image: 60_000, redirects: 5 };
+export const defaultLookasideLimits: LookasideLimits = { file: 30_000, image: 60_000, redirects: 5 };
 
 /** Before each retry of what a server is too busy for, in milliseconds. */
 const pauses = [300, 1_000];
@@ -44,7 +44,7 @@ const respite = 10_000;
 
 /** Where an image's signatures are below the lookaside: podman's layout, and StageX's `signatures/`. */
 export function signatureFolder(repository: Repository, digest: Digest): string {
-  return `${pathOf(repository)}@sha256=${hexOf(digest)}`;
+  return `${repositoryPath(repository)}@sha256=${hexOf(digest)}`;
 }
 
 /** What the files are, by which they are called: `signature-1`. The other kinds are signed statements about an image. */
@@ -63,10 +63,10 @@ export type Lookaside = {
  * A lookaside at an address: `https://…`, or a folder (a checkout of a git repository too).
  * @throws TrustError where the address is neither: http is taken from this machine only, since nothing else on the way is to be trusted
  */
-export function lookasideAt(
+export function createLookaside(
   address: string,
   kind: FileKind = "signature",
-  limits: LookasideLimits = lookasideLimits,
+  limits: LookasideLimits = defaultLookasideLimits,
 ): Lookaside {
   if (!/^https?:/.test(address)) return new LookasideFolder(address.replace(/^file:\/\//, ""), kind);
   const url = URL.parse(address.endsWith("/") ? address : `${address}/`);
@@ -99,7 +99,7 @@ export class LookasideFolder implements Lookaside {
   }
 
   /** @throws TrustError where there is no such folder, so that nothing can be known of any image */
-  async mustBeThere(): Promise<void> {
+  async requireFolder(): Promise<void> {
     if ((await stat(this.folder).catch(() => undefined))?.isDirectory()) return;
     throw new TrustError(
       `there is no folder of signatures at ${this.folder}; if nobody has signed yet, make it: mkdir -p ${this.folder}`,
@@ -107,14 +107,14 @@ export class LookasideFolder implements Lookaside {
   }
 
   async read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
-    await this.mustBeThere();
+    await this.requireFolder();
     const path = signatureFolder(repository, digest);
     const link = await linkOn(this.folder, path);
     if (link !== undefined) {
       const reason = "it is a symbolic link, which is not followed; put the signatures' folder itself there";
-      return [{ file: link, rejection: new Rejection("not-a-file", reason) }];
+      return [{ file: link, rejection: new SignatureRejection("not-a-file", reason) }];
     }
-    return readSignatures(join(this.folder, path), this.#kind);
+    return readSignatureFolder(join(this.folder, path), this.#kind);
   }
 
   /**
@@ -157,7 +157,7 @@ export class LookasideFolder implements Lookaside {
  * The signatures in one image's folder. What lies beyond a gap is kept, but rejected: podman stops at the first number that is not
  * there, and what it doesn't see can't count here.
  */
-export async function readSignatures(
+export async function readSignatureFolder(
   folder: string,
   kind: FileKind = "signature",
 ): Promise<readonly SignatureFile[]> {
@@ -172,7 +172,7 @@ export async function readSignatures(
     const file = `${kind}-${number}`;
     if (index >= reach) {
       const reason = `there is no ${kind}-${reach + 1} before it, where podman stops; number them without gaps`;
-      files.push({ file, rejection: new Rejection("after-gap", reason) });
+      files.push({ file, rejection: new SignatureRejection("after-gap", reason) });
     } else if (index >= maxSignatures) {
       files.push({ file, rejection: tooMany() });
     } else files.push(await readOne(folder, file));
@@ -219,7 +219,7 @@ async function readOne(folder: string, file: string): Promise<SignatureFile> {
     );
     try {
       const facts = await handle.stat();
-      if (!facts.isFile()) throw new Rejection("not-a-file", "it is not a regular file");
+      if (!facts.isFile()) throw new SignatureRejection("not-a-file", "it is not a regular file");
       if (facts.size > maxMessageSize) throw tooLarge(facts.size);
       return { file, bytes: await handle.readFile() };
     } finally {
@@ -227,9 +227,12 @@ async function readOne(folder: string, file: string): Promise<SignatureFile> {
     }
   } catch (error) {
     const rejection =
-      error instanceof Rejection
+      error instanceof SignatureRejection
         ? error
-        : new Rejection("not-a-file", `it can't be read: ${(error as NodeJS.ErrnoException).code ?? error}`);
+        : new SignatureRejection(
+            "not-a-file",
+            `it can't be read: ${(error as NodeJS.ErrnoException).code ?? error}`,
+          );
     return { file, rejection };
   }
 }
@@ -257,17 +260,17 @@ class LookasideServer implements Lookaside {
       const bytes = await this.#fetched(new URL(`${folder}/${file}`, this.#base), time);
       if (bytes === undefined) return files;
       if (number > maxSignatures) return [...files, { file, rejection: tooMany() }];
-      files.push(bytes instanceof Rejection ? { file, rejection: bytes } : { file, bytes });
+      files.push(bytes instanceof SignatureRejection ? { file, rejection: bytes } : { file, bytes });
     }
   }
 
   /** What an overloaded server says is asked again: of hundreds of images, it says so of some. */
-  async #fetched(url: URL, time: AbortSignal): Promise<Uint8Array | Rejection | undefined> {
+  async #fetched(url: URL, time: AbortSignal): Promise<Uint8Array | SignatureRejection | undefined> {
     for (const pause of pauses) {
       const response = await this.#response(url, time);
       const { statusCode = 0 } = response;
       if (statusCode !== 429 && statusCode < 500) return await answered(url, response);
-      dropAnswer(response);
+      discardResponse(response);
       await sleep(pause);
     }
     return await answered(url, await this.#response(url, time));
@@ -294,9 +297,12 @@ class LookasideServer implements Lookaside {
 }
 
 /** The bytes; nothing where the server says that there is no such file (404, and nothing else). */
-async function answered(url: URL, response: IncomingMessage): Promise<Uint8Array | Rejection | undefined> {
+async function answered(
+  url: URL,
+  response: IncomingMessage,
+): Promise<Uint8Array | SignatureRejection | undefined> {
   const { statusCode } = response;
-  if (statusCode !== 200) dropAnswer(response);
+  if (statusCode !== 200) discardResponse(response);
   if (statusCode === 404) return undefined;
   if (statusCode !== 200) {
     throw new UnavailableError(
@@ -310,7 +316,7 @@ async function answered(url: URL, response: IncomingMessage): Promise<Uint8Array
   }
 }
 
-async function bounded(response: AsyncIterable<Uint8Array>): Promise<Uint8Array | Rejection> {
+async function bounded(response: AsyncIterable<Uint8Array>): Promise<Uint8Array | SignatureRejection> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response) {
@@ -321,12 +327,18 @@ async function bounded(response: AsyncIterable<Uint8Array>): Promise<Uint8Array 
   return Buffer.concat(chunks);
 }
 
-function tooLarge(size: number): Rejection {
-  return new Rejection("too-large", `${size} bytes or more; no signature has more than ${maxMessageSize}`);
+function tooLarge(size: number): SignatureRejection {
+  return new SignatureRejection(
+    "too-large",
+    `${size} bytes or more; no signature has more than ${maxMessageSize}`,
+  );
 }
 
-function tooMany(): Rejection {
-  return new Rejection("too-many", `podman reads no more than ${maxSignatures} signatures of one image`);
+function tooMany(): SignatureRejection {
+  return new SignatureRejection(
+    "too-many",
+    `podman reads no more than ${maxSignatures} signatures of one image`,
+  );
 }
 
 async function writeDurably(file: string, bytes: Uint8Array): Promise<void> {

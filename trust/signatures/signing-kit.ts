@@ -35,7 +35,7 @@ Back where the kit was made: npm run stagex sign import signed.tar
 `;
 
 /** A name for the entry with this number, counted from 1. */
-export function entryName(number: number, image: string): string {
+export function kitEntryName(number: number, image: string): string {
   const word = image.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
   return `${String(number).padStart(4, "0")}-${word.slice(0, 150)}`;
 }

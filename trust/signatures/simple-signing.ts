@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { type Digest, isDigest } from "../../oci/digest.ts";
-import { quoted, Rejection } from "../openpgp/signature-rejection.ts";
-import { parseTagged, type TaggedReference } from "./image-reference.ts";
-import { parseStrictly } from "./strict-json.ts";
+import { quoteUntrusted, SignatureRejection } from "../openpgp/signature-rejection.ts";
+import { parseTaggedReference, type TaggedReference } from "./image-reference.ts";
+import { parseStrictJson } from "./strict-json.ts";
 
 /**
  * What a maintainer says of the machine that built the image. It is in the payload's `optional`, so it is signed; podman and the
@@ -64,8 +64,8 @@ const payloadSchema = z.strictObject({
 export type NewPayload = Omit<SigningPayload, "reference"> & { readonly reference: string };
 
 /** The payload's bytes: members sorted, no white space, so that equal payloads are equal bytes. */
-export function writePayload({ reference, digest, creator, timestamp, builder }: NewPayload): Uint8Array {
-  parseTagged(reference);
+export function serializePayload({ reference, digest, creator, timestamp, builder }: NewPayload): Uint8Array {
+  parseTaggedReference(reference);
   const payload = payloadSchema.parse({
     critical: {
       type: signatureType,
@@ -78,19 +78,19 @@ export function writePayload({ reference, digest, creator, timestamp, builder }:
 }
 
 /** Throws a Rejection for all that is not exactly such a payload. */
-export function readPayload(bytes: Uint8Array): SigningPayload {
-  const parsed = payloadSchema.safeParse(parseStrictly(bytes, maxPayloadSize));
+export function parsePayload(bytes: Uint8Array): SigningPayload {
+  const parsed = payloadSchema.safeParse(parseStrictJson(bytes, maxPayloadSize));
   if (!parsed.success)
-    throw new Rejection(
+    throw new SignatureRejection(
       "payload-members",
       `the payload is not as the format has it: ${wordsOf(parsed.error)}`,
     );
   const { critical, optional } = parsed.data;
   const digest = critical.image["docker-manifest-digest"];
   if (!isDigest(digest)) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "payload-members",
-      `the payload's docker-manifest-digest is no digest: ${quoted(digest)}`,
+      `the payload's docker-manifest-digest is no digest: ${quoteUntrusted(digest)}`,
     );
   }
   const { creator, timestamp, arch, cpuVendor, cpuModel, kernel, buildkit, go } = optional;
@@ -104,16 +104,19 @@ export function readPayload(bytes: Uint8Array): SigningPayload {
 
 function referenceIn(text: string): TaggedReference {
   try {
-    return parseTagged(text);
+    return parseTaggedReference(text);
   } catch (error) {
-    throw new Rejection("payload-members", `the payload's docker-reference: ${(error as Error).message}`);
+    throw new SignatureRejection(
+      "payload-members",
+      `the payload's docker-reference: ${(error as Error).message}`,
+    );
   }
 }
 
 function wordsOf(error: z.ZodError): string {
   const [first] = error.issues;
   const where = first === undefined || first.path.length === 0 ? "" : `${first.path.map(String).join(".")}: `;
-  return quoted(`${where}${first?.message ?? "unknown"}`).slice(1, -1);
+  return quoteUntrusted(`${where}${first?.message ?? "unknown"}`).slice(1, -1);
 }
 
 /** Without the members that are not there. */

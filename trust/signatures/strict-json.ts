@@ -1,20 +1,20 @@
-import { duplicateMember } from "../../lib/text/duplicate-member.ts";
-import { quoted, Rejection } from "../openpgp/signature-rejection.ts";
+import { findDuplicateMember } from "../../lib/text/duplicate-member.ts";
+import { quoteUntrusted, SignatureRejection } from "../openpgp/signature-rejection.ts";
 
 function decode(bytes: Uint8Array, limit: number): string {
   if (bytes.length > limit) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "too-large",
       `the payload has ${bytes.length} bytes; more than ${limit} are too many`,
     );
   }
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
-    throw new Rejection("payload-encoding", "the payload begins with a byte order mark");
+    throw new SignatureRejection("payload-encoding", "the payload begins with a byte order mark");
   }
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    throw new Rejection("payload-encoding", "the payload is not UTF-8");
+    throw new SignatureRejection("payload-encoding", "the payload is not UTF-8");
   }
 }
 
@@ -23,18 +23,21 @@ function decode(bytes: Uint8Array, limit: number): string {
  * @param limit in bytes
  * @throws Rejection
  */
-export function parseStrictly(bytes: Uint8Array, limit: number): unknown {
+export function parseStrictJson(bytes: Uint8Array, limit: number): unknown {
   const text = decode(bytes, limit);
   try {
     const value: unknown = JSON.parse(text);
-    const twice = duplicateMember(text);
+    const twice = findDuplicateMember(text);
     if (twice === undefined) return value;
-    throw new Rejection(
+    throw new SignatureRejection(
       "payload-duplicate-member",
-      `the payload has the member ${quoted(twice)} twice in one object`,
+      `the payload has the member ${quoteUntrusted(twice)} twice in one object`,
     );
   } catch (error) {
-    if (error instanceof Rejection) throw error;
-    throw new Rejection("payload-json", `the payload is not JSON: ${quoted((error as Error).message)}`);
+    if (error instanceof SignatureRejection) throw error;
+    throw new SignatureRejection(
+      "payload-json",
+      `the payload is not JSON: ${quoteUntrusted((error as Error).message)}`,
+    );
   }
 }

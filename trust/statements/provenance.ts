@@ -1,6 +1,6 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
-import { type Statement, type Subject, statementOf } from "./statement.ts";
+import { createStatement, type Statement, type StatementSubject } from "./statement.ts";
 
 /** SLSA provenance, version 1 (slsa.dev/spec/v1.0/provenance). */
 export const provenancePredicateType = "https://slsa.dev/provenance/v1";
@@ -12,7 +12,7 @@ export const provenancePredicateType = "https://slsa.dev/provenance/v1";
 export const buildType = "urn:stagex-pulumi:package-build:1";
 
 /** What is known of a build. */
-export type Build = {
+export type BuildDescription = {
   readonly plan: BuildPlan;
   /** How the image is signed, without its tag: `stagex/core-sh`. */
   readonly repository: string;
@@ -75,8 +75,8 @@ export type Provenance = {
 const versionFacts = new Set(["buildkit", "go", "kernel"]);
 
 /** Says how an image was built: by whom, from what, to what. */
-export function provenanceOf(build: Build): Statement {
-  return statementOf(subjectsOf(build), provenancePredicateType, predicateOf(build));
+export function provenanceOf(build: BuildDescription): Statement {
+  return createStatement(subjectsOf(build), provenancePredicateType, predicateOf(build));
 }
 
 /** Every platform's manifest and, where there are several, the index over them: whichever of them the statement lies beside. */
@@ -84,7 +84,7 @@ export function subjectsOf({
   plan,
   repository,
   digests,
-}: Pick<Build, "plan" | "repository" | "digests">): readonly Subject[] {
+}: Pick<BuildDescription, "plan" | "repository" | "digests">): readonly StatementSubject[] {
   const name = `${repository}:${plan.version}`;
   const platforms = Object.entries(digests.platforms);
   const [only] = platforms;
@@ -93,7 +93,7 @@ export function subjectsOf({
   return digests.index === null ? manifests : [{ name, digest: digests.index }, ...manifests];
 }
 
-function predicateOf(build: Build): Provenance {
+function predicateOf(build: BuildDescription): Provenance {
   const { plan, inputKey, builder, finished, seconds } = build;
   const facts = Object.entries(builder.facts).flatMap(([name, value]) =>
     value ? [[name, value] as const] : [],
@@ -126,7 +126,7 @@ function predicateOf(build: Build): Provenance {
 }
 
 /** The commit, the recipe and the files beside it, the sources, what was fetched, the images: each by digest. */
-function materialsOf({ plan, dependencies, tree, fetched }: Build): ResourceDescriptor[] {
+function materialsOf({ plan, dependencies, tree, fetched }: BuildDescription): ResourceDescriptor[] {
   const files = plan.context.map(({ path, sha256 }) => ({
     name: `${plan.folder}/${path}`,
     digest: { sha256 },

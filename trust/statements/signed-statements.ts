@@ -1,20 +1,20 @@
 import { existsSync } from "node:fs";
 import type { Digest } from "../../oci/digest.ts";
-import { Rejection } from "../openpgp/signature-rejection.ts";
+import { SignatureRejection } from "../openpgp/signature-rejection.ts";
 import type { Trust } from "../quorum/quorum.ts";
 import type { Repository } from "../signatures/image-reference.ts";
 import {
+  createLookaside,
   type FileKind,
   type Lookaside,
   LookasideFolder,
-  lookasideAt,
   type SignatureFile,
 } from "../signatures/lookaside.ts";
 import { TrustError } from "../trust-error.ts";
 import { type VerifiedStatement, verifyStatement } from "./statement.ts";
 
 /** Whose statement it is, and that it is about this image. */
-export type About = {
+export type StatementQuery = {
   readonly repository: Repository;
   /** What the statement lies beside: what the image's tags point at. */
   readonly digest: Digest;
@@ -22,7 +22,7 @@ export type About = {
 };
 
 /** One signed statement that holds, and its bytes. */
-export type HeldStatement = VerifiedStatement & { readonly file: string; readonly message: Uint8Array };
+export type StoredStatement = VerifiedStatement & { readonly file: string; readonly message: Uint8Array };
 
 /**
  * Signed statements of one kind, in a lookaside. They are in `statements/`, laid out as the signatures are but not among them: StageX's
@@ -33,26 +33,30 @@ export class SignedStatements {
 
   /** @param lookaside address of the lookaside that has the signatures */
   constructor(lookaside: string, kind: Exclude<FileKind, "signature">) {
-    this.#lookaside = lookasideAt(`${lookaside.replace(/(?<!\/)\/+$/, "")}/statements`, kind);
+    this.#lookaside = createLookaside(`${lookaside.replace(/(?<!\/)\/+$/, "")}/statements`, kind);
   }
 
   /** Those that hold, by people of the roster. @throws TrustError where it can't be known */
-  async read({ repository, ...about }: About, trust: Trust): Promise<readonly HeldStatement[]> {
-    const held: HeldStatement[] = [];
+  async read({ repository, ...about }: StatementQuery, trust: Trust): Promise<readonly StoredStatement[]> {
+    const held: StoredStatement[] = [];
     for (const one of await this.#files(repository, about.digest)) {
       if (!("bytes" in one)) continue;
       try {
         const verified = await verifyStatement(one.bytes, about, trust);
         held.push({ ...verified, file: one.file, message: one.bytes });
       } catch (error) {
-        if (!(error instanceof Rejection)) throw error;
+        if (!(error instanceof SignatureRejection)) throw error;
       }
     }
     return held;
   }
 
   /** Of those that hold, the ones that say exactly this. */
-  async readThat(about: About, statement: Uint8Array, trust: Trust): Promise<readonly HeldStatement[]> {
+  async readMatching(
+    about: StatementQuery,
+    statement: Uint8Array,
+    trust: Trust,
+  ): Promise<readonly StoredStatement[]> {
     const held = await this.read(about, trust);
     return held.filter(({ content }) => Buffer.compare(content, statement) === 0);
   }
@@ -71,7 +75,7 @@ export class SignedStatements {
    * @throws TrustError where it would not hold
    */
   async write(
-    about: About,
+    about: StatementQuery,
     message: Uint8Array,
     trust: Trust,
     more: readonly Digest[] = [],
@@ -83,7 +87,7 @@ export class SignedStatements {
     const file = (digest: Digest) => lookaside.write(repository, digest, message);
     for (const digest of new Set([about.digest, ...more])) {
       await verifyStatement(message, { digest, predicateType }, trust).catch((error: unknown) => {
-        if (!(error instanceof Rejection)) throw error;
+        if (!(error instanceof SignatureRejection)) throw error;
         throw new TrustError(`the signed statement would not count: ${error.message}`);
       });
       if (digest !== about.digest) await file(digest);

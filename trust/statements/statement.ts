@@ -2,10 +2,10 @@ import { z } from "zod";
 import { type Digest, hexOf, isDigest } from "../../oci/digest.ts";
 import type { Fingerprint } from "../openpgp/fingerprint.ts";
 import { verifyMessage } from "../openpgp/openpgp-message.ts";
-import { quoted, Rejection } from "../openpgp/signature-rejection.ts";
+import { quoteUntrusted, SignatureRejection } from "../openpgp/signature-rejection.ts";
 import type { Trust } from "../quorum/quorum.ts";
-import { owners } from "../quorum/roster.ts";
-import { parseStrictly } from "../signatures/strict-json.ts";
+import { keyOwners } from "../quorum/roster.ts";
+import { parseStrictJson } from "../signatures/strict-json.ts";
 
 /** The type that every in-toto statement of this version has (in-toto/attestation, spec/v1/statement.md). */
 export const statementType = "https://in-toto.io/Statement/v1";
@@ -26,11 +26,11 @@ const statementSchema = z.object({
 export type Statement = z.infer<typeof statementSchema>;
 
 /** Of what a statement is: a name for people, and the digest that alone counts. */
-export type Subject = { readonly name: string; readonly digest: Digest };
+export type StatementSubject = { readonly name: string; readonly digest: Digest };
 
 /** A statement about images. */
-export function statementOf(
-  subjects: readonly Subject[],
+export function createStatement(
+  subjects: readonly StatementSubject[],
   predicateType: string,
   predicate: Readonly<Record<string, unknown>>,
 ): Statement {
@@ -43,24 +43,24 @@ export function statementOf(
 }
 
 /** The bytes that are signed and stored; equal statements that were made in the same way are equal bytes. */
-export function statementBytes(statement: Statement): Uint8Array {
+export function serializeStatement(statement: Statement): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(statement));
 }
 
 /** Throws a Rejection for all that is not exactly a statement. */
-export function readStatement(bytes: Uint8Array): Statement {
-  const parsed = statementSchema.safeParse(parseStrictly(bytes, maxStatementSize));
+export function parseStatement(bytes: Uint8Array): Statement {
+  const parsed = statementSchema.safeParse(parseStrictJson(bytes, maxStatementSize));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const where = issue?.path.map(String).join(".") ?? "";
-  throw new Rejection(
+  throw new SignatureRejection(
     "payload-members",
-    `not an in-toto statement: ${quoted(`${where}: ${issue?.message}`)}`,
+    `not an in-toto statement: ${quoteUntrusted(`${where}: ${issue?.message}`)}`,
   );
 }
 
 /** The digests that a statement is about. */
-export function digestsIn({ subject }: Statement): Digest[] {
+export function subjectDigests({ subject }: Statement): Digest[] {
   return subject.map(({ digest }) => `sha256:${digest.sha256}`).filter(isDigest);
 }
 
@@ -90,19 +90,22 @@ export async function verifyStatement(
   now = new Date(),
 ): Promise<VerifiedStatement> {
   const { content, fingerprint } = await verifyMessage(message, keyring, now);
-  const statement = readStatement(content);
+  const statement = parseStatement(content);
   if (statement.predicateType !== about.predicateType) {
-    throw new Rejection(
+    throw new SignatureRejection(
       "payload-members",
-      `a statement of the type ${quoted(statement.predicateType)}, not ${about.predicateType}`,
+      `a statement of the type ${quoteUntrusted(statement.predicateType)}, not ${about.predicateType}`,
     );
   }
-  if (!digestsIn(statement).includes(about.digest)) {
-    throw new Rejection("other-digest", `the statement is not about ${about.digest}`);
+  if (!subjectDigests(statement).includes(about.digest)) {
+    throw new SignatureRejection("other-digest", `the statement is not about ${about.digest}`);
   }
-  const person = owners(roster, (key) => keyring.primaryOf(key)).get(fingerprint);
+  const person = keyOwners(roster, (key) => keyring.primaryOf(key)).get(fingerprint);
   if (person === undefined) {
-    throw new Rejection("not-in-roster", `signed with ${fingerprint}, which is nobody's in the roster`);
+    throw new SignatureRejection(
+      "not-in-roster",
+      `signed with ${fingerprint}, which is nobody's in the roster`,
+    );
   }
   return { statement, content, person: person.id, fingerprint };
 }

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { fleetsToPrice, plannedSlots } from "../../../config/fleet-plan.ts";
 import type { StagexConfig } from "../../../config/schema.ts";
-import { type Cost, costText, machinesText } from "../../../distro/plan/cost.ts";
-import { shortenedList } from "../../../lib/text/shortened-list.ts";
+import { formatCosts, formatMachines, type RunCost } from "../../../distro/plan/cost.ts";
+import { shortenList } from "../../../lib/text/shortened-list.ts";
 import type { Context } from "../../../pipeline/context/context.ts";
-import { comparisonText } from "../../../pipeline/context/preview-forecast.ts";
+import { formatComparison } from "../../../pipeline/context/preview-forecast.ts";
 import { type ForecastOutputs, forecastOutputs } from "../../../pipeline/forecast-outputs.ts";
 import { mayFetch } from "../../../pipeline/package/network-access.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
@@ -19,15 +19,18 @@ export function forecastFunction(context: () => Context): FunctionHandler {
     outputs: forecastOutputs,
     async call() {
       const opened = context();
-      const { forecast, text } = await opened.outlook.forecast(opened.ledger, plannedSlots(opened.config));
+      const { forecast, text } = await opened.previewForecast.forecast(
+        opened.ledger,
+        plannedSlots(opened.config),
+      );
       const costs = await costsOf(opened, forecast.guessed);
-      const comparison = opened.outlook.comparison();
+      const comparison = opened.previewForecast.publishedComparison();
       const fetching = await fetchingOf(opened);
       const lines = [
         text,
-        opened.outlook.missingText(),
+        opened.previewForecast.missingExportsText(),
         witnessText(opened.config),
-        ...[comparisonText(comparison), ...fetchText(fetching), costs?.text],
+        ...[formatComparison(comparison), ...fetchText(fetching), costs?.text],
       ];
       return {
         willBuild: forecast.counts.will,
@@ -40,7 +43,7 @@ export function forecastFunction(context: () => Context): FunctionHandler {
         criticalPath: [...forecast.criticalPath.images],
         causes: forecast.causes.map(({ image, dependents }) => `${image} (${dependents})`),
         ...(opened.config.verify
-          ? { newImages: [...comparison.changed], mayBeNew: comparison.open, held: comparison.held }
+          ? { newImages: [...comparison.changed], mayBeNew: comparison.undecided, held: comparison.held }
           : {}),
         fetching,
         ...(costs ? { costs: costs.costs } : {}),
@@ -51,7 +54,7 @@ export function forecastFunction(context: () => Context): FunctionHandler {
 }
 
 async function fetchingOf(context: Context): Promise<string[]> {
-  const { imagesToBuild } = context.outlook;
+  const { imagesToBuild } = context.previewForecast;
   if (imagesToBuild.length === 0) return [];
   const { images } = await context.tree();
   return imagesToBuild.filter((name) => {
@@ -70,7 +73,7 @@ const mostNamed = 100;
 
 function fetchText(fetching: readonly string[]): string[] {
   if (fetching.length === 0) return [];
-  return [`${fetching.length} fetch in a RUN: ${shortenedList(fetching, mostNamed)}`];
+  return [`${fetching.length} fetch in a RUN: ${shortenList(fetching, mostNamed)}`];
 }
 
 /** What it costs by the configured prices; undefined without them, or where nothing is to be built. */
@@ -78,19 +81,19 @@ async function costsOf(
   context: Context,
   modelled: number,
 ): Promise<Required<Pick<ForecastOutputs, "costs" | "text">> | undefined> {
-  const { config, outlook } = context;
+  const { config, previewForecast: outlook } = context;
   const { prices } = config;
   if (prices === undefined) return undefined;
   const costs = outlook.costs(await context.expectations(), fleetsToPrice(config, prices), prices);
   if (costs.length === 0) return undefined;
-  const shown = ({ machines, atOnce, hours, price }: Cost) => ({
-    builders: machinesText(machines),
+  const shown = ({ machines, atOnce, hours, price }: RunCost) => ({
+    builders: formatMachines(machines),
     imagesAtOnce: atOnce,
     ...(hours === null ? {} : { hours: rounded(hours) }),
     ...(price === null ? {} : { price: rounded(price) }),
     ...{ currency: prices.currency, pricesOf: prices.date },
   });
-  return { costs: costs.map(shown), text: costText(costs, prices, modelled) };
+  return { costs: costs.map(shown), text: formatCosts(costs, prices, modelled) };
 }
 
 /** To two places, as the text has it: what is foretold is no more exact. */

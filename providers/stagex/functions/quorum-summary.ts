@@ -1,18 +1,18 @@
 import { z } from "zod";
 import type { Context } from "../../../pipeline/context/context.ts";
-import { quorumsOutputs } from "../../../pipeline/quorum/summary-outputs.ts";
+import { quorumSummaryOutputs } from "../../../pipeline/quorum/summary-outputs.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
 
 /** `stagex:index:quorums`: sums up the run so far. Meant to be invoked when every quorum has been registered. */
-export function quorumsFunction(context: () => Context): FunctionHandler {
+export function quorumSummaryFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:quorums",
     description:
       "Which images the run that is under way found below quorum, which of them were not before, and the least that must be signed.",
     inputs: z.strictObject({}),
-    outputs: quorumsOutputs,
+    outputs: quorumSummaryOutputs,
     async call() {
-      const { pending, fallen, signatures, text } = context().quorums.summary();
+      const { pending, fallen, signatures, text } = context().quorumSummary.summary();
       return { pending: { ...pending }, fallen: [...fallen], signatures, text };
     },
   };

@@ -8,7 +8,7 @@ const nothing = z.strictObject({});
  * `stagex:index:readiness`: has the provider started, and opens what every resource will need. Meant to be invoked before a program does
  * what takes it long, such as to read a tree, so that both are done at once; without it, the first resource waits for it.
  */
-export function readinessFunction(context: () => Context): FunctionHandler {
+export function warmUpFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:readiness",
     description: "Gets the provider ready ahead of the first resource. Nothing needs it; it saves time.",

@@ -8,22 +8,33 @@ import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
 import { type CheckFailure, checkFailures } from "../../../config/check-failures.ts";
-import { configProblems, parseConfig, type StagexConfig } from "../../../config/schema.ts";
+import { checkConfig, parseConfig, type StagexConfig } from "../../../config/schema.ts";
 import { withHint } from "../../../lib/os-error-hints.ts";
 import { type Printable, printable, printableBlock, printableLine } from "../../../lib/text/printable.ts";
 import type { Operation } from "../../../pipeline/operation.ts";
 import { previewSchema, unknown } from "../../../pipeline/unknown-schema.ts";
 import type { AttachableEngine } from "./engine-log.ts";
 import { EphemeralLines } from "./ephemeral-lines.ts";
-import { type AnyHandler, type FunctionHandler, NotReady, type PropertyChange } from "./handler.ts";
+import {
+  type AnyResourceHandler,
+  type FunctionHandler,
+  NotReadyError,
+  type PropertyChange,
+} from "./handler.ts";
 import { packageSchema } from "./package-schema.ts";
-import { fromWire, type Properties, reveal, secretPaths, toWire } from "./property-values.ts";
+import {
+  decodeProperties,
+  encodeProperties,
+  type PropertyMap,
+  secretPaths,
+  unwrapSecrets,
+} from "./property-values.ts";
 
 /** What the server serves: the handlers by token, made once the engine has configured the provider. */
 export type Provider = {
   readonly name: string;
   readonly version: string;
-  readonly handlers: readonly AnyHandler[];
+  readonly handlers: readonly AnyResourceHandler[];
   readonly functions: readonly FunctionHandler[];
   /**
    * `project` is the folder with Pulumi.yaml, where the engine starts its providers; `cancelled` ends what is done for more
@@ -45,9 +56,9 @@ class StatusError extends Error {
 
 /** A resource that is found not to be ready: what was asked for stays as it was written. */
 class NotReadyAsRead extends Error {
-  override readonly cause: NotReady;
+  override readonly cause: NotReadyError;
   readonly inputs: Struct | undefined;
-  constructor(cause: NotReady, inputs: Struct | undefined) {
+  constructor(cause: NotReadyError, inputs: Struct | undefined) {
     super(cause.message);
     this.cause = cause;
     this.inputs = inputs;
@@ -123,9 +134,9 @@ export class ProviderServer {
         return response;
       }),
       checkConfig: this.#answer((request: messages.CheckRequest) => {
-        const news = reveal(fromWire(request.getNews())) as Properties;
+        const news = unwrapSecrets(decodeProperties(request.getNews())) as PropertyMap;
         // What another resource has yet to give can't be wrong yet.
-        const problems = configProblems(news).filter(({ property }) => news[property] !== unknown);
+        const problems = checkConfig(news).filter(({ property }) => news[property] !== unknown);
         return checked(request.getNews(), problems);
       }),
       diffConfig: this.#answer((request: messages.DiffRequest) => {
@@ -140,7 +151,7 @@ export class ProviderServer {
       }),
       configure: this.#answer((request: messages.ConfigureRequest) => {
         this.#provider.configure(
-          parseConfig(reveal(fromWire(request.getArgs())) as Properties),
+          parseConfig(unwrapSecrets(decodeProperties(request.getArgs())) as PropertyMap),
           process.cwd(),
           this.#cancelled.signal,
         );
@@ -151,13 +162,13 @@ export class ProviderServer {
       }),
       check: this.#answer((request: messages.CheckRequest) => {
         const handler = this.#handlerOf(request.getUrn());
-        return checked(request.getNews(), check(handler, fromWire(request.getNews())));
+        return checked(request.getNews(), check(handler, decodeProperties(request.getNews())));
       }),
       diff: this.#answer(async (request: messages.DiffRequest) => {
         const handler = this.#handlerOf(request.getUrn());
-        const before = fromWire(request.getOldInputs() ?? request.getOlds());
+        const before = decodeProperties(request.getOldInputs() ?? request.getOlds());
         const ignored = new Set(request.getIgnorechangesList());
-        const changes = handler.diff(before, fromWire(request.getNews()));
+        const changes = handler.diff(before, decodeProperties(request.getNews()));
         if (changes.length === 0) changes.push(...(await this.#reviewed(handler, request)));
         return differing(changes.filter(({ path }) => !ignored.has(path)));
       }),
@@ -173,19 +184,19 @@ export class ProviderServer {
         const inputs = known(handler, handler.inputs, request.getProperties());
         const made = await handler.create(inputs, this.#work(request));
         response.setId(made.id);
-        response.setProperties(toWire(made.outputs));
+        response.setProperties(encodeProperties(made.outputs));
         return response;
       }),
       update: this.#answer(async (request: messages.UpdateRequest) => {
         const handler = this.#handlerOf(request.getUrn());
         const response = new messages.UpdateResponse();
-        const operation = { ...this.#work(request), before: fromWire(request.getOlds()) };
+        const operation = { ...this.#work(request), before: decodeProperties(request.getOlds()) };
         if (request.getPreview()) {
           response.setProperties(await previewed(handler, request.getNews(), false, operation));
           return response;
         }
         const inputs = known(handler, handler.inputs, request.getNews());
-        response.setProperties(toWire(await handler.update(request.getId(), inputs, operation)));
+        response.setProperties(encodeProperties(await handler.update(request.getId(), inputs, operation)));
         return response;
       }),
       read: this.#answer(async (request: messages.ReadRequest) => {
@@ -194,19 +205,19 @@ export class ProviderServer {
         const outputs = parsed(handler.outputs, request.getProperties());
         const state = inputs && outputs ? { inputs, outputs } : undefined;
         // What another version wrote is as good as gone: the next up makes it again, from the ledger where it can.
-        const isImport = Object.keys(fromWire(request.getProperties())).length === 0;
+        const isImport = Object.keys(decodeProperties(request.getProperties())).length === 0;
         if (!state && !isImport) return new messages.ReadResponse();
         const found = await handler
           .read(request.getId(), state, this.#work(request))
           .catch((error: unknown) => {
-            throw error instanceof NotReady ? new NotReadyAsRead(error, request.getInputs()) : error;
+            throw error instanceof NotReadyError ? new NotReadyAsRead(error, request.getInputs()) : error;
           });
         const response = new messages.ReadResponse();
         if (!found) return response;
         response.setId(request.getId());
         // What was asked for stays as it was written, secrets included.
-        response.setInputs(state ? request.getInputs() : toWire(found.inputs));
-        response.setProperties(toWire(found.outputs));
+        response.setInputs(state ? request.getInputs() : encodeProperties(found.inputs));
+        response.setProperties(encodeProperties(found.outputs));
         return response;
       }),
       delete: this.#answer(async (request: messages.DeleteRequest) => {
@@ -220,9 +231,9 @@ export class ProviderServer {
       }),
       invoke: this.#answer(async (request: messages.InvokeRequest) => {
         const called = this.#functionOf(request.getTok());
-        const args = called.inputs.safeParse(reveal(fromWire(request.getArgs())));
+        const args = called.inputs.safeParse(unwrapSecrets(decodeProperties(request.getArgs())));
         const response = new messages.InvokeResponse();
-        if (args.success) response.setReturn(toWire(await called.call(args.data as Properties)));
+        if (args.success) response.setReturn(encodeProperties(await called.call(args.data as PropertyMap)));
         else response.setFailuresList(checkFailures(args.error).map(failureMessage));
         return response;
       }),
@@ -264,7 +275,7 @@ export class ProviderServer {
     };
   }
 
-  async #reviewed(handler: AnyHandler, request: messages.DiffRequest): Promise<PropertyChange[]> {
+  async #reviewed(handler: AnyResourceHandler, request: messages.DiffRequest): Promise<PropertyChange[]> {
     if (!handler.review) return [];
     const urn = request.getUrn();
     const state = () => {
@@ -300,7 +311,7 @@ export class ProviderServer {
     };
   }
 
-  #handlerOf(urn: string): AnyHandler {
+  #handlerOf(urn: string): AnyResourceHandler {
     return named(urn.split("::")[2]?.split("$").at(-1) ?? "", this.#provider.handlers, "resource type");
   }
 
@@ -336,24 +347,28 @@ function failureMessage({ property, reason }: CheckFailure): messages.CheckFailu
   return failure;
 }
 
-const previews = new WeakMap<AnyHandler, z.ZodType<Properties>>();
+const previews = new WeakMap<AnyResourceHandler, z.ZodType<PropertyMap>>();
 
 /** The schema of a resource's inputs in a preview, derived once. */
-function previewInputs(handler: AnyHandler): z.ZodType<Properties> {
-  const schema = previews.get(handler) ?? (previewSchema(handler.inputs) as z.ZodType<Properties>);
+function previewInputs(handler: AnyResourceHandler): z.ZodType<PropertyMap> {
+  const schema = previews.get(handler) ?? (previewSchema(handler.inputs) as z.ZodType<PropertyMap>);
   previews.set(handler, schema);
   return schema;
 }
 
-function check(handler: AnyHandler, news: Properties): CheckFailure[] {
-  const result = previewInputs(handler).safeParse(reveal(news));
+function check(handler: AnyResourceHandler, news: PropertyMap): CheckFailure[] {
+  const result = previewInputs(handler).safeParse(unwrapSecrets(news));
   if (!result.success) return checkFailures(result.error);
   return handler.check(result.data, secretPaths(news));
 }
 
 /** Inputs that Check has passed; that they fail now is an error of the engine's or ours, and said as such. */
-function known<Known>(handler: AnyHandler, schema: z.ZodType<Known>, struct: Struct | undefined): Known {
-  const result = schema.safeParse(reveal(fromWire(struct)));
+function known<Known>(
+  handler: AnyResourceHandler,
+  schema: z.ZodType<Known>,
+  struct: Struct | undefined,
+): Known {
+  const result = schema.safeParse(unwrapSecrets(decodeProperties(struct)));
   if (result.success) return result.data;
   const reasons = checkFailures(result.error).map(
     ({ property, reason }) => printable`${property}: ${reason}`,
@@ -363,17 +378,17 @@ function known<Known>(handler: AnyHandler, schema: z.ZodType<Known>, struct: Str
 
 /** What the state holds, or undefined where another version of this provider wrote something else. */
 function parsed<Known>(schema: z.ZodType<Known>, struct: Struct | undefined): Known | undefined {
-  return schema.safeParse(reveal(fromWire(struct))).data;
+  return schema.safeParse(unwrapSecrets(decodeProperties(struct))).data;
 }
 
 async function previewed(
-  handler: AnyHandler,
+  handler: AnyResourceHandler,
   struct: Struct | undefined,
   isNew: boolean,
   operation: Operation,
 ): Promise<Struct> {
   const certain = await handler.preview(known(handler, previewInputs(handler), struct), isNew, operation);
-  return toWire(
+  return encodeProperties(
     Object.fromEntries(Object.keys(handler.outputs.shape).map((name) => [name, certain[name] ?? unknown])),
   );
 }
@@ -410,7 +425,7 @@ function differing(changes: readonly PropertyChange[]): messages.DiffResponse {
 
 /** The status of an error: a defect of this provider shows its stack, all else only what its message says. */
 function statusOf(error: unknown): Partial<grpc.StatusObject> {
-  if (error instanceof NotReady) return notReadyStatus(error);
+  if (error instanceof NotReadyError) return notReadyStatus(error);
   if (error instanceof NotReadyAsRead) return notReadyStatus(error.cause, error.inputs);
   const { code, details } = wholeStatusOf(error);
   return { code, details: bounded(details) };
@@ -437,12 +452,12 @@ function wholeStatusOf(error: unknown): { code: grpc.status; details: string } {
  * that all gRPC implementations keep them in.
  */
 function notReadyStatus(
-  { message, id, outputs, reasons }: NotReady,
+  { message, id, outputs, reasons }: NotReadyError,
   inputs?: Struct,
 ): Partial<grpc.StatusObject> {
   const failed = new messages.ErrorResourceInitFailed();
   failed.setId(id);
-  failed.setProperties(toWire(outputs));
+  failed.setProperties(encodeProperties(outputs));
   failed.setReasonsList(reasons.map(printableBlock));
   if (inputs) failed.setInputs(inputs);
   const detail = new anyMessages.Any();

@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import type { CheckFailure } from "../../../config/check-failures.ts";
 import type { Operation } from "../../../pipeline/operation.ts";
-import type { Properties } from "./property-values.ts";
+import type { PropertyMap } from "./property-values.ts";
 
 /** How one property differs between the state and the program (pulumirpc.PropertyDiff.Kind). */
 export type PropertyChange = {
@@ -16,13 +16,13 @@ export type PropertyChange = {
  * The resource exists, but is not what it was asked to be: thrown by create, update and read. The engine keeps it in its state with
  * these outputs, shows the reasons, makes nothing that depends on it, and asks for an update in the next run whatever has changed.
  */
-export class NotReady extends Error {
+export class NotReadyError extends Error {
   override readonly name = "NotReady";
   readonly id: string;
-  readonly outputs: Properties;
+  readonly outputs: PropertyMap;
   readonly reasons: readonly string[];
 
-  constructor(id: string, outputs: Properties, reasons: readonly string[]) {
+  constructor(id: string, outputs: PropertyMap, reasons: readonly string[]) {
     super(`${id} is not ready: ${reasons.join("; ")}`);
     this.id = id;
     this.outputs = outputs;
@@ -31,13 +31,13 @@ export class NotReady extends Error {
 }
 
 /** A handler of any resource: what calls it knows inputs and outputs only as what its own schemas accept. */
-export type AnyHandler = Handler<Properties, Properties, Properties>;
+export type AnyResourceHandler = ResourceHandler<PropertyMap, PropertyMap, PropertyMap>;
 
 /**
  * The contract of a resource. Inputs have passed `check` and are parsed; `Plan` is the inputs where a preview may
  * leave some unknown. Whatever a handler throws becomes a gRPC status in the server, and nowhere else.
  */
-export type Handler<Plan, Inputs, Outputs> = {
+export type ResourceHandler<Plan, Inputs, Outputs> = {
   readonly token: string;
   readonly description: string;
   /** Of the inputs, all known: what the public schema shows. */
@@ -45,7 +45,7 @@ export type Handler<Plan, Inputs, Outputs> = {
   readonly outputs: z.ZodObject & z.ZodType<Outputs>;
   /** What the schema cannot say; `secrets` are the paths of inputs that the program marked as secret. */
   check(plan: Plan, secrets: readonly string[]): CheckFailure[];
-  diff(before: Properties, after: Properties): PropertyChange[];
+  diff(before: PropertyMap, after: PropertyMap): PropertyChange[];
   /**
    * Asked where `diff` finds nothing: what else asks for an update, such as a setting under which the outputs would not have come about.
    * @param state parses what the state has; undefined where another version of the provider wrote it
@@ -80,5 +80,5 @@ export type FunctionHandler = {
   readonly description: string;
   readonly inputs: z.ZodObject;
   readonly outputs: z.ZodObject;
-  call(inputs: Properties): Promise<Properties>;
+  call(inputs: PropertyMap): Promise<PropertyMap>;
 };

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { configShape } from "../../../config/schema.ts";
-import type { AnyHandler, FunctionHandler } from "./handler.ts";
+import type { AnyResourceHandler, FunctionHandler } from "./handler.ts";
 
 /** What the schema is made of: the provider's name and version, and its resources. */
-export type Described = {
+export type DescribedProvider = {
   readonly name: string;
   readonly version: string;
-  readonly handlers: readonly Pick<AnyHandler, "token" | "description" | "inputs" | "outputs">[];
+  readonly handlers: readonly Pick<AnyResourceHandler, "token" | "description" | "inputs" | "outputs">[];
   readonly functions: readonly Pick<FunctionHandler, "token" | "description" | "inputs" | "outputs">[];
 };
 
@@ -31,7 +31,7 @@ const table = z.object({
 });
 
 /** The Pulumi package schema (pulumi.com/docs: "Package schema"), made from the zod schemas and nothing else. */
-export function packageSchema(described: Described): object {
+export function packageSchema(described: DescribedProvider): object {
   const config = tableOf(z.object(configShape));
   return {
     name: described.name,

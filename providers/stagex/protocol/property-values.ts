@@ -4,24 +4,24 @@ import { unknown } from "../../../pipeline/unknown-schema.ts";
 
 /** A value that the engine keeps encrypted in its state. */
 export class Secret {
-  readonly value: Value;
-  constructor(value: Value) {
+  readonly value: PropertyValue;
+  constructor(value: PropertyValue) {
     this.value = value;
   }
 }
 
 /** What a property of a resource can be, between the wire and the handlers. */
-export type Value =
+export type PropertyValue =
   | null
   | boolean
   | number
   | string
   | typeof unknown
   | Secret
-  | readonly Value[]
-  | { readonly [property: string]: Value | undefined };
+  | readonly PropertyValue[]
+  | { readonly [property: string]: PropertyValue | undefined };
 /** Properties by name; one that is undefined is one that is not there. */
-export type Properties = { readonly [property: string]: Value | undefined };
+export type PropertyMap = { readonly [property: string]: PropertyValue | undefined };
 
 // Pulumi's own marks (sdk/go/common/resource/plugin/rpc.go): an unknown has one for each type it may get.
 const signatureKey = "4dabf18193072939515e22adb298388d";
@@ -38,41 +38,41 @@ const unknownMarks: ReadonlySet<unknown> = new Set([
 ]);
 
 /** The properties in a message's Struct; none where it has no Struct. */
-export function fromWire(struct: structs.Struct | undefined): Properties {
+export function decodeProperties(struct: structs.Struct | undefined): PropertyMap {
   return mapValues(struct?.toJavaScript() ?? {}, decode);
 }
 
 /** The Struct for these properties, with the engine's marks for unknowns and secrets. */
-export function toWire(properties: Properties): structs.Struct {
+export function encodeProperties(properties: PropertyMap): structs.Struct {
   return structs.Struct.fromJavaScript(mapValues(properties, encode));
 }
 
 /** The same value with every secret laid open, for work that keeps nothing of it; null for none. */
-export function reveal(value: Value | undefined): Value {
+export function unwrapSecrets(value: PropertyValue | undefined): PropertyValue {
   if (value === undefined) return null;
-  if (value instanceof Secret) return reveal(value.value);
-  if (Array.isArray(value)) return value.map(reveal);
-  return isRecord(value) ? mapValues(value, reveal) : value;
+  if (value instanceof Secret) return unwrapSecrets(value.value);
+  if (Array.isArray(value)) return value.map(unwrapSecrets);
+  return isRecord(value) ? mapValues(value, unwrapSecrets) : value;
 }
 
 /** Paths of the secrets in a value, as `propertyPath` writes them. */
-export function secretPaths(value: Value, path: readonly (string | number)[] = []): string[] {
+export function secretPaths(value: PropertyValue, path: readonly (string | number)[] = []): string[] {
   if (value instanceof Secret) return [propertyPath(path)];
   if (Array.isArray(value)) return value.flatMap((item, index) => secretPaths(item, [...path, index]));
   if (!isRecord(value)) return [];
   return Object.entries(value).flatMap(([name, item]) => secretPaths(item ?? null, [...path, name]));
 }
 
-function decode(value: unknown): Value {
+function decode(value: unknown): PropertyValue {
   if (unknownMarks.has(value)) return unknown;
-  if (value === null || ["boolean", "number", "string"].includes(typeof value)) return value as Value;
+  if (value === null || ["boolean", "number", "string"].includes(typeof value)) return value as PropertyValue;
   if (Array.isArray(value)) return value.map(decode);
   const record = value as Readonly<Record<string, unknown>>;
   if (record[signatureKey] === secretSignature) return new Secret(decode(record.value ?? null));
   return mapValues(record, decode);
 }
 
-function encode(value: Value): structs.JavaScriptValue {
+function encode(value: PropertyValue): structs.JavaScriptValue {
   if (value === unknown) return unknownString;
   if (value instanceof Secret) return { [signatureKey]: secretSignature, value: encode(value.value) };
   if (Array.isArray(value)) return value.map(encode);
@@ -80,7 +80,7 @@ function encode(value: Value): structs.JavaScriptValue {
   return value as structs.JavaScriptValue;
 }
 
-function isRecord(value: Value): value is Properties {
+function isRecord(value: PropertyValue): value is PropertyMap {
   return typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Secret);
 }
 

@@ -1,15 +1,15 @@
 import type { z } from "zod";
-import type { AnyHandler } from "./handler.ts";
-import { type Properties, Secret } from "./property-values.ts";
+import type { AnyResourceHandler } from "./handler.ts";
+import { type PropertyMap, Secret } from "./property-values.ts";
 
 /** Marks an output that the engine has to keep encrypted, and that it shows to nobody: `z.string().meta(secret)`. */
-export const secret = { secret: true } as const;
+export const secretOutput = { secret: true } as const;
 
 /** The handler with all outputs that its schema calls secret wrapped as such, whoever gives them. */
-export function keepingSecrets(handler: AnyHandler): AnyHandler {
+export function withSecretOutputs(handler: AnyResourceHandler): AnyResourceHandler {
   const names = secretNames(handler.outputs);
   if (names.length === 0) return handler;
-  const wrapped = (outputs: Properties): Properties => ({
+  const wrapped = (outputs: PropertyMap): PropertyMap => ({
     ...outputs,
     ...Object.fromEntries(names.map((name) => [name, new Secret(outputs[name] ?? null)])),
   });

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
-import { parseContainerfile, readsOf } from "../../../distro/recipe/containerfile.ts";
-import { contextProblems, contextReader } from "../../../distro/recipe/context.ts";
+import { contextReadsOf, parseContainerfile } from "../../../distro/recipe/containerfile.ts";
+import { checkContextReads, selectContextFiles } from "../../../distro/recipe/context-files.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import type { TreeFile } from "../../../distro/tree-source.ts";
 import { fuzz } from "./fuzzer.ts";
@@ -45,10 +45,10 @@ fuzz("Containerfile", () => ({
     if (text === undefined) return;
     const containerfile = parseContainerfile(recipe, text, { VERSION: "1.0" });
     for (const { name } of containerfile.dependencies) expect(name).toMatch(/^[a-z0-9][a-z0-9._-]*$/);
-    contextProblems(recipe, files, containerfile);
-    const filesOf = contextReader(files, containerfile);
+    checkContextReads(recipe, files, containerfile);
+    const filesOf = selectContextFiles(files, containerfile);
     for (const target of [null, ...containerfile.stages.map(({ name }) => name)]) {
-      readsOf(containerfile, target);
+      contextReadsOf(containerfile, target);
       expect(filesOf(target).every((file) => files.includes(file))).toBe(true);
     }
   },

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { digestsFileText, parseDigestsFile } from "../../../distro/tree/digests-file.ts";
+import { formatDigestsFile, parseDigestsFile } from "../../../distro/tree/digests-file.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import { fuzz } from "./fuzzer.ts";
 import { textOf, treeSeeds } from "./tree-seeds.ts";
@@ -15,7 +15,7 @@ fuzz("digests file", () => ({
       try {
         const digests = parseDigestsFile(`digests/${stage}.txt`, text);
         for (const [name, hex] of digests) expect(`${hex} ${name}`).toMatch(/^[0-9a-f]{64} [a-z]+-\S+$/);
-        expect(text).toContain(digestsFileText(new Map([...digests].slice(0, 1))).trimEnd());
+        expect(text).toContain(formatDigestsFile(new Map([...digests].slice(0, 1))).trimEnd());
       } catch (error) {
         if (!(error instanceof TreeError)) throw error;
       }

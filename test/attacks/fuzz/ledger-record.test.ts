@@ -21,7 +21,7 @@ const entry = {
 fuzz("ledger record", async () => {
   const root = await scratchFolder();
   const ledger = new Ledger(root);
-  const file = await ledger.record(entry);
+  const file = await ledger.append(entry);
   const { readFileSync } = await import("node:fs");
   const seeds = [readFileSync(file)];
   return {
@@ -44,7 +44,7 @@ fuzz("ledger record", async () => {
       rmSync(file, { force: true });
       mkdirSync(dirname(file), { recursive: true });
       writeFileSync(file, input);
-      const { kind, digests, records, problems } = await ledger.lookup(key);
+      const { kind, digests, records, problems } = await ledger.lookUp(key);
       expect(records.length + problems.length).toBe(1);
       for (const record of records) {
         expect(isInputKey(record.inputKey)).toBe(true);
@@ -53,7 +53,7 @@ fuzz("ledger record", async () => {
       expect(kind === "known").toBe(digests !== null);
       // Of another key it is none of this one's.
       if (kind === "known") expect(records[0]?.inputKey).toBe(key);
-      await new Ledger(join(root)).all();
+      await new Ledger(join(root)).readAll();
     },
   };
 });

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { owners, readRoster } from "../../../trust/quorum/roster.ts";
+import { keyOwners, parseRoster } from "../../../trust/quorum/roster.ts";
 import { TrustError } from "../../../trust/trust-error.ts";
 import { fuzz } from "./fuzzer.ts";
 import { named, treeSeeds } from "./tree-seeds.ts";
@@ -21,12 +21,12 @@ fuzz("MAINTAINERS", () => ({
   ],
   expected: [TrustError],
   read(input) {
-    const roster = readRoster(input.toString("utf8"));
+    const roster = parseRoster(input.toString("utf8"));
     for (const [id, person] of roster) {
       expect(person.id).toBe(id);
       for (const fingerprint of person.fingerprints)
         expect(fingerprint).toMatch(/^[0-9A-F]{40}([0-9A-F]{24})?$/i);
     }
-    owners(roster, (fingerprint) => fingerprint);
+    keyOwners(roster, (fingerprint) => fingerprint);
   },
 }));

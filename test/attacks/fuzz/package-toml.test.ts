@@ -29,7 +29,7 @@ fuzz("package.toml", () => ({
     if (text === undefined) return;
     const toml = parsePackageToml("packages/core/x/package.toml", text);
     expect(toml.name).toMatch(/^[a-z0-9][a-z0-9._-]*$/);
-    for (const { file, sha256, mirrors } of toml.fetched) {
+    for (const { file, sha256, mirrors } of toml.resolvedSources) {
       expect(file).toMatch(/^[^./\\][^/\\]*$/);
       expect(sha256).toMatch(/^[0-9a-f]{64}$/);
       expect(mirrors.every((mirror) => /^[a-z][a-z0-9+.-]*:\/\//i.test(mirror) && URL.canParse(mirror))).toBe(

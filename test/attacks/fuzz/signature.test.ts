@@ -3,8 +3,8 @@ import { expect } from "vitest";
 import { digestOf } from "../../../oci/digest.ts";
 import { Keyring } from "../../../trust/openpgp/keyring.ts";
 import { verifyMessage } from "../../../trust/openpgp/openpgp-message.ts";
-import { Rejection } from "../../../trust/openpgp/signature-rejection.ts";
-import { readPayload } from "../../../trust/signatures/simple-signing.ts";
+import { SignatureRejection } from "../../../trust/openpgp/signature-rejection.ts";
+import { parsePayload } from "../../../trust/signatures/simple-signing.ts";
 import { gpgHome, newKey, payload, signedBy } from "../../support/builders/maintainers.ts";
 import { fuzz } from "./fuzzer.ts";
 
@@ -42,11 +42,11 @@ fuzz("signature", async () => {
   return {
     seeds,
     dictionary: ["\x90\x0d\x03", "\xcb", "\xc2", "\xa3\x01", "-----BEGIN PGP MESSAGE-----\n"],
-    expected: [Rejection],
+    expected: [SignatureRejection],
     async read(input) {
       const { content, fingerprint } = await verifyMessage(input, keyring);
       expect(Buffer.from(content)).toEqual(said.get(fingerprint.toUpperCase()));
-      readPayload(content);
+      parsePayload(content);
     },
   };
 });
@@ -68,9 +68,9 @@ fuzz("payload", () => ({
     "\\u0000",
     '"docker-reference"',
   ],
-  expected: [Rejection],
+  expected: [SignatureRejection],
   read(input) {
-    const { digest, reference } = readPayload(input);
+    const { digest, reference } = parsePayload(input);
     // JSON.parse takes the last of two members, others the first: where both are taken, they agree.
     const { critical } = JSON.parse(input.toString("utf8"));
     expect(digest).toBe(critical.image["docker-manifest-digest"]);

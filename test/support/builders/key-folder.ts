@@ -2,8 +2,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type Key, type PrivateKey, revokeKey, unarmor } from "openpgp";
 import { Keyring } from "../../../trust/openpgp/keyring.ts";
-import { judge, type QuorumOutcome } from "../../../trust/quorum/quorum.ts";
-import { readRoster } from "../../../trust/quorum/roster.ts";
+import { evaluateQuorum, type QuorumVerdict } from "../../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../../trust/quorum/roster.ts";
 import { image, maintainersOf, newKey, type People, signedBy } from "./maintainers.ts";
 import { scratchFolder } from "./scratch-folder.ts";
 
@@ -28,14 +28,14 @@ export async function judgedWith(
   signatures: readonly Uint8Array[],
   people: People,
   rule = { threshold: 1, vendors: 0 },
-): Promise<QuorumOutcome> {
+): Promise<QuorumVerdict> {
   const files = signatures.map((bytes, index) => ({ file: `signature-${index + 1}`, bytes }));
-  const trust = { roster: readRoster(maintainersOf(people)), keyring: await Keyring.load(folder) };
-  return await judge(image, files, trust, rule);
+  const trust = { roster: parseRoster(maintainersOf(people)), keyring: await Keyring.load(folder) };
+  return await evaluateQuorum(image, files, trust, rule);
 }
 
 /** In one word: what `stagex verify` says by its exit code, 0, 1 or 2. */
-export function verdictOf({ met, doubts }: QuorumOutcome): "met" | "not met" | "can't tell" {
+export function verdictOf({ met, doubts }: QuorumVerdict): "met" | "not met" | "can't tell" {
   if (doubts.length > 0) return "can't tell";
   return met ? "met" : "not met";
 }

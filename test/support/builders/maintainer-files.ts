@@ -1,7 +1,7 @@
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Digest } from "../../../oci/digest.ts";
-import { parseTagged, repositoryOf } from "../../../trust/signatures/image-reference.ts";
+import { parseTaggedReference, repositoryOf } from "../../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../../trust/signatures/lookaside.ts";
 import { maintainersOf, type People, payload, signedBy } from "./maintainers.ts";
 
@@ -41,6 +41,6 @@ export class MaintainerFiles {
     if (key === undefined || !key.isPrivate()) throw new Error(`${person} has no key to sign with`);
     const optional = cpuVendor === undefined ? {} : { cpuVendor };
     const signature = await signedBy(key, payload({ reference, manifest: digest, optional }));
-    await this.lookaside.write(repositoryOf(parseTagged(reference)), digest, signature);
+    await this.lookaside.write(repositoryOf(parseTaggedReference(reference)), digest, signature);
   }
 }

@@ -3,8 +3,8 @@ import { chmodSync } from "node:fs";
 import { createMessage, enums, generateKey, type Key, type KeyOptions, type PrivateKey, sign } from "openpgp";
 import { expect, onTestFinished } from "vitest";
 import { Keyring } from "../../../trust/openpgp/keyring.ts";
-import { judge, type QuorumOutcome } from "../../../trust/quorum/quorum.ts";
-import { readRoster } from "../../../trust/quorum/roster.ts";
+import { evaluateQuorum, type QuorumVerdict } from "../../../trust/quorum/quorum.ts";
+import { parseRoster } from "../../../trust/quorum/roster.ts";
 import { parsePinnedImage } from "../../../trust/signatures/image-reference.ts";
 import type { SignatureFile } from "../../../trust/signatures/lookaside.ts";
 import { scratchFolder } from "./scratch-folder.ts";
@@ -91,10 +91,10 @@ export async function judged(
   people: People,
   rule = { threshold: 2, vendors: 0 },
   now = new Date(),
-): Promise<QuorumOutcome> {
+): Promise<QuorumVerdict> {
   const files = signatures.map((bytes, index): SignatureFile => ({ file: `signature-${index + 1}`, bytes }));
   const keyring = await Keyring.of(Object.values(people).flatMap(({ keys }) => keys));
-  return judge(image, files, { roster: readRoster(maintainersOf(people)), keyring }, rule, now);
+  return evaluateQuorum(image, files, { roster: parseRoster(maintainersOf(people)), keyring }, rule, now);
 }
 
 /** Of one file with these bytes: nobody counts, and why. */
@@ -104,7 +104,7 @@ export async function expectRejected(bytes: Uint8Array | string, key: Key, code:
 }
 
 /** The codes of what was rejected, by file. */
-export function codesOf({ rejected }: QuorumOutcome): Record<string, string> {
+export function codesOf({ rejected }: QuorumVerdict): Record<string, string> {
   return Object.fromEntries(rejected.map(({ file, code }) => [file, code]));
 }
 

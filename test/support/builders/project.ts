@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { pathsOf, projectRoot } from "../../../lib/paths.ts";
 import { type EnginePrograms, engineEnvironment } from "../../../tools/engine-environment.ts";
-import { engineFolder } from "../../../tools/engine-folder.ts";
+import { prepareEngineFolder } from "../../../tools/engine-folder.ts";
 import { realTool } from "../real-tools.ts";
 import { processesOf } from "./leftovers.ts";
 
@@ -63,7 +63,7 @@ export class Project implements AsyncDisposable {
    */
   static async create(place: { folder?: string; cache?: string; hosts?: string } = {}): Promise<Project> {
     const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
-    const engine = await engineFolder(programs, pathsOf().tools);
+    const engine = await prepareEngineFolder(programs, pathsOf().tools);
     const folder = place.folder ?? (await mkdtemp(join(tmpdir(), "stagex-project-")));
     const cache = place.cache ?? join(folder, "cache");
     const project = new Project(folder, cache, engine, place.hosts !== undefined);

@@ -8,7 +8,11 @@ import statusMessages from "@pulumi/pulumi/proto/status_pb.js";
 import { projectRoot } from "../../../lib/paths.ts";
 import { type Digest, digestOf } from "../../../oci/digest.ts";
 import { Store } from "../../../oci/store/store.ts";
-import { fromWire, type Properties, toWire } from "../../../providers/stagex/protocol/property-values.ts";
+import {
+  decodeProperties,
+  encodeProperties,
+  type PropertyMap,
+} from "../../../providers/stagex/protocol/property-values.ts";
 import { ProviderProcess } from "../programs/provider-process.ts";
 import { FaultyRegistry } from "../servers/faulty-registry.ts";
 import { RegistryServer } from "../servers/registry-server.ts";
@@ -23,11 +27,11 @@ export type Candidate = {
   /** Of the first platform's manifest. */
   readonly digest: Digest;
   readonly reference: string;
-  readonly inputs: Properties;
+  readonly inputs: PropertyMap;
 };
 
 /** What a resource that is made but not ready says. */
-export type Unready = { readonly outputs: Properties; readonly reasons: readonly string[] };
+export type Unready = { readonly outputs: PropertyMap; readonly reasons: readonly string[] };
 
 /**
  * A project of a test's own that publishes: two maintainers, a store, a lookaside and the real provider; and the real registry, with
@@ -41,7 +45,7 @@ export class Publishing implements AsyncDisposable {
   readonly people: People;
   readonly store: Store;
   provider: ProviderProcess;
-  readonly config: Properties;
+  readonly config: PropertyMap;
 
   private constructor(
     parts: Pick<
@@ -84,7 +88,7 @@ export class Publishing implements AsyncDisposable {
 
   /** A provider process like the first, for what two runs at once do to each other; or one with other settings. */
   async anotherProvider(
-    options: { config?: Properties; env?: NodeJS.ProcessEnv } = {},
+    options: { config?: PropertyMap; env?: NodeJS.ProcessEnv } = {},
   ): Promise<ProviderProcess> {
     const env = options.env === undefined ? {} : { env: options.env };
     const provider = await ProviderProcess.start({ cwd: this.folder, ...env });
@@ -142,33 +146,33 @@ export class Publishing implements AsyncDisposable {
   }
 
   async create(
-    inputs: Properties,
+    inputs: PropertyMap,
     options: { preview?: boolean; provider?: ProviderProcess } = {},
-  ): Promise<Properties> {
+  ): Promise<PropertyMap> {
     return await (options.provider ?? this.provider).create(urnOf(inputs), inputs, options.preview);
   }
 
-  async update(inputs: Properties, olds: Properties): Promise<Properties> {
+  async update(inputs: PropertyMap, olds: PropertyMap): Promise<PropertyMap> {
     const request = new messages.UpdateRequest();
     request.setUrn(urnOf(inputs));
     request.setId(String(inputs.image));
-    request.setOlds(toWire(olds));
-    request.setNews(toWire(inputs));
-    return fromWire((await this.provider.call("update", request)).getProperties());
+    request.setOlds(encodeProperties(olds));
+    request.setNews(encodeProperties(inputs));
+    return decodeProperties((await this.provider.call("update", request)).getProperties());
   }
 
   /** A refresh of what is as it was published. */
-  async read(inputs: Properties, outputs: Properties): Promise<Properties> {
+  async read(inputs: PropertyMap, outputs: PropertyMap): Promise<PropertyMap> {
     const request = new messages.ReadRequest();
     request.setUrn(urnOf(inputs));
     request.setId(String(inputs.image));
-    request.setInputs(toWire(inputs));
-    request.setProperties(toWire(outputs));
-    return fromWire((await this.provider.call("read", request)).getProperties());
+    request.setInputs(encodeProperties(inputs));
+    request.setProperties(encodeProperties(outputs));
+    return decodeProperties((await this.provider.call("read", request)).getProperties());
   }
 
   /** A refresh of what is not. */
-  async drift(inputs: Properties, outputs: Properties): Promise<Unready> {
+  async drift(inputs: PropertyMap, outputs: PropertyMap): Promise<Unready> {
     const error = await this.read(inputs, outputs).then(
       () => Promise.reject(new Error("nothing has drifted")),
       (found: grpc.ServiceError) => found,
@@ -179,14 +183,14 @@ export class Publishing implements AsyncDisposable {
     const failed = messages.ErrorResourceInitFailed.deserializeBinary(
       detail?.getValue_asU8() ?? new Uint8Array(),
     );
-    return { outputs: fromWire(failed.getProperties()), reasons: failed.getReasonsList() };
+    return { outputs: decodeProperties(failed.getProperties()), reasons: failed.getReasonsList() };
   }
 
-  async delete(inputs: Properties, outputs: Properties): Promise<void> {
+  async delete(inputs: PropertyMap, outputs: PropertyMap): Promise<void> {
     const request = new messages.DeleteRequest();
     request.setUrn(urnOf(inputs));
     request.setId(String(inputs.image));
-    request.setProperties(toWire(outputs));
+    request.setProperties(encodeProperties(outputs));
     await this.provider.call("delete", request);
   }
 
@@ -204,6 +208,6 @@ export class Publishing implements AsyncDisposable {
 }
 
 /** The urn of an image's publication, as the release stack has it. */
-export function urnOf({ image }: Properties): string {
+export function urnOf({ image }: PropertyMap): string {
   return `urn:pulumi:dev::stagex::stagex:index:Release$stagex:index:Publication::${String(image)}`;
 }

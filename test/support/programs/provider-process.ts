@@ -8,7 +8,11 @@ import type engineMessages from "@pulumi/pulumi/proto/engine_pb.js";
 import providerService from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
-import { fromWire, type Properties, toWire } from "../../../providers/stagex/protocol/property-values.ts";
+import {
+  decodeProperties,
+  encodeProperties,
+  type PropertyMap,
+} from "../../../providers/stagex/protocol/property-values.ts";
 
 const launcher = fileURLToPath(new URL("../../../providers/stagex/pulumi-resource-stagex", import.meta.url));
 
@@ -98,28 +102,28 @@ export class ProviderProcess implements AsyncDisposable {
   }
 
   /** Configures it as the engine does, with the `stagex:` keys as text. */
-  async configure(config: Properties): Promise<void> {
+  async configure(config: PropertyMap): Promise<void> {
     const request = new messages.ConfigureRequest();
-    request.setArgs(toWire(config));
+    request.setArgs(encodeProperties(config));
     request.setAcceptsecrets(true);
     await this.call("configure", request);
   }
 
   /** Creates a resource, or previews that; its properties. */
-  async create(urn: string, news: Properties, preview = false): Promise<Properties> {
+  async create(urn: string, news: PropertyMap, preview = false): Promise<PropertyMap> {
     const request = new messages.CreateRequest();
     request.setUrn(urn);
-    request.setProperties(toWire(news));
+    request.setProperties(encodeProperties(news));
     request.setPreview(preview);
-    return fromWire((await this.call("create", request)).getProperties());
+    return decodeProperties((await this.call("create", request)).getProperties());
   }
 
   /** Calls a function; the properties that it returns. */
-  async invoke(token: string, args: Properties): Promise<Properties> {
+  async invoke(token: string, args: PropertyMap): Promise<PropertyMap> {
     const request = new messages.InvokeRequest();
     request.setTok(token);
-    request.setArgs(toWire(args));
-    return fromWire((await this.call("invoke", request)).getReturn());
+    request.setArgs(encodeProperties(args));
+    return decodeProperties((await this.call("invoke", request)).getReturn());
   }
 
   /** One call; rejects with the gRPC error. */

@@ -7,7 +7,7 @@ const [root = "", builder = "", count = "0"] = process.argv.slice(2);
 process.stdout.write("begin\n");
 const ledger = new Ledger(root);
 for (let number = 0; number < Number(count); number += 1) {
-  await ledger.record({
+  await ledger.append({
     inputKey: parseInputKey(hexOf(digestOf(`key ${number}`))),
     image: `core-${number}`,
     digests: { index: null, platforms: { "linux/amd64": digestOf(`image ${number}`) } },

@@ -1,6 +1,6 @@
 import { createServer, connect as dial, type NetConnectOpts, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { listen } from "../builders/build-bench.ts";
+import { listen } from "../builders/build-workspace.ts";
 
 /** What becomes of bytes on the way. `half-open`: connections that are there are silent, new ones work, as after a NAT forgot them. */
 export type LinkState = "open" | "silent" | "half-open" | "reset";

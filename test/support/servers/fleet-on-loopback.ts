@@ -1,8 +1,8 @@
 import { ComponentResource, output } from "@pulumi/pulumi";
 import type { AwsFleetArgs } from "../../../components/builder-fleet/aws.ts";
-import type { Fleet, FleetBuilder } from "../../../components/builder-fleet/fleet.ts";
+import type { Fleet, FleetBuilder } from "../../../components/builder-fleet/fleet-builder.ts";
 import { FleetCertificates } from "../../../components/builder-fleet/fleet-certificates.ts";
-import { awsVendors, cpuVendors, instanceType } from "../../../config/aws-fleet.ts";
+import { awsVendors, cpuVendorIds, instanceType } from "../../../config/aws-fleet.ts";
 
 /** No program is uploaded anywhere. */
 export const architecturesOf = (): never[] => [];
@@ -20,16 +20,16 @@ export class AwsFleet extends ComponentResource implements Fleet {
     super("stagex:index:AwsFleet", name);
     const period = { fleet: config.name, rotateDays: config.rotateDays, now };
     const certificates = new FleetCertificates(period, { parent: this });
-    const { certificate, key } = certificates.client();
+    const { certificate, key } = certificates.issueClientCertificate();
     const vendors = awsVendors.filter((vendor) => config.builders[vendor] > 0);
     this.builders = vendors.map((vendor, index) => {
       const builder = `${vendor}-1`;
       const serverName = `${builder}.${config.name}.internal`;
-      certificates.server(builder, serverName);
+      certificates.issueServerCertificate(builder, serverName);
       const localPort = config.localPort + index;
       return {
         ...{ name: builder, platforms: ["linux/amd64", "linux/386"], slots: 2, memory: 2 ** 32 },
-        ...{ vendor: cpuVendors[vendor], machine: instanceType(config, vendor) },
+        ...{ vendor: cpuVendorIds[vendor], machine: instanceType(config, vendor) },
         address: output(`tcp://127.0.0.1:${localPort}`),
         tls: { ca: certificates.ca, certificate, key, serverName },
         tunnel: { instance: output(`i-${builder}`), region: config.region, remotePort: 1234, localPort },

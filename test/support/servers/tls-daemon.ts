@@ -7,11 +7,11 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import type { Endpoint } from "../../../buildkit/client/endpoint.ts";
 import {
+  createAuthority,
+  issueCertificate,
   type KeyAndCertificate,
-  newAuthority,
-  newCertificate,
 } from "../../../trust/certificate-authority.ts";
-import { listen } from "../builders/build-bench.ts";
+import { listen } from "../builders/build-workspace.ts";
 import { realTool } from "../real-tools.ts";
 
 type TlsDaemonOptions = {
@@ -65,10 +65,10 @@ export class TlsDaemon implements AsyncDisposable {
     isIsolated = false,
   }: TlsDaemonOptions = {}): Promise<TlsDaemon> {
     const folder = await mkdtemp(join(tmpdir(), "stagex-tls-"));
-    const authority = credentials?.authority ?? (await newAuthority("the fleet's authority", 1));
+    const authority = credentials?.authority ?? (await createAuthority("the fleet's authority", 1));
     const server =
       credentials?.server ??
-      (await newCertificate(authority, { commonName: "builder", names, side: "server", days }));
+      (await issueCertificate(authority, { commonName: "builder", names, side: "server", days }));
     const files = { "ca.pem": authority.certificate, "cert.pem": server.certificate, "key.pem": server.key };
     for (const [name, text] of Object.entries(files))
       await writeFile(join(folder, name), text, { mode: 0o600 });
@@ -115,7 +115,7 @@ export class TlsDaemon implements AsyncDisposable {
     days = 1,
   } = {}): Promise<NonNullable<Endpoint["tls"]>> {
     const folder = await mkdtemp(join(this.folder, "client-"));
-    const { key, certificate } = await newCertificate(authority, {
+    const { key, certificate } = await issueCertificate(authority, {
       ...{ commonName: "client", names: [], side: "client", days },
     });
     const files = {

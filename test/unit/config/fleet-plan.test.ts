@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
 import { awsFleetConfig } from "../../../config/aws-fleet.ts";
-import { awsMachines, fleetsToPrice, ownSlots, plannedSlots } from "../../../config/fleet-plan.ts";
+import { awsMachines, fleetsToPrice, localSlots, plannedSlots } from "../../../config/fleet-plan.ts";
 import { parseConfig } from "../../../config/schema.ts";
-import { machinesText, type Prices } from "../../../distro/plan/cost.ts";
+import { formatMachines, type Prices } from "../../../distro/plan/cost.ts";
 
 const prices: Prices = {
   date: "2026-03-01",
@@ -24,7 +24,7 @@ const builder = (name: string, more: object = {}) => ({
 });
 
 test.each([
-  ["no fleet", {}, ownSlots()],
+  ["no fleet", {}, localSlots()],
   ["no fleet, and a number of jobs", { jobs: 5 }, 5],
   ["three daemons of one's own", { localBuilders: 3 }, 6],
   ["builders that say so", { builders: [builder("a", { slots: 4 }), builder("b", { slots: 3 })] }, 7],
@@ -55,7 +55,7 @@ test.each([
 
 const shown = (settings: object, shownPrices = prices) =>
   fleetsToPrice(config({ ...settings }), shownPrices).map(
-    ({ machines, atOnce, witnesses }) => `${machinesText(machines)}: ${atOnce} x ${witnesses}`,
+    ({ machines, atOnce, witnesses }) => `${formatMachines(machines)}: ${atOnce} x ${witnesses}`,
   );
 
 test("without a fleet, sizes of every machine with a price are shown", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { configProblems, parseConfig } from "../../../config/schema.ts";
+import { checkConfig, parseConfig } from "../../../config/schema.ts";
 
 /** What has a default. */
 const defaults = {
@@ -37,7 +37,7 @@ test("what is not set has its default", () => {
 test("every wrong key is named at once, with what was found and what is allowed", () => {
   const wrong = { images: "core-cat", verify: "maybe", jobs: "0", treee: "x" };
   expect(
-    configProblems(wrong)
+    checkConfig(wrong)
       .map(({ property }) => property)
       .sort(),
   ).toEqual(["images", "jobs", "treee", "verify"]);
@@ -51,7 +51,7 @@ test("every wrong key is named at once, with what was found and what is allowed"
 });
 
 test("what the engine adds of its own is no mistake of the user's", () => {
-  expect(configProblems({ version: "0.1.0", tree: "x" })).toEqual([]);
+  expect(checkConfig({ version: "0.1.0", tree: "x" })).toEqual([]);
 });
 
 test("a registry is one or a list, and every address is looked at", () => {

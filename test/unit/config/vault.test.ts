@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { configProblems, parseConfig } from "../../../config/schema.ts";
+import { checkConfig, parseConfig } from "../../../config/schema.ts";
 
 const problems = (vault: unknown) =>
-  configProblems({ vault: JSON.stringify(vault) }).map(({ property, reason }) => `${property}: ${reason}`);
+  checkConfig({ vault: JSON.stringify(vault) }).map(({ property, reason }) => `${property}: ${reason}`);
 
 test("places are read in their order, each with its defaults", () => {
   const vault = [

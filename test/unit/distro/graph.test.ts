@@ -1,15 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  chooseImages,
-  closureOf,
-  cyclesOf,
+  dependencyClosure,
   dependentsOf,
-  inOrder,
+  findCycles,
+  type GraphNode,
   levelsOf,
-  type Node,
+  selectImages,
+  sortTopologically,
 } from "../../../distro/graph.ts";
-import { namesLike } from "../../../distro/image-names.ts";
+import { resolveImageNames } from "../../../distro/image-names.ts";
 
 function graphOf(edges: Readonly<Record<string, readonly string[]>>) {
   return new Map(Object.entries(edges).map(([name, dependencies]) => [name, { dependencies }]));
@@ -37,22 +37,22 @@ const acyclic = fc
 describe("order", () => {
   test("levels, and within a level names", () => {
     expect(Object.fromEntries(levelsOf(diamond))).toEqual({ alone: 0, base: 0, left: 1, right: 1, top: 2 });
-    expect([...inOrder(diamond).keys()]).toEqual(["alone", "base", "left", "right", "top"]);
+    expect([...sortTopologically(diamond).keys()]).toEqual(["alone", "base", "left", "right", "top"]);
   });
 
   test("each image comes after all that it is built from, however the map was ordered", () => {
     fc.assert(
       fc.property(acyclic, fc.infiniteStream(fc.nat()), (graph, random) => {
-        const order = [...inOrder(graph).keys()];
+        const order = [...sortTopologically(graph).keys()];
         for (const [name, { dependencies }] of graph) {
           for (const dependency of dependencies)
             expect(order.indexOf(dependency)).toBeLessThan(order.indexOf(name));
         }
         const keyed = [...graph].map((entry) => [random.next().value, entry] as const);
         const shuffled = new Map(keyed.sort(([left], [right]) => left - right).map(([, entry]) => entry));
-        expect([...inOrder(shuffled).keys()]).toEqual(order);
+        expect([...sortTopologically(shuffled).keys()]).toEqual(order);
         expect(order.length).toBe(graph.size);
-        expect(cyclesOf(graph)).toEqual([]);
+        expect(findCycles(graph)).toEqual([]);
       }),
     );
   });
@@ -63,7 +63,7 @@ describe("order", () => {
       names.map((name, index) => [name, { dependencies: names.slice(index + 1, index + 2) }]),
     );
     expect(levelsOf(chain).get("n0")).toBe(19_999);
-    expect(closureOf(chain, ["n0"]).size).toBe(20_000);
+    expect(dependencyClosure(chain, ["n0"]).size).toBe(20_000);
   });
 });
 
@@ -87,11 +87,11 @@ describe("cycles", () => {
       self: ["self"],
       base: [],
     });
-    expect(cyclesOf(graph)).toEqual([
+    expect(findCycles(graph)).toEqual([
       ["a", "b", "c", "a"],
       ["self", "self"],
     ]);
-    expect([...inOrder(graph).keys()]).toEqual(["base"]);
+    expect([...sortTopologically(graph).keys()]).toEqual(["base"]);
   });
 
   test("every edge of a reported path is there", () => {
@@ -104,8 +104,8 @@ describe("cycles", () => {
       );
     fc.assert(
       fc.property(anyGraph, (graph) => {
-        const cycles = cyclesOf(graph);
-        expect(cycles.length === 0).toBe(inOrder(graph).size === graph.size);
+        const cycles = findCycles(graph);
+        expect(cycles.length === 0).toBe(sortTopologically(graph).size === graph.size);
         for (const cycle of cycles) {
           expect(cycle.at(-1)).toBe(cycle[0]);
           for (const [index, name] of cycle.slice(0, -1).entries()) {
@@ -119,34 +119,34 @@ describe("cycles", () => {
 
 describe("chosen images", () => {
   test("with all that they are built from, in the order of the map", () => {
-    const ordered = inOrder(diamond);
+    const ordered = sortTopologically(diamond);
     const names = (patterns?: string[]) => {
-      const chosen = new Set(chooseImages(ordered, patterns));
+      const chosen = new Set(selectImages(ordered, patterns));
       return [...ordered].filter(([, node]) => chosen.has(node)).map(([name]) => name);
     };
     expect(names(["left"])).toEqual(["base", "left"]);
     expect(names(["a*", "?ase"])).toEqual(["alone", "base"]);
     expect(names()).toEqual(["alone", "base", "left", "right", "top"]);
-    expect(chooseImages(ordered, ["left"])).toEqual([ordered.get("base"), ordered.get("left")]);
+    expect(selectImages(ordered, ["left"])).toEqual([ordered.get("base"), ordered.get("left")]);
   });
 
   test("an unknown name is an error that tells the nearest, all of them at once", () => {
-    expect(() => namesLike(diamond, ["rigth", "top", "q*"])).toThrow(
+    expect(() => resolveImageNames(diamond, ["rigth", "top", "q*"])).toThrow(
       'no image "rigth"; the nearest is right\nno image "q*"',
     );
   });
 
   test("each once", () => {
-    expect(namesLike(diamond, ["base", "b*", "base"])).toEqual(["base"]);
+    expect(resolveImageNames(diamond, ["base", "b*", "base"])).toEqual(["base"]);
   });
 });
 
 /** The same cycles, found anew each time: what is left is looked at again from its least name. */
-function cyclesOneByOne(graph: ReadonlyMap<string, Node>): string[][] {
+function cyclesOneByOne(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const cycles: string[][] = [];
-  const without = (from: ReadonlyMap<string, Node>, names: ReadonlySet<string>) =>
+  const without = (from: ReadonlyMap<string, GraphNode>, names: ReadonlySet<string>) =>
     new Map([...from].filter(([name]) => !names.has(name)));
-  const cyclic = (from: ReadonlyMap<string, Node>) => without(from, new Set(levelsOf(from).keys()));
+  const cyclic = (from: ReadonlyMap<string, GraphNode>) => without(from, new Set(levelsOf(from).keys()));
   for (let left = cyclic(graph); left.size > 0; ) {
     const path: string[] = [];
     let name = [...left.keys()].sort()[0] ?? "";
@@ -171,7 +171,7 @@ test("cyclesOf goes on from where it was, and finds what a new look would find",
   fc.assert(
     fc.property(nodes, (nodes) => {
       const graph = new Map(Object.entries(nodes));
-      expect(cyclesOf(graph)).toEqual(cyclesOneByOne(graph));
+      expect(findCycles(graph)).toEqual(cyclesOneByOne(graph));
     }),
     { numRuns: 2000 },
   );

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { chooseImages } from "../../../distro/graph.ts";
-import { ImageNameError, nameLike, namesLike } from "../../../distro/image-names.ts";
+import { selectImages } from "../../../distro/graph.ts";
+import { ImageNameError, resolveImageName, resolveImageNames } from "../../../distro/image-names.ts";
 
 const images = new Map(
   Object.entries({
@@ -12,16 +12,16 @@ const images = new Map(
   }).map(([name, dependencies]) => [name, { name, dependencies }]),
 );
 
-const chosen = (...patterns: string[]) => chooseImages(images, patterns).map(({ name }) => name);
+const chosen = (...patterns: string[]) => selectImages(images, patterns).map(({ name }) => name);
 
 test("a short name means the one image that has it", () => {
-  expect(namesLike(images, ["llvm", "jq"])).toEqual(["core-llvm", "user-jq"]);
-  expect(nameLike(images, "llvm")).toBe("core-llvm");
-  expect(nameLike(images, "core-llvm")).toBe("core-llvm");
+  expect(resolveImageNames(images, ["llvm", "jq"])).toEqual(["core-llvm", "user-jq"]);
+  expect(resolveImageName(images, "llvm")).toBe("core-llvm");
+  expect(resolveImageName(images, "core-llvm")).toBe("core-llvm");
 });
 
 test("a short name of several images is an error that names them, beside all other wrong names", () => {
-  expect(() => namesLike(images, ["rust", "lvm", "z*", "!muls"])).toThrow(
+  expect(() => resolveImageNames(images, ["rust", "lvm", "z*", "!muls"])).toThrow(
     new ImageNameError(
       [
         '"rust" may mean core-rust, pallet-rust: give the whole name',
@@ -31,13 +31,13 @@ test("a short name of several images is an error that names them, beside all oth
       ].join("\n"),
     ),
   );
-  expect(() => nameLike(images, "core-*")).toThrow('no image "core-*"');
+  expect(() => resolveImageName(images, "core-*")).toThrow('no image "core-*"');
 });
 
 test("an exclamation mark leaves out, wherever it stands; alone, of all images", () => {
-  expect(namesLike(images, ["!llvm", "core-*"])).toEqual(["core-musl", "core-rust"]);
-  expect(namesLike(images, ["!*-rust"])).toEqual(["core-musl", "core-llvm", "user-jq"]);
-  expect(namesLike(images, [])).toEqual([]);
+  expect(resolveImageNames(images, ["!llvm", "core-*"])).toEqual(["core-musl", "core-rust"]);
+  expect(resolveImageNames(images, ["!*-rust"])).toEqual(["core-musl", "core-llvm", "user-jq"]);
+  expect(resolveImageNames(images, [])).toEqual([]);
 });
 
 test("what is built from an image that is left out is left out too, unless it is named", () => {

@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { ContextFile } from "../../../distro/build-plan.ts";
 import {
-  buildFlags,
-  contextDigest,
-  inputKey,
+  buildFlagsVersion,
+  computeInputKey,
+  hashContext,
   type KeyedInputs,
   parseInputKey,
 } from "../../../distro/input-key.ts";
@@ -115,7 +115,7 @@ test.each(Object.entries(relevant))("%s changes the key", (_, change) => {
       const after = change(before, other);
       if (after === null) return;
       changes += 1;
-      expect(inputKey(after)).not.toBe(inputKey(before));
+      expect(computeInputKey(after)).not.toBe(computeInputKey(before));
     }),
   );
   expect(changes).toBeGreaterThan(10);
@@ -124,7 +124,7 @@ test.each(Object.entries(relevant))("%s changes the key", (_, change) => {
 test("the flags of every build change the key", () => {
   fc.assert(
     fc.property(inputs, word, (inputs, other) => {
-      expect(inputKey(inputs, buildFlags + other)).not.toBe(inputKey(inputs));
+      expect(computeInputKey(inputs, buildFlagsVersion + other)).not.toBe(computeInputKey(inputs));
     }),
   );
 });
@@ -132,7 +132,7 @@ test("the flags of every build change the key", () => {
 test.each(Object.entries(irrelevant))("%s: the key stays", (_, change) => {
   fc.assert(
     fc.property(inputs, word, (before, other) => {
-      expect(inputKey(change(before, other) ?? before)).toBe(inputKey(before));
+      expect(computeInputKey(change(before, other) ?? before)).toBe(computeInputKey(before));
     }),
   );
 });
@@ -161,7 +161,7 @@ test("different inputs have different keys: text can't move from one to the next
           .sort(),
         sources.map(({ file, sha256 }) => JSON.stringify([file, sha256])).sort(),
       ]);
-      const key = inputKey(inputs);
+      const key = computeInputKey(inputs);
       expect(seen.get(key) ?? meaning).toBe(meaning);
       seen.set(key, meaning);
     }),
@@ -189,12 +189,12 @@ test("the encoding is pinned: whoever changes it must raise its format, or old l
     `"containerfile":"${"1".repeat(64)}","context":"${"3".repeat(64)}",` +
     `"dependencies":{"core-musl":"${musl}"},"flags":"1","platforms":["linux/amd64"],` +
     `"sources":[["hello.tar","${"2".repeat(64)}"]],"target":null}`;
-  expect(`sha256:${inputKey(hello, "1")}`).toBe(digestOf(`stagex-input-key/1\n${json}`));
+  expect(`sha256:${computeInputKey(hello, "1")}`).toBe(digestOf(`stagex-input-key/1\n${json}`));
 });
 
 test("a dependency with something else than a digest is refused by name", () => {
   const unknown = "04da6b54-80e4-46f7-96ec-b56ff0331ba9" as Digest;
-  expect(() => inputKey({ ...hello, dependencies: { "core-musl": unknown } })).toThrow(
+  expect(() => computeInputKey({ ...hello, dependencies: { "core-musl": unknown } })).toThrow(
     "core-hello: its dependency core-musl has no digest but",
   );
 });
@@ -205,9 +205,9 @@ test("a context's digest depends on paths, modes and contents, not on their orde
       fc.uniqueArray(file, { minLength: 1, selector: ({ path }) => path }),
       word,
       (files, other) => {
-        const digest = contextDigest(files);
+        const digest = hashContext(files);
         expect(digest).toMatch(/^[0-9a-f]{64}$/);
-        expect(contextDigest([...files].reverse())).toBe(digest);
+        expect(hashContext([...files].reverse())).toBe(digest);
         const [first, ...rest] = files;
         if (first === undefined) return;
         const changes: ContextFile[][] = [
@@ -216,7 +216,7 @@ test("a context's digest depends on paths, modes and contents, not on their orde
           [{ ...first, sha256: turned(first.sha256) }, ...rest],
           [{ ...first, mode: first.mode === "100644" ? "100755" : "100644" }, ...rest],
         ];
-        for (const changed of changes) expect(contextDigest(changed)).not.toBe(digest);
+        for (const changed of changes) expect(hashContext(changed)).not.toBe(digest);
       },
     ),
   );

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { problemText, TreeError } from "../../../distro/tree-error.ts";
+import { formatProblem, TreeError } from "../../../distro/tree-error.ts";
 
 const long = "constructor".repeat(20_000);
 const place = { file: "packages/core/x/package.toml", allowed: "a sha256" };
@@ -7,7 +7,7 @@ const place = { file: "packages/core/x/package.toml", allowed: "a sha256" };
 test.each(["file", "field", "found", "allowed", "mend"] as const)(
   "a problem's %s is shortened where it has no end",
   (part) => {
-    const text = problemText({ ...place, found: "nothing", [part]: long });
+    const text = formatProblem({ ...place, found: "nothing", [part]: long });
     expect(text.length).toBeLessThan(1000);
     expect(text).toContain("more characters");
   },
@@ -15,7 +15,7 @@ test.each(["file", "field", "found", "allowed", "mend"] as const)(
 
 test("a path as long as a system allows is kept whole", () => {
   const file = "a/".repeat(2000);
-  expect(problemText({ ...place, file, found: "nothing" })).toContain(file);
+  expect(formatProblem({ ...place, file, found: "nothing" })).toContain(file);
 });
 
 test("a message of many long lines ends, and counts the lines that it leaves out", () => {

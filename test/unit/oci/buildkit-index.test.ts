@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { exportedIndex, exportedIndexJson } from "../../../oci/buildkit-index.ts";
+import { buildkitIndex, buildkitIndexJson } from "../../../oci/buildkit-index.ts";
 import { parseDigest } from "../../../oci/digest.ts";
 import { mediaTypes } from "../../../oci/image.ts";
 
@@ -10,7 +10,7 @@ const manifest = {
 };
 
 test("the index is written as encoding/json indents it, platform members in Go's order", () => {
-  const { bytes, size } = exportedIndex(manifest, "linux/arm/v7");
+  const { bytes, size } = buildkitIndex(manifest, "linux/arm/v7");
   expect(bytes.toString()).toBe(`{
   "schemaVersion": 2,
   "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -31,8 +31,8 @@ test("the index is written as encoding/json indents it, platform members in Go's
 });
 
 test("index.json names the image as the build's exporter does", () => {
-  const index = exportedIndex(manifest, "linux/amd64");
-  const parsed = JSON.parse(exportedIndexJson(index, "core-sh", "1.0"));
+  const index = buildkitIndex(manifest, "linux/amd64");
+  const parsed = JSON.parse(buildkitIndexJson(index, "core-sh", "1.0"));
   expect(parsed.manifests[0]).toEqual({
     mediaType: mediaTypes.index,
     digest: index.digest,

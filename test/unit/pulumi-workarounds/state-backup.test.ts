@@ -2,19 +2,19 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { StateFile } from "../../../pulumi-workarounds/state-backup.ts";
+import { StateBackup } from "../../../pulumi-workarounds/state-backup.ts";
 
 describe("the file of a stack's state", () => {
   let backend = "";
   let path = "";
-  let file: StateFile;
+  let file: StateBackup;
 
   beforeEach(async () => {
     backend = mkdtempSync(join(tmpdir(), "state-file-"));
     mkdirSync(join(backend, ".pulumi/stacks/stagex"), { recursive: true });
     path = join(backend, ".pulumi/stacks/stagex/dev.json");
     write(path, '{"run":1}', 1);
-    const found = await StateFile.find(backend, "dev");
+    const found = await StateBackup.find(backend, "dev");
     if (found === undefined) throw new Error("the state was not found");
     file = found;
   });
@@ -31,58 +31,58 @@ describe("the file of a stack's state", () => {
   test("is found by the stack's whole name, and not taken for its backup", async () => {
     write(`${path}.bak`, "{}", 1);
     expect(file.path).toBe(path);
-    expect(await StateFile.find(backend, "ev")).toBeUndefined();
-    expect(await StateFile.find(join(backend, "nowhere"), "dev")).toBeUndefined();
+    expect(await StateBackup.find(backend, "ev")).toBeUndefined();
+    expect(await StateBackup.find(join(backend, "nowhere"), "dev")).toBeUndefined();
   });
 
   test("is left alone where it is whole", async () => {
-    await file.keep();
+    await file.backUp();
     write(path, '{"run":2}', 2);
-    expect(await file.mend()).toBeUndefined();
+    expect(await file.restore()).toBeUndefined();
     expect(state()).toBe('{"run":2}');
   });
 
   test.each(["", '{"run":'])("cut off to %j, it goes back to the run before", async (cut) => {
-    await file.keep();
+    await file.backUp();
     write(path, cut, 2);
-    expect(await file.mend()).toEqual(new Date(60_000));
+    expect(await file.restore()).toEqual(new Date(60_000));
     expect(state()).toBe('{"run":1}');
     expect(readFileSync(`${path}.damaged`, "utf8")).toBe(cut);
   });
 
   test("the engine's backup is taken where it is younger and whole", async () => {
-    await file.keep();
+    await file.backUp();
     write(`${path}.bak`, '{"run":2}', 2);
     write(path, "", 3);
-    await file.mend();
+    await file.restore();
     expect(state()).toBe('{"run":2}');
     write(`${path}.bak`, '{"run', 4);
     write(path, "", 5);
-    await file.mend();
+    await file.restore();
     expect(state()).toBe('{"run":1}');
   });
 
   test("one that is cut off is not kept as whole", async () => {
-    await file.keep();
+    await file.backUp();
     write(path, "", 2);
-    await file.keep();
-    await file.mend();
+    await file.backUp();
+    await file.restore();
     expect(state()).toBe('{"run":1}');
   });
 
   test("where nothing whole is left it stays as it is, for the engine to complain of", async () => {
     write(path, "", 2);
-    expect(await file.mend()).toBeUndefined();
+    expect(await file.restore()).toBeUndefined();
     expect(state()).toBe("");
   });
 
   test("what was gone back to outlives another fall", async () => {
-    await file.keep();
+    await file.backUp();
     write(path, "", 2);
-    await file.mend();
-    await file.keep();
+    await file.restore();
+    await file.backUp();
     write(path, "", 3);
-    await file.mend();
+    await file.restore();
     expect(state()).toBe('{"run":1}');
   });
 });

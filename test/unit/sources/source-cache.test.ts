@@ -10,7 +10,7 @@ import type { Source } from "../../../distro/build-plan.ts";
 import { SourceError, type SourceProgress } from "../../../sources/download/source-error.ts";
 import { SourceCache, type SourceCacheOptions } from "../../../sources/source-cache.ts";
 import { scratchFolder } from "../../support/builders/scratch-folder.ts";
-import { run } from "../../support/programs/killable.ts";
+import { runKillable } from "../../support/programs/killable.ts";
 import {
   type Answer,
   breakingAfter,
@@ -517,7 +517,7 @@ test("many at once, here and in other processes, download a file only once", asy
   const cache = await newCache();
   const authority = join(await scratchFolder(), "ca.pem");
   await writeFile(authority, mirrorAuthority);
-  const other = run("./obtain-source.ts", [cache.root, authority, mirror.url, sha256(content)], null);
+  const other = runKillable("./obtain-source.ts", [cache.root, authority, mirror.url, sha256(content)], null);
   const paths = await Promise.all([1, 2, 3].map(() => cache.obtain(source(mirror.url))));
   expect(new Set(paths).size).toBe(1);
   expect(await other).toMatchObject({ code: 0, output: "begin\n" });
@@ -534,7 +534,7 @@ test("SIGKILL at any moment leaves no half file, and the next run goes on", asyn
     const bytes = randomBytes(1_000_000);
     const mirror = await startMirror(slowly(bytes));
     const wanted = { ...source(mirror.url), sha256: sha256(bytes) };
-    const ended = await run(
+    const ended = await runKillable(
       "./obtain-source.ts",
       [cache.root, authority, mirror.url, wanted.sha256],
       killAfter,

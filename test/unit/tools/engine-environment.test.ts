@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { engineEnvironment, engineNeeds } from "../../../tools/engine-environment.ts";
+import { engineEnvironment, engineRequirements } from "../../../tools/engine-environment.ts";
 
 const programs = { pulumi: "/tools/engine/pulumi", languageHost: "/tools/host/pulumi-language-nodejs" };
 
@@ -18,7 +18,7 @@ test("the passphrase is empty where the user has none, and the user's otherwise"
     "mine",
   );
   const file = { PULUMI_CONFIG_PASSPHRASE_FILE: "/home/me/passphrase" };
-  expect(engineNeeds(programs, file).variables).not.toHaveProperty("PULUMI_CONFIG_PASSPHRASE");
+  expect(engineRequirements(programs, file).variables).not.toHaveProperty("PULUMI_CONFIG_PASSPHRASE");
 });
 
 test("the user's own settings of the engine stay", () => {
@@ -32,7 +32,7 @@ test("the user's own settings of the engine stay", () => {
 
 test("gRPC on this machine's own addresses goes through no proxy", () => {
   const noProxy = (environment: NodeJS.ProcessEnv) =>
-    engineNeeds(programs, environment).variables.no_grpc_proxy;
+    engineRequirements(programs, environment).variables.no_grpc_proxy;
   const https_proxy = "http://proxy.test:3128";
   expect(noProxy({})).toBeUndefined();
   expect(noProxy({ https_proxy })).toBe("127.0.0.1,localhost");
@@ -44,6 +44,6 @@ test("gRPC on this machine's own addresses goes through no proxy", () => {
 
 test("a plain pulumi builds with the daemon that was found", () => {
   const address = "docker-container://buildx_buildkit_sx0";
-  expect(engineNeeds(programs, { BUILDKIT_HOST: address }).variables.BUILDKIT_HOST).toBe(address);
-  expect(engineNeeds(programs, {}).variables).not.toHaveProperty("BUILDKIT_HOST");
+  expect(engineRequirements(programs, { BUILDKIT_HOST: address }).variables.BUILDKIT_HOST).toBe(address);
+  expect(engineRequirements(programs, {}).variables).not.toHaveProperty("BUILDKIT_HOST");
 });

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
-import { engineFolder } from "../../../tools/engine-folder.ts";
+import { prepareEngineFolder } from "../../../tools/engine-folder.ts";
 import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 
 /** A program that prints its arguments, one a line. */
@@ -28,11 +28,11 @@ test("the host that the set-up has built is told to load no TypeScript compiler"
     pulumi: install(scratch, "the user's cache/tools/pulumi-v1/pulumi"),
     languageHost: install(scratch, "the user's cache/tools/pulumi-language-nodejs-v1/pulumi-language-nodejs"),
   };
-  const together = await engineFolder(programs, tools);
+  const together = await prepareEngineFolder(programs, tools);
   expect(dirname(together.pulumi)).toBe(dirname(together.languageHost));
   expect(argumentsOf(together.languageHost)).toEqual(["-typescript=false", "-tracing=", "127.0.0.1:1"]);
   expect(argumentsOf(together.pulumi)).toEqual(["-tracing=", "127.0.0.1:1"]);
-  expect(await engineFolder(programs, tools)).toEqual(together);
+  expect(await prepareEngineFolder(programs, tools)).toEqual(together);
 });
 
 test("another host reads Pulumi.yaml, and does not know the flag", async () => {
@@ -41,7 +41,7 @@ test("another host reads Pulumi.yaml, and does not know the flag", async () => {
     pulumi: install(scratch, "a/pulumi"),
     languageHost: install(scratch, "b/pulumi-language-nodejs"),
   };
-  const together = await engineFolder(programs, join(scratch, "tools"));
+  const together = await prepareEngineFolder(programs, join(scratch, "tools"));
   expect(readFileSync(together.languageHost, "utf8")).toBe(readFileSync(programs.languageHost, "utf8"));
   expect(argumentsOf(together.languageHost)).toEqual(["-tracing=", "127.0.0.1:1"]);
 });
@@ -52,5 +52,5 @@ test("programs that lie together stay there", async () => {
     pulumi: install(scratch, "c/pulumi"),
     languageHost: install(scratch, "c/pulumi-language-nodejs"),
   };
-  expect(await engineFolder(programs, join(scratch, "tools"))).toEqual(programs);
+  expect(await prepareEngineFolder(programs, join(scratch, "tools"))).toEqual(programs);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { diagnoseGo } from "../../../tools/go-diagnosis.ts";
+import { diagnoseGoFailure } from "../../../tools/go-diagnosis.ts";
 
 test.each([
   ["# runtime\nopen /x/b001/_pkg_.a: no space left on device", "disk-full", /STAGEX_CACHE/],
@@ -23,16 +23,16 @@ test.each([
     /memory|close/,
   ],
 ] as const)("%j is %s", (output, reason, mend) => {
-  const error = diagnoseGo("buildkitd v0.34.2", output);
+  const error = diagnoseGoFailure("buildkitd v0.34.2", output);
   expect(error.reason).toBe(reason);
-  expect(error.mend).toMatch(mend);
+  expect(error.fix).toMatch(mend);
   expect(error.message).toContain("buildkitd v0.34.2");
   expect(error.message).toContain(output.split("\n").at(-1));
 });
 
 test("what it doesn't know it quotes, the end of it", () => {
   const lines = Array.from({ length: 100 }, (_, number) => `line ${number}`);
-  const error = diagnoseGo("crane v1", lines.join("\n"));
+  const error = diagnoseGoFailure("crane v1", lines.join("\n"));
   expect(error.reason).toBe("build-failed");
   expect(error.message).toContain("line 99");
   expect(error.message).not.toContain("line 20\n");

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { kernelFeatures } from "../../../tools/kernel-features.ts";
+import { readKernelFeatures } from "../../../tools/kernel-features.ts";
 import { runnablePlatforms } from "../../../tools/platforms.ts";
 
 const root = mkdtempSync(join(tmpdir(), "machine-"));
@@ -14,7 +14,7 @@ function put(path: string, text: string): void {
 }
 
 test("a kernel without anything has nothing", async () => {
-  expect(await kernelFeatures(`${root}/nothing/`)).toEqual({
+  expect(await readKernelFeatures(`${root}/nothing/`)).toEqual({
     overlayfs: false,
     namespaces: { user: false, mnt: false, net: false, pid: false, uts: false, ipc: false },
     cgroups: "none",
@@ -28,7 +28,7 @@ test("features are read as the kernel tells them", async () => {
   put("k/proc/sys/user/max_user_namespaces", "0\n");
   put("k/sys/fs/cgroup/cgroup.controllers", "cpu memory\n");
   put("k/proc/sys/kernel/seccomp/actions_avail", "kill_process errno allow\n");
-  expect(await kernelFeatures(`${root}/k/`)).toEqual({
+  expect(await readKernelFeatures(`${root}/k/`)).toEqual({
     overlayfs: true,
     namespaces: { user: false, mnt: true, net: false, pid: true, uts: true, ipc: true },
     cgroups: "v2",

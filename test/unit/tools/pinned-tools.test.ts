@@ -4,20 +4,20 @@ import { expect, test } from "vitest";
 import { goArguments, goModules } from "../../../tools/go-build.ts";
 import { pinnedGo, pinnedTools, toolNames } from "../../../tools/pinned-tools.ts";
 import { pinnedVersion, toolFolder } from "../../../tools/tool-folder.ts";
-import { isWithin, versionIn } from "../../../tools/version.ts";
+import { isWithin, parseVersion } from "../../../tools/version.ts";
 
-const binaries = Object.values(pinnedTools).flatMap(({ recipes }) =>
+const binaries = Object.values(pinnedTools).flatMap(({ buildMethods: recipes }) =>
   recipes.flatMap((recipe) => recipe.binaries),
 );
 
 test.each(toolNames)("%s is pinned to a version that would be accepted from PATH too", async (name) => {
-  const version = versionIn(await pinnedVersion(pinnedTools[name]));
+  const version = parseVersion(await pinnedVersion(pinnedTools[name]));
   const { accepted } = pinnedTools[name];
   expect(version && (accepted === null || isWithin(version, accepted))).toBe(true);
 });
 
 test("every runc edits the containers that it starts, and only one without libseccomp drops their filter", () => {
-  for (const { binaries, shortcoming } of pinnedTools.runc.recipes) {
+  for (const { binaries, shortcoming } of pinnedTools.runc.buildMethods) {
     const [real, runc] = binaries;
     expect([real?.output, runc?.output]).toEqual(["runc.real", "runc"]);
     expect(runc?.module).toBe("runc-hermetic");
@@ -44,8 +44,8 @@ test("no build depends on the folder it is made in, nor on this checkout's commi
 
 test("another way of building has another folder, the same way the same", async () => {
   const { runc } = pinnedTools;
-  const folders = await Promise.all(runc.recipes.map((recipe) => toolFolder("/cache", runc, recipe)));
-  expect(new Set(folders).size).toBe(runc.recipes.length);
-  expect(await toolFolder("/cache", runc, runc.recipes[0])).toBe(folders[0]);
+  const folders = await Promise.all(runc.buildMethods.map((recipe) => toolFolder("/cache", runc, recipe)));
+  expect(new Set(folders).size).toBe(runc.buildMethods.length);
+  expect(await toolFolder("/cache", runc, runc.buildMethods[0])).toBe(folders[0]);
   expect(folders[0]).toMatch(/^\/cache\/runc-v1\.5\.2-[0-9a-f]{12}$/);
 });

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Screen } from "../../../lib/text/terminal.ts";
-import { formatElapsed, StepDisplay } from "../../../tools/progress-lines.ts";
+import { formatElapsed, ProgressLines } from "../../../tools/progress-lines.ts";
 
 class Recorder implements Screen {
   readonly isTTY: boolean;
@@ -31,7 +31,7 @@ const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, 
 
 test("a log gets a line every 15 seconds, with what is being done, and one at the end", async () => {
   const log = new Recorder(false);
-  const step = new StepDisplay(5, log).step("building buildkitd v0.34.2", async (note) => {
+  const step = new ProgressLines(5, log).step("building buildkitd v0.34.2", async (note) => {
     note("downloading a module");
     await pause(32);
     return "done";
@@ -50,7 +50,7 @@ test("a terminal has one live line, no longer than it is wide", async () => {
   const terminal = new Recorder(true);
   await lasting(
     4,
-    new StepDisplay(2, terminal).step("building a tool with quite a long name", () => pause(3.2)),
+    new ProgressLines(2, terminal).step("building a tool with quite a long name", () => pause(3.2)),
   );
   const lines = terminal.text.split("\r\x1b[2K").slice(1);
   expect(lines).toHaveLength(5);
@@ -60,7 +60,7 @@ test("a terminal has one live line, no longer than it is wide", async () => {
 
 test("steps are counted, and a failed one says so and passes its error on", async () => {
   const log = new Recorder(false);
-  const display = new StepDisplay(2, log);
+  const display = new ProgressLines(2, log);
   await display.step("first", async () => {});
   await expect(display.step("second", async () => Promise.reject(new Error("no gcc")))).rejects.toThrow(
     "no gcc",

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { findTool, isSameGo, toolsToRunWith } from "../../../tools/tool-resolver.ts";
+import { findTool, isSameGo, stackTools } from "../../../tools/tool-resolver.ts";
 
 let folder = "";
 let environment: NodeJS.ProcessEnv = {};
@@ -81,7 +81,7 @@ test("a runc on PATH is passed over: it would show builds what is of the host", 
 });
 
 test("where $BUILDKIT_HOST names a daemon, none of our own is set up", () => {
-  expect(toolsToRunWith({})).toEqual(["pulumi", "pulumi-language-nodejs", "buildctl", "buildkitd", "runc"]);
-  expect(toolsToRunWith({ BUILDKIT_HOST: "tcp://builder:1234" })).not.toContain("buildkitd");
-  expect(toolsToRunWith({ BUILDKIT_HOST: "tcp://builder:1234" })).toContain("buildctl");
+  expect(stackTools({})).toEqual(["pulumi", "pulumi-language-nodejs", "buildctl", "buildkitd", "runc"]);
+  expect(stackTools({ BUILDKIT_HOST: "tcp://builder:1234" })).not.toContain("buildkitd");
+  expect(stackTools({ BUILDKIT_HOST: "tcp://builder:1234" })).toContain("buildctl");
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { compareVersions, formatVersion, isWithin, versionIn } from "../../../tools/version.ts";
+import { compareVersions, formatVersion, isWithin, parseVersion } from "../../../tools/version.ts";
 
 test.each([
   ["buildkitd github.com/moby/buildkit v0.34.2 0123abc", "0.34.2"],
@@ -7,11 +7,11 @@ test.each([
   ["go1.22", "1.22.0"],
   ["GNU bash, version 5.2.15(1)-release", "5.2.15"],
 ])("finds the version amid other words: %j", (text, version) => {
-  expect(formatVersion(versionIn(text) ?? [0, 0, 0])).toBe(version);
+  expect(formatVersion(parseVersion(text) ?? [0, 0, 0])).toBe(version);
 });
 
 test("says so when there is none", () => {
-  expect(versionIn("devel")).toBeNull();
+  expect(parseVersion("devel")).toBeNull();
 });
 
 test("compares by number, not by letter", () => {

@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { connect, createServer, type SecureContextOptions, type Server } from "node:tls";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
+  createAuthority,
+  issueCertificate,
   type KeyAndCertificate,
-  newAuthority,
-  newCertificate,
 } from "../../../trust/certificate-authority.ts";
 
 let authority: KeyAndCertificate;
@@ -13,8 +13,8 @@ let server: Server;
 let port: number;
 
 beforeAll(async () => {
-  authority = await newAuthority("test fleet", 2);
-  const made = await newCertificate(authority, {
+  authority = await createAuthority("test fleet", 2);
+  const made = await issueCertificate(authority, {
     commonName: "intel-1",
     names: ["intel-1.stagex.internal", "127.0.0.1"],
     side: "server",
@@ -44,7 +44,7 @@ async function answer(options: SecureContextOptions & { servername?: string }): 
 }
 
 async function client(of: KeyAndCertificate, side: "client" | "server" = "client") {
-  const made = await newCertificate(of, { commonName: "client", names: [], side, days: 1 });
+  const made = await issueCertificate(of, { commonName: "client", names: [], side, days: 1 });
   return { key: made.key, cert: made.certificate };
 }
 
@@ -53,7 +53,7 @@ test("a client that the authority knows gets an answer, by the name in the serve
 });
 
 test("no certificate, a foreign one, and a server's one are refused", async () => {
-  const foreign = await newAuthority("test fleet", 2);
+  const foreign = await createAuthority("test fleet", 2);
   const ca = authority.certificate;
   // TLS 1.3 tells the client of it after the handshake: an alert, or an end without a word.
   const heard = (shown: SecureContextOptions) => answer({ ca, ...shown }).catch(() => "");
@@ -64,7 +64,7 @@ test("no certificate, a foreign one, and a server's one are refused", async () =
 
 test("a server by another name, or of another authority, is refused", async () => {
   const own = await client(authority);
-  const foreign = await newAuthority("test fleet", 2);
+  const foreign = await createAuthority("test fleet", 2);
   await expect(
     answer({ ca: authority.certificate, ...own, servername: "amd-1.stagex.internal" }),
   ).rejects.toThrow(/does not match/);
@@ -72,7 +72,7 @@ test("a server by another name, or of another authority, is refused", async () =
 });
 
 test("an authority signs no further authorities, and what it signs ends when it was told to", async () => {
-  const made = await newCertificate(authority, { commonName: "x", names: [], side: "client", days: 1 });
+  const made = await issueCertificate(authority, { commonName: "x", names: [], side: "client", days: 1 });
   const [root, leaf] = [new X509Certificate(authority.certificate), new X509Certificate(made.certificate)];
   expect([root.ca, leaf.ca]).toEqual([true, false]);
   expect(leaf.verify(root.publicKey)).toBe(true);

@@ -1,23 +1,23 @@
 import type { Digest } from "../../../../oci/digest.ts";
-import { attestableBuild } from "../../../../pipeline/attestation/attestable-build.ts";
-import { NotBuiltHere } from "../../../../pipeline/attestation/built-here.ts";
+import { requireAttestableBuild } from "../../../../pipeline/attestation/attestable-build.ts";
+import { NotBuiltHereError } from "../../../../pipeline/attestation/built-here.ts";
 import {
-  countedVendor,
+  countedVendorOf,
+  createPayload,
   type FoundSignature,
-  mustCount,
-  payloadOf,
-  pinned,
-  signatureBy,
-  writable,
+  findSignatureBy,
+  pinnedImage,
+  requireSignatureCounts,
+  requireWritable,
 } from "../../../../pipeline/attestation/signature.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
-import { personIn } from "../../../../pipeline/context/signer.ts";
+import { requirePerson } from "../../../../pipeline/context/signer.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { type CpuVendor, cpuVendorNamed } from "../../../../trust/cpu-vendor.ts";
+import { type CpuVendor, tryParseCpuVendor } from "../../../../trust/cpu-vendor.ts";
 import { repositoryOf } from "../../../../trust/signatures/image-reference.ts";
 import type { Lookaside } from "../../../../trust/signatures/lookaside.ts";
-import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler } from "../../protocol/handler.ts";
+import { detailedDiff } from "../../protocol/detailed-diff.ts";
+import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type AttestationInputs,
   type AttestationOutputs,
@@ -34,21 +34,21 @@ const rules = { ignored: [], replacing: ["image", "person"] };
 /** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
 export function attestationHandler(
   context: () => Context,
-): Handler<AttestationPreview, AttestationInputs, AttestationOutputs> {
+): ResourceHandler<AttestationPreview, AttestationInputs, AttestationOutputs> {
   /** Makes what is missing; what is there and counts is left alone. */
   async function attest(inputs: AttestationInputs, operation: Operation): Promise<AttestationOutputs> {
     const trust = await context().trust();
-    const person = personIn(trust, inputs.person);
-    const builds = await attestableBuild(context(), inputs);
-    const lookaside = await context().signatures();
+    const person = requirePerson(trust, inputs.person);
+    const builds = await requireAttestableBuild(context(), inputs);
+    const lookaside = await context().lookaside();
     const signatures: Record<string, Found> = {};
     for (const [digest, record] of builds) {
-      const vendor = countedVendor(record, person);
+      const vendor = countedVendorOf(record, person);
       if (vendor === undefined)
         warnOfVendor(record.builder.facts?.cpuVendor ?? "unknown", person.id, operation);
-      const image = pinned(inputs.reference, digest);
+      const image = pinnedImage(inputs.reference, digest);
       const repository = repositoryOf(image.reference);
-      const present = await signatureBy(
+      const present = await findSignatureBy(
         person,
         vendor,
         image,
@@ -59,13 +59,13 @@ export function attestationHandler(
         signatures[digest] = foundOf(present);
         continue;
       }
-      const folder = writable(lookaside, context().config.signatures);
-      const signatory = await context().signatory(person.id);
-      const bytes = await signatory.sign(payloadOf(inputs.reference, digest, record), operation);
-      const warning = await mustCount(bytes, image, person, vendor, trust);
+      const folder = requireWritable(lookaside, context().config.signatures);
+      const signatory = await context().signer(person.id);
+      const bytes = await signatory.sign(createPayload(inputs.reference, digest, record), operation);
+      const warning = await requireSignatureCounts(bytes, image, person, vendor, trust);
       if (warning !== undefined) operation.report("warning", warning);
       const file = await folder.write(repository, digest, bytes);
-      const made = await signatureBy(person, vendor, image, [{ file, bytes }], trust);
+      const made = await findSignatureBy(person, vendor, image, [{ file, bytes }], trust);
       if (made) signatures[digest] = foundOf(made);
     }
     return { signatures };
@@ -88,13 +88,13 @@ export function attestationHandler(
     vendors: ReadonlyMap<Digest, CpuVendor | undefined>,
   ): Promise<Record<string, Found>> {
     const trust = await context().trust();
-    const person = personIn(trust, id);
-    const lookaside: Lookaside = await context().signatures();
+    const person = requirePerson(trust, id);
+    const lookaside: Lookaside = await context().lookaside();
     const found: Record<string, Found> = {};
     for (const [digest, vendor] of vendors) {
-      const image = pinned(reference, digest);
+      const image = pinnedImage(reference, digest);
       const files = await lookaside.read(repositoryOf(image.reference), digest);
-      const one = await signatureBy(person, vendor, image, files, trust);
+      const one = await findSignatureBy(person, vendor, image, files, trust);
       if (one) found[digest] = foundOf(one);
     }
     return found;
@@ -108,21 +108,21 @@ export function attestationHandler(
     outputs: attestationOutputs,
 
     check: () => [],
-    diff: (before, after) => changesBetween(before, after, rules),
+    diff: (before, after) => detailedDiff(before, after, rules),
 
     async preview(plan, _isNew, operation) {
       const inputs = attestationInputs.safeParse(plan).data;
       if (!inputs) return {};
-      const person = personIn(await context().trust(), inputs.person);
+      const person = requirePerson(await context().trust(), inputs.person);
       try {
-        const builds = await attestableBuild(context(), inputs);
+        const builds = await requireAttestableBuild(context(), inputs);
         const vendors = [...builds].map(
-          ([digest, record]) => [digest, countedVendor(record, person)] as const,
+          ([digest, record]) => [digest, countedVendorOf(record, person)] as const,
         );
         const signatures = await present(inputs, new Map(vendors));
         return Object.keys(signatures).length === builds.size ? { signatures } : {};
       } catch (error) {
-        if (!(error instanceof NotBuiltHere)) throw error;
+        if (!(error instanceof NotBuiltHereError)) throw error;
         // What the run is to build first is not built yet.
         operation.report(
           "info",
@@ -142,7 +142,7 @@ export function attestationHandler(
         );
       }
       const vendors = Object.values(state.inputs.digests).map(
-        (digest) => [digest, cpuVendorNamed(state.outputs.signatures[digest]?.cpuVendor ?? "")] as const,
+        (digest) => [digest, tryParseCpuVendor(state.outputs.signatures[digest]?.cpuVendor ?? "")] as const,
       );
       const found = await present(state.inputs, new Map(vendors));
       const lost = Object.values(state.inputs.digests).filter((digest) => !found[digest]);

@@ -3,14 +3,14 @@ import { imageName } from "../../../../config/property-schemas.ts";
 import { inputKeySchema } from "../../../../distro/input-key.ts";
 import { digestSchema } from "../../../../oci/digest.ts";
 import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
-import { parseTagged } from "../../../../trust/signatures/image-reference.ts";
+import { parseTaggedReference } from "../../../../trust/signatures/image-reference.ts";
 
 const image = imageName.describe("The image's name, such as `core-busybox`.");
 const reference = z
   .string()
   .superRefine((text, context) => {
     try {
-      parseTagged(text);
+      parseTaggedReference(text);
     } catch (error) {
       context.addIssue({ code: "custom", message: (error as Error).message });
     }

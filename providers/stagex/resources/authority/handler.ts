@@ -1,5 +1,5 @@
-import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler } from "../../protocol/handler.ts";
+import { detailedDiff } from "../../protocol/detailed-diff.ts";
+import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type AuthorityInputs,
   type AuthorityOutputs,
@@ -11,7 +11,7 @@ import {
 const rules = { ignored: [], replacing: ["commonName", "days", "generation"] };
 
 /** `stagex:index:Authority`: whom the builders of one fleet and their clients trust, and nobody else does. */
-export function authorityHandler(): Handler<AuthorityPreview, AuthorityInputs, AuthorityOutputs> {
+export function authorityHandler(): ResourceHandler<AuthorityPreview, AuthorityInputs, AuthorityOutputs> {
   return {
     token: "stagex:index:Authority",
     description:
@@ -19,12 +19,12 @@ export function authorityHandler(): Handler<AuthorityPreview, AuthorityInputs, A
     inputs: authorityInputs,
     outputs: authorityOutputs,
     check: () => [],
-    diff: (before, after) => changesBetween(before, after, rules),
+    diff: (before, after) => detailedDiff(before, after, rules),
     preview: async () => ({}),
 
     async create({ commonName, days }) {
       // Few stacks make certificates: the others don't wait for the library.
-      const { newAuthority } = await import("../../../../trust/certificate-authority.ts");
+      const { createAuthority: newAuthority } = await import("../../../../trust/certificate-authority.ts");
       return { id: commonName, outputs: await newAuthority(commonName, days) };
     },
 

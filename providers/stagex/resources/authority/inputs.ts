@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
-import { secret } from "../../protocol/secret-outputs.ts";
+import { secretOutput } from "../../protocol/secret-outputs.ts";
 
 const commonName = z.string().min(1).max(64).describe("Its name, for people who read a certificate.");
 const days = z.int().min(1).max(3650).describe("For how long it is good, from the day it is made.");
@@ -14,6 +14,6 @@ export type AuthorityPreview = InPreview<typeof authorityInputs>;
 
 export const authorityOutputs = z.strictObject({
   certificate: z.string().describe("Its certificate, PEM: what both sides of a connection trust."),
-  key: z.string().meta(secret).describe("Its key, PEM."),
+  key: z.string().meta(secretOutput).describe("Its key, PEM."),
 });
 export type AuthorityOutputs = z.infer<typeof authorityOutputs>;

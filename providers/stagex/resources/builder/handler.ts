@@ -4,14 +4,14 @@ import {
   type BuilderOutputs,
   builderInputs,
   builderOutputs,
-} from "../../../../config/builder.ts";
+} from "../../../../config/builder-inputs.ts";
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { BuilderConnection } from "../../../../pipeline/fleet/builder-connection.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
 import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
-import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler } from "../../protocol/handler.ts";
+import { detailedDiff } from "../../protocol/detailed-diff.ts";
+import type { ResourceHandler } from "../../protocol/handler.ts";
 
 /** The inputs in a preview, where an address or a key may be another resource's output. */
 type BuilderPreview = InPreview<typeof builderInputs>;
@@ -25,7 +25,7 @@ const rules = { ignored: ["wait"], replacing: ["name"] };
  */
 export function builderHandler(
   context: () => Context,
-): Handler<BuilderPreview, BuilderInputs, BuilderOutputs> {
+): ResourceHandler<BuilderPreview, BuilderInputs, BuilderOutputs> {
   return {
     token: "stagex:index:Builder",
     description:
@@ -36,11 +36,11 @@ export function builderHandler(
     check(plan) {
       const whole = builderInputs.safeParse(plan);
       const failures = strayTls(plan);
-      if (whole.success && failures.length === 0) context().fleet.announce(whole.data);
+      if (whole.success && failures.length === 0) context().fleet.register(whole.data);
       return failures;
     },
 
-    diff: (before, after) => changesBetween(before, after, rules),
+    diff: (before, after) => detailedDiff(before, after, rules),
 
     preview: async () => ({}),
 
@@ -54,7 +54,7 @@ export function builderHandler(
     async read(_id, state, operation) {
       if (!state) return undefined;
       try {
-        const found = await context().fleet.ask(state.inputs, operation.signal);
+        const found = await context().fleet.query(state.inputs, operation.signal);
         if (!found) return state;
         const outputs = { ...state.outputs, platforms: [...found.platforms], buildkit: found.version };
         return { inputs: state.inputs, outputs };
@@ -76,8 +76,8 @@ async function learned(
   inputs: BuilderInputs,
   operation: Operation,
 ): Promise<BuilderOutputs> {
-  context.fleet.announce(inputs);
-  const bench = await context.fleet.open(inputs.name, operation);
+  context.fleet.register(inputs);
+  const bench = await context.fleet.connect(inputs.name, operation);
   warnOfClaim(inputs, bench, operation);
   const { id: witness, platforms, facts, vendorSource } = bench;
   const { buildkit, arch, cpuVendor: vendor, kernel } = facts;
@@ -86,7 +86,7 @@ async function learned(
 
 function warnOfClaim(
   { name, vendor }: BuilderInputs,
-  { shownVendor }: BuilderConnection,
+  { detectedVendor: shownVendor }: BuilderConnection,
   operation: Operation,
 ): void {
   if (vendor === undefined || shownVendor === undefined || shownVendor === vendor) return;

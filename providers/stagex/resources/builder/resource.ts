@@ -1,5 +1,9 @@
 import { CustomResource, type CustomResourceOptions, type Input, type Output, secret } from "@pulumi/pulumi";
-import { type BuilderInputs, type BuilderOutputs, builderOutputs } from "../../../../config/builder.ts";
+import {
+  type BuilderInputs,
+  type BuilderOutputs,
+  builderOutputs,
+} from "../../../../config/builder-inputs.ts";
 
 /** The inputs of a builder, of which any may be another resource's output. */
 export type BuilderArgs = { [Name in keyof BuilderInputs]: Input<BuilderInputs[Name]> };

@@ -1,7 +1,7 @@
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import { unknown } from "../../../../pipeline/unknown-schema.ts";
-import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler } from "../../protocol/handler.ts";
+import { detailedDiff } from "../../protocol/detailed-diff.ts";
+import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type CertificateInputs,
   type CertificateOutputs,
@@ -16,7 +16,11 @@ const rules = {
 };
 
 /** `stagex:index:Certificate`: what one side of a connection to a builder shows the other. */
-export function certificateHandler(): Handler<CertificatePreview, CertificateInputs, CertificateOutputs> {
+export function certificateHandler(): ResourceHandler<
+  CertificatePreview,
+  CertificateInputs,
+  CertificateOutputs
+> {
   return {
     token: "stagex:index:Certificate",
     description:
@@ -24,11 +28,11 @@ export function certificateHandler(): Handler<CertificatePreview, CertificateInp
     inputs: certificateInputs,
     outputs: certificateOutputs,
     check: (plan, secrets) => exposedKey(plan, secrets),
-    diff: (before, after) => changesBetween(before, after, rules),
+    diff: (before, after) => detailedDiff(before, after, rules),
     preview: async () => ({}),
 
     async create({ authority, authorityKey, ...subject }) {
-      const { newCertificate } = await import("../../../../trust/certificate-authority.ts");
+      const { issueCertificate: newCertificate } = await import("../../../../trust/certificate-authority.ts");
       const outputs = await newCertificate({ certificate: authority, key: authorityKey }, subject);
       return { id: subject.commonName, outputs };
     },

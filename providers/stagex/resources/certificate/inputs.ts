@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
-import { secret } from "../../protocol/secret-outputs.ts";
+import { secretOutput } from "../../protocol/secret-outputs.ts";
 
 const authority = z.string().min(1).describe("The authority's certificate, PEM.");
 const authorityKey = z.string().min(1).describe("The authority's key, PEM; has to be secret.");
@@ -26,6 +26,6 @@ export type CertificatePreview = InPreview<typeof certificateInputs>;
 
 export const certificateOutputs = z.strictObject({
   certificate: z.string().describe("The certificate, PEM."),
-  key: z.string().meta(secret).describe("Its key, PEM."),
+  key: z.string().meta(secretOutput).describe("Its key, PEM."),
 });
 export type CertificateOutputs = z.infer<typeof certificateOutputs>;

@@ -6,12 +6,12 @@ import type { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
 import {
   type ClientPolicy,
-  clientPolicy,
+  createClientPolicy,
   writeClientPolicy,
 } from "../../../../trust/quorum/client-policy.ts";
 import { TrustError } from "../../../../trust/trust-error.ts";
-import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler } from "../../protocol/handler.ts";
+import { detailedDiff } from "../../protocol/detailed-diff.ts";
+import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type ClientPolicyInputs,
   type ClientPolicyOutputs,
@@ -25,7 +25,7 @@ const rules = { ignored: [], replacing: ["folder"] };
 /** `stagex:index:ClientPolicy`: the files with which podman, skopeo, buildah and CRI-O ask for t of n people (trust/quorum/client-policy.ts). */
 export function clientPolicyHandler(
   context: () => Context,
-): Handler<ClientPolicyPreview, ClientPolicyInputs, ClientPolicyOutputs> {
+): ResourceHandler<ClientPolicyPreview, ClientPolicyInputs, ClientPolicyOutputs> {
   const placeOf = (folder: string): string => resolve(context().paths.project, folder);
 
   async function policyOf(inputs: ClientPolicyInputs): Promise<ClientPolicy> {
@@ -36,7 +36,7 @@ export function clientPolicyHandler(
       ...(signedAs === undefined ? {} : { signedAs }),
       ...(lookaside === undefined ? {} : { lookaside: addressOf(lookaside, placeOf(lookaside)) }),
     };
-    return clientPolicy(asked, placeOf(folder));
+    return createClientPolicy(asked, placeOf(folder));
   }
 
   async function write(inputs: ClientPolicyInputs, operation: Operation): Promise<ClientPolicyOutputs> {
@@ -44,7 +44,7 @@ export function clientPolicyHandler(
     const folder = placeOf(inputs.folder);
     await requireOwn(folder, inputs.folder);
     await writeClientPolicy(policy, folder);
-    const { without } = policy;
+    const { peopleWithoutKeys: without } = policy;
     if (without.length > 0)
       operation.report("warning", `no key at hand of ${without.join(", ")}: their signatures don't count`);
     return outputsOf(policy);
@@ -59,7 +59,7 @@ export function clientPolicyHandler(
 
     check: () => [],
 
-    diff: (before, after) => changesBetween(before, after, rules),
+    diff: (before, after) => detailedDiff(before, after, rules),
 
     async preview(plan, _isNew, operation) {
       const inputs = clientPolicyInputs.safeParse(plan).data;
@@ -106,7 +106,12 @@ export function clientPolicyHandler(
   };
 }
 
-function outputsOf({ files, people, without, requirements }: ClientPolicy): ClientPolicyOutputs {
+function outputsOf({
+  files,
+  people,
+  peopleWithoutKeys: without,
+  requirements,
+}: ClientPolicy): ClientPolicyOutputs {
   return { files: [...files.keys()], people: [...people], without: [...without], requirements };
 }
 

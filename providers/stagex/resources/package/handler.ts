@@ -1,18 +1,22 @@
 import type { CheckFailure } from "../../../../config/check-failures.ts";
-import type { Verdict } from "../../../../distro/plan/forecast.ts";
+import type { ForecastStatus } from "../../../../distro/plan/forecast.ts";
 import { isDigest } from "../../../../oci/digest.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { mayStay } from "../../../../pipeline/package/agreed-images.ts";
-import { build } from "../../../../pipeline/package/build-image.ts";
+import { buildImage } from "../../../../pipeline/package/build-image.ts";
 import {
-  compareWithPublished,
-  newText,
-  othersThanPublished,
+  checkExpectedDigest,
+  findMismatches,
+  newImageText,
 } from "../../../../pipeline/package/check-expected-digest.ts";
-import { isLikelyWitnessed, reproduced } from "../../../../pipeline/package/cross-build.ts";
-import { isMissingInOut, laidOutAgain, layOut, takeOut } from "../../../../pipeline/package/export-layout.ts";
-import { takeOver } from "../../../../pipeline/package/import-image.ts";
+import { buildOnEach, isLikelyBuiltOnEach } from "../../../../pipeline/package/cross-build.ts";
+import {
+  exportAgain,
+  exportLayout,
+  isExportMissing,
+  removeExport,
+} from "../../../../pipeline/package/export-layout.ts";
+import { importImage } from "../../../../pipeline/package/import-image.ts";
 import {
   type PackageInputs,
   type PackageOutputs,
@@ -21,16 +25,17 @@ import {
   packageOutputs,
   packagePreview,
 } from "../../../../pipeline/package/inputs.ts";
-import { recorded } from "../../../../pipeline/package/ledger-lookup.ts";
-import { foretell } from "../../../../pipeline/package/predict-outputs.ts";
-import { holdingOf, standingOf } from "../../../../pipeline/package/published-status.ts";
-import { rebuilt } from "../../../../pipeline/package/rebuild-image.ts";
-import { substituted } from "../../../../pipeline/package/substitute.ts";
-import { isWhollyKnown } from "../../../../pipeline/unknown-schema.ts";
-import { changesBetween } from "../../protocol/detailed-diff.ts";
-import type { Handler, PropertyChange } from "../../protocol/handler.ts";
+import { lookUpLedger } from "../../../../pipeline/package/ledger-lookup.ts";
+import { predictOutputs } from "../../../../pipeline/package/predict-outputs.ts";
+import { digestRequirementOf, publishedStatusOf } from "../../../../pipeline/package/published-status.ts";
+import { mayKeepOutputs } from "../../../../pipeline/package/quorum-records.ts";
+import { rebuildImage } from "../../../../pipeline/package/rebuild-image.ts";
+import { substituteImage } from "../../../../pipeline/package/substitute.ts";
+import { isFullyKnown } from "../../../../pipeline/unknown-schema.ts";
+import { detailedDiff } from "../../protocol/detailed-diff.ts";
+import type { PropertyChange, ResourceHandler } from "../../protocol/handler.ts";
 
-type Review = NonNullable<Handler<PackagePreview, PackageInputs, PackageOutputs>["review"]>;
+type Review = NonNullable<ResourceHandler<PackagePreview, PackageInputs, PackageOutputs>["review"]>;
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
@@ -38,7 +43,7 @@ const rules = { ignored: ["mirrors"], replacing: ["image"] };
 /** `stagex:index:Package`: an image, built from its inputs or found built from the same ones before. */
 export function packageHandler(
   context: () => Context,
-): Handler<PackagePreview, PackageInputs, PackageOutputs> {
+): ResourceHandler<PackagePreview, PackageInputs, PackageOutputs> {
   /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
   const laidOut = new Set<string>();
   /** The images of which nothing is to be done but to lay them out again. */
@@ -49,24 +54,25 @@ export function packageHandler(
     try {
       return await made(inputs, operation);
     } catch (error) {
-      if (!operation.signal.aborted) context().journal.note({ image: inputs.image, origin: "failed" });
+      if (!operation.signal.aborted) context().runReport.note({ image: inputs.image, origin: "failed" });
       throw error;
     }
   }
 
   async function made(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
     const image = (await context().isRebuilt(inputs.image))
-      ? await rebuilt(context(), inputs, () => buildFrom(inputs, undefined, operation), operation)
+      ? await rebuildImage(context(), inputs, () => buildFrom(inputs, undefined, operation), operation)
       : await buildFrom(inputs, await known(inputs, operation), operation);
-    await compareWithPublished(context(), inputs, image, operation);
-    await layOut(context(), inputs.image, image, operation);
+    await checkExpectedDigest(context(), inputs, image, operation);
+    await exportLayout(context(), inputs.image, image, operation);
     laidOut.add(inputs.image);
     return image;
   }
 
   async function known(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs | undefined> {
     return (
-      (await recorded(context(), inputs, operation)) ?? (await substituted(context(), inputs, operation))
+      (await lookUpLedger(context(), inputs, operation)) ??
+      (await substituteImage(context(), inputs, operation))
     );
   }
 
@@ -75,18 +81,22 @@ export function packageHandler(
     known: PackageOutputs | undefined,
     operation: Operation,
   ): Promise<PackageOutputs> {
-    if (inputs.reproduceOn) return await reproduced(context(), inputs, inputs.reproduceOn, known, operation);
-    return known ?? (await build(context(), inputs, operation));
+    if (inputs.reproduceOn) return await buildOnEach(context(), inputs, inputs.reproduceOn, known, operation);
+    return known ?? (await buildImage(context(), inputs, operation));
   }
 
   /** Whether all that are asked to build the image have, as far as the ledger tells. */
   async function hasWitnesses(inputs: PackageInputs | undefined): Promise<boolean> {
-    return !inputs?.reproduceOn || (await isLikelyWitnessed(context(), inputs, inputs.reproduceOn));
+    return !inputs?.reproduceOn || (await isLikelyBuiltOnEach(context(), inputs, inputs.reproduceOn));
   }
 
-  function note({ image, dependencies }: PackagePreview, verdict: Verdict): void {
+  function note({ image, dependencies }: PackagePreview, verdict: ForecastStatus): void {
     if (typeof image !== "string") return;
-    context().outlook.note(image, verdict, typeof dependencies === "object" ? Object.keys(dependencies) : []);
+    context().previewForecast.noteImage(
+      image,
+      verdict,
+      typeof dependencies === "object" ? Object.keys(dependencies) : [],
+    );
   }
 
   /** The outputs that a run will have, or none where the image will fail; and reports an image that is new. */
@@ -97,13 +107,13 @@ export function packageHandler(
   ): Promise<Partial<PackageOutputs>> {
     const { image, expectedDigest: expected } = plan;
     if (typeof image !== "string" || typeof expected !== "string") return outputs;
-    const { kind } = await standingOf(context(), plan);
-    context().outlook.noteStanding(image, kind);
+    const { kind } = await publishedStatusOf(context(), plan);
+    context().previewForecast.notePublishedStatus(image, kind);
     const { digest, digests, index } = outputs;
     const found = digest && digests && { digest, digests, ...(index ? { index } : {}) };
-    const [other] = found ? othersThanPublished(plan as PackageInputs, found) : [];
+    const [other] = found ? findMismatches(plan as PackageInputs, found) : [];
     if (digest && !other) return outputs;
-    if (kind === "changed") operation.report("info", newText(image, other?.published ?? expected));
+    if (kind === "changed") operation.report("info", newImageText(image, other?.published ?? expected));
     if (kind !== "published" || !other) return outputs;
     const known = `these inputs are known to give ${other.got}${other.of}, and the tree publishes ${other.published}`;
     operation.report("warning", `${image} will fail: ${known}`);
@@ -121,13 +131,13 @@ export function packageHandler(
     );
     const isTold = isFirstEqual && isLone;
     const read = isTold ? undefined : state();
-    const isEqual = read ? othersThanPublished(read.inputs, read.outputs).length === 0 : isFirstEqual;
-    if (isEqual && expected !== undefined) context().outlook.noteStanding(name, "published");
+    const isEqual = read ? findMismatches(read.inputs, read.outputs).length === 0 : isFirstEqual;
+    if (isEqual && expected !== undefined) context().previewForecast.notePublishedStatus(name, "published");
     if (isEqual && rebuild === undefined && trust !== "quorum") return [];
     const found = read ?? state();
     if (found && !isEqual) {
-      const { isHeld } = await holdingOf(context(), found.inputs);
-      context().outlook.noteStanding(found.inputs.image, isHeld ? "published" : "changed");
+      const { mustMatch: isHeld } = await digestRequirementOf(context(), found.inputs);
+      context().previewForecast.notePublishedStatus(found.inputs.image, isHeld ? "published" : "changed");
       if (isHeld) {
         operation.report(
           "info",
@@ -139,7 +149,7 @@ export function packageHandler(
     const asksAgain: PropertyChange[] = [{ path: "origin", kind: "update", replaces: false }];
     if (found && (await context().isRebuilt(found.inputs.image))) return asksAgain;
     if (trust !== "quorum") return [];
-    if (found && (await mayStay(context(), found.inputs, found.outputs))) return [];
+    if (found && (await mayKeepOutputs(context(), found.inputs, found.outputs))) return [];
     const doubt = found
       ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
       : "what the state says of it can't be read, so nobody's word is known for it";
@@ -160,13 +170,13 @@ export function packageHandler(
     check: (plan, secrets) => [...bakedSecrets(secrets), ...strayMirrors(plan)],
 
     diff(before, after) {
-      const changes = changesBetween(before, after, rules);
+      const changes = detailedDiff(before, after, rules);
       if (typeof after.image === "string") missing.delete(after.image);
       const unchanged = changes.length === 0 ? packagePreview.safeParse(after).data : undefined;
       if (unchanged) {
         note(unchanged, "unchanged");
         if (typeof unchanged.image === "string")
-          context().journal.note({ image: unchanged.image, origin: "unchanged" });
+          context().runReport.note({ image: unchanged.image, origin: "unchanged" });
       }
       return changes;
     },
@@ -179,19 +189,19 @@ export function packageHandler(
         glance("outputs", "index"),
       ];
       if (changes.length > 0 || image === "" || !isDigest(digest) || !isDigest(index)) return changes;
-      if (!(await isMissingInOut(context(), image, { digest, index }))) return [];
+      if (!(await isExportMissing(context(), image, { digest, index }))) return [];
       missing.add(image);
-      context().outlook.noteMissing(image);
+      context().previewForecast.noteMissingExport(image);
       return [{ path: "out", kind: "update", replaces: false }];
     },
 
     async preview(plan, isNew, operation) {
       const before = packageOutputs.safeParse(operation.before).data;
       if (before && typeof plan.image === "string" && missing.has(plan.image)) return before;
-      const inputs = isWhollyKnown(plan) ? (plan as PackageInputs) : undefined;
-      const { outputs, isAtHand } = inputs
-        ? await foretell(context(), inputs)
-        : { outputs: {}, isAtHand: false };
+      const inputs = isFullyKnown(plan) ? (plan as PackageInputs) : undefined;
+      const { outputs, isAvailable: isAtHand } = inputs
+        ? await predictOutputs(context(), inputs)
+        : { outputs: {}, isAvailable: false };
       // What there is none of yet is built whatever its dependencies turn out to be.
       const isRebuilt = inputs !== undefined && (await context().isRebuilt(inputs.image));
       const isKept = isAtHand && !isRebuilt && (await hasWitnesses(inputs));
@@ -202,25 +212,25 @@ export function packageHandler(
     create: async (inputs, operation) => ({ id: inputs.image, outputs: await make(inputs, operation) }),
 
     async update(_id, inputs, operation) {
-      const again = missing.has(inputs.image) ? await laidOutAgain(context(), inputs, operation) : undefined;
+      const again = missing.has(inputs.image) ? await exportAgain(context(), inputs, operation) : undefined;
       return again ?? (await make(inputs, operation));
     },
 
     async read(id, state, operation) {
-      if (!state) return await takeOver(context(), id, operation);
+      if (!state) return await importImage(context(), id, operation);
       const store = await context().store();
       const damages = await store.audit(state.outputs.index, operation.signal);
       for (const { message } of damages)
         operation.report("warning", `${message}\n${id} is built again by the next up`);
       if (damages.length > 0) return undefined;
       // What is lost or altered in out/ alone is laid out again.
-      await layOut(context(), id, state.outputs, operation);
+      await exportLayout(context(), id, state.outputs, operation);
       return state;
     },
 
     async delete(id, outputs) {
       if (laidOut.has(id)) return;
-      await takeOut(context(), id, outputs);
+      await removeExport(context(), id, outputs);
     },
   };
 }

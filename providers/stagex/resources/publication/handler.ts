@@ -9,13 +9,13 @@ import {
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
 import {
-  fileSignatures,
-  fileStatements,
-  lostSignatures,
+  copySignatures,
+  copyStatements,
+  findMissingCopies,
+  findUncopiedStatements,
   requireQuorum,
-  unfiledStatements,
 } from "../../../../pipeline/publication/copy-signatures.ts";
-import { requireBytes, targetOf } from "../../../../pipeline/publication/ensure-stored.ts";
+import { ensureStored, tagTargetOf } from "../../../../pipeline/publication/ensure-stored.ts";
 import {
   type PublicationInputs,
   type PublicationOutputs,
@@ -23,55 +23,55 @@ import {
   publicationInputs,
   publicationOutputs,
 } from "../../../../pipeline/publication/inputs.ts";
-import { isMoving, tagsInOrder } from "../../../../pipeline/publication/tags.ts";
-import { Destination } from "../../../../pipeline/publication/target-registry.ts";
-import { statementsBeside } from "../../../../pipeline/statements/attach-statements.ts";
-import { parseTagged, repositoryOf } from "../../../../trust/signatures/image-reference.ts";
-import { type Handler, NotReady } from "../../protocol/handler.ts";
-import { publicationChanges } from "./diff.ts";
+import { isMovingTag, orderTags } from "../../../../pipeline/publication/tags.ts";
+import { TargetRegistry } from "../../../../pipeline/publication/target-registry.ts";
+import { statementReferrers } from "../../../../pipeline/statements/attach-statements.ts";
+import { parseTaggedReference, repositoryOf } from "../../../../trust/signatures/image-reference.ts";
+import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
+import { publicationDiff } from "./diff.ts";
 
 /** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
 export function publicationHandler(
   context: () => Context,
-): Handler<PublicationPreview, PublicationInputs, PublicationOutputs> {
-  const known = new Map<string, Promise<Destination>>();
+): ResourceHandler<PublicationPreview, PublicationInputs, PublicationOutputs> {
+  const known = new Map<string, Promise<TargetRegistry>>();
   let hasSaidKept = false;
 
-  function destination(address: string, operation: Operation): Promise<Destination> {
+  function destination(address: string, operation: Operation): Promise<TargetRegistry> {
     const opened = known.get(address);
     if (opened !== undefined) return opened;
     const opening = context()
-      .registryAt(parseRegistryAddress(address), operation)
-      .then((registry) => new Destination(registry));
+      .openRegistry(parseRegistryAddress(address), operation)
+      .then((registry) => new TargetRegistry(registry));
     known.set(address, opening);
     opening.catch(() => known.delete(address));
     return opening;
   }
 
-  const destinationsOf = (addresses: readonly string[], operation: Operation): Promise<Destination[]> =>
+  const destinationsOf = (addresses: readonly string[], operation: Operation): Promise<TargetRegistry[]> =>
     Promise.all([...new Set(addresses)].map((address) => destination(address, operation)));
 
   /** No tag is set before every destination has every blob, and none is believed before it has been read back. */
   async function publish(inputs: PublicationInputs, operation: Operation): Promise<PublicationOutputs> {
     if (!inputs.quorum.met) return leftForLater(inputs, operation);
     const { image } = inputs;
-    const target = targetOf(inputs);
+    const target = tagTargetOf(inputs);
     // To get the bytes may have taken hours: what is judged is what there is then.
-    await requireBytes(context(), inputs, operation);
+    await ensureStored(context(), inputs, operation);
     operation.progress("judging its signatures");
     const signatures = await requireQuorum(context(), inputs);
     const destinations = await destinationsOf(inputs.destinations, operation);
     for (const one of destinations) await one.push(context(), image, target, operation);
-    const beside = await statementsBeside(
+    const beside = await statementReferrers(
       context(),
       { image, reference: inputs.reference, target },
       operation,
     );
     for (const one of destinations) await one.attach(context(), image, beside, operation);
-    const tags = tagsInOrder(inputs.tags);
+    const tags = orderTags(inputs.tags);
     for (const tag of tags) for (const one of destinations) await setTag(one, inputs, tag, operation);
-    const filed = await fileSignatures(context(), inputs, signatures);
-    await fileStatements(context(), inputs, target);
+    const filed = await copySignatures(context(), inputs, signatures);
+    await copyStatements(context(), inputs, target);
     for (const tag of tags)
       for (const one of destinations) await requireTag(one, image, tag, target, operation);
     return { ...foretold(inputs), signatures: filed };
@@ -89,7 +89,7 @@ export function publicationHandler(
       return [...strayDigests(plan), ...(impossible.length > 0 ? impossible : unsignedNames(plan))];
     },
 
-    diff: publicationChanges,
+    diff: publicationDiff,
 
     async preview(plan) {
       const inputs = publicationInputs.safeParse(plan).data;
@@ -118,15 +118,15 @@ export function publicationHandler(
         outputs,
         operation,
       );
-      const lost = await lostSignatures(context(), inputs, outputs.signatures);
-      const unfiled = await unfiledStatements(context(), inputs, outputs.target);
+      const lost = await findMissingCopies(context(), inputs, outputs.signatures);
+      const unfiled = await findUncopiedStatements(context(), inputs, outputs.target);
       const found = [
         ...drift,
         ...lost.map((signature) => `the lookaside does not have ${signature} any more`),
         ...unfiled.map((statement) => `the lookaside does not have ${statement}`),
       ];
       if (found.length === 0) return { inputs, outputs: { ...outputs, drift: [] } };
-      throw new NotReady(
+      throw new NotReadyError(
         id,
         { ...outputs, drift: found },
         found.map((words) => `${words}; the next up mends it`),
@@ -150,7 +150,7 @@ export function publicationHandler(
     for (const [name, digest] of Object.entries(outputs.tags).reverse()) {
       const { address, tag } = partsOf(name, image);
       const registry = await destination(address, operation);
-      const found = await registry.tagged(image, tag, operation);
+      const found = await registry.digestOfTag(image, tag, operation);
       if (found === digest) await registry.untag(image, tag, operation);
       else if (found !== null)
         operation.report("warning", `${name} is left alone: it points at ${found}, not at ${digest}`);
@@ -173,8 +173,8 @@ function leftForLater(inputs: PublicationInputs, operation: Operation): Publicat
 
 /** The outputs of a publication that succeeds, but for the signatures. */
 function foretold(inputs: PublicationInputs): PublicationOutputs {
-  const target = targetOf(inputs);
-  const names = tagsInOrder(inputs.tags).flatMap((tag) =>
+  const target = tagTargetOf(inputs);
+  const names = orderTags(inputs.tags).flatMap((tag) =>
     inputs.destinations.map((address) => [`${address}/${inputs.image}:${tag}`, target] as const),
   );
   const { onDelete = "keep" } = inputs;
@@ -183,12 +183,12 @@ function foretold(inputs: PublicationInputs): PublicationOutputs {
 
 /** A tag that somebody moved since it was set here is put back, and they are told; that a new release moves tags is its purpose. */
 async function setTag(
-  one: Destination,
+  one: TargetRegistry,
   inputs: PublicationInputs,
   tag: string,
   operation: Operation,
 ): Promise<void> {
-  const target = targetOf(inputs);
+  const target = tagTargetOf(inputs);
   const name = `${one.address}/${inputs.image}:${tag}`;
   const found = await one.tag(inputs.image, target, tag, operation);
   if (found === target || found === null) return;
@@ -200,13 +200,13 @@ async function setTag(
 }
 
 async function requireTag(
-  one: Destination,
+  one: TargetRegistry,
   image: string,
   tag: string,
   target: Digest,
   operation: Operation,
 ): Promise<void> {
-  const found = await one.tagged(image, tag, operation);
+  const found = await one.digestOfTag(image, tag, operation);
   if (found === target) return;
   const name = `${one.address}/${image}:${tag}`;
   const now = found === null ? "is gone" : `points at ${found}`;
@@ -216,16 +216,16 @@ async function requireTag(
 }
 
 async function driftOf(
-  destinations: readonly Destination[],
+  destinations: readonly TargetRegistry[],
   { image, tags }: PublicationInputs,
   { target }: PublicationOutputs,
   operation: Operation,
 ): Promise<string[]> {
   const words: string[] = [];
   for (const one of destinations) {
-    words.push(...(await one.lacks(image, target, operation)));
-    for (const tag of tagsInOrder(tags)) {
-      const found = await one.tagged(image, tag, operation);
+    words.push(...(await one.findMissing(image, target, operation)));
+    for (const tag of orderTags(tags)) {
+      const found = await one.digestOfTag(image, tag, operation);
       const name = `${one.address}/${image}:${tag}`;
       if (found === null) words.push(`the tag ${name} is gone; it pointed at ${target}`);
       else if (found !== target) words.push(`the tag ${name} points at ${found}, not at ${target}`);
@@ -252,13 +252,13 @@ function strayDigests({ digest, digests, index }: PublicationPreview): CheckFail
 /** Signatures are for one image and one tag of it: under another name, or as another version, it would be what nobody has signed. */
 function unsignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
   if (typeof reference !== "string") return [];
-  const signed = parseTagged(reference);
+  const signed = parseTaggedReference(reference);
   const failures: CheckFailure[] = [];
   if (typeof image === "string" && basename(repositoryOf(signed)) !== image)
     failures.push({ property: "image", reason: `is ${image}, but what was signed is ${reference}` });
   if (!Array.isArray(tags)) return failures;
   for (const [at, tag] of tags.entries()) {
-    if (typeof tag !== "string" || isMoving(tag) || signed.endsWith(`:${tag}`)) continue;
+    if (typeof tag !== "string" || isMovingTag(tag) || signed.endsWith(`:${tag}`)) continue;
     const reason = `${tag} is not what was signed, ${reference}; besides its tag there are only latest and sx…, which nobody signs`;
     failures.push({ property: `tags[${at}]`, reason });
   }

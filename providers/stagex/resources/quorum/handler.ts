@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { type Judgement, judgeImage } from "../../../../pipeline/quorum/evaluate-quorum.ts";
+import { evaluateImageQuorum, type ImageQuorum } from "../../../../pipeline/quorum/evaluate-quorum.ts";
 import {
   type QuorumInputs,
   type QuorumOutputs,
@@ -12,8 +12,8 @@ import {
   quorumOutputs,
 } from "../../../../pipeline/quorum/inputs.ts";
 import { UnavailableError } from "../../../../trust/trust-error.ts";
-import { changesBetween } from "../../protocol/detailed-diff.ts";
-import { type Handler, NotReady } from "../../protocol/handler.ts";
+import { detailedDiff } from "../../protocol/detailed-diff.ts";
+import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
 
 /** How long is waited says nothing about what is judged. */
 const rules = { ignored: ["wait"], replacing: ["image"] };
@@ -26,18 +26,20 @@ const firstPause = 1;
 const longestPause = 30;
 
 /** `stagex:index:Quorum`: enough people on enough CPU vendors say that an image is right; until then it is not ready. */
-export function quorumHandler(context: () => Context): Handler<QuorumPreview, QuorumInputs, QuorumOutputs> {
+export function quorumHandler(
+  context: () => Context,
+): ResourceHandler<QuorumPreview, QuorumInputs, QuorumOutputs> {
   /** A run waits once, not once for each image. */
   let waitingSince: number | undefined;
 
-  async function judged(inputs: QuorumInputs, operation: Operation): Promise<Judgement> {
+  async function judged(inputs: QuorumInputs, operation: Operation): Promise<ImageQuorum> {
     const { reference, digest, digests, threshold, vendors } = inputs;
-    const [lookaside, trust] = [await context().signatures(), await context().trust()];
-    const judgement = await judgeImage({ reference, digest, digests }, lookaside, trust, {
+    const [lookaside, trust] = [await context().lookaside(), await context().trust()];
+    const judgement = await evaluateImageQuorum({ reference, digest, digests }, lookaside, trust, {
       threshold,
       vendors,
     });
-    context().quorums.note(inputs.image, { ...judgement, wasMet: wasMet(operation) });
+    context().quorumSummary.note(inputs.image, { ...judgement, wasMet: wasMet(operation) });
     return judgement;
   }
 
@@ -48,7 +50,11 @@ export function quorumHandler(context: () => Context): Handler<QuorumPreview, Qu
     throw new Error(`${image}: the roster or its keys changed since the run began; run the command again`);
   }
 
-  async function waited(inputs: QuorumInputs, operation: Operation, first: Judgement): Promise<Judgement> {
+  async function waited(
+    inputs: QuorumInputs,
+    operation: Operation,
+    first: ImageQuorum,
+  ): Promise<ImageQuorum> {
     waitingSince ??= performance.now();
     const end = waitingSince + (inputs.wait ?? defaultWait) * 1000;
     let judgement = first;
@@ -87,7 +93,7 @@ export function quorumHandler(context: () => Context): Handler<QuorumPreview, Qu
 
     check: (plan) => strayDigest(plan),
 
-    diff: (before, after) => changesBetween(before, after, rules),
+    diff: (before, after) => detailedDiff(before, after, rules),
 
     async preview(plan, _isNew, operation) {
       const inputs = quorumInputs.safeParse(plan).data;
@@ -116,9 +122,9 @@ export function quorumHandler(context: () => Context): Handler<QuorumPreview, Qu
   };
 }
 
-function below(image: string, { outputs, isInDoubt }: Judgement): NotReady {
+function below(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
   const what = isInDoubt ? "can't be told to be at quorum" : "is below quorum";
-  return new NotReady(image, outputs, [`${image} ${what}: ${outputs.words}`]);
+  return new NotReadyError(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
 
 function wasMet({ before }: Operation): boolean {

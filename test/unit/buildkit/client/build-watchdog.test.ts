@@ -1,9 +1,9 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { type Stir, whileWatched } from "../../../../buildkit/client/build-watchdog.ts";
+import { type Heartbeat, withWatchdog } from "../../../../buildkit/client/build-watchdog.ts";
 import type { Endpoint } from "../../../../buildkit/client/endpoint.ts";
-import { BuilderLost } from "../../../../buildkit/scheduler/scheduler-errors.ts";
+import { BuilderLostError } from "../../../../buildkit/scheduler/scheduler-errors.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const never = new AbortController().signal;
@@ -30,7 +30,7 @@ function hanging(signal: AbortSignal): Promise<never> {
 
 test("work that goes on is let go on, and gives its result", async () => {
   const rules = { stall: 0.5, pulse: 0.05 };
-  const result = await whileWatched(
+  const result = await withWatchdog(
     await daemon(),
     rules,
     async (_, stir) => {
@@ -46,22 +46,22 @@ test("work that goes on is let go on, and gives its result", async () => {
 });
 
 test("work without a sign of life ends, and the builder is to blame", async () => {
-  const watched = whileWatched(await daemon(), { stall: 0.2, pulse: 60 }, hanging, never);
-  await expect(watched).rejects.toThrow(BuilderLost);
+  const watched = withWatchdog(await daemon(), { stall: 0.2, pulse: 60 }, hanging, never);
+  await expect(watched).rejects.toThrow(BuilderLostError);
   await expect(watched).rejects.toThrow(/nothing has stirred.*stagex:stall/);
 });
 
 test("a builder that answers no longer is given up, with the reason", async () => {
   const gone = await daemon("error: dial tcp 192.0.2.1:1234: i/o timeout");
-  const watched = whileWatched(gone, { stall: 60, pulse: 0.02, misses: 2 }, hanging, never);
-  await expect(watched).rejects.toThrow(BuilderLost);
+  const watched = withWatchdog(gone, { stall: 60, pulse: 0.02, misses: 2 }, hanging, never);
+  await expect(watched).rejects.toThrow(BuilderLostError);
   await expect(watched).rejects.toThrow(/no packet comes back/);
 });
 
 test("a builder that does not answer in time while work comes from it is not given up", async () => {
   const busy = await daemon("error: dial tcp 192.0.2.1:1234: i/o timeout", 0.2);
   const rules = { stall: 60, pulse: 0.1, misses: 2 };
-  const result = await whileWatched(
+  const result = await withWatchdog(
     busy,
     rules,
     async (signal, stir) => {
@@ -81,7 +81,7 @@ test("one that refuses our certificate by now is there: the build keeps the conn
     "error: tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2030-01-02T00:00:00Z is after 2030-01-01T00:00:00Z",
   );
   const work = () => new Promise<string>((resolve) => setTimeout(() => resolve("done"), 1000));
-  expect(await whileWatched(expired, { stall: 60, pulse: 0.05, misses: 2 }, work, never)).toBe("done");
+  expect(await withWatchdog(expired, { stall: 60, pulse: 0.05, misses: 2 }, work, never)).toBe("done");
 });
 
 test.each([
@@ -97,7 +97,7 @@ test.each([
       new Promise<string>((resolve) => setTimeout(() => resolve("done"), 2500)),
     ]);
   const endpoint = { address: "tcp://192.0.2.1:1234", buildctl };
-  const watched = whileWatched(endpoint, { stall: 60, pulse: 0.05, misses: 2 }, work, never);
+  const watched = withWatchdog(endpoint, { stall: 60, pulse: 0.05, misses: 2 }, work, never);
   if (builds > 0) expect(await watched).toBe("done");
   else await expect(watched).rejects.toThrow(/no build of ours any more/);
 });
@@ -105,19 +105,19 @@ test.each([
 test("what is delivered is not lost with its builder: it is stored undisturbed, however quietly", async () => {
   const gone = await daemon("error: dial tcp 192.0.2.1:1234: connect: connection refused");
   const rules = { stall: 0.3, pulse: 0.05, misses: 2 };
-  const storing = async (signal: AbortSignal, stir: Stir) => {
+  const storing = async (signal: AbortSignal, stir: Heartbeat) => {
     stir("delivered");
     return await Promise.race([
       hanging(signal),
       new Promise<string>((resolve) => setTimeout(() => resolve("stored"), 1000)),
     ]);
   };
-  expect(await whileWatched(gone, rules, storing, never)).toBe("stored");
+  expect(await withWatchdog(gone, rules, storing, never)).toBe("stored");
 });
 
 test("who cancels gets his own reason", async () => {
   const cancelled = AbortSignal.timeout(100);
-  const watched = whileWatched(await daemon(), { stall: 60, pulse: 60 }, hanging, cancelled);
+  const watched = withWatchdog(await daemon(), { stall: 60, pulse: 60 }, hanging, cancelled);
   await expect(watched).rejects.toThrow(/timeout/);
-  await expect(watched).rejects.not.toThrow(BuilderLost);
+  await expect(watched).rejects.not.toThrow(BuilderLostError);
 });

@@ -1,7 +1,10 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, test, vi } from "vitest";
-import { buildEnvironment, clientEnvironment } from "../../../../buildkit/client/client-environment.ts";
+import {
+  clientEnvironment,
+  prepareBuildEnvironment,
+} from "../../../../buildkit/client/client-environment.ts";
 import { parseEndpoint } from "../../../../buildkit/client/endpoint.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -37,7 +40,7 @@ test("a build has a configuration of Docker's without credentials, from which th
   vi.stubEnv("DOCKER_TLS_VERIFY", "1");
   vi.stubEnv("DOCKER_CERT_PATH", undefined);
   for (const address of ["unix:///a", "docker-container://a", "docker-container://a"]) {
-    const { DOCKER_CONFIG: made = "", DOCKER_CERT_PATH: certificates } = await buildEnvironment(
+    const { DOCKER_CONFIG: made = "", DOCKER_CERT_PATH: certificates } = await prepareBuildEnvironment(
       at(address),
       folder,
     );

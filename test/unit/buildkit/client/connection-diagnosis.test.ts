@@ -2,10 +2,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import {
-  connectionTrouble,
-  ownCertificateTrouble,
+  diagnoseClientCertificate,
+  diagnoseConnection,
 } from "../../../../buildkit/client/connection-diagnosis.ts";
-import { newAuthority, newCertificate } from "../../../../trust/certificate-authority.ts";
+import { createAuthority, issueCertificate } from "../../../../trust/certificate-authority.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const plain = { address: "tcp://192.0.2.1:1234", buildctl: "buildctl" };
@@ -65,7 +65,7 @@ test.each([
   ],
   ["error reading from server: EOF", "answer", false, /ended the connection/],
 ])("%s", (text, phase, lasts, says) => {
-  expect(connectionTrouble(words(text), protectedOne)).toEqual({
+  expect(diagnoseConnection(words(text), protectedOne)).toEqual({
     phase,
     lasts,
     says: expect.stringMatching(says),
@@ -74,22 +74,22 @@ test.each([
 
 test("a builder that wants a certificate is told from one that takes none of ours", () => {
   const refused = words("error reading server preface: remote error: tls: certificate required");
-  expect(connectionTrouble(refused, plain)?.says).toMatch(/give `tls`/);
-  expect(connectionTrouble(words("error reading server preface: EOF"), plain)?.says).toMatch(
+  expect(diagnoseConnection(refused, plain)?.message).toMatch(/give `tls`/);
+  expect(diagnoseConnection(words("error reading server preface: EOF"), plain)?.message).toMatch(
     /does it want a client certificate/,
   );
 });
 
 test("what a build itself complains of is no trouble of the connection", () => {
   expect(
-    connectionTrouble('process "/bin/sh -c make" did not complete successfully: exit code: 2', plain),
+    diagnoseConnection('process "/bin/sh -c make" did not complete successfully: exit code: 2', plain),
   ).toBe(undefined);
 });
 
 test("our own certificate is looked at before others are blamed", async () => {
   const folder = await scratchFolder();
-  const authority = await newAuthority("test", 1);
-  const { certificate } = await newCertificate(authority, {
+  const authority = await createAuthority("test", 1);
+  const { certificate } = await issueCertificate(authority, {
     commonName: "client",
     names: [],
     side: "client",
@@ -99,9 +99,11 @@ test("our own certificate is looked at before others are blamed", async () => {
   await writeFile(cert, certificate);
   const endpoint = { ...plain, tls: { ca: "-", cert, key: "-" } };
   const hours = (count: number) => new Date(Date.now() + count * 60 * 60 * 1000);
-  expect(await ownCertificateTrouble(endpoint)).toBe(undefined);
-  expect((await ownCertificateTrouble(endpoint, hours(25)))?.says).toMatch(/our certificate has expired/);
-  expect((await ownCertificateTrouble(endpoint, hours(-1)))?.says).toMatch(/set the clocks right/);
+  expect(await diagnoseClientCertificate(endpoint)).toBe(undefined);
+  expect((await diagnoseClientCertificate(endpoint, hours(25)))?.message).toMatch(
+    /our certificate has expired/,
+  );
+  expect((await diagnoseClientCertificate(endpoint, hours(-1)))?.message).toMatch(/set the clocks right/);
   await writeFile(cert, "no certificate");
-  expect((await ownCertificateTrouble(endpoint))?.says).toMatch(/can't be read/);
+  expect((await diagnoseClientCertificate(endpoint))?.message).toMatch(/can't be read/);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { connectionArguments, parseEndpoint, workers } from "../../../../buildkit/client/endpoint.ts";
+import { connectionArguments, parseEndpoint, queryDaemon } from "../../../../buildkit/client/endpoint.ts";
 
 const tls = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" };
 
@@ -44,7 +44,7 @@ test("TLS goes with tcp only", () => {
 
 test("a buildctl that is not there is named", async () => {
   const endpoint = parseEndpoint({ address: "unix:///nowhere.sock", buildctl: "/nowhere/buildctl" });
-  await expect(workers(endpoint)).rejects.toThrow(
+  await expect(queryDaemon(endpoint)).rejects.toThrow(
     /BuildKit at unix:\/\/\/nowhere\.sock can't be used: .*Is \/nowhere\/buildctl there/s,
   );
 });

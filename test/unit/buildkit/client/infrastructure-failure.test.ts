@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { builderTrouble } from "../../../../buildkit/client/infrastructure-failure.ts";
+import { diagnoseInfrastructure } from "../../../../buildkit/client/infrastructure-failure.ts";
 
 const endpoint = { address: "tcp://192.0.2.1:1234", buildctl: "buildctl" };
 const own = "/state/scratch/layout";
@@ -14,13 +14,15 @@ test.each([
   ['process "make" did not complete successfully: exit code: 137: context canceled', "gone"],
   ["failed to copy: write /var/lib/buildkit/x: no space left on device", "disk"],
 ])("of a failed solve, %s is the builder's", (words, kind) => {
-  expect(builderTrouble(endpoint, undefined, words, own)?.kind).toBe(kind);
-  expect(builderTrouble(endpoint, step(words), "", own)?.kind).toBe(kind);
+  expect(diagnoseInfrastructure(endpoint, undefined, words, own)?.kind).toBe(kind);
+  expect(diagnoseInfrastructure(endpoint, step(words), "", own)?.kind).toBe(kind);
 });
 
 test("a program that finds the disk full found the builder's", () => {
   const exit = 'process "make" did not complete successfully: exit code: 1';
-  expect(builderTrouble(endpoint, step(exit, ["cc: No space left on device"]), "", own)?.kind).toBe("disk");
+  expect(diagnoseInfrastructure(endpoint, step(exit, ["cc: No space left on device"]), "", own)?.kind).toBe(
+    "disk",
+  );
 });
 
 test.each([
@@ -28,5 +30,5 @@ test.each([
   ["dockerfile parse error on line 3: unexpected EOF", []],
   [`failed to write ${own}/blobs/sha256/x: no space left on device`, []],
 ])("%s is not", (words, tail) => {
-  expect(builderTrouble(endpoint, step(words, tail), "", own)).toBe(undefined);
+  expect(diagnoseInfrastructure(endpoint, step(words, tail), "", own)).toBe(undefined);
 });

@@ -2,7 +2,7 @@ import { buffer } from "node:stream/consumers";
 import { gzipSync } from "node:zlib";
 import { pack } from "tar-stream";
 import { expect, test } from "vitest";
-import { layerTimesCheck } from "../../../../buildkit/client/layer-timestamps.ts";
+import { layerTimestampCheck } from "../../../../buildkit/client/layer-timestamps.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
 
 /** A layer with a file of each of these times, in seconds. */
@@ -22,23 +22,23 @@ async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
 
 test("times of 0 and 1 are fine", async () => {
   for (const { bytes, digest } of [await layer(1, 0, 1), await layer()])
-    await layerTimesCheck(digest)(pieces(bytes));
+    await layerTimestampCheck(digest)(pieces(bytes));
 });
 
 test("one later time is an error that names the layer and the file", async () => {
   const { bytes, digest } = await layer(1, 2, 1);
-  await expect(layerTimesCheck(digest)(pieces(bytes))).rejects.toThrow(
+  await expect(layerTimestampCheck(digest)(pieces(bytes))).rejects.toThrow(
     new RegExp(`layer ${digest}: "file-2" is of 1970-01-01T00:00:02.000Z`),
   );
 });
 
 test("a layer that ends too early, or is not packed as BuildKit packs, is an error", async () => {
   const { bytes, digest } = await layer(1, 1);
-  await expect(layerTimesCheck(digest)(pieces(bytes.subarray(0, bytes.length - 20)))).rejects.toThrow();
-  await expect(layerTimesCheck(digest)(pieces(Buffer.alloc(10240)))).rejects.toThrow();
+  await expect(layerTimestampCheck(digest)(pieces(bytes.subarray(0, bytes.length - 20)))).rejects.toThrow();
+  await expect(layerTimestampCheck(digest)(pieces(Buffer.alloc(10240)))).rejects.toThrow();
 });
 
 test("an abort ends it", async () => {
   const { bytes, digest } = await layer(1);
-  await expect(layerTimesCheck(digest)(pieces(bytes), AbortSignal.abort())).rejects.toThrow("abort");
+  await expect(layerTimestampCheck(digest)(pieces(bytes), AbortSignal.abort())).rejects.toThrow("abort");
 });

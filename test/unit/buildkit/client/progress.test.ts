@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Progress, type ProgressEvent, summarize } from "../../../../buildkit/client/progress.ts";
+import { formatProgress, type ProgressEvent, ProgressReader } from "../../../../buildkit/client/progress.ts";
 
 /** What buildctl v0.34.2 wrote to stderr in real builds. */
 function recorded(name: string): string[] {
@@ -11,11 +11,11 @@ function recorded(name: string): string[] {
 function replay(lines: readonly string[]) {
   const events: ProgressEvent[] = [];
   const log: string[] = [];
-  const progress = new Progress(
+  const progress = new ProgressReader(
     (event) => events.push(event),
     (line) => log.push(line),
   );
-  for (const line of lines) progress.line(line);
+  for (const line of lines) progress.readLine(line);
   progress.end();
   return { events, log, progress };
 }
@@ -141,10 +141,10 @@ test("what is no status is kept as it is", () => {
 
 test("a summary fits its width and keeps its end", () => {
   const event: ProgressEvent = { step: "build 5/12", name: "RUN make", status: "done", seconds: 12.3 };
-  expect(summarize(event)).toBe("[build 5/12] RUN make (12 s)");
-  expect(summarize({ ...event, status: "started", seconds: 0 })).toBe("[build 5/12] RUN make");
-  expect(summarize({ ...event, status: "cached", seconds: 0 })).toBe("[build 5/12] RUN make (cached)");
-  const long = summarize({ ...event, name: "RUN x".repeat(50) }, 40);
+  expect(formatProgress(event)).toBe("[build 5/12] RUN make (12 s)");
+  expect(formatProgress({ ...event, status: "started", seconds: 0 })).toBe("[build 5/12] RUN make");
+  expect(formatProgress({ ...event, status: "cached", seconds: 0 })).toBe("[build 5/12] RUN make (cached)");
+  const long = formatProgress({ ...event, name: "RUN x".repeat(50) }, 40);
   expect(long).toHaveLength(40);
   expect(long).toMatch(/^\[build 5\/12\] RUN x.*… \(12 s\)$/);
 });
@@ -189,7 +189,7 @@ test("the runtime's report is no output of the step; steps that run side by side
     status({ vertexes: [step("b", 0, 9)], logs: [said("b", report(2 * gibibyte))] }),
     status({ vertexes: [step("c", 6, 9)], logs: [said("c", report(gibibyte / 2))] }),
   ]);
-  expect(progress.memory()).toBe(5 * gibibyte);
+  expect(progress.peakMemory()).toBe(5 * gibibyte);
   expect(log.join("\n")).toContain("no end of line\n");
   expect(log.join("\n")).not.toContain("stagex-memory");
 });
@@ -209,7 +209,7 @@ test("a step that the kernel killed a process of is told from one that failed", 
 
 test("where nothing was measured, nothing is known", () => {
   const { progress } = replay([status({ vertexes: [{ ...started, completed: at(2) }] })]);
-  expect(progress.memory()).toBeUndefined();
+  expect(progress.peakMemory()).toBeUndefined();
 });
 
 test("a frontend that prints for ever takes a bounded amount of memory, and its error is kept", () => {

@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
 import { buildArguments, type SolveRequest } from "../../../../buildkit/client/solve.ts";
 import { SolveError } from "../../../../buildkit/client/solve-error.ts";
-import { targetsPy } from "../../../../distro/tree/targets-py.ts";
+import { targetsPy } from "../../../../distro/generator/targets-py.ts";
 import { digestOf } from "../../../../oci/digest.ts";
-import { expectHarmless, hostileWords } from "../../../support/builders/hostile-words.ts";
+import { expectHarmless, hostileText } from "../../../support/builders/hostile-text.ts";
 
 const request: SolveRequest = {
   endpoint: { address: "unix:///b.sock", buildctl: "buildctl" },
   ...{ image: "core-a", version: "1.2", target: null, platforms: ["linux/amd64", "linux/arm64"] },
-  assembly: targetsPy.assembly,
+  assembly: targetsPy.commonOptions,
   buildArgs: { VERSION: "1.2", ODD: 'a,b="c d"' },
   context: { context: "/made/context", recipe: "/made/recipe", fetch: "/made/fetch" },
   dependencies: { "core-b": digestOf("b") },
@@ -117,10 +117,13 @@ test.each([
 ])("%s, with a kill of the kernel's (%s): for want of memory (%s)", (error, wasKilled, isStarved, words) => {
   const failed = { step: "2/2", name: "RUN make", error: `process: ${error}`, wasKilled, tail: [] };
   const found = new SolveError("core-a", failed, [], "/log");
-  expect(found.isStarved).toBe(isStarved);
+  expect(found.isOutOfMemory).toBe(isStarved);
   expect(found.message).toMatch(words);
-  const lost = new SolveError("core-a", failed, [], "/log", { kind: "gone", says: "it cancelled the build" });
-  expect(lost.isStarved).toBe(false);
+  const lost = new SolveError("core-a", failed, [], "/log", {
+    kind: "gone",
+    message: "it cancelled the build",
+  });
+  expect(lost.isOutOfMemory).toBe(false);
 });
 
 test("an error without a failed step says what buildctl said", () => {
@@ -141,7 +144,7 @@ test("a recipe's own words, in its steps and its output, begin no line and steer
   const failed = {
     step: "build 1/2",
     name: "RUN make",
-    error: `process "/bin/sh -c \n::error::FORGED" can't be run${hostileWords}`,
+    error: `process "/bin/sh -c \n::error::FORGED" can't be run${hostileText}`,
     wasKilled: false,
     tail: ["::error::FORGED", `\tcc\u202e ##[error]FORGED`],
   };
@@ -149,6 +152,6 @@ test("a recipe's own words, in its steps and its output, begin no line and steer
   expectHarmless(message);
   expect(message.split("\n")).toHaveLength(4);
   expect(tail[1]).toBe("\tcc\\u202e #\\u0023[error]FORGED");
-  const words = ["warning: x", `error: failed to solve: ${hostileWords}`, hostileWords];
+  const words = ["warning: x", `error: failed to solve: ${hostileText}`, hostileText];
   expectHarmless(new SolveError("user-x", undefined, words, "/x.log").message);
 });

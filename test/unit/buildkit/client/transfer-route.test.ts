@@ -1,57 +1,57 @@
 import { expect, test } from "vitest";
-import { DependencyRoute } from "../../../../buildkit/client/transfer-route.ts";
+import { RouteSelector } from "../../../../buildkit/client/transfer-route.ts";
 
 const MiB = 2 ** 20;
 
 test("dependencies are sent until the registry has been tried, once, with enough of them", () => {
-  const route = new DependencyRoute();
+  const route = new RouteSelector();
   expect(route.choose(1000 * MiB, 0)).toBe("store");
-  route.took("store", { bytes: 100 * MiB, seconds: 10 });
+  route.noteTransfer("store", { bytes: 100 * MiB, seconds: 10 });
   expect(route.choose(15 * MiB, 0)).toBe("store");
   expect(route.choose(16 * MiB, 0)).toBe("registry");
-  route.took("registry", { bytes: 100 * MiB, seconds: 20 });
+  route.noteTransfer("registry", { bytes: 100 * MiB, seconds: 20 });
   expect(route.choose(1000 * MiB, 0)).toBe("store");
 });
 
 test("the cheaper route is taken, however little is to come", () => {
-  const route = new DependencyRoute();
-  route.took("store", { bytes: 100 * MiB, seconds: 10 });
-  route.took("registry", { bytes: 50 * MiB, seconds: 1 });
+  const route = new RouteSelector();
+  route.noteTransfer("store", { bytes: 100 * MiB, seconds: 10 });
+  route.noteTransfer("registry", { bytes: 50 * MiB, seconds: 1 });
   expect(route.choose(1, 0)).toBe("registry");
   expect(route.secondsPerMiB("registry")).toBeCloseTo(0.02);
   expect(route.secondsPerMiB("store")).toBeCloseTo(0.1);
 });
 
 test("a route that has become slower loses, as what is older counts for less", () => {
-  const route = new DependencyRoute();
-  route.took("store", { bytes: 100 * MiB, seconds: 10 });
-  route.took("registry", { bytes: 100 * MiB, seconds: 5 });
+  const route = new RouteSelector();
+  route.noteTransfer("store", { bytes: 100 * MiB, seconds: 10 });
+  route.noteTransfer("registry", { bytes: 100 * MiB, seconds: 5 });
   for (let builds = 0; builds < 2; builds += 1) {
     expect(route.choose(MiB, 0)).toBe("registry");
-    route.took("registry", { bytes: 100 * MiB, seconds: 12 });
+    route.noteTransfer("registry", { bytes: 100 * MiB, seconds: 12 });
   }
   expect(route.choose(MiB, 0)).toBe("store");
 });
 
 test("what is too small to tell, or was there already, says nothing", () => {
-  const route = new DependencyRoute();
-  route.took("store", { bytes: MiB - 1, seconds: 100 });
-  route.took("store", { bytes: 0, seconds: 1 });
+  const route = new RouteSelector();
+  route.noteTransfer("store", { bytes: MiB - 1, seconds: 100 });
+  route.noteTransfer("store", { bytes: 0, seconds: 1 });
   expect(route.secondsPerMiB("store")).toBeUndefined();
 });
 
 test("a registry that failed is left alone for a while, longer each time, until it gives something again", () => {
-  const route = new DependencyRoute();
-  route.took("store", { bytes: 100 * MiB, seconds: 100 });
+  const route = new RouteSelector();
+  route.noteTransfer("store", { bytes: 100 * MiB, seconds: 100 });
   const tried = (minutes: number) => route.choose(100 * MiB, minutes * 60_000);
   expect(tried(0)).toBe("registry");
-  route.failed(0);
+  route.noteFailure(0);
   expect([tried(0.99), tried(1)]).toEqual(["store", "registry"]);
-  route.failed(60_000);
+  route.noteFailure(60_000);
   expect([tried(2.99), tried(3)]).toEqual(["store", "registry"]);
-  for (let times = 0; times < 20; times += 1) route.failed(0);
+  for (let times = 0; times < 20; times += 1) route.noteFailure(0);
   expect(tried(60)).toBe("registry");
-  route.took("registry", { bytes: 1, seconds: 0.1 });
-  route.failed(0);
+  route.noteTransfer("registry", { bytes: 1, seconds: 0.1 });
+  route.noteFailure(0);
   expect([tried(0.99), tried(1)]).toEqual(["store", "registry"]);
 });

@@ -2,7 +2,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseEndpoint } from "../../../../buildkit/client/endpoint.ts";
-import { awaitAnswer } from "../../../../buildkit/client/wait-for-daemon.ts";
+import { waitForDaemon } from "../../../../buildkit/client/wait-for-daemon.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const refused = "connection error: remote error: tls: certificate required";
@@ -27,7 +27,7 @@ esac
 
 test("a refusal is not waited out, though the builder just ends the connection in between", async () => {
   const waits: string[] = [];
-  const waiting = awaitAnswer(await saying(refused, ended, refused, refused, ended), {
+  const waiting = waitForDaemon(await saying(refused, ended, refused, refused, ended), {
     seconds: 60,
     onWaiting: (why) => waits.push(why),
   });
@@ -36,5 +36,5 @@ test("a refusal is not waited out, though the builder just ends the connection i
 });
 
 test("what passes is waited for as long as was said, and no longer", async () => {
-  await expect(awaitAnswer(await saying(ended), { seconds: 1 })).rejects.toThrow(/it ended the connection/);
+  await expect(waitForDaemon(await saying(ended), { seconds: 1 })).rejects.toThrow(/it ended the connection/);
 });

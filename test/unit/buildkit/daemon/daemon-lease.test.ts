@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { endLease, isLeased, takeLease } from "../../../../buildkit/daemon/daemon-lease.ts";
+import { isLeased, releaseLease, takeLease } from "../../../../buildkit/daemon/daemon-lease.ts";
 import { formatIdentity, ownIdentity } from "../../../../lib/fs/pid-identity.ts";
 
 let folder: string;
@@ -18,10 +18,10 @@ afterEach(async () => {
 test("leased until the last lease ends", async () => {
   expect(await isLeased(join(folder, "not-there"))).toBe(false);
   const [first, second] = [await takeLease(folder), await takeLease(folder)];
-  await endLease(first);
+  await releaseLease(first);
   expect(await isLeased(folder)).toBe(true);
-  await endLease(second);
-  await endLease(second);
+  await releaseLease(second);
+  await releaseLease(second);
   expect(await isLeased(folder)).toBe(false);
 });
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { platformFit } from "../../../../buildkit/scheduler/platform-match.ts";
+import { matchPlatforms } from "../../../../buildkit/scheduler/platform-match.ts";
 
 const intel = ["linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/386"];
 const intelWithEmulators = [...intel, "linux/arm64", "linux/riscv64"];
@@ -24,5 +24,5 @@ test.each([
   [intel, [], "native"],
   [[], [], "native"],
 ])("%j builds %j: %s", (platforms, wanted, fit) => {
-  expect(platformFit(platforms, wanted)).toBe(fit);
+  expect(matchPlatforms(platforms, wanted)).toBe(fit);
 });

@@ -1,7 +1,12 @@
 import { array, assert, asyncProperty, boolean, constantFrom, integer, option, record } from "fast-check";
 import { expect, test } from "vitest";
-import { boundsOf, type Graph, type SimulatedImage, simulate } from "../../../../bench/simulation.ts";
-import type { ScheduledBuilder, ScheduleEvent } from "../../../../buildkit/scheduler/scheduler.ts";
+import type { ScheduledBuilder, SchedulerEvent } from "../../../../buildkit/scheduler/scheduler.ts";
+import {
+  boundsOf,
+  type Graph,
+  type SimulatedImage,
+  simulate,
+} from "../../../support/scheduling/simulation.ts";
 
 const amd64 = ["linux/amd64", "linux/386"];
 const gibibyte = 2 ** 30;
@@ -67,7 +72,7 @@ class Watch {
     this.#fleet = fleet;
   }
 
-  see(event: ScheduleEvent): void {
+  see(event: SchedulerEvent): void {
     if (event.kind === "lost") {
       this.lost.push(event.builder);
       this.#steps.delete(event.builder);

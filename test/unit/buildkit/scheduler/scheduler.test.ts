@@ -1,15 +1,15 @@
 import { expect, test } from "vitest";
-import { VirtualClock } from "../../../../bench/virtual-clock.ts";
 import {
-  BuilderLost,
+  BuilderLostError,
   type Job,
-  NoBuilder,
-  OutOfMemory,
-  Schedule,
+  NoBuilderError,
+  OutOfMemoryError,
   type ScheduledBuilder,
-  type ScheduleEvent,
-  type ScheduleOptions,
+  Scheduler,
+  type SchedulerEvent,
+  type SchedulerOptions,
 } from "../../../../buildkit/scheduler/scheduler.ts";
+import { VirtualClock } from "../../../support/scheduling/virtual-clock.ts";
 
 const amd64 = ["linux/amd64", "linux/386"];
 const arm64 = ["linux/arm64"];
@@ -27,11 +27,11 @@ function job(image: string, seconds: number, more: Partial<Job> = {}): Job {
 class Day {
   readonly clock = new VirtualClock();
   readonly log: string[] = [];
-  readonly schedule: Schedule;
+  readonly schedule: Scheduler;
   readonly #signal = new AbortController().signal;
 
-  constructor(builders: readonly ScheduledBuilder[], options: ScheduleOptions = {}) {
-    this.schedule = new Schedule(builders, {
+  constructor(builders: readonly ScheduledBuilder[], options: SchedulerOptions = {}) {
+    this.schedule = new Scheduler(builders, {
       ...options,
       clock: this.clock,
       rules: { courtesy: { share: 0, longest: 0 }, ...options.rules },
@@ -61,7 +61,7 @@ class Day {
   }
 }
 
-function line(event: ScheduleEvent): string {
+function line(event: SchedulerEvent): string {
   if (event.kind === "started" || event.kind === "ended")
     return `${event.kind} ${event.job.image} ${event.builder}`;
   if (event.kind === "again") return `again ${event.job.image}`;
@@ -136,11 +136,11 @@ test("emulation is for fleets without a machine of that architecture", async () 
 test("an image that no builder can build is refused at once, with what there is", async () => {
   const day = new Day([builder("a")]);
   const refused = day.do(job("x", 1, { platforms: ["linux/riscv64"] }));
-  await expect(refused).rejects.toThrow(NoBuilder);
+  await expect(refused).rejects.toThrow(NoBuilderError);
   await expect(refused).rejects.toThrow(
     /x: no builder of the fleet can build it: it needs linux\/riscv64; there is a \(linux\/amd64, linux\/386\)/,
   );
-  await expect(day.do(job("x", 1, { among: ["b"] }))).rejects.toThrow(/one of b/);
+  await expect(day.do(job("x", 1, { allowedBuilders: ["b"] }))).rejects.toThrow(/one of b/);
 });
 
 test("jobs share a builder's memory", async () => {
@@ -179,8 +179,8 @@ test("a job for which no builder has the memory is done by itself where there is
   ]);
   const among = ["small", "large"];
   await day.all(
-    day.do(job("x", 10, { memory: 9 * gibibyte, remaining: 30, among })),
-    day.do(job("y", 10, { memory: gibibyte, remaining: 20, among: ["large"] })),
+    day.do(job("x", 10, { memory: 9 * gibibyte, remaining: 30, allowedBuilders: among })),
+    day.do(job("y", 10, { memory: gibibyte, remaining: 20, allowedBuilders: ["large"] })),
   );
   expect(day.log.filter((entry) => entry.includes("started"))).toEqual([
     "0 started x large",
@@ -193,7 +193,8 @@ function starving(day: Day, wanted: Job, names: readonly string[], times = Numbe
   let killed = 0;
   return day.doing(wanted, async (on, signal) => {
     await day.clock.sleep(10, signal);
-    if (names.includes(on.name) && killed++ < times) throw new OutOfMemory(new Error(`killed on ${on.name}`));
+    if (names.includes(on.name) && killed++ < times)
+      throw new OutOfMemoryError(new Error(`killed on ${on.name}`));
     return `${wanted.image} on ${on.name}`;
   });
 }
@@ -206,7 +207,7 @@ test("a job that was killed for want of memory is done by itself where there is 
   ]);
   const onLarge = { among: ["large"], remaining: 1000 };
   const results = day.all(
-    starving(day, job("x", 10, { among: ["small", "large"], remaining: 2000 }), ["small"]),
+    starving(day, job("x", 10, { allowedBuilders: ["small", "large"], remaining: 2000 }), ["small"]),
     day.do(job("p", 15, onLarge)),
     day.do(job("q", 25, onLarge)),
     day.do(job("r", 5, onLarge)),
@@ -236,7 +237,7 @@ test("nothing joins a job that has its builder to itself", async () => {
 
 test("one that was killed by itself, where there is most memory, has failed", async () => {
   const day = new Day([builder("small", { memory: gibibyte }), builder("large", { memory: 8 * gibibyte })]);
-  const alone = starving(day, job("x", 10, { among: ["large"] }), ["large"]);
+  const alone = starving(day, job("x", 10, { allowedBuilders: ["large"] }), ["large"]);
   await expect(day.clock.until(alone)).rejects.toThrow("killed on large");
   const twice = starving(day, job("y", 10, { memory: gibibyte / 2 }), ["small", "large"]);
   await expect(day.clock.until(twice)).rejects.toThrow(/killed on (small|large)/);
@@ -248,14 +249,14 @@ test("one that is killed again and again, as the largest builder comes and goes,
   const day = new Day([builder("small", { memory: gibibyte }), builder("large", { memory: 8 * gibibyte })], {
     probe: async () => {},
     onEvent: ({ kind }) => {
-      if (kind === "again") day.schedule.lose("large", "it was given notice");
+      if (kind === "again") day.schedule.markLost("large", "it was given notice");
     },
   });
-  day.schedule.lose("large", "it was given notice");
+  day.schedule.markLost("large", "it was given notice");
   let runs = 0;
   const killed = day.doing(job("x", 10), async (on, signal) => {
     await day.clock.sleep(1000, signal);
-    if (runs++ < 20) throw new OutOfMemory(new Error(`killed on ${on.name}`));
+    if (runs++ < 20) throw new OutOfMemoryError(new Error(`killed on ${on.name}`));
     return `x on ${on.name}`;
   });
   await expect(day.clock.until(killed)).rejects.toThrow("killed on small");
@@ -350,7 +351,7 @@ test("the jobs of a lost builder are done elsewhere, in their turn", async () =>
   const day = new Day([builder("a"), builder("b")]);
   const run = day.doing(job("x", 10, { remaining: 50 }), async (on, signal) => {
     await day.clock.sleep(4, signal);
-    if (on.name === "a") throw new BuilderLost("connection reset");
+    if (on.name === "a") throw new BuilderLostError("connection reset");
     return `x on ${on.name}`;
   });
   expect(await day.all(run, day.do(job("y", 5)), day.do(job("z", 5)))).toEqual([
@@ -373,7 +374,7 @@ test("a lost builder is probed, ever less often, and taken again when it answers
   let tries = 0;
   const run = day.doing(job("x", 1), async (on) => {
     await day.clock.sleep(1);
-    if (tries++ === 0) throw new BuilderLost("connection reset");
+    if (tries++ === 0) throw new BuilderLostError("connection reset");
     return on.name;
   });
   expect(await day.all(run)).toEqual(["a"]);
@@ -396,7 +397,7 @@ test("when a probe finds the builder dead, what hangs on it is done elsewhere", 
   });
   const telling = day.doing(job("tells", 10, { remaining: 98 }), async (on) => {
     await day.clock.sleep(5);
-    if (on.name === "a") throw new BuilderLost("connection reset");
+    if (on.name === "a") throw new BuilderLostError("connection reset");
     return `tells on ${on.name}`;
   });
   const other = day.do(job("other", 1, { remaining: 98.5 }));
@@ -406,8 +407,8 @@ test("when a probe finds the builder dead, what hangs on it is done elsewhere", 
 });
 
 test("a probe that gets no answer is given up", async () => {
-  const day = new Day([builder("a")], { probe: () => new Promise(() => {}), patience: 100 });
-  day.schedule.lose("a", "spot notice");
+  const day = new Day([builder("a")], { probe: () => new Promise(() => {}), lostBuilderTimeout: 100 });
+  day.schedule.markLost("a", "spot notice");
   await expect(day.clock.until(day.do(job("x", 1)))).rejects.toThrow(
     "x: no builder for linux/amd64 has been there for 100 s: a: no answer within 30 s. Mend one",
   );
@@ -416,19 +417,19 @@ test("a probe that gets no answer is given up", async () => {
 test("with all builders lost, jobs fail within the patience, and those that come later at once", async () => {
   const day = new Day([builder("a"), builder("b")], {
     probe: () => Promise.reject(new Error("connection refused")),
-    patience: 60,
+    lostBuilderTimeout: 60,
   });
-  for (const name of ["a", "b"]) day.schedule.lose(name, "gone");
+  for (const name of ["a", "b"]) day.schedule.markLost(name, "gone");
   const failing = day.do(job("x", 1));
   await expect(day.clock.until(failing)).rejects.toThrow(/a: connection refused; b: connection refused/);
   expect(day.clock.now()).toBe(60);
-  await expect(day.clock.until(day.do(job("y", 1)))).rejects.toThrow(NoBuilder);
+  await expect(day.clock.until(day.do(job("y", 1)))).rejects.toThrow(NoBuilderError);
   expect(day.clock.now()).toBe(60);
 });
 
 test("without probes, a fleet that is all lost is not waited for", async () => {
   const day = new Day([builder("a")]);
-  const run = day.doing(job("x", 1), () => Promise.reject(new BuilderLost("killed")));
+  const run = day.doing(job("x", 1), () => Promise.reject(new BuilderLostError("killed")));
   await expect(day.clock.until(run)).rejects.toThrow("a: killed");
   expect(day.clock.now()).toBe(0);
 });
@@ -437,16 +438,18 @@ test("emulators take over when the native machines do not come back", async () =
   const emulating = builder("emulating", { platforms: [...amd64, "linux/arm64"] });
   const day = new Day([emulating, builder("arm", { platforms: arm64 })], {
     probe: () => Promise.reject(new Error("gone")),
-    patience: 60,
+    lostBuilderTimeout: 60,
   });
-  day.schedule.lose("arm", "gone");
+  day.schedule.markLost("arm", "gone");
   expect(await day.all(day.do(job("x", 10, { platforms: ["linux/arm64"] })))).toEqual(["x on emulating"]);
   expect(day.clock.now()).toBe(70);
 });
 
 test("a job that takes builder after builder with it is given up", async () => {
   const day = new Day(["a", "b", "c", "d"].map((name) => builder(name)));
-  const run = day.doing(job("x", 1), (on) => Promise.reject(new BuilderLost(`${on.name} out of memory`)));
+  const run = day.doing(job("x", 1), (on) =>
+    Promise.reject(new BuilderLostError(`${on.name} out of memory`)),
+  );
   await expect(day.clock.until(run)).rejects.toThrow(
     /x: given up, as 3 builders were lost with it: a: a out of memory; b: .*; c: .* memory and disk/,
   );
@@ -455,17 +458,17 @@ test("a job that takes builder after builder with it is given up", async () => {
 
 test("a job goes where its inputs are", async () => {
   const day = new Day([builder("a"), builder("b")]);
-  day.schedule.holds("b", "sha256:gcc");
+  day.schedule.noteCached("b", "sha256:gcc");
   const inputs = [{ digest: "sha256:gcc", bytes: 1e9 }];
   expect(await day.all(day.do(job("x", 10, { inputs })))).toEqual(["x on b"]);
-  day.schedule.holds("a", "sha256:musl");
+  day.schedule.noteCached("a", "sha256:musl");
   expect(await day.all(day.do(job("y", 10, { inputs: [{ digest: "sha256:musl" }] })))).toEqual(["y on a"]);
 });
 
 test("a job waits for a builder that has its inputs, if that takes less than sending them", async () => {
   const day = new Day([builder("a"), builder("b")], { rules: { bytesPerSecond: 1e8 } });
-  day.schedule.holds("b", "sha256:gcc");
-  day.schedule.holds("b", "sha256:llvm");
+  day.schedule.noteCached("b", "sha256:gcc");
+  day.schedule.noteCached("b", "sha256:llvm");
   const inputs = [{ digest: "sha256:gcc", bytes: 2e9 }];
   const large = [{ digest: "sha256:llvm", bytes: 1e10 }];
   const busy = job("busy", 50, { inputs: large, remaining: 90 });
@@ -565,7 +568,7 @@ test("what has left its builder is cancelled with its caller and by closing, but
   const cancelled = new AbortController();
   const [kept, given, closed] = [storing("x"), storing("y", cancelled.signal), storing("long")];
   await day.clock.until(day.clock.sleep(1));
-  day.schedule.lose("a", "gone");
+  day.schedule.markLost("a", "gone");
   cancelled.abort(new Error("enough"));
   await expect(day.clock.until(given)).rejects.toThrow("enough");
   expect(await day.clock.until(kept)).toBe("stored");
@@ -579,7 +582,7 @@ test("what is delivered badly after its builder was left is done elsewhere", asy
     job("x", 5),
     async (on, _signal, leave) => {
       leave();
-      if (on.name === "a") throw new BuilderLost("its bytes are wrong");
+      if (on.name === "a") throw new BuilderLostError("its bytes are wrong");
       return on.name;
     },
     new AbortController().signal,
@@ -590,7 +593,7 @@ test("what is delivered badly after its builder was left is done elsewhere", asy
 
 test("closing refuses what waits, cancels what works, and ends the probes", async () => {
   const day = new Day([builder("a"), builder("b")], { probe: () => Promise.reject(new Error("gone")) });
-  day.schedule.lose("b", "gone");
+  day.schedule.markLost("b", "gone");
   const working = expect(day.do(job("x", 1000))).rejects.toThrow("over");
   const waiting = expect(day.do(job("y", 1000))).rejects.toThrow("over");
   day.clock.after(5, () => day.schedule.close(new Error("over")));
@@ -600,6 +603,6 @@ test("closing refuses what waits, cancels what works, and ends the probes", asyn
 });
 
 test("a fleet's names are its own, and every builder has a slot", () => {
-  expect(() => new Schedule([builder("a"), builder("a")])).toThrow("same name");
-  expect(() => new Schedule([builder("a", { slots: 0 })])).toThrow("builder a has 0 slots");
+  expect(() => new Scheduler([builder("a"), builder("a")])).toThrow("same name");
+  expect(() => new Scheduler([builder("a", { slots: 0 })])).toThrow("builder a has 0 slots");
 });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { Ledger } from "../../../../distro/ledger/ledger.ts";
-import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
+import { inputKeyOfPlan } from "../../../../distro/plan/predict-digests.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
 import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
@@ -46,8 +46,8 @@ async function built(
 ): Promise<void> {
   const plan = (await readTree(history.root)).images.get(image);
   if (!plan) throw new Error("no plan");
-  await new Ledger(join(state, "built")).record({
-    inputKey: keyOfPlan(plan, dependencies),
+  await new Ledger(join(state, "built")).append({
+    inputKey: inputKeyOfPlan(plan, dependencies),
     image,
     digests: { index: null, platforms: { "linux/amd64": digest } },
     builder: { id: "amd64-here", facts: null },

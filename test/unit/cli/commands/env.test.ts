@@ -1,10 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
-import { shellExports } from "../../../../cli/commands/env.ts";
+import { formatShellExports } from "../../../../cli/commands/env.ts";
 
 test("a shell reads back exactly what was meant, whatever is in it", () => {
   const value = `it's "quoted" $HOME \`id\` \\ \n end`;
-  const exports = shellExports(["/a folder/bin", "/b$HOME"], { FIRST: value, EMPTY: "" });
+  const exports = formatShellExports(["/a folder/bin", "/b$HOME"], { FIRST: value, EMPTY: "" });
   const script = `${exports}printf '%s|%s|%s' "$FIRST" "$EMPTY" "$PATH"`;
   const output = execFileSync("/bin/sh", ["-c", script], { env: { PATH: "/usr/bin" }, encoding: "utf8" });
   expect(output).toBe(`${value}||/a folder/bin:/b$HOME:/usr/bin`);

@@ -93,7 +93,7 @@ test("check finds what contradicts, says who said which, and ends with 1", async
 test("a damaged record is named, and the others are still there", async () => {
   const { tree, folder } = release();
   ledger("import", "--tree", tree, "--release", "2026.03.0", "--ledger", folder);
-  const [record] = (await new Ledger(folder).all()).records;
+  const [record] = (await new Ledger(folder).readAll()).records;
   const key = record?.inputKey ?? "";
   const path = join(folder, key.slice(0, 2), key, "somebody.json");
   writeFileSync(path, "{");

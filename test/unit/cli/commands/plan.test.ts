@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseInputKey } from "../../../../distro/input-key.ts";
 import { Ledger } from "../../../../distro/ledger/ledger.ts";
-import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
+import { inputKeyOfPlan } from "../../../../distro/plan/predict-digests.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
@@ -107,7 +107,7 @@ describe("stagex plan", () => {
     history.git("add", "packages/user/fresh");
     const ledger = new Ledger(join(writtenFolder({}), "ledger"));
     for (const [image, seconds] of Object.entries({ "core-seed": 60, "core-tool": 120, "user-fresh": 90 })) {
-      await ledger.record({
+      await ledger.append({
         inputKey: parseInputKey(digestOf(image).slice("sha256:".length)),
         image,
         digests: { index: null, platforms: { "linux/amd64": digestOf(image) } },
@@ -208,8 +208,8 @@ async function recordTree(
     const from = Object.fromEntries(
       plan.dependencies.map((dependency) => [dependency, digests[dependency] ?? digestOf("")]),
     );
-    await ledger.record({
-      inputKey: keyOfPlan(plan, from),
+    await ledger.append({
+      inputKey: inputKeyOfPlan(plan, from),
       image: name,
       digests: { index: null, platforms: { "linux/amd64": digests[name] ?? digestOf("") } },
       builder: { id: "test", facts: null },

@@ -1,12 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { treeSection } from "../../../../cli/doctor/tree.ts";
+import { checkTrees } from "../../../../cli/doctor/tree.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 test("doctor names the stacks whose tree is used whoever made it", async () => {
   const project = await scratchFolder();
-  expect((await treeSection(project)).checks).toMatchObject([{ name: "stacks", verdict: "ok" }]);
+  expect((await checkTrees(project)).checks).toMatchObject([{ name: "stacks", verdict: "ok" }]);
   const write = (stack: string, ...lines: string[]) =>
     writeFileSync(join(project, `Pulumi.${stack}.yaml`), ["config:", ...lines].join("\n"));
   const signed = '  stagex:authenticate: \'{"maintainers":"m","keys":"k","since":"c"}\'';
@@ -14,7 +14,7 @@ test("doctor names the stacks whose tree is used whoever made it", async () => {
   write("b", "  stagex:tree: ../stagex");
   write("c", "  stagex:tree: https://git.example/stagex#2026.03.0");
   write("d", "  stagex:tree: https://git.example/stagex#2026.03.0", signed);
-  const { checks } = await treeSection(project);
+  const { checks } = await checkTrees(project);
   expect(checks.map(({ name, verdict }) => [name, verdict])).toEqual([
     ["stack a", "ok"],
     ["stack b", "lacks"],

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { upstreamSection } from "../../../../cli/doctor/upstream.ts";
+import { checkUpstreamPrograms } from "../../../../cli/doctor/upstream.ts";
 import type { Docker } from "../../../../tools/docker.ts";
 
 const stopped: Docker = {
@@ -15,7 +15,7 @@ test.each([
   ["does not run", stopped, /^start Docker$/],
   ["keeps images its own way", { ...stopped, server: [29, 1, 5] } as const, /containerd-snapshotter/],
 ])("where Docker %s, its image store is mended by what helps", async (_, docker, mend) => {
-  const { checks } = await upstreamSection({ PATH: "" }, docker);
+  const { checks } = await checkUpstreamPrograms({ PATH: "" }, docker);
   const store = checks.find(({ name }) => name === "docker's image store");
   expect(store).toMatchObject({ verdict: "lacks", mend: expect.stringMatching(mend) });
 });

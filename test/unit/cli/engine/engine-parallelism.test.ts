@@ -1,10 +1,10 @@
 import { availableParallelism } from "node:os";
 import { expect, test } from "vitest";
-import { parallelFor } from "../../../../cli/engine/engine-parallelism.ts";
+import { parallelismEnvironment } from "../../../../cli/engine/engine-parallelism.ts";
 import { parseConfig } from "../../../../config/schema.ts";
 
 const parallel = (settings: Record<string, string>, given: NodeJS.ProcessEnv = {}) =>
-  parallelFor(parseConfig(settings), given);
+  parallelismEnvironment(parseConfig(settings), given);
 
 test("a fleet gets eight times what it builds at once", () => {
   const builders = { intel: 20, amd: 10 };

@@ -1,22 +1,22 @@
 import { expect, test } from "vitest";
-import { type ResultRow, resultTable } from "../../../../cli/output/result-table.ts";
+import { formatResultTable, type ResultRow } from "../../../../cli/output/result-table.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
 const other = `sha256:${"b".repeat(64)}`;
 const row: ResultRow = { image: "core-cat", digest, outcome: "built", seconds: 1.26, published: digest };
 
 test("a row says image, digest, outcome, seconds and whether the published digest is the same", () => {
-  expect(resultTable([row])).toMatch(new RegExp(`core-cat  ${digest}  built  1\\.3 +equal`));
+  expect(formatResultTable([row])).toMatch(new RegExp(`core-cat  ${digest}  built  1\\.3 +equal`));
 });
 
 test("another digest than the published one shows both", () => {
-  const table = resultTable([{ ...row, published: other, outcome: "failed" }]);
+  const table = formatResultTable([{ ...row, published: other, outcome: "failed" }]);
   expect(table).toContain(`DIFFERS: ${other}`);
   expect(table).toContain("0 of 1 equal to the published digests, 1 failed.");
 });
 
 test("an image of other inputs than the published ones is new, with what it was", () => {
-  const table = resultTable([row, { ...row, published: other, isNew: true }]);
+  const table = formatResultTable([row, { ...row, published: other, isNew: true }]);
   expect(table).toContain(`new, was ${other}`);
   expect(table).toContain("1 of 2 equal to the published digests, 1 new.");
 });
@@ -27,19 +27,21 @@ test("the last line counts", () => {
     { ...row, outcome: "reused", seconds: undefined },
     { ...row, published: undefined },
   ] as const;
-  expect(resultTable(rows).split("\n").at(-1)).toBe(
+  expect(formatResultTable(rows).split("\n").at(-1)).toBe(
     "2 built, 1 reused, 2 of 2 equal to the published digests.",
   );
 });
 
 test("an image that the run did not reach has neither digest nor verdict", () => {
-  const table = resultTable([{ ...row, digest: undefined, outcome: "not reached", seconds: undefined }]);
+  const table = formatResultTable([
+    { ...row, digest: undefined, outcome: "not reached", seconds: undefined },
+  ]);
   expect(table).toMatch(/core-cat +- +not reached +- +-/);
   expect(table).toContain("0 of 1 equal to the published digests, 1 not reached.");
 });
 
 test("images that were pulled are counted where there are any", () => {
-  const table = resultTable([{ ...row, outcome: "pulled", seconds: undefined }]);
+  const table = formatResultTable([{ ...row, outcome: "pulled", seconds: undefined }]);
   expect(table.split("\n").at(-1)).toBe(
     "0 built, 0 reused, 1 of 1 equal to the published digests, 1 pulled.",
   );

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { runRows } from "../../../../cli/output/run-summary.ts";
+import { summarizeRun } from "../../../../cli/output/run-summary.ts";
 import { parseRunReport, type RunReportEntry } from "../../../../pipeline/context/run-report.ts";
 
 const [published, other] = ["1".repeat(64), "2".repeat(64)];
@@ -24,7 +24,7 @@ test.each([
 ] as const)("an image that was %s", (_, entry, standing, shown, outcome) => {
   const digests = new Map(standing === undefined ? [] : [["core-sh", `sha256:${standing}`]]);
   const journal = new Map(entry === undefined ? [] : [["core-sh", entry]]);
-  const [row] = runRows([{ name: "core-sh", version: "1.0", published }], digests, journal, "all");
+  const [row] = summarizeRun([{ name: "core-sh", version: "1.0", published }], digests, journal, "all");
   expect(row).toEqual({
     isNew: false,
     image: "core-sh",
@@ -38,7 +38,7 @@ test.each([
 test("an image of other inputs than the published ones is new, unless it failed", () => {
   const chosen = [{ name: "core-sh", version: "1.0", published }];
   const isNew = (entry: RunReportEntry) =>
-    runRows(chosen, new Map(), new Map([["core-sh", entry]]), "release")[0]?.isNew;
+    summarizeRun(chosen, new Map(), new Map([["core-sh", entry]]), "release")[0]?.isNew;
   expect(isNew(noted("built", other))).toBe(true);
   expect(isNew(noted("failed", other))).toBe(false);
 });

@@ -1,20 +1,24 @@
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { provideCast } from "../../../../cli/rehearsal/throwaway-maintainers.ts";
+import { provideMaintainers } from "../../../../cli/rehearsal/throwaway-maintainers.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
-import { keyFromFile } from "../../../../trust/openpgp/signing-key.ts";
-import { rosterFile } from "../../../../trust/quorum/roster-file.ts";
+import { loadSigningKey } from "../../../../trust/openpgp/signing-key.ts";
+import { readRoster } from "../../../../trust/quorum/roster-file.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 test("three people with keys of their own, all on this machine's CPU", async () => {
-  const { members, maintainers, keys } = await provideCast(await scratchFolder(), "AuthenticAMD");
-  const roster = await rosterFile(maintainers);
+  const {
+    people: members,
+    maintainers,
+    keys,
+  } = await provideMaintainers(await scratchFolder(), "AuthenticAMD");
+  const roster = await readRoster(maintainers);
   const keyring = await Keyring.load(keys);
   expect(keyring.skipped).toEqual([]);
   expect(keyring.certificates.size).toBe(3);
   for (const { id, key } of members) {
-    const { fingerprint } = await keyFromFile(key);
+    const { fingerprint } = await loadSigningKey(key);
     expect(roster.get(id)?.fingerprints).toEqual([fingerprint]);
     expect(keyring.certificates.has(fingerprint)).toBe(true);
     expect(roster.get(id)?.machines.map(({ cpuVendor }) => cpuVendor)).toEqual(["AuthenticAMD"]);
@@ -23,7 +27,7 @@ test("three people with keys of their own, all on this machine's CPU", async () 
 
 test("their private keys are this user's alone, and never among the public ones", async () => {
   const folder = await scratchFolder();
-  const { members, keys } = await provideCast(folder, undefined);
+  const { people: members, keys } = await provideMaintainers(folder, undefined);
   expect((await stat(folder)).mode & 0o077).toBe(0);
   for (const { key } of members) expect((await stat(key)).mode & 0o077).toBe(0);
   for (const file of await readdir(keys)) {
@@ -33,22 +37,22 @@ test("their private keys are this user's alone, and never among the public ones"
 
 test("a second time they are the same people; what a killed run left without its public key is made anew", async () => {
   const folder = await scratchFolder();
-  const { maintainers, keys } = await provideCast(folder, "GenuineIntel");
+  const { maintainers, keys } = await provideMaintainers(folder, "GenuineIntel");
   const before = await readFile(maintainers, "utf8");
-  await provideCast(folder, "GenuineIntel");
+  await provideMaintainers(folder, "GenuineIntel");
   expect(await readFile(maintainers, "utf8")).toBe(before);
 
   const [lost = ""] = await readdir(keys);
   await rm(join(keys, lost));
-  const { members } = await provideCast(folder, "GenuineIntel");
-  const roster = await rosterFile(maintainers);
+  const { people: members } = await provideMaintainers(folder, "GenuineIntel");
+  const roster = await readRoster(maintainers);
   for (const { id, key } of members) {
-    expect(roster.get(id)?.fingerprints).toEqual([(await keyFromFile(key)).fingerprint]);
+    expect(roster.get(id)?.fingerprints).toEqual([(await loadSigningKey(key)).fingerprint]);
   }
   expect(await readFile(maintainers, "utf8")).not.toBe(before);
 });
 
 test("a machine whose CPU's maker is not known adds no vendor", async () => {
-  const { maintainers } = await provideCast(await scratchFolder(), undefined);
-  for (const { machines } of (await rosterFile(maintainers)).values()) expect(machines).toEqual([]);
+  const { maintainers } = await provideMaintainers(await scratchFolder(), undefined);
+  for (const { machines } of (await readRoster(maintainers)).values()) expect(machines).toEqual([]);
 });

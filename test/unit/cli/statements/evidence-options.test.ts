@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
-import { evidenceOf } from "../../../../cli/statements/evidence-options.ts";
+import { gatherEvidence } from "../../../../cli/statements/evidence-options.ts";
 import { Ledger, type LedgerRecord } from "../../../../distro/ledger/ledger.ts";
-import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
+import { inputKeyOfPlan } from "../../../../distro/plan/predict-digests.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
 import { pathsOf } from "../../../../lib/paths.ts";
 import { parseDigest } from "../../../../oci/digest.ts";
@@ -16,7 +16,7 @@ test("what a ledger alone says is shown, and never signed", async () => {
   const plan = (await readTree(tree)).images.get("core-one");
   if (plan === undefined) throw new Error("the tree has no core-one");
   const record: LedgerRecord = {
-    inputKey: keyOfPlan(plan, {}),
+    inputKey: inputKeyOfPlan(plan, {}),
     image: "core-one",
     digests: { index: null, platforms: { "linux/amd64": parseDigest(`sha256:${"1".repeat(64)}`) } },
     builder: { id: "another", facts },
@@ -25,11 +25,11 @@ test("what a ledger alone says is shown, and never signed", async () => {
     finished: "2026-01-01T00:00:00Z",
   };
   const { ledger, built } = pathsOf();
-  await new Ledger(ledger).record(record);
+  await new Ledger(ledger).append(record);
   const options = { tree, signedAs: "stagex" };
-  expect((await evidenceOf("core-one", options)).evidence.inputKey).toBe(record.inputKey);
-  await expect(evidenceOf("core-one", { ...options, sign: "key" })).rejects.toThrow(/core-one/);
-  await expect(evidenceOf("core-one", { ...options, sign: "key", ledger })).rejects.toThrow(/own builds/);
-  await new Ledger(built).record(record);
-  await expect(evidenceOf("core-one", { ...options, sign: "key" })).resolves.toBeDefined();
+  expect((await gatherEvidence("core-one", options)).evidence.inputKey).toBe(record.inputKey);
+  await expect(gatherEvidence("core-one", { ...options, sign: "key" })).rejects.toThrow(/core-one/);
+  await expect(gatherEvidence("core-one", { ...options, sign: "key", ledger })).rejects.toThrow(/own builds/);
+  await new Ledger(built).append(record);
+  await expect(gatherEvidence("core-one", { ...options, sign: "key" })).resolves.toBeDefined();
 });

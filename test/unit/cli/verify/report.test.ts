@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { reportText } from "../../../../cli/verify/report.ts";
-import type { Verdict } from "../../../../cli/verify/verify-image.ts";
+import type { VerifyResult } from "../../../../cli/verify/verify-image.ts";
 
-const unsigned = (image: string): Verdict => ({
+const unsigned = (image: string): VerifyResult => ({
   ...{ image, reference: null, digest: null, platform: null, extent: null, statements: null },
   ...{ answer: "not met", reason: "0 of 2 people, 0 of 2 vendors" },
-  outcome: { met: false, people: 0, vendors: 0, accepted: [], rejected: [], doubts: [] },
+  quorum: { met: false, people: 0, vendors: 0, accepted: [], rejected: [], doubts: [] },
 });
 
 test("images that nobody has signed are told of together, one with a rejected signature by itself", () => {
@@ -14,7 +14,7 @@ test("images that nobody has signed are told of together, one with a rejected si
   const images = Array.from({ length: 24 }, (_, index) => `core-${index}`);
   const text = reportText([
     ...images.map(unsigned),
-    { ...odd, outcome: { ...unsigned("").outcome, rejected } as Verdict["outcome"] },
+    { ...odd, quorum: { ...unsigned("").quorum, rejected } as VerifyResult["quorum"] },
   ]);
   expect(text.match(/0 of 2 people/g)).toHaveLength(2);
   expect(text).toContain(

@@ -1,7 +1,7 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { programsIn } from "../../../../components/builder-fleet/aws-programs.ts";
+import { stagePrograms } from "../../../../components/builder-fleet/aws-programs.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 /** The start of an ELF file for a machine (62: x86-64, 183: AArch64), and what else it says. */
@@ -36,47 +36,47 @@ function programs(changed: Record<string, Buffer> = {}): Record<string, Buffer> 
 
 test("programs are staged under their hash, and runc brings along the one that it becomes", async () => {
   const own = await paths(programs({ other: elf(62) }));
-  const found = await programsIn(own, "amd64");
+  const found = await stagePrograms(own, "amd64");
   expect(found.map(({ name }) => name)).toEqual(["buildkitd", "runc", "runc.real"]);
   for (const { path, sha256 } of found) expect(path).toBe(join(own.staging, sha256));
   expect(await readFile(found[1]?.path ?? "")).toEqual(elf(62, hermetic));
-  expect(await programsIn(own, "amd64")).toEqual(found);
+  expect(await stagePrograms(own, "amd64")).toEqual(found);
 });
 
 test("what is missing is said with the key that mends it", async () => {
   const own = await paths({ buildkitd: elf(183) });
-  await expect(programsIn(own, "arm64")).rejects.toThrow(
+  await expect(stagePrograms(own, "arm64")).rejects.toThrow(
     /no runc and no runc\.real for arm64 builders.*stagex:aws\.programs\.arm64/,
   );
-  await expect(programsIn({ ...own, folders: [] }, "arm64")).rejects.toThrow(/no buildkitd and no runc/);
+  await expect(stagePrograms({ ...own, folders: [] }, "arm64")).rejects.toThrow(/no buildkitd and no runc/);
 });
 
 test("a runc without system-call filters, or that shows builds the machine, is refused before any machine is made", async () => {
   const unfiltered = await paths(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,osusergo\n") }));
-  await expect(programsIn(unfiltered, "amd64")).rejects.toThrow(
+  await expect(stagePrograms(unfiltered, "amd64")).rejects.toThrow(
     /runc\.real has no system-call filter.*apt-get install libseccomp-dev pkg-config/,
   );
   const several = await paths(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,seccomp,osusergo\n") }));
-  expect(await programsIn(several, "amd64")).toHaveLength(3);
+  expect(await stagePrograms(several, "amd64")).toHaveLength(3);
   const plain = await paths(
     programs({ runc: elf(62, `path\tgithub.com/opencontainers/runc\n${filtering}`) }),
   );
-  await expect(programsIn(plain, "amd64")).rejects.toThrow(/runc is not the set-up's runc/);
+  await expect(stagePrograms(plain, "amd64")).rejects.toThrow(/runc is not the set-up's runc/);
 });
 
 test("a program for another machine is refused before it is uploaded", async () => {
   const own = await paths(programs());
-  await expect(programsIn(own, "arm64")).rejects.toThrow(/is for amd64, and arm64 builders/);
+  await expect(stagePrograms(own, "arm64")).rejects.toThrow(/is for amd64, and arm64 builders/);
   const script = await paths(programs({ buildkitd: Buffer.from("#!/bin/sh\n") }));
-  await expect(programsIn(script, "amd64")).rejects.toThrow(/no machine known here/);
+  await expect(stagePrograms(script, "amd64")).rejects.toThrow(/no machine known here/);
 });
 
 test("a program that a builder's C library is too old for is refused", async () => {
   const dynamic = "/lib64/ld-linux-x86-64.so.2 GLIBC_2.2.5 GLIBC_2.";
   const newer = await paths(programs({ "runc.real": elf(62, `${filtering}${dynamic}38`) }));
-  await expect(programsIn(newer, "amd64")).rejects.toThrow(
+  await expect(stagePrograms(newer, "amd64")).rejects.toThrow(
     /needs the C library 2\.38, and builders have 2\.34/,
   );
   const older = await paths(programs({ "runc.real": elf(62, `${filtering}${dynamic}34`) }));
-  expect(await programsIn(older, "amd64")).toHaveLength(3);
+  expect(await stagePrograms(older, "amd64")).toHaveLength(3);
 });

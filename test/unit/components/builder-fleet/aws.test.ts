@@ -3,7 +3,7 @@ import { AwsFleet } from "../../../../components/builder-fleet/aws.ts";
 import type { Program } from "../../../../components/builder-fleet/aws-programs.ts";
 import { awsBuilderNames, awsFleetConfig, builderSizes } from "../../../../config/aws-fleet.ts";
 import { configuredBuilders } from "../../../../config/builders.ts";
-import { asConfigured, fleetCost } from "../../../../stacks/fleet.ts";
+import { reportFleetCost, toConfiguredBuilders } from "../../../../stacks/fleet.ts";
 import { type IamRequest, isAllowed } from "../../../support/builders/iam-policy.ts";
 import { type Asked, known, mockedStack, secretsIn } from "../../../support/builders/mocked-stack.ts";
 
@@ -417,7 +417,7 @@ describe("with everything switched on", () => {
 
 test("another stack is told of the builders in the words of its own configuration", async () => {
   const { fleet } = await made(everything);
-  const { value, isSecret } = await known<unknown>(asConfigured(fleet.builders));
+  const { value, isSecret } = await known<unknown>(toConfiguredBuilders(fleet.builders));
   expect(isSecret).toBe(false);
   expect(configuredBuilders.parse(value)).toHaveLength(4);
   expect(value).toContainEqual(
@@ -435,10 +435,10 @@ test("what it costs is the sum of its machines by the hour and of its disks by t
   const prices = { date: "2026-03-01", currency: "USD", storagePerGiBMonth: 0.5 };
   const config = awsFleetConfig.parse({ builders: { intel: 2, amd: 1 } });
   const perHour = { "m8i.4xlarge": 2, "m8a.4xlarge": 3 };
-  expect(await fleetCost(config, { ...prices, perHour })).toEqual({
+  expect(await reportFleetCost(config, { ...prices, perHour })).toEqual({
     ...{ perHour: 7, perMonth: 3 * 400 * 0.5, currency: "USD", pricesOf: "2026-03-01" },
   });
-  const some = await fleetCost(config, { ...prices, perHour: { "m8i.4xlarge": 2 } });
+  const some = await reportFleetCost(config, { ...prices, perHour: { "m8i.4xlarge": 2 } });
   expect(some.perHour).toBeUndefined();
 });
 

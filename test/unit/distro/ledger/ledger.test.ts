@@ -3,11 +3,11 @@ import { cp, mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promis
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { parseInputKey } from "../../../../distro/input-key.ts";
-import { contradictionsIn, Ledger, type LedgerRecord } from "../../../../distro/ledger/ledger.ts";
+import { findContradictions, Ledger, type LedgerRecord } from "../../../../distro/ledger/ledger.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
-import { run } from "../../../support/programs/killable.ts";
+import { runKillable } from "../../../support/programs/killable.ts";
 
 const key = parseInputKey(hexOf(digestOf("inputs")));
 
@@ -29,15 +29,15 @@ const gave = (text: string) => ({ index: null, platforms: { "linux/amd64": diges
 
 test("what one records, another looks up", async () => {
   const root = await scratchFolder();
-  expect(await new Ledger(root).lookup(key)).toEqual({
+  expect(await new Ledger(root).lookUp(key)).toEqual({
     kind: "unknown",
     digests: null,
     records: [],
     problems: [],
   });
-  const path = await new Ledger(root).record(entry());
+  const path = await new Ledger(root).append(entry());
   expect(path).toBe(join(root, key.slice(0, 2), key, "epyc-1.json"));
-  expect(await new Ledger(root).lookup(key)).toEqual({
+  expect(await new Ledger(root).lookUp(key)).toEqual({
     kind: "known",
     digests: entry().digests,
     records: [entry()],
@@ -48,40 +48,40 @@ test("what one records, another looks up", async () => {
 test("a record tells the CPU's model, and one of before, which does not, is read as ever", async () => {
   const ledger = new Ledger(await scratchFolder());
   const builder = { id: "epyc-2", facts: { ...facts, cpuModel: "AMD EPYC 7763" } };
-  await ledger.record(entry());
-  await ledger.record(entry({ builder }));
-  const { records, problems } = await ledger.lookup(key);
+  await ledger.append(entry());
+  await ledger.append(entry({ builder }));
+  const { records, problems } = await ledger.lookUp(key);
   expect(records.map((record) => record.builder)).toEqual([{ id: "epyc-1", facts }, builder]);
   expect(problems).toEqual([]);
 });
 
 test("a record may tell the memory that was taken, in bytes, and nothing else for it", async () => {
   const ledger = new Ledger(await scratchFolder());
-  await ledger.record(entry({ memory: 3 * 2 ** 30 }));
-  expect((await ledger.lookup(key)).records[0]?.memory).toBe(3 * 2 ** 30);
-  for (const memory of [0, -1, 1.5]) await expect(ledger.record(entry({ memory }))).rejects.toThrow(/memory/);
+  await ledger.append(entry({ memory: 3 * 2 ** 30 }));
+  expect((await ledger.lookUp(key)).records[0]?.memory).toBe(3 * 2 ** 30);
+  for (const memory of [0, -1, 1.5]) await expect(ledger.append(entry({ memory }))).rejects.toThrow(/memory/);
 });
 
 test("a ledger that is not there yet knows nothing", async () => {
   const ledger = new Ledger(join(await scratchFolder(), "none"));
-  expect((await ledger.lookup(key)).kind).toBe("unknown");
-  expect(await ledger.all()).toEqual({ records: [], problems: [] });
+  expect((await ledger.lookUp(key)).kind).toBe("unknown");
+  expect(await ledger.readAll()).toEqual({ records: [], problems: [] });
 });
 
 test("a file is the same bytes however its record was put together, and ends with a newline", async () => {
   const [one, other] = [await scratchFolder(), await scratchFolder()];
   const { digests, builder, ...rest } = entry();
   const turned = { builder, digests: { platforms: digests.platforms, index: digests.index }, ...rest };
-  const text = await readFile(await new Ledger(one).record(entry()), "utf8");
-  expect(text).toBe(await readFile(await new Ledger(other).record(turned), "utf8"));
+  const text = await readFile(await new Ledger(one).append(entry()), "utf8");
+  expect(text).toBe(await readFile(await new Ledger(other).append(turned), "utf8"));
   expect(text.endsWith("}\n")).toBe(true);
 });
 
 test("saying the same again changes nothing, not even the time", async () => {
   const ledger = new Ledger(await scratchFolder());
-  const path = await ledger.record(entry());
+  const path = await ledger.append(entry());
   const before = await readFile(path, "utf8");
-  expect(await ledger.record(entry({ seconds: 99, finished: "2027-01-01T00:00:00Z" }))).toBe(path);
+  expect(await ledger.append(entry({ seconds: 99, finished: "2027-01-01T00:00:00Z" }))).toBe(path);
   expect(await readFile(path, "utf8")).toBe(before);
   expect(await readdir(dirname(path))).toEqual(["epyc-1.json"]);
 });
@@ -89,11 +89,11 @@ test("saying the same again changes nothing, not even the time", async () => {
 test("builders that agree make a key known, with all platforms they know between them", async () => {
   const ledger = new Ledger(await scratchFolder());
   const both = { "linux/amd64": digestOf("amd64"), "linux/arm64": digestOf("arm64") };
-  await ledger.record(entry({ builder: by("import"), digests: gave("amd64") }));
-  await ledger.record(
+  await ledger.append(entry({ builder: by("import"), digests: gave("amd64") }));
+  await ledger.append(
     entry({ builder: by("xeon-1"), digests: { index: digestOf("index"), platforms: both } }),
   );
-  expect(await ledger.lookup(key)).toMatchObject({
+  expect(await ledger.lookUp(key)).toMatchObject({
     kind: "known",
     digests: { index: digestOf("index"), platforms: both },
   });
@@ -101,9 +101,9 @@ test("builders that agree make a key known, with all platforms they know between
 
 test("builders that disagree are a contradiction, and both are named", async () => {
   const ledger = new Ledger(await scratchFolder());
-  await ledger.record(entry({ digests: gave("one") }));
-  await ledger.record(entry({ builder: by("xeon-1"), digests: gave("other") }));
-  const { kind, digests, records } = await ledger.lookup(key);
+  await ledger.append(entry({ digests: gave("one") }));
+  await ledger.append(entry({ builder: by("xeon-1"), digests: gave("other") }));
+  const { kind, digests, records } = await ledger.lookUp(key);
   expect({ kind, digests }).toEqual({ kind: "contradiction", digests: null });
   expect(records.map(({ builder }) => builder.id).sort()).toEqual(["epyc-1", "xeon-1"]);
 });
@@ -111,17 +111,17 @@ test("builders that disagree are a contradiction, and both are named", async () 
 test("the same manifests in two indexes are a contradiction: what is built from the image is built from its index", async () => {
   const ledger = new Ledger(await scratchFolder());
   const { platforms } = gave("one");
-  await ledger.record(entry({ digests: { index: digestOf("index"), platforms } }));
-  await ledger.record(entry({ builder: by("xeon-1"), digests: { index: digestOf("another"), platforms } }));
-  expect(await ledger.lookup(key)).toMatchObject({ kind: "contradiction", digests: null });
+  await ledger.append(entry({ digests: { index: digestOf("index"), platforms } }));
+  await ledger.append(entry({ builder: by("xeon-1"), digests: { index: digestOf("another"), platforms } }));
+  expect(await ledger.lookUp(key)).toMatchObject({ kind: "contradiction", digests: null });
 });
 
 test("a builder that contradicts itself leaves both records", async () => {
   const ledger = new Ledger(await scratchFolder());
-  await ledger.record(entry({ digests: gave("one") }));
-  await ledger.record(entry({ digests: gave("other") }));
-  await ledger.record(entry({ digests: gave("other") }));
-  const { kind, records, problems } = await ledger.lookup(key);
+  await ledger.append(entry({ digests: gave("one") }));
+  await ledger.append(entry({ digests: gave("other") }));
+  await ledger.append(entry({ digests: gave("other") }));
+  const { kind, records, problems } = await ledger.lookUp(key);
   expect(kind).toBe("contradiction");
   expect(records).toHaveLength(2);
   expect(problems).toEqual([]);
@@ -129,20 +129,20 @@ test("a builder that contradicts itself leaves both records", async () => {
 
 test("a mismatch is kept as evidence, but makes nothing known", async () => {
   const ledger = new Ledger(await scratchFolder());
-  await ledger.record(entry({ outcome: "mismatch", digests: gave("wrong") }));
-  expect(await ledger.lookup(key)).toMatchObject({
+  await ledger.append(entry({ outcome: "mismatch", digests: gave("wrong") }));
+  expect(await ledger.lookUp(key)).toMatchObject({
     kind: "unknown",
     digests: null,
     records: [{ outcome: "mismatch" }],
   });
-  await ledger.record(entry({ digests: gave("right") }));
-  expect(await ledger.lookup(key)).toMatchObject({ kind: "known", digests: gave("right") });
+  await ledger.append(entry({ digests: gave("right") }));
+  expect(await ledger.lookUp(key)).toMatchObject({ kind: "known", digests: gave("right") });
 });
 
 test("damaged and foreign files are named, and stop nothing", async () => {
   const root = await scratchFolder();
   const ledger = new Ledger(root);
-  const path = await ledger.record(entry());
+  const path = await ledger.append(entry());
   const text = await readFile(path, "utf8");
   const folder = dirname(path);
   const other = join(root, "ab", "ab".repeat(32));
@@ -163,22 +163,22 @@ test("damaged and foreign files are named, and stop nothing", async () => {
   for (const [file, content] of wrong) await writeFile(file, content);
   await symlink(path, join(folder, "link.json"));
 
-  const { records, problems } = await ledger.all();
+  const { records, problems } = await ledger.readAll();
   expect(records).toEqual([entry()]);
   const found = new Map(problems.map(({ path, problem }) => [path, problem]));
   for (const [file, , problem] of wrong) expect(found.get(file)).toMatch(problem);
   expect(found.get(join(folder, "link.json"))).toBe("is a symbolic link, not a regular file");
   expect(found.size).toBe(wrong.length + 1);
-  expect(await ledger.lookup(key)).toMatchObject({ kind: "known", digests: entry().digests });
+  expect(await ledger.lookUp(key)).toMatchObject({ kind: "known", digests: entry().digests });
 });
 
 test("a damaged record does not keep its builder from recording again", async () => {
   const ledger = new Ledger(await scratchFolder());
-  const path = await ledger.record(entry());
+  const path = await ledger.append(entry());
   await writeFile(path, "");
-  const again = await ledger.record(entry());
+  const again = await ledger.append(entry());
   expect(again).not.toBe(path);
-  expect(await ledger.lookup(key)).toMatchObject({ kind: "known", problems: [{ path }] });
+  expect(await ledger.lookUp(key)).toMatchObject({ kind: "known", problems: [{ path }] });
   expect(await readFile(path, "utf8")).toBe("");
 });
 
@@ -191,16 +191,16 @@ test("nothing that is no record gets in", async () => {
     entry({ seconds: -1 }),
     entry({ finished: "yesterday" }),
   ];
-  for (const record of wrong) await expect(ledger.record(record)).rejects.toThrow();
-  expect(await ledger.all()).toEqual({ records: [], problems: [] });
+  for (const record of wrong) await expect(ledger.append(record)).rejects.toThrow();
+  expect(await ledger.readAll()).toEqual({ records: [], problems: [] });
 });
 
 test("all() lists every record by image", async () => {
   const ledger = new Ledger(await scratchFolder());
   for (const image of ["user-vim", "core-musl", "core-gcc"]) {
-    await ledger.record(entry({ image, inputKey: parseInputKey(hexOf(digestOf(image))) }));
+    await ledger.append(entry({ image, inputKey: parseInputKey(hexOf(digestOf(image))) }));
   }
-  expect((await ledger.all()).records.map(({ image }) => image)).toEqual([
+  expect((await ledger.readAll()).records.map(({ image }) => image)).toEqual([
     "core-gcc",
     "core-musl",
     "user-vim",
@@ -217,7 +217,7 @@ test("two ledgers merge in git without a conflict", async () => {
   const [ours, theirs] = [join(folder, "ours"), join(folder, "theirs")];
   await mkdir(ours);
   git(ours, "init", "-q", "-b", "main");
-  await new Ledger(ours).record(entry({ builder: by("import") }));
+  await new Ledger(ours).append(entry({ builder: by("import") }));
   git(ours, "add", ".");
   git(ours, "commit", "-q", "-m", "one");
   await cp(ours, theirs, { recursive: true });
@@ -225,12 +225,12 @@ test("two ledgers merge in git without a conflict", async () => {
     [ours, "epyc-1"],
     [theirs, "xeon-1"],
   ] as const) {
-    await new Ledger(root).record(entry({ builder: by(builder) }));
+    await new Ledger(root).append(entry({ builder: by(builder) }));
     git(root, "add", ".");
     git(root, "commit", "-q", "-m", builder);
   }
   git(ours, "pull", "-q", "--no-rebase", "--no-edit", theirs, "main");
-  const { kind, records, problems } = await new Ledger(ours).lookup(key);
+  const { kind, records, problems } = await new Ledger(ours).lookUp(key);
   expect([kind, records.length, problems]).toEqual(["known", 3, []]);
 });
 
@@ -238,12 +238,14 @@ test("writers at once, some of them killed, leave only whole records", async () 
   const root = await scratchFolder();
   const count = 60;
   const whole = ["epyc-1", "epyc-1", "xeon-1"].map((id) =>
-    run("./record-in-ledger.ts", [root, id, `${count}`], null),
+    runKillable("./record-in-ledger.ts", [root, id, `${count}`], null),
   );
-  const killed = [5, 25, 60].map((after) => run("./record-in-ledger.ts", [root, "arm-1", "5000"], after));
+  const killed = [5, 25, 60].map((after) =>
+    runKillable("./record-in-ledger.ts", [root, "arm-1", "5000"], after),
+  );
   const ended = await Promise.all([...whole, ...killed]);
   expect(ended.map(({ code, signal }) => signal ?? code)).toEqual([0, 0, 0, "SIGKILL", "SIGKILL", "SIGKILL"]);
-  const { records, problems } = await new Ledger(root).all();
+  const { records, problems } = await new Ledger(root).readAll();
   expect(problems).toEqual([]);
   for (const id of ["epyc-1", "xeon-1"]) {
     expect(records.filter(({ builder }) => builder.id === id)).toHaveLength(count);
@@ -258,31 +260,31 @@ test("contradictions are of one key, of what was built, and of a platform that b
   const otherKey = parseInputKey(hexOf(digestOf("other inputs")));
   const one = entry({ builder: by("one"), digests: gave("a") });
   const two = entry({ builder: by("two"), digests: gave("b") });
-  expect(contradictionsIn([one, two])).toEqual([{ inputKey: key, records: [one, two] }]);
-  expect(contradictionsIn([one, { ...two, digests: gave("a") }])).toEqual([]);
-  expect(contradictionsIn([one, { ...two, digests: arm }])).toEqual([]);
-  expect(contradictionsIn([one, { ...two, inputKey: otherKey }])).toEqual([]);
-  expect(contradictionsIn([one, { ...two, outcome: "mismatch" }])).toEqual([]);
+  expect(findContradictions([one, two])).toEqual([{ inputKey: key, records: [one, two] }]);
+  expect(findContradictions([one, { ...two, digests: gave("a") }])).toEqual([]);
+  expect(findContradictions([one, { ...two, digests: arm }])).toEqual([]);
+  expect(findContradictions([one, { ...two, inputKey: otherKey }])).toEqual([]);
+  expect(findContradictions([one, { ...two, outcome: "mismatch" }])).toEqual([]);
 });
 
 test("a ledger says what its records say, platform by platform, whatever contradicts them", async () => {
   const ledger = new Ledger(await scratchFolder());
   const [amd, arm, other] = [digestOf("amd"), digestOf("arm"), digestOf("other")];
   const part = (id: string, platforms: Record<string, typeof amd>) =>
-    ledger.record({ ...entry(), builder: { id, facts: null }, digests: { index: null, platforms } });
+    ledger.append({ ...entry(), builder: { id, facts: null }, digests: { index: null, platforms } });
   await part("one", { "linux/amd64": amd });
   await part("two", { "linux/arm64": arm });
   const { image } = entry();
-  expect(await ledger.says(image, key, { "linux/amd64": amd, "linux/arm64": arm })).toBe(true);
-  expect(await ledger.says(image, key, { "linux/amd64": amd, "linux/arm64": other })).toBe(false);
-  expect(await ledger.says("core-other", key, { "linux/amd64": amd })).toBe(false);
+  expect(await ledger.hasRecordOf(image, key, { "linux/amd64": amd, "linux/arm64": arm })).toBe(true);
+  expect(await ledger.hasRecordOf(image, key, { "linux/amd64": amd, "linux/arm64": other })).toBe(false);
+  expect(await ledger.hasRecordOf("core-other", key, { "linux/amd64": amd })).toBe(false);
   await part("three", { "linux/amd64": other });
-  expect(await ledger.says(image, key, { "linux/amd64": amd })).toBe(true);
-  await ledger.record({
+  expect(await ledger.hasRecordOf(image, key, { "linux/amd64": amd })).toBe(true);
+  await ledger.append({
     ...entry(),
     builder: { id: "four", facts: null },
     digests: { index: null, platforms: { "linux/s390x": other } },
     outcome: "mismatch",
   });
-  expect(await ledger.says(image, key, { "linux/s390x": other })).toBe(false);
+  expect(await ledger.hasRecordOf(image, key, { "linux/s390x": other })).toBe(false);
 });

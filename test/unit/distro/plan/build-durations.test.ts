@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import type { BuildPlan } from "../../../../distro/build-plan.ts";
 import {
-  expectations,
-  modelledSeconds,
-  recordedSeconds,
-  secondsTogether,
+  defaultSeconds,
+  estimateBuilds,
+  estimateJointSeconds,
+  medianSeconds,
 } from "../../../../distro/plan/build-durations.ts";
 
 function plan(name: string, dependencies: string[] = [], recipe = `${name}/Containerfile`): BuildPlan {
@@ -38,10 +38,10 @@ function tree(...plans: BuildPlan[]): Map<string, BuildPlan> {
 
 test("an image's record counts, and else its kind", () => {
   const images = tree(plan("core-gcc"), plan("core-zlib"), plan("user-age", ["pallet-go"]));
-  const found = expectations(images, new Map([["core-zlib", 7]]));
+  const found = estimateBuilds(images, new Map([["core-zlib", 7]]));
   expect(found.get("core-zlib")).toEqual({ seconds: 7, remaining: 7, shared: undefined });
   expect(found.get("core-gcc")?.seconds).toBeGreaterThan(100 * 7);
-  expect(found.get("user-age")?.seconds).toBe(modelledSeconds(plan("user-yq", ["core-go"])));
+  expect(found.get("user-age")?.seconds).toBe(defaultSeconds(plan("user-yq", ["core-go"])));
 });
 
 test("the path that remains is the longest through the dependents", () => {
@@ -52,7 +52,7 @@ test("the path that remains is the longest through the dependents", () => {
     ["c", 5],
     ["d", 1],
   ]);
-  const remaining = [...expectations(images, recorded)].map(([name, found]) => [name, found.remaining]);
+  const remaining = [...estimateBuilds(images, recorded)].map(([name, found]) => [name, found.remaining]);
   expect(Object.fromEntries(remaining)).toEqual({ a: 7, b: 3, c: 6, d: 1 });
 });
 
@@ -68,7 +68,7 @@ test("subpackages share what all but the first have found in the cache", () => {
     ["clang", 10],
     ["lld", 8],
   ]);
-  const found = expectations(images, recorded);
+  const found = estimateBuilds(images, recorded);
   expect(found.get("llvm")).toMatchObject({ seconds: 3000, shared: { name: "L", seconds: 2990 } });
   expect(found.get("lld")).toMatchObject({ seconds: 2998, shared: { name: "L", seconds: 2990 } });
   expect(found.get("mlir")?.seconds).toBe(3000);
@@ -81,8 +81,8 @@ test("where several subpackages are built, the steps they share are counted once
     ["clang", 10],
     ["zlib", 7],
   ]);
-  const found = expectations(images, recorded);
-  const together = (names: string[]) => Object.fromEntries(secondsTogether(names, found));
+  const found = estimateBuilds(images, recorded);
+  const together = (names: string[]) => Object.fromEntries(estimateJointSeconds(names, found));
   expect(together(["clang", "llvm", "zlib"])).toEqual({ llvm: 3000, clang: 10, zlib: 7 });
   expect(together(["clang"])).toEqual({ clang: 3000 });
   expect(together(["none-such"])).toEqual({});
@@ -94,7 +94,7 @@ test("subpackages that took equally long share next to nothing", () => {
     ["generic", 900],
     ["server", 880],
   ]);
-  expect(expectations(images, recorded).get("server")).toMatchObject({
+  expect(estimateBuilds(images, recorded).get("server")).toMatchObject({
     seconds: 900,
     shared: { seconds: 20 },
   });
@@ -102,5 +102,5 @@ test("subpackages that took equally long share next to nothing", () => {
 
 test("of several records of an image, the middle one counts; imported ones have none", () => {
   const records = [5, 100, 7, null].map((seconds) => ({ image: "a", seconds }));
-  expect(recordedSeconds([...records, { image: "b", seconds: null }])).toEqual(new Map([["a", 7]]));
+  expect(medianSeconds([...records, { image: "b", seconds: null }])).toEqual(new Map([["a", 7]]));
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { expectedMemory } from "../../../../distro/plan/build-memory.ts";
+import { estimateMemory } from "../../../../distro/plan/build-memory.ts";
 
 const gibibyte = 2 ** 30;
 const images = new Map(
@@ -9,7 +9,7 @@ const images = new Map(
   ]),
 );
 const inGib = (records: { image: string; memory?: number }[]) =>
-  Object.fromEntries([...expectedMemory(images, records)].map(([name, bytes]) => [name, bytes / gibibyte]));
+  Object.fromEntries([...estimateMemory(images, records)].map(([name, bytes]) => [name, bytes / gibibyte]));
 
 test("by its name where nothing was measured; nothing of what is small", () => {
   expect(inGib([])).toEqual({ "core-clang": 12, "core-clang-libs": 12, "core-gcc": 4 });

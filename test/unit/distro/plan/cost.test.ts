@@ -1,13 +1,13 @@
 import { expect, test } from "vitest";
 import {
-  costTable,
-  costText,
+  computeCosts,
   fleetSizes,
+  formatCosts,
+  machineRates,
   type PricedFleet,
   type PricedMachines,
   type Prices,
   pricesSchema,
-  standingCost,
 } from "../../../../distro/plan/cost.ts";
 import type { ForecastImage } from "../../../../distro/plan/forecast.ts";
 
@@ -20,10 +20,10 @@ const prices: Prices = {
 
 /** One hour of bootstrap, and eight images of an hour each that are built from it. */
 const images = new Map<string, ForecastImage>([
-  ["bootstrap", { verdict: "will", dependencies: [], seconds: 3600 }],
+  ["bootstrap", { status: "will", dependencies: [], seconds: 3600 }],
   ...Array.from({ length: 8 }, (_, index): [string, ForecastImage] => [
     `image-${index}`,
-    { verdict: "may", dependencies: ["bootstrap"], seconds: 3600 },
+    { status: "may", dependencies: ["bootstrap"], seconds: 3600 },
   ]),
 ]);
 
@@ -34,52 +34,52 @@ const fleet = (count: number, more: Partial<PricedMachines> = {}): PricedFleet =
 };
 
 test("hours fall and the price rises with the builders that wait for the bootstrap", () => {
-  const costs = costTable(images, [fleet(1), fleet(4), fleet(8)], prices);
+  const costs = computeCosts(images, [fleet(1), fleet(4), fleet(8)], prices);
   expect(costs.map(({ hours }) => hours)).toEqual([9, 3, 2]);
   expect(costs.map(({ price }) => price)).toEqual([18, 24, 32]);
   expect(costs.map(({ usage }) => usage)).toEqual([1, 0.75, 9 / 16]);
 });
 
 test("slots count as builders do, and are not paid for", () => {
-  const [cost] = costTable(images, [fleet(2, { slots: 4 })], prices);
+  const [cost] = computeCosts(images, [fleet(2, { slots: 4 })], prices);
   expect(cost).toMatchObject({ hours: 2, price: 8 });
 });
 
 test("where two vendors build each image, both are paid for, and none is idle that the other waits for", () => {
   const machines = ["large.x86", "large.arm"].map((machine) => ({ machine, count: 4, slots: 1 }));
-  const [cost] = costTable(images, [{ machines, witnesses: 2, atOnce: 4 }], prices);
+  const [cost] = computeCosts(images, [{ machines, witnesses: 2, atOnce: 4 }], prices);
   expect(cost).toMatchObject({ hours: 3, price: 3 * 4 * (2 + 1.5), usage: 0.75 });
 });
 
 test("a fleet of which one price is missing has none", () => {
   const machines = ["large.x86", "huge"].map((machine) => ({ machine, count: 1, slots: 1, storageGiB: 100 }));
-  expect(standingCost(machines, prices)).toEqual({ perHour: null, perMonth: 200 * 0.073 });
-  expect(standingCost(machines.slice(0, 1), prices)).toEqual({ perHour: 2, perMonth: 100 * 0.073 });
+  expect(machineRates(machines, prices)).toEqual({ perHour: null, perMonth: 200 * 0.073 });
+  expect(machineRates(machines.slice(0, 1), prices)).toEqual({ perHour: 2, perMonth: 100 * 0.073 });
 });
 
 test("disks are paid for by the month", () => {
-  const [cost] = costTable(images, [fleet(8, { storageGiB: 1000 })], prices);
+  const [cost] = computeCosts(images, [fleet(8, { storageGiB: 1000 })], prices);
   expect(cost?.price).toBeCloseTo(32 + 8 * 2 * 1000 * (0.073 / 730));
 });
 
 test("an unchanged image costs nothing", () => {
-  const unchanged = new Map([["a", { verdict: "unchanged", dependencies: [], seconds: 10 } as const]]);
-  expect(costTable(unchanged, [fleet(3)], prices)[0]).toMatchObject({ hours: 0, price: 0 });
+  const unchanged = new Map([["a", { status: "unchanged", dependencies: [], seconds: 10 } as const]]);
+  expect(computeCosts(unchanged, [fleet(3)], prices)[0]).toMatchObject({ hours: 0, price: 0 });
 });
 
 test("what is not known is not guessed, and said", () => {
-  const unrecorded = new Map([["a", { verdict: "will", dependencies: [], seconds: null } as const]]);
-  const unknown = costTable(unrecorded, [fleet(1)], prices);
+  const unrecorded = new Map([["a", { status: "will", dependencies: [], seconds: null } as const]]);
+  const unknown = computeCosts(unrecorded, [fleet(1)], prices);
   expect(unknown[0]).toMatchObject({ hours: null, price: null, usage: null });
-  expect(costText(unknown, prices)).toContain("nobody has recorded it");
-  const unpriced = costTable(images, [fleet(1, { machine: "huge" })], prices);
+  expect(formatCosts(unknown, prices)).toContain("nobody has recorded it");
+  const unpriced = computeCosts(images, [fleet(1, { machine: "huge" })], prices);
   expect(unpriced[0]).toMatchObject({ hours: 9, price: null });
-  expect(costText(unpriced, prices)).toContain("There is none for huge: add it to perHour.");
+  expect(formatCosts(unpriced, prices)).toContain("There is none for huge: add it to perHour.");
 });
 
 test("the table is for people", () => {
-  const costs = costTable(images, [fleet(1), fleet(8, { machine: "large.arm" })], prices);
-  expect(costText(costs, prices, 3).split("\n")).toEqual([
+  const costs = computeCosts(images, [fleet(1), fleet(8, { machine: "large.arm" })], prices);
+  expect(formatCosts(costs, prices, 3).split("\n")).toEqual([
     "builders     images at once  hours  at work       cost",
     "1 large.x86               1    9.0    100 %  18.00 USD",
     "8 large.arm               8    2.0     56 %  24.00 USD",

@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import { type ForecastImage, forecast, forecastText } from "../../../../distro/plan/forecast.ts";
+import { type ForecastImage, forecastRun, formatForecast } from "../../../../distro/plan/forecast.ts";
 
 const image = (
-  verdict: ForecastImage["verdict"],
+  verdict: ForecastImage["status"],
   dependencies: string[],
   seconds: number | null,
 ): ForecastImage => ({
-  verdict,
+  status: verdict,
   dependencies,
   seconds,
 });
@@ -21,20 +21,20 @@ const diamond = new Map([
 ]);
 
 test("counts by verdict", () => {
-  expect(forecast(diamond, 2).counts).toEqual({ will: 1, may: 3, ledger: 0, unchanged: 1 });
+  expect(forecastRun(diamond, 2).counts).toEqual({ will: 1, may: 3, ledger: 0, unchanged: 1 });
 });
 
 test("two slots build b and c at once, one slot one after the other", () => {
-  expect(forecast(diamond, 2).seconds).toBe(7);
-  expect(forecast(diamond, 1).seconds).toBe(9);
+  expect(forecastRun(diamond, 2).seconds).toBe(7);
+  expect(forecastRun(diamond, 1).seconds).toBe(9);
 });
 
 test("the critical path is the longest chain of what is built", () => {
-  expect(forecast(diamond, 8).criticalPath).toEqual({ images: ["a", "c", "d"], seconds: 7 });
+  expect(forecastRun(diamond, 8).criticalPath).toEqual({ images: ["a", "c", "d"], seconds: 7 });
 });
 
 test("the cause is the image whose own input changed, with all that it takes along", () => {
-  expect(forecast(diamond, 2).causes).toEqual([{ image: "a", dependents: 3 }]);
+  expect(forecastRun(diamond, 2).causes).toEqual([{ image: "a", dependents: 3 }]);
 });
 
 test("a dependency that is not built does not have to be waited for", () => {
@@ -42,7 +42,7 @@ test("a dependency that is not built does not have to be waited for", () => {
     ["a", image("ledger", [], 50)],
     ["b", image("will", ["a"], 3)],
   ]);
-  expect(forecast(images, 1)).toMatchObject({ seconds: 3, criticalPath: { images: ["b"], seconds: 3 } });
+  expect(forecastRun(images, 1)).toMatchObject({ seconds: 3, criticalPath: { images: ["b"], seconds: 3 } });
 });
 
 test("what was never recorded lasts as long as the middle one, and is counted", () => {
@@ -50,19 +50,19 @@ test("what was never recorded lasts as long as the middle one, and is counted", 
     ["a", image("will", [], 4)],
     ["b", image("will", ["a"], null)],
   ]);
-  expect(forecast(images, 1)).toMatchObject({ seconds: 8, guessed: 1 });
+  expect(forecastRun(images, 1)).toMatchObject({ seconds: 8, guessed: 1 });
 });
 
 test("where most was not recorded, no time is made up", () => {
-  const found = forecast(new Map([["a", image("will", [], null)]]), 1);
+  const found = forecastRun(new Map([["a", image("will", [], null)]]), 1);
   expect(found.seconds).toBeNull();
-  expect(forecastText(found, 1)).toBe(
+  expect(formatForecast(found, 1)).toBe(
     "1 will build, 0 may be cut off, 0 from the ledger, 0 unchanged.\nHow long it takes is not known: of 1 of them nobody has recorded it.",
   );
 });
 
 test("in words", () => {
-  expect(forecastText(forecast(diamond, 2), 2)).toBe(
+  expect(formatForecast(forecastRun(diamond, 2), 2)).toBe(
     [
       "1 will build, 3 may be cut off, 0 from the ledger, 1 unchanged.",
       "If all are built: about 7.0 s on 2 build slots.",
@@ -70,7 +70,7 @@ test("in words", () => {
       "Most is caused by a (3 images).",
     ].join("\n"),
   );
-  expect(forecastText(forecast(new Map([["e", image("unchanged", [], 1)]]), 2), 2)).toBe(
+  expect(formatForecast(forecastRun(new Map([["e", image("unchanged", [], 1)]]), 2), 2)).toBe(
     "0 will build, 0 may be cut off, 0 from the ledger, 1 unchanged.",
   );
 });
@@ -83,7 +83,7 @@ test("a chain of 10,000 images is foretold without running out of stack", () => 
       image(number === 0 ? "will" : "may", number === 0 ? [] : [`image-${number - 1}`], 1),
     );
   }
-  expect(forecast(chain, 4)).toMatchObject({
+  expect(forecastRun(chain, 4)).toMatchObject({
     seconds: 10_000,
     causes: [{ image: "image-0", dependents: 9_999 }],
   });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { propertyPath } from "../../../../config/check-failures.ts";
-import { type Rebuild, rebuildPlan, type Side } from "../../../../distro/plan/rebuild-plan.ts";
-import { readTreeFiles, type Tree } from "../../../../distro/tree/tree.ts";
+import { type ComparedTree, planRebuild, type Rebuild } from "../../../../distro/plan/rebuild-plan.ts";
+import { readTreeSource, type Tree } from "../../../../distro/tree/tree.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
 import { MemoryTree } from "../../../support/builders/memory-tree.ts";
 import { packageFiles, someHash } from "../../../support/builders/written-tree.ts";
@@ -31,13 +31,13 @@ function memoryTree(texts: Readonly<Record<string, string>>): MemoryTree {
   );
 }
 
-function sideOf({ images }: Tree, digests: Readonly<Record<string, Digest>> = {}): Side {
+function sideOf({ images }: Tree, digests: Readonly<Record<string, Digest>> = {}): ComparedTree {
   return { images, digests: new Map(Object.entries(digests)) };
 }
 
 async function planned(before: MemoryTree, after: MemoryTree) {
-  const [old, current] = await Promise.all([readTreeFiles(before), readTreeFiles(after)]);
-  return rebuildPlan(sideOf(old), sideOf(current));
+  const [old, current] = await Promise.all([readTreeSource(before), readTreeSource(after)]);
+  return planRebuild(sideOf(old), sideOf(current));
 }
 
 function named(rebuilds: readonly Rebuild[], name: string): Rebuild | undefined {
@@ -113,7 +113,7 @@ describe("an image whose own inputs changed will be rebuilt, and says which", ()
   });
 
   test("the mode of a file, which is a part of the context", async () => {
-    const files = new Map(small.files).set(`${toolFolder}/used.patch`, { mode: "100755", content: "old" });
+    const files = new Map(small.content).set(`${toolFolder}/used.patch`, { mode: "100755", content: "old" });
     const { rebuild } = await planned(small, new MemoryTree(files));
     expect(named(rebuild, "core-tool")?.causes).toEqual([
       {
@@ -192,9 +192,9 @@ describe("where both sides' digests are known", () => {
   const [one, two] = [digestOf("one"), digestOf("two")];
   const edited = small.edited({ "packages/core/base/Containerfile": "FROM scratch\n#\n" });
   async function exactly(before: Record<string, Digest>, after: Record<string, Digest>) {
-    const plan = rebuildPlan(
-      sideOf(await readTreeFiles(small), before),
-      sideOf(await readTreeFiles(edited), after),
+    const plan = planRebuild(
+      sideOf(await readTreeSource(small), before),
+      sideOf(await readTreeSource(edited), after),
     );
     return plan.rebuild.map(({ name, certainty, causes, path }) => ({ name, certainty, causes, path }));
   }

@@ -2,14 +2,14 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import type { InputKey } from "../../../../distro/input-key.ts";
-import { keyOfPlan, knownDigests } from "../../../../distro/plan/predict-digests.ts";
-import { type RebuildPlan, rebuildPlan, type Side } from "../../../../distro/plan/rebuild-plan.ts";
-import { readTreeFiles, type Tree } from "../../../../distro/tree/tree.ts";
-import { workingTree } from "../../../../distro/tree/working-tree.ts";
+import { inputKeyOfPlan, predictDigests } from "../../../../distro/plan/predict-digests.ts";
+import { type ComparedTree, planRebuild, type RebuildPlan } from "../../../../distro/plan/rebuild-plan.ts";
+import { readTreeSource, type Tree } from "../../../../distro/tree/tree.ts";
+import { openWorkingTree } from "../../../../distro/tree/working-tree.ts";
 import { TreeError } from "../../../../distro/tree-error.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
 import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
-import { keyOf } from "../../../../pipeline/package/package-key.ts";
+import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { MemoryTree } from "../../../support/builders/memory-tree.ts";
 import { editsOf, idleChanges, realChanges } from "../../../support/builders/tree-edits.ts";
 
@@ -19,9 +19,9 @@ let seed: MemoryTree;
 let before: Tree;
 beforeAll(async () => {
   seed = await MemoryTree.copyOf(
-    await workingTree(join(import.meta.dirname, "../../../../examples/seed-tree")),
+    await openWorkingTree(join(import.meta.dirname, "../../../../examples/seed-tree")),
   );
-  before = await readTreeFiles(seed);
+  before = await readTreeSource(seed);
 });
 
 /** What building every image of a tree gives: the key of each, and its digest. */
@@ -43,8 +43,8 @@ function build({ images }: Tree, stable: (name: string) => boolean): World {
       dependencies[dependency] = digest;
     }
     // The provider's own key, not that of what is tested here.
-    const key = keyOf({ ...inputsOfPlan(plan), dependencies });
-    if (keyOfPlan(plan, dependencies) !== key) throw new Error(`${name} has two keys`);
+    const key = inputKeyOf({ ...inputsOfPlan(plan), dependencies });
+    if (inputKeyOfPlan(plan, dependencies) !== key) throw new Error(`${name} has two keys`);
     keys.set(name, key);
     digests.set(name, digestOf(stable(name) ? name : key));
   }
@@ -52,7 +52,7 @@ function build({ images }: Tree, stable: (name: string) => boolean): World {
 }
 
 /** A tree with what a ledger that holds these worlds knows of it. */
-async function sideOf(tree: Tree, worlds: readonly World[]): Promise<Side> {
+async function sideOf(tree: Tree, worlds: readonly World[]): Promise<ComparedTree> {
   const ledger = new Map(
     worlds.flatMap(({ keys, digests }) => [...keys].map(([name, key]) => [key, digests.get(name)] as const)),
   );
@@ -64,7 +64,7 @@ async function sideOf(tree: Tree, worlds: readonly World[]): Promise<Side> {
       platforms: { "linux/amd64": digest, "linux/arm64": digest, "linux/386": digest },
     };
   };
-  return { images: tree.images, digests: await knownDigests(tree.images, lookup) };
+  return { images: tree.images, digests: await predictDigests(tree.images, lookup) };
 }
 
 function called({ rebuild }: RebuildPlan, certainty?: string): string[] {
@@ -74,7 +74,7 @@ function called({ rebuild }: RebuildPlan, certainty?: string): string[] {
 }
 
 async function readable(edited: MemoryTree): Promise<Tree | undefined> {
-  return readTreeFiles(edited).catch((error) => {
+  return readTreeSource(edited).catch((error) => {
     // An edit may take away what another image is built from.
     if (error instanceof TreeError) return undefined;
     throw error;
@@ -94,7 +94,7 @@ test("what is built is what was foretold, whatever is edited", async () => {
       const built = [...after.images.keys()].filter((name) => old.keys.get(name) !== current.keys.get(name));
       const again = built.filter((name) => before.images.has(name));
 
-      const blind = rebuildPlan(await sideOf(before, []), await sideOf(after, []));
+      const blind = planRebuild(await sideOf(before, []), await sideOf(after, []));
       expect(called(blind)).toEqual(expect.arrayContaining(again));
       expect(again).toEqual(expect.arrayContaining(called(blind, "will")));
       expect(blind.added).toEqual([...after.images.keys()].filter((name) => !before.images.has(name)));
@@ -102,11 +102,11 @@ test("what is built is what was foretold, whatever is edited", async () => {
       const all = [...called(blind), ...blind.added, ...blind.unchanged];
       expect(all.sort()).toEqual([...after.images.keys()].sort());
 
-      const half = rebuildPlan(await sideOf(before, [old]), await sideOf(after, [old]));
+      const half = planRebuild(await sideOf(before, [old]), await sideOf(after, [old]));
       expect(called(half)).toEqual(expect.arrayContaining(again));
       expect(again).toEqual(expect.arrayContaining(called(half, "will")));
 
-      const exact = rebuildPlan(await sideOf(before, [old, current]), await sideOf(after, [old, current]));
+      const exact = planRebuild(await sideOf(before, [old, current]), await sideOf(after, [old, current]));
       expect(called(exact, "will")).toEqual(again);
       expect(called(exact, "may")).toEqual([]);
 
@@ -142,7 +142,7 @@ function expectPaths({ rebuild }: RebuildPlan, old: Tree, current: Tree): void {
 
 test("edits that no build reads rebuild nothing", async () => {
   const property = fc.asyncProperty(editsOf(seed, idleChanges), async ({ edited }) => {
-    const plan = rebuildPlan(await sideOf(before, []), await sideOf(await readTreeFiles(edited), []));
+    const plan = planRebuild(await sideOf(before, []), await sideOf(await readTreeSource(edited), []));
     expect([plan.rebuild, plan.added, plan.removed]).toEqual([[], [], []]);
     expect(plan.unchanged).toEqual([...before.images.keys()]);
   });

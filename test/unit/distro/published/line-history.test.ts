@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { lineWriters } from "../../../../distro/published/line-history.ts";
+import { readLineHistory } from "../../../../distro/published/line-history.ts";
 
 const [first, second] = ["1".repeat(40), "2".repeat(40)];
 const line = (digit: string) => `${digit.repeat(64)} core-a`;
@@ -20,7 +20,7 @@ diff --git a/digests/core.txt b/digests/core.txt
 +${line("a")}
 `;
 
-const writersOf = async (text: string) => await lineWriters(async () => text, second);
+const writersOf = async (text: string) => await readLineHistory(async () => text, second);
 
 test("a line was written by the commit that has added it", async () => {
   const writers = await writersOf(log);

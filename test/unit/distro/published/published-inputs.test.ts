@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
-import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
-import { PublishedInputs, type Standing } from "../../../../distro/published/published-inputs.ts";
-import { publishedTree } from "../../../../distro/published/published-tree.ts";
+import { inputKeyOfPlan } from "../../../../distro/plan/predict-digests.ts";
+import { type InputsStatus, PublishedInputs } from "../../../../distro/published/published-inputs.ts";
+import { findPublishedTree } from "../../../../distro/published/published-tree.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
 import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
@@ -27,14 +27,14 @@ function published(): TreeHistory {
 /** The standing of each image, with what is known of those that they are built from; a doubt in its words. */
 async function standings(root: string, known: Record<string, Digest> = {}): Promise<Record<string, string>> {
   const tree = await readTree(root);
-  const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
-  const found: Record<string, Standing | string> = {};
+  const inputs = new PublishedInputs(tree, await findPublishedTree(tree, {}));
+  const found: Record<string, InputsStatus | string> = {};
   for (const [image, plan] of tree.images) {
     found[image] =
       inputs.doubt(image) ??
-      (await inputs.standing({
+      (await inputs.statusOf({
         image,
-        isOwnSame: (release) => keyOfPlan(release, {}) === keyOfPlan(plan, {}),
+        hasSameInputsAs: (release) => inputKeyOfPlan(release, {}) === inputKeyOfPlan(plan, {}),
         dependencies: Object.fromEntries(plan.dependencies.map((name) => [name, known[name]])),
         firstManifest: async () => undefined,
       }));
@@ -130,8 +130,8 @@ describe("where the last commit that changed digests/ changed an image's inputs,
     for (const [path, text] of Object.entries(packageFiles("core/seed")))
       writeInto(shallow, { [path]: text });
     const tree = await readTree(shallow);
-    const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
-    const told = await inputs.standings(new Map(), async () => undefined);
+    const inputs = new PublishedInputs(tree, await findPublishedTree(tree, {}));
+    const told = await inputs.statuses(new Map(), async () => undefined);
     expect(told.get("core-seed")).toBe("published");
     expect(inputs.doubt("core-seed")).toContain("fetch --unshallow --tags");
     expect(inputs.doubt("core-lone")).toBeUndefined();
@@ -182,9 +182,9 @@ test("another digest that is said of an unchanged image makes nothing that is bu
     packageFiles("core/stem", { containerfile: `${from("core-seed").containerfile}# A comment.\n` }),
   );
   const tree = await readTree(history.root);
-  const inputs = new PublishedInputs(tree, await publishedTree(tree, {}));
+  const inputs = new PublishedInputs(tree, await findPublishedTree(tree, {}));
   const told = async (known: Record<string, Digest>) =>
-    Object.fromEntries(await inputs.standings(new Map(Object.entries(known)), async () => undefined));
+    Object.fromEntries(await inputs.statuses(new Map(Object.entries(known)), async () => undefined));
   const forged = { "core-seed": digestOf("forged"), "core-lone": digestOf("forged") };
   const unchanged = { "core-seed": "published", "core-lone": "published", "core-stem": "changed" };
   expect(await told(forged)).toEqual({ ...unchanged, "core-leaf": "open" });

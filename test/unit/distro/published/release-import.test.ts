@@ -1,12 +1,12 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Ledger } from "../../../../distro/ledger/ledger.ts";
-import { knownDigests } from "../../../../distro/plan/predict-digests.ts";
+import { predictDigests } from "../../../../distro/plan/predict-digests.ts";
 import {
-  publishesManifests,
-  publishingCommit,
+  createReleaseRecords,
+  findPublishingCommit,
+  hasManifestDigests,
   type ReleaseRecords,
-  releaseRecords,
 } from "../../../../distro/published/release-import.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
@@ -40,9 +40,9 @@ test("every published image has a record, and with them every digest is known wi
     ...packageFiles("core/app", from("core-tool", "core-seed")),
   };
   const release = await released(files, images);
-  const said = await releaseRecords(release, nothingKnown);
+  const said = await createReleaseRecords(release, nothingKnown);
   expect(imagesIn(said)).toEqual([...images].sort());
-  expect(said.leftOut).toEqual([]);
+  expect(said.skipped).toEqual([]);
   expect(said.gone).toEqual([]);
   expect(said.records[0]).toMatchObject({
     image: "core-seed",
@@ -54,9 +54,9 @@ test("every published image has a record, and with them every digest is known wi
   });
 
   const ledger = new Ledger(join(await scratchFolder(), "ledger"));
-  for (const record of said.records) await ledger.record(record);
-  const lookup = async (key: Parameters<Ledger["lookup"]>[0]) => (await ledger.lookup(key)).digests;
-  const known = await knownDigests(release.tree.images, lookup);
+  for (const record of said.records) await ledger.append(record);
+  const lookup = async (key: Parameters<Ledger["lookUp"]>[0]) => (await ledger.lookUp(key)).digests;
+  const known = await predictDigests(release.tree.images, lookup);
   expect(Object.fromEntries(known)).toEqual(Object.fromEntries(images.map((name) => [name, digestOf(name)])));
 });
 
@@ -66,11 +66,11 @@ test("what is not published is left out, and what is built from it; what is buil
     ...packageFiles("core/tool", from("core-seed")),
     ...packageFiles("core/app", from("core-tool")),
   };
-  const said = await releaseRecords(
+  const said = await createReleaseRecords(
     await released(files, ["core-tool", "core-app", "core-old"]),
     nothingKnown,
   );
-  expect(said.leftOut).toEqual([
+  expect(said.skipped).toEqual([
     { image: "core-seed", why: "not published", dependencies: [] },
     { image: "core-tool", why: "dependency not published", dependencies: ["core-seed"] },
   ]);
@@ -84,19 +84,19 @@ test("an image for several platforms is known by its first; what is built from i
     ...packageFiles("core/tool", from("core-seed")),
   };
   const release = await released(files, ["core-seed", "core-tool"]);
-  const said = await releaseRecords(release, nothingKnown);
+  const said = await createReleaseRecords(release, nothingKnown);
   expect(said.records.map(({ image, digests }) => [image, digests.platforms])).toEqual([
     ["core-seed", { "linux/amd64": digestOf("core-seed") }],
   ]);
-  expect(said.leftOut).toEqual([
+  expect(said.skipped).toEqual([
     { image: "core-tool", why: "index not published", dependencies: ["core-seed"] },
   ]);
 
   const seed = said.records[0]?.inputKey;
   const known = { index: digestOf("index"), platforms: {} };
-  const more = await releaseRecords(release, async (key) => (key === seed ? known : null));
+  const more = await createReleaseRecords(release, async (key) => (key === seed ? known : null));
   expect(imagesIn(more)).toEqual(["core-seed", "core-tool"]);
-  expect(more.leftOut).toEqual([]);
+  expect(more.skipped).toEqual([]);
 });
 
 test("where the other platforms' digests and the index's are published too, the record has them, and its dependents one", async () => {
@@ -110,14 +110,14 @@ test("where the other platforms' digests and the index's are published too, the 
     "digests/linux-arm64/core.txt": line("arm"),
     "digests/index/core.txt": line("index"),
   };
-  const said = await releaseRecords(await released(whole, ["core-seed", "core-tool"]), nothingKnown);
-  expect(said.leftOut).toEqual([]);
+  const said = await createReleaseRecords(await released(whole, ["core-seed", "core-tool"]), nothingKnown);
+  expect(said.skipped).toEqual([]);
   expect(said.records[0]?.digests).toEqual({
     index: digestOf("index"),
     platforms: { "linux/amd64": digestOf("core-seed"), "linux/arm64": digestOf("arm") },
   });
   const { "digests/linux-arm64/core.txt": _, ...partial } = whole;
-  const less = await releaseRecords(await released(partial, ["core-seed", "core-tool"]), nothingKnown);
+  const less = await createReleaseRecords(await released(partial, ["core-seed", "core-tool"]), nothingKnown);
   expect(less.records[0]?.digests).toEqual({
     index: null,
     platforms: { "linux/amd64": digestOf("core-seed") },
@@ -142,13 +142,13 @@ test("the digests of a checkout are of the commit that last changed them, whatev
     return git(root, "rev-parse", "HEAD").trim();
   };
   commit("A package");
-  expect(await publishingCommit(root)).toBeNull();
+  expect(await findPublishingCommit(root)).toBeNull();
   writeInto(root, { "digests/core.txt": "" });
   const publishing = commit("Digests");
   writeInto(root, packageFiles("core/tool"));
   commit("Another package");
   writeInto(root, { "digests/user.txt": "not committed" });
-  expect(await publishingCommit(root)).toBe(publishing);
+  expect(await findPublishingCommit(root)).toBe(publishing);
 });
 
 test.each([
@@ -159,5 +159,5 @@ test.each([
   ["2026.03.0", true],
   ["v1", true],
 ])("whether %s publishes the digests of manifests: %s", (name, expected) => {
-  expect(publishesManifests(name)).toBe(expected);
+  expect(hasManifestDigests(name)).toBe(expected);
 });

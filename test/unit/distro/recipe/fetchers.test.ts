@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { fetchersIn } from "../../../../distro/recipe/fetchers.ts";
+import { findFetchers } from "../../../../distro/recipe/fetchers.ts";
 
 test.each([
   ["cargo fetch", ["cargo fetch"]],
@@ -9,7 +9,7 @@ test.each([
   ["cargo +nightly --locked fetch", ["cargo fetch"]],
   ["(cd x;go get ./...)", ["go get"]],
 ])("finds the fetchers in %j", (text, found) => {
-  expect(fetchersIn(text)).toEqual(found);
+  expect(findFetchers(text)).toEqual(found);
 });
 
 test.each([
@@ -20,15 +20,15 @@ test.each([
   "ago get",
   "gofetch; go version; mod download",
 ])("finds none in %j", (text) => {
-  expect(fetchersIn(text)).toEqual([]);
+  expect(findFetchers(text)).toEqual([]);
 });
 
 test("finds further ones that are named", () => {
-  expect(fetchersIn("make -j 4 deps", ["make deps"])).toEqual(["make deps"]);
+  expect(findFetchers("make -j 4 deps", ["make deps"])).toEqual(["make deps"]);
 });
 
 test("takes time that grows with the text alone", () => {
   const started = performance.now();
-  fetchersIn("go -x ".repeat(20_000));
+  findFetchers("go -x ".repeat(20_000));
   expect(performance.now() - started).toBeLessThan(5_000);
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { fetchesOf, parseContainerfile } from "../../../../distro/recipe/containerfile.ts";
+import { fetchingRunsOf, parseContainerfile } from "../../../../distro/recipe/containerfile.ts";
 import { wrapFetchingRuns } from "../../../../distro/recipe/fetching-runs.ts";
 
 const wrapping = { flags: ["--network=none", "--mount=x"], command: ["/with"] };
@@ -8,7 +8,7 @@ function wrapped(text: string, shells: Record<string, string[]> = {}): string[] 
   const containerfile = parseContainerfile("Containerfile", text);
   const rewritten = wrapFetchingRuns(text, containerfile, {
     shells: new Map(Object.entries(shells)),
-    wrapping,
+    wrapper: wrapping,
   });
   expect(rewritten.split("\n")).toHaveLength(text.split("\n").length);
   return rewritten.split("\n").filter((line) => line.startsWith("RUN"));
@@ -80,6 +80,7 @@ test("a target fetches where a stage of it does", () => {
   const text =
     "FROM scratch AS a\nRUN go get x\nFROM scratch AS b\nRUN make\nFROM scratch AS c\nCOPY --from=a / /\n";
   const containerfile = parseContainerfile("Containerfile", text);
-  const commands = (target: string) => fetchesOf(containerfile, target).flatMap((fetch) => fetch.commands);
+  const commands = (target: string) =>
+    fetchingRunsOf(containerfile, target).flatMap((fetch) => fetch.commands);
   expect([commands("a"), commands("b"), commands("c")]).toEqual([["go get"], [], ["go get"]]);
 });

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { buildArgsOf, parsePackageToml } from "../../../../distro/recipe/package-toml.ts";
-import { type Problem, problemText, TreeError } from "../../../../distro/tree-error.ts";
+import { formatProblem, TreeError, type TreeProblem } from "../../../../distro/tree-error.ts";
 import { someHash } from "../../../support/builders/written-tree.ts";
 
 const file = "packages/core/tool/package.toml";
@@ -15,7 +15,7 @@ function parse(text: string) {
   return parsePackageToml(file, text);
 }
 
-function problemsOf(text: string): readonly Problem[] {
+function problemsOf(text: string): readonly TreeProblem[] {
   try {
     parse(text);
   } catch (error) {
@@ -196,14 +196,14 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
   });
 
   test("what no build reads is a warning, whatever is wrong with it", () => {
-    const warnings: Problem[] = [];
+    const warnings: TreeProblem[] = [];
     const text = '[package]\nname = "tool"\nlicence = "MIT"\nwebsite = ["x"]\nsize = 9223372036854775807\n';
     expect(parsePackageToml("x", text, warnings)).toMatchObject({
       description: "",
       license: null,
       website: null,
     });
-    expect(warnings.map(problemText)).toEqual([
+    expect(warnings.map(formatProblem)).toEqual([
       "x:1: package.description: found nothing, allowed: a string in quotes",
       'x:4: package.website: found ["x"], allowed: a string in quotes',
       'x:3: package.licence: found "licence", allowed: license (is it meant?)',
@@ -249,7 +249,7 @@ describe("fetched sources", () => {
 ${source("own", 'version = "1.2"\nfile = "own-{version}.zip"\nmirrors = ["https://a.example/{version_under}/{file}"]')}
 ${source("same", 'file = "same-{version_dash}.zip"\nmirrors = ["http://a.example/{version_major_minor}/x?f={file}"]')}
 ${source("bare", 'mirrors = ["https://a.example/p/bare-{version}.tgz?a=b#c", "https://b.example/bare-{version}.tgz"]')}`);
-    expect(toml.fetched.map(({ file: name, mirrors }) => [name, ...mirrors])).toEqual([
+    expect(toml.resolvedSources.map(({ file: name, mirrors }) => [name, ...mirrors])).toEqual([
       ["own-1.2.zip", "https://a.example/1_2/own-1.2.zip"],
       ["same-3-4.zip", "http://a.example/3.4/x?f=same-3-4.zip"],
       ["bare-3.4.tgz", "https://a.example/p/bare-3.4.tgz?a=b#c", "https://b.example/bare-3.4.tgz"],
@@ -293,13 +293,13 @@ describe("buildArgsOf", () => {
     const text = `${head}version = "9.8"\n${source("x", `version = "1.2"\nfile = "x-{version}-{version_dash}"\n${mirrors}`)}`;
     const toml = parse(text);
     expect(buildArgsOf(toml, "9.8")).toMatchObject({ X_VERSION: "1.2", X_SOURCE: "x-1.2-9-8" });
-    expect(toml.fetched[0]?.file).toBe("x-1.2-1-2");
+    expect(toml.resolvedSources[0]?.file).toBe("x-1.2-1-2");
   });
 
   test("placeholders that the generator does not know are refused where it would expand them", () => {
     const text = (version: string) =>
       `${head}version = "9.8"\n${source("x", `${version}file = "x-{version_major}"\n${mirrors}`)}`;
-    expect(parse(text("")).fetched[0]?.file).toBe("x-9");
+    expect(parse(text("")).resolvedSources[0]?.file).toBe("x-9");
     expect(problemsOf(text('version = "1.2"\n'))).toMatchObject([
       { field: "sources.x.file", found: '{version_major} in "x-{version_major}"' },
     ]);

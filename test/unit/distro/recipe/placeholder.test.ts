@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { expand, PlaceholderError, versionForms } from "../../../../distro/recipe/placeholder.ts";
+import { expandPlaceholders, PlaceholderError, versionForms } from "../../../../distro/recipe/placeholder.ts";
 
 describe("versionForms", () => {
   test("derives every form", () => {
@@ -32,13 +32,15 @@ describe("versionForms", () => {
 
 describe("expand", () => {
   test("replaces each placeholder, and doubled braces by single ones", () => {
-    expect(expand("a-{version}.{format}{{x}}", { version: "1", format: "tgz" })).toBe("a-1.tgz{x}");
+    expect(expandPlaceholders("a-{version}.{format}{{x}}", { version: "1", format: "tgz" })).toBe(
+      "a-1.tgz{x}",
+    );
   });
 
   test.each(["{nothing}", "{}", "{0}", "{version!r}", "{version:>9}", "{toString}", "{", "}", "{version"])(
     "rejects %s",
     (template) => {
-      expect(() => expand(template, { version: "1" })).toThrow(PlaceholderError);
+      expect(() => expandPlaceholders(template, { version: "1" })).toThrow(PlaceholderError);
     },
   );
 
@@ -46,8 +48,8 @@ describe("expand", () => {
     const plain = fc.string().filter((text) => !/[{}]/.test(text));
     fc.assert(
       fc.property(plain, plain, fc.string(), (before, after, value) => {
-        expect(expand(before, { value })).toBe(before);
-        expect(expand(`${before}{value}${after}`, { value })).toBe(before + value + after);
+        expect(expandPlaceholders(before, { value })).toBe(before);
+        expect(expandPlaceholders(`${before}{value}${after}`, { value })).toBe(before + value + after);
       }),
     );
   });

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  digestSetOf,
-  digestsFiles,
-  digestsFileText,
+  digestSetOfPath,
+  digestSetOfPlatform,
+  formatDigestsFile,
+  formatDigestsFiles,
   furtherDigestsOf,
   parseDigestsFile,
-  platformSet,
 } from "../../../../distro/tree/digests-file.ts";
 import { TreeError } from "../../../../distro/tree-error.ts";
 
@@ -48,8 +48,8 @@ describe("a digests file", () => {
     fc.assert(
       fc.property(digests, (record) => {
         const entries = Object.entries(record);
-        const text = digestsFileText(new Map(entries));
-        expect(digestsFileText(new Map(entries.reverse()))).toBe(text);
+        const text = formatDigestsFile(new Map(entries));
+        expect(formatDigestsFile(new Map(entries.reverse()))).toBe(text);
         const lines = text.split("\n").map((line) => line.slice(65));
         expect(lines.slice(0, -1)).toEqual(Object.keys(record).sort());
         expect(parseDigestsFile("digests/core.txt", text)).toEqual(new Map(entries));
@@ -63,7 +63,7 @@ describe("a digests file", () => {
       ["core-x-y", hex("2")],
       ["user-a", hex("3")],
     ]);
-    expect(digestsFiles(digests)).toEqual(
+    expect(formatDigestsFiles(digests)).toEqual(
       new Map([
         ["digests/user.txt", `${hex("3")} user-a\n${hex("1")} user-b\n`],
         ["digests/core.txt", `${hex("2")} core-x-y\n`],
@@ -83,7 +83,7 @@ describe("the digests of more platforms than one", () => {
     ["packages/digests/core.txt", undefined],
     ["digests/core.md", undefined],
   ])("%s has the set %j", (path, set) => {
-    expect(digestSetOf(path)).toBe(set);
+    expect(digestSetOfPath(path)).toBe(set);
   });
 
   test("are all but the first one's, and the index's; of one platform there are none", () => {
@@ -97,13 +97,13 @@ describe("the digests of more platforms than one", () => {
   });
 
   test("are files as StageX's, in a folder of their own", () => {
-    const files = digestsFiles(new Map([["core-a", hex("a")]]), platformSet("linux/arm64"));
+    const files = formatDigestsFiles(new Map([["core-a", hex("a")]]), digestSetOfPlatform("linux/arm64"));
     expect([...files]).toEqual([["digests/linux-arm64/core.txt", `${hex("a")} core-a\n`]]);
   });
 
   test("are in the order of the stages, in whichever order the images were made", () => {
     const made = ["user-a", "core-b", "pallet-c", "core-a"].map((name) => [name, hex("a")] as const);
-    expect([...digestsFiles(new Map(made)).keys()]).toEqual([
+    expect([...formatDigestsFiles(new Map(made)).keys()]).toEqual([
       "digests/core.txt",
       "digests/pallet.txt",
       "digests/user.txt",

@@ -1,9 +1,9 @@
 import { chmodSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { commitOf, revisionTree } from "../../../../distro/tree/git-tree.ts";
-import { readTree, readTreeFiles } from "../../../../distro/tree/tree.ts";
-import { workingTree } from "../../../../distro/tree/working-tree.ts";
+import { openGitTree, resolveCommit } from "../../../../distro/tree/git-tree.ts";
+import { readTree, readTreeSource } from "../../../../distro/tree/tree.ts";
+import { openWorkingTree } from "../../../../distro/tree/working-tree.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
 import { git, packageFiles, writtenFolder } from "../../../support/builders/written-tree.ts";
 
@@ -11,7 +11,7 @@ const folder = "packages/core/tool";
 const tool = packageFiles("core/tool");
 
 async function listed(root: string, commit: string): Promise<string[]> {
-  return (await revisionTree(root, commit)).list.map(({ path, mode }) => `${mode} ${path}`);
+  return (await openGitTree(root, commit)).files.map(({ path, mode }) => `${mode} ${path}`);
 }
 
 function shallowClone(history: TreeHistory): string {
@@ -37,7 +37,7 @@ describe("a revision's files", () => {
       `100644 ${folder}/a.patch`,
       `100644 ${folder}/package.toml`,
     ]);
-    const tree = await revisionTree(history.root, commit);
+    const tree = await openGitTree(history.root, commit);
     expect(new TextDecoder().decode(await tree.read(`${folder}/a.patch`, 1000))).toBe("old");
     // printf old | sha256sum
     expect(await tree.sha256(`${folder}/a.patch`)).toBe(
@@ -64,7 +64,7 @@ describe("a revision's files", () => {
     symlinkSync("run.sh", join(history.root, folder, "link"));
     const commit = history.commit({});
     const [kept, now] = [
-      await readTreeFiles(await revisionTree(history.root, commit)),
+      await readTreeSource(await openGitTree(history.root, commit)),
       await readTree(history.root),
     ];
     expect([...kept.images]).toEqual([...now.images]);
@@ -88,7 +88,7 @@ describe("a revision's files", () => {
     const commit = history.commit(tool);
     const bare = writtenFolder({});
     git(bare, "clone", "--quiet", "--bare", history.root, "bare");
-    expect(await listed(join(bare, "bare"), await commitOf(join(bare, "bare"), "main"))).toEqual(
+    expect(await listed(join(bare, "bare"), await resolveCommit(join(bare, "bare"), "main"))).toEqual(
       await listed(history.root, commit),
     );
   });
@@ -102,8 +102,8 @@ describe("a revision's files", () => {
     history.git("update-index", "--add", "--cacheinfo", `160000,${first},packages/core/module`);
     history.git("add", folder);
     history.git("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "links");
-    const { problems } = await revisionTree(history.root, await commitOf(history.root, "HEAD"));
-    const expected = (await workingTree(history.root)).problems;
+    const { problems } = await openGitTree(history.root, await resolveCommit(history.root, "HEAD"));
+    const expected = (await openWorkingTree(history.root)).problems;
     expect(expected).toHaveLength(3);
     expect(new Set(problems)).toEqual(new Set(expected));
   });
@@ -116,7 +116,7 @@ describe("what a revision means", () => {
     history.git("tag", "2025.01.0");
     history.git("-c", "user.name=t", "-c", "user.email=t@example.org", "tag", "-a", "-m", "x", "2025.01.1");
     const second = history.commit({ [`${folder}/a.patch`]: "" });
-    const meant = (revision: string) => commitOf(history.root, revision);
+    const meant = (revision: string) => resolveCommit(history.root, revision);
     expect(await Promise.all(["2025.01.0", "2025.01.1", "HEAD~", first.slice(0, 10)].map(meant))).toEqual(
       Array(4).fill(first),
     );
@@ -127,7 +127,7 @@ describe("what a revision means", () => {
     const history = new TreeHistory();
     history.commit(tool);
     history.git("tag", "2025.01.0");
-    await expect(commitOf(history.root, "2025.1.0")).rejects.toThrow(
+    await expect(resolveCommit(history.root, "2025.1.0")).rejects.toThrow(
       'found no commit "2025.1.0", allowed: a commit, tag or branch of this repository; the nearest is 2025.01.0',
     );
   });
@@ -137,7 +137,7 @@ describe("what a revision means", () => {
     async (revision) => {
       const history = new TreeHistory();
       history.commit(tool);
-      await expect(commitOf(history.root, revision)).rejects.toThrow("found no commit");
+      await expect(resolveCommit(history.root, revision)).rejects.toThrow("found no commit");
     },
   );
 
@@ -147,17 +147,17 @@ describe("what a revision means", () => {
     history.commit({ [`${folder}/a.patch`]: "" });
     const clone = shallowClone(history);
     for (const revision of [first, "HEAD~"]) {
-      await expect(commitOf(clone, revision)).rejects.toThrow(
+      await expect(resolveCommit(clone, revision)).rejects.toThrow(
         `in a shallow clone, allowed: a revision that the clone has (mend: git -C ${clone} fetch --unshallow --tags)`,
       );
     }
     git(clone, "fetch", "--quiet", "--unshallow", "--tags");
-    expect(await commitOf(clone, "HEAD~")).toBe(first);
+    expect(await resolveCommit(clone, "HEAD~")).toBe(first);
   });
 
   test("no repository, and one without a commit", async () => {
-    await expect(commitOf(writtenFolder(tool), "HEAD")).rejects.toThrow("found no git repository");
-    await expect(commitOf(new TreeHistory().root, "HEAD")).rejects.toThrow(
+    await expect(resolveCommit(writtenFolder(tool), "HEAD")).rejects.toThrow("found no git repository");
+    await expect(resolveCommit(new TreeHistory().root, "HEAD")).rejects.toThrow(
       "found a repository without a commit",
     );
   });
@@ -168,7 +168,7 @@ describe("a damaged repository", () => {
     const history = new TreeHistory();
     const commit = history.commit({ ...tool, [`${folder}/a.patch`]: "lost" });
     removeObject(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
-    await expect(revisionTree(history.root, commit)).rejects.toThrow(
+    await expect(openGitTree(history.root, commit)).rejects.toThrow(
       new RegExp(`${folder}/a.patch: git's object \\w+ is missing.*fsck`),
     );
   });
@@ -179,7 +179,7 @@ describe("a damaged repository", () => {
     const path = objectPath(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
     rmSync(path);
     writeFileSync(path, "garbage");
-    await expect(revisionTree(history.root, commit)).rejects.toThrow(`mend: git -C ${history.root} fsck`);
+    await expect(openGitTree(history.root, commit)).rejects.toThrow(`mend: git -C ${history.root} fsck`);
   });
 
   test("that is a partial clone says what fetches the rest, and fetches nothing by itself", async () => {
@@ -191,7 +191,7 @@ describe("a damaged repository", () => {
     git(history.root, "clone", "--quiet", "--filter=blob:none", `file://${history.root}`, clone);
     const mend = `git -C ${clone} fetch --refetch --no-filter`;
     for (const _ of ["twice", "the same"]) {
-      await expect(revisionTree(clone, first)).rejects.toThrow(`a clone with all objects (mend: ${mend})`);
+      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (mend: ${mend})`);
     }
     git(clone, "fetch", "--quiet", "--refetch", "--no-filter");
     expect(await listed(clone, first)).toEqual(await listed(history.root, first));
@@ -201,7 +201,7 @@ describe("a damaged repository", () => {
     const history = new TreeHistory();
     const commit = history.commit(tool);
     removeObject(history, history.git("rev-parse", `${commit}:packages`).trim());
-    await expect(revisionTree(history.root, commit)).rejects.toThrow(
+    await expect(openGitTree(history.root, commit)).rejects.toThrow(
       /allowed: a revision that git can read whole/,
     );
   });
@@ -216,7 +216,7 @@ test("nothing is written, and git's own variables lead nowhere else", async () =
   const before = state();
   process.env.GIT_DIR = join(other.root, ".git");
   try {
-    await revisionTree(history.root, await commitOf(history.root, commit));
+    await openGitTree(history.root, await resolveCommit(history.root, commit));
   } finally {
     delete process.env.GIT_DIR;
   }

@@ -1,9 +1,13 @@
 import { expect, test } from "vitest";
-import { compareReleases, parseReleaseName, releaseText } from "../../../../distro/tree/release-name.ts";
+import {
+  compareReleases,
+  formatReleaseName,
+  parseReleaseName,
+} from "../../../../distro/tree/release-name.ts";
 
 test("a release is read and written", () => {
   expect(parseReleaseName("2026.03.10")).toEqual({ year: 2026, month: 3, number: 10 });
-  expect(releaseText({ year: 2026, month: 3, number: 10 })).toBe("2026.03.10");
+  expect(formatReleaseName({ year: 2026, month: 3, number: 10 })).toBe("2026.03.10");
 });
 
 test.each([
@@ -22,5 +26,7 @@ test.each([
 
 test("they are ordered as numbers, not as text", () => {
   const sorted = ["2025.12.9", "2026.01.0", "2026.01.2", "2026.01.10"];
-  expect([...sorted].reverse().map(parseReleaseName).sort(compareReleases).map(releaseText)).toEqual(sorted);
+  expect([...sorted].reverse().map(parseReleaseName).sort(compareReleases).map(formatReleaseName)).toEqual(
+    sorted,
+  );
 });

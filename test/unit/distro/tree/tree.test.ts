@@ -2,7 +2,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readTree } from "../../../../distro/tree/tree.ts";
-import { problemText, TreeError } from "../../../../distro/tree-error.ts";
+import { formatProblem, TreeError } from "../../../../distro/tree-error.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
 import { packageFiles, someHash, trackedTree } from "../../../support/builders/written-tree.ts";
 
@@ -10,7 +10,7 @@ async function problemsOf(files: Record<string, string>): Promise<string[]> {
   try {
     await readTree(trackedTree(files));
   } catch (error) {
-    if (error instanceof TreeError) return error.problems.map(problemText);
+    if (error instanceof TreeError) return error.problems.map(formatProblem);
     throw error;
   }
   throw new Error("nothing is wrong with it");
@@ -167,7 +167,7 @@ describe("problems", () => {
       }),
     );
     expect([...read.images.keys()]).toEqual(["core-tool", "box-desk"]);
-    expect(read.warnings.map(problemText)).toEqual([
+    expect(read.warnings.map(formatProblem)).toEqual([
       "packages/distro/one/package.toml: package: found nothing, allowed: a [package] table",
     ]);
     const needed = trackedTree({
@@ -195,7 +195,7 @@ describe("problems", () => {
         history.git("-c", "user.name=t", "-c", "user.email=t@example.org", "merge", "main"),
       ).toThrow();
       const error: unknown = await readTree(history.root).catch((problem: unknown) => problem);
-      expect((error as TreeError).problems.map(problemText)).toEqual([
+      expect((error as TreeError).problems.map(formatProblem)).toEqual([
         `${path}: found an unresolved merge conflict, allowed: resolved files (mend: git add ${path})`,
       ]);
     }

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readTree } from "../../../../distro/tree/tree.ts";
-import { workingTree } from "../../../../distro/tree/working-tree.ts";
+import { openWorkingTree } from "../../../../distro/tree/working-tree.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
 import {
   git,
@@ -16,11 +16,11 @@ const tool = packageFiles("core/tool");
 const folder = "packages/core/tool";
 
 async function listed(root: string): Promise<string[]> {
-  return (await workingTree(root)).list.map(({ path, mode }) => `${mode} ${path}`);
+  return (await openWorkingTree(root)).files.map(({ path, mode }) => `${mode} ${path}`);
 }
 
 async function problems(root: string): Promise<string[]> {
-  return (await workingTree(root)).problems.map(({ file, found }) => `${file}: ${found}`);
+  return (await openWorkingTree(root)).problems.map(({ file, found }) => `${file}: ${found}`);
 }
 
 describe("the working tree of a git repository", () => {
@@ -39,7 +39,7 @@ describe("the working tree of a git repository", () => {
       `100644 ${folder}/package.toml`,
       `100755 ${folder}/run.sh`,
     ]);
-    const tree = await workingTree(root);
+    const tree = await openWorkingTree(root);
     expect(new TextDecoder().decode(await tree.read(`${folder}/run.sh`, 1000))).toBe("new");
     // printf new | sha256sum
     expect(await tree.sha256(`${folder}/run.sh`)).toBe(
@@ -112,7 +112,9 @@ describe("on a disk that keeps not all", () => {
     expect(await listed(root)).toContain(`100644 ${folder}/link`);
     git(root, "config", "core.symlinks", "false");
     expect(await listed(root)).toContain(`120000 ${folder}/link`);
-    expect(String(Buffer.from(await (await workingTree(root)).read(`${folder}/link`, 1000)))).toBe("run.sh");
+    expect(String(Buffer.from(await (await openWorkingTree(root)).read(`${folder}/link`, 1000)))).toBe(
+      "run.sh",
+    );
     writeInto(root, { [`${folder}/link`]: "/etc/passwd" });
     expect(await problems(root)).toEqual([`${folder}/link: a symbolic link to "/etc/passwd"`]);
   });
@@ -129,7 +131,7 @@ describe("a sparse checkout", () => {
     const history = sparse();
     for (const index of [[], ["--sparse-index"]]) {
       history.git("sparse-checkout", "set", "--cone", ...index, "packages/core");
-      await expect(workingTree(history.root)).rejects.toThrow(
+      await expect(openWorkingTree(history.root)).rejects.toThrow(
         /a sparse checkout without 2 of the tree's files, such as "packages\/user\/other\/Containerfile".*\(mend: git -C \S+ sparse-checkout disable\)/,
       );
       history.git("sparse-checkout", "disable");
@@ -149,7 +151,7 @@ describe("a sparse checkout", () => {
     expect(await listed(history.root)).toHaveLength(4);
     rmSync(join(history.root, folder, "Containerfile"));
     const mend = `update-index --no-skip-worktree ${folder}/Containerfile`;
-    await expect(workingTree(history.root)).rejects.toThrow(mend);
+    await expect(openWorkingTree(history.root)).rejects.toThrow(mend);
   });
 });
 
@@ -173,7 +175,7 @@ describe("problems", () => {
   test("a package that git does not track", async () => {
     const root = trackedTree(tool);
     writeInto(root, packageFiles("core/fresh"));
-    expect((await workingTree(root)).problems).toEqual([
+    expect((await openWorkingTree(root)).problems).toEqual([
       {
         file: "packages/core/fresh/package.toml",
         found: "a file that git does not track",
@@ -209,7 +211,7 @@ describe("problems", () => {
     symlinkSync("Containerfile", join(root, folder, "link"));
     git(root, "add", "--all");
     expect(await listed(root)).toContain(`120000 ${folder}/link`);
-    expect(new TextDecoder().decode(await (await workingTree(root)).read(`${folder}/link`, 1000))).toBe(
+    expect(new TextDecoder().decode(await (await openWorkingTree(root)).read(`${folder}/link`, 1000))).toBe(
       "Containerfile",
     );
   });
@@ -242,13 +244,13 @@ describe("problems", () => {
 
   test("an address, of which no name or password is shown", async () => {
     const refusal = "https://…: found no such folder, allowed: the folder of a StageX tree, and no address";
-    await expect(workingTree("https://TOKEN@host.example/tree#v1")).rejects.toThrow(refusal);
+    await expect(openWorkingTree("https://TOKEN@host.example/tree#v1")).rejects.toThrow(refusal);
   });
 
   test("no such folder, and a file", async () => {
     const root = writtenFolder({ file: "" });
-    await expect(workingTree(join(root, "none"))).rejects.toThrow("no such folder");
-    await expect(workingTree(join(root, "file"))).rejects.toThrow("found a file");
+    await expect(openWorkingTree(join(root, "none"))).rejects.toThrow("no such folder");
+    await expect(openWorkingTree(join(root, "file"))).rejects.toThrow("found a file");
   });
 });
 

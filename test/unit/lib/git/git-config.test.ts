@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { parseGitConfig, plainConfig } from "../../../../lib/git/git-config.ts";
+import { parseGitConfig, parsePlainConfig } from "../../../../lib/git/git-config.ts";
 
 /** What git itself makes of a text; undefined where it refuses it. */
 function asGit(text: string): ReadonlyMap<string, string> | undefined {
@@ -33,8 +33,8 @@ const cloned = `[core]
 `;
 
 test("a configuration as git writes it is read without git, and as git reads it", () => {
-  expect(plainConfig(cloned)).toEqual(asGit(cloned));
-  expect(plainConfig(cloned)?.get("extensions.objectformat")).toBe("sha256");
+  expect(parsePlainConfig(cloned)).toEqual(asGit(cloned));
+  expect(parsePlainConfig(cloned)?.get("extensions.objectformat")).toBe("sha256");
 });
 
 test.each([
@@ -51,7 +51,7 @@ test.each([
   "[core]\r\n\tbare = true\r\n",
   "[core]\n\tbare = a\tb\n",
 ])("git is asked about any other: %j", async (text) => {
-  expect(plainConfig(text)).toBeUndefined();
+  expect(parsePlainConfig(text)).toBeUndefined();
   const git = asGit(text);
   if (git === undefined) await expect(parseGitConfig(text)).rejects.toThrow();
   else expect(await parseGitConfig(text)).toEqual(git);
@@ -90,7 +90,7 @@ test("whatever is read without git is what git reads", () => {
   fc.assert(
     fc.property(fc.array(piece, { maxLength: 4 }), (lines) => {
       const text = `${lines.join("\n")}\n`;
-      const found = plainConfig(text);
+      const found = parsePlainConfig(text);
       if (found === undefined) return;
       plain++;
       expect(found).toEqual(asGit(text));

@@ -3,13 +3,13 @@ import { readdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { GitError, localEnvironment, runGit } from "../../../../lib/git/git.ts";
-import { findRepository, git } from "../../../../lib/git/git-repository.ts";
+import { findRepository, runGitIn } from "../../../../lib/git/git-repository.ts";
 import { RepositoryError } from "../../../../lib/git/git-repository-checks.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
 import { writtenFolder } from "../../../support/builders/written-tree.ts";
 
 const lines = async (folder: string, ...args: string[]) =>
-  (await git(folder, args)).toString().trim().split("\n");
+  (await runGitIn(folder, args)).toString().trim().split("\n");
 
 function committed(): { history: TreeHistory; commit: string; beside: string } {
   const history = new TreeHistory();

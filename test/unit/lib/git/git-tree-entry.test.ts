@@ -1,7 +1,7 @@
 import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { isAsRecorded, objectName } from "../../../../lib/git/git-tree-entry.ts";
+import { hashGitObject, isUnmodified } from "../../../../lib/git/git-tree-entry.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const diskKeeps = { modes: true, links: true };
@@ -10,11 +10,11 @@ test.each(["0".repeat(40), "0".repeat(64)])("a file is held against git's name o
   const folder = await scratchFolder();
   writeFileSync(join(folder, "file"), "content", { mode: 0o644 });
   const recorded = { mode: "100644", path: "file" };
-  const object = objectName("blob", Buffer.from("content"), like);
-  expect(isAsRecorded(folder, { ...recorded, object }, diskKeeps)).toBe(true);
-  expect(isAsRecorded(folder, { ...recorded, mode: "100755", object }, diskKeeps)).toBe(false);
+  const object = hashGitObject("blob", Buffer.from("content"), like);
+  expect(isUnmodified(folder, { ...recorded, object }, diskKeeps)).toBe(true);
+  expect(isUnmodified(folder, { ...recorded, mode: "100755", object }, diskKeeps)).toBe(false);
   writeFileSync(join(folder, "file"), "Content");
-  expect(isAsRecorded(folder, { ...recorded, object }, diskKeeps)).toBe(false);
+  expect(isUnmodified(folder, { ...recorded, object }, diskKeeps)).toBe(false);
 });
 
 test("also one that is too large to be read at once", async () => {
@@ -23,5 +23,5 @@ test("also one that is too large to be read at once", async () => {
   // 2 GiB of zeros, which take no place on a disk; `git hash-object` gives the name.
   truncateSync(join(folder, "file"), 2 ** 31);
   const object = "77e9132b46cb9535f286f18974872f40049d1a89";
-  expect(isAsRecorded(folder, { mode: "100644", path: "file", object }, diskKeeps)).toBe(true);
+  expect(isUnmodified(folder, { mode: "100644", path: "file", object }, diskKeeps)).toBe(true);
 }, 120_000);

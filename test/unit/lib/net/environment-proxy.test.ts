@@ -4,7 +4,7 @@ import { proxyFor } from "../../../../lib/net/environment-proxy.ts";
 const proxy = "http://proxy.test:3128";
 
 function proxied(url: string, environment: NodeJS.ProcessEnv): string | undefined {
-  return proxyFor(new URL(url), environment)?.shown;
+  return proxyFor(new URL(url), environment)?.redactedUrl;
 }
 
 test.each([

@@ -3,16 +3,21 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
-import { isLoopbackHost, reachOfHost } from "../../../../lib/net/address-reach.ts";
-import type { AddressesOf } from "../../../../lib/net/checked-lookup.ts";
+import { isLoopbackHost, scopeOfHost } from "../../../../lib/net/address-scope.ts";
+import type { ResolveAddresses } from "../../../../lib/net/checked-lookup.ts";
 import { sendRequest } from "../../../../lib/net/outgoing-request.ts";
-import { type Origin, originOf, redirectFault, redirectLookup } from "../../../../lib/net/redirect-rule.ts";
+import {
+  createRedirectLookup,
+  originOf,
+  type RedirectOrigin,
+  redirectProblem,
+} from "../../../../lib/net/redirect-rule.ts";
 
 const fault = (from: string, to: string) => {
   const url = new URL(from);
-  const reach = reachOfHost(url.hostname);
+  const reach = scopeOfHost(url.hostname);
   if (reach === undefined) throw new Error("where a name leads is not told by it");
-  return redirectFault({ url, reach }, new URL(to));
+  return redirectProblem({ url, scope: reach }, new URL(to));
 };
 
 test.each([
@@ -85,7 +90,7 @@ test.each([
 });
 
 const signal = new AbortController().signal;
-const mirror: Origin = { url: new URL("https://mirror.example/x"), reach: "public" };
+const mirror: RedirectOrigin = { url: new URL("https://mirror.example/x"), scope: "public" };
 
 /** A server on this machine's loopback that counts its connections. */
 async function startServer() {
@@ -101,8 +106,8 @@ async function startServer() {
   return { url: new URL(`http://rebinding.test:${port}/`), connections: () => connections };
 }
 
-async function led(origin: Origin, url: URL, addressesOf: AddressesOf): Promise<string> {
-  const lookup = redirectLookup(origin, addressesOf);
+async function led(origin: RedirectOrigin, url: URL, addressesOf: ResolveAddresses): Promise<string> {
+  const lookup = createRedirectLookup(origin, addressesOf);
   return await sendRequest(url, { headers: {}, signal, lookup }).then(text, String);
 }
 
@@ -112,7 +117,7 @@ test("a name that a redirect leads to is resolved once, and what is judged is wh
   let lookups = 0;
   const rebinding = async () => [answers[lookups++] ?? ""];
   const late = AbortSignal.timeout(300);
-  const lookup = redirectLookup(mirror, rebinding);
+  const lookup = createRedirectLookup(mirror, rebinding);
   // Nothing is at the first address, and nobody asks for another.
   await expect(sendRequest(url, { headers: {}, signal: late, lookup })).rejects.toThrow();
   expect([lookups, connections()]).toEqual([1, 0]);
@@ -123,9 +128,9 @@ test("a name that a redirect leads to is resolved once, and what is judged is wh
 test("of several addresses only those are connected to that are no nearer than the first server", async () => {
   const { url, connections } = await startServer();
   const both = async () => ["169.254.169.254", "127.0.0.1"];
-  expect(await led({ ...mirror, reach: "loopback" }, url, both)).toBe("here");
+  expect(await led({ ...mirror, scope: "loopback" }, url, both)).toBe("here");
   expect(connections()).toBe(1);
-  expect(await led({ ...mirror, reach: "private" }, url, both)).toContain("is a link-local address");
+  expect(await led({ ...mirror, scope: "private" }, url, both)).toContain("is a link-local address");
   expect(connections()).toBe(1);
 });
 
@@ -141,9 +146,9 @@ test("a connection that was kept for another request is not taken for a redirect
 
 test("who leads is as near as the address that was connected to", async () => {
   const { url } = await startServer();
-  const lookup = redirectLookup({ ...mirror, reach: "loopback" }, async () => ["127.0.0.1"]);
+  const lookup = createRedirectLookup({ ...mirror, scope: "loopback" }, async () => ["127.0.0.1"]);
   const answer = await sendRequest(url, { headers: {}, signal, lookup });
   expect(originOf(url, answer)).toEqual({ url, reach: "loopback" });
   answer.destroy();
-  expect(originOf(new URL("https://10.0.0.1/"), answer).reach).toBe("private");
+  expect(originOf(new URL("https://10.0.0.1/"), answer).scope).toBe("private");
 });

@@ -1,22 +1,22 @@
 import { expect, test } from "vitest";
-import { toldTogether } from "../../../../lib/text/grouped-messages.ts";
+import { groupMessages } from "../../../../lib/text/grouped-messages.ts";
 
 test("names of which the same is said share a line, in the order of their first", () => {
   expect(
-    toldTogether([
+    groupMessages([
       ["a", "one"],
       ["b", "two"],
       ["c", "one"],
     ]),
   ).toEqual(["a, c: one", "b: two"]);
-  expect(toldTogether([])).toEqual([]);
+  expect(groupMessages([])).toEqual([]);
 });
 
 test("many names are counted, and many lines too", () => {
   const names = Array.from({ length: 513 }, (_, index) => `image-${index}`);
   const first = names.slice(0, 10).join(", ");
-  expect(toldTogether(names.map((name) => [name, "unsigned"]))).toEqual([`${first} and 503 more: unsigned`]);
-  const own = toldTogether(names.map((name) => [name, `of ${name}`]));
+  expect(groupMessages(names.map((name) => [name, "unsigned"]))).toEqual([`${first} and 503 more: unsigned`]);
+  const own = groupMessages(names.map((name) => [name, `of ${name}`]));
   expect(own).toHaveLength(101);
   expect(own.at(-1)).toBe("and 413 more, each with words of its own");
 });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { RegistryError, registryErrorOf } from "../../../../oci/registry/registry-error.ts";
+import { parseClientFailure, RegistryError } from "../../../../oci/registry/registry-error.ts";
 
 function printed(failure: object): string {
   const whole = { problem: "failed", reason: "no", mayPass: false, retryAfter: null, ...failure };
@@ -7,7 +7,7 @@ function printed(failure: object): string {
 }
 
 test("a failure that the client prints is an error of its problem and reason", () => {
-  const error = registryErrorOf(
+  const error = parseClientFailure(
     "pulling core-x",
     printed({ problem: "refused", reason: "UNAUTHORIZED: log in" }),
   );
@@ -26,32 +26,32 @@ test.each([
   ["a problem that is none", printed({ problem: "bored" }), "bored"],
   ["members that nobody knows", printed({ more: 1 }), "more"],
 ])("%s is a failure without a name", (_name, stderr, reason) => {
-  const error = registryErrorOf("pulling core-x", stderr);
+  const error = parseClientFailure("pulling core-x", stderr);
   expect(error.problem).toBe("failed");
-  expect(error.mayPass).toBe(false);
+  expect(error.isTransient).toBe(false);
   expect(error.message).toMatch(/^pulling core-x: failed: the registry client /);
   expect(error.message).toContain(reason);
 });
 
 test("lines before the last are not taken for the failure", () => {
   const stderr = `something\n${printed({ problem: "absent", reason: "MANIFEST_UNKNOWN: x" })}`;
-  expect(registryErrorOf("pulling", stderr).problem).toBe("absent");
+  expect(parseClientFailure("pulling", stderr).problem).toBe("absent");
 });
 
 test("a registry's own text is shown only so far", () => {
-  const error = registryErrorOf("pulling", printed({ reason: "x".repeat(60_000) }));
+  const error = parseClientFailure("pulling", printed({ reason: "x".repeat(60_000) }));
   expect(error.message.length).toBeLessThan(500);
 });
 
 test("a registry's own text reaches no terminal as anything but text", () => {
-  const error = registryErrorOf("pulling", printed({ reason: "\u001b]0;owned\u0007\u202e" }));
+  const error = parseClientFailure("pulling", printed({ reason: "\u001b]0;owned\u0007\u202e" }));
   expect(error.message).toContain("\\u001b]0;owned\\u0007\\u202e");
 });
 
 test("the time that an overloaded registry asks for is said, and not cut off by its words", () => {
   const reason = `TOOMANYREQUESTS: ${"slow ".repeat(500)}`;
   const failure = { problem: "overloaded", reason, mayPass: true, retryAfter: 7 };
-  const error = registryErrorOf("pulling", printed(failure));
+  const error = parseClientFailure("pulling", printed(failure));
   expect(error).toMatchObject({ retryAfter: 7, mayPass: true });
   expect(error.message).toContain("; it asks to wait 7 s");
 });

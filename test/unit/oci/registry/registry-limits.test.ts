@@ -1,24 +1,24 @@
 import { expect, test } from "vitest";
-import { registryLimits, timeFor } from "../../../../oci/registry/registry-limits.ts";
-import { lookasideLimits, maxSignatures } from "../../../../trust/signatures/lookaside.ts";
+import { registryLimits, timeoutFor } from "../../../../oci/registry/registry-limits.ts";
+import { defaultLookasideLimits, maxSignatures } from "../../../../trust/signatures/lookaside.ts";
 
 const hour = 3600_000;
 
 test("a command has minutes for documents, and more for larger blobs, up to hours", () => {
-  expect(timeFor(0, registryLimits)).toBe(120_000);
-  expect(timeFor(16 * 1024 * 1000, registryLimits)).toBe(120_000 + 1_000_000);
-  expect(timeFor(2 ** 40, registryLimits)).toBe(6 * hour);
-  expect(timeFor(Number.MAX_SAFE_INTEGER, registryLimits)).toBe(6 * hour);
+  expect(timeoutFor(0, registryLimits)).toBe(120_000);
+  expect(timeoutFor(16 * 1024 * 1000, registryLimits)).toBe(120_000 + 1_000_000);
+  expect(timeoutFor(2 ** 40, registryLimits)).toBe(6 * hour);
+  expect(timeoutFor(Number.MAX_SAFE_INTEGER, registryLimits)).toBe(6 * hour);
 });
 
 test("one image ends within half a day, whatever it is made of", () => {
-  expect(registryLimits.image).toBeLessThanOrEqual(12 * hour);
-  expect(registryLimits.image).toBeGreaterThan(registryLimits.longest);
+  expect(registryLimits.imageTimeout).toBeLessThanOrEqual(12 * hour);
+  expect(registryLimits.imageTimeout).toBeGreaterThan(registryLimits.commandTimeout);
   // An answer's first byte, with the client's own three tries of a question, fits into the time of a document.
-  expect(3 * registryLimits.patience).toBeLessThanOrEqual(registryLimits.document);
+  expect(3 * registryLimits.responseTimeout).toBeLessThanOrEqual(registryLimits.documentTimeout);
 });
 
 test("all signatures of one image are read within a minute, not within one each", () => {
-  expect(lookasideLimits.image).toBeLessThanOrEqual(60_000);
-  expect(lookasideLimits.file * maxSignatures).toBeGreaterThan(10 * lookasideLimits.image);
+  expect(defaultLookasideLimits.image).toBeLessThanOrEqual(60_000);
+  expect(defaultLookasideLimits.file * maxSignatures).toBeGreaterThan(10 * defaultLookasideLimits.image);
 });

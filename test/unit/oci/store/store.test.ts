@@ -21,7 +21,7 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { type Digest, digestOf, hexOf, parseDigest } from "../../../../oci/digest.ts";
-import { exportedIndex } from "../../../../oci/exported-folder.ts";
+import { readExportedIndex } from "../../../../oci/exported-folder.ts";
 import { readLayout } from "../../../../oci/layout.ts";
 import { Store } from "../../../../oci/store/store.ts";
 import {
@@ -30,7 +30,7 @@ import {
   writeLayout,
 } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
-import { run } from "../../../support/programs/killable.ts";
+import { runKillable } from "../../../support/programs/killable.ts";
 
 const small: LayoutRecipe = {
   platforms: {
@@ -78,7 +78,7 @@ test("an adopted image is whole, shares its layers' inodes with the layout, and 
   expect(stored.mode & 0o777).toBe(0o444);
   await rm(layout.folder, { recursive: true });
   expect(await store.audit(image.index)).toEqual([]);
-  expect(await store.image(image.index)).toEqual(image);
+  expect(await store.readImage(image.index)).toEqual(image);
   expect(await readdir(join(store.root, "tmp"))).toEqual([]);
 });
 
@@ -159,7 +159,7 @@ test("an image with a blob missing or cut is not found", async () => {
     await store.adopt(layout.folder);
     await replace(store.blobPath(blob), "");
     expect(await store.find(first(layout.manifests))).toBeNull();
-    await expect(store.image(layout.index)).rejects.toThrow(hexOf(blob));
+    await expect(store.readImage(layout.index)).rejects.toThrow(hexOf(blob));
   }
 });
 
@@ -361,17 +361,17 @@ test("an export is withdrawn if it is of that image, and the store keeps its blo
   const { folder, layout, store } = await stocked();
   await store.adopt(layout.folder);
   const out = join(folder, "out", "core-hello");
-  await store.withdraw(out, layout.index);
+  await store.removeExport(out, layout.index);
   await store.export(layout.index, out);
-  await store.withdraw(out, digestOf("another image"));
+  await store.removeExport(out, digestOf("another image"));
   expect((await readLayout(out)).index).toBe(layout.index);
-  await store.withdraw(out, layout.index);
+  await store.removeExport(out, layout.index);
   expect(await readdir(join(folder, "out"))).toEqual([]);
   expect(await store.audit(layout.index)).toEqual([]);
 
   await mkdir(out);
   await writeFile(join(out, "index.json"), "somebody's notes");
-  await store.withdraw(out, layout.index);
+  await store.removeExport(out, layout.index);
   expect(await readFile(join(out, "index.json"), "utf8")).toBe("somebody's notes");
 });
 
@@ -379,18 +379,18 @@ test("a folder tells which image is laid out in it, and the store which have com
   const { folder, layout, store } = await stocked();
   const out = join(folder, "out", "core-hello");
   const [manifest, index] = [first(layout.manifests), layout.index];
-  expect([exportedIndex(out), store.hasFiled(manifest, index)]).toEqual([null, false]);
+  expect([readExportedIndex(out), store.hasRecord(manifest, index)]).toEqual([null, false]);
   await store.adopt(layout.folder);
   await store.export(index, out);
-  expect([exportedIndex(out), store.hasFiled(manifest, index)]).toEqual([index, true]);
-  expect(store.hasFiled(manifest, digestOf("another index"))).toBe(false);
+  expect([readExportedIndex(out), store.hasRecord(manifest, index)]).toEqual([index, true]);
+  expect(store.hasRecord(manifest, digestOf("another index"))).toBe(false);
   for (const text of ["{}", "somebody's notes"]) {
     await replace(join(out, "index.json"), text);
-    expect(exportedIndex(out)).toBeNull();
+    expect(readExportedIndex(out)).toBeNull();
   }
   await rm(join(out, "index.json"));
   await symlink("/etc/passwd", join(out, "index.json"));
-  expect(exportedIndex(out)).toBeNull();
+  expect(readExportedIndex(out)).toBeNull();
 });
 
 test("a shared blob is kept once", async () => {
@@ -448,14 +448,15 @@ test("SIGKILL at any moment leaves a store and an export that are whole or absen
   const { folder, layout } = await stocked(large());
   const script = "./adopt-and-export.ts";
   // How long it takes unhindered: a machine that was busy at first must not push all later kills behind the end.
-  let whole = (await run(script, [join(folder, "trial"), layout.folder, join(folder, "t")], null)).worked;
+  let whole = (await runKillable(script, [join(folder, "trial"), layout.folder, join(folder, "t")], null))
+    .worked;
   let killed = 0;
   for (let round = 0; killed < 7; round += 1) {
     expect(round).toBeLessThan(40);
     const root = join(folder, `store-${round}`);
     const out = join(folder, "out", `core-${round}`);
     await mkdir(join(folder, "out"), { recursive: true });
-    const ended = await run(script, [root, layout.folder, out], (whole * (round % 7)) / 7);
+    const ended = await runKillable(script, [root, layout.folder, out], (whole * (round % 7)) / 7);
     if (ended.signal === "SIGKILL") killed += 1;
     else whole = Math.min(whole, ended.worked);
     const survivor = await Store.open(root);
@@ -480,7 +481,7 @@ test("processes that adopt and export the same image at once all succeed", async
   const { folder, layout, store } = await stocked(large());
   const out = join(folder, "out", "core-data");
   const ended = await Promise.all(
-    [1, 2, 3].map(() => run("./adopt-and-export.ts", [store.root, layout.folder, out], null)),
+    [1, 2, 3].map(() => runKillable("./adopt-and-export.ts", [store.root, layout.folder, out], null)),
   );
   expect(ended.map(({ code, output }) => [code, output])).toEqual(ended.map(() => [0, "begin\n"]));
   expect(await store.audit(layout.index)).toEqual([]);

@@ -4,7 +4,11 @@ import { expect, test } from "vitest";
 import { parseInputKey } from "../../../../distro/input-key.ts";
 import { Ledger, type LedgerRecord } from "../../../../distro/ledger/ledger.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
-import { builderClaim, NotBuiltHere, ownBuild } from "../../../../pipeline/attestation/built-here.ts";
+import {
+  builderClaimOf,
+  NotBuiltHereError,
+  requireBuiltHere,
+} from "../../../../pipeline/attestation/built-here.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -29,14 +33,14 @@ function record(change: Partial<LedgerRecord> = {}): LedgerRecord {
 async function machine(own: readonly LedgerRecord[], shared: readonly LedgerRecord[] = own) {
   const folder = await scratchFolder();
   const records = { built: new Ledger(join(folder, "built")), ledger: new Ledger(join(folder, "ledger")) };
-  for (const one of own) await records.built.record(one);
-  for (const one of shared) await records.ledger.record(one);
+  for (const one of own) await records.built.append(one);
+  for (const one of shared) await records.ledger.append(one);
   return records;
 }
 
 test("what was built here is", async () => {
   const both = Object.values(digests).map((digest) => [digest, record()] as const);
-  expect(await ownBuild(await machine([record()]), built)).toEqual(new Map(both));
+  expect(await requireBuiltHere(await machine([record()]), built)).toEqual(new Map(both));
 });
 
 test("each platform may have been built by another of this machine's builders", async () => {
@@ -47,7 +51,7 @@ test("each platform may have been built by another of this machine's builders", 
     });
     return [digest, part] as const;
   });
-  expect(await ownBuild(await machine(parts.map(([, part]) => part)), built)).toEqual(new Map(parts));
+  expect(await requireBuiltHere(await machine(parts.map(([, part]) => part)), built)).toEqual(new Map(parts));
 });
 
 test.each([
@@ -86,38 +90,38 @@ test.each([
   ],
 ])("refused, since %s", async (_, own, shared, reason) => {
   const records = await machine(own, shared ?? own);
-  await expect(ownBuild(records, built)).rejects.toThrow(reason);
-  await expect(ownBuild(records, built)).rejects.toThrow(NotBuiltHere);
+  await expect(requireBuiltHere(records, built)).rejects.toThrow(reason);
+  await expect(requireBuiltHere(records, built)).rejects.toThrow(NotBuiltHereError);
 });
 
 test("one ledger put into another makes nothing built here", async () => {
   const [ours, theirs] = [await machine([]), await machine([record()])];
   await cp(theirs.ledger.root, ours.ledger.root, { recursive: true });
-  await expect(ownBuild(ours, built)).rejects.toThrow(NotBuiltHere);
-  expect((await ownBuild(theirs, built)).size).toBe(2);
+  await expect(requireBuiltHere(ours, built)).rejects.toThrow(NotBuiltHereError);
+  expect((await requireBuiltHere(theirs, built)).size).toBe(2);
 });
 
 test("a record that can't be read is no reason to fail, and none to sign", async () => {
   const own = await machine([record()]);
   const damaged = { built: own.ledger, ledger: own.built };
-  await cp(join(import.meta.dirname, "built-here.test.ts"), await own.ledger.record(record()), {
+  await cp(join(import.meta.dirname, "built-here.test.ts"), await own.ledger.append(record()), {
     force: true,
   });
-  await expect(ownBuild(damaged, built)).rejects.toThrow(NotBuiltHere);
+  await expect(requireBuiltHere(damaged, built)).rejects.toThrow(NotBuiltHereError);
 });
 
 test("the claim has what is known, and of the CPU's maker also that it is not", () => {
   const unknown = { ...facts, cpuVendor: "unknown", kernel: "unknown" };
-  expect(builderClaim(record())).toEqual(facts);
-  expect(builderClaim(record({ builder: { id: "a", facts: { ...facts, cpuModel: "EPYC" } } }))).toEqual({
+  expect(builderClaimOf(record())).toEqual(facts);
+  expect(builderClaimOf(record({ builder: { id: "a", facts: { ...facts, cpuModel: "EPYC" } } }))).toEqual({
     ...facts,
     cpuModel: "EPYC",
   });
-  expect(builderClaim(record({ builder: { id: "a", facts: unknown } }))).toEqual({
+  expect(builderClaimOf(record({ builder: { id: "a", facts: unknown } }))).toEqual({
     arch: "amd64",
     cpuVendor: "unknown",
     buildkit: "v0.34.2",
     go: "go1.26.8",
   });
-  expect(builderClaim(record({ builder: { id: "a", facts: null } }))).toEqual({ cpuVendor: "unknown" });
+  expect(builderClaimOf(record({ builder: { id: "a", facts: null } }))).toEqual({ cpuVendor: "unknown" });
 });

@@ -2,10 +2,10 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readKey } from "openpgp";
 import { expect, test } from "vitest";
-import { mustCount } from "../../../../pipeline/attestation/signature.ts";
-import { personIn } from "../../../../pipeline/context/signer.ts";
+import { requireSignatureCounts } from "../../../../pipeline/attestation/signature.ts";
+import { requirePerson } from "../../../../pipeline/context/signer.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
-import { readRoster } from "../../../../trust/quorum/roster.ts";
+import { parseRoster } from "../../../../trust/quorum/roster.ts";
 import { gpgHome, image, maintainersOf, payload } from "../../../support/builders/maintainers.ts";
 
 test("warns of a signature that expires before it is filed, with the date", async () => {
@@ -13,9 +13,9 @@ test("warns of a signature that expires before it is filed, with the date", asyn
   newKey("alice", "ed25519");
   const key = await readKey({ binaryKey: gpg(["--export"]) });
   const keyring = await Keyring.of([key]);
-  const trust = { roster: readRoster(maintainersOf({ alice: { keys: [key] } })), keyring };
+  const trust = { roster: parseRoster(maintainersOf({ alice: { keys: [key] } })), keyring };
   const warningFor = async (bytes: Uint8Array) =>
-    await mustCount(bytes, image, personIn(trust, "alice"), undefined, trust);
+    await requireSignatureCounts(bytes, image, requirePerson(trust, "alice"), undefined, trust);
   const args = ["--digest-algo=SHA512", "--no-armor", "--sign"];
   expect(await warningFor(gpg(args, payload()))).toBeUndefined();
   writeFileSync(join(home, "gpg.conf"), "default-sig-expire 30d\n");

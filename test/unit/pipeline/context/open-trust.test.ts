@@ -3,13 +3,13 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { pathsOf } from "../../../../lib/paths.ts";
-import { configuredTrust } from "../../../../pipeline/context/open-trust.ts";
+import { readConfiguredTrust } from "../../../../pipeline/context/open-trust.ts";
 import { maintainersOf } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 test("a roster or keys that are not there: which, where, and the command that mends it", async () => {
   const [project, tree] = [await scratchFolder(), await scratchFolder()];
-  const trust = (settings = {}) => configuredTrust(parseConfig(settings), pathsOf(project), tree);
+  const trust = (settings = {}) => readConfiguredTrust(parseConfig(settings), pathsOf(project), tree);
   await expect(trust()).rejects.toThrow(
     `no maintainers at ${join(tree, "MAINTAINERS")}: the tree has none of its own; say where: pulumi config set stagex:maintainers PATH`,
   );

@@ -24,11 +24,11 @@ async function setUp() {
 
 test("what one process kept, the next recalls, and nothing else", async () => {
   const { scratch, source, recollection, reopened } = await setUp();
-  recollection.keep("rose", red, [source], later());
-  await recollection.file(scratch);
+  recollection.put("rose", red, [source], later());
+  await recollection.save(scratch);
   const next = await reopened();
-  expect(next.recall("rose")).toEqual(red);
-  expect(next.recall("tulip")).toBeUndefined();
+  expect(next.get("rose")).toEqual(red);
+  expect(next.get("tulip")).toBeUndefined();
 });
 
 const alterations: [string, (source: string) => Promise<void>][] = [
@@ -55,36 +55,36 @@ const alterations: [string, (source: string) => Promise<void>][] = [
 ];
 test.each(alterations)("nothing is recalled where a file %s", async (_, alter) => {
   const { scratch, source, recollection, reopened } = await setUp();
-  recollection.keep("rose", red, [source], later());
+  recollection.put("rose", red, [source], later());
   await alter(source);
-  expect(recollection.recall("rose")).toBeUndefined();
-  await recollection.file(scratch);
-  expect((await reopened()).recall("rose")).toBeUndefined();
+  expect(recollection.get("rose")).toBeUndefined();
+  await recollection.save(scratch);
+  expect((await reopened()).get("rose")).toBeUndefined();
 });
 
 test("that a file is not there is a finding too, until it is", async () => {
   const { folder, recollection } = await setUp();
   const absent = join(folder, "no", "such");
-  recollection.keep("rose", red, [absent], later());
-  expect(recollection.recall("rose")).toEqual(red);
+  recollection.put("rose", red, [absent], later());
+  expect(recollection.get("rose")).toEqual(red);
   await mkdir(absent, { recursive: true });
-  expect(recollection.recall("rose")).toBeUndefined();
+  expect(recollection.get("rose")).toBeUndefined();
 });
 
 test("a name that can't be looked up is not as it was", async () => {
   const { source, path, scratch, recollection, reopened } = await setUp();
-  recollection.keep("rose", red, [source], later());
-  await recollection.file(scratch);
+  recollection.put("rose", red, [source], later());
+  await recollection.save(scratch);
   await writeFile(path, (await readFile(path, "utf8")).replace('"source"', `"${"x".repeat(300)}"`));
-  expect((await reopened()).recall("rose")).toBeUndefined();
+  expect((await reopened()).get("rose")).toBeUndefined();
 });
 
 test("what was written while it was read, or just before, is not kept", async () => {
   const { source, recollection } = await setUp();
-  recollection.keep("rose", red, [source], Date.now());
-  expect(recollection.recall("rose")).toBeUndefined();
-  recollection.keep("rose", red, [source], later());
-  expect(recollection.recall("rose")).toEqual(red);
+  recollection.put("rose", red, [source], Date.now());
+  expect(recollection.get("rose")).toBeUndefined();
+  recollection.put("rose", red, [source], later());
+  expect(recollection.get("rose")).toEqual(red);
 });
 
 test.each([
@@ -98,40 +98,40 @@ test.each([
   const { scratch, source, path, reopened } = await setUp();
   await writeFile(path, text);
   const recollection = await reopened();
-  expect(recollection.recall("rose")).toBeUndefined();
-  recollection.keep("rose", red, [source], later());
-  await recollection.file(scratch);
-  expect((await reopened()).recall("rose")).toEqual(red);
+  expect(recollection.get("rose")).toBeUndefined();
+  recollection.put("rose", red, [source], later());
+  await recollection.save(scratch);
+  expect((await reopened()).get("rose")).toEqual(red);
 });
 
 test("where it can't be written, nothing fails and nothing is left behind", async () => {
   const { folder, scratch, source, path, recollection } = await setUp();
-  recollection.keep("rose", red, [source], later());
+  recollection.put("rose", red, [source], later());
   await mkdir(path);
-  await recollection.file(scratch);
+  await recollection.save(scratch);
   expect((await readdir(folder)).sort()).toEqual(["recollection.json", "scratch", "source"]);
   expect(await readdir(scratch)).toEqual([]);
 });
 
 test("what nobody has asked for in a long time is forgotten", async () => {
   const { scratch, source, recollection, reopened } = await setUp();
-  for (let count = 0; count < 1500; count += 1) recollection.keep(`rose ${count}`, red, [source], later());
-  expect(recollection.recall("rose 3")).toEqual(red);
-  await recollection.file(scratch);
+  for (let count = 0; count < 1500; count += 1) recollection.put(`rose ${count}`, red, [source], later());
+  expect(recollection.get("rose 3")).toEqual(red);
+  await recollection.save(scratch);
   const next = await reopened();
-  expect(["rose 3", "rose 4", "rose 500", "rose 501", "rose 1499"].map((rose) => next.recall(rose))).toEqual([
+  expect(["rose 3", "rose 4", "rose 500", "rose 501", "rose 1499"].map((rose) => next.get(rose))).toEqual([
     ...[red, undefined, undefined, red, red],
   ]);
 });
 
 test("a process that found nothing new writes nothing", async () => {
   const { scratch, source, path, recollection, reopened } = await setUp();
-  recollection.keep("rose", red, [source], later());
-  await recollection.file(scratch);
+  recollection.put("rose", red, [source], later());
+  await recollection.save(scratch);
   const before = await readFile(path, "utf8");
   await writeFile(path, `${before} `);
   const next = await reopened();
-  expect(next.recall("rose")).toEqual(red);
-  await next.file(scratch);
+  expect(next.get("rose")).toEqual(red);
+  await next.save(scratch);
   expect(await readFile(path, "utf8")).toBe(`${before} `);
 });

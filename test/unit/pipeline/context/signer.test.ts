@@ -2,11 +2,11 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { pathsOf } from "../../../../lib/paths.ts";
-import { configuredKey, personIn, Signer } from "../../../../pipeline/context/signer.ts";
+import { openSigningKey, requirePerson, Signer } from "../../../../pipeline/context/signer.ts";
 import { parseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
-import { type SigningKey, SigningRefused } from "../../../../trust/openpgp/signing-key.ts";
-import { readRoster } from "../../../../trust/quorum/roster.ts";
+import { SigningCancelledError, type SigningKey } from "../../../../trust/openpgp/signing-key.ts";
+import { parseRoster } from "../../../../trust/quorum/roster.ts";
 import { maintainersOf, newKey } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -50,7 +50,7 @@ test("once the person has refused, nobody asks again; another failure stops no o
   const key = keyThat(async (payload) => {
     asked.push(payload);
     if (payload === "broken") throw new Error("the card is gone");
-    if (payload === "refused") throw new SigningRefused("not given");
+    if (payload === "refused") throw new SigningCancelledError("not given");
     return Buffer.from(payload);
   });
   const signatory = new Signer(async () => key);
@@ -84,16 +84,16 @@ test("the key must be there, and the person's own", async () => {
   const [ash, hazel, stranger] = await Promise.all(["ash", "hazel", "stranger"].map((name) => newKey(name)));
   if (!ash || !hazel || !stranger) throw new Error("three keys");
   const people = { ash: { keys: [ash] }, hazel: { keys: [hazel] } };
-  const trust = { roster: readRoster(maintainersOf(people)), keyring: await Keyring.of([ash, hazel]) };
+  const trust = { roster: parseRoster(maintainersOf(people)), keyring: await Keyring.of([ash, hazel]) };
   for (const [name, key] of Object.entries({ ash, hazel, stranger }))
     writeFileSync(join(folder, `${name}.asc`), key.armor());
   const keyOf = (signingKey: string | undefined) =>
-    configuredKey({ signingKey }, pathsOf(folder), trust, personIn(trust, "ash"));
+    openSigningKey({ signingKey }, pathsOf(folder), trust, requirePerson(trust, "ash"));
   expect((await keyOf("ash.asc")).fingerprint).toBe(ash.getFingerprint().toUpperCase());
   await expect(keyOf(undefined)).rejects.toThrow(/no key to sign with: .*stagex:signingKey.*sign export/);
   await expect(keyOf("hazel.asc")).rejects.toThrow(/is hazel's, not ash's \([0-9A-F]{40}\)/);
   await expect(keyOf("stranger.asc")).rejects.toThrow(/is nobody's in MAINTAINERS, not ash's/);
   await expect(keyOf(hazel.getFingerprint())).rejects.toThrow(/is hazel's/);
   await expect(keyOf("none.asc")).rejects.toThrow(/no signing key/);
-  expect(() => personIn(trust, "rowan")).toThrow(/"rowan" is not in MAINTAINERS.*it has: ash, hazel/);
+  expect(() => requirePerson(trust, "rowan")).toThrow(/"rowan" is not in MAINTAINERS.*it has: ash, hazel/);
 });

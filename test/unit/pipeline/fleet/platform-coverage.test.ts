@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import {
-  elsewhereText,
+  findUnbuildableImages,
+  formatOtherPlatforms,
+  formatUnbuildableImages,
   plannedPlatforms,
-  unfitFor,
-  unfitText,
 } from "../../../../pipeline/fleet/platform-coverage.ts";
 
 const [intel, graviton] = [["linux/amd64", "linux/386"], ["linux/arm64"]];
@@ -15,7 +15,8 @@ const plans = [
   { name: "musl", platforms: arm, runs: ["target"] },
   { name: "files", platforms: arm, runs: [] },
 ];
-const namesFor = (...builders: string[][]) => unfitFor(plans, builders).map(({ image }) => image);
+const namesFor = (...builders: string[][]) =>
+  findUnbuildableImages(plans, builders).map(({ image }) => image);
 
 test("a Graviton builds neither what is i386 nor what has i386 stages; an x86 machine nothing that runs arm64", () => {
   expect(namesFor(graviton)).toEqual(["stage0", "stage3", "go"]);
@@ -26,13 +27,17 @@ test("a Graviton builds neither what is i386 nor what has i386 stages; an x86 ma
 
 test("of several platforms each is built on a builder of its own, but by a single builder all", () => {
   const both = [{ name: "musl", platforms: ["linux/amd64", "linux/arm64"], runs: ["target"] }];
-  expect(unfitFor(both, [intel, graviton])).toEqual([]);
-  expect(unfitFor(both, [graviton])).toEqual([{ image: "musl", runs: ["linux/amd64", "linux/arm64"] }]);
+  expect(findUnbuildableImages(both, [intel, graviton])).toEqual([]);
+  expect(findUnbuildableImages(both, [graviton])).toEqual([
+    { image: "musl", runs: ["linux/amd64", "linux/arm64"] },
+  ]);
 });
 
 test("the words name some images of each reason", () => {
   const many = Array.from({ length: 7 }, (_, index) => ({ image: `core-${index}`, runs: arm }));
-  expect(String(unfitText([{ image: "go", runs: ["linux/386", "linux/arm64"] }, ...many]))).toBe(
+  expect(
+    String(formatUnbuildableImages([{ image: "go", runs: ["linux/386", "linux/arm64"] }, ...many])),
+  ).toBe(
     [
       "8 images run programs in steps that no builder of this stack runs, and can't be built here:",
       "  linux/386 and linux/arm64 on one builder: go",
@@ -52,8 +57,8 @@ test("nothing is said where only a builder itself can tell", async () => {
 });
 
 test("images that are for their own platforms alone are named", () => {
-  expect(String(elsewhereText(plans, arm))).toBe(
+  expect(String(formatOtherPlatforms(plans, arm))).toBe(
     "not for linux/arm64, as their package.toml says, and built for their own platforms: stage0 (linux/386)",
   );
-  expect(elsewhereText(plans.slice(1), arm)).toBeUndefined();
+  expect(formatOtherPlatforms(plans.slice(1), arm)).toBeUndefined();
 });

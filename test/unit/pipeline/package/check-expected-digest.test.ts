@@ -2,10 +2,10 @@ import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
-import { compareWithPublished, isRefused } from "../../../../pipeline/package/check-expected-digest.ts";
+import { checkExpectedDigest, isDigestMismatch } from "../../../../pipeline/package/check-expected-digest.ts";
 import { type PackageOutputs, packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
-import { keyOf } from "../../../../pipeline/package/package-key.ts";
+import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
@@ -20,14 +20,14 @@ const inputs = packageInputs.parse({
 });
 const outputs: PackageOutputs = {
   ...{ digest: amd64, digests: { "linux/amd64": amd64, "linux/arm64": arm64 }, index: digestOf("index") },
-  ...{ reference: digestOf("index"), inputKey: keyOf(inputs), origin: "built" },
+  ...{ reference: digestOf("index"), inputKey: inputKeyOf(inputs), origin: "built" },
 };
 
 test("every platform's digest is held against the published one, and the one that differs is named", async () => {
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const compare = (published: Record<string, typeof amd64>) =>
-    compareWithPublished(context, { ...inputs, expectedDigests: published }, outputs, { report: () => {} });
+    checkExpectedDigest(context, { ...inputs, expectedDigests: published }, outputs, { report: () => {} });
   await compare({ "linux/arm64": arm64 });
   await compare({});
   const other = digestOf("of somebody else's arm64");
@@ -43,8 +43,8 @@ test("an image of which one further platform is another is refused, and is not a
   onTestFinished(() => context.close());
   const of = (published: typeof amd64) => ({ ...inputs, expectedDigests: { "linux/arm64": published } });
   const wrong = of(digestOf("of somebody else's arm64"));
-  expect(await isRefused(context, of(arm64), outputs)).toBe(false);
-  expect(await isRefused(context, wrong, outputs)).toBe(true);
+  expect(await isDigestMismatch(context, of(arm64), outputs)).toBe(false);
+  expect(await isDigestMismatch(context, wrong, outputs)).toBe(true);
   const texts: Record<string, string> = { image: "core-hello", expectedDigest: amd64, expectedDigests: "" };
   const review = async (held: typeof inputs) =>
     await packageHandler(() => context).review?.(
@@ -60,15 +60,15 @@ test("an index that is not the published one is refused, though each platform's 
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const of = (expectedIndex: Digest) => ({ ...inputs, expectedIndex });
-  expect(await isRefused(context, of(outputs.index), outputs)).toBe(false);
+  expect(await isDigestMismatch(context, of(outputs.index), outputs)).toBe(false);
   const other = digestOf("another index");
-  await expect(compareWithPublished(context, of(other), outputs, { report: () => {} })).rejects.toThrow(
+  await expect(checkExpectedDigest(context, of(other), outputs, { report: () => {} })).rejects.toThrow(
     new RegExp(
       `core-hello: its digest of the index is not .* digests/index/core.txt\\n  published: ${other}\\n  got: +${outputs.index}`,
     ),
   );
   const { index: _, ...unknown } = outputs;
-  expect(await isRefused(context, of(other), unknown)).toBe(false);
+  expect(await isDigestMismatch(context, of(other), unknown)).toBe(false);
 });
 
 test("with verify false an image of unchanged inputs is held, and one is not of which that can't be told", async () => {
@@ -85,7 +85,7 @@ test("with verify false an image of unchanged inputs is held, and one is not of 
     onTestFinished(() => context.close());
     const plan = (await context.tree()).images.get("core-hello");
     if (plan === undefined) throw new Error("the tree has no core-hello");
-    return await isRefused(context, { ...inputsOfPlan(plan), dependencies: {}, ...expected }, other);
+    return await isDigestMismatch(context, { ...inputsOfPlan(plan), dependencies: {}, ...expected }, other);
   };
   const all = async () => [await refused("release"), await refused("false"), await refused("all")];
   expect(await all()).toEqual([true, true, true]);
@@ -102,5 +102,5 @@ test("with verify false an image of unchanged inputs is held, and one is not of 
 });
 
 test("what the other platforms have is no part of the input key", () => {
-  expect(keyOf({ ...inputs, expectedDigests: { "linux/arm64": arm64 } })).toBe(keyOf(inputs));
+  expect(inputKeyOf({ ...inputs, expectedDigests: { "linux/arm64": arm64 } })).toBe(inputKeyOf(inputs));
 });

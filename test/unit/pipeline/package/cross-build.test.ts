@@ -2,9 +2,9 @@ import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
-import { isLikelyWitnessed } from "../../../../pipeline/package/cross-build.ts";
+import { isLikelyBuiltOnEach } from "../../../../pipeline/package/cross-build.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { keyOf } from "../../../../pipeline/package/package-key.ts";
+import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -18,13 +18,13 @@ test("a preview takes an image for witnessed once each vendor, or as many builde
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const record = async (id: string, cpuVendor: string, outcome: "built" | "mismatch" = "built") =>
-    await context.ledger.record({
-      ...{ inputKey: keyOf(inputs), image: "core-hello", seconds: 1, outcome },
+    await context.ledger.append({
+      ...{ inputKey: inputKeyOf(inputs), image: "core-hello", seconds: 1, outcome },
       digests: { index: null, platforms: { "linux/amd64": digestOf("image") } },
       builder: { id, facts: { ...facts, cpuVendor } },
       finished: "2026-03-01T10:20:30.456Z",
     });
-  const isWitnessed = async (...targets: string[]) => await isLikelyWitnessed(context, inputs, targets);
+  const isWitnessed = async (...targets: string[]) => await isLikelyBuiltOnEach(context, inputs, targets);
   expect(await isWitnessed("AuthenticAMD")).toBe(false);
   await record("first", "AuthenticAMD");
   expect(await isWitnessed("authenticamd")).toBe(true);

@@ -5,8 +5,8 @@ import { parseConfig } from "../../../../config/schema.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { keyOf } from "../../../../pipeline/package/package-key.ts";
-import { foretell } from "../../../../pipeline/package/predict-outputs.ts";
+import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
+import { predictOutputs } from "../../../../pipeline/package/predict-outputs.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -15,7 +15,7 @@ const inputs = packageInputs.parse({
   ...{ containerfile: digestOf("recipe"), context: digestOf("context") },
   ...{ buildArgs: {}, sources: {}, dependencies: {} },
 });
-const inputKey = keyOf(inputs);
+const inputKey = inputKeyOf(inputs);
 
 /** A checkout whose ledger knows an image, which is beside it, and may be adopted. */
 async function setUp() {
@@ -26,7 +26,7 @@ async function setUp() {
   const [digest = digestOf("none")] = manifests;
   const open = () => new Context(parseConfig({}), project, AbortSignal.timeout(60_000));
   const record = async (id: string, digests: { index: typeof index | null; platforms: object }) =>
-    await open().ledger.record({
+    await open().ledger.append({
       ...{
         inputKey,
         image: "core-hello",
@@ -43,7 +43,7 @@ async function setUp() {
     onTestFinished(() => void vi.restoreAllMocks());
     const context = open();
     onTestFinished(() => context.close());
-    const said = await foretell(context, inputs);
+    const said = await predictOutputs(context, inputs);
     await context.close();
     vi.restoreAllMocks();
     return said;

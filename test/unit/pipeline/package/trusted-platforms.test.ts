@@ -6,7 +6,7 @@ import { digestOf, hexOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
-import { trustedDigests } from "../../../../pipeline/package/predict-outputs.ts";
+import { findTrustedDigests } from "../../../../pipeline/package/predict-outputs.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../../../trust/signatures/lookaside.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../../../support/builders/maintainers.ts";
@@ -46,7 +46,10 @@ async function setUp(files: Readonly<Record<string, string>>) {
     onTestFinished(() => context.close());
     const plan = (await context.tree()).images.get("core-hello");
     if (!plan) throw new Error("the tree has no core-hello");
-    return await trustedDigests(context, packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} }));
+    return await findTrustedDigests(
+      context,
+      packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} }),
+    );
   };
   return { sign, trusted };
 }

@@ -6,9 +6,9 @@ import { LayoutError } from "../../../../oci/layout-error.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { recorded, recordedDigests } from "../../../../pipeline/package/ledger-lookup.ts";
-import { keyOf } from "../../../../pipeline/package/package-key.ts";
-import { substituted } from "../../../../pipeline/package/substitute.ts";
+import { lookUpDigests, lookUpLedger } from "../../../../pipeline/package/ledger-lookup.ts";
+import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
+import { substituteImage } from "../../../../pipeline/package/substitute.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -41,9 +41,9 @@ async function setUp() {
   const record = (
     index: typeof digest | null,
     platforms: Record<string, typeof digest>,
-    inputKey = keyOf(inputs),
+    inputKey = inputKeyOf(inputs),
   ) =>
-    context.ledger.record({
+    context.ledger.append({
       ...{ inputKey, image: "core-hello", seconds: 1, outcome: "built" },
       ...{ finished: "2026-03-01T10:20:30.456Z", builder: { id: "somebody", facts: null } },
       digests: { index, platforms },
@@ -56,9 +56,9 @@ test("an image with more platforms than were asked for is not found by a manifes
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
   expect(await store.find(digest, ["linux/amd64"])).toBeNull();
-  expect(await recorded(context, inputs, work)).toBeUndefined();
+  expect(await lookUpLedger(context, inputs, work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await recorded(context, inputs, work)).toMatchObject({
+  expect(await lookUpLedger(context, inputs, work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
@@ -69,8 +69,8 @@ test("a record whose index has more platforms than were asked for is no image of
   await store.adopt(wide.folder);
   const [, other = digestOf("")] = wide.manifests;
   await record(wide.index, { "linux/amd64": digest, "linux/arm64": other });
-  expect(await recorded(context, inputs, work)).toBeUndefined();
-  const said = await recordedDigests(context.ledger, keyOf(inputs), inputs.platforms);
+  expect(await lookUpLedger(context, inputs, work)).toBeUndefined();
+  const said = await lookUpDigests(context.ledger, inputKeyOf(inputs), inputs.platforms);
   expect(said?.digests).toEqual({ "linux/amd64": digest });
 });
 
@@ -88,9 +88,9 @@ test("a trusted manifest is not taken from an index with more platforms than wer
   vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
-  expect(await substituted(context, inputs, work)).toBeUndefined();
+  expect(await substituteImage(context, inputs, work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await substituted(context, inputs, work)).toMatchObject({
+  expect(await substituteImage(context, inputs, work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
@@ -105,7 +105,7 @@ test("an index with another manifest than the trusted one, of any platform, is n
   await store.adopt(wide.folder);
   const [, other = digestOf("")] = wide.manifests;
   const trusted = { "linux/amd64": digest, "linux/arm64": digestOf("what was signed") };
-  await record(wide.index, trusted, keyOf(both));
-  expect(await substituted(context, both, telling)).toBeUndefined();
+  await record(wide.index, trusted, inputKeyOf(both));
+  expect(await substituteImage(context, both, telling)).toBeUndefined();
   expect(said).toEqual([expect.stringContaining(`has ${other} for linux/arm64`)]);
 });

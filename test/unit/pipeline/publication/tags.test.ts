@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isTag, tagsInOrder, tagsOf } from "../../../../pipeline/publication/tags.ts";
+import { isTag, orderTags, tagsOf } from "../../../../pipeline/publication/tags.ts";
 
 test("an image has its version's tag, its release's and latest, in this order", () => {
   expect(tagsOf("1.36.1", "2026.03.0")).toEqual(["1.36.1", "sx2026.03.0", "latest"]);
@@ -24,7 +24,7 @@ test.each([
     ["b", "a"],
   ],
 ])("%j are set in the order %j: latest last, each once", (tags, order) => {
-  expect(tagsInOrder(tags)).toEqual(order);
+  expect(orderTags(tags)).toEqual(order);
 });
 
 test.each([

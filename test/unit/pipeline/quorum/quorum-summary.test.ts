@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import { type Entry, QuorumSummary } from "../../../../pipeline/quorum/quorum-summary.ts";
+import { type QuorumEntry, QuorumSummary } from "../../../../pipeline/quorum/quorum-summary.ts";
 
-const shortfall = { people: 1, vendors: 0, signatures: 1, by: ["bob"], on: [] };
+const shortfall = { people: 1, vendors: 0, signatures: 1, helpfulPeople: ["bob"], helpfulVendors: [] };
 const outputs = { people: 1, vendors: 1, accepted: [], rejected: [], words: "1 of 2 people (alice)" };
-const below = (wasMet: boolean): Entry => ({
-  ...{ outputs: { ...outputs, met: false }, shortfall, wasMet, isInDoubt: false },
+const below = (wasMet: boolean): QuorumEntry => ({
+  ...{ outputs: { ...outputs, met: false }, missing: shortfall, wasMet, isInDoubt: false },
 });
-const met: Entry = { outputs: { ...outputs, met: true }, wasMet: true, isInDoubt: false };
+const met: QuorumEntry = { outputs: { ...outputs, met: true }, wasMet: true, isInDoubt: false };
 
 test("images below quorum are counted, those apart that were at quorum before, and alike needs put together", () => {
   const docket = new QuorumSummary();

@@ -3,12 +3,12 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { Ledger, type LedgerRecord } from "../../../../distro/ledger/ledger.ts";
-import { keyOfPlan } from "../../../../distro/plan/predict-digests.ts";
+import { inputKeyOfPlan } from "../../../../distro/plan/predict-digests.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
-import { buildEvidence, commitOfFolder } from "../../../../pipeline/statements/build-evidence.ts";
+import { findFolderCommit, gatherBuildEvidence } from "../../../../pipeline/statements/build-evidence.ts";
 import { type Sbom, sbomOf } from "../../../../pipeline/statements/sbom.ts";
-import { FetchRecords } from "../../../../sources/recording/fetch-records.ts";
+import { FetchRecordStore } from "../../../../sources/recording/fetch-record-store.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 import { git, packageFiles, trackedTree, writeInto } from "../../../support/builders/written-tree.ts";
@@ -91,7 +91,7 @@ async function evidence(tool: Written = {}, platforms = ["linux/amd64"]) {
     const index = digestOf(plan.name);
     const manifests = platforms.map((platform) => [platform, digestOf(plan.name + platform)] as const);
     const record: LedgerRecord = {
-      inputKey: keyOfPlan(plan, dependencies),
+      inputKey: inputKeyOfPlan(plan, dependencies),
       image: plan.name,
       digests: { index, platforms: Object.fromEntries(manifests) },
       builder: { id: "builder-1", facts },
@@ -99,10 +99,10 @@ async function evidence(tool: Written = {}, platforms = ["linux/amd64"]) {
       outcome: "built",
       finished: "2026-03-01T10:00:00.000Z",
     };
-    await ledger.record(record);
+    await ledger.append(record);
     references[plan.name] = platforms.length > 1 ? index : (manifests[0]?.[1] ?? index);
   }
-  return { root, tree, ledger, of: () => buildEvidence(tree, { ledger, built: ledger }, "core-tool") };
+  return { root, tree, ledger, of: () => gatherBuildEvidence(tree, { ledger, built: ledger }, "core-tool") };
 }
 
 const sha256 = "5eed".repeat(16);
@@ -194,17 +194,17 @@ test("a license that only the package knows is told of", async () => {
 test("nothing is said of an image that the ledger or the tree does not know", async () => {
   const { tree, ledger } = await evidence();
   const empty = new Ledger(join(await scratchFolder(), "ledger"));
-  await expect(buildEvidence(tree, { ledger: empty, built: empty }, "core-seed")).rejects.toThrow(
+  await expect(gatherBuildEvidence(tree, { ledger: empty, built: empty }, "core-seed")).rejects.toThrow(
     "the ledger does not know the digest of core-seed",
   );
-  await expect(buildEvidence(tree, { ledger: empty, built: empty }, "core-tool")).rejects.toThrow(
+  await expect(gatherBuildEvidence(tree, { ledger: empty, built: empty }, "core-tool")).rejects.toThrow(
     "core-seed, which core-tool is built from",
   );
-  await expect(buildEvidence(tree, { ledger, built: ledger }, "core-none")).rejects.toThrow(
+  await expect(gatherBuildEvidence(tree, { ledger, built: ledger }, "core-none")).rejects.toThrow(
     "no image core-none",
   );
   // Known, but not who built it.
-  expect((await buildEvidence(tree, { ledger, built: empty }, "core-tool")).records).toEqual([]);
+  expect((await gatherBuildEvidence(tree, { ledger, built: empty }, "core-tool")).records).toEqual([]);
 });
 
 test("an image that was built again after its fetch record was deleted is told by the new one", async () => {
@@ -212,7 +212,7 @@ test("an image that was built again after its fetch record was deleted is told b
   const { inputKey, records } = await of();
   const [built] = records;
   if (!built) throw new Error("not built");
-  const kept = new FetchRecords(ledger.root);
+  const kept = new FetchRecordStore(ledger.root);
   const answer = {
     method: "GET",
     url: "https://a.test/",
@@ -222,15 +222,15 @@ test("an image that was built again after its fetch record was deleted is told b
     size: null,
   } as const;
   const gone = await kept.write({ inputKey, image: "core-tool", answers: [answer] });
-  await ledger.record({ ...built, builder: { id: "builder-2", facts }, fetches: gone });
+  await ledger.append({ ...built, builder: { id: "builder-2", facts }, fetches: gone });
   await rm(join(kept.root, inputKey.slice(0, 2), inputKey, `${gone}.json`));
   await expect(of()).rejects.toThrow(`${gone}.json can't be used`);
   const present = await kept.write({ inputKey, image: "core-tool", answers: [] });
   const again = { ...built, builder: { id: "builder-2", facts }, fetches: present };
-  const path = await ledger.record(again);
-  expect(await ledger.record(again)).toBe(path);
+  const path = await ledger.append(again);
+  expect(await ledger.append(again)).toBe(path);
   expect((await of()).records).toEqual([built, again]);
-  expect((await ledger.all()).problems).toEqual([]);
+  expect((await ledger.readAll()).problems).toEqual([]);
 });
 
 test("a folder's commit is the one that gave it its content, and none once it was changed", async () => {
@@ -240,7 +240,7 @@ test("a folder's commit is the one that gave it its content, and none once it wa
   writeInto(root, { "packages/core/seed/more": "more" });
   git(root, "add", ".");
   git(root, "-c", "user.name=a", "-c", "user.email=a@example", "commit", "-q", "-m", "second");
-  expect(await commitOfFolder(root, "packages/core/tool")).toEqual({ commit: first, path: "" });
+  expect(await findFolderCommit(root, "packages/core/tool")).toEqual({ commit: first, path: "" });
   writeInto(root, { "packages/core/tool/Containerfile": "FROM scratch\n" });
-  expect(await commitOfFolder(root, "packages/core/tool")).toBeNull();
+  expect(await findFolderCommit(root, "packages/core/tool")).toBeNull();
 });

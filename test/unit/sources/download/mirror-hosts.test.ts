@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { HostDown, MirrorHosts } from "../../../../sources/download/mirror-hosts.ts";
+import { HostDownError, MirrorHosts } from "../../../../sources/download/mirror-hosts.ts";
 
 const [one, other] = [new URL("https://a.test/x"), new URL("https://b.test/x")];
 const never = new AbortController().signal;
@@ -31,7 +31,9 @@ test("asks a host that is down no more, in whatever waits for it either", async 
   };
   const all = await Promise.allSettled(Array.from({ length: 9 }, () => hosts.ask(one, never, request)));
   expect(asked).toBe(3);
-  const refused = all.filter((result) => result.status === "rejected" && result.reason instanceof HostDown);
+  const refused = all.filter(
+    (result) => result.status === "rejected" && result.reason instanceof HostDownError,
+  );
   expect(refused).toHaveLength(6);
   expect(await hosts.ask(other, never, async () => "there")).toBe("there");
   expect(await hosts.ask(new URL("http://a.test/x"), never, async () => "http")).toBe("http");

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { mirrorUrls } from "../../../../sources/download/mirror-url.ts";
+import { orderMirrorUrls } from "../../../../sources/download/mirror-url.ts";
 
-const urlsOf = (mirrors: string[], httpsOnly = false) => mirrorUrls(mirrors, httpsOnly).urls;
+const urlsOf = (mirrors: string[], httpsOnly = false) => orderMirrorUrls(mirrors, httpsOnly).urls;
 
 test("asks https mirrors in the order of the tree", () => {
   const mirrors = ["https://b.test/x.tar", "https://a.test/x.tar"];
@@ -41,7 +41,7 @@ test.each([
   "a.tar.gz",
   "https://user:word@a.test/x",
 ])("refuses %s and says why", (mirror) => {
-  const { urls, refused } = mirrorUrls([mirror, "https://a.test/x"], false);
+  const { urls, refused } = orderMirrorUrls([mirror, "https://a.test/x"], false);
   expect(urls).toEqual(["https://a.test/x"]);
   expect(refused).toEqual([{ mirror, reason: expect.stringMatching(/\w/) }]);
 });

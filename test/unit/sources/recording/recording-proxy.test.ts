@@ -4,7 +4,7 @@ import { createServer, type RequestListener, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { type FetchAnswer, fetchRecordText } from "../../../../sources/recording/fetch-record.ts";
+import { type FetchAnswer, formatFetchRecord } from "../../../../sources/recording/fetch-record.ts";
 import { type fetchLimits, RecordingProxy } from "../../../../sources/recording/recording-proxy.ts";
 import { SourceCache } from "../../../../sources/source-cache.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
@@ -52,7 +52,7 @@ async function setUp(
 }
 
 function recordOf(answers: readonly FetchAnswer[]): string {
-  return fetchRecordText({ inputKey: "0".repeat(64), image: "core-x", answers: [...answers] });
+  return formatFetchRecord({ inputKey: "0".repeat(64), image: "core-x", answers: [...answers] });
 }
 
 test("equal requests at once are one answer of the record, also where the first fails", async () => {
@@ -64,7 +64,7 @@ test("equal requests at once are one answer of the record, also where the first 
   });
   const found = await Promise.all([ask("/x"), ask("/x"), ask("/x"), ask("/x")]);
   expect(found.map(({ status }) => status).sort()).toEqual([200, 200, 200, 503]);
-  await proxy.settled();
+  await proxy.waitForRecordings();
   expect(proxy.answers).toHaveLength(1);
   expect(proxy.problems).toEqual([]);
   expect(recordOf(proxy.answers)).toContain("/x");
@@ -90,7 +90,7 @@ test("an answer that a client did not wait for is recorded whole", async () => {
   const [answer] = await once(asking, "response");
   await once(answer, "data");
   asking.destroy();
-  await proxy.settled();
+  await proxy.waitForRecordings();
   expect(proxy.answers).toMatchObject([{ size: "the first bytes, and the rest".length }]);
   expect(proxy.problems).toEqual([]);
 });
@@ -107,7 +107,7 @@ test("an answer that never ends is a problem, though its client has what it want
   answer.on("error", () => undefined);
   await once(answer, "data");
   asking.destroy();
-  await proxy.settled();
+  await proxy.waitForRecordings();
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(proxy.answers).toEqual([]);
   expect(proxy.problems).toEqual([expect.stringContaining("/cut")]);
@@ -116,7 +116,7 @@ test("an answer that never ends is a problem, though its client has what it want
 test("a record that tells another size than the answer has is not replayed", async () => {
   const first = await setUp((_, response) => void response.end("sixteen bytes...."));
   await first.ask("/x");
-  await first.proxy.settled();
+  await first.proxy.waitForRecordings();
   const [answer] = first.proxy.answers;
   if (answer === undefined) throw new Error("nothing was recorded");
   const known = [{ ...answer, size: 4 }];

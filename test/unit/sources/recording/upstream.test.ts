@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import os from "node:os";
 import { text } from "node:stream/consumers";
 import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
-import { askUpstream, type UpstreamOptions } from "../../../../sources/recording/upstream.ts";
+import { sendUpstream, type UpstreamOptions } from "../../../../sources/recording/upstream.ts";
 import { selfSigned } from "../../../support/builders/self-signed.ts";
 import { startProxy } from "../../../support/servers/connect-proxy.ts";
 
@@ -40,7 +40,7 @@ async function asked(url: string, options: Partial<UpstreamOptions> = {}, sent?:
     ...options,
   };
   const never = new AbortController().signal;
-  return await askUpstream({ method, url }, { headers: {}, body }, upstream, never).then(text, String);
+  return await sendUpstream({ method, url }, { headers: {}, body }, upstream, never).then(text, String);
 }
 
 describe("through the proxy of the environment", () => {

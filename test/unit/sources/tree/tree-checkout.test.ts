@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { openTree, parseTreeAddress } from "../../../../sources/tree/tree-checkout.ts";
+import { checkOutTree, parseTreeAddress } from "../../../../sources/tree/tree-checkout.ts";
 
 let scratch = "";
 let repository = "";
@@ -40,7 +40,7 @@ function commit(text: string): string {
   return git("rev-parse", "HEAD");
 }
 
-const open = (revision: string) => openTree(parseTreeAddress(`${url}#${revision}`, scratch), cache);
+const open = (revision: string) => checkOutTree(parseTreeAddress(`${url}#${revision}`, scratch), cache);
 const content = async (revision: string) => readFileSync(join(await open(revision), "file"), "utf8");
 
 describe("what stagex:tree may say", () => {
@@ -125,7 +125,9 @@ test("attributes of the tree and filters of the user's own change no byte", asyn
 
 test("a folder that is not there is named", async () => {
   const absent = join(scratch, "absent");
-  await expect(openTree({ kind: "folder", folder: absent }, cache)).rejects.toThrow(`no folder ${absent}`);
+  await expect(checkOutTree({ kind: "folder", folder: absent }, cache)).rejects.toThrow(
+    `no folder ${absent}`,
+  );
 });
 
 test("a full commit, a tag and an annotated tag are checked out, and then need no repository", async () => {

@@ -6,7 +6,11 @@ import { describe, expect, test } from "vitest";
 import { parseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import { verifyMessage } from "../../../../trust/openpgp/openpgp-message.ts";
-import { keyFromAgent, keyFromFile, SigningRefused } from "../../../../trust/openpgp/signing-key.ts";
+import {
+  agentSigningKey,
+  loadSigningKey,
+  SigningCancelledError,
+} from "../../../../trust/openpgp/signing-key.ts";
 import { TrustError } from "../../../../trust/trust-error.ts";
 import { gpgHome, newKey, payload } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
@@ -24,7 +28,7 @@ describe("a key from a file", () => {
     const folder = await scratchFolder();
     const key = await newKey("alice", options);
     writeFileSync(join(folder, "key.asc"), key.armor());
-    const signed = await (await keyFromFile(join(folder, "key.asc"))).sign(bytes);
+    const signed = await (await loadSigningKey(join(folder, "key.asc"))).sign(bytes);
     const { gpg } = await gpgHome();
     gpg(["--import"], key.toPublic().write());
     expect(gpg(["--decrypt"], signed)).toEqual(bytes);
@@ -39,7 +43,7 @@ describe("a key from a file", () => {
     const folder = await scratchFolder();
     const key = await newKey("alice", { subkeys: [{ sign: true }] });
     writeFileSync(join(folder, "key.gpg"), key.write());
-    const signed = await (await keyFromFile(join(folder, "key.gpg"))).sign(bytes);
+    const signed = await (await loadSigningKey(join(folder, "key.gpg"))).sign(bytes);
     const verified = await verifyMessage(signed, await Keyring.of([key]));
     expect(verified.signingKey).toBe(key.getFingerprint().toUpperCase());
   });
@@ -48,15 +52,15 @@ describe("a key from a file", () => {
     const folder = await scratchFolder();
     const locked = await encryptKey({ privateKey: await newKey("alice"), passphrase: "secret" });
     writeFileSync(join(folder, "key.asc"), locked.armor());
-    await expect(keyFromFile(join(folder, "key.asc"))).rejects.toThrow(/gpg-agent/);
-    await expect(keyFromFile(join(folder, "none.asc"))).rejects.toThrow(/no signing key/);
+    await expect(loadSigningKey(join(folder, "key.asc"))).rejects.toThrow(/gpg-agent/);
+    await expect(loadSigningKey(join(folder, "none.asc"))).rejects.toThrow(/no signing key/);
   });
 
   test("never signs with a key that would not count", async () => {
     const folder = await scratchFolder();
     const expired = await newKey("alice", { keyExpirationTime: 3600 });
     writeFileSync(join(folder, "key.asc"), expired.armor());
-    await expect(keyFromFile(join(folder, "key.asc")).then((key) => key.sign(bytes))).rejects.toThrow(
+    await expect(loadSigningKey(join(folder, "key.asc")).then((key) => key.sign(bytes))).rejects.toThrow(
       /expired|valid signing key/,
     );
   });
@@ -88,7 +92,7 @@ describe("a key in gpg-agent", () => {
     );
     const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--no-armor", "--export"]) })]);
     const said: string[] = [];
-    const key = keyFromAgent(fingerprint, { keyring, home });
+    const key = agentSigningKey(fingerprint, { keyring, home });
     const attended = { onProgress: (words: string) => said.push(words) };
     const [signed, again] = await Promise.all([key.sign(bytes, attended), key.sign(bytes)]);
     const verified = await verifyMessage(signed, keyring);
@@ -104,7 +108,7 @@ describe("a key in gpg-agent", () => {
     const fingerprint = parseFingerprint(newKey("alice", "ed25519"));
     gpg(["--quick-add-key", fingerprint, "ed25519", "sign", "1y"]);
     const keyring = await Keyring.of(await readKeys({ binaryKeys: gpg(["--export"]) }));
-    const signed = await keyFromAgent(fingerprint, { keyring, home }).sign(bytes);
+    const signed = await agentSigningKey(fingerprint, { keyring, home }).sign(bytes);
     expect((await verifyMessage(signed, keyring)).signingKey).toBe(fingerprint);
   });
 
@@ -112,30 +116,31 @@ describe("a key in gpg-agent", () => {
     const { home } = await gpgHome();
     const key = await newKey("stranger");
     const keyring = await Keyring.of([key]);
-    const signer = keyFromAgent(parseFingerprint(key.getFingerprint()), { keyring, home });
+    const signer = agentSigningKey(parseFingerprint(key.getFingerprint()), { keyring, home });
     await expect(signer.sign(bytes)).rejects.toThrow(/gpg did not sign with [0-9A-F]{40}: .*No secret key/s);
   });
 
   test("a PIN that is not given is a refusal, and the key is not asked for again", async () => {
     const { fingerprint, home, keyring } = await lockedKey("echo 'ERR 83886179 Operation cancelled'");
-    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
-      (error: Error) => error instanceof SigningRefused && /pinentry was cancelled/.test(error.message),
+    await expect(agentSigningKey(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
+      (error: Error) =>
+        error instanceof SigningCancelledError && /pinentry was cancelled/.test(error.message),
     );
   });
 
   test("a wrong PIN is an error with its mend, and no refusal", async () => {
     const { fingerprint, home, keyring } = await lockedKey("echo 'D wrong'; echo OK");
-    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
+    await expect(agentSigningKey(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
       (error: Error) =>
         error instanceof TrustError &&
-        !(error instanceof SigningRefused) &&
+        !(error instanceof SigningCancelledError) &&
         /Bad passphrase; the passphrase was wrong/.test(error.message),
     );
   });
 
   test("nobody at the pinentry is waited for only so long, and an end is an end", async () => {
     const { fingerprint, home, keyring } = await lockedKey("sleep 30");
-    const key = keyFromAgent(fingerprint, { keyring, home });
+    const key = agentSigningKey(fingerprint, { keyring, home });
     const said: string[] = [];
     const late = { signal: AbortSignal.timeout(700), onProgress: (words: string) => said.push(words) };
     await expect(key.sign(bytes, late)).rejects.toThrow(/waited too long/);
@@ -149,7 +154,9 @@ describe("a key in gpg-agent", () => {
     const { home, newKey: gpgKey } = await gpgHome();
     const fingerprint = parseFingerprint(gpgKey("alice", "ed25519"));
     const keyring = await Keyring.of([await newKey("bob")]);
-    await expect(keyFromAgent(fingerprint, { keyring, home }).sign(bytes)).rejects.toThrow(/would not count/);
+    await expect(agentSigningKey(fingerprint, { keyring, home }).sign(bytes)).rejects.toThrow(
+      /would not count/,
+    );
   });
 });
 

@@ -3,10 +3,10 @@ import { beforeAll, expect, test } from "vitest";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import {
   type ClientPolicyInputs,
-  clientPolicy,
+  createClientPolicy,
   maxRequirements,
 } from "../../../../trust/quorum/client-policy.ts";
-import { readRoster } from "../../../../trust/quorum/roster.ts";
+import { parseRoster } from "../../../../trust/quorum/roster.ts";
 import { maintainersOf, newKey, type People } from "../../../support/builders/maintainers.ts";
 
 const all: Record<string, { keys: Awaited<ReturnType<typeof newKey>>[] }> = {};
@@ -18,9 +18,9 @@ beforeAll(async () => {
 async function policyOf(n: number, threshold: number, more: Partial<ClientPolicyInputs> = {}) {
   const people: People = Object.fromEntries(Object.entries(all).slice(0, n));
   const keyring = await Keyring.of(Object.values(people).flatMap(({ keys }) => keys));
-  return clientPolicy(
+  return createClientPolicy(
     {
-      roster: readRoster(maintainersOf(people)),
+      roster: parseRoster(maintainersOf(people)),
       keyring,
       threshold,
       repository: "docker.io/stagex",
@@ -69,13 +69,13 @@ test.each([0, 4, 1.5, Number.NaN])("%d of 3 people can't be asked for", (thresho
 
 test("people without a key at hand are named, and not counted", async () => {
   const people: People = { p0: all.p0 ?? { keys: [] }, p1: all.p1 ?? { keys: [] } };
-  const roster = readRoster(maintainersOf(people));
+  const roster = parseRoster(maintainersOf(people));
   const inputs = { roster, keyring: await Keyring.of(people.p0?.keys ?? []), repository: "docker.io/stagex" };
-  expect(clientPolicy({ ...inputs, threshold: 1 }, "/etc/stagex")).toMatchObject({
+  expect(createClientPolicy({ ...inputs, threshold: 1 }, "/etc/stagex")).toMatchObject({
     people: ["p0"],
     without: ["p1"],
   });
-  expect(() => clientPolicy({ ...inputs, threshold: 2 }, "/etc/stagex")).toThrow(/2 of 1 people/);
+  expect(() => createClientPolicy({ ...inputs, threshold: 2 }, "/etc/stagex")).toThrow(/2 of 1 people/);
 });
 
 test.each(["stagex", "stagex/core-seed", "docker.io", "docker.io/stagex:1", "", "docker.io/../x"])(

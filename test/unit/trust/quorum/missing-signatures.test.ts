@@ -1,15 +1,19 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { CpuVendor } from "../../../../trust/cpu-vendor.ts";
-import { readFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
+import { tryParseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
-import { shortfallOf, shortfallText, signersOf } from "../../../../trust/quorum/missing-signatures.ts";
+import {
+  describeMissingSignatures,
+  findMissingSignatures,
+  findSigners,
+} from "../../../../trust/quorum/missing-signatures.ts";
 import type { AcceptedSignature } from "../../../../trust/quorum/quorum.ts";
-import { type Person, readRoster } from "../../../../trust/quorum/roster.ts";
+import { type Person, parseRoster } from "../../../../trust/quorum/roster.ts";
 import { daysFromNow, maintainersOf, newKey } from "../../../support/builders/maintainers.ts";
 
 const vendors = ["AuthenticAMD", "GenuineIntel", "ARM"] as const;
-const fingerprint = readFingerprint("0".repeat(40));
+const fingerprint = tryParseFingerprint("0".repeat(40));
 
 function person(id: string, ...of: CpuVendor[]): Person {
   return { id, name: id, fingerprints: [], machines: of.map((cpuVendor) => ({ id: cpuVendor, cpuVendor })) };
@@ -31,7 +35,7 @@ function lacking(signed: [string, CpuVendor | null][], rule: [number, number], s
     people: new Set(signed.map(([id]) => id)).size,
     vendors: standing(signed),
   };
-  return shortfallOf(outcome, { threshold: rule[0], vendors: rule[1] }, signers);
+  return findMissingSignatures(outcome, { threshold: rule[0], vendors: rule[1] }, signers);
 }
 
 const alice = person("alice", "GenuineIntel");
@@ -96,7 +100,7 @@ test("what no signature can mend is said, not counted away", () => {
   const { impossible } = lacking([["alice", "GenuineIntel"]], [3, 0], [alice, bob]);
   expect(impossible).toBe("only 1 else in the roster has a key that may sign");
   const one = lacking([["alice", "GenuineIntel"]], [2, 2], [alice, carol]);
-  expect(shortfallText(one)).toBe(
+  expect(describeMissingSignatures(one)).toBe(
     "1 more person and 1 more CPU vendor (carol), and that can't be: the roster has machines of no other CPU vendor",
   );
 });
@@ -125,8 +129,8 @@ test("the fewest signatures are what trying all of them finds", () => {
         const after = fewest([...signed, [id, one]], words, threshold, needed);
         return after !== null && after < least;
       });
-      expect(found.by).toEqual([...new Set(helping.map(([id]) => id))].sort());
-      expect(found.on).toEqual([...new Set(helping.flatMap(([, one]) => one ?? []))].sort());
+      expect(found.helpfulPeople).toEqual([...new Set(helping.map(([id]) => id))].sort());
+      expect(found.helpfulVendors).toEqual([...new Set(helping.flatMap(([, one]) => one ?? []))].sort());
     }),
   );
 });
@@ -190,7 +194,7 @@ test("who could sign is who has a key that may sign now", async () => {
     expired: { keys: [expired] },
     absent: { keys: [await newKey("absent")] },
   };
-  const trust = { roster: readRoster(maintainersOf(people)), keyring: await Keyring.of([good, expired]) };
-  expect((await signersOf(trust)).map(({ id }) => id)).toEqual(["good"]);
-  expect((await signersOf(trust, daysFromNow(-1.99))).map(({ id }) => id)).toEqual(["good", "expired"]);
+  const trust = { roster: parseRoster(maintainersOf(people)), keyring: await Keyring.of([good, expired]) };
+  expect((await findSigners(trust)).map(({ id }) => id)).toEqual(["good"]);
+  expect((await findSigners(trust, daysFromNow(-1.99))).map(({ id }) => id)).toEqual(["good", "expired"]);
 });

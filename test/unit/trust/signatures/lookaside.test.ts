@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
 import {
+  createLookaside,
   LookasideFolder,
-  lookasideAt,
   maxSignatures,
   signatureFolder,
 } from "../../../../trust/signatures/lookaside.ts";
@@ -78,9 +78,9 @@ test("a full folder takes no more", async () => {
 
 test("no signatures is an empty list; no lookaside is an error", async () => {
   const folder = await scratchFolder();
-  expect(await lookasideAt(folder).read(repository, digest)).toEqual([]);
-  expect(await lookasideAt(`file://${folder}`).read(repository, digest)).toEqual([]);
-  await expect(lookasideAt(join(folder, "none")).read(repository, digest)).rejects.toThrow(
+  expect(await createLookaside(folder).read(repository, digest)).toEqual([]);
+  expect(await createLookaside(`file://${folder}`).read(repository, digest)).toEqual([]);
+  await expect(createLookaside(join(folder, "none")).read(repository, digest)).rejects.toThrow(
     /no folder of signatures/,
   );
 });
@@ -91,7 +91,7 @@ test("over HTTP, 404 ends the list", async () => {
     asked.push(url);
     response.writeHead(url.endsWith("-3") ? 404 : 200).end(`of ${url.slice(-1)}`);
   });
-  const files = await lookasideAt(address).read(repository, digest);
+  const files = await createLookaside(address).read(repository, digest);
   expect(files.map((one) => ("bytes" in one ? Buffer.from(one.bytes).toString() : one))).toEqual([
     "of 1",
     "of 2",
@@ -103,7 +103,7 @@ test.each([403, 429, 500, 503])("%i is no end of the list, but an error", async 
   const address = await serving(({ url = "" }, response) => {
     response.writeHead(url.endsWith("-2") ? status : 200).end("x");
   });
-  await expect(lookasideAt(address).read(repository, digest)).rejects.toThrow(
+  await expect(createLookaside(address).read(repository, digest)).rejects.toThrow(
     new RegExp(`answered ${status}.*try again`),
   );
 });
@@ -114,7 +114,7 @@ test.each([429, 503])("a server that answers %i for a moment is asked again", as
     asked++;
     response.writeHead(asked < 3 ? status : url.endsWith("-2") ? 404 : 200).end("x");
   });
-  expect(await lookasideAt(address).read(repository, digest)).toMatchObject([{ file: "signature-1" }]);
+  expect(await createLookaside(address).read(repository, digest)).toMatchObject([{ file: "signature-1" }]);
   expect(asked).toBe(4);
 });
 
@@ -123,29 +123,29 @@ test("a server that breaks off, or is not there, is an error", async () => {
     response.writeHead(200, { "content-length": 1000 }).write("x");
     response.destroy();
   });
-  await expect(lookasideAt(address).read(repository, digest)).rejects.toThrow(/broke off|no answer/);
-  await expect(lookasideAt("http://127.0.0.1:1/").read(repository, digest)).rejects.toThrow(/no answer/);
+  await expect(createLookaside(address).read(repository, digest)).rejects.toThrow(/broke off|no answer/);
+  await expect(createLookaside("http://127.0.0.1:1/").read(repository, digest)).rejects.toThrow(/no answer/);
 });
 
 test("a server that never ends, in files or in bytes, is stopped", async () => {
   const endless = await serving((_, response) => response.writeHead(200).end("<html>"));
-  const files = await lookasideAt(endless).read(repository, digest);
+  const files = await createLookaside(endless).read(repository, digest);
   expect(files).toHaveLength(maxSignatures + 1);
   expect(files.at(-1)).toMatchObject({ rejection: { code: "too-many" } });
   const large = await serving(({ url = "" }, response) => {
     response.writeHead(url.endsWith("-1") ? 200 : 404).end(Buffer.alloc(4 * 1024 * 1024));
   });
-  expect(await lookasideAt(large).read(repository, digest)).toMatchObject([
+  expect(await createLookaside(large).read(repository, digest)).toMatchObject([
     { rejection: { code: "too-large" } },
   ]);
 });
 
 test("plain http is for this machine only", () => {
-  expect(() => lookasideAt("http://sigs.example/")).toThrow(/must be https/);
+  expect(() => createLookaside("http://sigs.example/")).toThrow(/must be https/);
 });
 
 test("a password in an address is refused, and not repeated", () => {
-  const open = () => lookasideAt("https://alice:open-sesame@signatures.example/stagex");
+  const open = () => createLookaside("https://alice:open-sesame@signatures.example/stagex");
   expect(open).toThrow(/^(?!.*(alice|sesame)).*have no place in it/);
 });
 
@@ -155,13 +155,13 @@ test("a server that gives no answer is not waited for by one image after the oth
     asked++;
     request.socket.destroy();
   });
-  const lookaside = lookasideAt(address);
+  const lookaside = createLookaside(address);
   for (let image = 0; image < 5; image++)
     await expect(lookaside.read(repository, digest)).rejects.toThrow(/no answer from/);
   expect(asked).toBe(1);
 });
 
 test("an address below which nothing can be asked for is refused, and its token not repeated", () => {
-  const open = () => lookasideAt("https://signatures.example/stagex?token=open-sesame");
+  const open = () => createLookaside("https://signatures.example/stagex?token=open-sesame");
   expect(open).toThrow(/^(?!.*sesame).*can't be asked for/);
 });

@@ -7,12 +7,12 @@ import { expect, test } from "vitest";
 import { parseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import { verifyMessage } from "../../../../trust/openpgp/openpgp-message.ts";
-import { entryName, type KitEntry, readKit, writeKit } from "../../../../trust/signatures/signing-kit.ts";
+import { type KitEntry, kitEntryName, readKit, writeKit } from "../../../../trust/signatures/signing-kit.ts";
 import { gpgHome, payload } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const entries: KitEntry[] = ["core-seed", "core-cat", "bootstrap-hex0"].map((image, index) => ({
-  name: entryName(index + 1, image),
+  name: kitEntryName(index + 1, image),
   payload: Buffer.from(payload({ reference: `stagex/${image}:1.0` })),
 }));
 

@@ -1,11 +1,15 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseDigest } from "../../../../oci/digest.ts";
-import { readPayload, writePayload } from "../../../../trust/signatures/simple-signing.ts";
+import { parsePayload, serializePayload } from "../../../../trust/signatures/simple-signing.ts";
 import { digest, payload } from "../../../support/builders/maintainers.ts";
 
 test("without claims, the bytes are those that StageX signs", () => {
-  const bytes = writePayload({ reference: "stagex/core-seed:1.0", digest: parseDigest(digest), builder: {} });
+  const bytes = serializePayload({
+    reference: "stagex/core-seed:1.0",
+    digest: parseDigest(digest),
+    builder: {},
+  });
   expect(Buffer.from(bytes).toString()).toBe(payload());
 });
 
@@ -19,7 +23,7 @@ test("what is written is read again, whatever the builder's facts are", () => {
   fc.assert(
     fc.property(builder, rest, (builder, rest) => {
       const written = { reference: "stagex/core-seed:1.0", digest: parseDigest(digest), builder, ...rest };
-      expect(readPayload(writePayload(written))).toEqual({
+      expect(parsePayload(serializePayload(written))).toEqual({
         ...written,
         reference: "docker.io/stagex/core-seed:1.0",
       });
@@ -29,17 +33,17 @@ test("what is written is read again, whatever the builder's facts are", () => {
 
 test("equal payloads are equal bytes, in whatever order they were given", () => {
   const of = (builder: object) =>
-    Buffer.from(writePayload({ reference: "a/b:1", digest: parseDigest(digest), builder }));
+    Buffer.from(serializePayload({ reference: "a/b:1", digest: parseDigest(digest), builder }));
   expect(of({ arch: "amd64", kernel: "6" })).toEqual(of({ kernel: "6", arch: "amd64" }));
 });
 
 test("unknown members of optional are let be, as the format says, and white space too", () => {
   expect(
-    readPayload(Buffer.from(`${payload({ optional: { "x-other": { deep: [1, 2.5] } } })}\n`)).builder,
+    parsePayload(Buffer.from(`${payload({ optional: { "x-other": { deep: [1, 2.5] } } })}\n`)).builder,
   ).toEqual({});
 });
 
 test("nesting without end is no payload", () => {
   const deep = `${"[".repeat(30_000)}${"]".repeat(30_000)}`;
-  expect(() => readPayload(Buffer.from(payload().replace("{}", `{"a":${deep}}`)))).toThrow(/not JSON|bytes/);
+  expect(() => parsePayload(Buffer.from(payload().replace("{}", `{"a":${deep}}`)))).toThrow(/not JSON|bytes/);
 });

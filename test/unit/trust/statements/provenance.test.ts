@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { z } from "zod";
 import type { BuildPlan } from "../../../../distro/build-plan.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
-import { type Build, provenanceOf } from "../../../../trust/statements/provenance.ts";
-import { statementBytes } from "../../../../trust/statements/statement.ts";
+import { type BuildDescription, provenanceOf } from "../../../../trust/statements/provenance.ts";
+import { serializeStatement } from "../../../../trust/statements/statement.ts";
 
 /** in-toto/attestation, spec/v1/resource_descriptor.md: one of uri, digest and content must be there; a uri is an RFC 3986 one. */
 const resource = z
@@ -75,7 +75,7 @@ const plan: BuildPlan = {
     { path: "fix.patch", mode: "100644", sha256: hex("patch") },
   ],
 };
-const build: Build = {
+const build: BuildDescription = {
   plan,
   repository: "stagex/core-tool",
   inputKey: hex("key"),
@@ -92,7 +92,9 @@ const build: Build = {
 
 test("it is SLSA provenance in an in-toto statement, and the same each time", () => {
   expect(statement.safeParse(provenanceOf(build)).error).toBeUndefined();
-  expect(statementBytes(provenanceOf(build))).toEqual(statementBytes(provenanceOf(structuredClone(build))));
+  expect(serializeStatement(provenanceOf(build))).toEqual(
+    serializeStatement(provenanceOf(structuredClone(build))),
+  );
 });
 
 test("it names what was built, from what, by whom and when", () => {

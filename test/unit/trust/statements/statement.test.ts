@@ -4,10 +4,14 @@ import { beforeAll, expect, test } from "vitest";
 import { digestOf, parseDigest } from "../../../../oci/digest.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import type { Trust } from "../../../../trust/quorum/quorum.ts";
-import { readRoster } from "../../../../trust/quorum/roster.ts";
+import { parseRoster } from "../../../../trust/quorum/roster.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
 import { SignedStatements } from "../../../../trust/statements/signed-statements.ts";
-import { statementBytes, statementOf, verifyStatement } from "../../../../trust/statements/statement.ts";
+import {
+  createStatement,
+  serializeStatement,
+  verifyStatement,
+} from "../../../../trust/statements/statement.ts";
 import {
   digest,
   maintainersOf,
@@ -26,13 +30,13 @@ let trust: Trust;
 const predicateType = "https://words.example/v1";
 const about = { digest: parseDigest(digest), predicateType };
 const good = () =>
-  text(statementOf([{ name: "seed", digest: about.digest }], predicateType, { words: "good" }));
-const text = (statement: Parameters<typeof statementBytes>[0]) =>
-  Buffer.from(statementBytes(statement)).toString("utf8");
+  text(createStatement([{ name: "seed", digest: about.digest }], predicateType, { words: "good" }));
+const text = (statement: Parameters<typeof serializeStatement>[0]) =>
+  Buffer.from(serializeStatement(statement)).toString("utf8");
 
 beforeAll(async () => {
   [alice, mallory] = [await newKey("alice"), await newKey("mallory")];
-  const roster = readRoster(maintainersOf({ alice: { keys: [alice] } }));
+  const roster = parseRoster(maintainersOf({ alice: { keys: [alice] } }));
   trust = { roster, keyring: await Keyring.of([alice, mallory]) };
 });
 
@@ -76,7 +80,7 @@ test("of an image for several platforms it is found by its index and by each man
   const digests = ["index", "amd64", "arm64"].map((name) => digestOf(name));
   const subjects = digests.map((one) => ({ name: "stagex/core-seed", digest: one }));
   const { predicateType } = about;
-  const text = Buffer.from(statementBytes(statementOf(subjects, predicateType, {}))).toString();
+  const text = Buffer.from(serializeStatement(createStatement(subjects, predicateType, {}))).toString();
   const message = await signedBy(alice, text);
   const [index = digestOf(""), ...manifests] = digests;
   await statements.write({ repository, predicateType, digest: index }, message, trust, manifests);
@@ -104,7 +108,7 @@ test("in a lookaside they lie apart from the signatures; what does not hold is n
   writeFileSync(join(beside, "provenance-2"), await signedBy(mallory, good()));
   mkdirSync(join(beside, "provenance-3"));
   expect(await statements.read(place, trust)).toMatchObject([{ file: "provenance-1", person: "alice" }]);
-  expect(await statements.readThat(place, Buffer.from(good()), trust)).toHaveLength(1);
-  expect(await statements.readThat(place, Buffer.from("else"), trust)).toEqual([]);
+  expect(await statements.readMatching(place, Buffer.from(good()), trust)).toHaveLength(1);
+  expect(await statements.readMatching(place, Buffer.from("else"), trust)).toEqual([]);
   expect(await statements.read({ ...place, digest: digestOf("else") }, trust)).toEqual([]);
 });

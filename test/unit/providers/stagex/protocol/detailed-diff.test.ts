@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { unknown } from "../../../../../pipeline/unknown-schema.ts";
-import { changesBetween } from "../../../../../providers/stagex/protocol/detailed-diff.ts";
+import { detailedDiff } from "../../../../../providers/stagex/protocol/detailed-diff.ts";
 import { Secret } from "../../../../../providers/stagex/protocol/property-values.ts";
 
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
@@ -8,7 +8,7 @@ const rules = { ignored: ["mirrors"], replacing: ["image"] };
 test("a change is named by its innermost property", () => {
   const before = { buildArgs: { VERSION: "1", OLD: "x" }, dependencies: { "core-a": "1", "core-b": "2" } };
   const after = { buildArgs: { VERSION: "2", NEW: "y" }, dependencies: { "core-a": "1", "core-b": "3" } };
-  expect(changesBetween(before, after, rules)).toEqual([
+  expect(detailedDiff(before, after, rules)).toEqual([
     { path: "buildArgs.NEW", kind: "add", replaces: false },
     { path: "buildArgs.OLD", kind: "delete", replaces: false },
     { path: "buildArgs.VERSION", kind: "update", replaces: false },
@@ -17,13 +17,13 @@ test("a change is named by its innermost property", () => {
 });
 
 test("equal properties, in whatever order, are no change", () => {
-  expect(changesBetween({ a: "1", b: { x: "1", y: "2" } }, { b: { y: "2", x: "1" }, a: "1" }, rules)).toEqual(
+  expect(detailedDiff({ a: "1", b: { x: "1", y: "2" } }, { b: { y: "2", x: "1" }, a: "1" }, rules)).toEqual(
     [],
   );
 });
 
 test("what never matters is no change, and what can't be changed in place replaces", () => {
-  const changes = changesBetween(
+  const changes = detailedDiff(
     { mirrors: ["a"], image: "core-a" },
     { mirrors: ["b"], image: "core-b" },
     rules,
@@ -34,26 +34,24 @@ test("what never matters is no change, and what can't be changed in place replac
 test("an unknown may differ from anything, from another unknown too", () => {
   const changed = [{ path: 'dependencies["core-a"]', kind: "update", replaces: false }];
   expect(
-    changesBetween({ dependencies: { "core-a": "1" } }, { dependencies: { "core-a": unknown } }, rules),
+    detailedDiff({ dependencies: { "core-a": "1" } }, { dependencies: { "core-a": unknown } }, rules),
   ).toEqual(changed);
   expect(
-    changesBetween({ dependencies: { "core-a": unknown } }, { dependencies: { "core-a": unknown } }, rules),
+    detailedDiff({ dependencies: { "core-a": unknown } }, { dependencies: { "core-a": unknown } }, rules),
   ).toEqual(changed);
 });
 
 test("an empty table, a missing one and null are the same; an empty text is a value", () => {
-  expect(changesBetween({ target: null, buildArgs: {} }, {}, rules)).toEqual([]);
-  expect(changesBetween({}, { target: "" }, rules)).toEqual([
-    { path: "target", kind: "add", replaces: false },
-  ]);
+  expect(detailedDiff({ target: null, buildArgs: {} }, {}, rules)).toEqual([]);
+  expect(detailedDiff({}, { target: "" }, rules)).toEqual([{ path: "target", kind: "add", replaces: false }]);
 });
 
 test("a value does not change by becoming secret", () => {
-  expect(changesBetween({ expectedDigest: "x" }, { expectedDigest: new Secret("x") }, rules)).toEqual([]);
+  expect(detailedDiff({ expectedDigest: "x" }, { expectedDigest: new Secret("x") }, rules)).toEqual([]);
 });
 
 test("a list is one property", () => {
-  expect(changesBetween({ platforms: ["a"] }, { platforms: ["a", "b"] }, rules)).toEqual([
+  expect(detailedDiff({ platforms: ["a"] }, { platforms: ["a", "b"] }, rules)).toEqual([
     { path: "platforms", kind: "update", replaces: false },
   ]);
 });

@@ -4,15 +4,15 @@ import { expect, test } from "vitest";
 import { propertyPath } from "../../../../../config/check-failures.ts";
 import { unknown } from "../../../../../pipeline/unknown-schema.ts";
 import {
-  fromWire,
-  reveal,
+  decodeProperties,
+  encodeProperties,
+  type PropertyValue,
   Secret,
   secretPaths,
-  toWire,
-  type Value,
+  unwrapSecrets,
 } from "../../../../../providers/stagex/protocol/property-values.ts";
 
-const { value } = fc.letrec<{ value: Value }>((tie) => ({
+const { value } = fc.letrec<{ value: PropertyValue }>((tie) => ({
   value: fc.oneof(
     { depthSize: "small" },
     fc.constant(null),
@@ -32,15 +32,15 @@ const { value } = fc.letrec<{ value: Value }>((tie) => ({
 test("what goes onto the wire comes back the same, secrets and unknowns included", () => {
   fc.assert(
     fc.property(fc.dictionary(fc.constantFrom("a", "b", "c-d"), value), (properties) => {
-      const bytes = toWire(properties).serializeBinary();
-      expect(fromWire(structs.Struct.deserializeBinary(bytes))).toEqual({ ...properties });
+      const bytes = encodeProperties(properties).serializeBinary();
+      expect(decodeProperties(structs.Struct.deserializeBinary(bytes))).toEqual({ ...properties });
     }),
   );
 });
 
 test("an unknown of any type is unknown", () => {
   const array = structs.Struct.fromJavaScript({ list: "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2" });
-  expect(fromWire(array)).toEqual({ list: unknown });
+  expect(decodeProperties(array)).toEqual({ list: unknown });
 });
 
 test("revealing leaves no secret, and their paths are in the engine's notation", () => {
@@ -48,7 +48,7 @@ test("revealing leaves no secret, and their paths are in the engine's notation",
     args: { TOKEN: new Secret("x"), "with-dash": new Secret({ deep: 1 }) },
     list: [new Secret(2)],
   };
-  expect(reveal(properties)).toEqual({ args: { TOKEN: "x", "with-dash": { deep: 1 } }, list: [2] });
+  expect(unwrapSecrets(properties)).toEqual({ args: { TOKEN: "x", "with-dash": { deep: 1 } }, list: [2] });
   expect(secretPaths(properties)).toEqual(["args.TOKEN", 'args["with-dash"]', "list[0]"]);
 });
 

@@ -1,0 +1,130 @@
+import { isDeepStrictEqual } from "node:util";
+import { limitPerKind } from "../../lib/text/limit-per-kind.ts";
+import { type Printable, printable } from "../../lib/text/printable.ts";
+import { quoteShellWord } from "../../lib/text/shell-word.ts";
+import { print, printError } from "../../lib/text/terminal.ts";
+import { builderClaimOf } from "../../pipeline/attestation/built-here.ts";
+import { requireSignatureCounts, requireWritable } from "../../pipeline/attestation/signature.ts";
+import { verifyMessage } from "../../trust/openpgp/openpgp-message.ts";
+import { quoteUntrusted } from "../../trust/openpgp/signature-rejection.ts";
+import { keyOwners, type Person } from "../../trust/quorum/roster.ts";
+import { repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { type KitEntry, readKit } from "../../trust/signatures/signing-kit.ts";
+import { parsePayload } from "../../trust/signatures/simple-signing.ts";
+import { CommandError, exitCode } from "../output/exit-code.ts";
+import {
+  findSignableImages,
+  isSigned,
+  type SignableImages,
+  type SignableManifest,
+  type SignableOptions,
+} from "./signable-images.ts";
+
+/** A signature of the kit that is not filed, and why. */
+type LeftOut = { readonly name: string; readonly reason: string };
+
+/** A signature that somebody else of the roster has made. */
+class OthersSignature extends Error {
+  readonly by: string;
+  constructor(by: string, person: Person) {
+    super(`it is by ${by}, and not by ${person.id}; what ${by} has signed is filed with --person ${by}`);
+    this.by = by;
+  }
+}
+
+/**
+ * Files what counts; resolves to the exit code.
+ * @throws CommandError where all that is signed in the kit is somebody else's
+ */
+export async function importKit(file: string, options: SignableOptions): Promise<number> {
+  const entries = await readKit(file);
+  const images = await findSignableImages(options);
+  const folder = requireWritable(images.lookaside, images.lookasideAddress);
+  const judged: { name: string; signature: Uint8Array; found: Counting | Error }[] = [];
+  for (const { name, signature } of entries) {
+    if (!signature) continue;
+    const found = await counting(signature, images).catch((error: Error) => error);
+    judged.push({ name, signature, found });
+  }
+  mustBeOf(
+    images.person,
+    file,
+    judged.map(({ found }) => found),
+    options,
+  );
+  let [filed, present] = [0, 0];
+  const leftOut: LeftOut[] = [];
+  for (const { name, signature, found } of judged) {
+    if (found instanceof Error) leftOut.push({ name, reason: found.message });
+    else if (await isSigned(images, found)) present++;
+    else {
+      const { reference, digest } = found.manifest;
+      const number = await folder.write(repositoryOf(reference), digest, signature);
+      print(printable`${name}  ${found.reference}@${digest}  ${number}`);
+      if (found.warning !== undefined) printError(printable`stagex: ${name}: ${found.warning}`);
+      filed++;
+    }
+  }
+  for (const line of leftOutLines(leftOut)) print(line);
+  const unsigned = entries.length - judged.length;
+  print(
+    printable`${filed} filed, ${present} there already, ${leftOut.length} left out, ${unsigned} not signed`,
+  );
+  return leftOut.length > 0 || filed + present === 0 ? exitCode.no : exitCode.ok;
+}
+
+/** Throws where a kit is not the person's: each of its signatures would be left out for that. */
+function mustBeOf(
+  person: Person,
+  file: string,
+  found: readonly (Counting | Error)[],
+  options: SignableOptions,
+): void {
+  const others = found.flatMap((one) => (one instanceof OthersSignature ? [one.by] : []));
+  const [by, ...further] = new Set(others);
+  if (by === undefined || others.length < found.length) return;
+  const stack = options.stack === "dev" ? "" : `--stack ${quoteShellWord(options.stack)} `;
+  throw new CommandError(
+    printable`${file} is signed by ${[by, ...further].join(" and ")}, and not by ${person.id}: nothing of it is filed.
+To file it as what ${by} has signed: npm run stagex sign import ${quoteShellWord(file)} -- ${stack}--person ${quoteShellWord(by)}
+To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${quoteShellWord(person.id)} --out kit.tar`,
+  );
+}
+
+/** Of many that are left out for the same reason the first are told of, and the others counted. */
+function leftOutLines(leftOut: readonly LeftOut[]): Printable[] {
+  return limitPerKind(
+    leftOut,
+    // Names and digests differ from image to image.
+    ({ reason }) => reason.replace(/\S+/g, (word) => (word.slice(0, -1).includes(":") ? "…" : word)),
+    ({ name, reason }) => printable`${name}  left out: ${reason}`,
+    (count, { reason }) => printable`and ${count} more left out for the same reason as the last: ${reason}`,
+  );
+}
+
+type Counting = SignableManifest & { readonly warning: string | undefined };
+
+/**
+ * What a signature attests. Nothing that the kit says is taken for true: it has been elsewhere. What is signed must be exactly what
+ * this machine would have given to sign, and by the person who was to.
+ * @throws where it does not count, with the reason
+ */
+async function counting(
+  bytes: NonNullable<KitEntry["signature"]>,
+  images: SignableImages,
+): Promise<Counting> {
+  const { person, trust, manifests } = images;
+  const { content, fingerprint } = await verifyMessage(bytes, trust.keyring);
+  const signer = keyOwners(trust.roster, (each) => trust.keyring.primaryOf(each)).get(fingerprint);
+  if (signer !== undefined && signer.id !== person.id) throw new OthersSignature(signer.id, person);
+  const { reference, digest, builder } = parsePayload(content);
+  const found = manifests.find(
+    ({ manifest }) => manifest.reference === reference && manifest.digest === digest,
+  );
+  if (!found) throw new Error(`it is for ${quoteUntrusted(reference)} ${digest}, which was not built here`);
+  if (!isDeepStrictEqual(builder, builderClaimOf(found.record))) {
+    throw new Error("what it says of the builder is not what was recorded here when it was built");
+  }
+  const warning = await requireSignatureCounts(bytes, found.manifest, person, found.vendor, trust);
+  return { ...found, warning };
+}

@@ -1,0 +1,34 @@
+import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
+import type { Architecture } from "./aws-programs.ts";
+
+/** The machine image of each architecture that there are builders of. */
+export type MachineImages = { readonly [architecture in Architecture]?: string | undefined };
+
+/** Amazon Linux 2023 brings cloud-init, the AWS CLI, Python and the agent of Systems Manager: all that a builder runs beside its programs. */
+const machines: Readonly<Record<Architecture, string>> = { amd64: "x86_64", arm64: "arm64" };
+
+/**
+ * Returns the machine images that the configuration pins. There is no default: AWS has another newest one every other week, an image's
+ * id differs by region, and what runs as root on a builder is not to change because a machine was made anew.
+ *
+ * @throws where one is missing, with the command that looks it up
+ */
+export function pinnedMachineImages(
+  { ami, region }: Pick<AwsFleetConfig, "ami" | "region">,
+  architectures: readonly Architecture[],
+): MachineImages {
+  const missing = architectures.filter((architecture) => ami[architecture] === undefined);
+  if (missing.length === 0) return ami;
+  const keys = missing.map((architecture) => `stagex:aws.ami.${architecture}`).join(" and ");
+  const commands = missing.map((architecture) => `  ${lookUp(region, machines[architecture])}`);
+  throw new Error(
+    `${keys} is not set: builders start from a machine image that you pin. The newest Amazon Linux 2023 of ${region}, for example, is what this prints:\n` +
+      `${commands.join("\n")}\n` +
+      `Put it into stagex:aws, as {"ami":{"${missing[0]}":"ami-…"}}`,
+  );
+}
+
+function lookUp(region: string, machine: string): string {
+  const parameter = `/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-${machine}`;
+  return `aws ssm get-parameter --region ${region} --name ${parameter} --query Parameter.Value --output text`;
+}

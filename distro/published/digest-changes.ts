@@ -1,0 +1,65 @@
+import { type Digest, hexOf, parseDigest } from "../../oci/digest.ts";
+import type { BuildPlan } from "../build-plan.ts";
+import { inputKeyIfKnown, type KeyLookup } from "../plan/predict-digests.ts";
+import type { Tree } from "../tree/tree.ts";
+import { hasSameOwnInputs } from "./published-inputs.ts";
+
+/** What a change of a tree makes of its published digests. */
+export type DigestChanges = {
+  /** The images whose digest is another than before, or has not been published before: its hex digits, by name. */
+  readonly changed: ReadonlyMap<string, string>;
+  /** The images that may have another, which nobody has built. */
+  readonly unknown: readonly string[];
+  /** The images that are no more, though a digest of theirs is published. */
+  readonly gone: readonly string[];
+};
+
+/**
+ * Finds the published digests that a change of a tree makes others. What has the same inputs as before has the same digest; of all else
+ * the ledger tells, and nothing is built.
+ * @param before the tree that the digests before were published of
+ */
+export async function findDigestChanges(
+  current: Pick<Tree, "images">,
+  before: Pick<Tree, "images" | "digests">,
+  lookup: KeyLookup,
+): Promise<DigestChanges> {
+  const references = new Map<string, Digest>();
+  const same = new Set<string>();
+  const changed = new Map<string, string>();
+  const unknown: string[] = [];
+  for (const [name, plan] of current.images) {
+    const published = before.images.get(name);
+    const hex = before.digests.get(name);
+    const known = await lookUp(plan, references, lookup);
+    const isSame =
+      published !== undefined &&
+      hasSameOwnInputs(plan, published) &&
+      plan.dependencies.every((dependency) => same.has(dependency));
+    const digest = isSame && hex !== undefined ? parseDigest(`sha256:${hex}`) : known?.digest;
+    const reference = plan.platforms.length === 1 ? digest : known?.index;
+    if (reference !== undefined) references.set(name, reference);
+    // Without a line before, what is the same needs none.
+    if (isSame && hex === undefined) {
+      same.add(name);
+      continue;
+    }
+    if (isSame || (plan.platforms.length === 1 && digest !== undefined && hexOf(digest) === hex))
+      same.add(name);
+    if (digest === undefined) unknown.push(name);
+    else if (hexOf(digest) !== hex) changed.set(name, hexOf(digest));
+  }
+  return { changed, unknown, gone: [...before.digests.keys()].filter((name) => !current.images.has(name)) };
+}
+
+/** What the ledger knows of an image: the first platform's manifest, and the index where it knows that. */
+async function lookUp(
+  plan: BuildPlan,
+  references: ReadonlyMap<string, Digest>,
+  lookup: KeyLookup,
+): Promise<{ digest: Digest | undefined; index: Digest | undefined } | undefined> {
+  const key = inputKeyIfKnown(plan, references);
+  if (key === undefined) return undefined;
+  const found = await lookup(key);
+  return { digest: found?.platforms[plan.platforms[0] ?? ""], index: found?.index ?? undefined };
+}

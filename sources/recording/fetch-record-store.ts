@@ -1,0 +1,106 @@
+import { randomUUID } from "node:crypto";
+import { lstatSync } from "node:fs";
+import { link, mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { InputKey } from "../../distro/input-key.ts";
+import { listBounded } from "../../lib/fs/bounded-listing.ts";
+import { readRegularFile } from "../../lib/fs/regular-file.ts";
+import { digestOf, hexOf } from "../../oci/digest.ts";
+import { type FetchRecord, formatFetchRecord, maxRecordBytes, parseFetchRecord } from "./fetch-record.ts";
+import { FetchRecordError } from "./fetch-record-error.ts";
+
+/** A record with the sha256 of its file, which is its name. */
+export type NamedRecord = { readonly sha256: string; readonly record: FetchRecord };
+
+/** The folder of a ledger that has them. */
+export const fetchesFolder = "fetches";
+
+/** How many records of one input key are looked at; with more, none is. */
+const mostOfKey = 100;
+
+/** How many entries of a key's folder are read, with those that killed writers left. */
+const mostEntries = 1000;
+
+/**
+ * The fetch records of a ledger: what each build of an input key fetched, at `<ledger>/fetches/<two digits>/<key>/<sha256>.json`. Each
+ * file is named by its content and never changed, so two ledgers merge in git by putting their files together.
+ */
+export class FetchRecordStore {
+  readonly root: string;
+
+  /** @param ledger the ledger's folder */
+  constructor(ledger: string) {
+    this.root = join(ledger, fetchesFolder);
+  }
+
+  /** Writes a record, and returns the sha256 that it is named by. */
+  async write(record: FetchRecord): Promise<string> {
+    const text = formatFetchRecord(record);
+    const sha256 = hexOf(digestOf(text));
+    const folder = this.#folder(record.inputKey);
+    requireFolders(this.root, join(folder, ".."), folder);
+    await mkdir(folder, { recursive: true });
+    const temporary = join(folder, `.${randomUUID()}.tmp`);
+    try {
+      await writeFile(temporary, text, { flag: "wx", flush: true });
+      await link(temporary, join(folder, `${sha256}.json`)).catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== "EEXIST") throw error;
+      });
+    } finally {
+      await rm(temporary, { force: true });
+    }
+    return sha256;
+  }
+
+  /**
+   * The record by which builds of this key are replayed: of several the first by name, so that all who have the same ones choose alike.
+   * @throws FetchRecordError where it is not what it is named by, or no record
+   */
+  async find(key: InputKey): Promise<NamedRecord | undefined> {
+    const folder = this.#folder(key);
+    requireFolders(this.root, join(folder, ".."), folder);
+    if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return undefined;
+    const entries = listBounded(folder, mostEntries);
+    if (entries === undefined) throw new FetchRecordError(folder, `it has more than ${mostEntries} files`);
+    const names = entries.map(({ name }) => name).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
+    if (names.length > mostOfKey) throw new FetchRecordError(folder, `it has more than ${mostOfKey} files`);
+    const [first] = names.sort();
+    return first === undefined ? undefined : await this.read(key, first.slice(0, 64));
+  }
+
+  /** Whether there is a file of that record, whole or not. */
+  has(key: InputKey, sha256: string): boolean {
+    return lstatSync(this.#path(key, sha256), { throwIfNoEntry: false }) !== undefined;
+  }
+
+  /** The record of that sha256. @throws FetchRecordError where there is none, or it is not what it is named by */
+  async read(key: InputKey, sha256: string): Promise<NamedRecord> {
+    const path = this.#path(key, sha256);
+    try {
+      const bytes = await readRegularFile(path, maxRecordBytes);
+      if (hexOf(digestOf(bytes)) !== sha256)
+        throw new Error("its content is not the one that it is named by");
+      const record = parseFetchRecord(bytes.toString("utf8"));
+      if (record.inputKey !== key) throw new Error("it is of another input key");
+      return { sha256, record };
+    } catch (error) {
+      throw new FetchRecordError(path, error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #path(key: InputKey, sha256: string): string {
+    return join(this.#folder(key), `${sha256}.json`);
+  }
+
+  #folder(key: InputKey | string): string {
+    return join(this.root, key.slice(0, 2), key);
+  }
+}
+
+/** Others may write to a ledger: no link is followed, wherever it leads. */
+function requireFolders(...folders: readonly string[]): void {
+  for (const folder of folders) {
+    const found = lstatSync(folder, { throwIfNoEntry: false });
+    if (found !== undefined && !found.isDirectory()) throw new FetchRecordError(folder, "it is no folder");
+  }
+}

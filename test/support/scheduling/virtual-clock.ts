@@ -1,0 +1,61 @@
+import TinyQueue from "tinyqueue";
+import type { Clock } from "../../../buildkit/scheduler/clock.ts";
+
+type Timer = { readonly at: number; readonly order: number; action: (() => void) | undefined };
+
+/** A clock whose days pass as fast as what happens in them is computed. The same timers give the same day. */
+export class VirtualClock implements Clock {
+  #now = 0;
+  #set = 0;
+  readonly #timers = new TinyQueue<Timer>([], (a, b) => a.at - b.at || a.order - b.order);
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(seconds: number, action: () => void): () => void {
+    const timer: Timer = { at: this.#now + Math.max(0, seconds), order: this.#set++, action };
+    this.#timers.push(timer);
+    return () => {
+      timer.action = undefined;
+    };
+  }
+
+  /** Waits this many seconds, or until the signal is aborted; then throws its reason. */
+  sleep(seconds: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      signal?.throwIfAborted();
+      const abort = () => {
+        stop();
+        reject(signal?.reason);
+      };
+      const stop = this.after(seconds, () => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      });
+      signal?.addEventListener("abort", abort, { once: true });
+    });
+  }
+
+  /**
+   * Lets time pass until this is settled, and gives what it gives.
+   * @throws Error where nothing is left that could settle it
+   */
+  async until<Result>(promise: Promise<Result>): Promise<Result> {
+    let isSettled = false;
+    const settled = () => {
+      isSettled = true;
+    };
+    promise.then(settled, settled);
+    for (;;) {
+      // All that follows at once from what has happened must have happened before time goes on.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (isSettled) return await promise;
+      const timer = this.#timers.pop();
+      if (!timer) throw new Error(`nothing is left to happen at ${this.#now} s, and something still waits`);
+      if (!timer.action) continue;
+      this.#now = timer.at;
+      timer.action();
+    }
+  }
+}
