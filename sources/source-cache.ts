@@ -18,7 +18,7 @@ export type SourceCacheOptions = Partial<
   Pick<
     DownloadOptions,
     | "ca"
-    | "addressesOf"
+    | "resolveAddresses"
     | "idleTimeout"
     | "sizeLimit"
     | "attempts"

@@ -219,7 +219,7 @@ function untracked(root: string, tracked: readonly string[]): TreeProblem[] {
         .filter(() => statsOf(join(root, folder, "package.toml")) !== undefined);
       const found = "a file that git does not track";
       const allowed = "packages that git tracks";
-      return strange.map((file) => ({ file, found, allowed, mend: `git add ${quoteShellWord(folder)}` }));
+      return strange.map((file) => ({ file, found, allowed, fix: `git add ${quoteShellWord(folder)}` }));
     }),
   );
 }

@@ -15,10 +15,10 @@ export const resolveWithSystem: ResolveAddresses = async (host) =>
  */
 export function createCheckedLookup(
   judge: (host: string, addresses: readonly string[]) => readonly string[],
-  addressesOf: ResolveAddresses = resolveWithSystem,
+  resolveAddresses: ResolveAddresses = resolveWithSystem,
 ): LookupFunction {
   return (host, { all }, answer) => {
-    addressesOf(host)
+    resolveAddresses(host)
       .then((addresses) => {
         const found = judge(host, addresses).map((address) => ({ address, family: isIP(address) }));
         const [first] = found;

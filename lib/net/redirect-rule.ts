@@ -51,13 +51,16 @@ export function redirectProblem(first: RedirectOrigin, next: URL, isHashed = fal
  * Makes the lookup for connections to which a redirect leads: only addresses no nearer than the first server's are connected to.
  * @returns a lookup that fails with {@link NearAddressError} where a name has none
  */
-export function createRedirectLookup(first: RedirectOrigin, addressesOf?: ResolveAddresses): LookupFunction {
+export function createRedirectLookup(
+  first: RedirectOrigin,
+  resolveAddresses?: ResolveAddresses,
+): LookupFunction {
   return createCheckedLookup((_host, addresses) => {
     const allowed = addresses.filter((address) => isNoNearer(scopeOfAddress(address), first));
     const [refused] = addresses;
     if (allowed.length > 0 || refused === undefined) return allowed;
     throw new NearAddressError(nearText(first, scopeOfAddress(refused)));
-  }, addressesOf);
+  }, resolveAddresses);
 }
 
 function isNoNearer(reach: AddressScope, first: RedirectOrigin): boolean {

@@ -42,12 +42,12 @@ export class RedirectError extends Error {
 export async function followRedirects(
   first: URL,
   send: (url: URL, lookup: LookupFunction | undefined) => Promise<IncomingMessage>,
-  { limit, isHashed = false, resolveAddresses: addressesOf }: RedirectOptions,
+  { limit, isHashed = false, resolveAddresses }: RedirectOptions,
 ): Promise<IncomingMessage> {
   let url = first;
   let origin: RedirectOrigin | undefined;
   for (let redirects = 0; redirects <= limit; redirects++) {
-    const answer = await send(url, origin && createRedirectLookup(origin, addressesOf)).catch(
+    const answer = await send(url, origin && createRedirectLookup(origin, resolveAddresses)).catch(
       (error: unknown) => {
         throw error instanceof NearAddressError ? new RedirectError(error.message, url) : error;
       },

@@ -252,7 +252,7 @@ async function solveImage(
       dependencies: inputs.dependencies,
       repositories,
       ...(fetching ? { proxy: await fetching.session.proxyFor(platforms[0] ?? "") } : {}),
-      isAnew: !context.config.cache || (await context.isRebuilt(inputs.image)),
+      noCache: !context.config.cache || (await context.isRebuilt(inputs.image)),
       store: store.root,
       destination: layout,
       scratch,

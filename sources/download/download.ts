@@ -16,7 +16,7 @@ export type DownloadOptions = {
   /** The only authorities to trust (PEM); those Node knows where it is not given. */
   readonly ca?: string;
   /** The addresses of names that redirects lead to; the system's where not given. */
-  readonly addressesOf?: ResolveAddresses;
+  readonly resolveAddresses?: ResolveAddresses;
   /** Milliseconds without a fair number of bytes after which a connection counts as broken. */
   readonly idleTimeout: number;
   /** Bytes that no source exceeds. */
@@ -168,12 +168,12 @@ async function ask(
   options: DownloadOptions,
 ): Promise<IncomingMessage> {
   const { signal } = watch;
-  const { ca, addressesOf, httpsOnly } = options;
+  const { ca, resolveAddresses, httpsOnly } = options;
   const send = async (url: URL, lookup: LookupFunction | undefined) =>
     await sendRequest(url, { headers, signal, ca, lookup }).catch((error: unknown) => {
       throw error instanceof NearAddressError ? error : networkError(error, watch, url);
     });
-  const redirects = { limit: redirectLimit, isHashed: !httpsOnly, addressesOf };
+  const redirects = { limit: redirectLimit, isHashed: !httpsOnly, resolveAddresses };
   return await followRedirects(first, send, redirects).catch((error: unknown) => {
     throw error instanceof RedirectError ? refusedRedirect(error) : error;
   });

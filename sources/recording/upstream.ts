@@ -20,7 +20,7 @@ export type UpstreamOptions = HostPolicy & {
   /** The only authorities to trust (PEM); those Node knows where it is not given. */
   readonly ca?: string;
   /** The addresses of a name; the system's where not given. */
-  readonly addressesOf?: ResolveAddresses;
+  readonly resolveAddresses?: ResolveAddresses;
   /** Milliseconds without a byte after which a connection counts as broken; {@link idle} where not given. */
   readonly idle?: number;
 };
@@ -58,7 +58,7 @@ export async function sendUpstream(
       if (allowed.length > 0) return allowed;
       throw new UpstreamError(addresses.length === 0 ? `the name ${host} has no address` : notPublic(host));
     },
-    resolvedBy(options.addressesOf ?? resolveWithSystem),
+    resolvedBy(options.resolveAddresses ?? resolveWithSystem),
   );
   return await sendRequest(target, {
     ...{ method, body, signal, lookup, ca: options.ca, idle: options.idle ?? idle },
@@ -86,9 +86,9 @@ function notPublic(host: string): string {
   return `${host} is no public address, and builds may ask such only where stagex:network lists them as private`;
 }
 
-function resolvedBy(addressesOf: ResolveAddresses): ResolveAddresses {
+function resolvedBy(resolveAddresses: ResolveAddresses): ResolveAddresses {
   return async (host) =>
-    await addressesOf(host).catch((error: Error) => {
+    await resolveAddresses(host).catch((error: Error) => {
       throw new UpstreamError(`the name ${host} can't be resolved (${error.message})`);
     });
 }

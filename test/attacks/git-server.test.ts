@@ -187,8 +187,8 @@ test("a repository in which one stands has no say in how a server is reached", a
     history.git("config", name, `!touch ${ran};`);
   history.git("config", `url.ext::sh -c touch% ${ran} .insteadOf`, "https://");
   const program = `
-    import { parseTreeAddress, openTree } from ${JSON.stringify(new URL("../../sources/tree/tree-checkout.ts", import.meta.url).href)};
-    await openTree(parseTreeAddress(process.argv[1], "/"), process.argv[2]);`;
+    import { parseTreeAddress, checkOutTree } from ${JSON.stringify(new URL("../../sources/tree/tree-checkout.ts", import.meta.url).href)};
+    await checkOutTree(parseTreeAddress(process.argv[1], "/"), process.argv[2]);`;
   for (const url of ["https://127.0.0.1:1/x", "ssh://127.0.0.1:1/x"]) {
     const args = ["--input-type=module", "-e", program, `${url}#1.0.0`, join(scratch, "cache")];
     const run = () => execFileSync(process.execPath, args, { cwd: history.root, stdio: "pipe" });

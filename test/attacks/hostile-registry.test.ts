@@ -133,7 +133,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
 
   test("a blob at a byte every moment is given up, also after each try", async () => {
     const host = await hostileRegistry(dribbling(20));
-    const options = { limit: 1_000_000, limits: { ...quick, average: 1_000_000 } };
+    const options = { limit: 1_000_000, limits: { ...quick, minAverageRate: 1_000_000 } };
     const { error, took } = await problemOf(host, ["blob", `HOST/a/b@${digest}`], options);
     expect(error.problem).toBe("cut-off");
     expect(error.message).toMatch(/bytes a second|not done after/);

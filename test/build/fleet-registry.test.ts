@@ -205,7 +205,7 @@ COPY --from=stagex/bootstrap-stage /file /from-image
       files: { probe: bench.probe },
       repositories: at(server.host, "core-base"),
     });
-    await expect(failing).rejects.toMatchObject({ exitCode: 7, trouble: undefined });
+    await expect(failing).rejects.toMatchObject({ exitCode: 7, infrastructureFailure: undefined });
     expect((await bench.lastLog()).match(/load build definition/g)).toHaveLength(1);
   });
 });

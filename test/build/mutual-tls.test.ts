@@ -59,8 +59,8 @@ describeReal("a builder behind mutual TLS", () => {
     const { diagnosis: trouble } = await refusal(daemon.address, await daemon.client({ authority: foreign }));
     expect(trouble).toMatchObject({
       phase: "tls",
-      lasts: true,
-      says: expect.stringContaining("a foreign CA"),
+      isPermanent: true,
+      message: expect.stringContaining("a foreign CA"),
     });
   });
 
@@ -77,15 +77,19 @@ describeReal("a builder behind mutual TLS", () => {
     const { diagnosis: trouble } = await refusal(daemon.address, await daemon.client({ days: -0.001 }));
     expect(trouble).toMatchObject({
       phase: "tls",
-      lasts: true,
-      says: expect.stringContaining("our certificate has expired"),
+      isPermanent: true,
+      message: expect.stringContaining("our certificate has expired"),
     });
   });
 
   test("is refused where another authority is expected", async () => {
     const foreign = await createAuthority("somebody else's", 1);
     const { diagnosis: trouble } = await refusal(daemon.address, await daemon.client({ ca: foreign }));
-    expect(trouble).toMatchObject({ phase: "tls", lasts: true, says: expect.stringContaining("a wrong CA") });
+    expect(trouble).toMatchObject({
+      phase: "tls",
+      isPermanent: true,
+      message: expect.stringContaining("a wrong CA"),
+    });
   });
 
   test("is refused with an expired certificate of its own", async () => {
@@ -93,8 +97,8 @@ describeReal("a builder behind mutual TLS", () => {
     const { diagnosis: trouble } = await refusal(expired.address, await expired.client());
     expect(trouble).toMatchObject({
       phase: "tls",
-      lasts: true,
-      says: expect.stringContaining("its certificate has expired"),
+      isPermanent: true,
+      message: expect.stringContaining("its certificate has expired"),
     });
   });
 
@@ -115,8 +119,8 @@ describeReal("a builder behind mutual TLS", () => {
     );
     expect(trouble).toMatchObject({
       phase: "tls",
-      lasts: true,
-      says: expect.stringContaining("set the clocks right"),
+      isPermanent: true,
+      message: expect.stringContaining("set the clocks right"),
     });
     expect(trouble.message).toContain("our certificate is valid from");
   });
@@ -129,8 +133,8 @@ describeReal("a builder behind mutual TLS", () => {
     const { diagnosis: trouble } = await refusal(early.address, await early.client());
     expect(trouble).toMatchObject({
       phase: "tls",
-      lasts: true,
-      says: expect.stringContaining("set the clocks right"),
+      isPermanent: true,
+      message: expect.stringContaining("set the clocks right"),
     });
     expect(trouble.message).toContain("its certificate is valid from");
   });
@@ -139,7 +143,11 @@ describeReal("a builder behind mutual TLS", () => {
     await using elsewhere = await TlsDaemon.start({ names: ["builder.internal"] });
     const tls = await elsewhere.client();
     const { diagnosis: trouble } = await refusal(elsewhere.address, tls);
-    expect(trouble).toMatchObject({ phase: "tls", lasts: true, says: expect.stringContaining("serverName") });
+    expect(trouble).toMatchObject({
+      phase: "tls",
+      isPermanent: true,
+      message: expect.stringContaining("serverName"),
+    });
     const named = endpoint(elsewhere.address, { ...tls, serverName: "builder.internal" });
     expect((await queryDaemon(named)).platforms).toContain(
       `linux/${process.arch === "x64" ? "amd64" : "arm64"}`,

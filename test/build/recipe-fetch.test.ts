@@ -61,7 +61,7 @@ describeReal("a recipe that fetches", () => {
         ca: registry.authority,
         mayAsk: () => true,
         mayBePrivate: (host: string) => host === "registry.test",
-        addressesOf: async () => ["127.0.0.1"],
+        resolveAddresses: async () => ["127.0.0.1"],
       },
     };
     return await withFetchSession(options, async (session) => {

@@ -59,7 +59,7 @@ describeReal("the registry client names what goes wrong", () => {
     [302, "", "failed"],
   ])("%i %s", async (status, body, problem) => {
     const error = await failureOf(status, body);
-    expect(error).toMatchObject({ problem, mayPass: false, retryAfter: null });
+    expect(error).toMatchObject({ problem, isTransient: false, retryAfter: null });
     expect(error.message).toMatch(new RegExp(`^asking: ${problem}: `));
     if (body.includes("words")) expect(error.message).toContain("in its words");
   });
@@ -68,7 +68,7 @@ describeReal("the registry client names what goes wrong", () => {
     const until = new Date(Date.now() + 60_000).toUTCString();
     for (const [header, least, most] of [["7", 7, 7] as const, [until, 40, 61] as const]) {
       const error = await failureOf(429, said("TOOMANYREQUESTS"), { "retry-after": header });
-      expect(error).toMatchObject({ problem: "overloaded", mayPass: true });
+      expect(error).toMatchObject({ problem: "overloaded", isTransient: true });
       expect(error.retryAfter).toBeGreaterThanOrEqual(least);
       expect(error.retryAfter).toBeLessThanOrEqual(most);
     }
@@ -77,17 +77,20 @@ describeReal("the registry client names what goes wrong", () => {
   });
 
   test("nobody there may pass; a name or a certificate that is wrong does not", async () => {
-    expect(await failure("127.0.0.1:1")).toMatchObject({ problem: "unreachable", mayPass: true });
+    expect(await failure("127.0.0.1:1")).toMatchObject({ problem: "unreachable", isTransient: true });
     const silent = await listening(createServer(() => {}));
-    const limits = { ...registryLimits, patience: 500 };
-    expect(await failure(silent, limits)).toMatchObject({ problem: "unreachable", mayPass: true });
-    expect(await failure("no-such-host.invalid")).toMatchObject({ problem: "unreachable", mayPass: false });
+    const limits = { ...registryLimits, responseTimeout: 500 };
+    expect(await failure(silent, limits)).toMatchObject({ problem: "unreachable", isTransient: true });
+    expect(await failure("no-such-host.invalid")).toMatchObject({
+      problem: "unreachable",
+      isTransient: false,
+    });
     const { key, cert } = selfSigned();
     const address = await listening(
       createSecureServer({ key, cert }, (_request, response) => response.end("{}")),
     );
     const error = await failure(address);
-    expect(error).toMatchObject({ problem: "unreachable", mayPass: false });
+    expect(error).toMatchObject({ problem: "unreachable", isTransient: false });
   });
 
   test("a credential helper that hangs ends with the command", async () => {

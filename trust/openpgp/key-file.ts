@@ -172,9 +172,9 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
   if (first instanceof SecretKeyPacket) {
     const reason =
       "it holds a private key, which has no place here; export the public one: gpg --armor --export";
-    const behind = parseFingerprint(first.getFingerprint());
-    const revocations = packets.filter(isKeyRevocation).map((signature) => ({ signature, behind }));
-    return { ...doubtful(reason, [behind]), revocations };
+    const precedingKey = parseFingerprint(first.getFingerprint());
+    const revocations = packets.filter(isKeyRevocation).map((signature) => ({ signature, precedingKey }));
+    return { ...doubtful(reason, [precedingKey]), revocations };
   }
   if (!(first instanceof PublicKeyPacket)) {
     const kind = first instanceof UnparseablePacket ? kindOfKey(first.write()) : "unknown kind";
@@ -207,7 +207,7 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
     doubts.push({ reason: "it has a signature of an unknown type", keys: [fingerprint] });
   const revocations = dropped
     .filter(isKeyRevocation)
-    .map((signature) => ({ signature, behind: fingerprint }));
+    .map((signature) => ({ signature, precedingKey: fingerprint }));
   return { ...nothing, certificates: [certificate], revocations, doubts };
 }
 

@@ -4,7 +4,7 @@ import { formatProblem, TreeError } from "../../../distro/tree-error.ts";
 const long = "constructor".repeat(20_000);
 const place = { file: "packages/core/x/package.toml", allowed: "a sha256" };
 
-test.each(["file", "field", "found", "allowed", "mend"] as const)(
+test.each(["file", "field", "found", "allowed", "fix"] as const)(
   "a problem's %s is shortened where it has no end",
   (part) => {
     const text = formatProblem({ ...place, found: "nothing", [part]: long });

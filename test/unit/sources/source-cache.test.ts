@@ -333,13 +333,13 @@ test("a name that a redirect leads to is connected to at the address that was ju
   const via = await startMirror((_, response) => response.writeHead(302, { location: `${named}/x` }).end());
   const answers = ["127.0.0.1", "169.254.169.254"];
   const asked: string[] = [];
-  const addressesOf = async (host: string) => {
+  const resolveAddresses = async (host: string) => {
     asked.push(host);
     return [answers[asked.length - 1] ?? ""];
   };
-  await (await newCache({ addressesOf })).obtain(source(via.url));
+  await (await newCache({ resolveAddresses })).obtain(source(via.url));
   expect(asked).toEqual(["localhost"]);
-  const error = await failureOf((await newCache({ addressesOf })).obtain(source(via.url)));
+  const error = await failureOf((await newCache({ resolveAddresses })).obtain(source(via.url)));
   expect(error.failures.map(({ reason }) => reason)).toEqual([
     `refused: redirects to ${named}/x, which is a link-local address, and 127.0.0.1 is not`,
   ]);

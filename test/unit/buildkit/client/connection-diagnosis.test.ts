@@ -67,8 +67,8 @@ test.each([
 ])("%s", (text, phase, lasts, says) => {
   expect(diagnoseConnection(words(text), protectedOne)).toEqual({
     phase,
-    lasts,
-    says: expect.stringMatching(says),
+    isPermanent: lasts,
+    message: expect.stringMatching(says),
   });
 });
 

@@ -205,7 +205,7 @@ test("a job that was killed for want of memory is done by itself where there is 
     builder("large", { slots: 2, memory: 8 * gibibyte }),
     builder("largest", { platforms: arm64, memory: 99 * gibibyte }),
   ]);
-  const onLarge = { among: ["large"], remaining: 1000 };
+  const onLarge = { allowedBuilders: ["large"], remaining: 1000 };
   const results = day.all(
     starving(day, job("x", 10, { allowedBuilders: ["small", "large"], remaining: 2000 }), ["small"]),
     day.do(job("p", 15, onLarge)),

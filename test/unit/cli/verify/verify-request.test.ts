@@ -16,7 +16,7 @@ test.each([
 ])("%s", (image, repository, what, signedTag) => {
   expect(parseRequest(image)).toEqual({
     image,
-    place: { repository, what },
+    source: { repository, what },
     signedAs: repository,
     signedTag,
   });
@@ -46,7 +46,7 @@ test("a layout folder is the image that its name says, in whatever version its m
   await writeLayout(folder, { platforms: { "linux/amd64": { layers: [] } } });
   expect(parseRequest(folder)).toEqual({
     image: folder,
-    place: { folder },
+    source: { folder },
     signedAs: "docker.io/stagex/core-sh",
     signedTag: null,
   });

@@ -145,7 +145,7 @@ test.each([
   ["published digests", { "digests/core.txt": `${someHash} core-tool\n` }],
 ])("nothing is rebuilt for %s", async (_, edit) => {
   const after = small.edited(edit);
-  expect(after.files).not.toEqual(small.files);
+  expect(after.content).not.toEqual(small.content);
   expect(await planned(small, after)).toEqual({
     rebuild: [],
     added: [],

@@ -229,7 +229,7 @@ describe("contextProblems", () => {
         field: "COPY",
         found: '"new.patch"',
         allowed: "a file that git tracks",
-        mend: "git add packages/core/tool/new.patch",
+        fix: "git add packages/core/tool/new.patch",
       },
     ]);
   });

@@ -63,7 +63,7 @@ ${source("Part", `version = "7"\ngit_sha = "${"ab".repeat(20)}"\nmirrors = ["htt
           mirrors: ["https://b.example/p-{version}.zip"],
         },
       ],
-      fetched: [
+      resolvedSources: [
         {
           name: "tool",
           file: "tool-2.1.tar.xz",

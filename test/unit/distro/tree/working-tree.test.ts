@@ -180,13 +180,13 @@ describe("problems", () => {
         file: "packages/core/fresh/package.toml",
         found: "a file that git does not track",
         allowed: "packages that git tracks",
-        mend: "git add packages/core/fresh",
+        fix: "git add packages/core/fresh",
       },
       {
         file: "packages/core/fresh/Containerfile",
         found: "a file that git does not track",
         allowed: "packages that git tracks",
-        mend: "git add packages/core/fresh",
+        fix: "git add packages/core/fresh",
       },
     ]);
   });

@@ -106,8 +106,8 @@ async function startServer() {
   return { url: new URL(`http://rebinding.test:${port}/`), connections: () => connections };
 }
 
-async function led(origin: RedirectOrigin, url: URL, addressesOf: ResolveAddresses): Promise<string> {
-  const lookup = createRedirectLookup(origin, addressesOf);
+async function led(origin: RedirectOrigin, url: URL, resolveAddresses: ResolveAddresses): Promise<string> {
+  const lookup = createRedirectLookup(origin, resolveAddresses);
   return await sendRequest(url, { headers: {}, signal, lookup }).then(text, String);
 }
 
@@ -148,7 +148,7 @@ test("who leads is as near as the address that was connected to", async () => {
   const { url } = await startServer();
   const lookup = createRedirectLookup({ ...mirror, scope: "loopback" }, async () => ["127.0.0.1"]);
   const answer = await sendRequest(url, { headers: {}, signal, lookup });
-  expect(originOf(url, answer)).toEqual({ url, reach: "loopback" });
+  expect(originOf(url, answer)).toEqual({ url, scope: "loopback" });
   answer.destroy();
   expect(originOf(new URL("https://10.0.0.1/"), answer).scope).toBe("private");
 });

@@ -12,7 +12,7 @@ test("a failure that the client prints is an error of its problem and reason", (
     printed({ problem: "refused", reason: "UNAUTHORIZED: log in" }),
   );
   expect(error).toBeInstanceOf(RegistryError);
-  expect(error).toMatchObject({ problem: "refused", mayPass: false, retryAfter: null });
+  expect(error).toMatchObject({ problem: "refused", isTransient: false, retryAfter: null });
   expect(error.message).toMatch(/^pulling core-x: refused: UNAUTHORIZED: log in \(log in with/);
 });
 
@@ -52,6 +52,6 @@ test("the time that an overloaded registry asks for is said, and not cut off by 
   const reason = `TOOMANYREQUESTS: ${"slow ".repeat(500)}`;
   const failure = { problem: "overloaded", reason, mayPass: true, retryAfter: 7 };
   const error = parseClientFailure("pulling", printed(failure));
-  expect(error).toMatchObject({ retryAfter: 7, mayPass: true });
+  expect(error).toMatchObject({ retryAfter: 7, isTransient: true });
   expect(error.message).toContain("; it asks to wait 7 s");
 });

@@ -63,25 +63,25 @@ async function corrupt(path: string): Promise<void> {
 test("what a preview foretells is what the one before it did, until the ledger or the store says else", async () => {
   const { project, open, record, foretold, adopt, digest, index } = await setUp();
   const outputs = { digest, digests: { "linux/amd64": digest }, reference: digest, index, inputKey };
-  expect(await foretold()).toEqual({ outputs, isAtHand: false });
-  expect(await foretold()).toEqual({ outputs, isAtHand: false });
+  expect(await foretold()).toEqual({ outputs, isAvailable: false });
+  expect(await foretold()).toEqual({ outputs, isAvailable: false });
   await adopt();
-  expect(await foretold()).toEqual({ outputs, isAtHand: true });
-  expect(await foretold()).toEqual({ outputs, isAtHand: true });
+  expect(await foretold()).toEqual({ outputs, isAvailable: true });
+  expect(await foretold()).toEqual({ outputs, isAvailable: true });
 
   const blob = (await open().store()).blobPath(digest);
   await corrupt(blob);
-  expect(await foretold()).toEqual({ outputs, isAtHand: false });
+  expect(await foretold()).toEqual({ outputs, isAvailable: false });
   await rm(blob);
-  expect(await foretold()).toEqual({ outputs, isAtHand: false });
+  expect(await foretold()).toEqual({ outputs, isAvailable: false });
   await adopt();
-  expect(await foretold()).toEqual({ outputs, isAtHand: true });
+  expect(await foretold()).toEqual({ outputs, isAvailable: true });
 
   await rm(join(project, ".stagex/store/images"), { recursive: true });
-  expect(await foretold()).toEqual({ outputs, isAtHand: false });
+  expect(await foretold()).toEqual({ outputs, isAvailable: false });
   await adopt();
   await record("second", { index: null, platforms: { "linux/amd64": digestOf("another") } });
-  expect(await foretold()).toEqual({ outputs: { inputKey }, isAtHand: false });
+  expect(await foretold()).toEqual({ outputs: { inputKey }, isAvailable: false });
 });
 
 test("the second one reads neither records nor documents, but what the first one left", async () => {
@@ -93,10 +93,10 @@ test("the second one reads neither records nor documents, but what the first one
   await writeFile(left, (await readFile(left, "utf8")).replaceAll(digest, another));
   expect(await foretold()).toMatchObject({
     outputs: { digest: another, reference: another },
-    isAtHand: true,
+    isAvailable: true,
   });
   await rm(left);
-  expect(await foretold()).toMatchObject({ outputs: { digest, reference: digest }, isAtHand: true });
+  expect(await foretold()).toMatchObject({ outputs: { digest, reference: digest }, isAvailable: true });
 });
 
 test("a ledger that is unpacked over the old one, with all its times, is read", async () => {

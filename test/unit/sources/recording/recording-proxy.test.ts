@@ -23,7 +23,7 @@ async function setUp(
   const socketPath = join(folder, "s");
   const proxy = await RecordingProxy.listen(socketPath, {
     ...{ cache, known, ...(limits ? { limits } : {}) },
-    upstream: { mayAsk: () => true, mayBePrivate: () => true, addressesOf: async () => ["127.0.0.1"] },
+    upstream: { mayAsk: () => true, mayBePrivate: () => true, resolveAddresses: async () => ["127.0.0.1"] },
     certify: () => Promise.reject(new Error("nobody speaks TLS here")),
   });
   onTestFinished(async () => {

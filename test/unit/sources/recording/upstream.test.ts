@@ -36,7 +36,7 @@ async function asked(url: string, options: Partial<UpstreamOptions> = {}, sent?:
   const body = sent === undefined ? undefined : Buffer.from(sent);
   const upstream = {
     ...{ mayAsk: () => true, mayBePrivate: () => false, ca: authority.cert },
-    addressesOf: () => Promise.reject(new Error("only the proxy knows names")),
+    resolveAddresses: () => Promise.reject(new Error("only the proxy knows names")),
     ...options,
   };
   const never = new AbortController().signal;
@@ -83,9 +83,9 @@ describe("through the proxy of the environment", () => {
     vi.stubEnv("HTTP_PROXY", proxy.url);
     vi.stubEnv("NO_PROXY", "proxied.test");
     const url = `http://registry.proxied.test:${port}/`;
-    const addressesOf = async () => ["127.0.0.1"];
-    expect(await asked(url, { addressesOf, mayBePrivate: () => true })).toBe("direct");
-    expect(await asked(url, { addressesOf })).toContain("is no public address");
+    const resolveAddresses = async () => ["127.0.0.1"];
+    expect(await asked(url, { resolveAddresses, mayBePrivate: () => true })).toBe("direct");
+    expect(await asked(url, { resolveAddresses })).toContain("is no public address");
     expect(proxy.asked).toEqual([]);
   });
 
@@ -107,12 +107,14 @@ describe("through the proxy of the environment", () => {
 test("a name is resolved once, and only its public addresses are connected to", async () => {
   const answers = [["127.0.0.1"], ["203.0.113.7"]];
   let lookups = 0;
-  const addressesOf = async () => answers[lookups++] ?? [];
+  const resolveAddresses = async () => answers[lookups++] ?? [];
   let requests = 0;
   const port = await listening((_, response) => void response.end(`${++requests}`));
-  expect(await asked(`http://rebinding.test:${port}/`, { addressesOf })).toContain("is no public address");
+  expect(await asked(`http://rebinding.test:${port}/`, { resolveAddresses })).toContain(
+    "is no public address",
+  );
   expect([lookups, requests]).toEqual([1, 0]);
-  expect(await asked("http://empty.test/", { addressesOf: async () => [] })).toContain("has no address");
+  expect(await asked("http://empty.test/", { resolveAddresses: async () => [] })).toContain("has no address");
 });
 
 test("a public address of this machine itself is not asked, by number or by name", async () => {
@@ -121,7 +123,7 @@ test("a public address of this machine itself is not asked, by number or by name
   const spy = vi.spyOn(os, "networkInterfaces").mockReturnValue({ eth0: [own] });
   onTestFinished(() => spy.mockRestore());
   expect(await asked(`http://${address}/`)).toContain("is no public address");
-  expect(await asked("http://own.test/", { addressesOf: async () => [address] })).toContain(
+  expect(await asked("http://own.test/", { resolveAddresses: async () => [address] })).toContain(
     "is no public address",
   );
 });

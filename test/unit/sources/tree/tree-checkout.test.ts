@@ -169,8 +169,8 @@ test("with that commit's checkout gone, a moved tag is an error that names both 
 test("a checkout cut short by a kill is never taken, and is swept by the next", async () => {
   // It commits suicide where git is asked for the second time, with the new folder half made.
   const program = `
-    import { parseTreeAddress, openTree } from ${JSON.stringify(new URL("../../../../sources/tree/tree-checkout.ts", import.meta.url).href)};
-    await openTree(parseTreeAddress(process.argv[1], "/"), process.argv[2]);`;
+    import { parseTreeAddress, checkOutTree } from ${JSON.stringify(new URL("../../../../sources/tree/tree-checkout.ts", import.meta.url).href)};
+    await checkOutTree(parseTreeAddress(process.argv[1], "/"), process.argv[2]);`;
   const bin = join(scratch, "bin");
   mkdirSync(bin);
   writeFileSync(

@@ -73,7 +73,7 @@ test("people without a key at hand are named, and not counted", async () => {
   const inputs = { roster, keyring: await Keyring.of(people.p0?.keys ?? []), repository: "docker.io/stagex" };
   expect(createClientPolicy({ ...inputs, threshold: 1 }, "/etc/stagex")).toMatchObject({
     people: ["p0"],
-    without: ["p1"],
+    peopleWithoutKeys: ["p1"],
   });
   expect(() => createClientPolicy({ ...inputs, threshold: 2 }, "/etc/stagex")).toThrow(/2 of 1 people/);
 });

@@ -47,8 +47,8 @@ test("one more person on another vendor is one signature", () => {
     people: 1,
     vendors: 1,
     signatures: 1,
-    by: ["bob", "carol"],
-    on: ["AuthenticAMD"],
+    helpfulPeople: ["bob", "carol"],
+    helpfulVendors: ["AuthenticAMD"],
   });
 });
 
@@ -56,7 +56,7 @@ test("where no other person has another vendor, it takes two", () => {
   const both = person("alice", "GenuineIntel", "AuthenticAMD");
   expect(lacking([["alice", "GenuineIntel"]], [2, 2], [both, carol])).toMatchObject({
     signatures: 2,
-    by: ["alice", "carol"],
+    helpfulPeople: ["alice", "carol"],
   });
 });
 
@@ -68,7 +68,7 @@ test("one person on two vendors stands for one of them: whoever else has either 
   ];
   expect(lacking(signed, [1, 2], [both, bob, carol])).toEqual({
     ...{ people: 0, vendors: 1, signatures: 1 },
-    ...{ by: ["bob", "carol"], on: ["AuthenticAMD", "GenuineIntel"] },
+    ...{ helpfulPeople: ["bob", "carol"], helpfulVendors: ["AuthenticAMD", "GenuineIntel"] },
   });
   expect(lacking(signed, [1, 2], [both]).impossible).toBe(
     "each vendor counts by another person, and the roster's can stand for 1 at most",
@@ -83,7 +83,7 @@ test("a vendor that is built on already helps where its person can move to anoth
   ];
   expect(lacking(signed, [2, 2], [both, carol])).toEqual({
     ...{ people: 0, vendors: 1, signatures: 2 },
-    ...{ by: ["alice", "carol"], on: ["AuthenticAMD", "GenuineIntel"] },
+    ...{ helpfulPeople: ["alice", "carol"], helpfulVendors: ["AuthenticAMD", "GenuineIntel"] },
   });
 });
 
