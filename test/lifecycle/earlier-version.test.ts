@@ -24,6 +24,7 @@ describeReal("a stack made by an earlier version", () => {
     await cp(join(fixture, "Pulumi.test.yaml"), join(project.folder, "Pulumi.test.yaml"));
     for (const part of ["ledger", "built", "store"])
       await cp(join(fixture, "state", part), join(state, part), { recursive: true });
+    await cp(join(fixture, "state/exported"), join(project.folder, "out"), { recursive: true });
     await cp(join(fixture, "state/pulumi/pulumi"), join(state, "pulumi/.pulumi"), {
       recursive: true,
       force: true,
