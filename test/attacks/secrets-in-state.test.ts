@@ -16,7 +16,7 @@ const wrong = {
 /** A program of a user's own: it publishes one image. */
 function program({ inputs }: Candidate): string {
   return [
-    'import { Publication } from "./providers/stagex/publication/resource.ts";',
+    'import { Publication } from "./providers/stagex/resources/publication/resource.ts";',
     `const args = ${JSON.stringify(inputs)};`,
     "const [first] = args.destinations;",
     "args.destinations = [process.env.TEST_DESTINATION ?? first];",
