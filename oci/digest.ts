@@ -14,7 +14,10 @@ export function isDigest(text: string): text is Digest {
   return pattern.test(text);
 }
 
-/** Parses a digest; throws an error that quotes what was found (bounded) and says what is allowed. */
+/**
+ * Parses a digest.
+ * @throws Error that quotes the text (bounded) and names what is allowed
+ */
 export function parseDigest(text: string): Digest {
   if (!isDigest(text)) {
     throw new Error(
@@ -24,17 +27,17 @@ export function parseDigest(text: string): Digest {
   return text;
 }
 
-/** A digest wherever one is read from outside. */
+/** Schema of a digest that comes from outside. */
 export const digestSchema = z.custom<Digest>((value) => typeof value === "string" && isDigest(value), {
   error: 'not a digest (expected "sha256:" and 64 lower-case hex digits)',
 });
 
-/** The digest of these bytes. */
+/** Hashes bytes. */
 export function digestOf(bytes: Uint8Array | string): Digest {
   return parseDigest(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
 }
 
-/** The 64 hex digits alone: a blob's file name, and how StageX's `digests/*.txt` writes it. */
+/** Returns the 64 hex digits alone: a blob's file name, and the form of StageX's `digests/*.txt`. */
 export function hexOf(digest: Digest): string {
   return digest.slice("sha256:".length);
 }

@@ -1,11 +1,12 @@
-/** How many of one kind are shown. */
+/** How many items of one kind are shown. */
 const shown = 10;
 
 /**
- * Shortens a list of what is wrong: of each kind the first ten, in the list's order, and behind the last of them how many more there are.
- * @param kindOf names what counts as the same
- * @param lineOf puts one item in words
- * @param moreOf puts those in words that are left out
+ * Shortens a list of problems to the first ten of each kind, in the list's order, followed by the number of the
+ * others.
+ * @param kindOf returns an item's kind
+ * @param lineOf formats an item
+ * @param moreOf formats the number of those that are left out
  */
 export function limitPerKind<T, Line extends string>(
   items: readonly T[],

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { buildkitIndex, buildkitIndexJson } from "../../../oci/buildkit-index.ts";
+import { mediaTypes } from "../../../oci/descriptor.ts";
 import { parseDigest } from "../../../oci/digest.ts";
-import { mediaTypes } from "../../../oci/image.ts";
 
 const manifest = {
   mediaType: mediaTypes.manifest,

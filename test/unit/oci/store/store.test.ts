@@ -21,8 +21,7 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { type Digest, digestOf, hexOf, parseDigest } from "../../../../oci/digest.ts";
-import { readExportedIndex } from "../../../../oci/exported-folder.ts";
-import { readLayout } from "../../../../oci/layout.ts";
+import { findLayoutImage, readLayout } from "../../../../oci/layout.ts";
 import { Store } from "../../../../oci/store/store.ts";
 import {
   type LayoutRecipe,
@@ -379,18 +378,18 @@ test("a folder tells which image is laid out in it, and the store which have com
   const { folder, layout, store } = await stocked();
   const out = join(folder, "out", "core-hello");
   const [manifest, index] = [first(layout.manifests), layout.index];
-  expect([readExportedIndex(out), store.hasRecord(manifest, index)]).toEqual([null, false]);
+  expect([findLayoutImage(out), store.hasRecord(manifest, index)]).toEqual([null, false]);
   await store.adopt(layout.folder);
   await store.export(index, out);
-  expect([readExportedIndex(out), store.hasRecord(manifest, index)]).toEqual([index, true]);
+  expect([findLayoutImage(out), store.hasRecord(manifest, index)]).toEqual([index, true]);
   expect(store.hasRecord(manifest, digestOf("another index"))).toBe(false);
   for (const text of ["{}", "somebody's notes"]) {
     await replace(join(out, "index.json"), text);
-    expect(readExportedIndex(out)).toBeNull();
+    expect(findLayoutImage(out)).toBeNull();
   }
   await rm(join(out, "index.json"));
   await symlink("/etc/passwd", join(out, "index.json"));
-  expect(readExportedIndex(out)).toBeNull();
+  expect(findLayoutImage(out)).toBeNull();
 });
 
 test("a shared blob is kept once", async () => {
