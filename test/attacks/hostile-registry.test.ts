@@ -164,7 +164,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
   test("one image gets one time for all its commands", async () => {
     const host = await hostileRegistry((_request, response) => setTimeout(() => response.end("{}"), 200));
     const repository = parseRegistryAddress(`${host}/a/b`);
-    const limits = { ...quick, image: 1_500 };
+    const limits = { ...quick, imageTimeout: 1_500 };
     const place = imageInRegistry(
       repository,
       { tag: "latest" },
