@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { groupMessages } from "../../../../lib/text/grouped-messages.ts";
 
-test("names of which the same is said share a line, in the order of their first", () => {
+test("names with the same message share a line, in the order of the first", () => {
   expect(
     groupMessages([
       ["a", "one"],
@@ -12,7 +12,7 @@ test("names of which the same is said share a line, in the order of their first"
   expect(groupMessages([])).toEqual([]);
 });
 
-test("many names are counted, and many lines too", () => {
+test("counts the names and lines beyond the limits", () => {
   const names = Array.from({ length: 513 }, (_, index) => `image-${index}`);
   const first = names.slice(0, 10).join(", ");
   expect(groupMessages(names.map((name) => [name, "unsigned"]))).toEqual([`${first} and 503 more: unsigned`]);
