@@ -1,6 +1,6 @@
 /**
- * Works on all items at once. After the first failure the signal of the others is aborted with that error,
- * and they are waited for, so that nothing which they share ends before they do.
+ * Works on all items at once. After the first failure the signal of the others is aborted with that
+ * error, and they are waited for, so that nothing which they share ends before they do.
  * @param signal aborts all of them
  * @throws the first error; the signal's reason where the signal was aborted before
  */

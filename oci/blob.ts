@@ -14,7 +14,10 @@ export const jsonLimit = 4 * 1024 * 1024;
 
 const readAhead = 1024 * 1024;
 
-/** A blob of up to this many bytes is hashed in one piece: a stream's buffers would cost more than the blob. */
+/**
+ * A blob of up to this many bytes is hashed in one piece: a stream's buffers would cost more than
+ * the blob.
+ */
 const smallBlob = 256 * 1024;
 
 /** Reads a layout's own file, such as `index.json`, which no digest covers. */
@@ -53,8 +56,8 @@ export type BlobCheck = (bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal)
 
 /**
  * Reads a blob once, and verifies its size and digest.
- * @param check reads the bytes in the same pass. Its error is thrown only if the bytes have the digest:
- * of damaged bytes it would report a consequence and not the cause.
+ * @param check reads the bytes in the same pass. Its error is thrown only if the bytes have the
+ * digest: of damaged bytes it would report a consequence and not the cause.
  * @throws LayoutError
  */
 export async function checkBlob(
@@ -119,7 +122,8 @@ export async function copyBlob(
 }
 
 /**
- * Does what {@link checkBlob} does, and in the same pass checks that the layer unpacks to the config's diff_id.
+ * Does what {@link checkBlob} does, and in the same pass checks that the layer unpacks to the
+ * config's diff_id.
  * @throws LayoutError
  */
 export async function checkLayer(
@@ -141,7 +145,8 @@ export async function checkLayer(
     unpackError = error;
   });
   if (unpackError !== undefined) {
-    // A layer with other bytes than its digest is damaged; only an intact one can be wrongly packed.
+    // A layer with other bytes than its digest is damaged; only an intact one can be wrongly
+    // packed.
     await checkBlob(path, layer, signal);
     const reason = unpackError instanceof Error ? unpackError.message : String(unpackError);
     throw unpackingError(path, layer, reason);
@@ -167,14 +172,17 @@ export function unpackingError(at: string, layer: Descriptor, reason: string): L
 }
 
 /**
- * Returns the number of bytes beyond which unpacking a layer fails. Gzip never reaches it: it makes at
- * most 1032 bytes of one (deflate's longest match by its shortest code). Zstd makes any number.
+ * Returns the number of bytes beyond which unpacking a layer fails. Gzip never reaches it: it makes
+ * at most 1032 bytes of one (deflate's longest match by its shortest code). Zstd makes any number.
  */
 export function unpackedLimit({ size }: Descriptor): number {
   return 1024 * 1024 + 1032 * size;
 }
 
-/** Opens a layer as a tar stream, unpacked by its media type. It is not verified: check the blob first. */
+/**
+ * Opens a layer as a tar stream, unpacked by its media type. It is not verified: check the blob
+ * first.
+ */
 export async function openLayer(path: string, layer: Descriptor): Promise<Readable[]> {
   const { handle } = await openBlob(path, layer.digest);
   return [handle.createReadStream({ highWaterMark: readAhead }), ...decompressor(layer.mediaType)];

@@ -2,8 +2,9 @@ import { createHash } from "node:crypto";
 import { z } from "zod";
 
 /**
- * A content digest, `sha256:` and 64 lower-case hex digits (OCI image-spec, descriptor.md "Digests").
- * A value of this type has been parsed: it is safe as a file name and never needs checking again.
+ * A content digest, `sha256:` and 64 lower-case hex digits (OCI image-spec, descriptor.md
+ * "Digests"). A value of this type has been parsed: it is safe as a file name and never needs
+ * checking again.
  */
 export type Digest = `sha256:${string}` & { readonly __digest: unique symbol };
 
@@ -37,7 +38,9 @@ export function digestOf(bytes: Uint8Array | string): Digest {
   return parseDigest(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
 }
 
-/** Returns the 64 hex digits alone: a blob's file name, and the form of StageX's `digests/*.txt`. */
+/**
+ * Returns the 64 hex digits alone: a blob's file name, and the form of StageX's `digests/*.txt`.
+ */
 export function hexOf(digest: Digest): string {
   return digest.slice("sha256:".length);
 }

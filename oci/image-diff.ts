@@ -31,9 +31,9 @@ export type ImageDifference = {
 };
 
 /**
- * Finds the first difference between two images of one platform: in their configs, in the number of their
- * layers, then in the files of each layer. Causes come before what follows from them, so a digest is never
- * named as a difference. Layers are streamed, so memory does not grow with them.
+ * Finds the first difference between two images of one platform: in their configs, in the number of
+ * their layers, then in the files of each layer. Causes come before what follows from them, so a
+ * digest is never named as a difference. Layers are streamed, so memory does not grow with them.
  * @returns null where the manifests are the same
  * @throws LayoutError where a blob is missing or its JSON damaged; layers must have been verified
  */
@@ -123,7 +123,8 @@ async function openFiles(layer: Descriptor, image: ReadImage): Promise<Files> {
   const flow = pipeline(streams, { signal: stopped.signal }).catch((error: unknown) => {
     if (!stopped.signal.aborted) throw new Error(`${path}: can't be read as a tar: ${String(error)}`);
   });
-  // A broken layer ends both the entries and the flow; next() throws the flow's error, which names the file.
+  // A broken layer ends both the entries and the flow; next() throws the flow's error, which names
+  // the file.
   flow.catch(() => undefined);
   return {
     async next() {
@@ -180,7 +181,10 @@ async function inFiles(a: Files, b: Files): Promise<FileDifference | null> {
   }
 }
 
-/** Explains two names that differ at the same place: one is missing in the other layer, or comes later there. */
+/**
+ * Explains two names that differ at the same place: one is missing in the other layer, or comes
+ * later there.
+ */
 async function inOrder(a: Files, one: Entry, b: Files, other: Entry): Promise<FileDifference> {
   const [oneName, otherName] = [one.header.name, other.header.name];
   one.resume();
@@ -231,7 +235,10 @@ async function inContent(a: () => Promise<Buffer>, b: () => Promise<Buffer>): Pr
   return at === null ? null : `content differs from byte ${at}`;
 }
 
-/** Returns the offset of the first byte in which two contents of one length differ; null where there is none. */
+/**
+ * Returns the offset of the first byte in which two contents of one length differ; null where there
+ * is none.
+ */
 async function firstDifference(a: () => Promise<Buffer>, b: () => Promise<Buffer>): Promise<number | null> {
   let [one, other]: [Buffer, Buffer] = [Buffer.alloc(0), Buffer.alloc(0)];
   for (let offset = 0; ; ) {

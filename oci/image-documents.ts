@@ -199,8 +199,8 @@ function parseJson<Schema extends z.ZodType>(
 }
 
 /**
- * Checks that no object has a member twice, of which one reader takes the first and another the last.
- * An index needs this because only the manifests in it are signed.
+ * Checks that no object has a member twice, of which one reader takes the first and another the
+ * last. An index needs this because only the manifests in it are signed.
  */
 function requireUniqueMembers(bytes: Buffer, path: string, digest: Digest | null): void {
   let problem: string;

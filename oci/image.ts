@@ -22,7 +22,10 @@ export type Image = {
   readonly manifests: readonly ImageManifest[];
 };
 
-/** A source of an image's bytes. Both readers throw a {@link LayoutError} rather than accept a wrong byte. */
+/**
+ * A source of an image's bytes. Both readers throw a {@link LayoutError} rather than accept a wrong
+ * byte.
+ */
 export type BlobReader = {
   /** Returns the verified bytes of a JSON blob. */
   readDocument(blob: Descriptor): Promise<Buffer>;
@@ -33,8 +36,8 @@ export type BlobReader = {
 };
 
 /**
- * How many layers are verified at once. Unpacking is done beside the main thread, hashing is not: a few
- * fill each other's gaps.
+ * How many layers are verified at once. Unpacking is done beside the main thread, hashing is not: a
+ * few fill each other's gaps.
  */
 const layersAtOnce = 4;
 
@@ -55,7 +58,9 @@ export async function readImage(index: Descriptor, blobs: BlobReader): Promise<I
   return { index: index.digest, indexSize: index.size, manifests };
 }
 
-/** Works on several items at once. After an error no other is begun, and those under way end first. */
+/**
+ * Works on several items at once. After an error no other is begun, and those under way end first.
+ */
 async function runSeveral<Item>(items: readonly Item[], work: (item: Item) => Promise<void>): Promise<void> {
   const queue = items.values();
   let hasFailed = false;
@@ -88,8 +93,8 @@ export async function readManifest(
   const configBytes = await blobs.readDocument(config);
   const { os, architecture, rootfs } = parseImageConfig(configBytes, configAt, config.digest);
   const diffIds = rootfs.diff_ids;
-  // The signed digest covers the config, but not the platform that an index names beside it: an index
-  // could exchange two platforms, and all digests would be right.
+  // The signed digest covers the config, but not the platform that an index names beside it: an
+  // index could exchange two platforms, and all digests would be right.
   const platform = entry.platform ?? `${os}/${architecture}`;
   if (!isPlatformOf(platform, os, architecture)) {
     const message = `${at}: the index has it for ${platform}, but its config is for ${os}/${architecture}`;
@@ -104,12 +109,18 @@ export async function readManifest(
   return { manifest: { ...descriptorOf(entry), platform, config, layers }, diffIds };
 }
 
-/** Whether a platform such as `linux/arm64/v8` is of this system and architecture; few configs name the variant. */
+/**
+ * Whether a platform such as `linux/arm64/v8` is of this system and architecture; few configs name
+ * the variant.
+ */
 function isPlatformOf(platform: string, os: string, architecture: string): boolean {
   return platform === `${os}/${architecture}` || platform.startsWith(`${os}/${architecture}/`);
 }
 
-/** Whether an image is for each of these platforms and no other, so that it has no manifest that was not asked for. */
+/**
+ * Whether an image is for each of these platforms and no other, so that it has no manifest that was
+ * not asked for.
+ */
 export function hasExactPlatforms(
   { manifests }: { readonly manifests: readonly Pick<ImageManifest, "platform">[] },
   platforms: readonly string[],

@@ -30,7 +30,10 @@ export type LayoutProblem =
 /** In characters. A schema's message quotes the document, and may be as long as the document. */
 const messageLimit = 2000;
 
-/** An image layout, or a file of one, that is not what its digest or the OCI image spec requires. The message names the file. */
+/**
+ * An image layout, or a file of one, that is not what its digest or the OCI image spec requires.
+ * The message names the file.
+ */
 export class LayoutError extends Error {
   readonly problem: LayoutProblem;
   /** The file that is wrong. */

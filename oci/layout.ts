@@ -26,8 +26,8 @@ export function layoutIndexJson(image: Descriptor): string {
 
 /**
  * Reads the one image of an OCI layout folder, and re-derives every digest and size from its bytes.
- * With `diffIds` each layer is also unpacked and compared with the config's rootfs.diff_ids (slower by
- * the unpacking).
+ * With `diffIds` each layer is also unpacked and compared with the config's rootfs.diff_ids (slower
+ * by the unpacking).
  * @throws LayoutError that names the file and what is wrong with it
  */
 export async function readLayout(
@@ -47,7 +47,8 @@ export async function readLayout(
 }
 
 /**
- * Reads a layout folder's own two documents: the marker, and the index with the one image's descriptor.
+ * Reads a layout folder's own two documents: the marker, and the index with the one image's
+ * descriptor.
  * @throws LayoutError
  */
 export async function openLayout(folder: string): Promise<{ image: Descriptor; indexJson: Buffer }> {
@@ -63,8 +64,8 @@ export async function openLayout(folder: string): Promise<{ image: Descriptor; i
 }
 
 /**
- * Returns the image that a folder's index.json names; null where it names none. Its blobs are not read.
- * Synchronous, since a preview reads it for every image of a release.
+ * Returns the image that a folder's index.json names; null where it names none. Its blobs are not
+ * read. Synchronous, since a preview reads it for every image of a release.
  */
 export function findLayoutImage(folder: string): Digest | null {
   const path = join(folder, "index.json");

@@ -10,12 +10,13 @@ import { layoutBlobPath, layoutMarker, openLayout } from "./layout.ts";
 type WrittenIndex = { readonly manifests: readonly object[] };
 
 /**
- * Merges layouts that have one or more platforms each into one image, as if one builder had built them
- * all: the index is byte for byte BuildKit's over the same manifests in this order. Blobs are linked, so
- * all folders must be on one file system.
+ * Merges layouts that have one or more platforms each into one image, as if one builder had built
+ * them all: the index is byte for byte BuildKit's over the same manifests in this order. Blobs are
+ * linked, so all folders must be on one file system.
  * @param parts folders with one image each, in the order in which the platforms were asked for
  * @param image,version its name and version, as BuildKit notes them in index.json
- * @throws LayoutError where two parts are for one platform, or a document has other bytes than its digest
+ * @throws LayoutError where two parts are for one platform, or a document has other bytes than its
+ * digest
  */
 export async function mergePlatforms(
   parts: readonly string[],

@@ -13,7 +13,9 @@ export type AtomicWriteOptions = {
    * leaves it empty: true by default.
    */
   readonly flush?: boolean;
-  /** Path of the temporary file, on the same file system: hidden in the file's folder by default. */
+  /**
+   * Path of the temporary file, on the same file system: hidden in the file's folder by default.
+   */
   readonly temporary?: string;
 };
 
@@ -36,7 +38,8 @@ export async function replaceFile(
 }
 
 /**
- * Creates a file whole or not at all, and never replaces another: of several processes one creates it.
+ * Creates a file whole or not at all, and never replaces another: of several processes one creates
+ * it.
  * @returns false where the name is taken
  */
 export async function createFile(

@@ -2,7 +2,8 @@ import { type Dirent, opendirSync } from "node:fs";
 
 /**
  * Lists a folder to which others may write.
- * @param limit of its entries, hidden ones included: an attacker who fills a folder may name them anything
+ * @param limit of its entries, hidden ones included: an attacker who fills a folder may name them
+ * anything
  * @returns undefined where there are more, which are not read
  * @throws the system's own error (ENOENT, EACCES)
  */

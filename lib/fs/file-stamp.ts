@@ -2,8 +2,8 @@ import { type BigIntStats, lstatSync } from "node:fs";
 import { errorCode } from "./error-code.ts";
 
 /**
- * Returns the facts of a file, folder or link; undefined where there is none. Synchronous, which takes less
- * time than the thread pool.
+ * Returns the facts of a file, folder or link; undefined where there is none. Synchronous, which
+ * takes less time than the thread pool.
  * @throws the system's error where the path can't be looked up
  */
 export function statOf(path: string): BigIntStats | undefined {
@@ -16,8 +16,8 @@ export function statOf(path: string): BigIntStats | undefined {
 }
 
 /**
- * Returns a file's device, inode, size and time, which differ once it is altered or another is in its place;
- * null where there is none.
+ * Returns a file's device, inode, size and time, which differ once it is altered or another is in
+ * its place; null where there is none.
  */
 export function stampOf(path: string): string | null {
   const found = statOf(path);

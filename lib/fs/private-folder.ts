@@ -4,9 +4,9 @@ import { chmodSync, mkdirSync, statSync } from "node:fs";
 const ownerOnly = 0o700;
 
 /**
- * Creates a folder, with those above it, that only its owner can enter, whatever the umask. An existing one is
- * closed to others. Files in it are then private whatever their own mode, so programs that write there need no
- * settings.
+ * Creates a folder, with those above it, that only its owner can enter, whatever the umask. An
+ * existing one is closed to others. Files in it are then private whatever their own mode, so
+ * programs that write there need no settings.
  *
  * @throws Error where the folder is another user's
  */

@@ -10,14 +10,17 @@ export type FolderBounds = {
   readonly bytes: number;
   /** Age of an entry, in milliseconds since it was last changed. */
   readonly maxAge: number;
-  /** Age, in milliseconds, below which an entry is kept, since a live process may use it; none by default. */
+  /**
+   * Age, in milliseconds, below which an entry is kept, since a live process may use it; none by
+   * default.
+   */
   readonly minAge?: number;
 };
 
 /**
- * Removes the oldest entries of a folder until it is within its limits; the newest is kept, however large.
- * Links are removed and never followed, and a link in the folder's own place is left alone. An entry that
- * can't be removed, or that another process removes at the same time, is skipped.
+ * Removes the oldest entries of a folder until it is within its limits; the newest is kept, however
+ * large. Links are removed and never followed, and a link in the folder's own place is left alone.
+ * An entry that can't be removed, or that another process removes at the same time, is skipped.
  * @param isLeftover selects entries by name; all by default
  */
 export async function pruneFolder(
@@ -33,8 +36,9 @@ export async function pruneFolder(
 }
 
 /**
- * Does the same for a folder to which others may write. They may replace it with a link at any moment, so only
- * the selected files are removed, and never a folder: wherever a link leads, nothing else is lost.
+ * Does the same for a folder to which others may write. They may replace it with a link at any
+ * moment, so only the selected files are removed, and never a folder: wherever a link leads,
+ * nothing else is lost.
  * @param most limit of the entries that are read; a fuller folder is pruned in part
  */
 export async function pruneSharedFolder(

@@ -3,7 +3,10 @@ import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 
 import { type FileHandle, open } from "node:fs/promises";
 import { errorCode } from "./error-code.ts";
 
-/** A file that is not read, since it is no regular file or too large. The message never quotes its content. */
+/**
+ * A file that is not read, since it is no regular file or too large. The message never quotes its
+ * content.
+ */
 export class RegularFileError extends Error {
   override readonly name = "RegularFileError";
   readonly path: string;
@@ -23,9 +26,9 @@ export class RegularFileError extends Error {
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /**
- * Reads a file that others may have written: only a regular one, and at most `limit` bytes, even if it grows
- * meanwhile. Links in the folders above it are followed; a caller that walks a folder of others' checks each
- * entry with lstat.
+ * Reads a file that others may have written: only a regular one, and at most `limit` bytes, even if
+ * it grows meanwhile. Links in the folders above it are followed; a caller that walks a folder of
+ * others' checks each entry with lstat.
  * @param limit in bytes
  * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
  */
@@ -46,8 +49,8 @@ export async function readRegularFile(path: string, limit: number): Promise<Buff
 }
 
 /**
- * Opens a file that others may have written, to be read piece by piece. It may grow after that: a reader stops
- * at `size`, or at the limit. The caller closes the handle.
+ * Opens a file that others may have written, to be read piece by piece. It may grow after that: a
+ * reader stops at `size`, or at the limit. The caller closes the handle.
  * @param limit in bytes
  * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
  */
@@ -66,7 +69,10 @@ export async function openRegularFile(
   }
 }
 
-/** Does what {@link readRegularFile} does, for callers that read many small files one after the other. */
+/**
+ * Does what {@link readRegularFile} does, for callers that read many small files one after the
+ * other.
+ */
 export function readRegularFileSync(path: string, limit: number): Buffer {
   return withRegularFileSync(path, limit, (descriptor, size) => {
     const room = Buffer.allocUnsafe(size + 1);
@@ -80,7 +86,10 @@ export function readRegularFileSync(path: string, limit: number): Buffer {
   });
 }
 
-/** Whether a file is read to its end: no byte came, or there was room for one more, or the file has grown. */
+/**
+ * Whether a file is read to its end: no byte came, or there was room for one more, or the file has
+ * grown.
+ */
 function isWhole(read: number, filled: number, room: Buffer): boolean {
   return read === 0 || filled >= room.length - 1;
 }
@@ -155,7 +164,9 @@ export function tooLargeError(path: string, limit: number): RegularFileError {
   );
 }
 
-/** Names links and sockets: with O_NOFOLLOW a link fails with ELOOP, and a socket always with ENXIO. */
+/**
+ * Names links and sockets: with O_NOFOLLOW a link fails with ELOOP, and a socket always with ENXIO.
+ */
 function withoutLink(path: string, error: unknown): unknown {
   const code = errorCode(error);
   if (code === "ELOOP")

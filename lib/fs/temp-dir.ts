@@ -11,9 +11,9 @@ export type TempDir = { readonly path: string; remove(): Promise<void> };
 const swept = new Set<string>();
 
 /**
- * Creates an empty folder (0700) below `scratch`. Its name has the identity of this process, so that a later
- * process removes what a killed one left. Synchronous: each of a release's builds has several such folders, and
- * the thread pool takes longer.
+ * Creates an empty folder (0700) below `scratch`. Its name has the identity of this process, so
+ * that a later process removes what a killed one left. Synchronous: each of a release's builds has
+ * several such folders, and the thread pool takes longer.
  */
 export async function openTempDir(scratch: string): Promise<TempDir> {
   if (!swept.has(scratch)) {

@@ -1,12 +1,17 @@
 import { BlockList, isIP } from "node:net";
 import os from "node:os";
 
-/** The scopes of addresses, the nearest to this machine last. A server may redirect to no nearer one than its own. */
+/**
+ * The scopes of addresses, the nearest to this machine last. A server may redirect to no nearer one
+ * than its own.
+ */
 export const addressScopes = ["public", "private", "loopback", "link-local"] as const;
 
 export type AddressScope = (typeof addressScopes)[number];
 
-/** Networks by scope; the first match counts. Link-local ones have the metadata of cloud machines. */
+/**
+ * Networks by scope; the first match counts. Link-local ones have the metadata of cloud machines.
+ */
 const nets: readonly (readonly [AddressScope, readonly string[]])[] = [
   ["link-local", ["169.254.0.0/16", "fe80::/10", "224.0.0.0/3", "ff00::/8", "0.0.0.0/8", "::/128"]],
   ["link-local", ["fd00:ec2::254/128"]],
@@ -18,8 +23,8 @@ const nets: readonly (readonly [AddressScope, readonly string[]])[] = [
 ];
 
 /**
- * Prefixes of IPv6 addresses that contain an IPv4 one, and the group of 16 bits at which it begins: mapped,
- * translated (RFC 2765) and compatible (RFC 4291), NAT64 (RFC 6052) and 6to4 (RFC 3056).
+ * Prefixes of IPv6 addresses that contain an IPv4 one, and the group of 16 bits at which it begins:
+ * mapped, translated (RFC 2765) and compatible (RFC 4291), NAT64 (RFC 6052) and 6to4 (RFC 3056).
  */
 const carriers: readonly (readonly [prefix: string, group: number])[] = [
   ["::ffff:0:0/96", 6],
@@ -42,9 +47,9 @@ function listOf(prefixes: readonly string[]): BlockList {
 }
 
 /**
- * Whether a URL's host is this machine's loopback by its name alone. `x.localhost` is not, since some resolvers
- * ask the network for it. Neither is an address of an interface: clear text and the proxy must not depend on the
- * machine.
+ * Whether a URL's host is this machine's loopback by its name alone. `x.localhost` is not, since
+ * some resolvers ask the network for it. Neither is an address of an interface: clear text and the
+ * proxy must not depend on the machine.
  */
 export function isLoopbackHost(hostname: string): boolean {
   return (
@@ -53,14 +58,20 @@ export function isLoopbackHost(hostname: string): boolean {
   );
 }
 
-/** Returns the scope of a URL's host that is an address or a name of the loopback (RFC 6761); undefined for other names. */
+/**
+ * Returns the scope of a URL's host that is an address or a name of the loopback (RFC 6761);
+ * undefined for other names.
+ */
 export function scopeOfHost(hostname: string): AddressScope | undefined {
   const host = bareHost(hostname);
   if (/^(.+\.)?localhost\.?$/.test(host)) return "loopback";
   return isIP(host) === 0 ? undefined : scopeOfAddress(host);
 }
 
-/** Returns the scope of a numeric address. Each address of this machine's interfaces is loopback, a public one too. */
+/**
+ * Returns the scope of a numeric address. Each address of this machine's interfaces is loopback, a
+ * public one too.
+ */
 export function scopeOfAddress(address: string): AddressScope {
   return reachAmong(address, interfaceAddresses());
 }
@@ -76,7 +87,9 @@ function reachAmong(address: string, own: BlockList | null): AddressScope {
   return carrier ? reachAmong(carriedIn(plain, carrier.group), own) : "public";
 }
 
-/** Lists the addresses of this machine's interfaces, each time anew: they come and go with networks. */
+/**
+ * Lists the addresses of this machine's interfaces, each time anew: they come and go with networks.
+ */
 function interfaceAddresses(): BlockList {
   const list = new BlockList();
   for (const { address, family } of Object.values(interfaces()).flatMap((each) => each ?? []))

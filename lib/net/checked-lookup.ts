@@ -9,9 +9,9 @@ export const resolveWithSystem: ResolveAddresses = async (host) =>
   (await lookup(host, { all: true })).map(({ address }) => address);
 
 /**
- * Creates the lookup of a connection. The name is resolved once, and only addresses that `select` returns are
- * connected to, so no later answer of a name server leads elsewhere. A URL whose host is an address has no
- * lookup; the caller checks it before.
+ * Creates the lookup of a connection. The name is resolved once, and only addresses that `select`
+ * returns are connected to, so no later answer of a name server leads elsewhere. A URL whose host
+ * is an address has no lookup; the caller checks it before.
  * @param select selects from a name's addresses; throws where the name may not be connected to
  */
 export function createCheckedLookup(

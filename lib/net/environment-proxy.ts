@@ -12,11 +12,13 @@ export type EnvironmentProxy = {
 };
 
 /**
- * Finds the proxy that the environment names for a URL: `HTTPS_PROXY` for https, `HTTP_PROXY` for http, in
- * capitals or not, unless `NO_PROXY` lists the host. As in curl, git and Go, a listed domain includes all below
- * it, and a network is written as `10.0.0.0/8`. The loopback never has a proxy, which would connect to its own.
+ * Finds the proxy that the environment names for a URL: `HTTPS_PROXY` for https, `HTTP_PROXY` for
+ * http, in capitals or not, unless `NO_PROXY` lists the host. As in curl, git and Go, a listed
+ * domain includes all below it, and a network is written as `10.0.0.0/8`. The loopback never has a
+ * proxy, which would connect to its own.
  * @returns undefined where requests are sent directly
- * @throws Error where the variable names no http or https proxy; its value may have a password and is not quoted
+ * @throws Error where the variable names no http or https proxy; its value may have a password and
+ * is not quoted
  */
 export function proxyFor(
   url: URL,
@@ -38,7 +40,9 @@ export function proxyFor(
   return { variable, url: proxy.href, redactedUrl: `${proxy.protocol}//${proxy.host}` };
 }
 
-/** Whether requests to a URL go through a proxy. With an invalid variable, the request itself fails. */
+/**
+ * Whether requests to a URL go through a proxy. With an invalid variable, the request itself fails.
+ */
 export function isProxied(url: URL): boolean {
   try {
     return proxyFor(url) !== undefined;
@@ -56,7 +60,10 @@ function isDecodable({ username, password }: URL): boolean {
   }
 }
 
-/** Whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network, each with a port or without. */
+/**
+ * Whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network, each
+ * with a port or without.
+ */
 function isListed({ hostname, port, protocol }: URL, list: string): boolean {
   const host = bareHost(hostname).toLowerCase();
   const usual = protocol === "https:" ? "443" : "80";

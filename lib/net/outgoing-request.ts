@@ -13,8 +13,8 @@ export type OutgoingRequest = {
   readonly method?: string;
   readonly body?: Buffer | undefined;
   /**
-   * Resolves the host's name, where no proxy does. The request then gets a connection of its own, since a kept
-   * one may lead to another address.
+   * Resolves the host's name, where no proxy does. The request then gets a connection of its own,
+   * since a kept one may lead to another address.
    */
   readonly lookup?: LookupFunction | undefined;
   /** Milliseconds without a byte after which the request fails; none by default. */
@@ -22,8 +22,8 @@ export type OutgoingRequest = {
 };
 
 /**
- * Sends one request by http or https, through the proxy that the environment names, and follows no redirect.
- * Node's own `fetch` unpacks bodies and uses no proxy.
+ * Sends one request by http or https, through the proxy that the environment names, and follows no
+ * redirect. Node's own `fetch` unpacks bodies and uses no proxy.
  * @returns the response as soon as its headers are there
  * @throws the network's error with its `code`; an AbortError where the signal ends the request
  */
@@ -40,7 +40,8 @@ export function sendRequest(url: URL, options: OutgoingRequest): Promise<Incomin
         : request(url, { ...common, ...(ca === undefined ? {} : { ca }) }, resolve);
     outgoing.on("timeout", () => outgoing.destroy(new Error(`no byte for ${(idle ?? 0) / 1000} s`)));
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
-      // The server closed a kept connection just before it was used again: the request is sent again.
+      // The server closed a kept connection just before it was used again: the request is sent
+      // again.
       if (outgoing.reusedSocket && error.code === "ECONNRESET" && !signal.aborted)
         resolve(sendRequest(url, options));
       else reject(proxy && !signal.aborted ? proxied(error, proxy) : error);
@@ -52,7 +53,10 @@ export function sendRequest(url: URL, options: OutgoingRequest): Promise<Incomin
 /** The rest of a body, in bytes, that is read so that its connection can be kept. */
 const remainder = 16 * 1024;
 
-/** Discards the rest of a response. Where little is left, the connection is kept for the next request. */
+/**
+ * Discards the rest of a response. Where little is left, the connection is kept for the next
+ * request.
+ */
 export function discardResponse(answer: IncomingMessage): void {
   if (Number(answer.headers["content-length"] ?? Number.NaN) <= remainder) answer.resume();
   else answer.destroy();
@@ -63,7 +67,10 @@ function agentThrough({ url: proxy }: EnvironmentProxy, { protocol }: URL, signa
   return new TunnelAgent(proxy, signal);
 }
 
-/** Connects through a tunnel (RFC 9110, 9.3.6). Node's own agent ignores signals until the tunnel is there. */
+/**
+ * Connects through a tunnel (RFC 9110, 9.3.6). Node's own agent ignores signals until the tunnel is
+ * there.
+ */
 class TunnelAgent extends SecureAgent {
   readonly #signal: AbortSignal;
 
@@ -84,7 +91,10 @@ class TunnelAgent extends SecureAgent {
   }
 }
 
-/** Adds the proxy to an error. The proxy's own text is left out, since it may repeat the credentials. */
+/**
+ * Adds the proxy to an error. The proxy's own text is left out, since it may repeat the
+ * credentials.
+ */
 function proxied(error: NodeJS.ErrnoException, { variable, redactedUrl: shown }: EnvironmentProxy): Error {
   const status = "statusCode" in error ? error.statusCode : undefined;
   const reason =

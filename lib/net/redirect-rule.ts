@@ -17,14 +17,17 @@ export type RedirectOrigin = {
   readonly scope: AddressScope;
 };
 
-/** A redirect to a name whose addresses are all nearer to this machine than the server that redirects. */
+/**
+ * A redirect to a name whose addresses are all nearer to this machine than the server that
+ * redirects.
+ */
 export class NearAddressError extends Error {
   override readonly name = "NearAddress";
 }
 
 /**
- * Returns the server of a response with the scope of the address that was connected to. Behind a proxy a name
- * counts as public, since only the proxy resolves it.
+ * Returns the server of a response with the scope of the address that was connected to. Behind a
+ * proxy a name counts as public, since only the proxy resolves it.
  * @param response its connection must still be open
  */
 export function originOf(url: URL, { socket }: Pick<IncomingMessage, "socket">): RedirectOrigin {
@@ -34,9 +37,10 @@ export function originOf(url: URL, { socket }: Pick<IncomingMessage, "socket">):
 }
 
 /**
- * Returns the problem of a redirect, or null where it may be followed. https must stay https, and no server may
- * redirect to an address nearer to this machine than its own: from the internet to a private network, for example.
- * Names are checked by {@link createRedirectLookup}, when they are connected to.
+ * Returns the problem of a redirect, or null where it may be followed. https must stay https, and
+ * no server may redirect to an address nearer to this machine than its own: from the internet to a
+ * private network, for example. Names are checked by {@link createRedirectLookup}, when they are
+ * connected to.
  * @param isHashed whether the content is checked by a hash, so that clear text is allowed
  */
 export function redirectProblem(first: RedirectOrigin, next: URL, isHashed = false): string | null {
@@ -48,8 +52,8 @@ export function redirectProblem(first: RedirectOrigin, next: URL, isHashed = fal
 }
 
 /**
- * Creates the lookup for connections after a redirect: only addresses no nearer than the first server's are
- * connected to.
+ * Creates the lookup for connections after a redirect: only addresses no nearer than the first
+ * server's are connected to.
  * @returns a lookup that fails with {@link NearAddressError} where a name has none
  */
 export function createRedirectLookup(

@@ -1,8 +1,9 @@
 import { type AnyNode, parse } from "@humanwhocodes/momoa";
 
 /**
- * Finds a member that comes twice in an object of a JSON text. JSON.parse takes the last one and other readers
- * the first, so two programs read two documents from the same bytes. Momoa, the parser used here, keeps both.
+ * Finds a member that comes twice in an object of a JSON text. JSON.parse takes the last one and
+ * other readers the first, so two programs read two documents from the same bytes. Momoa, the
+ * parser used here, keeps both.
  * @param text valid JSON
  * @returns the member's name; undefined where there is none
  */

@@ -1,10 +1,14 @@
 /**
- * Characters that a terminal obeys or hides: C0 and C1 controls (line breaks included), bidirectional overrides,
- * separators of lines and paragraphs, and invisible ones (Unicode, general categories Cc, Cf, Zl and Zp).
+ * Characters that a terminal obeys or hides: C0 and C1 controls (line breaks included),
+ * bidirectional overrides, separators of lines and paragraphs, and invisible ones (Unicode, general
+ * categories Cc, Cf, Zl and Zp).
  */
 export const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** Text without any of these, as nearly all is. This test takes a tenth of the time of the other expression. */
+/**
+ * Text without any of these, as nearly all is. This test takes a tenth of the time of the other
+ * expression.
+ */
 const plainLine = /^[ -~]*$/;
 const plain = /^[\n -~]*$/;
 
@@ -13,7 +17,10 @@ export function isPlain(text: string): boolean {
   return plain.test(text);
 }
 
-/** Returns the text on one line, with the JavaScript escape of each character that a terminal obeys or hides. */
+/**
+ * Returns the text on one line, with the JavaScript escape of each character that a terminal obeys
+ * or hides.
+ */
 export function escapeControlCharacters(text: string): string {
   return plainLine.test(text) ? text : text.replace(invisible, escaped);
 }

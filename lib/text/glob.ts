@@ -1,8 +1,10 @@
 /**
- * Compiles a pattern in which `*` is any text and `?` any one character. It is tested against a whole name.
+ * Compiles a pattern in which `*` is any text and `?` any one character. It is tested against a
+ * whole name.
  *
- * A regular expression would try every way to share a name among the stars of `*a*a*b`. Here each part between
- * two stars is matched where it first fits, without backtracking; that finds a match if there is one.
+ * A regular expression would try every way to share a name among the stars of `*a*a*b`. Here each
+ * part between two stars is matched where it first fits, without backtracking; that finds a match
+ * if there is one.
  */
 export function compileGlob(pattern: string): (name: string) => boolean {
   if (!pattern.includes("*")) {

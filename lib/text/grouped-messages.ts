@@ -4,8 +4,9 @@ import { shortenList } from "./shortened-list.ts";
 const [namesShown, linesShown] = [10, 100];
 
 /**
- * Groups messages about many names into lines. Names with the same message share a line,
- * `a, b and 3 more: message`, in the order of the first. Of more than a hundred lines, the others are counted.
+ * Groups messages about many names into lines. Names with the same message share a line, `a, b and
+ * 3 more: message`, in the order of the first. Of more than a hundred lines, the others are
+ * counted.
  */
 export function groupMessages(said: Iterable<readonly [name: string, words: string]>): string[] {
   const alike = [...Map.groupBy(said, ([, words]) => words)];

@@ -2,8 +2,8 @@
 const shown = 10;
 
 /**
- * Shortens a list of problems to the first ten of each kind, in the list's order, followed by the number of the
- * others.
+ * Shortens a list of problems to the first ten of each kind, in the list's order, followed by the
+ * number of the others.
  * @param kindOf returns an item's kind
  * @param lineOf formats an item
  * @param moreOf formats the number of those that are left out

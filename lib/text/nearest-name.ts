@@ -3,7 +3,10 @@ import { distance } from "fastest-levenshtein";
 /** Names that people mistype are shorter; the distance of longer ones takes long to compute. */
 const longest = 200;
 
-/** Returns the name that was probably meant (the least edit distance, at most a third of the name), or undefined. */
+/**
+ * Returns the name that was probably meant (the least edit distance, at most a third of the name),
+ * or undefined.
+ */
 export function findNearestName(name: string, names: Iterable<string>): string | undefined {
   if (name.length > longest) return undefined;
   let nearest: string | undefined;
@@ -23,8 +26,8 @@ export function findNearestName(name: string, names: Iterable<string>): string |
 const mostHints = 20;
 
 /**
- * Returns {@link findNearestName} for these names, with a limited number of answers: each compares all names,
- * and a hostile tree asks for one in each line.
+ * Returns {@link findNearestName} for these names, with a limited number of answers: each compares
+ * all names, and a hostile tree asks for one in each line.
  */
 export function boundedNearestName(names: () => Iterable<string>): (name: string) => string | undefined {
   let left = mostHints;

@@ -2,8 +2,8 @@ import { constants } from "node:os";
 import { type Printable, printable } from "./printable.ts";
 
 /**
- * The only way to stdout and stderr. It takes {@link Printable} text, so that no foreign text gets there
- * unescaped. A test forbids `process.stdout`, `process.stderr` and `console` elsewhere.
+ * The only way to stdout and stderr. It takes {@link Printable} text, so that no foreign text gets
+ * there unescaped. A test forbids `process.stdout`, `process.stderr` and `console` elsewhere.
  */
 
 /** A stream that lines are written to, such as `process.stderr`. */
@@ -21,7 +21,10 @@ export function print(text: Printable): void {
   process.stdout.write(`${text}\n`);
 }
 
-/** Prints text for a program on stdout byte for byte, such as a shell's commands. It must have no foreign text. */
+/**
+ * Prints text for a program on stdout byte for byte, such as a shell's commands. It must have no
+ * foreign text.
+ */
 export function printRaw(text: string): void {
   process.stdout.write(text);
 }
@@ -38,8 +41,9 @@ export function redrawLine(line: Printable, screen: Screen = errorScreen): void 
 }
 
 /**
- * Ends the process with one line on stderr when stdout fails (a full disk, a closed terminal). Where its reader
- * has ended (`… | head`), the exit code is that of SIGPIPE. When stderr fails, only the messages are lost.
+ * Ends the process with one line on stderr when stdout fails (a full disk, a closed terminal).
+ * Where its reader has ended (`… | head`), the exit code is that of SIGPIPE. When stderr fails,
+ * only the messages are lost.
  * @param code the exit code
  */
 export function exitOnStdoutError(code: number): void {

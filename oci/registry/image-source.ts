@@ -25,9 +25,15 @@ export type ListedManifest = {
   readonly root: Digest;
   /** In bytes. */
   readonly size: number;
-  /** Such as `linux/amd64`; null where the manifest stands alone, since only an index or the config names it. */
+  /**
+   * Such as `linux/amd64`; null where the manifest stands alone, since only an index or the config
+   * names it.
+   */
   readonly platform: string | null;
-  /** Its annotation org.opencontainers.image.version, which StageX's builds have; null where there is none. */
+  /**
+   * Its annotation org.opencontainers.image.version, which StageX's builds have; null where there
+   * is none.
+   */
   readonly version: string | null;
 };
 
@@ -113,8 +119,9 @@ export async function listManifests(source: ImageSource): Promise<readonly Liste
 }
 
 /**
- * Reads one platform's image from its manifest down, and hashes every byte of it. Each layer is unpacked and
- * compared with the config's rootfs.diff_ids (OCI image-spec, config.md), which runtimes and scanners rely on.
+ * Reads one platform's image from its manifest down, and hashes every byte of it. Each layer is
+ * unpacked and compared with the config's rootfs.diff_ids (OCI image-spec, config.md), which
+ * runtimes and scanners rely on.
  * @throws RegistryError; LayoutError where a blob is missing or wrong
  */
 export async function verifyManifest(

@@ -12,7 +12,10 @@ import type { RegistryAddress } from "./registry-address.ts";
 import type { RegistryClient, RequestOptions } from "./registry-client.ts";
 import { pullManifest } from "./registry-manifest.ts";
 
-/** A statement about an image. It lies beside the image in a registry: inside, it would change the image's digest. */
+/**
+ * A statement about an image. It lies beside the image in a registry: inside, it would change the
+ * image's digest.
+ */
 export type Artifact = {
   /** The manifest or index that it is about. */
   readonly subject: Descriptor;
@@ -27,12 +30,15 @@ export type ArtifactLayer = {
   readonly annotations?: Readonly<Record<string, string>>;
 };
 
-/** An artifact as it lies in a registry: a manifest that refers to its subject, and the blobs that it names. */
+/**
+ * An artifact as it lies in a registry: a manifest that refers to its subject, and the blobs that
+ * it names.
+ */
 export type Referrer = { readonly manifest: Document; readonly blobs: readonly Document[] };
 
 /**
- * Returns the manifest of an artifact (OCI image-spec, manifest.md, "Guidelines for Artifact Usage"). The
- * same artifact gives the same bytes, so pushing it again adds nothing.
+ * Returns the manifest of an artifact (OCI image-spec, manifest.md, "Guidelines for Artifact
+ * Usage"). The same artifact gives the same bytes, so pushing it again adds nothing.
  */
 export function referrerOf({ subject, artifactType, layers }: Artifact): Referrer {
   const contents = layers.map(({ mediaType, bytes, annotations }) => ({
@@ -64,8 +70,8 @@ export type PushOptions = RequestOptions & {
 };
 
 /**
- * Pushes an artifact beside its subject, and reads its manifest back. A registry with the referrers API
- * lists it there by itself. For one without, the client keeps the list under the tag
+ * Pushes an artifact beside its subject, and reads its manifest back. A registry with the referrers
+ * API lists it there by itself. For one without, the client keeps the list under the tag
  * `sha256-<hex of the subject>` (distribution-spec, "Unavailable Referrers API").
  * @param repository the image's own, with the registry's host
  * @returns the digest of the artifact's manifest

@@ -1,17 +1,23 @@
 import { isIP } from "node:net";
 
-/** Host, port and path of a registry's images, such as `docker.io/stagex`. Parsed: safe as part of a reference. */
+/**
+ * Host, port and path of a registry's images, such as `docker.io/stagex`. Parsed: safe as part of a
+ * reference.
+ */
 export type RegistryAddress = string & { readonly __registryAddress: unique symbol };
 
-/** Host with port, then path components as the distribution spec allows them ("Pulling manifests"). */
+/**
+ * Host with port, then path components as the distribution spec allows them ("Pulling manifests").
+ */
 const pattern =
   /^(\[[0-9a-f:]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?((?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)$/;
 
 const repositoryPattern = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
 
 /**
- * Parses a registry's address. Transport is https; only this machine's own loopback may have http. Addresses at
- * which a registry client would quietly fall back to http (private networks, `.local`, `.localhost`) are refused.
+ * Parses a registry's address. Transport is https; only this machine's own loopback may have http.
+ * Addresses at which a registry client would quietly fall back to http (private networks, `.local`,
+ * `.localhost`) are refused.
  * @throws Error that quotes the text, unless it may have a password, and names what is allowed
  */
 export function parseRegistryAddress(text: string): RegistryAddress {
@@ -41,12 +47,18 @@ export function parseRegistryAddress(text: string): RegistryAddress {
   return text.replace(/^index\.docker\.io(?=\/|$)/, "docker.io") as RegistryAddress;
 }
 
-/** Returns the repository of an image in a registry; null where no registry can have an image of that name. */
+/**
+ * Returns the repository of an image in a registry; null where no registry can have an image of
+ * that name.
+ */
 export function repositoryIn(registry: RegistryAddress, image: string): string | null {
   return repositoryPattern.test(image) ? `${registry}/${image}` : null;
 }
 
-/** Whether go-containerregistry's `name.Registry.Scheme` takes a host for http, as podman and Docker may; not the loopback. */
+/**
+ * Whether go-containerregistry's `name.Registry.Scheme` takes a host for http, as podman and Docker
+ * may; not the loopback.
+ */
 function mayFallBackToHttp(host: string): boolean {
   if (/\.local(host)?$/.test(host)) return true;
   return isIP(host) === 4 && /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(host);

@@ -22,8 +22,8 @@ type Blobs = {
 };
 
 /**
- * Finds what a registry lacks of the image with this manifest or index. Its documents are read and hashed;
- * of its layers the registry is asked whether they are there, and their sizes.
+ * Finds what a registry lacks of the image with this manifest or index. Its documents are read and
+ * hashed; of its layers the registry is asked whether they are there, and their sizes.
  * @param repository with the registry's host
  * @returns an empty list where nothing is wrong
  * @throws RegistryError where the registry does not answer

@@ -2,7 +2,10 @@ import { z } from "zod";
 import type { Digest } from "../digest.ts";
 import type { RegistryClient, RequestOptions } from "./registry-client.ts";
 
-/** A line that the registry client prints about a blob, from the last answer where there were redirects. */
+/**
+ * A line that the registry client prints about a blob, from the last answer where there were
+ * redirects.
+ */
 const blobStatSchema = z.strictObject({
   digest: z.string(),
   isThere: z.boolean(),

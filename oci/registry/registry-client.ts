@@ -25,21 +25,29 @@ export type ClientCommand = RequestOptions & {
   /** Opens a stream for stdout, at each try. */
   readonly openOutput: () => Writable;
   /**
-   * Limit of the registry's answer and of stdout, in bytes; more are an error, so that no registry can fill
-   * disk or memory.
+   * Limit of the registry's answer and of stdout, in bytes; more are an error, so that no registry
+   * can fill disk or memory.
    */
   readonly limit: number;
-  /** Bytes of the blobs that are transferred, for which the command gets more time; none by default. */
+  /**
+   * Bytes of the blobs that are transferred, for which the command gets more time; none by default.
+   */
   readonly size?: number;
 };
 
-/** Waits before the retries of a connection that broke, in milliseconds. The client itself retries 429 and 5xx. */
+/**
+ * Waits before the retries of a connection that broke, in milliseconds. The client itself retries
+ * 429 and 5xx.
+ */
 const waits = [1_000, 3_000];
 
 /** The longest wait before a retry, in milliseconds, unless the registry asks for more. */
 const longestWait = 15_000;
 
-/** The time after the client's own time limit at which it is killed, in milliseconds; it ends by itself unless it hangs. */
+/**
+ * The time after the client's own time limit at which it is killed, in milliseconds; it ends by
+ * itself unless it hangs.
+ */
 const killDelay = 5_000;
 
 /** How long the stderr of an ended client is still read, in milliseconds. */
@@ -50,7 +58,8 @@ const stderrLimit = 64 * 1024;
 
 /**
  * Runs `registry-client` (`tools/go/registry-client`) within {@link RegistryLimits}. It is based on
- * go-containerregistry, which supports every registry's log-in, docker's config and its credential helpers.
+ * go-containerregistry, which supports every registry's log-in, docker's config and its credential
+ * helpers.
  */
 export class RegistryClient {
   readonly limits: RegistryLimits;
@@ -97,8 +106,9 @@ export class RegistryClient {
   }
 
   /**
-   * Runs a command, and again where the connection broke. With {@link RetryOptions} it also runs again where
-   * the registry is down or overloaded, after the time that the registry asks for (Retry-After).
+   * Runs a command, and again where the connection broke. With {@link RetryOptions} it also runs
+   * again where the registry is down or overloaded, after the time that the registry asks for
+   * (Retry-After).
    * @throws RegistryError
    */
   async run(args: readonly string[], command: ClientCommand): Promise<void> {

@@ -32,7 +32,10 @@ export type RegistryProblem = (typeof problems)[number];
 /** Problems that may pass by themselves. For an unreachable registry the client decides. */
 const transient: readonly RegistryProblem[] = ["overloaded", "server-error", "cut-off"];
 
-/** A failed request to a registry. The message names the action, the reason and, where there is one, a hint. */
+/**
+ * A failed request to a registry. The message names the action, the reason and, where there is one,
+ * a hint.
+ */
 export class RegistryError extends Error {
   override readonly name = "RegistryError";
   readonly problem: RegistryProblem;
@@ -75,7 +78,8 @@ const hints: Readonly<Partial<Record<RegistryProblem, string>>> = {
 /**
  * Parses what the registry client printed before it failed.
  * @param action begins the message: `pulling core-sh from docker.io/stagex`
- * @param stderr its last line is the failure in JSON, unless the client itself was killed or crashed
+ * @param stderr its last line is the failure in JSON, unless the client itself was killed or
+ * crashed
  */
 export function parseClientFailure(action: string, stderr: string): RegistryError {
   const last = stderr.trimEnd().split("\n").at(-1) ?? "";
@@ -99,7 +103,10 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Returns an error with the message that all registry errors have: action, problem, reason and hint. */
+/**
+ * Returns an error with the message that all registry errors have: action, problem, reason and
+ * hint.
+ */
 export function registryError(
   problem: RegistryProblem,
   action: string,

@@ -1,4 +1,7 @@
-/** Limits of every command to a registry, so that no answer fills the memory or holds up a run for ever. */
+/**
+ * Limits of every command to a registry, so that no answer fills the memory or holds up a run for
+ * ever.
+ */
 export type RegistryLimits = {
   /** Milliseconds to an answer's first byte, and over which the rate of a transfer is measured. */
   readonly responseTimeout: number;
@@ -27,7 +30,10 @@ export const registryLimits: RegistryLimits = {
   imageTimeout: 12 * 3600_000,
 };
 
-/** Returns the time in milliseconds that a command may take to move this many bytes, with all its tries. */
+/**
+ * Returns the time in milliseconds that a command may take to move this many bytes, with all its
+ * tries.
+ */
 export function timeoutFor(bytes: number, limits: RegistryLimits): number {
   const { documentTimeout, minAverageRate, commandTimeout } = limits;
   return Math.min(commandTimeout, documentTimeout + Math.ceil((bytes / minAverageRate) * 1000));

@@ -49,14 +49,17 @@ const manifestShape = z.object({ schemaVersion: z.number() });
 const indexShape = z.object({ manifests: z.array(z.unknown()) });
 
 /**
- * Whether a document is an index and not a manifest. It may leave its media type out (image-index.md), but
- * never its manifests.
+ * Whether a document is an index and not a manifest. It may leave its media type out
+ * (image-index.md), but never its manifests.
  */
 export function isIndex(bytes: Buffer): boolean {
   return isJsonOf(indexShape, bytes);
 }
 
-/** Accepts any kind, Docker's and artifacts' too: nothing that it names is read before its digest is the right one. */
+/**
+ * Accepts any kind, Docker's and artifacts' too: nothing that it names is read before its digest is
+ * the right one.
+ */
 function isManifest(bytes: Buffer): boolean {
   return isJsonOf(manifestShape, bytes);
 }

@@ -21,7 +21,9 @@ export type ImageToPull = {
   readonly image: string;
   readonly version: string;
   readonly digest: Digest;
-  /** The platform of a manifest that is pulled alone, such as `linux/amd64`; not used for an index. */
+  /**
+   * The platform of a manifest that is pulled alone, such as `linux/amd64`; not used for an index.
+   */
   readonly platform: string;
 };
 
@@ -64,7 +66,10 @@ class LayoutPull {
     this.#options = options;
   }
 
-  /** Pulls all documents, from the wanted one down, and returns the registry's image index or one made here. */
+  /**
+   * Pulls all documents, from the wanted one down, and returns the registry's image index or one
+   * made here.
+   */
   async pullDocuments({ digest, platform }: ImageToPull): Promise<Document> {
     const found = await this.#pullManifest(digest);
     if (isIndex(found.bytes)) {

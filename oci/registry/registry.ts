@@ -28,9 +28,10 @@ export type TransferOptions = RequestOptions & {
 /**
  * An OCI registry (distribution-spec 1.1) that images are pulled from and pushed to, by digest.
  *
- * The transport is {@link RegistryClient}, on go-containerregistry, which registries are tested with. The
- * clients on npm hold whole layers in memory and push nothing (Snyk's), push only attestations (sigstore's),
- * or have not been kept up. Nothing depends on the client being right: {@link Store.adopt} hashes every byte.
+ * The transport is {@link RegistryClient}, on go-containerregistry, which registries are tested
+ * with. The clients on npm hold whole layers in memory and push nothing (Snyk's), push only
+ * attestations (sigstore's), or have not been kept up. Nothing depends on the client being right:
+ * {@link Store.adopt} hashes every byte.
  */
 export class Registry {
   readonly address: RegistryAddress;
@@ -43,9 +44,9 @@ export class Registry {
   }
 
   /**
-   * Pulls an image into the store, and verifies every blob of it. Layers that the store has are not pulled.
-   * An image whose manifest alone was published gets the index that BuildKit's export would have given it.
-   * An image comes in whole or not at all.
+   * Pulls an image into the store, and verifies every blob of it. Layers that the store has are not
+   * pulled. An image whose manifest alone was published gets the index that BuildKit's export would
+   * have given it. An image comes in whole or not at all.
    * @throws RegistryError; LayoutError where the image is none that StageX exports
    */
   async pull(wanted: ImageToPull, { store, scratch, signal }: TransferOptions): Promise<Image> {
@@ -57,9 +58,10 @@ export class Registry {
   }
 
   /**
-   * Pushes the stored bytes of an image, by the digest of its index or of one platform's manifest alone. The
-   * manifests of an index can then be pulled by their own digests. Every blob is verified before the first
-   * is sent, and blobs that the registry has are not sent again. Afterwards the registry is audited.
+   * Pushes the stored bytes of an image, by the digest of its index or of one platform's manifest
+   * alone. The manifests of an index can then be pulled by their own digests. Every blob is
+   * verified before the first is sent, and blobs that the registry has are not sent again.
+   * Afterwards the registry is audited.
    * @throws RegistryError; LayoutError where the store does not have the image whole
    */
   async push(image: string, digest: Digest, options: TransferOptions): Promise<void> {
@@ -85,7 +87,9 @@ export class Registry {
     });
   }
 
-  /** Pushes an artifact beside an image that the registry has, and returns the artifact's digest. */
+  /**
+   * Pushes an artifact beside an image that the registry has, and returns the artifact's digest.
+   */
   async attach(image: string, referrer: Referrer, options: Omit<TransferOptions, "store">): Promise<Digest> {
     const repository = parseRegistryAddress(this.#repository(image));
     return await pushReferrer(repository, referrer, { ...options, client: this.#client });
@@ -105,8 +109,8 @@ export class Registry {
   }
 
   /**
-   * Returns the digest of the manifest or index that a tag names now, hashed here; null where there is no
-   * such tag.
+   * Returns the digest of the manifest or index that a tag names now, hashed here; null where there
+   * is no such tag.
    * @throws RegistryError
    */
   async resolveTag(
@@ -135,7 +139,8 @@ export class Registry {
   }
 
   /**
-   * Finds what the registry lacks of the image with this manifest or index, though it may have the digest.
+   * Finds what the registry lacks of the image with this manifest or index, though it may have the
+   * digest.
    * @throws RegistryError where the registry does not answer
    */
   async audit(
@@ -156,8 +161,8 @@ export class Registry {
 }
 
 /**
- * Sends blobs that a registry has lost below a manifest that it still has. The client takes such a manifest
- * for whole, so another manifest with the same blobs is pushed, which no tag names.
+ * Sends blobs that a registry has lost below a manifest that it still has. The client takes such a
+ * manifest for whole, so another manifest with the same blobs is pushed, which no tag names.
  */
 async function sendBlobsAgain(
   client: RegistryClient,

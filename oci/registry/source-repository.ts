@@ -22,9 +22,9 @@ export const sourceArtifactType = "application/vnd.stagex.source.v1";
 const tagsAtOnce = 4;
 
 /**
- * A repository of an OCI registry that holds sources, each an artifact of its own. The source is the artifact's
- * one layer as it is, so the blob's digest is the source's sha256 and one request gets it. The tag
- * `source-<sha256>` keeps registries from collecting it as garbage.
+ * A repository of an OCI registry that holds sources, each an artifact of its own. The source is
+ * the artifact's one layer as it is, so the blob's digest is the source's sha256 and one request
+ * gets it. The tag `source-<sha256>` keeps registries from collecting it as garbage.
  */
 export class SourceRepository {
   readonly #repository: RegistryAddress;
@@ -78,8 +78,8 @@ export class SourceRepository {
   }
 
   /**
-   * Pushes a source under its tag. The artifact has the time in it: a registry that has lost a blob below a
-   * manifest that it still has gets a new manifest, and so both again.
+   * Pushes a source under its tag. The artifact has the time in it: a registry that has lost a blob
+   * below a manifest that it still has gets a new manifest, and so both again.
    * @param scratch a folder is made below it, on the file system of the source, and removed
    * @throws RegistryError
    */

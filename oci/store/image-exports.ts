@@ -14,10 +14,15 @@ import { linkOrCopyBlob } from "./link-blob.ts";
 import type { StoredBlobs } from "./stored-blobs.ts";
 import { leftoverBounds } from "./temporary-files.ts";
 
-/** The content of an exported folder: blobs, verified, and the index.json that the image came with. */
+/**
+ * The content of an exported folder: blobs, verified, and the index.json that the image came with.
+ */
 export type ExportContent = { readonly blobs: readonly Descriptor[]; readonly indexJson: Buffer };
 
-/** Writes a store's images to folders of their own, as StageX's scripts expect them in `out/<image>/`. */
+/**
+ * Writes a store's images to folders of their own, as StageX's scripts expect them in
+ * `out/<image>/`.
+ */
 export class ImageExports {
   readonly #blobs: StoredBlobs;
   /** The parent folders that this process has cleared of what killed processes left. */
@@ -27,14 +32,17 @@ export class ImageExports {
     this.#blobs = blobs;
   }
 
-  /** Replaces a folder in one step, with its blobs linked to the store's; one with this content is kept. */
+  /**
+   * Replaces a folder in one step, with its blobs linked to the store's; one with this content is
+   * kept.
+   */
   async write(folder: string, { blobs, indexJson }: ExportContent, signal?: AbortSignal): Promise<void> {
     if (await this.#isThere(folder, { blobs, indexJson })) return;
     await this.#prune(dirname(folder));
     const temporary = temporaryBeside(folder);
     try {
-      // Synchronous calls: the thread pool takes longer than all of them. One folder at a time: with
-      // "recursive", Node reports a missing file where the file system is read-only.
+      // Synchronous calls: the thread pool takes longer than all of them. One folder at a time:
+      // with "recursive", Node reports a missing file where the file system is read-only.
       for (const made of [temporary, join(temporary, "blobs"), join(temporary, "blobs", "sha256")])
         mkdirSync(made);
       for (const blob of blobs) {
@@ -88,8 +96,8 @@ function isTemporary(name: string): boolean {
 }
 
 /**
- * Puts a folder in another's place. For a moment there is none, but never half a folder. Another process
- * that does the same meanwhile wins or loses as a whole.
+ * Puts a folder in another's place. For a moment there is none, but never half a folder. Another
+ * process that does the same meanwhile wins or loses as a whole.
  */
 async function replaceFolder(temporary: string, folder: string): Promise<void> {
   for (let tries = 0; tries < 10; tries += 1) {

@@ -29,8 +29,8 @@ export type AdoptOptions = {
   /** Whether each layer must unpack to the diff_id in its config. */
   readonly diffIds?: boolean;
   /**
-   * Returns a further check of a layer, undefined for none. It reads the layer in the same pass as its
-   * digest, and also when the store has it already.
+   * Returns a further check of a layer, undefined for none. It reads the layer in the same pass as
+   * its digest, and also when the store has it already.
    */
   readonly layerCheck?: (layer: Digest) => BlobCheck | undefined;
   /** The platforms that the image must be for, and no others; any where not given. */
@@ -41,19 +41,22 @@ export type AdoptOptions = {
 /** Enough to look into what has become of a disk's blobs: 100 of them, up to 4 GiB, for 30 days. */
 const damagedBounds = { count: 100, bytes: 4 * 1024 ** 3, maxAge: 30 * leftoverBounds.maxAge };
 
-/** The store's own index.json lists nothing: images are found by digest, and a shared list would need a lock. */
+/**
+ * The store's own index.json lists nothing: images are found by digest, and a shared list would
+ * need a lock.
+ */
 const emptyIndex = `${JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.index, manifests: [] })}\n`;
 
 /**
  * The content-addressed store of images. Its folder is an OCI layout that
  * `buildctl --oci-layout store=<root>` reads:
  *
- *     oci-layout, index.json     constant
- *     blobs/sha256/<hex>         every blob, once, read-only; never there before it is whole
- *     images/<manifest>/<index>.json   the index.json an image came with, filed under each of its
- *                                platforms' manifests; written last, so the image was whole
- *     damaged/                   blobs that an audit put aside: the last 100, up to 4 GiB, for 30 days
- *     tmp/                       not yet whole
+ *     oci-layout, index.json           constant
+ *     blobs/sha256/<hex>               every blob, once, read-only; never there before it is whole
+ *     images/<manifest>/<index>.json   the index.json an image came with, for each of its platforms'
+ *                                      manifests; written last, so it means that the image was whole
+ *     damaged/                         blobs that an audit put aside
+ *     tmp/                             not yet whole
  *
  * Any number of processes may use it at once, and may be killed at any moment.
  */
@@ -62,7 +65,10 @@ export class Store {
   readonly #blobs: StoredBlobs;
   readonly #records: ImageRecords;
   readonly #exports: ImageExports;
-  /** Images whose documents this process has read. They are good as long as those files are the same. */
+  /**
+   * Images whose documents this process has read. They are good as long as those files are the
+   * same.
+   */
   readonly #images = new Map<Digest, Image>();
 
   private constructor(root: string) {
@@ -90,12 +96,12 @@ export class Store {
   }
 
   /**
-   * Adds the image of an OCI layout folder, and verifies every byte of it. Blobs are linked where the
-   * folder is on the store's file system, and copied elsewhere. A blob that the store has is verified
-   * instead, and replaced where it is damaged. An index comes in after all that it names. The folder
-   * is left as it was.
-   * @throws LayoutError where the layout is not whole; also what a `layerCheck` throws. The store then
-   * has no more than a few blobs that no index names.
+   * Adds the image of an OCI layout folder, and verifies every byte of it. Blobs are linked where
+   * the folder is on the store's file system, and copied elsewhere. A blob that the store has is
+   * verified instead, and replaced where it is damaged. An index comes in after all that it names.
+   * The folder is left as it was.
+   * @throws LayoutError where the layout is not whole; also what a `layerCheck` throws. The store
+   * then has no more than a few blobs that no index names.
    */
   async adopt(layout: string, options: AdoptOptions = {}): Promise<Image> {
     const { signal } = options;
@@ -129,8 +135,8 @@ export class Store {
   }
 
   /**
-   * Reads the stored image with this index. Its documents are verified; its layers are only checked to
-   * be there in the right size. {@link audit} reads them too.
+   * Reads the stored image with this index. Its documents are verified; its layers are only checked
+   * to be there in the right size. {@link audit} reads them too.
    * @throws LayoutError that names what is missing or wrong
    */
   async readImage(index: Digest): Promise<Image> {
@@ -155,8 +161,8 @@ export class Store {
   }
 
   /**
-   * Returns the files on which the result of {@link find} depends: as long as they are the same, it finds
-   * `image` again. Where no image has come in, that is the folder of its records.
+   * Returns the files on which the result of {@link find} depends: as long as they are the same, it
+   * finds `image` again. Where no image has come in, that is the folder of its records.
    * @returns null where an image has come in and is not whole
    */
   filesBehind(manifest: Digest, image: Image | null): string[] | null {
@@ -171,7 +177,10 @@ export class Store {
     return this.#records.has(manifest, index);
   }
 
-  /** Whether the store has this blob, whole. A blob that this process has read is read again if its file has changed. */
+  /**
+   * Whether the store has this blob, whole. A blob that this process has read is read again if its
+   * file has changed.
+   */
   async has(blob: Descriptor, signal?: AbortSignal): Promise<boolean> {
     return await this.#blobs.has(blob, null, signal);
   }
@@ -185,8 +194,8 @@ export class Store {
   }
 
   /**
-   * Does the same for the image with this index or platform's manifest, but reads no blob again that this
-   * process has read and whose file is the same by inode, size and time.
+   * Does the same for the image with this index or platform's manifest, but reads no blob again
+   * that this process has read and whose file is the same by inode, size and time.
    */
   async inspect(digest: Digest, signal?: AbortSignal): Promise<readonly Damage[]> {
     const image = await this.find(digest);
@@ -197,10 +206,11 @@ export class Store {
   }
 
   /**
-   * Writes an image to a folder of its own, as StageX's scripts expect it in `out/<image>/`: `oci-layout`,
-   * `index.json` with the annotations it was built with, and its blobs, linked to the store's where
-   * possible. Every blob is verified first. The folder is replaced in one step, and left alone where it
-   * has the image already. It is not flushed to the disk: after a power failure it is written again.
+   * Writes an image to a folder of its own, as StageX's scripts expect it in `out/<image>/`:
+   * `oci-layout`, `index.json` with the annotations it was built with, and its blobs, linked to the
+   * store's where possible. Every blob is verified first. The folder is replaced in one step, and
+   * left alone where it has the image already. It is not flushed to the disk: after a power failure
+   * it is written again.
    */
   async export(index: Digest, folder: string, signal?: AbortSignal): Promise<void> {
     const image = await this.readImage(index);
@@ -211,8 +221,8 @@ export class Store {
   }
 
   /**
-   * Removes a folder that {@link export} wrote, if it has that image (any, where none is given). The store
-   * keeps the blobs, which other images may share. Does nothing where there is no image.
+   * Removes a folder that {@link export} wrote, if it has that image (any, where none is given).
+   * The store keeps the blobs, which other images may share. Does nothing where there is no image.
    */
   async removeExport(folder: string, index?: Digest): Promise<void> {
     await this.#exports.remove(folder, index);

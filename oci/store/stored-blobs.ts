@@ -22,7 +22,9 @@ export type Damage = {
   readonly problem: LayoutProblem;
   /** Names the file and what is wrong with it. */
   readonly message: string;
-  /** Where the wrong bytes were moved, so that nothing passes them on; null where there were none. */
+  /**
+   * Where the wrong bytes were moved, so that nothing passes them on; null where there were none.
+   */
   readonly putAside: string | null;
 };
 
@@ -35,8 +37,8 @@ export type LayerChecks = {
 };
 
 /**
- * The blobs of a store, and which of them this process has verified. A blob is read again only where
- * its file is another by inode, size or time.
+ * The blobs of a store, and which of them this process has verified. A blob is read again only
+ * where its file is another by inode, size or time.
  */
 export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> {
   readonly #root: string;
@@ -77,7 +79,9 @@ export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> 
     this.#remember(blob.digest, stamp);
   }
 
-  /** Whether the store has this blob, whole, and a layer unpacks to this diff_id where one is given. */
+  /**
+   * Whether the store has this blob, whole, and a layer unpacks to this diff_id where one is given.
+   */
   async has(blob: Descriptor, diffId: Digest | null = null, signal?: AbortSignal): Promise<boolean> {
     try {
       await this.verify(blob, signal);
@@ -128,8 +132,8 @@ export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> 
   }
 
   /**
-   * Adds a layer from another file, and verifies it. A linked layer is hashed through the name of its
-   * source, so that errors name that file.
+   * Adds a layer from another file, and verifies it. A linked layer is hashed through the name of
+   * its source, so that errors name that file.
    * @throws LayoutError, and what the check throws
    */
   async add(source: string, blob: Descriptor, checks: LayerChecks, signal?: AbortSignal): Promise<void> {
@@ -142,7 +146,8 @@ export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> 
     try {
       const isLinked = await linkOrCopyBlob(source, blob, temporary, signal);
       const stamp = stampOf(temporary);
-      // The disk writes a large layer while it is hashed: for gigabytes, either takes half a minute.
+      // The disk writes a large layer while it is hashed: for gigabytes, either takes half a
+      // minute.
       const written = blob.size > largeBlob ? syncToDisk(temporary) : undefined;
       written?.catch(() => {});
       if (diffId !== null) await checkLayer(source, blob, diffId, signal);
@@ -182,7 +187,10 @@ export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> 
     return { digest, problem, message, putAside: isIntact ? null : aside };
   }
 
-  /** @param stamp taken before the blob was read, so that a file that has changed since is read again */
+  /**
+   * @param stamp taken before the blob was read, so that a file that has changed since is read
+   * again
+   */
   #remember(digest: Digest, stamp: string | null): void {
     if (stamp !== null) this.#verified.set(digest, stamp);
   }

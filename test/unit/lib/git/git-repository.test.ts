@@ -53,8 +53,8 @@ describe("reads as git does", () => {
     const { history, commit, beside } = committed();
     const apart = join(realpathSync(beside), "apart");
     history.git("init", "--quiet", "--separate-git-dir", apart);
-    const mend = `git -C ${apart} config core.worktree ${realpathSync(history.root)}`;
-    await expect(findRepository(history.root)).rejects.toThrow(`(mend: ${mend})`);
+    const fix = `git -C ${apart} config core.worktree ${realpathSync(history.root)}`;
+    await expect(findRepository(history.root)).rejects.toThrow(`(fix: ${fix})`);
     execFileSync("git", ["-C", apart, "config", "core.worktree", history.root]);
     expect(await lines(history.root, "rev-parse", "HEAD")).toEqual([commit]);
   });
