@@ -184,8 +184,8 @@ export class RegistryClient {
     return [
       `-bytes=${bytes}`,
       `-time=${milliseconds(time)}`,
-      `-patience=${milliseconds(responseTimeout)}`,
-      `-slowest=${minRate}`,
+      `-response-timeout=${milliseconds(responseTimeout)}`,
+      `-min-rate=${minRate}`,
       `-redirects=${redirects}`,
     ];
   }

@@ -61,7 +61,7 @@ export class RegistryError extends Error {
 const clientFailure = z.strictObject({
   problem: z.enum(problems),
   reason: z.string(),
-  mayPass: z.boolean(),
+  isTransient: z.boolean(),
   retryAfter: z.int().nonnegative().nullable(),
 });
 
@@ -89,10 +89,10 @@ export function parseClientFailure(action: string, stderr: string): RegistryErro
     const reason = first === "" ? "the registry client was killed" : `the registry client ended: ${first}`;
     return registryError("failed", action, reason);
   }
-  const { problem, reason, mayPass, retryAfter } = parsed.data;
+  const { problem, reason, isTransient, retryAfter } = parsed.data;
   const wait = problem === "overloaded" && retryAfter !== null ? `; it asks to wait ${retryAfter} s` : "";
   // The registry's text is cut here, so that the wait behind it never is.
-  return registryError(problem, action, reason.slice(0, reasonLimit - 50) + wait, mayPass, retryAfter);
+  return registryError(problem, action, reason.slice(0, reasonLimit - 50) + wait, isTransient, retryAfter);
 }
 
 function parseJson(text: string): unknown {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { parseClientFailure, RegistryError } from "../../../../oci/registry/registry-error.ts";
 
 function printed(failure: object): string {
-  const whole = { problem: "failed", reason: "no", mayPass: false, retryAfter: null, ...failure };
+  const whole = { problem: "failed", reason: "no", isTransient: false, retryAfter: null, ...failure };
   return `${JSON.stringify(whole)}\n`;
 }
 
@@ -50,7 +50,7 @@ test("escapes a registry's own text", () => {
 
 test("names the time that an overloaded registry asks to wait, however long its text", () => {
   const reason = `TOOMANYREQUESTS: ${"slow ".repeat(500)}`;
-  const failure = { problem: "overloaded", reason, mayPass: true, retryAfter: 7 };
+  const failure = { problem: "overloaded", reason, isTransient: true, retryAfter: 7 };
   const error = parseClientFailure("pulling", printed(failure));
   expect(error).toMatchObject({ retryAfter: 7, isTransient: true });
   expect(error.message).toContain("; it asks to wait 7 s");
