@@ -1,5 +1,6 @@
 import { type Dirent, lstatSync, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
+import { errorCode } from "../fs/error-code.ts";
 import { RegularFileError, readRegularFileSync } from "../fs/regular-file.ts";
 import { escapeControlCharacters } from "../text/escape-control-characters.ts";
 import { quoteShellWord } from "../text/shell-word.ts";
@@ -140,7 +141,7 @@ function entriesOf(folder: string | Buffer): Dirent<Buffer>[] {
     return readdirSync(folder, { withFileTypes: true, encoding: "buffer" });
   } catch (error) {
     // git removes empty folders at any time.
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (errorCode(error) === "ENOENT") return [];
     const [path, allowed] = [folder.toString(), "a folder that can be read"];
     throw new RepositoryError({ path, found: describeError(error), allowed });
   }
@@ -158,7 +159,7 @@ function expectNoAlternates(path: string): void {
   if (first === undefined || first === "") return;
   throw new RepositoryError({
     path,
-    found: `a way to the objects in ${JSON.stringify(first)}`,
+    found: `a link to the objects in ${JSON.stringify(first)}`,
     allowed: "a repository with all its objects",
     fix: `git repack -a -d, there, and then rm ${quoteShellWord(path)}`,
   });
@@ -222,7 +223,7 @@ function isThere(path: string): boolean {
 
 function describeError(error: unknown): string {
   if (error instanceof RegularFileError) return error.message.slice(error.path.length + 1);
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = errorCode(error);
   if (code === "ENOENT" || code === "ENOTDIR") return "nothing";
   return `something that can't be read (${String(code ?? error)})`;
 }

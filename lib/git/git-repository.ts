@@ -152,7 +152,7 @@ function folderAt(dotGit: string, written: string): string {
   if (folder !== undefined && lstatSync(folder).isDirectory()) return folder;
   throw new RepositoryError({
     path: dotGit,
-    found: `a way to ${JSON.stringify(written)}, where there is no folder`,
+    found: `a link to ${JSON.stringify(written)}, where there is no folder`,
     allowed:
       "a repository that can be reached from here (where only a worktree is mounted, mount its repository too)",
   });
@@ -190,12 +190,12 @@ async function linkedRepository(workTree: string, dotGit: string, gitFolder: str
   return await checked({ workTree, gitFolder, commonFolder }, [dotGit]);
 }
 
-function leadsElsewhere(dotGit: string, target: string, mend?: string): RepositoryError {
+function leadsElsewhere(dotGit: string, target: string, fix?: string): RepositoryError {
   return new RepositoryError({
     path: dotGit,
-    found: `a way to ${JSON.stringify(target)}, which does not name this folder as its worktree`,
+    found: `a link to ${JSON.stringify(target)}, which does not name this folder as its worktree`,
     allowed: "the repository of this folder",
-    ...(mend === undefined ? {} : { fix: mend }),
+    ...(fix === undefined ? {} : { fix }),
   });
 }
 

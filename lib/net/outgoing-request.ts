@@ -95,14 +95,17 @@ class TunnelAgent extends SecureAgent {
  * Adds the proxy to an error. The proxy's own text is left out, since it may repeat the
  * credentials.
  */
-function proxied(error: NodeJS.ErrnoException, { variable, redactedUrl: shown }: EnvironmentProxy): Error {
+function proxied(error: NodeJS.ErrnoException, { variable, redactedUrl }: EnvironmentProxy): Error {
   const status = "statusCode" in error ? error.statusCode : undefined;
   const reason =
     error.code === "ERR_PROXY_TUNNEL" && typeof status === "number"
       ? `it answered ${status} to CONNECT`
       : error.message;
   const { code } = error;
-  return Object.assign(new Error(`through the proxy ${shown} (${variable}): ${reason}`, { cause: error }), {
-    code,
-  });
+  return Object.assign(
+    new Error(`through the proxy ${redactedUrl} (${variable}): ${reason}`, { cause: error }),
+    {
+      code,
+    },
+  );
 }

@@ -8,15 +8,15 @@ const [namesShown, linesShown] = [10, 100];
  * 3 more: message`, in the order of the first. Of more than a hundred lines, the others are
  * counted.
  */
-export function groupMessages(said: Iterable<readonly [name: string, words: string]>): string[] {
-  const alike = [...Map.groupBy(said, ([, words]) => words)];
-  const left = alike.slice(linesShown).reduce((sum, [, { length }]) => sum + length, 0);
-  const lines = alike.slice(0, linesShown).map(
-    ([words, named]) =>
+export function groupMessages(messages: Iterable<readonly [name: string, message: string]>): string[] {
+  const groups = [...Map.groupBy(messages, ([, message]) => message)];
+  const left = groups.slice(linesShown).reduce((sum, [, { length }]) => sum + length, 0);
+  const lines = groups.slice(0, linesShown).map(
+    ([message, named]) =>
       `${shortenList(
         named.map(([name]) => name),
         namesShown,
-      )}: ${words}`,
+      )}: ${message}`,
   );
   return left === 0 ? lines : [...lines, `and ${left} more with other messages`];
 }

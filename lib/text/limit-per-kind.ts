@@ -1,5 +1,5 @@
 /** How many items of one kind are shown. */
-const shown = 10;
+const limit = 10;
 
 /**
  * Shortens a list of problems to the first ten of each kind, in the list's order, followed by the
@@ -15,13 +15,13 @@ export function limitPerKind<T, Line extends string>(
   moreOf: (count: number, example: T) => Line,
 ): Line[] {
   const kinds = Map.groupBy(items, kindOf);
-  const places = new Map<string, number>();
+  const counts = new Map<string, number>();
   return items.flatMap((item) => {
     const kind = kindOf(item);
-    const place = (places.get(kind) ?? 0) + 1;
-    places.set(kind, place);
-    if (place > shown) return [];
-    const left = (kinds.get(kind)?.length ?? 0) - shown;
-    return place === shown && left > 0 ? [lineOf(item), moreOf(left, item)] : [lineOf(item)];
+    const position = (counts.get(kind) ?? 0) + 1;
+    counts.set(kind, position);
+    if (position > limit) return [];
+    const left = (kinds.get(kind)?.length ?? 0) - limit;
+    return position === limit && left > 0 ? [lineOf(item), moreOf(left, item)] : [lineOf(item)];
   });
 }

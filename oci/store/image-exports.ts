@@ -112,9 +112,9 @@ async function replaceFolder(temporary: string, folder: string): Promise<void> {
 }
 
 /** Renames a folder; returns false where the new name is taken. */
-function renameIfFree(folder: string, place: string): boolean {
+function renameIfFree(folder: string, newPath: string): boolean {
   try {
-    renameSync(folder, place);
+    renameSync(folder, newPath);
     return true;
   } catch (error) {
     if (!["ENOTEMPTY", "EEXIST", "ENOTDIR"].includes(errorCode(error) ?? "")) throw error;
