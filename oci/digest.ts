@@ -10,7 +10,7 @@ export type Digest = `sha256:${string}` & { readonly __digest: unique symbol };
 
 const pattern = /^sha256:[0-9a-f]{64}$/;
 
-/** Whether the text is a digest in canonical form. */
+/** Returns whether the text is a digest in canonical form. */
 export function isDigest(text: string): text is Digest {
   return pattern.test(text);
 }

@@ -36,8 +36,8 @@ export type BlobReader = {
 };
 
 /**
- * How many layers are verified at once. Unpacking is done beside the main thread, hashing is not: a
- * few fill each other's gaps.
+ * The number of layers that are verified at once. Unpacking is done beside the main thread, hashing
+ * is not: a few fill each other's gaps.
  */
 const layersAtOnce = 4;
 
@@ -110,16 +110,16 @@ export async function readManifest(
 }
 
 /**
- * Whether a platform such as `linux/arm64/v8` is of this system and architecture; few configs name
- * the variant.
+ * Returns whether a platform such as `linux/arm64/v8` is of this system and architecture; few
+ * configs name the variant.
  */
 function isPlatformOf(platform: string, os: string, architecture: string): boolean {
   return platform === `${os}/${architecture}` || platform.startsWith(`${os}/${architecture}/`);
 }
 
 /**
- * Whether an image is for each of these platforms and no other, so that it has no manifest that was
- * not asked for.
+ * Returns whether an image is for each of these platforms and no other, so that it has no manifest
+ * that was not asked for.
  */
 export function hasExactPlatforms(
   { manifests }: { readonly manifests: readonly Pick<ImageManifest, "platform">[] },

@@ -9,7 +9,7 @@ export type AtomicWriteOptions = {
   /** Permissions of the new file, less the umask: 0o666 by default. */
   readonly mode?: number;
   /**
-   * Whether the content reaches the disk before the file gets its name, so that no power failure
+   * True if the content reaches the disk before the file gets its name, so that no power failure
    * leaves it empty: true by default.
    */
   readonly flush?: boolean;

@@ -6,8 +6,8 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 /**
- * Whether an error means that there is no such file: the name is free, or a folder above it is no
- * folder.
+ * Returns whether an error means that there is no such file: the name is free, or a folder above it
+ * is no folder.
  */
 export function isMissing(error: unknown): boolean {
   const code = errorCode(error);

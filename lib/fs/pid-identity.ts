@@ -20,7 +20,7 @@ export function identityOf(pid: number): ProcessIdentity | undefined {
   return state === undefined || state.zombie ? undefined : { pid, started: state.started };
 }
 
-/** Whether this very process still runs. */
+/** Returns whether this very process still runs. */
 export function isAlive(process: ProcessIdentity): boolean {
   return identityOf(process.pid)?.started === process.started;
 }

@@ -87,8 +87,8 @@ export function readRegularFileSync(path: string, limit: number): Buffer {
 }
 
 /**
- * Whether a file is read to its end: no byte came, or there was room for one more, or the file has
- * grown.
+ * Returns whether a file is read to its end: no byte came, or there was room for one more, or the
+ * file has grown.
  */
 function isWhole(read: number, filled: number, room: Buffer): boolean {
   return read === 0 || filled >= room.length - 1;

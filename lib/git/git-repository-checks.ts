@@ -210,8 +210,8 @@ function realOf(path: string): string {
 }
 
 /**
- * Whether there is anything at a path. If that can't be told, it counts: reading it then gives the
- * error.
+ * Returns whether there is anything at a path. If that can't be told, it counts: reading it then
+ * gives the error.
  */
 function isThere(path: string): boolean {
   try {

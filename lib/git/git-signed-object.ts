@@ -120,7 +120,7 @@ function valuesOf(headers: readonly string[], names: readonly string[]): string[
   return areThese ? names.map((name, at) => headers[at]?.slice(name.length + 1) ?? "") : undefined;
 }
 
-/** Whether a header must come before all others. */
+/** Returns whether a header must come before all others. */
 function isBeginning(header: string): boolean {
   return /^(?:tree|parent|author|committer) /.test(header);
 }

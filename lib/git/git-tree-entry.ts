@@ -46,8 +46,8 @@ export function parseGitEntries(listed: Buffer): GitTreeEntry[] {
 const largestFile = 8 * 1024 ** 3;
 
 /**
- * Whether a file on the disk has the content and the mode that git records. git's own status
- * depends on bits in the index, attributes and settings.
+ * Returns whether a file on the disk has the content and the mode that git records. git's own
+ * status depends on bits in the index, attributes and settings.
  * @param diskKeeps whether the disk keeps modes (`core.fileMode`) and symbolic links
  * (`core.symlinks`)
  */

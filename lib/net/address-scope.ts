@@ -47,9 +47,9 @@ function listOf(prefixes: readonly string[]): BlockList {
 }
 
 /**
- * Whether a URL's host is this machine's loopback by its name alone. `x.localhost` is not, since
- * some resolvers ask the network for it. Neither is an address of an interface: clear text and the
- * proxy must not depend on the machine.
+ * Returns whether a URL's host is this machine's loopback by its name alone. `x.localhost` is not,
+ * since some resolvers ask the network for it. Neither is an address of an interface: clear text
+ * and the proxy must not depend on the machine.
  */
 export function isLoopbackHost(hostname: string): boolean {
   return (

@@ -41,7 +41,8 @@ export function proxyFor(
 }
 
 /**
- * Whether requests to a URL go through a proxy. With an invalid variable, the request itself fails.
+ * Returns whether requests to a URL go through a proxy. With an invalid variable, the request
+ * itself fails.
  */
 export function isProxied(url: URL): boolean {
   try {
@@ -61,8 +62,8 @@ function isDecodable({ username, password }: URL): boolean {
 }
 
 /**
- * Whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network, each
- * with a port or without.
+ * Returns whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network,
+ * each with a port or without.
  */
 function isListed({ hostname, port, protocol }: URL, list: string): boolean {
   const host = bareHost(hostname).toLowerCase();

@@ -14,7 +14,7 @@ import {
 export type RedirectOptions = {
   /** Number of redirects. */
   readonly limit: number;
-  /** Whether the content is checked by a hash, so that clear text is allowed. */
+  /** True if the content is checked by a hash, so that clear text is allowed. */
   readonly isHashed?: boolean;
   /** Resolves the names of redirects; as the system does by default. */
   readonly resolveAddresses?: ResolveAddresses | undefined;

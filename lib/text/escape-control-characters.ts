@@ -12,7 +12,7 @@ export const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 const plainLine = /^[ -~]*$/;
 const plain = /^[\n -~]*$/;
 
-/** Whether a text has only visible ASCII characters, blanks and line ends. */
+/** Returns whether a text has only visible ASCII characters, blanks and line ends. */
 export function isPlain(text: string): boolean {
   return plain.test(text);
 }

@@ -1,6 +1,6 @@
 import { shortenList } from "./shortened-list.ts";
 
-/** How many names share a line, and how many lines there are. */
+/** Limits of the names on a line, and of the lines. */
 const [namesShown, linesShown] = [10, 100];
 
 /**

@@ -1,4 +1,4 @@
-/** How many items of one kind are shown. */
+/** The number of items of one kind that are shown. */
 const limit = 10;
 
 /**

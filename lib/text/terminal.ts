@@ -42,7 +42,7 @@ export function redrawLine(line: Printable, screen: Screen = errorScreen): void 
 
 /**
  * Ends the process with one line on stderr when stdout fails (a full disk, a closed terminal).
- * Where its reader has ended (`… | head`), the exit code is that of SIGPIPE. When stderr fails,
+ * If its reader has ended (`… | head`), the exit code is that of SIGPIPE. When stderr fails,
  * only the messages are lost.
  * @param code the exit code
  */

@@ -37,7 +37,7 @@ export type ListedManifest = {
   readonly version: string | null;
 };
 
-/** How many blobs and bytes were verified. */
+/** The number of blobs and bytes that were verified. */
 export type VerifiedAmount = { readonly blobs: number; readonly bytes: number };
 
 /**

@@ -56,8 +56,8 @@ export function repositoryIn(registry: RegistryAddress, image: string): string |
 }
 
 /**
- * Whether go-containerregistry's `name.Registry.Scheme` takes a host for http, as podman and Docker
- * may; not the loopback.
+ * Returns whether go-containerregistry's `name.Registry.Scheme` takes a host for http, as podman
+ * and Docker may; not the loopback.
  */
 function mayFallBackToHttp(host: string): boolean {
   if (/\.local(host)?$/.test(host)) return true;

@@ -7,7 +7,7 @@ import { jsonLimit } from "../blob.ts";
 import { parseClientFailure, RegistryError, type RegistryProblem, registryError } from "./registry-error.ts";
 import { type RegistryLimits, registryLimits, timeoutFor } from "./registry-limits.ts";
 
-/** How long a registry with a transient problem is asked again. */
+/** Options for retrying a request that failed with a transient problem. */
 export type RetryOptions = {
   /** Milliseconds of waiting in all; none by default. */
   readonly retryFor?: number | undefined;
@@ -50,7 +50,7 @@ const longestWait = 15_000;
  */
 const killDelay = 5_000;
 
-/** How long the stderr of an ended client is still read, in milliseconds. */
+/** The time for which the stderr of an ended client is still read, in milliseconds. */
 const stderrDelay = 1_000;
 
 /** The failure is stderr's last line; only a crash of the Go runtime prints more. */

@@ -39,7 +39,7 @@ const transient: readonly RegistryProblem[] = ["overloaded", "server-error", "cu
 export class RegistryError extends Error {
   override readonly name = "RegistryError";
   readonly problem: RegistryProblem;
-  /** Whether the same request may succeed a little later, with nothing changed here. */
+  /** True if the same request may succeed a little later, with nothing changed here. */
   readonly isTransient: boolean;
   /** The seconds that the registry asks to wait (RFC 9110, 10.2.3); null where it doesn't. */
   readonly retryAfter: number | null;

@@ -49,7 +49,7 @@ const manifestShape = z.object({ schemaVersion: z.number() });
 const indexShape = z.object({ manifests: z.array(z.unknown()) });
 
 /**
- * Whether a document is an index and not a manifest. It may leave its media type out
+ * Returns whether a document is an index and not a manifest. It may leave its media type out
  * (image-index.md), but never its manifests.
  */
 export function isIndex(bytes: Buffer): boolean {

@@ -13,7 +13,7 @@ import type { Store } from "../store/store.ts";
 import type { RegistryClient } from "./registry-client.ts";
 import { isIndex, pullManifest } from "./registry-manifest.ts";
 
-/** How many blobs of one image are pulled at once. */
+/** The number of blobs of one image that are pulled at once. */
 const blobsAtOnce = 3;
 
 /** An image to pull. The digest of its manifest or index alone decides what is accepted. */

@@ -18,7 +18,7 @@ export type SourceFile = HeldSource & { readonly name: string; readonly path: st
 /** The type of artifacts with sources, by which clients find them. */
 export const sourceArtifactType = "application/vnd.stagex.source.v1";
 
-/** How many tags are looked up at once. */
+/** The number of tags that are looked up at once. */
 const tagsAtOnce = 4;
 
 /**

@@ -32,7 +32,7 @@ export class ImageRecords {
     return join(this.folderOf(manifest), `${hexOf(index)}.json`);
   }
 
-  /** Whether an image with this manifest and index has come in. */
+  /** Returns whether an image with this manifest and index has come in. */
   has(manifest: Digest, index: Digest): boolean {
     return statOf(this.pathOf(manifest, index)) !== undefined;
   }

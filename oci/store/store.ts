@@ -26,7 +26,7 @@ import { type Damage, StoredBlobs } from "./stored-blobs.ts";
 import { leftoverBounds, temporaryPath } from "./temporary-files.ts";
 
 export type AdoptOptions = {
-  /** Whether each layer must unpack to the diff_id in its config. */
+  /** True if each layer must unpack to the diff_id in its config. */
   readonly diffIds?: boolean;
   /**
    * Returns a further check of a layer, undefined for none. It reads the layer in the same pass as
@@ -53,8 +53,8 @@ const emptyIndex = `${JSON.stringify({ schemaVersion: 2, mediaType: mediaTypes.i
  *
  *     oci-layout, index.json           constant
  *     blobs/sha256/<hex>               every blob, once, read-only; never there before it is whole
- *     images/<manifest>/<index>.json   the index.json an image came with, for each of its platforms'
- *                                      manifests; written last, so it means that the image was whole
+ *     images/<manifest>/<index>.json   the index.json an image came with, for each of its
+ *                                      platforms' manifests; written last, so the image was whole
  *     damaged/                         blobs that an audit put aside
  *     tmp/                             not yet whole
  *
@@ -172,14 +172,17 @@ export class Store {
     return [this.#records.pathOf(manifest, image.index), ...blobs];
   }
 
-  /** Whether an image with this manifest and index has come in. Its blobs may be damaged since. */
+  /**
+   * Returns whether an image with this manifest and index has come in. Its blobs may be damaged
+   * since.
+   */
   hasRecord(manifest: Digest, index: Digest): boolean {
     return this.#records.has(manifest, index);
   }
 
   /**
-   * Whether the store has this blob, whole. A blob that this process has read is read again if its
-   * file has changed.
+   * Returns whether the store has this blob, whole. A blob that this process has read is read again
+   * only if its file has changed.
    */
   async has(blob: Descriptor, signal?: AbortSignal): Promise<boolean> {
     return await this.#blobs.has(blob, null, signal);

@@ -23,7 +23,8 @@ export type Damage = {
   /** Names the file and what is wrong with it. */
   readonly message: string;
   /**
-   * Where the wrong bytes were moved, so that nothing passes them on; null where there were none.
+   * The path to which the wrong bytes were moved, so that nothing passes them on; null where there
+   * were none.
    */
   readonly putAside: string | null;
 };
@@ -80,7 +81,8 @@ export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> 
   }
 
   /**
-   * Whether the store has this blob, whole, and a layer unpacks to this diff_id where one is given.
+   * Returns whether the store has this blob, whole, and a layer unpacks to this diff_id where one
+   * is given.
    */
   async has(blob: Descriptor, diffId: Digest | null = null, signal?: AbortSignal): Promise<boolean> {
     try {
@@ -111,7 +113,7 @@ export class StoredBlobs implements Pick<BlobReader, "pathOf" | "readDocument"> 
     }
   }
 
-  /** Whether the file of a blob is still the one that this process has hashed. */
+  /** Returns whether the file of a blob is still the one that this process has hashed. */
   isVerified(digest: Digest): boolean {
     const stamp = this.#verified.get(digest);
     return stamp !== undefined && stamp === stampOf(this.pathOf(digest));

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { FolderBounds } from "../../lib/fs/prune-folder.ts";
 
-/** What killed processes left is removed after a day; no blob takes that long to come in. */
+/** Leftovers of killed processes are removed after a day; no blob takes that long to come in. */
 export const leftoverBounds: FolderBounds = {
   count: Number.POSITIVE_INFINITY,
   bytes: Number.POSITIVE_INFINITY,
