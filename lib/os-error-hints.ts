@@ -1,7 +1,8 @@
+import { errorCode } from "./fs/error-code.ts";
 import { printable } from "./text/printable.ts";
 
-/** What to do about an error of the operating system (errno(3)). */
-const mends: Readonly<Record<string, string>> = {
+/** Hints for errors of the operating system (errno(3)). */
+const hints: Readonly<Record<string, string>> = {
   ENOSPC: "The disk is full: make room, and run the same command again",
   EDQUOT: "This user's share of the disk is used up: make room, and run the same command again",
   EROFS: "It lies on a file system that is read-only",
@@ -14,8 +15,11 @@ const mends: Readonly<Record<string, string>> = {
   EMFILE: "Too many files are open: ulimit -n 4096, and run the same command again",
 };
 
-/** An error's message and, where the machine is to blame, what mends it. The system's messages have paths in them, whatever their names. */
+/**
+ * Returns an error's message, with a hint where the machine is the cause. The whole is escaped: the
+ * system's messages quote paths, which may have any name.
+ */
 export function withHint(error: Error): string {
-  const mend = mends[String((error as NodeJS.ErrnoException).code)];
-  return mend === undefined ? error.message : printable`${error.message}. ${mend}.`;
+  const hint = hints[errorCode(error) ?? ""];
+  return hint === undefined ? error.message : printable`${error.message}. ${hint}.`;
 }

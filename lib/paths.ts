@@ -2,15 +2,21 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** This checkout: the folder that holds Pulumi.yaml. */
+/** The folder of this checkout, which has Pulumi.yaml in it. */
 export const projectRoot: string = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** Where everything is kept: what is for one user and may be thrown away, and what belongs to one checkout. */
+/**
+ * The paths of everything that is kept: a user's caches, which can be made again, and a checkout's
+ * state.
+ */
 export type Paths = {
   /** The checkout. */
   readonly project: string;
 
-  /** Per user, made again when lost: `$STAGEX_CACHE`, else `$XDG_CACHE_HOME/stagex`, else `~/.cache/stagex`. */
+  /**
+   * The user's caches, made again when lost: `$STAGEX_CACHE`, else `$XDG_CACHE_HOME/stagex`, else
+   * `~/.cache/stagex`.
+   */
   readonly cache: string;
   /** Built tools, one folder for each tool, version and way of building. */
   readonly tools: string;
@@ -25,33 +31,49 @@ export type Paths = {
   readonly state: string;
   /** The content-addressed store of built images. */
   readonly store: string;
-  /** What was built from what, by whom. */
+  /** The ledger: which outputs were built from which inputs, and by whom. */
   readonly ledger: string;
-  /** The same of this state folder's own builds alone, which is not for others to add to: what may be attested. */
+  /**
+   * The ledger of this state folder's own builds, which may be attested. Records of others are
+   * never added.
+   */
   readonly built: string;
-  /** What has been taken from elsewhere under `stagex:trust quorum`, at quorum then; not for others to add to either. */
+  /**
+   * The ledger of images taken from elsewhere under `stagex:trust quorum`, which had a quorum then.
+   * Records of others are never added.
+   */
   readonly agreed: string;
-  /** What earlier previews found out, with the stamps of the files that they found it in. */
+  /** Results of earlier previews, with the stamps of the files that they come from. */
   readonly previewCache: string;
-  /** What the last preview comes to, as JSON. */
+  /** The forecast of the last preview, as JSON. */
   readonly forecast: string;
-  /** Temporary folders of builds; on the store's file system, so that files are linked and not copied. */
+  /**
+   * Temporary folders of builds, on the store's file system, so that files are linked and not
+   * copied.
+   */
   readonly scratch: string;
   /** Build and daemon logs. */
   readonly logs: string;
-  /** The private BuildKit daemon's state; its socket is in a run folder of the user's, for sockets need short paths. */
+  /**
+   * The private BuildKit daemon's state. Its socket is in a run folder of the user's: sockets need
+   * short paths.
+   */
   readonly buildkit: string;
 
-  /** `out/<image>/`, laid out as StageX's own scripts expect it; below `$STAGEX_STATE` where that is set. */
+  /**
+   * `out/<image>/`, laid out as StageX's own scripts expect it; below `$STAGEX_STATE` where that is
+   * set.
+   */
   readonly out: string;
 };
 
 /**
- * The places of a checkout. Witnesses on one machine each set STAGEX_STATE to a folder of their own: they share the stacks, but neither
- * store nor ledger nor BuildKit's cache.
+ * Returns the paths of a checkout. Witnesses on one machine each set STAGEX_STATE to a folder of
+ * their own: they share the stacks, but neither store nor ledger nor BuildKit's cache.
  *
  * @param project the checkout's folder, this one by default
- * @param environment where STAGEX_CACHE, XDG_CACHE_HOME, HOME and STAGEX_STATE (relative to the project) are looked up
+ * @param environment has STAGEX_CACHE, XDG_CACHE_HOME, HOME and STAGEX_STATE (relative to the
+ * project)
  */
 export function pathsOf(project: string = projectRoot, environment: NodeJS.ProcessEnv = process.env): Paths {
   const cache = resolve(

@@ -1,8 +1,8 @@
 /**
- * Works on all items at once. After the first failure the others' signal is aborted, with that error as its reason, and they are waited for:
- * nothing that they share ends before they do.
- * @param signal ends them all
- * @throws the first error, whatever the others end with; the signal's reason where it was aborted before
+ * Works on all items at once. After the first failure the signal of the others is aborted with that
+ * error, and they are waited for, so that nothing which they share ends before they do.
+ * @param signal aborts all of them
+ * @throws the first error; the signal's reason where the signal was aborted before
  */
 export async function runConcurrently<Item, Result>(
   items: readonly Item[],

@@ -1,68 +1,64 @@
 import { createHash, type Hash } from "node:crypto";
-import {
-  closeSync,
-  createWriteStream,
-  constants as fsConstants,
-  fstatSync,
-  openSync,
-  readFileSync,
-} from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { createWriteStream, readFileSync } from "node:fs";
 import { type Readable, Transform, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
+import { isMissing } from "../lib/fs/error-code.ts";
+import { openRegularFile, RegularFileError, withRegularFileSync } from "../lib/fs/regular-file.ts";
+import type { Descriptor } from "./descriptor.ts";
 import { type Digest, digestOf, parseDigest } from "./digest.ts";
-import type { Descriptor } from "./image.ts";
 import { LayoutError } from "./layout-error.ts";
 
-/** No JSON document of an image is larger, in bytes; registries refuse manifests over 4 MiB too. */
+/** Limit of an image's JSON document, in bytes; registries refuse manifests over 4 MiB too. */
 export const jsonLimit = 4 * 1024 * 1024;
 
 const readAhead = 1024 * 1024;
 
-/** A blob of up to this many bytes is hashed in one piece: a stream's buffers would cost more than the blob. */
+/**
+ * A blob of up to this many bytes is hashed in one piece: a stream's buffers would cost more than
+ * the blob.
+ */
 const smallBlob = 256 * 1024;
 
-/** Reads a small document whole; its bytes are not compared with any digest. */
+/** Reads a layout's own file, such as `index.json`, which no digest covers. */
 export async function readLayoutFile(path: string): Promise<Buffer> {
   return readWhole(path, null);
 }
 
-/** Reads a JSON blob whole, having checked its digest, and its size where that is known. */
+/**
+ * Reads a JSON blob whole, and verifies its digest, and its size where that is known.
+ * @throws LayoutError
+ */
 export async function readBlob(path: string, blob: { digest: Digest; size?: number }): Promise<Buffer> {
   const bytes = readWhole(path, blob.digest, blob.size);
-  checkDigest(path, blob.digest, digestOf(bytes));
+  requireDigest(path, blob.digest, digestOf(bytes));
   return bytes;
 }
 
-/** Reads at once, without the thread pool: its ways are ten times as long as reading a document takes. */
+/** Synchronous: the thread pool takes ten times as long as reading a document. */
 function readWhole(path: string, digest: Digest | null, expected?: number): Buffer {
-  const descriptor = openNow(path, digest);
   try {
-    const found = fstatSync(descriptor);
-    if (!found.isFile()) throw notAFile(path, digest);
-    if (digest !== null && expected !== undefined) checkSize(path, { digest, size: expected }, found.size);
-    if (found.size > jsonLimit) throw tooLarge(path, digest, found.size);
-    return readFileSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function openNow(path: string, digest: Digest | null): number {
-  try {
-    return openSync(path, plainly);
+    return withRegularFileSync(path, Number.POSITIVE_INFINITY, (descriptor, size) => {
+      if (digest !== null && expected !== undefined) requireSize(path, { digest, size: expected }, size);
+      if (size > jsonLimit) {
+        const message = `${path}: ${size} bytes are too many for an image's JSON (at most ${jsonLimit})`;
+        throw new LayoutError("too-large", path, digest, message);
+      }
+      return readFileSync(descriptor);
+    });
   } catch (error) {
-    throw openError(path, digest, error);
+    throw asLayoutError(path, digest, error);
   }
 }
 
-/** Reads a blob's bytes as they are, packed or not, and throws where they are not as they should be. */
+/** Reads a blob's bytes, packed or not, and throws where it finds something wrong. */
 export type BlobCheck = (bytes: AsyncIterable<Uint8Array>, signal?: AbortSignal) => Promise<void>;
 
 /**
- * Reads a blob through once, and throws a {@link LayoutError} unless its size and digest are right. `check` sees the bytes in the same
- * pass; what it throws is thrown where the bytes are those of the digest, since of damaged ones it could only speak in riddles.
+ * Reads a blob once, and verifies its size and digest.
+ * @param check reads the bytes in the same pass. Its error is thrown only if the bytes have the
+ * digest: of damaged bytes it would report a consequence and not the cause.
+ * @throws LayoutError
  */
 export async function checkBlob(
   path: string,
@@ -77,8 +73,8 @@ export async function checkBlob(
     return;
   }
   const hash = createHash("sha256");
-  await stream(path, blob, (source) => pipeline(source, hashInto(hash), { signal }));
-  checkDigest(path, blob.digest, finish(hash));
+  await readStream(path, blob, (source) => pipeline(source, hashInto(hash), { signal }));
+  requireDigest(path, blob.digest, digestIn(hash));
 }
 
 async function checkWith(
@@ -97,18 +93,21 @@ async function checkWith(
     }
   }
   try {
-    await stream(path, blob, (source) => check(hashed(source), signal));
+    await readStream(path, blob, (source) => check(hashed(source), signal));
   } catch (error) {
     if (error instanceof LayoutError || signal?.aborted === true) throw error;
     await checkBlob(path, blob, signal);
     throw error;
   }
-  // A check may know before the end that all is well; the digest can't.
+  // The check may end before the blob does; the digest covers all of it.
   if (read < blob.size) await checkBlob(path, blob, signal);
-  else checkDigest(path, blob.digest, finish(hash));
+  else requireDigest(path, blob.digest, digestIn(hash));
 }
 
-/** Copies a blob to a new file while checking it, so that its bytes are read only once. */
+/**
+ * Copies a blob to a new file and verifies it in the same pass.
+ * @throws LayoutError
+ */
 export async function copyBlob(
   from: string,
   blob: Descriptor,
@@ -116,13 +115,17 @@ export async function copyBlob(
   signal?: AbortSignal,
 ): Promise<void> {
   const hash = createHash("sha256");
-  await stream(from, blob, (source) =>
+  await readStream(from, blob, (source) =>
     pipeline(source, tap(hash), createWriteStream(to, { flags: "wx" }), { signal }),
   );
-  checkDigest(from, blob.digest, finish(hash));
+  requireDigest(from, blob.digest, digestIn(hash));
 }
 
-/** Like {@link checkBlob}, and in the same pass checks that the layer unpacks to the config's diff_id. */
+/**
+ * Does what {@link checkBlob} does, and in the same pass checks that the layer unpacks to the
+ * config's diff_id.
+ * @throws LayoutError
+ */
 export async function checkLayer(
   path: string,
   layer: Descriptor,
@@ -132,7 +135,7 @@ export async function checkLayer(
   const packed = createHash("sha256");
   const unpacked = createHash("sha256");
   let unpackError: unknown;
-  await stream(path, layer, (source) =>
+  await readStream(path, layer, (source) =>
     pipeline(
       [source, tap(packed), ...decompressor(layer.mediaType), hashInto(unpacked, unpackedLimit(layer))],
       { signal },
@@ -142,128 +145,98 @@ export async function checkLayer(
     unpackError = error;
   });
   if (unpackError !== undefined) {
-    // A layer whose bytes are not those of its name is damaged; only one that is whole can be wrongly packed.
+    // A layer with other bytes than its digest is damaged; only an intact one can be wrongly
+    // packed.
     await checkBlob(path, layer, signal);
-    throw unpackingError(path, layer, messageOf(unpackError));
+    const reason = unpackError instanceof Error ? unpackError.message : String(unpackError);
+    throw unpackingError(path, layer, reason);
   }
-  checkDigest(path, layer.digest, finish(packed));
-  requireDiffId(path, layer, diffId, finish(unpacked));
+  requireDigest(path, layer.digest, digestIn(packed));
+  requireDiffId(path, layer, diffId, digestIn(unpacked));
 }
 
-/** Throws where a layer unpacks to something else than the image's config says. */
+/**
+ * Checks that a layer unpacks to the diff_id in the image's config.
+ * @throws LayoutError
+ */
 export function requireDiffId(at: string, layer: Descriptor, diffId: Digest, found: Digest): void {
   if (found === diffId) return;
   const message = `${at}: the layer unpacks to ${found}, but the image's config says ${diffId} (rootfs.diff_ids)`;
   throw new LayoutError("diff-id", at, layer.digest, message);
 }
 
-/** That a layer, whole as it is, does not unpack. */
-export function unpackingError(at: string, layer: Descriptor, why: string): LayoutError {
-  const message = `${at}: the layer can't be unpacked as ${layer.mediaType}: ${why}`;
+/** Returns the error for an intact layer that can't be unpacked. */
+export function unpackingError(at: string, layer: Descriptor, reason: string): LayoutError {
+  const message = `${at}: the layer can't be unpacked as ${layer.mediaType}: ${reason}`;
   return new LayoutError("diff-id", at, layer.digest, message);
 }
 
 /**
- * How many bytes a layer is unpacked to at most, before it counts as one that can't be. Gzip makes at most 1032 bytes of one (deflate's
- * longest match by its shortest code), and so is never refused for it; zstd makes any number.
+ * Returns the number of bytes beyond which unpacking a layer fails. Gzip never reaches it: it makes
+ * at most 1032 bytes of one (deflate's longest match by its shortest code). Zstd makes any number.
  */
 export function unpackedLimit({ size }: Descriptor): number {
   return 1024 * 1024 + 1032 * size;
 }
 
-/** The bytes of a layer as a tar stream, unpacked according to its media type. Not verified: check the blob first. */
+/**
+ * Opens a layer as a tar stream, unpacked by its media type. It is not verified: check the blob
+ * first.
+ */
 export async function openLayer(path: string, layer: Descriptor): Promise<Readable[]> {
-  const { handle } = await openRegular(path, layer.digest);
+  const { handle } = await openBlob(path, layer.digest);
   return [handle.createReadStream({ highWaterMark: readAhead }), ...decompressor(layer.mediaType)];
 }
 
-/** What unpacks a layer of this media type, if anything has to. */
+/** Returns a stream that unpacks layers of this media type; none where they are not packed. */
 export function decompressor(mediaType: string) {
-  // With a dot where they are Docker's own.
+  // Docker's own media types have a dot for the plus.
   if (/[+.]gzip$/.test(mediaType)) return [createGunzip()];
   if (/[+.]zstd$/.test(mediaType)) return [createZstdDecompress()];
   return [];
 }
 
-async function stream(
+async function readStream(
   path: string,
   blob: Descriptor,
   consume: (source: Readable) => Promise<void>,
 ): Promise<void> {
-  const { handle, size } = await openRegular(path, blob.digest);
+  const { handle, size } = await openBlob(path, blob.digest);
   try {
-    checkSize(path, blob, size);
+    requireSize(path, blob, size);
     await consume(handle.createReadStream({ highWaterMark: readAhead, autoClose: false }));
   } finally {
     await handle.close();
   }
 }
 
-/** A file and nothing else: a link could lead out of the layout, and a pipe would never end. */
-const plainly = fsConstants.O_RDONLY | fsConstants.O_NOFOLLOW | fsConstants.O_NONBLOCK;
-
-async function openRegular(
-  path: string,
-  digest: Digest | null,
-): Promise<{ handle: FileHandle; size: number }> {
-  let handle: FileHandle;
-  try {
-    handle = await open(path, plainly);
-  } catch (error) {
-    throw openError(path, digest, error);
-  }
-  const found = await handle.stat();
-  if (!found.isFile()) {
-    await handle.close();
-    throw notAFile(path, digest);
-  }
-  return { handle, size: found.size };
+/** Opens a regular file only: a link could lead out of the layout, and a pipe would never end. */
+async function openBlob(path: string, digest: Digest): ReturnType<typeof openRegularFile> {
+  return await openRegularFile(path, Number.POSITIVE_INFINITY).catch((error: unknown) => {
+    throw asLayoutError(path, digest, error);
+  });
 }
 
-function openError(path: string, digest: Digest | null, error: unknown): unknown {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  if (code === "ENOENT" || code === "ENOTDIR") {
-    return new LayoutError("missing", path, digest, `${path}: is missing`);
-  }
-  if (code === "ELOOP" || code === "ENXIO") return notAFile(path, digest);
-  return error;
-}
-
-function notAFile(path: string, digest: Digest | null): LayoutError {
+function asLayoutError(path: string, digest: Digest | null, error: unknown): unknown {
+  if (isMissing(error)) return new LayoutError("missing", path, digest, `${path}: is missing`);
+  if (!(error instanceof RegularFileError)) return error;
   return new LayoutError("not-a-file", path, digest, `${path}: is not a regular file`);
 }
 
-function tooLarge(path: string, digest: Digest | null, size: number): LayoutError {
-  return new LayoutError(
-    "too-large",
-    path,
-    digest,
-    `${path}: ${size} bytes are too many for an image's JSON (at most ${jsonLimit})`,
-  );
+function requireSize(path: string, blob: { digest: Digest; size: number }, found: number): void {
+  if (found === blob.size) return;
+  const problem = found < blob.size ? "truncated" : "oversized";
+  const message = `${path}: ${problem}: has ${found} bytes, its descriptor says ${blob.size}`;
+  throw new LayoutError(problem, path, blob.digest, message);
 }
 
-function checkSize(path: string, blob: { digest: Digest; size: number }, size: number): void {
-  if (size === blob.size) return;
-  const problem = size < blob.size ? "truncated" : "oversized";
-  throw new LayoutError(
-    problem,
-    path,
-    blob.digest,
-    `${path}: ${problem}: has ${size} bytes, its descriptor says ${blob.size}`,
-  );
-}
-
-function checkDigest(path: string, expected: Digest, found: Digest): void {
+function requireDigest(path: string, expected: Digest, found: Digest): void {
   if (found === expected) return;
-  throw new LayoutError(
-    "damaged",
-    path,
-    expected,
-    `${path}: damaged: its bytes have the digest ${found}, not the one they are filed under`,
-  );
+  const message = `${path}: damaged: its bytes have the digest ${found}, not the one they are filed under`;
+  throw new LayoutError("damaged", path, expected, message);
 }
 
-function finish(hash: Hash): Digest {
+function digestIn(hash: Hash): Digest {
   return parseDigest(`sha256:${hash.digest("hex")}`);
 }
 
@@ -285,8 +258,4 @@ function tap(hash: Hash): Transform {
       done(null, chunk);
     },
   });
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -4,25 +4,25 @@ import { isDeepStrictEqual } from "node:util";
 import { type Extract, type ExtractEvents, extract, type Header } from "tar-stream";
 import { escapeControlCharacters } from "../lib/text/escape-control-characters.ts";
 import { openLayer, readBlob } from "./blob.ts";
+import type { Descriptor } from "./descriptor.ts";
 import type { Digest } from "./digest.ts";
+import { zip } from "./image.ts";
 import {
   type ConfigDocument,
-  type Descriptor,
   type ManifestDocument,
-  parseConfig,
+  parseImageConfig,
   parseManifest,
-  zip,
-} from "./image.ts";
+} from "./image-documents.ts";
 
-/** A platform's manifest, and where its blobs are: a `Store` has such a `blobPath`. */
+/** A platform's manifest, and where its blobs are (`Store.blobPath`, for example). */
 export type ComparedManifest = {
   readonly manifest: Digest;
   readonly blobPath: (digest: Digest) => string;
 };
 
-/** The first thing in which two images differ. */
+/** The first difference between two images. */
 export type ImageDifference = {
-  /** Says it in words: `layer 2: usr/lib/libfoo.so: content differs from byte 1040`. */
+  /** Describes it: `layer 2: usr/lib/libfoo.so: content differs from byte 1040`. */
   readonly text: string;
   /** The layer, counted from 1, base first; null where it is not in a layer. */
   readonly layer: number | null;
@@ -31,10 +31,11 @@ export type ImageDifference = {
 };
 
 /**
- * The first difference between two images of one platform: in their configs, in the number of their layers, then layer
- * by layer in the files; null if the manifests are the same. What causes comes before what only follows from it, so
- * digests are never named as differing. Layers are streamed, so memory does not grow with them.
- * @throws LayoutError if a blob of either is missing or its JSON damaged; layers are taken as verified.
+ * Finds the first difference between two images of one platform: in their configs, in the number of
+ * their layers, then in the files of each layer. Causes come before what follows from them, so a
+ * digest is never named as a difference. Layers are streamed, so memory does not grow with them.
+ * @returns null where the manifests are the same
+ * @throws LayoutError where a blob is missing or its JSON damaged; layers must have been verified
  */
 export async function compareManifests(
   first: ComparedManifest,
@@ -59,12 +60,16 @@ async function read({ manifest: digest, blobPath }: ComparedManifest): Promise<R
   const path = blobPath(digest);
   const manifest = parseManifest(await readBlob(path, { digest }), path, digest);
   const configPath = blobPath(manifest.config.digest);
-  const config = parseConfig(await readBlob(configPath, manifest.config), configPath, manifest.config.digest);
+  const config = parseImageConfig(
+    await readBlob(configPath, manifest.config),
+    configPath,
+    manifest.config.digest,
+  );
   return { manifest, config, blobPath };
 }
 
 function inConfig(a: ConfigDocument, b: ConfigDocument): ImageDifference | null {
-  // Layers and history are looked at later: they tell more there.
+  // Layers and history are compared later, where a difference says more.
   const { rootfs: _a, history: _ha, ...first } = a;
   const { rootfs: _b, history: _hb, ...second } = b;
   return inMember("config", first, second);
@@ -102,10 +107,10 @@ type FileDifference = { readonly path: string; readonly what: string };
 
 type Entry = ExtractEvents["entry"][1];
 
-/** A layer's entries one after the other, and how to let go of it. */
+/** A layer's entries, one after the other. Disposing of it ends the reading. */
 type Files = AsyncDisposable & {
   next(): Promise<Entry | null>;
-  /** Reads an entry's content chunk by chunk, an empty one at its end. */
+  /** Returns a reader of an entry's content, chunk by chunk, with an empty one at its end. */
   reader(entry: Entry): () => Promise<Buffer>;
 };
 
@@ -118,7 +123,8 @@ async function openFiles(layer: Descriptor, image: ReadImage): Promise<Files> {
   const flow = pipeline(streams, { signal: stopped.signal }).catch((error: unknown) => {
     if (!stopped.signal.aborted) throw new Error(`${path}: can't be read as a tar: ${String(error)}`);
   });
-  // A broken layer ends the entries as well as the flow; the flow's error, which names the file, is told by next().
+  // A broken layer ends both the entries and the flow; next() throws the flow's error, which names
+  // the file.
   flow.catch(() => undefined);
   return {
     async next() {
@@ -141,7 +147,7 @@ async function openFiles(layer: Descriptor, image: ReadImage): Promise<Files> {
   };
 }
 
-/** tar-stream's streams are not Node's own: this one stands between. */
+/** Wraps a stream of tar-stream, which is none of Node's own. */
 function sinkTo(tar: Extract): Writable {
   const sink = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -175,7 +181,10 @@ async function inFiles(a: Files, b: Files): Promise<FileDifference | null> {
   }
 }
 
-/** Two names that differ at the same place: one of them is missing on the other side, or comes there later. */
+/**
+ * Explains two names that differ at the same place: one is missing in the other layer, or comes
+ * later there.
+ */
 async function inOrder(a: Files, one: Entry, b: Files, other: Entry): Promise<FileDifference> {
   const [oneName, otherName] = [one.header.name, other.header.name];
   one.resume();
@@ -226,7 +235,10 @@ async function inContent(a: () => Promise<Buffer>, b: () => Promise<Buffer>): Pr
   return at === null ? null : `content differs from byte ${at}`;
 }
 
-/** The offset of the first byte in which two contents of the same length differ; null if there is none. */
+/**
+ * Returns the offset of the first byte in which two contents of one length differ; null where there
+ * is none.
+ */
 async function firstDifference(a: () => Promise<Buffer>, b: () => Promise<Buffer>): Promise<number | null> {
   let [one, other]: [Buffer, Buffer] = [Buffer.alloc(0), Buffer.alloc(0)];
   for (let offset = 0; ; ) {
@@ -243,7 +255,7 @@ async function firstDifference(a: () => Promise<Buffer>, b: () => Promise<Buffer
   }
 }
 
-/** The first member, by name and depth first, in which two JSON values differ. */
+/** Finds the first member, by name and depth first, in which two JSON values differ. */
 function inMember(where: string, a: unknown, b: unknown): ImageDifference | null {
   if (isDeepStrictEqual(a, b)) return null;
   if (isObject(a) && isObject(b)) {
@@ -263,7 +275,7 @@ function withoutDigests({ config, layers, ...rest }: ManifestDocument): unknown 
   return { ...rest, config: bare(config), layers: layers.map(bare) };
 }
 
-/** Extended attributes, and whatever else a header carries besides what it has in members of its own. */
+/** Returns extended attributes and anything else that has no member of its own in a header. */
 function paxOf(header: Header): unknown {
   if (!isObject(header.pax)) return {};
   const { path: _path, linkpath: _linkpath, size: _size, ...rest } = header.pax;

@@ -2,27 +2,27 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { Writable } from "node:stream";
 import { decompressor, unpackedLimit } from "./blob.ts";
+import type { Descriptor } from "./descriptor.ts";
 import { type Digest, parseDigest } from "./digest.ts";
-import type { Descriptor } from "./image.ts";
 
-/** Hashes a layer as it passes by, as it is and unpacked; none of it is kept. What can't be unpacked is hashed as it is, and said. */
+/** Hashes a layer that streams through it, packed and unpacked, and keeps none of it. */
 export class LayerHasher {
   readonly #layer: Descriptor;
   #packed = createHash("sha256");
   #unpacked = createHash("sha256");
-  #trouble: string | undefined;
+  #unpackError: string | undefined;
 
   constructor(layer: Descriptor) {
     this.#layer = layer;
   }
 
-  /** A stream to write the layer to; what was written before is forgotten. */
+  /** Returns a stream to write the layer to, and forgets what was written before. */
   restart(): Writable {
     const [packed, unpacked] = [createHash("sha256"), createHash("sha256")];
     const limit = unpackedLimit(this.#layer);
     this.#packed = packed;
     this.#unpacked = unpacked;
-    this.#trouble = undefined;
+    this.#unpackError = undefined;
     const [unpacking] = decompressor(this.#layer.mediaType);
     const ended = new Promise<void>((resolve) => unpacking?.once("close", resolve));
     let size = 0;
@@ -32,7 +32,7 @@ export class LayerHasher {
       if (size > limit) unpacking.destroy(new Error(`more than ${limit} bytes come out of it`));
     });
     unpacking?.on("error", ({ message }) => {
-      this.#trouble ??= message;
+      this.#unpackError ??= message;
     });
     return new Writable({
       write: (chunk: Buffer, _encoding, done) => {
@@ -52,13 +52,14 @@ export class LayerHasher {
     });
   }
 
+  /** Returns the digest of the bytes as they were written. */
   packed(): Digest {
     return parseDigest(`sha256:${this.#packed.copy().digest("hex")}`);
   }
 
-  /** What it unpacks to, or why it can't be. */
-  unpacked(): { readonly digest: Digest } | { readonly trouble: string } {
-    if (this.#trouble !== undefined) return { trouble: this.#trouble };
+  /** Returns the digest of the unpacked bytes, or why they can't be unpacked. */
+  unpacked(): { readonly digest: Digest } | { readonly reason: string } {
+    if (this.#unpackError !== undefined) return { reason: this.#unpackError };
     return { digest: parseDigest(`sha256:${this.#unpacked.copy().digest("hex")}`) };
   }
 }

@@ -1,7 +1,8 @@
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { all, type Resource } from "@pulumi/pulumi";
 import { invoke, isDryRun } from "@pulumi/pulumi/runtime/index.js";
+import { replaceFile } from "../lib/fs/atomic-write.ts";
 import { printableBlock, printableJson } from "../lib/text/printable.ts";
 import { forecastOutputs } from "../pipeline/forecast-outputs.ts";
 import { logToEngine } from "./engine-log.ts";
@@ -20,7 +21,6 @@ export function showForecast(packages: readonly Resource[], file: string): void 
     const found = forecastOutputs.parse(await invoke("stagex:index:forecast", {}));
     await logToEngine("info", printableBlock(found.text));
     await mkdir(dirname(file), { recursive: true });
-    await writeFile(`${file}.new`, `${printableJson(found)}\n`);
-    await rename(`${file}.new`, file);
+    await replaceFile(file, `${printableJson(found)}\n`, { flush: false });
   });
 }

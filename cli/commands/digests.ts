@@ -15,7 +15,7 @@ import { shortenList } from "../../lib/text/shortened-list.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { hexOf, parseDigest } from "../../oci/digest.ts";
 import { parseTreeAddress, type TreeAddress } from "../../sources/tree/tree-checkout.ts";
-import { type DigestsUpdateOptions, replaceFile, updateDigests } from "../digests/digests-update.ts";
+import { type DigestsUpdateOptions, updateDigests, writeDigestsFile } from "../digests/digests-update.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack, type StackPackage } from "../engine/stack.ts";
 import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
@@ -82,7 +82,7 @@ export function digestsCommand(): Command {
           printable`stagex:tree of ${name} is a checkout that nobody commits; name a folder as stagex:tree`,
         );
       for (const [file, text] of [...sets.keys()].flatMap((set) => [...filesOf(set)]))
-        await replaceFile(join(address.folder, file), text);
+        await writeDigestsFile(join(address.folder, file), text);
     });
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type ConfigValues, parseConfig, type StagexConfig } from "../../config/schema.ts";
 import { type KeyLookup, lookUpOwnFirst } from "../../distro/plan/predict-digests.ts";
@@ -8,6 +8,7 @@ import { createReleaseRecords, hasManifestDigests } from "../../distro/published
 import { formatDigestsFiles } from "../../distro/tree/digests-file.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTree, readTreeSource, type Tree } from "../../distro/tree/tree.ts";
+import { replaceFile } from "../../lib/fs/atomic-write.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { printable, printableBlock } from "../../lib/text/printable.ts";
 import { shortenList } from "../../lib/text/shortened-list.ts";
@@ -127,14 +128,13 @@ async function writeInto(tree: Tree, { changed, gone }: DigestChanges): Promise<
   const stages = new Set([...changed.keys(), ...gone].map((name) => name.split("-", 1)[0]));
   for (const [file, text] of formatDigestsFiles(digests)) {
     const stage = file.slice(file.indexOf("/") + 1, -".txt".length);
-    if (stages.has(stage)) await replaceFile(join(tree.root, file), text);
+    if (stages.has(stage)) await writeDigestsFile(join(tree.root, file), text);
   }
 }
 
-/** Replaces a file whole or not at all: these are what others compare with. */
-export async function replaceFile(file: string, text: string): Promise<void> {
+/** Writes a file of digests, and prints its path. */
+export async function writeDigestsFile(file: string, text: string): Promise<void> {
   await mkdir(join(file, ".."), { recursive: true });
-  await writeFile(`${file}.new`, text, { flush: true });
-  await rename(`${file}.new`, file);
+  await replaceFile(file, text);
   print(printable`${file}`);
 }

@@ -1,6 +1,7 @@
-import { chmod, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateKey } from "openpgp";
+import { replaceFile } from "../../lib/fs/atomic-write.ts";
 import type { CpuVendor } from "../../trust/cpu-vendor.ts";
 
 /** A throw-away maintainer: nobody real, with a key that was made on this machine and never leaves it. */
@@ -53,15 +54,9 @@ async function provideKey(id: string, keys: string, secrets: string): Promise<vo
     subkeys: [],
     format: "object",
   });
-  await writeWhole(join(secrets, `${id}.asc`), privateKey.armor(), 0o600);
-  await writeWhole(join(keys, `${id}-${privateKey.getFingerprint()}.asc`), publicKey.armor(), 0o644);
-}
-
-async function writeWhole(file: string, text: string, mode: number): Promise<void> {
-  const draft = `${file}.new`;
-  await rm(draft, { force: true });
-  await writeFile(draft, text, { mode, flush: true });
-  await rename(draft, file);
+  await replaceFile(join(secrets, `${id}.asc`), privateKey.armor(), { mode: 0o600 });
+  const file = join(keys, `${id}-${privateKey.getFingerprint()}.asc`);
+  await replaceFile(file, publicKey.armor(), { mode: 0o644 });
 }
 
 async function rosterText(keys: string, vendor: CpuVendor | undefined): Promise<string> {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, open, readdir, readFile, rename, stat } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { replaceFile } from "../../lib/fs/atomic-write.ts";
 
 export type Architecture = "amd64" | "arm64";
 
@@ -77,9 +78,7 @@ async function staged(
   const there = await stat(place).catch(() => undefined);
   if (there?.size !== bytes.length) {
     await mkdir(staging, { recursive: true });
-    const part = `${place}.${process.pid}.part`;
-    await copyFile(path, part);
-    await rename(part, place);
+    await replaceFile(place, bytes, { mode: 0o755, flush: false });
   }
   return { name, path: place, sha256 };
 }

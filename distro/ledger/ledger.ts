@@ -1,7 +1,7 @@
-import { randomUUID } from "node:crypto";
-import { link, mkdir, open, rm, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
 import { z } from "zod";
+import { createFile, syncToDisk } from "../../lib/fs/atomic-write.ts";
 import { RegularFileError, readRegularFileSync } from "../../lib/fs/regular-file.ts";
 import { digestOf, digestSchema, hexOf } from "../../oci/digest.ts";
 import { type InputKey, inputKeySchema } from "../input-key.ts";
@@ -108,11 +108,11 @@ export class Ledger {
     if (problem) throw new UnsafeLedgerError(problem);
     await mkdir(folder, { recursive: true });
     const first = join(folder, `${record.builder.id}.json`);
-    if (await createWhole(first, textOf(record))) return first;
+    if (await createRecord(first, textOf(record))) return first;
     const earlier = readRecord(first);
     if ("record" in earlier && resultOf(earlier.record) === resultOf(record)) return first;
     const other = join(folder, `${record.builder.id}+${resultOf(record)}.json`);
-    await createWhole(other, textOf(record));
+    await createRecord(other, textOf(record));
     return other;
   }
 
@@ -237,29 +237,11 @@ function isFiledUnder(path: string, record: LedgerRecord): boolean {
   return folders[0] === key.slice(0, 2) && folders[1] === key && names.includes(basename(path));
 }
 
-/** Creates a file whole or not at all, and never over another; says whether it was this call that made it. */
-async function createWhole(path: string, text: string): Promise<boolean> {
-  const temporary = join(dirname(path), `.${randomUUID()}.tmp`);
-  try {
-    await writeFile(temporary, text, { flag: "wx", flush: true });
-    await link(temporary, path);
-    await syncFolder(dirname(path));
-    return true;
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false;
-    throw error;
-  } finally {
-    await rm(temporary, { force: true });
-  }
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, "r");
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
+/** Creates a record's file on the disk; returns false where it is there already. */
+async function createRecord(path: string, text: string): Promise<boolean> {
+  if (!(await createFile(path, text))) return false;
+  await syncToDisk(dirname(path));
+  return true;
 }
 
 /** Members sorted and a newline at the end, so that the same record is the same bytes wherever it is written. */

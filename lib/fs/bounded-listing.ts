@@ -2,8 +2,9 @@ import { type Dirent, opendirSync } from "node:fs";
 
 /**
  * Lists a folder to which others may write.
- * @param limit how many entries it may have, hidden ones too: who would fill a folder may call them anything
- * @returns undefined where there are more; they are not read then
+ * @param limit of its entries, hidden ones included: an attacker who fills a folder may name them
+ * anything
+ * @returns undefined where there are more, which are not read
  * @throws the system's own error (ENOENT, EACCES)
  */
 export function listBounded(folder: string, limit: number): Dirent[] | undefined {

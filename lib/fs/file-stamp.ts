@@ -1,25 +1,30 @@
 import { type BigIntStats, lstatSync } from "node:fs";
+import { errorCode } from "./error-code.ts";
 
 /**
- * Of what is there, whatever it is; undefined where nothing is. Looked up at once, which takes less than to ask the thread pool to.
- * @throws the system's error where that can't be told.
+ * Returns the facts of a file, folder or link; undefined where there is none. Synchronous, which
+ * takes less time than the thread pool.
+ * @throws the system's error where the path can't be looked up
  */
 export function statOf(path: string): BigIntStats | undefined {
   try {
     return lstatSync(path, { bigint: true, throwIfNoEntry: false });
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOTDIR") return undefined;
+    if (errorCode(error) === "ENOTDIR") return undefined;
     throw error;
   }
 }
 
-/** What tells a file from another one in its place, or from itself altered: device, inode, size and time; null where nothing is. */
+/**
+ * Returns a file's device, inode, size and time, which differ once it is altered or another is in
+ * its place; null where there is none.
+ */
 export function stampOf(path: string): string | null {
   const found = statOf(path);
   return found ? stampFromStats(found) : null;
 }
 
-/** The stamp of what has been looked up. */
+/** Returns the stamp of a file from its facts. */
 export function stampFromStats({ dev, ino, size, mtimeNs }: BigIntStats): string {
   return `${dev}:${ino}:${size}:${mtimeNs}`;
 }

@@ -1,40 +1,47 @@
 import { readFileSync } from "node:fs";
+import { errorCode } from "./error-code.ts";
 
 /**
- * One process of this machine. The number alone is not enough: the kernel gives it to another process later.
- * `started` is the kernel's start time in clock ticks since boot (proc_pid_stat(5), field 22), or 0 where there is
- * no /proc, and then the number has to do.
+ * A process of this machine. The number alone is not enough: the kernel gives it to another process
+ * later. `started` is the kernel's start time in clock ticks since boot (proc_pid_stat(5), field
+ * 22). Without /proc it is 0, and only the number is compared.
  */
 export type ProcessIdentity = { readonly pid: number; readonly started: number };
 
 type ProcessState = { readonly started: number; readonly zombie: boolean };
 
-/** The identity of the running process with this number; undefined where there is none (or only its zombie). */
+/**
+ * Returns the identity of the running process with this number; undefined where there is none, or a
+ * zombie.
+ */
 export function identityOf(pid: number): ProcessIdentity | undefined {
   if (process.platform !== "linux") return isSignalable(pid) ? { pid, started: 0 } : undefined;
   const state = readState(pid);
   return state === undefined || state.zombie ? undefined : { pid, started: state.started };
 }
 
-/** Whether that very process still runs. */
+/** Returns whether this very process still runs. */
 export function isAlive(process: ProcessIdentity): boolean {
   return identityOf(process.pid)?.started === process.started;
 }
 
 let own: ProcessIdentity | undefined;
 
-/** This process. */
+/** Returns the identity of this process. */
 export function ownIdentity(): ProcessIdentity {
   own ??= identityOf(process.pid) ?? { pid: process.pid, started: 0 };
   return own;
 }
 
-/** `<pid>.<started>`, for file names. */
+/** Formats an identity as `<pid>.<started>`, for file names. */
 export function formatIdentity(identity: ProcessIdentity): string {
   return `${identity.pid}.${identity.started}`;
 }
 
-/** Reads the identity at the front of a name such as `<pid>.<started>` or `<pid>.<started>.x`; undefined for other names. */
+/**
+ * Parses the identity at the front of a name such as `<pid>.<started>` or `<pid>.<started>.x`;
+ * undefined for other names.
+ */
 export function parseIdentity(name: string): ProcessIdentity | undefined {
   const match = /^(\d+)\.(\d+)(?:\.|$)/.exec(name);
   return match ? { pid: Number(match[1]), started: Number(match[2]) } : undefined;
@@ -47,7 +54,8 @@ function readState(pid: number): ProcessState | undefined {
   } catch {
     return undefined;
   }
-  // The second field, the command in parentheses, may itself hold spaces and parentheses: count from its end.
+  // The second field, the command in parentheses, may itself hold spaces and parentheses: count
+  // from its end.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return { started: Number(fields[19]), zombie: fields[0] === "Z" || fields[0] === "X" };
 }
@@ -57,6 +65,6 @@ function isSignalable(pid: number): boolean {
     process.kill(pid, 0);
     return true;
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    return errorCode(error) === "EPERM";
   }
 }

@@ -2,23 +2,26 @@ import type { Stats } from "node:fs";
 import { lstat, opendir, readdir, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 
-/** What a folder of leftovers may hold. */
+/** Limits of a folder with leftovers. */
 export type FolderBounds = {
-  /** How many entries. */
+  /** Number of entries. */
   readonly count: number;
-  /** How many bytes in all. */
+  /** Bytes in all. */
   readonly bytes: number;
-  /** How old an entry may be, in milliseconds since it was last changed. */
+  /** Age of an entry, in milliseconds since it was last changed. */
   readonly maxAge: number;
-  /** An entry that was changed more recently is left alone, since a live process may be at it: in milliseconds, none by default. */
+  /**
+   * Age, in milliseconds, below which an entry is kept, since a live process may use it; none by
+   * default.
+   */
   readonly minAge?: number;
 };
 
 /**
- * Removes the oldest entries of a folder until it is within its bounds; the newest stays, however large it is. Links are removed, never
- * followed, and a link in the folder's own place is left alone. What another process removes at the same time, and what can't be removed,
- * is passed over: it is swept another time.
- * @param isLeftover which entries count, by name; all by default
+ * Removes the oldest entries of a folder until it is within its limits; the newest is kept, however
+ * large. Links are removed and never followed, and a link in the folder's own place is left alone.
+ * An entry that can't be removed, or that another process removes at the same time, is skipped.
+ * @param isLeftover selects entries by name; all by default
  */
 export async function pruneFolder(
   folder: string,
@@ -33,9 +36,10 @@ export async function pruneFolder(
 }
 
 /**
- * Does the same for a folder to which others may write, who may exchange it for a link at any moment. So only files of our own kind are
- * removed, each by itself, and never a folder: wherever a link leads, nothing else is lost there.
- * @param most how many entries are read of the folder; a fuller one is swept in part
+ * Does the same for a folder to which others may write. They may replace it with a link at any
+ * moment, so only the selected files are removed, and never a folder: wherever a link leads,
+ * nothing else is lost.
+ * @param most limit of the entries that are read; a fuller folder is pruned in part
  */
 export async function pruneSharedFolder(
   folder: string,

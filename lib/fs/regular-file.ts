@@ -1,13 +1,17 @@
 import { createHash, type Hash } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
+import { errorCode } from "./error-code.ts";
 
-/** A file that is not read for what it is. The message names the file and the reason, and never what is in it. */
+/**
+ * A file that is not read, since it is no regular file or too large. The message never quotes its
+ * content.
+ */
 export class RegularFileError extends Error {
   override readonly name = "RegularFileError";
   readonly path: string;
   readonly problem: "not-regular" | "too-large";
-  /** What stands behind the path in the message: `is a symbolic link, not a regular file`. */
+  /** The message without the path: `is a symbolic link, not a regular file`. */
   readonly found: string;
 
   constructor(path: string, problem: RegularFileError["problem"], found: string) {
@@ -18,12 +22,13 @@ export class RegularFileError extends Error {
   }
 }
 
-/** No link is followed, and no pipe waited for. */
+/** Follows no link, and waits for no pipe. */
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
 
 /**
- * Reads a file that others may have written: only a regular one, and at most `limit` bytes, even if it grows meanwhile. Links in the
- * folders above it are followed; a caller that walks a folder of others' checks each entry with lstat.
+ * Reads a file that others may have written: only a regular one, and at most `limit` bytes, even if
+ * it grows meanwhile. Links in the folders above it are followed; a caller that walks a folder of
+ * others' checks each entry with lstat.
  * @param limit in bytes
  * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
  */
@@ -44,8 +49,8 @@ export async function readRegularFile(path: string, limit: number): Promise<Buff
 }
 
 /**
- * Opens a file that others may have written, to be read piece by piece. It may grow after that: a reader stops at `size`, or at the limit.
- * The caller closes the handle.
+ * Opens a file that others may have written, to be read piece by piece. It may grow after that: a
+ * reader stops at `size`, or at the limit. The caller closes the handle.
  * @param limit in bytes
  * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
  */
@@ -64,7 +69,10 @@ export async function openRegularFile(
   }
 }
 
-/** {@link readRegularFile} for callers that read many small files one after the other. */
+/**
+ * Does what {@link readRegularFile} does, for callers that read many small files one after the
+ * other.
+ */
 export function readRegularFileSync(path: string, limit: number): Buffer {
   return withRegularFileSync(path, limit, (descriptor, size) => {
     const room = Buffer.allocUnsafe(size + 1);
@@ -78,16 +86,19 @@ export function readRegularFileSync(path: string, limit: number): Buffer {
   });
 }
 
-/** Whether a file is read: it has ended, or has given its size though there was room for a byte more, or has grown. */
+/**
+ * Returns whether a file is read to its end: no byte came, or there was room for one more, or the
+ * file has grown.
+ */
 function isWhole(read: number, filled: number, room: Buffer): boolean {
   return read === 0 || filled >= room.length - 1;
 }
 
-/** How much of a file is in memory at once while it is hashed, in bytes. */
+/** The part of a file that is in memory at once while it is hashed, in bytes. */
 const pieceSize = 1 << 20;
 
 /**
- * Hashes a file that others may have written, of any size up to the limit: no more than a piece of it is in memory.
+ * Hashes a file that others may have written, of any size up to the limit, piece by piece.
  * @param limit in bytes
  * @returns its sha256, 64 hex digits
  * @throws RegularFileError, or the system's own error (ENOENT, EACCES)
@@ -97,8 +108,8 @@ export function sha256OfRegularFileSync(path: string, limit: number): string {
 }
 
 /**
- * {@link sha256OfRegularFileSync} for other hashes.
- * @param begin makes the hash, of the file's size in bytes
+ * Does what {@link sha256OfRegularFileSync} does, for other hashes.
+ * @param begin creates the hash; gets the file's size in bytes
  */
 export function hashRegularFileSync(path: string, limit: number, begin: (size: number) => Hash): Hash {
   return withRegularFileSync(path, limit, (descriptor, size) => {
@@ -114,7 +125,12 @@ export function hashRegularFileSync(path: string, limit: number, begin: (size: n
   });
 }
 
-function withRegularFileSync<T>(
+/**
+ * Opens a file that others may have written for as long as `work` takes.
+ * @param limit in bytes
+ * @throws RegularFileError, or the system's own error (ENOENT, EACCES); what `work` throws
+ */
+export function withRegularFileSync<T>(
   path: string,
   limit: number,
   work: (descriptor: number, size: number) => T,
@@ -139,7 +155,7 @@ function regularSize(path: string, facts: Stats, limit: number): number {
   return facts.size;
 }
 
-/** The error for content of more than the limit, in bytes. */
+/** Returns the error for a file with more than `limit` bytes. */
 export function tooLargeError(path: string, limit: number): RegularFileError {
   return new RegularFileError(
     path,
@@ -148,9 +164,11 @@ export function tooLargeError(path: string, limit: number): RegularFileError {
   );
 }
 
-/** With O_NOFOLLOW a link is ELOOP; a socket can't be opened at all (ENXIO). */
+/**
+ * Names links and sockets: with O_NOFOLLOW a link fails with ELOOP, and a socket always with ENXIO.
+ */
 function withoutLink(path: string, error: unknown): unknown {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = errorCode(error);
   if (code === "ELOOP")
     return new RegularFileError(path, "not-regular", "is a symbolic link, not a regular file");
   if (code === "ENXIO")

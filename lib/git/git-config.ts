@@ -1,15 +1,20 @@
 import { localEnvironment, runGit } from "./git.ts";
 
-/** A repository's own settings, by the name that `git config --list` gives them; of several values the last one. */
+/**
+ * A repository's own settings, by their names in `git config --list`; of several values the last
+ * one.
+ */
 export type GitConfig = ReadonlyMap<string, string>;
 
-/** The answers so far, by the text asked about: one command reads the same repository several times. */
+/**
+ * The configurations parsed so far, by their text: one command reads a repository several times.
+ */
 const known = new Map<string, Promise<GitConfig>>();
 
 /**
- * Parses the text of a configuration file as git does (git-config(1), "CONFIGURATION FILE"). Files that it includes are not read, and
- * nothing that it names is run.
- * @throws GitError if it is no such text
+ * Parses the text of a configuration file as git does (git-config(1), "CONFIGURATION FILE").
+ * Included files are not read, and no command in it is run.
+ * @throws GitError where the text is invalid
  */
 export function parseGitConfig(text: string): Promise<GitConfig> {
   const plain = parsePlainConfig(text);
@@ -24,8 +29,9 @@ const sectionLine = /^\[([a-z][a-z0-9-]*)(?: "([^"\\\r]*)")?\]$/i;
 const settingLine = /^[\t ]*([a-z][a-z0-9-]*)(?: = ([^\s"\\#;](?:[^"\\#;\r\t]*[^\s"\\#;])?))?$/i;
 
 /**
- * Reads a configuration as git itself writes it, where nothing is quoted, escaped, continued or commented: starting a process would take
- * longer than all of a short command's own work. Undefined for any other text, which git is asked about.
+ * Parses a configuration in the form that git itself writes, where nothing is quoted, escaped,
+ * continued or commented. Starting git would take longer than the rest of a short command.
+ * @returns undefined for any other text, which git must parse
  */
 export function parsePlainConfig(text: string): GitConfig | undefined {
   const settings = new Map<string, string>();
@@ -54,13 +60,13 @@ async function askGit(text: string): Promise<GitConfig> {
   return new Map(
     entries.map((entry) => {
       const end = entry.indexOf("\n");
-      // A name alone stands for true.
+      // A name without a value is true.
       return end < 0 ? [entry, "true"] : [entry.slice(0, end), entry.slice(end + 1)];
     }),
   );
 }
 
-/** Returns a setting that is on or off, or `otherwise` where there is none. */
+/** Returns whether a setting is on; `otherwise` where there is none. */
 export function isSettingOn(config: GitConfig, name: string, otherwise: boolean): boolean {
   const value = config.get(name);
   return value === undefined ? otherwise : !/^(false|no|off|0|)$/i.test(value);

@@ -2,14 +2,14 @@ import { GitError } from "./git.ts";
 import { type GitRepository, runInRepository } from "./git-repository.ts";
 import { type GitObjectType, hashGitObject } from "./git-tree-entry.ts";
 
-/** An object of a repository, as its object store has it: not checked against its name. */
+/** An object as the repository has it. Its content is not compared with its name. */
 export type GitObject = { readonly type: string; readonly content: Buffer };
 
-/** In bytes, of all objects that are read at once. */
+/** Limit of all objects that are read at once, in bytes. */
 const contentLimit = 2 ** 30;
 
 /**
- * Reads objects from one process. One that is missing is not in the answer.
+ * Reads objects with one git process. A missing object is left out of the result.
  * @param names full names of objects
  * @throws GitError
  */
@@ -41,7 +41,10 @@ export async function readObjects(
   return objects;
 }
 
-/** Returns the content of an object that is what its name says; undefined where there is none. */
+/**
+ * Returns the content of an object if its name is the hash of it; undefined where there is no such
+ * object.
+ */
 export function verifiedContent(
   objects: ReadonlyMap<string, GitObject>,
   type: GitObjectType,

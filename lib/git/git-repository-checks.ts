@@ -1,11 +1,15 @@
 import { type Dirent, lstatSync, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
+import { errorCode } from "../fs/error-code.ts";
 import { RegularFileError, readRegularFileSync } from "../fs/regular-file.ts";
 import { escapeControlCharacters } from "../text/escape-control-characters.ts";
 import { quoteShellWord } from "../text/shell-word.ts";
 import { GitError, networkEnvironment, runGit } from "./git.ts";
 
-/** What is wrong with a repository: where, what was found, what is allowed, and the command that mends it, if there is one. */
+/**
+ * A problem of a repository: its path, what was found, what is allowed, and the command that fixes
+ * it, if any.
+ */
 export type RepositoryProblem = {
   readonly path: string;
   readonly found: string;
@@ -13,21 +17,21 @@ export type RepositoryProblem = {
   readonly fix?: string;
 };
 
-/** A repository that is not read: it is broken, leads elsewhere or is another user's. */
+/** A repository that is not read, since it is broken, leads elsewhere or is another user's. */
 export class RepositoryError extends GitError {
   override readonly name = "RepositoryError";
   readonly details: RepositoryProblem;
 
   constructor(details: RepositoryProblem) {
-    const { path, found, allowed, fix: mend } = details;
+    const { path, found, allowed, fix } = details;
     const place = escapeControlCharacters(path);
-    super(`${place}: found ${found}, allowed: ${allowed}${mend === undefined ? "" : ` (mend: ${mend})`}`);
+    super(`${place}: found ${found}, allowed: ${allowed}${fix === undefined ? "" : ` (fix: ${fix})`}`);
     this.details = details;
   }
 }
 
 /**
- * Reads a small file of a repository: HEAD, `.git` and the like have some hundred bytes.
+ * Reads a small file of a repository. HEAD, `.git` and the like have some hundred bytes.
  * @param limit in bytes
  * @throws RepositoryError
  */
@@ -35,13 +39,14 @@ export function readSmallFile(path: string, limit = 2 ** 13): string {
   try {
     return readRegularFileSync(path, limit).toString();
   } catch (error) {
-    throw new RepositoryError({ path, found: why(error), allowed: "a file of a git repository" });
+    throw new RepositoryError({ path, found: describeError(error), allowed: "a file of a git repository" });
   }
 }
 
 /**
- * Checks that each folder and file which git is shown is the repository's own, and returns the content of HEAD. Links and alternates
- * would show what else is on this machine, and git would wait for a pipe.
+ * Checks that each folder and file that git is to see is the repository's own, and returns the
+ * content of HEAD. Links and alternates would show other files of this machine, and git would wait
+ * for a pipe.
  * @throws RepositoryError
  */
 export function checkGitLayout(gitFolder: string, commonFolder: string): string {
@@ -51,7 +56,7 @@ export function checkGitLayout(gitFolder: string, commonFolder: string): string 
     throw new RepositoryError({
       path: head,
       found: "neither a ref nor a commit",
-      allowed: "what HEAD stands for",
+      allowed: "a ref or a commit",
     });
   for (const name of ["objects", "refs"]) expectKind(join(commonFolder, name), "a folder");
   const files = [
@@ -74,18 +79,21 @@ function expectKind(path: string, kind: "a file" | "a folder"): void {
     const stats = lstatSync(path);
     if (kind === "a file" ? stats.isFile() : stats.isDirectory()) return;
   } catch (error) {
-    throw new RepositoryError({ path, found: why(error), allowed: kind });
+    throw new RepositoryError({ path, found: describeError(error), allowed: kind });
   }
   throw new RepositoryError({ path, found: "something else", allowed: kind });
 }
 
-/** How much a folder of a repository may have in it; a busy one, never packed, has some hundred thousand files. */
+/**
+ * Limits of a folder in a repository. A busy one that was never packed has some hundred thousand
+ * files.
+ */
 const largest = { entries: 1_000_000, depth: 64 };
 
-/** The folders that this process has walked. Each command reads a repository several times. */
+/** The folders that this process has checked. Each command reads a repository several times. */
 const walked = new Set<string>();
 
-/** Expects nothing but folders and files in a folder, at any depth. */
+/** Checks that a folder has only folders and files in it, at any depth. */
 function expectPlain(path: string): void {
   if (!isThere(path)) return;
   expectKind(path, "a folder");
@@ -110,7 +118,10 @@ function expectPlain(path: string): void {
   walked.add(key);
 }
 
-/** The folders in a folder that has nothing but folders and files in it. Names are bytes: not all are UTF-8. */
+/**
+ * Lists the folders in a folder, and checks that all else are files. Names are bytes: not all are
+ * UTF-8.
+ */
 function foldersIn(folder: string | Buffer): { folders: Buffer[]; count: number } {
   const entries = entriesOf(folder);
   const pathOf = (name: Buffer) => Buffer.concat([Buffer.from(folder), Buffer.from("/"), name]);
@@ -129,14 +140,14 @@ function entriesOf(folder: string | Buffer): Dirent<Buffer>[] {
   try {
     return readdirSync(folder, { withFileTypes: true, encoding: "buffer" });
   } catch (error) {
-    // git removes folders that have become empty.
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    // git removes empty folders at any time.
+    if (errorCode(error) === "ENOENT") return [];
     const [path, allowed] = [folder.toString(), "a folder that can be read"];
-    throw new RepositoryError({ path, found: why(error), allowed });
+    throw new RepositoryError({ path, found: describeError(error), allowed });
   }
 }
 
-/** The names of the files that a split index is continued in (git-update-index(1), "SPLIT INDEX"). */
+/** Lists the files that have the rest of a split index (git-update-index(1), "SPLIT INDEX"). */
 export function sharedIndexes(gitFolder: string): string[] {
   const names = entriesOf(gitFolder).map(({ name }) => name.toString());
   return names.filter((name) => /^sharedindex\.[0-9a-f]+$/.test(name));
@@ -148,15 +159,16 @@ function expectNoAlternates(path: string): void {
   if (first === undefined || first === "") return;
   throw new RepositoryError({
     path,
-    found: `a way to the objects in ${JSON.stringify(first)}`,
+    found: `a link to the objects in ${JSON.stringify(first)}`,
     allowed: "a repository with all its objects",
     fix: `git repack -a -d, there, and then rm ${quoteShellWord(path)}`,
   });
 }
 
 /**
- * Checks that a repository belongs to this user, or that the user's configuration calls it safe (`safe.directory`, git-config(1)).
- * @param main how git calls it: its worktree, or itself where it is bare
+ * Checks that a repository belongs to this user, or that the user's configuration lists it as safe
+ * (`safe.directory`, git-config(1)).
+ * @param main git's name for it: its worktree, or its own folder where it is bare
  * @throws RepositoryError
  */
 export async function checkOwner(main: string, paths: readonly string[]): Promise<void> {
@@ -181,7 +193,7 @@ async function isCalledSafe(main: string): Promise<boolean> {
   });
   let safe = false;
   for (const value of listed.toString().split("\0").slice(0, -1)) {
-    // An empty value forgets those before it.
+    // An empty value clears the list.
     if (value === "") safe = false;
     else if (value === "*" || value === main || realOf(value) === main) safe = true;
     else if (value.endsWith("/*") && main.startsWith(value.slice(0, -1))) safe = true;
@@ -197,7 +209,10 @@ function realOf(path: string): string {
   }
 }
 
-/** Whether there is something. What can't be looked at counts: reading it gives the error. */
+/**
+ * Returns whether there is anything at a path. If that can't be told, it counts: reading it then
+ * gives the error.
+ */
 function isThere(path: string): boolean {
   try {
     return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
@@ -206,9 +221,9 @@ function isThere(path: string): boolean {
   }
 }
 
-function why(error: unknown): string {
+function describeError(error: unknown): string {
   if (error instanceof RegularFileError) return error.message.slice(error.path.length + 1);
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const code = errorCode(error);
   if (code === "ENOENT" || code === "ENOTDIR") return "nothing";
   return `something that can't be read (${String(code ?? error)})`;
 }

@@ -24,26 +24,32 @@ import {
 } from "./git-repository-checks.ts";
 
 /**
- * The git repository that a folder is part of. Others may have written all of it, its configuration too, so git never gets to see
- * that: {@link runInRepository} shows git its objects, refs and index alone.
+ * The git repository that a folder is part of. Others may have written all of it, its configuration
+ * included, so git must not read that: {@link runInRepository} shows git only the objects, refs and
+ * index.
  */
 export type GitRepository = {
   /** The folder with `.git` in it; null for a bare repository. */
   readonly workTree: string | null;
-  /** Where HEAD and the index are. */
+  /** The folder with HEAD and the index. */
   readonly gitFolder: string;
-  /** Where objects, refs and the configuration are: that of the main repository for a linked worktree. */
+  /**
+   * The folder with objects, refs and the configuration: the main repository's for a linked
+   * worktree.
+   */
   readonly commonFolder: string;
   readonly head: string;
-  /** What its configuration file has, as data. */
+  /** Its configuration file, parsed. */
   readonly config: GitConfig;
 };
 
 /**
- * Finds the repository that a folder is part of: that of the nearest `.git`, in the folder or above it, on the same file system.
- * A bare repository counts only where the folder itself is one and holds no tree, so files of a tree never pass for one.
+ * Finds the repository that a folder is part of: that of the nearest `.git`, in the folder or above
+ * it, on the same file system. A bare repository is found only where the folder itself is one and
+ * has no tree in it, so that files of a tree never pass for one.
  * @returns undefined where there is none
- * @throws RepositoryError if there is a `.git` that can't be read, leads elsewhere or is another user's; GitError
+ * @throws RepositoryError where a `.git` can't be read, leads elsewhere or is another user's;
+ * GitError
  */
 export async function findRepository(folder: string): Promise<GitRepository | undefined> {
   const start = realOf(folder);
@@ -63,13 +69,15 @@ export async function findRepository(folder: string): Promise<GitRepository | un
   return await checked({ workTree: null, gitFolder: start, commonFolder: start }, []);
 }
 
-/** In bytes: about a million files. */
+/** Limit of git's output, in bytes: about a million files. */
 const listLimit = 2 ** 27;
 
 /**
- * Runs a git command that only reads in a folder of a repository, and returns what it prints. No setting, hook, filter or attribute of
- * the repository counts, nor does any of the user's; nothing is fetched and nothing written.
- * @param more what git reads from its standard input, and how much it may print: a few objects may stand for any number of files
+ * Runs a git command that only reads in a folder of a repository, and returns its output. Settings,
+ * hooks, filters and attributes of the repository and of the user have no effect. Nothing is
+ * fetched or written.
+ * @param more git's standard input, and the limit of its output: a few objects may list any number
+ * of files
  * @throws GitError
  */
 export async function runInRepository(
@@ -78,7 +86,7 @@ export async function runInRepository(
   args: readonly string[],
   more: Pick<GitCall, "input" | "bytes"> = {},
 ): Promise<Buffer> {
-  // At once: twenty ways through the thread pool would take longer than git itself.
+  // Synchronous: twenty calls through the thread pool would take longer than git itself.
   const view = mkdtempSync(join(tmpdir(), "stagex-git-"));
   try {
     makeView(repository, view);
@@ -94,8 +102,8 @@ export async function runInRepository(
 }
 
 /**
- * {@link findRepository} where there has to be one.
- * @throws GitError, RepositoryError also if there is none
+ * Finds the repository that a folder is part of.
+ * @throws RepositoryError also where there is none; GitError
  */
 export async function requireRepository(folder: string): Promise<GitRepository> {
   const repository = await findRepository(folder);
@@ -105,14 +113,17 @@ export async function requireRepository(folder: string): Promise<GitRepository> 
 }
 
 /**
- * {@link runInRepository} for the repository that the folder is part of.
- * @throws GitError, RepositoryError also if there is none
+ * Does what {@link runInRepository} does, in the repository that the folder is part of.
+ * @throws RepositoryError also where there is none; GitError
  */
 export async function runGitIn(folder: string, args: readonly string[]): Promise<Buffer> {
   return await runInRepository(await requireRepository(folder), folder, args);
 }
 
-/** Whether the repository's disk keeps modes and symbolic links; where it does not, the index decides (git-config(1)). */
+/**
+ * Returns whether the disk keeps modes and symbolic links; where it does not, the index decides
+ * (git-config(1)).
+ */
 export function diskKeeps({ config }: GitRepository): { readonly modes: boolean; readonly links: boolean } {
   return {
     modes: isSettingOn(config, "core.filemode", true),
@@ -135,19 +146,19 @@ async function repositoryAt(workTree: string): Promise<GitRepository> {
   return repository;
 }
 
-/** Returns the real path of the folder that a `.git` stands for. */
+/** Returns the real path of the folder that a `.git` names. */
 function folderAt(dotGit: string, written: string): string {
   const folder = realOf(written);
   if (folder !== undefined && lstatSync(folder).isDirectory()) return folder;
   throw new RepositoryError({
     path: dotGit,
-    found: `a way to ${JSON.stringify(written)}, where there is no folder`,
+    found: `a link to ${JSON.stringify(written)}, where there is no folder`,
     allowed:
       "a repository that can be reached from here (where only a worktree is mounted, mount its repository too)",
   });
 }
 
-/** What a `.git` file names (gitrepository-layout(5)). */
+/** Reads the folder that a `.git` file names (gitrepository-layout(5)). */
 function gitFolderIn(dotGit: string): string {
   const named = /^gitdir: ([^\0\n]+)\n*$/.exec(readSmallFile(dotGit))?.[1];
   if (named !== undefined) return named;
@@ -156,8 +167,8 @@ function gitFolderIn(dotGit: string): string {
 }
 
 /**
- * The repository of a linked worktree or a submodule. Any folder could name any repository, so that one must name this folder too:
- * `worktrees/<name>/gitdir`, or `core.worktree`.
+ * Reads the repository of a linked worktree or a submodule. Any folder could name any repository,
+ * so the repository must name this folder too, in `worktrees/<name>/gitdir` or `core.worktree`.
  */
 async function linkedRepository(workTree: string, dotGit: string, gitFolder: string): Promise<GitRepository> {
   if (statsOf(join(gitFolder, "commondir")) === undefined) {
@@ -179,16 +190,16 @@ async function linkedRepository(workTree: string, dotGit: string, gitFolder: str
   return await checked({ workTree, gitFolder, commonFolder }, [dotGit]);
 }
 
-function leadsElsewhere(dotGit: string, target: string, mend?: string): RepositoryError {
+function leadsElsewhere(dotGit: string, target: string, fix?: string): RepositoryError {
   return new RepositoryError({
     path: dotGit,
-    found: `a way to ${JSON.stringify(target)}, which does not name this folder as its worktree`,
+    found: `a link to ${JSON.stringify(target)}, which does not name this folder as its worktree`,
     allowed: "the repository of this folder",
-    ...(mend === undefined ? {} : { fix: mend }),
+    ...(fix === undefined ? {} : { fix }),
   });
 }
 
-/** Reads what is needed of a repository, if it is sound and this user's. */
+/** Reads HEAD and the configuration of a repository that is sound and this user's. */
 async function checked(
   place: Pick<GitRepository, "workTree" | "gitFolder" | "commonFolder">,
   pointers: readonly string[],
@@ -201,7 +212,7 @@ async function checked(
   return { ...place, head, config };
 }
 
-/** In bytes; a clone of some thousand branches has 200 KB. */
+/** Limit of a configuration, in bytes; a clone of some thousand branches has 200 KB. */
 const configLimit = 2 ** 22;
 
 async function configOf(gitFolder: string, commonFolder: string): Promise<GitConfig> {
@@ -219,7 +230,10 @@ async function configOf(gitFolder: string, commonFolder: string): Promise<GitCon
   }
 }
 
-/** A repository that borrows the real one's objects, refs and index, with a configuration of our own. */
+/**
+ * Creates a repository that links to the real one's objects, refs and index, with a configuration
+ * of its own.
+ */
 function makeView(repository: GitRepository, view: string): void {
   const { gitFolder, commonFolder } = repository;
   const keeps = diskKeeps(repository);
@@ -251,8 +265,9 @@ function makeView(repository: GitRepository, view: string): void {
 }
 
 /**
- * The settings that `@{upstream}` in a revision needs (gitrevisions(7)), as lines of a configuration; they name remotes and refs alone.
- * There may be more of them than an environment holds.
+ * Returns the settings that `@{upstream}` in a revision needs (gitrevisions(7)), as lines of a
+ * configuration. They name only remotes and refs. There may be more of them than an environment can
+ * hold.
  */
 function upstreams(config: GitConfig): string[] {
   return [...config].flatMap(([name, value]) => {
@@ -264,12 +279,12 @@ function upstreams(config: GitConfig): string[] {
   });
 }
 
-/** A name or a value as a configuration has it (git-config(1), "CONFIGURATION FILE"). */
+/** Quotes a name or a value for a configuration (git-config(1), "CONFIGURATION FILE"). */
 function inQuotes(text: string): string {
   return `"${text.replaceAll(/[\\"]/g, "\\$&").replaceAll("\n", "\\n")}"`;
 }
 
-/** How objects and refs are kept. */
+/** Returns the settings for the format of objects and refs. */
 function extensions(config: GitConfig, commonFolder: string): string[] {
   const formats = { objectformat: ["sha1", "sha256"], refstorage: ["files", "reftable"] };
   return Object.entries(formats).flatMap(([name, allowed]) => {
@@ -289,7 +304,7 @@ function statsOf(path: string): Stats | undefined {
   return lstatSync(path, { throwIfNoEntry: false });
 }
 
-/** The path with its links resolved; undefined where there is nothing. */
+/** Resolves the links in a path; undefined where there is nothing. */
 function realOf(path: string): string | undefined {
   try {
     return realpathSync(path);

@@ -1,9 +1,11 @@
 import { GitError } from "./git.ts";
 
-/** Where a signed object keeps its signature: what was signed is all the rest of it (gitformat-signature(5)). */
+/**
+ * A signed object's signature, and all the rest of it, which was signed (gitformat-signature(5)).
+ */
 export type SignedPart = {
   readonly payload: Buffer;
-  /** Armored, as it stands there. */
+  /** Armored, as in the object. */
   readonly signature: string;
 };
 
@@ -12,21 +14,21 @@ export type GitTag = {
   /** The commit's name, as the tag has it. */
   readonly commit: string;
   readonly name: string;
-  /** Nothing where the tag is not signed. */
+  /** Absent where the tag is not signed. */
   readonly signed?: SignedPart;
 };
 
-/** What trust needs of a commit. */
+/** The parts of a commit that trust depends on. */
 export type GitCommit = {
   readonly parents: readonly string[];
-  /** Nothing where the commit is not signed. */
+  /** Absent where the commit is not signed. */
   readonly signed?: SignedPart;
 };
 
 /**
- * Parses an annotated tag. Its signature begins at a line of the message and ends with it. git reads some objects that this refuses:
- * what two readers may take differently is no ground for trust.
- * @throws GitError if it is no tag of a commit
+ * Parses an annotated tag. Its signature begins at a line of the message and ends with the message.
+ * Some objects that git accepts are rejected, since two readers may read them differently.
+ * @throws GitError where it is no tag of a commit
  */
 export function parseGitTag(content: Buffer): GitTag {
   const { headers, message } = partsOf(content, "tag");
@@ -46,13 +48,14 @@ export function parseGitTag(content: Buffer): GitTag {
 
 /**
  * Parses a commit. Its signature is a header, folded over lines that begin with a blank.
- * @param name the commit's name, whose length tells the repository's format, and so the header: `gpgsig` or `gpgsig-sha256`
- * @throws GitError if it is no commit, or has signatures that git and others read differently
+ * @param name the commit's name. Its length is that of the repository's format, and so selects the
+ * header: `gpgsig` or `gpgsig-sha256`
+ * @throws GitError where it is no commit, or has signatures that git and others read differently
  */
 export function parseGitCommit(content: Buffer, name: string): GitCommit {
   const { headers, message } = partsOf(content, "commit");
   const parents = parentsOf(content);
-  // tree, parents, author, committer, and whatever else there is.
+  // Headers are tree, parents, author, committer and then any others.
   const start = headers.slice(parents.length + 1);
   if (valuesOf(start, ["author", "committer"]) === undefined || start.slice(2).some(isBeginning))
     throw new GitError("the commit does not begin with tree, parents, author and committer, each once");
@@ -74,7 +77,7 @@ export function parseGitCommit(content: Buffer, name: string): GitCommit {
 
 /**
  * Parses the parents of a commit, whatever else is in it.
- * @throws GitError if it is no commit
+ * @throws GitError where it is no commit
  */
 export function parentsOf(content: Buffer): string[] {
   const [tree = "", ...lines] = content.toString("latin1").split("\n");
@@ -88,7 +91,10 @@ export function parentsOf(content: Buffer): string[] {
 
 const objectName = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
-/** Headers, each with the lines that continue it, and the message, with one character for each octet. */
+/**
+ * Splits an object into headers, each with its continued lines, and message, with one character for
+ * each octet.
+ */
 function partsOf(
   content: Buffer,
   kind: string,
@@ -106,7 +112,7 @@ function partsOf(
   return { headers, message: text.slice(end + 2) };
 }
 
-/** The values of the first headers, if they are these, in this order, each on one line. */
+/** Returns the values of the first headers, if they are these, in this order, each on one line. */
 function valuesOf(headers: readonly string[], names: readonly string[]): string[] | undefined {
   const areThese = names.every(
     (name, at) => headers[at]?.startsWith(`${name} `) && !headers[at]?.includes("\n"),
@@ -114,7 +120,7 @@ function valuesOf(headers: readonly string[], names: readonly string[]): string[
   return areThese ? names.map((name, at) => headers[at]?.slice(name.length + 1) ?? "") : undefined;
 }
 
-/** Whether a header belongs before all others. */
+/** Returns whether a header must come before all others. */
 function isBeginning(header: string): boolean {
   return /^(?:tree|parent|author|committer) /.test(header);
 }

@@ -14,7 +14,10 @@ export type GitTreeEntry = {
 /** The kinds of git's objects. */
 export type GitObjectType = "blob" | "tree" | "commit" | "tag";
 
-/** Returns git's name of an object: a hash with the length of the repository's other names. */
+/**
+ * Returns git's name of an object.
+ * @param like another name of the repository, whose length selects the hash
+ */
 export function hashGitObject(type: GitObjectType, content: Uint8Array, like: string): string {
   return beginName(type, content.length, like).update(content).digest("hex");
 }
@@ -23,7 +26,10 @@ function beginName(type: GitObjectType, size: number, like: string): Hash {
   return createHash(like.length === 64 ? "sha256" : "sha1").update(`${type} ${size}\0`);
 }
 
-/** Parses what `ls-tree -z` or `ls-files --stage -z` list; entries of an unfinished merge are left out. */
+/**
+ * Parses what `ls-tree -z` or `ls-files --stage -z` list; entries of an unfinished merge are left
+ * out.
+ */
 export function parseGitEntries(listed: Buffer): GitTreeEntry[] {
   return listed
     .toString()
@@ -36,13 +42,14 @@ export function parseGitEntries(listed: Buffer): GitTreeEntry[] {
     });
 }
 
-/** In bytes; git is let write no larger ones (lib/git/git.ts). */
+/** In bytes; git can't write larger ones (lib/git/git.ts). */
 const largestFile = 8 * 1024 ** 3;
 
 /**
- * Whether a file on the disk has the content and the mode that git records. git's own answer depends on bits in the index, on
- * attributes and on settings.
- * @param diskKeeps whether the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`)
+ * Returns whether a file on the disk has the content and the mode that git records. git's own
+ * status depends on bits in the index, attributes and settings.
+ * @param diskKeeps whether the disk keeps modes (`core.fileMode`) and symbolic links
+ * (`core.symlinks`)
  */
 export function isUnmodified(
   root: string,

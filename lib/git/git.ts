@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { delimiter, isAbsolute } from "node:path";
 import { escapeControlCharacters } from "../text/escape-control-characters.ts";
 
-/** Why git gave no answer. */
+/** The kinds of failed calls. */
 export type GitProblem = "not-installed" | "failed" | "over-limit";
 
-/** A call of git that failed. The message is what git wrote, bounded, escaped and without credentials. */
+/** A failed call of git. The message is git's own, bounded, escaped and without credentials. */
 export class GitError extends Error {
   override readonly name: string = "GitError";
   readonly problem: GitProblem;
@@ -17,34 +17,34 @@ export class GitError extends Error {
   }
 }
 
-/** One call of git. */
+/** Options of a call of git. */
 export type GitCall = {
-  /** Where git runs. */
+  /** The working folder. */
   readonly folder: string;
-  /** All that git gets: {@link localEnvironment} or {@link networkEnvironment}. */
+  /** All environment variables: {@link localEnvironment} or {@link networkEnvironment}. */
   readonly environment: NodeJS.ProcessEnv;
-  /** What git reads from its standard input. */
+  /** The standard input. */
   readonly input?: string;
-  /** How long git may take, in seconds. */
+  /** Time limit, in seconds. */
   readonly seconds?: number;
-  /** How much git may print, in bytes. */
+  /** Limit of the output, in bytes. */
   readonly bytes?: number;
-  /** How much memory git and each of its helpers may take, in MiB. */
+  /** Memory limit of git and of each of its helpers, in MiB. */
   readonly memory?: number;
 };
 
 /**
- * Bounds git and all that it starts: `$0` KiB of memory, 8 GiB a file (setrlimit(2)). A server or an object that wants more ends git.
- * A system that allows less keeps its own bounds.
+ * Limits git and all that it starts to `$0` KiB of memory and 8 GiB a file (setrlimit(2)). A server
+ * or an object that needs more ends git. A system with lower limits keeps them.
  */
 const bounded = 'ulimit -d "$0" 2>/dev/null; ulimit -f 16777216 2>/dev/null; exec git "$@"';
 /** The exit code of a shell that finds no such program (POSIX, 2.8.2). */
 const notFound = 127;
-/** How much of git's own words is kept, in characters. */
-const wordsKept = 4000;
+/** Limit of git's messages, in characters. */
+const messageLimit = 4000;
 
 /**
- * Runs git and returns what it prints. This is the only place that starts git.
+ * Runs git and returns its output. No other function starts git.
  * @throws GitError
  */
 export async function runGit(args: readonly string[], call: GitCall): Promise<Buffer> {
@@ -54,14 +54,14 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
     env: environment,
   });
   const printed: Buffer[] = [];
-  let [words, length]: [string, number] = ["", 0];
+  let [messages, length]: [string, number] = ["", 0];
   let excess: string | undefined;
   const end = (reason: string) => {
     if (excess !== undefined) return;
     excess = reason;
-    // First those that wait for a server: git itself leaves them behind.
+    // Children first: git does not end those that wait for a server.
     for (const pid of [...descendants(child.pid), child.pid]) endProcess(pid);
-    // What has been left behind all the same may hold the pipes for longer.
+    // A process that is left all the same may keep the pipes open.
     for (const pipe of [child.stdout, child.stderr]) pipe.destroy();
   };
   const timer = setTimeout(() => end(`no end after ${seconds} s`), seconds * 1000);
@@ -71,9 +71,9 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
     else printed.push(chunk);
   });
   child.stderr.on("data", (chunk: Buffer) => {
-    words = (words + chunk.toString("latin1")).slice(0, wordsKept);
+    messages = (messages + chunk.toString("latin1")).slice(0, messageLimit);
   });
-  // A git that ends before it has read everything gives the reason itself.
+  // A git that ends before it has read everything reports the reason itself.
   child.stdin.on("error", () => {});
   child.stdin.end(input);
   const ended = await new Promise<number | string | null>((resolve, reject) => {
@@ -84,10 +84,10 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
   if (excess !== undefined) throw new GitError(`${name} was ended: ${excess}`, "over-limit");
   if (ended === 0) return Buffer.concat(printed);
   if (ended === notFound) throw new GitError(notInstalled, "not-installed");
-  throw new GitError(shownWords(words) || `${name} ended with ${ended}`);
+  throw new GitError(formatMessages(messages) || `${name} ended with ${ended}`);
 }
 
-/** Returns what git prints as its version; null where there is no git on the environment's PATH. */
+/** Returns the output of `git version`; null where there is no git on the environment's PATH. */
 export async function gitVersion({ PATH }: NodeJS.ProcessEnv): Promise<string | null> {
   const environment = { ...localEnvironment("/dev/null/none", null), PATH: absoluteOnly(PATH) };
   try {
@@ -98,7 +98,7 @@ export async function gitVersion({ PATH }: NodeJS.ProcessEnv): Promise<string | 
   }
 }
 
-/** The processes that a process has started, and those that they have, the last ones first (proc(5), "children"). */
+/** Lists the descendants of a process, the last ones first (proc(5), "children"). */
 function descendants(pid: number | undefined): number[] {
   try {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
@@ -112,43 +112,50 @@ function endProcess(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(pid, "SIGKILL");
   } catch {
-    // It has ended.
+    // It has ended already.
   }
 }
 
 const notInstalled =
   "git is not installed, or not on PATH, and a tree in a git repository needs it: apt-get install git";
 
-/** Makes git's words fit for a message: a server or a tree may have written them. */
-function shownWords(words: string): string {
-  const text = Buffer.from(words, "latin1").toString().trim();
+/** Escapes git's messages, which a server or a tree may have written. */
+function formatMessages(messages: string): string {
+  const text = Buffer.from(messages, "latin1").toString().trim();
   const lines = text.replaceAll(/(https?:\/\/)[^/@\s']+@/g, "$1…@").split("\n");
-  // No line of others begins where one of ours would.
+  // Indented, so that no foreign line passes for one of this program.
   return lines.map(escapeControlCharacters).join("\n  ");
 }
 
-/** Environment variables for git on this machine alone, which reads one repository and no one's configuration. */
+/**
+ * Returns the environment of a git that reads one local repository and no configuration of the
+ * user.
+ */
 export function localEnvironment(gitFolder: string, workTree: string | null): NodeJS.ProcessEnv {
   return {
     ...ownEnvironment(["GIT_EXEC_PATH"]),
     GIT_DIR: gitFolder,
     ...(workTree === null ? {} : { GIT_WORK_TREE: workTree }),
-    // No configuration of the user's or the system's. Before 2.32, git knows the user's by these folders alone.
+    // No configuration of the user's or the system's. Before 2.32, git finds the user's only by
+    // HOME and XDG_CONFIG_HOME.
     GIT_CONFIG_GLOBAL: "/dev/null",
     HOME: "/dev/null",
     XDG_CONFIG_HOME: "/dev/null",
     GIT_CONFIG_NOSYSTEM: "1",
     GIT_ATTR_NOSYSTEM: "1",
-    // No transport at all, so that nothing is fetched which a partial clone lacks.
+    // No transport at all, so that nothing is fetched that a partial clone lacks.
     GIT_ALLOW_PROTOCOL: "",
     GIT_NO_LAZY_FETCH: "1",
-    // An object is what its name says (git-replace(1)).
+    // No object replaces another (git-replace(1)).
     GIT_NO_REPLACE_OBJECTS: "1",
     GIT_LITERAL_PATHSPECS: "1",
   };
 }
 
-/** Variables by which users tell git how to reach servers. All other `GIT_*` of the caller are dropped. */
+/**
+ * Variables with which users configure git's access to servers. All other `GIT_*` of the caller are
+ * dropped.
+ */
 const usersOwn = [
   ...["GIT_EXEC_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSH_VARIANT", "GIT_ASKPASS"],
   ...["GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"],
@@ -157,9 +164,10 @@ const usersOwn = [
 ];
 
 /**
- * Environment variables for git that talks to a server: the user's own configuration counts (credential helpers, proxies), and no
- * repository's. Protocols are those of a tree's address, also after a redirect or a rewrite by `insteadOf`.
- * @param gitFolder where objects go; without one, git sees no repository
+ * Returns the environment of a git that connects to a server. It reads the user's configuration
+ * (credential helpers, proxies), and no repository's. Protocols are those of a tree's address, also
+ * after a redirect or a rewrite by `insteadOf`.
+ * @param gitFolder the repository that gets the objects; none by default
  */
 export function networkEnvironment(gitFolder = "/dev/null/none"): NodeJS.ProcessEnv {
   const own = ownEnvironment(usersOwn);
@@ -177,7 +185,7 @@ function ownEnvironment(kept: readonly string[]): NodeJS.ProcessEnv {
   };
 }
 
-/** A relative entry of PATH would be looked up in the tree. */
+/** Removes relative entries of PATH, which would be looked up in the tree. */
 function absoluteOnly(path = ""): string {
   const folders = path.split(delimiter).filter((folder) => isAbsolute(folder));
   return folders.join(delimiter);

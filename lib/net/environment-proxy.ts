@@ -1,22 +1,24 @@
 import { BlockList, isIP } from "node:net";
 import { bareHost, isLoopbackHost } from "./address-scope.ts";
 
-/** The proxy through which a URL is asked. */
+/** The proxy for requests to a URL. */
 export type EnvironmentProxy = {
-  /** The environment variable that names it, as it is spelled there. */
+  /** The environment variable that names it, in its spelling. */
   readonly variable: string;
-  /** Its URL, with the credentials that it may have. */
+  /** Its URL, with any credentials. */
   readonly url: string;
-  /** Its address for messages: `http://proxy.example:3128`, without credentials. */
+  /** Its URL for messages, without credentials: `http://proxy.example:3128`. */
   readonly redactedUrl: string;
 };
 
 /**
- * Finds the proxy that the environment names for a URL: `HTTPS_PROXY` for https, `HTTP_PROXY` for http, in capitals or not, unless
- * `NO_PROXY` lists the host. As in curl, git and Go a listed domain stands for all below it, and a network is written as `10.0.0.0/8`.
- * This machine's own loopback is never asked through a proxy: there is another one at its end.
- * @returns undefined where the URL is asked directly
- * @throws Error where the variable names no http or https proxy; its value, which may hold a password, is not quoted
+ * Finds the proxy that the environment names for a URL: `HTTPS_PROXY` for https, `HTTP_PROXY` for
+ * http, in capitals or not, unless `NO_PROXY` lists the host. As in curl, git and Go, a listed
+ * domain includes all below it, and a network is written as `10.0.0.0/8`. The loopback never has a
+ * proxy, which would connect to its own.
+ * @returns undefined where requests are sent directly
+ * @throws Error where the variable names no http or https proxy; its value may have a password and
+ * is not quoted
  */
 export function proxyFor(
   url: URL,
@@ -28,7 +30,7 @@ export function proxyFor(
   if (variable === undefined || isLoopbackHost(url.hostname)) return undefined;
   if (isListed(url, environment.no_proxy || environment.NO_PROXY || "")) return undefined;
   const named = environment[variable] ?? "";
-  // Without a scheme it is http, as for curl and Go.
+  // The default scheme is http, as in curl and Go.
   const proxy = URL.parse(named.includes("://") ? named : `http://${named}`);
   if (proxy === null || !/^https?:$/.test(proxy.protocol) || !isDecodable(proxy)) {
     throw new Error(
@@ -38,7 +40,10 @@ export function proxyFor(
   return { variable, url: proxy.href, redactedUrl: `${proxy.protocol}//${proxy.host}` };
 }
 
-/** Whether a URL is asked through a proxy. A variable that names none fails the request itself, with its own words. */
+/**
+ * Returns whether requests to a URL go through a proxy. With an invalid variable, the request
+ * itself fails.
+ */
 export function isProxied(url: URL): boolean {
   try {
     return proxyFor(url) !== undefined;
@@ -56,7 +61,10 @@ function isDecodable({ username, password }: URL): boolean {
   }
 }
 
-/** Whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network, each with a port or without. */
+/**
+ * Returns whether `NO_PROXY` lists the URL's host: `*`, a host, a domain, an address or a network,
+ * each with a port or without.
+ */
 function isListed({ hostname, port, protocol }: URL, list: string): boolean {
   const host = bareHost(hostname).toLowerCase();
   const usual = protocol === "https:" ? "443" : "80";

@@ -7,25 +7,25 @@ export type OutgoingRequest = {
   readonly headers: OutgoingHttpHeaders;
   /** Ends the request at any time, also while a proxy makes the connection. */
   readonly signal: AbortSignal;
-  /** The only authorities to trust (PEM); those Node knows where it is not given. */
+  /** The only authorities to trust (PEM); Node's own by default. */
   readonly ca?: string | undefined;
-  /** What is asked, GET where it is not given; and what is sent along. */
+  /** GET by default. */
   readonly method?: string;
   readonly body?: Buffer | undefined;
   /**
-   * Finds the addresses of the host, where no proxy does. The connection is then one of its own: where a kept one leads, another request
-   * has asked for.
+   * Resolves the host's name, where no proxy does. The request then gets a connection of its own,
+   * since a kept one may lead to another address.
    */
   readonly lookup?: LookupFunction | undefined;
-  /** Milliseconds without a byte after which the connection counts as broken. Never where not given. */
+  /** Milliseconds without a byte after which the request fails; none by default. */
   readonly idle?: number;
 };
 
 /**
- * Sends one request by http or https, through the proxy that the environment names for it, and follows no redirect. Node's own
- * `fetch` unpacks bodies and heeds no proxy.
- * @returns the answer as soon as its headers are there
- * @throws the network's error with its `code`; the error of a signal that ends it is an AbortError
+ * Sends one request by http or https, through the proxy that the environment names, and follows no
+ * redirect. Node's own `fetch` unpacks bodies and uses no proxy.
+ * @returns the response as soon as its headers are there
+ * @throws the network's error with its `code`; an AbortError where the signal ends the request
  */
 export function sendRequest(url: URL, options: OutgoingRequest): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
@@ -40,7 +40,8 @@ export function sendRequest(url: URL, options: OutgoingRequest): Promise<Incomin
         : request(url, { ...common, ...(ca === undefined ? {} : { ca }) }, resolve);
     outgoing.on("timeout", () => outgoing.destroy(new Error(`no byte for ${(idle ?? 0) / 1000} s`)));
     outgoing.on("error", (error: NodeJS.ErrnoException) => {
-      // The server has ended a kept connection just before it was used again: that is no answer.
+      // The server closed a kept connection just before it was used again: the request is sent
+      // again.
       if (outgoing.reusedSocket && error.code === "ECONNRESET" && !signal.aborted)
         resolve(sendRequest(url, options));
       else reject(proxy && !signal.aborted ? proxied(error, proxy) : error);
@@ -49,10 +50,13 @@ export function sendRequest(url: URL, options: OutgoingRequest): Promise<Incomin
   });
 }
 
-/** What an answer may still have, in bytes, for its connection to be kept. */
+/** The rest of a body, in bytes, that is read so that its connection can be kept. */
 const remainder = 16 * 1024;
 
-/** Reads no more of an answer. Where little of it is left the connection is kept for the next request. */
+/**
+ * Discards the rest of a response. Where little is left, the connection is kept for the next
+ * request.
+ */
 export function discardResponse(answer: IncomingMessage): void {
   if (Number(answer.headers["content-length"] ?? Number.NaN) <= remainder) answer.resume();
   else answer.destroy();
@@ -63,7 +67,10 @@ function agentThrough({ url: proxy }: EnvironmentProxy, { protocol }: URL, signa
   return new TunnelAgent(proxy, signal);
 }
 
-/** Asks through a tunnel (RFC 9110, 9.3.6). Node's own agent heeds no signal before the tunnel is there. */
+/**
+ * Connects through a tunnel (RFC 9110, 9.3.6). Node's own agent ignores signals until the tunnel is
+ * there.
+ */
 class TunnelAgent extends SecureAgent {
   readonly #signal: AbortSignal;
 
@@ -84,15 +91,21 @@ class TunnelAgent extends SecureAgent {
   }
 }
 
-/** Says that the error came by way of the proxy. What a proxy itself wrote is left out: it may repeat the credentials. */
-function proxied(error: NodeJS.ErrnoException, { variable, redactedUrl: shown }: EnvironmentProxy): Error {
+/**
+ * Adds the proxy to an error. The proxy's own text is left out, since it may repeat the
+ * credentials.
+ */
+function proxied(error: NodeJS.ErrnoException, { variable, redactedUrl }: EnvironmentProxy): Error {
   const status = "statusCode" in error ? error.statusCode : undefined;
   const reason =
     error.code === "ERR_PROXY_TUNNEL" && typeof status === "number"
       ? `it answered ${status} to CONNECT`
       : error.message;
   const { code } = error;
-  return Object.assign(new Error(`through the proxy ${shown} (${variable}): ${reason}`, { cause: error }), {
-    code,
-  });
+  return Object.assign(
+    new Error(`through the proxy ${redactedUrl} (${variable}): ${reason}`, { cause: error }),
+    {
+      code,
+    },
+  );
 }

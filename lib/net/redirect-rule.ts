@@ -10,22 +10,25 @@ import {
 import { createCheckedLookup, type ResolveAddresses } from "./checked-lookup.ts";
 import { isProxied } from "./environment-proxy.ts";
 
-/** What was asked for before any redirect. */
+/** The server of a request before any redirect. */
 export type RedirectOrigin = {
   readonly url: URL;
-  /** How near to this machine its server is: it may lead to no nearer one. */
+  /** The scope of its address. It may redirect to no nearer one. */
   readonly scope: AddressScope;
 };
 
-/** That a redirect leads to a name all of whose addresses are nearer to this machine than who led there. */
+/**
+ * A redirect to a name whose addresses are all nearer to this machine than the server that
+ * redirects.
+ */
 export class NearAddressError extends Error {
   override readonly name = "NearAddress";
 }
 
 /**
- * Tells how near the server of an answer is, by the address that was connected to. A name that is asked through a proxy has its address
- * there and not here.
- * @param answer one whose connection is still there
+ * Returns the server of a response with the scope of the address that was connected to. Behind a
+ * proxy a name counts as public, since only the proxy resolves it.
+ * @param response its connection must still be open
  */
 export function originOf(url: URL, { socket }: Pick<IncomingMessage, "socket">): RedirectOrigin {
   const { remoteAddress } = socket;
@@ -34,10 +37,11 @@ export function originOf(url: URL, { socket }: Pick<IncomingMessage, "socket">):
 }
 
 /**
- * Says what is wrong with a redirect, or null where it may be followed: https stays https, and nobody leads from the internet to a
- * private network, to this machine or to what answers on its link alone. That is told of a URL with an address; names are judged as they
- * are connected to, by {@link createRedirectLookup}.
- * @param isHashed whether a hash guards what is fetched: then clear text will do
+ * Returns the problem of a redirect, or null where it may be followed. https must stay https, and
+ * no server may redirect to an address nearer to this machine than its own: from the internet to a
+ * private network, for example. Names are checked by {@link createRedirectLookup}, when they are
+ * connected to.
+ * @param isHashed whether the content is checked by a hash, so that clear text is allowed
  */
 export function redirectProblem(first: RedirectOrigin, next: URL, isHashed = false): string | null {
   const isLocal = first.url.protocol === "http:" && isLoopbackHost(first.url.hostname);
@@ -48,7 +52,8 @@ export function redirectProblem(first: RedirectOrigin, next: URL, isHashed = fal
 }
 
 /**
- * Makes the lookup for connections to which a redirect leads: only addresses no nearer than the first server's are connected to.
+ * Creates the lookup for connections after a redirect: only addresses no nearer than the first
+ * server's are connected to.
  * @returns a lookup that fails with {@link NearAddressError} where a name has none
  */
 export function createRedirectLookup(

@@ -10,21 +10,21 @@ import {
   redirectProblem,
 } from "./redirect-rule.ts";
 
-/** Which redirects are followed. */
+/** Limits of the redirects that are followed. */
 export type RedirectOptions = {
-  /** How many. */
+  /** Number of redirects. */
   readonly limit: number;
-  /** Whether a hash guards what is fetched: then clear text will do. */
+  /** True if the content is checked by a hash, so that clear text is allowed. */
   readonly isHashed?: boolean;
-  /** The addresses of names that they lead to; the system's where not given. */
+  /** Resolves the names of redirects; as the system does by default. */
   readonly resolveAddresses?: ResolveAddresses | undefined;
 };
 
-/** That a redirect is not followed. */
+/** A redirect that is not followed. */
 export class RedirectError extends Error {
   override readonly name = "RedirectError";
   readonly problem: string;
-  /** Where it leads, where it says so. */
+  /** Its target; undefined where there are too many redirects, or none is named. */
   readonly to: URL | undefined;
 
   constructor(fault: string, to?: URL) {
@@ -35,9 +35,10 @@ export class RedirectError extends Error {
 }
 
 /**
- * Asks for a URL, and follows redirects as long as they lead nowhere that the first server itself could not be.
- * @param send sends one request; where a redirect has led to it, the connection is made by this lookup, whose {@link NearAddressError} is passed on
- * @throws RedirectError, and what `send` throws
+ * Requests a URL and follows allowed redirects.
+ * @param send sends one request. After a redirect it must connect with this lookup, and rethrow its
+ * {@link NearAddressError}
+ * @throws RedirectError; what `send` throws
  */
 export async function followRedirects(
   first: URL,

@@ -1,10 +1,11 @@
 import { type AnyNode, parse } from "@humanwhocodes/momoa";
 
 /**
- * Finds a name that comes twice in an object of a JSON text. JSON.parse takes the last of them, and other readers the first: so two programs
- * see two documents in the same bytes. Momoa keeps both, so that they can be seen.
- * @param text what JSON.parse takes
- * @returns undefined where there is none
+ * Finds a member that comes twice in an object of a JSON text. JSON.parse takes the last one and
+ * other readers the first, so two programs read two documents from the same bytes. Momoa, the
+ * parser used here, keeps both.
+ * @param text valid JSON
+ * @returns the member's name; undefined where there is none
  */
 export function findDuplicateMember(text: string): string | undefined {
   return duplicateIn(parse(text, { mode: "json" }).body);

@@ -1,19 +1,26 @@
 /**
- * Characters that change what a terminal shows without showing themselves: C0 and C1 controls (line breaks among them), bidirectional
- * overrides, the separators of lines and paragraphs, and what is invisible (Unicode, general categories Cc and Cf, Zl, Zp).
+ * Characters that a terminal obeys or hides: C0 and C1 controls (line breaks included),
+ * bidirectional overrides, separators of lines and paragraphs, and invisible ones (Unicode, general
+ * categories Cc, Cf, Zl and Zp).
  */
 export const invisible = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
 
-/** Text that has none of these, as nearly all has: to see that takes a tenth of the time that looking for each of them does. */
+/**
+ * Text without any of these, as nearly all is. This test takes a tenth of the time of the other
+ * expression.
+ */
 const plainLine = /^[ -~]*$/;
 const plain = /^[\n -~]*$/;
 
-/** Whether no character is other than a visible one of ASCII, a blank or a line end. */
+/** Returns whether a text has only visible ASCII characters, blanks and line ends. */
 export function isPlain(text: string): boolean {
   return plain.test(text);
 }
 
-/** Returns the text on one line, each character that a terminal would obey or hide written as its JavaScript escape. */
+/**
+ * Returns the text on one line, with the JavaScript escape of each character that a terminal obeys
+ * or hides.
+ */
 export function escapeControlCharacters(text: string): string {
   return plainLine.test(text) ? text : text.replace(invisible, escaped);
 }

@@ -1,8 +1,10 @@
 /**
- * Compiles a pattern in which `*` is any text and `?` any one character, to be tested against the whole of a name.
+ * Compiles a pattern in which `*` is any text and `?` any one character. It is tested against a
+ * whole name.
  *
- * It is no regular expression: of `*a*a*b` that tries every way to share a name among the stars. Here each part between two stars is
- * taken where it first fits, which finds a fit if there is one, and is never gone back on.
+ * A regular expression would try every way to share a name among the stars of `*a*a*b`. Here each
+ * part between two stars is matched where it first fits, without backtracking; that finds a match
+ * if there is one.
  */
 export function compileGlob(pattern: string): (name: string) => boolean {
   if (!pattern.includes("*")) {
@@ -30,7 +32,7 @@ export function compileGlob(pattern: string): (name: string) => boolean {
   };
 }
 
-/** By code point, as `?` counts them. */
+/** Splits a text into code points, which `?` counts. */
 function characters(text: string): readonly string[] {
   return [...text];
 }

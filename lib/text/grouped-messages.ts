@@ -1,21 +1,22 @@
 import { shortenList } from "./shortened-list.ts";
 
-/** How many names stand before what is said of them, and of how many different things the lines tell. */
+/** Limits of the names on a line, and of the lines. */
 const [namesShown, linesShown] = [10, 100];
 
 /**
- * Tells in lines what is said of each of many names. Names of which the same is said share a line, `a, b and 3 more: words`, in the order of
- * their first; of more than a hundred such lines the others are counted.
+ * Groups messages about many names into lines. Names with the same message share a line, `a, b and
+ * 3 more: message`, in the order of the first. Of more than a hundred lines, the others are
+ * counted.
  */
-export function groupMessages(said: Iterable<readonly [name: string, words: string]>): string[] {
-  const alike = [...Map.groupBy(said, ([, words]) => words)];
-  const left = alike.slice(linesShown).reduce((sum, [, { length }]) => sum + length, 0);
-  const lines = alike.slice(0, linesShown).map(
-    ([words, named]) =>
+export function groupMessages(messages: Iterable<readonly [name: string, message: string]>): string[] {
+  const groups = [...Map.groupBy(messages, ([, message]) => message)];
+  const left = groups.slice(linesShown).reduce((sum, [, { length }]) => sum + length, 0);
+  const lines = groups.slice(0, linesShown).map(
+    ([message, named]) =>
       `${shortenList(
         named.map(([name]) => name),
         namesShown,
-      )}: ${words}`,
+      )}: ${message}`,
   );
-  return left === 0 ? lines : [...lines, `and ${left} more, each with words of its own`];
+  return left === 0 ? lines : [...lines, `and ${left} more with other messages`];
 }

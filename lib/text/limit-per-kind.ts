@@ -1,11 +1,12 @@
-/** How many of one kind are shown. */
-const shown = 10;
+/** The number of items of one kind that are shown. */
+const limit = 10;
 
 /**
- * Shortens a list of what is wrong: of each kind the first ten, in the list's order, and behind the last of them how many more there are.
- * @param kindOf names what counts as the same
- * @param lineOf puts one item in words
- * @param moreOf puts those in words that are left out
+ * Shortens a list of problems to the first ten of each kind, in the list's order, followed by the
+ * number of the others.
+ * @param kindOf returns an item's kind
+ * @param lineOf formats an item
+ * @param moreOf formats the number of those that are left out
  */
 export function limitPerKind<T, Line extends string>(
   items: readonly T[],
@@ -14,13 +15,13 @@ export function limitPerKind<T, Line extends string>(
   moreOf: (count: number, example: T) => Line,
 ): Line[] {
   const kinds = Map.groupBy(items, kindOf);
-  const places = new Map<string, number>();
+  const counts = new Map<string, number>();
   return items.flatMap((item) => {
     const kind = kindOf(item);
-    const place = (places.get(kind) ?? 0) + 1;
-    places.set(kind, place);
-    if (place > shown) return [];
-    const left = (kinds.get(kind)?.length ?? 0) - shown;
-    return place === shown && left > 0 ? [lineOf(item), moreOf(left, item)] : [lineOf(item)];
+    const position = (counts.get(kind) ?? 0) + 1;
+    counts.set(kind, position);
+    if (position > limit) return [];
+    const left = (kinds.get(kind)?.length ?? 0) - limit;
+    return position === limit && left > 0 ? [lineOf(item), moreOf(left, item)] : [lineOf(item)];
   });
 }

@@ -1,9 +1,12 @@
 import { distance } from "fastest-levenshtein";
 
-/** No name that anybody slips in is longer; the distance of longer ones takes long to find. */
+/** Names that people mistype are shorter; the distance of longer ones takes long to compute. */
 const longest = 200;
 
-/** The name that was probably meant (the least edit distance, at most a third of the name), or undefined. */
+/**
+ * Returns the name that was probably meant (the least edit distance, at most a third of the name),
+ * or undefined.
+ */
 export function findNearestName(name: string, names: Iterable<string>): string | undefined {
   if (name.length > longest) return undefined;
   let nearest: string | undefined;
@@ -19,12 +22,12 @@ export function findNearestName(name: string, names: Iterable<string>): string |
   return nearest;
 }
 
-/** Whoever has made more slips than this mends the first ones first. */
+/** More hints help nobody: the first mistakes are corrected first. */
 const mostHints = 20;
 
 /**
- * Returns {@link findNearestName} for these names that answers a bounded number of times and then no more: each answer looks at all
- * names, and a hostile tree asks as often as it has lines.
+ * Returns {@link findNearestName} for these names, with a limited number of answers: each compares
+ * all names, and a hostile tree asks for one in each line.
  */
 export function boundedNearestName(names: () => Iterable<string>): (name: string) => string | undefined {
   let left = mostHints;

@@ -1,5 +1,8 @@
-/** Shows where something was looked for. Of an address no more than its scheme is shown: what stands before an @ is most likely a password. */
-export function redactAddress(place: string): string {
-  const end = place.indexOf("://");
-  return end <= 0 || place.slice(0, end).includes("/") ? place : `${place.slice(0, end)}://…`;
+/**
+ * Returns a path as it is, and only the scheme of an address: what stands before an @ is most
+ * likely a password.
+ */
+export function redactAddress(text: string): string {
+  const end = text.indexOf("://");
+  return end <= 0 || text.slice(0, end).includes("/") ? text : `${text.slice(0, end)}://…`;
 }

@@ -1,6 +1,6 @@
 /**
- * Joins the first of some items, and counts the others: `a, b and 3 more`.
- * @param most how many are named
+ * Joins the first items of a list, and counts the others: `a, b and 3 more`.
+ * @param most the number of items that are named
  */
 export function shortenList(items: readonly string[], most: number): string {
   const left = items.length - most;

@@ -2,46 +2,48 @@ import { constants } from "node:os";
 import { type Printable, printable } from "./printable.ts";
 
 /**
- * The one way to stdout and stderr: it takes {@link Printable} text only, so that what others wrote can't get there as they wrote it.
- * A test forbids `process.stdout`, `process.stderr` and `console` elsewhere.
+ * The only way to stdout and stderr. It takes {@link Printable} text, so that no foreign text gets
+ * there unescaped. A test forbids `process.stdout`, `process.stderr` and `console` elsewhere.
  */
 
-/** What lines are written to; `process.stderr` is one. */
+/** A stream that lines are written to, such as `process.stderr`. */
 export type Screen = {
   readonly isTTY?: boolean;
   readonly columns?: number;
   write(text: string): unknown;
 };
 
-/** Where what is said beside the answer goes. */
+/** The stream for messages beside the result. */
 export const errorScreen: Screen = process.stderr;
 
-/** Prints an answer on stdout, with a line end. */
+/** Prints a result on stdout, with a line end. */
 export function print(text: Printable): void {
   process.stdout.write(`${text}\n`);
 }
 
 /**
- * Prints on stdout what a program must get byte for byte, such as a shell's commands. Nothing that others wrote may be in it.
+ * Prints text for a program on stdout byte for byte, such as a shell's commands. It must have no
+ * foreign text.
  */
 export function printRaw(text: string): void {
   process.stdout.write(text);
 }
 
-/** Prints what is said beside the answer, with a line end: on stderr, if no other screen is named. */
+/** Prints a message beside the result, with a line end, on stderr by default. */
 export function printError(text: Printable, screen: Screen = errorScreen): void {
   screen.write(`${text}\n`);
 }
 
-/** Puts a line in the place of the one that the terminal's cursor is in, cut to its width; the cursor stays in it. */
+/** Replaces the terminal's current line, cut to its width; the cursor stays in it. */
 export function redrawLine(line: Printable, screen: Screen = errorScreen): void {
   const width = (screen.columns ?? 80) - 1;
   screen.write(`\r\x1b[2K${line.length > width ? `${line.slice(0, width - 1)}…` : line}`);
 }
 
 /**
- * Ends the process with one line on stderr where stdout takes no more (a full disk, a terminal that is gone). Where its reader has seen
- * enough (`… | head`), it ends as SIGPIPE would end it. Without stderr, what is said beside the answer is lost, and the answer is not.
+ * Ends the process with one line on stderr when stdout fails (a full disk, a closed terminal).
+ * If its reader has ended (`… | head`), the exit code is that of SIGPIPE. When stderr fails,
+ * only the messages are lost.
  * @param code the exit code
  */
 export function exitOnStdoutError(code: number): void {

@@ -1,8 +1,8 @@
 import { type Printable, printableLine } from "./printable.ts";
 
 /**
- * The lines of a table, its columns as wide as their widest cell; the last is not padded.
- * @param rows the heads first; of equal length
+ * Formats the lines of a table. Columns are as wide as their widest cell; the last is not padded.
+ * @param rows all of the same length, the heads first
  */
 export function formatTable(rows: readonly (readonly string[])[]): Printable[] {
   const cells = rows.map((row) => row.map(printableLine));

@@ -1,100 +1,94 @@
 import type { Writable } from "node:stream";
 import { checkLayer, jsonLimit, readBlob, requireDiffId, unpackingError } from "../blob.ts";
+import { type Descriptor, mediaTypes } from "../descriptor.ts";
 import { type Digest, digestOf } from "../digest.ts";
-import {
-  type BlobReader,
-  type Descriptor,
-  mediaTypes,
-  parseIndex,
-  parseManifest,
-  readManifest,
-} from "../image.ts";
+import { type BlobReader, readManifest, zip } from "../image.ts";
+import { parseIndex, parseManifest } from "../image-documents.ts";
 import { LayerHasher } from "../layer-hasher.ts";
 import { layoutBlobPath, openLayout } from "../layout.ts";
 import type { RegistryAddress } from "./registry-address.ts";
 import { RegistryClient } from "./registry-client.ts";
 import { registryError } from "./registry-error.ts";
 import type { RegistryLimits } from "./registry-limits.ts";
-import { isIndex, OutputBuffer, pullManifest, pullTag } from "./registry-manifest.ts";
+import { isIndex, pullManifest, pullTag } from "./registry-manifest.ts";
 
-/** Where an image lies, to be read through and not kept: a repository of a registry, or a layout folder. */
+/** An image that is read and not kept: in a repository of a registry, or in a layout folder. */
 export type ImageSource = BlobReader & {
-  /** The document that is meant: an index, or one platform's manifest. */
+  /** Reads the document that is meant: an index, or one platform's manifest. */
   readRoot(): Promise<{ readonly digest: Digest; readonly bytes: Buffer }>;
 };
 
-/** One platform's manifest, as far as it is known without its config. */
+/** One platform's manifest, without the facts that only its config has. */
 export type ListedManifest = {
   readonly digest: Digest;
-  /** Of the index that it was found in, or its own where it stands alone. */
+  /** The digest of the index that lists it; its own where it stands alone. */
   readonly root: Digest;
   /** In bytes. */
   readonly size: number;
-  /** Such as `linux/amd64`; null where the manifest stands alone, since only an index or the config says it. */
+  /**
+   * Such as `linux/amd64`; null where the manifest stands alone, since only an index or the config
+   * names it.
+   */
   readonly platform: string | null;
-  /** Its annotation org.opencontainers.image.version, which StageX's builds have; null where there is none. */
+  /**
+   * Its annotation org.opencontainers.image.version, which StageX's builds have; null where there
+   * is none.
+   */
   readonly version: string | null;
 };
 
-/** How much was read and found to be what its digest says. */
+/** The number of blobs and bytes that were verified. */
 export type VerifiedAmount = { readonly blobs: number; readonly bytes: number };
 
 /**
- * An image in a registry.
- * @param repository with the host; address and image in one
- * @param what a digest, or a tag, which is looked up now
+ * Returns an image in a registry.
+ * @param repository with the registry's host: address and image in one
+ * @param wanted a digest, or a tag, which is resolved when the image is read
  * @param program path of the registry client
  */
 export function imageInRegistry(
   repository: RegistryAddress,
-  what: { readonly digest: Digest } | { readonly tag: string },
+  wanted: { readonly digest: Digest } | { readonly tag: string },
   program: string,
   signal?: AbortSignal,
   limits?: RegistryLimits,
 ): ImageSource {
   const client = new RegistryClient(program, limits).forImage();
-  const stream = async (blob: Descriptor, to: () => Writable): Promise<void> => {
-    const reference = `${repository}@${blob.digest}`;
-    const doing = `pulling the blob ${reference}`;
-    await client.run(["blob", reference], {
-      action: doing,
-      openOutput: to,
-      limit: blob.size,
-      size: blob.size,
-      signal,
-    });
-  };
-  const wrong = (blob: Descriptor, found: Digest) =>
-    registryError("wrong-bytes", `pulling the blob ${repository}@${blob.digest}`, `it gave ${found}`);
+  const pathOf = (digest: Digest) => `${repository}@${digest}`;
+  const actionFor = (blob: Descriptor) => `pulling the blob ${pathOf(blob.digest)}`;
+  const wrongBytes = (blob: Descriptor, found: Digest) =>
+    registryError("wrong-bytes", actionFor(blob), `it gave ${found}`);
   return {
-    pathOf: (digest) => `${repository}@${digest}`,
+    pathOf,
     readRoot: async () =>
-      "digest" in what
-        ? await pullManifest(client, repository, what.digest, signal)
-        : await pullTag(client, repository, what.tag, signal),
+      "digest" in wanted
+        ? await pullManifest(client, repository, wanted.digest, { signal })
+        : await pullTag(client, repository, wanted.tag, { signal }),
     readDocument: async (blob) => {
       if (blob.mediaType !== mediaTypes.config)
-        return (await pullManifest(client, repository, blob.digest, signal)).bytes;
-      if (blob.size > jsonLimit) throw wrong(blob, blob.digest);
-      const answer = new OutputBuffer();
-      await stream(blob, () => answer.restart());
-      const bytes = answer.bytes();
-      if (digestOf(bytes) !== blob.digest) throw wrong(blob, digestOf(bytes));
+        return (await pullManifest(client, repository, blob.digest, { signal })).bytes;
+      if (blob.size > jsonLimit) throw wrongBytes(blob, blob.digest);
+      const { size } = blob;
+      const request = { action: actionFor(blob), limit: size, size, signal };
+      const bytes = await client.read(["blob", pathOf(blob.digest)], request);
+      if (digestOf(bytes) !== blob.digest) throw wrongBytes(blob, digestOf(bytes));
       return bytes;
     },
     verifyLayer: async (blob, diffId) => {
-      const hashing = new LayerHasher(blob);
-      await stream(blob, () => hashing.restart());
-      if (hashing.packed() !== blob.digest) throw wrong(blob, hashing.packed());
-      const at = `${repository}@${blob.digest}`;
-      const found = hashing.unpacked();
-      if ("trouble" in found) throw unpackingError(at, blob, found.trouble);
-      requireDiffId(at, blob, diffId, found.digest);
+      const { size } = blob;
+      const at = pathOf(blob.digest);
+      const hasher = new LayerHasher(blob);
+      const openOutput = (): Writable => hasher.restart();
+      await client.run(["blob", at], { action: actionFor(blob), openOutput, limit: size, size, signal });
+      if (hasher.packed() !== blob.digest) throw wrongBytes(blob, hasher.packed());
+      const unpacked = hasher.unpacked();
+      if ("reason" in unpacked) throw unpackingError(at, blob, unpacked.reason);
+      requireDiffId(at, blob, diffId, unpacked.digest);
     },
   };
 }
 
-/** The one image of an OCI layout folder, such as `out/core-musl`. */
+/** Returns the one image of an OCI layout folder, such as `out/core-musl`. */
 export function imageInLayout(folder: string, signal?: AbortSignal): ImageSource {
   const pathOf = (digest: Digest) => layoutBlobPath(folder, digest);
   return {
@@ -109,45 +103,41 @@ export function imageInLayout(folder: string, signal?: AbortSignal): ImageSource
 }
 
 /**
- * The manifests of an image, one for each platform, their bytes compared with their digests.
+ * Lists the manifests of an image, one for each platform, their bytes verified.
  * @throws RegistryError, LayoutError
  */
-export async function listManifests(place: ImageSource): Promise<readonly ListedManifest[]> {
-  const root = await place.readRoot();
-  const at = place.pathOf(root.digest);
-  if (!isIndex(root.bytes)) return [placed(root, at, null, root.digest)];
+export async function listManifests(source: ImageSource): Promise<readonly ListedManifest[]> {
+  const root = await source.readRoot();
+  const at = source.pathOf(root.digest);
+  if (!isIndex(root.bytes)) return [listedManifest(root, at, null, root.digest)];
   const manifests: ListedManifest[] = [];
   for (const entry of parseIndex(root.bytes, at, root.digest)) {
-    const bytes = await place.readDocument(entry);
-    const found = { digest: entry.digest, bytes };
-    manifests.push(placed(found, place.pathOf(entry.digest), entry.platform, root.digest));
+    const found = { digest: entry.digest, bytes: await source.readDocument(entry) };
+    manifests.push(listedManifest(found, source.pathOf(entry.digest), entry.platform, root.digest));
   }
   return manifests;
 }
 
 /**
- * Reads one platform's image through, from its manifest down, hashes every byte of it, and unpacks each layer to compare it with what
- * the config says (OCI image spec, config.md, rootfs.diff_ids): that is what runtimes and scanners believe.
- * @throws RegistryError, LayoutError where a blob is missing, or has other bytes than its digest or the config says
+ * Reads one platform's image from its manifest down, and hashes every byte of it. Each layer is
+ * unpacked and compared with the config's rootfs.diff_ids (OCI image-spec, config.md), which
+ * runtimes and scanners rely on.
+ * @throws RegistryError; LayoutError where a blob is missing or wrong
  */
 export async function verifyManifest(
-  place: ImageSource,
+  source: ImageSource,
   { digest, size, platform }: ListedManifest,
 ): Promise<VerifiedAmount> {
   const entry = { mediaType: mediaTypes.manifest, digest, size, platform };
-  const { manifest, diffIds } = await readManifest(entry, place);
+  const { manifest, diffIds } = await readManifest(entry, source);
+  const pairs = zip(manifest.layers, diffIds).map((pair) => [`${pair[0].digest} ${pair[1]}`, pair] as const);
+  for (const [layer, diffId] of new Map(pairs).values()) await source.verifyLayer(layer, diffId);
   const layers = new Map(manifest.layers.map((layer) => [layer.digest, layer]));
-  const said = new Map<string, { layer: Descriptor; diffId: Digest }>();
-  for (const [number, layer] of manifest.layers.entries()) {
-    const diffId = diffIds[number] ?? layer.digest;
-    said.set(`${layer.digest} ${diffId}`, { layer, diffId });
-  }
-  for (const { layer, diffId } of said.values()) await place.verifyLayer(layer, diffId);
-  const read = [entry, manifest.config, ...layers.values()];
-  return { blobs: read.length, bytes: read.reduce((sum, blob) => sum + blob.size, 0) };
+  const verified = [entry, manifest.config, ...layers.values()];
+  return { blobs: verified.length, bytes: verified.reduce((sum, blob) => sum + blob.size, 0) };
 }
 
-function placed(
+function listedManifest(
   { digest, bytes }: { digest: Digest; bytes: Buffer },
   at: string,
   platform: string | null,

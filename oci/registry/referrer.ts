@@ -1,19 +1,25 @@
-import { randomUUID } from "node:crypto";
-import { join } from "node:path";
-import { jsonLimit } from "../blob.ts";
-import { type Document, documentOf } from "../buildkit-index.ts";
+import {
+  type Descriptor,
+  type Document,
+  descriptorOf,
+  documentOf,
+  emptyConfig,
+  mediaTypes,
+} from "../descriptor.ts";
 import type { Digest } from "../digest.ts";
-import { type Descriptor, mediaTypes } from "../image.ts";
 import { withArtifactFolder } from "./artifact-folder.ts";
 import type { RegistryAddress } from "./registry-address.ts";
-import type { RegistryClient, RetryOptions } from "./registry-client.ts";
-import { OutputBuffer, pullManifest } from "./registry-manifest.ts";
+import type { RegistryClient, RequestOptions } from "./registry-client.ts";
+import { pullManifest } from "./registry-manifest.ts";
 
-/** Something that is said of an image, to lie beside it in a registry: never in it, since that would change its digest. */
+/**
+ * A statement about an image. It lies beside the image in a registry: inside, it would change the
+ * image's digest.
+ */
 export type Artifact = {
   /** The manifest or index that it is about. */
   readonly subject: Descriptor;
-  /** What kind it is: a media type, by which clients find it. */
+  /** Its kind, a media type, by which clients find it. */
   readonly artifactType: string;
   readonly layers: readonly ArtifactLayer[];
 };
@@ -24,49 +30,49 @@ export type ArtifactLayer = {
   readonly annotations?: Readonly<Record<string, string>>;
 };
 
-/** An artifact as it lies in a registry: a manifest that refers to its subject, and what that names. */
+/**
+ * An artifact as it lies in a registry: a manifest that refers to its subject, and the blobs that
+ * it names.
+ */
 export type Referrer = { readonly manifest: Document; readonly blobs: readonly Document[] };
 
-/** The config of what has none (OCI image-spec, manifest.md, "Guidance for an Empty Descriptor"). */
-const empty = documentOf("application/vnd.oci.empty.v1+json", Buffer.from("{}"));
-
 /**
- * The manifest of an artifact (OCI image-spec, manifest.md, "Guidelines for Artifact Usage"). The same artifact gives the same bytes,
- * so pushing it again adds nothing.
+ * Returns the manifest of an artifact (OCI image-spec, manifest.md, "Guidelines for Artifact
+ * Usage"). The same artifact gives the same bytes, so pushing it again adds nothing.
  */
 export function referrerOf({ subject, artifactType, layers }: Artifact): Referrer {
   const contents = layers.map(({ mediaType, bytes, annotations }) => ({
-    document: documentOf(mediaType, Buffer.from(bytes)),
+    layer: documentOf(mediaType, Buffer.from(bytes)),
     annotations,
   }));
   const manifest = {
     schemaVersion: 2,
     mediaType: mediaTypes.manifest,
     artifactType,
-    config: descriptor(empty),
-    layers: contents.map(({ document: layer, annotations }) => ({
-      ...descriptor(layer),
+    config: descriptorOf(emptyConfig),
+    layers: contents.map(({ layer, annotations }) => ({
+      ...descriptorOf(layer),
       ...(annotations === undefined ? {} : { annotations }),
     })),
-    subject: descriptor(subject),
+    subject: descriptorOf(subject),
   };
   return {
     manifest: documentOf(mediaTypes.manifest, Buffer.from(JSON.stringify(manifest))),
-    blobs: [empty, ...contents.map(({ document: layer }) => layer)],
+    blobs: [emptyConfig, ...contents.map(({ layer }) => layer)],
   };
 }
 
-/** What pushing needs besides the artifact. */
-export type PushOptions = RetryOptions & {
+/** Options of {@link pushReferrer}. */
+export type PushOptions = RequestOptions & {
   readonly client: RegistryClient;
   /** A temporary folder is made below it. */
   readonly scratch: string;
-  readonly signal?: AbortSignal;
 };
 
 /**
- * Pushes an artifact beside its subject, and reads its manifest back. A registry with the referrers API lists it there by itself; for
- * one without it the client keeps the list under the tag `sha256-<hex of the subject>` (distribution-spec, "Unavailable Referrers API").
+ * Pushes an artifact beside its subject, and reads its manifest back. A registry with the referrers
+ * API lists it there by itself. For one without, the client keeps the list under the tag
+ * `sha256-<hex of the subject>` (distribution-spec, "Unavailable Referrers API").
  * @param repository the image's own, with the registry's host
  * @returns the digest of the artifact's manifest
  * @throws RegistryError
@@ -74,27 +80,13 @@ export type PushOptions = RetryOptions & {
 export async function pushReferrer(
   repository: RegistryAddress,
   { manifest, blobs }: Referrer,
-  { client, scratch, signal, retryFor: endurance, onRetry: waiting }: PushOptions,
+  { client, scratch, signal, retryFor, onRetry }: PushOptions,
 ): Promise<Digest> {
-  const folder = join(scratch, `referrer-${randomUUID()}`);
-  await withArtifactFolder(folder, { manifest, blobs }, async () => {
+  const request = { signal, retryFor, onRetry };
+  await withArtifactFolder(scratch, { manifest, blobs }, async (folder) => {
     const reference = `${repository}@${manifest.digest}`;
-    const said = new OutputBuffer();
-    await client.run(["push", folder, reference], {
-      retryFor: endurance,
-      onRetry: waiting,
-      action: `pushing ${reference}`,
-      openOutput: () => said.restart(),
-      limit: jsonLimit,
-      size: blobs.reduce((sum, { size }) => sum + size, 0),
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const size = blobs.reduce((sum, blob) => sum + blob.size, 0);
+    await client.read(["push", folder, reference], { ...request, action: `pushing ${reference}`, size });
   });
-  return (
-    await pullManifest(client, repository, manifest.digest, signal, { retryFor: endurance, onRetry: waiting })
-  ).digest;
-}
-
-function descriptor({ mediaType, digest, size }: Descriptor): Descriptor {
-  return { mediaType, digest, size };
+  return (await pullManifest(client, repository, manifest.digest, request)).digest;
 }

@@ -1,22 +1,28 @@
 import { isIP } from "node:net";
 
-/** Where a registry keeps images: host, port and path, such as `docker.io/stagex`. Parsed: safe as part of a reference. */
+/**
+ * Host, port and path of a registry's images, such as `docker.io/stagex`. Parsed: safe as part of a
+ * reference.
+ */
 export type RegistryAddress = string & { readonly __registryAddress: unique symbol };
 
-/** Host with port, then path components as the distribution spec allows them ("Pulling manifests"). */
+/**
+ * Host with port, then path components as the distribution spec allows them ("Pulling manifests").
+ */
 const pattern =
   /^(\[[0-9a-f:]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)(:\d{1,5})?((?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)$/;
 
 const repositoryPattern = /^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$/;
 
 /**
- * Parses a registry's address. Transport is https, but for this machine's own loopback, where it may be http; addresses
- * at which a registry client would quietly fall back to http (private networks, `.local`, `.localhost`) are refused.
- * @throws Error that quotes what was found, unless it may be a password, and says what is allowed
+ * Parses a registry's address. Transport is https; only this machine's own loopback may have http.
+ * Addresses at which a registry client would quietly fall back to http (private networks, `.local`,
+ * `.localhost`) are refused.
+ * @throws Error that quotes the text, unless it may have a password, and names what is allowed
  */
 export function parseRegistryAddress(text: string): RegistryAddress {
   if (text.includes("@") && !text.includes("@sha256:")) {
-    // Not quoted: what stands before the @ is most likely a password.
+    // Not quoted: the part before the @ is most likely a password.
     throw new Error(
       "not a registry: there is an @ in it, and names and passwords have no place in an address, which is kept and shown; log in with: docker login HOST",
     );
@@ -37,16 +43,22 @@ export function parseRegistryAddress(text: string): RegistryAddress {
       `the registry ${text} would be asked by http where https fails, in clear text; give it a name that a certificate is for`,
     );
   }
-  // Docker Hub by its older name: what is signed and what policies name is the other.
+  // Docker Hub's older name; signatures and policies have the other.
   return text.replace(/^index\.docker\.io(?=\/|$)/, "docker.io") as RegistryAddress;
 }
 
-/** Where a registry has an image; null where the image's name is none that a registry can have. */
+/**
+ * Returns the repository of an image in a registry; null where no registry can have an image of
+ * that name.
+ */
 export function repositoryIn(registry: RegistryAddress, image: string): string | null {
   return repositoryPattern.test(image) ? `${registry}/${image}` : null;
 }
 
-/** What go-containerregistry's `name.Registry.Scheme` takes for http, and podman and Docker may, without the loopback. */
+/**
+ * Returns whether go-containerregistry's `name.Registry.Scheme` takes a host for http, as podman
+ * and Docker may; not the loopback.
+ */
 function mayFallBackToHttp(host: string): boolean {
   if (/\.local(host)?$/.test(host)) return true;
   return isIP(host) === 4 && /^(10|192\.168|172\.(1[6-9]|2\d|3[01]))\./.test(host);

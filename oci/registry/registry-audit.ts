@@ -1,20 +1,19 @@
 import { jsonLimit } from "../blob.ts";
+import type { Descriptor } from "../descriptor.ts";
 import type { Digest } from "../digest.ts";
-import { type Descriptor, parseIndex, parseManifest } from "../image.ts";
+import { parseIndex, parseManifest } from "../image-documents.ts";
 import { statBlobs } from "./registry-blobs.ts";
-import type { ClientCommand, RegistryClient, RetryOptions } from "./registry-client.ts";
+import type { RegistryClient, RequestOptions } from "./registry-client.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
-import { isIndex, OutputBuffer, pullManifest } from "./registry-manifest.ts";
+import { isIndex, pullManifest } from "./registry-manifest.ts";
 
-/** One document or blob of an image that a registry does not have as it should. */
+/** A document or blob of an image that a registry lacks, or has with other bytes. */
 export type RegistryDamage = {
   readonly digest: Digest;
   readonly problem: "missing" | "wrong-size" | "wrong-bytes";
-  /** Says which one, of which repository, and what is wrong with it. */
+  /** Names the blob and its repository, and the problem. */
   readonly message: string;
 };
-
-type AuditRun = Pick<ClientCommand, "signal"> & RetryOptions;
 
 /** An image's blobs, each once. */
 type Blobs = {
@@ -23,22 +22,23 @@ type Blobs = {
 };
 
 /**
- * What a registry lacks of the image with this manifest or index: its documents are read and hashed, of each layer is asked whether
- * it is there, and how long. Empty where nothing is wrong.
+ * Finds what a registry lacks of the image with this manifest or index. Its documents are read and
+ * hashed; of its layers the registry is asked whether they are there, and their sizes.
  * @param repository with the registry's host
- * @throws RegistryError where the registry can't tell
+ * @returns an empty list where nothing is wrong
+ * @throws RegistryError where the registry does not answer
  */
 export async function auditRegistryImage(
   client: RegistryClient,
   repository: string,
   digest: Digest,
-  run: AuditRun = {},
+  options: RequestOptions = {},
 ): Promise<readonly RegistryDamage[]> {
   const read = async (document: Digest): Promise<Buffer | RegistryDamage> => {
     try {
-      return (await pullManifest(client, repository, document, run.signal, run)).bytes;
+      return (await pullManifest(client, repository, document, options)).bytes;
     } catch (error) {
-      const damage = damageOf(error, document);
+      const damage = asDamage(error, document);
       if (damage === undefined) throw error;
       return damage;
     }
@@ -60,41 +60,35 @@ export async function auditRegistryImage(
     for (const layer of manifest.layers) layers.set(layer.digest, layer);
   }
   if (damages.length > 0) return damages;
-  return await auditBlobs(client, repository, { configs, layers }, run);
+  return await auditBlobs(client, repository, { configs, layers }, options);
 }
 
-/** The config is read and hashed like the documents; of the layers only the registry's word is taken. */
+/** Reads and hashes the configs; for the layers it accepts the registry's answer. */
 async function auditBlobs(
   client: RegistryClient,
   repository: string,
   { configs, layers }: Blobs,
-  run: AuditRun,
+  options: RequestOptions,
 ): Promise<readonly RegistryDamage[]> {
   const damages: RegistryDamage[] = [];
   for (const config of configs.values()) {
-    const damage = await readConfig(client, repository, config, run);
+    const damage = await auditConfig(client, repository, config, options);
     if (damage !== undefined) damages.push(damage);
   }
-  damages.push(...(await auditLayers(client, repository, [...layers.values()], run)));
+  damages.push(...(await auditLayers(client, repository, [...layers.values()], options)));
   return damages;
 }
 
-async function readConfig(
+async function auditConfig(
   client: RegistryClient,
   repository: string,
   { digest, size }: Descriptor,
-  run: AuditRun,
+  options: RequestOptions,
 ): Promise<RegistryDamage | undefined> {
   const reference = `${repository}@${digest}`;
+  const limit = Math.min(size, jsonLimit);
   try {
-    const to = () => new OutputBuffer().restart();
-    const doing = `pulling the blob ${reference}`;
-    await client.run(["blob", reference], {
-      ...run,
-      action: doing,
-      openOutput: to,
-      limit: Math.min(size, jsonLimit),
-    });
+    await client.read(["blob", reference], { ...options, action: `pulling the blob ${reference}`, limit });
     return undefined;
   } catch (error) {
     if (error instanceof RegistryError && error.problem === "absent") return missing(repository, digest);
@@ -106,20 +100,20 @@ async function auditLayers(
   client: RegistryClient,
   repository: string,
   layers: readonly Descriptor[],
-  run: AuditRun,
+  options: RequestOptions,
 ): Promise<readonly RegistryDamage[]> {
-  const doing = `looking for the blobs of ${repository}`;
+  const action = `looking for the blobs of ${repository}`;
   const digests = layers.map(({ digest }) => digest);
-  const answers = await statBlobs(client, repository, digests, { ...run, action: doing });
+  const stats = await statBlobs(client, repository, digests, { ...options, action });
   const damages: RegistryDamage[] = [];
   for (const { digest, size } of layers) {
-    const answer = answers.get(digest);
-    if (!answer?.isThere) damages.push(missing(repository, digest));
-    else if (/^text\/html\b/i.test(answer.contentType)) {
+    const stat = stats.get(digest);
+    if (!stat?.isThere) damages.push(missing(repository, digest));
+    else if (/^text\/html\b/i.test(stat.contentType)) {
       const at = `looking for the blob ${repository}@${digest}`;
-      throw registryError("not-a-registry", at, `it answers with a web page (${answer.contentType})`);
-    } else if ((answer.size ?? size) !== size) {
-      const message = `${repository} has the blob ${digest} with ${answer.size} bytes instead of ${size}`;
+      throw registryError("not-a-registry", at, `it answers with a web page (${stat.contentType})`);
+    } else if ((stat.size ?? size) !== size) {
+      const message = `${repository} has the blob ${digest} with ${stat.size} bytes instead of ${size}`;
       damages.push({ digest, problem: "wrong-size", message });
     }
   }
@@ -130,7 +124,7 @@ function missing(repository: string, digest: Digest): RegistryDamage {
   return { digest, problem: "missing", message: `${repository} lacks the blob ${digest}` };
 }
 
-function damageOf(error: unknown, digest: Digest): RegistryDamage | undefined {
+function asDamage(error: unknown, digest: Digest): RegistryDamage | undefined {
   if (!(error instanceof RegistryError)) return undefined;
   if (error.problem === "absent") return { digest, problem: "missing", message: error.message };
   if (error.problem === "wrong-bytes") return { digest, problem: "wrong-bytes", message: error.message };

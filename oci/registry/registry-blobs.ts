@@ -1,56 +1,52 @@
 import { z } from "zod";
-import { jsonLimit } from "../blob.ts";
 import type { Digest } from "../digest.ts";
-import type { ClientCommand, RegistryClient } from "./registry-client.ts";
-import { OutputBuffer } from "./registry-manifest.ts";
+import type { RegistryClient, RequestOptions } from "./registry-client.ts";
 
-/** A line that the registry client prints of a blob, of the last answer where one server has led to another. */
-const answerSchema = z.strictObject({
+/**
+ * A line that the registry client prints about a blob, from the last answer where there were
+ * redirects.
+ */
+const blobStatSchema = z.strictObject({
   digest: z.string(),
   isThere: z.boolean(),
-  /** Null where the registry doesn't tell. */
+  /** Null where the registry doesn't name it. */
   size: z.int().nullable(),
   contentType: z.string(),
 });
 
-/** What a registry answers to the question for a blob. */
-export type BlobStat = z.infer<typeof answerSchema>;
+/** A registry's answer to a HEAD request for a blob. */
+export type BlobStat = z.infer<typeof blobStatSchema>;
 
-/** How many blobs one command asks for: a slow registry's answers to them still fit into its time. */
-const atOnce = 64;
+/** Blobs of one command: a slow registry's answers to them still fit into its time. */
+const blobsAtOnce = 64;
 
 /**
- * Asks a registry which of these blobs a repository has, and how long they are.
+ * Asks a registry which of these blobs a repository has, and their sizes.
  * @param repository with the registry's host
- * @returns an answer of each
- * @throws RegistryError where the registry can't tell
+ * @param options.action begins an error's message
+ * @returns an answer for each
+ * @throws RegistryError
  */
 export async function statBlobs(
   client: RegistryClient,
   repository: string,
   digests: readonly Digest[],
-  run: Omit<ClientCommand, "openOutput" | "limit">,
+  options: RequestOptions & { readonly action: string },
 ): Promise<ReadonlyMap<Digest, BlobStat>> {
-  const answers = new Map<Digest, BlobStat>();
-  for (let first = 0; first < digests.length; first += atOnce) {
-    const asked = digests.slice(first, first + atOnce);
-    const printed = new OutputBuffer();
-    const to = () => printed.restart();
-    await client.run(["stat", `${repository}@${asked[0]}`, ...asked], {
-      ...run,
-      openOutput: to,
-      limit: jsonLimit,
-    });
-    const lines = printed.bytes().toString("utf8").trimEnd().split("\n");
-    const given = new Map(
-      lines.map((line) => answerSchema.parse(JSON.parse(line))).map((one) => [one.digest, one]),
+  const stats = new Map<Digest, BlobStat>();
+  for (let first = 0; first < digests.length; first += blobsAtOnce) {
+    const asked = digests.slice(first, first + blobsAtOnce);
+    const output = await client.read(["stat", `${repository}@${asked[0]}`, ...asked], options);
+    const lines = output.toString("utf8").trimEnd().split("\n");
+    const found = new Map(
+      lines.map((line) => blobStatSchema.parse(JSON.parse(line))).map((stat) => [stat.digest, stat]),
     );
     for (const digest of asked) {
-      const answer = given.get(digest);
-      if (answer === undefined)
+      const stat = found.get(digest);
+      if (stat === undefined)
         throw new Error(`the registry client has not asked ${repository} for ${digest}`);
-      answers.set(digest, answer);
+      stats.set(digest, stat);
     }
   }
-  return answers;
+  return stats;
 }

@@ -1,50 +1,65 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import type { Writable } from "node:stream";
+import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { setTimeout as wait } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { jsonLimit } from "../blob.ts";
 import { parseClientFailure, RegistryError, type RegistryProblem, registryError } from "./registry-error.ts";
 import { type RegistryLimits, registryLimits, timeoutFor } from "./registry-limits.ts";
 
-/** How long a registry that fails for a while is asked again, by whoever can do nothing else meanwhile. */
+/** Options for retrying a request that failed with a transient problem. */
 export type RetryOptions = {
-  /** In milliseconds, of waiting altogether; none by default. */
+  /** Milliseconds of waiting in all; none by default. */
   readonly retryFor?: number | undefined;
-  /** Is told of each wait. */
+  /** Called before each wait. */
   readonly onRetry?: ((line: string) => void) | undefined;
 };
 
-/** How a command of the registry client is run. */
-export type ClientCommand = RetryOptions & {
-  /** What is being done, in words: `pulling core-sh from docker.io/stagex`. Begins the error's message. */
+/** Options of every request to a registry. */
+export type RequestOptions = RetryOptions & { readonly signal?: AbortSignal | undefined };
+
+/** A command of the registry client. */
+export type ClientCommand = RequestOptions & {
+  /** Begins the error's message: `pulling core-sh from docker.io/stagex`. */
   readonly action: string;
-  /** Receives stdout; asked for anew at each try. */
+  /** Opens a stream for stdout, at each try. */
   readonly openOutput: () => Writable;
-  /** More bytes than this are an error, of the registry's answer and on stdout, so that no registry can fill disk or memory. */
+  /**
+   * Limit of the registry's answer and of stdout, in bytes; more are an error, so that no registry
+   * can fill disk or memory.
+   */
   readonly limit: number;
-  /** Bytes of the blobs that go either way, for which the command gets more time; none by default. */
+  /**
+   * Bytes of the blobs that are transferred, for which the command gets more time; none by default.
+   */
   readonly size?: number;
-  readonly signal?: AbortSignal | undefined;
 };
 
-/** Before each retry, in milliseconds, of what the client itself does not retry as it does 429, 5xx and refused connections. */
+/**
+ * Waits before the retries of a connection that broke, in milliseconds. The client itself retries
+ * 429 and 5xx.
+ */
 const waits = [1_000, 3_000];
 
 /** The longest wait before a retry, in milliseconds, unless the registry asks for more. */
 const longestWait = 15_000;
 
-/** How much later than the client's own limit it is killed, in milliseconds: it ends by itself unless it hangs. */
-const grace = 5_000;
+/**
+ * The time after the client's own time limit at which it is killed, in milliseconds; it ends by
+ * itself unless it hangs.
+ */
+const killDelay = 5_000;
 
-/** What an ended client has written is read within this time, in milliseconds. */
-const lastWords = 1_000;
+/** The time for which the stderr of an ended client is still read, in milliseconds. */
+const stderrDelay = 1_000;
 
-/** Its last line has the error. Others come only where Go itself fails. */
+/** The failure is stderr's last line; only a crash of the Go runtime prints more. */
 const stderrLimit = 64 * 1024;
 
 /**
- * The `registry-client` of `tools/go/registry-client`: go-containerregistry, which knows every registry's ways to log in, the docker
- * config and its credential helpers, within {@link RegistryLimits}.
+ * Runs `registry-client` (`tools/go/registry-client`) within {@link RegistryLimits}. It is based on
+ * go-containerregistry, which supports every registry's log-in, docker's config and its credential
+ * helpers.
  */
 export class RegistryClient {
   readonly limits: RegistryLimits;
@@ -53,7 +68,7 @@ export class RegistryClient {
 
   /**
    * @param program its path
-   * @param deadline in `performance.now()`'s time, by which every command ends
+   * @param deadline the `performance.now()` by which every command ends
    */
   constructor(program: string, limits: RegistryLimits = registryLimits, deadline = Number.POSITIVE_INFINITY) {
     this.#program = program;
@@ -61,103 +76,128 @@ export class RegistryClient {
     this.#deadline = deadline;
   }
 
-  /** The same client for one image: all its commands together end within {@link RegistryLimits.imageTimeout}. */
-  forImage({ retryFor: endurance = 0 }: RetryOptions = {}): RegistryClient {
-    const deadline = performance.now() + this.limits.imageTimeout + endurance;
+  /** Returns the client for one image: all its commands together end within `imageTimeout`. */
+  forImage({ retryFor = 0 }: RetryOptions = {}): RegistryClient {
+    const deadline = performance.now() + this.limits.imageTimeout + retryFor;
     return new RegistryClient(this.#program, this.limits, Math.min(deadline, this.#deadline));
   }
 
   /**
-   * Runs a command to its end, and again where the connection broke; with {@link RetryOptions} also where the registry is down or
-   * overloaded, as long as that allows, and never before the time that it asks for (Retry-After).
-   * @throws RegistryError that names what went wrong
+   * Runs a command whose output is a document or nothing, and returns that output.
+   * @throws RegistryError
    */
-  async run(args: readonly string[], run: ClientCommand): Promise<void> {
-    const time = timeoutFor(run.size ?? 0, this.limits);
-    const end = Math.min(this.#deadline, performance.now() + time + (run.retryFor ?? 0));
+  async read(
+    args: readonly string[],
+    command: Omit<ClientCommand, "openOutput" | "limit"> & { readonly limit?: number },
+  ): Promise<Buffer> {
+    let output: Buffer[] = [];
+    const openOutput = (): Writable => {
+      const chunks: Buffer[] = [];
+      output = chunks;
+      return new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          chunks.push(chunk);
+          done();
+        },
+      });
+    };
+    await this.run(args, { limit: jsonLimit, ...command, openOutput });
+    return Buffer.concat(output);
+  }
+
+  /**
+   * Runs a command, and again where the connection broke. With {@link RetryOptions} it also runs
+   * again where the registry is down or overloaded, after the time that the registry asks for
+   * (Retry-After).
+   * @throws RegistryError
+   */
+  async run(args: readonly string[], command: ClientCommand): Promise<void> {
+    const { action, retryFor = 0, onRetry, signal } = command;
+    const time = timeoutFor(command.size ?? 0, this.limits);
+    const end = Math.min(this.#deadline, performance.now() + time + retryFor);
     let waited = 0;
     for (let tries = 0; ; tries += 1) {
       const left = end - performance.now();
-      if (left <= 0) throw registryError("cut-off", run.action, "the time for this image was over", false);
+      if (left <= 0) throw registryError("cut-off", action, "the time for this image was over", false);
       try {
-        return await this.#try(args, run, Math.min(time, left));
+        return await this.#try(args, command, Math.min(time, left));
       } catch (error) {
-        const pause = pauseAfter(error, tries, (run.retryFor ?? 0) - waited);
-        if (!(error instanceof RegistryError) || pause === null) throw error;
-        if (performance.now() + pause >= end) throw error;
-        run.onRetry?.(`${error.message}; trying again in ${Math.ceil(pause / 1000)} s`);
-        await wait(pause, undefined, { signal: run.signal });
-        waited += pause;
+        const wait = waitAfter(error, tries, retryFor - waited);
+        if (!(error instanceof RegistryError) || wait === null) throw error;
+        if (performance.now() + wait >= end) throw error;
+        onRetry?.(`${error.message}; trying again in ${Math.ceil(wait / 1000)} s`);
+        await sleep(wait, undefined, { signal });
+        waited += wait;
       }
     }
   }
 
-  async #try(args: readonly string[], run: ClientCommand, time: number): Promise<void> {
-    const { action: doing, limit, signal } = run;
+  async #try(args: readonly string[], command: ClientCommand, time: number): Promise<void> {
+    const { action, limit, signal } = command;
     signal?.throwIfAborted();
     const child = spawn(this.#program, [...this.#flags(limit, time), ...args], {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const ended = once(child, "close");
     ended.catch(() => {});
-    // A credential helper that hangs has stderr too, and keeps it.
-    child.once("exit", () => setTimeout(() => child.stderr.destroy(), lastWords).unref());
-    let said = "";
+    // A credential helper that hangs inherits stderr, and keeps it open.
+    child.once("exit", () => setTimeout(() => child.stderr.destroy(), stderrDelay).unref());
+    let stderr = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      said = (said + text).slice(-stderrLimit);
+      stderr = (stderr + text).slice(-stderrLimit);
     });
 
     let failure: RegistryError | undefined;
-    const giveUp = (problem: RegistryProblem, reason: string): void => {
-      failure ??= registryError(problem, doing, reason);
+    const kill = (problem: RegistryProblem, reason: string): void => {
+      failure ??= registryError(problem, action, reason);
       child.kill("SIGKILL");
     };
-    const hung = () => giveUp("cut-off", `it was not done after ${Math.ceil(time / 1000)} s`);
-    const wall = setTimeout(hung, time + grace);
+    const onHang = () => kill("cut-off", `it was not done after ${Math.ceil(time / 1000)} s`);
+    const hangTimer = setTimeout(onHang, time + killDelay);
     const abort = (): boolean => child.kill("SIGKILL");
     signal?.addEventListener("abort", abort, { once: true });
 
-    async function* metered(source: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+    async function* bounded(source: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
       let received = 0;
       for await (const chunk of source) {
         received += chunk.length;
-        if (received > limit) return giveUp("wrong-bytes", `it gives more than the ${limit} bytes there are`);
+        if (received > limit) return kill("wrong-bytes", `it gives more than the ${limit} bytes there are`);
         yield chunk;
       }
     }
     try {
-      await pipeline(child.stdout, metered, run.openOutput());
+      await pipeline(child.stdout, bounded, command.openOutput());
       await ended;
     } finally {
-      clearTimeout(wall);
+      clearTimeout(hangTimer);
       signal?.removeEventListener("abort", abort);
       child.kill("SIGKILL");
     }
     signal?.throwIfAborted();
     if (failure !== undefined) throw failure;
-    if (child.exitCode !== 0) throw parseClientFailure(doing, said);
+    if (child.exitCode !== 0) throw parseClientFailure(action, stderr);
   }
 
   #flags(bytes: number, time: number): readonly string[] {
-    const { responseTimeout: patience, minRate: slowest, redirects } = this.limits;
+    const { responseTimeout, minRate, redirects } = this.limits;
     const milliseconds = (number: number) => `${Math.max(1, Math.round(number))}ms`;
     return [
       `-bytes=${bytes}`,
       `-time=${milliseconds(time)}`,
-      `-patience=${milliseconds(patience)}`,
-      `-slowest=${slowest}`,
+      `-response-timeout=${milliseconds(responseTimeout)}`,
+      `-min-rate=${minRate}`,
       `-redirects=${redirects}`,
     ];
   }
 }
 
-/** How long to wait before the next try, in milliseconds; null for never. */
-function pauseAfter(error: unknown, tries: number, left: number): number | null {
+/** Returns the milliseconds to wait before the next try; null where there is none. */
+function waitAfter(error: unknown, tries: number, left: number): number | null {
   if (!(error instanceof RegistryError)) return null;
   const always = error.problem === "cut-off" ? (waits[tries] ?? null) : null;
   if (!error.isTransient || left <= 0) return always;
-  // Not all at the same moment: hundreds of images may wait for the same registry.
+  // Spread out: hundreds of images may wait for the same registry.
   const backoff = Math.min(longestWait, 1_000 * 2 ** tries) * (0.75 + Math.random() / 2);
-  const pause = Math.max(backoff, (error.retryAfter ?? 0) * 1000);
-  return pause <= left ? pause : always;
+  const wait = Math.max(backoff, (error.retryAfter ?? 0) * 1000);
+  return wait <= left ? wait : always;
 }

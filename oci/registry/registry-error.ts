@@ -2,17 +2,17 @@ import { z } from "zod";
 import { escapeControlCharacters } from "../../lib/text/escape-control-characters.ts";
 
 /**
- * What can go wrong at a registry, by name:
- * - `unreachable`: nobody answers at its address, or its certificate is not accepted;
+ * The problems that a registry can have:
+ * - `unreachable`: its address does not answer, or its certificate is not accepted;
  * - `refused`: it wants other credentials (401, 403);
  * - `absent`: it does not have what was asked for (404);
  * - `overloaded`: it still answered 429 after the last retry;
  * - `server-error`: it still answered 5xx after the last retry;
  * - `not-a-registry`: it answers with a web page, or knows none of a registry's paths;
- * - `wrong-bytes`: what it gave has another digest or size than what was asked for;
- * - `cut-off`: the connection ended, stood still or was too slow before all had come, still after the last retry;
- * - `unsafe`: it leads where it must not: in circles, to clear text, or nearer to this machine than it is itself;
- * - `failed`: anything else; the message has the client's words.
+ * - `wrong-bytes`: its answer has another digest or size than what was asked for;
+ * - `cut-off`: the connection ended, stood still or was too slow, still after the last retry;
+ * - `unsafe`: it redirects in circles, to clear text, or nearer to this machine than it is itself;
+ * - `failed`: anything else; the message has the client's own words.
  */
 const problems = [
   "unreachable",
@@ -29,43 +29,46 @@ const problems = [
 
 export type RegistryProblem = (typeof problems)[number];
 
-/** Problems that may be over a little later; of an unreachable registry the client tells. */
-const passing: readonly RegistryProblem[] = ["overloaded", "server-error", "cut-off"];
+/** Problems that may pass by themselves. For an unreachable registry the client decides. */
+const transient: readonly RegistryProblem[] = ["overloaded", "server-error", "cut-off"];
 
-/** A registry did not do what was asked of it. The message says what, where and why, and what mends it. */
+/**
+ * A failed request to a registry. The message names the action, the reason and, where there is one,
+ * a hint.
+ */
 export class RegistryError extends Error {
   override readonly name = "RegistryError";
   readonly problem: RegistryProblem;
-  /** Whether the same may succeed a little later, with nothing changed here. */
+  /** True if the same request may succeed a little later, with nothing changed here. */
   readonly isTransient: boolean;
-  /** For how long the registry asks to be left alone, in seconds (RFC 9110, 10.2.3); null where it doesn't. */
+  /** The seconds that the registry asks to wait (RFC 9110, 10.2.3); null where it doesn't. */
   readonly retryAfter: number | null;
 
   constructor(
     problem: RegistryProblem,
     message: string,
-    mayPass: boolean = passing.includes(problem),
+    isTransient: boolean = transient.includes(problem),
     retryAfter: number | null = null,
   ) {
     super(message);
     this.problem = problem;
-    this.isTransient = mayPass;
+    this.isTransient = isTransient;
     this.retryAfter = retryAfter;
   }
 }
 
-/** A failure as the registry client prints it; see `failure.go`. */
+/** A failure as the registry client prints it (`tools/go/registry-client/failure.go`). */
 const clientFailure = z.strictObject({
   problem: z.enum(problems),
   reason: z.string(),
-  mayPass: z.boolean(),
+  isTransient: z.boolean(),
   retryAfter: z.int().nonnegative().nullable(),
 });
 
-/** No line of a registry's own text is shown longer, in characters. */
-const textLimit = 300;
+/** Limit of a registry's own text in a message, in characters. */
+const reasonLimit = 300;
 
-const mends: Readonly<Partial<Record<RegistryProblem, string>>> = {
+const hints: Readonly<Partial<Record<RegistryProblem, string>>> = {
   unreachable: "is the address right, and the registry running?",
   refused: "log in with: docker login HOST",
   "not-a-registry": "a log-in page of the network, or no registry at all?",
@@ -73,22 +76,23 @@ const mends: Readonly<Partial<Record<RegistryProblem, string>>> = {
 };
 
 /**
- * Makes an error of what the registry client printed.
- * @param doing begins the message: `pulling core-sh from docker.io/stagex`
- * @param stderr its last line is the failure in JSON, unless the client itself has ended early
+ * Parses what the registry client printed before it failed.
+ * @param action begins the message: `pulling core-sh from docker.io/stagex`
+ * @param stderr its last line is the failure in JSON, unless the client itself was killed or
+ * crashed
  */
-export function parseClientFailure(doing: string, stderr: string): RegistryError {
+export function parseClientFailure(action: string, stderr: string): RegistryError {
   const last = stderr.trimEnd().split("\n").at(-1) ?? "";
   const parsed = clientFailure.safeParse(parseJson(last));
   if (!parsed.success) {
     const [first = ""] = stderr.split("\n", 1);
     const reason = first === "" ? "the registry client was killed" : `the registry client ended: ${first}`;
-    return registryError("failed", doing, reason);
+    return registryError("failed", action, reason);
   }
-  const { problem, reason, mayPass, retryAfter } = parsed.data;
-  const asked = problem === "overloaded" && retryAfter !== null ? `; it asks to wait ${retryAfter} s` : "";
-  // The registry's own words first, cut, so that ours are never cut off.
-  return registryError(problem, doing, reason.slice(0, textLimit - 50) + asked, mayPass, retryAfter);
+  const { problem, reason, isTransient, retryAfter } = parsed.data;
+  const wait = problem === "overloaded" && retryAfter !== null ? `; it asks to wait ${retryAfter} s` : "";
+  // The registry's text is cut here, so that the wait behind it never is.
+  return registryError(problem, action, reason.slice(0, reasonLimit - 50) + wait, isTransient, retryAfter);
 }
 
 function parseJson(text: string): unknown {
@@ -99,16 +103,19 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** An error in the form that all of them have. */
+/**
+ * Returns an error with the message that all registry errors have: action, problem, reason and
+ * hint.
+ */
 export function registryError(
   problem: RegistryProblem,
-  doing: string,
+  action: string,
   reason: string,
-  mayPass?: boolean,
+  isTransient?: boolean,
   retryAfter: number | null = null,
 ): RegistryError {
-  const mend = mends[problem];
-  const text = escapeControlCharacters(reason.slice(0, textLimit));
-  const message = `${doing}: ${problem}: ${text}${mend === undefined ? "" : ` (${mend})`}`;
-  return new RegistryError(problem, message, mayPass, retryAfter);
+  const hint = hints[problem];
+  const text = escapeControlCharacters(reason.slice(0, reasonLimit));
+  const message = `${action}: ${problem}: ${text}${hint === undefined ? "" : ` (${hint})`}`;
+  return new RegistryError(problem, message, isTransient, retryAfter);
 }

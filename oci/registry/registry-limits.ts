@@ -1,8 +1,11 @@
-/** What bounds every command to a registry: with these no answer can fill the memory or hold up a run for ever. */
+/**
+ * Limits of every command to a registry, so that no answer fills the memory or holds up a run for
+ * ever.
+ */
 export type RegistryLimits = {
-  /** Milliseconds to an answer's first byte, and over which the speed of a transfer is measured. */
+  /** Milliseconds to an answer's first byte, and over which the rate of a transfer is measured. */
   readonly responseTimeout: number;
-  /** Bytes per second under which one connection is given up. */
+  /** Bytes per second below which one connection is ended. */
   readonly minRate: number;
   /** Redirects of one request. */
   readonly redirects: number;
@@ -27,10 +30,11 @@ export const registryLimits: RegistryLimits = {
   imageTimeout: 12 * 3600_000,
 };
 
-/** How long a command that moves so many bytes may take, with all its tries, in milliseconds. */
-export function timeoutFor(
-  bytes: number,
-  { documentTimeout: document, minAverageRate: average, commandTimeout: longest }: RegistryLimits,
-): number {
-  return Math.min(longest, document + Math.ceil((bytes / average) * 1000));
+/**
+ * Returns the time in milliseconds that a command may take to move this many bytes, with all its
+ * tries.
+ */
+export function timeoutFor(bytes: number, limits: RegistryLimits): number {
+  const { documentTimeout, minAverageRate, commandTimeout } = limits;
+  return Math.min(commandTimeout, documentTimeout + Math.ceil((bytes / minAverageRate) * 1000));
 }

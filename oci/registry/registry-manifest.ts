@@ -1,14 +1,11 @@
-import { Writable } from "node:stream";
 import { z } from "zod";
-import { jsonLimit } from "../blob.ts";
-import { type Document, documentOf } from "../buildkit-index.ts";
+import { type Document, documentOf, mediaTypes } from "../descriptor.ts";
 import type { Digest } from "../digest.ts";
-import { mediaTypes } from "../image.ts";
-import type { RegistryClient, RetryOptions } from "./registry-client.ts";
+import type { RegistryClient, RequestOptions } from "./registry-client.ts";
 import { registryError } from "./registry-error.ts";
 
 /**
- * Reads a manifest or index from a registry, and compares its bytes with the digest that it was asked for by.
+ * Pulls a manifest or index by its digest, and verifies its bytes.
  * @param repository with the registry's host
  * @throws RegistryError
  */
@@ -16,60 +13,53 @@ export async function pullManifest(
   client: RegistryClient,
   repository: string,
   digest: Digest,
-  signal?: AbortSignal,
-  endurance: RetryOptions = {},
+  options: RequestOptions = {},
 ): Promise<Document> {
   const reference = `${repository}@${digest}`;
-  const found = await manifestBehind(client, reference, signal, endurance);
+  const found = await pull(client, reference, options);
   if (found.digest !== digest)
     throw registryError("wrong-bytes", `pulling ${reference}`, `it gave ${found.digest}`);
   return found;
 }
 
 /**
- * Reads what a tag points at now.
+ * Pulls the manifest or index that a tag names now.
+ * @param repository with the registry's host
  * @throws RegistryError
  */
 export async function pullTag(
   client: RegistryClient,
   repository: string,
   tag: string,
-  signal?: AbortSignal,
-  endurance: RetryOptions = {},
+  options: RequestOptions = {},
 ): Promise<Document> {
   const reference = `${repository}:${tag}`;
-  const found = await manifestBehind(client, reference, signal, endurance);
+  const found = await pull(client, reference, options);
   if (isManifest(found.bytes)) return found;
   const reason = "what it answers is neither a manifest nor an index";
   throw registryError("not-a-registry", `pulling ${reference}`, reason);
 }
 
-async function manifestBehind(
-  client: RegistryClient,
-  reference: string,
-  signal: AbortSignal | undefined,
-  endurance: RetryOptions,
-): Promise<Document> {
-  const answer = new OutputBuffer();
-  await client.run(["manifest", reference], {
-    ...endurance,
-    action: `pulling ${reference}`,
-    openOutput: () => answer.restart(),
-    limit: jsonLimit,
-    signal,
-  });
-  return documentOf(mediaTypes.manifest, answer.bytes());
+async function pull(client: RegistryClient, reference: string, options: RequestOptions): Promise<Document> {
+  const bytes = await client.read(["manifest", reference], { ...options, action: `pulling ${reference}` });
+  return documentOf(mediaTypes.manifest, bytes);
 }
 
 const manifestShape = z.object({ schemaVersion: z.number() });
 const indexShape = z.object({ manifests: z.array(z.unknown()) });
 
-/** Whether it is an index rather than a manifest: it may leave its media type out (image-index.md), but never its manifests. */
+/**
+ * Returns whether a document is an index and not a manifest. It may leave its media type out
+ * (image-index.md), but never its manifests.
+ */
 export function isIndex(bytes: Buffer): boolean {
   return isJsonOf(indexShape, bytes);
 }
 
-/** Of any kind: Docker's and artifacts' as well. What it names is asked of nobody until its digest is the right one. */
+/**
+ * Accepts any kind, Docker's and artifacts' too: nothing that it names is read before its digest is
+ * the right one.
+ */
 function isManifest(bytes: Buffer): boolean {
   return isJsonOf(manifestShape, bytes);
 }
@@ -79,26 +69,5 @@ function isJsonOf(shape: z.ZodType, bytes: Buffer): boolean {
     return shape.safeParse(JSON.parse(bytes.toString("utf8"))).success;
   } catch {
     return false;
-  }
-}
-
-/** What a command prints, in memory. */
-export class OutputBuffer {
-  #chunks: Buffer[] = [];
-
-  /** A stream to print to; what was printed before is forgotten. */
-  restart(): Writable {
-    const chunks: Buffer[] = [];
-    this.#chunks = chunks;
-    return new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        chunks.push(chunk);
-        done();
-      },
-    });
-  }
-
-  bytes(): Buffer {
-    return Buffer.concat(this.#chunks);
   }
 }

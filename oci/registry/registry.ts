@@ -1,56 +1,37 @@
 import { randomUUID } from "node:crypto";
-import { createWriteStream } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import pLimit from "p-limit";
-import { jsonLimit, readBlob } from "../blob.ts";
-import { buildkitIndex, buildkitIndexJson, type Document, documentOf } from "../buildkit-index.ts";
+import { withTempDir } from "../../lib/fs/temp-dir.ts";
+import { readBlob } from "../blob.ts";
+import { type Descriptor, documentOf, mediaTypes } from "../descriptor.ts";
 import type { Digest } from "../digest.ts";
-import {
-  type Descriptor,
-  type Image,
-  type ImageManifest,
-  type IndexEntry,
-  mediaTypes,
-  parseIndex,
-  readManifest,
-} from "../image.ts";
-import { layoutBlobPath, layoutMarker } from "../layout.ts";
+import type { Image, ImageManifest } from "../image.ts";
+import { layoutBlobPath, layoutIndexJson } from "../layout.ts";
 import type { Store } from "../store/store.ts";
 import { pushReferrer, type Referrer } from "./referrer.ts";
 import { parseRegistryAddress, type RegistryAddress, repositoryIn } from "./registry-address.ts";
 import { auditRegistryImage, type RegistryDamage } from "./registry-audit.ts";
-import { type ClientCommand, RegistryClient, type RetryOptions } from "./registry-client.ts";
+import { RegistryClient, type RequestOptions, type RetryOptions } from "./registry-client.ts";
 import { RegistryError, registryError } from "./registry-error.ts";
 import type { RegistryLimits } from "./registry-limits.ts";
-import { isIndex, OutputBuffer, pullManifest, pullTag } from "./registry-manifest.ts";
+import { pullManifest, pullTag } from "./registry-manifest.ts";
+import { type ImageToPull, pullLayout } from "./registry-pull.ts";
 
-/** How many blobs of one image come at once. */
-const atOnce = 3;
-
-/** An image to pull: what it is called, and the digest of its manifest or index, which alone decides what is accepted. */
-export type ImageToPull = {
-  readonly image: string;
-  readonly version: string;
-  readonly digest: Digest;
-  /** What a bare manifest has to be for, such as `linux/amd64`; of no meaning where the digest is an index's. */
-  readonly platform: string;
-};
-
-/** Where pulled images go to, and what is exported from. */
-export type TransferOptions = RetryOptions & {
+/** Options of a pull or push. */
+export type TransferOptions = RequestOptions & {
+  /** Pulled images go here, and pushed ones come from here. */
   readonly store: Store;
   /** Temporary folders are made below it; on the store's file system nothing is copied. */
   readonly scratch: string;
-  readonly signal?: AbortSignal;
 };
 
 /**
  * An OCI registry (distribution-spec 1.1) that images are pulled from and pushed to, by digest.
  *
- * The transport is {@link RegistryClient}, on go-containerregistry, which registries are tested with. The clients on npm hold
- * whole layers in memory and push nothing (Snyk's), push only attestations (sigstore's), or have not been kept up. What comes
- * in is never taken on the client's word: {@link Store.adopt} hashes every byte.
+ * The transport is {@link RegistryClient}, on go-containerregistry, which registries are tested
+ * with. The clients on npm hold whole layers in memory and push nothing (Snyk's), push only
+ * attestations (sigstore's), or have not been kept up. Nothing depends on the client being right:
+ * {@link Store.adopt} hashes every byte.
  */
 export class Registry {
   readonly address: RegistryAddress;
@@ -63,266 +44,150 @@ export class Registry {
   }
 
   /**
-   * Pulls an image into the store, every blob of it checked; layers that the store has are not asked for. An image whose
-   * manifest alone was published gets the index that BuildKit's export would have given it. Nothing half comes in.
-   * @throws RegistryError, or LayoutError where the image is whole but is none that StageX exports
+   * Pulls an image into the store, and verifies every blob of it. Layers that the store has are not
+   * pulled. An image whose manifest alone was published gets the index that BuildKit's export would
+   * have given it. An image comes in whole or not at all.
+   * @throws RegistryError; LayoutError where the image is none that StageX exports
    */
-  async pull(wanted: ImageToPull, exchange: TransferOptions): Promise<Image> {
-    return await inFolder(exchange.scratch, async (folder) => {
-      await mkdir(join(folder, "blobs", "sha256"), { recursive: true });
-      const pull = new Pull(this.#client.forImage(), this.#repository(wanted.image), folder, exchange);
-      const index = await pull.index(wanted);
-      await pull.layers();
-      await writeFile(join(folder, "oci-layout"), layoutMarker);
-      await writeFile(join(folder, "index.json"), buildkitIndexJson(index, wanted.image, wanted.version));
-      return await exchange.store.adopt(folder, exchange.signal ? { signal: exchange.signal } : {});
+  async pull(wanted: ImageToPull, { store, scratch, signal }: TransferOptions): Promise<Image> {
+    return await withTempDir(scratch, async (folder) => {
+      const from = { client: this.#client.forImage(), repository: this.#repository(wanted.image) };
+      await pullLayout(from, wanted, folder, { store, signal });
+      return await store.adopt(folder, signal ? { signal } : {});
     });
   }
 
   /**
-   * Pushes exactly the stored bytes of an image, by the digest of its index or of one platform's manifest alone; an index's manifests
-   * can then be pulled by theirs. Every blob is checked before the first goes out, what the registry has is not sent again, and after
-   * the last it must say that it has them all.
-   * @throws RegistryError, or LayoutError where the store does not have it whole
+   * Pushes the stored bytes of an image, by the digest of its index or of one platform's manifest
+   * alone. The manifests of an index can then be pulled by their own digests. Every blob is
+   * verified before the first is sent, and blobs that the registry has are not sent again.
+   * Afterwards the registry is audited.
+   * @throws RegistryError; LayoutError where the store does not have the image whole
    */
-  async push(image: string, digest: Digest, exchange: TransferOptions): Promise<void> {
-    const reference = `${this.#repository(image)}@${digest}`;
-    const client = this.#client.forImage(exchange);
-    await inFolder(exchange.scratch, async (folder) => {
+  async push(image: string, digest: Digest, options: TransferOptions): Promise<void> {
+    const { store, scratch, ...request } = options;
+    const repository = this.#repository(image);
+    const action = `pushing ${repository}@${digest}`;
+    const client = this.#client.forImage(request);
+    await withTempDir(scratch, async (folder) => {
       const layout = join(folder, image);
-      const stored = await exchange.store.find(digest);
-      await exchange.store.export(stored?.index ?? digest, layout, exchange.signal);
-      const named = stored?.manifests.find((manifest) => manifest.digest === digest);
-      if (named !== undefined) await nameInLayout(layout, named);
-      const { manifests } = stored ?? (await exchange.store.readImage(digest));
-      const pushed = named === undefined ? manifests : [named];
+      const stored = await store.find(digest);
+      await store.export(stored?.index ?? digest, layout, request.signal);
+      const alone = stored?.manifests.find((manifest) => manifest.digest === digest);
+      if (alone !== undefined) await selectImage(layout, alone);
+      const { manifests } = stored ?? (await store.readImage(digest));
+      const pushed = alone === undefined ? manifests : [alone];
       const size = pushed.reduce((sum, manifest) => sum + sizeOf(manifest), 0);
-      await run(client, ["push", layout, reference], `pushing ${reference}`, { ...exchange, size });
-      await pullManifest(client, this.#repository(image), digest, exchange.signal, exchange);
-      const damages = await auditRegistryImage(client, this.#repository(image), digest, exchange);
-      if (damages.length === 0) return;
-      for (const manifest of pushed) await this.#sendBlobs(client, image, manifest, layout, exchange);
-      const [left] = await auditRegistryImage(client, this.#repository(image), digest, exchange);
-      if (left !== undefined) throw registryError("failed", `pushing ${reference}`, left.message);
+      await client.read(["push", layout, `${repository}@${digest}`], { ...request, action, size });
+      await pullManifest(client, repository, digest, request);
+      if ((await auditRegistryImage(client, repository, digest, request)).length === 0) return;
+      for (const manifest of pushed) await sendBlobsAgain(client, repository, manifest, layout, request);
+      const [left] = await auditRegistryImage(client, repository, digest, request);
+      if (left !== undefined) throw registryError("failed", action, left.message);
     });
   }
 
-  /** Lays an artifact beside an image that the registry has; says by which digest. */
-  async attach(image: string, referrer: Referrer, exchange: Omit<TransferOptions, "store">): Promise<Digest> {
+  /**
+   * Pushes an artifact beside an image that the registry has, and returns the artifact's digest.
+   */
+  async attach(image: string, referrer: Referrer, options: Omit<TransferOptions, "store">): Promise<Digest> {
     const repository = parseRegistryAddress(this.#repository(image));
-    return await pushReferrer(repository, referrer, { ...exchange, client: this.#client });
+    return await pushReferrer(repository, referrer, { ...options, client: this.#client });
   }
 
-  /** Lets a tag point at a manifest or index that the registry has. */
+  /** Points a tag at a manifest or index that the registry has. */
   async tag(
     image: string,
     digest: Digest,
     tag: string,
     signal?: AbortSignal,
-    endurance: RetryOptions = {},
+    retry: RetryOptions = {},
   ): Promise<void> {
     const reference = `${this.#repository(image)}@${digest}`;
-    await run(this.#client, ["tag", reference, tag], `tagging ${reference} as ${tag}`, {
-      signal,
-      ...endurance,
-    });
+    const action = `tagging ${reference} as ${tag}`;
+    await this.#client.read(["tag", reference, tag], { ...retry, signal, action });
   }
 
   /**
-   * The digest of the bytes that a tag gives now, hashed here; null where there is no such tag.
-   * @throws RegistryError where it gives anything else than a manifest or index, or can't tell
+   * Returns the digest of the manifest or index that a tag names now, hashed here; null where there
+   * is no such tag.
+   * @throws RegistryError
    */
   async resolveTag(
     image: string,
     tag: string,
     signal?: AbortSignal,
-    endurance: RetryOptions = {},
+    retry: RetryOptions = {},
   ): Promise<Digest | null> {
     try {
-      return (await pullTag(this.#client, this.#repository(image), tag, signal, endurance)).digest;
+      const found = await pullTag(this.#client, this.#repository(image), tag, { ...retry, signal });
+      return found.digest;
     } catch (error) {
       if (error instanceof RegistryError && error.problem === "absent") return null;
       throw error;
     }
   }
 
-  /** Removes a tag, and nothing that it points at; succeeds where there is none. */
-  async untag(image: string, tag: string, signal?: AbortSignal, endurance: RetryOptions = {}): Promise<void> {
+  /** Removes a tag, but not what it points at; succeeds where there is none. */
+  async untag(image: string, tag: string, signal?: AbortSignal, retry: RetryOptions = {}): Promise<void> {
     const reference = `${this.#repository(image)}:${tag}`;
     try {
-      await run(this.#client, ["delete", reference], `removing ${reference}`, { signal, ...endurance });
+      await this.#client.read(["delete", reference], { ...retry, signal, action: `removing ${reference}` });
     } catch (error) {
       if (!(error instanceof RegistryError) || error.problem !== "absent") throw error;
     }
   }
 
   /**
-   * What the registry lacks of the image with this manifest or index, though it may answer to its digest.
-   * @throws RegistryError where it can't tell
+   * Finds what the registry lacks of the image with this manifest or index, though it may have the
+   * digest.
+   * @throws RegistryError where the registry does not answer
    */
   async audit(
     image: string,
     digest: Digest,
-    run: Pick<TransferOptions, "signal"> & RetryOptions = {},
+    options: RequestOptions = {},
   ): Promise<readonly RegistryDamage[]> {
-    return await auditRegistryImage(this.#client.forImage(run), this.#repository(image), digest, run);
+    const client = this.#client.forImage(options);
+    return await auditRegistryImage(client, this.#repository(image), digest, options);
   }
 
   #repository(image: string): string {
     const repository = repositoryIn(this.address, image);
     if (repository !== null) return repository;
-    throw registryError(
-      "absent",
-      `${image} at ${this.address}`,
-      "no registry can have an image of that name",
-    );
-  }
-
-  /**
-   * Sends what a registry has lost below a manifest that it still has. The client takes a manifest that is there for whole, so
-   * another one, that no tag points at, goes with the same blobs.
-   */
-  async #sendBlobs(
-    client: RegistryClient,
-    image: string,
-    manifest: ImageManifest,
-    layout: string,
-    exchange: TransferOptions,
-  ): Promise<void> {
-    const json = JSON.parse((await readBlob(layoutBlobPath(layout, manifest.digest), manifest)).toString());
-    const carrier = documentOf(
-      mediaTypes.manifest,
-      Buffer.from(JSON.stringify({ ...json, annotations: { "stagex.blobs-sent-again": randomUUID() } })),
-    );
-    await writeFile(layoutBlobPath(layout, carrier.digest), carrier.bytes);
-    await nameInLayout(layout, carrier);
-    const reference = `${this.#repository(image)}@${carrier.digest}`;
-    const doing = `sending the blobs of ${this.#repository(image)}@${manifest.digest} again`;
-    await run(client, ["push", layout, reference], doing, { ...exchange, size: sizeOf(manifest) });
+    const reason = "no registry can have an image of that name";
+    throw registryError("absent", `${image} at ${this.address}`, reason);
   }
 }
 
-/** Runs a command that prints nothing. */
-async function run(
+/**
+ * Sends blobs that a registry has lost below a manifest that it still has. The client takes such a
+ * manifest for whole, so another manifest with the same blobs is pushed, which no tag names.
+ */
+async function sendBlobsAgain(
   client: RegistryClient,
-  args: readonly string[],
-  doing: string,
-  {
-    signal,
-    retryFor: endurance,
-    onRetry: waiting,
-    size,
-  }: Pick<ClientCommand, "signal" | "size"> & RetryOptions,
+  repository: string,
+  manifest: ImageManifest,
+  layout: string,
+  request: RequestOptions,
 ): Promise<void> {
-  const to = () => new OutputBuffer().restart();
-  await client.run(args, {
-    action: doing,
-    openOutput: to,
-    limit: jsonLimit,
-    signal,
-    retryFor: endurance,
-    onRetry: waiting,
-    ...(size ? { size } : {}),
-  });
+  const json = JSON.parse((await readBlob(layoutBlobPath(layout, manifest.digest), manifest)).toString());
+  const carrier = documentOf(
+    mediaTypes.manifest,
+    Buffer.from(JSON.stringify({ ...json, annotations: { "stagex.blobs-sent-again": randomUUID() } })),
+  );
+  await writeFile(layoutBlobPath(layout, carrier.digest), carrier.bytes);
+  await selectImage(layout, carrier);
+  const action = `sending the blobs of ${repository}@${manifest.digest} again`;
+  const args = ["push", layout, `${repository}@${carrier.digest}`];
+  await client.read(args, { ...request, action, size: sizeOf(manifest) });
 }
 
 function sizeOf({ config, layers }: ImageManifest): number {
   return [config, ...layers].reduce((sum, { size }) => sum + size, 0);
 }
 
-/** Lets a layout folder be one of this manifest alone. */
-async function nameInLayout(folder: string, { mediaType, digest, size }: Descriptor): Promise<void> {
-  const manifests = [{ mediaType, digest, size }];
-  const index = { schemaVersion: 2, mediaType: mediaTypes.index, manifests };
-  await writeFile(join(folder, "index.json"), JSON.stringify(index));
-}
-
-/** One image on its way into a layout folder. */
-class Pull {
-  readonly #client: RegistryClient;
-  readonly #repository: string;
-  readonly #folder: string;
-  readonly #exchange: TransferOptions;
-  readonly #layers = new Map<Digest, Descriptor>();
-
-  constructor(client: RegistryClient, repository: string, folder: string, exchange: TransferOptions) {
-    this.#client = client;
-    this.#repository = repository;
-    this.#folder = folder;
-    this.#exchange = exchange;
-  }
-
-  /** Brings in all documents, from the wanted one down, and returns the image index: the registry's, or one made here. */
-  async index({ digest, platform }: ImageToPull): Promise<Document> {
-    const found = await this.#manifest(digest);
-    if (isIndex(found.bytes)) {
-      const at = this.#pathOf(digest);
-      for (const entry of parseIndex(found.bytes, at, digest)) {
-        await this.#manifest(entry.digest);
-        await this.#image(entry);
-      }
-      return documentOf(mediaTypes.index, found.bytes);
-    }
-    await this.#image({ ...found, platform });
-    const index = buildkitIndex(found, platform);
-    await writeFile(this.#pathOf(index.digest), index.bytes);
-    return index;
-  }
-
-  /** Brings in the layers of all images, but for those that the store has. */
-  async layers(): Promise<void> {
-    const limit = pLimit(atOnce);
-    const coming = [...this.#layers.values()].map((layer) => limit(() => this.#layer(layer)));
-    const results = await Promise.allSettled(coming);
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined) throw failed.reason;
-  }
-
-  async #image(entry: IndexEntry): Promise<ImageManifest> {
-    const { manifest } = await readManifest(entry, {
-      pathOf: (digest) => this.#pathOf(digest),
-      readDocument: async (blob) => {
-        if (blob.digest !== entry.digest) await this.#blob(blob);
-        return await readBlob(this.#pathOf(blob.digest), blob);
-      },
-    });
-    for (const layer of manifest.layers) this.#layers.set(layer.digest, layer);
-    return manifest;
-  }
-
-  async #manifest(digest: Digest): Promise<Document> {
-    const found = await pullManifest(this.#client, this.#repository, digest, this.#exchange.signal);
-    await writeFile(this.#pathOf(digest), found.bytes);
-    return found;
-  }
-
-  async #layer(layer: Descriptor): Promise<void> {
-    if (!(await this.#exchange.store.has(layer, this.#exchange.signal))) await this.#blob(layer);
-  }
-
-  async #blob({ digest, size }: Descriptor): Promise<void> {
-    const reference = `${this.#repository}@${digest}`;
-    await this.#client.run(["blob", reference], {
-      action: `pulling the blob ${reference}`,
-      openOutput: () => createWriteStream(this.#pathOf(digest)),
-      limit: size,
-      size,
-      signal: this.#exchange.signal,
-    });
-  }
-
-  #pathOf(digest: Digest): string {
-    return layoutBlobPath(this.#folder, digest);
-  }
-}
-
-/** Works in a folder of its own, which is gone afterwards. */
-async function inFolder<Result>(scratch: string, work: (folder: string) => Promise<Result>): Promise<Result> {
-  const folder = join(scratch, `registry-${randomUUID()}`);
-  await mkdir(folder, { recursive: true });
-  try {
-    return await work(folder);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+/** Makes this manifest the only image of a layout folder. */
+async function selectImage(layout: string, manifest: Descriptor): Promise<void> {
+  await writeFile(join(layout, "index.json"), layoutIndexJson(manifest));
 }

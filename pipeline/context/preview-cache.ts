@@ -1,6 +1,6 @@
-import { rename, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { z } from "zod";
+import { replaceFile } from "../../lib/fs/atomic-write.ts";
 import { stampFromStats, statOf } from "../../lib/fs/file-stamp.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
@@ -92,9 +92,8 @@ export class PreviewCache<Thing> {
     const memories = Object.fromEntries([...this.#memories].slice(-Math.max(fewest, 2 * this.#asked.size)));
     try {
       await withTempDir(scratch, async (folder) => {
-        const whole = join(folder, "recollection.json");
-        await writeFile(whole, JSON.stringify({ format, memories }));
-        await rename(whole, this.#path);
+        const temporary = join(folder, "recollection.json");
+        await replaceFile(this.#path, JSON.stringify({ format, memories }), { temporary, flush: false });
       });
       this.#isFiled = true;
     } catch {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { readExportedIndex } from "../../oci/exported-folder.ts";
+import { findLayoutImage } from "../../oci/layout.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import { type PackageInputs, type PackageOutputs, packageOutputs } from "./inputs.ts";
@@ -35,7 +35,7 @@ export async function isExportMissing(
   image: string,
   { digest, index }: Pick<PackageOutputs, "digest" | "index">,
 ): Promise<boolean> {
-  if (readExportedIndex(folderOf(context, image)) === index) return false;
+  if (findLayoutImage(folderOf(context, image)) === index) return false;
   return (await context.store()).hasRecord(digest, index);
 }
 

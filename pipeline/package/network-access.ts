@@ -6,7 +6,7 @@ import { wrapFetchingRuns } from "../../distro/recipe/fetching-runs.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { compileGlob } from "../../lib/text/glob.ts";
 import { type Printable, printable, printableLine } from "../../lib/text/printable.ts";
-import { parseConfig } from "../../oci/image.ts";
+import { parseImageConfig } from "../../oci/image-documents.ts";
 import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts";
 import { FetchRecordStore, type NamedRecord } from "../../sources/recording/fetch-record-store.ts";
 import type { Context } from "../context/context.ts";
@@ -128,7 +128,7 @@ async function shellsOf(
     for (const { config } of manifests) {
       const path = store.blobPath(config.digest);
       const bytes = await readRegularFile(path, largestConfig);
-      const { data } = shellSchema.safeParse(parseConfig(bytes, path, config.digest));
+      const { data } = shellSchema.safeParse(parseImageConfig(bytes, path, config.digest));
       if (data) shells.set(name, data.config.Shell);
     }
   }

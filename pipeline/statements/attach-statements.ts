@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
+import { mediaTypes } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
-import { mediaTypes } from "../../oci/image.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
 import { tryParseFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import {

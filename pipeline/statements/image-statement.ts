@@ -1,4 +1,4 @@
-import type { Descriptor } from "../../oci/image.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
 import { type Referrer, referrerOf } from "../../oci/registry/referrer.ts";
 import { provenanceOf, provenancePredicateType, subjectsOf } from "../../trust/statements/provenance.ts";
 import { createStatement, type Statement, serializeStatement } from "../../trust/statements/statement.ts";

@@ -1,6 +1,7 @@
 import { createHash, type Hash, randomUUID } from "node:crypto";
 import { chmod, type FileHandle, lstat, open, readdir, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { syncToDisk } from "../../lib/fs/atomic-write.ts";
 import { openRegularFile, RegularFileError } from "../../lib/fs/regular-file.ts";
 
 /** Tells whether a file's name is one that {@link PartialFile} gives. */
@@ -103,12 +104,7 @@ export class PartialFile {
     await this.#handle.close();
     await chmod(this.path, 0o444);
     await rename(this.path, path);
-    const folder = await open(dirname(path), "r");
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
+    await syncToDisk(dirname(path));
   }
 
   /** Leaves the file for a later {@link resume}, if there is anything in it. */

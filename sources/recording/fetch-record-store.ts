@@ -1,8 +1,8 @@
-import { randomUUID } from "node:crypto";
 import { lstatSync } from "node:fs";
-import { link, mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { InputKey } from "../../distro/input-key.ts";
+import { createFile } from "../../lib/fs/atomic-write.ts";
 import { listBounded } from "../../lib/fs/bounded-listing.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { digestOf, hexOf } from "../../oci/digest.ts";
@@ -40,15 +40,7 @@ export class FetchRecordStore {
     const folder = this.#folder(record.inputKey);
     requireFolders(this.root, join(folder, ".."), folder);
     await mkdir(folder, { recursive: true });
-    const temporary = join(folder, `.${randomUUID()}.tmp`);
-    try {
-      await writeFile(temporary, text, { flag: "wx", flush: true });
-      await link(temporary, join(folder, `${sha256}.json`)).catch((error: NodeJS.ErrnoException) => {
-        if (error.code !== "EEXIST") throw error;
-      });
-    } finally {
-      await rm(temporary, { force: true });
-    }
+    await createFile(join(folder, `${sha256}.json`), text);
     return sha256;
   }
 

@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
-import { access, mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { replaceFile } from "../../lib/fs/atomic-write.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { readObjects, verifiedContent } from "../../lib/git/git-objects.ts";
 import { requireRepository } from "../../lib/git/git-repository.ts";
@@ -270,9 +271,8 @@ async function commitOfTag(url: string, tag: string, home: string): Promise<stri
 /** Remembers what a tag is once that is here: what a server only claims is forgotten. */
 async function note(path: string, content: string | Buffer): Promise<void> {
   if (await exists(path)) return;
-  const noting = `${join(path, "../../tag")}.making-${process.pid}-${randomUUID()}`;
-  await writeFile(noting, content);
-  await rename(noting, path);
+  const temporary = `${join(path, "../../tag")}.making-${process.pid}-${randomUUID()}`;
+  await replaceFile(path, content, { temporary });
 }
 
 function notedTag(tag: string, home: string): string {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { parseManifest } from "../../oci/image.ts";
+import { parseManifest } from "../../oci/image-documents.ts";
 import { publicationInputs } from "../../pipeline/publication/inputs.ts";
 import { parsePinnedImage } from "../../trust/signatures/image-reference.ts";
 import { payload } from "../support/builders/maintainers.ts";

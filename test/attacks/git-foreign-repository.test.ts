@@ -88,7 +88,7 @@ describe("a .git that leads elsewhere", () => {
   test("to another repository, as a file", async () => {
     const dotGit = replaceDotGit(`gitdir: ${other.path("")}\n`);
     await expectRefused(
-      `${dotGit}: found a way to "${join(other.root, ".git")}", which does not name this folder`,
+      `${dotGit}: found a link to "${join(other.root, ".git")}", which does not name this folder`,
     );
   });
 
@@ -127,7 +127,7 @@ describe("a .git that leads elsewhere", () => {
     tree.git("worktree", "add", "--quiet", worktree);
     writeFileSync(join(worktree, hostileFolder, ".env"), "password");
     renameSync(tree.root, `${tree.root}-away`);
-    const words = `${worktree}/.git: found a way to "${tree.path("worktrees/worktree")}", where there is no folder`;
+    const words = `${worktree}/.git: found a link to "${tree.path("worktrees/worktree")}", where there is no folder`;
     await expect(readTree(worktree)).rejects.toThrow(words);
     await expect(resolveCommit(worktree, "HEAD")).rejects.toThrow(words);
   });
@@ -150,7 +150,7 @@ describe("objects and refs of other repositories", () => {
   test("by alternates", async () => {
     mkdirSync(tree.path("objects/info"), { recursive: true });
     writeFileSync(tree.path("objects/info/alternates"), `${other.path("objects")}\n`);
-    await expectRefused(/alternates: found a way to the objects in ".*mend: git repack/);
+    await expectRefused(/alternates: found a link to the objects in ".*mend: git repack/);
   });
 
   test.each(["objects", "refs", "objects/pack", "index", "packed-refs", "HEAD", "config", "shallow"])(

@@ -1,8 +1,8 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { mediaTypes } from "../../oci/descriptor.ts";
 import { digestOf } from "../../oci/digest.ts";
-import { mediaTypes } from "../../oci/image.ts";
 import { imageInLayout, listManifests } from "../../oci/registry/image-source.ts";
 import { writeLayout } from "../support/builders/image-layout.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { mediaTypes } from "../../oci/descriptor.ts";
 import { digestOf } from "../../oci/digest.ts";
-import { mediaTypes, parseIndex, parseManifest } from "../../oci/image.ts";
+import { parseIndex, parseManifest } from "../../oci/image-documents.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 
 // An index is read before its signatures are: each entry would be one more document to ask for.

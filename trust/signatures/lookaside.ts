@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { link, lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import type { LookupFunction } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createFile } from "../../lib/fs/atomic-write.ts";
+import { ifMissing } from "../../lib/fs/error-code.ts";
 import { isLoopbackHost } from "../../lib/net/address-scope.ts";
 import { discardResponse, sendRequest } from "../../lib/net/outgoing-request.ts";
 import { followRedirects } from "../../lib/net/redirected-request.ts";
@@ -135,17 +137,13 @@ export class LookasideFolder implements Lookaside {
     const folder = join(this.folder, path);
     await mkdir(folder, { recursive: true });
     await sweepDrafts(folder);
-    const draft = join(folder, `.new-${randomUUID()}`);
-    try {
-      await writeDurably(draft, signature);
-      for (let number = 1; number <= maxSignatures; number++) {
-        const file = `${this.#kind}-${number}`;
-        if (await linked(draft, join(folder, file))) return file;
-        const there = await readOne(folder, file);
-        if ("bytes" in there && Buffer.compare(there.bytes, signature) === 0) return file;
-      }
-    } finally {
-      await rm(draft, { force: true });
+    const options = { mode: 0o644, temporary: join(folder, `.new-${randomUUID()}`) };
+    for (let number = 1; number <= maxSignatures; number++) {
+      const file = `${this.#kind}-${number}`;
+      const isFree = (await lstat(join(folder, file)).catch(ifMissing(null))) === null;
+      if (isFree && (await createFile(join(folder, file), signature, options))) return file;
+      const there = await readOne(folder, file);
+      if ("bytes" in there && Buffer.compare(there.bytes, signature) === 0) return file;
     }
     throw new TrustError(
       `${folder} has ${maxSignatures} signatures already, and clients read no more; take out what is not one`,
@@ -339,25 +337,4 @@ function tooMany(): SignatureRejection {
     "too-many",
     `podman reads no more than ${maxSignatures} signatures of one image`,
   );
-}
-
-async function writeDurably(file: string, bytes: Uint8Array): Promise<void> {
-  const handle = await open(file, "wx", 0o644);
-  try {
-    await handle.writeFile(bytes);
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Gives the draft its name unless the name is taken: link() never replaces, and the file appears whole. */
-async function linked(draft: string, file: string): Promise<boolean> {
-  try {
-    await link(draft, file);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
-  }
 }

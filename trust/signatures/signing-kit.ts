@@ -1,6 +1,6 @@
-import { randomUUID } from "node:crypto";
-import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { extract, pack } from "tar-stream";
+import { replaceFile } from "../../lib/fs/atomic-write.ts";
 import { RegularFileError, readRegularFile } from "../../lib/fs/regular-file.ts";
 import { maxMessageSize } from "../openpgp/openpgp-policy.ts";
 import { TrustError } from "../trust-error.ts";
@@ -59,13 +59,7 @@ export async function writeKit(file: string, entries: readonly KitEntry[]): Prom
   tar.finalize();
   const chunks: Uint8Array[] = [];
   for await (const chunk of tar) chunks.push(chunk as Uint8Array);
-  const draft = `${file}.${randomUUID()}.new`;
-  try {
-    await writeFile(draft, Buffer.concat(chunks), { flag: "wx", flush: true });
-    await rename(draft, file);
-  } finally {
-    await rm(draft, { force: true });
-  }
+  await replaceFile(file, Buffer.concat(chunks));
 }
 
 /**

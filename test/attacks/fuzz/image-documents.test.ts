@@ -2,7 +2,12 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect } from "vitest";
 import { isDigest } from "../../../oci/digest.ts";
-import { parseConfig, parseIndex, parseLayoutIndex, parseManifest } from "../../../oci/image.ts";
+import {
+  parseImageConfig,
+  parseIndex,
+  parseLayoutIndex,
+  parseManifest,
+} from "../../../oci/image-documents.ts";
 import { layoutBlobPath } from "../../../oci/layout.ts";
 import { LayoutError } from "../../../oci/layout-error.ts";
 import { writeLayout } from "../../support/builders/image-layout.ts";
@@ -67,7 +72,7 @@ fuzz("image config", () =>
   documents(
     ({ folder, configs }) => configs.map((digest) => layoutBlobPath(folder, digest)),
     (input) => {
-      expect(parseConfig(input, "config", null).rootfs.diff_ids.every(isDigest)).toBe(true);
+      expect(parseImageConfig(input, "config", null).rootfs.diff_ids.every(isDigest)).toBe(true);
     },
   ),
 );

@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { withHint } from "../../../lib/os-error-hints.ts";
 
-test("what the operating system refuses comes with its mend", () => {
+test("adds a hint to an error of the operating system", () => {
   try {
     mkdirSync("/dev/null/folder");
     expect.unreachable();
@@ -13,6 +13,6 @@ test("what the operating system refuses comes with its mend", () => {
   }
 });
 
-test("any other error's message is left as it is", () => {
+test("leaves other messages as they are", () => {
   expect(withHint(new Error("core-cat: no"))).toBe("core-cat: no");
 });

@@ -12,7 +12,7 @@ async function untilEnded(signal: AbortSignal, ended: () => void): Promise<never
   throw new Error("the connection was reset");
 }
 
-test("gives all results in the items' order", async () => {
+test("returns the results in the items' order", async () => {
   const work = async (item: number, _: AbortSignal, index: number) => {
     await sleep(20 - item);
     return item + index;
@@ -21,7 +21,7 @@ test("gives all results in the items' order", async () => {
   expect(await runConcurrently([], never, work)).toEqual([]);
 });
 
-test("throws the first error, after the others have ended with it as their reason", async () => {
+test("throws the first error after aborting the others with it", async () => {
   const first = new Error("exit code 3");
   const ends: unknown[] = [];
   const failing = runConcurrently(["long", "short"], never, async (item, signal) => {
@@ -32,7 +32,7 @@ test("throws the first error, after the others have ended with it as their reaso
   expect(ends).toEqual([first]);
 });
 
-test("throws the signal's reason where that was aborted before anything failed", async () => {
+test("throws the signal's reason if the signal is aborted first", async () => {
   const cancelled = new AbortController();
   let ended = 0;
   const working = runConcurrently([1, 2], cancelled.signal, (_, signal) => untilEnded(signal, () => ended++));

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { buildkitIndex, buildkitIndexJson } from "../../../oci/buildkit-index.ts";
+import { mediaTypes } from "../../../oci/descriptor.ts";
 import { parseDigest } from "../../../oci/digest.ts";
-import { mediaTypes } from "../../../oci/image.ts";
 
 const manifest = {
   mediaType: mediaTypes.manifest,
@@ -9,7 +9,7 @@ const manifest = {
   size: 760,
 };
 
-test("the index is written as encoding/json indents it, platform members in Go's order", () => {
+test("buildkitIndex indents like Go's encoding/json, with the platform's members in Go's order", () => {
   const { bytes, size } = buildkitIndex(manifest, "linux/arm/v7");
   expect(bytes.toString()).toBe(`{
   "schemaVersion": 2,
@@ -30,7 +30,7 @@ test("the index is written as encoding/json indents it, platform members in Go's
   expect(size).toBe(bytes.length);
 });
 
-test("index.json names the image as the build's exporter does", () => {
+test("buildkitIndexJson names the image as BuildKit's exporter does", () => {
   const index = buildkitIndex(manifest, "linux/amd64");
   const parsed = JSON.parse(buildkitIndexJson(index, "core-sh", "1.0"));
   expect(parsed.manifests[0]).toEqual({

@@ -39,7 +39,7 @@ const image = (...layers: (readonly LayerFile[])[]): LayoutRecipe => ({
 const changed = (name: string, change: Partial<LayerFile>) =>
   base.map((file) => (file.name === name ? { ...file, ...change } : file));
 
-test("an image has no difference from itself", async () => {
+test("finds no difference between an image and itself", async () => {
   expect(await compared(image(base), image(base))).toBeNull();
 });
 
@@ -81,18 +81,18 @@ const inFile: [string, readonly LayerFile[], string, string][] = [
   ],
 ];
 
-test.each(inFile)("%s: the first differing file is named", async (_, files, path, what) => {
+test.each(inFile)("%s: names the first file that differs", async (_, files, path, what) => {
   const below = [{ name: "below", content: "the same on both sides" }];
   const difference = await compared(image(below, base), image(below, files));
   expect(difference).toEqual({ text: `layer 2: ${path}: ${what}`, layer: 2, path });
 });
 
-test("the first of many differences is told", async () => {
+test("names the first of many differences", async () => {
   const files = base.map((file) => ({ ...file, mode: 0o700 }));
   expect(await compared(image(base, base), image(files, files))).toMatchObject({ layer: 1, path: "bin/" });
 });
 
-test("content is compared through files of megabytes, at any offset", async () => {
+test("compares the content of large files at any offset", async () => {
   const size = 3 * 1024 * 1024;
   for (const at of [0, 70_000, size - 1]) {
     const [one, other] = [Buffer.alloc(size, 1), Buffer.alloc(size, 1)];
@@ -108,7 +108,7 @@ test("content is compared through files of megabytes, at any offset", async () =
   }
 });
 
-test("config and number of layers come before files, as they explain more", async () => {
+test("names a difference in the config or the number of layers before one in files", async () => {
   const withEnv = (env: string[]): LayoutRecipe => ({
     platforms: { "linux/amd64": { layers: [base], env } },
   });
@@ -123,7 +123,7 @@ test("config and number of layers come before files, as they explain more", asyn
   expect((await compared(image(base), image(base, base)))?.text).toBe("number of layers: 1 and 2");
 });
 
-test("history and annotations come last", async () => {
+test("names a difference in history or annotations last", async () => {
   const history = (created_by: string) => ({
     ...image(base),
     change: { config: (config: Record<string, unknown>) => ({ ...config, history: [{ created_by }] }) },
@@ -136,14 +136,14 @@ test("history and annotations come last", async () => {
   );
 });
 
-test("another compression of the same layer is told from other files", async () => {
+test("distinguishes another compression from other files", async () => {
   const files = [{ name: "text", content: "many words, many words, ".repeat(500) }];
   expect(
     (await compared({ ...image(files), gzipLevel: 1 }, { ...image(files), gzipLevel: 9 }))?.text,
   ).toMatch(/^layer 1: the same bytes, compressed in another way/);
 });
 
-test("a name with control characters can't write to the terminal", async () => {
+test("escapes control characters of a file's name", async () => {
   const difference = await compared(
     image([{ name: "a" }]),
     image([{ name: "a" }, { name: "b\u001b[2J\u202e" }]),
@@ -151,7 +151,7 @@ test("a name with control characters can't write to the terminal", async () => {
   expect(difference?.text).toBe("layer 1: b\\u001b[2J\\u202e: is only in the second");
 });
 
-test("a layer that is no tar is named, and nothing waits for its end", async () => {
+test("rejects a layer that is no tar without waiting for its end", async () => {
   const folder = await scratchFolder();
   const content = Buffer.alloc(200_000, 7);
   const first = await written(join(folder, "first"), image([{ name: "a", content }]));

@@ -39,7 +39,7 @@ async function flip(path: string, position: number): Promise<void> {
   await writeFile(path, bytes);
 }
 
-test("a whole layout gives index, manifests in the index's order, configs and layers", async () => {
+test("reads index, manifests in the index's order, configs and layers of a whole layout", async () => {
   const layout = await written();
   const image = await readLayout(layout.folder, { diffIds: true });
   expect(image.index).toBe(layout.index);
@@ -60,13 +60,13 @@ for (const [kind, pick] of blobsByKind) {
   const blobOf = (layout: WrittenLayout): string =>
     layoutBlobPath(layout.folder, pick(layout) ?? layout.index);
 
-  test(`a missing ${kind} is named`, async () => {
+  test(`rejects a missing ${kind} by name`, async () => {
     const layout = await written();
     await rm(blobOf(layout));
     await refused(layout, "missing", /is missing/);
   });
 
-  test(`a ${kind} with one flipped bit is damaged, wherever the bit is`, async () => {
+  test(`rejects a ${kind} with one flipped bit anywhere as damaged`, async () => {
     for (const at of [0, 0.5, 0.99]) {
       const layout = await written();
       const path = blobOf(layout);
@@ -76,20 +76,20 @@ for (const [kind, pick] of blobsByKind) {
     }
   });
 
-  test(`a truncated ${kind} is named with both sizes`, async () => {
+  test(`rejects a truncated ${kind} with both sizes`, async () => {
     const layout = await written();
     const size = (await readFile(blobOf(layout))).length;
     await truncate(blobOf(layout), size - 1);
     await refused(layout, "truncated", new RegExp(`has ${size - 1} bytes, its descriptor says ${size}`));
   });
 
-  test(`a ${kind} with a byte too many is named`, async () => {
+  test(`rejects a ${kind} with a byte too many`, async () => {
     const layout = await written();
     await writeFile(blobOf(layout), "\n", { flag: "a" });
     await refused(layout, "oversized", /its descriptor says/);
   });
 
-  test(`a ${kind} that is a link is refused, even one to the right bytes`, async () => {
+  test(`rejects a ${kind} that is a link, even to the right bytes`, async () => {
     const layout = await written();
     const aside = join(layout.folder, "aside");
     await writeFile(aside, await readFile(blobOf(layout)));
@@ -99,7 +99,7 @@ for (const [kind, pick] of blobsByKind) {
   });
 }
 
-test("a folder in a blob's place is refused", async () => {
+test("rejects a folder in a blob's place", async () => {
   const layout = await written();
   const path = layoutBlobPath(layout.folder, layout.layers[0] ?? layout.index);
   await rm(path);
@@ -107,7 +107,7 @@ test("a folder in a blob's place is refused", async () => {
   await refused(layout, "not-a-file", /is not a regular file/);
 });
 
-test("a wrong size in a descriptor is found though the digest is right", async () => {
+test("rejects a wrong size in a descriptor with the right digest", async () => {
   const layout = await written({
     ...twoPlatforms,
     change: { index: (index) => JSON.parse(JSON.stringify(index).replace(/"size":(\d+)/, '"size":1$1')) },
@@ -122,7 +122,7 @@ const malicious = [
   "",
   7,
 ];
-test.each(malicious)("no document can name a blob by the digest %j", async (digest) => {
+test.each(malicious)("rejects the digest %j in any document", async (digest) => {
   const change = (document: Record<string, unknown>) =>
     JSON.parse(JSON.stringify(document).replace(/"digest":"[^"]*"/, `"digest":${JSON.stringify(digest)}`));
   for (const where of ["layoutIndex", "index", "manifest"] as const) {
@@ -130,14 +130,14 @@ test.each(malicious)("no document can name a blob by the digest %j", async (dige
   }
 });
 
-test("an attestation manifest is refused, with what to do", async () => {
+test("rejects an attestation manifest, with a hint", async () => {
   const layout = await written({
     platforms: { ...twoPlatforms.platforms, "unknown/unknown": { layers: [] } },
   });
   await refused(layout, "attestation", /manifests\[2\] is an attestation manifest.*--provenance=false/);
 });
 
-test("an index that has two platforms exchanged is refused, though all its digests are right", async () => {
+test("rejects an index with two platforms exchanged, though all digests are right", async () => {
   const exchanged = await written({
     ...twoPlatforms,
     change: {
@@ -151,7 +151,7 @@ test("an index that has two platforms exchanged is refused, though all its diges
   await refused(exchanged, "malformed", /has it for linux\/amd64, but its config is for linux\/arm64/);
 });
 
-test("wrong media types are refused wherever they are", async () => {
+test("rejects wrong media types anywhere", async () => {
   const docker = (document: Record<string, unknown>) =>
     JSON.parse(JSON.stringify(document).replaceAll("vnd.oci.image", "vnd.docker.distribution"));
   for (const where of ["layoutIndex", "index", "manifest"] as const) {
@@ -163,7 +163,7 @@ test("wrong media types are refused wherever they are", async () => {
   }
 });
 
-test("a manifest without an index says how to get one", async () => {
+test("rejects a manifest without an index, with a hint", async () => {
   const layout = await written({
     ...twoPlatforms,
     change: {
@@ -173,7 +173,7 @@ test("a manifest without an index says how to get one", async () => {
   await refused(layout, "media-type", /BUILDKIT_MULTI_PLATFORM=1/);
 });
 
-test("two images in a layout, and none, are refused", async () => {
+test("rejects a layout with two images or none", async () => {
   const double = ({ manifests, ...index }: Record<string, unknown>) => ({
     ...index,
     manifests: Array.isArray(manifests) ? [...manifests, ...manifests] : [],
@@ -201,7 +201,7 @@ test("two images in a layout, and none, are refused", async () => {
   );
 });
 
-test("a layer that unpacks to other bytes than the config says is found when asked for", async () => {
+test("rejects a layer that unpacks to another diff_id, if diffIds is set", async () => {
   const wrong = (config: Record<string, unknown>) =>
     JSON.parse(JSON.stringify(config).replace(/"diff_ids":\["sha256:..../, '"diff_ids":["sha256:0000'));
   const layout = await written({ ...twoPlatforms, change: { config: wrong } });
@@ -214,7 +214,7 @@ test("a layer that unpacks to other bytes than the config says is found when ask
   await expect(readLayout(layout.folder)).resolves.toMatchObject({ index: layout.index });
 });
 
-test("another number of diff_ids than of layers is always found", async () => {
+test("rejects another number of diff_ids than of layers", async () => {
   const fewer = (config: Record<string, unknown>) => ({
     ...config,
     rootfs: { type: "layers", diff_ids: [] },
@@ -226,7 +226,7 @@ test("another number of diff_ids than of layers is always found", async () => {
   );
 });
 
-test("a layer that is no gzip stream is told from a damaged one", async () => {
+test("distinguishes an intact layer that is no gzip stream from a damaged one", async () => {
   const asGzip = (manifest: Record<string, unknown>) => {
     const { config, ...rest } = manifest;
     return { ...rest, config, layers: [config].map((layer) => ({ ...Object(layer), mediaType: gzip })) };
@@ -241,13 +241,13 @@ test("a layer that is no gzip stream is told from a damaged one", async () => {
   await refused(layout, "damaged", /its bytes have the digest/, true);
 });
 
-test("JSON over the bound is not read", async () => {
+test("rejects JSON over the limit unread", async () => {
   const layout = await written();
   await truncate(join(layout.folder, "index.json"), 5 * 1024 * 1024);
   await refused(layout, "too-large", /5242880 bytes are too many/);
 });
 
-test("a folder that is no layout is refused", async () => {
+test("rejects a folder that is no layout", async () => {
   const layout = await written();
   await writeFile(join(layout.folder, "oci-layout"), '{"imageLayoutVersion":"2.0.0"}');
   await refused(layout, "malformed", /expected \{"imageLayoutVersion":"1\.0\.0"\}/);

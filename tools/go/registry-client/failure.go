@@ -18,17 +18,17 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Failure is printed as one line of JSON: why a command has failed.
+// Failure is the reason of a failed command, printed as one line of JSON.
 type failure struct {
 	Problem string `json:"problem"`
 	Reason  string `json:"reason"`
-	// Whether the same may succeed a little later.
-	MayPass bool `json:"mayPass"`
+	// Whether the same command may succeed a little later.
+	IsTransient bool `json:"isTransient"`
 	// Seconds that the registry asks to wait.
 	RetryAfter *int64 `json:"retryAfter"`
 }
 
-// WrongBytes are others than those that were asked for.
+// WrongBytes is an answer with another digest than the one that was asked for.
 type wrongBytes struct{ found string }
 
 func (w *wrongBytes) Error() string { return "it gave " + w.found }
@@ -50,7 +50,7 @@ func failureOf(err error, last answer) failure {
 	return found
 }
 
-// SecondsOf reads a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date.
+// SecondsOf parses a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date.
 func secondsOf(retryAfter string) *int64 {
 	retryAfter = strings.TrimSpace(retryAfter)
 	if seconds, err := strconv.ParseUint(retryAfter, 10, 30); err == nil {
@@ -83,24 +83,24 @@ func classify(err error) failure {
 	case errors.As(err, &wrong):
 		return failure{Problem: "wrong-bytes", Reason: wrong.Error()}
 	case errors.As(err, &slow):
-		return failure{Problem: "cut-off", Reason: slow.reason, MayPass: true}
+		return failure{Problem: "cut-off", Reason: slow.reason, IsTransient: true}
 	case errors.As(err, &status):
 		return statusFailure(status)
 	case errors.As(err, &silent):
-		return failure{Problem: "unreachable", Reason: silent.reason, MayPass: true}
+		return failure{Problem: "unreachable", Reason: silent.reason, IsTransient: true}
 	case isUntrusted(err):
 		return failure{Problem: "unreachable", Reason: innermost(err)}
 	case isCutOff(err):
-		return failure{Problem: "cut-off", Reason: innermost(err), MayPass: true}
+		return failure{Problem: "cut-off", Reason: innermost(err), IsTransient: true}
 	case isUnreachable(err):
-		return failure{Problem: "unreachable", Reason: innermost(err), MayPass: isPassing(err)}
+		return failure{Problem: "unreachable", Reason: innermost(err), IsTransient: mayReturn(err)}
 	case errors.As(err, &network) && network.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return failure{Problem: "cut-off", Reason: innermost(err), MayPass: true}
+		return failure{Problem: "cut-off", Reason: innermost(err), IsTransient: true}
 	}
 	return failure{Problem: "failed", Reason: innermost(err)}
 }
 
-// The codes of the distribution specification ("Error Codes"), and those that registries use beside them.
+// The codes of the distribution specification ("Error Codes"), and others that registries use.
 var problemOfCode = map[transport.ErrorCode]string{
 	transport.UnauthorizedErrorCode:    "refused",
 	transport.DeniedErrorCode:          "refused",
@@ -137,15 +137,15 @@ func statusFailure(status *transport.Error) failure {
 	if status.Request != nil {
 		first, _ := firstOf(status.Request)
 		at = first.URL.Path
-		// Without the address, which is named already, and may have a token in its query.
+		// Leaves out the URL, which is named already and may have a token in its query.
 		status.Request = nil
 	}
 	if problem == "absent" && !strings.Contains(at, "/manifests/") && !strings.Contains(at, "/blobs/") {
-		// Only of what was asked for does a registry say that it is not there.
+		// A registry answers 404 only for a manifest or blob.
 		reason := fmt.Sprintf("it answers %d at %s, where every registry has something", status.StatusCode, at)
 		return failure{Problem: "not-a-registry", Reason: reason}
 	}
-	return failure{Problem: problem, Reason: status.Error(), MayPass: problem == "overloaded" || problem == "server-error"}
+	return failure{Problem: problem, Reason: status.Error(), IsTransient: problem == "overloaded" || problem == "server-error"}
 }
 
 func isUntrusted(err error) bool {
@@ -164,13 +164,14 @@ func isUnreachable(err error) bool {
 		record    tls.RecordHeaderError
 		alert     tls.AlertError
 	)
-	return errors.As(err, &operation) && operation.Op == "dial" || errors.As(err, &name) || errors.As(err, &record) ||
-		errors.As(err, &alert) ||
-		strings.Contains(err.Error(), "TLS handshake timeout") || strings.Contains(err.Error(), "proxyconnect")
+	return errors.As(err, &operation) && (operation.Op == "dial" || operation.Op == "proxyconnect") ||
+		errors.As(err, &name) || errors.As(err, &record) || errors.As(err, &alert) ||
+		// The type of this error is not exported (net/http, tlsHandshakeTimeoutError).
+		strings.Contains(err.Error(), "TLS handshake timeout")
 }
 
-// IsPassing tells a server that restarts from an address that is wrong.
-func isPassing(err error) bool {
+// MayReturn distinguishes a server that restarts from a wrong address.
+func mayReturn(err error) bool {
 	var name *net.DNSError
 	if errors.As(err, &name) {
 		return name.IsTemporary && !name.IsNotFound
@@ -184,7 +185,7 @@ func isCutOff(err error) bool {
 		errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// MayRetry tells what is asked again at once: what go-containerregistry would, but never what is final.
+// MayRetry reports what is retried at once: what go-containerregistry retries, but nothing final.
 func mayRetry(err error) bool {
 	if err == nil {
 		return false
@@ -201,7 +202,7 @@ func mayRetry(err error) bool {
 	return errors.As(err, &status) && status.Temporary() || isCutOff(err) || errors.Is(err, syscall.ECONNREFUSED)
 }
 
-// Innermost leaves out the request in an error's words: it is named already.
+// Innermost returns an error's message without the request, which is named already.
 func innermost(err error) string {
 	for {
 		inner := errors.Unwrap(err)

@@ -13,16 +13,16 @@ import (
 	"time"
 )
 
-// Limits bound what a registry can make this program do.
+// Limits bound the bytes, time and requests of one command.
 type limits struct {
 	// Bytes of one manifest, or of the blob that is asked for.
 	bytes int64
 	// Time of the whole command.
 	time time.Duration
-	// Time to the first byte of an answer, and over which the speed of a transfer is measured.
-	patience time.Duration
-	// Bytes per second under which a transfer is given up.
-	slowest int64
+	// Time to the first byte of an answer, and over which the rate of a transfer is measured.
+	responseTimeout time.Duration
+	// Bytes per second below which a transfer is ended.
+	minRate int64
 	// Redirects of one request.
 	redirects int
 }
@@ -31,41 +31,41 @@ const (
 	manifestBytes = 4 << 20
 	// Of answers that are neither manifest nor blob: pings, tokens, uploads.
 	otherBytes = 1 << 20
-	// Of an error's body; what comes after it is not read.
+	// Of an error's body; the rest is not read.
 	errorBytes  = 32 << 10
 	headerBytes = 256 << 10
 )
 
-// A refusal is a request that is never sent. It is final.
+// Refusal is the error of a request that is not sent. It is final.
 type refusal struct{ reason string }
 
 func (r *refusal) Error() string { return r.reason }
 
-// Excess is an answer with more bytes than its limit.
+// Excess is the error of an answer with more bytes than its limit.
 type excess struct{ limit int64 }
 
 func (e *excess) Error() string {
 	return fmt.Sprintf("it gives more than the %d bytes there are", e.limit)
 }
 
-// Slowness is a transfer, or a command, that takes too long.
+// Slowness is the error of a transfer or a command that takes too long.
 type slowness struct{ reason string }
 
-// Silence is a registry that does not even answer the first question.
+// Silence is the error of a registry that does not answer the first request.
 type silence struct{ reason string }
 
 func (s *silence) Error() string { return s.reason }
 
 func (s *slowness) Error() string { return s.reason }
 
-// Answer is what is kept of a registry's last answer.
+// Answer has the facts of a registry's last answer that a failure may need.
 type answer struct {
 	status      int
 	contentType string
 	retryAfter  string
 }
 
-// Guard sends the requests of one command to one registry, and to the hosts that the registry names, within the limits.
+// Guard sends the requests of one command to a registry, and to the hosts that the registry names, within the limits.
 type guard struct {
 	limits limits
 	// The registry's host, with port where it has one.
@@ -73,52 +73,52 @@ type guard struct {
 	transport *http.Transport
 
 	mutex sync.Mutex
-	reach reach
+	scope scope
 	last  answer
 }
 
-// Trust is how much is known of the peer of a connection.
+// Trust is what is known of the peer of a connection.
 type trust int
 
 const (
-	// A host that the registry names: in a redirect, or as the place of its tokens.
+	// A host that the registry names, in a redirect or for its tokens.
 	named trust = iota
 	// The registry itself, by https.
 	chosen
 	// The registry itself, by http.
 	cleartext
-	// The user's proxy, which connects to the host in our place.
+	// The user's proxy, which connects to the host itself.
 	proxied
 )
 
 type trustKey struct{}
 
 func newGuard(own string, limits limits) *guard {
-	g := &guard{limits: limits, own: own, reach: reachOfName(hostname(own))}
+	g := &guard{limits: limits, own: own, scope: scopeOfName(hostname(own))}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, ControlContext: g.mayConnect}
 	g.transport = &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			connection, err := dialer.DialContext(ctx, network, address)
 			if err == nil && ctx.Value(trustKey{}) == chosen {
-				g.note(reachOfAddress(connection.RemoteAddr().String()))
+				g.note(scopeOfAddress(connection.RemoteAddr().String()))
 			}
 			return connection, err
 		},
 		ForceAttemptHTTP2:   true,
 		TLSHandshakeTimeout: 10 * time.Second,
-		// A registry may take long over what was uploaded: it hashes it, and moves it to its storage.
-		ResponseHeaderTimeout:  4 * limits.patience,
+		// A registry may take long after an upload: it hashes the blob and moves it to its storage.
+		ResponseHeaderTimeout:  4 * limits.responseTimeout,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: headerBytes,
 		MaxIdleConnsPerHost:    8,
-		// What is hashed is what was published, and what is counted is what came.
+		// Bytes are hashed as they were published, and counted as they were received.
 		DisableCompression: true,
 	}
 	return g
 }
 
-// RoundTrip sends one request if it may be sent, and hands on its answer within the limits.
+// RoundTrip sends one request if it is allowed, and returns its answer within the limits.
 func (g *guard) RoundTrip(request *http.Request) (*http.Response, error) {
 	first, redirects := firstOf(request)
 	if redirects > g.limits.redirects {
@@ -159,7 +159,7 @@ func (g *guard) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// FirstOf returns the request that redirects have led away from, and how many there were.
+// FirstOf returns the request before any redirects, and their number.
 func firstOf(request *http.Request) (*http.Request, int) {
 	redirects := 0
 	for request.Response != nil && request.Response.Request != nil {
@@ -181,7 +181,7 @@ func (g *guard) limitOf(first *http.Request) int64 {
 	return otherBytes
 }
 
-// TrustIn refuses a request that leads to where this machine should not go at a registry's word.
+// TrustIn refuses a request to a host that the registry must not lead to.
 func (g *guard) trustIn(request *http.Request) (trust, error) {
 	url := request.URL
 	host := url.Hostname()
@@ -193,8 +193,8 @@ func (g *guard) trustIn(request *http.Request) (trust, error) {
 		}
 	}
 	if !isOwn {
-		// Of a name nothing is known before it is connected to.
-		if found := reachOfName(host); found != unknown && !g.mayReach(found) {
+		// The scope of a name is unknown before it is connected to.
+		if found := scopeOfName(host); found != unknown && !g.mayReach(found) {
 			return 0, notReached(host, found)
 		}
 	}
@@ -212,9 +212,9 @@ func (g *guard) trustIn(request *http.Request) (trust, error) {
 	return named, nil
 }
 
-// MayConnect is asked with the address that a name has led to, before anything is sent there.
+// MayConnect checks the address that a name resolves to, before anything is sent there.
 func (g *guard) mayConnect(ctx context.Context, _, address string, _ syscall.RawConn) error {
-	found := reachOfAddress(address)
+	found := scopeOfAddress(address)
 	switch ctx.Value(trustKey{}) {
 	case named:
 		if !g.mayReach(found) {
@@ -228,23 +228,23 @@ func (g *guard) mayConnect(ctx context.Context, _, address string, _ syscall.Raw
 	return nil
 }
 
-func notReached(host string, found reach) *refusal {
+func notReached(host string, found scope) *refusal {
 	return &refusal{fmt.Sprintf("it leads to %s, %s, which the registry itself is not at", host, found)}
 }
 
-// MayReach tells whether the registry may send us there: no nearer to this machine than where it is itself.
-func (g *guard) mayReach(found reach) bool {
+// MayReach reports whether the registry may redirect to this scope: no nearer to this machine than its own.
+func (g *guard) mayReach(found scope) bool {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	return found <= max(g.reach, public)
+	return found <= max(g.scope, public)
 }
 
-// Note remembers where the registry is: of several addresses the farthest, since it decides itself what its name leads to.
-func (g *guard) note(found reach) {
+// Note remembers the scope of the registry: of several addresses the farthest, since it controls what its name resolves to.
+func (g *guard) note(found scope) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	if g.reach == unknown || found < g.reach {
-		g.reach = found
+	if g.scope == unknown || found < g.scope {
+		g.scope = found
 	}
 }
 
@@ -260,7 +260,7 @@ const (
 	downloading
 )
 
-// Flow ends a request through which hardly a byte goes.
+// Flow ends a request whose transfer is too slow.
 type flow struct {
 	phase  atomic.Int32
 	moved  atomic.Int64
@@ -270,10 +270,10 @@ type flow struct {
 	once   sync.Once
 }
 
-// NewFlow begins to watch a request; one that only asks is answered in time, too.
+// NewFlow starts to watch a request; one without a body must also be answered in time.
 func newFlow(limits limits, asks bool, cancel context.CancelCauseFunc) *flow {
-	f := &flow{ticker: time.NewTicker(limits.patience), cancel: cancel, done: make(chan struct{})}
-	fair := int64(float64(limits.slowest) * limits.patience.Seconds())
+	f := &flow{ticker: time.NewTicker(limits.responseTimeout), cancel: cancel, done: make(chan struct{})}
+	fair := int64(float64(limits.minRate) * limits.responseTimeout.Seconds())
 	go func() {
 		before := waiting
 		for {
@@ -282,11 +282,11 @@ func newFlow(limits limits, asks bool, cancel context.CancelCauseFunc) *flow {
 				return
 			case <-f.ticker.C:
 				phase, moved := f.phase.Load(), f.moved.Swap(0)
-				// A phase that has just begun has not had the whole time.
+				// A phase that has just begun has not had its full time.
 				if phase == before && phase != waiting && moved < fair {
-					cancel(&slowness{fmt.Sprintf("less than %d bytes a second went through for %s", limits.slowest, limits.patience)})
+					cancel(&slowness{fmt.Sprintf("less than %d bytes a second went through for %s", limits.minRate, limits.responseTimeout)})
 				} else if phase == before && phase == waiting && asks {
-					cancel(&slowness{fmt.Sprintf("it did not answer within %s", limits.patience)})
+					cancel(&slowness{fmt.Sprintf("it did not answer within %s", limits.responseTimeout)})
 				}
 				before = phase
 			}
@@ -343,7 +343,7 @@ type bounded struct {
 	ctx   context.Context
 	limit int64
 	read  int64
-	// Ends at the limit instead of failing there.
+	// Whether it ends at the limit instead of failing.
 	truncates bool
 }
 
@@ -351,7 +351,7 @@ func (b *bounded) Read(into []byte) (int, error) {
 	if b.read >= b.limit && b.truncates {
 		return 0, io.EOF
 	}
-	// One byte more than there may be tells an excess from an end.
+	// Reads one byte more, to distinguish an excess from an end.
 	if left := b.limit - b.read + 1; int64(len(into)) > left {
 		into = into[:left]
 	}

@@ -1,5 +1,5 @@
-// Command registry-client reads from and writes to an OCI registry (distribution-spec 1.1), within stated limits of bytes,
-// time and redirects. Where it fails it prints one line of JSON to stderr.
+// Command registry-client reads from and writes to an OCI registry (distribution-spec 1.1), within limits of bytes, time
+// and redirects. On failure it prints one line of JSON to stderr.
 package main
 
 import (
@@ -36,10 +36,10 @@ registry-client [flags] delete REFERENCE
 registry-client version
 `
 
-// Go-containerregistry's, set by the linker.
+// The version of go-containerregistry, set by the linker.
 var version = "unknown"
 
-// A last wall behind the limits of each answer: Go gives memory back near the first, and ends at the second.
+// Memory limits behind those of each answer: near the first Go collects garbage, and at the second it ends.
 const (
 	memory     = 96 << 20
 	memoryWall = 1 << 30
@@ -48,7 +48,7 @@ const (
 func main() {
 	debug.SetMemoryLimit(memory)
 	_ = syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: memoryWall, Max: memoryWall})
-	// Its words are a registry's, and are for no terminal.
+	// Its messages quote the registry and are not escaped for a terminal.
 	logs.Warn.SetOutput(io.Discard)
 	var limits limits
 	flag.Usage = func() {
@@ -57,8 +57,8 @@ func main() {
 	}
 	flag.Int64Var(&limits.bytes, "bytes", manifestBytes, "of a manifest or of the blob")
 	flag.DurationVar(&limits.time, "time", time.Hour, "of the whole command")
-	flag.DurationVar(&limits.patience, "patience", 30*time.Second, "to an answer's first byte, and over which speed is measured")
-	flag.Int64Var(&limits.slowest, "slowest", 1024, "bytes per second of a transfer")
+	flag.DurationVar(&limits.responseTimeout, "response-timeout", 30*time.Second, "to an answer's first byte, and over which the rate is measured")
+	flag.Int64Var(&limits.minRate, "min-rate", 1024, "bytes per second of a transfer")
 	flag.IntVar(&limits.redirects, "redirects", 5, "of one request")
 	flag.Parse()
 	if flag.NArg() == 1 && flag.Arg(0) == "version" {
@@ -71,7 +71,7 @@ func main() {
 		os.Exit(2)
 	}
 	late := &slowness{fmt.Sprintf("it was not done after %s", limits.time)}
-	// Credential helpers and the disk heed no context.
+	// Credential helpers and the disk ignore the context.
 	time.AfterFunc(limits.time+time.Second, func() { fail(late, answer{}) })
 	ctx, cancel := context.WithTimeoutCause(context.Background(), limits.time, late)
 	defer cancel()
@@ -139,7 +139,7 @@ func newClient(ctx context.Context, text string, limits limits) (*client, error)
 	return &client{ctx, reference, newGuard(reference.Context().RegistryStr(), limits)}, nil
 }
 
-// As go-containerregistry has them; but for the guard.
+// The defaults of go-containerregistry, with the guard added.
 var (
 	backoff  = remote.Backoff{Duration: time.Second, Factor: 3, Jitter: 0.1, Steps: 3}
 	statuses = []int{408, 429, 499, 500, 502, 503, 504, 522}
@@ -173,7 +173,7 @@ func (c *client) reader() (*http.Client, error) {
 	return &http.Client{Transport: inner}, nil
 }
 
-// Ask sends a request about something of the repository: `manifests`, or `blobs`.
+// Ask sends a request for one of the repository's `manifests` or `blobs`.
 func (c *client) ask(reader *http.Client, method, kind, identifier string) (*http.Response, error) {
 	repository := c.reference.Context()
 	url := fmt.Sprintf("%s://%s/v2/%s/%s/%s",
@@ -191,7 +191,7 @@ func (c *client) ask(reader *http.Client, method, kind, identifier string) (*htt
 	return reader.Do(request)
 }
 
-// Print copies what is asked for to stdout, and compares it with the digest where it was asked for by one.
+// Print copies a manifest or blob to stdout, and verifies the digest where the reference has one.
 func (c *client) print(kind string) error {
 	reader, err := c.reader()
 	if err != nil {
@@ -220,7 +220,7 @@ func (c *client) manifest() error { return c.print("manifests") }
 
 func (c *client) blob() error { return c.print("blobs") }
 
-// Stat is a line of stdout.
+// Stat is one line of output.
 type stat struct {
 	Digest      string `json:"digest"`
 	IsThere     bool   `json:"isThere"`

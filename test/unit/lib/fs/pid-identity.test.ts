@@ -9,20 +9,20 @@ import {
   parseIdentity,
 } from "../../../../lib/fs/pid-identity.ts";
 
-test("this process is alive", () => {
+test("reports this process as alive", () => {
   expect(ownIdentity().pid).toBe(process.pid);
   expect(isAlive(ownIdentity())).toBe(true);
 });
 
 test.runIf(process.platform === "linux")(
-  "a process with the same number but another start is another one",
+  "distinguishes processes with the same number by their start",
   () => {
     const own = ownIdentity();
     expect(isAlive({ ...own, started: own.started - 1 })).toBe(false);
   },
 );
 
-test("an ended process is not alive", async () => {
+test("reports an ended process as not alive", async () => {
   const child = spawn("sleep", ["60"]);
   const identity = identityOf(child.pid ?? 0);
   if (identity === undefined) throw new Error("the child is not running");
@@ -32,7 +32,7 @@ test("an ended process is not alive", async () => {
   expect(isAlive(identity)).toBe(false);
 });
 
-test("an identity is read back from a name that starts with it", () => {
+test("parses an identity at the front of a name", () => {
   const identity = { pid: 12, started: 345 };
   expect(parseIdentity(formatIdentity(identity))).toEqual(identity);
   expect(parseIdentity(`${formatIdentity(identity)}.abc`)).toEqual(identity);

@@ -18,7 +18,7 @@ afterEach(async () => {
 
 const modeOf = async (path: string): Promise<string> => ((await stat(path)).mode & 0o7777).toString(8);
 
-test.for([0o000, 0o022, 0o077, 0o277])("makes a folder for its owner alone, with umask %o", async (mask) => {
+test.for([0o000, 0o022, 0o077, 0o277])("creates a folder for its owner only, with umask %o", async (mask) => {
   process.umask(mask);
   makePrivateFolder(join(folder, "state"));
   process.umask(umask);
@@ -26,7 +26,7 @@ test.for([0o000, 0o022, 0o077, 0o277])("makes a folder for its owner alone, with
 });
 
 test.for([0o755, 0o777, 0o775, 0o750, 0o701, 0o1777])(
-  "closes one that is there with mode %o",
+  "closes an existing folder with mode %o",
   async (mode) => {
     const path = join(folder, "state");
     await mkdir(path);
@@ -44,7 +44,7 @@ test("follows the owner's own link to a larger disk", async () => {
   expect(await modeOf(join(folder, "disk"))).toBe("700");
 });
 
-test.skipIf(process.getuid?.() !== 0)("refuses another user's, closed or not", async () => {
+test.skipIf(process.getuid?.() !== 0)("rejects another user's folder, closed or not", async () => {
   await chmod(folder, 0o755);
   const path = join(folder, "state");
   await mkdir(path);

@@ -17,13 +17,13 @@ async function folderOf(names: string): Promise<string> {
   return folder;
 }
 
-test("keeps what is within the bounds", async () => {
+test("keeps entries within the limits", async () => {
   const folder = await folderOf("abc");
   await pruneFolder(folder, wide);
   expect(readdirSync(folder)).toEqual(["a", "b", "c"]);
 });
 
-test("removes the oldest beyond the count and beyond the bytes", async () => {
+test("removes the oldest entries beyond the count or the bytes", async () => {
   const folder = await folderOf("abcde");
   await pruneFolder(folder, { ...wide, count: 3 });
   expect(readdirSync(folder)).toEqual(["c", "d", "e"]);
@@ -31,7 +31,7 @@ test("removes the oldest beyond the count and beyond the bytes", async () => {
   expect(readdirSync(folder)).toEqual(["d", "e"]);
 });
 
-test("keeps the newest however large it is, but not however old", async () => {
+test("keeps the newest entry however large, but not beyond the age", async () => {
   const folder = await folderOf("ab");
   await pruneFolder(folder, { ...wide, bytes: 1 });
   expect(readdirSync(folder)).toEqual(["b"]);
@@ -39,14 +39,14 @@ test("keeps the newest however large it is, but not however old", async () => {
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test("spares what has just been changed, and what is no leftover", async () => {
+test("keeps entries that have just changed, and others than leftovers", async () => {
   const folder = await folderOf("abc");
   await pruneFolder(folder, { ...wide, count: 0, minAge: 60_000 });
   await pruneFolder(folder, { ...wide, count: 0 }, (name) => name === "b");
   expect(readdirSync(folder)).toEqual(["a", "c"]);
 });
 
-test("removes folders and links, but nothing that a link leads to", async () => {
+test("removes folders and links, but not a link's target", async () => {
   const [folder, other] = [await scratchFolder(), await folderOf("x")];
   mkdirSync(join(folder, "deep"));
   writeFileSync(join(folder, "deep/file"), "x");
@@ -56,18 +56,18 @@ test("removes folders and links, but nothing that a link leads to", async () => 
   expect(readdirSync(other)).toEqual(["x"]);
 });
 
-test("leaves alone what a link in the folder's own place leads to", async () => {
+test("does nothing where the folder itself is a link", async () => {
   const [folder, other] = [await scratchFolder(), await folderOf("x")];
   symlinkSync(other, join(folder, "link"));
   await pruneFolder(join(folder, "link"), { ...wide, count: 0 });
   expect(readdirSync(other)).toEqual(["x"]);
 });
 
-test("has nothing to do where there is no folder", async () => {
+test("does nothing where there is no folder", async () => {
   await expect(pruneFolder(join(await scratchFolder(), "none"), wide)).resolves.toBeUndefined();
 });
 
-test("removes from a shared folder only leftovers, never a folder, and reads no more entries than it may", async () => {
+test("removes only leftover files of a shared folder, and reads a limited number of entries", async () => {
   const folder = await folderOf("abcde");
   mkdirSync(join(folder, "deep"));
   const none = { ...wide, count: 0 };
@@ -79,7 +79,7 @@ test("removes from a shared folder only leftovers, never a folder, and reads no 
   expect(readdirSync(folder)).toEqual(["deep"]);
 });
 
-test("leaves a shared folder alone that is a link", async () => {
+test("does nothing where a shared folder is a link", async () => {
   const [folder, other] = [await scratchFolder(), await folderOf("x")];
   symlinkSync(other, join(folder, "link"));
   await pruneSharedFolder(join(folder, "link"), { ...wide, count: 0 }, { isLeftover: () => true, most: 10 });

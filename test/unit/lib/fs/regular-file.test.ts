@@ -21,7 +21,7 @@ const readers = {
 };
 
 for (const [name, read] of Object.entries(readers)) {
-  test(`${name} returns the bytes of a file of at most the limit`, async () => {
+  test(`${name} reads a file up to the limit`, async () => {
     const path = join(folder, `${name}-plain`);
     writeFileSync(path, "abc");
     expect((await read(path, 3)).toString()).toBe("abc");
@@ -47,11 +47,11 @@ for (const [name, read] of Object.entries(readers)) {
     }
   });
 
-  test(`${name} leaves a missing file to the caller`, async () => {
+  test(`${name} passes on the error of a missing file`, async () => {
     await expect(read(join(folder, "none"), 1)).rejects.toMatchObject({ code: "ENOENT" });
   });
 
-  test(`${name} reads of a growing file what it had`, async () => {
+  test(`${name} reads a growing file up to its size`, async () => {
     const path = join(folder, `${name}-growing`);
     writeFileSync(path, "ab");
     const reading = read(path, 10);
@@ -60,7 +60,7 @@ for (const [name, read] of Object.entries(readers)) {
   });
 }
 
-test("sha256OfRegularFileSync hashes piece by piece, and takes no link, pipe or file over the limit", () => {
+test("sha256OfRegularFileSync hashes piece by piece, and rejects links, pipes and files over the limit", () => {
   const [path, link, pipe] = ["hashed", "hashed-link", "hashed-pipe"].map((name) => join(folder, name));
   const bytes = Buffer.alloc(3_000_001, "abc");
   writeFileSync(path ?? "", bytes);
@@ -72,6 +72,6 @@ test("sha256OfRegularFileSync hashes piece by piece, and takes no link, pipe or 
     expect(() => sha256OfRegularFileSync(other ?? "", 100)).toThrow(RegularFileError);
 });
 
-test("openRegularFile leaves no handle open where it refuses", async () => {
+test("openRegularFile leaves no handle open when it fails", async () => {
   await expect(openRegularFile(folder, 1)).rejects.toMatchObject({ problem: "not-regular" });
 });

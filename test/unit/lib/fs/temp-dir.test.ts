@@ -15,7 +15,7 @@ afterEach(async () => {
   await rm(scratch, { recursive: true, force: true });
 });
 
-test("the folder is there for the work, for this user alone, and gone after it", async () => {
+test("gives the work a folder for this user only, and removes it afterwards", async () => {
   const result = await withTempDir(join(scratch, "new"), async (folder) => {
     expect((await stat(folder)).mode & 0o777).toBe(0o700);
     await writeFile(join(folder, "file"), "");
@@ -25,7 +25,7 @@ test("the folder is there for the work, for this user alone, and gone after it",
   expect(await readdir(join(scratch, "new"))).toEqual([]);
 });
 
-test("it is gone after an error too", async () => {
+test("removes the folder after an error", async () => {
   const failing = withTempDir(scratch, async (folder) => {
     await mkdir(join(folder, "some", "thing"), { recursive: true });
     throw new Error("failed");
@@ -34,7 +34,7 @@ test("it is gone after an error too", async () => {
   expect(await readdir(scratch)).toEqual([]);
 });
 
-test("what an ended process left is swept; what a living one uses, or is no work folder, is not", async () => {
+test("removes the folders of ended processes only", async () => {
   const own = ownIdentity();
   const living = `${formatIdentity(own)}.abc`;
   const dead = `${formatIdentity({ ...own, started: own.started + 1 })}.abc`;

@@ -32,7 +32,7 @@ const cloned = `[core]
 \tworktreeConfig
 `;
 
-test("a configuration as git writes it is read without git, and as git reads it", () => {
+test("parses a configuration that git wrote without git, and as git does", () => {
   expect(parsePlainConfig(cloned)).toEqual(asGit(cloned));
   expect(parsePlainConfig(cloned)?.get("extensions.objectformat")).toBe("sha256");
 });
@@ -50,14 +50,14 @@ test.each([
   "\ufeff[core]\n\tbare = true\n",
   "[core]\r\n\tbare = true\r\n",
   "[core]\n\tbare = a\tb\n",
-])("git is asked about any other: %j", async (text) => {
+])("parsePlainConfig leaves any other text to git: %j", async (text) => {
   expect(parsePlainConfig(text)).toBeUndefined();
   const git = asGit(text);
   if (git === undefined) await expect(parseGitConfig(text)).rejects.toThrow();
   else expect(await parseGitConfig(text)).toEqual(git);
 });
 
-test("whatever is read without git is what git reads", () => {
+test("parses any configuration that needs no git as git does", () => {
   const piece = fc.constantFrom(
     ...[
       "[core]",

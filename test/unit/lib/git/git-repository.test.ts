@@ -16,7 +16,7 @@ function committed(): { history: TreeHistory; commit: string; beside: string } {
   return { history, commit: history.commit({ "packages/a": "a", b: "b" }), beside: writtenFolder({}) };
 }
 
-describe("repositories that are read as git reads them", () => {
+describe("reads as git does", () => {
   test("a linked worktree, with paths that are absolute or relative", async () => {
     const { history, commit, beside } = committed();
     const worktree = join(realpathSync(beside), "worktree");
@@ -53,8 +53,8 @@ describe("repositories that are read as git reads them", () => {
     const { history, commit, beside } = committed();
     const apart = join(realpathSync(beside), "apart");
     history.git("init", "--quiet", "--separate-git-dir", apart);
-    const mend = `git -C ${apart} config core.worktree ${realpathSync(history.root)}`;
-    await expect(findRepository(history.root)).rejects.toThrow(`(mend: ${mend})`);
+    const fix = `git -C ${apart} config core.worktree ${realpathSync(history.root)}`;
+    await expect(findRepository(history.root)).rejects.toThrow(`(fix: ${fix})`);
     execFileSync("git", ["-C", apart, "config", "core.worktree", history.root]);
     expect(await lines(history.root, "rev-parse", "HEAD")).toEqual([commit]);
   });
@@ -100,7 +100,7 @@ describe("repositories that are read as git reads them", () => {
     expect(upstream).toEqual([`origin/${name}`]);
   });
 
-  test("no view is left behind, and nothing is written into the repository", async () => {
+  test("leaves no view behind, and writes nothing into the repository", async () => {
     const { history, beside } = committed();
     const state = () => readdirSync(history.root, { recursive: true }).sort();
     const before = state();
@@ -113,7 +113,7 @@ describe("repositories that are read as git reads them", () => {
   });
 });
 
-test("a configuration that git can't read is named", async () => {
+test("rejects a configuration that git can't read", async () => {
   const { history } = committed();
   writeFileSync(join(history.root, ".git/config"), "[core\n");
   const failed = findRepository(history.root);
@@ -124,13 +124,13 @@ test("a configuration that git can't read is named", async () => {
 describe("a call of git", () => {
   const call = { folder: "/", environment: localEnvironment("/dev/null/none", null) };
 
-  test("that prints too much is ended", async () => {
+  test("is ended when it prints too much", async () => {
     await expect(runGit(["version"], { ...call, bytes: 3 })).rejects.toThrow(
       "git version was ended: an answer of more than 3 bytes",
     );
   });
 
-  test("that takes too long is ended, with what it waits for", async () => {
+  test("is ended with its children when it takes too long", async () => {
     const folder = writtenFolder({});
     execFileSync("mkfifo", [join(folder, "pipe")]);
     const started = Date.now();
@@ -143,7 +143,7 @@ describe("a call of git", () => {
     expect(Date.now() - started).toBeLessThan(20_000);
   });
 
-  test("without git says how to get it", async () => {
+  test("fails with a hint where git is not installed", async () => {
     const environment = { ...call.environment, PATH: "/nonexistent" };
     await expect(runGit(["version"], { ...call, environment })).rejects.toMatchObject({
       message: expect.stringMatching(/not installed.*apt-get install git/),
@@ -151,7 +151,7 @@ describe("a call of git", () => {
     });
   });
 
-  test("gives git's words on lines of their own, escaped and without credentials", async () => {
+  test("reports git's output on lines of their own, escaped and without credentials", async () => {
     const url = "https://token@\u202ehost.invalid/x";
     const failed = runGit(["-c", `http.proxy=${url}`, "config", "--bool", "http.proxy"], call);
     await expect(failed).rejects.toThrow("https://…@\\u202ehost.invalid/x");

@@ -6,7 +6,7 @@ import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const diskKeeps = { modes: true, links: true };
 
-test.each(["0".repeat(40), "0".repeat(64)])("a file is held against git's name of it, %#", async (like) => {
+test.each(["0".repeat(40), "0".repeat(64)])("compares a file with git's name of it, %#", async (like) => {
   const folder = await scratchFolder();
   writeFileSync(join(folder, "file"), "content", { mode: 0o644 });
   const recorded = { mode: "100644", path: "file" };
@@ -17,7 +17,7 @@ test.each(["0".repeat(40), "0".repeat(64)])("a file is held against git's name o
   expect(isUnmodified(folder, { ...recorded, object }, diskKeeps)).toBe(false);
 });
 
-test("also one that is too large to be read at once", async () => {
+test("compares a file that is too large to read at once", async () => {
   const folder = await scratchFolder();
   writeFileSync(join(folder, "file"), "", { mode: 0o644 });
   // 2 GiB of zeros, which take no place on a disk; `git hash-object` gives the name.

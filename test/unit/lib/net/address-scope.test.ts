@@ -29,19 +29,19 @@ test.each([
   expect(scopeOfAddress(address)).toBe("loopback");
 });
 
-test("this machine's own addresses, as the system tells them, are its loopback", () => {
+test("the addresses of this machine's interfaces are loopback", () => {
   const all = Object.values(os.networkInterfaces()).flatMap((each) => each ?? []);
   const found = all.map(({ address }) => scopeOfAddress(address)).filter((reach) => reach !== "link-local");
   expect(new Set(found)).toEqual(new Set(["loopback"]));
 });
 
-test("addresses of others, and those of the link, are what they are", () => {
+test("link-local addresses and those of other machines keep their scope", () => {
   machineAt("203.0.113.7", "2001:db8::7", "10.0.0.7", "fe80::7", "169.254.1.7");
   const found = ["203.0.113.8", "2001:db8::8", "10.0.0.8", "fe80::7", "169.254.1.7"].map(scopeOfAddress);
   expect(found).toEqual(["public", "public", "private", "link-local", "link-local"]);
 });
 
-test("addresses are asked for anew: they come and go with networks", () => {
+test("lists the interfaces' addresses each time", () => {
   machineAt("203.0.113.7");
   expect(scopeOfHost("203.0.113.7")).toBe("loopback");
   machineAt("203.0.113.8");
@@ -49,7 +49,7 @@ test("addresses are asked for anew: they come and go with networks", () => {
   expect(scopeOfHost("[::ffff:cb00:7108]")).toBe("loopback");
 });
 
-test("where the system does not tell them, known networks are still told", () => {
+test("recognizes known networks where the system lists no interfaces", () => {
   const spy = vi.spyOn(os, "networkInterfaces").mockImplementation(() => {
     throw new Error("uv_interface_addresses returned EACCES");
   });
@@ -61,7 +61,7 @@ test("where the system does not tell them, known networks are still told", () =>
   ]);
 });
 
-test("an address of an interface is no loopback that may be asked in clear text", () => {
+test("isLoopbackHost rejects an address of an interface", () => {
   machineAt("203.0.113.7");
   expect(["203.0.113.7", "127.0.0.1", "[::1]"].map(isLoopbackHost)).toEqual([false, true, true]);
 });

@@ -33,7 +33,7 @@ test.each([
   ["https://192.0.2.7/", "192.0.2.7"],
   ["https://[2001:db8::7]/", "2001:db8::/32"],
   ["https://[2001:db8::7]/", "2001:db8::7"],
-])("NO_PROXY leaves %s out by %s", (url, list) => {
+])("NO_PROXY excludes %s by %s", (url, list) => {
   expect(proxied(url, { HTTPS_PROXY: proxy, NO_PROXY: list })).toBeUndefined();
   expect(proxied(url, { HTTPS_PROXY: proxy, no_proxy: list })).toBeUndefined();
 });
@@ -46,19 +46,19 @@ test.each([
   ["https://192.0.2.7/", "192.0.2.0/99"],
   ["https://a.test/", ",, ."],
   ["https://a.test/", "127.0.0.1"],
-])("NO_PROXY does not leave %s out by %j", (url, list) => {
+])("NO_PROXY does not exclude %s by %j", (url, list) => {
   expect(proxied(url, { HTTPS_PROXY: proxy, NO_PROXY: list })).toBe(proxy);
 });
 
 test.each(["https://127.0.0.1:5000/", "https://localhost/", "https://[::1]/", "https://[::ffff:127.0.0.1]/"])(
-  "this machine's own %s is asked directly",
+  "uses no proxy for this machine's own %s",
   (url) => {
     expect(proxied(url, { HTTPS_PROXY: proxy })).toBeUndefined();
   },
 );
 
 test.each(["socks5://ann:s3cret@proxy.test", "http://ann:s3 cret@[", "http://ann:s3cret%@proxy.test"])(
-  "%s is refused by the variable's name, without the password",
+  "rejects %s by the variable's name, without the password",
   (value) => {
     const asked = () => proxied("https://a.test/", { HTTPS_PROXY: value });
     expect(asked).toThrow(/HTTPS_PROXY names no proxy/);

@@ -32,7 +32,7 @@ test.each([
   ["https://127.0.0.1/a", "https://127.0.0.1:8443/b"],
   ["http://127.0.0.1/a", "http://localhost:81/b"],
   ["http://127.0.0.1/a", "https://203.0.113.7/b"],
-])("%s may lead to %s", (from, to) => {
+])("allows a redirect from %s to %s", (from, to) => {
   expect(fault(from, to)).toBeNull();
 });
 
@@ -73,7 +73,7 @@ test.each([
   ["https://203.0.113.7/a", "https://0.0.0.0/b", "link-local"],
   ["https://10.0.0.1/a", "https://127.0.0.1/b", "loopback"],
   ["https://127.0.0.1/a", "https://169.254.169.254/b", "link-local"],
-])("%s may not lead to %s", (from, to, why) => {
+])("rejects a redirect from %s to %s", (from, to, why) => {
   expect(fault(from, to)).toContain(why);
 });
 
@@ -111,7 +111,7 @@ async function led(origin: RedirectOrigin, url: URL, resolveAddresses: ResolveAd
   return await sendRequest(url, { headers: {}, signal, lookup }).then(text, String);
 }
 
-test("a name that a redirect leads to is resolved once, and what is judged is what is connected to", async () => {
+test("resolves the name of a redirect once, and connects to a checked address", async () => {
   const { url, connections } = await startServer();
   const answers = ["203.0.113.7", "127.0.0.1"];
   let lookups = 0;
@@ -125,7 +125,7 @@ test("a name that a redirect leads to is resolved once, and what is judged is wh
   expect([lookups, connections()]).toEqual([2, 0]);
 });
 
-test("of several addresses only those are connected to that are no nearer than the first server", async () => {
+test("connects only to addresses that are no nearer than the first server", async () => {
   const { url, connections } = await startServer();
   const both = async () => ["169.254.169.254", "127.0.0.1"];
   expect(await led({ ...mirror, scope: "loopback" }, url, both)).toBe("here");
@@ -134,7 +134,7 @@ test("of several addresses only those are connected to that are no nearer than t
   expect(connections()).toBe(1);
 });
 
-test("a connection that was kept for another request is not taken for a redirect's", async () => {
+test("uses no kept connection for a redirect", async () => {
   const { url, connections } = await startServer();
   const near = new URL(url.href.replace("rebinding.test", "localhost"));
   for (let times = 0; times < 2; times++)
@@ -144,7 +144,7 @@ test("a connection that was kept for another request is not taken for a redirect
   expect(connections()).toBe(before);
 });
 
-test("who leads is as near as the address that was connected to", async () => {
+test("takes a server's scope from the address that was connected to", async () => {
   const { url } = await startServer();
   const lookup = createRedirectLookup({ ...mirror, scope: "loopback" }, async () => ["127.0.0.1"]);
   const answer = await sendRequest(url, { headers: {}, signal, lookup });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { escapeControlCharacters } from "../../../../lib/text/escape-control-characters.ts";
 
-test("leaves what can be read as it is", () => {
+test("leaves readable characters as they are", () => {
   expect(escapeControlCharacters("Größe: 3 × 4 — 日本語")).toBe("Größe: 3 × 4 — 日本語");
 });
 

@@ -16,7 +16,7 @@ test.each([
   ["?", "\u{1F600}"],
   ["a*b", "a\nb"],
   ["**a", "ba"],
-])("%j fits %j", (pattern, name) => {
+])("%j matches %j", (pattern, name) => {
   expect(compileGlob(pattern)(name)).toBe(true);
 });
 
@@ -25,11 +25,11 @@ test.each([
   ["a*a", "a"],
   ["*a?", "a"],
   ["?", ""],
-])("%j does not fit %j", (pattern, name) => {
+])("%j does not match %j", (pattern, name) => {
   expect(compileGlob(pattern)(name)).toBe(false);
 });
 
-test("fits what the expression with wildcards fits", () => {
+test("matches what the equivalent regular expression matches", () => {
   const text = (letters: string) => fc.string({ unit: fc.constantFrom(...letters), maxLength: 12 });
   fc.assert(
     fc.property(text("ab*?."), text("ab."), (pattern, name) => {

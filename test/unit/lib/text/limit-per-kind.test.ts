@@ -11,11 +11,11 @@ const shortened = (items: readonly string[]) =>
 
 const many = (kind: string, count: number) => Array.from({ length: count }, (_, index) => `${kind}${index}`);
 
-test("ten of a kind are shown in their order, and the others counted", () => {
+test("shows ten of a kind in their order, and counts the others", () => {
   expect(shortened([...many("a", 444), "b0"])).toEqual([...many("a", 10), "and 434 more like a9", "b0"]);
 });
 
-test("up to ten are all shown", () => {
+test("shows up to ten of a kind", () => {
   expect(shortened([...many("a", 10), ...many("b", 10)])).toEqual([...many("a", 10), ...many("b", 10)]);
   expect(shortened([])).toEqual([]);
 });

@@ -38,7 +38,7 @@ const hostile = fc
 
 const runs = { numRuns: 5_000 };
 
-test("a printable line is one line without control characters and commands", () => {
+test("a printable line is one line without control characters or commands", () => {
   fc.assert(
     fc.property(hostile, hostile, (one, other) => {
       const line = printable`${one}${other}`;
@@ -50,7 +50,7 @@ test("a printable line is one line without control characters and commands", () 
   );
 });
 
-test("a printable block has no control character but line ends and tabs, and no commands", () => {
+test("a printable block has no control characters but line ends and tabs, and no commands", () => {
   fc.assert(
     fc.property(hostile, (text) => {
       const block = printableBlock(text);
@@ -78,7 +78,7 @@ test("printable JSON is the same value, whatever its indentation", () => {
   );
 });
 
-test("what can be read stays as it is", () => {
+test("leaves readable text as it is", () => {
   const text = "Größe: 3 × 4 — 日本語 👍 a::b # c [d] <e> 100 % \\u001b";
   expect(printable`${text}, ${4}, ${true}`).toBe(`${text}, 4, true`);
   expect(printableBlock(`${text}\n\t${text}`)).toBe(`${text}\n\t${text}`);
@@ -95,17 +95,17 @@ test.each([
   expect(printableLine(text)).toBe(shown);
 });
 
-test("a command that is only made by putting two texts together is none either", () => {
+test("escapes a command that only joining two texts makes", () => {
   expect(printable`${"#"}${"#["}${"x"}`).toBe("#\\u0023[x");
   expect(printable`  ${":"}${":error::"}`).toBe("  \\u003a:error::");
 });
 
-test("our own line ends stay, and lines are joined", () => {
+test("keeps the template's own line ends, and joins lines", () => {
   expect(printable`a\n${"b\nc"}`).toBe("a\nb\\u000ac");
   expect(printableLines([printable`a`, printable`${"b\n"}`])).toBe("a\nb\\u000a");
 });
 
-test("takes time that grows with the text's length", () => {
+test("takes time in proportion to the text's length", () => {
   for (const text of [
     "##".repeat(200_000),
     `##${"a".repeat(400_000)}`,

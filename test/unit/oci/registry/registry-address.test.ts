@@ -9,7 +9,7 @@ test.each([
   "localhost:5000",
   "[::1]:5000/stagex",
   "203.0.113.7/stagex",
-])("%s is a registry", (text) => {
+])("accepts %s", (text) => {
   expect(parseRegistryAddress(text)).toBe(text);
 });
 
@@ -29,7 +29,7 @@ test.each([
   ["192.168.1.1/stagex", "in clear text"],
   ["172.16.0.1/stagex", "in clear text"],
   ["printer.local/stagex", "in clear text"],
-])("%s is none", (text, reason) => {
+])("rejects %s", (text, reason) => {
   expect(() => parseRegistryAddress(text)).toThrow(reason);
 });
 
@@ -38,16 +38,16 @@ test.each([
   ["index.docker.io", "docker.io"],
   ["index.docker.io.example/stagex", "index.docker.io.example/stagex"],
   ["index.docker.io:443/stagex", "index.docker.io:443/stagex"],
-])("%s is written %s", (text, written) => {
+])("normalizes %s to %s", (text, written) => {
   expect(parseRegistryAddress(text)).toBe(written);
 });
 
-test("a password in an address is not repeated", () => {
+test("does not repeat a password of an address in the error", () => {
   const parse = () => parseRegistryAddress("user:open-sesame@docker.io/stagex");
   expect(parse).toThrow(/^(?!.*(user|sesame))/);
 });
 
-test("an image's repository is below the registry; a name that no registry can have has none", () => {
+test("repositoryIn puts an image below the registry, and returns null for a name that no registry can have", () => {
   const registry = parseRegistryAddress("docker.io/stagex");
   expect(repositoryIn(registry, "core-busybox")).toBe("docker.io/stagex/core-busybox");
   expect(repositoryIn(registry, "core-libstdc++")).toBeNull();

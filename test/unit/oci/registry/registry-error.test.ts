@@ -2,11 +2,11 @@ import { expect, test } from "vitest";
 import { parseClientFailure, RegistryError } from "../../../../oci/registry/registry-error.ts";
 
 function printed(failure: object): string {
-  const whole = { problem: "failed", reason: "no", mayPass: false, retryAfter: null, ...failure };
+  const whole = { problem: "failed", reason: "no", isTransient: false, retryAfter: null, ...failure };
   return `${JSON.stringify(whole)}\n`;
 }
 
-test("a failure that the client prints is an error of its problem and reason", () => {
+test("parses the problem and reason of a printed failure", () => {
   const error = parseClientFailure(
     "pulling core-x",
     printed({ problem: "refused", reason: "UNAUTHORIZED: log in" }),
@@ -25,7 +25,7 @@ test.each([
   ],
   ["a problem that is none", printed({ problem: "bored" }), "bored"],
   ["members that nobody knows", printed({ more: 1 }), "more"],
-])("%s is a failure without a name", (_name, stderr, reason) => {
+])("%s becomes the problem failed", (_name, stderr, reason) => {
   const error = parseClientFailure("pulling core-x", stderr);
   expect(error.problem).toBe("failed");
   expect(error.isTransient).toBe(false);
@@ -33,24 +33,24 @@ test.each([
   expect(error.message).toContain(reason);
 });
 
-test("lines before the last are not taken for the failure", () => {
+test("ignores lines before the last", () => {
   const stderr = `something\n${printed({ problem: "absent", reason: "MANIFEST_UNKNOWN: x" })}`;
   expect(parseClientFailure("pulling", stderr).problem).toBe("absent");
 });
 
-test("a registry's own text is shown only so far", () => {
+test("cuts a registry's own text", () => {
   const error = parseClientFailure("pulling", printed({ reason: "x".repeat(60_000) }));
   expect(error.message.length).toBeLessThan(500);
 });
 
-test("a registry's own text reaches no terminal as anything but text", () => {
+test("escapes a registry's own text", () => {
   const error = parseClientFailure("pulling", printed({ reason: "\u001b]0;owned\u0007\u202e" }));
   expect(error.message).toContain("\\u001b]0;owned\\u0007\\u202e");
 });
 
-test("the time that an overloaded registry asks for is said, and not cut off by its words", () => {
+test("names the time that an overloaded registry asks to wait, however long its text", () => {
   const reason = `TOOMANYREQUESTS: ${"slow ".repeat(500)}`;
-  const failure = { problem: "overloaded", reason, mayPass: true, retryAfter: 7 };
+  const failure = { problem: "overloaded", reason, isTransient: true, retryAfter: 7 };
   const error = parseClientFailure("pulling", printed(failure));
   expect(error).toMatchObject({ retryAfter: 7, isTransient: true });
   expect(error.message).toContain("; it asks to wait 7 s");

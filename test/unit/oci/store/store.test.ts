@@ -21,8 +21,7 @@ import { Readable } from "node:stream";
 import { buffer } from "node:stream/consumers";
 import { expect, onTestFinished, test } from "vitest";
 import { type Digest, digestOf, hexOf, parseDigest } from "../../../../oci/digest.ts";
-import { readExportedIndex } from "../../../../oci/exported-folder.ts";
-import { readLayout } from "../../../../oci/layout.ts";
+import { findLayoutImage, readLayout } from "../../../../oci/layout.ts";
 import { Store } from "../../../../oci/store/store.ts";
 import {
   type LayoutRecipe,
@@ -68,7 +67,7 @@ function blobsOf({ index, manifests, configs, layers }: WrittenLayout): Digest[]
 
 const first = ([digest]: readonly Digest[]): Digest => digest ?? digestOf("none");
 
-test("an adopted image is whole, shares its layers' inodes with the layout, and outlives it", async () => {
+test("adopts an image whole, linked to the layout's layers, and keeps it after the layout is gone", async () => {
   const { layout, store } = await stocked();
   const image = await store.adopt(layout.folder, { diffIds: true });
   expect(image).toEqual(await readLayout(layout.folder));
@@ -82,7 +81,7 @@ test("an adopted image is whole, shares its layers' inodes with the layout, and 
   expect(await readdir(join(store.root, "tmp"))).toEqual([]);
 });
 
-test("a layer check sees every byte of the layers it is for, stored ones too, and what it refuses stays out", async () => {
+test("a layer check sees every byte, of stored layers too, and a layer that it rejects stays out", async () => {
   const { folder, layout, store } = await stocked();
   const [spared, ...checked] = layout.layers;
   const seen = new Map<Digest, Digest>();
@@ -107,7 +106,7 @@ test("a layer check sees every byte of the layers it is for, stored ones too, an
   await expect(store.adopt(layout.folder, { layerCheck: refusing })).rejects.toThrow("refused");
 });
 
-test("damage is told as damage, whatever a layer check makes of it, and though it stops reading early", async () => {
+test("reports damage as damage, whatever a layer check throws and however early it stops", async () => {
   const { folder, layout } = await stocked();
   const layer = first(layout.layers);
   const path = join(layout.folder, "blobs", "sha256", hexOf(layer));
@@ -118,7 +117,7 @@ test("damage is told as damage, whatever a layer check makes of it, and though i
   }
 });
 
-test("the store's folder is itself a valid layout, with an empty index", async () => {
+test("the store's folder is a valid layout with an empty index", async () => {
   const { store } = await stocked();
   expect(await readFile(join(store.root, "oci-layout"), "utf8")).toBe('{"imageLayoutVersion":"1.0.0"}');
   expect(JSON.parse(await readFile(join(store.root, "index.json"), "utf8"))).toEqual({
@@ -128,7 +127,7 @@ test("the store's folder is itself a valid layout, with an empty index", async (
   });
 });
 
-test("an image is found by the manifest of each of its platforms, also by another process's store", async () => {
+test("finds an image by each platform's manifest, also in another process", async () => {
   const { layout, store } = await stocked();
   await store.adopt(layout.folder);
   const again = await Store.open(store.root);
@@ -139,7 +138,7 @@ test("an image is found by the manifest of each of its platforms, also by anothe
   expect(await again.find(digestOf("unknown"))).toBeNull();
 });
 
-test("a manifest that two indexes share is found in the one that is whole", async () => {
+test("finds a manifest that two indexes share in the whole one", async () => {
   const { folder, layout, store } = await stocked();
   const { "linux/amd64": amd64 = { layers: [] } } = small.platforms;
   const alone = await writeLayout(join(folder, "alone"), { platforms: { "linux/amd64": amd64 } });
@@ -153,7 +152,7 @@ test("a manifest that two indexes share is found in the one that is whole", asyn
   }
 });
 
-test("an image with a blob missing or cut is not found", async () => {
+test("does not find an image with a missing or truncated blob", async () => {
   const { layout, store } = await stocked();
   for (const blob of blobsOf(layout)) {
     await store.adopt(layout.folder);
@@ -163,7 +162,7 @@ test("an image with a blob missing or cut is not found", async () => {
   }
 });
 
-test("a wrong layout leaves no index behind, and names the layout's file", async () => {
+test("rejects a wrong layout by its file's name, and leaves no index behind", async () => {
   const { folder, layout } = await stocked();
   for (const blob of blobsOf(layout)) {
     const store = await Store.open(join(folder, `store-${hexOf(blob)}`));
@@ -179,7 +178,7 @@ test("a wrong layout leaves no index behind, and names the layout's file", async
   }
 });
 
-test("a layer that the store has already is checked there, not taken from the layout", async () => {
+test("verifies a layer that it has already, and does not read the layout's", async () => {
   const { folder, layout, store } = await stocked();
   await store.adopt(layout.folder);
   const other = await writeLayout(join(folder, "other"), small);
@@ -188,7 +187,7 @@ test("a layer that the store has already is checked there, not taken from the la
   expect(await store.audit(layout.index)).toEqual([]);
 });
 
-test("adopting again heals whatever is damaged", async () => {
+test("replaces damaged blobs when the image is adopted again", async () => {
   const { folder, layout, store } = await stocked();
   await store.adopt(layout.folder);
   // A copy, as the layout's own blobs share their bytes with the store's.
@@ -199,7 +198,7 @@ test("adopting again heals whatever is damaged", async () => {
 });
 
 for (const kind of ["index", "manifest", "config", "layer"] as const) {
-  test(`an audit names a damaged ${kind} and puts it aside; the next one calls it missing`, async () => {
+  test(`an audit puts a damaged ${kind} aside, and the next one reports it missing`, async () => {
     const { folder, layout, store } = await stocked();
     await store.adopt(layout.folder);
     const blob = {
@@ -226,7 +225,7 @@ for (const kind of ["index", "manifest", "config", "layer"] as const) {
   });
 }
 
-test("an audit names every wrong layer, not only the first", async () => {
+test("an audit reports every wrong layer", async () => {
   const { layout, store } = await stocked();
   await store.adopt(layout.folder);
   for (const layer of layout.layers) await flip(store.blobPath(layer));
@@ -237,7 +236,7 @@ test("an audit names every wrong layer, not only the first", async () => {
 
 const hasProc = existsSync("/proc/self/fd");
 
-test.skipIf(!hasProc)("a blob that somebody heals while an audit reads it is not taken away", async () => {
+test.skipIf(!hasProc)("an audit keeps a blob that another process repairs meanwhile", async () => {
   const content = Buffer.alloc(32 * 1024 * 1024);
   const { folder, layout, store } = await stocked({
     platforms: { "linux/amd64": { layers: [[{ name: "zeros", content }]] } },
@@ -261,7 +260,7 @@ async function isOpen(path: string): Promise<boolean> {
   return targets.includes(path);
 }
 
-test("an export is what StageX's scripts expect: index.json -> image index -> manifests[0], and the tag", async () => {
+test("exports what StageX's scripts expect: index.json -> image index -> manifests[0], and the tag", async () => {
   const { folder, layout, store } = await stocked({ ...small, version: "4.2" });
   await store.adopt(layout.folder);
   await rm(layout.folder, { recursive: true });
@@ -281,7 +280,7 @@ test("an export is what StageX's scripts expect: index.json -> image index -> ma
   expect(await readdir(join(folder, "out"))).toEqual(["core-hello"]);
 });
 
-test("an export that is there already is left alone; one that is not whole is replaced", async () => {
+test("keeps a whole export, and replaces one that is not whole", async () => {
   const { folder, layout, store } = await stocked();
   await store.adopt(layout.folder);
   const out = join(folder, "out", "core-hello");
@@ -308,7 +307,7 @@ test("an export that is there already is left alone; one that is not whole is re
   expect((await readLayout(out)).index).toBe(layout.index);
 });
 
-test("an export replaces another image's, whole", async () => {
+test("replaces the export of another image", async () => {
   const { folder, layout, store } = await stocked();
   const other = await writeLayout(join(folder, "other"), { ...small, version: "2.0" });
   const out = join(folder, "out", "core-hello");
@@ -321,7 +320,7 @@ test("an export replaces another image's, whole", async () => {
   }
 });
 
-test("a flipped bit in the store is never exported, though this very process wrote the blob", async () => {
+test("never exports a flipped bit, even in a blob of this process", async () => {
   const { folder, layout, store } = await stocked();
   for (const blob of blobsOf(layout)) {
     const fresh = await writeLayout(join(folder, `fresh-${hexOf(blob)}`), small);
@@ -334,7 +333,7 @@ test("a flipped bit in the store is never exported, though this very process wro
   await expect(stat(join(folder, "out"))).rejects.toThrow("ENOENT");
 });
 
-test("an inspection reads a layer once in a process, unless its file changed", async () => {
+test("an inspection reads a layer once in a process, and again if its file changes", async () => {
   const { layout, store } = await stocked();
   await store.adopt(layout.folder);
   const manifest = first(layout.manifests);
@@ -345,7 +344,7 @@ test("an inspection reads a layer once in a process, unless its file changed", a
   expect(await store.inspect(digestOf("unknown"))).toMatchObject([{ problem: "missing" }]);
 });
 
-test("a manifest is inspected in an index that is whole, if there is one", async () => {
+test("inspects a manifest in a whole index, if there is one", async () => {
   const { folder, layout, store } = await stocked();
   const { "linux/amd64": amd64 = { layers: [] } } = small.platforms;
   const alone = await writeLayout(join(folder, "alone"), { platforms: { "linux/amd64": amd64 } });
@@ -357,7 +356,7 @@ test("a manifest is inspected in an index that is whole, if there is one", async
   }
 });
 
-test("an export is withdrawn if it is of that image, and the store keeps its blobs", async () => {
+test("removes the export of the given image only, and keeps its blobs", async () => {
   const { folder, layout, store } = await stocked();
   await store.adopt(layout.folder);
   const out = join(folder, "out", "core-hello");
@@ -375,25 +374,25 @@ test("an export is withdrawn if it is of that image, and the store keeps its blo
   expect(await readFile(join(out, "index.json"), "utf8")).toBe("somebody's notes");
 });
 
-test("a folder tells which image is laid out in it, and the store which have come in", async () => {
+test("findLayoutImage reads a folder's image, and hasRecord whether an image has come in", async () => {
   const { folder, layout, store } = await stocked();
   const out = join(folder, "out", "core-hello");
   const [manifest, index] = [first(layout.manifests), layout.index];
-  expect([readExportedIndex(out), store.hasRecord(manifest, index)]).toEqual([null, false]);
+  expect([findLayoutImage(out), store.hasRecord(manifest, index)]).toEqual([null, false]);
   await store.adopt(layout.folder);
   await store.export(index, out);
-  expect([readExportedIndex(out), store.hasRecord(manifest, index)]).toEqual([index, true]);
+  expect([findLayoutImage(out), store.hasRecord(manifest, index)]).toEqual([index, true]);
   expect(store.hasRecord(manifest, digestOf("another index"))).toBe(false);
   for (const text of ["{}", "somebody's notes"]) {
     await replace(join(out, "index.json"), text);
-    expect(readExportedIndex(out)).toBeNull();
+    expect(findLayoutImage(out)).toBeNull();
   }
   await rm(join(out, "index.json"));
   await symlink("/etc/passwd", join(out, "index.json"));
-  expect(readExportedIndex(out)).toBeNull();
+  expect(findLayoutImage(out)).toBeNull();
 });
 
-test("a shared blob is kept once", async () => {
+test("keeps a shared blob once", async () => {
   const { folder, layout, store } = await stocked();
   const other = await writeLayout(join(folder, "other"), { ...small, version: "2.0" });
   await store.adopt(layout.folder);
@@ -404,7 +403,7 @@ test("a shared blob is kept once", async () => {
   expect((await readdir(join(store.root, "blobs", "sha256"))).sort()).toEqual([...blobs].sort());
 });
 
-test("a link in a layout can't bring a foreign file into the store", async () => {
+test("rejects a layout whose blob is a link to a foreign file", async () => {
   const { folder, layout, store } = await stocked();
   const path = join(layout.folder, "blobs", "sha256", hexOf(first(layout.layers)));
   const secret = join(folder, "secret");
@@ -419,24 +418,21 @@ test("a link in a layout can't bring a foreign file into the store", async () =>
 const otherFileSystem = "/dev/shm";
 const hasOther = statSync(otherFileSystem, { throwIfNoEntry: false })?.dev !== statSync(tmpdir()).dev;
 
-test.skipIf(!hasOther)(
-  "a layout and an export on other file systems are copied, verified on the way",
-  async () => {
-    const { layout, store } = await stocked();
-    const elsewhere = await mkdtemp(join(otherFileSystem, "stagex-test-"));
-    onTestFinished(() => rm(elsewhere, { recursive: true, force: true }));
-    const far = await writeLayout(join(elsewhere, "layout"), small);
-    const path = join(far.folder, "blobs", "sha256", hexOf(first(layout.layers)));
-    const good = await readFile(path);
-    await flip(path);
-    await expect(store.adopt(far.folder)).rejects.toThrow(`${path}: damaged`);
-    await writeFile(path, good);
-    await store.adopt(far.folder, { diffIds: true });
-    expect(await store.audit(layout.index)).toEqual([]);
-    await store.export(layout.index, join(elsewhere, "out"));
-    expect((await readLayout(join(elsewhere, "out"))).index).toBe(layout.index);
-  },
-);
+test.skipIf(!hasOther)("copies and verifies a layout and an export on other file systems", async () => {
+  const { layout, store } = await stocked();
+  const elsewhere = await mkdtemp(join(otherFileSystem, "stagex-test-"));
+  onTestFinished(() => rm(elsewhere, { recursive: true, force: true }));
+  const far = await writeLayout(join(elsewhere, "layout"), small);
+  const path = join(far.folder, "blobs", "sha256", hexOf(first(layout.layers)));
+  const good = await readFile(path);
+  await flip(path);
+  await expect(store.adopt(far.folder)).rejects.toThrow(`${path}: damaged`);
+  await writeFile(path, good);
+  await store.adopt(far.folder, { diffIds: true });
+  expect(await store.audit(layout.index)).toEqual([]);
+  await store.export(layout.index, join(elsewhere, "out"));
+  expect((await readLayout(join(elsewhere, "out"))).index).toBe(layout.index);
+});
 
 /** Big enough that a kill can fall into the middle of it: megabytes that gzip can't shrink. */
 function large(): LayoutRecipe {
@@ -444,7 +440,7 @@ function large(): LayoutRecipe {
   return { platforms: { "linux/amd64": { layers: [layer(), layer(), layer()] } }, gzipLevel: 1 };
 }
 
-test("SIGKILL at any moment leaves a store and an export that are whole or absent", async () => {
+test("SIGKILL at any moment leaves images and exports whole or absent", async () => {
   const { folder, layout } = await stocked(large());
   const script = "./adopt-and-export.ts";
   // How long it takes unhindered: a machine that was busy at first must not push all later kills behind the end.
@@ -477,7 +473,7 @@ test("SIGKILL at any moment leaves a store and an export that are whole or absen
   }
 });
 
-test("processes that adopt and export the same image at once all succeed", async () => {
+test("several processes adopt and export the same image at once", async () => {
   const { folder, layout, store } = await stocked(large());
   const out = join(folder, "out", "core-data");
   const ended = await Promise.all(
@@ -488,7 +484,7 @@ test("processes that adopt and export the same image at once all succeed", async
   expect((await readLayout(out)).index).toBe(layout.index);
 });
 
-test("opening the store leaves the last hundred damaged blobs, and no older ones", async () => {
+test("opening the store keeps the last hundred damaged blobs", async () => {
   const root = await scratchFolder();
   await Store.open(root);
   for (let number = 0; number < 120; number++) await writeFile(join(root, "damaged", `blob-${number}`), "x");
