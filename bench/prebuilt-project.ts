@@ -1,12 +1,11 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Ledger } from "../distro/ledger/ledger.ts";
+import { inputKeyOf, inputsOfPlan } from "../distro/plan/image-inputs.ts";
 import { readTree } from "../distro/tree/tree.ts";
 import { pathsOf } from "../lib/paths.ts";
 import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store/store.ts";
-import { inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
-import { inputKeyOf } from "../pipeline/package/package-key.ts";
 import { writeLayout } from "../test/support/builders/image-layout.ts";
 
 /**

@@ -1,10 +1,10 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
+import { inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { publishedDigestIn } from "../../distro/published/published-digests.ts";
 import { GitError } from "../../lib/git/git.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Context } from "../context/context.ts";
-import { inputsOfPlan } from "../package/inputs-from-build-plan.ts";
 import { lookUpDigests } from "../package/ledger-lookup.ts";
 import { findPublishedDigests, reasonBelowQuorum } from "../package/predict-outputs.ts";
 import { type BuiltImage, NotBuiltHereError, requireBuiltHere } from "./built-here.ts";

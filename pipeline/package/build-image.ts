@@ -8,6 +8,7 @@ import { BuilderLostError, type Job } from "../../buildkit/scheduler/scheduler.t
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { findGenerator } from "../../distro/generator/known-generators.ts";
 import { type LedgerRecord, UnsafeLedgerError } from "../../distro/ledger/ledger.ts";
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { platformsToRun } from "../../distro/recipe/run-platforms.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { runConcurrently } from "../../lib/run-concurrently.ts";
@@ -30,7 +31,6 @@ import { isDigestMismatch } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { imageDigestsOf } from "./ledger-lookup.ts";
 import { type NetworkAccess, withNetworkAccess } from "./network-access.ts";
-import { inputKeyOf } from "./package-key.ts";
 import { isAsRecorded } from "./rebuild-image.ts";
 
 /**

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { BuildPlan } from "../../distro/build-plan.ts";
+import { contextOfPlan, digestFromHex } from "../../distro/plan/image-inputs.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import { hexOf } from "../../oci/digest.ts";
@@ -9,7 +10,6 @@ import type { Context } from "../context/context.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs } from "./inputs.ts";
-import { contextOfPlan, digestFromHex } from "./inputs-from-build-plan.ts";
 
 /** A source in the cache, its hash verified. */
 export type SourceFile = { readonly file: string; readonly path: string };

@@ -1,10 +1,10 @@
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { runConcurrently } from "../../lib/run-concurrently.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import { buildImage } from "./build-image.ts";
 import { findFirstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /** One outcome of the same inputs: on which vendor's machine or which builder, or from where it was known. */
 type Outcome = { readonly from: string; readonly image: PackageOutputs };

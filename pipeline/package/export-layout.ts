@@ -1,9 +1,9 @@
 import { join } from "node:path";
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { readExportedIndex } from "../../oci/exported-folder.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import { type PackageInputs, type PackageOutputs, packageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /** Lays an image of the store out in the checkout's `out/`, as StageX's scripts expect it. */
 export async function exportLayout(

@@ -1,12 +1,12 @@
 import { join } from "node:path";
+import { inputKeyOf, inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
+import { expectedDigestsOf } from "./expected-digests.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { expectedDigestsOf, inputsOfPlan } from "./inputs-from-build-plan.ts";
 import { imageDigestsOf } from "./ledger-lookup.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /**
  * An image that somebody else built into `out/<image>/` (StageX's own make, say), with those that it is built from, as if

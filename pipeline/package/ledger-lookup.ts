@@ -1,11 +1,11 @@
 import type { InputKey } from "../../distro/input-key.ts";
 import type { Ledger } from "../../distro/ledger/ledger.ts";
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { hasExactPlatforms, type Image } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index">;
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { parseContainerfile } from "../../distro/recipe/containerfile.ts";
 import { wrapFetchingRuns } from "../../distro/recipe/fetching-runs.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
@@ -13,7 +14,6 @@ import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import { type FetchSession, withFetchSession } from "./fetch-session.ts";
 import type { PackageInputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /** How an image is built whose recipe fetches. */
 export type NetworkAccess = {

@@ -1,5 +1,6 @@
 import type { InputKey } from "../../distro/input-key.ts";
 import type { Ledger } from "../../distro/ledger/ledger.ts";
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { publishedDigestIn, publishedDigestsOf } from "../../distro/published/published-digests.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -15,7 +16,6 @@ import type { KnownDigests, PredictedImage } from "../context/known-digests.ts";
 import { isDigestMismatch } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { lookUpDigests } from "./ledger-lookup.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /** What is known before anything is done. */
 export type PredictedOutputs = {

@@ -1,3 +1,4 @@
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
 import type { InputsStatus, InputsStatusQuery } from "../../distro/published/published-inputs.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
@@ -5,7 +6,6 @@ import type { Store } from "../../oci/store/store.ts";
 import type { Context } from "../context/context.ts";
 import { isFullyKnown } from "../unknown-schema.ts";
 import type { PackageInputs, PackagePreview } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /** Whether an image is held against its published digest, and why. */
 export type DigestRequirement = { readonly mustMatch: boolean; readonly reason: string };

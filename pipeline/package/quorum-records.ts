@@ -1,8 +1,8 @@
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { digestOf, hexOf } from "../../oci/digest.ts";
 import { hasExactPlatforms } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
 import { reasonBelowQuorum } from "./predict-outputs.ts";
 
 /**

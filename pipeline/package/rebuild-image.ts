@@ -1,10 +1,10 @@
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
 import type { Operation } from "../operation.ts";
 import { findFirstDifference } from "./check-expected-digest.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { lookUpDigests } from "./ledger-lookup.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /**
  * Builds an image anew (`stagex:rebuild`), and compares it with what the ledger has of the same inputs.

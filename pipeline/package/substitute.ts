@@ -1,3 +1,4 @@
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { hasExactPlatforms, type Image } from "../../oci/image.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
@@ -5,7 +6,6 @@ import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { imageDigestsOf } from "./ledger-lookup.ts";
-import { inputKeyOf } from "./package-key.ts";
 import { findTrustedDigests } from "./predict-outputs.ts";
 import { pullImage } from "./pull-image.ts";
 import { recordAtQuorum } from "./quorum-records.ts";

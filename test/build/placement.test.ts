@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { NoBuilderError } from "../../buildkit/scheduler/scheduler.ts";
 import { parseConfig } from "../../config/schema.ts";
+import { inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import { Context } from "../../pipeline/context/context.ts";
 import type { Operation } from "../../pipeline/operation.ts";
 import { buildImage } from "../../pipeline/package/build-image.ts";
 import { type PackageOutputs, packageInputs } from "../../pipeline/package/inputs.ts";
-import { inputsOfPlan } from "../../pipeline/package/inputs-from-build-plan.ts";
 import { BuildWorkspace } from "../support/builders/build-workspace.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 

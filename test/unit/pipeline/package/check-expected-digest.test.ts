@@ -1,11 +1,14 @@
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf, inputsOfPlan } from "../../../../distro/plan/image-inputs.ts";
 import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import { checkExpectedDigest, isDigestMismatch } from "../../../../pipeline/package/check-expected-digest.ts";
-import { type PackageOutputs, packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
+import {
+  type PackageInputs,
+  type PackageOutputs,
+  packageInputs,
+} from "../../../../pipeline/package/inputs.ts";
 import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
@@ -102,5 +105,6 @@ test("with verify false an image of unchanged inputs is held, and one is not of 
 });
 
 test("what the other platforms have is no part of the input key", () => {
-  expect(inputKeyOf({ ...inputs, expectedDigests: { "linux/arm64": arm64 } })).toBe(inputKeyOf(inputs));
+  const withExpectation: PackageInputs = { ...inputs, expectedDigests: { "linux/arm64": arm64 } };
+  expect(inputKeyOf(withExpectation)).toBe(inputKeyOf(inputs));
 });

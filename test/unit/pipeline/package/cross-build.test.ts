@@ -1,10 +1,10 @@
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import { isLikelyBuiltOnEach } from "../../../../pipeline/package/cross-build.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 

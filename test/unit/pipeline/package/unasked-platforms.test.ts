@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { LayoutError } from "../../../../oci/layout-error.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
 import { lookUpDigests, lookUpLedger } from "../../../../pipeline/package/ledger-lookup.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { substituteImage } from "../../../../pipeline/package/substitute.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
