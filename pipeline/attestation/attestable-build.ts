@@ -5,8 +5,9 @@ import { publishedDigestIn } from "../../distro/published/published-digests.ts";
 import { GitError } from "../../lib/git/git.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Context } from "../context/context.ts";
+import { withInputKey } from "../package/inputs.ts";
 import { lookUpDigests } from "../package/ledger-lookup.ts";
-import { findPublishedDigests, reasonBelowQuorum } from "../package/predict-outputs.ts";
+import { findPublishedDigests, reasonBelowQuorum } from "../package/trusted-digests.ts";
 import { type BuiltImage, NotBuiltHereError, requireBuiltHere } from "./built-here.ts";
 
 /** Why something is not stood upon: which image that is for, and on whose word it is. */
@@ -121,7 +122,10 @@ async function agreedFooting(context: Context, plan: BuildPlan, own: Doubt): Pro
     }),
   );
   if (Object.keys(dependencies).length < plan.dependencies.length) return own;
-  const published = await findPublishedDigests(context, { ...inputsOfPlan(plan), dependencies });
+  const published = await findPublishedDigests(
+    context,
+    withInputKey({ ...inputsOfPlan(plan), dependencies }),
+  );
   if (!published) return own;
   const doubt = await reasonBelowQuorum(context, plan.name, plan.version, published.digests);
   if (doubt === undefined) return { reference: published.reference };

@@ -63,15 +63,15 @@ export class FleetRegistry {
 
   /** Which of its dependencies a builder is to pull for a build, by their names, and from which repositories. */
   async repositoriesFor(
-    bench: Pick<BuilderConnection, "name" | "endpoint">,
+    builder: Pick<BuilderConnection, "name" | "endpoint">,
     dependencies: readonly Dependency[],
     operation: Operation,
   ): Promise<Record<string, string>> {
-    if (bench.endpoint.address.startsWith("unix://")) return {};
+    if (builder.endpoint.address.startsWith("unix://")) return {};
     for (const { name, digest } of dependencies) this.startPush(name, digest, operation);
-    const held = this.#heldBy(bench);
+    const held = this.#heldBy(builder);
     const lacking = dependencies.reduce((sum, { digest, bytes }) => sum + (held.has(digest) ? 0 : bytes), 0);
-    if (this.#routeTo(bench).choose(lacking, Date.now()) === "store") return {};
+    if (this.#routeTo(builder).choose(lacking, Date.now()) === "store") return {};
     const coming = dependencies.map(({ name, digest }) => this.#pushes.get(keyOf(name, digest)));
     await this.#wait(Promise.all(coming), operation.signal);
     return Object.fromEntries(
@@ -84,16 +84,16 @@ export class FleetRegistry {
 
   /** Notes how a builder came by the dependencies of a build. */
   noteTransfers(
-    bench: Pick<BuilderConnection, "name">,
+    builder: Pick<BuilderConnection, "name">,
     image: string,
     dependencies: readonly Dependency[],
     { transfers, unpulled }: Pick<SolveResult, "transfers" | "unpulled">,
     operation: Operation,
   ): void {
-    const route = this.#routeTo(bench);
+    const route = this.#routeTo(builder);
     route.noteTransfer("store", transfers.store);
     route.noteTransfer("registry", transfers.registry);
-    const held = this.#heldBy(bench);
+    const held = this.#heldBy(builder);
     for (const { digest } of dependencies) held.add(digest);
     if (unpulled === undefined) return;
     route.noteFailure(Date.now());
@@ -102,13 +102,13 @@ export class FleetRegistry {
     const [reason] = unpulled.message.split("\n");
     operation.report(
       "warning",
-      `${image}: ${bench.name} was sent what it could not pull from ${this.#options.address}: ${reason}`,
+      `${image}: ${builder.name} was sent what it could not pull from ${this.#options.address}: ${reason}`,
     );
   }
 
   /** Notes that a builder has an image, as it has just built it. */
-  noteImage(bench: Pick<BuilderConnection, "name">, digest: Digest): void {
-    this.#heldBy(bench).add(digest);
+  noteImage(builder: Pick<BuilderConnection, "name">, digest: Digest): void {
+    this.#heldBy(builder).add(digest);
   }
 
   /** Resolves when nothing is being pushed any more. */

@@ -43,7 +43,7 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #builders = new Map<string, BuilderInputs>();
   readonly #opened = new Map<string, Promise<BuilderConnection>>();
-  readonly #benches = new Map<string, BuilderConnection>();
+  readonly #connections = new Map<string, BuilderConnection>();
   readonly #waiting = new Set<() => void>();
   readonly #atOnce: LimitFunction;
   #members: readonly ScheduledBuilder[] = [];
@@ -81,14 +81,14 @@ export class Fleet {
     if (opened) return opened;
     const builder = this.#builders.get(name);
     if (!builder) return Promise.reject(new Error(`the fleet has no builder ${name}`));
-    const before = this.#benches.get(name);
+    const before = this.#connections.get(name);
     const opening = connectToBuilder(builder, this.#options.paths, {
       ...operation,
       signal: this.#options.cancelled,
     });
     this.#opened.set(name, opening);
     opening.then(
-      (bench) => this.#benches.set(name, bench),
+      (connection) => this.#connections.set(name, connection),
       () => this.#opened.get(name) === opening && this.#opened.delete(name),
     );
     if (before) void opening.finally(() => before.close()).catch(() => undefined);
@@ -116,8 +116,8 @@ export class Fleet {
   /** What the ledger calls the builder of this name; none where there is no such builder, or it does not answer. */
   async findBuilderIds(name: string, operation: Operation): Promise<string[]> {
     if (!this.#builders.has(name)) return [];
-    const bench = await this.connect(name, operation).catch(() => undefined);
-    return bench ? [bench.id] : [];
+    const connection = await this.connect(name, operation).catch(() => undefined);
+    return connection ? [connection.id] : [];
   }
 
   /**
@@ -127,9 +127,9 @@ export class Fleet {
    */
   async run<Result>(
     job: Job,
-    build: (bench: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
+    build: (connection: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
     operation: Operation,
-  ): Promise<{ result: Result; bench: BuilderConnection }> {
+  ): Promise<{ result: Result; builder: BuilderConnection }> {
     const schedule = await this.#ready(operation);
     if (schedule.running >= this.slots) operation.progress("waiting for a build slot");
     let wasStarved: string | undefined;
@@ -176,8 +176,8 @@ export class Fleet {
   }
 
   /** Notes that a builder has an image in its cache, as it has just built it. */
-  async noteImage(bench: BuilderConnection, digest: string): Promise<void> {
-    (await this.#schedule)?.noteCached(bench.name, digest);
+  async noteImage(connection: BuilderConnection, digest: string): Promise<void> {
+    (await this.#schedule)?.noteCached(connection.name, digest);
   }
 
   async close(): Promise<void> {
@@ -185,26 +185,29 @@ export class Fleet {
     schedule?.close();
     await Promise.allSettled([...this.#opened.values()]);
     // All at once: the engine kills a provider that takes more than five seconds.
-    await Promise.all([...this.#benches.values()].map((bench) => bench.close()));
+    await Promise.all([...this.#connections.values()].map((connection) => connection.close()));
   }
 
   async #buildOn<Result>(
     name: string,
     { image }: Job,
-    build: (bench: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
+    build: (connection: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
     free: () => void,
     operation: Operation,
-  ): Promise<{ result: Result; bench: BuilderConnection }> {
+  ): Promise<{ result: Result; builder: BuilderConnection }> {
     operation.signal.throwIfAborted();
-    const bench = await this.#benchFor(name, operation);
+    const connection = await this.#connectionTo(name, operation);
     const rules = { ...this.#options.watch, stall: this.#options.stall * 60 };
     try {
       const watched = (signal: AbortSignal, stir: Heartbeat) =>
-        build(bench, signal, (sign) => {
+        build(connection, signal, (sign) => {
           stir(sign);
           if (sign === "delivered") free();
         });
-      return { bench, result: await withWatchdog(bench.endpoint, rules, watched, operation.signal) };
+      return {
+        builder: connection,
+        result: await withWatchdog(connection.endpoint, rules, watched, operation.signal),
+      };
     } catch (error) {
       const trouble = operation.signal.aborted ? undefined : this.#troubleIn(error);
       if (trouble === undefined) throw error;
@@ -214,7 +217,7 @@ export class Fleet {
     }
   }
 
-  async #benchFor(name: string, operation: Operation): Promise<BuilderConnection> {
+  async #connectionTo(name: string, operation: Operation): Promise<BuilderConnection> {
     try {
       return await this.connect(name, operation);
     } catch (error) {
@@ -244,7 +247,7 @@ export class Fleet {
     this.#members = members;
     for (const name of this.#names()) {
       const builder = this.#builders.get(name);
-      const platforms = this.#benches.get(name)?.platforms ?? builder?.platforms;
+      const platforms = this.#connections.get(name)?.platforms ?? builder?.platforms;
       if (platforms)
         members.push({ name, platforms, slots: this.#slotsOf(builder), memory: this.#memoryOf(builder) });
       else operation.report("warning", `builder ${name} is left out: ${messageOf(failures.get(name))}`);
@@ -254,7 +257,7 @@ export class Fleet {
       probe: async ({ name }, signal) => await (await this.connect(name, operation)).revive(signal),
     });
     for (const { name } of members) {
-      if (!this.#benches.has(name))
+      if (!this.#connections.has(name))
         schedule.markLost(name, messageOf(failures.get(name) ?? "it does not answer yet"));
     }
     return schedule;
@@ -331,7 +334,7 @@ export class Fleet {
   }
 
   #vendorOf(name: string): string | undefined {
-    return this.#builders.get(name)?.vendor ?? this.#benches.get(name)?.facts.cpuVendor;
+    return this.#builders.get(name)?.vendor ?? this.#connections.get(name)?.facts.cpuVendor;
   }
 }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { imageName, platform, printableText } from "../../config/property-schemas.ts";
-import { inputKeySchema } from "../../distro/input-key.ts";
+import { type InputKey, inputKeySchema } from "../../distro/input-key.ts";
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { digestSchema } from "../../oci/digest.ts";
 import { imageDigests } from "../context/known-digests.ts";
 import { type InPreview, previewSchema } from "../unknown-schema.ts";
@@ -74,6 +75,14 @@ export const packageInputs = z.strictObject({
   reproduceOn: reproduceOn.optional(),
 });
 export type PackageInputs = z.infer<typeof packageInputs>;
+
+/** A package's inputs with their key, which is computed once for all that happens to the package. */
+export type KeyedPackage = PackageInputs & { readonly inputKey: InputKey };
+
+/** Computes the input key of a package and adds it to the inputs. */
+export function withInputKey(inputs: PackageInputs): KeyedPackage {
+  return { ...inputs, inputKey: inputKeyOf(inputs) };
+}
 
 /** The same in a preview. */
 export const packagePreview = previewSchema(packageInputs);

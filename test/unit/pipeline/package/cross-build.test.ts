@@ -24,7 +24,8 @@ test("a preview takes an image for witnessed once each vendor, or as many builde
       builder: { id, facts: { ...facts, cpuVendor } },
       finished: "2026-03-01T10:20:30.456Z",
     });
-  const isWitnessed = async (...targets: string[]) => await isLikelyBuiltOnEach(context, inputs, targets);
+  const isWitnessed = async (...targets: string[]) =>
+    await isLikelyBuiltOnEach(context.trustedLedger, inputKeyOf(inputs), targets);
   expect(await isWitnessed("AuthenticAMD")).toBe(false);
   await record("first", "AuthenticAMD");
   expect(await isWitnessed("authenticamd")).toBe(true);

@@ -7,7 +7,7 @@ import { inputKeyOf } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { packageInputs } from "../../../../pipeline/package/inputs.ts";
+import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs.ts";
 import { mayKeepOutputs, recordAtQuorum } from "../../../../pipeline/package/quorum-records.ts";
 import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
@@ -65,13 +65,13 @@ async function setUp() {
 test("what was taken at quorum stays while those who judged it are the same", async () => {
   const { open } = await setUp();
   expect(await mayKeepOutputs(open(), inputs, outputs)).toBe(false);
-  await recordAtQuorum(open(), inputs, outputs);
+  await recordAtQuorum(open(), withInputKey(inputs), outputs);
   expect(await mayKeepOutputs(open(), inputs, outputs)).toBe(true);
 });
 
 test("what was taken at quorum is judged again once a key is revoked, and goes where too few are left", async () => {
   const { alice, bob, write, sign, open } = await setUp();
-  await recordAtQuorum(open(), inputs, outputs);
+  await recordAtQuorum(open(), withInputKey(inputs), outputs);
   const { publicKey: revoked } = await revokeKey({ key: alice, format: "object" });
   write("keys.gpg", [revoked, bob]);
   expect(await mayKeepOutputs(open(), inputs, outputs)).toBe(false);
@@ -81,14 +81,14 @@ test("what was taken at quorum is judged again once a key is revoked, and goes w
 
 test("what was taken at quorum is judged again once more people must agree", async () => {
   const { open } = await setUp();
-  await recordAtQuorum(open(), inputs, outputs);
+  await recordAtQuorum(open(), withInputKey(inputs), outputs);
   expect(await mayKeepOutputs(open({ threshold: "2" }), inputs, outputs)).toBe(false);
 });
 
 test("an image with a platform that was not asked for does not stay", async () => {
   const { open } = await setUp();
   const digests = { ...outputs.digests, "linux/arm64": digestOf("foreign") };
-  await recordAtQuorum(open(), inputs, { ...outputs, digests });
+  await recordAtQuorum(open(), withInputKey(inputs), { ...outputs, digests });
   expect(await mayKeepOutputs(open(), inputs, { ...outputs, digests })).toBe(false);
 });
 

@@ -5,8 +5,8 @@ import { parseConfig } from "../../../../config/schema.ts";
 import { inputsOfPlan } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
-import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { findTrustedDigests } from "../../../../pipeline/package/predict-outputs.ts";
+import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs.ts";
+import { findTrustedDigests } from "../../../../pipeline/package/trusted-digests.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../../../trust/signatures/lookaside.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../../../support/builders/maintainers.ts";
@@ -48,7 +48,7 @@ async function setUp(files: Readonly<Record<string, string>>) {
     if (!plan) throw new Error("the tree has no core-hello");
     return await findTrustedDigests(
       context,
-      packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} }),
+      withInputKey(packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} })),
     );
   };
   return { sign, trusted };

@@ -6,7 +6,7 @@ import { digestOf } from "../../../../oci/digest.ts";
 import { LayoutError } from "../../../../oci/layout-error.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { packageInputs } from "../../../../pipeline/package/inputs.ts";
+import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs.ts";
 import { lookUpDigests, lookUpLedger } from "../../../../pipeline/package/ledger-lookup.ts";
 import { substituteImage } from "../../../../pipeline/package/substitute.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
@@ -56,9 +56,9 @@ test("an image with more platforms than were asked for is not found by a manifes
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
   expect(await store.find(digest, ["linux/amd64"])).toBeNull();
-  expect(await lookUpLedger(context, inputs, work)).toBeUndefined();
+  expect(await lookUpLedger(context, withInputKey(inputs), work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await lookUpLedger(context, inputs, work)).toMatchObject({
+  expect(await lookUpLedger(context, withInputKey(inputs), work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
@@ -69,7 +69,7 @@ test("a record whose index has more platforms than were asked for is no image of
   await store.adopt(wide.folder);
   const [, other = digestOf("")] = wide.manifests;
   await record(wide.index, { "linux/amd64": digest, "linux/arm64": other });
-  expect(await lookUpLedger(context, inputs, work)).toBeUndefined();
+  expect(await lookUpLedger(context, withInputKey(inputs), work)).toBeUndefined();
   const said = await lookUpDigests(context.ledger, inputKeyOf(inputs), inputs.platforms);
   expect(said?.digests).toEqual({ "linux/amd64": digest });
 });
@@ -88,9 +88,9 @@ test("a trusted manifest is not taken from an index with more platforms than wer
   vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
-  expect(await substituteImage(context, inputs, work)).toBeUndefined();
+  expect(await substituteImage(context, withInputKey(inputs), work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await substituteImage(context, inputs, work)).toMatchObject({
+  expect(await substituteImage(context, withInputKey(inputs), work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
@@ -106,6 +106,6 @@ test("an index with another manifest than the trusted one, of any platform, is n
   const [, other = digestOf("")] = wide.manifests;
   const trusted = { "linux/amd64": digest, "linux/arm64": digestOf("what was signed") };
   await record(wide.index, trusted, inputKeyOf(both));
-  expect(await substituteImage(context, both, telling)).toBeUndefined();
+  expect(await substituteImage(context, withInputKey(both), telling)).toBeUndefined();
   expect(said).toEqual([expect.stringContaining(`has ${other} for linux/arm64`)]);
 });
