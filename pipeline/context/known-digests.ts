@@ -17,9 +17,10 @@ export const imageDigests = {
 } as const;
 
 const knownDigests = z.strictObject({ ...imageDigests, index: imageDigests.index.exactOptional() });
-/** The digests that inputs are known to give. A published release tells manifests only, no index. */
+
+/** The digests that inputs are known to give. A published release has those of manifests only, not of the index. */
 export type KnownDigests = z.infer<typeof knownDigests>;
 
-/** What ledger and store together say of an input key, and whether the store has that image. */
+/** The digests that a ledger has of an input key, and whether the store has that image. */
 export const predictedImageSchema = z.strictObject({ digests: knownDigests, isStored: z.boolean() });
 export type PredictedImage = z.infer<typeof predictedImageSchema>;
