@@ -9,8 +9,8 @@ import { Store } from "../oci/store/store.ts";
 import { writeLayout } from "../test/support/builders/image-layout.ts";
 
 /**
- * Gives a project a store and a ledger in which every image of a tree is already built: small images of no use, but whole, so that an
- * `up` finds all of them without a builder. What is left to measure is the provider's own work.
+ * Gives a project a store and a ledger with every image of a tree: small but complete images, so
+ * that an `up` needs no builder and the provider's own work is measured.
  */
 export async function prebuildProject(
   project: string,

@@ -17,9 +17,10 @@ type Doubt = { readonly image: string; readonly doubt: string };
 type Dependency = { readonly reference: Digest } | Doubt;
 
 /**
- * Requires that an image may be attested: builders of this state folder built it. They also built each image that it is built from,
- * down to the first, or enough maintainers have signed that. A digest from a ledger or a registry, or one that a tree publishes and
- * too few have signed, does not suffice.
+ * Requires that an image may be attested: builders of this state folder built it. They also built
+ * each image that it is built from, down to the first, or enough maintainers have signed that. A
+ * digest from a ledger or a registry, or one that a tree publishes and too few have signed, does
+ * not suffice.
  * @returns the records of the builds by manifest
  * @throws NotBuiltHereError that names the dependency and the command that builds it
  */
@@ -33,8 +34,9 @@ export async function requireAttestableBuild(
 }
 
 /**
- * Requires that an image was built from the tree's present inputs and from attestable dependencies. The input key covers the digests of
- * all dependencies, so it is enough that the attestable ones give the same key.
+ * Requires that an image was built from the tree's present inputs and from attestable dependencies.
+ * The input key covers the digests of all dependencies, so it is enough that the attestable ones
+ * give the same key.
  */
 async function requireAttestableInputs(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
   const { images } = await context.tree();
@@ -74,7 +76,10 @@ async function findDependencies(
   return { references };
 }
 
-/** Finds the digest of one dependency. It stays valid in this process: own records are only added to, and the rule is the same for all. */
+/**
+ * Finds the digest of one dependency. It stays valid in this process: own records are only added
+ * to, and the rule is the same for all.
+ */
 async function findDependency(
   context: Context,
   name: string,
@@ -108,7 +113,10 @@ async function findOwnBuild(
   return { image: plan.name, doubt };
 }
 
-/** Finds the digest that the tree publishes of an unchanged recipe, if enough people have signed it. Its own dependencies are then not asked for. */
+/**
+ * Finds the digest that the tree publishes of an unchanged recipe, if enough people have signed it.
+ * Its own dependencies are then not asked for.
+ */
 async function findSignedRelease(context: Context, plan: BuildPlan, own: Doubt): Promise<Dependency> {
   const release = await context.releaseTree().catch((error: unknown) => {
     // A tree without a commit in git publishes nothing.

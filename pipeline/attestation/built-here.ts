@@ -10,7 +10,10 @@ export type BuiltImage = {
   readonly digests: Readonly<Record<string, Digest>>;
 };
 
-/** The records of this state folder's own builds, and the ledger to which others' may have been added. */
+/**
+ * The records of this state folder's own builds, and the ledger to which others' may have been
+ * added.
+ */
 export type BuildLedgers = { readonly built: Ledger; readonly ledger: Ledger };
 
 /** An image that this machine may not attest; the message says why. */
@@ -19,8 +22,9 @@ export class NotBuiltHereError extends Error {
 }
 
 /**
- * Requires records of this state folder of having built each of these manifests from exactly these inputs. Several builders may each
- * have built a platform. The shared ledger does not suffice: releases and others write to it, under any builder's name.
+ * Requires records of this state folder of having built each of these manifests from exactly these
+ * inputs. Several builders may each have built a platform. The shared ledger does not suffice:
+ * releases and others write to it, under any builder's name.
  * @returns the records by manifest
  * @throws NotBuiltHereError
  */
@@ -65,8 +69,8 @@ async function notBuilt(
 }
 
 /**
- * Returns the facts about the builder for a signature. An unknown CPU vendor is written as such: if it were left out, the roster's
- * machines would count.
+ * Returns the facts about the builder for a signature. An unknown CPU vendor is written as such: if
+ * it were left out, the roster's machines would count.
  */
 export function builderClaimOf({ builder: { facts } }: LedgerRecord): BuilderClaim {
   if (!facts) return { cpuVendor: "unknown" };

@@ -15,13 +15,19 @@ const singleSignature = { threshold: 1, vendors: 0 };
 /** A signature that counts, and the digest of its bytes. */
 export type FoundSignature = AcceptedSignature & { readonly sha256: Digest };
 
-/** Returns the CPU vendor that a signature counts for: that of the build, if the roster has such a machine of the person. */
+/**
+ * Returns the CPU vendor that a signature counts for: that of the build, if the roster has such a
+ * machine of the person.
+ */
 export function countedVendorOf({ builder: { facts } }: LedgerRecord, person: Person): CpuVendor | undefined {
   const vendor = tryParseCpuVendor(facts?.cpuVendor ?? "");
   return person.machines.some(({ cpuVendor }) => cpuVendor === vendor) ? vendor : undefined;
 }
 
-/** Finds a person's valid signature among these files, with this CPU vendor if one is given. Invalid ones are ignored. */
+/**
+ * Finds a person's valid signature among these files, with this CPU vendor if one is given. Invalid
+ * ones are ignored.
+ */
 export async function findSignatureBy(
   person: Person,
   vendor: CpuVendor | undefined,

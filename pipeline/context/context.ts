@@ -34,8 +34,9 @@ import { RunReport } from "./run-report.ts";
 import { openSigningKey, requirePerson, Signer } from "./signer.ts";
 
 /**
- * Everything that packages are made with, shared by one provider process. The tree, the store, the registries and the builders are
- * opened when they are first asked for, so that an `up` that builds nothing starts no daemon.
+ * Everything that packages are made with, shared by one provider process. The tree, the store, the
+ * registries and the builders are opened when they are first asked for, so that an `up` that builds
+ * nothing starts no daemon.
  */
 export class Context {
   readonly config: StagexConfig;
@@ -46,7 +47,10 @@ export class Context {
   readonly built: Ledger;
   /** Records of images that others built and enough maintainers have signed. */
   readonly quorumLedger: Ledger;
-  /** Digests of images that an attested image may be built from, by name, as this process has found them. */
+  /**
+   * Digests of images that an attested image may be built from, by name, as this process has found
+   * them.
+   */
   readonly attestableDigests = new Map<string, Digest>();
   readonly runReport: RunReport;
   readonly previewForecast = new PreviewForecast();
@@ -60,7 +64,8 @@ export class Context {
   readonly #cancelled: AbortSignal;
 
   /**
-   * @param cancelled ends the opening of what all share. The signal of a single operation must not: others wait for the same
+   * @param cancelled ends the opening of what all share. The signal of a single operation must not:
+   *   others wait for the same
    */
   constructor(config: StagexConfig, project: string, cancelled: AbortSignal) {
     this.config = config;
@@ -78,7 +83,10 @@ export class Context {
     });
   }
 
-  /** The ledger whose records make a build unnecessary. For who attests or asks for a quorum it has local builds alone. */
+  /**
+   * The ledger whose records make a build unnecessary. For who attests or asks for a quorum it has
+   * local builds alone.
+   */
   get trustedLedger(): Ledger {
     const { attest, trust } = this.config;
     return attest !== undefined || trust === "quorum" ? this.built : this.ledger;
@@ -139,7 +147,9 @@ export class Context {
     return this.#matches("substitute", image);
   }
 
-  /** Tells whether an image is built again though the ledger knows its inputs (`stagex:rebuild`). */
+  /**
+   * Tells whether an image is built again though the ledger knows its inputs (`stagex:rebuild`).
+   */
   isRebuilt(image: string): Promise<boolean> {
     return this.#matches("rebuild", image);
   }
@@ -163,7 +173,10 @@ export class Context {
     return new Registry(address, (await this.#registryClient(operation)).path);
   }
 
-  /** Opens the registry through which builders on other machines get dependencies; undefined where none is configured. */
+  /**
+   * Opens the registry through which builders on other machines get dependencies; undefined where
+   * none is configured.
+   */
   async fleetRegistry(): Promise<FleetRegistry | undefined> {
     const { exchange: address } = this.config;
     if (address === undefined) return undefined;

@@ -18,7 +18,10 @@ export const imageDigests = {
 
 const knownDigests = z.strictObject({ ...imageDigests, index: imageDigests.index.exactOptional() });
 
-/** The digests that inputs are known to give. A published release has those of manifests only, not of the index. */
+/**
+ * The digests that inputs are known to give. A published release has those of manifests only, not
+ * of the index.
+ */
 export type KnownDigests = z.infer<typeof knownDigests>;
 
 /** The digests that a ledger has of an input key, and whether the store has that image. */

@@ -11,8 +11,9 @@ export type EvidenceLedgers = {
 };
 
 /**
- * Opens the ledgers that `stagex:trust` accepts: that of local builds, and the shared one. With `quorum` the images that were accepted
- * at quorum take the place of the shared ledger, which others can write.
+ * Opens the ledgers that `stagex:trust` accepts: that of local builds, and the shared one. With
+ * `quorum` the images that were accepted at quorum take the place of the shared ledger, which
+ * others can write.
  */
 export function openLedgers(
   { trust }: Pick<StagexConfig, "trust">,

@@ -12,11 +12,17 @@ import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { createLookaside, type Lookaside } from "../../trust/signatures/lookaside.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 
-/** The people who may attest, the quorum rule, and a digest by which the engine's diff sees a change of roster or keys. */
+/**
+ * The people who may attest, the quorum rule, and a digest by which the engine's diff sees a change
+ * of roster or keys.
+ */
 export type ConfiguredTrust = Trust & {
   readonly rule: QuorumRule;
   readonly rosterDigest: Digest;
-  /** Tells whether the files have changed since. A run can take hours, and a key be revoked meanwhile. */
+  /**
+   * Tells whether the files have changed since. A run can take hours, and a key be revoked
+   * meanwhile.
+   */
   isOutdated(): Promise<boolean>;
 };
 
@@ -66,7 +72,10 @@ async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
   return digestOf(JSON.stringify(contents));
 }
 
-/** Opens the configured lookaside. By default it is a folder of the project, which is made if needed. */
+/**
+ * Opens the configured lookaside. By default it is a folder of the project, which is made if
+ * needed.
+ */
 export async function openLookaside(config: StagexConfig, paths: Paths): Promise<Lookaside> {
   const address = lookasideAddress(config, paths);
   if (config.signatures === undefined) await mkdir(address, { recursive: true });
@@ -81,8 +90,8 @@ export function lookasideAddress({ signatures }: StagexConfig, paths: Paths): st
 }
 
 /**
- * Hashes all that decides whose signature counts today, so the digest changes once a key expires. It does not change with the
- * spelling or order of MAINTAINERS and the key files.
+ * Hashes all that decides whose signature counts today, so the digest changes once a key expires.
+ * It does not change with the spelling or order of MAINTAINERS and the key files.
  */
 async function rosterDigestOf(roster: Roster, keyring: Keyring): Promise<Digest> {
   const usable = await findUsableKeys(keyring);

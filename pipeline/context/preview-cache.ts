@@ -7,23 +7,34 @@ import { withTempDir } from "../../lib/fs/temp-dir.ts";
 
 const format = "stagex-recollection/1";
 
-/** In milliseconds: a file that was changed so shortly before its reading may change again without getting another time. */
+/**
+ * In milliseconds: a file that was changed so shortly before its reading may change again without
+ * getting another time.
+ */
 const minAge = 2000;
 
 /** In bytes. A release of 513 images takes 0.8 MB. */
 const maxSize = 256 * 1024 * 1024;
 
-/** Entries that are kept at least. Those of an earlier tree may be asked for again, but every preview reads all. */
+/**
+ * Entries that are kept at least. Those of an earlier tree may be asked for again, but every
+ * preview reads all.
+ */
 const minEntries = 1000;
 
-/** A cached value, and the stamp of each file that it was read from, by relative path; null for a missing file. */
+/**
+ * A cached value, and the stamp of each file that it was read from, by relative path; null for a
+ * missing file.
+ */
 type Entry<Thing> = { readonly thing: Thing; readonly files: Readonly<Record<string, string | null>> };
 
 /**
- * A cache of values that earlier processes read from files, by subject. A value is valid as long as all of its files have the same
- * stamps, as in git's index. Used for previews only: a stamp does not detect bit rot, so an `up` hashes again.
+ * A cache of values that earlier processes read from files, by subject. A value is valid as long as
+ * all of its files have the same stamps, as in git's index. Used for previews only: a stamp does
+ * not detect bit rot, so an `up` hashes again.
  *
- * The cache may be lost: of two processes that save at once one wins, and an unreadable file counts as empty.
+ * The cache may be lost: of two processes that save at once one wins, and an unreadable file counts
+ * as empty.
  */
 export class PreviewCache<Thing> {
   readonly #path: string;
@@ -69,7 +80,8 @@ export class PreviewCache<Thing> {
   /**
    * Adds the value of a subject.
    * @param files all files that it was read from
-   * @param since time of the first reading, in milliseconds since 1970: after a later or simultaneous change nothing is added
+   * @param since time of the first reading, in milliseconds since 1970: after a later or
+   *   simultaneous change nothing is added
    */
   put(subject: string, thing: Thing, files: readonly string[], since: number): void {
     const stamps: Record<string, string | null> = {};
@@ -83,7 +95,8 @@ export class PreviewCache<Thing> {
   }
 
   /**
-   * Saves new entries for the next process, in all up to twice as many as this one was asked for. Failures are ignored.
+   * Saves new entries for the next process, in all up to twice as many as this one was asked for.
+   * Failures are ignored.
    * @param scratch a temporary folder on the same file system
    */
   async save(scratch: string): Promise<void> {
@@ -109,8 +122,10 @@ export class PreviewCache<Thing> {
 }
 
 /**
- * Returns the stamp of a file, with the time of its inode, since unpacking an archive sets the other time.
- * @returns null for a missing file; undefined, which no entry has, for an unreadable one and one changed after `latest`
+ * Returns the stamp of a file, with the time of its inode, since unpacking an archive sets the
+ * other time.
+ * @returns null for a missing file; undefined, which no entry has, for an unreadable one and one
+ *   changed after `latest`
  */
 function stampAt(path: string, latest = Number.POSITIVE_INFINITY): string | null | undefined {
   try {

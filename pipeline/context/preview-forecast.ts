@@ -75,7 +75,9 @@ export class PreviewForecast {
     return { changed: of("changed"), undecided: of("open").length, held: of("published").length };
   }
 
-  /** Forecasts a run over all images noted, with the median duration that the ledger has of each. */
+  /**
+   * Forecasts a run over all images noted, with the median duration that the ledger has of each.
+   */
   async forecast(ledger: Ledger, slots: number): Promise<{ forecast: Forecast; text: string }> {
     const hasWork = [...this.#images.values()].some(({ status }) => isWork(status));
     // A ledger has every build ever made, so it is read only where something is built.

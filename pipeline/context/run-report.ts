@@ -4,7 +4,10 @@ import { z } from "zod";
 const entry = z.object({
   image: z.string(),
   origin: z.enum(["built", "ledger", "substituted", "unchanged", "failed"]),
-  /** Missing for an unchanged image, whose digest is in the state. A failed one has it on a digest mismatch. */
+  /**
+   * Missing for an unchanged image, whose digest is in the state. A failed one has it on a digest
+   * mismatch.
+   */
   digest: z.string().optional(),
   /** Of a built image only. */
   seconds: z.number().optional(),
@@ -14,8 +17,8 @@ const entry = z.object({
 export type RunReportEntry = z.infer<typeof entry>;
 
 /**
- * A file with one line of JSON for each image of a run, for the program that started the engine. Times do not belong in the state.
- * Without a file nothing is written.
+ * A file with one line of JSON for each image of a run, for the program that started the engine.
+ * Times do not belong in the state. Without a file nothing is written.
  */
 export class RunReport {
   readonly #file: string | undefined;
@@ -30,7 +33,9 @@ export class RunReport {
   }
 }
 
-/** Parses a run report. Later lines about an image complete or replace the values of earlier ones. */
+/**
+ * Parses a run report. Later lines about an image complete or replace the values of earlier ones.
+ */
 export function parseRunReport(text: string): ReadonlyMap<string, RunReportEntry> {
   const entries = new Map<string, RunReportEntry>();
   for (const line of text.split("\n").filter((line) => line !== "")) {

@@ -56,7 +56,10 @@ export async function openSigningKey(
   );
 }
 
-/** Signs for one person, one signature after the other: a card, a pinentry and a person serve one at a time. */
+/**
+ * Signs for one person, one signature after the other: a card, a pinentry and a person serve one at
+ * a time.
+ */
 export class Signer {
   readonly #open: () => Promise<SigningKey>;
   readonly #turn = pLimit(1);

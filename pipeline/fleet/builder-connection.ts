@@ -29,9 +29,14 @@ export type BuilderConnection = {
   /** Its own first. */
   readonly platforms: readonly string[];
   readonly vendorSource: VendorSource;
-  /** The CPU vendor that its kernel reports, whatever was declared; undefined where it reports none. */
+  /**
+   * The CPU vendor that its kernel reports, whatever was declared; undefined where it reports none.
+   */
   readonly detectedVendor: string | undefined;
-  /** Starts the daemon again if it is a private one, and waits for its answer. @throws Error where there is none */
+  /**
+   * Starts the daemon again if it is a private one, and waits for its answer.
+   * @throws Error where there is none
+   */
   revive(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 };
@@ -80,7 +85,10 @@ export async function connectToBuilder(
   }
 }
 
-/** Asks a builder about itself and closes it again. Returns undefined for a private one, which is started when it is needed. */
+/**
+ * Asks a builder about itself and closes it again. Returns undefined for a private one, which is
+ * started when it is needed.
+ */
 export async function queryBuilder(
   builder: BuilderInputs,
   paths: Paths,
@@ -113,8 +121,9 @@ async function openEndpoint(
 }
 
 /**
- * Opens an address. Credentials are in files of this user alone as long as buildctl may read them. On cancellation they are removed
- * at once, before all else: the engine kills a provider that takes its time.
+ * Opens an address. Credentials are in files of this user alone as long as buildctl may read them.
+ * On cancellation they are removed at once, before all else: the engine kills a provider that takes
+ * its time.
  * @param cancelled ends all that the provider does
  */
 async function openAddress(

@@ -22,18 +22,25 @@ export type FleetRegistryOptions = {
   readonly cancelled: AbortSignal;
 };
 
-/** A dependency of a build: name of the image, digest of its manifest or index, and bytes of its layers. */
+/**
+ * A dependency of a build: name of the image, digest of its manifest or index, and bytes of its
+ * layers.
+ */
 export type Dependency = { readonly name: string; readonly digest: Digest; readonly bytes: number };
 
 /** In milliseconds: the pause after a failed push. */
 const pushPause = 60_000;
 
-/** In milliseconds: the longest that a build waits for dependencies that are being pushed. Later ones are sent to the builder. */
+/**
+ * In milliseconds: the longest that a build waits for dependencies that are being pushed. Later
+ * ones are sent to the builder.
+ */
 const maxWait = 10_000;
 
 /**
- * The registry through which the builders of a fleet get each other's images, where that is faster than to send them from this machine.
- * It is only a shortcut: builders hash what they pull, and images that they can't pull are sent.
+ * The registry through which the builders of a fleet get each other's images, where that is faster
+ * than to send them from this machine. It is only a shortcut: builders hash what they pull, and
+ * images that they can't pull are sent.
  */
 export class FleetRegistry {
   readonly #options: FleetRegistryOptions;
@@ -51,7 +58,10 @@ export class FleetRegistry {
     this.#ended = AbortSignal.any([options.cancelled, this.#closing.signal]);
   }
 
-  /** Begins to push an image unless that has begun. A failure is a warning; the next call tries again. */
+  /**
+   * Begins to push an image unless that has begun. A failure is a warning; the next call tries
+   * again.
+   */
   startPush(image: string, digest: Digest, operation: Operation): void {
     const key = pushKey(image, digest);
     if (this.#pushed.has(key) || this.#pushes.has(key) || Date.now() < this.#pausedUntil) return;
@@ -62,7 +72,9 @@ export class FleetRegistry {
     );
   }
 
-  /** Chooses the dependencies that a builder pulls for a build. Returns their repositories by name. */
+  /**
+   * Chooses the dependencies that a builder pulls for a build. Returns their repositories by name.
+   */
   async repositoriesFor(
     builder: Pick<BuilderConnection, "name" | "endpoint">,
     dependencies: readonly Dependency[],

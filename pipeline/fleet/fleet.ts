@@ -21,25 +21,39 @@ import { type BuilderConnection, connectToBuilder, queryBuilder } from "./builde
 /** Settings of a fleet. */
 export type FleetOptions = {
   readonly paths: Paths;
-  /** Names of the builders that the program registers; or the one builder of a run without a fleet. */
+  /**
+   * Names of the builders that the program registers; or the one builder of a run without a fleet.
+   */
   readonly expected: readonly string[] | BuilderInputs;
   /** Images that are built at once on all builders together. */
   readonly jobs?: number | undefined;
   /** Minutes without a sign of life after which a build leaves its builder. */
   readonly stall: number;
-  /** Interval at which a busy builder is asked for an answer; that of {@link WatchdogRules} by default. */
+  /**
+   * Interval at which a busy builder is asked for an answer; that of {@link WatchdogRules} by
+   * default.
+   */
   readonly watch?: Pick<WatchdogRules, "pulse">;
-  /** Ends the opening of builders. The signal of a single operation must not: others wait for the same builder. */
+  /**
+   * Ends the opening of builders. The signal of a single operation must not: others wait for the
+   * same builder.
+   */
   readonly cancelled: AbortSignal;
 };
 
 /** In seconds: the program must have registered every configured builder by then. */
 const registrationTimeout = 900;
 
-/** In seconds: jobs wait so long for lost builders. Machines of a fleet are often started again, a user's only daemon rarely. */
+/**
+ * In seconds: jobs wait so long for lost builders. Machines of a fleet are often started again, a
+ * user's only daemon rarely.
+ */
 const lostBuilderTimeout = { fleet: 600, single: 30 };
 
-/** The builders, as the engine registers them in Check, and the scheduler that distributes images among them. */
+/**
+ * The builders, as the engine registers them in Check, and the scheduler that distributes images
+ * among them.
+ */
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #builders = new Map<string, BuilderInputs>();
@@ -96,12 +110,18 @@ export class Fleet {
     return opening;
   }
 
-  /** Asks a builder about itself. Returns undefined for a private one, which is started when it is needed. */
+  /**
+   * Asks a builder about itself. Returns undefined for a private one, which is started when it is
+   * needed.
+   */
   async query(builder: BuilderInputs, signal: AbortSignal): Promise<DaemonInfo | undefined> {
     return await queryBuilder(builder, this.#options.paths, signal);
   }
 
-  /** Returns the names of the builders of this name or CPU vendor. @throws Error where there is none */
+  /**
+   * Returns the names of the builders of this name or CPU vendor.
+   * @throws Error where there is none
+   */
   async findBuilders(target: string, operation: Operation): Promise<string[]> {
     await this.#scheduler(operation);
     const found = this.#names().filter(
@@ -114,7 +134,10 @@ export class Fleet {
     );
   }
 
-  /** Returns the ledger's ID of the builder of this name; none where it is missing or does not answer. */
+  /**
+   * Returns the ledger's ID of the builder of this name; none where it is missing or does not
+   * answer.
+   */
   async findBuilderIds(name: string, operation: Operation): Promise<string[]> {
     if (!this.#builders.has(name)) return [];
     const connection = await this.connect(name, operation).catch(() => undefined);
@@ -122,9 +145,10 @@ export class Fleet {
   }
 
   /**
-   * Runs a job on one of the builders. If that is lost, or `build` throws an infrastructure failure, `build` is called again on another.
-   * If the kernel killed a step for want of memory, it is called again on the builder with the most memory, which does nothing else.
-   * With the heartbeat `delivered` the builder takes the next job.
+   * Runs a job on one of the builders. If that is lost, or `build` throws an infrastructure
+   * failure, `build` is called again on another. If the kernel killed a step for want of memory, it
+   * is called again on the builder with the most memory, which does nothing else. With the
+   * heartbeat `delivered` the builder takes the next job.
    */
   async run<Result>(
     job: Job,
@@ -156,7 +180,9 @@ export class Fleet {
     );
   }
 
-  /** Counts a build among those at once until it calls `free`, as it needs its builder no longer. */
+  /**
+   * Counts a build among those at once until it calls `free`, as it needs its builder no longer.
+   */
   async #whileCounted<Result>(
     free: () => void,
     build: (free: () => void) => Promise<Result>,
@@ -228,7 +254,10 @@ export class Fleet {
     }
   }
 
-  /** Returns the scheduler, which is made as soon as one builder answers and the platforms of all others are known. */
+  /**
+   * Returns the scheduler, which is made as soon as one builder answers and the platforms of all
+   * others are known.
+   */
   #scheduler(operation: Operation): Promise<Scheduler> {
     this.#scheduling ??= this.#createScheduler(operation).catch((error: unknown) => {
       this.#scheduling = undefined;
@@ -303,7 +332,10 @@ export class Fleet {
     return "name" in expected ? [expected.name] : expected;
   }
 
-  /** Returns the bytes for all builds on a builder. Private daemons share this machine's memory equally, less what is left to the system. */
+  /**
+   * Returns the bytes for all builds on a builder. Private daemons share this machine's memory
+   * equally, less what is left to the system.
+   */
   #memoryOf(builder: BuilderInputs | undefined): number | undefined {
     if (!builder?.address.startsWith("private:")) return builder?.memory;
     const sharers = [...this.#builders.values()].filter(({ address }) => address.startsWith("private:"));
@@ -315,8 +347,8 @@ export class Fleet {
   }
 
   /**
-   * Leaves out the job's platforms that no builder runs. The step may only run a cross compiler, and if not, BuildKit fails. linux/386
-   * stays, so that no emulator is tried for it.
+   * Leaves out the job's platforms that no builder runs. The step may only run a cross compiler,
+   * and if not, BuildKit fails. linux/386 stays, so that no emulator is tried for it.
    */
   #runnablePlatforms({ platforms, allowedBuilders }: Job): readonly string[] {
     if (platforms.length === 0) return platforms;
@@ -328,7 +360,10 @@ export class Fleet {
     return run.length > 0 ? run : (members[0]?.platforms.slice(0, 1) ?? platforms);
   }
 
-  /** Describes a failure of the builder; undefined for one of the build itself, and where no other builder could do better. */
+  /**
+   * Describes a failure of the builder; undefined for one of the build itself, and where no other
+   * builder could do better.
+   */
   #builderFailure(error: unknown): string | undefined {
     if (error instanceof BuilderLostError) return error.message;
     if (!(error instanceof SolveError) || !error.infrastructureFailure) return undefined;

@@ -36,7 +36,10 @@ export async function plannedPlatforms({
   return declared.length < builders.length ? undefined : [...declared, ...own, ...onAws];
 }
 
-/** Finds the images that none of these builders can build. Of several builders each builds one platform of an image. */
+/**
+ * Finds the images that none of these builders can build. Of several builders each builds one
+ * platform of an image.
+ */
 export function findUnbuildableImages(
   plans: readonly Pick<BuildPlan, "name" | "platforms" | "runs">[],
   builders: readonly (readonly string[])[],
@@ -70,7 +73,10 @@ export function formatUnbuildableImages(unfit: readonly UnbuildableImage[]): Pri
   );
 }
 
-/** Formats the images whose package.toml names other platforms than those asked for; undefined where there are none. */
+/**
+ * Formats the images whose package.toml names other platforms than those asked for; undefined where
+ * there are none.
+ */
 export function formatOtherPlatforms(
   plans: readonly Pick<BuildPlan, "name" | "platforms">[],
   asked: readonly string[],

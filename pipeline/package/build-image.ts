@@ -21,7 +21,8 @@ import { recordBuild } from "./record-build.ts";
 import { type BuildMaterials, type BuildPart, solveImage } from "./solve-image.ts";
 
 /**
- * Builds an image on one of the builders, or each platform on one of its own; stores it and records it in the ledgers.
+ * Builds an image on one of the builders, or each platform on one of its own; stores it and records
+ * it in the ledgers.
  * @param target the CPU vendor, or the builder's name, to build on; any where not given
  */
 export async function buildImage(
@@ -37,7 +38,8 @@ export async function buildImage(
   const builders = target === undefined ? undefined : await context.fleet.findBuilders(target, operation);
   return await withTempDir(context.paths.scratch, async (folder) => {
     const { result: parts, fetches } = await withNetworkAccess(context, inputs, plan, operation, (network) =>
-      // The parts share the proxy and the folder, so none is ended before all have come to their end.
+      // The parts share the proxy and the folder, so none is ended before all have come to their
+      // end.
       runConcurrently(
         platformParts(inputs, builders?.length ?? context.fleet.size, network !== undefined),
         operation.signal,
@@ -71,8 +73,9 @@ type BuiltPart = BuildPart &
   };
 
 /**
- * Splits an image's platforms into parts. With several builders to choose from each platform is built on one of its own, so
- * natively. A recipe that fetches is split too: the program that gives a step the proxy is for one platform.
+ * Splits an image's platforms into parts. With several builders to choose from each platform is
+ * built on one of its own, so natively. A recipe that fetches is split too: the program that gives
+ * a step the proxy is for one platform.
  */
 function platformParts(
   { platforms }: PackageInputs,
@@ -103,7 +106,8 @@ async function buildPart(
       const { layerCheck, memory } = solved;
       const image = await receivePart(store, inputs, part, solved, run).catch(async (error: unknown) => {
         await rm(part.layout, { recursive: true, force: true });
-        // The bytes alone count: a builder that delivers others than it claims does not build this image again.
+        // The bytes alone count: a builder that delivers others than it claims does not build this
+        // image again.
         if (!(error instanceof LayoutError) || context.fleet.size === 1) throw error;
         throw new BuilderLostError(`what it delivered is not what it says: ${error.message}`, {
           cause: error,
@@ -138,7 +142,10 @@ async function jobOf(
   };
 }
 
-/** Reads a part that a builder delivered and hashes every blob. A part that is the whole image is stored in the same pass. */
+/**
+ * Reads a part that a builder delivered and hashes every blob. A part that is the whole image is
+ * stored in the same pass.
+ */
 async function receivePart(
   store: Store,
   inputs: PackageInputs,

@@ -18,7 +18,8 @@ export type SourceFile = { readonly file: string; readonly path: string };
 
 /**
  * Returns the plan of these inputs, which names the files behind their digests.
- * @throws Error where no build of it can succeed, or the tree has changed since the inputs were read from it
+ * @throws Error where no build of it can succeed, or the tree has changed since the inputs were
+ *   read from it
  */
 export async function requirePlan(
   { images }: Pick<Tree, "images">,
@@ -61,7 +62,10 @@ export async function requireDependencies(
   }
 }
 
-/** Returns the dependencies with the bytes that a builder without any of them must be sent for these platforms. */
+/**
+ * Returns the dependencies with the bytes that a builder without any of them must be sent for these
+ * platforms.
+ */
 export async function measureDependencies(
   store: Store,
   { dependencies }: PackageInputs,
@@ -83,7 +87,8 @@ const sourcesAtOnce = 8;
 
 /**
  * Fetches the sources of an image into the cache, several at once, and verifies each.
- * @throws Error that names every source that could not be fetched: the others stay in the cache for the next run
+ * @throws Error that names every source that could not be fetched: the others stay in the cache for
+ *   the next run
  */
 export async function fetchSources(
   context: Context,
@@ -117,7 +122,10 @@ export async function fetchSources(
   return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
 }
 
-/** Shows progress beside the resource. A failing place of the vault and Software Heritage's help are kept as messages. */
+/**
+ * Shows progress beside the resource. A failing place of the vault and Software Heritage's help are
+ * kept as messages.
+ */
 function reportProgress(
   operation: Pick<Operation, "progress" | "report">,
   file: string,

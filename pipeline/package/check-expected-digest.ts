@@ -8,8 +8,10 @@ import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { digestRequirementOf } from "./published-status.ts";
 
 /**
- * Compares an image with the digests that the tree publishes, on every platform, and reports an image that is new.
- * @throws Error where it differs from a digest that it must have, with the first difference if the store has both images
+ * Compares an image with the digests that the tree publishes, on every platform, and reports an
+ * image that is new.
+ * @throws Error where it differs from a digest that it must have, with the first difference if the
+ *   store has both images
  */
 export async function checkExpectedDigest(
   context: Context,
@@ -44,7 +46,10 @@ type Mismatch = {
   readonly of: string;
 };
 
-/** Tells whether an image differs from a published digest, of any platform or of its index, that it must have. */
+/**
+ * Tells whether an image differs from a published digest, of any platform or of its index, that it
+ * must have.
+ */
 export async function isDigestMismatch(
   context: Context,
   inputs: PackageInputs,
@@ -56,7 +61,10 @@ export async function isDigestMismatch(
 /** The known digests of an image; that of its index may be missing. */
 type FoundDigests = Pick<PackageOutputs, "digest" | "digests"> & Partial<Pick<PackageOutputs, "index">>;
 
-/** Returns the digests that are not the published ones: first that of StageX's own files, then other platforms', then the index's. */
+/**
+ * Returns the digests that are not the published ones: first that of StageX's own files, then other
+ * platforms', then the index's.
+ */
 export function findMismatches(
   inputs: Pick<PackageInputs, "image" | "expectedDigest" | "expectedDigests" | "expectedIndex">,
   { digest, digests, index }: FoundDigests,

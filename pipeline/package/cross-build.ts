@@ -8,12 +8,15 @@ import { buildImage } from "./build-image.ts";
 import { findFirstDifference } from "./check-expected-digest.ts";
 import type { KeyedPackage, PackageInputs, PackageOutputs } from "./inputs.ts";
 
-/** One image of the same inputs, and its origin: a CPU vendor, a builder, or the ledger or registry that had it. */
+/**
+ * One image of the same inputs, and its origin: a CPU vendor, a builder, or the ledger or registry
+ * that had it.
+ */
 type Outcome = { readonly from: string; readonly image: PackageOutputs };
 
 /**
- * Builds an image once on each CPU vendor or builder that `reproduceOn` names and that has not built it yet. Each build gets a
- * record of its own builder.
+ * Builds an image once on each CPU vendor or builder that `reproduceOn` names and that has not
+ * built it yet. Each build gets a record of its own builder.
  * @param known the image from the ledger or a registry
  * @throws Error where two outcomes differ, with the first file that does
  */
@@ -43,8 +46,9 @@ export async function buildOnEach(
 }
 
 /**
- * Tells without asking a builder whether the ledger has a build by each target. A target is taken for a CPU vendor; else as many
- * builders as there are targets are enough, since the ledger knows builders by ID and not by name.
+ * Tells without asking a builder whether the ledger has a build by each target. A target is taken
+ * for a CPU vendor; else as many builders as there are targets are enough, since the ledger knows
+ * builders by ID and not by name.
  */
 export async function isLikelyBuiltOnEach(
   ledger: Ledger,

@@ -15,7 +15,10 @@ export async function exportLayout(
   await store.export(index, folderOf(context, image), signal);
 }
 
-/** Removes an image from `out/` if the folder has that very image. Its blobs stay in the store: other images share them. */
+/**
+ * Removes an image from `out/` if the folder has that very image. Its blobs stay in the store:
+ * other images share them.
+ */
 export async function removeExport(
   context: Context,
   image: string,
@@ -26,8 +29,8 @@ export async function removeExport(
 }
 
 /**
- * Tells whether `out/` lacks an image that the store has. All stacks of a checkout share the folder: another stack may have
- * removed the image, or replaced it with its own of the same name.
+ * Tells whether `out/` lacks an image that the store has. All stacks of a checkout share the
+ * folder: another stack may have removed the image, or replaced it with its own of the same name.
  */
 export async function isExportMissing(
   context: Context,
@@ -38,7 +41,10 @@ export async function isExportMissing(
   return (await context.store()).hasRecord(digest, index);
 }
 
-/** Exports the image in the state again. Returns undefined where that has other inputs or is damaged, so that it must be made. */
+/**
+ * Exports the image in the state again. Returns undefined where that has other inputs or is
+ * damaged, so that it must be made.
+ */
 export async function exportAgain(
   context: Context,
   { image, inputKey }: KeyedPackage,

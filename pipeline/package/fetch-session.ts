@@ -18,7 +18,10 @@ export type FetchSessionOptions = Pick<
 > & {
   /** The image that is built, for errors. */
   readonly image: string;
-  /** The program `with-proxy` for amd64, with those for other machines beside it (tools/go/with-proxy). */
+  /**
+   * The program `with-proxy` for amd64, with those for other machines beside it
+   * (tools/go/with-proxy).
+   */
   readonly program: string;
   /** The folder for temporary folders. */
   readonly scratch: string;
@@ -60,7 +63,10 @@ const largestProgram = 64 * 1024 * 1024;
 /** Validity of the certificate authority: longer than any build. */
 const days = 30;
 
-/** Runs a build with a proxy for its steps that fetch, under a certificate authority of this build alone. */
+/**
+ * Runs a build with a proxy for its steps that fetch, under a certificate authority of this build
+ * alone.
+ */
 export async function withFetchSession<T>(
   options: FetchSessionOptions,
   build: (session: FetchSession) => Promise<T>,

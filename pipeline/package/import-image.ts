@@ -9,8 +9,8 @@ import { type PackageInputs, type PackageOutputs, withInputKey } from "./inputs.
 import { imageDigestsOf } from "./ledger-lookup.ts";
 
 /**
- * Imports an image that StageX's own make, say, has built into `out/<image>/`, and the images that it is built from:
- * `pulumi import stagex:index:Package NAME NAME`.
+ * Imports an image that StageX's own make, say, has built into `out/<image>/`, and the images that
+ * it is built from: `pulumi import stagex:index:Package NAME NAME`.
  * @throws Error where one of them is missing or damaged
  */
 export async function importImage(

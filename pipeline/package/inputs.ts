@@ -76,7 +76,9 @@ export const packageInputs = z.strictObject({
 });
 export type PackageInputs = z.infer<typeof packageInputs>;
 
-/** A package's inputs with their key, which is computed once for all that happens to the package. */
+/**
+ * A package's inputs with their key, which is computed once for all that happens to the package.
+ */
 export type KeyedPackage = PackageInputs & { readonly inputKey: InputKey };
 
 /** Computes the input key of a package and adds it to the inputs. */

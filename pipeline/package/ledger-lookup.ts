@@ -19,7 +19,8 @@ export async function lookUpLedger(
   const store = await context.store();
   const index = digests.index ?? (await store.find(digests.digest, platforms))?.index;
   if (!index || (await store.audit(index, signal)).length > 0) return undefined;
-  // Others may have written the record, with an index and digests of two images; the store's bytes are verified.
+  // Others may have written the record, with an index and digests of two images; the store's bytes
+  // are verified.
   const image = await store.readImage(index);
   const isRecorded = image.manifests.every(({ platform, digest }) => digests.digests[platform] === digest);
   if (!isRecorded || !hasExactPlatforms(image, platforms)) return undefined;
@@ -36,7 +37,10 @@ export function imageDigestsOf(image: Image, platforms: readonly string[]): Dige
   return { digest, digests, index: image.index, reference: platforms.length > 1 ? image.index : digest };
 }
 
-/** Returns the digests that a ledger has of a key, for these platforms alone, if it has all of them and, of several, their index. */
+/**
+ * Returns the digests that a ledger has of a key, for these platforms alone, if it has all of them
+ * and, of several, their index.
+ */
 export async function lookUpDigests(
   ledger: Ledger,
   key: InputKey,

@@ -10,8 +10,8 @@ import { rebuildImage } from "./rebuild-image.ts";
 import { substituteImage } from "./substitute.ts";
 
 /**
- * Makes a package's image, from the ledger, from a registry or by building it; then compares it with the published digest and
- * exports it to `out/`.
+ * Makes a package's image, from the ledger, from a registry or by building it; then compares it
+ * with the published digest and exports it to `out/`.
  * @param isExportMissing true where nothing has changed but that `out/` lacks the image
  */
 export async function makePackage(
@@ -35,7 +35,10 @@ export async function makePackage(
   }
 }
 
-/** Finds the image in the ledger or in a registry, and builds it where neither has it or a build is asked for. */
+/**
+ * Finds the image in the ledger or in a registry, and builds it where neither has it or a build is
+ * asked for.
+ */
 async function obtainImage(
   context: Context,
   inputs: KeyedPackage,
@@ -50,7 +53,10 @@ async function obtainImage(
   return await buildWhereAsked(context, inputs, known, operation);
 }
 
-/** Builds an unknown image on one builder; with `reproduceOn` also a known one, on each target that has not built it. */
+/**
+ * Builds an unknown image on one builder; with `reproduceOn` also a known one, on each target that
+ * has not built it.
+ */
 async function buildWhereAsked(
   context: Context,
   inputs: KeyedPackage,

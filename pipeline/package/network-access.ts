@@ -41,9 +41,11 @@ export function mayFetch(
 }
 
 /**
- * Runs a build whose recipe may fetch: from its fetch record where there is one, else from the internet, which is recorded.
- * Of several builds that would record at once, the first does, and the others replay its record.
- * @returns the result of the build, and the sha256 of the fetch record; undefined where it fetches nothing
+ * Runs a build whose recipe may fetch: from its fetch record where there is one, else from the
+ * internet, which is recorded. Of several builds that would record at once, the first does, and the
+ * others replay its record.
+ * @returns the result of the build, and the sha256 of the fetch record; undefined where it fetches
+ *   nothing
  * @throws Error where there is no record and only records may be used
  */
 export async function withNetworkAccess<T>(
@@ -116,7 +118,10 @@ function anyOf(patterns: readonly string[]): (host: string) => boolean {
 
 const shellSchema = z.object({ config: z.object({ Shell: z.array(z.string()).min(1) }) });
 
-/** Reads the shells of the dependencies that set one. A stage that starts from them runs its steps with it. */
+/**
+ * Reads the shells of the dependencies that set one. A stage that starts from them runs its steps
+ * with it.
+ */
 async function readShells(
   store: Store,
   { dependencies }: PackageInputs,

@@ -11,11 +11,17 @@ import { findTrustedDigests, reasonBelowQuorum } from "./trusted-digests.ts";
 export type PredictedOutputs = {
   /** The certain outputs: all digests where the inputs are known to give them. */
   readonly outputs: Partial<PackageOutputs>;
-  /** Whether the image need not be built, as far as can be told without asking a registry or a builder. */
+  /**
+   * Whether the image need not be built, as far as can be told without asking a registry or a
+   * builder.
+   */
   readonly isAvailable: boolean;
 };
 
-/** Predicts the outputs that a run would have, from the ledgers, the store and the published digests. */
+/**
+ * Predicts the outputs that a run would have, from the ledgers, the store and the published
+ * digests.
+ */
 export async function predictOutputs(context: Context, inputs: PackageInputs): Promise<PredictedOutputs> {
   const keyed = withInputKey(inputs);
   const { outputs, isAvailable } = await predict(context, keyed);
@@ -40,7 +46,10 @@ async function predict(context: Context, inputs: KeyedPackage): Promise<Predicte
   };
 }
 
-/** Tells whether a run builds an image that is known: one to rebuild, or one that not every target of `reproduceOn` has built. */
+/**
+ * Tells whether a run builds an image that is known: one to rebuild, or one that not every target
+ * of `reproduceOn` has built.
+ */
 async function isBuiltAnyway(
   context: Context,
   { image, inputKey, reproduceOn }: KeyedPackage,
@@ -52,8 +61,9 @@ async function isBuiltAnyway(
 }
 
 /**
- * Tells whether enough maintainers have signed the digests that the ledger has of an image. A run pulls it only if the tree
- * publishes them too. Of several platforms that is unknown before the run, as a dependency's index may not be here yet.
+ * Tells whether enough maintainers have signed the digests that the ledger has of an image. A run
+ * pulls it only if the tree publishes them too. Of several platforms that is unknown before the
+ * run, as a dependency's index may not be here yet.
  */
 async function isLikelySigned(
   context: Context,
@@ -64,7 +74,10 @@ async function isLikelySigned(
   return (await reasonBelowQuorum(context, image, version, digests)) === undefined;
 }
 
-/** Looks an image up in a ledger and in the store. Returns undefined where the ledger does not know its key. */
+/**
+ * Looks an image up in a ledger and in the store. Returns undefined where the ledger does not know
+ * its key.
+ */
 async function predictImage(
   context: Context,
   ledger: Ledger,

@@ -11,8 +11,9 @@ import type { PackageInputs, PackagePreview } from "./inputs.ts";
 export type DigestRequirement = { readonly mustMatch: boolean; readonly reason: string };
 
 /**
- * Tells whether an image must have its published digest. It must in every mode of `stagex:verify` if it has the inputs that the
- * digest was published of. With `release` it also must where that is undecided, and with `all` whatever its inputs are.
+ * Tells whether an image must have its published digest. It must in every mode of `stagex:verify`
+ * if it has the inputs that the digest was published of. With `release` it also must where that is
+ * undecided, and with `all` whatever its inputs are.
  */
 export async function digestRequirementOf(
   context: Context,
@@ -26,12 +27,15 @@ const hint =
   "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write";
 const allMatchReason = `Every image is held; only those of published inputs with: pulumi config set stagex:verify release\n${hint}`;
 
-/** How an image's inputs compare with the published ones, and the reason to require its published digest. */
+/**
+ * How an image's inputs compare with the published ones, and the reason to require its published
+ * digest.
+ */
 export type ExplainedStatus = { readonly kind: InputsStatus; readonly reason: string };
 
 /**
- * Compares the inputs of an image, or those known in a preview, with the published ones. Where that is impossible
- * `stagex:verify` decides; with `all` nothing is compared.
+ * Compares the inputs of an image, or those known in a preview, with the published ones. Where that
+ * is impossible `stagex:verify` decides; with `all` nothing is compared.
  */
 export async function publishedStatusOf(
   context: Context,

@@ -7,7 +7,8 @@ import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 
 /**
- * Pulls an image into the store from the first configured registry that has it, by digest, every blob verified.
+ * Pulls an image into the store from the first configured registry that has it, by digest, every
+ * blob verified.
  * @param onFailure called for each registry that lacks the image or has another under its digest
  * @returns undefined where no registry has it
  */

@@ -5,8 +5,9 @@ import { type KeyedPackage, type PackageInputs, type PackageOutputs, withInputKe
 import { reasonBelowQuorum } from "./trusted-digests.ts";
 
 /**
- * Records that an image was accepted at quorum, so that a run without changes need not read its signatures again. The record's
- * builder stands for the roster, the keys and the rule that it was judged by.
+ * Records that an image was accepted at quorum, so that a run without changes need not read its
+ * signatures again. The record's builder stands for the roster, the keys and the rule that it was
+ * judged by.
  */
 export async function recordAtQuorum(
   context: Context,
@@ -25,8 +26,9 @@ export async function recordAtQuorum(
 }
 
 /**
- * Tells whether the image in the state may stay under `stagex:trust quorum`. Another setting may have let it in: it stays only if
- * it was built here or accepted at quorum. After a change of keys, roster or rule its signatures are judged again.
+ * Tells whether the image in the state may stay under `stagex:trust quorum`. Another setting may
+ * have let it in: it stays only if it was built here or accepted at quorum. After a change of keys,
+ * roster or rule its signatures are judged again.
  */
 export async function mayKeepOutputs(
   context: Context,
@@ -51,7 +53,10 @@ export async function mayKeepOutputs(
   return true;
 }
 
-/** Identifies roster, keys and rule. It changes once a key is revoked or expires, or more people must sign. */
+/**
+ * Identifies roster, keys and rule. It changes once a key is revoked or expires, or more people
+ * must sign.
+ */
 async function trustIdOf(context: Context): Promise<string> {
   const { rosterDigest, rule } = await context.trust();
   const judges = [rosterDigest, rule.threshold, rule.vendors, context.config.signedAs];

@@ -6,7 +6,8 @@ import type { KeyedPackage, PackageOutputs } from "./inputs.ts";
 import { lookUpDigests } from "./ledger-lookup.ts";
 
 /**
- * Builds an image again (`stagex:rebuild`) and compares it with the ledger's image of the same inputs.
+ * Builds an image again (`stagex:rebuild`) and compares it with the ledger's image of the same
+ * inputs.
  * @throws Error where they differ, with both digests
  */
 export async function rebuildImage(
@@ -38,7 +39,10 @@ export async function rebuildImage(
   );
 }
 
-/** Tells whether a rebuilt image equals the ledger's of the same inputs. True where there is none, or the image is not rebuilt. */
+/**
+ * Tells whether a rebuilt image equals the ledger's of the same inputs. True where there is none,
+ * or the image is not rebuilt.
+ */
 export async function isAsRecorded(
   context: Context,
   inputs: KeyedPackage,

@@ -16,8 +16,8 @@ export type BuiltPlatforms = {
 };
 
 /**
- * Records in the ledgers what one builder has built. A digest that differs from the expected one, on any platform, is recorded
- * as a mismatch: evidence that never makes the key known.
+ * Records in the ledgers what one builder has built. A digest that differs from the expected one,
+ * on any platform, is recorded as a mismatch: evidence that never makes the key known.
  * @param parts all by the same builder
  * @param fetches sha256 of the fetch record
  */

@@ -12,8 +12,8 @@ import { findTrustedDigests } from "./trusted-digests.ts";
 
 /**
  * Pulls an image by a trusted digest in place of building it (StageX: preseed).
- * @returns undefined where the user does not want that, no digest is trusted, or no registry has it. Then it is to be built,
- * and the engine's output says why.
+ * @returns undefined where the user does not want that, no digest is trusted, or no registry has
+ *   it. Then it is to be built, and the engine's output says why.
  */
 export async function substituteImage(
   context: Context,
@@ -29,7 +29,8 @@ export async function substituteImage(
     (await findStored(await context.store(), inputs, reference, operation)) ??
     (await pullFromRegistries(context, inputs, reference, operation));
   if (!image) return undefined;
-  // Trust in manifests is no trust in an index of others; for several platforms the index was pulled.
+  // Trust in manifests is no trust in an index of others; for several platforms the index was
+  // pulled.
   const other = image.manifests.find(({ platform, digest }) => digests.digests[platform] !== digest);
   if (other) {
     operation.report(
@@ -44,7 +45,10 @@ export async function substituteImage(
   return { ...outputs, inputKey: inputs.inputKey, origin: "substituted" };
 }
 
-/** Finds the image whole in the store, for exactly the platforms of the inputs: an index may name untrusted manifests of others. */
+/**
+ * Finds the image whole in the store, for exactly the platforms of the inputs: an index may name
+ * untrusted manifests of others.
+ */
 async function findStored(
   store: Store,
   { platforms }: PackageInputs,
@@ -57,7 +61,10 @@ async function findStored(
   return hasExactPlatforms(image, platforms) ? image : undefined;
 }
 
-/** Asks one registry after the other. A registry that fails only leaves the image to be built, with the same bytes. */
+/**
+ * Asks one registry after the other. A registry that fails only leaves the image to be built, with
+ * the same bytes.
+ */
 async function pullFromRegistries(
   context: Context,
   inputs: PackageInputs,

@@ -15,13 +15,17 @@ import type { KnownDigests } from "../context/known-digests.ts";
 import type { KeyedPackage } from "./inputs.ts";
 import { lookUpDigests } from "./ledger-lookup.ts";
 
-/** Digests that an image may be pulled by, or why the known ones do not suffice; neither where none are known. */
+/**
+ * Digests that an image may be pulled by, or why the known ones do not suffice; neither where none
+ * are known.
+ */
 export type TrustedDigests = { readonly digests?: KnownDigests; readonly doubt?: string };
 
 /**
- * Finds the digests of exactly these inputs that `stagex:trust` accepts. `ledger` takes the ledger's; `release` also the tree's
- * published digests. `quorum` takes those of local builds, and published digests that enough maintainers have signed. The shared
- * ledger is then not asked at all: a signature is for a version, and the ledger could choose an older build of it.
+ * Finds the digests of exactly these inputs that `stagex:trust` accepts. `ledger` takes the
+ * ledger's; `release` also the tree's published digests. `quorum` takes those of local builds, and
+ * published digests that enough maintainers have signed. The shared ledger is then not asked at
+ * all: a signature is for a version, and the ledger could choose an older build of it.
  */
 export async function findTrustedDigests(context: Context, inputs: KeyedPackage): Promise<TrustedDigests> {
   const { trust } = context.config;
@@ -35,7 +39,10 @@ export async function findTrustedDigests(context: Context, inputs: KeyedPackage)
   return doubt === undefined ? { digests: published } : { doubt };
 }
 
-/** Describes what is missing until enough people have signed every platform's manifest; undefined at quorum. */
+/**
+ * Describes what is missing until enough people have signed every platform's manifest; undefined at
+ * quorum.
+ */
 export async function reasonBelowQuorum(
   context: Context,
   image: string,
@@ -55,7 +62,10 @@ export async function reasonBelowQuorum(
   return undefined;
 }
 
-/** Returns the signatures, or why a lookaside does not answer. That is no failure: the image can be built with the same bytes. */
+/**
+ * Returns the signatures, or why a lookaside does not answer. That is no failure: the image can be
+ * built with the same bytes.
+ */
 async function readSignatures(lookaside: Lookaside, { reference, digest }: PinnedImage) {
   return await lookaside.read(repositoryOf(reference), digest).catch((error: unknown) => {
     if (error instanceof UnavailableError) return error.message;
@@ -65,8 +75,8 @@ async function readSignatures(lookaside: Lookaside, { reference, digest }: Pinne
 
 /**
  * Finds the digests that the tree publishes of exactly these inputs.
- * @returns undefined where the recipe has changed since, a dependency is not the published one, or the digest of a platform or of
- * the index is not published
+ * @returns undefined where the recipe has changed since, a dependency is not the published one, or
+ *   the digest of a platform or of the index is not published
  */
 export async function findPublishedDigests(
   context: Context,
@@ -89,7 +99,10 @@ export async function findPublishedDigests(
   return { digest, digests, reference: index ?? digest, ...(index ? { index } : {}) };
 }
 
-/** Tells whether a reference is a published manifest, or an index in which that manifest comes first. */
+/**
+ * Tells whether a reference is a published manifest, or an index in which that manifest comes
+ * first.
+ */
 async function isReferenceTo(
   manifest: Digest | undefined,
   reference: Digest,

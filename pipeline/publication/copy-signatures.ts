@@ -55,7 +55,8 @@ export async function requireQuorum(
 }
 
 /**
- * Copies signatures to the folders where clients of each destination look for them, unless they are there.
+ * Copies signatures to the folders where clients of each destination look for them, unless they are
+ * there.
  * @returns for each signature its folder and, after #, its digest
  */
 export async function copySignatures(
@@ -75,7 +76,9 @@ export async function copySignatures(
   return [...filed].sort();
 }
 
-/** Returns the copied signatures that the lookaside has lost, as {@link copySignatures} names them. */
+/**
+ * Returns the copied signatures that the lookaside has lost, as {@link copySignatures} names them.
+ */
 export async function findMissingCopies(
   context: Context,
   inputs: PublicationInputs,
@@ -94,7 +97,10 @@ export async function findMissingCopies(
   return filed.filter((signature) => !there.has(signature));
 }
 
-/** Copies the signed statements about an image by anyone in the roster, to the same place as {@link copySignatures}. */
+/**
+ * Copies the signed statements about an image by anyone in the roster, to the same place as {@link
+ * copySignatures}.
+ */
 export async function copyStatements(
   context: Context,
   inputs: PublicationInputs,
@@ -123,7 +129,10 @@ export async function findUncopiedStatements(
   );
 }
 
-/** Finds for each published kind and each destination the valid statements, and which copies are missing. */
+/**
+ * Finds for each published kind and each destination the valid statements, and which copies are
+ * missing.
+ */
 async function statementsOf(context: Context, inputs: PublicationInputs, target: Digest) {
   const lookaside = publicLookaside(context, inputs);
   if (lookaside === undefined) return [];
@@ -151,7 +160,10 @@ function publicLookaside(context: Context, { lookaside }: PublicationInputs): Lo
   return new LookasideFolder(resolve(context.paths.project, lookaside));
 }
 
-/** Returns one repository for each path: podman looks below the path that it pulls from, whatever the host. */
+/**
+ * Returns one repository for each path: podman looks below the path that it pulls from, whatever
+ * the host.
+ */
 function repositoriesOf({ image, destinations }: PublicationInputs) {
   const repositories = destinations.map((address) => parseRepository(`${address}/${image}`));
   return new Map(repositories.map((repository) => [repositoryPath(repository), repository])).values();

@@ -12,8 +12,10 @@ export function tagTargetOf({ digest, index, digests = {} }: PublicationInputs):
 }
 
 /**
- * Ensures that the store has the whole image, every byte hashed. A missing or damaged one is pulled from the configured registries.
- * @throws Error where no registry has it, or its index has other manifests than those that were signed
+ * Ensures that the store has the whole image, every byte hashed. A missing or damaged one is pulled
+ * from the configured registries.
+ * @throws Error where no registry has it, or its index has other manifests than those that were
+ *   signed
  */
 export async function ensureStored(
   context: Context,

@@ -8,7 +8,10 @@ export function isTag(text: string): boolean {
   return tagPattern.test(text);
 }
 
-/** Tells whether a tag moves from image to image and so is not signed: `latest`, and `sx2026.03.0` of a release. */
+/**
+ * Tells whether a tag moves from image to image and so is not signed: `latest`, and `sx2026.03.0`
+ * of a release.
+ */
 export function isMovingTag(tag: string): boolean {
   return tag === newest || tag.startsWith("sx");
 }

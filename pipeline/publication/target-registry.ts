@@ -6,7 +6,9 @@ import { RegistryError } from "../../oci/registry/registry-error.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 
-/** In milliseconds: each request to a registry that is down or overloaded is retried for so long. */
+/**
+ * In milliseconds: each request to a registry that is down or overloaded is retried for so long.
+ */
 const usualEndurance = 60_000;
 
 /** A registry to publish to. After retries in vain no image of this run asks it again. */
@@ -38,7 +40,10 @@ export class TargetRegistry {
     });
   }
 
-  /** Attaches referrers to an image, one after the other: a registry without the referrers API has a list that is rewritten. */
+  /**
+   * Attaches referrers to an image, one after the other: a registry without the referrers API has a
+   * list that is rewritten.
+   */
   async attach(
     context: Context,
     image: string,
