@@ -9,8 +9,8 @@ import { Store } from "../oci/store/store.ts";
 import { writeLayout } from "../test/support/builders/image-layout.ts";
 
 /**
- * Gives a project a store and a ledger with every image of a tree: small but complete images, so
- * that an `up` needs no builder and the provider's own work is measured.
+ * Gives a project a store and a ledger with every image of a tree, small but complete. So an `up`
+ * needs no builder, and the provider's own work is measured.
  */
 export async function prebuildProject(
   project: string,

@@ -3,8 +3,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * Writes a tree of any number of images in the shape of StageX's: every image depends on a few of
- * its predecessors, nearly all on one low image, and each has one source. The same number gives the
+ * Writes a tree of any number of images in the shape of StageX's. Every image depends on a few of
+ * its predecessors, nearly all on one low image. Each has one source. The same number gives the
  * same tree.
  */
 export async function writeSyntheticTree(root: string, images: number): Promise<void> {

@@ -2,7 +2,7 @@ import { z } from "zod";
 
 const count = z.int().nonnegative();
 
-/** What a preview comes to (distro/plan/forecast.ts), and the same in words. */
+/** The forecast of a preview (distro/plan/forecast.ts), as values and as text. */
 export const forecastOutputs = z.object({
   willBuild: count.describe(
     "Images with a changed input of their own, of which nobody has recorded the outcome.",

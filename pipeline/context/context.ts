@@ -34,9 +34,9 @@ import { RunReport } from "./run-report.ts";
 import { openSigningKey, requirePerson, Signer } from "./signer.ts";
 
 /**
- * Everything that packages are made with, shared by one provider process. The tree, the store, the
- * registries and the builders are opened when they are first asked for, so that an `up` that builds
- * nothing starts no daemon.
+ * Everything that packages are made with, shared by one provider process. Tree, store, registries
+ * and builders are opened when they are first asked for. So an `up` that builds nothing starts no
+ * daemon.
  */
 export class Context {
   readonly config: StagexConfig;

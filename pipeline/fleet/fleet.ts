@@ -4,7 +4,6 @@ import pLimit, { type LimitFunction } from "p-limit";
 import { type Heartbeat, type WatchdogRules, withWatchdog } from "../../buildkit/client/build-watchdog.ts";
 import type { DaemonInfo } from "../../buildkit/client/endpoint.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
-import { matchPlatforms } from "../../buildkit/scheduler/platform-match.ts";
 import {
   BuilderLostError,
   type Job,
@@ -17,6 +16,8 @@ import { defaultSlots } from "../../config/fleet-plan.ts";
 import type { Paths } from "../../lib/paths.ts";
 import type { Operation } from "../operation.ts";
 import { type BuilderConnection, connectToBuilder, queryBuilder } from "./builder-connection.ts";
+import { describeBuilderFailure, messageOf, noBuilderError } from "./builder-failure.ts";
+import { offeredPlatforms } from "./platform-coverage.ts";
 
 /** Settings of a fleet. */
 export type FleetOptions = {
@@ -174,7 +175,7 @@ export class Fleet {
       );
     };
     return await scheduler.run(
-      { ...job, platforms: this.#runnablePlatforms(job) },
+      { ...job, platforms: offeredPlatforms(job, this.#members) },
       ({ name }, signal, free) => this.#whileCounted(free, (freed) => attempt(name, freed, signal)),
       operation.signal,
     );
@@ -237,7 +238,7 @@ export class Fleet {
         result: await withWatchdog(connection.endpoint, rules, watched, operation.signal),
       };
     } catch (error) {
-      const failure = operation.signal.aborted ? undefined : this.#builderFailure(error);
+      const failure = operation.signal.aborted ? undefined : describeBuilderFailure(error, this.size === 1);
       if (failure === undefined) throw error;
       const next = this.size > 1 ? "trying elsewhere" : "waiting for it";
       operation.report("warning", `${image}: builder ${name} is lost, ${next}: ${failure}`);
@@ -275,7 +276,7 @@ export class Fleet {
       ([name]) => this.#builders.get(name)?.platforms === undefined,
     );
     await Promise.allSettled(withoutPlatforms.map(([, opening]) => opening));
-    await Promise.any(openings.values()).catch(() => Promise.reject(this.#noBuilderError(failures)));
+    await Promise.any(openings.values()).catch(() => Promise.reject(noBuilderError(failures)));
     const members: ScheduledBuilder[] = [];
     this.#members = members;
     for (const name of this.#names()) {
@@ -294,13 +295,6 @@ export class Fleet {
         scheduler.markLost(name, messageOf(failures.get(name) ?? "it does not answer yet"));
     }
     return scheduler;
-  }
-
-  #noBuilderError(failures: ReadonlyMap<string, unknown>): unknown {
-    const [first] = failures.values();
-    if (this.size === 1) return first;
-    const reasons = [...failures].map(([name, error]) => `  ${name}: ${messageOf(error)}`);
-    return new Error(`none of the builders can be used:\n${reasons.join("\n")}`);
   }
 
   /** Waits until the program has registered all builders that the configuration names. */
@@ -346,37 +340,7 @@ export class Fleet {
     return builder?.slots ?? defaultSlots(this.size, this.#options.jobs);
   }
 
-  /**
-   * Leaves out the job's platforms that no builder runs. The step may only run a cross compiler,
-   * and if not, BuildKit fails. linux/386 stays, so that no emulator is tried for it.
-   */
-  #runnablePlatforms({ platforms, allowedBuilders }: Job): readonly string[] {
-    if (platforms.length === 0) return platforms;
-    const members = this.#members.filter(({ name }) => allowedBuilders?.includes(name) ?? true);
-    const isRun = (platform: string) =>
-      platform === "linux/386" ||
-      members.some((member) => matchPlatforms(member.platforms, [platform]) !== "none");
-    const run = platforms.filter(isRun);
-    return run.length > 0 ? run : (members[0]?.platforms.slice(0, 1) ?? platforms);
-  }
-
-  /**
-   * Describes a failure of the builder; undefined for one of the build itself, and where no other
-   * builder could do better.
-   */
-  #builderFailure(error: unknown): string | undefined {
-    if (error instanceof BuilderLostError) return error.message;
-    if (!(error instanceof SolveError) || !error.infrastructureFailure) return undefined;
-    return error.infrastructureFailure.kind === "disk" && this.size === 1
-      ? undefined
-      : `${error.infrastructureFailure.message} (the log: ${error.log})`;
-  }
-
   #vendorOf(name: string): string | undefined {
     return this.#builders.get(name)?.vendor ?? this.#connections.get(name)?.facts.cpuVendor;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
 import { matchPlatforms } from "../../buildkit/scheduler/platform-match.ts";
+import type { Job, ScheduledBuilder } from "../../buildkit/scheduler/scheduler.ts";
 import { awsPlatforms, awsVendors } from "../../config/aws-fleet.ts";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
@@ -51,6 +52,24 @@ export function findUnbuildableImages(
       .filter((runs) => builders.every((builder) => matchPlatforms(builder, runs) === "none"));
     return unfit.map((runs) => ({ image: plan.name, runs }));
   });
+}
+
+/**
+ * Leaves out the job's platforms that no builder runs. The step may only run a cross compiler, and
+ * if not, BuildKit fails. linux/386 stays, so that no emulator is tried for it.
+ */
+export function offeredPlatforms(
+  { platforms, allowedBuilders }: Job,
+  builders: readonly ScheduledBuilder[],
+): readonly string[] {
+  if (platforms.length === 0) return platforms;
+  const allowed = builders.filter(({ name }) => allowedBuilders?.includes(name) ?? true);
+  const run = platforms.filter(
+    (platform) =>
+      platform === "linux/386" ||
+      allowed.some((builder) => matchPlatforms(builder.platforms, [platform]) !== "none"),
+  );
+  return run.length > 0 ? run : (allowed[0]?.platforms.slice(0, 1) ?? platforms);
 }
 
 /** Number of images that are named for each reason. */

@@ -47,8 +47,8 @@ export async function buildOnEach(
 
 /**
  * Tells without asking a builder whether the ledger has a build by each target. A target is taken
- * for a CPU vendor; else as many builders as there are targets are enough, since the ledger knows
- * builders by ID and not by name.
+ * for a CPU vendor. Else as many builders as targets are enough: the ledger knows builders by ID,
+ * not by name.
  */
 export async function isLikelyBuiltOnEach(
   ledger: Ledger,

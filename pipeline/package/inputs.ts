@@ -55,7 +55,7 @@ const reproduceOn = z
   .min(1)
   .describe("CPU vendors, or builders' names: it is built once on each, and all must come out the same.");
 
-/** What the program asks for, all of it known. */
+/** The inputs of a package, all of them known. */
 export const packageInputs = z.strictObject({
   generator: generator.optional(),
   image,
@@ -86,11 +86,11 @@ export function withInputKey(inputs: PackageInputs): KeyedPackage {
   return { ...inputs, inputKey: inputKeyOf(inputs) };
 }
 
-/** The same in a preview. */
+/** The inputs in a preview, where some may be unknown. */
 export const packagePreview = previewSchema(packageInputs);
 export type PackagePreview = InPreview<typeof packageInputs>;
 
-/** What building it gave. */
+/** The outputs of a package. */
 export const packageOutputs = z.strictObject({
   ...imageDigests,
   inputKey: inputKeySchema.describe("Digest of everything that can change the output."),

@@ -10,7 +10,7 @@ import { rebuildImage } from "./rebuild-image.ts";
 import { substituteImage } from "./substitute.ts";
 
 /**
- * Makes a package's image, from the ledger, from a registry or by building it; then compares it
+ * Makes a package's image: finds it in the ledger or in a registry, or builds it. Then compares it
  * with the published digest and exports it to `out/`.
  * @param isExportMissing true where nothing has changed but that `out/` lacks the image
  */

@@ -15,7 +15,7 @@ import type { Operation } from "../operation.ts";
 import { type FetchSession, withFetchSession } from "./fetch-session.ts";
 import type { KeyedPackage, PackageInputs } from "./inputs.ts";
 
-/** What a build gets whose recipe fetches. */
+/** The proxy of a build whose recipe fetches, and its rewritten recipe. */
 export type NetworkAccess = {
   readonly session: FetchSession;
   /** Returns the text that BuildKit gets in place of the Containerfile. */

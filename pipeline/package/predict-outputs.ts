@@ -12,8 +12,7 @@ export type PredictedOutputs = {
   /** The certain outputs: all digests where the inputs are known to give them. */
   readonly outputs: Partial<PackageOutputs>;
   /**
-   * Whether the image need not be built, as far as can be told without asking a registry or a
-   * builder.
+   * True if no build is needed, as far as can be told without asking a registry or a builder.
    */
   readonly isAvailable: boolean;
 };

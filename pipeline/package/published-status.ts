@@ -7,7 +7,7 @@ import type { Context } from "../context/context.ts";
 import { isFullyKnown } from "../unknown-schema.ts";
 import type { PackageInputs, PackagePreview } from "./inputs.ts";
 
-/** Whether an image must have its published digest, and why. */
+/** The answer whether an image must have its published digest, and the reason. */
 export type DigestRequirement = { readonly mustMatch: boolean; readonly reason: string };
 
 /**
@@ -28,8 +28,8 @@ const hint =
 const allMatchReason = `Every image is held; only those of published inputs with: pulumi config set stagex:verify release\n${hint}`;
 
 /**
- * How an image's inputs compare with the published ones, and the reason to require its published
- * digest.
+ * The comparison of an image's inputs with the published ones, and the reason to require its
+ * published digest.
  */
 export type ExplainedStatus = { readonly kind: InputsStatus; readonly reason: string };
 

@@ -75,8 +75,8 @@ async function readSignatures(lookaside: Lookaside, { reference, digest }: Pinne
 
 /**
  * Finds the digests that the tree publishes of exactly these inputs.
- * @returns undefined where the recipe has changed since, a dependency is not the published one, or
- *   the digest of a platform or of the index is not published
+ * @returns undefined where the recipe or a dependency is not the published one, or a digest of a
+ *   platform or of the index is missing
  */
 export async function findPublishedDigests(
   context: Context,

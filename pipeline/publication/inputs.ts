@@ -56,7 +56,7 @@ const onDelete = z
     "What becomes of it when the resource is deleted. `keep`, the default: it stays published, as others rely on a release. `untag`: its tags are removed where they still point at it; the image stays to be had by its digest.",
   );
 
-/** What the program asks for, all of it known. */
+/** The inputs of a publication, all of them known. */
 export const publicationInputs = z.strictObject({
   image,
   reference,
@@ -71,10 +71,10 @@ export const publicationInputs = z.strictObject({
 });
 export type PublicationInputs = z.infer<typeof publicationInputs>;
 
-/** The same in a preview. */
+/** The inputs in a preview, where some may be unknown. */
 export type PublicationPreview = InPreview<typeof publicationInputs>;
 
-/** What was published. */
+/** The outputs of a publication. */
 export const publicationOutputs = z.strictObject({
   published: z.boolean().describe("Whether it is: false where the quorum was left for later."),
   target: digestSchema.describe("What the tags point at: the signed manifest, or the index over several."),
