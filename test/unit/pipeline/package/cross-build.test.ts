@@ -14,7 +14,7 @@ const inputs = packageInputs.parse({
   ...{ buildArgs: {}, sources: {}, dependencies: {} },
 });
 
-test("a preview takes an image for witnessed once each vendor, or as many builders as are asked, have built it", async () => {
+test("takes an image for built on each target once each vendor, or as many builders, have built it", async () => {
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const record = async (id: string, cpuVendor: string, outcome: "built" | "mismatch" = "built") =>

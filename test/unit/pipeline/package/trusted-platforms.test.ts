@@ -56,7 +56,7 @@ async function setUp(files: Readonly<Record<string, string>>) {
 
 const both = { "linux/amd64": amd64, "linux/arm64": arm64 };
 
-test("a quorum over one platform's manifest says nothing of another's", async () => {
+test("a quorum on one platform's manifest does not count for another platform", async () => {
   const { sign, trusted } = await setUp(published);
   await sign(amd64);
   expect(await trusted("quorum")).toEqual({ doubt: expect.stringContaining(`${arm64} is below quorum`) });
@@ -66,7 +66,7 @@ test("a quorum over one platform's manifest says nothing of another's", async ()
   });
 });
 
-test("of several platforms the tree's word is taken where it has all of them, and their index", async () => {
+test("trusts published digests of several platforms only with all of them and their index", async () => {
   expect(await (await setUp(published)).trusted("release")).toMatchObject({ digests: { digests: both } });
   for (const missing of ["digests/linux-arm64/core.txt", "digests/index/core.txt"] as const) {
     const { [missing]: _, ...files } = published;

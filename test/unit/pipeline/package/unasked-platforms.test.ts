@@ -51,7 +51,7 @@ async function setUp() {
   return { context, store: await context.store(), right, wide, digest, record };
 }
 
-test("an image with more platforms than were asked for is not found by a manifest of it", async () => {
+test("does not find an image with more platforms than asked for by one of its manifests", async () => {
   const { context, store, right, wide, digest, record } = await setUp();
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
@@ -64,7 +64,7 @@ test("an image with more platforms than were asked for is not found by a manifes
   });
 });
 
-test("a record whose index has more platforms than were asked for is no image of the inputs", async () => {
+test("ignores a record whose index has more platforms than asked for", async () => {
   const { context, store, wide, digest, record } = await setUp();
   await store.adopt(wide.folder);
   const [, other = digestOf("")] = wide.manifests;
@@ -74,7 +74,7 @@ test("a record whose index has more platforms than were asked for is no image of
   expect(said?.digests).toEqual({ "linux/amd64": digest });
 });
 
-test("what a builder delivers beyond what it was asked for is not taken into the store", async () => {
+test("does not store platforms that the builder was not asked for", async () => {
   const { store, wide, digest } = await setUp();
   await expect(store.adopt(wide.folder, { platforms: ["linux/amd64"] })).rejects.toThrow(LayoutError);
   await expect(store.adopt(wide.folder, { platforms: ["linux/amd64"] })).rejects.toThrow(
@@ -83,7 +83,7 @@ test("what a builder delivers beyond what it was asked for is not taken into the
   expect(await store.find(digest)).toBeNull();
 });
 
-test("a trusted manifest is not taken from an index with more platforms than were asked for", async () => {
+test("does not take a trusted manifest from an index with more platforms than asked for", async () => {
   const { context, store, right, wide, digest, record } = await setUp();
   vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   await store.adopt(wide.folder);
@@ -96,7 +96,7 @@ test("a trusted manifest is not taken from an index with more platforms than wer
   });
 });
 
-test("an index with another manifest than the trusted one, of any platform, is not taken", async () => {
+test("does not take an index with an untrusted manifest of any platform", async () => {
   const { context, store, wide, digest, record } = await setUp();
   vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   const both = { ...inputs, platforms: ["linux/amd64", "linux/arm64"] };
