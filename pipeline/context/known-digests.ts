@@ -5,14 +5,14 @@ import { digestSchema } from "../../oci/digest.ts";
 /** The digests of an image, as a package's outputs have them. */
 export const imageDigests = {
   digest: digestSchema.describe(
-    "Digest of the first platform's manifest: what StageX publishes in `digests/*.txt` and signs.",
+    "Digest of the first platform's manifest, which StageX publishes in `digests/*.txt` and signs.",
   ),
   digests: z.record(platform, digestSchema).describe("Digest of each platform's manifest."),
   index: digestSchema.describe(
-    "Digest of the image index over all platforms: how the store finds the image.",
+    "Digest of the image index over all platforms, by which the store finds the image.",
   ),
   reference: digestSchema.describe(
-    "What dependents build from: `digest`, or `index` where there are several platforms.",
+    "Digest that dependents are built from: `digest`, or `index` for several platforms.",
   ),
 } as const;
 
