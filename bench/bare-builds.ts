@@ -10,15 +10,15 @@ export type BareBuilds = {
   readonly buildctl: string;
   /** The daemon's address. */
   readonly address: string;
-  /** How many images are built at once. */
+  /** Images that are built at once. */
   readonly atOnce: number;
-  /** Gets a folder for each image. */
+  /** The folder for the images, each in one of its own. */
   readonly out: string;
 };
 
 /**
- * Builds a tree of {@link writeReleaseTree} with nothing but `buildctl`: what a script would do that fetches nothing, checks nothing and keeps no
- * record. Each image is begun as soon as those that it is built from are there.
+ * Builds a tree of {@link writeReleaseTree} with bare `buildctl`, as a script without fetches,
+ * checks and records would. Each image is begun as soon as its dependencies are there.
  */
 export async function buildBare(request: BareBuilds): Promise<Map<string, string>> {
   const { graph, atOnce } = request;
@@ -42,7 +42,10 @@ export async function buildBare(request: BareBuilds): Promise<Map<string, string
   return digests;
 }
 
-/** The arguments are StageX's own (src/targets.py), and what a private daemon of ours needs. */
+/**
+ * Builds one image with StageX's own arguments (src/targets.py), and those that a private daemon of
+ * ours needs.
+ */
 async function buildOne(
   { tree, graph, buildctl, address, out }: BareBuilds,
   number: number,
@@ -87,7 +90,7 @@ async function buildOne(
   return await digestIn(destination);
 }
 
-/** The digest that StageX publishes: of the first manifest in the image's index. */
+/** Returns the digest that StageX publishes: that of the first manifest in the image's index. */
 export async function digestIn(layout: string): Promise<string> {
   const first = async (path: string): Promise<string> => {
     const index = JSON.parse(await readFile(join(layout, path), "utf8")) as {

@@ -10,18 +10,19 @@ import { buildArguments, solve } from "../buildkit/client/solve.ts";
 import { acquireDaemon } from "../buildkit/daemon/daemon.ts";
 import { targetsPy } from "../distro/generator/targets-py.ts";
 import { Store } from "../oci/store/store.ts";
-import { type PairResult, spread } from "./pairs.ts";
-import type { BenchmarkRun } from "./run.ts";
+import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
+import { spread } from "./pairs.ts";
 
-type Found = { results: PairResult[]; notes: string[] };
-
-/** What a build costs above bare `buildctl` with the same arguments: context, layer check, store. Enough data that what we hash and store shows. */
-export async function benchBuild(bench: BenchmarkRun): Promise<Found> {
+/**
+ * Measures a build against bare `buildctl` with the same arguments: context, layer check, store.
+ * The data is large enough for hashing and storing to show.
+ */
+export async function benchBuild(bench: BenchmarkRun): Promise<BenchmarkResult> {
   return await benchLayer(bench, 64, bench.pairs, 1.05);
 }
 
-/** The same of one large layer, which no packing makes smaller. `BENCH_MEBIBYTES` takes another size. */
-export async function benchLargeBuild(bench: BenchmarkRun): Promise<Found> {
+/** Measures the same with one large incompressible layer. `BENCH_MEBIBYTES` sets its size. */
+export async function benchLargeBuild(bench: BenchmarkRun): Promise<BenchmarkResult> {
   return await benchLayer(bench, Number(process.env.BENCH_MEBIBYTES ?? 2048), Math.min(2, bench.pairs), 1.1);
 }
 
@@ -30,7 +31,7 @@ async function benchLayer(
   mebibytes: number,
   pairs: number,
   target: number,
-): Promise<Found> {
+): Promise<BenchmarkResult> {
   const folder = join(bench.scratch, `package-${mebibytes}`);
   await mkdir(folder, { recursive: true });
   const sha256 = await writeNoise(join(folder, "data"), mebibytes);
@@ -75,7 +76,7 @@ async function benchLayer(
     ],
   };
 
-  /** Builds something that was not built before, with all that we do around it or without. */
+  /** Builds an image with an empty cache, with the pipeline around it or without. */
   async function buildOnce(number: number, whole: boolean): Promise<number> {
     const recipe = `FROM scratch\nARG NUMBER=${number}\nCOPY data /data-${number}\n`;
     await writeFile(join(folder, "Containerfile"), recipe);
@@ -133,7 +134,7 @@ async function benchLayer(
   }
 }
 
-/** Writes a file of bytes that look random, the same every time, and gives its sha256. */
+/** Writes a file of reproducible pseudo-random bytes and returns its sha256. */
 async function writeNoise(path: string, mebibytes: number): Promise<string> {
   const noise = createCipheriv("aes-128-ctr", Buffer.alloc(16), Buffer.alloc(16));
   const hash = createHash("sha256");

@@ -5,7 +5,10 @@ import { projectRoot } from "../lib/paths.ts";
 const parts =
   "Pulumi.yaml package.json index.ts stacks components providers pipeline config pulumi-workarounds distro trust sources oci buildkit tools lib";
 
-/** Copies this checkout's program and provider to a folder, which is made: a project with stacks, store and ledger of its own. */
+/**
+ * Copies this checkout's program and provider to a new folder: a project with stacks, store and
+ * ledger of its own.
+ */
 export async function copyProgram(folder: string): Promise<void> {
   await mkdir(folder);
   for (const part of parts.split(" "))

@@ -3,18 +3,19 @@ import { randomUUID } from "node:crypto";
 import { cp, mkdir, readdir, readFile, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { projectRoot } from "../lib/paths.ts";
+import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
 import { copyProgram } from "./copied-program.ts";
 import { type PairResult, spread, type Timed, timeAgainst } from "./pairs.ts";
 import { peakMemory } from "./peak-memory.ts";
 import { prebuildProject } from "./prebuilt-project.ts";
-import type { BenchmarkRun } from "./run.ts";
 import { writeSyntheticTree } from "./synthetic-tree.ts";
 
 /**
- * What our provider costs above the engine, its SDK and our program: the same program, so the same resources with the same inputs, with
- * an empty provider. And what both cost above the least there is: a graph of the same edges whose resources have nothing else.
+ * Measures our provider against an empty one under the same program, so with the same resources and
+ * inputs. Both are also measured against the least there is: a graph of the same edges whose
+ * resources have no other properties.
  */
-export async function benchEngine(bench: BenchmarkRun): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchEngine(bench: BenchmarkRun): Promise<BenchmarkResult> {
   const tree = bench.checkout ? await packagesOf(bench.checkout, bench) : await madeTree(bench);
   const ours = join(bench.scratch, "ours");
   const idle = join(bench.scratch, "idle");
@@ -58,7 +59,8 @@ export async function benchEngine(bench: BenchmarkRun): Promise<{ results: PairR
   const gone = (folder: string) => async () => {
     run(folder, ["stack", "rm", "bench", "--force", "--yes", "--preserve-config"]);
     run(folder, ["stack", "init", "bench"]);
-    // Out of the way, and not removed: for some seconds ext4 gives no inode again, and looks at each that it may not give.
+    // Moved, not removed: ext4 does not reuse inodes for some seconds, and a search for free ones
+    // passes all of them.
     await rename(join(folder, "out"), join(bench.scratch, `out-${randomUUID()}`)).catch(() => undefined);
   };
   const results: PairResult[] = [];
@@ -107,20 +109,21 @@ export async function benchEngine(bench: BenchmarkRun): Promise<{ results: PairR
 }
 
 /**
- * Has the kernel hold a project and what its runs left, as it does between two runs of a user. A machine may drop what nobody has read for some seconds,
- * as long as the others' turns take, and then it is the disk that is measured.
+ * Reads all files of a project into the kernel's cache, where they are between two runs of a user.
+ * A machine may drop files that were not read for some seconds, such as the other runs take, and
+ * then the disk would be measured.
  */
 async function readAll(folder: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   for (const entry of entries) if (entry.isFile()) await readFile(join(entry.parentPath, entry.name));
 }
 
-/** As `stagex start` runs the engine on a stack of packages alone. */
+/** Turns checkpoints off, as `stagex start` does for a stack of packages alone. */
 function withoutCheckpoints(timed: Timed): Timed {
   return { ...timed, environment: { ...timed.environment, PULUMI_SKIP_CHECKPOINTS: "true" } };
 }
 
-/** Puts the empty provider in the place of a project's own. */
+/** Replaces a project's provider by the empty one. */
 async function giveEmptyProvider(project: string): Promise<void> {
   const folder = join(project, "empty-provider");
   await cp(join(projectRoot, "bench/empty/provider"), folder, { recursive: true });
@@ -132,7 +135,7 @@ async function giveEmptyProvider(project: string): Promise<void> {
   await writeFile(settings, after);
 }
 
-/** A checkout's packages alone: the images are made up, and what it publishes would be held against them. */
+/** Copies a checkout's packages without its digests, which the made-up images would not match. */
 async function packagesOf(checkout: string, bench: BenchmarkRun): Promise<string> {
   const root = join(bench.scratch, "packages-tree");
   await cp(join(checkout, "packages"), join(root, "packages"), { recursive: true });

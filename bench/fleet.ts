@@ -3,15 +3,18 @@ import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { projectRoot } from "../lib/paths.ts";
 import { addSleepingImage } from "../test/support/builders/sleeping-image.ts";
+import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
 import { copyProgram } from "./copied-program.ts";
-import { type PairResult, type Timed, timePairs } from "./pairs.ts";
-import type { BenchmarkRun } from "./run.ts";
+import { type Timed, timePairs } from "./pairs.ts";
 
-/** Images that depend on nothing and wait rather than compute: what several machines do at once, and one machine's cores can. */
+/**
+ * Images without dependencies that sleep in place of computing, so that one machine can act as
+ * several.
+ */
 const sleepers = { images: 12, seconds: 4 };
 
-/** The seed tree and a dozen images that only last, built from nothing by one private daemon and by three. */
-export async function benchFleet(bench: BenchmarkRun): Promise<{ results: PairResult[]; notes: string[] }> {
+/** Measures three private daemons against one, on the seed tree and a dozen sleeping images. */
+export async function benchFleet(bench: BenchmarkRun): Promise<BenchmarkResult> {
   const project = join(bench.scratch, "fleet");
   await copyProgram(project);
   const tree = join(project, "tree");

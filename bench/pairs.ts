@@ -1,38 +1,41 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
-/** A command to time, and what it needs. */
+/** A command to time. */
 export type Timed = {
   readonly command: readonly [string, ...string[]];
   readonly cwd: string;
   readonly environment?: NodeJS.ProcessEnv;
-  /** Done before each run, and not timed. */
+  /** Runs before each run of the command, and is not timed. */
   readonly before?: () => Promise<void>;
 };
 
-/** What was found: seconds (or MiB) of each, and the ratio first to second taken pair by pair, so that a drifting machine does not matter. */
+/**
+ * Seconds (or MiB) of two commands, and their ratio pair by pair, so that a drifting machine does
+ * not matter.
+ */
 export type PairResult = {
   readonly name: string;
   readonly first: Spread;
   readonly second: Spread;
   readonly ratio: Spread;
-  /** The ratio that it should not exceed; null where none is set. */
+  /** The highest ratio that is acceptable; null where none is set. */
   readonly target: number | null;
-  /** Of both figures: seconds where not given. */
+  /** The unit of both figures. Default: seconds. */
   readonly unit?: "MiB";
 };
 
 export type Spread = { readonly min: number; readonly median: number; readonly max: number };
 
-/** What a command is held against. */
+/** A reference for a command. */
 export type Yardstick = {
-  /** Of the result. */
+  /** Name of the result. */
   readonly name: string;
   readonly timed: Timed;
   readonly target: number | null;
 };
 
-/** Runs the two in turn, A B A B …, after one pair that does not count. */
+/** Times two commands in turn, A B A B …, after one pair that does not count. */
 export async function timePairs(
   name: string,
   first: Timed,
@@ -45,7 +48,9 @@ export async function timePairs(
   return result;
 }
 
-/** Runs a command and each of those that it is held against in turn, A B C A B C …, after one round that does not count. */
+/**
+ * Times a command and its references in turn, A B C A B C …, after one round that does not count.
+ */
 export async function timeAgainst(
   name: string,
   first: Timed,

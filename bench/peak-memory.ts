@@ -5,13 +5,16 @@ import { z } from "zod";
 
 const variable = "BENCH_MEMORY";
 
-/** What one Node process had at most of memory that was its own or shared (getrusage: ru_maxrss). */
+/** Peak resident memory of one Node process, shared pages included (getrusage: ru_maxrss). */
 const noted = z.object({ program: z.string(), mebibytes: z.number() });
 
-/** Peak memory of the two that a run of the engine starts, in MiB. */
+/** Peak memory of the program and the provider, in MiB. */
 export type PeakMemory = { readonly program: number; readonly provider: number };
 
-/** Runs something with an environment in which each Node process notes its peak memory at its end. Not for what is timed. */
+/**
+ * Runs an action in an environment in which each Node process records its peak memory at its end.
+ * Not for timed runs.
+ */
 export async function peakMemory(
   scratch: string,
   run: (environment: NodeJS.ProcessEnv) => void,

@@ -1,17 +1,16 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Ledger } from "../distro/ledger/ledger.ts";
+import { inputKeyOf, inputsOfPlan } from "../distro/plan/image-inputs.ts";
 import { readTree } from "../distro/tree/tree.ts";
 import { pathsOf } from "../lib/paths.ts";
 import type { Digest } from "../oci/digest.ts";
 import { Store } from "../oci/store/store.ts";
-import { inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
-import { inputKeyOf } from "../pipeline/package/package-key.ts";
 import { writeLayout } from "../test/support/builders/image-layout.ts";
 
 /**
- * Gives a project a store and a ledger in which every image of a tree is already built: small images of no use, but whole, so that an
- * `up` finds all of them without a builder. What is left to measure is the provider's own work.
+ * Gives a project a store and a ledger with every image of a tree, small but complete. So an `up`
+ * needs no builder, and the provider's own work is measured.
  */
 export async function prebuildProject(
   project: string,

@@ -8,24 +8,24 @@ import { localSlots } from "../config/fleet-plan.ts";
 import { parseConfig } from "../config/schema.ts";
 import { checkpointEnvironment } from "../pulumi-workarounds/checkpoints.ts";
 import { buildBare, digestIn } from "./bare-builds.ts";
+import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
 import { copyProgram } from "./copied-program.ts";
 import { type PairResult, spread } from "./pairs.ts";
 import { type ReleaseGraph, releaseGraph, releaseImage, writeReleaseTree } from "./release-tree.ts";
-import type { BenchmarkRun } from "./run.ts";
 
-/** One way to build the whole tree from nothing. */
+/** One way to build the whole tree with an empty cache. */
 type Way = {
   readonly name: string;
-  /** Builds it below a folder of its own: how long it took, in seconds, and where each image's layout is. */
+  /** Builds the tree below a new folder. Returns the seconds and the layout of each image. */
   build(folder: string): Promise<{ readonly seconds: number; readonly out: string }>;
 };
 
 /**
- * What building a release's graph costs above bare `buildctl` with as many images at once, and above StageX's own make with buildx where
- * `STAGEX_TREE` and `BENCH_BUILDX` (the program) name them. Each image is so small that what is done around its build is what shows.
- * `BENCH_IMAGES` takes so many of the first.
+ * Measures a build of a release's graph against bare `buildctl` with as many images at once. With
+ * `STAGEX_TREE` and `BENCH_BUILDX` (the program) also against StageX's own make with buildx. The
+ * images are tiny, so that the work around their builds shows. `BENCH_IMAGES` limits their number.
  */
-export async function benchRelease(bench: BenchmarkRun): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchRelease(bench: BenchmarkRun): Promise<BenchmarkResult> {
   const graph = await releaseGraph(Number(process.env.BENCH_IMAGES ?? Number.POSITIVE_INFINITY));
   const tree = join(bench.scratch, "release-tree");
   await mkdir(tree);
@@ -68,7 +68,9 @@ export async function benchRelease(bench: BenchmarkRun): Promise<{ results: Pair
   return { results, notes: [`release: ${graph.length} digests, the same in all ways and rounds`] };
 }
 
-/** As `npm start` does it; a preview has loaded the program before, as any earlier command has. */
+/**
+ * Builds as `npm start` does. A preview loads the program first, as earlier commands of a user do.
+ */
 function ourWay(bench: BenchmarkRun, tree: string): Way {
   const { pulumi, environment } = bench.engine;
   const config = parseConfig({ tree, verify: false });
@@ -112,7 +114,10 @@ function bareWay(bench: BenchmarkRun, tree: string, graph: ReleaseGraph): Way {
   };
 }
 
-/** StageX's Makefile and generator of rules, from a checkout, over the same tree, in a copy: it writes below itself. */
+/**
+ * Builds with StageX's Makefile and rule generator from a checkout, in a copy of the tree, as it
+ * writes there.
+ */
 function makeWay(
   bench: BenchmarkRun,
   tree: string,
@@ -143,7 +148,7 @@ function makeWay(
   };
 }
 
-/** A private daemon with an empty cache, and the seconds that the work with it takes. */
+/** Times an action with a private daemon that has an empty cache, in seconds.*/
 async function withDaemon(
   bench: BenchmarkRun,
   folder: string,

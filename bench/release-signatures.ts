@@ -7,7 +7,10 @@ import { parseRoster } from "../trust/quorum/roster.ts";
 import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../trust/signatures/lookaside.ts";
 
-/** Judges all images of a release: `node bench/release-signatures.ts FOLDER`, which bench/signature-checking.ts has laid out. */
+/**
+ * Judges all images of a release: `node bench/release-signatures.ts FOLDER`, a folder of
+ * bench/signature-checking.ts.
+ */
 const folder = process.argv[2] ?? ".";
 const roster = parseRoster(await readFile(join(folder, "MAINTAINERS"), "utf8"));
 const keyring = await Keyring.load(join(folder, "keys.gpg"));

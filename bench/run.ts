@@ -6,6 +6,7 @@ import { formatTable } from "../lib/text/text-table.ts";
 import { engineEnvironment } from "../tools/engine-environment.ts";
 import { prepareEngineFolder } from "../tools/engine-folder.ts";
 import { provideTools } from "../tools/tool-resolver.ts";
+import type { Benchmark, BenchmarkRun } from "./benchmark.ts";
 import { benchBuild, benchLargeBuild } from "./build-overhead.ts";
 import { benchEngine } from "./engine-overhead.ts";
 import { benchFleet } from "./fleet.ts";
@@ -16,22 +17,9 @@ import { benchSignatures } from "./signature-checking.ts";
 import { benchReading } from "./tree-reading.ts";
 
 /**
- * `npm run bench [PART…]`: what is fast and what is not, each figure a ratio taken in one run against a named thing. With
+ * `npm run bench [PART…]` measures against named references, each figure a ratio of one run. With
  * `STAGEX_TREE=<a StageX checkout>` it measures on the real tree, else on a made one of 500 images.
  */
-export type BenchmarkRun = {
-  /** A folder for whatever a part needs, removed afterwards. */
-  readonly scratch: string;
-  readonly engine: { readonly pulumi: string; readonly environment: NodeJS.ProcessEnv };
-  readonly tools: { readonly buildctl: string; readonly buildkitd: string; readonly runc: string };
-  /** A StageX checkout, if one was given. */
-  readonly checkout: string | undefined;
-  readonly pairs: number;
-};
-
-/** A part gives ratios, and lines with other figures. */
-export type Benchmark = (bench: BenchmarkRun) => Promise<{ results: PairResult[]; notes: string[] }>;
-
 const parts: Readonly<Record<string, Benchmark>> = {
   reading: benchReading,
   engine: benchEngine,

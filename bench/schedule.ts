@@ -3,29 +3,27 @@ import { JobQueue, QueuedJob } from "../buildkit/scheduler/job-queue.ts";
 import { Ledger } from "../distro/ledger/ledger.ts";
 import { medianSeconds } from "../distro/plan/build-durations.ts";
 import { readTree } from "../distro/tree/tree.ts";
-import {
-  boundsOf,
-  type Graph,
-  randomNumbers,
-  type SimulationOptions,
-  simulate,
-} from "../test/support/scheduling/simulation.ts";
+import { randomNumbers } from "../test/support/scheduling/random-numbers.ts";
+import { computeBounds } from "../test/support/scheduling/schedule-bounds.ts";
+import { type Graph, type SimulationOptions, simulate } from "../test/support/scheduling/simulation.ts";
+import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
 import type { PairResult } from "./pairs.ts";
-import type { BenchmarkRun } from "./run.ts";
 import { graphOfTree, syntheticGraph, withWrongEstimates } from "./simulated-graphs.ts";
 
 const fleetSizes = [1, 2, 4, 8, 16, 32, 100];
 
-/** Pulumi's engine takes about this long from the end of one resource to the start of the next (see the part "engine"). */
+/**
+ * In seconds: the time of Pulumi's engine from the end of one resource to the start of the next
+ * (see the part "engine").
+ */
 const engineSeconds = 0.1;
 
 /**
- * How near the schedule comes to what no schedule can go below, on simulated days: against first come, first served and against the order
- * of plain `make -j`, over the same builders. With `STAGEX_LEDGER=<a ledger>`, images last as long as was recorded; else as modelled.
+ * Measures the simulated makespan against its lower bounds, first come, first served, and the order
+ * of plain `make -j`, on the same builders. With `STAGEX_LEDGER=<a ledger>` build times are those
+ * recorded; else those of the model.
  */
-export async function benchSchedule(
-  bench: BenchmarkRun,
-): Promise<{ results: PairResult[]; notes: string[] }> {
+export async function benchSchedule(bench: BenchmarkRun): Promise<BenchmarkResult> {
   const notes: string[] = [];
   const results: PairResult[] = [];
   if (bench.checkout) {
@@ -66,7 +64,7 @@ async function makespans(graph: Graph, builders: number) {
   const spans = { longest: 0, fifo: 0, make: 0 };
   for (const order of ["longest", "fifo", "make"] as const)
     spans[order] = (await simulate(graph, fleet(builders), { order, engineSeconds })).makespan;
-  return { ...spans, bounds: boundsOf(graph, builders) };
+  return { ...spans, bounds: computeBounds(graph, builders) };
 }
 
 async function table(graph: Graph, sizes: readonly number[]): Promise<string[]> {
@@ -94,9 +92,9 @@ async function table(graph: Graph, sizes: readonly number[]): Promise<string[]> 
   return rows.map((row) => row.map((cell) => cell.padStart(17)).join(""));
 }
 
-/** What it costs when the engine has only so many images open: then it is the engine's order that counts. */
+/** Measures a limit on the images that the engine has open. Under it the engine's order counts. */
 async function parallelNotes(graph: Graph): Promise<string[]> {
-  const { lower } = boundsOf(graph, 8);
+  const { lower } = computeBounds(graph, 8);
   const notes: string[] = [];
   for (const parallel of [8, 16, 32, 64, 128, graph.size]) {
     const { makespan } = await simulate(graph, fleet(8), { parallel, engineSeconds });
@@ -106,7 +104,7 @@ async function parallelNotes(graph: Graph): Promise<string[]> {
 }
 
 async function spotNotes(graph: Graph): Promise<string[]> {
-  const { lower } = boundsOf(graph, 8);
+  const { lower } = computeBounds(graph, 8);
   const notes: string[] = [];
   for (const meanLife of [24, 12, 6]) {
     const ratios: number[] = [];
@@ -127,7 +125,7 @@ async function spotNotes(graph: Graph): Promise<string[]> {
   return notes;
 }
 
-/** How long it takes to decide what goes where, all images waiting and every builder busy but one. */
+/** Measures the time of one decision, with all images waiting and every builder busy but one. */
 function decisionNote(graph: Graph, builders: number): string {
   const loads = fleet(builders).map((builder) => new BuilderState(builder));
   const jobs = new JobQueue(loads);

@@ -7,23 +7,24 @@ import { signingKeyOf } from "../trust/openpgp/signing-key.ts";
 import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../trust/signatures/lookaside.ts";
 import { serializePayload } from "../trust/signatures/simple-signing.ts";
-import { type PairResult, timePairs } from "./pairs.ts";
-import type { BenchmarkRun } from "./run.ts";
+import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
+import { timePairs } from "./pairs.ts";
 
-/** As many as release 2026.03.0 has. */
+/** The number of images of release 2026.03.0. */
 const images = 513;
 
-/** Its maintainers' kinds of keys, and one machine each. */
+/** Keys of the kinds that its maintainers have, and one machine for each. */
 const people: readonly (Partial<Omit<KeyOptions, "format">> & { brand: string })[] = [
   { type: "rsa", rsaBits: 4096, brand: "AMD" },
   { type: "rsa", rsaBits: 4096, brand: "Intel" },
   { type: "ecc", curve: "ed25519Legacy", brand: "AMD" },
 ];
 
-/** How long a release's signatures take to judge, three an image: against one `gpgv` for each, as a shell script would. */
-export async function benchSignatures(
-  bench: BenchmarkRun,
-): Promise<{ results: PairResult[]; notes: string[] }> {
+/**
+ * Measures the judging of a release's signatures, three for each image, against one `gpgv` for
+ * each, as in a shell script.
+ */
+export async function benchSignatures(bench: BenchmarkRun): Promise<BenchmarkResult> {
   await layOutRelease(bench.scratch);
   const program = join(projectRoot, "bench/release-signatures.ts");
   const ours = {

@@ -1,9 +1,10 @@
 import { createHash } from "node:crypto";
 import { estimateBuilds } from "../distro/plan/build-durations.ts";
 import type { Tree } from "../distro/tree/tree.ts";
-import { type Graph, randomNumbers, type SimulatedImage } from "../test/support/scheduling/simulation.ts";
+import { randomNumbers } from "../test/support/scheduling/random-numbers.ts";
+import type { Graph, SimulatedImage } from "../test/support/scheduling/simulation.ts";
 
-/** The graph of a tree, in the order in which StageX's Makefile has its goals: stage by stage. */
+/** Returns the graph of a tree in the order of the goals of StageX's Makefile: stage by stage. */
 export function graphOfTree(tree: Tree, recorded: ReadonlyMap<string, number>): Graph {
   const expected = estimateBuilds(tree.images, recorded);
   const stages = ["pallet", "bootstrap", "core", "user"];
@@ -12,7 +13,8 @@ export function graphOfTree(tree: Tree, recorded: ReadonlyMap<string, number>): 
     images.map(({ name, recipe, dependencies, platforms }): [string, SimulatedImage] => {
       const found = expected.get(name);
       const seconds = found?.seconds ?? 0;
-      // What was recorded is taken as it is. What is modelled strays around the model, as packages of a kind do: all of a recipe alike.
+      // Recorded times are used as they are. Modelled ones scatter as packages of a kind do, alike
+      // for all images of a recipe.
       const factor = recorded.has(name) ? 1 : Math.exp(0.7 * normal(recipe));
       const shared = found?.shared && { name: recipe, seconds: found.shared.seconds * factor };
       return [name, { dependencies, platforms, seconds: seconds * factor, shared, bytes: 64 * 2 ** 20 }];
@@ -20,7 +22,10 @@ export function graphOfTree(tree: Tree, recorded: ReadonlyMap<string, number>): 
   );
 }
 
-/** The same graph, in which nobody foretells a duration better than within a factor that is lognormal with this sigma. */
+/**
+ * Returns the graph with wrong estimates: each duration is multiplied by a lognormal factor of this
+ * sigma.
+ */
 export function withWrongEstimates(graph: Graph, sigma: number): Graph {
   return new Map(
     [...graph].map(([name, image]) => {
@@ -30,7 +35,10 @@ export function withWrongEstimates(graph: Graph, sigma: number): Graph {
   );
 }
 
-/** A graph of the shape of StageX's, of any number of images: 40 levels, a few images deep below everything, durations lognormal. */
+/**
+ * Returns a graph of any number of images in the shape of StageX's: 40 levels, a few images below
+ * all others, lognormal durations.
+ */
 export function syntheticGraph(images: number): Graph {
   const random = randomNumbers(images);
   const levels: string[][] = [];
@@ -49,7 +57,10 @@ export function syntheticGraph(images: number): Graph {
   return graph;
 }
 
-/** A number that is normally distributed over the texts, and always the same for one (Box and Muller). */
+/**
+ * Returns a number that is normally distributed over all texts and always the same for one text
+ * (Box and Muller).
+ */
 function normal(text: string): number {
   const hash = createHash("sha256").update(text).digest();
   const [a, b] = [hash.readUInt32LE(0), hash.readUInt32LE(4)].map((bits) => (bits + 0.5) / 2 ** 32);

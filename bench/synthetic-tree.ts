@@ -3,8 +3,9 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * A tree of any number of images with the shape of StageX's: every image is built from a few of its predecessors, one low image
- * carries nearly all, each has one source. The same number gives the same tree.
+ * Writes a tree of any number of images in the shape of StageX's. Every image depends on a few of
+ * its predecessors, nearly all on one low image. Each has one source. The same number gives the
+ * same tree.
  */
 export async function writeSyntheticTree(root: string, images: number): Promise<void> {
   for (let number = 0; number < images; number++) {

@@ -1,12 +1,14 @@
 import { join } from "node:path";
 import { readTree } from "../distro/tree/tree.ts";
 import { projectRoot } from "../lib/paths.ts";
+import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
 import { type PairResult, spread, type Timed, timePairs } from "./pairs.ts";
-import type { BenchmarkRun } from "./run.ts";
 import { writeSyntheticTree } from "./synthetic-tree.ts";
 
-/** How long a tree takes to read and plan: against StageX's own generator, and as it grows. */
-export async function benchReading(bench: BenchmarkRun): Promise<{ results: PairResult[]; notes: string[] }> {
+/**
+ * Measures the reading and planning of a tree against StageX's own generator, and with its size.
+ */
+export async function benchReading(bench: BenchmarkRun): Promise<BenchmarkResult> {
   const results: PairResult[] = [];
   const notes: string[] = [];
   if (bench.checkout) {

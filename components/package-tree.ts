@@ -1,7 +1,8 @@
 import { ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
+import { inputsOfPlan } from "../distro/plan/image-inputs.ts";
 import type { Digest } from "../oci/digest.ts";
-import { expectedDigestsOf, inputsOfPlan } from "../pipeline/package/inputs-from-build-plan.ts";
+import { expectedDigestsOf } from "../pipeline/package/expected-digests.ts";
 import { Package } from "../providers/stagex/resources/package/resource.ts";
 import { shortenBuildFailure, silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
 

@@ -2,52 +2,46 @@ import { z } from "zod";
 
 const count = z.int().nonnegative();
 
-/** What a preview comes to (distro/plan/forecast.ts), and the same in words. */
+/** The forecast of a preview (distro/plan/forecast.ts), as values and as text. */
 export const forecastOutputs = z.object({
-  willBuild: count.describe(
-    "Images with a changed input of their own, of which nobody has recorded the outcome.",
-  ),
-  mayBuild: count.describe("Images that are built only if what they are built from changes."),
+  willBuild: count.describe("Images with a changed input of their own that the ledger does not know."),
+  mayBuild: count.describe("Images that are built only if a dependency changes."),
   fromLedger: count.describe("Images whose changed inputs the ledger knows."),
   unchanged: count,
   seconds: z
     .number()
     .optional()
-    .describe("Predicted, if all that may be built is; not there where nobody has recorded any time."),
-  criticalPath: z.array(z.string()).describe("The chain of builds that no number of builders shortens."),
+    .describe("Predicted seconds to build all of them. Missing where no time is recorded."),
+  criticalPath: z.array(z.string()).describe("Chain of builds that more builders do not shorten."),
   criticalSeconds: z
     .number()
     .optional()
-    .describe("Predicted for that chain; not there where `seconds` is not."),
+    .describe("Predicted seconds of that chain. Missing where `seconds` is."),
   causes: z
     .array(z.string())
-    .describe("The images that cause most, with the number of images that each takes along."),
+    .describe("Images that cause most builds, with the number of their dependents to build."),
   newImages: z
     .array(z.string())
     .optional()
-    .describe(
-      "Images whose inputs are not those that their published digests are of, so that any digest will do.",
-    ),
-  mayBeNew: count
-    .optional()
-    .describe("Images that are new if something that they are built from comes out with another digest."),
-  held: count.optional().describe("Images that must come out with their published digests."),
+    .describe("Images with other inputs than those of their published digests, so any digest is accepted."),
+  mayBeNew: count.optional().describe("Images that are new if a dependency gets another digest."),
+  held: count.optional().describe("Images that must have their published digests."),
   fetching: z
     .array(z.string())
-    .describe("Those of the images to build whose recipes fetch in a RUN, by way of a proxy that records."),
+    .describe("Images to build whose recipes fetch in a RUN, through a recording proxy."),
   costs: z
     .array(
       z.object({
         builders: z.string().describe("Such as 2 m8i.4xlarge."),
         imagesAtOnce: count,
-        hours: z.number().optional().describe("Not there where most durations are not known."),
-        price: z.number().optional().describe("Not there where the hours or a price are not known."),
+        hours: z.number().optional().describe("Missing where most durations are unknown."),
+        price: z.number().optional().describe("Missing where the hours or a price is unknown."),
         currency: z.string(),
-        pricesOf: z.string().describe("The day of the prices."),
+        pricesOf: z.string().describe("Date of the prices."),
       }),
     )
     .optional()
-    .describe("What it costs to build all that may be built, on the configured fleet and on others."),
-  text: z.string().describe("All of it, for people."),
+    .describe("Cost of building all of them, on the configured fleet and on others."),
+  text: z.string().describe("The whole forecast as text."),
 });
 export type ForecastOutputs = z.infer<typeof forecastOutputs>;

@@ -1,8 +1,11 @@
-/** One piece of work on one resource or image: how it is cancelled, and where it reports. */
+/** One operation on a resource or an image: its cancellation and its reports. */
 export type Operation = {
-  /** In an update and its preview: the outputs in the state, which another version of the provider may have written. */
+  /**
+   * The outputs in the state, in an update and its preview. Another version of the provider may
+   * have written them.
+   */
   readonly before?: Readonly<Record<string, unknown>>;
-  /** Ends when the engine cancels, or when the resource's custom time-out has passed. */
+  /** Aborted when the engine cancels or the resource's custom timeout has passed. */
   readonly signal: AbortSignal;
   /** Shows a line beside the resource while it lasts; the next one replaces it. */
   progress(line: string): void;

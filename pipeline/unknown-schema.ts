@@ -1,12 +1,14 @@
 import { z } from "zod";
 
-/** A value that the engine does not know yet: an output of a resource that a preview would change. */
+/**
+ * A value that the engine does not know yet: an output of a resource that a preview would change.
+ */
 export const unknown: unique symbol = Symbol("unknown");
 
 const unknownValue = z.custom<typeof unknown>((value) => value === unknown);
 type Unknown = typeof unknownValue;
 
-/** A schema that also takes an unknown, in its place and in place of what it holds. */
+/** A schema that also accepts an unknown, in its place and in place of each of its parts. */
 type OrUnknown<Known extends z.core.SomeType> =
   Known extends z.ZodOptional<infer Inner>
     ? z.ZodOptional<OrUnknown<Inner>>
@@ -16,7 +18,9 @@ type OrUnknown<Known extends z.core.SomeType> =
         ? z.ZodUnion<[PreviewSchema<Known>, Unknown]>
         : z.ZodUnion<[Known, Unknown]>;
 
-/** The inputs of a resource as a preview has them: whatever comes from another resource may be unknown. */
+/**
+ * The inputs of a resource in a preview, where outputs of other resources may be unknown.
+ */
 export type PreviewSchema<Inputs extends z.ZodObject> =
   Inputs extends z.ZodObject<infer Shape, infer Config>
     ? z.ZodObject<{ [Name in keyof Shape]: OrUnknown<Shape[Name]> }, Config>
@@ -25,13 +29,16 @@ export type PreviewSchema<Inputs extends z.ZodObject> =
 /** The values that {@link PreviewSchema} takes. */
 export type InPreview<Inputs extends z.ZodObject> = z.infer<PreviewSchema<Inputs>>;
 
-/** Derives the schema of a preview from the schema of the inputs, in records and objects too; an array is known as a whole or not. */
+/**
+ * Derives the schema of a preview from the schema of the inputs, also within records and objects.
+ * An array is known as a whole or not.
+ */
 export function previewSchema<Inputs extends z.ZodObject>(inputs: Inputs): PreviewSchema<Inputs> {
   const shape = Object.entries(inputs.shape).map(([name, schema]) => [name, orUnknown(schema)]);
   return inputs.extend(Object.fromEntries(shape)) as unknown as PreviewSchema<Inputs>;
 }
 
-/** Tells whether there is nothing unknown in a value, however deep. */
+/** Tells whether a value has no unknown part, at any depth. */
 export function isFullyKnown(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return value !== unknown;
   return Object.values(value).every(isFullyKnown);

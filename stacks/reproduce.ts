@@ -9,6 +9,7 @@ import type { StagexConfig } from "../config/schema.ts";
 import type { BuildPlan } from "../distro/build-plan.ts";
 import { selectImages } from "../distro/graph.ts";
 import { resolveImageNames } from "../distro/image-names.ts";
+import { digestFromHex } from "../distro/plan/image-inputs.ts";
 import { formatWarnings } from "../distro/tree-error.ts";
 import { pathsOf } from "../lib/paths.ts";
 import { printable, printableLines } from "../lib/text/printable.ts";
@@ -20,7 +21,6 @@ import {
   formatUnbuildableImages,
   plannedPlatforms,
 } from "../pipeline/fleet/platform-coverage.ts";
-import { digestFromHex } from "../pipeline/package/inputs-from-build-plan.ts";
 import { shortenBuildFailure } from "../pulumi-workarounds/dependency-failure.ts";
 import { logToEngine } from "./engine-log.ts";
 import { showForecast } from "./show-forecast.ts";

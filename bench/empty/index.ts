@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { CustomResource, type Output } from "@pulumi/pulumi";
 
-/** The same graph as a tree's, of resources that do nothing: what the engine and its Node.js SDK cost by themselves. */
+/** A resource without work. A graph of them shows the cost of the engine and its Node.js SDK. */
 class Thing extends CustomResource {
   declare readonly digest: Output<string>;
   constructor(name: string, dependencies: Record<string, Output<string>>) {

@@ -1,8 +1,8 @@
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
-import { findGenerator } from "../generator/known-generators.ts";
-import { hashContext, type InputKey } from "../input-key.ts";
+import type { InputKey } from "../input-key.ts";
 import type { Ledger, LedgerAnswer } from "../ledger/ledger.ts";
+import { inputKeyOf, inputsOfPlan } from "./image-inputs.ts";
 
 /** What is known of an input key, as {@link Ledger.lookUp} tells it; null where nothing is. */
 export type KeyLookup = (key: InputKey) => Promise<LedgerAnswer["digests"]>;
@@ -40,17 +40,7 @@ export async function predictDigests(
 
 /** The input key of an image, once the digests of all that it is built from are known. */
 export function inputKeyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string, Digest>>): InputKey {
-  return findGenerator(plan.generator).computeInputKey({
-    image: plan.name,
-    version: plan.version,
-    containerfile: plan.containerfile,
-    context: hashContext(plan.context),
-    target: plan.target,
-    platforms: plan.platforms,
-    buildArgs: plan.buildArgs,
-    sources: plan.sources,
-    dependencies,
-  });
+  return inputKeyOf({ ...inputsOfPlan(plan), dependencies });
 }
 
 /** The input key of an image; undefined where the digest of something that it is built from is not known. */

@@ -1,44 +1,48 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
+import { inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
 import { publishedDigestIn } from "../../distro/published/published-digests.ts";
 import { GitError } from "../../lib/git/git.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Context } from "../context/context.ts";
-import { inputsOfPlan } from "../package/inputs-from-build-plan.ts";
+import { withInputKey } from "../package/inputs.ts";
 import { lookUpDigests } from "../package/ledger-lookup.ts";
-import { findPublishedDigests, reasonBelowQuorum } from "../package/predict-outputs.ts";
+import { findPublishedDigests, reasonBelowQuorum } from "../package/trusted-digests.ts";
 import { type BuiltImage, NotBuiltHereError, requireBuiltHere } from "./built-here.ts";
 
-/** Why something is not stood upon: which image that is for, and on whose word it is. */
+/** An image that attested images must not be built from, and why. */
 type Doubt = { readonly image: string; readonly doubt: string };
 
-/** A dependency that may be stood upon, or why not. */
-type Footing = { readonly reference: Digest } | Doubt;
+/** The digest of a dependency that attested images may be built from, or why there is none. */
+type Dependency = { readonly reference: Digest } | Doubt;
 
 /**
- * The records of an image's own builds, by its manifests, where the image may be attested: this state folder's own builders built it, and
- * all that it is built from, down to the first image, they built too, or enough maintainers have signed. Nobody attests what stands on
- * another's word: on a digest that somebody's ledger or a registry gave, or that a tree publishes and too few have signed.
- * @throws NotBuiltHere that names the dependency, and the command that builds it
+ * Requires that an image may be attested: builders of this state folder built it. They also built
+ * each image that it is built from, down to the first, or enough maintainers have signed that. A
+ * digest from a ledger or a registry, or one that a tree publishes and too few have signed, does
+ * not suffice.
+ * @returns the records of the builds by manifest
+ * @throws NotBuiltHereError that names the dependency and the command that builds it
  */
 export async function requireAttestableBuild(
   context: Context,
   built: BuiltImage,
 ): ReturnType<typeof requireBuiltHere> {
   const builds = await requireBuiltHere(context, built);
-  await requireFoundation(context, built);
+  await requireAttestableInputs(context, built);
   return builds;
 }
 
 /**
- * Requires that an image's inputs are those that the tree has now, with dependencies each of which has a footing. An input key names the
- * digests of all dependencies, so it is enough that those which have one give the same key.
+ * Requires that an image was built from the tree's present inputs and from attestable dependencies.
+ * The input key covers the digests of all dependencies, so it is enough that the attestable ones
+ * give the same key.
  */
-async function requireFoundation(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
+async function requireAttestableInputs(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
   const { images } = await context.tree();
   const plan = images.get(image);
   if (!plan) throw new NotBuiltHereError(`${image} is not attested: the tree does not have it any more`);
-  const found = await footings(context, plan, images, new Map());
+  const found = await findDependencies(context, plan, images, new Map());
   if ("doubt" in found) {
     const isPulled = await context.mayBeSubstituted(found.image);
     throw new NotBuiltHereError(
@@ -53,17 +57,17 @@ async function requireFoundation(context: Context, { image, inputKey }: BuiltIma
   );
 }
 
-type Footings = { readonly references: Readonly<Record<string, Digest>> };
+type Dependencies = { readonly references: Readonly<Record<string, Digest>> };
 
-async function footings(
+async function findDependencies(
   context: Context,
   plan: BuildPlan,
   images: ReadonlyMap<string, BuildPlan>,
-  asked: Map<string, Promise<Footing>>,
-): Promise<Footings | Doubt> {
+  asked: Map<string, Promise<Dependency>>,
+): Promise<Dependencies | Doubt> {
   const references: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
-    const asking = asked.get(name) ?? footing(context, name, images, asked);
+    const asking = asked.get(name) ?? findDependency(context, name, images, asked);
     asked.set(name, asking);
     const found = await asking;
     if ("doubt" in found) return found;
@@ -72,29 +76,32 @@ async function footings(
   return { references };
 }
 
-/** What was found firm stays so for this process: own records are only ever added to, and a run judges all images alike. */
-async function footing(
+/**
+ * Finds the digest of one dependency. It stays valid in this process: own records are only added
+ * to, and the rule is the same for all.
+ */
+async function findDependency(
   context: Context,
   name: string,
   images: ReadonlyMap<string, BuildPlan>,
-  asked: Map<string, Promise<Footing>>,
-): Promise<Footing> {
-  const firm = context.attestableDigests.get(name);
-  if (firm) return { reference: firm };
+  asked: Map<string, Promise<Dependency>>,
+): Promise<Dependency> {
+  const reference = context.attestableDigests.get(name);
+  if (reference) return { reference };
   const plan = images.get(name);
   if (!plan) return { image: name, doubt: "the tree does not have that" };
-  const below = await footings(context, plan, images, asked);
-  const found = "doubt" in below ? below : await ownFooting(context, plan, below.references);
-  const agreed = "doubt" in found ? await agreedFooting(context, plan, found) : found;
-  if ("reference" in agreed) context.attestableDigests.set(name, agreed.reference);
-  return agreed;
+  const below = await findDependencies(context, plan, images, asked);
+  const found = "doubt" in below ? below : await findOwnBuild(context, plan, below.references);
+  const attestable = "doubt" in found ? await findSignedRelease(context, plan, found) : found;
+  if ("reference" in attestable) context.attestableDigests.set(name, attestable.reference);
+  return attestable;
 }
 
-async function ownFooting(
+async function findOwnBuild(
   context: Context,
   plan: BuildPlan,
   dependencies: Readonly<Record<string, Digest>>,
-): Promise<Footing> {
+): Promise<Dependency> {
   const key = inputKeyOfPlan(plan, dependencies);
   const own = await lookUpDigests(context.built, key, plan.platforms);
   if (own) return { reference: own.reference };
@@ -106,10 +113,13 @@ async function ownFooting(
   return { image: plan.name, doubt };
 }
 
-/** The digest that the tree publishes of an unchanged recipe, where enough people have signed it: then it needs no footing of its own. */
-async function agreedFooting(context: Context, plan: BuildPlan, own: Doubt): Promise<Footing> {
+/**
+ * Finds the digest that the tree publishes of an unchanged recipe, if enough people have signed it.
+ * Its own dependencies are then not asked for.
+ */
+async function findSignedRelease(context: Context, plan: BuildPlan, own: Doubt): Promise<Dependency> {
   const release = await context.releaseTree().catch((error: unknown) => {
-    // A tree of which git knows no commit publishes nothing.
+    // A tree without a commit in git publishes nothing.
     if (error instanceof GitError) return undefined;
     throw error;
   });
@@ -121,7 +131,10 @@ async function agreedFooting(context: Context, plan: BuildPlan, own: Doubt): Pro
     }),
   );
   if (Object.keys(dependencies).length < plan.dependencies.length) return own;
-  const published = await findPublishedDigests(context, { ...inputsOfPlan(plan), dependencies });
+  const published = await findPublishedDigests(
+    context,
+    withInputKey({ ...inputsOfPlan(plan), dependencies }),
+  );
   if (!published) return own;
   const doubt = await reasonBelowQuorum(context, plan.name, plan.version, published.digests);
   if (doubt === undefined) return { reference: published.reference };

@@ -3,26 +3,30 @@ import type { Ledger, LedgerRecord } from "../../distro/ledger/ledger.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { BuilderClaim } from "../../trust/signatures/simple-signing.ts";
 
-/** An image as it is to be attested: what it was built from, and each platform's manifest. */
+/** An image to attest: the key of its inputs, and the manifest of each platform. */
 export type BuiltImage = {
   readonly image: string;
   readonly inputKey: InputKey;
   readonly digests: Readonly<Record<string, Digest>>;
 };
 
-/** The records of what was built: those of this state folder alone, and the ledger, to which others' may have been added. */
+/**
+ * The records of this state folder's own builds, and the ledger to which others' may have been
+ * added.
+ */
 export type BuildLedgers = { readonly built: Ledger; readonly ledger: Ledger };
 
-/** Why an image is not for this machine to attest. */
+/** An image that this machine may not attest; the message says why. */
 export class NotBuiltHereError extends Error {
   override readonly name = "NotBuiltHere";
 }
 
 /**
- * The record of having built each of these manifests from exactly these inputs here, by the manifest: several builders may each have
- * built a platform. The ledger's word is not enough: records come into it from releases, and from whoever shares it, under any
- * builder's name.
- * @throws NotBuiltHere
+ * Requires records of this state folder of having built each of these manifests from exactly these
+ * inputs. Several builders may each have built a platform. The shared ledger does not suffice:
+ * releases and others write to it, under any builder's name.
+ * @returns the records by manifest
+ * @throws NotBuiltHereError
  */
 export async function requireBuiltHere(
   records: BuildLedgers,
@@ -65,8 +69,8 @@ async function notBuilt(
 }
 
 /**
- * What a signature says of the builder. A CPU vendor that is not known is said to be unknown: left out, it would be taken for that of
- * the machines in the roster.
+ * Returns the facts about the builder for a signature. An unknown CPU vendor is written as such: if
+ * it were left out, the roster's machines would count.
  */
 export function builderClaimOf({ builder: { facts } }: LedgerRecord): BuilderClaim {
   if (!facts) return { cpuVendor: "unknown" };

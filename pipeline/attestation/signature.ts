@@ -9,21 +9,24 @@ import { serializePayload } from "../../trust/signatures/simple-signing.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import { builderClaimOf } from "./built-here.ts";
 
-/** One rule for one person: each signature that counts is kept, however many agree. */
-const oneWord = { threshold: 1, vendors: 0 };
+/** A quorum of one, which keeps every signature that counts. */
+const singleSignature = { threshold: 1, vendors: 0 };
 
-/** A signature that counts, and its bytes' digest. */
+/** A signature that counts, and the digest of its bytes. */
 export type FoundSignature = AcceptedSignature & { readonly sha256: Digest };
 
-/** The vendor that the person's signatures count for, of a machine that the roster knows to be theirs. */
+/**
+ * Returns the CPU vendor that a signature counts for: that of the build, if the roster has such a
+ * machine of the person.
+ */
 export function countedVendorOf({ builder: { facts } }: LedgerRecord, person: Person): CpuVendor | undefined {
   const vendor = tryParseCpuVendor(facts?.cpuVendor ?? "");
   return person.machines.some(({ cpuVendor }) => cpuVendor === vendor) ? vendor : undefined;
 }
 
 /**
- * The person's signature among these files: a good one, and from a machine by this vendor if there is one to count for. Whatever
- * else there is that names their key is none.
+ * Finds a person's valid signature among these files, with this CPU vendor if one is given. Invalid
+ * ones are ignored.
  */
 export async function findSignatureBy(
   person: Person,
@@ -32,7 +35,7 @@ export async function findSignatureBy(
   files: readonly SignatureFile[],
   trust: Trust,
 ): Promise<FoundSignature | undefined> {
-  const { accepted } = await evaluateQuorum(image, files, trust, oneWord);
+  const { accepted } = await evaluateQuorum(image, files, trust, singleSignature);
   const found = accepted.find(
     (one) => one.person === person.id && (vendor === undefined || one.cpuVendor === vendor),
   );
@@ -40,7 +43,7 @@ export async function findSignatureBy(
   return file && "bytes" in file ? { ...found, sha256: digestOf(file.bytes) } : undefined;
 }
 
-/** The bytes that a person signs of an image that was built here. */
+/** Writes the bytes to sign for an image that was built here. */
 export function createPayload(
   reference: string,
   digest: Digest,
@@ -58,7 +61,7 @@ export function createPayload(
 }
 
 /**
- * Throws unless these bytes will count as the person's word on this image, for that vendor: before they are filed anywhere.
+ * Requires, before a signature is stored, that it will count for this person, image and CPU vendor.
  * @returns a warning where the signature expires, since the image then falls below quorum
  * @throws TrustError with the reason
  */
@@ -70,7 +73,7 @@ export async function requireSignatureCounts(
   trust: Trust,
 ): Promise<string | undefined> {
   const file = "the new signature";
-  const { accepted, rejected } = await evaluateQuorum(image, [{ file, bytes }], trust, oneWord);
+  const { accepted, rejected } = await evaluateQuorum(image, [{ file, bytes }], trust, singleSignature);
   const [one] = accepted;
   if (one?.person === person.id && (vendor === undefined || one.cpuVendor === vendor))
     return one.expires === undefined ? undefined : expiryWarning(image, one.expires);
@@ -82,7 +85,7 @@ function expiryWarning({ reference }: PinnedImage, expires: Date): string {
   return `the signature of ${reference} expires on ${expires.toISOString().slice(0, 10)} and counts no more from then on; to sign without an expiry, take default-sig-expire and ask-sig-expire out of gpg.conf`;
 }
 
-/** Where signatures can be written. @throws TrustError where they can only be read */
+/** Requires a lookaside that can be written. @throws TrustError where it can only be read */
 export function requireWritable(lookaside: object, where: string | undefined): LookasideFolder {
   if (lookaside instanceof LookasideFolder) return lookaside;
   throw new TrustError(
@@ -90,7 +93,7 @@ export function requireWritable(lookaside: object, where: string | undefined): L
   );
 }
 
-/** The image as a signature names it. */
+/** Returns the image as a signature names it. */
 export function pinnedImage(reference: string, digest: Digest): PinnedImage {
   return { reference: parseTaggedReference(reference), digest };
 }

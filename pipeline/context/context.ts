@@ -34,33 +34,39 @@ import { RunReport } from "./run-report.ts";
 import { openSigningKey, requirePerson, Signer } from "./signer.ts";
 
 /**
- * What packages are made with: the tree, the sources, a BuildKit daemon, the store and the ledger, shared by all of one
- * provider process. Each is opened when it is first asked for, so that an `up` that builds nothing starts no daemon.
+ * Everything that packages are made with, shared by one provider process. Tree, store, registries
+ * and builders are opened when they are first asked for. So an `up` that builds nothing starts no
+ * daemon.
  */
 export class Context {
   readonly config: StagexConfig;
   readonly paths: Paths;
+  /** The ledger to which others' records may have been added. */
   readonly ledger: Ledger;
-  /** What was built here, and by nobody else. */
+  /** Records of the builds of this state folder alone. */
   readonly built: Ledger;
-  /** What was taken in from elsewhere once enough maintainers had signed it. */
+  /** Records of images that others built and enough maintainers have signed. */
   readonly quorumLedger: Ledger;
-  /** What attested images may stand on, by name, as far as this process has found it out. */
+  /**
+   * Digests of images that an attested image may be built from, by name, as this process has found
+   * them.
+   */
   readonly attestableDigests = new Map<string, Digest>();
   readonly runReport: RunReport;
   readonly previewForecast = new PreviewForecast();
-  /** What was found of quorums so far. */
   readonly quorumSummary = new QuorumSummary();
-  /** The builders, and what is built on which. */
   readonly fleet: Fleet;
-  /** Pulls wait for the network rather than for a core. */
+  /** Limits downloads, which wait for the network and not for a core. */
   readonly pullLimit: LimitFunction = pLimit(4);
   readonly pushLimit: LimitFunction = pLimit(4);
-  readonly #recordings = new Map<string, LimitFunction>();
+  readonly #recordingLimits = new Map<string, LimitFunction>();
   readonly #opened = new Map<string, Promise<unknown>>();
   readonly #cancelled: AbortSignal;
 
-  /** `cancelled` ends the opening of what all share, which must not end with the one work that asked for it first. */
+  /**
+   * @param cancelled ends the opening of what all share. The signal of a single operation must not:
+   *   others wait for the same
+   */
   constructor(config: StagexConfig, project: string, cancelled: AbortSignal) {
     this.config = config;
     this.#cancelled = cancelled;
@@ -78,8 +84,8 @@ export class Context {
   }
 
   /**
-   * The ledger whose word is enough to build nothing: all that others wrote to it as well; but for who attests, or asks for a quorum, this
-   * state folder's own builders alone.
+   * The ledger whose records make a build unnecessary. For who attests or asks for a quorum it has
+   * local builds alone.
    */
   get trustedLedger(): Ledger {
     const { attest, trust } = this.config;
@@ -90,13 +96,33 @@ export class Context {
     return this.#once("tree", () => readConfiguredTree(this.config, this.paths));
   }
 
+  /** Reads the tree as of the commit that published its digests; undefined where none did. */
+  releaseTree(): Promise<Tree | undefined> {
+    return this.#once("release-tree", async () => {
+      const { root } = await this.tree();
+      const commit = await findPublishingCommit(root);
+      if (commit === null) return undefined;
+      return await readTreeSource(await openGitTree(root, commit), { platforms: this.config.platforms });
+    });
+  }
+
+  /** Compares the tree's images with those that its digests were published of. */
+  publishedInputs(): Promise<PublishedInputs> {
+    return this.#once("published-inputs", async () => {
+      const tree = await this.tree();
+      return new PublishedInputs(tree, await findPublishedTree(tree, { platforms: this.config.platforms }));
+    });
+  }
+
   store(): Promise<Store> {
     return this.#once("store", () => Store.open(this.paths.store));
   }
 
-  /** What earlier previews found out of images, by their input keys. */
+  /** Opens the predictions of earlier previews, by input key. */
   previewCache(): Promise<PreviewCache<PredictedImage>> {
-    return this.#once("recollection", () => PreviewCache.open(this.paths.previewCache, predictedImageSchema));
+    return this.#once("preview-cache", () =>
+      PreviewCache.open(this.paths.previewCache, predictedImageSchema),
+    );
   }
 
   sources(operation: Operation): Promise<SourceCache> {
@@ -107,7 +133,7 @@ export class Context {
     });
   }
 
-  /** How long each image is expected to take, by the ledger as it is when this is first asked. */
+  /** Estimates each image's build time and memory, by the ledger as it is at the first call. */
   expectations(): Promise<ReadonlyMap<string, BuildEstimate>> {
     return this.#once("expectations", async () => {
       const { records } = await this.ledger.readAll();
@@ -116,17 +142,19 @@ export class Context {
     });
   }
 
-  /** Whether an image of this name may be pulled instead of built. */
+  /** Tells whether an image may be pulled in place of being built (`stagex:substitute`). */
   mayBeSubstituted(image: string): Promise<boolean> {
-    return this.#isAmong("substitute", image);
+    return this.#matches("substitute", image);
   }
 
-  /** Whether an image of this name is built again though its inputs are known. */
+  /**
+   * Tells whether an image is built again though the ledger knows its inputs (`stagex:rebuild`).
+   */
   isRebuilt(image: string): Promise<boolean> {
-    return this.#isAmong("rebuild", image);
+    return this.#matches("rebuild", image);
   }
 
-  async #isAmong(key: "substitute" | "rebuild", image: string): Promise<boolean> {
+  async #matches(key: "substitute" | "rebuild", image: string): Promise<boolean> {
     const patterns = this.config[key];
     if (!patterns) return false;
     const images = await this.#once(key, async () => {
@@ -135,95 +163,73 @@ export class Context {
     return images.has(image);
   }
 
-  /** The tree as its digests were published of it, not as it has become since; undefined where none are. */
-  releaseTree(): Promise<Tree | undefined> {
-    return this.#once("release", async () => {
-      const { root } = await this.tree();
-      const commit = await findPublishingCommit(root);
-      if (commit === null) return undefined;
-      return await readTreeSource(await openGitTree(root, commit), { platforms: this.config.platforms });
-    });
-  }
-
-  /** How the tree's images stand to those that its digests were published of. */
-  publishedInputs(): Promise<PublishedInputs> {
-    return this.#once("published-inputs", async () => {
-      const tree = await this.tree();
-      return new PublishedInputs(tree, await findPublishedTree(tree, { platforms: this.config.platforms }));
-    });
-  }
-
-  /** The registries to pull from, in the order to ask them. */
+  /** Opens the registries to pull from, in the order to ask them. */
   registries(operation: Operation): Promise<readonly Registry[]> {
     return Promise.all((this.config.registry ?? []).map((address) => this.openRegistry(address, operation)));
   }
 
-  /** Lets one build of an input key at a time record what it fetches. */
-  recordingLimit(key: string): LimitFunction {
-    const limit = this.#recordings.get(key) ?? pLimit(1);
-    this.#recordings.set(key, limit);
-    return limit;
-  }
-
-  /** The program that gives steps a proxy. It is built where there is none. */
-  proxyProgram(operation: Operation): Promise<Tool> {
-    return this.#once("with-proxy", () => this.#provide("with-proxy", operation));
-  }
-
-  /** A registry to pull from or to push to. Its client is built where there is none. */
+  /** Opens a registry to pull from or to push to. */
   async openRegistry(address: RegistryAddress, operation: Operation): Promise<Registry> {
     return new Registry(address, (await this.#registryClient(operation)).path);
   }
 
-  #registryClient(operation: Pick<Operation, "progress">): Promise<Tool> {
-    return this.#once("registry-client", () => this.#provide("registry-client", operation));
-  }
-
-  /** Where builders on other machines may have dependencies from; undefined where none is configured. */
+  /**
+   * Opens the registry through which builders on other machines get dependencies; undefined where
+   * none is configured.
+   */
   async fleetRegistry(): Promise<FleetRegistry | undefined> {
     const { exchange: address } = this.config;
     if (address === undefined) return undefined;
-    return await this.#once("exchange", async () => {
+    return await this.#once("fleet-registry", async () => {
       const registry = (operation: Operation) => this.openRegistry(address, operation);
       const { scratch } = this.paths;
-      const store = await this.store();
-      return new FleetRegistry({
-        address,
-        registry,
-        store,
-        scratch,
-        limit: this.pushLimit,
-        cancelled: this.#cancelled,
-      });
+      const [store, limit, cancelled] = [await this.store(), this.pushLimit, this.#cancelled];
+      return new FleetRegistry({ address, registry, store, scratch, limit, cancelled });
     });
   }
 
-  /** Who may attest, and how many must agree: read once, so that all images of a run are judged alike. */
+  /** Returns the limit by which one build of an input key at a time records its fetches. */
+  recordingLimit(inputKey: string): LimitFunction {
+    const limit = this.#recordingLimits.get(inputKey) ?? pLimit(1);
+    this.#recordingLimits.set(inputKey, limit);
+    return limit;
+  }
+
+  /** Provides the program that gives a build step a proxy; compiles it if needed. */
+  proxyProgram(operation: Operation): Promise<Tool> {
+    return this.#once("with-proxy", () => this.#provide("with-proxy", operation));
+  }
+
+  /** Reads roster, keys and rule once, so that all images of a run are judged alike. */
   trust(): Promise<ConfiguredTrust> {
     return this.#once("trust", async () =>
       readConfiguredTrust(this.config, this.paths, (await this.tree()).root),
     );
   }
 
-  /** Where attestations are read and, in a folder, written. */
+  /** Opens the place of the attestations. In a folder they are also written. */
   lookaside(): Promise<Lookaside> {
-    return this.#once("signatures", () => openLookaside(this.config, this.paths));
+    return this.#once("lookaside", () => openLookaside(this.config, this.paths));
   }
 
-  /** Whoever signs with the configured key, if it is this person's. */
+  /** Opens the signer with the configured key, which must be this person's. */
   signer(id: string): Promise<Signer> {
-    return this.#once(`signatory ${id}`, async () => {
+    return this.#once(`signer ${id}`, async () => {
       const trust = await this.trust();
       const person = requirePerson(trust, id);
       return new Signer(() => openSigningKey(this.config, this.paths, trust, person));
     });
   }
 
-  /** Ends what was started. */
+  /** Saves the preview cache; closes the builders and ends pushes. */
   async close(): Promise<void> {
-    if (this.#opened.has("recollection")) await (await this.previewCache()).save(this.paths.scratch);
+    if (this.#opened.has("preview-cache")) await (await this.previewCache()).save(this.paths.scratch);
     await this.fleet.close();
-    if (this.#opened.has("exchange")) await (await this.fleetRegistry())?.close();
+    if (this.#opened.has("fleet-registry")) await (await this.fleetRegistry())?.close();
+  }
+
+  #registryClient(operation: Pick<Operation, "progress">): Promise<Tool> {
+    return this.#once("registry-client", () => this.#provide("registry-client", operation));
   }
 
   #provide(name: ToolName, operation: Pick<Operation, "progress">): Promise<Tool> {
@@ -233,7 +239,7 @@ export class Context {
     });
   }
 
-  /** Opens a thing once; one that could not be opened is tried again by the next who asks. */
+  /** Opens a thing once. After a failure the next call tries again. */
   #once<Thing>(name: string, open: () => Promise<Thing>): Promise<Thing> {
     const opened = this.#opened.get(name) as Promise<Thing> | undefined;
     if (opened) return opened;

@@ -2,17 +2,18 @@ import type { StagexConfig } from "../../config/schema.ts";
 import { Ledger } from "../../distro/ledger/ledger.ts";
 import type { Paths } from "../../lib/paths.ts";
 
-/** Where it is looked up what came of which inputs. */
+/** The ledgers that statements about an image are made from. */
 export type EvidenceLedgers = {
-  /** What is known by others whose word is taken: other digests come from here. */
+  /** Gives the digests of images that others built. */
   readonly ledger: Ledger;
-  /** Who is known to have built: of one machine alone, or the same ledger. */
+  /** Gives the builders: the records of one machine alone, or the same ledger. */
   readonly built: Ledger;
 };
 
 /**
- * Opens the ledgers whose word `stagex:trust` takes for what came of which inputs: what was built here and, besides, what the shared ledger
- * says; but with `quorum` what was taken in once enough people had signed it, and nothing that others can write.
+ * Opens the ledgers that `stagex:trust` accepts: that of local builds, and the shared one. With
+ * `quorum` the images that were accepted at quorum take the place of the shared ledger, which
+ * others can write.
  */
 export function openLedgers(
   { trust }: Pick<StagexConfig, "trust">,

@@ -8,7 +8,10 @@ import { Keyring } from "../../trust/openpgp/keyring.ts";
 import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { verifyTreeSignature } from "../../trust/quorum/tree-signature.ts";
 
-/** Reads the tree that `stagex:tree` names; one in git is checked out first, and held against `stagex:authenticate`. */
+/**
+ * Reads the tree that `stagex:tree` names. A tree in git is checked out first and verified by
+ * `stagex:authenticate`.
+ */
 export async function readConfiguredTree(config: StagexConfig, paths: Paths): Promise<Tree> {
   const address = parseTreeAddress(config.tree, paths.project);
   const authenticity = await configuredAuthenticity(config, paths);
@@ -16,7 +19,9 @@ export async function readConfiguredTree(config: StagexConfig, paths: Paths): Pr
   return await readTree(folder, { platforms: config.platforms });
 }
 
-/** Whose a tree must be. The roster is the user's own: a tree that names its own signers would be anybody's. */
+/**
+ * Reads who must have signed the tree. The roster is the user's own: a tree could name any signers.
+ */
 async function configuredAuthenticity(
   { authenticate }: StagexConfig,
   paths: Paths,

@@ -12,18 +12,24 @@ import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { createLookaside, type Lookaside } from "../../trust/signatures/lookaside.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 
-/** Who may attest, how many must agree, and a digest over roster and keys, so that the engine's diff sees another one. */
+/**
+ * The people who may attest, the quorum rule, and a digest by which the engine's diff sees a change
+ * of roster or keys.
+ */
 export type ConfiguredTrust = Trust & {
   readonly rule: QuorumRule;
   readonly rosterDigest: Digest;
-  /** Whether the files that it was read from have others' bytes by now: a run can take hours, and a key be revoked meanwhile. */
+  /**
+   * Tells whether the files have changed since. A run can take hours, and a key be revoked
+   * meanwhile.
+   */
   isOutdated(): Promise<boolean>;
 };
 
 /**
- * The roster and the keys that the configuration names; by default those of the tree.
+ * Reads the roster and the keys that the configuration names; by default those of the tree.
  * @param root the tree's folder
- * @throws TrustError where either can't be read
+ * @throws TrustError where either is missing or unreadable
  */
 export async function readConfiguredTrust(
   { maintainers, keys, threshold, vendors }: StagexConfig,
@@ -41,7 +47,7 @@ export async function readConfiguredTrust(
   };
   const rosterPlace = await place("maintainers", maintainers, "MAINTAINERS");
   const keysPlace = await place("keys", keys, "keys");
-  // First, so that what changes while it is read shows.
+  // First, so that a change during the reading is noticed.
   const read = await digestOfFiles(rosterPlace, keysPlace);
   const roster = await readRoster(rosterPlace);
   const keyring = await Keyring.load(keysPlace);
@@ -54,7 +60,7 @@ export async function readConfiguredTrust(
   };
 }
 
-/** Over the bytes of the roster and of all files of keys; of one that can't be read, over the reason. */
+/** Hashes the roster and all key files. For an unreadable file the reason is hashed. */
 async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
   const contents = [];
   for (const place of [roster, keys]) {
@@ -66,14 +72,17 @@ async function digestOfFiles(roster: string, keys: string): Promise<Digest> {
   return digestOf(JSON.stringify(contents));
 }
 
-/** Where the configuration has the signatures; the project's own folder of them is made where it is not there yet. */
+/**
+ * Opens the configured lookaside. By default it is a folder of the project, which is made if
+ * needed.
+ */
 export async function openLookaside(config: StagexConfig, paths: Paths): Promise<Lookaside> {
   const address = lookasideAddress(config, paths);
   if (config.signatures === undefined) await mkdir(address, { recursive: true });
   return createLookaside(address);
 }
 
-/** A folder, absolute, or an address on the web. */
+/** Returns the lookaside's absolute folder or its web address. */
 export function lookasideAddress({ signatures }: StagexConfig, paths: Paths): string {
   if (signatures === undefined) return join(paths.state, "signatures");
   if (/^https?:/.test(signatures)) return signatures;
@@ -81,8 +90,8 @@ export function lookasideAddress({ signatures }: StagexConfig, paths: Paths): st
 }
 
 /**
- * Over what decides whose signature counts today, so it is another once a key has expired. How MAINTAINERS and the key files are
- * written and ordered changes nothing.
+ * Hashes all that decides whose signature counts today, so the digest changes once a key expires.
+ * It does not change with the spelling or order of MAINTAINERS and the key files.
  */
 async function rosterDigestOf(roster: Roster, keyring: Keyring): Promise<Digest> {
   const usable = await findUsableKeys(keyring);

@@ -17,14 +17,14 @@ import {
   type VaultWriter,
 } from "../../sources/vault/vault-place.ts";
 
-/** What opens the places of a vault. */
+/** Folders and programs that the places of a vault use. */
 export type VaultOptions = {
   readonly paths: Pick<Paths, "project" | "sources">;
-  /** Provides the registry client's program, when a registry is first asked. */
+  /** Provides the path of the registry client when a registry is first asked. */
   readonly client: () => Promise<string>;
 };
 
-/** Opens the places that `stagex:vault` names, in its order. Nothing is asked yet. */
+/** Opens the places that `stagex:vault` names, in its order. No server is asked yet. */
 export function openVault(config: VaultConfig | undefined, run: VaultOptions): VaultPlace[] {
   return (config ?? []).map((place) => {
     if (place.kind === "folder") return new FolderVault(resolve(run.paths.project, place.folder), place);
@@ -33,11 +33,11 @@ export function openVault(config: VaultConfig | undefined, run: VaultOptions): V
   });
 }
 
-/** A registry that has failed so often in a row is not asked again in this run. */
-const strikes = 3;
+/** Failures in a row after which a registry is not asked again in this run. */
+const maxFailures = 3;
 
-/** Problems that the next request has too. */
-const lasting = ["unreachable", "refused", "not-a-registry", "unsafe"];
+/** Problems that the next request would have too. */
+const permanentProblems = ["unreachable", "refused", "not-a-registry", "unsafe"];
 
 /** A place of the vault in an OCI repository. */
 class RepositoryPlace implements VaultPlace, VaultWriter {
@@ -109,7 +109,7 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
 
   #noteFailure({ problem, message }: RegistryError): void {
     this.#failures += 1;
-    if (lasting.includes(problem) || this.#failures >= strikes) this.#down ??= message;
+    if (permanentProblems.includes(problem) || this.#failures >= maxFailures) this.#down ??= message;
   }
 
   async #written<Result>(operation: () => Promise<Result>): Promise<Result> {
@@ -121,7 +121,7 @@ class RepositoryPlace implements VaultPlace, VaultWriter {
   }
 }
 
-/** A stream into a partial file, which begins it anew. */
+/** Returns a stream that overwrites a partial file. */
 function writing(into: PartialFile, total: number | null, { onBytes }: DownloadOptions): Writable {
   return new Writable({
     construct: (done) => void into.restart().then(() => done(), done),

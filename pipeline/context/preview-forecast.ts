@@ -15,16 +15,16 @@ import {
 import type { InputsStatus } from "../../distro/published/published-inputs.ts";
 import { shortenList } from "../../lib/text/shortened-list.ts";
 
-/** How the images of a preview are compared with their published digests. */
+/** The images of a preview, compared with those that their digests were published of. */
 export type PublishedComparison = {
-  /** Those whose inputs are not the published ones. */
+  /** Images with other inputs than the published ones. */
   readonly changed: readonly string[];
-  /** How many may be such, as the digests of what they are built from are not known yet. */
+  /** Images that may have changed: the digest of a dependency is not known yet. */
   readonly undecided: number;
   readonly held: number;
 };
 
-/** Tells the comparison in a line for people; undefined where nothing is compared. */
+/** Formats the comparison as one line; undefined where nothing is compared. */
 export function formatComparison({
   changed,
   undecided: open,
@@ -40,7 +40,7 @@ export function formatComparison({
   return `${parts.join(", ")}.`;
 }
 
-/** What the engine has asked of each image so far in a preview, and so what a run would do. */
+/** Collects the forecast status of each image that the engine has previewed so far. */
 export class PreviewForecast {
   readonly #standings = new Map<string, InputsStatus>();
   readonly #images = new Map<string, { status: ForecastStatus; dependencies: readonly string[] }>();
@@ -51,34 +51,36 @@ export class PreviewForecast {
     this.#images.set(image, { status, dependencies });
   }
 
-  /** Notes how the inputs of an image with a published digest stand to the published ones. */
+  /** Notes how the inputs of an image compare with those that its digest was published of. */
   notePublishedStatus(image: string, standing: InputsStatus): void {
     this.#standings.set(image, standing);
   }
 
-  /** Notes an image of which nothing has changed, but that is not in `out/` any more. */
+  /** Notes an unchanged image that `out/` lacks. */
   noteMissingExport(image: string): void {
     this.#missing.add(image);
   }
 
-  /** Tells in a line for people what is laid out again; undefined where nothing is. */
+  /** Formats the images to export again as one line; undefined where there are none. */
   missingExportsText(): string | undefined {
     if (this.#missing.size === 0) return undefined;
     const names = shortenList([...this.#missing], 8);
     return `Not in out/ any more, and laid out there again without being built: ${names}.`;
   }
 
-  /** Which of the images noted are held against their published digests, and which are new. */
+  /** Counts the images that must have their published digests, and names those that are new. */
   publishedComparison(): PublishedComparison {
     const of = (wanted: InputsStatus) =>
       [...this.#standings].flatMap(([image, standing]) => (standing === wanted ? [image] : []));
     return { changed: of("changed"), undecided: of("open").length, held: of("published").length };
   }
 
-  /** The forecast over all images noted; durations are what the ledger has recorded, the middle one of each image. */
+  /**
+   * Forecasts a run over all images noted, with the median duration that the ledger has of each.
+   */
   async forecast(ledger: Ledger, slots: number): Promise<{ forecast: Forecast; text: string }> {
     const hasWork = [...this.#images.values()].some(({ status }) => isWork(status));
-    // A ledger has every build there ever was: not read where nothing will be.
+    // A ledger has every build ever made, so it is read only where something is built.
     const seconds = medianSeconds(hasWork ? (await ledger.readAll()).records : []);
     const images = new Map<string, ForecastImage>();
     for (const [name, noted] of this.#images)
@@ -87,12 +89,12 @@ export class PreviewForecast {
     return { forecast: found, text: formatForecast(found, slots) };
   }
 
-  /** The images that are built, or may have to be. */
+  /** The images that will or may be built. */
   get imagesToBuild(): string[] {
     return [...this.#images].flatMap(([name, { status }]) => (isWork(status) ? [name] : []));
   }
 
-  /** What it costs on each of the fleets to build what may have to be built. */
+  /** Computes the cost of building them on each of the fleets. */
   costs(
     expected: ReadonlyMap<string, BuildEstimate>,
     fleets: readonly PricedFleet[],

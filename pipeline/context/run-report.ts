@@ -4,18 +4,21 @@ import { z } from "zod";
 const entry = z.object({
   image: z.string(),
   origin: z.enum(["built", "ledger", "substituted", "unchanged", "failed"]),
-  /** The state has that of an unchanged image. A failed one has it if it came out as another than was expected. */
+  /**
+   * Missing for an unchanged image, whose digest is in the state. A failed one has it on a digest
+   * mismatch.
+   */
   digest: z.string().optional(),
-  /** Only of a built one. */
+  /** Of a built image only. */
   seconds: z.number().optional(),
 });
 
-/** What one run did to one image. An image without an entry was not reached. */
+/** The result of one run for one image. An image without an entry was not reached. */
 export type RunReportEntry = z.infer<typeof entry>;
 
 /**
- * A file in which the provider notes what a run did, a line of JSON an image, for whoever started the engine and wants to
- * tell: times don't belong in the state. Without a file nothing is noted.
+ * A file with one line of JSON for each image of a run, for the program that started the engine.
+ * Times do not belong in the state. Without a file nothing is written.
  */
 export class RunReport {
   readonly #file: string | undefined;
@@ -24,13 +27,15 @@ export class RunReport {
     this.#file = file;
   }
 
-  /** Notes it before it returns: a line is short, and the engine may end this process at any time. */
+  /** Writes synchronously: a line is short, and the engine may end this process at any time. */
   note(noted: RunReportEntry): void {
     if (this.#file) appendFileSync(this.#file, `${JSON.stringify(noted)}\n`);
   }
 }
 
-/** The entries in a journal's text by image: what was noted last, with what was known before. */
+/**
+ * Parses a run report. Later lines about an image complete or replace the values of earlier ones.
+ */
 export function parseRunReport(text: string): ReadonlyMap<string, RunReportEntry> {
   const entries = new Map<string, RunReportEntry>();
   for (const line of text.split("\n").filter((line) => line !== "")) {

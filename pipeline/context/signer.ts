@@ -14,10 +14,10 @@ import { keyOwners, type Person } from "../../trust/quorum/roster.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import type { Operation } from "../operation.ts";
 
-/** How long one signature may take, PIN and touch included, in milliseconds. */
-const patience = 180_000;
+/** In milliseconds: the longest that one signature may take, PIN and touch included. */
+const signingTimeout = 180_000;
 
-/** The person with this id. @throws TrustError where the roster has none */
+/** Returns the person with this id. @throws TrustError where the roster has none */
 export function requirePerson({ roster }: Trust, id: string): Person {
   const person = roster.get(id);
   if (person) return person;
@@ -28,8 +28,8 @@ export function requirePerson({ roster }: Trust, id: string): Person {
 }
 
 /**
- * The key that `stagex:signingKey` names, a file's or gpg-agent's.
- * @throws TrustError where it is not the person's
+ * Opens the key that `stagex:signingKey` names, in a file or in gpg-agent.
+ * @throws TrustError where the key is not this person's
  */
 export async function openSigningKey(
   { signingKey }: Pick<StagexConfig, "signingKey">,
@@ -56,7 +56,10 @@ export async function openSigningKey(
   );
 }
 
-/** Whoever signs in this run: asked for one signature after the other, since a card, a pinentry and a person serve one at a time. */
+/**
+ * Signs for one person, one signature after the other: a card, a pinentry and a person serve one at
+ * a time.
+ */
 export class Signer {
   readonly #open: () => Promise<SigningKey>;
   readonly #turn = pLimit(1);
@@ -65,12 +68,12 @@ export class Signer {
   #done = 0;
   #refusal: SigningCancelledError | undefined;
 
-  /** @param open opens the key when the first signature is asked for: who has signed all needs none */
+  /** @param open opens the key for the first signature: a person who has signed all needs none */
   constructor(open: () => Promise<SigningKey>) {
     this.#open = open;
   }
 
-  /** Signs when its turn has come. Once the person has refused, nobody asks again in this run. */
+  /** Signs when its turn has come. After a refusal the person is not asked again in this run. */
   async sign(payload: Uint8Array, operation: Pick<Operation, "signal" | "progress">): Promise<Uint8Array> {
     this.#asked++;
     if (this.#turn.activeCount > 0) operation.progress("waits for its turn to be signed");
@@ -79,7 +82,7 @@ export class Signer {
         operation.signal.throwIfAborted();
         if (this.#refusal) throw this.#refusal;
         this.#key ??= this.#open();
-        const signal = AbortSignal.any([operation.signal, AbortSignal.timeout(patience)]);
+        const signal = AbortSignal.any([operation.signal, AbortSignal.timeout(signingTimeout)]);
         return await (await this.#key).sign(payload, {
           signal,
           onProgress: (words) => operation.progress(`${words}: ${this.#done + 1} of ${this.#asked}`),

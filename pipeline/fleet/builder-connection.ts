@@ -19,48 +19,53 @@ import { goVersionOf } from "../../tools/go-build-info.ts";
 import { findTool } from "../../tools/tool-resolver.ts";
 import type { Operation } from "../operation.ts";
 
-/** A BuildKit daemon to build with, and what is known of it. */
+/** A BuildKit daemon to build with, and the facts about it. */
 export type BuilderConnection = {
   readonly name: string;
   readonly endpoint: Endpoint;
-  /** Names the builder in the ledger; the same machine and daemon have the same one every time. */
+  /** Names the builder in the ledger. It stays the same for a machine and its daemon. */
   readonly id: string;
   readonly facts: BuilderFacts;
   /** Its own first. */
   readonly platforms: readonly string[];
   readonly vendorSource: VendorSource;
-  /** What its kernel says of its CPU, whatever was declared; undefined where it says nothing. */
+  /**
+   * The CPU vendor that its kernel reports, whatever was declared; undefined where it reports none.
+   */
   readonly detectedVendor: string | undefined;
-  /** Returns where the daemon answers, after starting it again if it is a private one; else throws why not. */
+  /**
+   * Starts the daemon again if it is a private one, and waits for its answer.
+   * @throws Error where there is none
+   */
   revive(signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
 };
 
-/** Seconds to wait for an answer where nobody said. */
-const usualWait = 60;
+/** In seconds: the default time to wait for an answer. */
+const defaultWait = 60;
 
 /**
- * Opens a builder: starts it if it is a private one, waits until it answers, and learns what there is to know.
- * Throws where a tool is missing or the daemon does not answer, with what mends it.
+ * Opens a builder: starts a private one, waits until it answers, and reads the facts about it.
+ * @throws Error with a hint, where a tool is missing or the daemon does not answer
  */
 export async function connectToBuilder(
   builder: BuilderInputs,
   paths: Paths,
   operation: Operation,
 ): Promise<BuilderConnection> {
-  const way = await openWay(builder, paths, operation);
-  const { endpoint } = way;
+  const open = await openEndpoint(builder, paths, operation);
+  const { endpoint } = open;
   try {
-    if (way.daemon === undefined) {
+    if (open.daemon === undefined) {
       await waitForDaemon(endpoint, {
-        seconds: builder.wait ?? usualWait,
+        seconds: builder.wait ?? defaultWait,
         onWaiting: (why, seconds) =>
           operation.progress(`waiting for ${builder.name} for ${seconds} s: ${why}`),
         signal: operation.signal,
       });
     }
     const known = await inspectBuilder(endpoint, {
-      go: way.go,
+      go: open.go,
       scratch: paths.scratch,
       signal: operation.signal,
     });
@@ -71,37 +76,44 @@ export async function connectToBuilder(
     return {
       ...{ name: builder.name, endpoint, facts, vendorSource, detectedVendor: shownVendor },
       ...{ id: builderId(endpoint, facts), platforms: builder.platforms ?? known.platforms },
-      revive: way.revive,
-      close: way.close,
+      revive: open.revive,
+      close: open.close,
     };
   } catch (error) {
-    await way.close();
+    await open.close();
     throw error;
   }
 }
 
-/** Asks a builder what it says of itself, and leaves no trace; undefined for a private one, which is there whenever it is needed. */
+/**
+ * Asks a builder about itself and closes it again. Returns undefined for a private one, which is
+ * started when it is needed.
+ */
 export async function queryBuilder(
   builder: BuilderInputs,
   paths: Paths,
   signal: AbortSignal,
 ): Promise<DaemonInfo | undefined> {
   if (builder.address.startsWith("private:")) return undefined;
-  const way = await openAddress(builder, paths, signal);
+  const open = await openAddress(builder, paths, signal);
   try {
-    return await queryDaemon(way.endpoint, signal);
+    return await queryDaemon(open.endpoint, signal);
   } finally {
-    await way.close();
+    await open.close();
   }
 }
 
-/** The way to a daemon: open until it is closed. */
-type Way = Pick<BuilderConnection, "endpoint" | "revive" | "close"> & {
+/** An open connection to a daemon of which no facts are known. */
+type OpenEndpoint = Pick<BuilderConnection, "endpoint" | "revive" | "close"> & {
   readonly daemon?: DaemonUse;
   readonly go?: string | undefined;
 };
 
-async function openWay(builder: BuilderInputs, paths: Paths, operation: Operation): Promise<Way> {
+async function openEndpoint(
+  builder: BuilderInputs,
+  paths: Paths,
+  operation: Operation,
+): Promise<OpenEndpoint> {
   const number = /^private:(\d+)$/.exec(builder.address)?.[1];
   return number === undefined
     ? await openAddress(builder, paths, operation.signal)
@@ -109,17 +121,22 @@ async function openWay(builder: BuilderInputs, paths: Paths, operation: Operatio
 }
 
 /**
- * Credentials are in files, of this user alone, for as long as buildctl may have to read them. They go as soon as everything is to end,
- * before anything else does: the engine kills a provider that takes its time.
- * @param ending of all that the provider does
+ * Opens an address. Credentials are in files of this user alone as long as buildctl may read them.
+ * On cancellation they are removed at once, before all else: the engine kills a provider that takes
+ * its time.
+ * @param cancelled ends all that the provider does
  */
-async function openAddress({ address, tls }: BuilderInputs, paths: Paths, ending: AbortSignal): Promise<Way> {
+async function openAddress(
+  { address, tls }: BuilderInputs,
+  paths: Paths,
+  cancelled: AbortSignal,
+): Promise<OpenEndpoint> {
   const buildctl = await toolPath("buildctl");
   const folder = tls && (await openTempDir(paths.scratch));
-  const forget = (): void => folder && rmSync(folder.path, { recursive: true, force: true });
-  ending.addEventListener("abort", forget, { once: true });
+  const removeCredentials = (): void => folder && rmSync(folder.path, { recursive: true, force: true });
+  cancelled.addEventListener("abort", removeCredentials, { once: true });
   const close = async () => {
-    ending.removeEventListener("abort", forget);
+    cancelled.removeEventListener("abort", removeCredentials);
     await folder?.remove();
   };
   try {
@@ -143,8 +160,8 @@ async function writeCredentials(
   return { ...files, ...(serverName === undefined ? {} : { serverName }) };
 }
 
-/** A daemon of this state folder's own. Number 0 is the one of a run without a fleet. */
-async function openPrivate(number: number, paths: Paths, operation: Operation): Promise<Way> {
+/** Starts a private daemon of this state folder. Number 0 is that of a run without a fleet. */
+async function openPrivate(number: number, paths: Paths, operation: Operation): Promise<OpenEndpoint> {
   const buildctl = await toolPath("buildctl");
   const [buildkitd, runc] = [await toolPath("buildkitd"), await toolPath("runc")];
   const root = number === 0 ? paths.buildkit : `${paths.buildkit}-${number}`;
@@ -179,7 +196,7 @@ async function toolPath(name: "buildctl" | "buildkitd" | "runc"): Promise<string
 }
 
 function builderId(endpoint: Endpoint, { arch, cpuVendor }: BuilderFacts): string {
-  // A tunnel's end and a socket have their address on this machine alone.
+  // The address of a tunnel or a socket is unique on this machine only.
   const machine = createHash("sha256").update(`${hostname()}\n${endpoint.address}`).digest("hex").slice(0, 8);
   return `${arch}-${cpuVendor}-${machine}`.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
 }

@@ -10,36 +10,44 @@ import type { Store } from "../../oci/store/store.ts";
 import type { Operation } from "../operation.ts";
 import type { BuilderConnection } from "./builder-connection.ts";
 
+/** Settings of a {@link FleetRegistry}. */
 export type FleetRegistryOptions = {
   readonly address: RegistryAddress;
-  /** Opens the registry there; what it throws is a push's failure. */
+  /** Opens the registry at the address. An error counts as a failed push. */
   readonly registry: (operation: Operation) => Promise<Registry>;
   readonly store: Store;
   readonly scratch: string;
   readonly limit: LimitFunction;
-  /** Ends the pushes, which go on when the work that began them is done. */
+  /** Ends the pushes, which go on after the operation that began them. */
   readonly cancelled: AbortSignal;
 };
 
-/** A dependency of a build: its image's name, its manifest's or index's digest, and how many bytes its layers have. */
+/**
+ * A dependency of a build: name of the image, digest of its manifest or index, and bytes of its
+ * layers.
+ */
 export type Dependency = { readonly name: string; readonly digest: Digest; readonly bytes: number };
 
-/** For how long nothing is pushed after a push has failed, in milliseconds. */
+/** In milliseconds: the pause after a failed push. */
 const pushPause = 60_000;
 
-/** How long a build waits for dependencies that are on their way to the registry, in milliseconds; what comes later is sent to it. */
-const longestWait = 10_000;
+/**
+ * In milliseconds: the longest that a build waits for dependencies that are being pushed. Later
+ * ones are sent to the builder.
+ */
+const maxWait = 10_000;
 
 /**
- * The registry through which the builders of a fleet have each other's images, where that is cheaper for them than being sent them from
- * this machine. It is a shortcut and nothing more: builders hash what they pull, and whatever fails here is sent.
+ * The registry through which the builders of a fleet get each other's images, where that is faster
+ * than to send them from this machine. It is only a shortcut: builders hash what they pull, and
+ * images that they can't pull are sent.
  */
 export class FleetRegistry {
   readonly #options: FleetRegistryOptions;
   readonly #pushes = new Map<string, Promise<void>>();
-  readonly #there = new Set<string>();
+  readonly #pushed = new Set<string>();
   readonly #routes = new Map<string, RouteSelector>();
-  /** What each builder was given in this run, or has built. */
+  /** Images that each builder was given or has built in this run. */
   readonly #held = new Map<string, Set<Digest>>();
   readonly #closing = new AbortController();
   readonly #ended: AbortSignal;
@@ -50,10 +58,13 @@ export class FleetRegistry {
     this.#ended = AbortSignal.any([options.cancelled, this.#closing.signal]);
   }
 
-  /** Begins to push an image, if it has not been begun; what fails is a warning, and tried again when it is offered again. */
+  /**
+   * Begins to push an image unless that has begun. A failure is a warning; the next call tries
+   * again.
+   */
   startPush(image: string, digest: Digest, operation: Operation): void {
-    const key = keyOf(image, digest);
-    if (this.#there.has(key) || this.#pushes.has(key) || Date.now() < this.#pausedUntil) return;
+    const key = pushKey(image, digest);
+    if (this.#pushed.has(key) || this.#pushes.has(key) || Date.now() < this.#pausedUntil) return;
     const pushing = this.#options.limit(() => this.#push(image, digest, operation));
     this.#pushes.set(
       key,
@@ -61,62 +72,64 @@ export class FleetRegistry {
     );
   }
 
-  /** Which of its dependencies a builder is to pull for a build, by their names, and from which repositories. */
+  /**
+   * Chooses the dependencies that a builder pulls for a build. Returns their repositories by name.
+   */
   async repositoriesFor(
-    bench: Pick<BuilderConnection, "name" | "endpoint">,
+    builder: Pick<BuilderConnection, "name" | "endpoint">,
     dependencies: readonly Dependency[],
     operation: Operation,
   ): Promise<Record<string, string>> {
-    if (bench.endpoint.address.startsWith("unix://")) return {};
+    if (builder.endpoint.address.startsWith("unix://")) return {};
     for (const { name, digest } of dependencies) this.startPush(name, digest, operation);
-    const held = this.#heldBy(bench);
+    const held = this.#heldBy(builder);
     const lacking = dependencies.reduce((sum, { digest, bytes }) => sum + (held.has(digest) ? 0 : bytes), 0);
-    if (this.#routeTo(bench).choose(lacking, Date.now()) === "store") return {};
-    const coming = dependencies.map(({ name, digest }) => this.#pushes.get(keyOf(name, digest)));
+    if (this.#routeTo(builder).choose(lacking, Date.now()) === "store") return {};
+    const coming = dependencies.map(({ name, digest }) => this.#pushes.get(pushKey(name, digest)));
     await this.#wait(Promise.all(coming), operation.signal);
     return Object.fromEntries(
       dependencies.flatMap(({ name, digest }) => {
         const repository = repositoryIn(this.#options.address, name);
-        return repository && this.#there.has(keyOf(name, digest)) ? [[name, repository]] : [];
+        return repository && this.#pushed.has(pushKey(name, digest)) ? [[name, repository]] : [];
       }),
     );
   }
 
-  /** Notes how a builder came by the dependencies of a build. */
+  /** Notes how a builder got the dependencies of a build. */
   noteTransfers(
-    bench: Pick<BuilderConnection, "name">,
+    builder: Pick<BuilderConnection, "name">,
     image: string,
     dependencies: readonly Dependency[],
     { transfers, unpulled }: Pick<SolveResult, "transfers" | "unpulled">,
     operation: Operation,
   ): void {
-    const route = this.#routeTo(bench);
+    const route = this.#routeTo(builder);
     route.noteTransfer("store", transfers.store);
     route.noteTransfer("registry", transfers.registry);
-    const held = this.#heldBy(bench);
+    const held = this.#heldBy(builder);
     for (const { digest } of dependencies) held.add(digest);
     if (unpulled === undefined) return;
     route.noteFailure(Date.now());
-    // They may be there no longer: the next one who needs them has them pushed again.
-    for (const { name, digest } of dependencies) this.#there.delete(keyOf(name, digest));
+    // The registry may have lost them: the next build that needs them pushes them again.
+    for (const { name, digest } of dependencies) this.#pushed.delete(pushKey(name, digest));
     const [reason] = unpulled.message.split("\n");
     operation.report(
       "warning",
-      `${image}: ${bench.name} was sent what it could not pull from ${this.#options.address}: ${reason}`,
+      `${image}: ${builder.name} was sent what it could not pull from ${this.#options.address}: ${reason}`,
     );
   }
 
-  /** Notes that a builder has an image, as it has just built it. */
-  noteImage(bench: Pick<BuilderConnection, "name">, digest: Digest): void {
-    this.#heldBy(bench).add(digest);
+  /** Notes that a builder has just built an image and so has it. */
+  noteImage(builder: Pick<BuilderConnection, "name">, digest: Digest): void {
+    this.#heldBy(builder).add(digest);
   }
 
-  /** Resolves when nothing is being pushed any more. */
+  /** Waits until no push is under way. */
   async waitForPushes(): Promise<void> {
     while (this.#pushes.size > 0) await Promise.all(this.#pushes.values());
   }
 
-  /** Ends what is being pushed. */
+  /** Ends all pushes. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.waitForPushes();
@@ -130,7 +143,7 @@ export class FleetRegistry {
       await withTempDir(scratch, (folder) =>
         open.push(image, digest, { store, scratch: folder, signal: this.#ended }),
       );
-      this.#there.add(keyOf(image, digest));
+      this.#pushed.add(pushKey(image, digest));
     } catch (error) {
       if (this.#ended.aborted || Date.now() < this.#pausedUntil) return;
       this.#pausedUntil = Date.now() + pushPause;
@@ -145,7 +158,7 @@ export class FleetRegistry {
   async #wait(pushes: Promise<unknown>, signal: AbortSignal): Promise<void> {
     const enough = new AbortController();
     const either = AbortSignal.any([signal, enough.signal]);
-    await Promise.race([pushes, sleep(longestWait, undefined, { signal: either })])
+    await Promise.race([pushes, sleep(maxWait, undefined, { signal: either })])
       .catch(() => signal.throwIfAborted())
       .finally(() => enough.abort());
   }
@@ -163,6 +176,6 @@ export class FleetRegistry {
   }
 }
 
-function keyOf(image: string, digest: Digest): string {
+function pushKey(image: string, digest: Digest): string {
   return `${image}@${digest}`;
 }

@@ -4,7 +4,6 @@ import pLimit, { type LimitFunction } from "p-limit";
 import { type Heartbeat, type WatchdogRules, withWatchdog } from "../../buildkit/client/build-watchdog.ts";
 import type { DaemonInfo } from "../../buildkit/client/endpoint.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
-import { matchPlatforms } from "../../buildkit/scheduler/platform-match.ts";
 import {
   BuilderLostError,
   type Job,
@@ -17,37 +16,54 @@ import { defaultSlots } from "../../config/fleet-plan.ts";
 import type { Paths } from "../../lib/paths.ts";
 import type { Operation } from "../operation.ts";
 import { type BuilderConnection, connectToBuilder, queryBuilder } from "./builder-connection.ts";
+import { describeBuilderFailure, messageOf, noBuilderError } from "./builder-failure.ts";
+import { offeredPlatforms } from "./platform-coverage.ts";
 
+/** Settings of a fleet. */
 export type FleetOptions = {
   readonly paths: Paths;
-  /** Names of the builders that the program registers; or the one builder of a run without a fleet. */
+  /**
+   * Names of the builders that the program registers; or the one builder of a run without a fleet.
+   */
   readonly expected: readonly string[] | BuilderInputs;
-  /** How many images are built at once in all. */
+  /** Images that are built at once on all builders together. */
   readonly jobs?: number | undefined;
-  /** Minutes without a sign of life after which a build is given up on its builder. */
+  /** Minutes without a sign of life after which a build leaves its builder. */
   readonly stall: number;
-  /** How often a builder at work is asked whether it still answers; {@link WatchdogRules} says how often where not given. */
+  /**
+   * Interval at which a busy builder is asked for an answer; that of {@link WatchdogRules} by
+   * default.
+   */
   readonly watch?: Pick<WatchdogRules, "pulse">;
-  /** Ends the opening of builders, which must not end with the one work that asked for it first. */
+  /**
+   * Ends the opening of builders. The signal of a single operation must not: others wait for the
+   * same builder.
+   */
   readonly cancelled: AbortSignal;
 };
 
-/** Seconds until every builder that the configuration names must have been registered by the program. */
-const registration = 900;
+/** In seconds: the program must have registered every configured builder by then. */
+const registrationTimeout = 900;
 
-/** Seconds to wait for lost builders where no other is left: some machines are started again, a user's one daemon hardly. */
-const [fleetPatience, lonePatience] = [600, 30];
+/**
+ * In seconds: jobs wait so long for lost builders. Machines of a fleet are often started again, a
+ * user's only daemon rarely.
+ */
+const lostBuilderTimeout = { fleet: 600, single: 30 };
 
-/** What builders are there, as the engine names them in Check, and which image is built on which of them. */
+/**
+ * The builders, as the engine registers them in Check, and the scheduler that distributes images
+ * among them.
+ */
 export class Fleet {
   readonly #options: FleetOptions;
   readonly #builders = new Map<string, BuilderInputs>();
   readonly #opened = new Map<string, Promise<BuilderConnection>>();
-  readonly #benches = new Map<string, BuilderConnection>();
+  readonly #connections = new Map<string, BuilderConnection>();
   readonly #waiting = new Set<() => void>();
   readonly #atOnce: LimitFunction;
   #members: readonly ScheduledBuilder[] = [];
-  #schedule: Promise<Scheduler> | undefined;
+  #scheduling: Promise<Scheduler> | undefined;
 
   constructor(options: FleetOptions) {
     this.#options = options;
@@ -55,18 +71,18 @@ export class Fleet {
     if ("name" in options.expected) this.register(options.expected);
   }
 
-  /** How many builders there are to be. */
+  /** Number of expected builders. */
   get size(): number {
     return this.#names().length;
   }
 
-  /** How many images are built at once, as far as it is known yet. */
+  /** Number of images that are built at once, as far as the builders are known. */
   get slots(): number {
     const sum = this.#names().reduce((slots, name) => slots + this.#slotsOf(this.#builders.get(name)), 0);
     return Math.min(sum, this.#options.jobs ?? sum);
   }
 
-  /** Makes a builder known, or known anew where something about it changed. */
+  /** Adds a builder; one that has changed replaces the former and is opened again. */
   register(builder: BuilderInputs): void {
     const { name } = builder;
     if (isDeepStrictEqual(this.#builders.get(name), builder)) return;
@@ -75,34 +91,40 @@ export class Fleet {
     for (const notify of this.#waiting) notify();
   }
 
-  /** Opens a builder, once; one that could not be opened is tried again by the next who asks. */
+  /** Opens a builder once. After a failure the next call tries again. */
   connect(name: string, operation: Operation): Promise<BuilderConnection> {
     const opened = this.#opened.get(name);
     if (opened) return opened;
     const builder = this.#builders.get(name);
     if (!builder) return Promise.reject(new Error(`the fleet has no builder ${name}`));
-    const before = this.#benches.get(name);
+    const before = this.#connections.get(name);
     const opening = connectToBuilder(builder, this.#options.paths, {
       ...operation,
       signal: this.#options.cancelled,
     });
     this.#opened.set(name, opening);
     opening.then(
-      (bench) => this.#benches.set(name, bench),
+      (connection) => this.#connections.set(name, connection),
       () => this.#opened.get(name) === opening && this.#opened.delete(name),
     );
     if (before) void opening.finally(() => before.close()).catch(() => undefined);
     return opening;
   }
 
-  /** What a builder says of itself; undefined for a private one, which is there whenever it is needed. */
+  /**
+   * Asks a builder about itself. Returns undefined for a private one, which is started when it is
+   * needed.
+   */
   async query(builder: BuilderInputs, signal: AbortSignal): Promise<DaemonInfo | undefined> {
     return await queryBuilder(builder, this.#options.paths, signal);
   }
 
-  /** The builders of this name or CPU vendor. Throws where the fleet has none. */
+  /**
+   * Returns the names of the builders of this name or CPU vendor.
+   * @throws Error where there is none
+   */
   async findBuilders(target: string, operation: Operation): Promise<string[]> {
-    await this.#ready(operation);
+    await this.#scheduler(operation);
     const found = this.#names().filter(
       (name) => name === target || this.#vendorOf(name)?.toLowerCase() === target.toLowerCase(),
     );
@@ -113,49 +135,55 @@ export class Fleet {
     );
   }
 
-  /** What the ledger calls the builder of this name; none where there is no such builder, or it does not answer. */
+  /**
+   * Returns the ledger's ID of the builder of this name; none where it is missing or does not
+   * answer.
+   */
   async findBuilderIds(name: string, operation: Operation): Promise<string[]> {
     if (!this.#builders.has(name)) return [];
-    const bench = await this.connect(name, operation).catch(() => undefined);
-    return bench ? [bench.id] : [];
+    const connection = await this.connect(name, operation).catch(() => undefined);
+    return connection ? [connection.id] : [];
   }
 
   /**
-   * Has a job done on one of the builders. `build` may be called again, on another one, where the first is lost; what it throws of the
-   * builder's own troubles counts as such a loss. With its `delivered` the builder takes the next job. It is also called again where the
-   * kernel killed it for want of memory: then the job has the builder to itself, where there is most memory.
+   * Runs a job on one of the builders. If that is lost, or `build` throws an infrastructure
+   * failure, `build` is called again on another. If the kernel killed a step for want of memory, it
+   * is called again on the builder with the most memory, which does nothing else. With the
+   * heartbeat `delivered` the builder takes the next job.
    */
   async run<Result>(
     job: Job,
-    build: (bench: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
+    build: (connection: BuilderConnection, signal: AbortSignal, heartbeat: Heartbeat) => Promise<Result>,
     operation: Operation,
-  ): Promise<{ result: Result; bench: BuilderConnection }> {
-    const schedule = await this.#ready(operation);
-    if (schedule.running >= this.slots) operation.progress("waiting for a build slot");
-    let wasStarved: string | undefined;
+  ): Promise<{ result: Result; builder: BuilderConnection }> {
+    const scheduler = await this.#scheduler(operation);
+    if (scheduler.running >= this.slots) operation.progress("waiting for a build slot");
+    let outOfMemoryOn: string | undefined;
     const attempt = async (name: string, freed: () => void, signal: AbortSignal) => {
-      if (wasStarved !== undefined)
+      if (outOfMemoryOn !== undefined)
         operation.report(
           "warning",
-          `${job.image}: the kernel killed a step on ${wasStarved} for want of memory; it is built again by itself on ${name}`,
+          `${job.image}: the kernel killed a step on ${outOfMemoryOn} for want of memory; it is built again by itself on ${name}`,
         );
-      wasStarved = undefined;
+      outOfMemoryOn = undefined;
       return await this.#buildOn(name, job, build, freed, { ...operation, signal }).catch(
         (error: unknown) => {
           if (!(error instanceof SolveError && error.isOutOfMemory) || signal.aborted) throw error;
-          wasStarved = name;
+          outOfMemoryOn = name;
           throw new OutOfMemoryError(error);
         },
       );
     };
-    return await schedule.run(
-      { ...job, platforms: this.#offered(job) },
+    return await scheduler.run(
+      { ...job, platforms: offeredPlatforms(job, this.#members) },
       ({ name }, signal, free) => this.#whileCounted(free, (freed) => attempt(name, freed, signal)),
       operation.signal,
     );
   }
 
-  /** Counts it among those that are built at once, until it says that it needs its builder no more. */
+  /**
+   * Counts a build among those at once until it calls `free`, as it needs its builder no longer.
+   */
   async #whileCounted<Result>(
     free: () => void,
     build: (free: () => void) => Promise<Result>,
@@ -175,46 +203,50 @@ export class Fleet {
     return await building;
   }
 
-  /** Notes that a builder has an image in its cache, as it has just built it. */
-  async noteImage(bench: BuilderConnection, digest: string): Promise<void> {
-    (await this.#schedule)?.noteCached(bench.name, digest);
+  /** Notes that a builder has just built an image and so has it in its cache. */
+  async noteImage(connection: BuilderConnection, digest: string): Promise<void> {
+    (await this.#scheduling)?.noteCached(connection.name, digest);
   }
 
+  /** Ends the scheduler and closes all builders. */
   async close(): Promise<void> {
-    const schedule = await this.#schedule?.catch(() => undefined);
-    schedule?.close();
+    const scheduler = await this.#scheduling?.catch(() => undefined);
+    scheduler?.close();
     await Promise.allSettled([...this.#opened.values()]);
     // All at once: the engine kills a provider that takes more than five seconds.
-    await Promise.all([...this.#benches.values()].map((bench) => bench.close()));
+    await Promise.all([...this.#connections.values()].map((connection) => connection.close()));
   }
 
   async #buildOn<Result>(
     name: string,
     { image }: Job,
-    build: (bench: BuilderConnection, signal: AbortSignal, stir: Heartbeat) => Promise<Result>,
+    build: (connection: BuilderConnection, signal: AbortSignal, heartbeat: Heartbeat) => Promise<Result>,
     free: () => void,
     operation: Operation,
-  ): Promise<{ result: Result; bench: BuilderConnection }> {
+  ): Promise<{ result: Result; builder: BuilderConnection }> {
     operation.signal.throwIfAborted();
-    const bench = await this.#benchFor(name, operation);
+    const connection = await this.#connectionTo(name, operation);
     const rules = { ...this.#options.watch, stall: this.#options.stall * 60 };
     try {
-      const watched = (signal: AbortSignal, stir: Heartbeat) =>
-        build(bench, signal, (sign) => {
-          stir(sign);
+      const watched = (signal: AbortSignal, heartbeat: Heartbeat) =>
+        build(connection, signal, (sign) => {
+          heartbeat(sign);
           if (sign === "delivered") free();
         });
-      return { bench, result: await withWatchdog(bench.endpoint, rules, watched, operation.signal) };
+      return {
+        builder: connection,
+        result: await withWatchdog(connection.endpoint, rules, watched, operation.signal),
+      };
     } catch (error) {
-      const trouble = operation.signal.aborted ? undefined : this.#troubleIn(error);
-      if (trouble === undefined) throw error;
+      const failure = operation.signal.aborted ? undefined : describeBuilderFailure(error, this.size === 1);
+      if (failure === undefined) throw error;
       const next = this.size > 1 ? "trying elsewhere" : "waiting for it";
-      operation.report("warning", `${image}: builder ${name} is lost, ${next}: ${trouble}`);
-      throw new BuilderLostError(trouble, { cause: error });
+      operation.report("warning", `${image}: builder ${name} is lost, ${next}: ${failure}`);
+      throw new BuilderLostError(failure, { cause: error });
     }
   }
 
-  async #benchFor(name: string, operation: Operation): Promise<BuilderConnection> {
+  async #connectionTo(name: string, operation: Operation): Promise<BuilderConnection> {
     try {
       return await this.connect(name, operation);
     } catch (error) {
@@ -223,56 +255,54 @@ export class Fleet {
     }
   }
 
-  /** The schedule, made as soon as one builder answers and all others' platforms are known. */
-  #ready(operation: Operation): Promise<Scheduler> {
-    this.#schedule ??= this.#makeSchedule(operation).catch((error: unknown) => {
-      this.#schedule = undefined;
+  /**
+   * Returns the scheduler, which is made as soon as one builder answers and the platforms of all
+   * others are known.
+   */
+  #scheduler(operation: Operation): Promise<Scheduler> {
+    this.#scheduling ??= this.#createScheduler(operation).catch((error: unknown) => {
+      this.#scheduling = undefined;
       throw error;
     });
-    return this.#schedule;
+    return this.#scheduling;
   }
 
-  async #makeSchedule(operation: Operation): Promise<Scheduler> {
-    await this.#registered(operation);
+  async #createScheduler(operation: Operation): Promise<Scheduler> {
+    await this.#waitForRegistration(operation);
     const openings = new Map(this.#names().map((name) => [name, this.connect(name, operation)] as const));
     const failures = new Map<string, unknown>();
     for (const [name, opening] of openings) opening.catch((error: unknown) => failures.set(name, error));
-    const untold = [...openings].filter(([name]) => this.#builders.get(name)?.platforms === undefined);
-    await Promise.allSettled(untold.map(([, opening]) => opening));
-    await Promise.any(openings.values()).catch(() => Promise.reject(this.#nobody(failures)));
+    const withoutPlatforms = [...openings].filter(
+      ([name]) => this.#builders.get(name)?.platforms === undefined,
+    );
+    await Promise.allSettled(withoutPlatforms.map(([, opening]) => opening));
+    await Promise.any(openings.values()).catch(() => Promise.reject(noBuilderError(failures)));
     const members: ScheduledBuilder[] = [];
     this.#members = members;
     for (const name of this.#names()) {
       const builder = this.#builders.get(name);
-      const platforms = this.#benches.get(name)?.platforms ?? builder?.platforms;
+      const platforms = this.#connections.get(name)?.platforms ?? builder?.platforms;
       if (platforms)
         members.push({ name, platforms, slots: this.#slotsOf(builder), memory: this.#memoryOf(builder) });
       else operation.report("warning", `builder ${name} is left out: ${messageOf(failures.get(name))}`);
     }
-    const schedule = new Scheduler(members, {
-      lostBuilderTimeout: this.size > 1 ? fleetPatience : lonePatience,
+    const scheduler = new Scheduler(members, {
+      lostBuilderTimeout: this.size > 1 ? lostBuilderTimeout.fleet : lostBuilderTimeout.single,
       probe: async ({ name }, signal) => await (await this.connect(name, operation)).revive(signal),
     });
     for (const { name } of members) {
-      if (!this.#benches.has(name))
-        schedule.markLost(name, messageOf(failures.get(name) ?? "it does not answer yet"));
+      if (!this.#connections.has(name))
+        scheduler.markLost(name, messageOf(failures.get(name) ?? "it does not answer yet"));
     }
-    return schedule;
-  }
-
-  #nobody(failures: ReadonlyMap<string, unknown>): unknown {
-    const [first] = failures.values();
-    if (this.size === 1) return first;
-    const reasons = [...failures].map(([name, error]) => `  ${name}: ${messageOf(error)}`);
-    return new Error(`none of the builders can be used:\n${reasons.join("\n")}`);
+    return scheduler;
   }
 
   /** Waits until the program has registered all builders that the configuration names. */
-  async #registered(operation: Operation): Promise<void> {
+  async #waitForRegistration(operation: Operation): Promise<void> {
     const missing = () => this.#names().filter((name) => !this.#builders.has(name));
     if (missing().length === 0) return;
     operation.progress(`waiting for ${missing().join(", ")}`);
-    const late = AbortSignal.any([this.#options.cancelled, AbortSignal.timeout(registration * 1000)]);
+    const late = AbortSignal.any([this.#options.cancelled, AbortSignal.timeout(registrationTimeout * 1000)]);
     await new Promise<void>((resolve) => {
       const look = () => {
         if (missing().length > 0 && !late.aborted) return;
@@ -286,7 +316,7 @@ export class Fleet {
     this.#options.cancelled.throwIfAborted();
     if (missing().length === this.size) {
       throw new Error(
-        `the program registered none of its builders (${missing().join(", ")}) within ${registration / 60} minutes`,
+        `the program registered none of its builders (${missing().join(", ")}) within ${registrationTimeout / 60} minutes`,
       );
     }
   }
@@ -296,7 +326,10 @@ export class Fleet {
     return "name" in expected ? [expected.name] : expected;
   }
 
-  /** Bytes for all its builds; of private daemons an equal share each of what a step may have of this machine. */
+  /**
+   * Returns the bytes for all builds on a builder. Private daemons share this machine's memory
+   * equally, less what is left to the system.
+   */
   #memoryOf(builder: BuilderInputs | undefined): number | undefined {
     if (!builder?.address.startsWith("private:")) return builder?.memory;
     const sharers = [...this.#builders.values()].filter(({ address }) => address.startsWith("private:"));
@@ -307,34 +340,7 @@ export class Fleet {
     return builder?.slots ?? defaultSlots(this.size, this.#options.jobs);
   }
 
-  /**
-   * The job's platforms without those that no builder runs: what its steps run may be a compiler for another machine, and BuildKit says so
-   * if it is not. linux/386 stays: no emulator is to be tried for it.
-   */
-  #offered({ platforms, allowedBuilders: among }: Job): readonly string[] {
-    if (platforms.length === 0) return platforms;
-    const members = this.#members.filter(({ name }) => among?.includes(name) ?? true);
-    const isRun = (platform: string) =>
-      platform === "linux/386" ||
-      members.some((member) => matchPlatforms(member.platforms, [platform]) !== "none");
-    const run = platforms.filter(isRun);
-    return run.length > 0 ? run : (members[0]?.platforms.slice(0, 1) ?? platforms);
-  }
-
-  /** Why an error is the builder's and not the build's; undefined where it is the build's, or no other builder could do better. */
-  #troubleIn(error: unknown): string | undefined {
-    if (error instanceof BuilderLostError) return error.message;
-    if (!(error instanceof SolveError) || !error.infrastructureFailure) return undefined;
-    return error.infrastructureFailure.kind === "disk" && this.size === 1
-      ? undefined
-      : `${error.infrastructureFailure.message} (the log: ${error.log})`;
-  }
-
   #vendorOf(name: string): string | undefined {
-    return this.#builders.get(name)?.vendor ?? this.#benches.get(name)?.facts.cpuVendor;
+    return this.#builders.get(name)?.vendor ?? this.#connections.get(name)?.facts.cpuVendor;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

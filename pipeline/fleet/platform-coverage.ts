@@ -1,4 +1,5 @@
 import { matchPlatforms } from "../../buildkit/scheduler/platform-match.ts";
+import type { Job, ScheduledBuilder } from "../../buildkit/scheduler/scheduler.ts";
 import { awsPlatforms, awsVendors } from "../../config/aws-fleet.ts";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
@@ -9,12 +10,12 @@ import { runnablePlatforms } from "../../tools/platforms.ts";
 
 type PlannedBy = Pick<StagexConfig, "buildkit" | "builders" | "localBuilders" | "aws">;
 
-/** An image of which no builder runs all that its steps run, and what they run. */
+/** An image that no builder can build, and the platforms that its steps run programs of. */
 export type UnbuildableImage = { readonly image: string; readonly runs: readonly string[] };
 
 /**
- * Lists each builder's platforms, its own first, as the configuration tells them.
- * @returns undefined where one of them can be known from the builder alone
+ * Lists the platforms of each configured builder, its own first.
+ * @returns undefined where only a builder itself can tell its platforms
  */
 export async function plannedPlatforms({
   buildkit = process.env.BUILDKIT_HOST,
@@ -25,15 +26,21 @@ export async function plannedPlatforms({
   const onAws = awsVendors.flatMap((vendor) =>
     Array.from({ length: aws?.builders[vendor] ?? 0 }, () => awsPlatforms[vendor]),
   );
-  const isLone = builders.length + localBuilders + onAws.length === 0;
-  if (isLone && buildkit !== undefined) return undefined;
+  const hasNoFleet = builders.length + localBuilders + onAws.length === 0;
+  if (hasNoFleet && buildkit !== undefined) return undefined;
   const here = await runnablePlatforms();
-  const own = Array.from({ length: isLone ? 1 : localBuilders }, () => [...here.native, ...here.emulated]);
+  const own = Array.from({ length: hasNoFleet ? 1 : localBuilders }, () => [
+    ...here.native,
+    ...here.emulated,
+  ]);
   const declared = builders.flatMap(({ platforms }) => (platforms ? [platforms] : []));
   return declared.length < builders.length ? undefined : [...declared, ...own, ...onAws];
 }
 
-/** Finds the images that none of these builders can build. With several builders, each platform of an image is built on one of its own. */
+/**
+ * Finds the images that none of these builders can build. Of several builders each builds one
+ * platform of an image.
+ */
 export function findUnbuildableImages(
   plans: readonly Pick<BuildPlan, "name" | "platforms" | "runs">[],
   builders: readonly (readonly string[])[],
@@ -47,15 +54,33 @@ export function findUnbuildableImages(
   });
 }
 
-/** How many images are named of each reason. */
-const mostNamed = 5;
+/**
+ * Leaves out the job's platforms that no builder runs. The step may only run a cross compiler, and
+ * if not, BuildKit fails. linux/386 stays, so that no emulator is tried for it.
+ */
+export function offeredPlatforms(
+  { platforms, allowedBuilders }: Job,
+  builders: readonly ScheduledBuilder[],
+): readonly string[] {
+  if (platforms.length === 0) return platforms;
+  const allowed = builders.filter(({ name }) => allowedBuilders?.includes(name) ?? true);
+  const run = platforms.filter(
+    (platform) =>
+      platform === "linux/386" ||
+      allowed.some((builder) => matchPlatforms(builder.platforms, [platform]) !== "none"),
+  );
+  return run.length > 0 ? run : (allowed[0]?.platforms.slice(0, 1) ?? platforms);
+}
 
-/** The images that no builder can build, in words: the first few of each reason. */
+/** Number of images that are named for each reason. */
+const maxNames = 5;
+
+/** Formats the images that no builder can build: the first few for each reason. */
 export function formatUnbuildableImages(unfit: readonly UnbuildableImage[]): Printable {
   const reasons = Map.groupBy(unfit, ({ runs }) => runs.join(" and "));
   const lines = [...reasons].map(([runs, images]) => {
     const names = images.map(({ image }) => image);
-    return `  ${runs}${runs.includes(" and ") ? " on one builder" : ""}: ${shortenList(names, mostNamed)}`;
+    return `  ${runs}${runs.includes(" and ") ? " on one builder" : ""}: ${shortenList(names, maxNames)}`;
   });
   const names = new Set(unfit.map(({ image }) => image));
   return printableBlock(
@@ -67,7 +92,10 @@ export function formatUnbuildableImages(unfit: readonly UnbuildableImage[]): Pri
   );
 }
 
-/** The images that are for other platforms than those asked for, as their package.toml says, in words; undefined where there are none. */
+/**
+ * Formats the images whose package.toml names other platforms than those asked for; undefined where
+ * there are none.
+ */
 export function formatOtherPlatforms(
   plans: readonly Pick<BuildPlan, "name" | "platforms">[],
   asked: readonly string[],
@@ -75,5 +103,5 @@ export function formatOtherPlatforms(
   const elsewhere = plans.filter(({ platforms }) => !asked.every((platform) => platforms.includes(platform)));
   if (elsewhere.length === 0) return undefined;
   const named = elsewhere.map(({ name, platforms }) => `${name} (${platforms.join(", ")})`);
-  return printable`not for ${asked.join(", ")}, as their package.toml says, and built for their own platforms: ${shortenList(named, mostNamed)}`;
+  return printable`not for ${asked.join(", ")}, as their package.toml says, and built for their own platforms: ${shortenList(named, maxNames)}`;
 }

@@ -1,13 +1,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { withBuildContext } from "../../buildkit/client/context-folder.ts";
-import type { ProgressEvent } from "../../buildkit/client/progress.ts";
-import { RunningStep } from "../../buildkit/client/running-step.ts";
-import { type SolveResult, solve } from "../../buildkit/client/solve.ts";
+import type { SolveResult } from "../../buildkit/client/solve.ts";
 import { BuilderLostError, type Job } from "../../buildkit/scheduler/scheduler.ts";
-import type { BuildPlan } from "../../distro/build-plan.ts";
-import { findGenerator } from "../../distro/generator/known-generators.ts";
-import { type LedgerRecord, UnsafeLedgerError } from "../../distro/ledger/ledger.ts";
 import { platformsToRun } from "../../distro/recipe/run-platforms.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { runConcurrently } from "../../lib/run-concurrently.ts";
@@ -15,66 +9,54 @@ import { type Image, requirePlatforms } from "../../oci/image.ts";
 import { readLayout } from "../../oci/layout.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
 import { mergePlatforms } from "../../oci/merge-platforms.ts";
+import type { Store } from "../../oci/store/store.ts";
 import type { Context } from "../context/context.ts";
 import type { BuilderConnection } from "../fleet/builder-connection.ts";
-import type { Dependency } from "../fleet/fleet-registry.ts";
 import type { Operation } from "../operation.ts";
-import {
-  fetchSources,
-  measureDependencies,
-  requireDependencies,
-  requirePlan,
-  type SourceFile,
-} from "./build-inputs.ts";
-import { isDigestMismatch } from "./check-expected-digest.ts";
-import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import { fetchSources, measureDependencies, requireDependencies, requirePlan } from "./build-inputs.ts";
+import type { KeyedPackage, PackageInputs, PackageOutputs } from "./inputs.ts";
 import { imageDigestsOf } from "./ledger-lookup.ts";
-import { type NetworkAccess, withNetworkAccess } from "./network-access.ts";
-import { inputKeyOf } from "./package-key.ts";
-import { isAsRecorded } from "./rebuild-image.ts";
+import { withNetworkAccess } from "./network-access.ts";
+import { recordBuild } from "./record-build.ts";
+import { type BuildMaterials, type BuildPart, solveImage } from "./solve-image.ts";
 
 /**
- * Builds the image on one of the builders, or each platform on one of its own; stores it, and enters it in the ledger.
- * @param target the CPU vendor, or the builder's name, that it is to be built on; any where not given
+ * Builds an image on one of the builders, or each platform on one of its own; stores it and records
+ * it in the ledgers.
+ * @param target the CPU vendor, or the builder's name, to build on; any where not given
  */
 export async function buildImage(
   context: Context,
-  inputs: PackageInputs,
+  inputs: KeyedPackage,
   operation: Operation,
   target?: string,
 ): Promise<PackageOutputs> {
   operation.signal.throwIfAborted();
-  const plan = await requirePlan(context, inputs);
-  await requireDependencies(context, inputs, operation);
+  const plan = await requirePlan(await context.tree(), inputs);
+  await requireDependencies(await context.store(), inputs, operation);
   const sources = await context.pullLimit(() => fetchSources(context, plan, inputs, operation));
-  const among = target === undefined ? undefined : await context.fleet.findBuilders(target, operation);
+  const builders = target === undefined ? undefined : await context.fleet.findBuilders(target, operation);
   return await withTempDir(context.paths.scratch, async (folder) => {
-    const { result: parts, fetches } = await withNetworkAccess(
-      context,
-      inputs,
-      plan,
-      operation,
-      (fetching) => {
-        const builders = among?.length ?? context.fleet.size;
-        // They share the proxy and the folder: one that fails takes neither from those that are still at work.
-        return runConcurrently(
-          platformParts(inputs, builders, fetching !== undefined),
-          operation.signal,
-          (platforms, signal, number) => {
-            const part = { platforms, target, among, layout: join(folder, `layout-${number}`), fetching };
-            return buildPart(context, plan, inputs, sources, part, { ...operation, signal });
-          },
-        );
-      },
+    const { result: parts, fetches } = await withNetworkAccess(context, inputs, plan, operation, (network) =>
+      // The parts share the proxy and the folder, so none is ended before all have come to their
+      // end.
+      runConcurrently(
+        platformParts(inputs, builders?.length ?? context.fleet.size, network !== undefined),
+        operation.signal,
+        (platforms, signal, number) => {
+          const part = { platforms, target, builders, layout: join(folder, `layout-${number}`), network };
+          return buildPart(context, inputs, { plan, sources }, part, { ...operation, signal });
+        },
+      ),
     );
-    const image = await storedWhole(context, inputs, parts, join(folder, "layout"), operation);
+    const image = await storeWhole(await context.store(), inputs, parts, join(folder, "layout"), operation);
     const outputs: PackageOutputs = {
       ...imageDigestsOf(image, inputs.platforms),
-      inputKey: inputKeyOf(inputs),
+      inputKey: inputs.inputKey,
       origin: "built",
     };
-    for (const own of Map.groupBy(parts, ({ bench }) => bench).values())
-      await enter(context, own, inputs, outputs, fetches, operation);
+    for (const [first, ...others] of Map.groupBy(parts, ({ builder }) => builder).values())
+      if (first) await recordBuild(context, [first, ...others], inputs, outputs, fetches, operation);
     (await context.fleetRegistry())?.startPush(inputs.image, outputs.reference, operation);
     const seconds = Math.max(...parts.map((part) => part.seconds));
     context.runReport.note({ image: inputs.image, digest: outputs.digest, origin: "built", seconds });
@@ -82,28 +64,18 @@ export async function buildImage(
   });
 }
 
-/** What one builder builds of an image. */
-type Part = {
-  readonly platforms: readonly string[];
-  readonly target: string | undefined;
-  readonly among: readonly string[] | undefined;
-  /** The folder that gets it. */
-  readonly layout: string;
-  readonly fetching: NetworkAccess | undefined;
-};
-
-type BuiltPart = Part & {
-  readonly bench: BuilderConnection;
-  readonly seconds: number;
-  readonly layerCheck: SolveResult["layerCheck"];
-  readonly memory: SolveResult["memory"];
-  /** What its bytes are; in the store already where it is all of the image. */
-  readonly image: Image;
-};
+type BuiltPart = BuildPart &
+  Pick<SolveResult, "layerCheck" | "memory"> & {
+    readonly builder: BuilderConnection;
+    readonly seconds: number;
+    /** As read from its bytes; in the store already where the part is the whole image. */
+    readonly image: Image;
+  };
 
 /**
- * With several builders to choose from each platform goes to one of its own, so that all are built natively. So they are where a recipe
- * fetches: the program that gives a step the proxy is of the step's platform.
+ * Splits an image's platforms into parts. With several builders to choose from each platform is
+ * built on one of its own, so natively. A recipe that fetches is split too: the program that gives
+ * a step the proxy is for one platform.
  */
 function platformParts(
   { platforms }: PackageInputs,
@@ -115,200 +87,95 @@ function platformParts(
 
 async function buildPart(
   context: Context,
-  plan: BuildPlan,
-  inputs: PackageInputs,
-  sources: readonly SourceFile[],
-  part: Part,
+  inputs: KeyedPackage,
+  { plan, sources }: Omit<BuildMaterials, "dependencies">,
+  part: BuildPart,
   operation: Operation,
 ): Promise<BuiltPart> {
-  const dependencies = await measureDependencies(context, inputs, part.platforms);
-  const job = await jobOf(context, inputs, part, platformsToRun(plan, part.platforms), dependencies);
-  const { result, bench } = await context.fleet.run(
-    job,
-    async (bench, signal, stir) => {
+  const store = await context.store();
+  const dependencies = await measureDependencies(store, inputs, part.platforms);
+  const materials = { plan, sources, dependencies };
+  const { result, builder } = await context.fleet.run(
+    await jobOf(context, inputs, materials, part),
+    async (builder, signal, heartbeat) => {
+      const run = { ...operation, signal };
       const started = performance.now();
-      const ingredients = { plan, sources, dependencies };
-      const { layerCheck, memory } = await solveImage(context, bench, inputs, ingredients, part, {
-        operation: { ...operation, signal },
-        stir,
-      });
+      const solved = await solveImage(context, builder, inputs, materials, part, run, heartbeat);
       const seconds = (performance.now() - started) / 1000;
-      stir("delivered");
-      // Whatever a builder says, only what its bytes are counts: one that delivers others is not asked again for this image.
-      const image = await received(context, inputs, { ...part, layerCheck }, { ...operation, signal }).catch(
-        async (error: unknown) => {
-          await rm(part.layout, { recursive: true, force: true });
-          if (!(error instanceof LayoutError) || context.fleet.size === 1) throw error;
-          throw new BuilderLostError(`what it delivered is not what it says: ${error.message}`, {
-            cause: error,
-          });
-        },
-      );
+      heartbeat("delivered");
+      const { layerCheck, memory } = solved;
+      const image = await receivePart(store, inputs, part, solved, run).catch(async (error: unknown) => {
+        await rm(part.layout, { recursive: true, force: true });
+        // The bytes alone count: a builder that delivers others than it claims does not build this
+        // image again.
+        if (!(error instanceof LayoutError) || context.fleet.size === 1) throw error;
+        throw new BuilderLostError(`what it delivered is not what it says: ${error.message}`, {
+          cause: error,
+        });
+      });
       return { layerCheck, memory, image, seconds };
     },
     operation,
   );
   const { manifests, index } = result.image;
-  const exchange = await context.fleetRegistry();
+  const fleetRegistry = await context.fleetRegistry();
   for (const digest of [index, ...manifests.map(({ digest }) => digest)]) {
-    await context.fleet.noteImage(bench, digest);
-    exchange?.noteImage(bench, digest);
+    await context.fleet.noteImage(builder, digest);
+    fleetRegistry?.noteImage(builder, digest);
   }
-  return { ...part, ...result, bench };
+  return { ...part, ...result, builder };
 }
 
-/** Reads what a builder delivered, every blob hashed; into the store, in one pass, where it is all of the image. */
-async function received(
-  context: Context,
-  inputs: PackageInputs,
-  { platforms, layout, layerCheck }: Part & Pick<BuiltPart, "layerCheck">,
-  operation: Operation,
-): Promise<Image> {
-  if (platforms.length < inputs.platforms.length) {
-    const image = await readLayout(layout, { signal: operation.signal });
-    requirePlatforms(image, platforms, layout);
-    return image;
-  }
-  operation.progress("storing the image");
-  const store = await context.store();
-  return await store.adopt(layout, { layerCheck, platforms, signal: operation.signal });
-}
-
+/** Describes a part to the scheduler. */
 async function jobOf(
   context: Context,
-  inputs: PackageInputs,
-  { platforms, target, among }: Part,
-  run: readonly string[],
-  dependencies: readonly Dependency[],
+  { image, inputKey }: KeyedPackage,
+  { plan, dependencies }: BuildMaterials,
+  { platforms, target, builders }: BuildPart,
 ): Promise<Job> {
-  const { image } = inputs;
   const { seconds, remaining = 0, shared, memory } = (await context.expectations()).get(image) ?? {};
   return {
-    key: [inputKeyOf(inputs), ...platforms, target ?? ""].join(" "),
-    ...{ image, platforms: run, seconds, remaining, shared, memory, allowedBuilders: among },
+    key: [inputKey, ...platforms, target ?? ""].join(" "),
+    ...{ image, seconds, remaining, shared, memory, allowedBuilders: builders },
+    platforms: platformsToRun(plan, platforms),
     inputs: dependencies.map(({ digest, bytes }) => ({ digest, bytes })),
   };
 }
 
-/** The image in the store, put together from its parts where it has several. */
-async function storedWhole(
-  context: Context,
+/**
+ * Reads a part that a builder delivered and hashes every blob. A part that is the whole image is
+ * stored in the same pass.
+ */
+async function receivePart(
+  store: Store,
+  inputs: PackageInputs,
+  { platforms, layout }: BuildPart,
+  { layerCheck }: Pick<SolveResult, "layerCheck">,
+  { signal, progress }: Operation,
+): Promise<Image> {
+  if (platforms.length < inputs.platforms.length) {
+    const image = await readLayout(layout, { signal });
+    requirePlatforms(image, platforms, layout);
+    return image;
+  }
+  progress("storing the image");
+  return await store.adopt(layout, { layerCheck, platforms, signal });
+}
+
+/** Merges an image's parts, where it has several, and stores it. */
+async function storeWhole(
+  store: Store,
   { image, version }: PackageInputs,
   parts: readonly BuiltPart[],
   whole: string,
-  operation: Operation,
+  { signal, progress }: Operation,
 ): Promise<Image> {
   const [first, ...others] = parts;
   if (!first) throw new Error(`${image} has no platform`);
   if (others.length === 0) return first.image;
-  operation.progress("storing the image");
+  progress("storing the image");
   const layouts = parts.map(({ layout }) => layout);
   await mergePlatforms(layouts, whole, image, version);
-  const store = await context.store();
-  // Its dependencies are the same for all platforms, and so are the layers that need no check.
-  return await store.adopt(whole, { layerCheck: first.layerCheck, signal: operation.signal });
-}
-
-/** What an image is built from. */
-type Ingredients = {
-  readonly plan: BuildPlan;
-  readonly sources: readonly SourceFile[];
-  readonly dependencies: readonly Dependency[];
-};
-
-async function solveImage(
-  context: Context,
-  bench: BuilderConnection,
-  inputs: PackageInputs,
-  { plan, sources, dependencies }: Ingredients,
-  { platforms, target, layout, fetching }: Part,
-  { operation, stir }: { operation: Operation; stir: () => void },
-): Promise<SolveResult> {
-  const { scratch, logs } = context.paths;
-  const { root } = await context.tree();
-  const store = await context.store();
-  const files = {
-    folder: join(root, plan.folder),
-    files: plan.context,
-    recipe: { path: join(root, plan.recipe), sha256: plan.containerfile },
-    sources: [...sources],
-    ...(fetching ? { rewrite: fetching.rewrite } : {}),
-    scratch,
-  };
-  const isWhole = platforms.length === inputs.platforms.length;
-  const words = [inputs.image, ...(target ? [target] : []), ...(isWhole ? [] : platforms)];
-  const exchange = await context.fleetRegistry();
-  const repositories = (await exchange?.repositoriesFor(bench, dependencies, operation)) ?? {};
-  return await withBuildContext(files, async (buildContext) => {
-    const request = {
-      endpoint: bench.endpoint,
-      image: inputs.image,
-      version: inputs.version,
-      assembly: findGenerator(inputs.generator).commonOptions,
-      target: inputs.target ?? null,
-      platforms,
-      buildArgs: inputs.buildArgs,
-      context: buildContext,
-      dependencies: inputs.dependencies,
-      repositories,
-      ...(fetching ? { proxy: await fetching.session.proxyFor(platforms[0] ?? "") } : {}),
-      noCache: !context.config.cache || (await context.isRebuilt(inputs.image)),
-      store: store.root,
-      destination: layout,
-      scratch,
-    };
-    const step = new RunningStep();
-    const options = {
-      signal: operation.signal,
-      onProgress: (event: ProgressEvent) => {
-        const line = step.take(event);
-        if (line !== undefined) operation.progress(line);
-      },
-      onActivity: stir,
-      log: join(logs, `${words.join("-").replaceAll("/", "-")}.log`),
-    };
-    const solved = await (fetching?.session.guard(() => solve(request, options)) ?? solve(request, options));
-    exchange?.noteTransfers(bench, inputs.image, dependencies, solved, operation);
-    return solved;
-  });
-}
-
-/**
- * Enters what one builder built. A digest other than the one that it is held against, on any platform, is entered as evidence, which never makes the key known.
- * @param parts all by the same builder, at least one
- */
-async function enter(
-  context: Context,
-  parts: readonly BuiltPart[],
-  inputs: PackageInputs,
-  outputs: PackageOutputs,
-  fetches: string | undefined,
-  operation: Operation,
-): Promise<void> {
-  const [{ bench } = { bench: undefined }] = parts;
-  if (!bench) return;
-  const platforms = parts.flatMap((part) => part.platforms);
-  const seconds = parts.reduce((sum, part) => sum + part.seconds, 0);
-  const memory = Math.max(0, ...parts.map((part) => part.memory ?? 0));
-  const mismatch =
-    (await isDigestMismatch(context, inputs, outputs)) || !(await isAsRecorded(context, inputs, outputs));
-  const own = Object.entries(outputs.digests).filter(([platform]) => platforms.includes(platform));
-  const record: LedgerRecord = {
-    inputKey: inputKeyOf(inputs),
-    image: inputs.image,
-    digests: { index: outputs.index, platforms: Object.fromEntries(own) },
-    builder: { id: bench.id, facts: bench.facts },
-    seconds,
-    ...(memory > 0 ? { memory } : {}),
-    outcome: mismatch ? "mismatch" : "built",
-    finished: new Date().toISOString(),
-    ...(fetches === undefined ? {} : { fetches }),
-  };
-  // First where nobody else writes: the ledger's word alone is never enough to sign.
-  await context.built.append(record);
-  await context.ledger.append(record).catch((error: unknown) => {
-    // Others' doing: it keeps nobody from building.
-    if (!(error instanceof UnsafeLedgerError)) throw error;
-    operation.report("warning", error.message);
-  });
+  // All platforms have the same dependencies, so the same layers need no check.
+  return await store.adopt(whole, { layerCheck: first.layerCheck, signal });
 }

@@ -1,24 +1,32 @@
 import { join } from "node:path";
 import pLimit from "p-limit";
 import type { BuildPlan } from "../../distro/build-plan.ts";
+import { contextOfPlan, digestFromHex } from "../../distro/plan/image-inputs.ts";
+import type { Tree } from "../../distro/tree/tree.ts";
 import { TreeError } from "../../distro/tree-error.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import { hexOf } from "../../oci/digest.ts";
+import type { Store } from "../../oci/store/store.ts";
 import type { SourceProgress } from "../../sources/download/source-error.ts";
 import type { Context } from "../context/context.ts";
 import type { Dependency } from "../fleet/fleet-registry.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs } from "./inputs.ts";
-import { contextOfPlan, digestFromHex } from "./inputs-from-build-plan.ts";
 
 /** A source in the cache, its hash verified. */
 export type SourceFile = { readonly file: string; readonly path: string };
 
-/** The plan of these inputs, for the files behind their digests; throws where no build of it can succeed, or the tree is no longer what was planned with. */
-export async function requirePlan(context: Context, inputs: PackageInputs): Promise<BuildPlan> {
-  const tree = await context.tree();
+/**
+ * Returns the plan of these inputs, which names the files behind their digests.
+ * @throws Error where no build of it can succeed, or the tree has changed since the inputs were
+ *   read from it
+ */
+export async function requirePlan(
+  { images }: Pick<Tree, "images">,
+  inputs: PackageInputs,
+): Promise<BuildPlan> {
   // Subpackages share their recipe, but each has the files of its own target.
-  const plan = [...tree.images.values()].find(
+  const plan = [...images.values()].find(
     ({ recipe, target }) => recipe === inputs.recipe && target === (inputs.target ?? null),
   );
   if (!plan)
@@ -34,33 +42,37 @@ export async function requirePlan(context: Context, inputs: PackageInputs): Prom
   return plan;
 }
 
-/** A dependency is passed on only whole: each is read again before anything is built from it. */
+/**
+ * Requires that the store has each dependency whole: all of its blobs are read again.
+ * @throws Error with the damages of the first that is not
+ */
 export async function requireDependencies(
-  context: Context,
-  inputs: PackageInputs,
-  operation: Operation,
+  store: Store,
+  { image, dependencies }: PackageInputs,
+  { signal }: Pick<Operation, "signal">,
 ): Promise<void> {
-  const store = await context.store();
-  for (const [name, reference] of Object.entries(inputs.dependencies)) {
-    const damages = await store.inspect(reference, operation.signal);
+  for (const [name, reference] of Object.entries(dependencies)) {
+    const damages = await store.inspect(reference, signal);
     if (damages.length === 0) continue;
     throw new Error(
-      `${inputs.image}: its dependency ${name} (${reference}) is not whole in the store:\n` +
+      `${image}: its dependency ${name} (${reference}) is not whole in the store:\n` +
         `${damages.map(({ message }) => `  ${message}`).join("\n")}\n` +
         `Build it again with: pulumi up --refresh`,
     );
   }
 }
 
-/** The dependencies, and how much a builder that has none of one must be sent of it for these platforms. */
+/**
+ * Returns the dependencies with the bytes that a builder without any of them must be sent for these
+ * platforms.
+ */
 export async function measureDependencies(
-  context: Context,
-  inputs: PackageInputs,
+  store: Store,
+  { dependencies }: PackageInputs,
   platforms: readonly string[],
 ): Promise<Dependency[]> {
-  const store = await context.store();
   return await Promise.all(
-    Object.entries(inputs.dependencies).map(async ([name, digest]) => {
+    Object.entries(dependencies).map(async ([name, digest]) => {
       const { manifests } = (await store.find(digest)) ?? (await store.readImage(digest));
       const own = manifests.filter(({ platform }) => platforms.includes(platform));
       const layers = (own.length > 0 ? own : manifests).flatMap((manifest) => manifest.layers);
@@ -70,12 +82,13 @@ export async function measureDependencies(
   );
 }
 
-/** How many sources of one image come at once. */
+/** Sources of one image that are fetched at once. */
 const sourcesAtOnce = 8;
 
 /**
  * Fetches the sources of an image into the cache, several at once, and verifies each.
- * @throws with all that could not be had: the others are kept for the next run
+ * @throws Error that names every source that could not be fetched: the others stay in the cache for
+ *   the next run
  */
 export async function fetchSources(
   context: Context,
@@ -96,7 +109,7 @@ export async function fetchSources(
       const path = await cache.obtain(source, {
         archives,
         signal: operation.signal,
-        onProgress: (progress) => tell(operation, file, progress),
+        onProgress: (progress) => reportProgress(operation, file, progress),
       });
       return { file, path };
     }),
@@ -109,19 +122,22 @@ export async function fetchSources(
   return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
 }
 
-/** Shows what goes on. What stands for long is kept: a place of the vault that fails, and Software Heritage's help. */
-function tell(
+/**
+ * Shows progress beside the resource. A failing place of the vault and Software Heritage's help are
+ * kept as messages.
+ */
+function reportProgress(
   operation: Pick<Operation, "progress" | "report">,
   file: string,
   progress: SourceProgress,
 ): void {
-  const line = sourceLine(file, progress);
+  const line = progressLine(file, progress);
   operation.progress(line);
   if (progress.kind === "failed" && progress.isNews) operation.report("warning", printableLine(line));
   if (progress.kind === "last-resort") operation.report("info", printableLine(line));
 }
 
-function sourceLine(file: string, progress: SourceProgress): string {
+function progressLine(file: string, progress: SourceProgress): string {
   if (progress.kind === "last-resort") {
     return progress.phase === "asked"
       ? `no mirror gave ${file}: asking Software Heritage, the last resort (${progress.from})`

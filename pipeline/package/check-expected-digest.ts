@@ -1,14 +1,17 @@
 import { digestSetOfPlatform } from "../../distro/tree/digests-file.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { compareManifests } from "../../oci/image-diff.ts";
+import type { Store } from "../../oci/store/store.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import type { PackageInputs, PackageOutputs } from "./inputs.ts";
 import { digestRequirementOf } from "./published-status.ts";
 
 /**
- * Compares an image with the one that the tree publishes, on every platform, and reports one that is new.
- * @throws where it is held against that and is another, with how they differ as far as that can be seen here
+ * Compares an image with the digests that the tree publishes, on every platform, and reports an
+ * image that is new.
+ * @throws Error where it differs from a digest that it must have, with the first difference if the
+ *   store has both images
  */
 export async function checkExpectedDigest(
   context: Context,
@@ -16,18 +19,18 @@ export async function checkExpectedDigest(
   image: PackageOutputs,
   { report }: Pick<Operation, "report">,
 ): Promise<void> {
-  const [other] = findMismatches(inputs, image);
-  if (!other) return;
-  const { mustMatch: isHeld, reason } = await digestRequirementOf(context, inputs);
-  if (!isHeld) {
-    report("info", newImageText(inputs.image, other.published));
+  const [mismatch] = findMismatches(inputs, image);
+  if (!mismatch) return;
+  const { mustMatch, reason } = await digestRequirementOf(context, inputs);
+  if (!mustMatch) {
+    report("info", newImageText(inputs.image, mismatch.published));
     return;
   }
   const lines = [
-    `${inputs.image}: its digest${other.of} is not the one that the tree publishes in digests/${other.file}`,
-    `  published: ${other.published}`,
-    `  got:       ${other.got} (${image.origin})`,
-    `  ${await explanation(context, other, image)}`,
+    `${inputs.image}: its digest${mismatch.of} is not the one that the tree publishes in digests/${mismatch.file}`,
+    `  published: ${mismatch.published}`,
+    `  got:       ${mismatch.got} (${image.origin})`,
+    `  ${await explain(await context.store(), mismatch, image)}`,
     reason,
   ];
   throw new Error(lines.join("\n"));
@@ -37,12 +40,16 @@ export async function checkExpectedDigest(
 type Mismatch = {
   readonly published: Digest;
   readonly got: Digest;
-  /** The file that publishes it, below `digests/`; and ` for PLATFORM`, where that is not the first, or ` of the index`. */
+  /** The file that publishes it, below `digests/`. */
   readonly file: string;
+  /** Empty for the first platform; else ` for PLATFORM` or ` of the index`. */
   readonly of: string;
 };
 
-/** Whether an image has another digest than the published one, on any platform or of its index, and is held against that. */
+/**
+ * Tells whether an image differs from a published digest, of any platform or of its index, that it
+ * must have.
+ */
 export async function isDigestMismatch(
   context: Context,
   inputs: PackageInputs,
@@ -51,12 +58,12 @@ export async function isDigestMismatch(
   return findMismatches(inputs, image).length > 0 && (await digestRequirementOf(context, inputs)).mustMatch;
 }
 
-/** What is known of an image's digests; its index may not be. */
+/** The known digests of an image; that of its index may be missing. */
 type FoundDigests = Pick<PackageOutputs, "digest" | "digests"> & Partial<Pick<PackageOutputs, "index">>;
 
 /**
- * Finds the digests that are not the published ones: of any platform, and of the index. The first platform, of StageX's own files, comes
- * first.
+ * Returns the digests that are not the published ones: first that of StageX's own files, then other
+ * platforms', then the index's.
  */
 export function findMismatches(
   inputs: Pick<PackageInputs, "image" | "expectedDigest" | "expectedDigests" | "expectedIndex">,
@@ -77,27 +84,22 @@ export function findMismatches(
   );
 }
 
-/** Names an image whose inputs are others than those that its published digest is of. */
+/** Reports an image whose inputs differ from those of its published digest. */
 export function newImageText(image: string, published: Digest): string {
   return `${image}: new, was ${published}`;
 }
 
-async function explanation(
-  context: Context,
+async function explain(
+  store: Store,
   { published, got }: Mismatch,
   { index }: PackageOutputs,
 ): Promise<string> {
-  if (published !== index) return await findFirstDifference(context, published, got);
+  if (published !== index) return await findFirstDifference(store, published, got);
   return "what is published is the digest of its index, which is the same: StageX published those before 2025.06.1";
 }
 
-/** The first file in which two images differ, where the store has the first of them. */
-export async function findFirstDifference(
-  context: Context,
-  published: Digest,
-  found: Digest,
-): Promise<string> {
-  const store = await context.store();
+/** Describes the first file in which two images differ, if the store has the first image. */
+export async function findFirstDifference(store: Store, published: Digest, found: Digest): Promise<string> {
   if (!(await store.find(published)))
     return `${published} is not in the store, so its files can't be compared`;
   const stored = (manifest: Digest) => ({ manifest, blobPath: (digest: Digest) => store.blobPath(digest) });

@@ -1,28 +1,33 @@
+import type { InputKey } from "../../distro/input-key.ts";
+import type { Ledger } from "../../distro/ledger/ledger.ts";
 import { runConcurrently } from "../../lib/run-concurrently.ts";
+import type { Store } from "../../oci/store/store.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import { buildImage } from "./build-image.ts";
 import { findFirstDifference } from "./check-expected-digest.ts";
-import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
+import type { KeyedPackage, PackageInputs, PackageOutputs } from "./inputs.ts";
 
-/** One outcome of the same inputs: on which vendor's machine or which builder, or from where it was known. */
+/**
+ * One image of the same inputs, and its origin: a CPU vendor, a builder, or the ledger or registry
+ * that had it.
+ */
 type Outcome = { readonly from: string; readonly image: PackageOutputs };
 
 /**
- * The image, built once on each vendor or builder that `reproduceOn` names, but for those whose outcome the ledger has. Each build is
- * a record of its own builder.
- * @param known the image as it is known already, from the ledger or a registry
- * @throws where two outcomes differ, naming the first file that does
+ * Builds an image once on each CPU vendor or builder that `reproduceOn` names and that has not
+ * built it yet. Each build gets a record of its own builder.
+ * @param known the image from the ledger or a registry
+ * @throws Error where two outcomes differ, with the first file that does
  */
 export async function buildOnEach(
   context: Context,
-  inputs: PackageInputs,
+  inputs: KeyedPackage,
   targets: readonly string[],
   known: PackageOutputs | undefined,
   operation: Operation,
 ): Promise<PackageOutputs> {
-  const missing = known ? await withoutWitness(context, inputs, targets, operation) : targets;
+  const missing = known ? await targetsWithoutBuild(context, inputs.inputKey, targets, operation) : targets;
   const built = await runConcurrently(
     missing,
     operation.signal,
@@ -36,48 +41,49 @@ export async function buildOnEach(
     ...built,
   ];
   if (!first) throw new Error(`${inputs.image}: stagex:reproduceOn names nobody`);
-  for (const other of others) await requireEqual(context, inputs, first, other);
+  for (const other of others) await requireEqual(await context.store(), inputs, first, other);
   return first.image;
 }
 
 /**
- * Tells without asking a builder whether a run builds nothing on the targets: by CPU vendor, or by as many builders as there are targets,
- * since the ledger knows builders by their IDs and not by their names.
+ * Tells without asking a builder whether the ledger has a build by each target. A target is taken
+ * for a CPU vendor. Else as many builders as targets are enough: the ledger knows builders by ID,
+ * not by name.
  */
 export async function isLikelyBuiltOnEach(
-  context: Context,
-  inputs: PackageInputs,
+  ledger: Ledger,
+  inputKey: InputKey,
   targets: readonly string[],
 ): Promise<boolean> {
-  const { records } = await context.trustedLedger.lookUp(inputKeyOf(inputs));
+  const { records } = await ledger.lookUp(inputKey);
   const built = records.filter(({ outcome }) => outcome === "built");
   const vendors = new Set(built.map(({ builder }) => builder.facts?.cpuVendor?.toLowerCase()));
   if (targets.every((target) => vendors.has(target.toLowerCase()))) return true;
   return new Set(built.flatMap(({ builder }) => builder.id ?? [])).size >= targets.length;
 }
 
-/** The targets for which no word in a ledger that is believed stands yet. */
-async function withoutWitness(
-  context: Context,
-  inputs: PackageInputs,
+/** Returns the targets whose build the trusted ledger does not have. */
+async function targetsWithoutBuild(
+  { trustedLedger, fleet }: Context,
+  inputKey: InputKey,
   targets: readonly string[],
   operation: Operation,
 ): Promise<string[]> {
-  const { records } = await context.trustedLedger.lookUp(inputKeyOf(inputs));
+  const { records } = await trustedLedger.lookUp(inputKey);
   const built = records.filter(({ outcome }) => outcome === "built");
-  const isWitnessed = async (target: string): Promise<boolean> => {
+  const hasBuilt = async (target: string): Promise<boolean> => {
     const isOfVendor = (vendor: string | undefined) => vendor?.toLowerCase() === target.toLowerCase();
     if (built.some(({ builder }) => isOfVendor(builder.facts?.cpuVendor))) return true;
-    const ids = await context.fleet.findBuilderIds(target, operation);
+    const ids = await fleet.findBuilderIds(target, operation);
     return built.some(({ builder }) => ids.includes(builder.id));
   };
   const missing: string[] = [];
-  for (const target of targets) if (!(await isWitnessed(target))) missing.push(target);
+  for (const target of targets) if (!(await hasBuilt(target))) missing.push(target);
   return missing;
 }
 
 async function requireEqual(
-  context: Context,
+  store: Store,
   { image, platforms }: PackageInputs,
   first: Outcome,
   other: Outcome,
@@ -90,7 +96,7 @@ async function requireEqual(
         `${image}: not reproduced for ${platform}: the same inputs gave two images`,
         `  ${first.from}: ${a}`,
         `  ${other.from}: ${b}`,
-        `  ${await findFirstDifference(context, a, b)}`,
+        `  ${await findFirstDifference(store, a, b)}`,
         "Neither can be trusted, so nothing is built from it. What differs between the machines, or from run to run, is to be taken out of its recipe.",
       ].join("\n"),
     );

@@ -2,10 +2,9 @@ import { join } from "node:path";
 import { findLayoutImage } from "../../oci/layout.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
-import { type PackageInputs, type PackageOutputs, packageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
+import { type KeyedPackage, type PackageOutputs, packageOutputs } from "./inputs.ts";
 
-/** Lays an image of the store out in the checkout's `out/`, as StageX's scripts expect it. */
+/** Exports an image from the store to the checkout's `out/`, as StageX's scripts expect it. */
 export async function exportLayout(
   context: Context,
   image: string,
@@ -16,7 +15,10 @@ export async function exportLayout(
   await store.export(index, folderOf(context, image), signal);
 }
 
-/** Removes an image from `out/`, if it is that one which is there. The store keeps the blobs: other images share them. */
+/**
+ * Removes an image from `out/` if the folder has that very image. Its blobs stay in the store:
+ * other images share them.
+ */
 export async function removeExport(
   context: Context,
   image: string,
@@ -27,8 +29,8 @@ export async function removeExport(
 }
 
 /**
- * Tells whether `out/` lacks an image that this machine has. The stacks of a checkout share the folder: destroying one takes its images out
- * of it, and one with other images of the same names puts those in their place.
+ * Tells whether `out/` lacks an image that the store has. All stacks of a checkout share the
+ * folder: another stack may have removed the image, or replaced it with its own of the same name.
  */
 export async function isExportMissing(
   context: Context,
@@ -40,19 +42,20 @@ export async function isExportMissing(
 }
 
 /**
- * Lays out again what the state has of an image; undefined where that is not of these inputs, or not whole any more: then it is to be made.
+ * Exports the image in the state again. Returns undefined where that has other inputs or is
+ * damaged, so that it must be made.
  */
 export async function exportAgain(
   context: Context,
-  inputs: PackageInputs,
+  { image, inputKey }: KeyedPackage,
   operation: Operation,
 ): Promise<PackageOutputs | undefined> {
   const before = packageOutputs.safeParse(operation.before).data;
-  if (before?.inputKey !== inputKeyOf(inputs)) return undefined;
+  if (before?.inputKey !== inputKey) return undefined;
   operation.progress("laying it out in out/");
   const store = await context.store();
   if ((await store.inspect(before.index, operation.signal)).length > 0) return undefined;
-  await exportLayout(context, inputs.image, before, operation);
+  await exportLayout(context, image, before, operation);
   return before;
 }
 

@@ -18,27 +18,30 @@ export type FetchSessionOptions = Pick<
 > & {
   /** The image that is built, for errors. */
   readonly image: string;
-  /** The program `with-proxy` for amd64, with those for other machines beside it (tools/go/with-proxy). */
+  /**
+   * The program `with-proxy` for amd64, with those for other machines beside it
+   * (tools/go/with-proxy).
+   */
   readonly program: string;
   /** The folder for temporary folders. */
   readonly scratch: string;
 };
 
-/** What the solves of a build are given to fetch with. */
+/** A proxy for the fetching steps of a build. */
 export type FetchSession = {
   readonly wrapping: RunWrapper;
-  /** What was recorded so far. */
+  /** The answers recorded so far. */
   readonly answers: readonly FetchAnswer[];
-  /** The proxy for steps of this platform: one a solve. */
+  /** Returns the proxy for the steps of one solve, for this platform. */
   proxyFor(platform: string): Promise<StepProxy>;
   /**
-   * Runs a solve, and looks at what it asked for.
-   * @throws FetchError where it asked for what it can't be given, even if no program of it minded
+   * Runs a solve and checks its requests.
+   * @throws FetchError where a request was refused, even if the program that sent it went on
    */
   guard<T>(solve: () => Promise<T>): Promise<T>;
 };
 
-/** That a build asked for what it can't be given. Nothing is built of it. */
+/** A build sent a request that is not allowed. Its result is not used. */
 export class FetchError extends Error {
   override readonly name = "FetchError";
 
@@ -57,11 +60,12 @@ export class FetchError extends Error {
 /** In bytes. */
 const largestProgram = 64 * 1024 * 1024;
 
-/** For how long the authority is good: longer than any build. */
+/** Validity of the certificate authority: longer than any build. */
 const days = 30;
 
 /**
- * Runs a build with a proxy for its steps that fetch, by an authority of this build alone.
+ * Runs a build with a proxy for its steps that fetch, under a certificate authority of this build
+ * alone.
  */
 export async function withFetchSession<T>(
   options: FetchSessionOptions,
@@ -75,7 +79,7 @@ export async function withFetchSession<T>(
         issueCertificate(authority, { commonName: "fetched", names: [host], side: "server", days });
       const socket = join(short, "s");
       const proxy = await RecordingProxy.listen(socket, { ...options, certify });
-      // A random name: a recipe that mounts a socket by itself does not get this one.
+      // A random name, so that a recipe that mounts a socket itself does not get this one.
       const id = `deps-${randomUUID()}`;
       const tools = new Map<string, Promise<string>>();
       const toolsFor = (arch: string): Promise<string> => {
@@ -107,7 +111,7 @@ async function guarded<T>(
   const fault = (cause?: unknown) =>
     new FetchError(image, [...proxy.problems, ...(cause ? proxy.refusals : [])], known !== undefined, cause);
   const solved = await solve().catch((error: unknown) => {
-    // What a builder or its memory is to blame for is done again elsewhere.
+    // A failure of the builder or its memory is retried elsewhere.
     const isBuilders =
       !(error instanceof SolveError) || error.infrastructureFailure !== undefined || error.isOutOfMemory;
     throw isBuilders || proxy.problems.length + proxy.refusals.length === 0 ? error : fault(error);
@@ -117,7 +121,7 @@ async function guarded<T>(
   return solved;
 }
 
-/** The machine that runs the program: an amd64 runs those of linux/386 too, and builds for them. */
+/** Returns the architecture to run the program for: amd64 runs and builds linux/386 too. */
 function archOf(platform: string): string {
   const [, arch = ""] = platform.split("/");
   return arch === "386" ? "amd64" : arch;
@@ -138,7 +142,7 @@ async function makeTools(
   await mkdir(folder);
   await writeFile(join(folder, "with-proxy"), bytes);
   await writeFile(join(folder, "ca.pem"), certificate);
-  // Whatever the umask: users other than root run and read them too.
+  // Regardless of the umask: steps of other users than root run and read them too.
   await chmod(join(folder, "with-proxy"), 0o755);
   await chmod(join(folder, "ca.pem"), 0o644);
   return folder;

@@ -1,16 +1,17 @@
 import { join } from "node:path";
+import { inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Image } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
-import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { expectedDigestsOf, inputsOfPlan } from "./inputs-from-build-plan.ts";
+import { expectedDigestsOf } from "./expected-digests.ts";
+import { type PackageInputs, type PackageOutputs, withInputKey } from "./inputs.ts";
 import { imageDigestsOf } from "./ledger-lookup.ts";
-import { inputKeyOf } from "./package-key.ts";
 
 /**
- * An image that somebody else built into `out/<image>/` (StageX's own make, say), with those that it is built from, as if
- * this stack had: `pulumi import stagex:index:Package NAME NAME`. Throws where one is not there whole.
+ * Imports an image that StageX's own make, say, has built into `out/<image>/`, and the images that
+ * it is built from: `pulumi import stagex:index:Package NAME NAME`.
+ * @throws Error where one of them is missing or damaged
  */
 export async function importImage(
   context: Context,
@@ -34,8 +35,6 @@ export async function importImage(
     dependencies[dependency] = imageDigestsOf(await adopt(dependency), platforms).reference;
   }
   const inputs = { ...inputsOfPlan(plan), dependencies, ...expectedDigestsOf(tree, plan) };
-  return {
-    inputs,
-    outputs: { ...imageDigestsOf(image, plan.platforms), inputKey: inputKeyOf(inputs), origin: "ledger" },
-  };
+  const { inputKey } = withInputKey(inputs);
+  return { inputs, outputs: { ...imageDigestsOf(image, plan.platforms), inputKey, origin: "ledger" } };
 }

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { imageName, platform, printableText } from "../../config/property-schemas.ts";
-import { inputKeySchema } from "../../distro/input-key.ts";
+import { type InputKey, inputKeySchema } from "../../distro/input-key.ts";
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { digestSchema } from "../../oci/digest.ts";
 import { imageDigests } from "../context/known-digests.ts";
 import { type InPreview, previewSchema } from "../unknown-schema.ts";
@@ -13,48 +14,50 @@ const argumentName = z.string().regex(/^[A-Za-z_][\w.-]*$/, { error: "not a buil
 
 const generator = printableText
   .min(1)
-  .describe("The generation of StageX's generator; `src/targets.py` where not given.");
-const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
+  .describe("Generation of StageX's generator. Default: `src/targets.py`.");
+const image = imageName.describe("Name of the image: `<stage>-<package or subpackage>`.");
 const version = printableText
   .min(1)
-  .describe("The package's version, an annotation of the image; `latest` where it has none.");
-const recipe = treePath.describe("The Containerfile, relative to the tree.");
+  .describe("Version of the package, an annotation of the image; `latest` for a package without one.");
+const recipe = treePath.describe("Path of the Containerfile, relative to the tree.");
 const containerfile = digestSchema.describe("Digest of the Containerfile's bytes.");
 const target = printableText
   .min(1)
-  .describe("The Containerfile's stage to build, `package-<subpackage>`; its last one where not given.");
+  .describe("Stage of the Containerfile to build: `package-<subpackage>`. Default: the last stage.");
 const platforms = z
   .array(platform)
   .min(1)
-  .describe("What to build for. StageX publishes the digest of the first.");
+  .describe("Platforms to build for. StageX publishes the digest of the first.");
 const buildArgs = z
   .record(argumentName, printableText)
-  .describe("Build arguments, as StageX's generator passes them.");
+  .describe("Build arguments that StageX's generator passes.");
 const context = digestSchema.describe(
-  "Digest over path, mode and content of those files of the package that its Containerfile can read.",
+  "Digest of path, mode and content of the package's files that its Containerfile can read.",
 );
-const sources = z.record(fileName, digestSchema).describe("Source files: name below `fetch/` to digest.");
+const sources = z.record(fileName, digestSchema).describe("Source files: name below `fetch/` and digest.");
 const mirrors = z
   .record(fileName, z.array(printableText))
-  .describe("Where each source can be had, if elsewhere than the tree says. Never a reason to rebuild.");
+  .describe("Addresses of each source, in place of the tree's mirrors. A change does not cause a rebuild.");
 const dependencies = z
   .record(imageName, digestSchema)
-  .describe("The images it is built from: name to digest.");
+  .describe("Images that it is built from: name and digest.");
 const expectedDigest = digestSchema.describe(
-  "What the tree's published digests say; another outcome fails the resource.",
+  "Digest that the tree publishes of the first platform. A build with another digest fails.",
 );
 const expectedDigests = z
   .record(platform, digestSchema)
-  .describe("The same of the other platforms, where the tree publishes them.");
+  .describe("Digests that the tree publishes of the other platforms.");
 const expectedIndex = digestSchema.describe(
-  "The same of the index over several platforms, where the tree publishes it.",
+  "Digest that the tree publishes of the index over several platforms.",
 );
 const reproduceOn = z
   .array(printableText.min(1))
   .min(1)
-  .describe("CPU vendors, or builders' names: it is built once on each, and all must come out the same.");
+  .describe(
+    "CPU vendors or names of builders. The image is built once on each, and all digests must be equal.",
+  );
 
-/** What the program asks for, all of it known. */
+/** The inputs of a package, all of them known. */
 export const packageInputs = z.strictObject({
   generator: generator.optional(),
   image,
@@ -75,14 +78,26 @@ export const packageInputs = z.strictObject({
 });
 export type PackageInputs = z.infer<typeof packageInputs>;
 
-/** The same in a preview. */
+/**
+ * A package's inputs with their key, which is computed once for all that happens to the package.
+ */
+export type KeyedPackage = PackageInputs & { readonly inputKey: InputKey };
+
+/** Computes the input key of a package and adds it to the inputs. */
+export function withInputKey(inputs: PackageInputs): KeyedPackage {
+  return { ...inputs, inputKey: inputKeyOf(inputs) };
+}
+
+/** The inputs in a preview, where some may be unknown. */
 export const packagePreview = previewSchema(packageInputs);
 export type PackagePreview = InPreview<typeof packageInputs>;
 
-/** What building it gave. */
+/** The outputs of a package. */
 export const packageOutputs = z.strictObject({
   ...imageDigests,
-  inputKey: inputKeySchema.describe("Digest of everything that can change the output."),
-  origin: z.enum(["built", "ledger", "substituted"]).describe("How this output was come by."),
+  inputKey: inputKeySchema.describe("Digest of all inputs that can change the image."),
+  origin: z
+    .enum(["built", "ledger", "substituted"])
+    .describe("How the image was obtained: built, from the ledger, or substituted by a published one."),
 });
 export type PackageOutputs = z.infer<typeof packageOutputs>;

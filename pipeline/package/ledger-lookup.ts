@@ -4,32 +4,31 @@ import { hasExactPlatforms, type Image } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
 import type { KnownDigests } from "../context/known-digests.ts";
 import type { Operation } from "../operation.ts";
-import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
+import type { KeyedPackage, PackageOutputs } from "./inputs.ts";
 
 type Digests = Pick<PackageOutputs, "digest" | "digests" | "reference" | "index">;
 
-/** The image that these inputs are known to give, by a ledger that is believed, if the store has it whole. */
+/** Returns the image that the trusted ledger has of these inputs, if the store has it whole. */
 export async function lookUpLedger(
   context: Context,
-  inputs: PackageInputs,
-  operation: Operation,
+  { image: name, inputKey, platforms }: KeyedPackage,
+  { signal }: Operation,
 ): Promise<PackageOutputs | undefined> {
-  const key = inputKeyOf(inputs);
-  const digests = await lookUpDigests(context.trustedLedger, key, inputs.platforms);
+  const digests = await lookUpDigests(context.trustedLedger, inputKey, platforms);
   if (!digests) return undefined;
   const store = await context.store();
-  const index = digests.index ?? (await store.find(digests.digest, inputs.platforms))?.index;
-  if (!index || (await store.audit(index, operation.signal)).length > 0) return undefined;
-  // A record's index and digests may be of two images: the ledger is others' word, the store's bytes are not.
+  const index = digests.index ?? (await store.find(digests.digest, platforms))?.index;
+  if (!index || (await store.audit(index, signal)).length > 0) return undefined;
+  // Others may have written the record, with an index and digests of two images; the store's bytes
+  // are verified.
   const image = await store.readImage(index);
-  const isSo = image.manifests.every(({ platform, digest }) => digests.digests[platform] === digest);
-  if (!isSo || !hasExactPlatforms(image, inputs.platforms)) return undefined;
-  context.runReport.note({ image: inputs.image, digest: digests.digest, origin: "ledger" });
-  return { ...digests, index, inputKey: key, origin: "ledger" };
+  const isRecorded = image.manifests.every(({ platform, digest }) => digests.digests[platform] === digest);
+  if (!isRecorded || !hasExactPlatforms(image, platforms)) return undefined;
+  context.runReport.note({ image: name, digest: digests.digest, origin: "ledger" });
+  return { ...digests, index, inputKey, origin: "ledger" };
 }
 
-/** The digests of an image for the platforms that were asked for, the first of which StageX publishes. */
+/** Returns the digests of an image for these platforms. StageX publishes that of the first. */
 export function imageDigestsOf(image: Image, platforms: readonly string[]): Digests {
   const digests = Object.fromEntries(image.manifests.map(({ platform, digest }) => [platform, digest]));
   const digest = digests[platforms[0] ?? ""];
@@ -38,7 +37,10 @@ export function imageDigestsOf(image: Image, platforms: readonly string[]): Dige
   return { digest, digests, index: image.index, reference: platforms.length > 1 ? image.index : digest };
 }
 
-/** What a ledger says of a key, if it knows every platform and, where there are several, their index; of no platform else. */
+/**
+ * Returns the digests that a ledger has of a key, for these platforms alone, if it has all of them
+ * and, of several, their index.
+ */
 export async function lookUpDigests(
   ledger: Ledger,
   key: InputKey,

@@ -7,32 +7,33 @@ import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { compileGlob } from "../../lib/text/glob.ts";
 import { type Printable, printable, printableLine } from "../../lib/text/printable.ts";
 import { parseImageConfig } from "../../oci/image-documents.ts";
+
+import type { Store } from "../../oci/store/store.ts";
 import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts";
 import { FetchRecordStore, type NamedRecord } from "../../sources/recording/fetch-record-store.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 import { type FetchSession, withFetchSession } from "./fetch-session.ts";
-import type { PackageInputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
+import type { KeyedPackage, PackageInputs } from "./inputs.ts";
 
-/** How an image is built whose recipe fetches. */
+/** The proxy of a build whose recipe fetches, and its rewritten recipe. */
 export type NetworkAccess = {
   readonly session: FetchSession;
-  /** What BuildKit is given in place of the Containerfile's text. */
+  /** Returns the text that BuildKit gets in place of the Containerfile. */
   readonly rewrite: (text: string) => string;
 };
 
-/** In bytes: as large as documents of images are in the store (oci/store/store.ts). */
+/** In bytes: the limit for image documents in the store (oci/store/store.ts). */
 const largestConfig = 16 * 1024 * 1024;
 
-/** The commands that fetch in this image beside the usual ones. */
+/** Returns the commands that the configuration names as fetching in this image. */
 export function configuredFetchers({ network }: Pick<StagexConfig, "network">, image: string): string[] {
   return Object.entries(network.fetchers).flatMap(([pattern, commands]) =>
     compileGlob(pattern)(image) ? commands : [],
   );
 }
 
-/** Whether a build of the image is given a proxy. */
+/** Tells whether a build of the image gets a proxy. */
 export function mayFetch(
   config: StagexConfig,
   { name, fetchers }: Pick<BuildPlan, "name" | "fetchers">,
@@ -41,44 +42,46 @@ export function mayFetch(
 }
 
 /**
- * Builds an image with what its recipe fetches: from its fetch record where there is one, else from the internet, which is recorded. Of
- * several builds that would record at once, the first does, and the others are replayed.
- * @returns what the build returns, and the sha256 of the fetch record; undefined where it fetches nothing
- * @throws Error where there is no record, and records alone may be used
+ * Runs a build whose recipe may fetch: from its fetch record where there is one, else from the
+ * internet, which is recorded. Of several builds that would record at once, the first does, and the
+ * others replay its record.
+ * @returns the result of the build, and the sha256 of the fetch record; undefined where it fetches
+ *   nothing
+ * @throws Error where there is no record and only records may be used
  */
 export async function withNetworkAccess<T>(
   context: Context,
-  inputs: PackageInputs,
+  inputs: KeyedPackage,
   plan: BuildPlan,
   operation: Operation,
-  build: (fetching: NetworkAccess | undefined) => Promise<T>,
+  build: (network: NetworkAccess | undefined) => Promise<T>,
 ): Promise<{ readonly result: T; readonly fetches: string | undefined }> {
   const { config } = context;
   if (!mayFetch(config, plan)) return { result: await build(undefined), fetches: undefined };
-  const key = inputKeyOf(inputs);
+  const { inputKey } = inputs;
   const records = new FetchRecordStore(context.trustedLedger.root);
-  const known = await records.find(key);
+  const known = await records.find(inputKey);
   if (known) return await withSession(context, inputs, known, operation, build);
   if (config.network.mode === "replay")
     throw new Error(
       `${inputs.image}: its recipe fetches with ${plan.fetchers.join(", ")}, and there is no fetch record for its inputs: set stagex:network to record, or take the record from a ledger that has it`,
     );
-  return await context.recordingLimit(key)(async () =>
-    withSession(context, inputs, await records.find(key), operation, build),
+  return await context.recordingLimit(inputKey)(async () =>
+    withSession(context, inputs, await records.find(inputKey), operation, build),
   );
 }
 
 async function withSession<T>(
   context: Context,
-  inputs: PackageInputs,
+  inputs: KeyedPackage,
   known: NamedRecord | undefined,
   operation: Operation,
-  build: (fetching: NetworkAccess | undefined) => Promise<T>,
+  build: (network: NetworkAccess | undefined) => Promise<T>,
 ): Promise<{ readonly result: T; readonly fetches: string }> {
-  const { image } = inputs;
+  const { image, inputKey } = inputs;
   const { hosts, private: privates } = context.config.network;
   const more = configuredFetchers(context.config, image);
-  const shells = await shellsOf(context, inputs);
+  const shells = await readShells(await context.store(), inputs);
   const { path: program } = await context.proxyProgram(operation);
   const options = {
     ...{ image, program, known: known?.record.answers },
@@ -94,8 +97,8 @@ async function withSession<T>(
     };
     const result = await build({ session, rewrite });
     if (known) return { result, fetches: known.sha256 };
-    const record = { inputKey: inputKeyOf(inputs), image, answers: [...session.answers] };
-    // First where nobody else writes, as with the ledger.
+    const record = { inputKey, image, answers: [...session.answers] };
+    // The local folder first, as with the ledger.
     const fetches = await new FetchRecordStore(context.built.root).write(record);
     await new FetchRecordStore(context.ledger.root).write(record).catch((error: unknown) => {
       if (!(error instanceof FetchRecordError)) throw error;
@@ -116,12 +119,14 @@ function anyOf(patterns: readonly string[]): (host: string) => boolean {
 
 const shellSchema = z.object({ config: z.object({ Shell: z.array(z.string()).min(1) }) });
 
-/** The shells of the dependencies that set one: what a stage that starts from them runs its steps with. */
-async function shellsOf(
-  context: Context,
+/**
+ * Reads the shells of the dependencies that set one. A stage that starts from them runs its steps
+ * with it.
+ */
+async function readShells(
+  store: Store,
   { dependencies }: PackageInputs,
 ): Promise<ReadonlyMap<string, readonly string[]>> {
-  const store = await context.store();
   const shells = new Map<string, readonly string[]>();
   for (const [name, digest] of Object.entries(dependencies)) {
     const { manifests } = (await store.find(digest)) ?? (await store.readImage(digest));

@@ -1,3 +1,4 @@
+import { inputKeyOf } from "../../distro/plan/image-inputs.ts";
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
 import type { InputsStatus, InputsStatusQuery } from "../../distro/published/published-inputs.ts";
 import { LayoutError } from "../../oci/layout-error.ts";
@@ -5,14 +6,14 @@ import type { Store } from "../../oci/store/store.ts";
 import type { Context } from "../context/context.ts";
 import { isFullyKnown } from "../unknown-schema.ts";
 import type { PackageInputs, PackagePreview } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
 
-/** Whether an image is held against its published digest, and why. */
+/** The answer whether an image must have its published digest, and the reason. */
 export type DigestRequirement = { readonly mustMatch: boolean; readonly reason: string };
 
 /**
- * Tells whether another digest than the published one fails an image. In every mode of `stagex:verify` it does if the image has the
- * inputs that the digest was published of; with `release` also where that can't be told, and with `all` whatever its inputs are.
+ * Tells whether an image must have its published digest. It must in every mode of `stagex:verify`
+ * if it has the inputs that the digest was published of. With `release` it also must where that is
+ * undecided, and with `all` whatever its inputs are.
  */
 export async function digestRequirementOf(
   context: Context,
@@ -22,23 +23,26 @@ export async function digestRequirementOf(
   return { mustMatch: context.config.verify ? kind !== "changed" : kind === "published", reason };
 }
 
-const mend =
+const hint =
   "If the change is meant: pulumi config set stagex:verify false, pulumi up, and then stagex digests --write";
-const heldAll = `Every image is held; only those of published inputs with: pulumi config set stagex:verify release\n${mend}`;
+const allMatchReason = `Every image is held; only those of published inputs with: pulumi config set stagex:verify release\n${hint}`;
 
-/** An image's standing, and why it is held for it. */
+/**
+ * The comparison of an image's inputs with the published ones, and the reason to require its
+ * published digest.
+ */
 export type ExplainedStatus = { readonly kind: InputsStatus; readonly reason: string };
 
 /**
- * Tells how the inputs of an image stand to the published ones; of a plan, as far as they are known. What can't be told counts as the
- * setting `stagex:verify` has it: with `all` nothing has to be.
+ * Compares the inputs of an image, or those known in a preview, with the published ones. Where that
+ * is impossible `stagex:verify` decides; with `all` nothing is compared.
  */
 export async function publishedStatusOf(
   context: Context,
   plan: PackagePreview | PackageInputs,
 ): Promise<ExplainedStatus> {
   const { verify } = context.config;
-  if (verify === "all") return { kind: "published", reason: heldAll };
+  if (verify === "all") return { kind: "published", reason: allMatchReason };
   const inDoubt: InputsStatus = verify === "release" ? "published" : "changed";
   const { dependencies, ...own } = plan;
   const inputs = { ...own, dependencies: {} };
@@ -46,7 +50,7 @@ export async function publishedStatusOf(
     return { kind: "open", reason: "its inputs are not known yet" };
   const { image } = inputs as PackageInputs;
   const published = await context.publishedInputs().catch((error: unknown) => {
-    // In doubt an image is held, by default: what can't be compared is no reason to let it pass.
+    // By default an image that can't be compared must match: in doubt nothing passes.
     return error instanceof Error ? { doubt: () => error.message } : Promise.reject(error);
   });
   const doubt = published.doubt(image);
@@ -63,8 +67,9 @@ export async function publishedStatusOf(
     ),
     firstManifest: firstManifestFinder(() => context.store()),
   });
-  const later = published.doubt(image);
-  if (later !== undefined) return { kind: inDoubt, reason: doubtText(later) };
+  // The comparison itself may have left it in doubt.
+  const doubtAfter = published.doubt(image);
+  if (doubtAfter !== undefined) return { kind: inDoubt, reason: doubtText(doubtAfter) };
   if (kind === "open")
     return { kind, reason: doubtText("an image that it is built from is not in the store") };
   const reason = `Its inputs are those that commit ${published.commit} published the digest of, or those of a commit that wrote its line: its build differs from run to run, or what built it is at fault`;
@@ -72,10 +77,10 @@ export async function publishedStatusOf(
 }
 
 function doubtText(doubt: string): string {
-  return `Whether its inputs are those that were published can't be told: ${doubt}\n${mend}`;
+  return `Whether its inputs are those that were published can't be told: ${doubt}\n${hint}`;
 }
 
-/** Finds the first manifest of an index in a store. */
+/** Returns a function that finds the first manifest of an index in a store. */
 export function firstManifestFinder(open: () => Promise<Store>): InputsStatusQuery["firstManifest"] {
   return async (index) => {
     const store = await open();

@@ -7,14 +7,15 @@ import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 
 /**
- * Brings an image into the store from the first of the configured registries that has it, by digest and every blob verified.
- * @param refused told of each registry that does not have it, or has it wrongly
- * @returns undefined where none has
+ * Pulls an image into the store from the first configured registry that has it, by digest, every
+ * blob verified.
+ * @param onFailure called for each registry that lacks the image or has another under its digest
+ * @returns undefined where no registry has it
  */
 export async function pullImage(
   context: Context,
   wanted: Parameters<Registry["pull"]>[0],
-  refused: (error: RegistryError | LayoutError) => void,
+  onFailure: (error: RegistryError | LayoutError) => void,
   operation: Operation,
 ): Promise<Image | undefined> {
   const store = await context.store();
@@ -28,7 +29,7 @@ export async function pullImage(
       });
     } catch (error) {
       if (!(error instanceof RegistryError) && !(error instanceof LayoutError)) throw error;
-      refused(error);
+      onFailure(error);
     }
   }
   return undefined;

@@ -1,24 +1,24 @@
 import { digestOf, hexOf } from "../../oci/digest.ts";
 import { hasExactPlatforms } from "../../oci/image.ts";
 import type { Context } from "../context/context.ts";
-import type { PackageInputs, PackageOutputs } from "./inputs.ts";
-import { inputKeyOf } from "./package-key.ts";
-import { reasonBelowQuorum } from "./predict-outputs.ts";
+import { type KeyedPackage, type PackageInputs, type PackageOutputs, withInputKey } from "./inputs.ts";
+import { reasonBelowQuorum } from "./trusted-digests.ts";
 
 /**
- * Remembers that an image was taken in at quorum, so that a run to which nothing is new need not read its signatures again. The record's
- * builder stands for those who judged it: the roster, the keys and the rule.
+ * Records that an image was accepted at quorum, so that a run without changes need not read its
+ * signatures again. The record's builder stands for the roster, the keys and the rule that it was
+ * judged by.
  */
 export async function recordAtQuorum(
   context: Context,
-  inputs: PackageInputs,
+  { image, inputKey }: KeyedPackage,
   { digests, index }: Pick<PackageOutputs, "digests" | "index">,
 ): Promise<void> {
   await context.quorumLedger.append({
-    inputKey: inputKeyOf(inputs),
-    image: inputs.image,
+    inputKey,
+    image,
     digests: { index, platforms: digests },
-    builder: { id: await judgesOf(context), facts: null },
+    builder: { id: await trustIdOf(context), facts: null },
     seconds: null,
     outcome: "built",
     finished: new Date().toISOString(),
@@ -26,9 +26,9 @@ export async function recordAtQuorum(
 }
 
 /**
- * Whether what the state has of an image may stay under `stagex:trust quorum`. It may have been taken in under another setting: only what was
- * built here stays, and what was at quorum when it was taken. Once a key is revoked, or the roster or the rule is another, the signatures are
- * judged again.
+ * Tells whether the image in the state may stay under `stagex:trust quorum`. Another setting may
+ * have let it in: it stays only if it was built here or accepted at quorum. After a change of keys,
+ * roster or rule its signatures are judged again.
  */
 export async function mayKeepOutputs(
   context: Context,
@@ -40,21 +40,24 @@ export async function mayKeepOutputs(
   if (!hasExactPlatforms({ manifests }, platforms)) return false;
   if (await context.built.hasRecordOf(image, inputKey, digests)) return true;
   const { records } = await context.quorumLedger.lookUp(inputKey);
-  const agreeing = records.filter(
+  const matching = records.filter(
     (record) =>
       record.image === image &&
       manifests.every(({ platform, digest }) => record.digests.platforms[platform] === digest),
   );
-  if (agreeing.length === 0) return false;
-  const judges = await judgesOf(context);
-  if (agreeing.some(({ builder }) => builder.id === judges)) return true;
+  if (matching.length === 0) return false;
+  const trustId = await trustIdOf(context);
+  if (matching.some(({ builder }) => builder.id === trustId)) return true;
   if ((await reasonBelowQuorum(context, image, version, digests)) !== undefined) return false;
-  await recordAtQuorum(context, inputs, { digests, index });
+  await recordAtQuorum(context, withInputKey(inputs), { digests, index });
   return true;
 }
 
-/** Stands for who judges, and by which rule: another once a key is revoked or expires, or more people must agree. */
-async function judgesOf(context: Context): Promise<string> {
+/**
+ * Identifies roster, keys and rule. It changes once a key is revoked or expires, or more people
+ * must sign.
+ */
+async function trustIdOf(context: Context): Promise<string> {
   const { rosterDigest, rule } = await context.trust();
   const judges = [rosterDigest, rule.threshold, rule.vendors, context.config.signedAs];
   return hexOf(digestOf(JSON.stringify(judges)));

@@ -1,23 +1,23 @@
 import type { Digest } from "../../oci/digest.ts";
 import { hasExactPlatforms, type Image } from "../../oci/image.ts";
 import { RegistryError } from "../../oci/registry/registry-error.ts";
+import type { Store } from "../../oci/store/store.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
-import type { PackageInputs, PackageOutputs } from "./inputs.ts";
+import type { KeyedPackage, PackageInputs, PackageOutputs } from "./inputs.ts";
 import { imageDigestsOf } from "./ledger-lookup.ts";
-import { inputKeyOf } from "./package-key.ts";
-import { findTrustedDigests } from "./predict-outputs.ts";
 import { pullImage } from "./pull-image.ts";
 import { recordAtQuorum } from "./quorum-records.ts";
+import { findTrustedDigests } from "./trusted-digests.ts";
 
 /**
- * The image as others built it, pulled by digest instead of built here (StageX: preseed); undefined where the user does not
- * want that, where no digest of it is trusted, or where no registry has it: then it is to be built, as the engine's
- * output says.
+ * Pulls an image by a trusted digest in place of building it (StageX: preseed).
+ * @returns undefined where the user does not want that, no digest is trusted, or no registry has
+ *   it. Then it is to be built, and the engine's output says why.
  */
 export async function substituteImage(
   context: Context,
-  inputs: PackageInputs,
+  inputs: KeyedPackage,
   operation: Operation,
 ): Promise<PackageOutputs | undefined> {
   if (!(await context.mayBeSubstituted(inputs.image))) return undefined;
@@ -26,10 +26,11 @@ export async function substituteImage(
   if (!digests) return undefined;
   const { reference } = digests;
   const image =
-    (await stored(context, inputs, reference, operation)) ??
-    (await pulled(context, inputs, reference, operation));
+    (await findStored(await context.store(), inputs, reference, operation)) ??
+    (await pullFromRegistries(context, inputs, reference, operation));
   if (!image) return undefined;
-  // A word on manifests is none on an index that has others: with several platforms that is what was asked for.
+  // Trust in manifests is no trust in an index of others; for several platforms the index was
+  // pulled.
   const other = image.manifests.find(({ platform, digest }) => digests.digests[platform] !== digest);
   if (other) {
     operation.report(
@@ -41,25 +42,30 @@ export async function substituteImage(
   const outputs = imageDigestsOf(image, inputs.platforms);
   if (context.config.trust === "quorum") await recordAtQuorum(context, inputs, outputs);
   context.runReport.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
-  return { ...outputs, inputKey: inputKeyOf(inputs), origin: "substituted" };
+  return { ...outputs, inputKey: inputs.inputKey, origin: "substituted" };
 }
 
-/** For the platforms that were asked for alone: what else an index may name beside a manifest that is trusted is not. */
-async function stored(
-  context: Context,
+/**
+ * Finds the image whole in the store, for exactly the platforms of the inputs: an index may name
+ * untrusted manifests of others.
+ */
+async function findStored(
+  store: Store,
   { platforms }: PackageInputs,
   reference: Digest,
-  operation: Operation,
+  { signal }: Operation,
 ): Promise<Image | undefined> {
-  const store = await context.store();
   const index = platforms.length > 1 ? reference : (await store.find(reference, platforms))?.index;
-  if (!index || (await store.inspect(index, operation.signal)).length > 0) return undefined;
+  if (!index || (await store.inspect(index, signal)).length > 0) return undefined;
   const image = await store.readImage(index);
   return hasExactPlatforms(image, platforms) ? image : undefined;
 }
 
-/** Asks one registry after the other. None that fails ends anything: what is built has the same bytes. */
-async function pulled(
+/**
+ * Asks one registry after the other. A registry that fails only leaves the image to be built, with
+ * the same bytes.
+ */
+async function pullFromRegistries(
   context: Context,
   inputs: PackageInputs,
   digest: Digest,
@@ -67,11 +73,11 @@ async function pulled(
 ): Promise<Image | undefined> {
   const { image, version } = inputs;
   const wanted = { image, version, digest, platform: inputs.platforms[0] ?? "" };
-  const refused = (error: Error): void => {
+  const onFailure = (error: Error): void => {
     const isAbsent = error instanceof RegistryError && error.problem === "absent";
     if (!isAbsent) operation.report("warning", `not substituted: ${error.message}`);
   };
-  const found = await pullImage(context, wanted, refused, operation);
+  const found = await pullImage(context, wanted, onFailure, operation);
   if (found && hasExactPlatforms(found, inputs.platforms)) return found;
   if (found) {
     const others = found.manifests.map(({ platform }) => platform).join(", ");

@@ -16,12 +16,12 @@ import { evaluateImageQuorum } from "../quorum/evaluate-quorum.ts";
 import { predicateTypes } from "../statements/image-statement.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
-/** A signature that counts, and the manifest that it is of. */
+/** The bytes of a signature that counts, and the manifest that it is for. */
 export type AcceptedBytes = { readonly manifest: Digest; readonly bytes: Uint8Array };
 
 /**
- * Judges an image's signatures once more, whatever was found before, and gives those that count.
- * @throws Error where it is below quorum; TrustError where it can't be told
+ * Judges an image's signatures again, whatever was found before, and returns those that count.
+ * @throws Error below quorum; TrustError where it is undecided
  */
 export async function requireQuorum(
   context: Context,
@@ -33,8 +33,8 @@ export async function requireQuorum(
       `${image} is not published: the roster or its keys changed since the run began; run the command again`,
     );
   }
-  // What is judged and what is copied are the same bytes: others may write there meanwhile.
-  const held = new HeldLookaside(await context.lookaside());
+  // The same bytes are judged and copied, though others may write to the lookaside meanwhile.
+  const held = new CachedLookaside(await context.lookaside());
   const { outputs, isInDoubt } = await evaluateImageQuorum(
     { reference, digest, digests },
     held,
@@ -55,8 +55,9 @@ export async function requireQuorum(
 }
 
 /**
- * Copies signatures to where clients of each destination look for them; what is there is not written twice.
- * @returns one for each: its folder and, after #, its digest
+ * Copies signatures to the folders where clients of each destination look for them, unless they are
+ * there.
+ * @returns for each signature its folder and, after #, its digest
  */
 export async function copySignatures(
   context: Context,
@@ -75,7 +76,9 @@ export async function copySignatures(
   return [...filed].sort();
 }
 
-/** Those of the signatures that the lookaside does not have any more, as {@link copySignatures} names them. */
+/**
+ * Returns the copied signatures that the lookaside has lost, as {@link copySignatures} names them.
+ */
 export async function findMissingCopies(
   context: Context,
   inputs: PublicationInputs,
@@ -94,7 +97,10 @@ export async function findMissingCopies(
   return filed.filter((signature) => !there.has(signature));
 }
 
-/** Copies signed statements about an image, whoever of the roster made them, to where {@link copySignatures} copies its signatures. */
+/**
+ * Copies the signed statements about an image by anyone in the roster, to the same place as {@link
+ * copySignatures}.
+ */
 export async function copyStatements(
   context: Context,
   inputs: PublicationInputs,
@@ -111,7 +117,7 @@ export async function copyStatements(
   }
 }
 
-/** The signed statements about an image that have not been copied, or are gone since, in words. */
+/** Describes the signed statements about an image whose copies are missing. */
 export async function findUncopiedStatements(
   context: Context,
   inputs: PublicationInputs,
@@ -123,7 +129,10 @@ export async function findUncopiedStatements(
   );
 }
 
-/** Of each kind that is published, at each place, the statements that hold and are not there. */
+/**
+ * Finds for each published kind and each destination the valid statements, and which copies are
+ * missing.
+ */
 async function statementsOf(context: Context, inputs: PublicationInputs, target: Digest) {
   const lookaside = publicLookaside(context, inputs);
   if (lookaside === undefined) return [];
@@ -151,7 +160,10 @@ function publicLookaside(context: Context, { lookaside }: PublicationInputs): Lo
   return new LookasideFolder(resolve(context.paths.project, lookaside));
 }
 
-/** podman looks below the path that the image is pulled from, whatever the registry's host. */
+/**
+ * Returns one repository for each path: podman looks below the path that it pulls from, whatever
+ * the host.
+ */
 function repositoriesOf({ image, destinations }: PublicationInputs) {
   const repositories = destinations.map((address) => parseRepository(`${address}/${image}`));
   return new Map(repositories.map((repository) => [repositoryPath(repository), repository])).values();
@@ -162,8 +174,8 @@ function ifNoFolder(error: unknown): readonly never[] {
   throw error;
 }
 
-/** A lookaside of which every image is read once. */
-class HeldLookaside implements Lookaside {
+/** A lookaside that reads each image once. */
+class CachedLookaside implements Lookaside {
   readonly #lookaside: Lookaside;
   readonly #read = new Map<string, ReturnType<Lookaside["read"]>>();
 

@@ -6,14 +6,16 @@ import type { Operation } from "../operation.ts";
 import { pullImage } from "../package/pull-image.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
-/** What the tags point at: the signed manifest, or the index over several. */
+/** Returns the digest that the tags point at: the signed manifest, or the index of several. */
 export function tagTargetOf({ digest, index, digests = {} }: PublicationInputs): Digest {
   return index !== undefined && Object.keys(digests).length > 1 ? index : digest;
 }
 
 /**
- * Sees to it that the store has the image whole, every byte of it hashed; what it lacks comes from the configured registries.
- * @throws Error where it can't be had, or its index has other manifests than those that were signed
+ * Ensures that the store has the whole image, every byte hashed. A missing or damaged one is pulled
+ * from the configured registries.
+ * @throws Error where no registry has it, or its index has other manifests than those that were
+ *   signed
  */
 export async function ensureStored(
   context: Context,

@@ -16,47 +16,47 @@ const tag = z.string().refine(isTag, {
   error: 'not a tag (expected up to 128 of A-Z a-z 0-9 _ . -, such as "1.36.1")',
 });
 
-const image = imageName.describe("The image's name, `<stage>-<package or subpackage>`.");
-const reference = taggedReference.describe("What its signatures call it: `stagex/core-busybox:1.36.1`.");
+const image = imageName.describe("Name of the image: `<stage>-<package or subpackage>`.");
+const reference = taggedReference.describe("Reference in its signatures: `stagex/core-busybox:1.36.1`.");
 const tags = z
   .array(tag)
   .min(1)
-  .describe("What it is tagged with, in this order: `1.36.1`, `sx2026.03.0`, and `latest` always last.");
-const manifest = digestSchema.describe("Digest of the manifest that has been signed.");
+  .describe("Tags to set, in this order: `1.36.1`, `sx2026.03.0`; `latest` is always set last.");
+const manifest = digestSchema.describe("Digest of the signed manifest.");
 const digests = z
   .record(platform, digestSchema)
-  .describe("Each platform's manifest. Needed where there are several: every one must have been signed.");
+  .describe("Manifest of each platform, required for several platforms. All must be signed.");
 const index = digestSchema.describe(
-  "Of an image for several platforms: the index over them, which the tags point at. Of one platform nothing but its manifest is published.",
+  "Index of an image for several platforms, which the tags point at. Of a single platform only the manifest is published.",
 );
 const quorum = z
   .object({
-    met: z.boolean().describe("Whether it may be published."),
+    met: z.boolean().describe("True if it may be published."),
     accepted: z
       .array(z.object({ manifest: digestSchema, person: z.string(), fingerprint: z.string() }))
       .default([])
-      .describe("The signatures that count: another one is published too."),
+      .describe("Signatures that count. A further one is published too."),
   })
-  .describe("What the image's Quorum found. It is judged again right before anything is sent.");
+  .describe("Result of the image's Quorum. Its signatures are judged again right before the push.");
 const destinations = z
   .array(registryAddress)
   .min(1)
   .describe(
-    "The registries to publish to, such as `docker.io/stagex`. Credentials come from the docker config alone.",
+    "Registries to publish to, such as `docker.io/stagex`. Credentials come from the docker config only.",
   );
 const lookaside = z
   .string()
   .min(1)
   .describe(
-    "The folder, relative to the project, to which its signatures and the signed statements about it are copied; not copied where not given.",
+    "Folder, relative to the project, for copies of its signatures and the signed statements about it. Default: no copies.",
   );
 const onDelete = z
   .enum(["keep", "untag"])
   .describe(
-    "What becomes of it when the resource is deleted. `keep`, the default: it stays published, as others rely on a release. `untag`: its tags are removed where they still point at it; the image stays to be had by its digest.",
+    "Effect of deleting the resource. `keep`, the default: it stays published, as others rely on a release. `untag`: tags that still point at it are removed; it can still be pulled by digest.",
   );
 
-/** What the program asks for, all of it known. */
+/** The inputs of a publication, all of them known. */
 export const publicationInputs = z.strictObject({
   image,
   reference,
@@ -71,24 +71,24 @@ export const publicationInputs = z.strictObject({
 });
 export type PublicationInputs = z.infer<typeof publicationInputs>;
 
-/** The same in a preview. */
+/** The inputs in a preview, where some may be unknown. */
 export type PublicationPreview = InPreview<typeof publicationInputs>;
 
-/** What was published. */
+/** The outputs of a publication. */
 export const publicationOutputs = z.strictObject({
-  published: z.boolean().describe("Whether it is: false where the quorum was left for later."),
-  target: digestSchema.describe("What the tags point at: the signed manifest, or the index over several."),
+  published: z.boolean().describe("True if it is published; false if the quorum was deferred."),
+  target: digestSchema.describe(
+    "Digest that the tags point at: the signed manifest, or the index of several.",
+  ),
   tags: z
     .record(z.string(), digestSchema)
-    .describe(
-      "Each tag that was set, in full (`docker.io/stagex/core-busybox:latest`), and what it was set to.",
-    ),
+    .describe("Tags that were set, in full (`docker.io/stagex/core-busybox:latest`), and their digests."),
   signatures: z
     .array(z.string())
-    .describe("The signatures that were copied: their folder in the lookaside and, after #, their digest."),
+    .describe("Signatures that were copied: folder in the lookaside and, after #, digest."),
   drift: z
     .array(z.string())
-    .describe("What a refresh found not to be as it was published, in words. The next up mends it."),
-  onDelete: onDelete.describe("What becomes of it when the resource is deleted."),
+    .describe("Differences from what was published, as a refresh found them. The next up repairs them."),
+  onDelete: onDelete.describe("Effect of deleting the resource."),
 });
 export type PublicationOutputs = z.infer<typeof publicationOutputs>;

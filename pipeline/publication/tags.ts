@@ -1,27 +1,30 @@
 const tagPattern = /^\w[\w.-]{0,127}$/;
 
-/** The tag that always points at the newest: the last to be moved, so that who follows it never gets there first. */
+/** The tag of the newest image. It is set last, when the other tags are there. */
 const newest = "latest";
 
-/** Whether a registry can have such a tag (distribution-spec, "Pulling manifests"). */
+/** Tells whether a registry accepts a tag (distribution-spec, "Pulling manifests"). */
 export function isTag(text: string): boolean {
   return tagPattern.test(text);
 }
 
-/** Whether a tag goes from image to image, and is no part of what is signed: `latest`, and the releases' `sx2026.03.0`. */
+/**
+ * Tells whether a tag moves from image to image and so is not signed: `latest`, and `sx2026.03.0`
+ * of a release.
+ */
 export function isMovingTag(tag: string): boolean {
   return tag === newest || tag.startsWith("sx");
 }
 
 /**
- * What StageX tags an image with: `1.36.1`, `sx2026.03.0`, `latest`.
- * @param release its name, `2026.03.0`; without one there is no such tag
+ * Returns the tags that StageX gives an image: `1.36.1`, `sx2026.03.0`, `latest`.
+ * @param release name of the release, `2026.03.0`; without it there is no `sx` tag
  */
 export function tagsOf(version: string, release?: string): string[] {
   return orderTags([version, ...(release === undefined ? [] : [`sx${release}`]), newest]);
 }
 
-/** Each tag once, in the order in which they are set. */
+/** Returns each tag once, in the order in which they are set. */
 export function orderTags(tags: readonly string[]): string[] {
   const others = [...new Set(tags)].filter((tag) => tag !== newest);
   return tags.includes(newest) ? [...others, newest] : others;

@@ -6,14 +6,16 @@ import { RegistryError } from "../../oci/registry/registry-error.ts";
 import type { Context } from "../context/context.ts";
 import type { Operation } from "../operation.ts";
 
-/** For how long a registry that is down or overloaded is waited for, in milliseconds, at each thing that is asked of it. */
+/**
+ * In milliseconds: each request to a registry that is down or overloaded is retried for so long.
+ */
 const usualEndurance = 60_000;
 
-/** A registry that is published to. One that was waited for in vain is not waited for again, by no image of this run. */
+/** A registry to publish to. After retries in vain no image of this run asks it again. */
 export class TargetRegistry {
   readonly #registry: Registry;
   readonly #retryFor: number;
-  #givenUp: RegistryError | undefined;
+  #failure: RegistryError | undefined;
 
   /** @param retryFor in milliseconds */
   constructor(registry: Registry, retryFor = usualEndurance) {
@@ -25,12 +27,12 @@ export class TargetRegistry {
     return this.#registry.address;
   }
 
-  /** Sends what of an image the registry does not have. */
+  /** Pushes the blobs of an image that the registry lacks. */
   async push(context: Context, image: string, target: Digest, operation: Operation): Promise<void> {
     const store = await context.store();
     await context.pushLimit(async () => {
       operation.progress(`pushing to ${this.address}`);
-      await this.#asked(operation, (run) =>
+      await this.#request(operation, (run) =>
         withTempDir(context.paths.scratch, (scratch) =>
           this.#registry.push(image, target, { store, scratch, ...run }),
         ),
@@ -38,7 +40,10 @@ export class TargetRegistry {
     });
   }
 
-  /** Lays beside an image what is said of it. One after the other: registries without the referrers API keep a list that is rewritten. */
+  /**
+   * Attaches referrers to an image, one after the other: a registry without the referrers API has a
+   * list that is rewritten.
+   */
   async attach(
     context: Context,
     image: string,
@@ -48,7 +53,7 @@ export class TargetRegistry {
     for (const referrer of referrers) {
       await context.pushLimit(async () => {
         operation.progress(`attaching to ${this.address}`);
-        await this.#asked(operation, (run) =>
+        await this.#request(operation, (run) =>
           withTempDir(context.paths.scratch, (scratch) =>
             this.#registry.attach(image, referrer, { scratch, ...run }),
           ),
@@ -57,28 +62,30 @@ export class TargetRegistry {
     }
   }
 
-  /** Lets a tag point at what was pushed; says what it pointed at before, null where there was no such tag. */
+  /** Sets a tag to a pushed digest. Returns the digest before; null for a new tag. */
   async tag(image: string, target: Digest, tag: string, operation: Operation): Promise<Digest | null> {
     const before = await this.digestOfTag(image, tag, operation);
     if (before === target) return before;
     operation.progress(`tagging ${this.address}/${image}:${tag}`);
-    await this.#asked(operation, ({ signal, ...run }) => this.#registry.tag(image, target, tag, signal, run));
+    await this.#request(operation, ({ signal, ...run }) =>
+      this.#registry.tag(image, target, tag, signal, run),
+    );
     return before;
   }
 
   async digestOfTag(image: string, tag: string, operation: Operation): Promise<Digest | null> {
-    return await this.#asked(operation, ({ signal, ...run }) =>
+    return await this.#request(operation, ({ signal, ...run }) =>
       this.#registry.resolveTag(image, tag, signal, run),
     );
   }
 
   async untag(image: string, tag: string, operation: Operation): Promise<void> {
-    await this.#asked(operation, ({ signal, ...run }) => this.#registry.untag(image, tag, signal, run));
+    await this.#request(operation, ({ signal, ...run }) => this.#registry.untag(image, tag, signal, run));
   }
 
-  /** What the registry lacks of an image, in words. */
+  /** Describes the parts of an image that the registry lacks. */
   async findMissing(image: string, target: Digest, operation: Operation): Promise<string[]> {
-    const damages = await this.#asked(operation, (run) => this.#registry.audit(image, target, run));
+    const damages = await this.#request(operation, (run) => this.#registry.audit(image, target, run));
     return damages.map(({ problem, digest, message }) =>
       digest === target && problem === "missing"
         ? `${this.address}/${image} does not have ${digest} any more`
@@ -86,12 +93,12 @@ export class TargetRegistry {
     );
   }
 
-  async #asked<Answer>(
+  async #request<Answer>(
     operation: Operation,
     ask: (run: { signal: AbortSignal; retryFor: number; onRetry: (line: string) => void }) => Promise<Answer>,
   ): Promise<Answer> {
-    if (this.#givenUp !== undefined) {
-      const { problem, message } = this.#givenUp;
+    if (this.#failure !== undefined) {
+      const { problem, message } = this.#failure;
       throw new RegistryError(
         problem,
         `${this.address} was waited for in vain, and is not asked again: ${message}`,
@@ -101,7 +108,7 @@ export class TargetRegistry {
       const onRetry = (line: string): void => operation.progress(line);
       return await ask({ signal: operation.signal, retryFor: this.#retryFor, onRetry });
     } catch (error) {
-      if (error instanceof RegistryError && error.isTransient) this.#givenUp = error;
+      if (error instanceof RegistryError && error.isTransient) this.#failure = error;
       throw error;
     }
   }

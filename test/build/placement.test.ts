@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { NoBuilderError } from "../../buildkit/scheduler/scheduler.ts";
 import { parseConfig } from "../../config/schema.ts";
+import { inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import { Context } from "../../pipeline/context/context.ts";
 import type { Operation } from "../../pipeline/operation.ts";
 import { buildImage } from "../../pipeline/package/build-image.ts";
-import { type PackageOutputs, packageInputs } from "../../pipeline/package/inputs.ts";
-import { inputsOfPlan } from "../../pipeline/package/inputs-from-build-plan.ts";
+import { type PackageOutputs, packageInputs, withInputKey } from "../../pipeline/package/inputs.ts";
 import { BuildWorkspace } from "../support/builders/build-workspace.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 
@@ -85,7 +85,8 @@ describeReal("builders that differ", () => {
     const made = async (image: string, dependencies: Record<string, PackageOutputs["reference"]> = {}) => {
       const plan = (await context.tree()).images.get(image);
       if (!plan) throw new Error(`no ${image}`);
-      return await buildImage(context, packageInputs.parse({ ...inputsOfPlan(plan), dependencies }), work);
+      const inputs = packageInputs.parse({ ...inputsOfPlan(plan), dependencies });
+      return await buildImage(context, withInputKey(inputs), work);
     };
     const records = async () => {
       const { records: all } = await context.built.readAll();

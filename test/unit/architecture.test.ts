@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -109,6 +109,16 @@ test("of the provider others know the resources' classes alone", () => {
     .map(({ file, from }) => ({ file, target: normalize(join(dirname(file), from)) }))
     .filter(({ file, target }) => target.startsWith("providers/") && !file.startsWith("providers/"))
     .filter(({ target }) => !target.endsWith("/resource.ts"));
+  expect(wrong).toEqual([]);
+});
+
+test("no file outside bench/ imports it, tests included", () => {
+  const tracked = execFileSync("git", ["ls-files", "-z", "*.ts"], { cwd: root, encoding: "utf8" }).split(
+    "\0",
+  );
+  const wrong = tracked
+    .filter((file) => file !== "" && !file.startsWith("bench/") && existsSync(join(root, file)))
+    .filter((file) => /(?:from|import)\s*\(?\s*"[./]+\/bench\//.test(readFileSync(join(root, file), "utf8")));
   expect(wrong).toEqual([]);
 });
 

@@ -6,8 +6,9 @@ import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
 import structs from "google-protobuf/google/protobuf/struct_pb.js";
 
 /**
- * The least a provider can do: it gives every resource the outputs of its type without doing anything, and never sees a difference. It
- * serves the bare graph beside it, and in StageX's provider's place StageX's own program.
+ * The least that a provider can do: it returns the outputs of a resource's type without any work,
+ * and finds no difference. It serves the bare graph beside it, and replaces StageX's provider under
+ * StageX's own program.
  */
 type Reply<Response> = grpc.sendUnaryData<Response>;
 type Call<Request> = grpc.ServerUnaryCall<Request, unknown>;

@@ -3,7 +3,10 @@ import type { Clock } from "../../../buildkit/scheduler/clock.ts";
 
 type Timer = { readonly at: number; readonly order: number; action: (() => void) | undefined };
 
-/** A clock whose days pass as fast as what happens in them is computed. The same timers give the same day. */
+/**
+ * A clock that jumps to the next timer as soon as all is computed. The same timers give the same
+ * course of time.
+ */
 export class VirtualClock implements Clock {
   #now = 0;
   #set = 0;
@@ -21,7 +24,7 @@ export class VirtualClock implements Clock {
     };
   }
 
-  /** Waits this many seconds, or until the signal is aborted; then throws its reason. */
+  /** Waits this many seconds. @throws the reason of the signal once that is aborted */
   sleep(seconds: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
@@ -38,8 +41,8 @@ export class VirtualClock implements Clock {
   }
 
   /**
-   * Lets time pass until this is settled, and gives what it gives.
-   * @throws Error where nothing is left that could settle it
+   * Lets time pass until the promise is settled, and returns its value.
+   * @throws Error where no timer is left that could settle it
    */
   async until<Result>(promise: Promise<Result>): Promise<Result> {
     let isSettled = false;
@@ -48,7 +51,7 @@ export class VirtualClock implements Clock {
     };
     promise.then(settled, settled);
     for (;;) {
-      // All that follows at once from what has happened must have happened before time goes on.
+      // All immediate consequences come before time goes on.
       await new Promise((resolve) => setImmediate(resolve));
       if (isSettled) return await promise;
       const timer = this.#timers.pop();

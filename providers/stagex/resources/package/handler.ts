@@ -3,19 +3,8 @@ import type { ForecastStatus } from "../../../../distro/plan/forecast.ts";
 import { isDigest } from "../../../../oci/digest.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { buildImage } from "../../../../pipeline/package/build-image.ts";
-import {
-  checkExpectedDigest,
-  findMismatches,
-  newImageText,
-} from "../../../../pipeline/package/check-expected-digest.ts";
-import { buildOnEach, isLikelyBuiltOnEach } from "../../../../pipeline/package/cross-build.ts";
-import {
-  exportAgain,
-  exportLayout,
-  isExportMissing,
-  removeExport,
-} from "../../../../pipeline/package/export-layout.ts";
+import { findMismatches, newImageText } from "../../../../pipeline/package/check-expected-digest.ts";
+import { exportLayout, isExportMissing, removeExport } from "../../../../pipeline/package/export-layout.ts";
 import { importImage } from "../../../../pipeline/package/import-image.ts";
 import {
   type PackageInputs,
@@ -25,12 +14,10 @@ import {
   packageOutputs,
   packagePreview,
 } from "../../../../pipeline/package/inputs.ts";
-import { lookUpLedger } from "../../../../pipeline/package/ledger-lookup.ts";
+import { makePackage } from "../../../../pipeline/package/make-package.ts";
 import { predictOutputs } from "../../../../pipeline/package/predict-outputs.ts";
 import { digestRequirementOf, publishedStatusOf } from "../../../../pipeline/package/published-status.ts";
 import { mayKeepOutputs } from "../../../../pipeline/package/quorum-records.ts";
-import { rebuildImage } from "../../../../pipeline/package/rebuild-image.ts";
-import { substituteImage } from "../../../../pipeline/package/substitute.ts";
 import { isFullyKnown } from "../../../../pipeline/unknown-schema.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { PropertyChange, ResourceHandler } from "../../protocol/handler.ts";
@@ -49,45 +36,10 @@ export function packageHandler(
   /** The images of which nothing is to be done but to lay them out again. */
   const missing = new Set<string>();
 
-  /** What was cancelled did not fail: the run did not come to its end. */
   async function make(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
-    try {
-      return await made(inputs, operation);
-    } catch (error) {
-      if (!operation.signal.aborted) context().runReport.note({ image: inputs.image, origin: "failed" });
-      throw error;
-    }
-  }
-
-  async function made(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
-    const image = (await context().isRebuilt(inputs.image))
-      ? await rebuildImage(context(), inputs, () => buildFrom(inputs, undefined, operation), operation)
-      : await buildFrom(inputs, await known(inputs, operation), operation);
-    await checkExpectedDigest(context(), inputs, image, operation);
-    await exportLayout(context(), inputs.image, image, operation);
+    const outputs = await makePackage(context(), inputs, operation, missing.has(inputs.image));
     laidOut.add(inputs.image);
-    return image;
-  }
-
-  async function known(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs | undefined> {
-    return (
-      (await lookUpLedger(context(), inputs, operation)) ??
-      (await substituteImage(context(), inputs, operation))
-    );
-  }
-
-  async function buildFrom(
-    inputs: PackageInputs,
-    known: PackageOutputs | undefined,
-    operation: Operation,
-  ): Promise<PackageOutputs> {
-    if (inputs.reproduceOn) return await buildOnEach(context(), inputs, inputs.reproduceOn, known, operation);
-    return known ?? (await buildImage(context(), inputs, operation));
-  }
-
-  /** Whether all that are asked to build the image have, as far as the ledger tells. */
-  async function hasWitnesses(inputs: PackageInputs | undefined): Promise<boolean> {
-    return !inputs?.reproduceOn || (await isLikelyBuiltOnEach(context(), inputs, inputs.reproduceOn));
+    return outputs;
   }
 
   function note({ image, dependencies }: PackagePreview, verdict: ForecastStatus): void {
@@ -199,22 +151,17 @@ export function packageHandler(
       const before = packageOutputs.safeParse(operation.before).data;
       if (before && typeof plan.image === "string" && missing.has(plan.image)) return before;
       const inputs = isFullyKnown(plan) ? (plan as PackageInputs) : undefined;
-      const { outputs, isAvailable: isAtHand } = inputs
+      const { outputs, isAvailable } = inputs
         ? await predictOutputs(context(), inputs)
         : { outputs: {}, isAvailable: false };
       // What there is none of yet is built whatever its dependencies turn out to be.
-      const isRebuilt = inputs !== undefined && (await context().isRebuilt(inputs.image));
-      const isKept = isAtHand && !isRebuilt && (await hasWitnesses(inputs));
-      note(plan, isKept ? "ledger" : inputs || isNew ? "will" : "may");
+      note(plan, isAvailable ? "ledger" : inputs || isNew ? "will" : "may");
       return await comparePreviewed(plan, outputs, operation);
     },
 
     create: async (inputs, operation) => ({ id: inputs.image, outputs: await make(inputs, operation) }),
 
-    async update(_id, inputs, operation) {
-      const again = missing.has(inputs.image) ? await exportAgain(context(), inputs, operation) : undefined;
-      return again ?? (await make(inputs, operation));
-    },
+    update: (_id, inputs, operation) => make(inputs, operation),
 
     async read(id, state, operation) {
       if (!state) return await importImage(context(), id, operation);

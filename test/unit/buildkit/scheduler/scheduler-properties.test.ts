@@ -1,12 +1,8 @@
+import { computeBounds } from "../../../support/scheduling/schedule-bounds.ts";
 import { array, assert, asyncProperty, boolean, constantFrom, integer, option, record } from "fast-check";
 import { expect, test } from "vitest";
 import type { ScheduledBuilder, SchedulerEvent } from "../../../../buildkit/scheduler/scheduler.ts";
-import {
-  boundsOf,
-  type Graph,
-  type SimulatedImage,
-  simulate,
-} from "../../../support/scheduling/simulation.ts";
+import { type Graph, type SimulatedImage, simulate } from "../../../support/scheduling/simulation.ts";
 
 const amd64 = ["linux/amd64", "linux/386"];
 const gibibyte = 2 ** 30;
@@ -133,7 +129,7 @@ test("on equal builders, no more than Graham's bound, and never less than the lo
         platforms: amd64,
         slots: 1,
       }));
-      const bounds = boundsOf(plain, machines);
+      const bounds = computeBounds(plain, machines);
       for (const order of ["longest", "fifo", "make"] as const) {
         const { makespan } = await simulate(plain, fleet, { order, rules });
         expect(makespan).toBeLessThanOrEqual(bounds.graham + 1e-6);
@@ -151,7 +147,7 @@ test("nothing is built below the bounds where steps are shared either", async ()
       const intel = fleet.filter(({ platforms }) => platforms === amd64);
       const slots = intel.reduce((sum, machine) => sum + machine.slots, 0);
       const { makespan } = await simulate(graph, intel);
-      expect(makespan).toBeGreaterThanOrEqual(boundsOf(graph, slots).sharper - 1e-6);
+      expect(makespan).toBeGreaterThanOrEqual(computeBounds(graph, slots).sharper - 1e-6);
     }),
     { numRuns: 100 },
   );

@@ -38,12 +38,12 @@ async function machine(own: readonly LedgerRecord[], shared: readonly LedgerReco
   return records;
 }
 
-test("what was built here is", async () => {
+test("accepts an image that this machine built", async () => {
   const both = Object.values(digests).map((digest) => [digest, record()] as const);
   expect(await requireBuiltHere(await machine([record()]), built)).toEqual(new Map(both));
 });
 
-test("each platform may have been built by another of this machine's builders", async () => {
+test("accepts platforms built by different builders of this machine", async () => {
   const parts = Object.entries(digests).map(([platform, digest], index) => {
     const part = record({
       builder: { id: `builder-${index}`, facts },
@@ -56,52 +56,57 @@ test("each platform may have been built by another of this machine's builders", 
 
 test.each([
   [
-    "nobody has built it",
+    "no build recorded",
     [],
     [],
     /has not built \S+ from these inputs\. Build it here with: pulumi up --replace '\*\*:Package::core-hello'$/,
   ],
   [
-    "a release was imported",
+    "only an imported release has it",
     [],
     [record({ builder: { id: "release-2026.03.0", facts: null } })],
     /only release-2026\.03\.0 has/,
   ],
-  ["somebody's ledger was merged, under this machine's own name", [], [record()], /only epyc-1 has/],
+  ["only another ledger has it, under this machine's name", [], [record()], /only epyc-1 has/],
   [
-    "another image came of it here",
+    "a build here gave another image",
     [record({ digests: { index: null, platforms: { ...digests, "linux/arm64": digestOf("x") } } })],
     undefined,
     /has not built/,
   ],
   [
-    "only one platform was built",
+    "only one platform was built here",
     [record({ digests: { index: null, platforms: { "linux/amd64": digestOf("amd64") } } })],
     undefined,
     /has not built/,
   ],
-  ["it is not what is published", [record({ outcome: "mismatch" })], undefined, /has not built/],
-  ["it is another image's", [record({ image: "core-other" })], undefined, /has not built/],
   [
-    "it can't be reproduced",
+    "recorded as a mismatch with the published digest",
+    [record({ outcome: "mismatch" })],
+    undefined,
+    /has not built/,
+  ],
+  ["recorded for another image", [record({ image: "core-other" })], undefined, /has not built/],
+  [
+    "two builds here gave different images",
     [record(), record({ digests: { index: null, platforms: { "linux/amd64": digestOf("other") } } })],
     undefined,
     /built twice here, it came out as .* and .*; what can't be reproduced is not to be signed/,
   ],
-])("refused, since %s", async (_, own, shared, reason) => {
+])("rejects an image: %s", async (_, own, shared, reason) => {
   const records = await machine(own, shared ?? own);
   await expect(requireBuiltHere(records, built)).rejects.toThrow(reason);
   await expect(requireBuiltHere(records, built)).rejects.toThrow(NotBuiltHereError);
 });
 
-test("one ledger put into another makes nothing built here", async () => {
+test("rejects an image after one ledger is put into the other", async () => {
   const [ours, theirs] = [await machine([]), await machine([record()])];
   await cp(theirs.ledger.root, ours.ledger.root, { recursive: true });
   await expect(requireBuiltHere(ours, built)).rejects.toThrow(NotBuiltHereError);
   expect((await requireBuiltHere(theirs, built)).size).toBe(2);
 });
 
-test("a record that can't be read is no reason to fail, and none to sign", async () => {
+test("rejects an image without failing on an unreadable record", async () => {
   const own = await machine([record()]);
   const damaged = { built: own.ledger, ledger: own.built };
   await cp(join(import.meta.dirname, "built-here.test.ts"), await own.ledger.append(record()), {
@@ -110,7 +115,7 @@ test("a record that can't be read is no reason to fail, and none to sign", async
   await expect(requireBuiltHere(damaged, built)).rejects.toThrow(NotBuiltHereError);
 });
 
-test("the claim has what is known, and of the CPU's maker also that it is not", () => {
+test("claims the known facts, and an unknown CPU vendor as unknown", () => {
   const unknown = { ...facts, cpuVendor: "unknown", kernel: "unknown" };
   expect(builderClaimOf(record())).toEqual(facts);
   expect(builderClaimOf(record({ builder: { id: "a", facts: { ...facts, cpuModel: "EPYC" } } }))).toEqual({

@@ -8,7 +8,7 @@ import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import { parseRoster } from "../../../../trust/quorum/roster.ts";
 import { gpgHome, image, maintainersOf, payload } from "../../../support/builders/maintainers.ts";
 
-test("warns of a signature that expires before it is filed, with the date", async () => {
+test("warns of an expiring signature before it is stored, with the date", async () => {
   const { gpg, home, newKey } = await gpgHome();
   newKey("alice", "ed25519");
   const key = await readKey({ binaryKey: gpg(["--export"]) });

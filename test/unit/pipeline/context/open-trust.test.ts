@@ -7,7 +7,7 @@ import { readConfiguredTrust } from "../../../../pipeline/context/open-trust.ts"
 import { maintainersOf } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
-test("a roster or keys that are not there: which, where, and the command that mends it", async () => {
+test("reports a missing roster or keys with the path and the command to set it", async () => {
   const [project, tree] = [await scratchFolder(), await scratchFolder()];
   const trust = (settings = {}) => readConfiguredTrust(parseConfig(settings), pathsOf(project), tree);
   await expect(trust()).rejects.toThrow(

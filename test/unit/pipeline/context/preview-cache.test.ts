@@ -17,15 +17,15 @@ async function setUp() {
   await writeFile(source, "the rose is red");
   const path = join(folder, "recollection.json");
   const reopened = () => PreviewCache.open(path, thing);
-  const recollection = await reopened();
+  const cache = await reopened();
   const scratch = join(folder, "scratch");
-  return { folder, scratch, source, path, recollection, reopened };
+  return { folder, scratch, source, path, cache, reopened };
 }
 
-test("what one process kept, the next recalls, and nothing else", async () => {
-  const { scratch, source, recollection, reopened } = await setUp();
-  recollection.put("rose", red, [source], later());
-  await recollection.save(scratch);
+test("returns the values that an earlier process saved, and no others", async () => {
+  const { scratch, source, cache, reopened } = await setUp();
+  cache.put("rose", red, [source], later());
+  await cache.save(scratch);
   const next = await reopened();
   expect(next.get("rose")).toEqual(red);
   expect(next.get("tulip")).toBeUndefined();
@@ -53,38 +53,38 @@ const alterations: [string, (source: string) => Promise<void>][] = [
     },
   ],
 ];
-test.each(alterations)("nothing is recalled where a file %s", async (_, alter) => {
-  const { scratch, source, recollection, reopened } = await setUp();
-  recollection.put("rose", red, [source], later());
+test.each(alterations)("drops a value whose file %s", async (_, alter) => {
+  const { scratch, source, cache, reopened } = await setUp();
+  cache.put("rose", red, [source], later());
   await alter(source);
-  expect(recollection.get("rose")).toBeUndefined();
-  await recollection.save(scratch);
+  expect(cache.get("rose")).toBeUndefined();
+  await cache.save(scratch);
   expect((await reopened()).get("rose")).toBeUndefined();
 });
 
-test("that a file is not there is a finding too, until it is", async () => {
-  const { folder, recollection } = await setUp();
+test("a value can depend on a missing file until that appears", async () => {
+  const { folder, cache } = await setUp();
   const absent = join(folder, "no", "such");
-  recollection.put("rose", red, [absent], later());
-  expect(recollection.get("rose")).toEqual(red);
+  cache.put("rose", red, [absent], later());
+  expect(cache.get("rose")).toEqual(red);
   await mkdir(absent, { recursive: true });
-  expect(recollection.get("rose")).toBeUndefined();
+  expect(cache.get("rose")).toBeUndefined();
 });
 
-test("a name that can't be looked up is not as it was", async () => {
-  const { source, path, scratch, recollection, reopened } = await setUp();
-  recollection.put("rose", red, [source], later());
-  await recollection.save(scratch);
+test("drops a value whose file can't be looked up", async () => {
+  const { source, path, scratch, cache, reopened } = await setUp();
+  cache.put("rose", red, [source], later());
+  await cache.save(scratch);
   await writeFile(path, (await readFile(path, "utf8")).replace('"source"', `"${"x".repeat(300)}"`));
   expect((await reopened()).get("rose")).toBeUndefined();
 });
 
-test("what was written while it was read, or just before, is not kept", async () => {
-  const { source, recollection } = await setUp();
-  recollection.put("rose", red, [source], Date.now());
-  expect(recollection.get("rose")).toBeUndefined();
-  recollection.put("rose", red, [source], later());
-  expect(recollection.get("rose")).toEqual(red);
+test("does not keep a value whose file changed while it was read or just before", async () => {
+  const { source, cache } = await setUp();
+  cache.put("rose", red, [source], Date.now());
+  expect(cache.get("rose")).toBeUndefined();
+  cache.put("rose", red, [source], later());
+  expect(cache.get("rose")).toEqual(red);
 });
 
 test.each([
@@ -94,40 +94,40 @@ test.each([
     "another thing",
     '{"format": "stagex-recollection/1", "memories": {"rose": {"thing": {"color": 1}, "files": {}}}}',
   ],
-])("%s counts as nothing, and is written over", async (_, text) => {
+])("treats %s as an empty cache and replaces it", async (_, text) => {
   const { scratch, source, path, reopened } = await setUp();
   await writeFile(path, text);
-  const recollection = await reopened();
-  expect(recollection.get("rose")).toBeUndefined();
-  recollection.put("rose", red, [source], later());
-  await recollection.save(scratch);
+  const cache = await reopened();
+  expect(cache.get("rose")).toBeUndefined();
+  cache.put("rose", red, [source], later());
+  await cache.save(scratch);
   expect((await reopened()).get("rose")).toEqual(red);
 });
 
-test("where it can't be written, nothing fails and nothing is left behind", async () => {
-  const { folder, scratch, source, path, recollection } = await setUp();
-  recollection.put("rose", red, [source], later());
+test("ignores a failure to save and leaves no file behind", async () => {
+  const { folder, scratch, source, path, cache } = await setUp();
+  cache.put("rose", red, [source], later());
   await mkdir(path);
-  await recollection.save(scratch);
+  await cache.save(scratch);
   expect((await readdir(folder)).sort()).toEqual(["recollection.json", "scratch", "source"]);
   expect(await readdir(scratch)).toEqual([]);
 });
 
-test("what nobody has asked for in a long time is forgotten", async () => {
-  const { scratch, source, recollection, reopened } = await setUp();
-  for (let count = 0; count < 1500; count += 1) recollection.put(`rose ${count}`, red, [source], later());
-  expect(recollection.get("rose 3")).toEqual(red);
-  await recollection.save(scratch);
+test("drops values that were not asked for recently", async () => {
+  const { scratch, source, cache, reopened } = await setUp();
+  for (let count = 0; count < 1500; count += 1) cache.put(`rose ${count}`, red, [source], later());
+  expect(cache.get("rose 3")).toEqual(red);
+  await cache.save(scratch);
   const next = await reopened();
   expect(["rose 3", "rose 4", "rose 500", "rose 501", "rose 1499"].map((rose) => next.get(rose))).toEqual([
     ...[red, undefined, undefined, red, red],
   ]);
 });
 
-test("a process that found nothing new writes nothing", async () => {
-  const { scratch, source, path, recollection, reopened } = await setUp();
-  recollection.put("rose", red, [source], later());
-  await recollection.save(scratch);
+test("does not save without new values", async () => {
+  const { scratch, source, path, cache, reopened } = await setUp();
+  cache.put("rose", red, [source], later());
+  await cache.save(scratch);
   const before = await readFile(path, "utf8");
   await writeFile(path, `${before} `);
   const next = await reopened();

@@ -24,7 +24,7 @@ function keyThat(answer: (payload: string) => Promise<Uint8Array>): SigningKey {
   };
 }
 
-test("one signature is asked for at a time, and it shows how many are left", async () => {
+test("asks for one signature at a time and reports how many are left", async () => {
   let [atOnce, most] = [0, 0];
   const key = keyThat(async (payload) => {
     most = Math.max(most, ++atOnce);
@@ -32,10 +32,10 @@ test("one signature is asked for at a time, and it shows how many are left", asy
     atOnce--;
     return Buffer.from(payload);
   });
-  const signatory = new Signer(async () => key);
+  const signer = new Signer(async () => key);
   const said: string[] = [];
   const work = { signal: never, progress: (line: string) => said.push(line) };
-  const signed = await Promise.all(["a", "b", "c"].map((text) => signatory.sign(Buffer.from(text), work)));
+  const signed = await Promise.all(["a", "b", "c"].map((text) => signer.sign(Buffer.from(text), work)));
   expect(signed.map(String)).toEqual(["a", "b", "c"]);
   expect(most).toBe(1);
   expect(said.filter((line) => line.startsWith("touch"))).toEqual([
@@ -45,7 +45,7 @@ test("one signature is asked for at a time, and it shows how many are left", asy
   ]);
 });
 
-test("once the person has refused, nobody asks again; another failure stops no other", async () => {
+test("does not ask again after a refusal; other failures stop only one signature", async () => {
   const asked: string[] = [];
   const key = keyThat(async (payload) => {
     asked.push(payload);
@@ -53,10 +53,10 @@ test("once the person has refused, nobody asks again; another failure stops no o
     if (payload === "refused") throw new SigningCancelledError("not given");
     return Buffer.from(payload);
   });
-  const signatory = new Signer(async () => key);
+  const signer = new Signer(async () => key);
   const work = { signal: never, progress: () => {} };
   const outcomes = await Promise.allSettled(
-    ["broken", "good", "refused", "later", "last"].map((text) => signatory.sign(Buffer.from(text), work)),
+    ["broken", "good", "refused", "later", "last"].map((text) => signer.sign(Buffer.from(text), work)),
   );
   expect(outcomes.map(({ status }) => status)).toEqual([
     "rejected",
@@ -68,7 +68,7 @@ test("once the person has refused, nobody asks again; another failure stops no o
   expect(asked).toEqual(["broken", "good", "refused"]);
 });
 
-test("a run that was cancelled asks for nothing more", async () => {
+test("does not ask after the run is cancelled", async () => {
   const asked: string[] = [];
   const key = keyThat(async (payload) => {
     asked.push(payload);
@@ -79,7 +79,7 @@ test("a run that was cancelled asks for nothing more", async () => {
   expect(asked).toEqual([]);
 });
 
-test("the key must be there, and the person's own", async () => {
+test("requires a key that exists and is the person's own", async () => {
   const folder = await scratchFolder();
   const [ash, hazel, stranger] = await Promise.all(["ash", "hazel", "stranger"].map((name) => newKey(name)));
   if (!ash || !hazel || !stranger) throw new Error("three keys");

@@ -18,14 +18,14 @@ const plans = [
 const namesFor = (...builders: string[][]) =>
   findUnbuildableImages(plans, builders).map(({ image }) => image);
 
-test("a Graviton builds neither what is i386 nor what has i386 stages; an x86 machine nothing that runs arm64", () => {
+test("finds i386 images unbuildable on Graviton, and arm64 images on x86", () => {
   expect(namesFor(graviton)).toEqual(["stage0", "stage3", "go"]);
   expect(namesFor(intel)).toEqual(["stage3", "musl"]);
   expect(namesFor(graviton, intel)).toEqual(["stage3"]);
   expect(namesFor([...intel, "linux/arm64"])).toEqual([]);
 });
 
-test("of several platforms each is built on a builder of its own, but by a single builder all", () => {
+test("plans each platform for its own builder, or all for a single builder", () => {
   const both = [{ name: "musl", platforms: ["linux/amd64", "linux/arm64"], runs: ["target"] }];
   expect(findUnbuildableImages(both, [intel, graviton])).toEqual([]);
   expect(findUnbuildableImages(both, [graviton])).toEqual([
@@ -33,7 +33,7 @@ test("of several platforms each is built on a builder of its own, but by a singl
   ]);
 });
 
-test("the words name some images of each reason", () => {
+test("names the first images of each reason", () => {
   const many = Array.from({ length: 7 }, (_, index) => ({ image: `core-${index}`, runs: arm }));
   expect(
     String(formatUnbuildableImages([{ image: "go", runs: ["linux/386", "linux/arm64"] }, ...many])),
@@ -47,7 +47,7 @@ test("the words name some images of each reason", () => {
   );
 });
 
-test("nothing is said where only a builder itself can tell", async () => {
+test("plans no platforms where only a builder can tell them", async () => {
   const declared = { name: "a", address: "tcp://192.0.2.1:1", platforms: arm };
   const silent = { name: "b", address: "tcp://192.0.2.2:1" };
   expect(await plannedPlatforms({ builders: [declared] })).toEqual([arm]);
@@ -56,7 +56,7 @@ test("nothing is said where only a builder itself can tell", async () => {
   expect(await plannedPlatforms({ builders: [declared], localBuilders: 2 })).toHaveLength(3);
 });
 
-test("images that are for their own platforms alone are named", () => {
+test("names images for other platforms than those asked for", () => {
   expect(String(formatOtherPlatforms(plans, arm))).toBe(
     "not for linux/arm64, as their package.toml says, and built for their own platforms: stage0 (linux/386)",
   );

@@ -1,11 +1,14 @@
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf, inputsOfPlan } from "../../../../distro/plan/image-inputs.ts";
 import { type Digest, digestOf, hexOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import { checkExpectedDigest, isDigestMismatch } from "../../../../pipeline/package/check-expected-digest.ts";
-import { type PackageOutputs, packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
+import {
+  type PackageInputs,
+  type PackageOutputs,
+  packageInputs,
+} from "../../../../pipeline/package/inputs.ts";
 import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
@@ -23,7 +26,7 @@ const outputs: PackageOutputs = {
   ...{ reference: digestOf("index"), inputKey: inputKeyOf(inputs), origin: "built" },
 };
 
-test("every platform's digest is held against the published one, and the one that differs is named", async () => {
+test("compares every platform with its published digest and names the mismatch", async () => {
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const compare = (published: Record<string, typeof amd64>) =>
@@ -38,7 +41,7 @@ test("every platform's digest is held against the published one, and the one tha
   );
 });
 
-test("an image of which one further platform is another is refused, and is not as published in a preview", async () => {
+test("rejects an image with a mismatch on a further platform, in a run and in a preview", async () => {
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const of = (published: typeof amd64) => ({ ...inputs, expectedDigests: { "linux/arm64": published } });
@@ -56,7 +59,7 @@ test("an image of which one further platform is another is refused, and is not a
   expect(await review(wrong)).toEqual([{ path: "expectedDigest", kind: "update", replaces: false }]);
 });
 
-test("an index that is not the published one is refused, though each platform's manifest is", async () => {
+test("rejects an index other than the published one with equal manifests", async () => {
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const of = (expectedIndex: Digest) => ({ ...inputs, expectedIndex });
@@ -71,7 +74,7 @@ test("an index that is not the published one is refused, though each platform's 
   expect(await isDigestMismatch(context, of(other), unknown)).toBe(false);
 });
 
-test("with verify false an image of unchanged inputs is held, and one is not of which that can't be told", async () => {
+test("with verify false requires the digest of unchanged inputs, not of undecided ones", async () => {
   const history = new TreeHistory();
   const line = (digest: Digest) => `${hexOf(digest)} core-hello\n`;
   const published = { "digests/core.txt": line(amd64), "digests/linux-arm64/core.txt": line(arm64) };
@@ -101,6 +104,7 @@ test("with verify false an image of unchanged inputs is held, and one is not of 
   expect(await all()).toEqual([false, false, true]);
 });
 
-test("what the other platforms have is no part of the input key", () => {
-  expect(inputKeyOf({ ...inputs, expectedDigests: { "linux/arm64": arm64 } })).toBe(inputKeyOf(inputs));
+test("expected digests are no part of the input key", () => {
+  const withExpectation: PackageInputs = { ...inputs, expectedDigests: { "linux/arm64": arm64 } };
+  expect(inputKeyOf(withExpectation)).toBe(inputKeyOf(inputs));
 });

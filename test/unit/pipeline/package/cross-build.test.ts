@@ -1,10 +1,10 @@
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import { isLikelyBuiltOnEach } from "../../../../pipeline/package/cross-build.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -14,7 +14,7 @@ const inputs = packageInputs.parse({
   ...{ buildArgs: {}, sources: {}, dependencies: {} },
 });
 
-test("a preview takes an image for witnessed once each vendor, or as many builders as are asked, have built it", async () => {
+test("takes an image for built on each target once each vendor, or as many builders, have built it", async () => {
   const context = new Context(parseConfig({}), await scratchFolder(), AbortSignal.timeout(60_000));
   onTestFinished(() => context.close());
   const record = async (id: string, cpuVendor: string, outcome: "built" | "mismatch" = "built") =>
@@ -24,7 +24,8 @@ test("a preview takes an image for witnessed once each vendor, or as many builde
       builder: { id, facts: { ...facts, cpuVendor } },
       finished: "2026-03-01T10:20:30.456Z",
     });
-  const isWitnessed = async (...targets: string[]) => await isLikelyBuiltOnEach(context, inputs, targets);
+  const isWitnessed = async (...targets: string[]) =>
+    await isLikelyBuiltOnEach(context.trustedLedger, inputKeyOf(inputs), targets);
   expect(await isWitnessed("AuthenticAMD")).toBe(false);
   await record("first", "AuthenticAMD");
   expect(await isWitnessed("authenticamd")).toBe(true);

@@ -2,10 +2,10 @@ import { chmod, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { predictOutputs } from "../../../../pipeline/package/predict-outputs.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
@@ -60,7 +60,7 @@ async function corrupt(path: string): Promise<void> {
   await writeFile(path, bytes);
 }
 
-test("what a preview foretells is what the one before it did, until the ledger or the store says else", async () => {
+test("predicts as the preview before, until ledger or store change", async () => {
   const { project, open, record, foretold, adopt, digest, index } = await setUp();
   const outputs = { digest, digests: { "linux/amd64": digest }, reference: digest, index, inputKey };
   expect(await foretold()).toEqual({ outputs, isAvailable: false });
@@ -84,7 +84,7 @@ test("what a preview foretells is what the one before it did, until the ledger o
   expect(await foretold()).toEqual({ outputs: { inputKey }, isAvailable: false });
 });
 
-test("the second one reads neither records nor documents, but what the first one left", async () => {
+test("a second preview reads the cache and neither records nor documents", async () => {
   const { project, foretold, adopt, digest } = await setUp();
   await adopt();
   await foretold();
@@ -99,7 +99,7 @@ test("the second one reads neither records nor documents, but what the first one
   expect(await foretold()).toMatchObject({ outputs: { digest, reference: digest }, isAvailable: true });
 });
 
-test("a ledger that is unpacked over the old one, with all its times, is read", async () => {
+test("reads a ledger that was unpacked over the old one with its times", async () => {
   const { project, foretold, record } = await setUp();
   expect(await foretold()).toMatchObject({ outputs: { digest: expect.any(String) } });
   const folder = join(project, ".stagex/ledger", inputKey.slice(0, 2), inputKey);

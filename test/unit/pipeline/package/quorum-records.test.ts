@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { type Key, revokeKey } from "openpgp";
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
+import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs.ts";
 import { mayKeepOutputs, recordAtQuorum } from "../../../../pipeline/package/quorum-records.ts";
 import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
@@ -62,16 +62,16 @@ async function setUp() {
   return { alice, bob, write, sign, open };
 }
 
-test("what was taken at quorum stays while those who judged it are the same", async () => {
+test("keeps an image at quorum while roster, keys and rule stay the same", async () => {
   const { open } = await setUp();
   expect(await mayKeepOutputs(open(), inputs, outputs)).toBe(false);
-  await recordAtQuorum(open(), inputs, outputs);
+  await recordAtQuorum(open(), withInputKey(inputs), outputs);
   expect(await mayKeepOutputs(open(), inputs, outputs)).toBe(true);
 });
 
-test("what was taken at quorum is judged again once a key is revoked, and goes where too few are left", async () => {
+test("judges an image again after a key is revoked, and drops it below quorum", async () => {
   const { alice, bob, write, sign, open } = await setUp();
-  await recordAtQuorum(open(), inputs, outputs);
+  await recordAtQuorum(open(), withInputKey(inputs), outputs);
   const { publicKey: revoked } = await revokeKey({ key: alice, format: "object" });
   write("keys.gpg", [revoked, bob]);
   expect(await mayKeepOutputs(open(), inputs, outputs)).toBe(false);
@@ -79,20 +79,20 @@ test("what was taken at quorum is judged again once a key is revoked, and goes w
   expect(await mayKeepOutputs(open(), inputs, outputs)).toBe(true);
 });
 
-test("what was taken at quorum is judged again once more people must agree", async () => {
+test("judges an image again after the threshold is raised", async () => {
   const { open } = await setUp();
-  await recordAtQuorum(open(), inputs, outputs);
+  await recordAtQuorum(open(), withInputKey(inputs), outputs);
   expect(await mayKeepOutputs(open({ threshold: "2" }), inputs, outputs)).toBe(false);
 });
 
-test("an image with a platform that was not asked for does not stay", async () => {
+test("drops an image with a platform that was not asked for", async () => {
   const { open } = await setUp();
   const digests = { ...outputs.digests, "linux/arm64": digestOf("foreign") };
-  await recordAtQuorum(open(), inputs, { ...outputs, digests });
+  await recordAtQuorum(open(), withInputKey(inputs), { ...outputs, digests });
   expect(await mayKeepOutputs(open(), inputs, { ...outputs, digests })).toBe(false);
 });
 
-test("a state that can't be read does not stay under quorum", async () => {
+test("drops an unreadable state under quorum", async () => {
   const { open } = await setUp();
   const said: string[] = [];
   const work = { report: (_: string, words: string) => said.push(words) } as unknown as Operation;

@@ -2,11 +2,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputsOfPlan } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
-import { packageInputs } from "../../../../pipeline/package/inputs.ts";
-import { inputsOfPlan } from "../../../../pipeline/package/inputs-from-build-plan.ts";
-import { findTrustedDigests } from "../../../../pipeline/package/predict-outputs.ts";
+import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs.ts";
+import { findTrustedDigests } from "../../../../pipeline/package/trusted-digests.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../../../trust/signatures/lookaside.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../../../support/builders/maintainers.ts";
@@ -48,7 +48,7 @@ async function setUp(files: Readonly<Record<string, string>>) {
     if (!plan) throw new Error("the tree has no core-hello");
     return await findTrustedDigests(
       context,
-      packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} }),
+      withInputKey(packageInputs.parse({ ...inputsOfPlan(plan), dependencies: {} })),
     );
   };
   return { sign, trusted };
@@ -56,7 +56,7 @@ async function setUp(files: Readonly<Record<string, string>>) {
 
 const both = { "linux/amd64": amd64, "linux/arm64": arm64 };
 
-test("a quorum over one platform's manifest says nothing of another's", async () => {
+test("a quorum on one platform's manifest does not count for another platform", async () => {
   const { sign, trusted } = await setUp(published);
   await sign(amd64);
   expect(await trusted("quorum")).toEqual({ doubt: expect.stringContaining(`${arm64} is below quorum`) });
@@ -66,7 +66,7 @@ test("a quorum over one platform's manifest says nothing of another's", async ()
   });
 });
 
-test("of several platforms the tree's word is taken where it has all of them, and their index", async () => {
+test("trusts published digests of several platforms only with all of them and their index", async () => {
   expect(await (await setUp(published)).trusted("release")).toMatchObject({ digests: { digests: both } });
   for (const missing of ["digests/linux-arm64/core.txt", "digests/index/core.txt"] as const) {
     const { [missing]: _, ...files } = published;

@@ -1,13 +1,13 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { parseConfig } from "../../../../config/schema.ts";
+import { inputKeyOf } from "../../../../distro/plan/image-inputs.ts";
 import { digestOf } from "../../../../oci/digest.ts";
 import { LayoutError } from "../../../../oci/layout-error.ts";
 import { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { packageInputs } from "../../../../pipeline/package/inputs.ts";
+import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs.ts";
 import { lookUpDigests, lookUpLedger } from "../../../../pipeline/package/ledger-lookup.ts";
-import { inputKeyOf } from "../../../../pipeline/package/package-key.ts";
 import { substituteImage } from "../../../../pipeline/package/substitute.ts";
 import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
@@ -51,30 +51,30 @@ async function setUp() {
   return { context, store: await context.store(), right, wide, digest, record };
 }
 
-test("an image with more platforms than were asked for is not found by a manifest of it", async () => {
+test("does not find an image with more platforms than asked for by one of its manifests", async () => {
   const { context, store, right, wide, digest, record } = await setUp();
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
   expect(await store.find(digest, ["linux/amd64"])).toBeNull();
-  expect(await lookUpLedger(context, inputs, work)).toBeUndefined();
+  expect(await lookUpLedger(context, withInputKey(inputs), work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await lookUpLedger(context, inputs, work)).toMatchObject({
+  expect(await lookUpLedger(context, withInputKey(inputs), work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
 });
 
-test("a record whose index has more platforms than were asked for is no image of the inputs", async () => {
+test("ignores a record whose index has more platforms than asked for", async () => {
   const { context, store, wide, digest, record } = await setUp();
   await store.adopt(wide.folder);
   const [, other = digestOf("")] = wide.manifests;
   await record(wide.index, { "linux/amd64": digest, "linux/arm64": other });
-  expect(await lookUpLedger(context, inputs, work)).toBeUndefined();
+  expect(await lookUpLedger(context, withInputKey(inputs), work)).toBeUndefined();
   const said = await lookUpDigests(context.ledger, inputKeyOf(inputs), inputs.platforms);
   expect(said?.digests).toEqual({ "linux/amd64": digest });
 });
 
-test("what a builder delivers beyond what it was asked for is not taken into the store", async () => {
+test("does not store platforms that the builder was not asked for", async () => {
   const { store, wide, digest } = await setUp();
   await expect(store.adopt(wide.folder, { platforms: ["linux/amd64"] })).rejects.toThrow(LayoutError);
   await expect(store.adopt(wide.folder, { platforms: ["linux/amd64"] })).rejects.toThrow(
@@ -83,20 +83,20 @@ test("what a builder delivers beyond what it was asked for is not taken into the
   expect(await store.find(digest)).toBeNull();
 });
 
-test("a trusted manifest is not taken from an index with more platforms than were asked for", async () => {
+test("does not take a trusted manifest from an index with more platforms than asked for", async () => {
   const { context, store, right, wide, digest, record } = await setUp();
   vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   await store.adopt(wide.folder);
   await record(null, { "linux/amd64": digest });
-  expect(await substituteImage(context, inputs, work)).toBeUndefined();
+  expect(await substituteImage(context, withInputKey(inputs), work)).toBeUndefined();
   await store.adopt(right.folder);
-  expect(await substituteImage(context, inputs, work)).toMatchObject({
+  expect(await substituteImage(context, withInputKey(inputs), work)).toMatchObject({
     digests: { "linux/amd64": digest },
     index: right.index,
   });
 });
 
-test("an index with another manifest than the trusted one, of any platform, is not taken", async () => {
+test("does not take an index with an untrusted manifest of any platform", async () => {
   const { context, store, wide, digest, record } = await setUp();
   vi.spyOn(context, "mayBeSubstituted").mockResolvedValue(true);
   const both = { ...inputs, platforms: ["linux/amd64", "linux/arm64"] };
@@ -106,6 +106,6 @@ test("an index with another manifest than the trusted one, of any platform, is n
   const [, other = digestOf("")] = wide.manifests;
   const trusted = { "linux/amd64": digest, "linux/arm64": digestOf("what was signed") };
   await record(wide.index, trusted, inputKeyOf(both));
-  expect(await substituteImage(context, both, telling)).toBeUndefined();
+  expect(await substituteImage(context, withInputKey(both), telling)).toBeUndefined();
   expect(said).toEqual([expect.stringContaining(`has ${other} for linux/arm64`)]);
 });

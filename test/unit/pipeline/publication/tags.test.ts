@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
 import { isTag, orderTags, tagsOf } from "../../../../pipeline/publication/tags.ts";
 
-test("an image has its version's tag, its release's and latest, in this order", () => {
+test("tags an image with version, release and latest, in this order", () => {
   expect(tagsOf("1.36.1", "2026.03.0")).toEqual(["1.36.1", "sx2026.03.0", "latest"]);
   expect(tagsOf("1.36.1")).toEqual(["1.36.1", "latest"]);
 });
 
-test("one whose version is latest has that tag once", () => {
+test("tags an image of version latest with that tag once", () => {
   expect(tagsOf("latest", "2026.03.0")).toEqual(["sx2026.03.0", "latest"]);
 });
 
@@ -23,7 +23,7 @@ test.each([
     ["b", "a"],
     ["b", "a"],
   ],
-])("%j are set in the order %j: latest last, each once", (tags, order) => {
+])("orders tags %j as %j: latest last, each once", (tags, order) => {
   expect(orderTags(tags)).toEqual(order);
 });
 
