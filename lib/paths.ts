@@ -29,7 +29,7 @@ export type Paths = {
   readonly ledger: string;
   /** The same of this state folder's own builds alone, which is not for others to add to: what may be attested. */
   readonly built: string;
-  /** What has been taken from elsewhere under `stagex:trust quorum`, at quorum then; not for others to add to either. */
+  /** What has been taken from elsewhere under `stagex:substituteTrust quorum`, at quorum then; not for others to add to either. */
   readonly agreed: string;
   /** What earlier previews found out, with the stamps of the files that they found it in. */
   readonly previewCache: string;

@@ -3,12 +3,12 @@ import { all, getStack, type Output, RunError, secret } from "@pulumi/pulumi";
 import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
 import { pinnedMachineImages } from "../components/builder-fleet/aws-machine-images.ts";
-import { type Architecture, type Program, stagePrograms } from "../components/builder-fleet/aws-programs.ts";
+import { type Program, stagePrograms } from "../components/builder-fleet/aws-programs.ts";
 import type { DeclaredBuilder } from "../components/builder-fleet/builders.ts";
 import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet-builder.ts";
-import type { AwsFleetConfig, BucketKind } from "../config/aws-fleet.ts";
+import type { Architecture, AwsFleetConfig, BucketKind } from "../config/aws-fleet.ts";
 import type { ConfiguredBuilder } from "../config/builders.ts";
-import { awsMachines } from "../config/fleet-plan.ts";
+import { pricedAwsMachines } from "../config/fleet-plan.ts";
 import { formatMachines, formatUnpriced, machineRates, type Prices } from "../distro/plan/cost.ts";
 import { type Paths, pathsOf } from "../lib/paths.ts";
 import { printableLine } from "../lib/text/printable.ts";
@@ -77,7 +77,7 @@ export async function deployFleet(): Promise<FleetOutputs> {
 
 /** What the fleet costs while nothing is said of what it builds; a preview says it in words, too. */
 export async function reportFleetCost(config: AwsFleetConfig, prices: Prices): Promise<FleetCost> {
-  const machines = awsMachines(config);
+  const machines = pricedAwsMachines(config);
   const { perHour, perMonth } = machineRates(machines, prices);
   const { currency, date: pricesOf } = prices;
   const running = perHour === null ? "?" : perHour.toFixed(2);

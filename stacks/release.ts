@@ -93,16 +93,16 @@ async function tellOfSkipped(keyring: Keyring): Promise<void> {
   await logToEngine("warning", printableLines([printable`of the files among the keys:`, ...lines]));
 }
 
-/** Nowhere without `stagex:publish`: then the stack tells what could be published. */
+/** Nowhere without `stagex:publishTo`: then the stack tells what could be published. */
 async function destination(
-  { publish, lookaside, release: name }: StagexConfig,
+  { publishTo, publishSignaturesTo: lookaside, release: name }: StagexConfig,
   root: string,
 ): Promise<Pick<ReleaseArgs, "publish">> {
-  if (publish === undefined) return {};
+  if (publishTo === undefined) return {};
   const known = name ?? (await findTreeRelease(root));
   return {
     publish: {
-      destinations: [...publish],
+      destinations: [...publishTo],
       ...(lookaside === undefined ? {} : { lookaside }),
       ...(known === undefined ? {} : { release: known }),
     },
@@ -113,10 +113,10 @@ async function destination(
 function writePolicy({ clientPolicy: folder, ...config }: StagexConfig, roster: Digest): void {
   if (folder === undefined) return;
   const signedAs = namespaceOf(config.signedAs);
-  const repository = config.publish?.[0] ?? signedAs;
+  const repository = config.publishTo?.[0] ?? signedAs;
   const policy = new ClientPolicy("policy", {
     ...{ folder, repository, signedAs, roster },
-    lookaside: config.lookaside ?? config.signatures ?? ".stagex/signatures",
+    lookaside: config.publishSignaturesTo ?? config.signatures ?? ".stagex/signatures",
     threshold: config.threshold,
   });
   silenceFailedOutputs(policy);

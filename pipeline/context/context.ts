@@ -82,7 +82,7 @@ export class Context {
    * state folder's own builders alone.
    */
   get trustedLedger(): Ledger {
-    const { attest, trust } = this.config;
+    const { attest, substituteTrust: trust } = this.config;
     return attest !== undefined || trust === "quorum" ? this.built : this.ledger;
   }
 
@@ -155,7 +155,9 @@ export class Context {
 
   /** The registries to pull from, in the order to ask them. */
   registries(operation: Operation): Promise<readonly Registry[]> {
-    return Promise.all((this.config.registry ?? []).map((address) => this.openRegistry(address, operation)));
+    return Promise.all(
+      (this.config.substituteFrom ?? []).map((address) => this.openRegistry(address, operation)),
+    );
   }
 
   /** Lets one build of an input key at a time record what it fetches. */
@@ -181,7 +183,7 @@ export class Context {
 
   /** Where builders on other machines may have dependencies from; undefined where none is configured. */
   async fleetRegistry(): Promise<FleetRegistry | undefined> {
-    const { exchange: address } = this.config;
+    const { fleetRegistry: address } = this.config;
     if (address === undefined) return undefined;
     return await this.#once("exchange", async () => {
       const registry = (operation: Operation) => this.openRegistry(address, operation);

@@ -11,12 +11,12 @@ export type EvidenceLedgers = {
 };
 
 /**
- * Opens the ledgers whose word `stagex:trust` takes for what came of which inputs: what was built here and, besides, what the shared ledger
+ * Opens the ledgers whose word `stagex:substituteTrust` takes for what came of which inputs: what was built here and, besides, what the shared ledger
  * says; but with `quorum` what was taken in once enough people had signed it, and nothing that others can write.
  */
 export function openLedgers(
-  { trust }: Pick<StagexConfig, "trust">,
+  { substituteTrust }: Pick<StagexConfig, "substituteTrust">,
   { built, agreed, ledger }: Pick<Paths, "built" | "agreed" | "ledger">,
 ): EvidenceLedgers {
-  return { built: new Ledger(built), ledger: new Ledger(trust === "quorum" ? agreed : ledger) };
+  return { built: new Ledger(built), ledger: new Ledger(substituteTrust === "quorum" ? agreed : ledger) };
 }

@@ -52,7 +52,7 @@ async function isLikelySigned(
   { image, version, platforms }: PackageInputs,
   { digests }: KnownDigests,
 ): Promise<boolean> {
-  if (context.config.trust !== "quorum" || platforms.length > 1) return false;
+  if (context.config.substituteTrust !== "quorum" || platforms.length > 1) return false;
   return (await reasonBelowQuorum(context, image, version, digests)) === undefined;
 }
 
@@ -82,12 +82,12 @@ async function foresee(
 export type TrustedDigests = { readonly digests?: KnownDigests; readonly doubt?: string };
 
 /**
- * The digests that these very inputs have, on the word that `stagex:trust` takes: the ledger's; or also that of the tree's published
+ * The digests that these very inputs have, on the word that `stagex:substituteTrust` takes: the ledger's; or also that of the tree's published
  * digests; or, with `quorum`, that of this state folder's own builders, and of published digests that enough maintainers have signed. The
  * ledger has no say then, not even in which of the signed digests it is: a signature is for a version, of which there may be an older build.
  */
 export async function findTrustedDigests(context: Context, inputs: PackageInputs): Promise<TrustedDigests> {
-  const { trust } = context.config;
+  const { substituteTrust: trust } = context.config;
   const own = trust === "quorum" ? context.built : context.ledger;
   const recorded = await lookUpDigests(own, inputKeyOf(inputs), inputs.platforms);
   if (recorded) return { digests: recorded };

@@ -26,7 +26,7 @@ export async function recordAtQuorum(
 }
 
 /**
- * Whether what the state has of an image may stay under `stagex:trust quorum`. It may have been taken in under another setting: only what was
+ * Whether what the state has of an image may stay under `stagex:substituteTrust quorum`. It may have been taken in under another setting: only what was
  * built here stays, and what was at quorum when it was taken. Once a key is revoked, or the roster or the rule is another, the signatures are
  * judged again.
  */

@@ -295,7 +295,7 @@ describeReal("what was built here is attested", () => {
         recursive: true,
       });
       await settle(second, "hazel", join(people, "hazel.key"));
-      await second.set("registry", `${server.host}/stagex`);
+      await second.set("substituteFrom", `${server.host}/stagex`);
       await second.set("substitute", '["bootstrap-*"]');
     });
 

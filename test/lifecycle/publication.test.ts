@@ -240,7 +240,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
         scratch: join(publishing.folder, "scratch"),
       });
       await flipByte(publishing.store.blobPath(image.layout.layers[0] ?? image.digest));
-      const config = { registry: `${publishing.server.host}/stagex` };
+      const config = { substituteFrom: `${publishing.server.host}/stagex` };
       const provider = await publishing.anotherProvider({ config });
       await publishing.create({ ...image.inputs, digests: { "linux/amd64": image.digest } }, { provider });
       await provider[Symbol.asyncDispose]();
@@ -259,7 +259,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       rmSync(join(publishing.files.lookaside.folder, folder, "signature-2"), { force: true });
       pass();
     });
-    const provider = await publishing.anotherProvider({ config: { registry: host() } });
+    const provider = await publishing.anotherProvider({ config: { substituteFrom: host() } });
     try {
       const digests = { "linux/amd64": image.digest };
       await expect(publishing.create({ ...image.inputs, digests }, { provider })).rejects.toThrow(

@@ -48,7 +48,7 @@ describeReal("a release", () => {
       maintainers: "MAINTAINERS",
       keys: "keys",
       signatures: "signatures",
-      publish: `${server.host}/stagex`,
+      publishTo: `${server.host}/stagex`,
       release: "2026.03.0",
     };
     for (const [key, value] of Object.entries(settings)) await set(key, value);

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { awsFleetConfig } from "../../../config/aws-fleet.ts";
-import { awsMachines, fleetsToPrice, localSlots, plannedSlots } from "../../../config/fleet-plan.ts";
+import { fleetsToPrice, localSlots, plannedSlots, pricedAwsMachines } from "../../../config/fleet-plan.ts";
 import { parseConfig } from "../../../config/schema.ts";
 import { formatMachines, type Prices } from "../../../distro/plan/cost.ts";
 
@@ -82,7 +82,7 @@ test("the fleet that another stack made says what its machines are; others go by
 });
 
 test("machines on AWS have their disks, unless those are the machines' own", () => {
-  const machines = (settings: object) => awsMachines(awsFleetConfig.parse(settings));
+  const machines = (settings: object) => pricedAwsMachines(awsFleetConfig.parse(settings));
   expect(machines({}).map(({ storageGiB }) => storageGiB)).toEqual([400, 400]);
   expect(machines({ diskGib: 90 }).map(({ storageGiB }) => storageGiB)).toEqual([90, 90]);
   expect(machines({ disk: "instance-store", families: { intel: "m8id", amd: "m8ad" } })).toEqual([

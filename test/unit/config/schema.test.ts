@@ -9,7 +9,7 @@ const defaults = {
   sources: { httpsOnly: false, softwareHeritage: true },
   network: { mode: "record", private: [], fetchers: {} },
   cache: true,
-  trust: "ledger",
+  substituteTrust: "ledger",
   signedAs: "stagex",
   threshold: 2,
   vendors: 2,
@@ -55,29 +55,37 @@ test("what the engine adds of its own is no mistake of the user's", () => {
 });
 
 test("a registry is one or a list, and every address is looked at", () => {
-  const registry = (text: string) => parseConfig({ registry: text }).registry;
+  const registry = (text: string) => parseConfig({ substituteFrom: text }).substituteFrom;
   expect(registry("docker.io/stagex")).toEqual(["docker.io/stagex"]);
   expect(registry('["127.0.0.1:5000", "docker.io/stagex"]')).toEqual(["127.0.0.1:5000", "docker.io/stagex"]);
-  expect(() => registry("https://docker.io/stagex")).toThrow(/stagex:registry: not a registry: "https:/);
-  expect(() => registry('["docker.io/stagex", "10.0.0.1:5000"]')).toThrow(/stagex:registry: .*clear text/);
-  expect(() => registry("[]")).toThrow(/stagex:registry: not a registry/);
+  expect(() => registry("https://docker.io/stagex")).toThrow(
+    /stagex:substituteFrom: not a registry: "https:/,
+  );
+  expect(() => registry('["docker.io/stagex", "10.0.0.1:5000"]')).toThrow(
+    /stagex:substituteFrom: .*clear text/,
+  );
+  expect(() => registry("[]")).toThrow(/stagex:substituteFrom: not a registry/);
 });
 
 test("an exchange is one registry, none by default", () => {
-  expect(parseConfig({}).exchange).toBeUndefined();
-  expect(parseConfig({ exchange: "127.0.0.1:5000/fleet" }).exchange).toBe("127.0.0.1:5000/fleet");
-  expect(() => parseConfig({ exchange: '["docker.io/fleet"]' })).toThrow(/stagex:exchange: not a registry/);
-  expect(() => parseConfig({ exchange: "user:secret@registry.example/fleet" })).toThrow(
-    /stagex:exchange: not a registry: there is an @ in it/,
+  expect(parseConfig({}).fleetRegistry).toBeUndefined();
+  expect(parseConfig({ fleetRegistry: "127.0.0.1:5000/fleet" }).fleetRegistry).toBe("127.0.0.1:5000/fleet");
+  expect(() => parseConfig({ fleetRegistry: '["docker.io/fleet"]' })).toThrow(
+    /stagex:fleetRegistry: not a registry/,
+  );
+  expect(() => parseConfig({ fleetRegistry: "user:secret@registry.example/fleet" })).toThrow(
+    /stagex:fleetRegistry: not a registry: there is an @ in it/,
   );
 });
 
 test("substitution needs a registry, and trust is the ledger's, a release's or a quorum's", () => {
-  expect(() => parseConfig({ substitute: '["*"]' })).toThrow(/stagex:registry: is not set, but/);
-  const registry = "docker.io/stagex";
-  expect(parseConfig({ substitute: '["*"]', registry, trust: "release" }).trust).toBe("release");
-  expect(() => parseConfig({ trust: "anybody" })).toThrow(
-    /stagex:trust: expected "ledger", "release" or "quorum"/,
+  expect(() => parseConfig({ substitute: '["*"]' })).toThrow(/stagex:substituteFrom: is not set, but/);
+  const substituteFrom = "docker.io/stagex";
+  expect(
+    parseConfig({ substitute: '["*"]', substituteFrom, substituteTrust: "release" }).substituteTrust,
+  ).toBe("release");
+  expect(() => parseConfig({ substituteTrust: "anybody" })).toThrow(
+    /stagex:substituteTrust: expected "ledger", "release" or "quorum"/,
   );
 });
 
@@ -98,9 +106,7 @@ test("signatures call an image by a repository's name", () => {
     "registry.example:5000/stagex",
   );
   for (const wrong of ["", "Stage X", "stagex/", "../stagex"]) {
-    expect(() => parseConfig({ signedAs: wrong })).toThrow(
-      /stagex:signedAs: not what a repository begins with/,
-    );
+    expect(() => parseConfig({ signedAs: wrong })).toThrow(/stagex:signedAs: no repository begins with this/);
   }
 });
 
@@ -116,17 +122,17 @@ test("a signing key is named, and a key itself is refused without being shown", 
 });
 
 test("where to publish is a registry or a list of them, without a password; signatures go to a folder", () => {
-  expect(parseConfig({ publish: "docker.io/stagex", lookaside: "public" })).toMatchObject({
-    publish: ["docker.io/stagex"],
-    lookaside: "public",
+  expect(parseConfig({ publishTo: "docker.io/stagex", publishSignaturesTo: "public" })).toMatchObject({
+    publishTo: ["docker.io/stagex"],
+    publishSignaturesTo: "public",
   });
-  const publish = '["docker.io/stagex", "quay.io/stagex"]';
-  expect(parseConfig({ publish }).publish).toEqual(["docker.io/stagex", "quay.io/stagex"]);
-  const secret = { publish: "alice:open-sesame@docker.io/stagex" };
-  expect(() => parseConfig(secret)).toThrow(/stagex:publish: .*docker login/);
+  const publishTo = '["docker.io/stagex", "quay.io/stagex"]';
+  expect(parseConfig({ publishTo }).publishTo).toEqual(["docker.io/stagex", "quay.io/stagex"]);
+  const secret = { publishTo: "alice:open-sesame@docker.io/stagex" };
+  expect(() => parseConfig(secret)).toThrow(/stagex:publishTo: .*docker login/);
   expect(() => parseConfig(secret)).not.toThrow(/sesame|alice/);
-  expect(() => parseConfig({ lookaside: "https://signatures.example" })).toThrow(
-    /stagex:lookaside: not a folder/,
+  expect(() => parseConfig({ publishSignaturesTo: "https://signatures.example" })).toThrow(
+    /stagex:publishSignaturesTo: not a folder/,
   );
 });
 
@@ -139,11 +145,11 @@ test("builders have a name of their own each, an address that buildctl takes, an
   ]);
   expect(() => builders(west, west)).toThrow(/two builders have the same name/);
   expect(() => builders({ ...west, address: "https://192.0.2.1" })).toThrow(
-    /no address \(expected what buildctl takes/,
+    /not an address \(expected an address for buildctl/,
   );
   expect(() => builders({ ...west, tls: { ...tls, key: undefined } })).toThrow(/stagex:builders/);
   expect(() => builders({ ...west, address: "unix:///run/b.sock", tls })).toThrow(
-    /tls is for tcp:\/\/ addresses alone/,
+    /tls is for tcp:\/\/ addresses only/,
   );
   expect(() => builders()).toThrow(/stagex:builders/);
 });

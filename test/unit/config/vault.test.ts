@@ -25,11 +25,11 @@ test.each([
     [{ folder: "a" }, { url: "http://a.test" }],
     "vault[1].url: must be https, except on this machine's loopback",
   ],
-  [[{ url: "https://ann:s3cret@a.test" }], "vault[0].url: a user name or a password has no place in it"],
-  [[{ url: "https://a.test/?x" }], "vault[0].url: has a ? or # in it, so nothing below it can be asked for"],
+  [[{ url: "https://ann:s3cret@a.test" }], "vault[0].url: must have no user name or password"],
+  [[{ url: "https://a.test/?x" }], "vault[0].url: has a ? or # in it, so no file below it can be asked for"],
   [
     [{ url: "https://a.test", push: true }],
-    "vault[0].push: nothing is pushed to an https server; push to its folder",
+    "vault[0].push: an https server is only read; push to its folder",
   ],
   [[{ registry: "registry.test" }], "vault[0].registry: names no repository (expected host/path)"],
   [

@@ -132,7 +132,7 @@ test.each([
         ...{ seconds: null, outcome: "built", finished: "2026-03-01T10:00:00.000Z" },
       });
     await record(paths.ledger, seed, digest("1"));
-    const ledgers = openLedgers({ trust }, paths);
+    const ledgers = openLedgers({ substituteTrust: trust }, paths);
     const known = () => released({ ledger: (key) => lookUpOwnFirst(ledgers, key) });
     expect((await known()).released.map((one) => one.digest)).toEqual(found);
     await record(paths.built, seed, digest("2"));

@@ -122,7 +122,7 @@ export function packageHandler(
 
   /** What asks for an update where the inputs are as they were: another setting, under which the outputs would not have come about. */
   async function asked(...[state, operation, glance]: Parameters<Review>): Promise<PropertyChange[]> {
-    const { trust, rebuild } = context().config;
+    const { substituteTrust: trust, rebuild } = context().config;
     const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
     const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
     // Most have no further platform, and are told without being parsed.
@@ -155,7 +155,7 @@ export function packageHandler(
       : "what the state says of it can't be read, so nobody's word is known for it";
     operation.report(
       "info",
-      `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`,
+      `${doubt}: under stagex:substituteTrust quorum it is signed by enough people, or built here`,
     );
     return asksAgain;
   }

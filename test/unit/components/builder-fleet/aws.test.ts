@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { AwsFleet } from "../../../../components/builder-fleet/aws.ts";
 import type { Program } from "../../../../components/builder-fleet/aws-programs.ts";
-import { awsBuilderNames, awsFleetConfig, builderSizes } from "../../../../config/aws-fleet.ts";
+import { awsBuilders, awsFleetConfig, builderSizes } from "../../../../config/aws-fleet.ts";
 import { configuredBuilders } from "../../../../config/builders.ts";
 import { reportFleetCost, toConfiguredBuilders } from "../../../../stacks/fleet.ts";
 import { type IamRequest, isAllowed } from "../../../support/builders/iam-policy.ts";
@@ -408,7 +408,7 @@ describe("with everything switched on", () => {
       "tcp://127.0.0.1:12390",
       "tcp://127.0.0.1:12440",
     ]);
-    expect(fleet.builders.map(({ name }) => name)).toEqual(awsBuilderNames(awsFleetConfig.parse(everything)));
+    expect(fleet.builders.map(({ name }) => name)).toEqual(awsBuilders(awsFleetConfig.parse(everything)).map(({ name }) => name));
     const [first] = fleet.builders;
     expect((await known(first?.tls?.key)).isSecret).toBe(true);
     expect(first?.tls?.serverName).toBe("intel-1.stagex.internal");

@@ -50,7 +50,7 @@ async function setUp() {
   await sign(alice);
   const open = (settings: Record<string, string> = {}) => {
     const paths = { maintainers: "MAINTAINERS", keys: "keys.gpg", signatures: "signatures", tree };
-    const rule = { trust: "quorum", threshold: "1", vendors: "0" };
+    const rule = { substituteTrust: "quorum", threshold: "1", vendors: "0" };
     const context = new Context(
       parseConfig({ ...paths, ...rule, ...settings }),
       project,
@@ -97,7 +97,7 @@ test("a state that can't be read does not stay under quorum", async () => {
   const said: string[] = [];
   const work = { report: (_: string, words: string) => said.push(words) } as unknown as Operation;
   const review = async (trust: string) =>
-    await packageHandler(() => open({ trust })).review?.(
+    await packageHandler(() => open({ substituteTrust: trust })).review?.(
       () => undefined,
       work,
       () => undefined,
