@@ -1,6 +1,5 @@
 import { all, ComponentResource, type ComponentResourceOptions, type Output, recover } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import type { InputKey } from "../distro/input-key.ts";
 import { Attestation } from "../providers/stagex/resources/attestation/resource.ts";
 import type { Package } from "../providers/stagex/resources/package/resource.ts";
 import { shortenBuildFailure, silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
@@ -49,7 +48,7 @@ export class Attestations extends ComponentResource {
       image: name,
       reference: `${signedAs}/${name}:${version}`,
       digests: shortenBuildFailure(made.digests, name),
-      inputKey: shortenBuildFailure(made.inputKey, name) as Output<InputKey>,
+      inputKey: shortenBuildFailure(made.inputKey, name),
       person,
     };
     silenceFailedOutputs(new Attestation(name, args, { parent: this }));

@@ -21,10 +21,9 @@ import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type AttestationInputs,
   type AttestationOutputs,
-  type AttestationPreview,
+  attestationDefinition,
   attestationInputs,
-  attestationOutputs,
-} from "./inputs.ts";
+} from "./definition.ts";
 
 type Found = AttestationOutputs["signatures"][string];
 
@@ -32,9 +31,7 @@ type Found = AttestationOutputs["signatures"][string];
 const rules = { ignored: [], replacing: ["image", "person"] };
 
 /** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
-export function attestationHandler(
-  context: () => Context,
-): ResourceHandler<AttestationPreview, AttestationInputs, AttestationOutputs> {
+export function attestationHandler(context: () => Context): ResourceHandler<typeof attestationDefinition> {
   /** Makes what is missing; what is there and counts is left alone. */
   async function attest(inputs: AttestationInputs, operation: Operation): Promise<AttestationOutputs> {
     const trust = await context().trust();
@@ -101,11 +98,7 @@ export function attestationHandler(
   }
 
   return {
-    token: "stagex:index:Attestation",
-    description:
-      "A maintainer's signed word that this machine built an image, and got these manifests. Signatures are added to the lookaside and never taken out.",
-    inputs: attestationInputs,
-    outputs: attestationOutputs,
+    ...attestationDefinition,
 
     check: () => [],
     diff: (before, after) => detailedDiff(before, after, rules),

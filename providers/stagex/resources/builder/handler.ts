@@ -1,10 +1,5 @@
 import { ConnectionError } from "../../../../buildkit/client/endpoint.ts";
-import {
-  type BuilderInputs,
-  type BuilderOutputs,
-  builderInputs,
-  builderOutputs,
-} from "../../../../config/builder-inputs.ts";
+import { type BuilderInputs, type BuilderOutputs, builderInputs } from "../../../../config/builder-inputs.ts";
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { BuilderConnection } from "../../../../pipeline/fleet/builder-connection.ts";
@@ -12,6 +7,7 @@ import type { Operation } from "../../../../pipeline/operation.ts";
 import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { ResourceHandler } from "../../protocol/handler.ts";
+import { builderDefinition } from "./definition.ts";
 
 /** The inputs in a preview, where an address or a key may be another resource's output. */
 type BuilderPreview = InPreview<typeof builderInputs>;
@@ -23,15 +19,9 @@ const rules = { ignored: ["wait"], replacing: ["name"] };
  * builder's sake: the engine checks every resource's inputs in every run, and so this process knows its builders from Check, the
  * credentials included, whether or not anything about them changed.
  */
-export function builderHandler(
-  context: () => Context,
-): ResourceHandler<BuilderPreview, BuilderInputs, BuilderOutputs> {
+export function builderHandler(context: () => Context): ResourceHandler<typeof builderDefinition> {
   return {
-    token: "stagex:index:Builder",
-    description:
-      "A BuildKit daemon to build images with: where it is, what it can do, and how that was learned.",
-    inputs: builderInputs,
-    outputs: builderOutputs,
+    ...builderDefinition,
 
     check(plan) {
       const whole = builderInputs.safeParse(plan);

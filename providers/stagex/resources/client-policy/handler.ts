@@ -15,17 +15,14 @@ import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type ClientPolicyInputs,
   type ClientPolicyOutputs,
-  type ClientPolicyPreview,
+  clientPolicyDefinition,
   clientPolicyInputs,
-  clientPolicyOutputs,
-} from "./inputs.ts";
+} from "./definition.ts";
 
 const rules = { ignored: [], replacing: ["folder"] };
 
 /** `stagex:index:ClientPolicy`: the files with which podman, skopeo, buildah and CRI-O ask for t of n people (trust/quorum/client-policy.ts). */
-export function clientPolicyHandler(
-  context: () => Context,
-): ResourceHandler<ClientPolicyPreview, ClientPolicyInputs, ClientPolicyOutputs> {
+export function clientPolicyHandler(context: () => Context): ResourceHandler<typeof clientPolicyDefinition> {
   const placeOf = (folder: string): string => resolve(context().paths.project, folder);
 
   async function policyOf(inputs: ClientPolicyInputs): Promise<ClientPolicy> {
@@ -51,11 +48,7 @@ export function clientPolicyHandler(
   }
 
   return {
-    token: "stagex:index:ClientPolicy",
-    description:
-      "policy.json, keyrings and registries.d, with which podman, skopeo, buildah and CRI-O pull only what enough maintainers have signed.",
-    inputs: clientPolicyInputs,
-    outputs: clientPolicyOutputs,
+    ...clientPolicyDefinition,
 
     check: () => [],
 

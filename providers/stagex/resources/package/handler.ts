@@ -21,7 +21,6 @@ import {
   type PackageInputs,
   type PackageOutputs,
   type PackagePreview,
-  packageInputs,
   packageOutputs,
   packagePreview,
 } from "../../../../pipeline/package/inputs.ts";
@@ -34,16 +33,15 @@ import { substituteImage } from "../../../../pipeline/package/substitute.ts";
 import { isFullyKnown } from "../../../../pipeline/unknown-schema.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { PropertyChange, ResourceHandler } from "../../protocol/handler.ts";
+import { packageDefinition } from "./definition.ts";
 
-type Review = NonNullable<ResourceHandler<PackagePreview, PackageInputs, PackageOutputs>["review"]>;
+type Review = NonNullable<ResourceHandler<typeof packageDefinition>["review"]>;
 
 /** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
 
 /** `stagex:index:Package`: an image, built from its inputs or found built from the same ones before. */
-export function packageHandler(
-  context: () => Context,
-): ResourceHandler<PackagePreview, PackageInputs, PackageOutputs> {
+export function packageHandler(context: () => Context): ResourceHandler<typeof packageDefinition> {
   /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
   const laidOut = new Set<string>();
   /** The images of which nothing is to be done but to lay them out again. */
@@ -161,11 +159,7 @@ export function packageHandler(
   }
 
   return {
-    token: "stagex:index:Package",
-    description:
-      "An image of a StageX tree: its inputs are its sources and its dependencies' digests, its output is its own digest.",
-    inputs: packageInputs,
-    outputs: packageOutputs,
+    ...packageDefinition,
 
     check: (plan, secrets) => [...bakedSecrets(secrets), ...strayMirrors(plan)],
 

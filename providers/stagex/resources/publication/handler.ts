@@ -28,12 +28,11 @@ import { TargetRegistry } from "../../../../pipeline/publication/target-registry
 import { statementReferrers } from "../../../../pipeline/statements/attach-statements.ts";
 import { parseTaggedReference, repositoryOf } from "../../../../trust/signatures/image-reference.ts";
 import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
+import { publicationDefinition } from "./definition.ts";
 import { publicationDiff } from "./diff.ts";
 
 /** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
-export function publicationHandler(
-  context: () => Context,
-): ResourceHandler<PublicationPreview, PublicationInputs, PublicationOutputs> {
+export function publicationHandler(context: () => Context): ResourceHandler<typeof publicationDefinition> {
   const known = new Map<string, Promise<TargetRegistry>>();
   let hasSaidKept = false;
 
@@ -78,11 +77,7 @@ export function publicationHandler(
   }
 
   return {
-    token: "stagex:index:Publication",
-    description:
-      "An image in the registries, with its tags and its signatures: sent only at quorum, which is judged again right before. Deleting it leaves it published, unless `onDelete` says otherwise.",
-    inputs: publicationInputs,
-    outputs: publicationOutputs,
+    ...publicationDefinition,
 
     check(plan) {
       const impossible = namesWithoutRepository(plan);

@@ -9,11 +9,11 @@ import {
   type QuorumOutputs,
   type QuorumPreview,
   quorumInputs,
-  quorumOutputs,
 } from "../../../../pipeline/quorum/inputs.ts";
 import { UnavailableError } from "../../../../trust/trust-error.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
+import { quorumDefinition } from "./definition.ts";
 
 /** How long is waited says nothing about what is judged. */
 const rules = { ignored: ["wait"], replacing: ["image"] };
@@ -26,9 +26,7 @@ const firstPause = 1;
 const longestPause = 30;
 
 /** `stagex:index:Quorum`: enough people on enough CPU vendors say that an image is right; until then it is not ready. */
-export function quorumHandler(
-  context: () => Context,
-): ResourceHandler<QuorumPreview, QuorumInputs, QuorumOutputs> {
+export function quorumHandler(context: () => Context): ResourceHandler<typeof quorumDefinition> {
   /** A run waits once, not once for each image. */
   let waitingSince: number | undefined;
 
@@ -85,11 +83,7 @@ export function quorumHandler(
   }
 
   return {
-    token: "stagex:index:Quorum",
-    description:
-      "That enough people, on enough CPU vendors' machines, have signed an image: below that it is not ready, and nothing that depends on it is made.",
-    inputs: quorumInputs,
-    outputs: quorumOutputs,
+    ...quorumDefinition,
 
     check: (plan) => strayDigest(plan),
 

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { secretOutput } from "../../protocol/secret-outputs.ts";
 
 const authority = z.string().min(1).describe("The authority's certificate, PEM.");
@@ -21,11 +20,17 @@ export const certificateInputs = z.strictObject({
 });
 export type CertificateInputs = z.infer<typeof certificateInputs>;
 
-/** The same in a preview. */
-export type CertificatePreview = InPreview<typeof certificateInputs>;
-
 export const certificateOutputs = z.strictObject({
   certificate: z.string().describe("The certificate, PEM."),
   key: z.string().meta(secretOutput).describe("Its key, PEM."),
 });
 export type CertificateOutputs = z.infer<typeof certificateOutputs>;
+
+/** The public side of `Certificate`. */
+export const certificateDefinition = {
+  token: "stagex:index:Certificate",
+  description:
+    "A key and its certificate, issued by an Authority for a builder (server) or its clients (client).",
+  inputs: certificateInputs,
+  outputs: certificateOutputs,
+} as const;

@@ -2,7 +2,6 @@ import { z } from "zod";
 import { imageName } from "../../../../config/property-schemas.ts";
 import { inputKeySchema } from "../../../../distro/input-key.ts";
 import { digestSchema } from "../../../../oci/digest.ts";
-import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { parseTaggedReference } from "../../../../trust/signatures/image-reference.ts";
 
 const image = imageName.describe("The image's name, such as `core-busybox`.");
@@ -26,9 +25,6 @@ const person = z.string().min(1).describe("Who says so, by their id in MAINTAINE
 export const attestationInputs = z.strictObject({ image, reference, digests, inputKey, person });
 export type AttestationInputs = z.infer<typeof attestationInputs>;
 
-/** The same in a preview. */
-export type AttestationPreview = InPreview<typeof attestationInputs>;
-
 /** The signatures that say so, made now or found. */
 export const attestationOutputs = z.strictObject({
   signatures: z
@@ -46,3 +42,12 @@ export const attestationOutputs = z.strictObject({
     .describe("The person's signature of each manifest, by the manifest's digest."),
 });
 export type AttestationOutputs = z.infer<typeof attestationOutputs>;
+
+/** The public side of `Attestation`. */
+export const attestationDefinition = {
+  token: "stagex:index:Attestation",
+  description:
+    "A maintainer's signed statement that this machine built an image, with these manifests. Signatures are added to the lookaside, and never removed.",
+  inputs: attestationInputs,
+  outputs: attestationOutputs,
+} as const;

@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { digestSchema } from "../../../../oci/digest.ts";
-import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 
 const folder = z
   .string()
@@ -34,9 +33,6 @@ export const clientPolicyInputs = z.strictObject({
 });
 export type ClientPolicyInputs = z.infer<typeof clientPolicyInputs>;
 
-/** The same in a preview. */
-export type ClientPolicyPreview = InPreview<typeof clientPolicyInputs>;
-
 /** One of the files that a policy is made of: nothing else of the folder is ever touched. */
 const file = z.string().regex(/^(policy\.json|keys\/[A-Za-z0-9_-]{1,64}\.gpg|registries\.d\/stagex\.yaml)$/);
 
@@ -48,3 +44,12 @@ export const clientPolicyOutputs = z.strictObject({
   requirements: z.int().describe("How many a client has to meet."),
 });
 export type ClientPolicyOutputs = z.infer<typeof clientPolicyOutputs>;
+
+/** The public side of `ClientPolicy`. */
+export const clientPolicyDefinition = {
+  token: "stagex:index:ClientPolicy",
+  description:
+    "The files with which podman, skopeo, buildah and CRI-O pull only images that enough maintainers have signed: policy.json, keyrings and registries.d.",
+  inputs: clientPolicyInputs,
+  outputs: clientPolicyOutputs,
+} as const;

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { secretOutput } from "../../protocol/secret-outputs.ts";
 
 const commonName = z.string().min(1).max(64).describe("Its name, for people who read a certificate.");
@@ -9,11 +8,17 @@ const generation = z.int().describe("Any number; with another one it is made ane
 export const authorityInputs = z.strictObject({ commonName, days, generation });
 export type AuthorityInputs = z.infer<typeof authorityInputs>;
 
-/** The same in a preview. */
-export type AuthorityPreview = InPreview<typeof authorityInputs>;
-
 export const authorityOutputs = z.strictObject({
   certificate: z.string().describe("Its certificate, PEM: what both sides of a connection trust."),
   key: z.string().meta(secretOutput).describe("Its key, PEM."),
 });
 export type AuthorityOutputs = z.infer<typeof authorityOutputs>;
+
+/** The public side of `Authority`. */
+export const authorityDefinition = {
+  token: "stagex:index:Authority",
+  description:
+    "The certificate authority of one fleet. It exists only in the stack's state, where its key is a secret.",
+  inputs: authorityInputs,
+  outputs: authorityOutputs,
+} as const;
