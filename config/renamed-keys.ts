@@ -1,4 +1,5 @@
 import { type Printable, printable, printableLines } from "../lib/text/printable.ts";
+import { quoteShellWord } from "../lib/text/shell-word.ts";
 import type { CheckFailure } from "./check-failures.ts";
 
 type ConfigValues = Readonly<Record<string, unknown>>;
@@ -35,14 +36,16 @@ export function checkRenamedKeys(values: ConfigValues): CheckFailure[] {
 /**
  * Returns one warning that names each old key with its new name, and the command that changes it; undefined if no old name is used.
  * It quotes no value: the configuration may hold it as a secret.
+ * @param stack the stack that the command names. Default: the selected one.
  */
-export function renamedKeysWarning(values: ConfigValues): Printable | undefined {
+export function renamedKeysWarning(values: ConfigValues, stack?: string): Printable | undefined {
   const old = oldNames(values);
   if (old.length === 0) return undefined;
   const renamed = old.map((key) => `stagex:${key} is now stagex:${renamedKeys[key]}`).join(", ");
+  const on = stack === undefined ? "" : ` --stack ${quoteShellWord(stack)}`;
   const commands = old.map(
     (key) =>
-      printable`  pulumi config set stagex:${renamedKeys[key] ?? key} "$(pulumi config get stagex:${key})" && pulumi config rm stagex:${key}`,
+      printable`  pulumi config set stagex:${renamedKeys[key] ?? key} "$(pulumi config get stagex:${key}${on})"${on} && pulumi config rm stagex:${key}${on}`,
   );
   return printableLines([printable`${renamed}. The old names still work. Rename them with:`, ...commands]);
 }
