@@ -193,12 +193,12 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     await victim.set("substitute", '["*"]');
     const { code, output, built } = await victim.up();
     expect(code, output).toBe(0);
-    expect(output).toContain("bootstrap-hex0 was taken on another's word (substituted)");
+    expect(output).toContain("bootstrap-hex0 came from others (substituted)");
     expect(built).toEqual(chosen);
     await expectTruth();
     const second = await victim.up();
     expect(second.built).toEqual([]);
-    expect(second.output).not.toContain("taken on another's word");
+    expect(second.output).not.toContain("came from others");
   });
 
   test("what stands on own builds alone is signed, by both", async () => {

@@ -190,7 +190,7 @@ test("a secret build argument is refused: it would be readable in the image's hi
 
 test("mirrors of a file that is no source are refused", async () => {
   const failures = await checkFailures({ ...inputs, mirrors: { "dog.tar": [] } });
-  expect(failures).toEqual({ 'mirrors["dog.tar"]': expect.stringContaining("none of the sources") });
+  expect(failures).toEqual({ 'mirrors["dog.tar"]': expect.stringContaining("not among the sources") });
 });
 
 test("an unknown resource type is an error that says what there is", async () => {

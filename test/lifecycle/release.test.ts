@@ -108,7 +108,7 @@ describeReal("a release", () => {
     const stopped = await up();
     expect(stopped.code).not.toBe(0);
     expect(stopped.output).toMatch(/of the files among the keys:\s+half\.asc: .*BEGIN or END line/);
-    expect(stopped.output).toContain(`${seed} can't be told to be at quorum`);
+    expect(stopped.output).toContain(`${seed} cannot be confirmed at quorum`);
     expect(await tagsOf(seed)).toEqual([]);
     await rm(join(project.folder, "keys/half.asc"));
     const { code, output } = await up();

@@ -48,11 +48,11 @@ function ledger(...known: [string, Record<string, Digest>, Digest?][]): DigestSo
   return async (key) => table.get(key) ?? null;
 }
 
-test("what nobody knows can't be released, and says so", async () => {
+test("reports an image without a known digest as not releasable", async () => {
   const { released: none, unreleased } = await released({});
   expect(none).toEqual([]);
   expect(unreleased.map(({ name }) => name)).toEqual(["core-seed", "core-grown", "core-several"]);
-  expect(unreleased[0]?.reason).toContain("nobody has built it from these inputs");
+  expect(unreleased[0]?.reason).toContain("has not been built from these inputs");
 });
 
 test("a digest that was published of other inputs serves for none, and what was built here does", async () => {
@@ -60,7 +60,7 @@ test("a digest that was published of other inputs serves for none, and what was 
   const standings = async () => new Map([["core-seed", "changed"]] as const);
   const { released: none, unreleased } = await released({ published, standings });
   expect(none).toEqual([]);
-  expect(unreleased[0]?.reason).toContain("nobody has built it from these inputs");
+  expect(unreleased[0]?.reason).toContain("has not been built from these inputs");
   const built = ledger([inputKeyOfPlan(seed, {}), { "linux/amd64": digest("2") }]);
   const { released: own } = await released({ published, standings, built, ledger: built });
   expect(own[0]).toMatchObject({ name: "core-seed", digest: digest("2") });

@@ -27,12 +27,12 @@ import {
 
 type Found = AttestationOutputs["signatures"][string];
 
-/** Another image's, or another person's word is another word; the old one stays in the lookaside. */
+/** Another image or person is another attestation. The old one's signatures stay in the lookaside. */
 const rules = { ignored: [], replacing: ["image", "person"] };
 
-/** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
+/** Handles `stagex:index:Attestation`. */
 export function attestationHandler(context: () => Context): ResourceHandler<typeof attestationDefinition> {
-  /** Makes what is missing; what is there and counts is left alone. */
+  /** Makes the missing signatures. Signatures that exist and count stay as they are. */
   async function attest(inputs: AttestationInputs, operation: Operation): Promise<AttestationOutputs> {
     const trust = await context().trust();
     const person = requirePerson(trust, inputs.person);
@@ -75,11 +75,11 @@ export function attestationHandler(context: () => Context): ResourceHandler<type
     warned.add(cpuVendor);
     operation.report(
       "warning",
-      `${person} has no machine by ${cpuVendor} in MAINTAINERS: what is signed of builds on this one counts for the person, and for no CPU vendor`,
+      `${person} has no machine by ${cpuVendor} in MAINTAINERS: signatures of builds on this machine count for the person, and for no CPU vendor`,
     );
   }
 
-  /** The signatures that are there and count, each for the vendor that it is to count for. */
+  /** Returns the signatures that exist and count, each for its vendor. */
   async function present(
     { reference, person: id }: AttestationInputs,
     vendors: ReadonlyMap<Digest, CpuVendor | undefined>,
@@ -116,10 +116,10 @@ export function attestationHandler(context: () => Context): ResourceHandler<type
         return Object.keys(signatures).length === builds.size ? { signatures } : {};
       } catch (error) {
         if (!(error instanceof NotBuiltHereError)) throw error;
-        // What the run is to build first is not built yet.
+        // The run may build the image first.
         operation.report(
           "info",
-          `${inputs.image} can be attested once it is built here, and so is what it is built from`,
+          `${inputs.image} can be attested once it and its dependencies are built here`,
         );
         return {};
       }
@@ -131,7 +131,7 @@ export function attestationHandler(context: () => Context): ResourceHandler<type
     async read(id, state, operation) {
       if (!state) {
         throw new Error(
-          `an attestation is not imported: set stagex:attest, and the next up finds the signature of ${id} that is there`,
+          `an attestation cannot be imported: set stagex:attest, and the next up finds the existing signature of ${id}`,
         );
       }
       const vendors = Object.values(state.inputs.digests).map(
@@ -143,7 +143,7 @@ export function attestationHandler(context: () => Context): ResourceHandler<type
         const file = state.outputs.signatures[digest]?.file;
         operation.report(
           "warning",
-          `${file} of ${state.inputs.reference}@${digest} is lost, damaged, or counts no more; ${id} is signed again by the next up`,
+          `${file} of ${state.inputs.reference}@${digest} is missing, damaged or no longer counts; the next up signs ${id} again`,
         );
       }
       return lost.length > 0 ? undefined : { ...state, outputs: { signatures: found } };
@@ -154,7 +154,7 @@ export function attestationHandler(context: () => Context): ResourceHandler<type
       isSaid = true;
       operation.report(
         "info",
-        "what was signed can't be unsaid: all signatures stay in the lookaside. To disown them, revoke the key or take it out of MAINTAINERS",
+        "signatures cannot be withdrawn: all of them stay in the lookaside. To disown them, revoke the key or remove it from MAINTAINERS",
       );
     },
   };

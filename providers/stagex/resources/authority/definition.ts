@@ -1,16 +1,16 @@
 import { z } from "zod";
 import { secretOutput } from "../../protocol/secret-outputs.ts";
 
-const commonName = z.string().min(1).max(64).describe("Its name, for people who read a certificate.");
-const days = z.int().min(1).max(3650).describe("For how long it is good, from the day it is made.");
-const generation = z.int().describe("Any number; with another one it is made anew.");
+const commonName = z.string().min(1).max(64).describe("The name in its certificate, for people.");
+const days = z.int().min(1).max(3650).describe("Days that it is valid, from its creation.");
+const generation = z.int().describe("Any number. Another number replaces it.");
 
 export const authorityInputs = z.strictObject({ commonName, days, generation });
 export type AuthorityInputs = z.infer<typeof authorityInputs>;
 
 export const authorityOutputs = z.strictObject({
-  certificate: z.string().describe("Its certificate, PEM: what both sides of a connection trust."),
-  key: z.string().meta(secretOutput).describe("Its key, PEM."),
+  certificate: z.string().describe("Its certificate, in PEM, which both sides of a connection trust."),
+  key: z.string().meta(secretOutput).describe("Its key, in PEM."),
 });
 export type AuthorityOutputs = z.infer<typeof authorityOutputs>;
 

@@ -15,9 +15,8 @@ type BuilderPreview = InPreview<typeof builderInputs>;
 const rules = { ignored: ["wait"], replacing: ["name"] };
 
 /**
- * `stagex:index:Builder`: a BuildKit daemon to build with. Packages don't depend on it, so that none is rebuilt, nor waits, for a
- * builder's sake: the engine checks every resource's inputs in every run, and so this process knows its builders from Check, the
- * credentials included, whether or not anything about them changed.
+ * Handles `stagex:index:Builder`. Packages do not depend on builders, so none is rebuilt or waits because of one. The engine checks every
+ * resource's inputs in every run: so this process learns its builders, with their credentials, from Check, even if nothing changed.
  */
 export function builderHandler(context: () => Context): ResourceHandler<typeof builderDefinition> {
   return {
@@ -40,7 +39,7 @@ export function builderHandler(context: () => Context): ResourceHandler<typeof b
 
     update: (_id, inputs, operation) => learned(context(), inputs, operation),
 
-    /** One that answers no longer is as good as gone: the next up waits for it again. */
+    /** A builder that no longer answers counts as deleted: the next up waits for it again. */
     async read(_id, state, operation) {
       if (!state) return undefined;
       try {
@@ -56,7 +55,7 @@ export function builderHandler(context: () => Context): ResourceHandler<typeof b
     },
 
     async delete() {
-      // The daemon is not this resource's; one of the state folder's own ends with its last user.
+      // The daemon does not belong to the resource. A private one ends with its last user.
     },
   };
 }
@@ -82,13 +81,11 @@ function warnOfClaim(
   if (vendor === undefined || shownVendor === undefined || shownVendor === vendor) return;
   operation.report(
     "warning",
-    `${name} is declared to be ${vendor}, and its kernel says ${shownVendor}: noted as declared`,
+    `${name} is declared to be ${vendor}, and its kernel reports ${shownVendor}: recorded as declared`,
   );
 }
 
 function strayTls({ address, tls }: BuilderPreview): CheckFailure[] {
   if (tls === undefined || typeof address !== "string" || address.startsWith("tcp://")) return [];
-  return [
-    { property: "tls", reason: "is for tcp:// addresses alone; the others bring their own protection" },
-  ];
+  return [{ property: "tls", reason: "is for tcp:// addresses only; the others bring their own protection" }];
 }

@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { secretOutput } from "../../protocol/secret-outputs.ts";
 
-const authority = z.string().min(1).describe("The authority's certificate, PEM.");
-const authorityKey = z.string().min(1).describe("The authority's key, PEM; has to be secret.");
-const commonName = z.string().min(1).max(64).describe("Its name, for people who read it.");
-const names = z.array(z.string().min(1)).describe("DNS names and IP addresses that a server is reached by.");
-const side = z.enum(["server", "client"]).describe("Which side of a connection it is good for.");
-const days = z.int().min(1).max(3650).describe("For how long it is good, from the day it is made.");
-const generation = z.int().describe("Any number; with another one it is made anew.");
+const authority = z.string().min(1).describe("The authority's certificate, in PEM.");
+const authorityKey = z.string().min(1).describe("The authority's key, in PEM. It must be secret.");
+const commonName = z.string().min(1).max(64).describe("The name in the certificate, for people.");
+const names = z.array(z.string().min(1)).describe("The DNS names and IP addresses of a server.");
+const side = z.enum(["server", "client"]).describe("The side of a connection that it is for.");
+const days = z.int().min(1).max(3650).describe("Days that it is valid, from its creation.");
+const generation = z.int().describe("Any number. Another number replaces it.");
 
 export const certificateInputs = z.strictObject({
   authority,
@@ -21,8 +21,8 @@ export const certificateInputs = z.strictObject({
 export type CertificateInputs = z.infer<typeof certificateInputs>;
 
 export const certificateOutputs = z.strictObject({
-  certificate: z.string().describe("The certificate, PEM."),
-  key: z.string().meta(secretOutput).describe("Its key, PEM."),
+  certificate: z.string().describe("The certificate, in PEM."),
+  key: z.string().meta(secretOutput).describe("Its key, in PEM."),
 });
 export type CertificateOutputs = z.infer<typeof certificateOutputs>;
 

@@ -4,25 +4,27 @@ import { digestSchema } from "../../../../oci/digest.ts";
 const folder = z
   .string()
   .min(1)
-  .describe("Where the files go, and stay: a folder, relative to the project. It is this resource's alone.");
+  .describe("The folder of the files, relative to the project. It must hold nothing else.");
 const repository = z
   .string()
   .min(1)
-  .describe("What it is for, in full: `docker.io/stagex`, `registry.example/stagex/core-musl`.");
+  .describe(
+    "The repositories that it is for, in full: `docker.io/stagex`, `registry.example/stagex/core-musl`.",
+  );
 const signedAs = z
   .string()
   .min(1)
-  .describe("How the signatures call it, in full, where that is another name: `docker.io/stagex`.");
+  .describe("Their name in signatures, in full, if it is another one: `docker.io/stagex`.");
 const lookaside = z
   .string()
   .min(1)
-  .describe("Where the signatures are: `https://…`, `file:///…` or a folder, relative to the project.");
-const threshold = z.int().min(1).describe("How many people must have signed.");
+  .describe("The lookaside: `https://…`, `file:///…` or a folder, relative to the project.");
+const threshold = z.int().min(1).describe("The number of people who must have signed.");
 const roster = digestSchema.describe(
-  "Digest over roster and keys, so that a key that is added, taken out or revoked is a change.",
+  "The digest of roster and keys: an added, removed or revoked key is a change.",
 );
 
-/** What the program asks for, all of it known. */
+/** The inputs of a client policy, all known. */
 export const clientPolicyInputs = z.strictObject({
   folder,
   repository,
@@ -33,15 +35,17 @@ export const clientPolicyInputs = z.strictObject({
 });
 export type ClientPolicyInputs = z.infer<typeof clientPolicyInputs>;
 
-/** One of the files that a policy is made of: nothing else of the folder is ever touched. */
+/** One of a policy's files. No other file in the folder is ever changed. */
 const file = z.string().regex(/^(policy\.json|keys\/[A-Za-z0-9_-]{1,64}\.gpg|registries\.d\/stagex\.yaml)$/);
 
-/** What was written. */
+/** The outputs of a client policy: the files that were written. */
 export const clientPolicyOutputs = z.strictObject({
   files: z.array(file).describe("The files, relative to the folder."),
   people: z.array(z.string()).describe("The people whose keys are in it, by id."),
-  without: z.array(z.string()).describe("Those of the roster without a key: their signatures don't count."),
-  requirements: z.int().describe("How many a client has to meet."),
+  without: z
+    .array(z.string())
+    .describe("The people in the roster without a key: their signatures do not count."),
+  requirements: z.int().describe("The number of requirements that a client has to meet."),
 });
 export type ClientPolicyOutputs = z.infer<typeof clientPolicyOutputs>;
 

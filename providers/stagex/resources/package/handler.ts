@@ -37,17 +37,17 @@ import { packageDefinition } from "./definition.ts";
 
 type Review = NonNullable<ResourceHandler<typeof packageDefinition>["review"]>;
 
-/** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
+/** Mirrors are places of bytes, not their content. Another name is another image, and the old one is deleted. */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
 
-/** `stagex:index:Package`: an image, built from its inputs or found built from the same ones before. */
+/** Handles `stagex:index:Package`. */
 export function packageHandler(context: () => Context): ResourceHandler<typeof packageDefinition> {
-  /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
+  /** The images exported in this run. A resource renamed in the program is created before the old one is deleted. */
   const laidOut = new Set<string>();
-  /** The images of which nothing is to be done but to lay them out again. */
+  /** The images that need only a new export. */
   const missing = new Set<string>();
 
-  /** What was cancelled did not fail: the run did not come to its end. */
+  /** Builds the image, and records a failure. A cancelled build did not fail. */
   async function make(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
     try {
       return await made(inputs, operation);
@@ -83,7 +83,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
     return known ?? (await buildImage(context(), inputs, operation));
   }
 
-  /** Whether all that are asked to build the image have, as far as the ledger tells. */
+  /** Reports whether the ledger has a build of the image on each builder that must build it. */
   async function hasWitnesses(inputs: PackageInputs | undefined): Promise<boolean> {
     return !inputs?.reproduceOn || (await isLikelyBuiltOnEach(context(), inputs, inputs.reproduceOn));
   }
@@ -97,7 +97,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
     );
   }
 
-  /** The outputs that a run will have, or none where the image will fail; and reports an image that is new. */
+  /** Returns the outputs that a run will have, or none if the image will fail. Reports an image that is new. */
   async function comparePreviewed(
     plan: PackagePreview,
     outputs: Partial<PackageOutputs>,
@@ -118,12 +118,12 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
     return {};
   }
 
-  /** What asks for an update where the inputs are as they were: another setting, under which the outputs would not have come about. */
+  /** Finds reasons for an update if the inputs are unchanged, such as a setting that the outputs do not satisfy. */
   async function asked(...[state, operation, glance]: Parameters<Review>): Promise<PropertyChange[]> {
     const { substituteTrust: trust, rebuild } = context().config;
     const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
     const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
-    // Most have no further platform, and are told without being parsed.
+    // Most packages have one platform, and need no parsing.
     const isLone = ["expectedDigests", "expectedIndex"].every(
       (further) => glance("inputs", further) === undefined,
     );
@@ -137,10 +137,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
       const { mustMatch: isHeld } = await digestRequirementOf(context(), found.inputs);
       context().previewForecast.notePublishedStatus(found.inputs.image, isHeld ? "published" : "changed");
       if (isHeld) {
-        operation.report(
-          "info",
-          `${found.inputs.image} was new, and is held against its published digest now`,
-        );
+        operation.report("info", `${found.inputs.image} was new, and must have its published digest now`);
         return [{ path: "expectedDigest", kind: "update", replaces: false }];
       }
     }
@@ -149,11 +146,11 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
     if (trust !== "quorum") return [];
     if (found && (await mayKeepOutputs(context(), found.inputs, found.outputs))) return [];
     const doubt = found
-      ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
-      : "what the state says of it can't be read, so nobody's word is known for it";
+      ? `${found.inputs.image} came from others (${found.outputs.origin})`
+      : "its state cannot be read, so its origin is unknown";
     operation.report(
       "info",
-      `${doubt}: under stagex:substituteTrust quorum it is signed by enough people, or built here`,
+      `${doubt}: stagex:substituteTrust quorum requires enough signatures, or a build here`,
     );
     return asksAgain;
   }
@@ -196,7 +193,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
       const { outputs, isAvailable: isAtHand } = inputs
         ? await predictOutputs(context(), inputs)
         : { outputs: {}, isAvailable: false };
-      // What there is none of yet is built whatever its dependencies turn out to be.
+      // A new image is built in any case, whatever its dependencies turn out to be.
       const isRebuilt = inputs !== undefined && (await context().isRebuilt(inputs.image));
       const isKept = isAtHand && !isRebuilt && (await hasWitnesses(inputs));
       note(plan, isKept ? "ledger" : inputs || isNew ? "will" : "may");
@@ -217,7 +214,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
       for (const { message } of damages)
         operation.report("warning", `${message}\n${id} is built again by the next up`);
       if (damages.length > 0) return undefined;
-      // What is lost or altered in out/ alone is laid out again.
+      // Missing or altered files in out/ are exported again.
       await exportLayout(context(), id, state.outputs, operation);
       return state;
     },
@@ -229,14 +226,14 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
   };
 }
 
-/** BuildKit writes build arguments into the image's history, where anyone reads them. */
+/** Refuses secret build arguments: BuildKit writes them into the image's history, which anyone can read. */
 function bakedSecrets(secrets: readonly string[]): CheckFailure[] {
   return secrets
     .filter((property) => /^buildArgs\b/.test(property))
     .map((property) => ({
       property,
       reason:
-        "is secret, but build arguments can be read in the image's history; a package that others rebuild has no secrets",
+        "is secret, but anyone can read build arguments in the image's history; a reproducible package has no secrets",
     }));
 }
 
@@ -244,5 +241,8 @@ function strayMirrors({ mirrors, sources }: PackagePreview): CheckFailure[] {
   if (typeof mirrors !== "object" || typeof sources !== "object") return [];
   return Object.keys(mirrors)
     .filter((file) => !(file in sources))
-    .map((file) => ({ property: `mirrors["${file}"]`, reason: "names a file that is none of the sources" }));
+    .map((file) => ({
+      property: `mirrors["${file}"]`,
+      reason: "names a file that is not among the sources",
+    }));
 }

@@ -31,7 +31,7 @@ import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
 import { publicationDefinition } from "./definition.ts";
 import { publicationDiff } from "./diff.ts";
 
-/** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
+/** Handles `stagex:index:Publication`. */
 export function publicationHandler(context: () => Context): ResourceHandler<typeof publicationDefinition> {
   const known = new Map<string, Promise<TargetRegistry>>();
   let hasSaidKept = false;
@@ -50,14 +50,14 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
   const destinationsOf = (addresses: readonly string[], operation: Operation): Promise<TargetRegistry[]> =>
     Promise.all([...new Set(addresses)].map((address) => destination(address, operation)));
 
-  /** No tag is set before every destination has every blob, and none is believed before it has been read back. */
+  /** Publishes an image: tags are set once every destination has every blob, and are then read back. */
   async function publish(inputs: PublicationInputs, operation: Operation): Promise<PublicationOutputs> {
     if (!inputs.quorum.met) return leftForLater(inputs, operation);
     const { image } = inputs;
     const target = tagTargetOf(inputs);
-    // To get the bytes may have taken hours: what is judged is what there is then.
+    // Getting the bytes may have taken hours: the signatures are evaluated after that.
     await ensureStored(context(), inputs, operation);
-    operation.progress("judging its signatures");
+    operation.progress("verifying its signatures");
     const signatures = await requireQuorum(context(), inputs);
     const destinations = await destinationsOf(inputs.destinations, operation);
     for (const one of destinations) await one.push(context(), image, target, operation);
@@ -90,7 +90,7 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
       const inputs = publicationInputs.safeParse(plan).data;
       if (!inputs) return {};
       if (inputs.quorum.met && inputs.lookaside === undefined) return foretold(inputs);
-      // Which signatures are copied is known once they have been judged.
+      // The copied signatures are known only after their evaluation.
       const { signatures: _signatures, ...certain } = foretold(inputs);
       return inputs.quorum.met ? certain : { ...certain, published: false, tags: {} };
     },
@@ -102,7 +102,7 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
     async read(id, state, operation) {
       if (!state) {
         throw new Error(
-          `${id}: a publication can't be imported; publish it, and what the registries have already is not sent again`,
+          `${id}: a publication cannot be imported; publish it: what the registries already have is not sent again`,
         );
       }
       const { inputs, outputs } = state;
@@ -117,14 +117,14 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
       const unfiled = await findUncopiedStatements(context(), inputs, outputs.target);
       const found = [
         ...drift,
-        ...lost.map((signature) => `the lookaside does not have ${signature} any more`),
+        ...lost.map((signature) => `the lookaside no longer has ${signature}`),
         ...unfiled.map((statement) => `the lookaside does not have ${statement}`),
       ];
       if (found.length === 0) return { inputs, outputs: { ...outputs, drift: [] } };
       throw new NotReadyError(
         id,
         { ...outputs, drift: found },
-        found.map((words) => `${words}; the next up mends it`),
+        found.map((words) => `${words}; the next up restores it`),
       );
     },
 
@@ -132,15 +132,14 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
       if (!outputs || Object.keys(outputs.tags).length === 0) return;
       if (outputs.onDelete === "untag") return await withdraw(id, outputs, operation);
       if (!hasSaidKept) {
-        const what =
-          'what was published stays published: to have tags removed, set onDelete to "untag" first';
+        const what = 'published images stay published: to remove their tags, set onDelete to "untag" first';
         operation.report("info", what);
       }
       hasSaidKept = true;
     },
   };
 
-  /** Removes tags where they still point at what they were set to: others' are none of ours. */
+  /** Removes the tags that still point at the published digest. Tags that others have moved stay. */
   async function withdraw(image: string, outputs: PublicationOutputs, operation: Operation): Promise<void> {
     for (const [name, digest] of Object.entries(outputs.tags).reverse()) {
       const { address, tag } = partsOf(name, image);
@@ -148,25 +147,25 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
       const found = await registry.digestOfTag(image, tag, operation);
       if (found === digest) await registry.untag(image, tag, operation);
       else if (found !== null)
-        operation.report("warning", `${name} is left alone: it points at ${found}, not at ${digest}`);
+        operation.report("warning", `${name} is not removed: it points at ${found}, not at ${digest}`);
     }
   }
 }
 
-/** Below quorum nothing is sent. What was published before is others' to rely on, and stays. */
+/** Returns the outputs below quorum: nothing is pushed. Earlier publications stay, as others rely on them. */
 function leftForLater(inputs: PublicationInputs, operation: Operation): PublicationOutputs {
   const tags = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data ?? {};
   const names = Object.keys(tags);
   if (names.length > 0) {
     operation.report(
       "warning",
-      `${inputs.image} is not at quorum any more: nothing is published now; what was published before stays: ${names.join(", ")}`,
+      `${inputs.image} is no longer at quorum: nothing is published now; earlier tags stay: ${names.join(", ")}`,
     );
   }
   return { ...foretold(inputs), published: false, tags, signatures: [] };
 }
 
-/** The outputs of a publication that succeeds, but for the signatures. */
+/** Returns the outputs of a successful publication, except the signatures. */
 function foretold(inputs: PublicationInputs): PublicationOutputs {
   const target = tagTargetOf(inputs);
   const names = orderTags(inputs.tags).flatMap((tag) =>
@@ -176,7 +175,7 @@ function foretold(inputs: PublicationInputs): PublicationOutputs {
   return { published: true, target, tags: Object.fromEntries(names), signatures: [], drift: [], onDelete };
 }
 
-/** A tag that somebody moved since it was set here is put back, and they are told; that a new release moves tags is its purpose. */
+/** Sets a tag. Reports if someone had moved it since it was set here; a new release moves tags on purpose. */
 async function setTag(
   one: TargetRegistry,
   inputs: PublicationInputs,
@@ -189,7 +188,7 @@ async function setTag(
   if (found === target || found === null) return;
   const before = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data?.[name];
   if (before === target)
-    operation.report("warning", `${name} had been moved to ${found}, and was put back to ${target}`);
+    operation.report("warning", `${name} had been moved to ${found}, and was reset to ${target}`);
   else if (before !== found && tag !== "latest")
     operation.report("warning", `${name} pointed at ${found}, and was moved to ${target}`);
 }
@@ -206,7 +205,7 @@ async function requireTag(
   const name = `${one.address}/${image}:${tag}`;
   const now = found === null ? "is gone" : `points at ${found}`;
   throw new Error(
-    `${name} was set to ${target} and ${now} a moment later: somebody else writes it. Find out who, and run the same command again`,
+    `${name} was set to ${target} and ${now} a moment later: someone else writes to it. Find out who, and run the same command again`,
   );
 }
 
@@ -234,27 +233,27 @@ function partsOf(name: string, image: string): { address: RegistryAddress; tag: 
   return { address: parseRegistryAddress(name.slice(0, end)), tag: name.slice(end + image.length + 2) };
 }
 
-/** The signed digest must be one of the platforms', and several need an index that the tags can point at. */
+/** Requires the signed digest among the platforms', and an index for the tags of several platforms. */
 function strayDigests({ digest, digests, index }: PublicationPreview): CheckFailure[] {
   if (typeof digests !== "object") return [];
   const named = Object.values(digests);
   if (named.length > 1 && index === undefined)
-    return [{ property: "index", reason: "is needed: there are several platforms" }];
+    return [{ property: "index", reason: "is required for several platforms" }];
   if (typeof digest !== "string" || named.some((one) => one === digest || typeof one !== "string")) return [];
-  return [{ property: "digests", reason: `does not have the image's digest, ${digest}` }];
+  return [{ property: "digests", reason: `do not include the image's digest, ${digest}` }];
 }
 
-/** Signatures are for one image and one tag of it: under another name, or as another version, it would be what nobody has signed. */
+/** Requires the signed name and version: signatures are for one tag of one image, and nothing else is signed. */
 function unsignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
   if (typeof reference !== "string") return [];
   const signed = parseTaggedReference(reference);
   const failures: CheckFailure[] = [];
   if (typeof image === "string" && basename(repositoryOf(signed)) !== image)
-    failures.push({ property: "image", reason: `is ${image}, but what was signed is ${reference}` });
+    failures.push({ property: "image", reason: `is ${image}, but the signatures are for ${reference}` });
   if (!Array.isArray(tags)) return failures;
   for (const [at, tag] of tags.entries()) {
     if (typeof tag !== "string" || isMovingTag(tag) || signed.endsWith(`:${tag}`)) continue;
-    const reason = `${tag} is not what was signed, ${reference}; besides its tag there are only latest and sx…, which nobody signs`;
+    const reason = `${tag} is not the signed tag of ${reference}; the only others are latest and sx…, which are not signed`;
     failures.push({ property: `tags[${at}]`, reason });
   }
   return failures;
@@ -266,6 +265,6 @@ function namesWithoutRepository({ image, destinations }: PublicationPreview): Ch
     .filter((address) => repositoryIn(parseRegistryAddress(address), image) === null)
     .map((address) => ({
       property: "image",
-      reason: `can't be published: no repository at ${address} can be called ${image} (lower case alone, without +)`,
+      reason: `cannot be published: no repository at ${address} can have the name ${image} (only lower case, without +)`,
     }));
 }

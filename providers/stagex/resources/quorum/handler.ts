@@ -15,19 +15,19 @@ import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
 import { quorumDefinition } from "./definition.ts";
 
-/** How long is waited says nothing about what is judged. */
+/** The time to wait does not affect the result. */
 const rules = { ignored: ["wait"], replacing: ["image"] };
 
-/** In seconds, where the program says nothing. */
+/** In seconds. */
 const defaultWait = 3600;
 
-/** How long to wait before the lookaside is asked again, in seconds: at first often, and in the end as often as nobody minds. */
+/** The pauses between two readings of the lookaside, in seconds: they grow from the first to the longest. */
 const firstPause = 1;
 const longestPause = 30;
 
-/** `stagex:index:Quorum`: enough people on enough CPU vendors say that an image is right; until then it is not ready. */
+/** Handles `stagex:index:Quorum`. */
 export function quorumHandler(context: () => Context): ResourceHandler<typeof quorumDefinition> {
-  /** A run waits once, not once for each image. */
+  /** All images of a run wait together. */
   let waitingSince: number | undefined;
 
   async function judged(inputs: QuorumInputs, operation: Operation): Promise<ImageQuorum> {
@@ -41,7 +41,7 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
     return judgement;
   }
 
-  /** Throws unless this process has read the roster and keys that the program means. */
+  /** @throws Error if this process has read another roster or other keys than the program */
   async function requireSameRoster({ image, roster }: Pick<QuorumInputs, "image" | "roster">): Promise<void> {
     const trust = await context().trust();
     if (trust.rosterDigest === roster && !(await trust.isOutdated())) return;
@@ -63,7 +63,7 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
       await sleep(Math.min(pause * 1000, left), undefined, { signal: operation.signal });
       await requireSameRoster(inputs);
       judgement = await judged(inputs, operation).catch((error: unknown) => {
-        // A lookaside that is down for a moment is waited for as signatures are; what was found before is the answer till then.
+        // The run also waits for an unavailable lookaside; until then the previous result stands.
         if (!(error instanceof UnavailableError)) throw error;
         operation.progress(`waiting for the signatures' server: ${error.message}`);
         return judgement;
@@ -93,9 +93,9 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
       const inputs = quorumInputs.safeParse(plan).data;
       if (!inputs) return {};
       await requireSameRoster(inputs);
-      // What it lacks is told by `stagex:index:quorums`, for all images of a run together.
+      // `stagex:index:quorums` reports the missing signatures, for all images of a run together.
       const { outputs } = await judged(inputs, operation);
-      // Whoever waits will find what has been signed by then.
+      // A run that waits finds the signatures made by then.
       return outputs.met || inputs.onPending !== "wait" ? outputs : {};
     },
 
@@ -104,7 +104,7 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
     update: (_id, inputs, operation) => resolve(inputs, operation),
 
     async read(id, state, operation) {
-      if (!state) throw new Error(`${id}: a quorum can't be imported; it is judged from the signatures`);
+      if (!state) throw new Error(`${id}: a quorum cannot be imported; it is evaluated from the signatures`);
       const { inputs } = state;
       const judgement = await judged(inputs, { ...operation, before: state.outputs });
       const { outputs } = judgement;
@@ -117,7 +117,7 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
 }
 
 function below(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
-  const what = isInDoubt ? "can't be told to be at quorum" : "is below quorum";
+  const what = isInDoubt ? "cannot be confirmed at quorum" : "is below quorum";
   return new NotReadyError(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
 
@@ -125,10 +125,10 @@ function wasMet({ before }: Operation): boolean {
   return z.object({ met: z.literal(true) }).safeParse(before).success;
 }
 
-/** StageX publishes, and signs, the manifest of the first platform: it must be one of those that are named. */
+/** Requires the digest of the first platform, which StageX publishes and signs, among the platforms'. */
 function strayDigest({ digest, digests }: QuorumPreview): CheckFailure[] {
   if (typeof digest !== "string" || typeof digests !== "object") return [];
   const named = Object.values(digests);
   const isOneOfThem = named.some((one) => one === digest || typeof one !== "string");
-  return isOneOfThem ? [] : [{ property: "digests", reason: `does not have the image's digest, ${digest}` }];
+  return isOneOfThem ? [] : [{ property: "digests", reason: `do not include the image's digest, ${digest}` }];
 }

@@ -104,5 +104,5 @@ test("a state that can't be read does not stay under quorum", async () => {
     );
   expect(await review("ledger")).toEqual([]);
   expect(await review("quorum")).toEqual([{ path: "origin", kind: "update", replaces: false }]);
-  expect(said).toEqual([expect.stringContaining("what the state says of it can't be read")]);
+  expect(said).toEqual([expect.stringContaining("its state cannot be read")]);
 });
