@@ -8,11 +8,19 @@ import { shortenBuildFailure, silenceFailedOutputs } from "../pulumi-workarounds
 export type PackageTreeArgs = {
   /** The images, each after those that it is built from. */
   readonly plans: Iterable<BuildPlan>;
-  /** The digest (64 hex digits) that an image must have, by name. An image without one may have any. */
+  /**
+   * The digest (64 hex digits) that an image must have, by name. An image without one may have any.
+   */
   readonly expectedDigests: ReadonlyMap<string, string>;
-  /** The same for platforms other than an image's first, by set (distro/tree/digests-file.ts). Default: none. */
+  /**
+   * The same for platforms other than an image's first, by set (distro/tree/digests-file.ts).
+   * Default: none.
+   */
   readonly furtherDigests?: ReadonlyMap<string, ReadonlyMap<string, string>>;
-  /** CPU vendors or builders' names: each image is built once on each of them, and all digests must be equal. */
+  /**
+   * CPU vendors or builders' names: each image is built once on each of them, and all digests must
+   * be equal.
+   */
   readonly reproduceOn?: readonly string[] | undefined;
 };
 

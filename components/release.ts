@@ -34,11 +34,16 @@ export type ReleaseArgs = Pick<QuorumInputs, "roster" | "threshold" | "vendors" 
 
 /** The destination of a release. */
 export type ReleaseDestination = Pick<PublicationInputs, "destinations" | "lookaside"> & {
-  /** The release's name, `2026.03.0`, for the tag `sx2026.03.0`. Without it there is no such tag. */
+  /**
+   * The release's name, `2026.03.0`, for the tag `sx2026.03.0`. Without it there is no such tag.
+   */
   readonly release?: string;
 };
 
-/** The images of a release. Each is published as soon as enough maintainers have signed it, independently of the others. */
+/**
+ * The images of a release. Each is published as soon as enough maintainers have signed it,
+ * independently of the others.
+ */
 export class Release extends ComponentResource {
   readonly quorums: ReadonlyMap<string, Quorum>;
   readonly publications: ReadonlyMap<string, Publication>;
@@ -119,7 +124,10 @@ function isSingle({ digests }: ReleaseImage): boolean {
   return Object.keys(digests).length === 1;
 }
 
-/** Returns undefined if the signatures cannot be read: the quorum reads them again, and fails for that image only, with the reason. */
+/**
+ * Returns undefined if the signatures cannot be read: the quorum reads them again, and fails for
+ * that image only, with the reason.
+ */
 async function heldSignatures(subject: QuorumSubject, lookaside: Lookaside): Promise<Digest | undefined> {
   try {
     return await digestOfSignatures(subject, lookaside);

@@ -1,6 +1,9 @@
 import { z } from "zod";
 
-/** The sizes of builders: EC2's name of the size, and what follows from it. The memory is that of the families named `m`. */
+/**
+ * The sizes of builders: EC2's name of the size, and what follows from it. The memory is that of
+ * the families named `m`.
+ */
 export const builderSizes = {
   small: { suffix: "2xlarge", cpus: 8, gib: 32, cacheGib: 200, slots: 2 },
   medium: { suffix: "4xlarge", cpus: 16, gib: 64, cacheGib: 400, slots: 4 },
@@ -15,11 +18,16 @@ export type AwsMachine = {
   readonly architecture: Architecture;
   /** As builder facts name it. */
   readonly cpuVendor: string;
-  /** The platforms that they run, their own first. Graviton's cores run neither 32-bit Arm nor x86. */
+  /**
+   * The platforms that they run, their own first. Graviton's cores run neither 32-bit Arm nor x86.
+   */
   readonly platforms: readonly string[];
 };
 
-/** The vendors of EC2's CPUs. All of its arm64 is Graviton: two vendors for arm64 need a builder from elsewhere. */
+/**
+ * The vendors of EC2's CPUs. All of its arm64 is Graviton: two vendors for arm64 need a builder
+ * from elsewhere.
+ */
 export const awsVendors = ["intel", "amd", "graviton"] as const;
 export type AwsVendor = (typeof awsVendors)[number];
 
@@ -192,7 +200,10 @@ export function instanceType({ families, size }: AwsFleetConfig, vendor: AwsVend
   return `${families[vendor]}.${builderSizes[size].suffix}`;
 }
 
-/** Returns the size of a builder on this instance type; undefined for a type that no fleet here uses. */
+/**
+ * Returns the size of a builder on this instance type; undefined for a type that no fleet here
+ * uses.
+ */
 export function sizeOfInstanceType(type: string): (typeof builderSizes)[BuilderSize] | undefined {
   return Object.values(builderSizes).find(({ suffix }) => type.endsWith(`.${suffix}`));
 }

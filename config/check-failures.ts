@@ -23,7 +23,10 @@ function failuresOf(issue: z.core.$ZodIssue, outer: readonly PropertyKey[]): Che
   return [{ property: propertyPath(path), reason: issue.message }];
 }
 
-/** Writes a path in the engine's notation: `dependencies["core-musl"]`, `platforms[0]` (sdk: property_path.go). */
+/**
+ * Writes a path in the engine's notation: `dependencies["core-musl"]`, `platforms[0]` (sdk:
+ * property_path.go).
+ */
 export function propertyPath(path: readonly PropertyKey[]): string {
   return path
     .map((part, index) => {

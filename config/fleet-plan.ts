@@ -14,7 +14,10 @@ import type { StagexConfig } from "./schema.ts";
 /** A builder of the configured fleets, as far as the configuration describes it. */
 export type PlannedBuilder = {
   readonly name: string;
-  /** The platforms it builds, its own first: `here` for those of this machine; undefined if only the builder knows. */
+  /**
+   * The platforms it builds, its own first: `here` for those of this machine; undefined if only the
+   * builder knows.
+   */
   readonly platforms: readonly string[] | "here" | undefined;
   /** The number of images it builds at once. */
   readonly slots: number;
@@ -52,7 +55,10 @@ export function plannedBuilders({
   ];
 }
 
-/** Returns the builders that the provider waits for: the names of the configured ones, or the default builder. */
+/**
+ * Returns the builders that the provider waits for: the names of the configured ones, or the
+ * default builder.
+ */
 export function expectedBuilders(
   config: FleetConfig & Pick<StagexConfig, "buildkit">,
 ): readonly string[] | BuilderInputs {
@@ -60,7 +66,10 @@ export function expectedBuilders(
   return names.length > 0 ? names : defaultBuilder(config.buildkit);
 }
 
-/** Returns the builder of a run without a fleet: the daemon at the configured address, else at `$BUILDKIT_HOST`, else a private one. */
+/**
+ * Returns the builder of a run without a fleet: the daemon at the configured address, else at
+ * `$BUILDKIT_HOST`, else a private one.
+ */
 export function defaultBuilder(configured: string | undefined): BuilderInputs {
   return { name: "builder", address: configured ?? process.env.BUILDKIT_HOST ?? "private:0", wait: 0 };
 }
@@ -70,7 +79,10 @@ export function localBuilderNames(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `local-${index + 1}`);
 }
 
-/** Returns the default slots of a builder on this machine: one build uses all cores, and a second one fills its gaps. */
+/**
+ * Returns the default slots of a builder on this machine: one build uses all cores, and a second
+ * one fills its gaps.
+ */
 export function localSlots(): number {
   return Math.max(2, Math.floor(availableParallelism() / 4));
 }
@@ -80,7 +92,10 @@ export function defaultSlots(fleetSize: number, jobs: number | undefined): numbe
   return fleetSize > 1 ? 2 : (jobs ?? localSlots());
 }
 
-/** Returns the number of images that this configuration builds at once, each on all the builders that have to build it. */
+/**
+ * Returns the number of images that this configuration builds at once, each on all the builders
+ * that have to build it.
+ */
 export function plannedSlots(config: BuildConfig): number {
   const builders = plannedBuilders(config);
   return builders.length === 0 ? defaultSlots(1, config.jobs) : imagesAtOnce(builders, config);
@@ -91,7 +106,10 @@ export function pricedAwsMachines(config: AwsFleetConfig): PricedMachines[] {
   return pricedMachines(plannedOnAws(config));
 }
 
-/** Returns the fleets to price: the configured one and multiples of it, and several sizes of each other machine with a price. */
+/**
+ * Returns the fleets to price: the configured one and multiples of it, and several sizes of each
+ * other machine with a price.
+ */
 export function fleetsToPrice(config: BuildConfig, prices: Prices): PricedFleet[] {
   const builders = plannedBuilders(config);
   const own = pricedMachines(builders);
@@ -133,7 +151,10 @@ function witnessesOf({ reproduceOn = [] }: BuildConfig): number {
   return Math.max(1, reproduceOn.length);
 }
 
-/** Returns the images built at once. If each is built on several vendors' machines, those with the fewest slots set the limit. */
+/**
+ * Returns the images built at once. If each is built on several vendors' machines, those with the
+ * fewest slots set the limit.
+ */
 function imagesAtOnce(builders: readonly PlannedBuilder[], config: BuildConfig, times = 1): number {
   const { reproduceOn, jobs = Number.POSITIVE_INFINITY } = config;
   const slotsOf = (some: readonly PlannedBuilder[]) =>

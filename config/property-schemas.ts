@@ -7,8 +7,8 @@ export const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-
 });
 
 /**
- * A text without control or invisible characters. Pulumi shows inputs unescaped, and takes `<{%…%}>` in them for its own colours. A
- * colour that it does not know ends the engine.
+ * A text without control or invisible characters. Pulumi shows inputs unescaped, and takes
+ * `<{%…%}>` in them for its own colours. A colour that it does not know ends the engine.
  */
 export const printableText = z.string().refine((text) => printableLine(text) === text, {
   error: "contains a control or invisible character, or a command to a terminal or a CI system",

@@ -34,8 +34,8 @@ export function checkRenamedKeys(values: ConfigValues): CheckFailure[] {
 }
 
 /**
- * Returns one warning that names each old key with its new name, and the command that changes it; undefined if no old name is used.
- * It quotes no value: the configuration may hold it as a secret.
+ * Returns one warning that names each old key with its new name, and the command that changes it;
+ * undefined if no old name is used. It quotes no value: the configuration may hold it as a secret.
  * @param stack the stack that the command names. Default: the selected one.
  */
 export function renamedKeysWarning(values: ConfigValues, stack?: string): Printable | undefined {

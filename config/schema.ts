@@ -29,8 +29,8 @@ const verifyMode = z.enum(["release", "all"]);
 export type VerifyMode = z.infer<typeof verifyMode> | false;
 
 /**
- * The keys of the `stagex:` configuration. Pulumi passes each of them as text to the program and to the provider, so both parse them
- * with this one schema. Lists and numbers are written as JSON.
+ * The keys of the `stagex:` configuration. Pulumi passes each of them as text to the program and to
+ * the provider, so both parse them with this one schema. Lists and numbers are written as JSON.
  */
 export const configShape = {
   stack: z
@@ -254,7 +254,10 @@ export type ConfigKey = keyof typeof configShape;
 /** The `stagex:` configuration as Pulumi passes it, by key. */
 export type ConfigValues = Readonly<Record<string, unknown>>;
 
-/** Checks the configuration, and returns a failure for each key that is wrong, under the name that it was given. */
+/**
+ * Checks the configuration, and returns a failure for each key that is wrong, under the name that
+ * it was given.
+ */
 export function checkConfig(values: ConfigValues): CheckFailure[] {
   const configured = withoutEngineKeys(values);
   const result = schema.safeParse(withNewNames(configured));

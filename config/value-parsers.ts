@@ -16,7 +16,10 @@ export function count(least = 1) {
   return fromText(z.int().min(least).max(1000), `a whole number from ${least} to 1000`);
 }
 
-/** Parses the beginning of a repository's name: `stagex`, or with a registry's host `registry.example/stagex`. */
+/**
+ * Parses the beginning of a repository's name: `stagex`, or with a registry's host
+ * `registry.example/stagex`.
+ */
 export function namespace() {
   return z.string().refine(
     (text) => {
@@ -30,7 +33,9 @@ export function namespace() {
   );
 }
 
-/** Parses the name of a key. Refuses a key itself: the configuration is written into Pulumi's state. */
+/**
+ * Parses the name of a key. Refuses a key itself: the configuration is written into Pulumi's state.
+ */
 export function signingKey() {
   return z
     .string()

@@ -12,7 +12,10 @@ const push = z
   .optional()
   .describe("Lets `stagex fetch --push` push to the place. Default for folders and registries: true.");
 
-/** A place of the vault, as `stagex:vault` lists it. It has exactly one of `folder`, `url` and `registry`. */
+/**
+ * A place of the vault, as `stagex:vault` lists it. It has exactly one of `folder`, `url` and
+ * `registry`.
+ */
 const vaultPlace = z
   .strictObject({
     folder: z
@@ -58,7 +61,10 @@ const vaultPlace = z
 export const vaultPlaces = z.array(vaultPlace).min(1);
 export type VaultConfig = z.infer<typeof vaultPlaces>;
 
-/** Returns the reason why sources cannot be fetched below this URL. It does not quote what may be a password. */
+/**
+ * Returns the reason why sources cannot be fetched below this URL. It does not quote what may be a
+ * password.
+ */
 function problemOfUrl(text: string): string | undefined {
   const url = URL.parse(text);
   if (url === null) return "is not a URL";

@@ -19,7 +19,10 @@ import { readStackConfig } from "./stack-config.ts";
 
 /** Seconds until a new machine has started, fetched its programs, and answers. */
 const firstBoot = 900;
-/** The folder of the client's credentials, relative to the project, as the output `builders` names it. */
+/**
+ * The folder of the client's credentials, relative to the project, as the output `builders` names
+ * it.
+ */
 const credentials = ".stagex/fleet";
 
 /** The outputs of the fleet stack, for those who build with it. */
@@ -32,13 +35,20 @@ export type FleetOutputs = {
   readonly client: Output<{ readonly ca: string; readonly certificate: string; readonly key: string }>;
   readonly buckets: Readonly<Record<BucketKind, Output<string>>>;
   readonly orchestrators: Output<string> | undefined;
-  /** The command that deletes the registry's repositories, which pushes create and `pulumi destroy` leaves. */
+  /**
+   * The command that deletes the registry's repositories, which pushes create and `pulumi destroy`
+   * leaves.
+   */
   readonly leftovers: string | undefined;
-  /** The cost of the machines and their disks, by the configured prices; undefined without prices. */
+  /**
+   * The cost of the machines and their disks, by the configured prices; undefined without prices.
+   */
   readonly cost: FleetCost | undefined;
 };
 
-/** The cost of a fleet itself. The preview of another stack shows the cost of a release built on it. */
+/**
+ * The cost of a fleet itself. The preview of another stack shows the cost of a release built on it.
+ */
 type FleetCost = {
   /** While all builders run; undefined if a price is missing. */
   readonly perHour: number | undefined;
@@ -91,7 +101,10 @@ export async function reportFleetCost(config: AwsFleetConfig, prices: Prices): P
   return { perHour: perHour ?? undefined, perMonth, currency, pricesOf };
 }
 
-/** Returns the builders as `stagex:builders` of another stack lists them, with the paths of the credentials there. */
+/**
+ * Returns the builders as `stagex:builders` of another stack lists them, with the paths of the
+ * credentials there.
+ */
 export function toConfiguredBuilders(builders: readonly FleetBuilder[]): Output<ConfiguredBuilder[]> {
   const files = {
     ca: `${credentials}/ca.pem`,
@@ -108,7 +121,10 @@ export function toConfiguredBuilders(builders: readonly FleetBuilder[]): Output<
   );
 }
 
-/** Deploys a fleet for a stack that builds with it. The user opens the tunnels while the stack waits for the builders. */
+/**
+ * Deploys a fleet for a stack that builds with it. The user opens the tunnels while the stack waits
+ * for the builders.
+ */
 export async function deployAwsBuilders(config: AwsFleetConfig, paths: Paths): Promise<DeclaredBuilder[]> {
   const { builders } = await deployAwsFleet(config, paths);
   return builders.map((builder) => ({ ...builder, wait: firstBoot }));
@@ -117,7 +133,8 @@ export async function deployAwsBuilders(config: AwsFleetConfig, paths: Paths): P
 /**
  * Deploys the configured fleet, in any stack.
  *
- * @throws Error before it creates anything, if the stack's passphrase is empty, or a machine image or program is missing
+ * @throws Error before it creates anything, if the stack's passphrase is empty, or a machine image
+ *   or program is missing
  */
 export async function deployAwsFleet(config: AwsFleetConfig, paths: Paths): Promise<AwsFleet> {
   await refuseEmptyPassphrase({ project: paths.project, stack: getStack() });
@@ -132,7 +149,10 @@ export async function deployAwsFleet(config: AwsFleetConfig, paths: Paths): Prom
   return new AwsFleet("fleet", { config, images, programs, now: new Date() });
 }
 
-/** Returns the folders with the programs for an architecture: the configured one, or the set-up's own if this machine has it. */
+/**
+ * Returns the folders with the programs for an architecture: the configured one, or the set-up's
+ * own if this machine has it.
+ */
 async function programFolders(
   config: AwsFleetConfig,
   architecture: Architecture,

@@ -7,8 +7,9 @@ import { promisify } from "node:util";
 export type StackPlace = { readonly project: string; readonly stack: string };
 
 /**
- * Refuses a stack with the empty passphrase: anyone with its state can read its secrets. Stacks without secrets get it, so that users need
- * not set one up; but a fleet's state has the key of its authority.
+ * Refuses a stack with the empty passphrase: anyone with its state can read its secrets. Stacks
+ * without secrets get it, so that users need not set one up; but a fleet's state has the key of its
+ * authority.
  *
  * A stack that a key service encrypts (`secretsprovider`) has no passphrase, and is accepted.
  *
@@ -23,7 +24,8 @@ export async function refuseEmptyPassphrase(
   const provider = settingOf(settings, "secretsprovider");
   if (provider !== undefined && !["passphrase", "default"].includes(provider)) return;
   const passphrase = await environmentPassphrase(environment);
-  // Without one in the environment, the engine asked at the terminal, and the answer may have been empty.
+  // Without one in the environment, the engine asked at the terminal, and the answer may have been
+  // empty.
   const isEmpty =
     passphrase === undefined ? await opens("", settingOf(settings, "encryptionsalt")) : passphrase === "";
   if (!isEmpty) return;
@@ -42,7 +44,10 @@ function settingOf(settings: string, key: string): string | undefined {
   return line === undefined ? undefined : /^ *["']?([^"'\s]+)/.exec(line.slice(key.length + 1))?.[1];
 }
 
-/** Returns the passphrase that the engine takes from its environment, in its order; undefined if it asks for one. */
+/**
+ * Returns the passphrase that the engine takes from its environment, in its order; undefined if it
+ * asks for one.
+ */
 async function environmentPassphrase({
   PULUMI_CONFIG_PASSPHRASE: passphrase,
   PULUMI_CONFIG_PASSPHRASE_FILE: file,
@@ -52,8 +57,9 @@ async function environmentPassphrase({
 }
 
 /**
- * Reports whether a passphrase opens the engine's proof of it, `v1:<salt>:v1:<nonce>:<sealed>` in base64 (pulumi/pulumi:
- * `passphrase.manager`, `config.crypt`: PBKDF2 with SHA-256, AES-256-GCM). No passphrase opens another version of the proof.
+ * Reports whether a passphrase opens the engine's proof of it, `v1:<salt>:v1:<nonce>:<sealed>` in
+ * base64 (pulumi/pulumi: `passphrase.manager`, `config.crypt`: PBKDF2 with SHA-256, AES-256-GCM).
+ * No passphrase opens another version of the proof.
  */
 async function opens(passphrase: string, proof = ""): Promise<boolean> {
   const [version, salt = "", inner, nonce = "", sealed = ""] = proof.split(":");

@@ -16,7 +16,10 @@ export type DigestSources = {
   readonly published: Tree["digests"];
   /** The published digests of further platforms and of indexes. */
   readonly furtherPublished: Tree["furtherDigests"];
-  /** How the images' inputs stand to those that this was published of, by what they are built from; as published where not given. */
+  /**
+   * How the images' inputs stand to those that this was published of, by what they are built from;
+   * as published where not given.
+   */
   readonly standings?: (
     references: ReadonlyMap<string, Digest>,
   ) => Promise<ReadonlyMap<string, InputsStatus>>;
@@ -29,12 +32,13 @@ export type DigestSources = {
 };
 
 /**
- * Finds the digests to release: for each image, the digest in the tree's `digests/*.txt`, else the ledger's for its present inputs. It reads
- * the ledger, not another stack's outputs: every reproduce stack writes to it, on any machine, it merges with other maintainers' ledgers,
- * and it answers for exactly these inputs, while an output may be of an older tree.
+ * Finds the digests to release: for each image, the digest in the tree's `digests/*.txt`, else the
+ * ledger's for its present inputs. It reads the ledger, not another stack's outputs: every
+ * reproduce stack writes to it, on any machine, it merges with other maintainers' ledgers, and it
+ * answers for exactly these inputs, while an output may be of an older tree.
  *
- * If a build on this machine differs from the tree's digest, neither is released. Records of others cannot contradict the tree. A digest
- * published for other inputs does not count.
+ * If a build on this machine differs from the tree's digest, neither is released. Records of others
+ * cannot contradict the tree. A digest published for other inputs does not count.
  */
 export async function findReleasableImages(
   images: ReadonlyMap<string, BuildPlan>,

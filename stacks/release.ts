@@ -43,7 +43,10 @@ export type ReleaseOutputs = {
   readonly missingSignatures: Output<number>;
 };
 
-/** Publishes the chosen images of a tree that enough maintainers have signed, and reports what the others lack. */
+/**
+ * Publishes the chosen images of a tree that enough maintainers have signed, and reports what the
+ * others lack.
+ */
 export async function release(): Promise<ReleaseOutputs> {
   const [config, paths] = [readStackConfig(), pathsOf()];
   const tree = await readConfiguredTree(config, paths);
@@ -80,7 +83,10 @@ export async function release(): Promise<ReleaseOutputs> {
   };
 }
 
-/** Warns of files among the keys that are left out. A possible revocation also blocks the quorums that depend on its key. */
+/**
+ * Warns of files among the keys that are left out. A possible revocation also blocks the quorums
+ * that depend on its key.
+ */
 async function warnOfSkippedKeys(keyring: Keyring): Promise<void> {
   if (keyring.certificates.size === 0)
     await logToEngine(
@@ -93,7 +99,10 @@ async function warnOfSkippedKeys(keyring: Keyring): Promise<void> {
   await logToEngine("warning", printableLines([printable`of the files among the keys:`, ...lines]));
 }
 
-/** Returns the destination of the release; none without `stagex:publishTo`: then the stack reports what it could publish. */
+/**
+ * Returns the destination of the release; none without `stagex:publishTo`: then the stack reports
+ * what it could publish.
+ */
 async function destination(
   { publishTo, publishSignaturesTo: lookaside, release: name }: StagexConfig,
   root: string,
@@ -109,7 +118,10 @@ async function destination(
   };
 }
 
-/** Writes the policy for clients of the first registry. The signatures are for the name that the images are signed as. */
+/**
+ * Writes the policy for clients of the first registry. The signatures are for the name that the
+ * images are signed as.
+ */
 function writePolicy({ clientPolicy: folder, ...config }: StagexConfig, roster: Digest): void {
   if (folder === undefined) return;
   const signedAs = namespaceOf(config.signedAs);
@@ -157,7 +169,10 @@ function standingsIn(
   };
 }
 
-/** Returns the provider's summary of this run, once it has handled every quorum. Shows a warning if images are pending. */
+/**
+ * Returns the provider's summary of this run, once it has handled every quorum. Shows a warning if
+ * images are pending.
+ */
 function summarized(
   quorums: readonly Quorum[],
   unknown: Readonly<Record<string, string>>,

@@ -32,13 +32,22 @@ export type ReproduceOutputs = {
   readonly images: Output<Record<string, Digest>>;
   /** The number of images with their published digest. */
   readonly verified: Output<number>;
-  /** The images whose digest differs from one that was published for other inputs: `was sha256:…`, by name. */
+  /**
+   * The images whose digest differs from one that was published for other inputs: `was sha256:…`,
+   * by name.
+   */
   readonly new: Output<Record<string, string>>;
-  /** With `stagex:attest` only: the images that are not attested, because they were pulled and not built. */
+  /**
+   * With `stagex:attest` only: the images that are not attested, because they were pulled and not
+   * built.
+   */
   readonly unattested?: Output<string[]>;
 };
 
-/** Builds the chosen images of a tree, and compares those that `stagex:verify` names with their published digests. */
+/**
+ * Builds the chosen images of a tree, and compares those that `stagex:verify` names with their
+ * published digests.
+ */
 export async function reproduce(): Promise<ReproduceOutputs> {
   const config = readStackConfig();
   if (allConfig()?.["stagex:verify"] === "true")
@@ -80,8 +89,8 @@ export async function reproduce(): Promise<ReproduceOutputs> {
 }
 
 /**
- * Returns the same digests, unknown in a preview with an image that is yet to be made: predicted digests have not been compared, and an
- * image's origin is known only from the state.
+ * Returns the same digests, unknown in a preview with an image that is yet to be made: predicted
+ * digests have not been compared, and an image's origin is known only from the state.
  */
 function onceMade(
   images: Output<Record<string, Digest>>,
@@ -106,7 +115,10 @@ function compared(
   };
 }
 
-/** Reports, in a preview, images for other platforms, and those that no configured builder can build, as far as is known in advance. */
+/**
+ * Reports, in a preview, images for other platforms, and those that no configured builder can
+ * build, as far as is known in advance.
+ */
 async function announceUnfit(config: StagexConfig, plans: readonly BuildPlan[]): Promise<void> {
   if (!isDryRun()) return;
   const elsewhere = isUsual(config.platforms) ? undefined : formatOtherPlatforms(plans, config.platforms);
@@ -116,12 +128,18 @@ async function announceUnfit(config: StagexConfig, plans: readonly BuildPlan[]):
   if (unfit.length > 0) await logToEngine("warning", formatUnbuildableImages(unfit));
 }
 
-/** Reports whether these are the platforms of StageX's own Makefile: that its bootstrap is for linux/386 needs no message then. */
+/**
+ * Reports whether these are the platforms of StageX's own Makefile: that its bootstrap is for
+ * linux/386 needs no message then.
+ */
 function isUsual(platforms: readonly string[]): boolean {
   return platforms.length === 1 && platforms[0] === "linux/amd64";
 }
 
-/** Registers the attestations of images built here, if a maintainer attests. Returns the others, and reports them. */
+/**
+ * Registers the attestations of images built here, if a maintainer attests. Returns the others, and
+ * reports them.
+ */
 function attested(
   { attest: person, signedAs }: StagexConfig,
   images: Pick<AttestationsArgs, "plans" | "packages" | "substitutable">,
@@ -138,7 +156,10 @@ function attested(
   });
 }
 
-/** Registers the builders of the configured fleets. Without a fleet, the provider uses a daemon that is no resource. */
+/**
+ * Registers the builders of the configured fleets. Without a fleet, the provider uses a daemon that
+ * is no resource.
+ */
 async function registerBuilders({ builders = [], localBuilders = 0, aws }: StagexConfig): Promise<void> {
   const paths = pathsOf();
   const members = [

@@ -7,10 +7,12 @@ import { forecastOutputs } from "../pipeline/forecast-outputs.ts";
 import { logToEngine } from "./engine-log.ts";
 
 /**
- * Shows, after a preview, the images that the run would build, the time and the causes, and writes the same as JSON. The provider knows
- * this once the engine has asked it for every package, which is when all of them have their URN. Does nothing in a real run.
+ * Shows, after a preview, the images that the run would build, the time and the causes, and writes
+ * the same as JSON. The provider knows this once the engine has asked it for every package, which
+ * is when all of them have their URN. Does nothing in a real run.
  *
- * The forecast is no output of the stack: an `up` with a saved plan must return exactly the outputs of the preview.
+ * The forecast is no output of the stack: an `up` with a saved plan must return exactly the outputs
+ * of the preview.
  * @param file for {@link ForecastOutputs}
  */
 export function showForecast(packages: readonly Resource[], file: string): void {

@@ -5,7 +5,10 @@ import { printError } from "../../lib/text/terminal.ts";
 
 const warned = new Set<string>();
 
-/** Warns on stderr, once, of a stack's config keys with old names. In runs of the engine, the provider does. */
+/**
+ * Warns on stderr, once, of a stack's config keys with old names. In runs of the engine, the
+ * provider does.
+ */
 export function printConfigWarnings(stack: string, values: ConfigValues): void {
   const warning = warned.has(stack) ? undefined : renamedKeysWarning(values, stack);
   if (warning !== undefined) printError(printableBlock(`stagex: warning: ${warning}`));

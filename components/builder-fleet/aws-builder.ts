@@ -37,11 +37,15 @@ export type AwsFleetResources = {
 const rootGib = 16;
 /** The part of a builder's memory for its system. */
 const systemGib = 2;
-/** Tunnel ports reserved for each vendor, so that a further builder does not change the others' ports. */
+/**
+ * Tunnel ports reserved for each vendor, so that a further builder does not change the others'
+ * ports.
+ */
 const portsEach = 50;
 
 /**
- * Creates one machine from its own launch template. Its name and its disk outlast it, so a new machine in its place has its cache.
+ * Creates one machine from its own launch template. Its name and its disk outlast it, so a new
+ * machine in its place has its cache.
  */
 export function createAwsBuilder(
   shared: AwsFleetResources,
@@ -188,7 +192,10 @@ function certificateParameters(shared: AwsFleetResources, builder: string, serve
   };
 }
 
-/** Creates a log stream for a builder: a builder that may create streams could take the name of another one. */
+/**
+ * Creates a log stream for a builder: a builder that may create streams could take the name of
+ * another one.
+ */
 function logStream({ scope, logGroup }: AwsFleetResources, name: string): Output<string> {
   const args = { name, logGroupName: logGroup.name };
   return new LogStream(`${scope.config.name}-${name}-log`, args, scope.options).arn;

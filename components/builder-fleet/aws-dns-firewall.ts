@@ -9,8 +9,9 @@ import type { Input, Resource } from "@pulumi/pulumi";
 import { type AwsScope, awsTags } from "./aws-scope.ts";
 
 /**
- * Limits the network's resolver to these names. Security groups do not apply to the resolver, which asks any name server in the world:
- * a build that broke out could send data out in the names that it looks up.
+ * Limits the network's resolver to these names. Security groups do not apply to the resolver, which
+ * asks any name server in the world: a build that broke out could send data out in the names that
+ * it looks up.
  *
  * @param names of the endpoints, all of them AWS's
  * @returns the resources that must exist before a machine starts

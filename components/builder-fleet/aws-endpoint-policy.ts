@@ -1,6 +1,9 @@
 import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
 
-/** The AWS services that builders reach through an interface endpoint. S3 has a gateway, which is free. */
+/**
+ * The AWS services that builders reach through an interface endpoint. S3 has a gateway, which is
+ * free.
+ */
 export const endpointServices = ["ssm", "ssmmessages", "logs", "ecr.dkr"] as const;
 export type EndpointService = (typeof endpointServices)[number];
 
@@ -14,16 +17,18 @@ type EndpointScope = {
 };
 
 /**
- * Returns the policy of an endpoint: only this account's credentials pass, for the builders' actions, on this account's resources.
- * Without a policy an endpoint accepts any credentials. A build that broke out could use another account's, and send data there
- * (AWS PrivateLink: "Control access to VPC endpoints using endpoint policies").
+ * Returns the policy of an endpoint: only this account's credentials pass, for the builders'
+ * actions, on this account's resources. Without a policy an endpoint accepts any credentials. A
+ * build that broke out could use another account's, and send data there (AWS PrivateLink: "Control
+ * access to VPC endpoints using endpoint policies").
  */
 export function endpointPolicy(service: EndpointService, { config, account }: EndpointScope): EndpointPolicy {
   const { name, region } = config;
   const arn = (of: string, resource: string) => `arn:aws:${of}:${region}:${account}:${resource}`;
   const allow = (Action: string[], Resource: string) => own(account, Action, Resource);
   const statements = {
-    // The credentials identify the machine that reports: this action can name no resource of another account.
+    // The credentials identify the machine that reports: this action can name no resource of
+    // another account.
     ssm: [
       allow(["ssm:UpdateInstanceInformation"], "*"),
       allow(["ssm:GetParameter"], arn("ssm", `parameter/stagex/${name}/*`)),
@@ -50,9 +55,10 @@ export const sessionActions = [
 ];
 
 /**
- * Returns the policy of S3's gateway: only this account's credentials pass, to the fleet's own buckets. Another account can take the name
- * of a deleted bucket, so the policy requires the account too. ECR keeps its layers in a bucket of AWS, which is read with signed
- * addresses of ECR and never written.
+ * Returns the policy of S3's gateway: only this account's credentials pass, to the fleet's own
+ * buckets. Another account can take the name of a deleted bucket, so the policy requires the
+ * account too. ECR keeps its layers in a bucket of AWS, which is read with signed addresses of ECR
+ * and never written.
  *
  * @param buckets their ARNs
  */
@@ -71,7 +77,10 @@ export function storagePolicy(
   ]);
 }
 
-/** Returns the bucket in which ECR keeps a region's layers (Amazon ECR: "Minimum Amazon S3 bucket permissions"). */
+/**
+ * Returns the bucket in which ECR keeps a region's layers (Amazon ECR: "Minimum Amazon S3 bucket
+ * permissions").
+ */
 export function layerBucket(region: string): string {
   return `prod-${region}-starport-layer-bucket`;
 }

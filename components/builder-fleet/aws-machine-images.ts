@@ -4,14 +4,15 @@ import type { Architecture, AwsFleetConfig } from "../../config/aws-fleet.ts";
 export type MachineImages = { readonly [architecture in Architecture]?: string | undefined };
 
 /**
- * The architectures as Amazon Linux 2023 names them. It has cloud-init, the AWS CLI, Python and the Systems Manager agent: everything
- * that a builder runs beside its programs.
+ * The architectures as Amazon Linux 2023 names them. It has cloud-init, the AWS CLI, Python and the
+ * Systems Manager agent: everything that a builder runs beside its programs.
  */
 const machines: Readonly<Record<Architecture, string>> = { amd64: "x86_64", arm64: "arm64" };
 
 /**
- * Returns the machine images that the configuration pins. There is no default: AWS publishes a new one every other week, and an image's id
- * differs by region. The software that runs as root on a builder must not change because its machine is replaced.
+ * Returns the machine images that the configuration pins. There is no default: AWS publishes a new
+ * one every other week, and an image's id differs by region. The software that runs as root on a
+ * builder must not change because its machine is replaced.
  *
  * @throws Error if one is missing, with the command that looks it up
  */

@@ -24,15 +24,19 @@ export type AwsNetwork = {
   readonly builders: Output<string>;
   /** The security group whose machines may connect to builders, with `reach: group`. */
   readonly orchestrators: Output<string> | undefined;
-  /** The resources that must exist before a builder starts: its ways to AWS, and the blocks on all others. */
+  /**
+   * The resources that must exist before a builder starts: its ways to AWS, and the blocks on all
+   * others.
+   */
   readonly boundaries: readonly Resource[];
 };
 
 /**
- * Creates a closed network: no gateway to the internet, in or out, no public address, and no names but the endpoints'. A build that breaks
- * out of its sandbox reaches no other host, and no outside host reaches the build port. AWS's services are reached through endpoints
- * inside, with this account's credentials only. Clients reach the build port through Systems Manager, where AWS authenticates and logs
- * them, or from inside the network.
+ * Creates a closed network: no gateway to the internet, in or out, no public address, and no names
+ * but the endpoints'. A build that breaks out of its sandbox reaches no other host, and no outside
+ * host reaches the build port. AWS's services are reached through endpoints inside, with this
+ * account's credentials only. Clients reach the build port through Systems Manager, where AWS
+ * authenticates and logs them, or from inside the network.
  */
 export function createAwsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
   const { config, options } = scope;
@@ -43,7 +47,8 @@ export function createAwsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwo
     options,
   );
   const vpcId = vpc.id;
-  // The group that AWS creates admits all its members: without rules, a machine in it by mistake reaches nothing.
+  // The group that AWS creates admits all its members: without rules, a machine in it by mistake
+  // reaches nothing.
   new DefaultSecurityGroup(`${config.name}-default`, { vpcId, ...named("default") }, options);
   const routes = new RouteTable(`${config.name}-routes`, { vpcId, ...named("routes") }, options);
   const subnets = new Map(
@@ -107,7 +112,10 @@ export function createAwsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwo
   return { subnets, builders, orchestrators, boundaries: [s3, ...interfaces, ...firewall] };
 }
 
-/** Returns the names that builders look up: the endpoints', and for S3 those of the fleet's own buckets. */
+/**
+ * Returns the names that builders look up: the endpoints', and for S3 those of the fleet's own
+ * buckets.
+ */
 function endpointNames({ config }: AwsScope, account: Output<string>, buckets: AwsBuckets): Output<string[]> {
   const domain = `${config.region}.amazonaws.com`;
   const s3 = `s3.${domain}`;
@@ -149,7 +157,10 @@ function group(scope: AwsScope, vpcId: Output<string>, name: string, description
   return new SecurityGroup(`${scope.config.name}-${name}`, args, scope.options).id;
 }
 
-/** Opens the build port to the configured clients; by default to none, as Systems Manager connects from the machine itself. */
+/**
+ * Opens the build port to the configured clients; by default to none, as Systems Manager connects
+ * from the machine itself.
+ */
 function openBuildPort(
   scope: AwsScope,
   vpcId: Output<string>,

@@ -3,23 +3,35 @@ import { copyFile, mkdir, open, readdir, readFile, rename, stat } from "node:fs/
 import { join } from "node:path";
 import type { Architecture } from "../../config/aws-fleet.ts";
 
-/** A program for builders: its path, relative to the project, and the sha256 of its bytes (64 hex digits). */
+/**
+ * A program for builders: its path, relative to the project, and the sha256 of its bytes (64 hex
+ * digits).
+ */
 export type Program = { readonly name: string; readonly path: string; readonly sha256: string };
 
-/** The programs of a builder. `runc` edits each container's configuration, and then becomes `runc.real`. */
+/**
+ * The programs of a builder. `runc` edits each container's configuration, and then becomes
+ * `runc.real`.
+ */
 const needed = ["buildkitd", "runc", "runc.real"];
 
 /** ELF's numbers for machines (e_machine, at byte 18: "System V ABI", 4.3). */
 const machines: Readonly<Record<number, Architecture>> = { 62: "amd64", 183: "arm64" };
 
-/** The C library of Amazon Linux 2023 is 2.34. Programs linked with symbols of a later one do not start there. */
+/**
+ * The C library of Amazon Linux 2023 is 2.34. Programs linked with symbols of a later one do not
+ * start there.
+ */
 const newestGlibc = 34;
 
 /** The folders that programs are taken from, and the one that they are copied to for the upload. */
 export type ProgramFolders = {
   /** The first folder with a program counts. */
   readonly folders: readonly string[];
-  /** Receives each program under its hash. It is relative to the project: the state keeps the path, on any machine. */
+  /**
+   * Receives each program under its hash. It is relative to the project: the state keeps the path,
+   * on any machine.
+   */
   readonly staging: string;
 };
 
@@ -84,8 +96,9 @@ async function staged(
 }
 
 /**
- * Returns the reason why builds with this program would see more of the machine than they should; undefined if they would not. A Go
- * program's build information has its package and its build tags as text (go.dev/pkg/runtime/debug, BuildInfo.String).
+ * Returns the reason why builds with this program would see more of the machine than they should;
+ * undefined if they would not. A Go program's build information has its package and its build tags
+ * as text (go.dev/pkg/runtime/debug, BuildInfo.String).
  */
 function isolationLack(name: string, bytes: Buffer): string | undefined {
   const hint = "On a machine of that kind: apt-get install libseccomp-dev pkg-config, then npm start";

@@ -14,9 +14,10 @@ export type BuilderRoleArgs = {
 };
 
 /**
- * Creates the role of one builder: it reads its own key, and writes below its own prefix and to its own log streams. AWS's policy
- * AmazonSSMManagedInstanceCore lets a machine read every parameter of the account, other builders' keys included. This role permits only
- * what remote sessions need. The actions on `*` take no narrower resource.
+ * Creates the role of one builder: it reads its own key, and writes below its own prefix and to its
+ * own log streams. AWS's policy AmazonSSMManagedInstanceCore lets a machine read every parameter of
+ * the account, other builders' keys included. This role permits only what remote sessions need. The
+ * actions on `*` take no narrower resource.
  *
  * @returns the ARN of the instance profile
  */

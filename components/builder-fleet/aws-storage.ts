@@ -36,7 +36,8 @@ function bucketFor(scope: AwsScope, kind: BucketKind): AwsBucket {
   const made = new Bucket(
     name,
     {
-      // Its objects are no resources of this stack. All but evidence can be made again; `keep` protects it.
+      // Its objects are no resources of this stack. All but evidence can be made again; `keep`
+      // protects it.
       forceDestroy: !isKept,
       tags: awsTags(scope, kind),
     },
@@ -95,8 +96,9 @@ function tlsOnly(arn: Output<string>): Output<string> {
 }
 
 /**
- * Creates the template of all repositories: ECR creates one when an image is first pushed. They are no resources of this stack, so
- * `destroy` leaves them; the stack's output `leftovers` is the command that deletes them. Tags are immutable, except `latest`.
+ * Creates the template of all repositories: ECR creates one when an image is first pushed. They are
+ * no resources of this stack, so `destroy` leaves them; the stack's output `leftovers` is the
+ * command that deletes them. Tags are immutable, except `latest`.
  */
 export function createRepositoryTemplate(scope: AwsScope): void {
   const { config, options } = scope;

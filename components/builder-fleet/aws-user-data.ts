@@ -44,7 +44,8 @@ const scripts = [
 const units = ["buildkitd.service", "stagex-cache.service", "stagex-minute.service", "stagex-minute.timer"];
 
 /**
- * Returns the cloud-config (cloud-init: "Cloud config data") that turns a bare Amazon Linux into a builder.
+ * Returns the cloud-config (cloud-init: "Cloud config data") that turns a bare Amazon Linux into a
+ * builder.
  * @throws Error if it is larger than EC2 accepts
  */
 export function userData(settings: BuilderSettings): string {
@@ -129,7 +130,10 @@ function plain(value: string): string {
   return value;
 }
 
-/** Returns an entry of `write_files`. The content is a YAML block scalar (YAML 1.2, 8.1.2), which keeps every byte of such text. */
+/**
+ * Returns an entry of `write_files`. The content is a YAML block scalar (YAML 1.2, 8.1.2), which
+ * keeps every byte of such text.
+ */
 function fileEntry({ path, content, isProgram }: BuilderFile): string {
   const lines = content.trimEnd().split("\n");
   const body = lines.map((line) => (line === "" ? "" : `      ${line}`)).join("\n");

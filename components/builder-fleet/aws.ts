@@ -36,8 +36,8 @@ export function architecturesOf(config: AwsFleetConfig): Architecture[] {
 /**
  * A fleet of machines on EC2, with a network, roles, disks, buckets and a budget.
  *
- * All of EC2's arm64 machines have CPUs of one vendor: a quorum of two vendors for linux/arm64 needs a builder from elsewhere, in a
- * `static` fleet.
+ * All of EC2's arm64 machines have CPUs of one vendor: a quorum of two vendors for linux/arm64
+ * needs a builder from elsewhere, in a `static` fleet.
  */
 export class AwsFleet extends ComponentResource {
   readonly builders: readonly FleetBuilder[];
@@ -107,7 +107,10 @@ function uploadPrograms(scope: AwsScope, { programs: bucket }: AwsBuckets, progr
   }
 }
 
-/** Creates a budget for the whole account: costs by tag are known only a day after they are activated in its billing. */
+/**
+ * Creates a budget for the whole account: costs by tag are known only a day after they are
+ * activated in its billing.
+ */
 function createBudget(scope: AwsScope): void {
   const { config, options } = scope;
   const { dollars, email } = config.budget;

@@ -3,7 +3,10 @@ import { Builder } from "../../providers/stagex/resources/builder/resource.ts";
 import { silenceFailedOutputs } from "../../pulumi-workarounds/dependency-failure.ts";
 import type { ClientTls, FleetBuilder } from "./fleet-builder.ts";
 
-/** A builder of any fleet. A property that is not given comes from the builder itself, or has a default. */
+/**
+ * A builder of any fleet. A property that is not given comes from the builder itself, or has a
+ * default.
+ */
 export type DeclaredBuilder = Partial<
   Undefinable<Pick<FleetBuilder, "platforms" | "slots" | "memory" | "vendor">>
 > & {
@@ -17,8 +20,9 @@ export type DeclaredBuilder = Partial<
 type Undefinable<Known> = { readonly [Name in keyof Known]: Known[Name] | undefined };
 
 /**
- * The builders of all fleets, each a `Builder`. Packages do not depend on them: a builder that does not answer fails, and the others
- * build. The provider waits for all configured builders before it builds an image.
+ * The builders of all fleets, each a `Builder`. Packages do not depend on them: a builder that does
+ * not answer fails, and the others build. The provider waits for all configured builders before it
+ * builds an image.
  */
 export class Builders extends ComponentResource {
   readonly builders: ReadonlyMap<string, Builder>;

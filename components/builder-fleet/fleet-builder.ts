@@ -23,9 +23,14 @@ export type SsmTunnel = {
 
 /** A machine to build on, as the scheduler and its clients need to know it. */
 export type FleetBuilder = {
-  /** The name, unique in the fleet and permanent: the builder's cache and ledger records belong to it. */
+  /**
+   * The name, unique in the fleet and permanent: the builder's cache and ledger records belong to
+   * it.
+   */
   readonly name: string;
-  /** An address for buildctl: `unix://`, `tcp://`, `docker-container://`, `ssh://`, `kube-pod://`. */
+  /**
+   * An address for buildctl: `unix://`, `tcp://`, `docker-container://`, `ssh://`, `kube-pod://`.
+   */
   readonly address: Output<string>;
   /** The platforms it builds natively, its own first: `linux/amd64`, `linux/386`. */
   readonly platforms: readonly string[];
@@ -33,7 +38,10 @@ export type FleetBuilder = {
   readonly slots: number;
   /** Bytes of memory for all its builds together. */
   readonly memory: number;
-  /** The vendor of its CPU, as builder facts name it: `GenuineIntel`, `AuthenticAMD`, `ARM`. A claim: BuildKit does not report it. */
+  /**
+   * The vendor of its CPU, as builder facts name it: `GenuineIntel`, `AuthenticAMD`, `ARM`. A
+   * claim: BuildKit does not report it.
+   */
   readonly vendor: string | undefined;
   /** The kind of machine, as prices name it: `m8i.4xlarge`. */
   readonly machine: string;

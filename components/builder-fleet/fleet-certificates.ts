@@ -12,7 +12,10 @@ export type FleetCertificatesArgs = {
 
 const day = 24 * 60 * 60 * 1000;
 
-/** The authority of a fleet, and its certificates. All are replaced when a period ends, and are valid for two periods. */
+/**
+ * The authority of a fleet, and its certificates. All are replaced when a period ends, and are
+ * valid for two periods.
+ */
 export class FleetCertificates {
   readonly authority: Authority;
   readonly #options: CustomResourceOptions;

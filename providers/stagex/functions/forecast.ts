@@ -9,7 +9,10 @@ import { type ForecastOutputs, forecastOutputs } from "../../../pipeline/forecas
 import { mayFetch } from "../../../pipeline/package/network-access.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
 
-/** Handles `stagex:index:forecast`: sums up the preview so far. Programs invoke it once every package is registered. */
+/**
+ * Handles `stagex:index:forecast`: sums up the preview so far. Programs invoke it once every
+ * package is registered.
+ */
 export function forecastFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:forecast",
@@ -76,7 +79,10 @@ function fetchText(fetching: readonly string[]): string[] {
   return [`${fetching.length} fetch in a RUN: ${shortenList(fetching, mostNamed)}`];
 }
 
-/** Returns the costs by the configured prices; undefined without prices, or if nothing has to be built. */
+/**
+ * Returns the costs by the configured prices; undefined without prices, or if nothing has to be
+ * built.
+ */
 async function costsOf(
   context: Context,
   modelled: number,

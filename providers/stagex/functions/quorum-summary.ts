@@ -3,7 +3,10 @@ import type { Context } from "../../../pipeline/context/context.ts";
 import { quorumSummaryOutputs } from "../../../pipeline/quorum/summary-outputs.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
 
-/** Handles `stagex:index:quorums`: sums up the run so far. Programs invoke it once every quorum is registered. */
+/**
+ * Handles `stagex:index:quorums`: sums up the run so far. Programs invoke it once every quorum is
+ * registered.
+ */
 export function quorumSummaryFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:quorums",

@@ -5,8 +5,9 @@ import type { FunctionHandler } from "../protocol/handler.ts";
 const nothing = z.strictObject({});
 
 /**
- * Handles `stagex:index:readiness`: starts the provider, and opens what every resource needs. Programs invoke it before long work, such
- * as reading a tree, so that both happen at once. Without it, the first resource waits.
+ * Handles `stagex:index:readiness`: starts the provider, and opens what every resource needs.
+ * Programs invoke it before long work, such as reading a tree, so that both happen at once. Without
+ * it, the first resource waits.
  */
 export function warmUpFunction(context: () => Context): FunctionHandler {
   return {

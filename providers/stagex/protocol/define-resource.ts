@@ -3,8 +3,8 @@ import type { z } from "zod";
 import type { ResourceDefinition } from "./resource-definition.ts";
 
 /**
- * A value that may be another resource's output, also inside tables. A list is an output as a whole, as in a preview
- * (pipeline/unknown-schema.ts).
+ * A value that may be another resource's output, also inside tables. A list is an output as a
+ * whole, as in a preview (pipeline/unknown-schema.ts).
  */
 type InputOf<Value> = [Value] extends [string | number | boolean | readonly unknown[] | undefined]
   ? Input<Value>
@@ -42,8 +42,9 @@ export function defineResource<Inputs extends z.ZodObject, Outputs extends z.Zod
         outputNames.map((output) => [output, undefined]),
       );
       super(token, name, properties, options);
-      // The SDK gives the resource an output, with four promises, for each property that it finds here. Programs read no inputs from a
-      // resource, so they join the properties afterwards, before any is sent: a third less time for the program of a large tree.
+      // The SDK gives the resource an output, with four promises, for each property that it finds
+      // here. Programs read no inputs from a resource, so they join the properties afterwards,
+      // before any is sent: a third less time for the program of a large tree.
       Object.assign(properties, args);
     }
   }

@@ -4,12 +4,16 @@ import { unknown } from "../../../pipeline/unknown-schema.ts";
 import type { PropertyChange } from "./handler.ts";
 import { type PropertyMap, type PropertyValue, unwrapSecrets } from "./property-values.ts";
 
-/** The properties that never cause an update, and those whose change replaces the resource, by their outermost names. */
+/**
+ * The properties that never cause an update, and those whose change replaces the resource, by their
+ * outermost names.
+ */
 export type DiffRules = { readonly ignored: readonly string[]; readonly replacing: readonly string[] };
 
 /**
- * Compares the program's properties with the state's. Returns one change for each innermost property, in the order of their paths.
- * A list is one property. An unknown differs from any value, as it may turn out to be another.
+ * Compares the program's properties with the state's. Returns one change for each innermost
+ * property, in the order of their paths. A list is one property. An unknown differs from any value,
+ * as it may turn out to be another.
  */
 export function detailedDiff(before: PropertyMap, after: PropertyMap, rules: DiffRules): PropertyChange[] {
   return names(before, after)

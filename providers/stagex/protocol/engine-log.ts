@@ -7,7 +7,10 @@ export type Severity = "debug" | "info" | "warning" | "error";
 
 /** The engine that started this provider, and displays its messages. */
 export type Engine = {
-  /** Shows a message beside the resource. An ephemeral one stands until the next, and is not in the final output. */
+  /**
+   * Shows a message beside the resource. An ephemeral one stands until the next, and is not in the
+   * final output.
+   */
   log(severity: Severity, message: string, at?: { urn: string; ephemeral?: boolean }): void;
 };
 
@@ -19,7 +22,8 @@ export type AttachableEngine = Engine & {
 
 /**
  * Connects to an engine. Messages that it does not accept are dropped: none is essential.
- * @param address from the command line; empty if a debugger started this process, to which engines attach
+ * @param address from the command line; empty if a debugger started this process, to which engines
+ *   attach
  */
 export function connectEngine(address: string): AttachableEngine {
   let client = clientOf(address);

@@ -4,8 +4,9 @@ import type { Engine } from "./engine-log.ts";
 const pause = 250;
 
 /**
- * Progress lines, each of which stands beside a resource until the next. Each costs a call to the engine, and a line that stands for an
- * instant cannot be read. So only the last of several quick ones is shown, and none once the resource is done.
+ * Progress lines, each of which stands beside a resource until the next. Each costs a call to the
+ * engine, and a line that stands for an instant cannot be read. So only the last of several quick
+ * ones is shown, and none once the resource is done.
  */
 export class EphemeralLines {
   readonly #engine: Engine;
@@ -33,8 +34,9 @@ export class EphemeralLines {
   }
 
   /**
-   * Discards the line of a resource that is not shown yet. Pulumi's display keeps the last line until the whole run ends, and ignores
-   * empty ones, so "done" replaces it beside a resource that succeeded.
+   * Discards the line of a resource that is not shown yet. Pulumi's display keeps the last line
+   * until the whole run ends, and ignores empty ones, so "done" replaces it beside a resource that
+   * succeeded.
    * @param isMade false for a resource that failed, beside which Pulumi shows the error
    */
   end(urn: string, isMade: boolean): void {

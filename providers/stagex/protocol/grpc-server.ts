@@ -40,12 +40,15 @@ export type Provider = {
   close(): Promise<void>;
 };
 
-/** The limit of all Pulumi providers (sdk: rpcutil.GrpcChannelOptions): gRPC's default of 4 MiB is too small for large states. */
+/**
+ * The limit of all Pulumi providers (sdk: rpcutil.GrpcChannelOptions): gRPC's default of 4 MiB is
+ * too small for large states.
+ */
 const maxMessage = 400 * 1024 * 1024;
 
 /**
- * The resource provider's gRPC service (pulumi/provider.proto). An error outside of any call ends every call in progress, so that the
- * engine never waits for an answer.
+ * The resource provider's gRPC service (pulumi/provider.proto). An error outside of any call ends
+ * every call in progress, so that the engine never waits for an answer.
  */
 export class ProviderServer {
   readonly #provider: Provider;
@@ -116,7 +119,8 @@ export class ProviderServer {
         return checkResponse(request.getNews(), problems);
       }),
       diffConfig: this.#answer((request: messages.DiffRequest) => {
-        // The place of the tree and its builders change no digest: the configuration never replaces a resource.
+        // The place of the tree and its builders change no digest: the configuration never replaces
+        // a resource.
         const [olds, news] = [request.getOldInputs() ?? request.getOlds(), request.getNews()].map((struct) =>
           withNewNames(struct?.toJavaScript() ?? {}),
         );
@@ -180,7 +184,8 @@ export class ProviderServer {
         const inputs = parseState(handler.inputs, request.getInputs());
         const outputs = parseState(handler.outputs, request.getProperties());
         const state = inputs && outputs ? { inputs, outputs } : undefined;
-        // A state of another version counts as missing: the next up makes the resource again, from the ledger if possible.
+        // A state of another version counts as missing: the next up makes the resource again, from
+        // the ledger if possible.
         const isImport = Object.keys(decodeProperties(request.getProperties())).length === 0;
         if (!state && !isImport) return new messages.ReadResponse();
         const found = await handler
@@ -229,8 +234,8 @@ export class ProviderServer {
   }
 
   /**
-   * Closes what an earlier engine left open. An engine that attaches (PULUMI_DEBUG_PROVIDERS) cancels at its end, and does not end this
-   * process.
+   * Closes what an earlier engine left open. An engine that attaches (PULUMI_DEBUG_PROVIDERS)
+   * cancels at its end, and does not end this process.
    */
   async #beginAnew(): Promise<void> {
     if (!this.#cancelled.signal.aborted) return;

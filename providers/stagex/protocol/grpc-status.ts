@@ -17,7 +17,10 @@ export class StatusError extends Error {
   }
 }
 
-/** A resource that a read finds not ready. It keeps its inputs as they were written, secrets included. */
+/**
+ * A resource that a read finds not ready. It keeps its inputs as they were written, secrets
+ * included.
+ */
 export class NotReadyAsRead extends Error {
   override readonly cause: NotReadyError;
   readonly inputs: Struct | undefined;
@@ -28,7 +31,10 @@ export class NotReadyAsRead extends Error {
   }
 }
 
-/** Returns the status of an error: with the stack for a defect of this provider, and with the message alone for all else. */
+/**
+ * Returns the status of an error: with the stack for a defect of this provider, and with the
+ * message alone for all else.
+ */
 export function statusOf(error: unknown): Partial<grpc.StatusObject> {
   if (error instanceof NotReadyError) return notReadyStatus(error);
   if (error instanceof NotReadyAsRead) return notReadyStatus(error.cause, error.inputs);
@@ -53,8 +59,9 @@ function wholeStatusOf(error: unknown): { code: grpc.status; details: string } {
 }
 
 /**
- * Returns the status of a resource that exists but is not ready (provider.proto: ErrorResourceInitFailed). It is in the details of a
- * google.rpc.Status, in the trailer where all gRPC implementations keep them.
+ * Returns the status of a resource that exists but is not ready (provider.proto:
+ * ErrorResourceInitFailed). It is in the details of a google.rpc.Status, in the trailer where all
+ * gRPC implementations keep them.
  */
 function notReadyStatus(
   { message, id, outputs, reasons }: NotReadyError,
@@ -80,21 +87,28 @@ function notReadyStatus(
 }
 
 /**
- * Most bytes of a status's details: as base64, they and the summary must stay below the 64 KiB of all headers. A resource with more
- * fails like any other, and the next run makes it anew.
+ * Most bytes of a status's details: as base64, they and the summary must stay below the 64 KiB of
+ * all headers. A resource with more fails like any other, and the next run makes it anew.
  */
 const longestDetails = 40_000;
 
-/** Most bytes of a message whose full text is in the status's details, which share the headers with it. */
+/**
+ * Most bytes of a message whose full text is in the status's details, which share the headers with
+ * it.
+ */
 const longestSummary = 1_000;
 
 /**
- * Most bytes of a message that arrives. It travels in HTTP/2 headers, of which nghttp2 sends 64 KiB, and gRPC writes up to three bytes
- * for one. A longer message would reach the engine as a broken stream only.
+ * Most bytes of a message that arrives. It travels in HTTP/2 headers, of which nghttp2 sends 64
+ * KiB, and gRPC writes up to three bytes for one. A longer message would reach the engine as a
+ * broken stream only.
  */
 const longestMessage = 18_000;
 
-/** Returns the message for Pulumi's display; of a message that is too long, its beginning and its end. */
+/**
+ * Returns the message for Pulumi's display; of a message that is too long, its beginning and its
+ * end.
+ */
 function bounded(message: string): Printable {
   return boundedTo(longestMessage, message);
 }

@@ -15,8 +15,9 @@ export type PropertyChange = {
 };
 
 /**
- * The resource exists, but not in the state that was asked for; thrown by create, update and read. The engine keeps the resource with
- * these outputs, shows the reasons, makes nothing that depends on it, and calls update in the next run in any case.
+ * The resource exists, but not in the state that was asked for; thrown by create, update and read.
+ * The engine keeps the resource with these outputs, shows the reasons, makes nothing that depends
+ * on it, and calls update in the next run in any case.
  */
 export class NotReadyError extends Error {
   override readonly name = "NotReady";
@@ -36,12 +37,16 @@ export class NotReadyError extends Error {
 export type ResourceHandler<Definition extends ResourceDefinition> = Definition &
   Methods<InPreview<Definition["inputs"]>, z.output<Definition["inputs"]>, z.output<Definition["outputs"]>>;
 
-/** The handler of any resource. Its caller knows the inputs and outputs only as values that its schemas accept. */
+/**
+ * The handler of any resource. Its caller knows the inputs and outputs only as values that its
+ * schemas accept.
+ */
 export type AnyResourceHandler = ResourceDefinition & Methods<PropertyMap, PropertyMap, PropertyMap>;
 
 /**
- * The operations of a resource. Inputs have passed `check` and are parsed; `Plan` is the inputs in a preview, which may leave some
- * unknown. The server turns every error of a handler into a gRPC status.
+ * The operations of a resource. Inputs have passed `check` and are parsed; `Plan` is the inputs in
+ * a preview, which may leave some unknown. The server turns every error of a handler into a gRPC
+ * status.
  */
 type Methods<Plan, Inputs, Outputs> = {
   /**
@@ -51,10 +56,12 @@ type Methods<Plan, Inputs, Outputs> = {
   check(plan: Plan, secrets: readonly string[]): CheckFailure[];
   diff(before: PropertyMap, after: PropertyMap): PropertyChange[];
   /**
-   * Finds other reasons for an update if `diff` finds none, such as a setting that the outputs do not satisfy.
+   * Finds other reasons for an update if `diff` finds none, such as a setting that the outputs do
+   * not satisfy.
    * @param state parses the state; it returns undefined if another version of the provider wrote it
-   * @param glance reads a text of the inputs or outputs unparsed, which is much faster. It returns undefined for a property that does
-   *   not exist, and an empty text for one that is no plain text.
+   * @param glance reads a text of the inputs or outputs unparsed, which is much faster. It returns
+   *   undefined for a property that does not exist, and an empty text for one that is no plain
+   *   text.
    */
   review?(
     state: () => { inputs: Inputs; outputs: Outputs } | undefined,

@@ -21,7 +21,8 @@ const property = z.object({
     return property.optional();
   },
   get additionalProperties() {
-    // Pulumi's schema takes a type here and no boolean: any value, for a table with fixed properties.
+    // Pulumi's schema takes a type here and no boolean: any value, for a table with fixed
+    // properties.
     return z.union([property, z.literal(false).transform(() => anyValue)]).optional();
   },
 });
@@ -32,7 +33,10 @@ const table = z.object({
   required: z.array(z.string()).default([]),
 });
 
-/** Returns the Pulumi package schema (pulumi.com/docs: "Package schema"), derived from the zod schemas. */
+/**
+ * Returns the Pulumi package schema (pulumi.com/docs: "Package schema"), derived from the zod
+ * schemas.
+ */
 export function packageSchema(described: DescribedProvider): object {
   const config = withOldNames(tableOf(z.object(configShape)).properties);
   return {
@@ -80,6 +84,7 @@ function objectOf(schema: z.ZodType): object {
 }
 
 function tableOf(schema: z.ZodType): z.infer<typeof table> {
-  // JSON Schema cannot express the check of a digest: it has `any` there, which the default above turns into `string`.
+  // JSON Schema cannot express the check of a digest: it has `any` there, which the default above
+  // turns into `string`.
   return table.parse(z.toJSONSchema(schema, { unrepresentable: "any", io: "input" }));
 }

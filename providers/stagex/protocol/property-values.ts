@@ -23,7 +23,8 @@ export type PropertyValue =
 /** Properties by name. An undefined property counts as missing. */
 export type PropertyMap = { readonly [property: string]: PropertyValue | undefined };
 
-// Pulumi's marks (sdk/go/common/resource/plugin/rpc.go). There is one mark of an unknown for each type of its value.
+// Pulumi's marks (sdk/go/common/resource/plugin/rpc.go). There is one mark of an unknown for each
+// type of its value.
 const signatureKey = "4dabf18193072939515e22adb298388d";
 const secretSignature = "1b47061264138c4ac30d75fd1eb44270";
 const unknownString = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
@@ -47,7 +48,10 @@ export function encodeProperties(properties: PropertyMap): structs.Struct {
   return structs.Struct.fromJavaScript(mapValues(properties, encode));
 }
 
-/** Replaces every secret in a value by its plain value, for code that does not store it; null for a missing one. */
+/**
+ * Replaces every secret in a value by its plain value, for code that does not store it; null for a
+ * missing one.
+ */
 export function unwrapSecrets(value: PropertyValue | undefined): PropertyValue {
   if (value === undefined) return null;
   if (value instanceof Secret) return unwrapSecrets(value.value);

@@ -27,7 +27,9 @@ import {
 
 type Found = AttestationOutputs["signatures"][string];
 
-/** Another image or person is another attestation. The old one's signatures stay in the lookaside. */
+/**
+ * Another image or person is another attestation. The old one's signatures stay in the lookaside.
+ */
 const rules = { ignored: [], replacing: ["image", "person"] };
 
 /** Handles `stagex:index:Attestation`. */

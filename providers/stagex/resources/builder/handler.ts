@@ -15,8 +15,9 @@ type BuilderPreview = InPreview<typeof builderInputs>;
 const rules = { ignored: ["wait"], replacing: ["name"] };
 
 /**
- * Handles `stagex:index:Builder`. Packages do not depend on builders, so none is rebuilt or waits because of one. The engine checks every
- * resource's inputs in every run: so this process learns its builders, with their credentials, from Check, even if nothing changed.
+ * Handles `stagex:index:Builder`. Packages do not depend on builders, so none is rebuilt or waits
+ * because of one. The engine checks every resource's inputs in every run: so this process learns
+ * its builders, with their credentials, from Check, even if nothing changed.
  */
 export function builderHandler(context: () => Context): ResourceHandler<typeof builderDefinition> {
   return {

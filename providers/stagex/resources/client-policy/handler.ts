@@ -21,7 +21,10 @@ import {
 
 const rules = { ignored: [], replacing: ["folder"] };
 
-/** Handles `stagex:index:ClientPolicy`, the files with which clients require t of n people (trust/quorum/client-policy.ts). */
+/**
+ * Handles `stagex:index:ClientPolicy`, the files with which clients require t of n people
+ * (trust/quorum/client-policy.ts).
+ */
 export function clientPolicyHandler(context: () => Context): ResourceHandler<typeof clientPolicyDefinition> {
   const placeOf = (folder: string): string => resolve(context().paths.project, folder);
 
@@ -107,7 +110,10 @@ function outputsOf({
   return { files: [...files.keys()], people: [...people], without: [...without], requirements };
 }
 
-/** Requires a folder of the policy's own: keyrings of an earlier policy are deleted with their folder. */
+/**
+ * Requires a folder of the policy's own: keyrings of an earlier policy are deleted with their
+ * folder.
+ */
 async function requireOwn(folder: string, name: string): Promise<void> {
   const found = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [] as string[];

@@ -37,12 +37,18 @@ import { packageDefinition } from "./definition.ts";
 
 type Review = NonNullable<ResourceHandler<typeof packageDefinition>["review"]>;
 
-/** Mirrors are places of bytes, not their content. Another name is another image, and the old one is deleted. */
+/**
+ * Mirrors are places of bytes, not their content. Another name is another image, and the old one is
+ * deleted.
+ */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
 
 /** Handles `stagex:index:Package`. */
 export function packageHandler(context: () => Context): ResourceHandler<typeof packageDefinition> {
-  /** The images exported in this run. A resource renamed in the program is created before the old one is deleted. */
+  /**
+   * The images exported in this run. A resource renamed in the program is created before the old
+   * one is deleted.
+   */
   const laidOut = new Set<string>();
   /** The images that need only a new export. */
   const missing = new Set<string>();
@@ -97,7 +103,10 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
     );
   }
 
-  /** Returns the outputs that a run will have, or none if the image will fail. Reports an image that is new. */
+  /**
+   * Returns the outputs that a run will have, or none if the image will fail. Reports an image that
+   * is new.
+   */
   async function comparePreviewed(
     plan: PackagePreview,
     outputs: Partial<PackageOutputs>,
@@ -118,7 +127,10 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
     return {};
   }
 
-  /** Finds reasons for an update if the inputs are unchanged, such as a setting that the outputs do not satisfy. */
+  /**
+   * Finds reasons for an update if the inputs are unchanged, such as a setting that the outputs do
+   * not satisfy.
+   */
   async function asked(...[state, operation, glance]: Parameters<Review>): Promise<PropertyChange[]> {
     const { substituteTrust: trust, rebuild } = context().config;
     const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
@@ -226,7 +238,10 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
   };
 }
 
-/** Refuses secret build arguments: BuildKit writes them into the image's history, which anyone can read. */
+/**
+ * Refuses secret build arguments: BuildKit writes them into the image's history, which anyone can
+ * read.
+ */
 function bakedSecrets(secrets: readonly string[]): CheckFailure[] {
   return secrets
     .filter((property) => /^buildArgs\b/.test(property))

@@ -6,7 +6,10 @@ import type { PropertyMap } from "../../protocol/property-values.ts";
 /** Another image is another publication. The old one is kept or untagged, by its `onDelete`. */
 const rules = { ignored: [], replacing: ["image"] };
 
-/** Compares what is to be published with what was. Tags are set in an order of their own, so their written order is ignored. */
+/**
+ * Compares what is to be published with what was. Tags are set in an order of their own, so their
+ * written order is ignored.
+ */
 export function publicationDiff(before: PropertyMap, after: PropertyMap): PropertyChange[] {
   return detailedDiff(withTagsInOrder(before), withTagsInOrder(after), rules);
 }

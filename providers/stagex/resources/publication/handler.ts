@@ -50,7 +50,9 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
   const destinationsOf = (addresses: readonly string[], operation: Operation): Promise<TargetRegistry[]> =>
     Promise.all([...new Set(addresses)].map((address) => destination(address, operation)));
 
-  /** Publishes an image: tags are set once every destination has every blob, and are then read back. */
+  /**
+   * Publishes an image: tags are set once every destination has every blob, and are then read back.
+   */
   async function publish(inputs: PublicationInputs, operation: Operation): Promise<PublicationOutputs> {
     if (!inputs.quorum.met) return leftForLater(inputs, operation);
     const { image } = inputs;
@@ -139,7 +141,9 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
     },
   };
 
-  /** Removes the tags that still point at the published digest. Tags that others have moved stay. */
+  /**
+   * Removes the tags that still point at the published digest. Tags that others have moved stay.
+   */
   async function withdraw(image: string, outputs: PublicationOutputs, operation: Operation): Promise<void> {
     for (const [name, digest] of Object.entries(outputs.tags).reverse()) {
       const { address, tag } = partsOf(name, image);
@@ -152,7 +156,10 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
   }
 }
 
-/** Returns the outputs below quorum: nothing is pushed. Earlier publications stay, as others rely on them. */
+/**
+ * Returns the outputs below quorum: nothing is pushed. Earlier publications stay, as others rely on
+ * them.
+ */
 function leftForLater(inputs: PublicationInputs, operation: Operation): PublicationOutputs {
   const tags = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data ?? {};
   const names = Object.keys(tags);
@@ -175,7 +182,10 @@ function foretold(inputs: PublicationInputs): PublicationOutputs {
   return { published: true, target, tags: Object.fromEntries(names), signatures: [], drift: [], onDelete };
 }
 
-/** Sets a tag. Reports if someone had moved it since it was set here; a new release moves tags on purpose. */
+/**
+ * Sets a tag. Reports if someone had moved it since it was set here; a new release moves tags on
+ * purpose.
+ */
 async function setTag(
   one: TargetRegistry,
   inputs: PublicationInputs,
@@ -233,7 +243,9 @@ function partsOf(name: string, image: string): { address: RegistryAddress; tag: 
   return { address: parseRegistryAddress(name.slice(0, end)), tag: name.slice(end + image.length + 2) };
 }
 
-/** Requires the signed digest among the platforms', and an index for the tags of several platforms. */
+/**
+ * Requires the signed digest among the platforms', and an index for the tags of several platforms.
+ */
 function strayDigests({ digest, digests, index }: PublicationPreview): CheckFailure[] {
   if (typeof digests !== "object") return [];
   const named = Object.values(digests);
@@ -243,7 +255,10 @@ function strayDigests({ digest, digests, index }: PublicationPreview): CheckFail
   return [{ property: "digests", reason: `do not include the image's digest, ${digest}` }];
 }
 
-/** Requires the signed name and version: signatures are for one tag of one image, and nothing else is signed. */
+/**
+ * Requires the signed name and version: signatures are for one tag of one image, and nothing else
+ * is signed.
+ */
 function unsignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
   if (typeof reference !== "string") return [];
   const signed = parseTaggedReference(reference);

@@ -21,7 +21,10 @@ const rules = { ignored: ["wait"], replacing: ["image"] };
 /** In seconds. */
 const defaultWait = 3600;
 
-/** The pauses between two readings of the lookaside, in seconds: they grow from the first to the longest. */
+/**
+ * The pauses between two readings of the lookaside, in seconds: they grow from the first to the
+ * longest.
+ */
 const firstPause = 1;
 const longestPause = 30;
 
@@ -125,7 +128,10 @@ function wasMet({ before }: Operation): boolean {
   return z.object({ met: z.literal(true) }).safeParse(before).success;
 }
 
-/** Requires the digest of the first platform, which StageX publishes and signs, among the platforms'. */
+/**
+ * Requires the digest of the first platform, which StageX publishes and signs, among the
+ * platforms'.
+ */
 function strayDigest({ digest, digests }: QuorumPreview): CheckFailure[] {
   if (typeof digest !== "string" || typeof digests !== "object") return [];
   const named = Object.values(digests);
