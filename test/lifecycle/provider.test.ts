@@ -287,7 +287,7 @@ test("another tree or builder replaces no resource", async () => {
   expect(response.getReplacesList()).toEqual([]);
 });
 
-test("a config key under its new name is no difference, and another value is one", async () => {
+test("reports no difference for a config key under its new name, and one for another value", async () => {
   const diffConfig = async (news: PropertyMap) => {
     const request = new messages.DiffRequest();
     request.setOldInputs(encodeProperties({ tree: "a", publish: "docker.io/stagex" }));

@@ -15,7 +15,7 @@ function loadedBy(file: string, loaded = new Set<string>()): Set<string> {
   return loaded;
 }
 
-test("reading the configuration loads few files, and none of builders, the store, tools or the pipeline", () => {
+test("reading the configuration loads few files, none of builders, the store, tools or the pipeline", () => {
   const loaded = [...loadedBy("config/schema.ts")];
   expect(loaded).toContain("oci/registry/registry-address.ts");
   expect(loaded.filter((file) => /^(?:buildkit|oci\/store|tools|pipeline|providers)\//.test(file))).toEqual(

@@ -19,7 +19,7 @@ const defaults = {
   stall: 90,
 };
 
-test("lists, flags and numbers are read from the text that Pulumi hands over", () => {
+test("parses lists, flags and numbers from Pulumi's text", () => {
   const config = parseConfig({ tree: "../stagex", images: '["core-*"]', verify: "false", jobs: "3" });
   expect(config).toEqual({
     ...defaults,
@@ -30,11 +30,11 @@ test("lists, flags and numbers are read from the text that Pulumi hands over", (
   });
 });
 
-test("what is not set has its default", () => {
+test("returns the default of a key that is not set", () => {
   expect(parseConfig({})).toEqual(defaults);
 });
 
-test("every wrong key is named at once, with what was found and what is allowed", () => {
+test("names every wrong key at once, with the found and the allowed values", () => {
   const wrong = { images: "core-cat", verify: "maybe", jobs: "0", treee: "x" };
   expect(
     checkConfig(wrong)
@@ -50,11 +50,11 @@ test("every wrong key is named at once, with what was found and what is allowed"
   expect(() => parseConfig(wrong)).toThrow(/stagex:treee: no such key.*stagex:tree/);
 });
 
-test("what the engine adds of its own is no mistake of the user's", () => {
+test("accepts the keys that the engine adds", () => {
   expect(checkConfig({ version: "0.1.0", tree: "x" })).toEqual([]);
 });
 
-test("a registry is one or a list, and every address is looked at", () => {
+test("parses one registry or a list, and checks every address", () => {
   const registry = (text: string) => parseConfig({ substituteFrom: text }).substituteFrom;
   expect(registry("docker.io/stagex")).toEqual(["docker.io/stagex"]);
   expect(registry('["127.0.0.1:5000", "docker.io/stagex"]')).toEqual(["127.0.0.1:5000", "docker.io/stagex"]);
@@ -67,7 +67,7 @@ test("a registry is one or a list, and every address is looked at", () => {
   expect(() => registry("[]")).toThrow(/stagex:substituteFrom: not a registry/);
 });
 
-test("an exchange is one registry, none by default", () => {
+test("accepts one fleet registry, none by default", () => {
   expect(parseConfig({}).fleetRegistry).toBeUndefined();
   expect(parseConfig({ fleetRegistry: "127.0.0.1:5000/fleet" }).fleetRegistry).toBe("127.0.0.1:5000/fleet");
   expect(() => parseConfig({ fleetRegistry: '["docker.io/fleet"]' })).toThrow(
@@ -78,7 +78,7 @@ test("an exchange is one registry, none by default", () => {
   );
 });
 
-test("substitution needs a registry, and trust is the ledger's, a release's or a quorum's", () => {
+test("requires a registry to substitute from, and accepts three kinds of trust", () => {
   expect(() => parseConfig({ substitute: '["*"]' })).toThrow(/stagex:substituteFrom: is not set, but/);
   const substituteFrom = "docker.io/stagex";
   expect(
@@ -89,7 +89,7 @@ test("substitution needs a registry, and trust is the ledger's, a release's or a
   );
 });
 
-test("a quorum is of at least one person, on no particular hardware where the rule says so", () => {
+test("requires at least one person for a quorum, and accepts 0 CPU vendors", () => {
   expect(parseConfig({ threshold: "3", vendors: "0", onPending: "defer" })).toMatchObject({
     threshold: 3,
     vendors: 0,
@@ -101,7 +101,7 @@ test("a quorum is of at least one person, on no particular hardware where the ru
   expect(() => parseConfig({ onPending: "publish" })).toThrow(/stagex:onPending: expected "fail", "wait"/);
 });
 
-test("signatures call an image by a repository's name", () => {
+test("accepts only the beginning of a repository name for `signedAs`", () => {
   expect(parseConfig({ signedAs: "registry.example:5000/stagex" }).signedAs).toBe(
     "registry.example:5000/stagex",
   );
@@ -110,7 +110,7 @@ test("signatures call an image by a repository's name", () => {
   }
 });
 
-test("a signing key is named, and a key itself is refused without being shown", () => {
+test("accepts the name of a signing key, and refuses a key itself without quoting it", () => {
   expect(parseConfig({ attest: "ash", signingKey: "keys/ash.asc" })).toMatchObject({
     attest: "ash",
     signingKey: "keys/ash.asc",
@@ -121,7 +121,7 @@ test("a signing key is named, and a key itself is refused without being shown", 
   expect(() => parseConfig({ attest: "Ash Linden" })).toThrow(/stagex:attest: not a person's id/);
 });
 
-test("where to publish is a registry or a list of them, without a password; signatures go to a folder", () => {
+test("publishes to one registry or a list, without a password, and copies signatures to a folder", () => {
   expect(parseConfig({ publishTo: "docker.io/stagex", publishSignaturesTo: "public" })).toMatchObject({
     publishTo: ["docker.io/stagex"],
     publishSignaturesTo: "public",
@@ -136,7 +136,7 @@ test("where to publish is a registry or a list of them, without a password; sign
   );
 });
 
-test("builders have a name of their own each, an address that buildctl takes, and credentials in files", () => {
+test("requires builders with unique names, addresses for buildctl, and credentials in files", () => {
   const builders = (...list: object[]) => parseConfig({ builders: JSON.stringify(list) }).builders;
   const west = { name: "west", address: "tcp://192.0.2.1:1234" };
   const tls = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" };
@@ -159,6 +159,6 @@ test.each([
   ["all", "all"],
   ["false", false],
   ["true", "all"],
-])("stagex:verify %s holds %s", (text, mode) => {
+])("parses stagex:verify %s as %s", (text, mode) => {
   expect(parseConfig({ verify: text }).verify).toBe(mode);
 });

@@ -4,7 +4,7 @@ import { checkConfig, parseConfig } from "../../../config/schema.ts";
 const problems = (vault: unknown) =>
   checkConfig({ vault: JSON.stringify(vault) }).map(({ property, reason }) => `${property}: ${reason}`);
 
-test("places are read in their order, each with its defaults", () => {
+test("parses places in their order, each with its defaults", () => {
   const vault = [
     { folder: "vault" },
     { url: "https://vault.test/all", asked: "after" },
@@ -40,11 +40,11 @@ test.each([
   expect(problems(vault)).toContain(problem);
 });
 
-test("a place on this machine's loopback may be asked by http", () => {
+test("accepts http for a place on the loopback interface", () => {
   expect(problems([{ url: "http://127.0.0.1:8080/" }])).toEqual([]);
 });
 
-test("Software Heritage is asked unless it is switched off", () => {
+test("asks Software Heritage unless it is switched off", () => {
   expect(parseConfig({}).sources.softwareHeritage).toBe(true);
   expect(parseConfig({ sources: '{"httpsOnly":true}' }).sources.softwareHeritage).toBe(true);
   expect(parseConfig({ sources: '{"softwareHeritage":false}' }).sources.softwareHeritage).toBe(false);
