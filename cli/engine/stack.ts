@@ -87,7 +87,7 @@ export class Stack {
   /** Sets `stagex:` keys, as text, where they are not so already. Removes the old names of these keys. */
   async setConfig(settings: Readonly<Partial<Record<ConfigKey, string>>>): Promise<void> {
     const before = await this.getConfig();
-    const old = Object.keys(before).filter((key) => Object.hasOwn(settings, renamedKeys[key] ?? ""));
+    const old = Object.keys(before).filter((key) => Object.hasOwn(settings, renamedKeys.get(key) ?? ""));
     if (old.length > 0)
       await this.#output(["config", "rm-all", ...old.map((key) => `stagex:${key}`), "--stack", this.name]);
     const changed = Object.entries(settings).filter(([key, value]) => before[key] !== value);

@@ -72,7 +72,7 @@ export function packageSchema(described: DescribedProvider): object {
 
 /** Adds the old name of each renamed key, as deprecated. */
 function withOldNames(properties: Readonly<Record<string, object>>): Record<string, object> {
-  const old = Object.entries(renamedKeys).map(([key, name]) => [
+  const old = [...renamedKeys].map(([key, name]) => [
     key,
     { ...properties[name], deprecationMessage: `Use ${name} instead.` },
   ]);

@@ -11,7 +11,7 @@ const old = {
 };
 
 test("accepts each key under its old name", () => {
-  expect(Object.keys(renamedKeys).sort()).toEqual(Object.keys(old).sort());
+  expect([...renamedKeys.keys()].sort()).toEqual(Object.keys(old).sort());
   expect(parseConfig(old)).toMatchObject({
     substituteFrom: ["docker.io/stagex"],
     substituteTrust: "quorum",
@@ -22,8 +22,8 @@ test("accepts each key under its old name", () => {
 });
 
 test("maps old names, which are no keys, to names that are", () => {
-  expect(Object.values(renamedKeys).filter((name) => !(name in configShape))).toEqual([]);
-  expect(Object.keys(renamedKeys).filter((name) => name in configShape)).toEqual([]);
+  expect([...renamedKeys.values()].filter((name) => !(name in configShape))).toEqual([]);
+  expect([...renamedKeys.keys()].filter((name) => name in configShape)).toEqual([]);
 });
 
 test("refuses a key that is set under both names", () => {
@@ -44,13 +44,23 @@ test("reports a wrong value under the name that it was given", () => {
 test("warns once for all old names, with each new name and its commands, and quotes no value", () => {
   const warning = renamedKeysWarning(old) ?? "";
   expect(warning.split("\n")).toHaveLength(1 + Object.keys(old).length);
-  for (const [key, name] of Object.entries(renamedKeys)) {
+  for (const [key, name] of renamedKeys) {
     expect(warning).toContain(`stagex:${key} is now stagex:${name}`);
     expect(warning).toContain(
       `pulumi config set stagex:${name} "$(pulumi config get stagex:${key})" && pulumi config rm stagex:${key}`,
     );
   }
   expect(warning).not.toMatch(/docker\.io|public/);
+});
+
+test("names the stack in the commands if one is given", () => {
+  expect(renamedKeysWarning({ trust: "quorum" }, "west")).toContain(
+    'pulumi config set stagex:substituteTrust "$(pulumi config get stagex:trust --stack west)" --stack west && pulumi config rm stagex:trust --stack west',
+  );
+});
+
+test("refuses a key with the name of an object's member", () => {
+  expect(checkConfig({ constructor: "x" })).toMatchObject([{ property: "constructor" }]);
 });
 
 test("returns no warning for the new names", () => {
