@@ -25,7 +25,7 @@ export const stackNames = ["reproduce", "release", "fleet"] as const;
 export type StackName = (typeof stackNames)[number];
 
 const verifyMode = z.enum(["release", "all"]);
-/** Which images must have their published digests. */
+/** The images that must have their published digests. */
 export type VerifyMode = z.infer<typeof verifyMode> | false;
 
 /**
@@ -66,7 +66,7 @@ export const configShape = {
     .transform((value): VerifyMode => (value === true ? "all" : value))
     .default("release")
     .describe(
-      "Which images must have the digest that the tree publishes; another digest fails the image. `release`: images with the inputs of that digest, and those whose inputs cannot be compared; all others count as new. `all`: every image, which proves a release. `false`: only images that are known to have these inputs.",
+      "The images that must have the digest that the tree publishes; another digest fails the image. `release`: images with the inputs of that digest, and those whose inputs cannot be compared; all others count as new. `all`: every image, which proves a release. `false`: only images that are known to have these inputs.",
     ),
   sources: structured(
     z.strictObject({ httpsOnly: z.boolean().default(false), softwareHeritage: z.boolean().default(true) }),
@@ -74,7 +74,7 @@ export const configShape = {
   )
     .default({ httpsOnly: false, softwareHeritage: true })
     .describe(
-      "How sources are fetched. `httpsOnly` asks no mirror over http; otherwise an http mirror is asked over https first, and the hash protects the bytes. `softwareHeritage`, on by default, asks that archive by sha256 for a source that no other place has.",
+      "The fetching of sources. `httpsOnly` asks no mirror over http; otherwise an http mirror is asked over https first, and the hash protects the bytes. `softwareHeritage`, on by default, asks that archive by sha256 for a source that no other place has.",
     ),
   vault: structured(vaultPlaces, '[{"folder":"/srv/vault"}]')
     .optional()
@@ -89,7 +89,7 @@ export const configShape = {
   network: network()
     .default({ mode: "record", private: [], fetchers: {} })
     .describe(
-      "How RUN steps that fetch get their files. `record` answers from a fetch record, or makes one if there is none. `replay` answers from records only. `none` answers nothing. Or a JSON table {mode?, hosts?, private?, fetchers?}: the hosts that may be asked, by name or glob; those of them on private networks; and further commands that fetch, by image name or glob.",
+      "The network access of RUN steps that fetch. `record` answers from a fetch record, or makes one if there is none. `replay` answers from records only. `none` answers nothing. Or a JSON table {mode?, hosts?, private?, fetchers?}: the hosts that may be asked, by name or glob; those of them on private networks; and further commands that fetch, by image name or glob.",
     ),
   substitute: list("core-*")
     .optional()
@@ -105,7 +105,7 @@ export const configShape = {
     .enum(["ledger", "release", "quorum"], { error: 'expected "ledger", "release" or "quorum"' })
     .default("ledger")
     .describe(
-      "Whose word is enough not to build an image. `ledger`: any record in the ledger. `release`: also the tree's published digests, for pulling. `quorum`: only this state folder's own builds, and published digests that enough maintainers have signed. All count for exactly the image's inputs: changed inputs are built.",
+      "The evidence that replaces a build. `ledger`: any record in the ledger. `release`: also the tree's published digests, for pulling. `quorum`: only this state folder's own builds, and published digests that enough maintainers have signed. Evidence counts for exactly the image's inputs: changed inputs are built.",
     ),
   buildkit: z
     .string()
@@ -115,7 +115,7 @@ export const configShape = {
   cache: flag()
     .default(true)
     .describe(
-      "Whether builds use their daemon's cache. Set it to false to attest builds of a daemon that others use: builders with a shared cache are one witness.",
+      "Lets builds use their daemon's cache. Set it to false to attest builds of a daemon that others use: builders with a shared cache are one witness.",
     ),
   jobs: count().optional().describe("The number of images to build at once."),
   builders: structured(configuredBuilders, '[{"name":"west","address":"tcp://192.0.2.1:1234"}]')

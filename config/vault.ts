@@ -5,7 +5,7 @@ import { parseRegistryAddress } from "../oci/registry/registry-address.ts";
 const asked = z
   .enum(["before", "after"], { error: 'expected "before" or "after": before the mirrors or after them' })
   .default("before")
-  .describe("When the place is asked: before the mirrors of package.toml, or after them.");
+  .describe("The turn of the place: before the mirrors of package.toml, or after them.");
 
 const push = z
   .boolean()

@@ -17,8 +17,8 @@ export type DigestSources = {
   /** The published digests of further platforms and of indexes. */
   readonly furtherPublished: Tree["furtherDigests"];
   /**
-   * How the images' inputs stand to those that this was published of, by what they are built from;
-   * as published where not given.
+   * Compares the images' inputs with those of the published digests, given the digests that they are
+   * built from. Default: all inputs are the published ones.
    */
   readonly standings?: (
     references: ReadonlyMap<string, Digest>,

@@ -33,7 +33,7 @@ export class NotReadyAsRead extends Error {
 
 /**
  * Returns the status of an error: with the stack for a defect of this provider, and with the
- * message alone for all else.
+ * message only for all others.
  */
 export function statusOf(error: unknown): Partial<grpc.StatusObject> {
   if (error instanceof NotReadyError) return notReadyStatus(error);
@@ -88,7 +88,7 @@ function notReadyStatus(
 
 /**
  * Most bytes of a status's details: as base64, they and the summary must stay below the 64 KiB of
- * all headers. A resource with more fails like any other, and the next run makes it anew.
+ * all headers. A resource with more fails like any other, and the next run makes it again.
  */
 const longestDetails = 40_000;
 

@@ -70,7 +70,7 @@ export function attestationHandler(context: () => Context): ResourceHandler<type
     return { signatures };
   }
 
-  let isSaid = false;
+  let hasReportedKept = false;
   const warned = new Set<string>();
   function warnOfVendor(cpuVendor: string, person: string, operation: Operation): void {
     if (warned.has(cpuVendor)) return;
@@ -152,8 +152,8 @@ export function attestationHandler(context: () => Context): ResourceHandler<type
     },
 
     async delete(_id, _outputs, operation) {
-      if (isSaid) return;
-      isSaid = true;
+      if (hasReportedKept) return;
+      hasReportedKept = true;
       operation.report(
         "info",
         "signatures cannot be withdrawn: all of them stay in the lookaside. To disown them, revoke the key or remove it from MAINTAINERS",

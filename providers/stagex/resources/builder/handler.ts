@@ -25,7 +25,7 @@ export function builderHandler(context: () => Context): ResourceHandler<typeof b
 
     check(plan) {
       const whole = builderInputs.safeParse(plan);
-      const failures = strayTls(plan);
+      const failures = checkTls(plan);
       if (whole.success && failures.length === 0) context().fleet.register(whole.data);
       return failures;
     },
@@ -35,10 +35,10 @@ export function builderHandler(context: () => Context): ResourceHandler<typeof b
     preview: async () => ({}),
 
     async create(inputs, operation) {
-      return { id: inputs.name, outputs: await learned(context(), inputs, operation) };
+      return { id: inputs.name, outputs: await connect(context(), inputs, operation) };
     },
 
-    update: (_id, inputs, operation) => learned(context(), inputs, operation),
+    update: (_id, inputs, operation) => connect(context(), inputs, operation),
 
     /** A builder that no longer answers counts as deleted: the next up waits for it again. */
     async read(_id, state, operation) {
@@ -61,20 +61,20 @@ export function builderHandler(context: () => Context): ResourceHandler<typeof b
   };
 }
 
-async function learned(
+async function connect(
   context: Context,
   inputs: BuilderInputs,
   operation: Operation,
 ): Promise<BuilderOutputs> {
   context.fleet.register(inputs);
-  const bench = await context.fleet.connect(inputs.name, operation);
-  warnOfClaim(inputs, bench, operation);
-  const { id: witness, platforms, facts, vendorSource } = bench;
+  const connection = await context.fleet.connect(inputs.name, operation);
+  warnOfDeclaredVendor(inputs, connection, operation);
+  const { id: witness, platforms, facts, vendorSource } = connection;
   const { buildkit, arch, cpuVendor: vendor, kernel } = facts;
   return { witness, platforms: [...platforms], buildkit, arch, vendor, vendorSource, kernel };
 }
 
-function warnOfClaim(
+function warnOfDeclaredVendor(
   { name, vendor }: BuilderInputs,
   { detectedVendor: shownVendor }: BuilderConnection,
   operation: Operation,
@@ -86,7 +86,7 @@ function warnOfClaim(
   );
 }
 
-function strayTls({ address, tls }: BuilderPreview): CheckFailure[] {
+function checkTls({ address, tls }: BuilderPreview): CheckFailure[] {
   if (tls === undefined || typeof address !== "string" || address.startsWith("tcp://")) return [];
   return [{ property: "tls", reason: "is for tcp:// addresses only; the others bring their own protection" }];
 }

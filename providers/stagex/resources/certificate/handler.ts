@@ -13,7 +13,7 @@ const rules = {
 export function certificateHandler(): ResourceHandler<typeof certificateDefinition> {
   return {
     ...certificateDefinition,
-    check: (plan, secrets) => exposedKey(plan, secrets),
+    check: (plan, secrets) => checkKey(plan, secrets),
     diff: (before, after) => detailedDiff(before, after, rules),
     preview: async () => ({}),
 
@@ -30,7 +30,7 @@ export function certificateHandler(): ResourceHandler<typeof certificateDefiniti
 }
 
 /** Refuses a key that is not marked as secret: the engine would write it to its state in clear. */
-function exposedKey(
+function checkKey(
   { authorityKey }: InPreview<typeof certificateInputs>,
   secrets: readonly string[],
 ): CheckFailure[] {

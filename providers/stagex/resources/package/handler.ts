@@ -56,24 +56,24 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
   /** Builds the image, and records a failure. A cancelled build did not fail. */
   async function make(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
     try {
-      return await made(inputs, operation);
+      return await makeImage(inputs, operation);
     } catch (error) {
       if (!operation.signal.aborted) context().runReport.note({ image: inputs.image, origin: "failed" });
       throw error;
     }
   }
 
-  async function made(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
+  async function makeImage(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
     const image = (await context().isRebuilt(inputs.image))
       ? await rebuildImage(context(), inputs, () => buildFrom(inputs, undefined, operation), operation)
-      : await buildFrom(inputs, await known(inputs, operation), operation);
+      : await buildFrom(inputs, await findKnown(inputs, operation), operation);
     await checkExpectedDigest(context(), inputs, image, operation);
     await exportLayout(context(), inputs.image, image, operation);
     laidOut.add(inputs.image);
     return image;
   }
 
-  async function known(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs | undefined> {
+  async function findKnown(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs | undefined> {
     return (
       (await lookUpLedger(context(), inputs, operation)) ??
       (await substituteImage(context(), inputs, operation))
@@ -131,7 +131,9 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
    * Finds reasons for an update if the inputs are unchanged, such as a setting that the outputs do
    * not satisfy.
    */
-  async function asked(...[state, operation, glance]: Parameters<Review>): Promise<PropertyChange[]> {
+  async function findFurtherChanges(
+    ...[state, operation, glance]: Parameters<Review>
+  ): Promise<PropertyChange[]> {
     const { substituteTrust: trust, rebuild } = context().config;
     const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
     const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
@@ -170,7 +172,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
   return {
     ...packageDefinition,
 
-    check: (plan, secrets) => [...bakedSecrets(secrets), ...strayMirrors(plan)],
+    check: (plan, secrets) => [...checkBuildArgs(secrets), ...checkMirrors(plan)],
 
     diff(before, after) {
       const changes = detailedDiff(before, after, rules);
@@ -185,7 +187,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
     },
 
     async review(state, operation, glance) {
-      const changes = await asked(state, operation, glance);
+      const changes = await findFurtherChanges(state, operation, glance);
       const [image = "", digest = "", index = ""] = [
         glance("inputs", "image"),
         glance("outputs", "digest"),
@@ -242,7 +244,7 @@ export function packageHandler(context: () => Context): ResourceHandler<typeof p
  * Refuses secret build arguments: BuildKit writes them into the image's history, which anyone can
  * read.
  */
-function bakedSecrets(secrets: readonly string[]): CheckFailure[] {
+function checkBuildArgs(secrets: readonly string[]): CheckFailure[] {
   return secrets
     .filter((property) => /^buildArgs\b/.test(property))
     .map((property) => ({
@@ -252,7 +254,7 @@ function bakedSecrets(secrets: readonly string[]): CheckFailure[] {
     }));
 }
 
-function strayMirrors({ mirrors, sources }: PackagePreview): CheckFailure[] {
+function checkMirrors({ mirrors, sources }: PackagePreview): CheckFailure[] {
   if (typeof mirrors !== "object" || typeof sources !== "object") return [];
   return Object.keys(mirrors)
     .filter((file) => !(file in sources))

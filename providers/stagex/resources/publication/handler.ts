@@ -34,7 +34,7 @@ import { publicationDiff } from "./diff.ts";
 /** Handles `stagex:index:Publication`. */
 export function publicationHandler(context: () => Context): ResourceHandler<typeof publicationDefinition> {
   const known = new Map<string, Promise<TargetRegistry>>();
-  let hasSaidKept = false;
+  let hasReportedKept = false;
 
   function destination(address: string, operation: Operation): Promise<TargetRegistry> {
     const opened = known.get(address);
@@ -54,7 +54,7 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
    * Publishes an image: tags are set once every destination has every blob, and are then read back.
    */
   async function publish(inputs: PublicationInputs, operation: Operation): Promise<PublicationOutputs> {
-    if (!inputs.quorum.met) return leftForLater(inputs, operation);
+    if (!inputs.quorum.met) return outputsBelowQuorum(inputs, operation);
     const { image } = inputs;
     const target = tagTargetOf(inputs);
     // Getting the bytes may have taken hours: the signatures are evaluated after that.
@@ -75,15 +75,15 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
     await copyStatements(context(), inputs, target);
     for (const tag of tags)
       for (const one of destinations) await requireTag(one, image, tag, target, operation);
-    return { ...foretold(inputs), signatures: filed };
+    return { ...predictOutputs(inputs), signatures: filed };
   }
 
   return {
     ...publicationDefinition,
 
     check(plan) {
-      const impossible = namesWithoutRepository(plan);
-      return [...strayDigests(plan), ...(impossible.length > 0 ? impossible : unsignedNames(plan))];
+      const impossible = checkRepositoryNames(plan);
+      return [...checkDigests(plan), ...(impossible.length > 0 ? impossible : checkSignedNames(plan))];
     },
 
     diff: publicationDiff,
@@ -91,9 +91,9 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
     async preview(plan) {
       const inputs = publicationInputs.safeParse(plan).data;
       if (!inputs) return {};
-      if (inputs.quorum.met && inputs.lookaside === undefined) return foretold(inputs);
+      if (inputs.quorum.met && inputs.lookaside === undefined) return predictOutputs(inputs);
       // The copied signatures are known only after their evaluation.
-      const { signatures: _signatures, ...certain } = foretold(inputs);
+      const { signatures: _signatures, ...certain } = predictOutputs(inputs);
       return inputs.quorum.met ? certain : { ...certain, published: false, tags: {} };
     },
 
@@ -109,7 +109,7 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
       }
       const { inputs, outputs } = state;
       if (!outputs.published) return state;
-      const drift = await driftOf(
+      const drift = await findDrift(
         await destinationsOf(inputs.destinations, operation),
         inputs,
         outputs,
@@ -132,19 +132,19 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
 
     async delete(id, outputs, operation) {
       if (!outputs || Object.keys(outputs.tags).length === 0) return;
-      if (outputs.onDelete === "untag") return await withdraw(id, outputs, operation);
-      if (!hasSaidKept) {
+      if (outputs.onDelete === "untag") return await removeTags(id, outputs, operation);
+      if (!hasReportedKept) {
         const what = 'published images stay published: to remove their tags, set onDelete to "untag" first';
         operation.report("info", what);
       }
-      hasSaidKept = true;
+      hasReportedKept = true;
     },
   };
 
   /**
    * Removes the tags that still point at the published digest. Tags that others have moved stay.
    */
-  async function withdraw(image: string, outputs: PublicationOutputs, operation: Operation): Promise<void> {
+  async function removeTags(image: string, outputs: PublicationOutputs, operation: Operation): Promise<void> {
     for (const [name, digest] of Object.entries(outputs.tags).reverse()) {
       const { address, tag } = partsOf(name, image);
       const registry = await destination(address, operation);
@@ -160,7 +160,7 @@ export function publicationHandler(context: () => Context): ResourceHandler<type
  * Returns the outputs below quorum: nothing is pushed. Earlier publications stay, as others rely on
  * them.
  */
-function leftForLater(inputs: PublicationInputs, operation: Operation): PublicationOutputs {
+function outputsBelowQuorum(inputs: PublicationInputs, operation: Operation): PublicationOutputs {
   const tags = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data ?? {};
   const names = Object.keys(tags);
   if (names.length > 0) {
@@ -169,11 +169,11 @@ function leftForLater(inputs: PublicationInputs, operation: Operation): Publicat
       `${inputs.image} is no longer at quorum: nothing is published now; earlier tags stay: ${names.join(", ")}`,
     );
   }
-  return { ...foretold(inputs), published: false, tags, signatures: [] };
+  return { ...predictOutputs(inputs), published: false, tags, signatures: [] };
 }
 
 /** Returns the outputs of a successful publication, except the signatures. */
-function foretold(inputs: PublicationInputs): PublicationOutputs {
+function predictOutputs(inputs: PublicationInputs): PublicationOutputs {
   const target = tagTargetOf(inputs);
   const names = orderTags(inputs.tags).flatMap((tag) =>
     inputs.destinations.map((address) => [`${address}/${inputs.image}:${tag}`, target] as const),
@@ -219,7 +219,7 @@ async function requireTag(
   );
 }
 
-async function driftOf(
+async function findDrift(
   destinations: readonly TargetRegistry[],
   { image, tags }: PublicationInputs,
   { target }: PublicationOutputs,
@@ -246,7 +246,7 @@ function partsOf(name: string, image: string): { address: RegistryAddress; tag: 
 /**
  * Requires the signed digest among the platforms', and an index for the tags of several platforms.
  */
-function strayDigests({ digest, digests, index }: PublicationPreview): CheckFailure[] {
+function checkDigests({ digest, digests, index }: PublicationPreview): CheckFailure[] {
   if (typeof digests !== "object") return [];
   const named = Object.values(digests);
   if (named.length > 1 && index === undefined)
@@ -259,7 +259,7 @@ function strayDigests({ digest, digests, index }: PublicationPreview): CheckFail
  * Requires the signed name and version: signatures are for one tag of one image, and nothing else
  * is signed.
  */
-function unsignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
+function checkSignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
   if (typeof reference !== "string") return [];
   const signed = parseTaggedReference(reference);
   const failures: CheckFailure[] = [];
@@ -274,7 +274,7 @@ function unsignedNames({ image, reference, tags }: PublicationPreview): CheckFai
   return failures;
 }
 
-function namesWithoutRepository({ image, destinations }: PublicationPreview): CheckFailure[] {
+function checkRepositoryNames({ image, destinations }: PublicationPreview): CheckFailure[] {
   if (typeof image !== "string" || !Array.isArray(destinations)) return [];
   return destinations
     .filter((address) => repositoryIn(parseRegistryAddress(address), image) === null)

@@ -33,15 +33,15 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
   /** All images of a run wait together. */
   let waitingSince: number | undefined;
 
-  async function judged(inputs: QuorumInputs, operation: Operation): Promise<ImageQuorum> {
+  async function evaluate(inputs: QuorumInputs, operation: Operation): Promise<ImageQuorum> {
     const { reference, digest, digests, threshold, vendors } = inputs;
     const [lookaside, trust] = [await context().lookaside(), await context().trust()];
-    const judgement = await evaluateImageQuorum({ reference, digest, digests }, lookaside, trust, {
+    const result = await evaluateImageQuorum({ reference, digest, digests }, lookaside, trust, {
       threshold,
       vendors,
     });
-    context().quorumSummary.note(inputs.image, { ...judgement, wasMet: wasMet(operation) });
-    return judgement;
+    context().quorumSummary.note(inputs.image, { ...result, wasMet: wasMet(operation) });
+    return result;
   }
 
   /** @throws Error if this process has read another roster or other keys than the program */
@@ -51,44 +51,44 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
     throw new Error(`${image}: the roster or its keys changed since the run began; run the command again`);
   }
 
-  async function waited(
+  async function waitForSignatures(
     inputs: QuorumInputs,
     operation: Operation,
     first: ImageQuorum,
   ): Promise<ImageQuorum> {
     waitingSince ??= performance.now();
     const end = waitingSince + (inputs.wait ?? defaultWait) * 1000;
-    let judgement = first;
-    for (let pause = firstPause; !judgement.outputs.met; pause = Math.min(2 * pause, longestPause)) {
+    let result = first;
+    for (let pause = firstPause; !result.outputs.met; pause = Math.min(2 * pause, longestPause)) {
       const left = end - performance.now();
       if (left <= 0) break;
-      operation.progress(`waiting for signatures: ${judgement.outputs.words}`);
+      operation.progress(`waiting for signatures: ${result.outputs.words}`);
       await sleep(Math.min(pause * 1000, left), undefined, { signal: operation.signal });
       await requireSameRoster(inputs);
-      judgement = await judged(inputs, operation).catch((error: unknown) => {
+      result = await evaluate(inputs, operation).catch((error: unknown) => {
         // The run also waits for an unavailable lookaside; until then the previous result stands.
         if (!(error instanceof UnavailableError)) throw error;
         operation.progress(`waiting for the signatures' server: ${error.message}`);
-        return judgement;
+        return result;
       });
     }
-    return judgement;
+    return result;
   }
 
   async function resolve(inputs: QuorumInputs, operation: Operation): Promise<QuorumOutputs> {
     await requireSameRoster(inputs);
-    const first = await judged(inputs, operation);
-    const judgement = inputs.onPending === "wait" ? await waited(inputs, operation, first) : first;
-    const { outputs } = judgement;
+    const first = await evaluate(inputs, operation);
+    const result = inputs.onPending === "wait" ? await waitForSignatures(inputs, operation, first) : first;
+    const { outputs } = result;
     if (outputs.met) return outputs;
-    if (inputs.onPending !== "defer") throw below(inputs.image, judgement);
+    if (inputs.onPending !== "defer") throw belowQuorum(inputs.image, result);
     return outputs;
   }
 
   return {
     ...quorumDefinition,
 
-    check: (plan) => strayDigest(plan),
+    check: (plan) => checkDigest(plan),
 
     diff: (before, after) => detailedDiff(before, after, rules),
 
@@ -97,7 +97,7 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
       if (!inputs) return {};
       await requireSameRoster(inputs);
       // `stagex:index:quorums` reports the missing signatures, for all images of a run together.
-      const { outputs } = await judged(inputs, operation);
+      const { outputs } = await evaluate(inputs, operation);
       // A run that waits finds the signatures made by then.
       return outputs.met || inputs.onPending !== "wait" ? outputs : {};
     },
@@ -109,17 +109,17 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
     async read(id, state, operation) {
       if (!state) throw new Error(`${id}: a quorum cannot be imported; it is evaluated from the signatures`);
       const { inputs } = state;
-      const judgement = await judged(inputs, { ...operation, before: state.outputs });
-      const { outputs } = judgement;
+      const result = await evaluate(inputs, { ...operation, before: state.outputs });
+      const { outputs } = result;
       if (outputs.met || inputs.onPending === "defer") return { inputs, outputs };
-      throw below(id, judgement);
+      throw belowQuorum(id, result);
     },
 
     async delete() {},
   };
 }
 
-function below(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
+function belowQuorum(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
   const what = isInDoubt ? "cannot be confirmed at quorum" : "is below quorum";
   return new NotReadyError(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
@@ -132,7 +132,7 @@ function wasMet({ before }: Operation): boolean {
  * Requires the digest of the first platform, which StageX publishes and signs, among the
  * platforms'.
  */
-function strayDigest({ digest, digests }: QuorumPreview): CheckFailure[] {
+function checkDigest({ digest, digests }: QuorumPreview): CheckFailure[] {
   if (typeof digest !== "string" || typeof digests !== "object") return [];
   const named = Object.values(digests);
   const isOneOfThem = named.some((one) => one === digest || typeof one !== "string");
