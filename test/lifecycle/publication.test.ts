@@ -214,10 +214,10 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       `image: is core-openssl, but the signatures are for ${image.reference}`,
     ]);
     expect(await failures({ tags: ["1.0", "2.0", "latest", "sx2026.03.0"] })).toEqual([
-      expect.stringMatching(/^tags\[1\]: 2\.0 is not what was signed, stagex\/core-/),
+      expect.stringMatching(/^tags\[1\]: 2\.0 is not the signed tag of stagex\/core-/),
     ]);
     const digests = { "linux/amd64": image.digest, "linux/arm64": digestOf("") };
-    expect(await failures({ digests })).toEqual([expect.stringMatching(/^index: is needed/)]);
+    expect(await failures({ digests })).toEqual([expect.stringMatching(/^index: is required/)]);
   });
 
   describe("bytes", () => {
