@@ -1,6 +1,5 @@
 import { all, ComponentResource, type ComponentResourceOptions, type Output, recover } from "@pulumi/pulumi";
 import type { BuildPlan } from "../distro/build-plan.ts";
-import type { InputKey } from "../distro/input-key.ts";
 import { Attestation } from "../providers/stagex/resources/attestation/resource.ts";
 import type { Package } from "../providers/stagex/resources/package/resource.ts";
 import { shortenBuildFailure, silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
@@ -9,17 +8,17 @@ export type AttestationsArgs = {
   readonly plans: Iterable<BuildPlan>;
   /** The images of those plans, by name. */
   readonly packages: ReadonlyMap<string, Package>;
-  /** Who attests: a person's id in MAINTAINERS. */
+  /** The maintainer who attests: a person's id in MAINTAINERS. */
   readonly person: string;
-  /** What stands before `/<image>:<version>` in what is signed. */
+  /** The images' name in signatures: the part before `/<image>:<version>`. */
   readonly signedAs: string;
-  /** The images that may turn out to be others' builds, by name. */
+  /** The names of images that may be pulled instead of built. */
   readonly substitutable: ReadonlySet<string>;
 };
 
-/** One maintainer's word on every image of a stack that was built here: an `Attestation` each. */
+/** The attestations of one maintainer: one for every image of a stack that was built here. */
 export class Attestations extends ComponentResource {
-  /** The images that were pulled, of which nothing can be said, sorted. */
+  /** The images that were pulled, and so are not attested, sorted. */
   readonly unattested: Output<string[]>;
 
   constructor(name: string, args: AttestationsArgs, options?: ComponentResourceOptions) {
@@ -27,12 +26,12 @@ export class Attestations extends ComponentResource {
     const pulled: Output<string | undefined>[] = [];
     for (const plan of args.plans) {
       const made = args.packages.get(plan.name);
-      if (!made) throw new Error(`${plan.name} is to be attested, and is none of the images`);
+      if (!made) throw new Error(`${plan.name} is to be attested, but is not among the packages`);
       if (!args.substitutable.has(plan.name)) {
         this.#register(plan, made, args);
         continue;
       }
-      // How it was come by shows only when it is there.
+      // Its origin is known only once it exists.
       const outcome = made.origin.apply((origin) => {
         if (origin === "substituted") return plan.name;
         this.#register(plan, made, args);
@@ -49,7 +48,7 @@ export class Attestations extends ComponentResource {
       image: name,
       reference: `${signedAs}/${name}:${version}`,
       digests: shortenBuildFailure(made.digests, name),
-      inputKey: shortenBuildFailure(made.inputKey, name) as Output<InputKey>,
+      inputKey: shortenBuildFailure(made.inputKey, name),
       person,
     };
     silenceFailedOutputs(new Attestation(name, args, { parent: this }));

@@ -7,17 +7,25 @@ import { Package } from "../providers/stagex/resources/package/resource.ts";
 import { shortenBuildFailure, silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
 
 export type PackageTreeArgs = {
-  /** The images, each after all that it is built from. */
+  /** The images, each after those that it is built from. */
   readonly plans: Iterable<BuildPlan>;
-  /** The digest (64 hex digits) that an image has to have, by name; an image without one may have any. */
+  /**
+   * The digest (64 hex digits) that an image must have, by name. An image without one may have any.
+   */
   readonly expectedDigests: ReadonlyMap<string, string>;
-  /** The same of platforms other than an image's first, by set (distro/tree/digests-file.ts). None where not given. */
+  /**
+   * The same for platforms other than an image's first, by set (distro/tree/digests-file.ts).
+   * Default: none.
+   */
   readonly furtherDigests?: ReadonlyMap<string, ReadonlyMap<string, string>>;
-  /** CPU vendors, or builders' names: each image is built once on each, and all must come out the same. */
+  /**
+   * CPU vendors or builders' names: each image is built once on each of them, and all digests must
+   * be equal.
+   */
   readonly reproduceOn?: readonly string[] | undefined;
 };
 
-/** The images of a StageX tree, each a `Package` built from the digests of those that it depends on. */
+/** The images of a StageX tree, each a `Package` that is built from its dependencies' digests. */
 export class PackageTree extends ComponentResource {
   readonly packages: ReadonlyMap<string, Package>;
 

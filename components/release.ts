@@ -11,34 +11,39 @@ import { shortenQuorumFailure, silenceFailedOutputs } from "../pulumi-workaround
 import type { Lookaside } from "../trust/signatures/lookaside.ts";
 import { TrustError } from "../trust/trust-error.ts";
 
-/** What is released: an image by name and version, and its manifests. */
+/** An image to release: its name, its version and its manifests. */
 export type ReleaseImage = {
   readonly name: string;
   readonly version: string;
-  /** Of the first platform's manifest. */
+  /** The digest of the first platform's manifest. */
   readonly digest: Digest;
-  /** Of each platform's manifest; more than one only where `index` is known too. */
+  /** The digest of each platform's manifest; more than one only if `index` is known too. */
   readonly digests: Readonly<Record<string, Digest>>;
   readonly index?: Digest;
 };
 
 export type ReleaseArgs = Pick<QuorumInputs, "roster" | "threshold" | "vendors" | "onPending" | "wait"> & {
   readonly images: readonly ReleaseImage[];
-  /** What stands before `/<image>:<version>` in what is signed. */
+  /** The images' name in signatures: the part before `/<image>:<version>`. */
   readonly signedAs: string;
-  /** Where the signatures are. */
+  /** The signatures. */
   readonly lookaside: Lookaside;
-  /** Where to publish what is at quorum; nowhere where not given. */
+  /** The destination of images at quorum. Default: none. */
   readonly publish?: ReleaseDestination;
 };
 
-/** Where a release goes. */
+/** The destination of a release. */
 export type ReleaseDestination = Pick<PublicationInputs, "destinations" | "lookaside"> & {
-  /** Its name, `2026.03.0`, for the tag `sx2026.03.0`; without one there is no such tag. */
+  /**
+   * The release's name, `2026.03.0`, for the tag `sx2026.03.0`. Without it there is no such tag.
+   */
   readonly release?: string;
 };
 
-/** The images of a release, each on its own: what enough maintainers have signed is published, whatever becomes of the others. */
+/**
+ * The images of a release. Each is published as soon as enough maintainers have signed it,
+ * independently of the others.
+ */
 export class Release extends ComponentResource {
   readonly quorums: ReadonlyMap<string, Quorum>;
   readonly publications: ReadonlyMap<string, Publication>;
@@ -114,12 +119,15 @@ function referenceOf({ name, version }: ReleaseImage, signedAs: string): string 
   return `${signedAs}/${name}:${version}`;
 }
 
-/** Of one platform the manifest itself is what is published, and no index. */
+/** Reports whether an image has one platform: then its manifest is published, and no index. */
 function isSingle({ digests }: ReleaseImage): boolean {
   return Object.keys(digests).length === 1;
 }
 
-/** Nothing where it can't be told: the quorum asks again, and fails for that image alone, with what is wrong. */
+/**
+ * Returns undefined if the signatures cannot be read: the quorum reads them again, and fails for
+ * that image only, with the reason.
+ */
 async function heldSignatures(subject: QuorumSubject, lookaside: Lookaside): Promise<Digest | undefined> {
   try {
     return await digestOfSignatures(subject, lookaside);

@@ -9,20 +9,20 @@ export const configuredBuilder = builderInputs.omit({ tls: true, memory: true })
     .number()
     .positive()
     .optional()
-    .describe("GiB of memory for all its builds together; not counted where not given."),
+    .describe("GiB of memory for all its builds together. Default: memory is not counted."),
   machine: z
     .string()
     .min(1)
     .optional()
-    .describe("What kind of machine it is, as `stagex:prices` names it; its own name where not given."),
+    .describe("The kind of machine, as `stagex:prices` names it. Default: the builder's name."),
   tls: z
     .strictObject({ ca: file, cert: file, key: file, serverName: z.string().min(1).optional() })
     .optional()
-    .describe("Files with the credentials, relative to the project."),
+    .describe("The files of the credentials, relative to the project."),
 });
 export type ConfiguredBuilder = z.infer<typeof configuredBuilder>;
 
-/** All of them, each with a name of its own. */
+/** The builders of the `static` fleet. Their names are unique. */
 export const configuredBuilders = z
   .array(configuredBuilder)
   .min(1)
@@ -30,5 +30,5 @@ export const configuredBuilders = z
     error: "two builders have the same name",
   })
   .refine((builders) => builders.every(({ address, tls }) => !tls || address.startsWith("tcp://")), {
-    error: "tls is for tcp:// addresses alone; the others bring their own protection",
+    error: "tls is for tcp:// addresses only; the others bring their own protection",
   });

@@ -1,16 +1,16 @@
 import type { z } from "zod";
 
-/** A property with a value that is refused: where it is, in the engine's notation, and why. */
+/** A refused property: its path in the engine's notation, and the reason. */
 export type CheckFailure = { readonly property: string; readonly reason: string };
 
-/** What zod found wrong, a failure for each property, at the innermost property that it can be said of. */
+/** Returns a failure for each of zod's issues, at the innermost property that it concerns. */
 export function checkFailures(error: z.ZodError): CheckFailure[] {
   return error.issues.flatMap((issue) => failuresOf(issue, []));
 }
 
 function failuresOf(issue: z.core.$ZodIssue, outer: readonly PropertyKey[]): CheckFailure[] {
   const path = [...outer, ...issue.path];
-  // "… or unknown": what was expected stands in the first alternative.
+  // In a preview's schema, "… or unknown", the first alternative is the property's own.
   const alternative = issue.code === "invalid_union" ? issue.errors[0] : undefined;
   if (alternative?.length) return alternative.flatMap((inner) => failuresOf(inner, path));
   if (issue.code === "unrecognized_keys") {
@@ -23,7 +23,10 @@ function failuresOf(issue: z.core.$ZodIssue, outer: readonly PropertyKey[]): Che
   return [{ property: propertyPath(path), reason: issue.message }];
 }
 
-/** A path in the engine's own notation: `dependencies["core-musl"]`, `platforms[0]` (sdk: property_path.go). */
+/**
+ * Writes a path in the engine's notation: `dependencies["core-musl"]`, `platforms[0]` (sdk:
+ * property_path.go).
+ */
 export function propertyPath(path: readonly PropertyKey[]): string {
   return path
     .map((part, index) => {

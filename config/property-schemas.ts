@@ -7,20 +7,20 @@ export const imageName = z.string().regex(/^[a-z0-9]+-[A-Za-z0-9_][A-Za-z0-9._+-
 });
 
 /**
- * A text of which all can be seen. Pulumi shows inputs as they are, and takes `<{%…%}>` in them for colours of its own: one that it does
- * not know ends the engine.
+ * A text without control or invisible characters. Pulumi shows inputs unescaped, and takes
+ * `<{%…%}>` in them for its own colours. A colour that it does not know ends the engine.
  */
 export const printableText = z.string().refine((text) => printableLine(text) === text, {
-  error: "has a control or invisible character in it, or a command to a terminal or a CI system",
+  error: "contains a control or invisible character, or a command to a terminal or a CI system",
 });
 
 export const platform = z.string().regex(/^[a-z0-9]+\/[a-z0-9]+(\/[a-z0-9.]+)?$/, {
   error: 'not a platform (expected "<os>/<architecture>", such as "linux/amd64")',
 });
 
-/** As signatures name an image: with or without a registry's host, and always with a tag. */
+/** The name of an image in signatures: with or without a registry's host, and always with a tag. */
 export const taggedReference = z.string().refine(isTagged, {
-  error: "not a repository with a tag (expected such as stagex/core-busybox:1.36.1)",
+  error: "not a repository with a tag (expected a name such as stagex/core-busybox:1.36.1)",
 });
 
 function isTagged(text: string): boolean {

@@ -39,7 +39,7 @@ export type Paths = {
    */
   readonly built: string;
   /**
-   * The ledger of images taken from elsewhere under `stagex:trust quorum`, which had a quorum then.
+   * The ledger of images taken from elsewhere under `stagex:substituteTrust quorum`, which had a quorum then.
    * Records of others are never added.
    */
   readonly agreed: string;

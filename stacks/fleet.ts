@@ -3,12 +3,12 @@ import { all, getStack, type Output, RunError, secret } from "@pulumi/pulumi";
 import { isDryRun } from "@pulumi/pulumi/runtime/index.js";
 import { AwsFleet, architecturesOf } from "../components/builder-fleet/aws.ts";
 import { pinnedMachineImages } from "../components/builder-fleet/aws-machine-images.ts";
-import { type Architecture, type Program, stagePrograms } from "../components/builder-fleet/aws-programs.ts";
+import { type Program, stagePrograms } from "../components/builder-fleet/aws-programs.ts";
 import type { DeclaredBuilder } from "../components/builder-fleet/builders.ts";
 import type { FleetBuilder, SsmTunnel } from "../components/builder-fleet/fleet-builder.ts";
-import type { AwsFleetConfig, BucketKind } from "../config/aws-fleet.ts";
+import type { Architecture, AwsFleetConfig, BucketKind } from "../config/aws-fleet.ts";
 import type { ConfiguredBuilder } from "../config/builders.ts";
-import { awsMachines } from "../config/fleet-plan.ts";
+import { pricedAwsMachines } from "../config/fleet-plan.ts";
 import { formatMachines, formatUnpriced, machineRates, type Prices } from "../distro/plan/cost.ts";
 import { type Paths, pathsOf } from "../lib/paths.ts";
 import { printableLine } from "../lib/text/printable.ts";
@@ -17,49 +17,58 @@ import { logToEngine } from "./engine-log.ts";
 import { refuseEmptyPassphrase } from "./passphrase.ts";
 import { readStackConfig } from "./stack-config.ts";
 
-/** Seconds until a new machine has started, fetched what it runs, and answers. */
+/** Seconds until a new machine has started, fetched its programs, and answers. */
 const firstBoot = 900;
-/** Where the client's certificate is looked for by who builds with the output `builders`; relative to the project. */
+/**
+ * The folder of the client's credentials, relative to the project, as the output `builders` names
+ * it.
+ */
 const credentials = ".stagex/fleet";
 
-/** What the stack tells whoever uses its builders. */
+/** The outputs of the fleet stack, for those who build with it. */
 export type FleetOutputs = {
-  /** What `stagex:builders` of another stack takes. */
+  /** The value for `stagex:builders` of another stack. */
   readonly builders: Output<ConfiguredBuilder[]>;
-  /** The command that opens the way to a builder, by its name; leave it running while building. */
+  /** The command that opens the tunnel to a builder, by its name. It must run while you build. */
   readonly tunnels: Readonly<Record<string, Output<string>>>;
-  /** What builders expect of a client, PEM; secret. */
+  /** The client's credentials, in PEM; secret. */
   readonly client: Output<{ readonly ca: string; readonly certificate: string; readonly key: string }>;
   readonly buckets: Readonly<Record<BucketKind, Output<string>>>;
   readonly orchestrators: Output<string> | undefined;
-  /** Ends what `pulumi destroy` can't, as pushes made it: the registry's repositories. */
+  /**
+   * The command that deletes the registry's repositories, which pushes create and `pulumi destroy`
+   * leaves.
+   */
   readonly leftovers: string | undefined;
-  /** What the machines and their disks cost, by the configured prices; undefined without them. */
+  /**
+   * The cost of the machines and their disks, by the configured prices; undefined without prices.
+   */
   readonly cost: FleetCost | undefined;
 };
 
-/** What a fleet costs by itself; what a release built on it does is in that stack's preview. */
+/**
+ * The cost of a fleet itself. The preview of another stack shows the cost of a release built on it.
+ */
 type FleetCost = {
-  /** While all builders run; undefined where a price is missing. */
+  /** While all builders run; undefined if a price is missing. */
   readonly perHour: number | undefined;
-  /** Of their disks, whether they run or not. */
+  /** For their disks, whether they run or not. */
   readonly perMonth: number;
   readonly currency: string;
-  /** The day of the prices. */
+  /** The date of the prices. */
   readonly pricesOf: string;
 };
 
-/** Machines on AWS to build on, and all that they need there. */
+/** Deploys the fleet stack: machines on AWS, and everything that they need there. */
 export async function deployFleet(): Promise<FleetOutputs> {
   const { aws: config, prices } = readStackConfig();
   if (config === undefined)
     throw new RunError(
-      "stagex:aws is not set: the machine images that builders start from, and whatever is to differ from its default; docs/aws.md",
+      "stagex:aws is not set: it needs the machine images that builders start from, and all settings other than the defaults; see docs/aws.md",
     );
   const made = await deployAwsFleet(config, pathsOf());
   const [{ tls } = { tls: undefined }] = made.builders;
-  if (tls === undefined)
-    throw new Error("a fleet on AWS without a builder, or with one that needs no certificate");
+  if (tls === undefined) throw new Error("the fleet on AWS has no builder, or one without a certificate");
   return {
     builders: toConfiguredBuilders(made.builders),
     tunnels: Object.fromEntries(
@@ -70,14 +79,14 @@ export async function deployFleet(): Promise<FleetOutputs> {
     ),
     buckets: made.buckets,
     orchestrators: made.orchestrators,
-    leftovers: config.registry ? endRepositories(config) : undefined,
+    leftovers: config.registry ? deleteRepositoriesCommand(config) : undefined,
     cost: prices ? await reportFleetCost(config, prices) : undefined,
   };
 }
 
-/** What the fleet costs while nothing is said of what it builds; a preview says it in words, too. */
+/** Returns the cost of the fleet itself. A preview also shows it as text. */
 export async function reportFleetCost(config: AwsFleetConfig, prices: Prices): Promise<FleetCost> {
-  const machines = awsMachines(config);
+  const machines = pricedAwsMachines(config);
   const { perHour, perMonth } = machineRates(machines, prices);
   const { currency, date: pricesOf } = prices;
   const running = perHour === null ? "?" : perHour.toFixed(2);
@@ -86,13 +95,16 @@ export async function reportFleetCost(config: AwsFleetConfig, prices: Prices): P
       "info",
       printableLine(
         `${formatMachines(machines)}: ${running} ${currency} an hour while they run, and ${perMonth.toFixed(2)} ${currency} a month ` +
-          `for their disks. Prices of ${pricesOf}; the network, buckets and logs are not in them.${formatUnpriced(machines, prices)}`,
+          `for their disks. Prices of ${pricesOf}; they exclude the network, buckets and logs.${formatUnpriced(machines, prices)}`,
       ),
     );
   return { perHour: perHour ?? undefined, perMonth, currency, pricesOf };
 }
 
-/** The builders as another stack's configuration lists them, and where that one is to have the files with the credentials. */
+/**
+ * Returns the builders as `stagex:builders` of another stack lists them, with the paths of the
+ * credentials there.
+ */
 export function toConfiguredBuilders(builders: readonly FleetBuilder[]): Output<ConfiguredBuilder[]> {
   const files = {
     ca: `${credentials}/ca.pem`,
@@ -109,16 +121,20 @@ export function toConfiguredBuilders(builders: readonly FleetBuilder[]): Output<
   );
 }
 
-/** A fleet of the stack's own, for one that builds with it. Tunnels are the user's to open while the builders are waited for. */
+/**
+ * Deploys a fleet for a stack that builds with it. The user opens the tunnels while the stack waits
+ * for the builders.
+ */
 export async function deployAwsBuilders(config: AwsFleetConfig, paths: Paths): Promise<DeclaredBuilder[]> {
   const { builders } = await deployAwsFleet(config, paths);
   return builders.map((builder) => ({ ...builder, wait: firstBoot }));
 }
 
 /**
- * The fleet that a configuration asks for; for any stack.
+ * Deploys the configured fleet, in any stack.
  *
- * @throws before anything is made, where the stack's passphrase is empty or a machine image or program is missing
+ * @throws Error before it creates anything, if the stack's passphrase is empty, or a machine image
+ *   or program is missing
  */
 export async function deployAwsFleet(config: AwsFleetConfig, paths: Paths): Promise<AwsFleet> {
   await refuseEmptyPassphrase({ project: paths.project, stack: getStack() });
@@ -133,7 +149,10 @@ export async function deployAwsFleet(config: AwsFleetConfig, paths: Paths): Prom
   return new AwsFleet("fleet", { config, images, programs, now: new Date() });
 }
 
-/** Where the programs for an architecture are: the configured folder, or the set-up's own where this machine is of that kind. */
+/**
+ * Returns the folders with the programs for an architecture: the configured one, or the set-up's
+ * own if this machine has it.
+ */
 async function programFolders(
   config: AwsFleetConfig,
   architecture: Architecture,
@@ -155,7 +174,7 @@ function tunnelCommand({ instance, region, remotePort, localPort }: SsmTunnel): 
   );
 }
 
-function endRepositories({ name, region }: AwsFleetConfig): string {
+function deleteRepositoriesCommand({ name, region }: AwsFleetConfig): string {
   const list = `aws ecr describe-repositories --region ${region} --query "repositories[?starts_with(repositoryName,'${name}/')].repositoryName" --output text`;
   return `${list} | tr '\\t' '\\n' | xargs -r -n 1 aws ecr delete-repository --region ${region} --force --repository-name`;
 }

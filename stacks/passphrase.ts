@@ -3,17 +3,18 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 
-/** Which stack of which project. */
+/** A stack of a project. */
 export type StackPlace = { readonly project: string; readonly stack: string };
 
 /**
- * Refuses a stack whose secrets anybody can read who has its state: one that is encrypted with the empty passphrase. That is what a stack
- * without secrets gets, so that nobody has to set one up; a fleet's state has the key of its authority.
+ * Refuses a stack with the empty passphrase: anyone with its state can read its secrets. Stacks
+ * without secrets get it, so that users need not set one up; but a fleet's state has the key of its
+ * authority.
  *
- * A stack that a service of keys encrypts (`secretsprovider`) has no passphrase, and passes.
+ * A stack that a key service encrypts (`secretsprovider`) has no passphrase, and is accepted.
  *
- * @param environment where the engine looks for the passphrase
- * @throws where the passphrase is empty, with what to do
+ * @param environment in which the engine looks for the passphrase
+ * @throws Error if the passphrase is empty, with the commands that set one
  */
 export async function refuseEmptyPassphrase(
   { project, stack }: StackPlace,
@@ -22,27 +23,32 @@ export async function refuseEmptyPassphrase(
   const settings = await readFile(join(project, `Pulumi.${stack}.yaml`), "utf8").catch(() => "");
   const provider = settingOf(settings, "secretsprovider");
   if (provider !== undefined && !["passphrase", "default"].includes(provider)) return;
-  const told = await toldPassphrase(environment);
-  // Told nothing, the engine asked at the terminal, and may have been answered with nothing.
-  const isEmpty = told === undefined ? await opens("", settingOf(settings, "encryptionsalt")) : told === "";
+  const passphrase = await environmentPassphrase(environment);
+  // Without one in the environment, the engine asked at the terminal, and the answer may have been
+  // empty.
+  const isEmpty =
+    passphrase === undefined ? await opens("", settingOf(settings, "encryptionsalt")) : passphrase === "";
   if (!isEmpty) return;
   throw new Error(
-    `stack ${stack} is encrypted with the empty passphrase, and the keys of a fleet are kept in its state: whoever reads that could build as the fleet does. ` +
-      "Nothing was made. Give it a passphrase, and the same in every shell that works on it:\n" +
+    `stack ${stack} is encrypted with the empty passphrase, and its state has the keys of a fleet: whoever reads it could build as the fleet does. ` +
+      "Nothing was made. Give it a passphrase, and set the same in every shell that works on it:\n" +
       `  pulumi stack change-secrets-provider passphrase --stack ${stack}    # asks for it\n` +
       "  export PULUMI_CONFIG_PASSPHRASE=…\n" +
-      "or set that variable before the stack is made (pulumi stack init).",
+      "or set that variable before the stack is created (pulumi stack init).",
   );
 }
 
-/** A value that the engine wrote on one line of a stack's settings. */
+/** Returns a value that the engine wrote on one line of a stack's settings. */
 function settingOf(settings: string, key: string): string | undefined {
   const line = settings.split("\n").find((text) => text.startsWith(`${key}:`));
   return line === undefined ? undefined : /^ *["']?([^"'\s]+)/.exec(line.slice(key.length + 1))?.[1];
 }
 
-/** The passphrase that the engine takes from its environment, and in its order; undefined where it asks. */
-async function toldPassphrase({
+/**
+ * Returns the passphrase that the engine takes from its environment, in its order; undefined if it
+ * asks for one.
+ */
+async function environmentPassphrase({
   PULUMI_CONFIG_PASSPHRASE: passphrase,
   PULUMI_CONFIG_PASSPHRASE_FILE: file,
 }: NodeJS.ProcessEnv): Promise<string | undefined> {
@@ -51,8 +57,9 @@ async function toldPassphrase({
 }
 
 /**
- * Whether a passphrase opens the engine's proof of it, `v1:<salt>:v1:<nonce>:<sealed>` in base64 (pulumi/pulumi: `passphrase.manager`,
- * `config.crypt`: PBKDF2 with SHA-256, AES-256-GCM). Another version of it is opened by none.
+ * Reports whether a passphrase opens the engine's proof of it, `v1:<salt>:v1:<nonce>:<sealed>` in
+ * base64 (pulumi/pulumi: `passphrase.manager`, `config.crypt`: PBKDF2 with SHA-256, AES-256-GCM).
+ * No passphrase opens another version of the proof.
  */
 async function opens(passphrase: string, proof = ""): Promise<boolean> {
   const [version, salt = "", inner, nonce = "", sealed = ""] = proof.split(":");

@@ -7,33 +7,38 @@ import type { Tree } from "../distro/tree/tree.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Image } from "../oci/image.ts";
 
-/** One that can't, and why. */
+/** An image that cannot be released, and the reason. */
 export type UnreleasableImage = { readonly name: string; readonly reason: string };
 
-/** What images are known to be, by whose word. */
+/** The sources of images' digests. */
 export type DigestSources = {
-  /** What the tree publishes; empty where nothing is to be held against it. */
+  /** The digests that the tree publishes; empty if none apply. */
   readonly published: Tree["digests"];
-  /** What it publishes of further platforms and of indexes. */
+  /** The published digests of further platforms and of indexes. */
   readonly furtherPublished: Tree["furtherDigests"];
-  /** How the images' inputs stand to those that this was published of, by what they are built from; as published where not given. */
+  /**
+   * Compares the images' inputs with those of the published digests, given the digests that they are
+   * built from. Default: all inputs are the published ones.
+   */
   readonly standings?: (
     references: ReadonlyMap<string, Digest>,
   ) => Promise<ReadonlyMap<string, InputsStatus>>;
-  /** What was built here from these very inputs. */
+  /** Looks up builds on this machine from exactly these inputs. */
   readonly built: KeyLookup;
-  /** The same, also by others whose word is taken. */
+  /** Looks up builds, including those of trusted others. */
   readonly ledger: KeyLookup;
-  /** The image with this manifest and for these platforms, if it is here. */
+  /** Finds the image with this manifest and these platforms in the store. */
   readonly stored: (manifest: Digest, platforms: readonly string[]) => Promise<Image | null>;
 };
 
 /**
- * What is to be released of a tree: the digest that its `digests/*.txt` publish of an image, else what the ledger knows its present
- * inputs to give. The ledger, and not another stack's outputs: it is what a reproduce stack leaves behind, of whichever name and on
- * whichever machine, merges with other maintainers', and answers for exactly these inputs, where an output may be of an older tree.
- * Where the tree publishes another digest than what was built here, neither is released. What only others say is against it has no say.
- * A digest that was published of other inputs is no digest of these.
+ * Finds the digests to release: for each image, the digest in the tree's `digests/*.txt`, else the
+ * ledger's for its present inputs. It reads the ledger, not another stack's outputs: every
+ * reproduce stack writes to it, on any machine, it merges with other maintainers' ledgers, and it
+ * answers for exactly these inputs, while an output may be of an older tree.
+ *
+ * If a build on this machine differs from the tree's digest, neither is released. Records of others
+ * cannot contradict the tree. A digest published for other inputs does not count.
  */
 export async function findReleasableImages(
   images: ReadonlyMap<string, BuildPlan>,
@@ -68,7 +73,7 @@ async function releasedImage(
   const own = await builtFrom(plan, references, sources.built);
   const other = own && otherThan(all, own);
   if (other) {
-    const reason = `the tree publishes ${other.published}, and its inputs are known to give ${other.got}: build it again, or write the digests anew (stagex digests --write)`;
+    const reason = `the tree publishes ${other.published}, and its inputs are known to give ${other.got}: build it again, or update the digests (stagex digests --write)`;
     return { name, reason };
   }
   const known = await builtFrom(plan, references, sources.ledger);
@@ -77,12 +82,12 @@ async function releasedImage(
   if (!published)
     return {
       name,
-      reason: "nobody has built it from these inputs, and the tree publishes no digest of them",
+      reason: "it has not been built from these inputs, and the tree publishes no digest for them",
     };
   if (platforms.length === 1) return { name, version, digest: published, digests: { [first]: published } };
   const image = await sources.stored(published, platforms);
   if (!image) {
-    const reason = `it is for ${platforms.join(" and ")}, and the tree publishes the first one's digest alone: build it first`;
+    const reason = `it is for ${platforms.join(" and ")}, and the tree publishes only the first one's digest: build it first`;
     return { name, reason };
   }
   const digests = Object.fromEntries(image.manifests.map(({ platform, digest }) => [platform, digest]));
@@ -94,7 +99,7 @@ async function releasedImage(
   return { name, version, digest: published, digests, index: image.index };
 }
 
-/** Finds the first digest that is not the published one. */
+/** Finds the first digest that differs from the published one. */
 function otherThan(
   { platforms, index }: PublishedDigests,
   image: Pick<ReleaseImage, "digests" | "index">,
@@ -109,7 +114,7 @@ function otherThan(
   return other;
 }
 
-/** What the ledger knows of the present inputs, if it is all that a release needs. */
+/** Returns the ledger's digests for the present inputs, if they suffice for a release. */
 async function builtFrom(
   plan: BuildPlan,
   references: ReadonlyMap<string, Digest>,

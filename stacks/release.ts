@@ -29,21 +29,24 @@ import { logToEngine } from "./engine-log.ts";
 import { type DigestSources, findReleasableImages } from "./releasable-images.ts";
 import { readStackConfig } from "./stack-config.ts";
 
-/** What the stack tells whoever reads its outputs. */
+/** The outputs of the release stack. */
 export type ReleaseOutputs = {
-  /** What each image that is not published lacks, in words, by name. */
+  /** What each unpublished image lacks, as text, by name. */
   readonly pending: Output<Record<string, string>>;
-  /** The images at quorum: the manifest's digest, by name. */
+  /** The manifest digests of the images at quorum, by name. */
   readonly verified: Output<Record<string, string>>;
-  /** The images that are published, each with its tags and what they point at. */
+  /** The published images, each with its tags and their digests. */
   readonly published: Output<Record<string, Record<string, string>>>;
-  /** The images that were at quorum and are not any more. */
+  /** The images that were at quorum and no longer are. */
   readonly fallen: Output<string[]>;
-  /** The fewest signatures that bring all images judged in this run to quorum. */
+  /** The fewest signatures that bring all images of this run to quorum. */
   readonly missingSignatures: Output<number>;
 };
 
-/** Publishes of the chosen images of a tree those that enough maintainers have signed, and tells of the others what they lack. */
+/**
+ * Publishes the chosen images of a tree that enough maintainers have signed, and reports what the
+ * others lack.
+ */
 export async function release(): Promise<ReleaseOutputs> {
   const [config, paths] = [readStackConfig(), pathsOf()];
   const tree = await readConfiguredTree(config, paths);
@@ -54,9 +57,9 @@ export async function release(): Promise<ReleaseOutputs> {
     await digestSources(config, paths, tree),
   );
   const { rosterDigest, rule, keyring } = await readConfiguredTrust(config, paths, tree.root);
-  await tellOfSkipped(keyring);
+  await warnOfSkippedKeys(keyring);
   const lookaside = await openLookaside(config, paths);
-  // Said once, and not by each image's quorum.
+  // Checked once, instead of by each image's quorum.
   if (lookaside instanceof LookasideFolder) await lookaside.requireFolder();
   const { quorums, publications } = new Release("release", {
     images: released,
@@ -80,12 +83,15 @@ export async function release(): Promise<ReleaseOutputs> {
   };
 }
 
-/** Warns of what was left out among the keys. What may be a revocation also keeps the quorums that hang on it from being met. */
-async function tellOfSkipped(keyring: Keyring): Promise<void> {
+/**
+ * Warns of files among the keys that are left out. A possible revocation also blocks the quorums
+ * that depend on its key.
+ */
+async function warnOfSkippedKeys(keyring: Keyring): Promise<void> {
   if (keyring.certificates.size === 0)
     await logToEngine(
       "warning",
-      printable`there is not one key among the keys, so nobody's signature counts: pulumi config set stagex:keys PATH`,
+      printable`no keys were found, so no signature counts: pulumi config set stagex:keys PATH`,
     );
   const warnings = keyring.warnings();
   if (warnings.length === 0) return;
@@ -93,36 +99,42 @@ async function tellOfSkipped(keyring: Keyring): Promise<void> {
   await logToEngine("warning", printableLines([printable`of the files among the keys:`, ...lines]));
 }
 
-/** Nowhere without `stagex:publish`: then the stack tells what could be published. */
+/**
+ * Returns the destination of the release; none without `stagex:publishTo`: then the stack reports
+ * what it could publish.
+ */
 async function destination(
-  { publish, lookaside, release: name }: StagexConfig,
+  { publishTo, publishSignaturesTo: lookaside, release: name }: StagexConfig,
   root: string,
 ): Promise<Pick<ReleaseArgs, "publish">> {
-  if (publish === undefined) return {};
+  if (publishTo === undefined) return {};
   const known = name ?? (await findTreeRelease(root));
   return {
     publish: {
-      destinations: [...publish],
+      destinations: [...publishTo],
       ...(lookaside === undefined ? {} : { lookaside }),
       ...(known === undefined ? {} : { release: known }),
     },
   };
 }
 
-/** For whoever pulls from the first registry, where the signatures are under the name that they were made for. */
+/**
+ * Writes the policy for clients of the first registry. The signatures are for the name that the
+ * images are signed as.
+ */
 function writePolicy({ clientPolicy: folder, ...config }: StagexConfig, roster: Digest): void {
   if (folder === undefined) return;
   const signedAs = namespaceOf(config.signedAs);
-  const repository = config.publish?.[0] ?? signedAs;
+  const repository = config.publishTo?.[0] ?? signedAs;
   const policy = new ClientPolicy("policy", {
     ...{ folder, repository, signedAs, roster },
-    lookaside: config.lookaside ?? config.signatures ?? ".stagex/signatures",
+    lookaside: config.publishSignaturesTo ?? config.signatures ?? ".stagex/signatures",
     threshold: config.threshold,
   });
   silenceFailedOutputs(policy);
 }
 
-/** With its registry's host, as clients compare names: `stagex` is `docker.io/stagex`. */
+/** Adds the registry's host, as clients compare names: `stagex` is `docker.io/stagex`. */
 function namespaceOf(signedAs: string): string {
   return dirname(parseRepository(`${signedAs}/image`));
 }
@@ -151,13 +163,16 @@ function standingsIn(
       firstManifestFinder(async () => store),
     );
     if (verify !== false) return standings;
-    // Only what is known to have the published inputs is held.
+    // Only images that are known to have the published inputs are compared.
     const isTold = (image: string) => published.doubt(image) === undefined;
     return new Map([...standings].map(([image, one]) => [image, isTold(image) ? one : "changed"]));
   };
 }
 
-/** What the provider found in this run, once it has been asked for every quorum; and says it, if not all is well. */
+/**
+ * Returns the provider's summary of this run, once it has handled every quorum. Shows a warning if
+ * images are pending.
+ */
 function summarized(
   quorums: readonly Quorum[],
   unknown: Readonly<Record<string, string>>,
@@ -165,7 +180,7 @@ function summarized(
   return all(quorums.map(({ urn }) => recover<string | undefined>(urn, () => undefined))).apply(async () => {
     const found = quorumSummaryOutputs.parse(await invoke("stagex:index:quorums", {}));
     const cannot = Object.entries(unknown).map(
-      ([image, reason]) => printable`${image} can't be released: ${reason}`,
+      ([image, reason]) => printable`${image} cannot be released: ${reason}`,
     );
     const below = Object.keys(found.pending).length > 0 ? [printableBlock(found.text)] : [];
     if (cannot.length + below.length > 0) await logToEngine("warning", printableLines([...cannot, ...below]));
@@ -180,7 +195,7 @@ function pendingOf(
 ): Output<Record<string, string>> {
   const words = [...quorums].map(([image, { met, words }]) => {
     const own = all([met, words]).apply(([isMet, said]) => (isMet ? undefined : said));
-    // One that failed has told the provider's summary alone.
+    // A quorum that failed is only in the provider's summary.
     return [image, recover<string | undefined>(own, () => undefined)] as const;
   });
   return all([all(Object.fromEntries(words)), summary]).apply(([said, { pending }]) => ({

@@ -26,30 +26,39 @@ import { logToEngine } from "./engine-log.ts";
 import { showForecast } from "./show-forecast.ts";
 import { readStackConfig } from "./stack-config.ts";
 
-/** What the stack tells whoever reads its outputs. */
+/** The outputs of the reproduce stack. */
 export type ReproduceOutputs = {
   /** The manifest digest of each image, by name. */
   readonly images: Output<Record<string, Digest>>;
-  /** How many of them have their published digest. */
+  /** The number of images with their published digest. */
   readonly verified: Output<number>;
-  /** Those that have another than was published of other inputs: `was sha256:…`, by name. */
+  /**
+   * The images whose digest differs from one that was published for other inputs: `was sha256:…`,
+   * by name.
+   */
   readonly new: Output<Record<string, string>>;
-  /** Only where somebody attests: the images of which they can say nothing, because they were pulled and not built. */
+  /**
+   * With `stagex:attest` only: the images that are not attested, because they were pulled and not
+   * built.
+   */
   readonly unattested?: Output<string[]>;
 };
 
-/** Builds the chosen images of a tree, and has those held against their published digests that `stagex:verify` names. */
+/**
+ * Builds the chosen images of a tree, and compares those that `stagex:verify` names with their
+ * published digests.
+ */
 export async function reproduce(): Promise<ReproduceOutputs> {
   const config = readStackConfig();
   if (allConfig()?.["stagex:verify"] === "true")
     await logToEngine(
       "info",
-      printable`stagex:verify true is called "all" now: pulumi config set stagex:verify all`,
+      printable`stagex:verify true is now "all": pulumi config set stagex:verify all`,
     );
   const tree = await readConfiguredTree(config, pathsOf());
   if (tree.warnings.length > 0) await logToEngine("warning", printableLines(formatWarnings(tree.warnings)));
   const plans = selectImages(tree.images, config.images);
-  // The provider would find a name that is none only once it comes to pull or rebuild something.
+  // Checks the names now: the provider would find an unknown one only when it pulls or rebuilds.
   const substitutable = new Set(resolveImageNames(tree.images, config.substitute ?? []));
   resolveImageNames(tree.images, config.rebuild ?? []);
   await announceUnfit(
@@ -80,8 +89,8 @@ export async function reproduce(): Promise<ReproduceOutputs> {
 }
 
 /**
- * The same digests, unknown in a preview in which one of the images is yet to be made: how it is come by is known from the state alone, and
- * what is foretold has been held against nothing.
+ * Returns the same digests, unknown in a preview with an image that is yet to be made: predicted
+ * digests have not been compared, and an image's origin is known only from the state.
  */
 function onceMade(
   images: Output<Record<string, Digest>>,
@@ -91,7 +100,7 @@ function onceMade(
   return all([images, all(origins)]).apply(([found]) => found);
 }
 
-/** The images that have their published digest, and those that do not, with that. */
+/** Returns the images with their published digest, and the others with the published one. */
 function compared(
   digests: Readonly<Record<string, Digest>>,
   published: ReadonlyMap<string, string>,
@@ -106,7 +115,10 @@ function compared(
   };
 }
 
-/** Tells a preview which images are for other platforms, and which the configured builders can't build, as far as that is known before they are asked. */
+/**
+ * Reports, in a preview, images for other platforms, and those that no configured builder can
+ * build, as far as is known in advance.
+ */
 async function announceUnfit(config: StagexConfig, plans: readonly BuildPlan[]): Promise<void> {
   if (!isDryRun()) return;
   const elsewhere = isUsual(config.platforms) ? undefined : formatOtherPlatforms(plans, config.platforms);
@@ -116,12 +128,18 @@ async function announceUnfit(config: StagexConfig, plans: readonly BuildPlan[]):
   if (unfit.length > 0) await logToEngine("warning", formatUnbuildableImages(unfit));
 }
 
-/** What StageX's own Makefile builds for: nobody has to be told that its bootstrap is for linux/386. */
+/**
+ * Reports whether these are the platforms of StageX's own Makefile: that its bootstrap is for
+ * linux/386 needs no message then.
+ */
 function isUsual(platforms: readonly string[]): boolean {
   return platforms.length === 1 && platforms[0] === "linux/amd64";
 }
 
-/** Has each image attested that is built here, if somebody is to; the images that were not, as the engine's output says too. */
+/**
+ * Registers the attestations of images built here, if a maintainer attests. Returns the others, and
+ * reports them.
+ */
 function attested(
   { attest: person, signedAs }: StagexConfig,
   images: Pick<AttestationsArgs, "plans" | "packages" | "substitutable">,
@@ -132,19 +150,22 @@ function attested(
     if (names.length > 0 && !isDryRun())
       await logToEngine(
         "info",
-        printable`${person} attests none of what was pulled instead of built: ${names.join(", ")}`,
+        printable`${person} does not attest images that were pulled instead of built: ${names.join(", ")}`,
       );
     return names;
   });
 }
 
-/** The builders of the configured fleets; without one, the provider has a daemon that is no resource. */
+/**
+ * Registers the builders of the configured fleets. Without a fleet, the provider uses a daemon that
+ * is no resource.
+ */
 async function registerBuilders({ builders = [], localBuilders = 0, aws }: StagexConfig): Promise<void> {
   const paths = pathsOf();
   const members = [
     ...staticFleet(builders, paths.project),
     ...localFleet(localBuilders),
-    // Few stacks have one: the others don't wait for its library.
+    // Few stacks have one; the others do not load its library.
     ...(aws ? await (await import("./fleet.ts")).deployAwsBuilders(aws, paths) : []),
   ];
   if (members.length > 0) new Builders("builders", members);

@@ -1,7 +1,10 @@
 import { allConfig } from "@pulumi/pulumi/runtime/index.js";
 import { parseConfig, type StagexConfig } from "../config/schema.ts";
 
-/** The `stagex:` configuration of this stack, all keys checked at once. */
+/**
+ * Reads the `stagex:` configuration of this stack.
+ * @throws Error that names every key that is wrong
+ */
 export function readStackConfig(): StagexConfig {
   const prefix = "stagex:";
   const keys = Object.entries(allConfig() ?? {}).filter(([key]) => key.startsWith(prefix));

@@ -16,6 +16,7 @@ import { print, printError } from "../../lib/text/terminal.ts";
 import { hexOf, parseDigest } from "../../oci/digest.ts";
 import { parseTreeAddress, type TreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { type DigestsUpdateOptions, updateDigests, writeDigestsFile } from "../digests/digests-update.ts";
+import { printConfigWarnings } from "../engine/config-warnings.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack, type StackPackage } from "../engine/stack.ts";
 import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
@@ -102,7 +103,9 @@ function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<s
 type Options = DigestsUpdateOptions & { stack: string; platform?: string; changed?: true };
 
 async function settingsOf(name: string): Promise<ConfigValues> {
-  return (await new Stack(name, await provideEngine(false), pathsOf()).getConfig()) as ConfigValues;
+  const values = await new Stack(name, await provideEngine(false), pathsOf()).getConfig();
+  printConfigWarnings(name, values);
+  return values;
 }
 
 /** Says on stderr which of them are another's word: who publishes them should know. */

@@ -1,7 +1,13 @@
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Command } from "commander";
-import { type ConfigValues, configShape, parseConfig, type StagexConfig } from "../../config/schema.ts";
+import {
+  type ConfigKey,
+  type ConfigValues,
+  configShape,
+  parseConfig,
+  type StagexConfig,
+} from "../../config/schema.ts";
 import { selectImages } from "../../distro/graph.ts";
 import { type Paths, pathsOf } from "../../lib/paths.ts";
 import { groupMessages } from "../../lib/text/grouped-messages.ts";
@@ -51,7 +57,7 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   // Refreshed, so that what was damaged or lost since the last time is found and made again.
   const up = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
   if (config.stack === "release") return await bringReleaseUp(stack, up);
-  if (config.stack !== undefined && config.stack !== "reproduce") return await bringUp(stack, up);
+  if (config.stack === "fleet") return await bringUp(stack, up);
   const environment = { ...checkpointEnvironment(config), ...parallelismEnvironment(config, process.env) };
   await build(stack, up, { chosen, paths, verify: config.verify, environment });
   if (!rehearsal || !isExample(settings)) return;
@@ -119,8 +125,8 @@ function isExample({ tree }: Readonly<Record<string, unknown>>): boolean {
 
 /** Those settings of a stack that say what is built, and by which daemon. */
 function buildSettings(settings: Readonly<Record<string, unknown>>): Record<string, string> {
-  const names = ["tree", "images", "platforms", "verify", "buildkit", "jobs"];
-  const kept = Object.entries(settings).filter(([name]) => names.includes(name));
+  const names = ["tree", "images", "platforms", "verify", "buildkit", "jobs"] satisfies ConfigKey[];
+  const kept = Object.entries(settings).filter(([name]) => names.some((key) => key === name));
   return Object.fromEntries(
     kept.map(([name, value]) => [name, typeof value === "string" ? value : JSON.stringify(value)]),
   );

@@ -5,6 +5,8 @@ import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { z } from "zod";
+import { renamedKeys } from "../../config/renamed-keys.ts";
+import type { ConfigKey } from "../../config/schema.ts";
 import { identityOf } from "../../lib/fs/pid-identity.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
@@ -82,9 +84,12 @@ export class Stack {
     await this.#output(["stack", "init", "--no-select", this.name]);
   }
 
-  /** Sets `stagex:` keys, as text, where they are not so already. */
-  async setConfig(settings: Readonly<Record<string, string>>): Promise<void> {
+  /** Sets `stagex:` keys, as text, where they are not so already. Removes the old names of these keys. */
+  async setConfig(settings: Readonly<Partial<Record<ConfigKey, string>>>): Promise<void> {
     const before = await this.getConfig();
+    const old = Object.keys(before).filter((key) => Object.hasOwn(settings, renamedKeys.get(key) ?? ""));
+    if (old.length > 0)
+      await this.#output(["config", "rm-all", ...old.map((key) => `stagex:${key}`), "--stack", this.name]);
     const changed = Object.entries(settings).filter(([key, value]) => before[key] !== value);
     if (changed.length === 0) return;
     const pairs = changed.flatMap(([key, value]) => ["--plaintext", `stagex:${key}=${value}`]);

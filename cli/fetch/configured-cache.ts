@@ -3,6 +3,7 @@ import { pathsOf } from "../../lib/paths.ts";
 import { openVault } from "../../pipeline/context/open-vault.ts";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { provideTools } from "../../tools/tool-resolver.ts";
+import { printConfigWarnings } from "../engine/config-warnings.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack } from "../engine/stack.ts";
 import { asUsageError } from "../output/exit-code.ts";
@@ -33,6 +34,7 @@ export async function openConfiguredCache(options: CacheOptions): Promise<Source
 async function settings({ stack, vault }: CacheOptions): Promise<Pick<StagexConfig, "sources" | "vault">> {
   const config =
     stack === undefined ? {} : await new Stack(stack, await provideEngine(false), pathsOf()).getConfig();
+  if (stack !== undefined) printConfigWarnings(stack, config);
   const { sources, vault: configured } = config;
   const asked = { sources, vault: vault ?? configured };
   try {

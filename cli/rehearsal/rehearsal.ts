@@ -147,8 +147,8 @@ async function release(
       stack: "release",
       threshold: String(rule.threshold),
       vendors: String(rule.vendors),
-      publish: `${registry.host}/stagex`,
-      lookaside: relative(paths.project, lookasideOf(paths)),
+      publishTo: `${registry.host}/stagex`,
+      publishSignaturesTo: relative(paths.project, lookasideOf(paths)),
     });
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"];
     await stack.runLogged(args, join(folder, "release.log"));

@@ -19,6 +19,7 @@ import type { Trust } from "../../trust/quorum/quorum.ts";
 import type { Person } from "../../trust/quorum/roster.ts";
 import { type PinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
 import type { Lookaside } from "../../trust/signatures/lookaside.ts";
+import { printConfigWarnings } from "../engine/config-warnings.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { Stack } from "../engine/stack.ts";
 import { asUsageError, CommandError } from "../output/exit-code.ts";
@@ -56,7 +57,9 @@ export type SignableImages = {
 export async function findSignableImages(options: SignableOptions): Promise<SignableImages> {
   const paths = pathsOf();
   const stack = new Stack(options.stack, await provideEngine(false), paths);
-  const config = settings((await stack.getConfig()) as ConfigValues);
+  const values = await stack.getConfig();
+  printConfigWarnings(options.stack, values);
+  const config = settings(values);
   const id = options.person ?? config.attest;
   if (id === undefined) {
     throw new CommandError(

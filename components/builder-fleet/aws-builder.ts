@@ -5,15 +5,16 @@ import { InstanceState } from "@pulumi/aws/ec2transitgateway/index.js";
 import { Parameter } from "@pulumi/aws/ssm/index.js";
 import { type Input, interpolate, type Output, output } from "@pulumi/pulumi";
 import {
-  type AwsVendor,
-  awsPlatforms,
+  type Architecture,
+  type AwsBuilder,
+  awsMachines,
+  awsVendors,
   builderSizes,
-  cpuVendorIds,
   instanceType,
 } from "../../config/aws-fleet.ts";
 import type { MachineImages } from "./aws-machine-images.ts";
 import { type AwsNetwork, buildPort } from "./aws-network.ts";
-import type { Architecture, Program } from "./aws-programs.ts";
+import type { Program } from "./aws-programs.ts";
 import { createBuilderRole } from "./aws-role.ts";
 import { type AwsScope, awsTags } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
@@ -21,7 +22,7 @@ import { logStreamNames, userData } from "./aws-user-data.ts";
 import type { ClientTls, FleetBuilder } from "./fleet-builder.ts";
 import type { FleetCertificates } from "./fleet-certificates.ts";
 
-/** What builders of one fleet share. */
+/** The resources that all builders of a fleet share. */
 export type AwsFleetResources = {
   readonly scope: AwsScope;
   readonly network: AwsNetwork;
@@ -33,52 +34,44 @@ export type AwsFleetResources = {
   readonly programs: Readonly<Partial<Record<Architecture, readonly Program[]>>>;
 };
 
-type Make = {
-  readonly architecture: Architecture;
-  /** As builder facts name it. */
-  readonly vendor: string;
-  readonly platforms: readonly string[];
-};
-
-export const makes: Readonly<Record<AwsVendor, Make>> = {
-  intel: { architecture: "amd64", vendor: cpuVendorIds.intel, platforms: awsPlatforms.intel },
-  amd: { architecture: "amd64", vendor: cpuVendorIds.amd, platforms: awsPlatforms.amd },
-  graviton: { architecture: "arm64", vendor: cpuVendorIds.graviton, platforms: awsPlatforms.graviton },
-};
-
 const rootGib = 16;
-/** Of a builder's memory, for its system. */
+/** The part of a builder's memory for its system. */
 const systemGib = 2;
-/** Ports of tunnels that each vendor has, so that one more builder leaves the others theirs. */
+/**
+ * Tunnel ports reserved for each vendor, so that a further builder does not change the others'
+ * ports.
+ */
 const portsEach = 50;
 
 /**
- * One machine, of its own launch template: the `number`-th of a vendor, from 1. Its name and its disk outlast it, so a new machine in its
- * place has its cache.
+ * Creates one machine from its own launch template. Its name and its disk outlast it, so a new
+ * machine in its place has its cache.
  */
-export function createAwsBuilder(ground: AwsFleetResources, vendor: AwsVendor, number: number): FleetBuilder {
-  const { scope, network, buckets } = ground;
+export function createAwsBuilder(
+  shared: AwsFleetResources,
+  { name: builder, vendor, number }: AwsBuilder,
+): FleetBuilder {
+  const { scope, network, buckets } = shared;
   const { config, options } = scope;
-  const make = makes[vendor];
+  const machine = awsMachines[vendor];
   const size = builderSizes[config.size];
-  const builder = `${vendor}-${number}`;
   const name = `${config.name}-${builder}`;
   const tags = awsTags(scope, builder);
   const zone = config.zones[(number - 1) % config.zones.length] ?? "a";
   const serverName = `${builder}.${config.name}.internal`;
 
-  const parameters = certificateParameters(ground, builder, serverName);
+  const parameters = certificateParameters(shared, builder, serverName);
   const profile = createBuilderRole(scope, {
     builder,
     buckets,
     parameters: Object.values(parameters).map(({ arn }) => arn),
-    logStreams: logStreamNames(builder).map((stream) => logStream(ground, stream)),
+    logStreams: logStreamNames(builder).map((stream) => logStream(shared, stream)),
   });
   const disk = config.disk === "gp3" ? cacheDisk(scope, builder, zone) : undefined;
   const template = new LaunchTemplate(
     name,
     {
-      imageId: ground.images[make.architecture],
+      imageId: shared.images[machine.architecture],
       instanceType: instanceType(config, vendor),
       ebsOptimized: "true",
       iamInstanceProfile: { arn: profile },
@@ -95,7 +88,7 @@ export function createAwsBuilder(ground: AwsFleetResources, vendor: AwsVendor, n
           ebs: { encrypted: "true", volumeType: "gp3", volumeSize: rootGib, deleteOnTermination: "true" },
         },
       ],
-      // Stopped, not ended, when it was idle or AWS wants a spot instance back.
+      // An idle builder, or a spot instance that AWS takes back, stops and is not terminated.
       instanceInitiatedShutdownBehavior: "stop",
       ...(config.spot ? { instanceMarketOptions: spot } : {}),
       tagSpecifications: ["instance", "volume", "network-interface"].map((resourceType) => ({
@@ -111,11 +104,11 @@ export function createAwsBuilder(ground: AwsFleetResources, vendor: AwsVendor, n
     {
       launchTemplate: { id: template.id, version: interpolate`${template.latestVersion}` },
       subnetId: network.subnets.get(zone) ?? "",
-      userData: userDataOf(ground, make, builder, disk),
+      userData: userDataOf(shared, machine.architecture, builder, disk),
       userDataReplaceOnChange: true,
       tags,
     },
-    // Its disk can be attached to one machine only.
+    // A disk can be attached to one machine only.
     {
       ...options,
       deleteBeforeReplace: true,
@@ -141,16 +134,16 @@ export function createAwsBuilder(ground: AwsFleetResources, vendor: AwsVendor, n
   );
   const facts = {
     name: builder,
-    platforms: make.platforms,
-    vendor: make.vendor,
+    platforms: machine.platforms,
+    vendor: machine.cpuVendor,
     machine: instanceType(config, vendor),
     slots: size.slots,
     memory: (size.gib - systemGib) * 2 ** 30,
-    tls: { ...ground.client, serverName },
+    tls: { ...shared.client, serverName },
   };
   if (config.reach !== "ssm")
     return { ...facts, address: interpolate`tcp://${instance.privateIp}:${buildPort}` };
-  const localPort = config.localPort + Object.keys(makes).indexOf(vendor) * portsEach + number - 1;
+  const localPort = config.localPort + awsVendors.indexOf(vendor) * portsEach + number - 1;
   return {
     ...facts,
     address: output(`tcp://127.0.0.1:${localPort}`),
@@ -158,7 +151,7 @@ export function createAwsBuilder(ground: AwsFleetResources, vendor: AwsVendor, n
   };
 }
 
-/** Only a persistent request can be stopped and started again. */
+/** Only a persistent spot request can be stopped and started again. */
 const spot = {
   marketType: "spot",
   spotOptions: { spotInstanceType: "persistent", instanceInterruptionBehavior: "stop" },
@@ -177,9 +170,9 @@ function cacheDisk(scope: AwsScope, builder: string, zone: string): Volume {
   return new Volume(`${config.name}-${builder}-cache`, args, options);
 }
 
-/** The builder's side of mutual TLS, where it alone reads it. */
-function certificateParameters(ground: AwsFleetResources, builder: string, serverName: string) {
-  const { scope, certificates } = ground;
+/** Creates parameters for the builder's side of mutual TLS. No other builder can read them. */
+function certificateParameters(shared: AwsFleetResources, builder: string, serverName: string) {
+  const { scope, certificates } = shared;
   const { certificate, key } = certificates.issueServerCertificate(builder, serverName);
   const parameter = (name: string, type: "String" | "SecureString", value: Input<string>) =>
     new Parameter(
@@ -199,7 +192,10 @@ function certificateParameters(ground: AwsFleetResources, builder: string, serve
   };
 }
 
-/** A stream that a builder writes to; made for it, as who may make streams could take another's name. */
+/**
+ * Creates a log stream for a builder: a builder that may create streams could take the name of
+ * another one.
+ */
 function logStream({ scope, logGroup }: AwsFleetResources, name: string): Output<string> {
   const args = { name, logGroupName: logGroup.name };
   return new LogStream(`${scope.config.name}-${name}-log`, args, scope.options).arn;
@@ -211,7 +207,7 @@ function parametersOf({ config }: AwsScope, builder: string): string {
 
 function userDataOf(
   { scope, buckets, logGroup, programs }: AwsFleetResources,
-  { architecture }: Make,
+  architecture: Architecture,
   builder: string,
   disk: Volume | undefined,
 ): Output<string> {

@@ -9,11 +9,12 @@ import type { Input, Resource } from "@pulumi/pulumi";
 import { type AwsScope, awsTags } from "./aws-scope.ts";
 
 /**
- * Has the network's resolver answer for these names alone. No security group stands between a machine and the resolver, which asks any name
- * server of the world: without this, a build that broke out could carry data away in the names that it asks for.
+ * Limits the network's resolver to these names. Security groups do not apply to the resolver, which
+ * asks any name server in the world: a build that broke out could send data out in the names that
+ * it looks up.
  *
- * @param names of the endpoints, which all are AWS's
- * @returns what a machine is not to start without
+ * @param names of the endpoints, all of them AWS's
+ * @returns the resources that must exist before a machine starts
  */
 export function createDnsFirewall(scope: AwsScope, vpcId: Input<string>, names: Input<string[]>): Resource[] {
   const { config, options } = scope;
@@ -29,7 +30,7 @@ export function createDnsFirewall(scope: AwsScope, vpcId: Input<string>, names: 
         firewallRuleGroupId,
         firewallDomainListId: list("endpoints", names),
         action: "ALLOW",
-        // S3's names lead to others of AWS's (CNAME), which differ by place and time.
+        // S3's names lead to other names of AWS (CNAME), which differ by place and time.
         firewallDomainRedirectionAction: "TRUST_REDIRECTION_DOMAIN",
         priority: 100,
       },
@@ -47,7 +48,7 @@ export function createDnsFirewall(scope: AwsScope, vpcId: Input<string>, names: 
       options,
     ),
   ];
-  // A firewall that can't be asked lets nothing through.
+  // If the firewall is unavailable, no name is resolved.
   const closed = new ResolverFirewallConfig(
     named("closed"),
     { resourceId: vpcId, firewallFailOpen: "DISABLED" },
@@ -58,12 +59,12 @@ export function createDnsFirewall(scope: AwsScope, vpcId: Input<string>, names: 
     {
       firewallRuleGroupId,
       vpcId,
-      // The least that AWS takes.
+      // The lowest that AWS accepts.
       priority: 101,
       mutationProtection: "DISABLED",
       tags: awsTags(scope, "dns-rules"),
     },
-    // All names would be answered between the association and its last rule.
+    // With an association before its last rule, all names would be resolved for a moment.
     { ...options, dependsOn: rules },
   );
   return [closed, association];

@@ -1,36 +1,41 @@
 import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
 
-/** Services of AWS that builders reach by an interface endpoint; S3 has a gateway, which costs nothing. */
+/**
+ * The AWS services that builders reach through an interface endpoint. S3 has a gateway, which is
+ * free.
+ */
 export const endpointServices = ["ssm", "ssmmessages", "logs", "ecr.dkr"] as const;
 export type EndpointService = (typeof endpointServices)[number];
 
-/** A policy of IAM's language, as an endpoint takes one. */
+/** An endpoint's policy, in the language of IAM. */
 export type EndpointPolicy = { readonly Version: "2012-10-17"; readonly Statement: readonly object[] };
 
-type Ground = {
+type EndpointScope = {
   readonly config: Pick<AwsFleetConfig, "name" | "region">;
   /** The account's number. */
   readonly account: string;
 };
 
 /**
- * What may pass an endpoint: nothing but this account's credentials, for what builders do, to this account's resources. Without a policy an
- * endpoint takes any credentials: a build that broke out could bring another account's, and send there what it read
- * (AWS PrivateLink: "Control access to VPC endpoints using endpoint policies").
+ * Returns the policy of an endpoint: only this account's credentials pass, for the builders'
+ * actions, on this account's resources. Without a policy an endpoint accepts any credentials. A
+ * build that broke out could use another account's, and send data there (AWS PrivateLink: "Control
+ * access to VPC endpoints using endpoint policies").
  */
-export function endpointPolicy(service: EndpointService, { config, account }: Ground): EndpointPolicy {
+export function endpointPolicy(service: EndpointService, { config, account }: EndpointScope): EndpointPolicy {
   const { name, region } = config;
   const arn = (of: string, resource: string) => `arn:aws:${of}:${region}:${account}:${resource}`;
   const allow = (Action: string[], Resource: string) => own(account, Action, Resource);
   const statements = {
-    // Which machine it is that reports is told by its credentials: no resource of another account can be named.
+    // The credentials identify the machine that reports: this action can name no resource of
+    // another account.
     ssm: [
       allow(["ssm:UpdateInstanceInformation"], "*"),
       allow(["ssm:GetParameter"], arn("ssm", `parameter/stagex/${name}/*`)),
     ],
     ssmmessages: [allow(sessionActions, "*")],
     logs: [allow(["logs:PutLogEvents"], arn("logs", `log-group:/stagex/${name}:log-stream:*`))],
-    // Pulled only: nothing leaves through it.
+    // Images are only pulled: no data leaves through it.
     "ecr.dkr": [
       allow(
         ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"],
@@ -41,7 +46,7 @@ export function endpointPolicy(service: EndpointService, { config, account }: Gr
   return policy(statements[service]);
 }
 
-/** What a remote session is made of; these actions know no resource. */
+/** The actions of a remote session. They take no narrower resource than `*`. */
 export const sessionActions = [
   "ssmmessages:CreateControlChannel",
   "ssmmessages:CreateDataChannel",
@@ -50,9 +55,10 @@ export const sessionActions = [
 ];
 
 /**
- * What may pass S3's gateway: this account's credentials, to the fleet's own buckets. A bucket's name can be another account's once it was
- * deleted here, so the account counts, too. ECR keeps its layers in a bucket of AWS's, which is read with signed addresses of ECR's
- * own, and never written.
+ * Returns the policy of S3's gateway: only this account's credentials pass, to the fleet's own
+ * buckets. Another account can take the name of a deleted bucket, so the policy requires the
+ * account too. ECR keeps its layers in a bucket of AWS, which is read with signed addresses of ECR
+ * and never written.
  *
  * @param buckets their ARNs
  */
@@ -71,7 +77,10 @@ export function storagePolicy(
   ]);
 }
 
-/** Where ECR keeps the layers of a region (Amazon ECR: "Minimum Amazon S3 bucket permissions"). */
+/**
+ * Returns the bucket in which ECR keeps a region's layers (Amazon ECR: "Minimum Amazon S3 bucket
+ * permissions").
+ */
 export function layerBucket(region: string): string {
   return `prod-${region}-starport-layer-bucket`;
 }

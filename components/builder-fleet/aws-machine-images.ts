@@ -1,17 +1,20 @@
-import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
-import type { Architecture } from "./aws-programs.ts";
+import type { Architecture, AwsFleetConfig } from "../../config/aws-fleet.ts";
 
-/** The machine image of each architecture that there are builders of. */
+/** The machine images of a fleet, by architecture. */
 export type MachineImages = { readonly [architecture in Architecture]?: string | undefined };
 
-/** Amazon Linux 2023 brings cloud-init, the AWS CLI, Python and the agent of Systems Manager: all that a builder runs beside its programs. */
+/**
+ * The architectures as Amazon Linux 2023 names them. It has cloud-init, the AWS CLI, Python and the
+ * Systems Manager agent: everything that a builder runs beside its programs.
+ */
 const machines: Readonly<Record<Architecture, string>> = { amd64: "x86_64", arm64: "arm64" };
 
 /**
- * Returns the machine images that the configuration pins. There is no default: AWS has another newest one every other week, an image's
- * id differs by region, and what runs as root on a builder is not to change because a machine was made anew.
+ * Returns the machine images that the configuration pins. There is no default: AWS publishes a new
+ * one every other week, and an image's id differs by region. The software that runs as root on a
+ * builder must not change because its machine is replaced.
  *
- * @throws where one is missing, with the command that looks it up
+ * @throws Error if one is missing, with the command that looks it up
  */
 export function pinnedMachineImages(
   { ami, region }: Pick<AwsFleetConfig, "ami" | "region">,
@@ -22,7 +25,7 @@ export function pinnedMachineImages(
   const keys = missing.map((architecture) => `stagex:aws.ami.${architecture}`).join(" and ");
   const commands = missing.map((architecture) => `  ${lookUp(region, machines[architecture])}`);
   throw new Error(
-    `${keys} is not set: builders start from a machine image that you pin. The newest Amazon Linux 2023 of ${region}, for example, is what this prints:\n` +
+    `${keys} is not set: builders start from a machine image that you pin. For example, this prints the newest Amazon Linux 2023 of ${region}:\n` +
       `${commands.join("\n")}\n` +
       `Put it into stagex:aws, as {"ami":{"${missing[0]}":"ami-…"}}`,
   );

@@ -14,25 +14,29 @@ import { endpointPolicy, endpointServices, layerBucket, storagePolicy } from "./
 import { type AwsScope, awsTags } from "./aws-scope.ts";
 import type { AwsBuckets } from "./aws-storage.ts";
 
-/** Where buildkitd listens. */
+/** The port that buildkitd listens on. */
 export const buildPort = 1234;
 
-/** What builders are placed in. */
+/** The network that builders run in. */
 export type AwsNetwork = {
   /** By the zone's letter. */
   readonly subnets: ReadonlyMap<string, Output<string>>;
   readonly builders: Output<string>;
-  /** The security group whose machines may connect to builders, where one was asked for. */
+  /** The security group whose machines may connect to builders, with `reach: group`. */
   readonly orchestrators: Output<string> | undefined;
-  /** What no builder is to start without: its ways to AWS, and the end of all others. */
+  /**
+   * The resources that must exist before a builder starts: its ways to AWS, and the blocks on all
+   * others.
+   */
   readonly boundaries: readonly Resource[];
 };
 
 /**
- * A network that leads nowhere: no gateway to the internet, in or out, no public address, and no name but the endpoints'. A build that got
- * out of its sandbox finds nobody to talk to, and nobody finds the build port. AWS's own services are reached by endpoints inside, with
- * this account's credentials alone. Who is to reach the build port comes through Systems Manager, where AWS checks who it is and
- * writes it down, or from inside the network.
+ * Creates a closed network: no gateway to the internet, in or out, no public address, and no names
+ * but the endpoints'. A build that breaks out of its sandbox reaches no other host, and no outside
+ * host reaches the build port. AWS's services are reached through endpoints inside, with this
+ * account's credentials only. Clients reach the build port through Systems Manager, where AWS
+ * authenticates and logs them, or from inside the network.
  */
 export function createAwsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwork {
   const { config, options } = scope;
@@ -43,7 +47,8 @@ export function createAwsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwo
     options,
   );
   const vpcId = vpc.id;
-  // The group that is there by itself lets all its members in: nobody is to be in it by mistake.
+  // The group that AWS creates admits all its members: without rules, a machine in it by mistake
+  // reaches nothing.
   new DefaultSecurityGroup(`${config.name}-default`, { vpcId, ...named("default") }, options);
   const routes = new RouteTable(`${config.name}-routes`, { vpcId, ...named("routes") }, options);
   const subnets = new Map(
@@ -107,7 +112,10 @@ export function createAwsNetwork(scope: AwsScope, buckets: AwsBuckets): AwsNetwo
   return { subnets, builders, orchestrators, boundaries: [s3, ...interfaces, ...firewall] };
 }
 
-/** The names by which builders ask for the endpoints: of S3, those of the fleet's own buckets. */
+/**
+ * Returns the names that builders look up: the endpoints', and for S3 those of the fleet's own
+ * buckets.
+ */
 function endpointNames({ config }: AwsScope, account: Output<string>, buckets: AwsBuckets): Output<string[]> {
   const domain = `${config.region}.amazonaws.com`;
   const s3 = `s3.${domain}`;
@@ -149,7 +157,10 @@ function group(scope: AwsScope, vpcId: Output<string>, name: string, description
   return new SecurityGroup(`${scope.config.name}-${name}`, args, scope.options).id;
 }
 
-/** Lets in whom the configuration names, and by default nobody: what comes through Systems Manager comes from the machine itself. */
+/**
+ * Opens the build port to the configured clients; by default to none, as Systems Manager connects
+ * from the machine itself.
+ */
 function openBuildPort(
   scope: AwsScope,
   vpcId: Output<string>,

@@ -1,34 +1,45 @@
 import { createHash } from "node:crypto";
 import { mkdir, open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Architecture } from "../../config/aws-fleet.ts";
 import { replaceFile } from "../../lib/fs/atomic-write.ts";
 
-export type Architecture = "amd64" | "arm64";
-
-/** A program for builders: where it is, relative to the project, and its bytes' sha256 (64 hex digits). */
+/**
+ * A program for builders: its path, relative to the project, and the sha256 of its bytes (64 hex
+ * digits).
+ */
 export type Program = { readonly name: string; readonly path: string; readonly sha256: string };
 
-/** What a builder runs. `runc` edits each container's configuration, and then becomes `runc.real`. */
+/**
+ * The programs of a builder. `runc` edits each container's configuration, and then becomes
+ * `runc.real`.
+ */
 const needed = ["buildkitd", "runc", "runc.real"];
 
 /** ELF's numbers for machines (e_machine, at byte 18: "System V ABI", 4.3). */
 const machines: Readonly<Record<number, Architecture>> = { 62: "amd64", 183: "arm64" };
 
-/** Amazon Linux 2023 has the C library 2.34: what was linked with symbols of a later one doesn't start there. */
+/**
+ * The C library of Amazon Linux 2023 is 2.34. Programs linked with symbols of a later one do not
+ * start there.
+ */
 const newestGlibc = 34;
 
-/** Where to look for programs, and where they are put for the upload. */
+/** The folders that programs are taken from, and the one that they are copied to for the upload. */
 export type ProgramFolders = {
-  /** The first that has a program counts. */
+  /** The first folder with a program counts. */
   readonly folders: readonly string[];
-  /** Gets each program under its hash. Relative to the project: the state keeps the path, and is nobody's machine's. */
+  /**
+   * Receives each program under its hash. It is relative to the project: the state keeps the path,
+   * on any machine.
+   */
   readonly staging: string;
 };
 
 /**
- * The programs for builders of an architecture.
+ * Copies the programs for builders of an architecture to the staging folder.
  *
- * @throws where one is missing, or runs on another architecture
+ * @throws Error if one is missing, or cannot run on such a builder
  */
 export async function stagePrograms(
   { folders, staging }: ProgramFolders,
@@ -42,7 +53,7 @@ export async function stagePrograms(
   if (missing.length > 0) {
     throw new Error(
       `there is no ${missing.join(" and no ")} for ${architecture} builders${folders.length > 0 ? ` in ${folders.join(", ")}` : ""}; ` +
-        `set stagex:aws.programs.${architecture} to a folder with them: docs/aws.md says how to make it`,
+        `set stagex:aws.programs.${architecture} to a folder with them; docs/aws.md describes how to make it`,
     );
   }
   const programs: Program[] = [];
@@ -61,7 +72,7 @@ async function staged(
   const actual = await architectureOf(path);
   if (actual !== architecture) {
     throw new Error(
-      `${path} is for ${actual ?? "no machine known here"}, and ${architecture} builders are to run it`,
+      `${path} is for ${actual ?? "an unknown machine"}, and ${architecture} builders have to run it`,
     );
   }
   const bytes = await readFile(path);
@@ -84,19 +95,20 @@ async function staged(
 }
 
 /**
- * Why builds with this program would see more of the machine than they are to; undefined where they would not. A Go program's build
- * information names its package and its build tags in clear (go.dev/pkg/runtime/debug, BuildInfo.String).
+ * Returns the reason why builds with this program would see more of the machine than they should;
+ * undefined if they would not. A Go program's build information has its package and its build tags
+ * as text (go.dev/pkg/runtime/debug, BuildInfo.String).
  */
 function isolationLack(name: string, bytes: Buffer): string | undefined {
-  const mend = "On a machine of that kind: apt-get install libseccomp-dev pkg-config, then npm start";
+  const hint = "On a machine of that kind: apt-get install libseccomp-dev pkg-config, then npm start";
   if (name === "runc" && !bytes.includes("path\tstagex/tools/runc-hermetic\n"))
-    return `is not the set-up's runc, and would show builds what is of the machine. ${mend}`;
+    return `is not the set-up's runc, and would expose the machine to builds. ${hint}`;
   if (name === "runc.real" && !/\nbuild\t-tags=(?:\S+,)?seccomp[,\n]/.test(bytes.toString("latin1")))
-    return `has no system-call filter, so builds would run as root without one. ${mend}`;
+    return `has no system-call filter, so builds would run as root without one. ${hint}`;
   return undefined;
 }
 
-/** The minor version of the C library 2 that a program needs; 0 where it brings all it needs. */
+/** Returns the minor version of the C library 2 that a program needs; 0 if it needs none. */
 function glibcNeeded(bytes: Buffer): number {
   if (!bytes.includes("/ld-linux-")) return 0;
   const symbols = bytes.toString("latin1").matchAll(/GLIBC_2\.(\d+)/g);

@@ -7,16 +7,17 @@ import type { AwsBuckets } from "./aws-storage.ts";
 export type BuilderRoleArgs = {
   readonly builder: string;
   readonly buckets: AwsBuckets;
-  /** Of its key and certificates. */
+  /** ARNs of the parameters with its key and certificates. */
   readonly parameters: readonly Output<string>[];
-  /** ARNs of its own log streams. */
+  /** ARNs of its log streams. */
   readonly logStreams: readonly Output<string>[];
 };
 
 /**
- * What one builder may do, and no other: it reads its own key, writes below its own prefix and to its own log streams. AWS's ready-made policy
- * AmazonSSMManagedInstanceCore lets a machine read every parameter of the account, other builders' keys among them; this one has
- * what remote sessions need, and not that. The actions on `*` know no narrower resource.
+ * Creates the role of one builder: it reads its own key, and writes below its own prefix and to its
+ * own log streams. AWS's policy AmazonSSMManagedInstanceCore lets a machine read every parameter of
+ * the account, other builders' keys included. This role permits only what remote sessions need. The
+ * actions on `*` take no narrower resource.
  *
  * @returns the ARN of the instance profile
  */
@@ -53,9 +54,9 @@ export function createBuilderRole(scope: AwsScope, args: BuilderRoleArgs): Outpu
           allow(["s3:GetObject"], below(programs.arn, "programs")),
           allow(["s3:PutObject"], below(cache.arn, mine)),
           allow(["s3:GetObject"], below(cache.arn, config.sharedCache ? "builders" : mine)),
-          // Without it S3 says "forbidden" of what is not there yet.
+          // Without it S3 answers "forbidden" for objects that do not exist yet.
           allow(["s3:ListBucket"], cache.arn),
-          // Its streams are made for it: it names no others.
+          // Its streams are created for it, so it needs no permission to create any.
           allow(["logs:PutLogEvents"], [...args.logStreams]),
         ],
       }),

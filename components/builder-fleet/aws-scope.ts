@@ -1,14 +1,14 @@
 import type { CustomResourceOptions } from "@pulumi/pulumi";
 import type { AwsFleetConfig } from "../../config/aws-fleet.ts";
 
-/** What every resource of a fleet on AWS is made with. */
+/** The arguments common to all resources of a fleet on AWS. */
 export type AwsScope = {
   readonly config: AwsFleetConfig;
-  /** Parent and provider. */
+  /** The parent and the provider. */
   readonly options: CustomResourceOptions;
 };
 
-/** The tags of a resource: whose it is, and what. */
+/** Returns the tags of a resource: its name, and its fleet. */
 export function awsTags({ config }: AwsScope, name: string): Record<string, string> {
   return { ...config.tags, Name: `${config.name}-${name}`, "stagex:fleet": config.name };
 }

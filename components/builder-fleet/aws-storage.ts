@@ -16,12 +16,12 @@ import { type AwsScope, awsTags } from "./aws-scope.ts";
 export type AwsBucket = { readonly name: Output<string>; readonly arn: Output<string> };
 export type AwsBuckets = Readonly<Record<BucketKind, AwsBucket>>;
 
-/** What is evidence, and so keeps what it overwrites. */
+/** The buckets of evidence, which keep overwritten versions. */
 const versioned: readonly BucketKind[] = ["signatures", "ledger"];
-/** Days until what nobody renewed goes. */
+/** Days until cache entries expire. */
 const cacheDays = 30;
 
-/** A bucket for each kind of thing: encrypted, closed to the public, and reached over TLS only. */
+/** Creates a bucket of each kind: encrypted, closed to the public, and reached over TLS only. */
 export function createBuckets(scope: AwsScope): AwsBuckets {
   return Object.fromEntries(bucketKinds.map((kind) => [kind, bucketFor(scope, kind)])) as Record<
     BucketKind,
@@ -36,14 +36,15 @@ function bucketFor(scope: AwsScope, kind: BucketKind): AwsBucket {
   const made = new Bucket(
     name,
     {
-      // What is in it is no resource of this stack. All can be had again, but for evidence: whoever wants it back says `keep`.
+      // Its objects are no resources of this stack. All but evidence can be made again; `keep`
+      // protects it.
       forceDestroy: !isKept,
       tags: awsTags(scope, kind),
     },
     { ...options, retainOnDelete: isKept },
   );
   const of = { bucket: made.id };
-  // A kept bucket stays as it is protected, too.
+  // A kept bucket also keeps its protection.
   const staying = { ...options, retainOnDelete: isKept };
   const closed = new BucketPublicAccessBlock(
     name,
@@ -95,8 +96,9 @@ function tlsOnly(arn: Output<string>): Output<string> {
 }
 
 /**
- * One template for all repositories: ECR makes one when an image is first pushed. Those are no resources of this stack, so `destroy`
- * leaves them; the stack's output `leftovers` is the command that ends them. Tags stay what they were pushed as, but for `latest`.
+ * Creates the template of all repositories: ECR creates one when an image is first pushed. They are
+ * no resources of this stack, so `destroy` leaves them; the stack's output `leftovers` is the
+ * command that deletes them. Tags are immutable, except `latest`.
  */
 export function createRepositoryTemplate(scope: AwsScope): void {
   const { config, options } = scope;

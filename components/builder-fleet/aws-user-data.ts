@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { daemonConfig } from "../../buildkit/daemon/daemon-config.ts";
 
-/** What a builder is told of itself, none of it secret: anybody who may describe instances can read it. */
+/** The settings of a builder. None is secret: whoever may describe instances can read them. */
 export type BuilderSettings = {
   readonly region: string;
   readonly architecture: "amd64" | "arm64";
@@ -9,25 +9,25 @@ export type BuilderSettings = {
   readonly bucket: string;
   /** sha256 (64 hex digits) of each program, by its name. */
   readonly programs: Readonly<Record<string, string>>;
-  /** Where Systems Manager keeps `ca`, `certificate` and `key`. */
+  /** The path in Systems Manager of `ca`, `certificate` and `key`. */
   readonly parameters: string;
-  /** Name below /dev/disk/by-id of the cache's disk, or a pattern for it. */
+  /** The name of the cache's disk below /dev/disk/by-id, or a pattern for it. */
   readonly cacheDevice: string;
-  /** How many builds run at once. */
+  /** The number of builds that run at once. */
   readonly slots: number;
-  /** Without a connection, until the machine stops; 0 for never. */
+  /** Minutes without a connection after which the machine stops; 0 for never. */
   readonly idleMinutes: number;
   readonly logGroup: string;
-  /** Its own: `logStreamsOf` has what else begins with this name. */
+  /** The builder's log stream; {@link logStreamNames} lists all of them. */
   readonly logStream: string;
 };
 
-/** The log streams of a builder: of its daemon, and of its first boot. */
+/** Returns the log streams of a builder: of its daemon, and of its first boot. */
 export function logStreamNames(builder: string): string[] {
   return [builder, `${builder}-first-boot`];
 }
 
-/** A file of a builder. */
+/** A file on a builder. */
 export type BuilderFile = { readonly path: string; readonly content: string; readonly isProgram?: boolean };
 
 /** EC2's limit for user data, in bytes, before base64. */
@@ -43,7 +43,11 @@ const scripts = [
 ];
 const units = ["buildkitd.service", "stagex-cache.service", "stagex-minute.service", "stagex-minute.timer"];
 
-/** The cloud-config (cloud-init: "Cloud config data") that makes a builder of a bare Amazon Linux. */
+/**
+ * Returns the cloud-config (cloud-init: "Cloud config data") that turns a bare Amazon Linux into a
+ * builder.
+ * @throws Error if it is larger than EC2 accepts
+ */
 export function userData(settings: BuilderSettings): string {
   const files = builderFiles(settings).map(fileEntry).join("\n");
   const text = `#cloud-config\nssh_pwauth: false\nwrite_files:\n${files}\nruncmd:\n  - [/opt/stagex/sbin/stagex-start]\n`;
@@ -53,7 +57,7 @@ export function userData(settings: BuilderSettings): string {
   return text;
 }
 
-/** The daemon's configuration. Without a client certificate nobody gets an answer. */
+/** Returns the daemon's configuration. The daemon answers only clients with a certificate. */
 export function buildkitdToml(settings: Pick<BuilderSettings, "slots">): string {
   return daemonConfig({
     top: `root = "/var/lib/buildkit"`,
@@ -75,26 +79,30 @@ export function buildkitdToml(settings: Pick<BuilderSettings, "slots">): string 
   });
 }
 
-/** What the first boot puts in place, before it runs `stagex-start`. */
+/** Returns the files that the first boot writes before it runs `stagex-start`. */
 export function builderFiles(settings: BuilderSettings): BuilderFile[] {
   const programs = Object.entries(settings.programs).map(([name, sha256]) => `${sha256} ${name}\n`);
   return [
     { path: "/etc/stagex/builder.env", content: environment(settings) },
     { path: "/etc/stagex/programs", content: programs.join("") },
     { path: "/etc/buildkit/buildkitd.toml", content: buildkitdToml(settings) },
-    ...scripts.map((name) => ({ path: `/opt/stagex/sbin/${name}`, content: kept(name), isProgram: true })),
-    ...units.map((name) => ({ path: `/etc/systemd/system/${name}`, content: kept(name) })),
+    ...scripts.map((name) => ({
+      path: `/opt/stagex/sbin/${name}`,
+      content: readBuilderFile(name),
+      isProgram: true,
+    })),
+    ...units.map((name) => ({ path: `/etc/systemd/system/${name}`, content: readBuilderFile(name) })),
     ...(settings.architecture === "amd64" ? [dropIn("linux-386.conf")] : []),
-    { path: "/etc/logrotate.d/buildkitd", content: kept("logrotate") },
+    { path: "/etc/logrotate.d/buildkitd", content: readBuilderFile("logrotate") },
   ];
 }
 
 function dropIn(name: string): BuilderFile {
-  return { path: `/etc/systemd/system/buildkitd.service.d/${name}`, content: kept(name) };
+  return { path: `/etc/systemd/system/buildkitd.service.d/${name}`, content: readBuilderFile(name) };
 }
 
-/** A file of the folder `builder`, which the machine gets as it is. */
-function kept(name: string): string {
+/** Reads a file of the folder `builder`, which is copied to the machine unchanged. */
+function readBuilderFile(name: string): string {
   return readFileSync(new URL(`builder/${name}`, import.meta.url), "utf8");
 }
 
@@ -113,13 +121,19 @@ function environment(settings: BuilderSettings): string {
     .join("");
 }
 
-/** What a shell reads as it stands between single quotes; whatever else a value holds is nobody's bucket or region. */
+/**
+ * Returns a value that a shell reads unchanged between single quotes.
+ * @throws Error on any other: no bucket or region has such a name
+ */
 function plain(value: string): string {
   if (!/^[\w./:*-]+$/.test(value)) throw new Error(`${JSON.stringify(value)} can't be a builder's setting`);
   return value;
 }
 
-/** An entry of `write_files`, its content as a YAML block scalar (YAML 1.2, 8.1.2), which keeps every byte of such text. */
+/**
+ * Returns an entry of `write_files`. The content is a YAML block scalar (YAML 1.2, 8.1.2), which
+ * keeps every byte of such text.
+ */
 function fileEntry({ path, content, isProgram }: BuilderFile): string {
   const lines = content.trimEnd().split("\n");
   const body = lines.map((line) => (line === "" ? "" : `      ${line}`)).join("\n");

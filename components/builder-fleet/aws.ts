@@ -3,38 +3,43 @@ import { LogGroup } from "@pulumi/aws/cloudwatch/index.js";
 import { Provider } from "@pulumi/aws/provider.js";
 import { BucketObjectv2 } from "@pulumi/aws/s3/index.js";
 import { asset, ComponentResource, type ComponentResourceOptions, type Output } from "@pulumi/pulumi";
-import { type AwsFleetConfig, awsVendors, type BucketKind } from "../../config/aws-fleet.ts";
-import { type AwsFleetResources, createAwsBuilder, makes } from "./aws-builder.ts";
+import {
+  type Architecture,
+  type AwsFleetConfig,
+  awsBuilders,
+  awsMachines,
+  type BucketKind,
+} from "../../config/aws-fleet.ts";
+import { type AwsFleetResources, createAwsBuilder } from "./aws-builder.ts";
 import type { MachineImages } from "./aws-machine-images.ts";
 import { createAwsNetwork } from "./aws-network.ts";
-import type { Architecture, Program } from "./aws-programs.ts";
+import type { Program } from "./aws-programs.ts";
 import { type AwsScope, awsTags } from "./aws-scope.ts";
 import { type AwsBuckets, createBuckets, createRepositoryTemplate } from "./aws-storage.ts";
-import type { Fleet, FleetBuilder } from "./fleet-builder.ts";
+import type { FleetBuilder } from "./fleet-builder.ts";
 import { FleetCertificates } from "./fleet-certificates.ts";
 
 export type AwsFleetArgs = {
   readonly config: AwsFleetConfig;
   readonly images: MachineImages;
-  /** What builders run, for each architecture that there are builders of. */
+  /** The programs of builders, for each architecture of the fleet. */
   readonly programs: Readonly<Partial<Record<Architecture, readonly Program[]>>>;
-  /** The day, for the period of the certificates. */
+  /** The day that decides the period of the certificates. */
   readonly now: Date;
 };
 
-/** The architectures of the builders that a configuration asks for. */
+/** Returns the architectures of the builders that a configuration asks for. */
 export function architecturesOf(config: AwsFleetConfig): Architecture[] {
-  const used = awsVendors.filter((vendor) => config.builders[vendor] > 0);
-  return [...new Set(used.map((vendor) => makes[vendor].architecture))];
+  return [...new Set(awsBuilders(config).map(({ vendor }) => awsMachines[vendor].architecture))];
 }
 
 /**
- * Machines on EC2, with a network, a role each, disks, buckets and a budget of their own.
+ * A fleet of machines on EC2, with a network, roles, disks, buckets and a budget.
  *
- * All of EC2's arm64 machines have CPUs of one vendor: a quorum of two vendors for linux/arm64 needs a builder from elsewhere, in a
- * `static` fleet.
+ * All of EC2's arm64 machines have CPUs of one vendor: a quorum of two vendors for linux/arm64
+ * needs a builder from elsewhere, in a `static` fleet.
  */
-export class AwsFleet extends ComponentResource implements Fleet {
+export class AwsFleet extends ComponentResource {
   readonly builders: readonly FleetBuilder[];
   /** The buckets' names. */
   readonly buckets: Readonly<Record<BucketKind, Output<string>>>;
@@ -52,14 +57,14 @@ export class AwsFleet extends ComponentResource implements Fleet {
     const buckets = createBuckets(scope);
     const network = createAwsNetwork(scope, buckets);
     if (config.registry) createRepositoryTemplate(scope);
-    awsBudget(scope);
+    createBudget(scope);
     uploadPrograms(scope, buckets, Object.values(programs).flat());
     const certificates = new FleetCertificates(
       { fleet: config.name, rotateDays: config.rotateDays, now },
       { parent: this },
     );
     const { certificate, key } = certificates.issueClientCertificate();
-    const ground: AwsFleetResources = {
+    const shared: AwsFleetResources = {
       scope,
       network,
       buckets,
@@ -73,11 +78,7 @@ export class AwsFleet extends ComponentResource implements Fleet {
         scope.options,
       ),
     };
-    this.builders = awsVendors.flatMap((vendor) =>
-      Array.from({ length: config.builders[vendor] }, (_, index) =>
-        createAwsBuilder(ground, vendor, index + 1),
-      ),
-    );
+    this.builders = awsBuilders(config).map((builder) => createAwsBuilder(shared, builder));
     this.buckets = Object.fromEntries(
       Object.entries(buckets).map(([kind, bucket]) => [kind, bucket.name]),
     ) as Record<BucketKind, Output<string>>;
@@ -86,7 +87,7 @@ export class AwsFleet extends ComponentResource implements Fleet {
   }
 }
 
-/** Programs lie in S3 under their hash, so a machine can only ever ask for exactly those bytes. */
+/** Uploads programs under their hash, so a machine can ask only for exactly these bytes. */
 function uploadPrograms(scope: AwsScope, { programs: bucket }: AwsBuckets, programs: Program[]): void {
   const { config, options } = scope;
   const distinct = new Map(programs.map((program) => [program.sha256, program]));
@@ -106,8 +107,11 @@ function uploadPrograms(scope: AwsScope, { programs: bucket }: AwsBuckets, progr
   }
 }
 
-/** For the whole account: costs by tag are known only where somebody switched that on in its billing, a day before. */
-function awsBudget(scope: AwsScope): void {
+/**
+ * Creates a budget for the whole account: costs by tag are known only a day after they are
+ * activated in its billing.
+ */
+function createBudget(scope: AwsScope): void {
   const { config, options } = scope;
   const { dollars, email } = config.budget;
   const alarm = (threshold: number, notificationType: "ACTUAL" | "FORECASTED", address: string) => ({

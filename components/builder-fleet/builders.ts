@@ -3,22 +3,26 @@ import { Builder } from "../../providers/stagex/resources/builder/resource.ts";
 import { silenceFailedOutputs } from "../../pulumi-workarounds/dependency-failure.ts";
 import type { ClientTls, FleetBuilder } from "./fleet-builder.ts";
 
-/** A builder of which less may be known than of a fleet that was made here; what is not said, it tells itself, or is usual. */
+/**
+ * A builder of any fleet. A property that is not given comes from the builder itself, or has a
+ * default.
+ */
 export type DeclaredBuilder = Partial<
   Undefinable<Pick<FleetBuilder, "platforms" | "slots" | "memory" | "vendor">>
 > & {
   readonly name: string;
-  /** Also `private:1` and so on: daemons of the state folder's own. */
+  /** An address for buildctl; or `private:1` and so on, for daemons of the state folder's own. */
   readonly address: Output<string>;
-  /** Seconds to wait until it answers. */
+  /** Seconds to wait until the builder answers. */
   readonly wait?: number | undefined;
   readonly tls?: Omit<ClientTls, "serverName"> & { readonly serverName?: string | undefined };
 };
 type Undefinable<Known> = { readonly [Name in keyof Known]: Known[Name] | undefined };
 
 /**
- * The builders of fleets, each a `Builder`. Packages don't depend on them: one that does not answer fails, and the others build. The
- * provider waits for all that the configuration names before it builds anything.
+ * The builders of all fleets, each a `Builder`. Packages do not depend on them: a builder that does
+ * not answer fails, and the others build. The provider waits for all configured builders before it
+ * builds an image.
  */
 export class Builders extends ComponentResource {
   readonly builders: ReadonlyMap<string, Builder>;

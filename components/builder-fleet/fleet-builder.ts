@@ -1,49 +1,51 @@
 import type { Output } from "@pulumi/pulumi";
 
-/** What a client shows a builder, and what it expects of it: mutual TLS, all in PEM. */
+/** The client's side of mutual TLS with a builder, all in PEM. */
 export type ClientTls = {
-  /** The authority that signed both sides' certificates, and nothing else. */
+  /** The authority that signed both sides' certificates, and no others. */
   readonly ca: Output<string>;
   readonly certificate: Output<string>;
-  /** The client's key: a secret in state, never in clear. */
+  /** The client's key, a secret in the state. */
   readonly key: Output<string>;
-  /** The name that the builder's certificate has: its address may be a tunnel's. */
+  /** The name in the builder's certificate: its address may be that of a tunnel. */
   readonly serverName: string;
 };
 
-/** The way to a builder whose build port no network reaches: a port forwarded by AWS Systems Manager. */
+/** A port that AWS Systems Manager forwards to a builder, whose build port no network reaches. */
 export type SsmTunnel = {
   readonly instance: Output<string>;
   readonly region: string;
-  /** Where buildkitd listens, on the builder. */
+  /** The port of buildkitd on the builder. */
   readonly remotePort: number;
-  /** Where the builder's `address` expects the tunnel's end, on this machine. */
+  /** The port of the tunnel on this machine, as in the builder's `address`. */
   readonly localPort: number;
 };
 
-/** A machine that builds: what the schedule has to know of it, and how it is reached. */
+/** A machine to build on, as the scheduler and its clients need to know it. */
 export type FleetBuilder = {
-  /** Its own in the fleet, and lasting: a builder is the owner of its cache and of what it witnessed. */
+  /**
+   * The name, unique in the fleet and permanent: the builder's cache and ledger records belong to
+   * it.
+   */
   readonly name: string;
-  /** Whatever buildctl takes: `unix://`, `tcp://`, `docker-container://`, `ssh://`, `kube-pod://`. */
+  /**
+   * An address for buildctl: `unix://`, `tcp://`, `docker-container://`, `ssh://`, `kube-pod://`.
+   */
   readonly address: Output<string>;
-  /** What it builds natively, its own first: `linux/amd64`, `linux/386`. */
+  /** The platforms it builds natively, its own first: `linux/amd64`, `linux/386`. */
   readonly platforms: readonly string[];
-  /** How many images it builds at once. */
+  /** The number of images it builds at once. */
   readonly slots: number;
-  /** Bytes for all its builds together. */
+  /** Bytes of memory for all its builds together. */
   readonly memory: number;
   /**
-   * Who made its CPU, as builder facts name it: `GenuineIntel`, `AuthenticAMD`, `ARM`. A claim, as BuildKit can't tell it; undefined
-   * where nobody said.
+   * The vendor of its CPU, as builder facts name it: `GenuineIntel`, `AuthenticAMD`, `ARM`. A
+   * claim: BuildKit does not report it.
    */
   readonly vendor: string | undefined;
-  /** What kind of machine it is, as prices name it: `m8i.4xlarge`. */
+  /** The kind of machine, as prices name it: `m8i.4xlarge`. */
   readonly machine: string;
   readonly tls?: ClientTls;
-  /** Has to be open while the builder is used. */
+  /** The tunnel, which must be open while the builder is used. */
   readonly tunnel?: SsmTunnel;
 };
-
-/** Machines to build on, wherever they are: `local`, `static` and `aws` all give this. */
-export type Fleet = { readonly builders: readonly FleetBuilder[] };

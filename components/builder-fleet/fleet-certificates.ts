@@ -5,14 +5,17 @@ import { Certificate } from "../../providers/stagex/resources/certificate/resour
 export type FleetCertificatesArgs = {
   /** The fleet's name. */
   readonly fleet: string;
-  /** Days until the first run after them makes all anew. */
+  /** Days after which the next run renews all of them. */
   readonly rotateDays: number;
   readonly now: Date;
 };
 
 const day = 24 * 60 * 60 * 1000;
 
-/** A fleet's authority, and what it signs. All of it goes at once when a period ends, and is good for two. */
+/**
+ * The authority of a fleet, and its certificates. All are replaced when a period ends, and are
+ * valid for two periods.
+ */
 export class FleetCertificates {
   readonly authority: Authority;
   readonly #options: CustomResourceOptions;
@@ -33,12 +36,12 @@ export class FleetCertificates {
     );
   }
 
-  /** Of a builder; `serverName` is what its clients expect. */
+  /** Issues the certificate of a builder. Its clients expect `serverName`. */
   issueServerCertificate(builder: string, serverName: string): Certificate {
     return this.#certificate(builder, [serverName], "server");
   }
 
-  /** Of whoever builds on the fleet. */
+  /** Issues the certificate of the fleet's clients. */
   issueClientCertificate(): Certificate {
     return this.#certificate("client", [], "client");
   }

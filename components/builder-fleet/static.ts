@@ -5,9 +5,9 @@ import type { ConfiguredBuilder } from "../../config/builders.ts";
 import type { DeclaredBuilder } from "./builders.ts";
 
 /**
- * Machines that are there already, at the addresses that `stagex:builders` lists.
- * @param project the folder that the files with credentials are relative to
- * @throws where such a file can't be read
+ * Returns the machines that `stagex:builders` lists, with their credentials.
+ * @param project the folder that the files of credentials are relative to
+ * @throws Error if such a file cannot be read
  */
 export function staticFleet(builders: readonly ConfiguredBuilder[], project: string): DeclaredBuilder[] {
   return builders.map(({ name, address, platforms, slots, memory, vendor, wait, tls }) => ({
@@ -27,7 +27,7 @@ function clientTls(
       return readFileSync(join(project, file), "utf8");
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`stagex:builders: the credentials of ${builder} can't be read: ${reason}`);
+      throw new Error(`stagex:builders: the credentials of ${builder} cannot be read: ${reason}`);
     }
   };
   return { ca: output(read(ca)), certificate: output(read(cert)), key: secret(read(key)), serverName };

@@ -88,7 +88,7 @@ export class Context {
    * local builds alone.
    */
   get trustedLedger(): Ledger {
-    const { attest, trust } = this.config;
+    const { attest, substituteTrust: trust } = this.config;
     return attest !== undefined || trust === "quorum" ? this.built : this.ledger;
   }
 
@@ -165,7 +165,9 @@ export class Context {
 
   /** Opens the registries to pull from, in the order to ask them. */
   registries(operation: Operation): Promise<readonly Registry[]> {
-    return Promise.all((this.config.registry ?? []).map((address) => this.openRegistry(address, operation)));
+    return Promise.all(
+      (this.config.substituteFrom ?? []).map((address) => this.openRegistry(address, operation)),
+    );
   }
 
   /** Opens a registry to pull from or to push to. */
@@ -178,7 +180,7 @@ export class Context {
    * none is configured.
    */
   async fleetRegistry(): Promise<FleetRegistry | undefined> {
-    const { exchange: address } = this.config;
+    const { fleetRegistry: address } = this.config;
     if (address === undefined) return undefined;
     return await this.#once("fleet-registry", async () => {
       const registry = (operation: Operation) => this.openRegistry(address, operation);

@@ -11,13 +11,13 @@ export type EvidenceLedgers = {
 };
 
 /**
- * Opens the ledgers that `stagex:trust` accepts: that of local builds, and the shared one. With
+ * Opens the ledgers that `stagex:substituteTrust` accepts: that of local builds, and the shared one. With
  * `quorum` the images that were accepted at quorum take the place of the shared ledger, which
  * others can write.
  */
 export function openLedgers(
-  { trust }: Pick<StagexConfig, "trust">,
+  { substituteTrust }: Pick<StagexConfig, "substituteTrust">,
   { built, agreed, ledger }: Pick<Paths, "built" | "agreed" | "ledger">,
 ): EvidenceLedgers {
-  return { built: new Ledger(built), ledger: new Ledger(trust === "quorum" ? agreed : ledger) };
+  return { built: new Ledger(built), ledger: new Ledger(substituteTrust === "quorum" ? agreed : ledger) };
 }

@@ -1,6 +1,6 @@
 import { matchPlatforms } from "../../buildkit/scheduler/platform-match.ts";
 import type { Job, ScheduledBuilder } from "../../buildkit/scheduler/scheduler.ts";
-import { awsPlatforms, awsVendors } from "../../config/aws-fleet.ts";
+import { defaultBuilder, plannedBuilders } from "../../config/fleet-plan.ts";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { platformsToRun } from "../../distro/recipe/run-platforms.ts";
@@ -8,7 +8,7 @@ import { type Printable, printable, printableBlock } from "../../lib/text/printa
 import { shortenList } from "../../lib/text/shortened-list.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
 
-type PlannedBy = Pick<StagexConfig, "buildkit" | "builders" | "localBuilders" | "aws">;
+type PlannedBy = Pick<StagexConfig, "buildkit" | "builders" | "localBuilders" | "aws" | "jobs">;
 
 /** An image that no builder can build, and the platforms that its steps run programs of. */
 export type UnbuildableImage = { readonly image: string; readonly runs: readonly string[] };
@@ -17,24 +17,15 @@ export type UnbuildableImage = { readonly image: string; readonly runs: readonly
  * Lists the platforms of each configured builder, its own first.
  * @returns undefined where only a builder itself can tell its platforms
  */
-export async function plannedPlatforms({
-  buildkit = process.env.BUILDKIT_HOST,
-  builders = [],
-  localBuilders = 0,
-  aws,
-}: PlannedBy): Promise<(readonly string[])[] | undefined> {
-  const onAws = awsVendors.flatMap((vendor) =>
-    Array.from({ length: aws?.builders[vendor] ?? 0 }, () => awsPlatforms[vendor]),
+export async function plannedPlatforms(config: PlannedBy): Promise<(readonly string[])[] | undefined> {
+  const planned = plannedBuilders(config).map(({ platforms }) => platforms);
+  const isPrivate = defaultBuilder(config.buildkit).address.startsWith("private:");
+  const known = planned.length > 0 ? planned : [isPrivate ? ("here" as const) : undefined];
+  const { native, emulated } = await runnablePlatforms();
+  const listed = known.flatMap((platforms) =>
+    platforms === undefined ? [] : [platforms === "here" ? [...native, ...emulated] : platforms],
   );
-  const hasNoFleet = builders.length + localBuilders + onAws.length === 0;
-  if (hasNoFleet && buildkit !== undefined) return undefined;
-  const here = await runnablePlatforms();
-  const own = Array.from({ length: hasNoFleet ? 1 : localBuilders }, () => [
-    ...here.native,
-    ...here.emulated,
-  ]);
-  const declared = builders.flatMap(({ platforms }) => (platforms ? [platforms] : []));
-  return declared.length < builders.length ? undefined : [...declared, ...own, ...onAws];
+  return listed.length < known.length ? undefined : listed;
 }
 
 /**

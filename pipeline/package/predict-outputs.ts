@@ -69,7 +69,7 @@ async function isLikelySigned(
   { image, version, platforms }: PackageInputs,
   { digests }: KnownDigests,
 ): Promise<boolean> {
-  if (context.config.trust !== "quorum" || platforms.length > 1) return false;
+  if (context.config.substituteTrust !== "quorum" || platforms.length > 1) return false;
   return (await reasonBelowQuorum(context, image, version, digests)) === undefined;
 }
 

@@ -26,7 +26,7 @@ export async function recordAtQuorum(
 }
 
 /**
- * Tells whether the image in the state may stay under `stagex:trust quorum`. Another setting may
+ * Tells whether the image in the state may stay under `stagex:substituteTrust quorum`. Another setting may
  * have let it in: it stays only if it was built here or accepted at quorum. After a change of keys,
  * roster or rule its signatures are judged again.
  */

@@ -40,7 +40,7 @@ export async function substituteImage(
     return undefined;
   }
   const outputs = imageDigestsOf(image, inputs.platforms);
-  if (context.config.trust === "quorum") await recordAtQuorum(context, inputs, outputs);
+  if (context.config.substituteTrust === "quorum") await recordAtQuorum(context, inputs, outputs);
   context.runReport.note({ image: inputs.image, digest: outputs.digest, origin: "substituted" });
   return { ...outputs, inputKey: inputs.inputKey, origin: "substituted" };
 }

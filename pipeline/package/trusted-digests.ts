@@ -22,13 +22,13 @@ import { lookUpDigests } from "./ledger-lookup.ts";
 export type TrustedDigests = { readonly digests?: KnownDigests; readonly doubt?: string };
 
 /**
- * Finds the digests of exactly these inputs that `stagex:trust` accepts. `ledger` takes the
+ * Finds the digests of exactly these inputs that `stagex:substituteTrust` accepts. `ledger` takes the
  * ledger's; `release` also the tree's published digests. `quorum` takes those of local builds, and
  * published digests that enough maintainers have signed. The shared ledger is then not asked at
  * all: a signature is for a version, and the ledger could choose an older build of it.
  */
 export async function findTrustedDigests(context: Context, inputs: KeyedPackage): Promise<TrustedDigests> {
-  const { trust } = context.config;
+  const { substituteTrust: trust } = context.config;
   const ledger = trust === "quorum" ? context.built : context.ledger;
   const recorded = await lookUpDigests(ledger, inputs.inputKey, inputs.platforms);
   if (recorded) return { digests: recorded };

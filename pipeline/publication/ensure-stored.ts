@@ -58,7 +58,7 @@ async function pulled(
   if (found) return found;
   throw new Error(
     `${image} is not published: the store does not have ${digest} whole${reasons.join("")}\n` +
-      "Build it (the reproduce stack does), or say where it can be had: pulumi config set stagex:registry docker.io/stagex",
+      "Build it (the reproduce stack does), or say where it can be had: pulumi config set stagex:substituteFrom docker.io/stagex",
   );
 }
 

@@ -40,7 +40,7 @@ export type PublishedImage = {
 
 /**
  * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
- * was built here; what it is made of, of every image that is known on the word that `stagex:trust` takes. Signed statements of the lookaside come along, and where
+ * was built here; what it is made of, of every image that is known on the word that `stagex:substituteTrust` takes. Signed statements of the lookaside come along, and where
  * `stagex:signingKey` is a file, `stagex:attest` signs what that person has not signed yet of what was built here: nobody is made to vouch
  * for what only somebody else's ledger says. A key on a card is not asked: it would want to be touched twice for each image
  * (`stagex provenance --sign` asks it).

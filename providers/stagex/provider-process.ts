@@ -6,8 +6,9 @@ import { connectEngine } from "./protocol/engine-log.ts";
 import { type Provider, ProviderServer } from "./protocol/grpc-server.ts";
 
 /**
- * Serves a provider as the process that the engine started: with the engine's address as its first argument, and the port
- * as the first and only line on stdout. It ends with the engine, however that ends.
+ * Serves a provider in a process that the engine started: with the engine's address as its first
+ * argument, and its port as the only line on stdout. The process ends with the engine, however that
+ * ends.
  */
 export async function serveProvider(provider: Provider): Promise<void> {
   const server = new ProviderServer(provider, connectEngine(process.argv[2] ?? ""));
@@ -26,7 +27,8 @@ export async function serveProvider(provider: Provider): Promise<void> {
     process.exit(end);
   }
 
-  // What no call could catch must still end the calls under way: the engine would wait for their answers forever.
+  // An error outside of any call ends all calls in progress: otherwise the engine would wait for
+  // them forever.
   function failed(thrown: unknown): void {
     const error = thrown instanceof Error ? thrown : new Error(String(thrown));
     printError(printableBlock(error.stack ?? error.message));
@@ -36,8 +38,8 @@ export async function serveProvider(provider: Provider): Promise<void> {
 
   process.on("uncaughtException", failed);
   process.on("unhandledRejection", failed);
-  // The engine ends its providers with Cancel and then SIGINT, and kills what still runs 5 seconds later. Ctrl-C in the
-  // terminal reaches the engine alone: a provider has a process group of its own.
+  // The engine ends its providers with Cancel and then SIGINT, and kills them 5 seconds later.
+  // Ctrl-C in the terminal reaches only the engine: a provider has its own process group.
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => close(0));
   onEngineEnd(() => close(0));
 

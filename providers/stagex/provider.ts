@@ -14,24 +14,24 @@ import { packageHandler } from "./resources/package/handler.ts";
 import { publicationHandler } from "./resources/publication/handler.ts";
 import { quorumHandler } from "./resources/quorum/handler.ts";
 
-/** The provider as the engine knows it: every resource and function that it has, by token. */
+/** Returns the provider, with all its resources and functions. */
 export function stagexProvider(version: string): Provider {
   let context: Context | undefined;
-  // One, but where engines attach: one that was killed leaves its own behind.
+  // Usually one. If engines attach, one that was killed leaves its context behind.
   const opened = new Set<Context>();
   const configured = (): Context => {
     if (!context) throw new Error("the provider was asked for a resource before it was configured");
     return context;
   };
-  const handlers = [
-    packageHandler(configured) as unknown as AnyResourceHandler,
-    builderHandler(configured) as unknown as AnyResourceHandler,
-    attestationHandler(configured) as unknown as AnyResourceHandler,
-    quorumHandler(configured) as unknown as AnyResourceHandler,
-    publicationHandler(configured) as unknown as AnyResourceHandler,
-    clientPolicyHandler(configured) as unknown as AnyResourceHandler,
-    authorityHandler() as unknown as AnyResourceHandler,
-    certificateHandler() as unknown as AnyResourceHandler,
+  const handlers: readonly AnyResourceHandler[] = [
+    packageHandler(configured),
+    builderHandler(configured),
+    attestationHandler(configured),
+    quorumHandler(configured),
+    publicationHandler(configured),
+    clientPolicyHandler(configured),
+    authorityHandler(),
+    certificateHandler(),
   ];
   return {
     name: "stagex",

@@ -77,9 +77,9 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     await registry.push("bootstrap-hex0", evil.index, { store, scratch: stateOf("scratch") });
     const [platform = ""] = Object.keys(truth.digests.platforms);
     forged = { ...truth, digests: { index: evil.index, platforms: { [platform]: foreign } } };
-    await victim.set("registry", `${server.host}/stagex`);
+    await victim.set("substituteFrom", `${server.host}/stagex`);
     await victim.set("substitute", '["*"]');
-    await victim.set("trust", "quorum");
+    await victim.set("substituteTrust", "quorum");
   }, 300_000);
 
   afterAll(async () => {
@@ -110,7 +110,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     "by `quorum`": () => [{ id: "quorum", facts: null }],
   };
 
-  test.each(Object.keys(shapes))("has no say under trust: quorum: %s", async (shape) => {
+  test.each(Object.keys(shapes))("has no say under substituteTrust: quorum: %s", async (shape) => {
     await forgetAll();
     for (const builder of shapes[shape]?.(truth) ?? []) await ledger().append({ ...forged, builder });
     const preview = await victim.run(["preview", "--stack", "test"]);
@@ -164,10 +164,10 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     await mkdir(join(victim.folder, "signatures"));
   });
 
-  test("what it had taken in under trust: ledger is signed by nobody, and neither is what was built from it", async () => {
+  test("what it had taken in under substituteTrust: ledger is signed by nobody, and neither is what was built from it", async () => {
     await forgetAll();
     await ledger().append({ ...forged, builder: { id: "epyc-1", facts } });
-    await victim.set("trust", "ledger");
+    await victim.set("substituteTrust", "ledger");
     await victim.set("substitute", '["bootstrap-hex0"]');
     for (const [person, key] of Object.entries({ alice: "alice.key", bob: "bob.key" })) {
       await victim.set("attest", person);
@@ -189,16 +189,16 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
   test("what it had taken in goes once the stack asks for a quorum", async () => {
     for (const key of ["attest", "signingKey"])
       await victim.run(["config", "rm", `stagex:${key}`, "--stack", "test"]);
-    await victim.set("trust", "quorum");
+    await victim.set("substituteTrust", "quorum");
     await victim.set("substitute", '["*"]');
     const { code, output, built } = await victim.up();
     expect(code, output).toBe(0);
-    expect(output).toContain("bootstrap-hex0 was taken on another's word (substituted)");
+    expect(output).toContain("bootstrap-hex0 came from others (substituted)");
     expect(built).toEqual(chosen);
     await expectTruth();
     const second = await victim.up();
     expect(second.built).toEqual([]);
-    expect(second.output).not.toContain("taken on another's word");
+    expect(second.output).not.toContain("came from others");
   });
 
   test("what stands on own builds alone is signed, by both", async () => {

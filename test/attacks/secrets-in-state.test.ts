@@ -110,7 +110,7 @@ describeReal("credentials reach neither state nor logs nor output", { timeout: 3
     await publishing.server.lose(`stagex/${image.name}`, image.layout.layers[0] ?? "");
     publishing.proxy.failAt(/./, logIn);
     const refresh = await project.run(["refresh", "--yes", "--skip-preview", "--stack", "test"], environment);
-    expect(refresh.output).toContain(`lacks the blob ${image.layout.layers[0]}; the next up mends it`);
+    expect(refresh.output).toContain(`lacks the blob ${image.layout.layers[0]}; the next up restores it`);
     const { code, output } = await project.up([], environment);
     expect(output).toMatch(/1 updated/);
     expect(code).toBe(0);

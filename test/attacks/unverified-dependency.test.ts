@@ -49,7 +49,7 @@ async function machine(published: Digest | undefined = undefined) {
     tree,
     attest: "alice",
     substitute: '["core-one"]',
-    registry: "127.0.0.1:1/stagex",
+    substituteFrom: "127.0.0.1:1/stagex",
   });
   const open = () => new Context(config, project, new AbortController().signal);
   const { images } = await open().tree();

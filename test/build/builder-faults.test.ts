@@ -64,7 +64,14 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
       report: (_, message) => warnings.push(message),
     };
     const run = async (key: string, recipe: Recipe, among?: readonly string[]): Promise<Built> => {
-      const job = { key, image: key, platforms: ["linux/amd64"], remaining: 0, inputs: [], allowedBuilders: among };
+      const job = {
+        key,
+        image: key,
+        platforms: ["linux/amd64"],
+        remaining: 0,
+        inputs: [],
+        allowedBuilders: among,
+      };
       const { result } = await fleet.run(
         job,
         ({ name, endpoint }, signal, stir) => {

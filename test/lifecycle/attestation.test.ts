@@ -152,7 +152,7 @@ describeReal("what was built here is attested", () => {
     const before = await bytesOfAll();
     const { code, output } = await project.up(["--target-replace", "**:Attestation::*"], noKeys);
     expect(code, output).toBe(0);
-    expect(output).toContain("all signatures stay in the lookaside");
+    expect(output).toContain("all of them stay in the lookaside");
     expect(await bytesOfAll()).toEqual(before);
   });
 
@@ -176,7 +176,7 @@ describeReal("what was built here is attested", () => {
     expect(code, output).toBe(0);
     for (const { manifest } of [damaged, lost])
       expect(output).toContain(
-        `of ${manifest.reference.replace("docker.io/", "")}@${manifest.digest} is lost, damaged`,
+        `of ${manifest.reference.replace("docker.io/", "")}@${manifest.digest} is missing, damaged`,
       );
     expect(output).not.toContain("of stagex/core-filesystem");
     const again = await outcomeOf(damaged.manifest);
@@ -295,7 +295,7 @@ describeReal("what was built here is attested", () => {
         recursive: true,
       });
       await settle(second, "hazel", join(people, "hazel.key"));
-      await second.set("registry", `${server.host}/stagex`);
+      await second.set("substituteFrom", `${server.host}/stagex`);
       await second.set("substitute", '["bootstrap-*"]');
     });
 
@@ -313,7 +313,7 @@ describeReal("what was built here is attested", () => {
       said.push(one.output, other.output);
       expect(other.built).toEqual(["core-filesystem"]);
       expect(other.output).toContain(
-        "hazel attests none of what was pulled instead of built: bootstrap-hex0, bootstrap-hex1",
+        "hazel does not attest images that were pulled instead of built: bootstrap-hex0, bootstrap-hex1",
       );
       for (const { image, manifest } of await manifests()) {
         const { accepted, rejected } = await outcomeOf(manifest);

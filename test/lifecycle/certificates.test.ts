@@ -72,7 +72,7 @@ test("an authority's key that is no secret is refused before anything is made", 
   const [failure] = (await provider.call("check", request)).getFailuresList();
   expect([failure?.getProperty(), failure?.getReason()]).toEqual([
     "authorityKey",
-    expect.stringMatching(/has to be secret/),
+    expect.stringMatching(/must be secret/),
   ]);
 });
 

@@ -102,7 +102,7 @@ test("it writes what stagex policy writes, names who is without a key, and keeps
   expect(registries).toContain(`lookaside: "file://${join(project, "signatures")}"`);
   await vi.waitFor(() =>
     expect(provider.log.map(({ message }) => message)).toContainEqual(
-      expect.stringContaining("no key at hand of carol"),
+      expect.stringContaining("no key found for carol"),
     ),
   );
 });

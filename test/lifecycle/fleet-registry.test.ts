@@ -68,7 +68,7 @@ describeReal("a fleet with an exchange", () => {
     await add("second", copying("user-first", "user-two"));
     await project.commit("Two that are built from them");
     await project.set("images", '["user-second"]');
-    await project.set("exchange", `${proxy.host}/fleet`);
+    await project.set("fleetRegistry", `${proxy.host}/fleet`);
     await useMachine();
     const { code, output, built } = await project.up();
     expect(code, output).toBe(0);

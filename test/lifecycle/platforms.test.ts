@@ -160,8 +160,8 @@ describeReal("a tree for several platforms", () => {
     }
     await project.run(["stack", "init", "fresh"]);
     const settings = {
-      ...{ tree: "tree", platforms: JSON.stringify(platforms), verify: "all", trust: "quorum" },
-      ...{ registry: `${server.host}/stagex`, substitute: '["*"]' },
+      ...{ tree: "tree", platforms: JSON.stringify(platforms), verify: "all", substituteTrust: "quorum" },
+      ...{ substituteFrom: `${server.host}/stagex`, substitute: '["*"]' },
       ...{ maintainers: "MAINTAINERS", keys: "keys", signatures: "signatures" },
     };
     for (const [key, value] of Object.entries(settings)) await project.set(key, value, "fresh");

@@ -190,7 +190,7 @@ test("a secret build argument is refused: it would be readable in the image's hi
 
 test("mirrors of a file that is no source are refused", async () => {
   const failures = await checkFailures({ ...inputs, mirrors: { "dog.tar": [] } });
-  expect(failures).toEqual({ 'mirrors["dog.tar"]': expect.stringContaining("none of the sources") });
+  expect(failures).toEqual({ 'mirrors["dog.tar"]': expect.stringContaining("not among the sources") });
 });
 
 test("an unknown resource type is an error that says what there is", async () => {
@@ -285,6 +285,36 @@ test("another tree or builder replaces no resource", async () => {
   request.setNews(encodeProperties({ tree: "b" }));
   const response = await provider.call("diffConfig", request);
   expect(response.getReplacesList()).toEqual([]);
+});
+
+test("reports no difference for a config key under its new name, and one for another value", async () => {
+  const diffConfig = async (news: PropertyMap) => {
+    const request = new messages.DiffRequest();
+    request.setOldInputs(encodeProperties({ tree: "a", publish: "docker.io/stagex" }));
+    request.setNews(encodeProperties(news));
+    return (await provider.call("diffConfig", request)).getChanges();
+  };
+  const { DIFF_NONE, DIFF_SOME } = messages.DiffResponse.DiffChanges;
+  expect(await diffConfig({ tree: "a", publishTo: "docker.io/stagex" })).toBe(DIFF_NONE);
+  expect(await diffConfig({ tree: "a", publishTo: "quay.io/stagex" })).toBe(DIFF_SOME);
+});
+
+test("warns once of config keys under their old names, and works with them", async () => {
+  await using old = await ProviderProcess.start({ cwd: project });
+  for (const _time of [1, 2])
+    await old.configure({ tree: "tree", publish: "docker.io/stagex", trust: "ledger" });
+  await expect.poll(() => old.log).toHaveLength(1);
+  expect(old.log[0]).toMatchObject({ urn: "", ephemeral: false });
+  expect(old.log[0]?.message).toMatch(/stagex:publish is now stagex:publishTo/);
+  expect(old.log[0]?.message).toMatch(/stagex:trust is now stagex:substituteTrust/);
+});
+
+test("the schema shows old config keys as deprecated, each with its new name", async () => {
+  const schema = JSON.parse((await provider.call("getSchema", new messages.GetSchemaRequest())).getSchema());
+  for (const properties of [schema.config.variables, schema.provider.inputProperties]) {
+    expect(properties.publish.deprecationMessage).toContain("publishTo");
+    expect(properties.publishTo.deprecationMessage).toBeUndefined();
+  }
 });
 
 test("a tree that is not there is an error that names it", async () => {

@@ -146,7 +146,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     await expectNothing();
     const outputs = await publishing.create(image.inputs);
     expect(await publishing.update(later, outputs)).toMatchObject({ published: false, tags: outputs.tags });
-    await logged(/is not at quorum any more.*stays/);
+    await logged(/is no longer at quorum.*stay/);
     await expectWhole();
   });
 
@@ -211,13 +211,13 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       expect.stringMatching(/^image: .*no repository/),
     ]);
     expect(await failures({ image: "core-openssl" })).toEqual([
-      `image: is core-openssl, but what was signed is ${image.reference}`,
+      `image: is core-openssl, but the signatures are for ${image.reference}`,
     ]);
     expect(await failures({ tags: ["1.0", "2.0", "latest", "sx2026.03.0"] })).toEqual([
-      expect.stringMatching(/^tags\[1\]: 2\.0 is not what was signed, stagex\/core-/),
+      expect.stringMatching(/^tags\[1\]: 2\.0 is not the signed tag of stagex\/core-/),
     ]);
     const digests = { "linux/amd64": image.digest, "linux/arm64": digestOf("") };
-    expect(await failures({ digests })).toEqual([expect.stringMatching(/^index: is needed/)]);
+    expect(await failures({ digests })).toEqual([expect.stringMatching(/^index: is required/)]);
   });
 
   describe("bytes", () => {
@@ -240,7 +240,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
         scratch: join(publishing.folder, "scratch"),
       });
       await flipByte(publishing.store.blobPath(image.layout.layers[0] ?? image.digest));
-      const config = { registry: `${publishing.server.host}/stagex` };
+      const config = { substituteFrom: `${publishing.server.host}/stagex` };
       const provider = await publishing.anotherProvider({ config });
       await publishing.create({ ...image.inputs, digests: { "linux/amd64": image.digest } }, { provider });
       await provider[Symbol.asyncDispose]();
@@ -259,7 +259,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       rmSync(join(publishing.files.lookaside.folder, folder, "signature-2"), { force: true });
       pass();
     });
-    const provider = await publishing.anotherProvider({ config: { registry: host() } });
+    const provider = await publishing.anotherProvider({ config: { substituteFrom: host() } });
     try {
       const digests = { "linux/amd64": image.digest };
       await expect(publishing.create({ ...image.inputs, digests }, { provider })).rejects.toThrow(
@@ -397,12 +397,12 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       await registry().untag(image.name, "1.0");
       const { reasons, outputs: drifted } = await publishing.drift(image.inputs, outputs);
       expect(reasons).toEqual([
-        `the tag ${host()}/${image.name}:1.0 is gone; it pointed at ${image.digest}; the next up mends it`,
-        `the tag ${host()}/${image.name}:latest points at ${other.digest}, not at ${image.digest}; the next up mends it`,
+        `the tag ${host()}/${image.name}:1.0 is gone; it pointed at ${image.digest}; the next up restores it`,
+        `the tag ${host()}/${image.name}:latest points at ${other.digest}, not at ${image.digest}; the next up restores it`,
       ]);
       expect(drifted.drift).toHaveLength(2);
       expect(await publishing.update(image.inputs, drifted)).toEqual(outputs);
-      await logged(`:latest had been moved to ${other.digest}, and was put back to ${image.digest}`);
+      await logged(`:latest had been moved to ${other.digest}, and was reset to ${image.digest}`);
       await expectWhole();
       expect(await publishing.read(image.inputs, outputs)).toEqual(outputs);
     });
@@ -414,7 +414,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       const { reasons, outputs: drifted } = await publishing.drift(image.inputs, outputs);
       expect(reasons).toEqual([
         expect.stringContaining(`lacks the blob ${lost}`),
-        expect.stringMatching(/the lookaside does not have stagex\/\S+#sha256:\w+ any more/),
+        expect.stringMatching(/the lookaside no longer has stagex\/\S+#sha256:\w+/),
       ]);
       expect(await publishing.update(image.inputs, drifted)).toEqual(outputs);
       await expectWhole();
@@ -468,7 +468,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       await publishing.delete(image.inputs, outputs);
       expect(await publishing.tags(image)).toEqual({ latest: other.digest });
       expect(await registry().audit(image.name, image.digest)).toEqual([]);
-      await logged(`:latest is left alone: it points at ${other.digest}`);
+      await logged(`:latest is not removed: it points at ${other.digest}`);
       await publishing.delete(image.inputs, outputs);
     });
   });

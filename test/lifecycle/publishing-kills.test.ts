@@ -99,7 +99,8 @@ describeReal("a publishing run that is killed at any moment", () => {
 
   const start = () => project.startStagex(["start", "--stack", "release"]);
 
-  const publishTo = (namespace: string) => project.set("publish", `${registry.host}/${namespace}`, "release");
+  const publishTo = (namespace: string) =>
+    project.set("publishTo", `${registry.host}/${namespace}`, "release");
 
   /** Below quorum nothing, and behind every tag all that it needs. */
   async function expectNothingHalf(namespace = ""): Promise<void> {

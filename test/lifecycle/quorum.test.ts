@@ -291,7 +291,7 @@ test("a file among the keys that may be a revocation: not ready, and said which;
     const mine = { ...inputs, roster: rosterDigest };
     const failed = await notReady(other.create(urn, mine));
     expect(failed.getReasonsList()).toEqual([
-      "core-cat can't be told to be at quorum: 2 of 2 people (alice, bob), 2 of 2 vendors (GenuineIntel, AuthenticAMD), but keys may be revoked: rev.asc: it is a symbolic link, not a regular file",
+      "core-cat cannot be confirmed at quorum: 2 of 2 people (alice, bob), 2 of 2 vendors (GenuineIntel, AuthenticAMD), but keys may be revoked: rev.asc: it is a symbolic link, not a regular file",
     ]);
     expect(decodeProperties(failed.getProperties())).toMatchObject({ met: false, people: 2, vendors: 2 });
     expect(await other.create(urn, { ...mine, onPending: "defer" })).toMatchObject({ met: false });

@@ -48,7 +48,7 @@ describeReal("a release", () => {
       maintainers: "MAINTAINERS",
       keys: "keys",
       signatures: "signatures",
-      publish: `${server.host}/stagex`,
+      publishTo: `${server.host}/stagex`,
       release: "2026.03.0",
     };
     for (const [key, value] of Object.entries(settings)) await set(key, value);
@@ -108,7 +108,7 @@ describeReal("a release", () => {
     const stopped = await up();
     expect(stopped.code).not.toBe(0);
     expect(stopped.output).toMatch(/of the files among the keys:\s+half\.asc: .*BEGIN or END line/);
-    expect(stopped.output).toContain(`${seed} can't be told to be at quorum`);
+    expect(stopped.output).toContain(`${seed} cannot be confirmed at quorum`);
     expect(await tagsOf(seed)).toEqual([]);
     await rm(join(project.folder, "keys/half.asc"));
     const { code, output } = await up();

@@ -39,7 +39,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
     expect((await first.up()).code).toBe(0);
     await pushAll(first);
     second = await Project.create();
-    await second.set("registry", `${proxy.host}/stagex`);
+    await second.set("substituteFrom", `${proxy.host}/stagex`);
     await second.set("substitute", '["*"]');
   });
 
@@ -149,7 +149,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
   });
 
   test("the tree's published digests are enough where the user trusts them, by glob; of several platforms not all are published", async () => {
-    await second.set("trust", "release");
+    await second.set("substituteTrust", "release");
     await second.set("substitute", '["core-*", "bootstrap-*"]');
     const preview = await second.run(["preview", "--stack", "test"], nobody);
     expect(preview.code).toBe(0);
@@ -164,7 +164,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
 
   test("what was edited since the digests were published is built, committed or not, and its dependents are not", async () => {
     await forgetAll();
-    await second.set("trust", "release");
+    await second.set("substituteTrust", "release");
     await second.set("substitute", '["*"]');
     await second.edit("packages/core/sh/Containerfile", (text) => `# A comment.\n${text}`);
     await second.commit("A comment");
@@ -205,7 +205,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
     proxy.failAt(/never/, answer(500));
   });
 
-  test("with trust: quorum a published digest is enough only where enough maintainers signed it", async () => {
+  test("with substituteTrust: quorum a published digest is enough only where enough maintainers signed it", async () => {
     const { images: plans } = await readTree(second.tree);
     const [alice, bob, mallory] = [await newKey("alice"), await newKey("bob"), await newKey("mallory")];
     const people = { alice: { keys: [alice] }, bob: { keys: [bob], brands: ["Intel"] } };
@@ -225,7 +225,8 @@ describeReal("what another machine has built is pulled, and only what is new is 
       { maintainers: "MAINTAINERS", keys: "keys.gpg", signatures: "signatures" },
       Object.keys(signers),
     ];
-    for (const [key, value] of Object.entries({ ...settings, trust: "quorum" })) await second.set(key, value);
+    for (const [key, value] of Object.entries({ ...settings, substituteTrust: "quorum" }))
+      await second.set(key, value);
 
     const { code, output } = await second.up();
     expect(output).toMatch(
@@ -257,7 +258,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
     const { code } = await second.up();
     expect(code).toBe(0);
     expect(await come(second, "built")).toEqual([...unsigned, "user-true"].sort());
-    await second.set("trust", "release");
+    await second.set("substituteTrust", "release");
   });
 
   test("an image that is damaged in the store is pulled again", async () => {

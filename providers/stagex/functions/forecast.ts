@@ -9,12 +9,15 @@ import { type ForecastOutputs, forecastOutputs } from "../../../pipeline/forecas
 import { mayFetch } from "../../../pipeline/package/network-access.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
 
-/** `stagex:index:forecast`: sums up the preview so far. Meant to be invoked when every package has been registered. */
+/**
+ * Handles `stagex:index:forecast`: sums up the preview so far. Programs invoke it once every
+ * package is registered.
+ */
 export function forecastFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:forecast",
     description:
-      "What the preview that is under way comes to: what will and may be built, for how long, and what causes it.",
+      "Sums up the current preview: the images that will or may be built, how long it takes, and the causes.",
     inputs: z.strictObject({}),
     outputs: forecastOutputs,
     async call() {
@@ -68,7 +71,7 @@ function witnessText({ reproduceOn = [] }: StagexConfig): string | undefined {
   return `Each is built ${reproduceOn.length} times, on ${reproduceOn.join(" and ")}, but for what the ledger has of them.`;
 }
 
-/** How many are named: a release has some 60. */
+/** The most images to name: a release has some 60 that fetch. */
 const mostNamed = 100;
 
 function fetchText(fetching: readonly string[]): string[] {
@@ -76,7 +79,10 @@ function fetchText(fetching: readonly string[]): string[] {
   return [`${fetching.length} fetch in a RUN: ${shortenList(fetching, mostNamed)}`];
 }
 
-/** What it costs by the configured prices; undefined without them, or where nothing is to be built. */
+/**
+ * Returns the costs by the configured prices; undefined without prices, or if nothing has to be
+ * built.
+ */
 async function costsOf(
   context: Context,
   modelled: number,
@@ -96,7 +102,7 @@ async function costsOf(
   return { costs: costs.map(shown), text: formatCosts(costs, prices, modelled) };
 }
 
-/** To two places, as the text has it: what is foretold is no more exact. */
+/** Rounds to two places, as in the text: a forecast is no more exact. */
 function rounded(amount: number): number {
   return Number(amount.toFixed(2));
 }

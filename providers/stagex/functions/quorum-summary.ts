@@ -3,12 +3,15 @@ import type { Context } from "../../../pipeline/context/context.ts";
 import { quorumSummaryOutputs } from "../../../pipeline/quorum/summary-outputs.ts";
 import type { FunctionHandler } from "../protocol/handler.ts";
 
-/** `stagex:index:quorums`: sums up the run so far. Meant to be invoked when every quorum has been registered. */
+/**
+ * Handles `stagex:index:quorums`: sums up the run so far. Programs invoke it once every quorum is
+ * registered.
+ */
 export function quorumSummaryFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:quorums",
     description:
-      "Which images the run that is under way found below quorum, which of them were not before, and the least that must be signed.",
+      "Sums up the current run: the images below quorum, those of them that were at quorum before, and the fewest missing signatures.",
     inputs: z.strictObject({}),
     outputs: quorumSummaryOutputs,
     async call() {

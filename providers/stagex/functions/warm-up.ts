@@ -5,13 +5,14 @@ import type { FunctionHandler } from "../protocol/handler.ts";
 const nothing = z.strictObject({});
 
 /**
- * `stagex:index:readiness`: has the provider started, and opens what every resource will need. Meant to be invoked before a program does
- * what takes it long, such as to read a tree, so that both are done at once; without it, the first resource waits for it.
+ * Handles `stagex:index:readiness`: starts the provider, and opens what every resource needs.
+ * Programs invoke it before long work, such as reading a tree, so that both happen at once. Without
+ * it, the first resource waits.
  */
 export function warmUpFunction(context: () => Context): FunctionHandler {
   return {
     token: "stagex:index:readiness",
-    description: "Gets the provider ready ahead of the first resource. Nothing needs it; it saves time.",
+    description: "Prepares the provider before the first resource. It is optional, and saves time.",
     inputs: nothing,
     outputs: nothing,
     async call() {

@@ -4,12 +4,16 @@ import { unknown } from "../../../pipeline/unknown-schema.ts";
 import type { PropertyChange } from "./handler.ts";
 import { type PropertyMap, type PropertyValue, unwrapSecrets } from "./property-values.ts";
 
-/** What of a resource's properties never matters, and what can't be changed in place. Names of the outermost level. */
+/**
+ * The properties that never cause an update, and those whose change replaces the resource, by their
+ * outermost names.
+ */
 export type DiffRules = { readonly ignored: readonly string[]; readonly replacing: readonly string[] };
 
 /**
- * How the program's properties differ from the state's: one change for each innermost property, in the order of their
- * paths. A list is one property; an unknown differs from anything, as nobody can say yet that it doesn't.
+ * Compares the program's properties with the state's. Returns one change for each innermost
+ * property, in the order of their paths. A list is one property. An unknown differs from any value,
+ * as it may turn out to be another.
  */
 export function detailedDiff(before: PropertyMap, after: PropertyMap, rules: DiffRules): PropertyChange[] {
   return names(before, after)
@@ -37,7 +41,7 @@ function innermost(
   return [{ name: path[0] ?? "", path: propertyPath(path), kind }];
 }
 
-/** A table, or nothing, which is no other than a table without entries. */
+/** Reports whether a value is a table, or null, which equals an empty table. */
 function mayBeTable(value: PropertyValue): value is PropertyMap | null {
   return typeof value === "object" && !Array.isArray(value);
 }

@@ -5,9 +5,12 @@ import { printableBlock } from "../../../lib/text/printable.ts";
 
 export type Severity = "debug" | "info" | "warning" | "error";
 
-/** The engine that started this provider: where lines for its display go. */
+/** The engine that started this provider, and displays its messages. */
 export type Engine = {
-  /** Shows a line beside the resource; an ephemeral one only until the next, and not in the final output. */
+  /**
+   * Shows a message beside the resource. An ephemeral one stands until the next, and is not in the
+   * final output.
+   */
   log(severity: Severity, message: string, at?: { urn: string; ephemeral?: boolean }): void;
 };
 
@@ -18,8 +21,9 @@ export type AttachableEngine = Engine & {
 };
 
 /**
- * Connects to the engine at the address it gave on the command line; empty where a debugger started this process, for engines to attach to.
- * Lines that it does not take are dropped: none is needed.
+ * Connects to an engine. Messages that it does not accept are dropped: none is essential.
+ * @param address from the command line; empty if a debugger started this process, to which engines
+ *   attach
  */
 export function connectEngine(address: string): AttachableEngine {
   let client = clientOf(address);

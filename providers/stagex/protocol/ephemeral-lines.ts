@@ -4,8 +4,9 @@ import type { Engine } from "./engine-log.ts";
 const pause = 250;
 
 /**
- * Lines that stand beside a resource until its next. Each costs a call to the engine, and nobody reads what stands for less than a
- * moment: so of those that come in quick succession the last is shown, and of a resource that is done none.
+ * Progress lines, each of which stands beside a resource until the next. Each costs a call to the
+ * engine, and a line that stands for an instant cannot be read. So only the last of several quick
+ * ones is shown, and none once the resource is done.
  */
 export class EphemeralLines {
   readonly #engine: Engine;
@@ -16,7 +17,7 @@ export class EphemeralLines {
     this.#engine = engine;
   }
 
-  /** Shows a line beside a resource, in a moment. */
+  /** Shows a line beside a resource, after a short pause. */
   show(urn: string, line: string): void {
     const known = this.#pending.get(urn);
     if (known) {
@@ -33,9 +34,10 @@ export class EphemeralLines {
   }
 
   /**
-   * Forgets what has not been shown of a resource. Pulumi's display keeps the last line beside a resource until the whole run has ended,
-   * and passes over empty ones: after a resource that was made, "done" stands there instead of what was done last.
-   * @param isMade whether its call succeeded; beside one that failed Pulumi shows the error
+   * Discards the line of a resource that is not shown yet. Pulumi's display keeps the last line
+   * until the whole run ends, and ignores empty ones, so "done" replaces it beside a resource that
+   * succeeded.
+   * @param isMade false for a resource that failed, beside which Pulumi shows the error
    */
   end(urn: string, isMade: boolean): void {
     clearTimeout(this.#pending.get(urn)?.timer);

@@ -1,16 +1,18 @@
 import { z } from "zod";
+import { renamedKeys } from "../../../config/renamed-keys.ts";
 import { configShape } from "../../../config/schema.ts";
-import type { AnyResourceHandler, FunctionHandler } from "./handler.ts";
+import type { FunctionHandler } from "./handler.ts";
+import type { ResourceDefinition } from "./resource-definition.ts";
 
-/** What the schema is made of: the provider's name and version, and its resources. */
+/** The parts of a provider that its schema describes. */
 export type DescribedProvider = {
   readonly name: string;
   readonly version: string;
-  readonly handlers: readonly Pick<AnyResourceHandler, "token" | "description" | "inputs" | "outputs">[];
+  readonly handlers: readonly ResourceDefinition[];
   readonly functions: readonly Pick<FunctionHandler, "token" | "description" | "inputs" | "outputs">[];
 };
 
-/** The part of JSON Schema that zod gives here and Pulumi's own schema takes over. */
+/** The part of zod's JSON Schema that Pulumi's schema shares. */
 const property = z.object({
   type: z.enum(["string", "boolean", "integer", "number", "array", "object"]).default("string"),
   description: z.string().optional(),
@@ -19,7 +21,8 @@ const property = z.object({
     return property.optional();
   },
   get additionalProperties() {
-    // Pulumi's schema has a type here and never a boolean: of a table with fixed properties, any value.
+    // Pulumi's schema takes a type here and no boolean: any value, for a table with fixed
+    // properties.
     return z.union([property, z.literal(false).transform(() => anyValue)]).optional();
   },
 });
@@ -30,16 +33,19 @@ const table = z.object({
   required: z.array(z.string()).default([]),
 });
 
-/** The Pulumi package schema (pulumi.com/docs: "Package schema"), made from the zod schemas and nothing else. */
+/**
+ * Returns the Pulumi package schema (pulumi.com/docs: "Package schema"), derived from the zod
+ * schemas.
+ */
 export function packageSchema(described: DescribedProvider): object {
-  const config = tableOf(z.object(configShape));
+  const config = withOldNames(tableOf(z.object(configShape)).properties);
   return {
     name: described.name,
     version: described.version,
     description:
-      "StageX's packages as resources: inputs are sources and dependency digests, the output is the OCI digest.",
-    config: { variables: config.properties },
-    provider: { inputProperties: config.properties },
+      "StageX's packages as resources. Their inputs are sources and dependencies' digests; their output is the OCI digest.",
+    config: { variables: config },
+    provider: { inputProperties: config },
     resources: Object.fromEntries(
       described.handlers.map((handler) => {
         const [inputs, outputs] = [tableOf(handler.inputs), tableOf(handler.outputs)];
@@ -64,11 +70,21 @@ export function packageSchema(described: DescribedProvider): object {
   };
 }
 
+/** Adds the old name of each renamed key, as deprecated. */
+function withOldNames(properties: Readonly<Record<string, object>>): Record<string, object> {
+  const old = [...renamedKeys].map(([key, name]) => [
+    key,
+    { ...properties[name], deprecationMessage: `Use ${name} instead.` },
+  ]);
+  return { ...properties, ...Object.fromEntries(old) };
+}
+
 function objectOf(schema: z.ZodType): object {
   return { type: "object", ...tableOf(schema) };
 }
 
 function tableOf(schema: z.ZodType): z.infer<typeof table> {
-  // A digest is a text with a check of its own, which JSON Schema has no word for: `any` there, `string` here.
+  // JSON Schema cannot express the check of a digest: it has `any` there, which the default above
+  // turns into `string`.
   return table.parse(z.toJSONSchema(schema, { unrepresentable: "any", io: "input" }));
 }

@@ -10,7 +10,7 @@ export class Secret {
   }
 }
 
-/** What a property of a resource can be, between the wire and the handlers. */
+/** The value of a property, between the wire and the handlers. */
 export type PropertyValue =
   | null
   | boolean
@@ -20,10 +20,11 @@ export type PropertyValue =
   | Secret
   | readonly PropertyValue[]
   | { readonly [property: string]: PropertyValue | undefined };
-/** Properties by name; one that is undefined is one that is not there. */
+/** Properties by name. An undefined property counts as missing. */
 export type PropertyMap = { readonly [property: string]: PropertyValue | undefined };
 
-// Pulumi's own marks (sdk/go/common/resource/plugin/rpc.go): an unknown has one for each type it may get.
+// Pulumi's marks (sdk/go/common/resource/plugin/rpc.go). There is one mark of an unknown for each
+// type of its value.
 const signatureKey = "4dabf18193072939515e22adb298388d";
 const secretSignature = "1b47061264138c4ac30d75fd1eb44270";
 const unknownString = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
@@ -37,17 +38,20 @@ const unknownMarks: ReadonlySet<unknown> = new Set([
   "dd056dcd-154b-4c76-9bd3-c8f88648b5ff", // object
 ]);
 
-/** The properties in a message's Struct; none where it has no Struct. */
+/** Decodes the properties in a message's Struct; none if it has no Struct. */
 export function decodeProperties(struct: structs.Struct | undefined): PropertyMap {
   return mapValues(struct?.toJavaScript() ?? {}, decode);
 }
 
-/** The Struct for these properties, with the engine's marks for unknowns and secrets. */
+/** Encodes properties as a Struct, with the engine's marks of unknowns and secrets. */
 export function encodeProperties(properties: PropertyMap): structs.Struct {
   return structs.Struct.fromJavaScript(mapValues(properties, encode));
 }
 
-/** The same value with every secret laid open, for work that keeps nothing of it; null for none. */
+/**
+ * Replaces every secret in a value by its plain value, for code that does not store it; null for a
+ * missing one.
+ */
 export function unwrapSecrets(value: PropertyValue | undefined): PropertyValue {
   if (value === undefined) return null;
   if (value instanceof Secret) return unwrapSecrets(value.value);
@@ -55,7 +59,7 @@ export function unwrapSecrets(value: PropertyValue | undefined): PropertyValue {
   return isRecord(value) ? mapValues(value, unwrapSecrets) : value;
 }
 
-/** Paths of the secrets in a value, as `propertyPath` writes them. */
+/** Returns the paths of the secrets in a value, as `propertyPath` writes them. */
 export function secretPaths(value: PropertyValue, path: readonly (string | number)[] = []): string[] {
   if (value instanceof Secret) return [propertyPath(path)];
   if (Array.isArray(value)) return value.flatMap((item, index) => secretPaths(item, [...path, index]));

@@ -2,10 +2,15 @@ import type { z } from "zod";
 import type { AnyResourceHandler } from "./handler.ts";
 import { type PropertyMap, Secret } from "./property-values.ts";
 
-/** Marks an output that the engine has to keep encrypted, and that it shows to nobody: `z.string().meta(secret)`. */
+/**
+ * Marks an output that the engine keeps encrypted and does not display:
+ * `z.string().meta(secretOutput)`.
+ */
 export const secretOutput = { secret: true } as const;
 
-/** The handler with all outputs that its schema calls secret wrapped as such, whoever gives them. */
+/**
+ * Wraps a handler, so that it returns all outputs with the mark {@link secretOutput} as secrets.
+ */
 export function withSecretOutputs(handler: AnyResourceHandler): AnyResourceHandler {
   const names = secretNames(handler.outputs);
   if (names.length === 0) return handler;

@@ -1,8 +1,8 @@
 import { ComponentResource, output } from "@pulumi/pulumi";
 import type { AwsFleetArgs } from "../../../components/builder-fleet/aws.ts";
-import type { Fleet, FleetBuilder } from "../../../components/builder-fleet/fleet-builder.ts";
+import type { FleetBuilder } from "../../../components/builder-fleet/fleet-builder.ts";
 import { FleetCertificates } from "../../../components/builder-fleet/fleet-certificates.ts";
-import { awsVendors, cpuVendorIds, instanceType } from "../../../config/aws-fleet.ts";
+import { awsMachines, awsVendors, instanceType } from "../../../config/aws-fleet.ts";
 
 /** No program is uploaded anywhere. */
 export const architecturesOf = (): never[] => [];
@@ -11,7 +11,7 @@ export const architecturesOf = (): never[] => [];
  * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its certificates and the ends of its
  * tunnels, and nothing on AWS. What listens at those ends is the test's.
  */
-export class AwsFleet extends ComponentResource implements Fleet {
+export class AwsFleet extends ComponentResource {
   readonly builders: readonly FleetBuilder[];
   readonly buckets = {};
   readonly orchestrators = undefined;
@@ -29,7 +29,7 @@ export class AwsFleet extends ComponentResource implements Fleet {
       const localPort = config.localPort + index;
       return {
         ...{ name: builder, platforms: ["linux/amd64", "linux/386"], slots: 2, memory: 2 ** 32 },
-        ...{ vendor: cpuVendorIds[vendor], machine: instanceType(config, vendor) },
+        ...{ vendor: awsMachines[vendor].cpuVendor, machine: instanceType(config, vendor) },
         address: output(`tcp://127.0.0.1:${localPort}`),
         tls: { ca: certificates.ca, certificate, key, serverName },
         tunnel: { instance: output(`i-${builder}`), region: config.region, remotePort: 1234, localPort },

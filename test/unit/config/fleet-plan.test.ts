@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { awsFleetConfig } from "../../../config/aws-fleet.ts";
-import { awsMachines, fleetsToPrice, localSlots, plannedSlots } from "../../../config/fleet-plan.ts";
+import { fleetsToPrice, localSlots, plannedSlots, pricedAwsMachines } from "../../../config/fleet-plan.ts";
 import { parseConfig } from "../../../config/schema.ts";
 import { formatMachines, type Prices } from "../../../distro/plan/cost.ts";
 
@@ -58,14 +58,14 @@ const shown = (settings: object, shownPrices = prices) =>
     ({ machines, atOnce, witnesses }) => `${formatMachines(machines)}: ${atOnce} x ${witnesses}`,
   );
 
-test("without a fleet, sizes of every machine with a price are shown", () => {
+test("prices several sizes of every machine with a price if there is no fleet", () => {
   expect(shown({}, { ...prices, perHour: { "m8i.4xlarge": 1, "my-own": 1 } })).toEqual([
     ...["1 m8i.4xlarge: 4 x 1", "2 m8i.4xlarge: 8 x 1", "4 m8i.4xlarge: 16 x 1", "8 m8i.4xlarge: 32 x 1"],
     ...["1 my-own: 2 x 1", "2 my-own: 4 x 1", "4 my-own: 8 x 1", "8 my-own: 16 x 1"],
   ]);
 });
 
-test("with one, that one first, and multiples of it, and no price is shown twice", () => {
+test("prices the configured fleet first, then its multiples, and no machine twice", () => {
   expect(shown({ aws: {}, reproduceOn: ["GenuineIntel", "AuthenticAMD"] })).toEqual([
     "1 m8i.4xlarge + 1 m8a.4xlarge: 4 x 2",
     "2 m8i.4xlarge + 2 m8a.4xlarge: 8 x 2",
@@ -73,7 +73,7 @@ test("with one, that one first, and multiples of it, and no price is shown twice
   ]);
 });
 
-test("the fleet that another stack made says what its machines are; others go by their names", () => {
+test("prices a builder by its `machine`, or else by its name", () => {
   const builders = [builder("a", { machine: "m8i.4xlarge", slots: 4 }), builder("attic")];
   expect(shown({ builders }).slice(0, 2)).toEqual([
     "1 m8i.4xlarge + 1 attic: 6 x 1",
@@ -81,8 +81,8 @@ test("the fleet that another stack made says what its machines are; others go by
   ]);
 });
 
-test("machines on AWS have their disks, unless those are the machines' own", () => {
-  const machines = (settings: object) => awsMachines(awsFleetConfig.parse(settings));
+test("counts the disks of machines on AWS, except instance stores", () => {
+  const machines = (settings: object) => pricedAwsMachines(awsFleetConfig.parse(settings));
   expect(machines({}).map(({ storageGiB }) => storageGiB)).toEqual([400, 400]);
   expect(machines({ diskGib: 90 }).map(({ storageGiB }) => storageGiB)).toEqual([90, 90]);
   expect(machines({ disk: "instance-store", families: { intel: "m8id", amd: "m8ad" } })).toEqual([

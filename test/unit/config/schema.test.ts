@@ -9,7 +9,7 @@ const defaults = {
   sources: { httpsOnly: false, softwareHeritage: true },
   network: { mode: "record", private: [], fetchers: {} },
   cache: true,
-  trust: "ledger",
+  substituteTrust: "ledger",
   signedAs: "stagex",
   threshold: 2,
   vendors: 2,
@@ -19,7 +19,7 @@ const defaults = {
   stall: 90,
 };
 
-test("lists, flags and numbers are read from the text that Pulumi hands over", () => {
+test("parses lists, flags and numbers from Pulumi's text", () => {
   const config = parseConfig({ tree: "../stagex", images: '["core-*"]', verify: "false", jobs: "3" });
   expect(config).toEqual({
     ...defaults,
@@ -30,11 +30,11 @@ test("lists, flags and numbers are read from the text that Pulumi hands over", (
   });
 });
 
-test("what is not set has its default", () => {
+test("returns the default of a key that is not set", () => {
   expect(parseConfig({})).toEqual(defaults);
 });
 
-test("every wrong key is named at once, with what was found and what is allowed", () => {
+test("names every wrong key at once, with the found and the allowed values", () => {
   const wrong = { images: "core-cat", verify: "maybe", jobs: "0", treee: "x" };
   expect(
     checkConfig(wrong)
@@ -50,38 +50,46 @@ test("every wrong key is named at once, with what was found and what is allowed"
   expect(() => parseConfig(wrong)).toThrow(/stagex:treee: no such key.*stagex:tree/);
 });
 
-test("what the engine adds of its own is no mistake of the user's", () => {
+test("accepts the keys that the engine adds", () => {
   expect(checkConfig({ version: "0.1.0", tree: "x" })).toEqual([]);
 });
 
-test("a registry is one or a list, and every address is looked at", () => {
-  const registry = (text: string) => parseConfig({ registry: text }).registry;
+test("parses one registry or a list, and checks every address", () => {
+  const registry = (text: string) => parseConfig({ substituteFrom: text }).substituteFrom;
   expect(registry("docker.io/stagex")).toEqual(["docker.io/stagex"]);
   expect(registry('["127.0.0.1:5000", "docker.io/stagex"]')).toEqual(["127.0.0.1:5000", "docker.io/stagex"]);
-  expect(() => registry("https://docker.io/stagex")).toThrow(/stagex:registry: not a registry: "https:/);
-  expect(() => registry('["docker.io/stagex", "10.0.0.1:5000"]')).toThrow(/stagex:registry: .*clear text/);
-  expect(() => registry("[]")).toThrow(/stagex:registry: not a registry/);
+  expect(() => registry("https://docker.io/stagex")).toThrow(
+    /stagex:substituteFrom: not a registry: "https:/,
+  );
+  expect(() => registry('["docker.io/stagex", "10.0.0.1:5000"]')).toThrow(
+    /stagex:substituteFrom: .*clear text/,
+  );
+  expect(() => registry("[]")).toThrow(/stagex:substituteFrom: not a registry/);
 });
 
-test("an exchange is one registry, none by default", () => {
-  expect(parseConfig({}).exchange).toBeUndefined();
-  expect(parseConfig({ exchange: "127.0.0.1:5000/fleet" }).exchange).toBe("127.0.0.1:5000/fleet");
-  expect(() => parseConfig({ exchange: '["docker.io/fleet"]' })).toThrow(/stagex:exchange: not a registry/);
-  expect(() => parseConfig({ exchange: "user:secret@registry.example/fleet" })).toThrow(
-    /stagex:exchange: not a registry: there is an @ in it/,
+test("accepts one fleet registry, none by default", () => {
+  expect(parseConfig({}).fleetRegistry).toBeUndefined();
+  expect(parseConfig({ fleetRegistry: "127.0.0.1:5000/fleet" }).fleetRegistry).toBe("127.0.0.1:5000/fleet");
+  expect(() => parseConfig({ fleetRegistry: '["docker.io/fleet"]' })).toThrow(
+    /stagex:fleetRegistry: not a registry/,
+  );
+  expect(() => parseConfig({ fleetRegistry: "user:secret@registry.example/fleet" })).toThrow(
+    /stagex:fleetRegistry: not a registry: there is an @ in it/,
   );
 });
 
-test("substitution needs a registry, and trust is the ledger's, a release's or a quorum's", () => {
-  expect(() => parseConfig({ substitute: '["*"]' })).toThrow(/stagex:registry: is not set, but/);
-  const registry = "docker.io/stagex";
-  expect(parseConfig({ substitute: '["*"]', registry, trust: "release" }).trust).toBe("release");
-  expect(() => parseConfig({ trust: "anybody" })).toThrow(
-    /stagex:trust: expected "ledger", "release" or "quorum"/,
+test("requires a registry to substitute from, and accepts three kinds of trust", () => {
+  expect(() => parseConfig({ substitute: '["*"]' })).toThrow(/stagex:substituteFrom: is not set, but/);
+  const substituteFrom = "docker.io/stagex";
+  expect(
+    parseConfig({ substitute: '["*"]', substituteFrom, substituteTrust: "release" }).substituteTrust,
+  ).toBe("release");
+  expect(() => parseConfig({ substituteTrust: "anybody" })).toThrow(
+    /stagex:substituteTrust: expected "ledger", "release" or "quorum"/,
   );
 });
 
-test("a quorum is of at least one person, on no particular hardware where the rule says so", () => {
+test("requires at least one person for a quorum, and accepts 0 CPU vendors", () => {
   expect(parseConfig({ threshold: "3", vendors: "0", onPending: "defer" })).toMatchObject({
     threshold: 3,
     vendors: 0,
@@ -93,18 +101,16 @@ test("a quorum is of at least one person, on no particular hardware where the ru
   expect(() => parseConfig({ onPending: "publish" })).toThrow(/stagex:onPending: expected "fail", "wait"/);
 });
 
-test("signatures call an image by a repository's name", () => {
+test("accepts only the beginning of a repository name for `signedAs`", () => {
   expect(parseConfig({ signedAs: "registry.example:5000/stagex" }).signedAs).toBe(
     "registry.example:5000/stagex",
   );
   for (const wrong of ["", "Stage X", "stagex/", "../stagex"]) {
-    expect(() => parseConfig({ signedAs: wrong })).toThrow(
-      /stagex:signedAs: not what a repository begins with/,
-    );
+    expect(() => parseConfig({ signedAs: wrong })).toThrow(/stagex:signedAs: no repository begins with this/);
   }
 });
 
-test("a signing key is named, and a key itself is refused without being shown", () => {
+test("accepts the name of a signing key, and refuses a key itself without quoting it", () => {
   expect(parseConfig({ attest: "ash", signingKey: "keys/ash.asc" })).toMatchObject({
     attest: "ash",
     signingKey: "keys/ash.asc",
@@ -115,22 +121,22 @@ test("a signing key is named, and a key itself is refused without being shown", 
   expect(() => parseConfig({ attest: "Ash Linden" })).toThrow(/stagex:attest: not a person's id/);
 });
 
-test("where to publish is a registry or a list of them, without a password; signatures go to a folder", () => {
-  expect(parseConfig({ publish: "docker.io/stagex", lookaside: "public" })).toMatchObject({
-    publish: ["docker.io/stagex"],
-    lookaside: "public",
+test("publishes to one registry or a list, without a password, and copies signatures to a folder", () => {
+  expect(parseConfig({ publishTo: "docker.io/stagex", publishSignaturesTo: "public" })).toMatchObject({
+    publishTo: ["docker.io/stagex"],
+    publishSignaturesTo: "public",
   });
-  const publish = '["docker.io/stagex", "quay.io/stagex"]';
-  expect(parseConfig({ publish }).publish).toEqual(["docker.io/stagex", "quay.io/stagex"]);
-  const secret = { publish: "alice:open-sesame@docker.io/stagex" };
-  expect(() => parseConfig(secret)).toThrow(/stagex:publish: .*docker login/);
+  const publishTo = '["docker.io/stagex", "quay.io/stagex"]';
+  expect(parseConfig({ publishTo }).publishTo).toEqual(["docker.io/stagex", "quay.io/stagex"]);
+  const secret = { publishTo: "alice:open-sesame@docker.io/stagex" };
+  expect(() => parseConfig(secret)).toThrow(/stagex:publishTo: .*docker login/);
   expect(() => parseConfig(secret)).not.toThrow(/sesame|alice/);
-  expect(() => parseConfig({ lookaside: "https://signatures.example" })).toThrow(
-    /stagex:lookaside: not a folder/,
+  expect(() => parseConfig({ publishSignaturesTo: "https://signatures.example" })).toThrow(
+    /stagex:publishSignaturesTo: not a folder/,
   );
 });
 
-test("builders have a name of their own each, an address that buildctl takes, and credentials in files", () => {
+test("requires builders with unique names, addresses for buildctl, and credentials in files", () => {
   const builders = (...list: object[]) => parseConfig({ builders: JSON.stringify(list) }).builders;
   const west = { name: "west", address: "tcp://192.0.2.1:1234" };
   const tls = { ca: "ca.pem", cert: "cert.pem", key: "key.pem" };
@@ -139,11 +145,11 @@ test("builders have a name of their own each, an address that buildctl takes, an
   ]);
   expect(() => builders(west, west)).toThrow(/two builders have the same name/);
   expect(() => builders({ ...west, address: "https://192.0.2.1" })).toThrow(
-    /no address \(expected what buildctl takes/,
+    /not an address \(expected an address for buildctl/,
   );
   expect(() => builders({ ...west, tls: { ...tls, key: undefined } })).toThrow(/stagex:builders/);
   expect(() => builders({ ...west, address: "unix:///run/b.sock", tls })).toThrow(
-    /tls is for tcp:\/\/ addresses alone/,
+    /tls is for tcp:\/\/ addresses only/,
   );
   expect(() => builders()).toThrow(/stagex:builders/);
 });
@@ -153,6 +159,6 @@ test.each([
   ["all", "all"],
   ["false", false],
   ["true", "all"],
-])("stagex:verify %s holds %s", (text, mode) => {
+])("parses stagex:verify %s as %s", (text, mode) => {
   expect(parseConfig({ verify: text }).verify).toBe(mode);
 });

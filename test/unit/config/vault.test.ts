@@ -4,7 +4,7 @@ import { checkConfig, parseConfig } from "../../../config/schema.ts";
 const problems = (vault: unknown) =>
   checkConfig({ vault: JSON.stringify(vault) }).map(({ property, reason }) => `${property}: ${reason}`);
 
-test("places are read in their order, each with its defaults", () => {
+test("parses places in their order, each with its defaults", () => {
   const vault = [
     { folder: "vault" },
     { url: "https://vault.test/all", asked: "after" },
@@ -25,11 +25,11 @@ test.each([
     [{ folder: "a" }, { url: "http://a.test" }],
     "vault[1].url: must be https, except on this machine's loopback",
   ],
-  [[{ url: "https://ann:s3cret@a.test" }], "vault[0].url: a user name or a password has no place in it"],
-  [[{ url: "https://a.test/?x" }], "vault[0].url: has a ? or # in it, so nothing below it can be asked for"],
+  [[{ url: "https://ann:s3cret@a.test" }], "vault[0].url: must have no user name or password"],
+  [[{ url: "https://a.test/?x" }], "vault[0].url: has a ? or # in it, so no file below it can be asked for"],
   [
     [{ url: "https://a.test", push: true }],
-    "vault[0].push: nothing is pushed to an https server; push to its folder",
+    "vault[0].push: an https server is only read; push to its folder",
   ],
   [[{ registry: "registry.test" }], "vault[0].registry: names no repository (expected host/path)"],
   [
@@ -40,11 +40,11 @@ test.each([
   expect(problems(vault)).toContain(problem);
 });
 
-test("a place on this machine's loopback may be asked by http", () => {
+test("accepts http for a place on the loopback interface", () => {
   expect(problems([{ url: "http://127.0.0.1:8080/" }])).toEqual([]);
 });
 
-test("Software Heritage is asked unless it is switched off", () => {
+test("asks Software Heritage unless it is switched off", () => {
   expect(parseConfig({}).sources.softwareHeritage).toBe(true);
   expect(parseConfig({ sources: '{"httpsOnly":true}' }).sources.softwareHeritage).toBe(true);
   expect(parseConfig({ sources: '{"softwareHeritage":false}' }).sources.softwareHeritage).toBe(false);

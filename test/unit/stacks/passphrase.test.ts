@@ -39,7 +39,7 @@ test("refuses an empty passphrase, from a variable or a file", async () => {
   expect(await refusal(salts.empty, { PULUMI_CONFIG_PASSPHRASE_FILE: file })).toMatch(refused);
 });
 
-test("takes one that is not, in the engine's order", async () => {
+test("accepts another passphrase, from the sources in the engine's order", async () => {
   expect(await refusal(salts.team, { PULUMI_CONFIG_PASSPHRASE: "team" })).toBe("none");
   const file = join(project, "phrase");
   await writeFile(file, "team\n");
@@ -48,12 +48,12 @@ test("takes one that is not, in the engine's order", async () => {
   expect(await refusal(salts.empty, both)).toMatch(refused);
 });
 
-test("where the engine asked at the terminal, sees by the stack's salt whether it got none", async () => {
+test("detects an empty answer at the terminal by the stack's salt", async () => {
   expect(await refusal(salts.empty, {})).toMatch(refused);
   expect(await refusal(salts.team, {})).toBe("none");
 }, 30_000);
 
-test("a stack that a service of keys encrypts needs none", async () => {
+test("accepts a stack that a key service encrypts", async () => {
   const settings = "secretsprovider: awskms://alias/stagex?region=us-east-2\nencryptedkey: AQID\n";
   expect(await refusal(settings, { PULUMI_CONFIG_PASSPHRASE: "" })).toBe("none");
   expect(

@@ -48,32 +48,32 @@ function ledger(...known: [string, Record<string, Digest>, Digest?][]): DigestSo
   return async (key) => table.get(key) ?? null;
 }
 
-test("what nobody knows can't be released, and says so", async () => {
+test("reports an image without a known digest as not releasable", async () => {
   const { released: none, unreleased } = await released({});
   expect(none).toEqual([]);
   expect(unreleased.map(({ name }) => name)).toEqual(["core-seed", "core-grown", "core-several"]);
-  expect(unreleased[0]?.reason).toContain("nobody has built it from these inputs");
+  expect(unreleased[0]?.reason).toContain("has not been built from these inputs");
 });
 
-test("a digest that was published of other inputs serves for none, and what was built here does", async () => {
+test("ignores a digest published for other inputs, and uses the build on this machine", async () => {
   const published = new Map([["core-seed", hexOf(digest("1"))]]);
   const standings = async () => new Map([["core-seed", "changed"]] as const);
   const { released: none, unreleased } = await released({ published, standings });
   expect(none).toEqual([]);
-  expect(unreleased[0]?.reason).toContain("nobody has built it from these inputs");
+  expect(unreleased[0]?.reason).toContain("has not been built from these inputs");
   const built = ledger([inputKeyOfPlan(seed, {}), { "linux/amd64": digest("2") }]);
   const { released: own } = await released({ published, standings, built, ledger: built });
   expect(own[0]).toMatchObject({ name: "core-seed", digest: digest("2") });
 });
 
-test("the tree's published digest serves where nothing was built here", async () => {
+test("uses the tree's published digest if there is no build on this machine", async () => {
   const { released: found } = await released({ published: new Map([["core-seed", hexOf(digest("1"))]]) });
   expect(found).toEqual([
     { name: "core-seed", version: "1.0", digest: digest("1"), digests: { "linux/amd64": digest("1") } },
   ]);
 });
 
-test("the ledger serves for exactly the present inputs, dependencies included", async () => {
+test("uses the ledger only for exactly the present inputs, dependencies included", async () => {
   const known = ledger(
     [inputKeyOfPlan(seed, {}), { "linux/amd64": digest("1") }],
     [inputKeyOfPlan(grown, { "core-seed": digest("2") }), { "linux/amd64": digest("3") }],
@@ -89,7 +89,7 @@ test("the ledger serves for exactly the present inputs, dependencies included", 
   ]);
 });
 
-test("where the tree and what was built here differ neither is released", async () => {
+test("releases neither digest if the tree and the build on this machine differ", async () => {
   const built = ledger([inputKeyOfPlan(seed, {}), { "linux/amd64": digest("2") }]);
   const { released: found, unreleased } = await released({
     published: new Map([["core-seed", hexOf(digest("1"))]]),
@@ -102,7 +102,7 @@ test("where the tree and what was built here differ neither is released", async 
   );
 });
 
-test("what only others say against the tree neither keeps its digest from being released nor replaces it", async () => {
+test("releases the tree's digest although only others' records contradict it", async () => {
   const others = ledger([inputKeyOfPlan(seed, {}), { "linux/amd64": digest("2") }]);
   const published = new Map([["core-seed", hexOf(digest("1"))]]);
   expect((await released({ published, ledger: others })).released).toEqual([
@@ -132,7 +132,7 @@ test.each([
         ...{ seconds: null, outcome: "built", finished: "2026-03-01T10:00:00.000Z" },
       });
     await record(paths.ledger, seed, digest("1"));
-    const ledgers = openLedgers({ trust }, paths);
+    const ledgers = openLedgers({ substituteTrust: trust }, paths);
     const known = () => released({ ledger: (key) => lookUpOwnFirst(ledgers, key) });
     expect((await known()).released.map((one) => one.digest)).toEqual(found);
     await record(paths.built, seed, digest("2"));
@@ -140,7 +140,7 @@ test.each([
   },
 );
 
-test("an image for several platforms needs all manifests and their index", async () => {
+test("requires all manifests and the index of an image for several platforms", async () => {
   const published = new Map([["core-several", hexOf(digest("1"))]]);
   const { unreleased } = await released({ published });
   expect(unreleased.find(({ name }) => name === "core-several")?.reason).toContain("build it first");

@@ -21,21 +21,20 @@ import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type AttestationInputs,
   type AttestationOutputs,
-  type AttestationPreview,
+  attestationDefinition,
   attestationInputs,
-  attestationOutputs,
-} from "./inputs.ts";
+} from "./definition.ts";
 
 type Found = AttestationOutputs["signatures"][string];
 
-/** Another image's, or another person's word is another word; the old one stays in the lookaside. */
+/**
+ * Another image or person is another attestation. The old one's signatures stay in the lookaside.
+ */
 const rules = { ignored: [], replacing: ["image", "person"] };
 
-/** `stagex:index:Attestation`: a maintainer's word, signed, that an image which was built here is what its inputs give. */
-export function attestationHandler(
-  context: () => Context,
-): ResourceHandler<AttestationPreview, AttestationInputs, AttestationOutputs> {
-  /** Makes what is missing; what is there and counts is left alone. */
+/** Handles `stagex:index:Attestation`. */
+export function attestationHandler(context: () => Context): ResourceHandler<typeof attestationDefinition> {
+  /** Makes the missing signatures. Signatures that exist and count stay as they are. */
   async function attest(inputs: AttestationInputs, operation: Operation): Promise<AttestationOutputs> {
     const trust = await context().trust();
     const person = requirePerson(trust, inputs.person);
@@ -71,18 +70,18 @@ export function attestationHandler(
     return { signatures };
   }
 
-  let isSaid = false;
+  let hasReportedKept = false;
   const warned = new Set<string>();
   function warnOfVendor(cpuVendor: string, person: string, operation: Operation): void {
     if (warned.has(cpuVendor)) return;
     warned.add(cpuVendor);
     operation.report(
       "warning",
-      `${person} has no machine by ${cpuVendor} in MAINTAINERS: what is signed of builds on this one counts for the person, and for no CPU vendor`,
+      `${person} has no machine by ${cpuVendor} in MAINTAINERS: signatures of builds on this machine count for the person, and for no CPU vendor`,
     );
   }
 
-  /** The signatures that are there and count, each for the vendor that it is to count for. */
+  /** Returns the signatures that exist and count, each for its vendor. */
   async function present(
     { reference, person: id }: AttestationInputs,
     vendors: ReadonlyMap<Digest, CpuVendor | undefined>,
@@ -101,11 +100,7 @@ export function attestationHandler(
   }
 
   return {
-    token: "stagex:index:Attestation",
-    description:
-      "A maintainer's signed word that this machine built an image, and got these manifests. Signatures are added to the lookaside and never taken out.",
-    inputs: attestationInputs,
-    outputs: attestationOutputs,
+    ...attestationDefinition,
 
     check: () => [],
     diff: (before, after) => detailedDiff(before, after, rules),
@@ -123,10 +118,10 @@ export function attestationHandler(
         return Object.keys(signatures).length === builds.size ? { signatures } : {};
       } catch (error) {
         if (!(error instanceof NotBuiltHereError)) throw error;
-        // What the run is to build first is not built yet.
+        // The run may build the image first.
         operation.report(
           "info",
-          `${inputs.image} can be attested once it is built here, and so is what it is built from`,
+          `${inputs.image} can be attested once it and its dependencies are built here`,
         );
         return {};
       }
@@ -138,7 +133,7 @@ export function attestationHandler(
     async read(id, state, operation) {
       if (!state) {
         throw new Error(
-          `an attestation is not imported: set stagex:attest, and the next up finds the signature of ${id} that is there`,
+          `an attestation cannot be imported: set stagex:attest, and the next up finds the existing signature of ${id}`,
         );
       }
       const vendors = Object.values(state.inputs.digests).map(
@@ -150,18 +145,18 @@ export function attestationHandler(
         const file = state.outputs.signatures[digest]?.file;
         operation.report(
           "warning",
-          `${file} of ${state.inputs.reference}@${digest} is lost, damaged, or counts no more; ${id} is signed again by the next up`,
+          `${file} of ${state.inputs.reference}@${digest} is missing, damaged or no longer counts; the next up signs ${id} again`,
         );
       }
       return lost.length > 0 ? undefined : { ...state, outputs: { signatures: found } };
     },
 
     async delete(_id, _outputs, operation) {
-      if (isSaid) return;
-      isSaid = true;
+      if (hasReportedKept) return;
+      hasReportedKept = true;
       operation.report(
         "info",
-        "what was signed can't be unsaid: all signatures stay in the lookaside. To disown them, revoke the key or take it out of MAINTAINERS",
+        "signatures cannot be withdrawn: all of them stay in the lookaside. To disown them, revoke the key or remove it from MAINTAINERS",
       );
     },
   };

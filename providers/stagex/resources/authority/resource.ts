@@ -1,14 +1,12 @@
-import { CustomResource, type CustomResourceOptions, type Input, type Output } from "@pulumi/pulumi";
-import type { AuthorityInputs } from "./inputs.ts";
+import { defineResource } from "../../protocol/define-resource.ts";
+import { authorityDefinition } from "./definition.ts";
 
-export type AuthorityArgs = { [Name in keyof AuthorityInputs]: Input<AuthorityInputs[Name]> };
-
-/** A certificate authority of one fleet's own. */
-export class Authority extends CustomResource {
-  declare readonly certificate: Output<string>;
-  declare readonly key: Output<string>;
-
-  constructor(name: string, args: AuthorityArgs, options?: CustomResourceOptions) {
-    super("stagex:index:Authority", name, { certificate: undefined, key: undefined, ...args }, options);
-  }
-}
+/**
+ * The certificate authority of one fleet.
+ *
+ * @example
+ * ```ts
+ * const authority = new Authority("west", { commonName: "west builders", days: 60, generation: 1 });
+ * ```
+ */
+export class Authority extends defineResource(authorityDefinition) {}

@@ -1,10 +1,5 @@
 import { ConnectionError } from "../../../../buildkit/client/endpoint.ts";
-import {
-  type BuilderInputs,
-  type BuilderOutputs,
-  builderInputs,
-  builderOutputs,
-} from "../../../../config/builder-inputs.ts";
+import { type BuilderInputs, type BuilderOutputs, builderInputs } from "../../../../config/builder-inputs.ts";
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { BuilderConnection } from "../../../../pipeline/fleet/builder-connection.ts";
@@ -12,6 +7,7 @@ import type { Operation } from "../../../../pipeline/operation.ts";
 import type { InPreview } from "../../../../pipeline/unknown-schema.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { ResourceHandler } from "../../protocol/handler.ts";
+import { builderDefinition } from "./definition.ts";
 
 /** The inputs in a preview, where an address or a key may be another resource's output. */
 type BuilderPreview = InPreview<typeof builderInputs>;
@@ -19,23 +15,17 @@ type BuilderPreview = InPreview<typeof builderInputs>;
 const rules = { ignored: ["wait"], replacing: ["name"] };
 
 /**
- * `stagex:index:Builder`: a BuildKit daemon to build with. Packages don't depend on it, so that none is rebuilt, nor waits, for a
- * builder's sake: the engine checks every resource's inputs in every run, and so this process knows its builders from Check, the
- * credentials included, whether or not anything about them changed.
+ * Handles `stagex:index:Builder`. Packages do not depend on builders, so none is rebuilt or waits
+ * because of one. The engine checks every resource's inputs in every run: so this process learns
+ * its builders, with their credentials, from Check, even if nothing changed.
  */
-export function builderHandler(
-  context: () => Context,
-): ResourceHandler<BuilderPreview, BuilderInputs, BuilderOutputs> {
+export function builderHandler(context: () => Context): ResourceHandler<typeof builderDefinition> {
   return {
-    token: "stagex:index:Builder",
-    description:
-      "A BuildKit daemon to build images with: where it is, what it can do, and how that was learned.",
-    inputs: builderInputs,
-    outputs: builderOutputs,
+    ...builderDefinition,
 
     check(plan) {
       const whole = builderInputs.safeParse(plan);
-      const failures = strayTls(plan);
+      const failures = checkTls(plan);
       if (whole.success && failures.length === 0) context().fleet.register(whole.data);
       return failures;
     },
@@ -45,12 +35,12 @@ export function builderHandler(
     preview: async () => ({}),
 
     async create(inputs, operation) {
-      return { id: inputs.name, outputs: await learned(context(), inputs, operation) };
+      return { id: inputs.name, outputs: await connect(context(), inputs, operation) };
     },
 
-    update: (_id, inputs, operation) => learned(context(), inputs, operation),
+    update: (_id, inputs, operation) => connect(context(), inputs, operation),
 
-    /** One that answers no longer is as good as gone: the next up waits for it again. */
+    /** A builder that no longer answers counts as deleted: the next up waits for it again. */
     async read(_id, state, operation) {
       if (!state) return undefined;
       try {
@@ -66,25 +56,25 @@ export function builderHandler(
     },
 
     async delete() {
-      // The daemon is not this resource's; one of the state folder's own ends with its last user.
+      // The daemon does not belong to the resource. A private one ends with its last user.
     },
   };
 }
 
-async function learned(
+async function connect(
   context: Context,
   inputs: BuilderInputs,
   operation: Operation,
 ): Promise<BuilderOutputs> {
   context.fleet.register(inputs);
-  const bench = await context.fleet.connect(inputs.name, operation);
-  warnOfClaim(inputs, bench, operation);
-  const { id: witness, platforms, facts, vendorSource } = bench;
+  const connection = await context.fleet.connect(inputs.name, operation);
+  warnOfDeclaredVendor(inputs, connection, operation);
+  const { id: witness, platforms, facts, vendorSource } = connection;
   const { buildkit, arch, cpuVendor: vendor, kernel } = facts;
   return { witness, platforms: [...platforms], buildkit, arch, vendor, vendorSource, kernel };
 }
 
-function warnOfClaim(
+function warnOfDeclaredVendor(
   { name, vendor }: BuilderInputs,
   { detectedVendor: shownVendor }: BuilderConnection,
   operation: Operation,
@@ -92,13 +82,11 @@ function warnOfClaim(
   if (vendor === undefined || shownVendor === undefined || shownVendor === vendor) return;
   operation.report(
     "warning",
-    `${name} is declared to be ${vendor}, and its kernel says ${shownVendor}: noted as declared`,
+    `${name} is declared to be ${vendor}, and its kernel reports ${shownVendor}: recorded as declared`,
   );
 }
 
-function strayTls({ address, tls }: BuilderPreview): CheckFailure[] {
+function checkTls({ address, tls }: BuilderPreview): CheckFailure[] {
   if (tls === undefined || typeof address !== "string" || address.startsWith("tcp://")) return [];
-  return [
-    { property: "tls", reason: "is for tcp:// addresses alone; the others bring their own protection" },
-  ];
+  return [{ property: "tls", reason: "is for tcp:// addresses only; the others bring their own protection" }];
 }

@@ -1,32 +1,26 @@
-import { CustomResource, type CustomResourceOptions, type Input, type Output, secret } from "@pulumi/pulumi";
-import {
-  type BuilderInputs,
-  type BuilderOutputs,
-  builderOutputs,
-} from "../../../../config/builder-inputs.ts";
+import { type CustomResourceOptions, secret } from "@pulumi/pulumi";
+import { defineResource, type ResourceArgs } from "../../protocol/define-resource.ts";
+import { builderDefinition } from "./definition.ts";
 
-/** The inputs of a builder, of which any may be another resource's output. */
-export type BuilderArgs = { [Name in keyof BuilderInputs]: Input<BuilderInputs[Name]> };
-
-/** A BuildKit daemon to build images with. Its credentials are kept encrypted in the state. */
-export class Builder extends CustomResource {
-  declare readonly platforms: Output<BuilderOutputs["platforms"]>;
-  declare readonly buildkit: Output<string>;
-  declare readonly arch: Output<string>;
-  declare readonly vendor: Output<string>;
-  declare readonly vendorSource: Output<BuilderOutputs["vendorSource"]>;
-  declare readonly kernel: Output<string>;
-
-  constructor(name: string, args: BuilderArgs, options?: CustomResourceOptions) {
-    const outputs = Object.fromEntries(
-      Object.keys(builderOutputs.shape).map((output) => [output, undefined]),
-    );
-    const { tls, ...others } = args;
-    super(
-      "stagex:index:Builder",
-      name,
-      { ...outputs, ...others, ...(tls === undefined ? {} : { tls: secret(tls) }) },
-      options,
-    );
+/**
+ * A BuildKit daemon to build images with. Its credentials are secrets in the state.
+ *
+ * @example
+ * ```ts
+ * new Builder("west", {
+ *   name: "west",
+ *   address: "tcp://192.0.2.1:1234",
+ *   tls: { ca, certificate: client.certificate, key: client.key },
+ * });
+ * ```
+ */
+export class Builder extends defineResource(builderDefinition) {
+  constructor(
+    name: string,
+    args: ResourceArgs<typeof builderDefinition.inputs>,
+    options?: CustomResourceOptions,
+  ) {
+    const { tls } = args;
+    super(name, tls === undefined ? args : { ...args, tls: secret(tls) }, options);
   }
 }

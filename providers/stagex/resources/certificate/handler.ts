@@ -1,39 +1,25 @@
 import type { CheckFailure } from "../../../../config/check-failures.ts";
-import { unknown } from "../../../../pipeline/unknown-schema.ts";
+import { type InPreview, unknown } from "../../../../pipeline/unknown-schema.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { ResourceHandler } from "../../protocol/handler.ts";
-import {
-  type CertificateInputs,
-  type CertificateOutputs,
-  type CertificatePreview,
-  certificateInputs,
-  certificateOutputs,
-} from "./inputs.ts";
+import { certificateDefinition, type certificateInputs } from "./definition.ts";
 
 const rules = {
   ignored: [],
   replacing: ["authority", "authorityKey", "commonName", "names", "side", "days", "generation"],
 };
 
-/** `stagex:index:Certificate`: what one side of a connection to a builder shows the other. */
-export function certificateHandler(): ResourceHandler<
-  CertificatePreview,
-  CertificateInputs,
-  CertificateOutputs
-> {
+/** Handles `stagex:index:Certificate`. */
+export function certificateHandler(): ResourceHandler<typeof certificateDefinition> {
   return {
-    token: "stagex:index:Certificate",
-    description:
-      "A key and its certificate by an Authority, for a builder (server) or for who uses it (client).",
-    inputs: certificateInputs,
-    outputs: certificateOutputs,
-    check: (plan, secrets) => exposedKey(plan, secrets),
+    ...certificateDefinition,
+    check: (plan, secrets) => checkKey(plan, secrets),
     diff: (before, after) => detailedDiff(before, after, rules),
     preview: async () => ({}),
 
     async create({ authority, authorityKey, ...subject }) {
-      const { issueCertificate: newCertificate } = await import("../../../../trust/certificate-authority.ts");
-      const outputs = await newCertificate({ certificate: authority, key: authorityKey }, subject);
+      const { issueCertificate } = await import("../../../../trust/certificate-authority.ts");
+      const outputs = await issueCertificate({ certificate: authority, key: authorityKey }, subject);
       return { id: subject.commonName, outputs };
     },
 
@@ -43,9 +29,12 @@ export function certificateHandler(): ResourceHandler<
   };
 }
 
-/** The engine writes inputs to its state as they come: one that is not marked as secret would lie there for all to read. */
-function exposedKey({ authorityKey }: CertificatePreview, secrets: readonly string[]): CheckFailure[] {
+/** Refuses a key that is not marked as secret: the engine would write it to its state in clear. */
+function checkKey(
+  { authorityKey }: InPreview<typeof certificateInputs>,
+  secrets: readonly string[],
+): CheckFailure[] {
   if (authorityKey === unknown || secrets.includes("authorityKey")) return [];
-  const reason = "is a private key, and has to be secret: pass the Authority's output, or pulumi.secret(…)";
+  const reason = "is a private key and must be secret: pass the Authority's output, or pulumi.secret(…)";
   return [{ property: "authorityKey", reason }];
 }

@@ -1,14 +1,20 @@
-import { CustomResource, type CustomResourceOptions, type Input, type Output } from "@pulumi/pulumi";
-import type { CertificateInputs } from "./inputs.ts";
+import { defineResource } from "../../protocol/define-resource.ts";
+import { certificateDefinition } from "./definition.ts";
 
-export type CertificateArgs = { [Name in keyof CertificateInputs]: Input<CertificateInputs[Name]> };
-
-/** A key, and its certificate by an `Authority`. */
-export class Certificate extends CustomResource {
-  declare readonly certificate: Output<string>;
-  declare readonly key: Output<string>;
-
-  constructor(name: string, args: CertificateArgs, options?: CustomResourceOptions) {
-    super("stagex:index:Certificate", name, { certificate: undefined, key: undefined, ...args }, options);
-  }
-}
+/**
+ * A key, and its certificate by an `Authority`.
+ *
+ * @example
+ * ```ts
+ * new Certificate("west-1", {
+ *   authority: authority.certificate,
+ *   authorityKey: authority.key,
+ *   commonName: "west-1",
+ *   names: ["west-1.example"],
+ *   side: "server",
+ *   days: 60,
+ *   generation: 1,
+ * });
+ * ```
+ */
+export class Certificate extends defineResource(certificateDefinition) {}

@@ -15,17 +15,17 @@ import type { ResourceHandler } from "../../protocol/handler.ts";
 import {
   type ClientPolicyInputs,
   type ClientPolicyOutputs,
-  type ClientPolicyPreview,
+  clientPolicyDefinition,
   clientPolicyInputs,
-  clientPolicyOutputs,
-} from "./inputs.ts";
+} from "./definition.ts";
 
 const rules = { ignored: [], replacing: ["folder"] };
 
-/** `stagex:index:ClientPolicy`: the files with which podman, skopeo, buildah and CRI-O ask for t of n people (trust/quorum/client-policy.ts). */
-export function clientPolicyHandler(
-  context: () => Context,
-): ResourceHandler<ClientPolicyPreview, ClientPolicyInputs, ClientPolicyOutputs> {
+/**
+ * Handles `stagex:index:ClientPolicy`, the files with which clients require t of n people
+ * (trust/quorum/client-policy.ts).
+ */
+export function clientPolicyHandler(context: () => Context): ResourceHandler<typeof clientPolicyDefinition> {
   const placeOf = (folder: string): string => resolve(context().paths.project, folder);
 
   async function policyOf(inputs: ClientPolicyInputs): Promise<ClientPolicy> {
@@ -46,16 +46,12 @@ export function clientPolicyHandler(
     await writeClientPolicy(policy, folder);
     const { peopleWithoutKeys: without } = policy;
     if (without.length > 0)
-      operation.report("warning", `no key at hand of ${without.join(", ")}: their signatures don't count`);
+      operation.report("warning", `no key found for ${without.join(", ")}: their signatures do not count`);
     return outputsOf(policy);
   }
 
   return {
-    token: "stagex:index:ClientPolicy",
-    description:
-      "policy.json, keyrings and registries.d, with which podman, skopeo, buildah and CRI-O pull only what enough maintainers have signed.",
-    inputs: clientPolicyInputs,
-    outputs: clientPolicyOutputs,
+    ...clientPolicyDefinition,
 
     check: () => [],
 
@@ -68,7 +64,7 @@ export function clientPolicyHandler(
         return outputsOf(await policyOf(inputs));
       } catch (error) {
         if (!(error instanceof TrustError)) throw error;
-        // The preview goes on: what else falls with a roster that is too small is to be seen too.
+        // The preview goes on, to show what else fails with a roster that is too small.
         operation.report("warning", `${inputs.folder} will fail: ${error.message}`);
         return {};
       }
@@ -79,8 +75,7 @@ export function clientPolicyHandler(
     update: (_id, inputs, operation) => write(inputs, operation),
 
     async read(id, state, operation) {
-      if (!state)
-        throw new Error(`${id}: a client's policy can't be imported; it is written from the roster`);
+      if (!state) throw new Error(`${id}: a client policy cannot be imported; it is written from the roster`);
       const { files } = await policyOf(state.inputs);
       const altered: string[] = [];
       for (const [file, content] of files) {
@@ -91,7 +86,7 @@ export function clientPolicyHandler(
       if (altered.length === 0) return state;
       operation.report(
         "warning",
-        `${id}: not as the roster has it: ${altered.join(", ")}; the next up writes them`,
+        `${id}: these files differ from the roster: ${altered.join(", ")}; the next up writes them`,
       );
       return undefined;
     },
@@ -115,14 +110,17 @@ function outputsOf({
   return { files: [...files.keys()], people: [...people], without: [...without], requirements };
 }
 
-/** Keyrings of an earlier policy are taken away with their folder, so that must never be somebody else's. */
+/**
+ * Requires a folder of the policy's own: keyrings of an earlier policy are deleted with their
+ * folder.
+ */
 async function requireOwn(folder: string, name: string): Promise<void> {
   const found = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [] as string[];
     throw error;
   });
   if (found.length === 0 || found.includes("policy.json")) return;
-  throw new Error(`${name} has files that are no policy; give a client's policy a folder of its own`);
+  throw new Error(`${name} has files that are no policy; give the client policy a folder of its own`);
 }
 
 function addressOf(lookaside: string, place: string): string {

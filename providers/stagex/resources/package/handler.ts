@@ -10,7 +10,6 @@ import {
   type PackageInputs,
   type PackageOutputs,
   type PackagePreview,
-  packageInputs,
   packageOutputs,
   packagePreview,
 } from "../../../../pipeline/package/inputs.ts";
@@ -21,19 +20,24 @@ import { mayKeepOutputs } from "../../../../pipeline/package/quorum-records.ts";
 import { isFullyKnown } from "../../../../pipeline/unknown-schema.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { PropertyChange, ResourceHandler } from "../../protocol/handler.ts";
+import { packageDefinition } from "./definition.ts";
 
-type Review = NonNullable<ResourceHandler<PackagePreview, PackageInputs, PackageOutputs>["review"]>;
+type Review = NonNullable<ResourceHandler<typeof packageDefinition>["review"]>;
 
-/** Mirrors say where bytes can be had, not which; another name is another image, and the old one's is to go. */
+/**
+ * Mirrors are places of bytes, not their content. Another name is another image, and the old one is
+ * deleted.
+ */
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
 
-/** `stagex:index:Package`: an image, built from its inputs or found built from the same ones before. */
-export function packageHandler(
-  context: () => Context,
-): ResourceHandler<PackagePreview, PackageInputs, PackageOutputs> {
-  /** The images that this run has laid out: one whose resource got another name in the program is made before the old is deleted. */
+/** Handles `stagex:index:Package`. */
+export function packageHandler(context: () => Context): ResourceHandler<typeof packageDefinition> {
+  /**
+   * The images exported in this run. A resource renamed in the program is created before the old
+   * one is deleted.
+   */
   const laidOut = new Set<string>();
-  /** The images of which nothing is to be done but to lay them out again. */
+  /** The images that need only a new export. */
   const missing = new Set<string>();
 
   async function make(inputs: PackageInputs, operation: Operation): Promise<PackageOutputs> {
@@ -51,7 +55,10 @@ export function packageHandler(
     );
   }
 
-  /** The outputs that a run will have, or none where the image will fail; and reports an image that is new. */
+  /**
+   * Returns the outputs that a run will have, or none if the image will fail. Reports an image that
+   * is new.
+   */
   async function comparePreviewed(
     plan: PackagePreview,
     outputs: Partial<PackageOutputs>,
@@ -72,12 +79,17 @@ export function packageHandler(
     return {};
   }
 
-  /** What asks for an update where the inputs are as they were: another setting, under which the outputs would not have come about. */
-  async function asked(...[state, operation, glance]: Parameters<Review>): Promise<PropertyChange[]> {
-    const { trust, rebuild } = context().config;
+  /**
+   * Finds reasons for an update if the inputs are unchanged, such as a setting that the outputs do
+   * not satisfy.
+   */
+  async function findFurtherChanges(
+    ...[state, operation, glance]: Parameters<Review>
+  ): Promise<PropertyChange[]> {
+    const { substituteTrust: trust, rebuild } = context().config;
     const [name = "", expected] = [glance("inputs", "image"), glance("inputs", "expectedDigest")];
     const isFirstEqual = expected === undefined || expected === glance("outputs", "digest");
-    // Most have no further platform, and are told without being parsed.
+    // Most packages have one platform, and need no parsing.
     const isLone = ["expectedDigests", "expectedIndex"].every(
       (further) => glance("inputs", further) === undefined,
     );
@@ -91,10 +103,7 @@ export function packageHandler(
       const { mustMatch: isHeld } = await digestRequirementOf(context(), found.inputs);
       context().previewForecast.notePublishedStatus(found.inputs.image, isHeld ? "published" : "changed");
       if (isHeld) {
-        operation.report(
-          "info",
-          `${found.inputs.image} was new, and is held against its published digest now`,
-        );
+        operation.report("info", `${found.inputs.image} was new, and must have its published digest now`);
         return [{ path: "expectedDigest", kind: "update", replaces: false }];
       }
     }
@@ -103,23 +112,19 @@ export function packageHandler(
     if (trust !== "quorum") return [];
     if (found && (await mayKeepOutputs(context(), found.inputs, found.outputs))) return [];
     const doubt = found
-      ? `${found.inputs.image} was taken on another's word (${found.outputs.origin})`
-      : "what the state says of it can't be read, so nobody's word is known for it";
+      ? `${found.inputs.image} came from others (${found.outputs.origin})`
+      : "its state cannot be read, so its origin is unknown";
     operation.report(
       "info",
-      `${doubt}: under stagex:trust quorum it is signed by enough people, or built here`,
+      `${doubt}: stagex:substituteTrust quorum requires enough signatures, or a build here`,
     );
     return asksAgain;
   }
 
   return {
-    token: "stagex:index:Package",
-    description:
-      "An image of a StageX tree: its inputs are its sources and its dependencies' digests, its output is its own digest.",
-    inputs: packageInputs,
-    outputs: packageOutputs,
+    ...packageDefinition,
 
-    check: (plan, secrets) => [...bakedSecrets(secrets), ...strayMirrors(plan)],
+    check: (plan, secrets) => [...checkBuildArgs(secrets), ...checkMirrors(plan)],
 
     diff(before, after) {
       const changes = detailedDiff(before, after, rules);
@@ -134,7 +139,7 @@ export function packageHandler(
     },
 
     async review(state, operation, glance) {
-      const changes = await asked(state, operation, glance);
+      const changes = await findFurtherChanges(state, operation, glance);
       const [image = "", digest = "", index = ""] = [
         glance("inputs", "image"),
         glance("outputs", "digest"),
@@ -170,7 +175,7 @@ export function packageHandler(
       for (const { message } of damages)
         operation.report("warning", `${message}\n${id} is built again by the next up`);
       if (damages.length > 0) return undefined;
-      // What is lost or altered in out/ alone is laid out again.
+      // Missing or altered files in out/ are exported again.
       await exportLayout(context(), id, state.outputs, operation);
       return state;
     },
@@ -182,20 +187,26 @@ export function packageHandler(
   };
 }
 
-/** BuildKit writes build arguments into the image's history, where anyone reads them. */
-function bakedSecrets(secrets: readonly string[]): CheckFailure[] {
+/**
+ * Refuses secret build arguments: BuildKit writes them into the image's history, which anyone can
+ * read.
+ */
+function checkBuildArgs(secrets: readonly string[]): CheckFailure[] {
   return secrets
     .filter((property) => /^buildArgs\b/.test(property))
     .map((property) => ({
       property,
       reason:
-        "is secret, but build arguments can be read in the image's history; a package that others rebuild has no secrets",
+        "is secret, but anyone can read build arguments in the image's history; a reproducible package has no secrets",
     }));
 }
 
-function strayMirrors({ mirrors, sources }: PackagePreview): CheckFailure[] {
+function checkMirrors({ mirrors, sources }: PackagePreview): CheckFailure[] {
   if (typeof mirrors !== "object" || typeof sources !== "object") return [];
   return Object.keys(mirrors)
     .filter((file) => !(file in sources))
-    .map((file) => ({ property: `mirrors["${file}"]`, reason: "names a file that is none of the sources" }));
+    .map((file) => ({
+      property: `mirrors["${file}"]`,
+      reason: "names a file that is not among the sources",
+    }));
 }

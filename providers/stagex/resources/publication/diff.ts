@@ -3,10 +3,13 @@ import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { PropertyChange } from "../../protocol/handler.ts";
 import type { PropertyMap } from "../../protocol/property-values.ts";
 
-/** Another image is another publication; the old one's is kept or untagged as it says. */
+/** Another image is another publication. The old one is kept or untagged, by its `onDelete`. */
 const rules = { ignored: [], replacing: ["image"] };
 
-/** How what is to be published differs from what was. The order in which tags are written is not the one they are set in. */
+/**
+ * Compares what is to be published with what was. Tags are set in an order of their own, so their
+ * written order is ignored.
+ */
 export function publicationDiff(before: PropertyMap, after: PropertyMap): PropertyChange[] {
   return detailedDiff(withTagsInOrder(before), withTagsInOrder(after), rules);
 }

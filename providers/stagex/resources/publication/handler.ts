@@ -28,14 +28,13 @@ import { TargetRegistry } from "../../../../pipeline/publication/target-registry
 import { statementReferrers } from "../../../../pipeline/statements/attach-statements.ts";
 import { parseTaggedReference, repositoryOf } from "../../../../trust/signatures/image-reference.ts";
 import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
+import { publicationDefinition } from "./definition.ts";
 import { publicationDiff } from "./diff.ts";
 
-/** `stagex:index:Publication`: an image that enough maintainers have signed, in the registries. */
-export function publicationHandler(
-  context: () => Context,
-): ResourceHandler<PublicationPreview, PublicationInputs, PublicationOutputs> {
+/** Handles `stagex:index:Publication`. */
+export function publicationHandler(context: () => Context): ResourceHandler<typeof publicationDefinition> {
   const known = new Map<string, Promise<TargetRegistry>>();
-  let hasSaidKept = false;
+  let hasReportedKept = false;
 
   function destination(address: string, operation: Operation): Promise<TargetRegistry> {
     const opened = known.get(address);
@@ -51,14 +50,16 @@ export function publicationHandler(
   const destinationsOf = (addresses: readonly string[], operation: Operation): Promise<TargetRegistry[]> =>
     Promise.all([...new Set(addresses)].map((address) => destination(address, operation)));
 
-  /** No tag is set before every destination has every blob, and none is believed before it has been read back. */
+  /**
+   * Publishes an image: tags are set once every destination has every blob, and are then read back.
+   */
   async function publish(inputs: PublicationInputs, operation: Operation): Promise<PublicationOutputs> {
-    if (!inputs.quorum.met) return leftForLater(inputs, operation);
+    if (!inputs.quorum.met) return outputsBelowQuorum(inputs, operation);
     const { image } = inputs;
     const target = tagTargetOf(inputs);
-    // To get the bytes may have taken hours: what is judged is what there is then.
+    // Getting the bytes may have taken hours: the signatures are evaluated after that.
     await ensureStored(context(), inputs, operation);
-    operation.progress("judging its signatures");
+    operation.progress("verifying its signatures");
     const signatures = await requireQuorum(context(), inputs);
     const destinations = await destinationsOf(inputs.destinations, operation);
     for (const one of destinations) await one.push(context(), image, target, operation);
@@ -74,19 +75,15 @@ export function publicationHandler(
     await copyStatements(context(), inputs, target);
     for (const tag of tags)
       for (const one of destinations) await requireTag(one, image, tag, target, operation);
-    return { ...foretold(inputs), signatures: filed };
+    return { ...predictOutputs(inputs), signatures: filed };
   }
 
   return {
-    token: "stagex:index:Publication",
-    description:
-      "An image in the registries, with its tags and its signatures: sent only at quorum, which is judged again right before. Deleting it leaves it published, unless `onDelete` says otherwise.",
-    inputs: publicationInputs,
-    outputs: publicationOutputs,
+    ...publicationDefinition,
 
     check(plan) {
-      const impossible = namesWithoutRepository(plan);
-      return [...strayDigests(plan), ...(impossible.length > 0 ? impossible : unsignedNames(plan))];
+      const impossible = checkRepositoryNames(plan);
+      return [...checkDigests(plan), ...(impossible.length > 0 ? impossible : checkSignedNames(plan))];
     },
 
     diff: publicationDiff,
@@ -94,9 +91,9 @@ export function publicationHandler(
     async preview(plan) {
       const inputs = publicationInputs.safeParse(plan).data;
       if (!inputs) return {};
-      if (inputs.quorum.met && inputs.lookaside === undefined) return foretold(inputs);
-      // Which signatures are copied is known once they have been judged.
-      const { signatures: _signatures, ...certain } = foretold(inputs);
+      if (inputs.quorum.met && inputs.lookaside === undefined) return predictOutputs(inputs);
+      // The copied signatures are known only after their evaluation.
+      const { signatures: _signatures, ...certain } = predictOutputs(inputs);
       return inputs.quorum.met ? certain : { ...certain, published: false, tags: {} };
     },
 
@@ -107,12 +104,12 @@ export function publicationHandler(
     async read(id, state, operation) {
       if (!state) {
         throw new Error(
-          `${id}: a publication can't be imported; publish it, and what the registries have already is not sent again`,
+          `${id}: a publication cannot be imported; publish it: what the registries already have is not sent again`,
         );
       }
       const { inputs, outputs } = state;
       if (!outputs.published) return state;
-      const drift = await driftOf(
+      const drift = await findDrift(
         await destinationsOf(inputs.destinations, operation),
         inputs,
         outputs,
@@ -122,57 +119,61 @@ export function publicationHandler(
       const unfiled = await findUncopiedStatements(context(), inputs, outputs.target);
       const found = [
         ...drift,
-        ...lost.map((signature) => `the lookaside does not have ${signature} any more`),
+        ...lost.map((signature) => `the lookaside no longer has ${signature}`),
         ...unfiled.map((statement) => `the lookaside does not have ${statement}`),
       ];
       if (found.length === 0) return { inputs, outputs: { ...outputs, drift: [] } };
       throw new NotReadyError(
         id,
         { ...outputs, drift: found },
-        found.map((words) => `${words}; the next up mends it`),
+        found.map((words) => `${words}; the next up restores it`),
       );
     },
 
     async delete(id, outputs, operation) {
       if (!outputs || Object.keys(outputs.tags).length === 0) return;
-      if (outputs.onDelete === "untag") return await withdraw(id, outputs, operation);
-      if (!hasSaidKept) {
-        const what =
-          'what was published stays published: to have tags removed, set onDelete to "untag" first';
+      if (outputs.onDelete === "untag") return await removeTags(id, outputs, operation);
+      if (!hasReportedKept) {
+        const what = 'published images stay published: to remove their tags, set onDelete to "untag" first';
         operation.report("info", what);
       }
-      hasSaidKept = true;
+      hasReportedKept = true;
     },
   };
 
-  /** Removes tags where they still point at what they were set to: others' are none of ours. */
-  async function withdraw(image: string, outputs: PublicationOutputs, operation: Operation): Promise<void> {
+  /**
+   * Removes the tags that still point at the published digest. Tags that others have moved stay.
+   */
+  async function removeTags(image: string, outputs: PublicationOutputs, operation: Operation): Promise<void> {
     for (const [name, digest] of Object.entries(outputs.tags).reverse()) {
       const { address, tag } = partsOf(name, image);
       const registry = await destination(address, operation);
       const found = await registry.digestOfTag(image, tag, operation);
       if (found === digest) await registry.untag(image, tag, operation);
       else if (found !== null)
-        operation.report("warning", `${name} is left alone: it points at ${found}, not at ${digest}`);
+        operation.report("warning", `${name} is not removed: it points at ${found}, not at ${digest}`);
     }
   }
 }
 
-/** Below quorum nothing is sent. What was published before is others' to rely on, and stays. */
-function leftForLater(inputs: PublicationInputs, operation: Operation): PublicationOutputs {
+/**
+ * Returns the outputs below quorum: nothing is pushed. Earlier publications stay, as others rely on
+ * them.
+ */
+function outputsBelowQuorum(inputs: PublicationInputs, operation: Operation): PublicationOutputs {
   const tags = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data ?? {};
   const names = Object.keys(tags);
   if (names.length > 0) {
     operation.report(
       "warning",
-      `${inputs.image} is not at quorum any more: nothing is published now; what was published before stays: ${names.join(", ")}`,
+      `${inputs.image} is no longer at quorum: nothing is published now; earlier tags stay: ${names.join(", ")}`,
     );
   }
-  return { ...foretold(inputs), published: false, tags, signatures: [] };
+  return { ...predictOutputs(inputs), published: false, tags, signatures: [] };
 }
 
-/** The outputs of a publication that succeeds, but for the signatures. */
-function foretold(inputs: PublicationInputs): PublicationOutputs {
+/** Returns the outputs of a successful publication, except the signatures. */
+function predictOutputs(inputs: PublicationInputs): PublicationOutputs {
   const target = tagTargetOf(inputs);
   const names = orderTags(inputs.tags).flatMap((tag) =>
     inputs.destinations.map((address) => [`${address}/${inputs.image}:${tag}`, target] as const),
@@ -181,7 +182,10 @@ function foretold(inputs: PublicationInputs): PublicationOutputs {
   return { published: true, target, tags: Object.fromEntries(names), signatures: [], drift: [], onDelete };
 }
 
-/** A tag that somebody moved since it was set here is put back, and they are told; that a new release moves tags is its purpose. */
+/**
+ * Sets a tag. Reports if someone had moved it since it was set here; a new release moves tags on
+ * purpose.
+ */
 async function setTag(
   one: TargetRegistry,
   inputs: PublicationInputs,
@@ -194,7 +198,7 @@ async function setTag(
   if (found === target || found === null) return;
   const before = publicationOutputs.shape.tags.safeParse(operation.before?.tags).data?.[name];
   if (before === target)
-    operation.report("warning", `${name} had been moved to ${found}, and was put back to ${target}`);
+    operation.report("warning", `${name} had been moved to ${found}, and was reset to ${target}`);
   else if (before !== found && tag !== "latest")
     operation.report("warning", `${name} pointed at ${found}, and was moved to ${target}`);
 }
@@ -211,11 +215,11 @@ async function requireTag(
   const name = `${one.address}/${image}:${tag}`;
   const now = found === null ? "is gone" : `points at ${found}`;
   throw new Error(
-    `${name} was set to ${target} and ${now} a moment later: somebody else writes it. Find out who, and run the same command again`,
+    `${name} was set to ${target} and ${now} a moment later: someone else writes to it. Find out who, and run the same command again`,
   );
 }
 
-async function driftOf(
+async function findDrift(
   destinations: readonly TargetRegistry[],
   { image, tags }: PublicationInputs,
   { target }: PublicationOutputs,
@@ -239,38 +243,43 @@ function partsOf(name: string, image: string): { address: RegistryAddress; tag: 
   return { address: parseRegistryAddress(name.slice(0, end)), tag: name.slice(end + image.length + 2) };
 }
 
-/** The signed digest must be one of the platforms', and several need an index that the tags can point at. */
-function strayDigests({ digest, digests, index }: PublicationPreview): CheckFailure[] {
+/**
+ * Requires the signed digest among the platforms', and an index for the tags of several platforms.
+ */
+function checkDigests({ digest, digests, index }: PublicationPreview): CheckFailure[] {
   if (typeof digests !== "object") return [];
   const named = Object.values(digests);
   if (named.length > 1 && index === undefined)
-    return [{ property: "index", reason: "is needed: there are several platforms" }];
+    return [{ property: "index", reason: "is required for several platforms" }];
   if (typeof digest !== "string" || named.some((one) => one === digest || typeof one !== "string")) return [];
-  return [{ property: "digests", reason: `does not have the image's digest, ${digest}` }];
+  return [{ property: "digests", reason: `do not include the image's digest, ${digest}` }];
 }
 
-/** Signatures are for one image and one tag of it: under another name, or as another version, it would be what nobody has signed. */
-function unsignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
+/**
+ * Requires the signed name and version: signatures are for one tag of one image, and nothing else
+ * is signed.
+ */
+function checkSignedNames({ image, reference, tags }: PublicationPreview): CheckFailure[] {
   if (typeof reference !== "string") return [];
   const signed = parseTaggedReference(reference);
   const failures: CheckFailure[] = [];
   if (typeof image === "string" && basename(repositoryOf(signed)) !== image)
-    failures.push({ property: "image", reason: `is ${image}, but what was signed is ${reference}` });
+    failures.push({ property: "image", reason: `is ${image}, but the signatures are for ${reference}` });
   if (!Array.isArray(tags)) return failures;
   for (const [at, tag] of tags.entries()) {
     if (typeof tag !== "string" || isMovingTag(tag) || signed.endsWith(`:${tag}`)) continue;
-    const reason = `${tag} is not what was signed, ${reference}; besides its tag there are only latest and sx…, which nobody signs`;
+    const reason = `${tag} is not the signed tag of ${reference}; the only others are latest and sx…, which are not signed`;
     failures.push({ property: `tags[${at}]`, reason });
   }
   return failures;
 }
 
-function namesWithoutRepository({ image, destinations }: PublicationPreview): CheckFailure[] {
+function checkRepositoryNames({ image, destinations }: PublicationPreview): CheckFailure[] {
   if (typeof image !== "string" || !Array.isArray(destinations)) return [];
   return destinations
     .filter((address) => repositoryIn(parseRegistryAddress(address), image) === null)
     .map((address) => ({
       property: "image",
-      reason: `can't be published: no repository at ${address} can be called ${image} (lower case alone, without +)`,
+      reason: `cannot be published: no repository at ${address} can have the name ${image} (only lower case, without +)`,
     }));
 }

@@ -1,31 +1,19 @@
-import { CustomResource, type CustomResourceOptions, type Input, type Output } from "@pulumi/pulumi";
-import type { Digest } from "../../../../oci/digest.ts";
-import {
-  type PublicationInputs,
-  type PublicationOutputs,
-  publicationOutputs,
-} from "../../../../pipeline/publication/inputs.ts";
+import { defineResource } from "../../protocol/define-resource.ts";
+import { publicationDefinition } from "./definition.ts";
 
-/** The inputs of a publication, of which any may be another resource's output. */
-export type PublicationArgs = {
-  [Name in keyof PublicationInputs]: Name extends "quorum"
-    ? Input<{ met: Input<boolean>; accepted?: Input<PublicationInputs["quorum"]["accepted"]> }>
-    : Input<PublicationInputs[Name]>;
-};
-
-/** An image in the registries, with its tags and signatures. */
-export class Publication extends CustomResource {
-  declare readonly published: Output<boolean>;
-  declare readonly target: Output<Digest>;
-  declare readonly tags: Output<PublicationOutputs["tags"]>;
-  declare readonly signatures: Output<PublicationOutputs["signatures"]>;
-  declare readonly drift: Output<PublicationOutputs["drift"]>;
-  declare readonly onDelete: Output<PublicationOutputs["onDelete"]>;
-
-  constructor(name: string, args: PublicationArgs, options?: CustomResourceOptions) {
-    const outputs = Object.fromEntries(
-      Object.keys(publicationOutputs.shape).map((output) => [output, undefined]),
-    );
-    super("stagex:index:Publication", name, { ...outputs, ...args }, options);
-  }
-}
+/**
+ * An image in registries, with its tags and signatures.
+ *
+ * @example
+ * ```ts
+ * new Publication("core-musl", {
+ *   image: "core-musl",
+ *   reference: "stagex/core-musl:1.2.5",
+ *   tags: ["1.2.5", "latest"],
+ *   digest: musl.digest,
+ *   quorum: { met: quorum.met, accepted: quorum.accepted },
+ *   destinations: ["docker.io/stagex"],
+ * });
+ * ```
+ */
+export class Publication extends defineResource(publicationDefinition) {}

@@ -9,89 +9,86 @@ import {
   type QuorumOutputs,
   type QuorumPreview,
   quorumInputs,
-  quorumOutputs,
 } from "../../../../pipeline/quorum/inputs.ts";
 import { UnavailableError } from "../../../../trust/trust-error.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import { NotReadyError, type ResourceHandler } from "../../protocol/handler.ts";
+import { quorumDefinition } from "./definition.ts";
 
-/** How long is waited says nothing about what is judged. */
+/** The time to wait does not affect the result. */
 const rules = { ignored: ["wait"], replacing: ["image"] };
 
-/** In seconds, where the program says nothing. */
+/** In seconds. */
 const defaultWait = 3600;
 
-/** How long to wait before the lookaside is asked again, in seconds: at first often, and in the end as often as nobody minds. */
+/**
+ * The pauses between two readings of the lookaside, in seconds: they grow from the first to the
+ * longest.
+ */
 const firstPause = 1;
 const longestPause = 30;
 
-/** `stagex:index:Quorum`: enough people on enough CPU vendors say that an image is right; until then it is not ready. */
-export function quorumHandler(
-  context: () => Context,
-): ResourceHandler<QuorumPreview, QuorumInputs, QuorumOutputs> {
-  /** A run waits once, not once for each image. */
+/** Handles `stagex:index:Quorum`. */
+export function quorumHandler(context: () => Context): ResourceHandler<typeof quorumDefinition> {
+  /** All images of a run wait together. */
   let waitingSince: number | undefined;
 
-  async function judged(inputs: QuorumInputs, operation: Operation): Promise<ImageQuorum> {
+  async function evaluate(inputs: QuorumInputs, operation: Operation): Promise<ImageQuorum> {
     const { reference, digest, digests, threshold, vendors } = inputs;
     const [lookaside, trust] = [await context().lookaside(), await context().trust()];
-    const judgement = await evaluateImageQuorum({ reference, digest, digests }, lookaside, trust, {
+    const result = await evaluateImageQuorum({ reference, digest, digests }, lookaside, trust, {
       threshold,
       vendors,
     });
-    context().quorumSummary.note(inputs.image, { ...judgement, wasMet: wasMet(operation) });
-    return judgement;
+    context().quorumSummary.note(inputs.image, { ...result, wasMet: wasMet(operation) });
+    return result;
   }
 
-  /** Throws unless this process has read the roster and keys that the program means. */
+  /** @throws Error if this process has read another roster or other keys than the program */
   async function requireSameRoster({ image, roster }: Pick<QuorumInputs, "image" | "roster">): Promise<void> {
     const trust = await context().trust();
     if (trust.rosterDigest === roster && !(await trust.isOutdated())) return;
     throw new Error(`${image}: the roster or its keys changed since the run began; run the command again`);
   }
 
-  async function waited(
+  async function waitForSignatures(
     inputs: QuorumInputs,
     operation: Operation,
     first: ImageQuorum,
   ): Promise<ImageQuorum> {
     waitingSince ??= performance.now();
     const end = waitingSince + (inputs.wait ?? defaultWait) * 1000;
-    let judgement = first;
-    for (let pause = firstPause; !judgement.outputs.met; pause = Math.min(2 * pause, longestPause)) {
+    let result = first;
+    for (let pause = firstPause; !result.outputs.met; pause = Math.min(2 * pause, longestPause)) {
       const left = end - performance.now();
       if (left <= 0) break;
-      operation.progress(`waiting for signatures: ${judgement.outputs.words}`);
+      operation.progress(`waiting for signatures: ${result.outputs.words}`);
       await sleep(Math.min(pause * 1000, left), undefined, { signal: operation.signal });
       await requireSameRoster(inputs);
-      judgement = await judged(inputs, operation).catch((error: unknown) => {
-        // A lookaside that is down for a moment is waited for as signatures are; what was found before is the answer till then.
+      result = await evaluate(inputs, operation).catch((error: unknown) => {
+        // The run also waits for an unavailable lookaside; until then the previous result stands.
         if (!(error instanceof UnavailableError)) throw error;
         operation.progress(`waiting for the signatures' server: ${error.message}`);
-        return judgement;
+        return result;
       });
     }
-    return judgement;
+    return result;
   }
 
   async function resolve(inputs: QuorumInputs, operation: Operation): Promise<QuorumOutputs> {
     await requireSameRoster(inputs);
-    const first = await judged(inputs, operation);
-    const judgement = inputs.onPending === "wait" ? await waited(inputs, operation, first) : first;
-    const { outputs } = judgement;
+    const first = await evaluate(inputs, operation);
+    const result = inputs.onPending === "wait" ? await waitForSignatures(inputs, operation, first) : first;
+    const { outputs } = result;
     if (outputs.met) return outputs;
-    if (inputs.onPending !== "defer") throw below(inputs.image, judgement);
+    if (inputs.onPending !== "defer") throw belowQuorum(inputs.image, result);
     return outputs;
   }
 
   return {
-    token: "stagex:index:Quorum",
-    description:
-      "That enough people, on enough CPU vendors' machines, have signed an image: below that it is not ready, and nothing that depends on it is made.",
-    inputs: quorumInputs,
-    outputs: quorumOutputs,
+    ...quorumDefinition,
 
-    check: (plan) => strayDigest(plan),
+    check: (plan) => checkDigest(plan),
 
     diff: (before, after) => detailedDiff(before, after, rules),
 
@@ -99,9 +96,9 @@ export function quorumHandler(
       const inputs = quorumInputs.safeParse(plan).data;
       if (!inputs) return {};
       await requireSameRoster(inputs);
-      // What it lacks is told by `stagex:index:quorums`, for all images of a run together.
-      const { outputs } = await judged(inputs, operation);
-      // Whoever waits will find what has been signed by then.
+      // `stagex:index:quorums` reports the missing signatures, for all images of a run together.
+      const { outputs } = await evaluate(inputs, operation);
+      // A run that waits finds the signatures made by then.
       return outputs.met || inputs.onPending !== "wait" ? outputs : {};
     },
 
@@ -110,20 +107,20 @@ export function quorumHandler(
     update: (_id, inputs, operation) => resolve(inputs, operation),
 
     async read(id, state, operation) {
-      if (!state) throw new Error(`${id}: a quorum can't be imported; it is judged from the signatures`);
+      if (!state) throw new Error(`${id}: a quorum cannot be imported; it is evaluated from the signatures`);
       const { inputs } = state;
-      const judgement = await judged(inputs, { ...operation, before: state.outputs });
-      const { outputs } = judgement;
+      const result = await evaluate(inputs, { ...operation, before: state.outputs });
+      const { outputs } = result;
       if (outputs.met || inputs.onPending === "defer") return { inputs, outputs };
-      throw below(id, judgement);
+      throw belowQuorum(id, result);
     },
 
     async delete() {},
   };
 }
 
-function below(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
-  const what = isInDoubt ? "can't be told to be at quorum" : "is below quorum";
+function belowQuorum(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
+  const what = isInDoubt ? "cannot be confirmed at quorum" : "is below quorum";
   return new NotReadyError(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
 
@@ -131,10 +128,13 @@ function wasMet({ before }: Operation): boolean {
   return z.object({ met: z.literal(true) }).safeParse(before).success;
 }
 
-/** StageX publishes, and signs, the manifest of the first platform: it must be one of those that are named. */
-function strayDigest({ digest, digests }: QuorumPreview): CheckFailure[] {
+/**
+ * Requires the digest of the first platform, which StageX publishes and signs, among the
+ * platforms'.
+ */
+function checkDigest({ digest, digests }: QuorumPreview): CheckFailure[] {
   if (typeof digest !== "string" || typeof digests !== "object") return [];
   const named = Object.values(digests);
   const isOneOfThem = named.some((one) => one === digest || typeof one !== "string");
-  return isOneOfThem ? [] : [{ property: "digests", reason: `does not have the image's digest, ${digest}` }];
+  return isOneOfThem ? [] : [{ property: "digests", reason: `do not include the image's digest, ${digest}` }];
 }

@@ -1,7 +1,7 @@
-import { computeBounds } from "../../../support/scheduling/schedule-bounds.ts";
 import { array, assert, asyncProperty, boolean, constantFrom, integer, option, record } from "fast-check";
 import { expect, test } from "vitest";
 import type { ScheduledBuilder, SchedulerEvent } from "../../../../buildkit/scheduler/scheduler.ts";
+import { computeBounds } from "../../../support/scheduling/schedule-bounds.ts";
 import { type Graph, type SimulatedImage, simulate } from "../../../support/scheduling/simulation.ts";
 
 const amd64 = ["linux/amd64", "linux/386"];

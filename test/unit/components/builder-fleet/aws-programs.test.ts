@@ -34,7 +34,7 @@ function programs(changed: Record<string, Buffer> = {}): Record<string, Buffer> 
   };
 }
 
-test("programs are staged under their hash, and runc brings along the one that it becomes", async () => {
+test("stages programs under their hash, runc with the program that it becomes", async () => {
   const own = await paths(programs({ other: elf(62) }));
   const found = await stagePrograms(own, "amd64");
   expect(found.map(({ name }) => name)).toEqual(["buildkitd", "runc", "runc.real"]);
@@ -43,7 +43,7 @@ test("programs are staged under their hash, and runc brings along the one that i
   expect(await stagePrograms(own, "amd64")).toEqual(found);
 });
 
-test("what is missing is said with the key that mends it", async () => {
+test("reports a missing program with the key that sets its folder", async () => {
   const own = await paths({ buildkitd: elf(183) });
   await expect(stagePrograms(own, "arm64")).rejects.toThrow(
     /no runc and no runc\.real for arm64 builders.*stagex:aws\.programs\.arm64/,
@@ -51,7 +51,7 @@ test("what is missing is said with the key that mends it", async () => {
   await expect(stagePrograms({ ...own, folders: [] }, "arm64")).rejects.toThrow(/no buildkitd and no runc/);
 });
 
-test("a runc without system-call filters, or that shows builds the machine, is refused before any machine is made", async () => {
+test("refuses a runc without system-call filters, or one that exposes the machine to builds", async () => {
   const unfiltered = await paths(programs({ "runc.real": elf(62, "\nbuild\t-tags=netgo,osusergo\n") }));
   await expect(stagePrograms(unfiltered, "amd64")).rejects.toThrow(
     /runc\.real has no system-call filter.*apt-get install libseccomp-dev pkg-config/,
@@ -64,14 +64,14 @@ test("a runc without system-call filters, or that shows builds the machine, is r
   await expect(stagePrograms(plain, "amd64")).rejects.toThrow(/runc is not the set-up's runc/);
 });
 
-test("a program for another machine is refused before it is uploaded", async () => {
+test("refuses a program for another architecture", async () => {
   const own = await paths(programs());
   await expect(stagePrograms(own, "arm64")).rejects.toThrow(/is for amd64, and arm64 builders/);
   const script = await paths(programs({ buildkitd: Buffer.from("#!/bin/sh\n") }));
-  await expect(stagePrograms(script, "amd64")).rejects.toThrow(/no machine known here/);
+  await expect(stagePrograms(script, "amd64")).rejects.toThrow(/an unknown machine/);
 });
 
-test("a program that a builder's C library is too old for is refused", async () => {
+test("refuses a program that needs a newer C library than builders have", async () => {
   const dynamic = "/lib64/ld-linux-x86-64.so.2 GLIBC_2.2.5 GLIBC_2.";
   const newer = await paths(programs({ "runc.real": elf(62, `${filtering}${dynamic}38`) }));
   await expect(stagePrograms(newer, "amd64")).rejects.toThrow(

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { AwsFleet } from "../../../../components/builder-fleet/aws.ts";
 import type { Program } from "../../../../components/builder-fleet/aws-programs.ts";
-import { awsBuilderNames, awsFleetConfig, builderSizes } from "../../../../config/aws-fleet.ts";
+import { awsBuilders, awsFleetConfig, builderSizes } from "../../../../config/aws-fleet.ts";
 import { configuredBuilders } from "../../../../config/builders.ts";
 import { reportFleetCost, toConfiguredBuilders } from "../../../../stacks/fleet.ts";
 import { type IamRequest, isAllowed } from "../../../support/builders/iam-policy.ts";
@@ -67,14 +67,14 @@ const list = (value: string | string[] | undefined): string[] => [value ?? []].f
 const untagged =
   /:(AwsFleet|Authority|Certificate|RolePolicy|RouteTableAssociation|ResolverFirewall(Rule|Config)|LogStream|VolumeAttachment|InstanceState|RepositoryCreationTemplate|Bucket(Policy|Versioning|PublicAccessBlock|OwnershipControls|ServerSideEncryptionConfiguration|LifecycleConfiguration))$|^pulumi:providers:/;
 
-describe("with everything switched on", () => {
+describe("with all settings on", () => {
   let asked: Asked[];
   let fleet: AwsFleet;
   beforeAll(async () => {
     ({ asked, fleet } = await made(everything));
   });
 
-  test("nobody reaches the build port from outside: there is no way in, and no rule that would open one", () => {
+  test("closes the build port to the outside: there is no way in, and no rule that would open one", () => {
     expect(asked.map(({ type }) => type).filter((type) => /Gateway:|Eip:|NatGateway/.test(type))).toEqual([]);
     const rules = ofType(asked, "SecurityGroupIngressRule").map(({ inputs }) => inputs);
     expect(rules.map(({ securityGroupId, fromPort, toPort }) => [securityGroupId, fromPort, toPort])).toEqual(
@@ -91,7 +91,7 @@ describe("with everything switched on", () => {
     expect(JSON.stringify(asked)).not.toContain("::/0");
   });
 
-  test("builders reach AWS's endpoints and S3, and of S3 the fleet's own buckets", () => {
+  test("lets builders reach AWS's endpoints, and the fleet's own buckets in S3", () => {
     const rules = ofType(asked, "SecurityGroupEgressRule").map(({ inputs }) => inputs);
     expect(rules.map((rule) => [rule.referencedSecurityGroupId ?? rule.prefixListId, rule.fromPort])).toEqual(
       [
@@ -182,14 +182,14 @@ describe("with everything switched on", () => {
       expect(passes(endpoint, { action, resource, principalAccount })).toBe(false);
   });
 
-  test("ECR's layers are read with its own signed addresses, and with a registry alone", async () => {
+  test("permits reading ECR's layers with its signed addresses, only with a registry", async () => {
     const layer = { action: "s3:GetObject", resource: "arn:aws:s3:::prod-us-east-2-starport-layer-bucket/x" };
     expect(passes("stagex-s3", { ...layer, principalAccount: foreign, resourceAccount: foreign })).toBe(true);
     const { asked: without } = await made({ registry: false });
     expect(JSON.stringify(without)).not.toContain("starport");
   });
 
-  test("the resolver answers for the endpoints' names alone, and for none where it can't be asked", () => {
+  test("resolves only the endpoints' names, and none if the firewall is unavailable", () => {
     const lists = new Map(
       ofType(asked, "ResolverFirewallDomainList").map(({ name, inputs }) => [`${name}-id`, inputs.domains]),
     );
@@ -225,13 +225,13 @@ describe("with everything switched on", () => {
     ]);
   });
 
-  test("the metadata service wants a session, and answers no further than the machine itself", () => {
+  test("requires a session for the metadata service, and limits it to the machine itself", () => {
     for (const { inputs } of ofType(asked, "LaunchTemplate")) {
       expect(inputs.metadataOptions).toMatchObject({ httpTokens: "required", httpPutResponseHopLimit: 1 });
     }
   });
 
-  test("every disk and every bucket is encrypted", () => {
+  test("encrypts every disk and every bucket", () => {
     for (const { inputs } of ofType(asked, "LaunchTemplate")) {
       expect(inputs.blockDeviceMappings).toMatchObject([{ ebs: { encrypted: "true", volumeType: "gp3" } }]);
     }
@@ -244,7 +244,7 @@ describe("with everything switched on", () => {
     ]);
   });
 
-  test("every bucket is closed to the public and to whoever comes without TLS", () => {
+  test("closes every bucket to the public and to requests without TLS", () => {
     const buckets = ofType(asked, "Bucket").map(({ name }) => name);
     const blocks = ofType(asked, "BucketPublicAccessBlock");
     expect(blocks.map(({ name }) => name)).toEqual(buckets);
@@ -263,7 +263,7 @@ describe("with everything switched on", () => {
     }
   });
 
-  test("no role may do anything by a wildcard, and on everything only what knows no narrower resource", () => {
+  test("grants no action by a wildcard, and only actions without a narrower resource on `*`", () => {
     const allowed = statements(asked, "RolePolicy");
     expect(allowed.flatMap(({ Action }) => list(Action)).filter((action) => action.includes("*"))).toEqual(
       [],
@@ -280,7 +280,7 @@ describe("with everything switched on", () => {
     );
   });
 
-  test("a builder reads its own key and cache, and nobody else's", () => {
+  test("lets a builder read only its own key and cache", () => {
     const own = statements(asked, "RolePolicy").filter(({ of }) => of === "stagex-intel-1");
     const resources = own.flatMap(({ Resource }) => list(Resource));
     expect(resources.filter((resource) => /intel-2|amd|graviton/.test(resource))).toEqual([]);
@@ -294,7 +294,7 @@ describe("with everything switched on", () => {
     ]);
   });
 
-  test("a builder writes to its own log streams, and makes none", () => {
+  test("lets a builder write to its own log streams, and create none", () => {
     const streams = ofType(asked, "LogStream");
     for (const builder of ["intel-1", "intel-2", "amd-1", "graviton-1"]) {
       const own = streams.filter(({ inputs }) =>
@@ -311,7 +311,7 @@ describe("with everything switched on", () => {
     }
   });
 
-  test("keys are secrets everywhere, and a SecureString in Systems Manager", () => {
+  test("keeps keys as secrets everywhere, and as SecureString in Systems Manager", () => {
     const parameters = ofType(asked, "Parameter").filter(({ name }) => name.endsWith("-key"));
     expect(parameters).toHaveLength(4);
     for (const { inputs } of parameters) {
@@ -322,7 +322,7 @@ describe("with everything switched on", () => {
       expect(secretsIn(inputs.authorityKey)).toHaveLength(1);
   });
 
-  test("user data holds no secret, and a machine is made anew when it changes", () => {
+  test("keeps secrets out of user data, and replaces a machine when it changes", () => {
     for (const { inputs } of ofType(asked, "Instance")) {
       const text = String(inputs.userData);
       expect(text).toMatch(/^#cloud-config\n/);
@@ -332,7 +332,7 @@ describe("with everything switched on", () => {
     }
   });
 
-  test("each builder has a launch template, role and disk of its own, for its architecture", () => {
+  test("gives each builder its own launch template, role and disk, for its architecture", () => {
     const templates = ofType(asked, "LaunchTemplate");
     const shown = templates.map(({ name, inputs }) => [name, inputs.instanceType, inputs.imageId]);
     expect(shown.sort()).toEqual([
@@ -346,7 +346,7 @@ describe("with everything switched on", () => {
     expect(ofType(asked, "Volume")).toHaveLength(4);
   });
 
-  test("an architecture's builders get its programs, by hash, and on x86 alone may run linux/386", () => {
+  test("gives builders the programs of their architecture, by hash, and linux/386 only on x86", () => {
     const textOf = (name: string): string =>
       String(ofType(asked, "Instance").find((instance) => instance.name === name)?.inputs.userData);
     expect(textOf("stagex-intel-1")).toContain(`${digits("a")} buildkitd`);
@@ -357,7 +357,7 @@ describe("with everything switched on", () => {
     expect(uploads.sort()).toEqual(["a", "b", "c", "d"].map((digit) => `programs/${digits(digit)}`));
   });
 
-  test("everything that can have tags has them", () => {
+  test("tags every resource that can have tags", () => {
     const tagged = asked.filter(({ type }) => !untagged.test(type));
     expect(tagged.length).toBeGreaterThan(50);
     for (const { name, inputs } of tagged)
@@ -373,7 +373,7 @@ describe("with everything switched on", () => {
     }
   });
 
-  test("the alarm goes to who is named, before and when the money is spent", () => {
+  test("sends budget alarms to the configured address, before and when the budget is spent", () => {
     const [budget] = ofType(asked, "Budget");
     const alarms = budget?.inputs.notifications as Record<string, unknown>[];
     expect(alarms.map((alarm) => [alarm.notificationType, alarm.threshold])).toEqual([
@@ -384,7 +384,7 @@ describe("with everything switched on", () => {
     for (const alarm of alarms) expect(alarm.subscriberEmailAddresses).toEqual(["infra@example.org"]);
   });
 
-  test("destroy leaves nothing: buckets are emptied, logs are a resource", () => {
+  test("leaves nothing after destroy: buckets are emptied, logs are a resource", () => {
     for (const { inputs } of ofType(asked, "Bucket")) expect(inputs.forceDestroy).toBe(true);
     expect(ofType(asked, "LogGroup")[0]?.inputs).toMatchObject({
       name: "/stagex/stagex",
@@ -392,7 +392,7 @@ describe("with everything switched on", () => {
     });
   });
 
-  test("what a schedule is told: names, platforms, vendors, and a tunnel's end for each", async () => {
+  test("returns each builder's name, platforms, vendor and tunnel for the scheduler", async () => {
     expect(
       fleet.builders.map(({ name, platforms, vendor, slots }) => [name, platforms, vendor, slots]),
     ).toEqual([
@@ -408,14 +408,16 @@ describe("with everything switched on", () => {
       "tcp://127.0.0.1:12390",
       "tcp://127.0.0.1:12440",
     ]);
-    expect(fleet.builders.map(({ name }) => name)).toEqual(awsBuilderNames(awsFleetConfig.parse(everything)));
+    expect(fleet.builders.map(({ name }) => name)).toEqual(
+      awsBuilders(awsFleetConfig.parse(everything)).map(({ name }) => name),
+    );
     const [first] = fleet.builders;
     expect((await known(first?.tls?.key)).isSecret).toBe(true);
     expect(first?.tls?.serverName).toBe("intel-1.stagex.internal");
   });
 });
 
-test("another stack is told of the builders in the words of its own configuration", async () => {
+test("returns the builders as another stack's configuration lists them", async () => {
   const { fleet } = await made(everything);
   const { value, isSecret } = await known<unknown>(toConfiguredBuilders(fleet.builders));
   expect(isSecret).toBe(false);
@@ -431,7 +433,7 @@ test("another stack is told of the builders in the words of its own configuratio
   );
 });
 
-test("what it costs is the sum of its machines by the hour and of its disks by the month, where there are prices of all", async () => {
+test("sums up machines by the hour and disks by the month, if all prices are known", async () => {
   const prices = { date: "2026-03-01", currency: "USD", storagePerGiBMonth: 0.5 };
   const config = awsFleetConfig.parse({ builders: { intel: 2, amd: 1 } });
   const perHour = { "m8i.4xlarge": 2, "m8a.4xlarge": 3 };
@@ -452,7 +454,7 @@ describe("the build port", () => {
     return { ports, address: value, orchestrators: fleet.orchestrators };
   }
 
-  test("opens to a security group's machines", async () => {
+  test("opens to the machines of a security group", async () => {
     const { ports, address, orchestrators } = await openings("group");
     expect(
       ports.map(({ inputs }) => [inputs.fromPort, inputs.toPort, inputs.referencedSecurityGroupId]),
@@ -462,20 +464,20 @@ describe("the build port", () => {
     expect(orchestrators).toBeDefined();
   });
 
-  test("or to one address", async () => {
+  test("opens to one address", async () => {
     const { ports } = await openings("10.0.0.7/32");
     expect(ports.map(({ inputs }) => [inputs.fromPort, inputs.toPort, inputs.cidrIpv4])).toEqual([
       [1234, 1234, "10.0.0.7/32"],
     ]);
   });
 
-  test("and to no more than that", () => {
+  test("refuses to open to more than one address", () => {
     for (const reach of ["0.0.0.0/0", "10.0.0.0/8", "10.0.0.7", "10.0.0.7/31", "everybody"])
       expect(awsFleetConfig.safeParse({ reach }).success, reach).toBe(false);
   });
 });
 
-test("spot instances are stopped when AWS wants them back, and can be started again", async () => {
+test("stops spot instances that AWS takes back, so that they can be started again", async () => {
   const { asked } = await made({ spot: true });
   for (const { inputs } of ofType(asked, "LaunchTemplate")) {
     expect(inputs.instanceMarketOptions).toMatchObject({
@@ -485,7 +487,7 @@ test("spot instances are stopped when AWS wants them back, and can be started ag
   }
 });
 
-test("builders share no cache unless told to", async () => {
+test("shares no cache between builders by default", async () => {
   const { asked } = await made({ sharedCache: true });
   const reads = statements(asked, "RolePolicy")
     .filter(({ of, Action }) => of === "stagex-amd-1" && list(Action).includes("s3:GetObject"))
@@ -493,14 +495,14 @@ test("builders share no cache unless told to", async () => {
   expect(reads).toContainEqual(expect.stringMatching(/stagex-cache\/builders\/\*$/));
 });
 
-test("one more builder leaves the others what they have", async () => {
+test("leaves other builders unchanged when one is added", async () => {
   const small = await made({ builders: { intel: 1, amd: 1 }, zones: ["a", "b"] });
   const large = await made({ builders: { intel: 3, amd: 1 }, zones: ["a", "b"] });
   const of = ({ asked }: { asked: Asked[] }) => asked.filter(({ name }) => name.startsWith("stagex-amd-1"));
   expect(of(large)).toEqual(of(small));
 });
 
-test("certificates are made anew when a period ends, and not before", async () => {
+test("replaces certificates when a period ends, and not before", async () => {
   const generation = async (date: string): Promise<unknown> => {
     const { asked } = await made({ rotateDays: 30 }, new Date(date));
     return ofType(asked, "Authority")[0]?.inputs;
@@ -511,7 +513,7 @@ test("certificates are made anew when a period ends, and not before", async () =
   expect(first).toMatchObject({ days: 60 });
 });
 
-test("with an instance store there is no disk to pay for, and the machine takes its own", async () => {
+test("creates no disk with an instance store, and uses the machine's own", async () => {
   const { asked } = await made({ disk: "instance-store", families: { intel: "m8id" } });
   expect(asked.filter(({ type }) => /:(Volume|VolumeAttachment)$/.test(type))).toEqual([]);
   expect(String(ofType(asked, "Instance")[0]?.inputs.userData)).toContain(

@@ -50,7 +50,7 @@ async function setUp() {
   await sign(alice);
   const open = (settings: Record<string, string> = {}) => {
     const paths = { maintainers: "MAINTAINERS", keys: "keys.gpg", signatures: "signatures", tree };
-    const rule = { trust: "quorum", threshold: "1", vendors: "0" };
+    const rule = { substituteTrust: "quorum", threshold: "1", vendors: "0" };
     const context = new Context(
       parseConfig({ ...paths, ...rule, ...settings }),
       project,
@@ -97,12 +97,12 @@ test("drops an unreadable state under quorum", async () => {
   const said: string[] = [];
   const work = { report: (_: string, words: string) => said.push(words) } as unknown as Operation;
   const review = async (trust: string) =>
-    await packageHandler(() => open({ trust })).review?.(
+    await packageHandler(() => open({ substituteTrust: trust })).review?.(
       () => undefined,
       work,
       () => undefined,
     );
   expect(await review("ledger")).toEqual([]);
   expect(await review("quorum")).toEqual([{ path: "origin", kind: "update", replaces: false }]);
-  expect(said).toEqual([expect.stringContaining("what the state says of it can't be read")]);
+  expect(said).toEqual([expect.stringContaining("its state cannot be read")]);
 });

@@ -42,7 +42,11 @@ async function setUp(files: Readonly<Record<string, string>>) {
     ...{ platforms: '["linux/amd64","linux/arm64"]', threshold: "1", vendors: "0" },
   };
   const trusted = async (trust: string) => {
-    const context = new Context(parseConfig({ ...settings, trust }), project, AbortSignal.timeout(60_000));
+    const context = new Context(
+      parseConfig({ ...settings, substituteTrust: trust }),
+      project,
+      AbortSignal.timeout(60_000),
+    );
     onTestFinished(() => context.close());
     const plan = (await context.tree()).images.get("core-hello");
     if (!plan) throw new Error("the tree has no core-hello");

@@ -5,7 +5,7 @@ import { Secret } from "../../../../../providers/stagex/protocol/property-values
 
 const rules = { ignored: ["mirrors"], replacing: ["image"] };
 
-test("a change is named by its innermost property", () => {
+test("reports a change at its innermost property", () => {
   const before = { buildArgs: { VERSION: "1", OLD: "x" }, dependencies: { "core-a": "1", "core-b": "2" } };
   const after = { buildArgs: { VERSION: "2", NEW: "y" }, dependencies: { "core-a": "1", "core-b": "3" } };
   expect(detailedDiff(before, after, rules)).toEqual([
@@ -16,13 +16,13 @@ test("a change is named by its innermost property", () => {
   ]);
 });
 
-test("equal properties, in whatever order, are no change", () => {
+test("reports no change for equal properties in another order", () => {
   expect(detailedDiff({ a: "1", b: { x: "1", y: "2" } }, { b: { y: "2", x: "1" }, a: "1" }, rules)).toEqual(
     [],
   );
 });
 
-test("what never matters is no change, and what can't be changed in place replaces", () => {
+test("skips ignored properties, and marks replacing ones", () => {
   const changes = detailedDiff(
     { mirrors: ["a"], image: "core-a" },
     { mirrors: ["b"], image: "core-b" },
@@ -31,7 +31,7 @@ test("what never matters is no change, and what can't be changed in place replac
   expect(changes).toEqual([{ path: "image", kind: "update", replaces: true }]);
 });
 
-test("an unknown may differ from anything, from another unknown too", () => {
+test("treats an unknown as a change, even from another unknown", () => {
   const changed = [{ path: 'dependencies["core-a"]', kind: "update", replaces: false }];
   expect(
     detailedDiff({ dependencies: { "core-a": "1" } }, { dependencies: { "core-a": unknown } }, rules),
@@ -41,16 +41,16 @@ test("an unknown may differ from anything, from another unknown too", () => {
   ).toEqual(changed);
 });
 
-test("an empty table, a missing one and null are the same; an empty text is a value", () => {
+test("treats an empty table, a missing one and null as equal, and an empty text as a value", () => {
   expect(detailedDiff({ target: null, buildArgs: {} }, {}, rules)).toEqual([]);
   expect(detailedDiff({}, { target: "" }, rules)).toEqual([{ path: "target", kind: "add", replaces: false }]);
 });
 
-test("a value does not change by becoming secret", () => {
+test("reports no change when a value becomes secret", () => {
   expect(detailedDiff({ expectedDigest: "x" }, { expectedDigest: new Secret("x") }, rules)).toEqual([]);
 });
 
-test("a list is one property", () => {
+test("treats a list as one property", () => {
   expect(detailedDiff({ platforms: ["a"] }, { platforms: ["a", "b"] }, rules)).toEqual([
     { path: "platforms", kind: "update", replaces: false },
   ]);

@@ -16,7 +16,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("of lines in quick succession the last is shown, and the next after it in its turn", () => {
+test("shows the last of several quick lines, and then the next", () => {
   for (const line of ["one", "two", "three"]) lines.show("a", line);
   lines.show("b", "other");
   expect(shown).toEqual([]);
@@ -27,7 +27,7 @@ test("of lines in quick succession the last is shown, and the next after it in i
   expect(shown.slice(2)).toEqual(["info a true four"]);
 });
 
-test("a resource that is done gets no line any more", () => {
+test("shows no pending line once the resource is done", () => {
   lines.show("a", "storing the image");
   lines.show("b", "other");
   lines.end("a", true);
@@ -35,7 +35,7 @@ test("a resource that is done gets no line any more", () => {
   expect(shown).toEqual(["info b true other"]);
 });
 
-test("what was shown beside a resource gives way to the word that it is done, but beside a failed one to its error", () => {
+test('replaces the shown line by "done", except beside a failed resource', () => {
   for (const urn of ["made", "failed"]) lines.show(urn, "storing the image");
   vi.advanceTimersByTime(250);
   lines.show("made", "never shown");

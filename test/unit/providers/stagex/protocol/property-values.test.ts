@@ -29,7 +29,7 @@ const { value } = fc.letrec<{ value: PropertyValue }>((tie) => ({
   ),
 }));
 
-test("what goes onto the wire comes back the same, secrets and unknowns included", () => {
+test("decodes what it encodes, secrets and unknowns included", () => {
   fc.assert(
     fc.property(fc.dictionary(fc.constantFrom("a", "b", "c-d"), value), (properties) => {
       const bytes = encodeProperties(properties).serializeBinary();
@@ -38,12 +38,12 @@ test("what goes onto the wire comes back the same, secrets and unknowns included
   );
 });
 
-test("an unknown of any type is unknown", () => {
+test("decodes the unknown mark of every type", () => {
   const array = structs.Struct.fromJavaScript({ list: "6a19a0b0-7e62-4c92-b797-7f8e31da9cc2" });
   expect(decodeProperties(array)).toEqual({ list: unknown });
 });
 
-test("revealing leaves no secret, and their paths are in the engine's notation", () => {
+test("unwraps all secrets, and returns their paths in the engine's notation", () => {
   const properties = {
     args: { TOKEN: new Secret("x"), "with-dash": new Secret({ deep: 1 }) },
     list: [new Secret(2)],
@@ -52,7 +52,7 @@ test("revealing leaves no secret, and their paths are in the engine's notation",
   expect(secretPaths(properties)).toEqual(["args.TOKEN", 'args["with-dash"]', "list[0]"]);
 });
 
-test("property paths quote what is no identifier", () => {
+test("quotes names in a path that are no identifiers", () => {
   expect(propertyPath(["dependencies", "core-musl"])).toBe('dependencies["core-musl"]');
   expect(propertyPath(["platforms", 1])).toBe("platforms[1]");
   expect(propertyPath(["buildArgs", "VERSION"])).toBe("buildArgs.VERSION");

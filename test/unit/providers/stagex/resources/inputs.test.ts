@@ -16,7 +16,7 @@ const inputs = {
   dependencies: { "bootstrap-hex0": digest },
 };
 
-test("whole inputs are accepted", () => {
+test("accepts complete inputs", () => {
   expect(packageInputs.parse(inputs)).toEqual(inputs);
 });
 
@@ -32,7 +32,7 @@ test.each([
   [{ dependencies: { "core-cat": "latest" } }, 'dependencies["core-cat"]', /not a digest/],
   [{ image: "cat" }, "image", /not an image name/],
   [{ colour: "red" }, "colour", /no such property/],
-])("%o is refused at %s", (change, property, reason) => {
+])("refuses %o at %s", (change, property, reason) => {
   for (const schema of [packageInputs, packagePreview]) {
     const result = schema.safeParse({ ...inputs, ...change });
     const failures = result.error ? checkFailures(result.error) : [];
@@ -41,7 +41,7 @@ test.each([
   }
 });
 
-test("a preview may leave anything unknown, a real run nothing", () => {
+test("accepts unknown inputs in a preview only", () => {
   for (const change of [
     { dependencies: unknown },
     { dependencies: { "core-cat": unknown } },

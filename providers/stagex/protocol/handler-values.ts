@@ -1,0 +1,70 @@
+import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
+import type { z } from "zod";
+import { type CheckFailure, checkFailures } from "../../../config/check-failures.ts";
+import { printable } from "../../../lib/text/printable.ts";
+import type { Operation } from "../../../pipeline/operation.ts";
+import { previewSchema, unknown } from "../../../pipeline/unknown-schema.ts";
+import { StatusError } from "./grpc-status.ts";
+import type { AnyResourceHandler } from "./handler.ts";
+import {
+  decodeProperties,
+  encodeProperties,
+  type PropertyMap,
+  secretPaths,
+  unwrapSecrets,
+} from "./property-values.ts";
+
+const previews = new WeakMap<AnyResourceHandler, z.ZodType<PropertyMap>>();
+
+/** Returns the schema of a resource's inputs in a preview, derived once. */
+function previewInputs(handler: AnyResourceHandler): z.ZodType<PropertyMap> {
+  const schema = previews.get(handler) ?? (previewSchema(handler.inputs) as z.ZodType<PropertyMap>);
+  previews.set(handler, schema);
+  return schema;
+}
+
+/** Checks inputs, of which a preview may leave some unknown, by schema and by handler. */
+export function checkInputs(handler: AnyResourceHandler, news: PropertyMap): CheckFailure[] {
+  const result = previewInputs(handler).safeParse(unwrapSecrets(news));
+  if (!result.success) return checkFailures(result.error);
+  return handler.check(result.data, secretPaths(news));
+}
+
+/**
+ * Parses inputs that have passed Check.
+ * @throws StatusError if they fail now, which is a defect of the engine or of this provider
+ */
+export function requireInputs(
+  handler: AnyResourceHandler,
+  schema: z.ZodType,
+  struct: Struct | undefined,
+): PropertyMap {
+  const result = schema.safeParse(unwrapSecrets(decodeProperties(struct)));
+  if (result.success) return result.data as PropertyMap;
+  const reasons = checkFailures(result.error).map(
+    ({ property, reason }) => printable`${property}: ${reason}`,
+  );
+  throw new StatusError("INVALID_ARGUMENT", `inputs of ${handler.token}: ${reasons.join("; ")}`);
+}
+
+/** Parses the state. Returns undefined if another version of this provider wrote it differently. */
+export function parseState(schema: z.ZodType, struct: Struct | undefined): PropertyMap | undefined {
+  return schema.safeParse(unwrapSecrets(decodeProperties(struct))).data as PropertyMap | undefined;
+}
+
+/** Returns the outputs of a preview. Those that are not certain are unknown. */
+export async function previewOutputs(
+  handler: AnyResourceHandler,
+  struct: Struct | undefined,
+  isNew: boolean,
+  operation: Operation,
+): Promise<Struct> {
+  const certain = await handler.preview(
+    requireInputs(handler, previewInputs(handler), struct),
+    isNew,
+    operation,
+  );
+  return encodeProperties(
+    Object.fromEntries(Object.keys(handler.outputs.shape).map((name) => [name, certain[name] ?? unknown])),
+  );
+}
