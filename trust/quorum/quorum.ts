@@ -9,7 +9,7 @@ import type { SignatureFile } from "../signatures/lookaside.ts";
 import { parsePayload, type SigningPayload } from "../signatures/simple-signing.ts";
 import { TrustError } from "../trust-error.ts";
 import { keyOwners, type Person, type Roster } from "./roster.ts";
-import { countMatchedVendors } from "./vendor-matching.ts";
+import { countVendors } from "./vendor-matching.ts";
 
 /** How many must agree. StageX's is 2 people on 2 vendors. */
 export type QuorumRule = {
@@ -136,14 +136,6 @@ function firstOf(reasons: readonly string[]): readonly string[] {
 
 function listed(names: readonly string[]): string {
   return names.length === 0 ? "" : ` (${names.join(", ")})`;
-}
-
-/** How many vendors different people stand for, of those that their signatures name. */
-export function countVendors(accepted: readonly Pick<AcceptedSignature, "person" | "cpuVendor">[]): number {
-  const byPerson = Map.groupBy(accepted, ({ person }) => person);
-  return countMatchedVendors(
-    [...byPerson.values()].map((own) => own.flatMap(({ cpuVendor }) => cpuVendor ?? [])),
-  );
 }
 
 /** Where a person has signed on several vendors' machines there are more names than count. */
