@@ -12,7 +12,7 @@ import { subjectDigests } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import type { Context } from "../context/context.ts";
 import { lookasideAddress } from "../context/open-trust.ts";
-import { evaluateImageQuorum } from "../quorum/evaluate-quorum.ts";
+import { evaluateImageQuorum, isInDoubt } from "../quorum/evaluate-quorum.ts";
 import { predicateTypes } from "../statements/image-statement.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
@@ -35,14 +35,10 @@ export async function requireQuorum(
   }
   // What is judged and what is copied are the same bytes: others may write there meanwhile.
   const held = new HeldLookaside(await context.lookaside());
-  const { outputs, isInDoubt } = await evaluateImageQuorum(
-    { reference, digest, digests },
-    held,
-    trust,
-    trust.rule,
-  );
+  const quorum = await evaluateImageQuorum({ reference, digest, digests }, held, trust, trust.rule);
+  const { outputs } = quorum;
   if (!outputs.met) {
-    const what = isInDoubt ? "it can't be told to be at quorum" : "it is below quorum";
+    const what = isInDoubt(quorum) ? "it can't be told to be at quorum" : "it is below quorum";
     throw new Error(`${image} is not published: ${what}, though it was at quorum before: ${outputs.words}`);
   }
   const repository = repositoryOf(parseTaggedReference(reference));

@@ -11,9 +11,6 @@ export function quorumSummaryFunction(context: () => Context): FunctionHandler {
       "Which images the run that is under way found below quorum, which of them were not before, and the least that must be signed.",
     inputs: z.strictObject({}),
     outputs: quorumSummaryOutputs,
-    async call() {
-      const { pending, fallen, signatures, text } = context().quorumSummary.summary();
-      return { pending: { ...pending }, fallen: [...fallen], signatures, text };
-    },
+    call: async () => context().quorumSummary.summary(),
   };
 }

@@ -3,7 +3,11 @@ import { z } from "zod";
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { evaluateImageQuorum, type ImageQuorum } from "../../../../pipeline/quorum/evaluate-quorum.ts";
+import {
+  evaluateImageQuorum,
+  type ImageQuorum,
+  isInDoubt,
+} from "../../../../pipeline/quorum/evaluate-quorum.ts";
 import {
   type QuorumInputs,
   type QuorumOutputs,
@@ -39,7 +43,7 @@ export function quorumHandler(
       threshold,
       vendors,
     });
-    context().quorumSummary.note(inputs.image, { ...judgement, wasMet: wasMet(operation) });
+    context().quorumSummary.note(inputs.image, judgement, wasMet(operation));
     return judgement;
   }
 
@@ -122,8 +126,9 @@ export function quorumHandler(
   };
 }
 
-function below(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
-  const what = isInDoubt ? "can't be told to be at quorum" : "is below quorum";
+function below(image: string, quorum: ImageQuorum): NotReadyError {
+  const { outputs } = quorum;
+  const what = isInDoubt(quorum) ? "can't be told to be at quorum" : "is below quorum";
   return new NotReadyError(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
 
