@@ -1,3 +1,4 @@
+import { LookasideFolder } from "../trust/signatures/lookaside-folder.ts";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import pLimit from "p-limit";
@@ -5,7 +6,6 @@ import { Keyring } from "../trust/openpgp/keyring.ts";
 import { evaluateQuorum } from "../trust/quorum/quorum.ts";
 import { parseRoster } from "../trust/quorum/roster.ts";
 import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../trust/signatures/lookaside.ts";
 
 /** Judges all images of a release: `node bench/release-signatures.ts FOLDER`, which bench/signature-checking.ts has laid out. */
 const folder = process.argv[2] ?? ".";

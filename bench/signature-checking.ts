@@ -1,3 +1,4 @@
+import { LookasideFolder } from "../trust/signatures/lookaside-folder.ts";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { generateKey, type KeyOptions } from "openpgp";
@@ -5,7 +6,6 @@ import { projectRoot } from "../lib/paths.ts";
 import { digestOf } from "../oci/digest.ts";
 import { signingKeyOf } from "../trust/openpgp/signing-key.ts";
 import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../trust/signatures/lookaside.ts";
 import { serializePayload } from "../trust/signatures/simple-signing.ts";
 import { type PairResult, timePairs } from "./pairs.ts";
 import type { BenchmarkRun } from "./run.ts";

@@ -10,7 +10,7 @@ import { Keyring } from "../../trust/openpgp/keyring.ts";
 import { evaluateQuorum, type QuorumRule, type Trust } from "../../trust/quorum/quorum.ts";
 import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { parsePinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { releaseOutputs } from "../engine/release-outputs.ts";
 import { Stack } from "../engine/stack.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";

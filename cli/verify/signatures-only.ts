@@ -7,11 +7,9 @@ import {
   type QuorumVerdict,
 } from "../../trust/quorum/quorum.ts";
 import { type PinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import {
-  createLookaside,
-  readSignatureFolder,
-  type SignatureFile,
-} from "../../trust/signatures/lookaside.ts";
+import { createLookaside } from "../../trust/signatures/lookaside.ts";
+import { readSignatureFolder } from "../../trust/signatures/lookaside-folder.ts";
+import type { SignatureFile } from "../../trust/signatures/signature-file.ts";
 import { exitCode } from "../output/exit-code.ts";
 import { loadTrust, type RuleOptions } from "./rule-options.ts";
 

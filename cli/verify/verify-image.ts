@@ -19,7 +19,8 @@ import {
   type Trust,
 } from "../../trust/quorum/quorum.ts";
 import { parseTaggedReference, type TaggedReference } from "../../trust/signatures/image-reference.ts";
-import type { Lookaside, SignatureFile } from "../../trust/signatures/lookaside.ts";
+import type { Lookaside } from "../../trust/signatures/lookaside.ts";
+import type { SignatureFile } from "../../trust/signatures/signature-file.ts";
 import type { SignedStatements } from "../../trust/statements/signed-statements.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import { findStatementSigners, type StatementSigners } from "./statement-signers.ts";

@@ -6,7 +6,9 @@ import {
   repositoryOf,
   repositoryPath,
 } from "../../trust/signatures/image-reference.ts";
-import { type Lookaside, LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import type { Lookaside } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
+import { signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { SignedStatements, type StoredStatement } from "../../trust/statements/signed-statements.ts";
 import { subjectDigests } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";

@@ -13,7 +13,8 @@ import {
   type Trust,
 } from "../../trust/quorum/quorum.ts";
 import { parseTaggedReference, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import type { Lookaside, SignatureFile } from "../../trust/signatures/lookaside.ts";
+import type { Lookaside } from "../../trust/signatures/lookaside.ts";
+import type { SignatureFile } from "../../trust/signatures/signature-file.ts";
 import type { QuorumOutputs } from "./inputs.ts";
 
 /** An image under the name that its signatures have, and the manifests that must be signed. */

@@ -3,7 +3,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
 import { tryParseFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import { parseTaggedReference, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { parseStatement, subjectDigests } from "../../trust/statements/statement.ts";
 import { requireAttestableBuild } from "../attestation/attestable-build.ts";
 import { NotBuiltHereError } from "../attestation/built-here.ts";

@@ -5,7 +5,7 @@ import type { Keyring } from "../openpgp/keyring.ts";
 import { verifyMessage } from "../openpgp/openpgp-message.ts";
 import { quoteUntrusted, type RejectionCode, SignatureRejection } from "../openpgp/signature-rejection.ts";
 import type { PinnedImage } from "../signatures/image-reference.ts";
-import type { SignatureFile } from "../signatures/lookaside.ts";
+import type { SignatureFile } from "../signatures/signature-file.ts";
 import { parsePayload, type SigningPayload } from "../signatures/simple-signing.ts";
 import { TrustError } from "../trust-error.ts";
 import { keyOwners, type Person, type Roster } from "./roster.ts";

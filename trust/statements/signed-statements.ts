@@ -3,13 +3,9 @@ import type { Digest } from "../../oci/digest.ts";
 import { SignatureRejection } from "../openpgp/signature-rejection.ts";
 import type { Trust } from "../quorum/quorum.ts";
 import type { Repository } from "../signatures/image-reference.ts";
-import {
-  createLookaside,
-  type FileKind,
-  type Lookaside,
-  LookasideFolder,
-  type SignatureFile,
-} from "../signatures/lookaside.ts";
+import { createLookaside, type Lookaside } from "../signatures/lookaside.ts";
+import { LookasideFolder } from "../signatures/lookaside-folder.ts";
+import type { FileKind, SignatureFile } from "../signatures/signature-file.ts";
 import { TrustError } from "../trust-error.ts";
 import { type VerifiedStatement, verifyStatement } from "./statement.ts";
 

@@ -4,12 +4,9 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
-import {
-  createLookaside,
-  LookasideFolder,
-  maxSignatures,
-  signatureFolder,
-} from "../../../../trust/signatures/lookaside.ts";
+import { createLookaside } from "../../../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../../../trust/signatures/lookaside-folder.ts";
+import { maxSignatures, signatureFolder } from "../../../../trust/signatures/signature-file.ts";
 import { image } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
