@@ -14,13 +14,13 @@ export function signCommand(): Command {
         "machine with the key, run signs it, or the kit's own sign.sh with nothing but gpg; import verifies and files what comes back.",
     )
     .addCommand(
-      attesting(new Command("export").summary("writes what is left to sign as one file"))
+      addStackOptions(new Command("export").summary("writes what is left to sign as one file"))
         .description(
           "Writes a kit with a payload for each manifest that was built here and that the person has not signed yet.\n" +
             "Exits 0 with a kit, or where nothing is left to sign; 1 where nothing of it was built here.",
         )
         .requiredOption("--out <file>", "the kit, a tar file")
-        .action((options: SignableOptions & { out: string }) => said(exportKit(options))),
+        .action((options: SignableOptions & { out: string }) => setExitCode(exportKit(options))),
     )
     .addCommand(
       new Command("run")
@@ -35,20 +35,20 @@ export function signCommand(): Command {
           "the key: its fingerprint, for gpg-agent (smart cards too), or a file with it",
         )
         .option("--out <file>", "where the signed kit goes; into the kit itself where not given")
-        .action((kit: string, options: { key: string; out?: string }) => said(signKit(kit, options))),
+        .action((kit: string, options: { key: string; out?: string }) => setExitCode(signKit(kit, options))),
     )
     .addCommand(
-      attesting(new Command("import").summary("verifies what comes back, and files it"))
+      addStackOptions(new Command("import").summary("verifies what comes back, and files it"))
         .description(
           "Files the signatures of a signed kit in the lookaside. Each is verified first: by a key of the person, over exactly what " +
             "was built here. Exits 0 where all count, 1 where one was left out, each of them with its reason.",
         )
         .argument("<signed>", "what stagex sign run or sign.sh wrote")
-        .action((signed: string, options: SignableOptions) => said(importKit(signed, options))),
+        .action((signed: string, options: SignableOptions) => setExitCode(importKit(signed, options))),
     );
 }
 
-function attesting(command: Command): Command {
+function addStackOptions(command: Command): Command {
   return command
     .option("--stack <name>", "the stack whose images are attested, and whose settings are used", "dev")
     .option(
@@ -59,7 +59,7 @@ function attesting(command: Command): Command {
 }
 
 /** What can't be answered for want of a roster, a key or a kit is a wrong question, and no fault of ours. */
-async function said(answer: Promise<number>): Promise<void> {
+async function setExitCode(answer: Promise<number>): Promise<void> {
   try {
     process.exitCode = await answer;
   } catch (error) {

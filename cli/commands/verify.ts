@@ -34,7 +34,7 @@ type Options = RuleOptions & {
 };
 
 /** How many images are looked at at once: they wait for the network more than for a core. */
-const atOnce = 4;
+const maxConcurrent = 4;
 
 /** `stagex verify`: do enough maintainers say that these images are right, and are these the bytes they mean? */
 export function verifyCommand(): Command {
@@ -76,14 +76,14 @@ export function verifyCommand(): Command {
     )
     .option("--json", "a list with an object for each image and platform; of --image the object alone");
   return addRuleOptions(command).action(async (images: string[], options: Options) => {
-    process.exitCode = await answer(images, options).catch((error: unknown) => {
+    process.exitCode = await verify(images, options).catch((error: unknown) => {
       if (!(error instanceof TrustError)) throw error;
       throw new CommandError(error.message, exitCode.usage);
     });
   });
 }
 
-async function answer(images: readonly string[], options: Options): Promise<number> {
+async function verify(images: readonly string[], options: Options): Promise<number> {
   const { image, release } = options;
   if ([image !== undefined, release !== undefined, images.length > 0].filter(Boolean).length !== 1) {
     throw new CommandError("which images? Give their names, or --release TAG, or --image REPO:TAG@sha256:…");
@@ -92,7 +92,8 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     throw new CommandError(
       "--image looks at one image's signatures alone; with --statements, name the image as an argument",
     );
-  if (image !== undefined) return await verifySignaturesOnly(signedImage(image, options.signedAs), options);
+  if (image !== undefined)
+    return await verifySignaturesOnly(renameToSigned(image, options.signedAs), options);
   const requests = await requestsOf(images, options);
   const trust = await loadTrust(options);
   const { threshold, vendors, blobs, signatures } = options;
@@ -107,13 +108,13 @@ async function answer(images: readonly string[], options: Options): Promise<numb
       ? ""
       : (await provideTool("registry-client")).path,
   };
-  const verdicts = await inspectAll(requests, inspector);
+  const verdicts = await verifyAll(requests, inspector);
   print(options.json ? printableJson(verdicts.map(verifyResultJson)) : reportText(verdicts));
   return exitCodeOf(verdicts);
 }
 
 /** As its signatures call an image that is pulled from elsewhere. */
-function signedImage({ reference, digest }: PinnedImage, signedAs: string | undefined): PinnedImage {
+function renameToSigned({ reference, digest }: PinnedImage, signedAs: string | undefined): PinnedImage {
   const tag = reference.slice(reference.lastIndexOf(":"));
   try {
     return {
@@ -140,11 +141,11 @@ async function requestsOf(
 }
 
 /** Several at once, the verdicts in the order of the requests. */
-async function inspectAll(
+async function verifyAll(
   requests: readonly VerifyRequest[],
   inspector: VerifySettings,
 ): Promise<readonly VerifyResult[]> {
-  const limit = pLimit(atOnce);
+  const limit = pLimit(maxConcurrent);
   let done = 0;
   const inspecting = requests.map((request) =>
     limit(async () => {

@@ -37,7 +37,7 @@ export async function provideRegistry(): Promise<string> {
 }
 
 /** How long the registry may take to answer, in milliseconds. */
-const patience = 20_000;
+const startTimeout = 20_000;
 
 /**
  * Serves the registry whose images are in `folder` on loopback, on the same port as the last time where that is free. One that
@@ -53,13 +53,13 @@ export async function serveRegistry(folder: string, program: string): Promise<Re
     if (known.owner && isAlive(known.owner)) return { host, close: async () => {} };
     const server = known.server;
     await writeRecord(folder, { ...known, owner: ownIdentity() });
-    return { host, close: async () => await end(server, known.port) };
+    return { host, close: async () => await stopServer(server, known.port) };
   }
   const { child, port } = await startOnFreePort(folder, program, known?.port);
   const server = child.pid === undefined ? undefined : identityOf(child.pid);
   if (server === undefined) throw notServing(folder, "it ended at once");
   await writeRecord(folder, { port, server, owner: ownIdentity() });
-  return { host: `127.0.0.1:${port}`, close: async () => await end(server, port) };
+  return { host: `127.0.0.1:${port}`, close: async () => await stopServer(server, port) };
 }
 
 /** Between the question for a free port and its use another process may take it: then another is asked for. */
@@ -112,10 +112,10 @@ function notServing(folder: string, why: string): CommandError {
 }
 
 async function untilAnswering(port: number): Promise<string | undefined> {
-  for (const start = Date.now(); Date.now() - start < patience; await sleep(50)) {
+  for (const start = Date.now(); Date.now() - start < startTimeout; await sleep(50)) {
     if (await answers(port)) return undefined;
   }
-  return `no answer within ${patience / 1000} s`;
+  return `no answer within ${startTimeout / 1000} s`;
 }
 
 async function answers(port: number): Promise<boolean> {
@@ -149,7 +149,7 @@ async function listening(wanted: number): Promise<number | undefined> {
 }
 
 /** Once it returns the port is free: a process whose first thread has ended may hold it for a moment more. */
-async function end(server: ProcessIdentity, port: number): Promise<void> {
+async function stopServer(server: ProcessIdentity, port: number): Promise<void> {
   if (isAlive(server)) process.kill(server.pid, "SIGTERM");
   const isGone = async () => !isAlive(server) && (await isFree(port));
   for (let tries = 0; tries < 100 && !(await isGone()); tries++) await sleep(50);

@@ -59,8 +59,8 @@ export async function rehearse(request: RehearsalRequest): Promise<void> {
   say(
     `A release needs independent witnesses: ${cast.people.map(({ id }) => id).join(", ")} (throw-away maintainers, with keys made here) rebuild it all.`,
   );
-  await Promise.all(cast.people.map((member) => witness(member, request, cast, common)));
-  const lines = await release(request, rule, common);
+  await Promise.all(cast.people.map((member) => rebuildAndSign(member, request, cast, common)));
+  const lines = await publishImages(request, rule, common);
   for (const line of lines) say(line);
 }
 
@@ -83,13 +83,13 @@ function lookasideOf(paths: Paths): string {
 }
 
 /** One maintainer rebuilds and signs all that bears no good signature of theirs yet. */
-async function witness(
+async function rebuildAndSign(
   member: ThrowawayMaintainer,
   { paths, engine, images, report: say }: RehearsalRequest,
   cast: ThrowawayMaintainers,
   common: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const left = await unsigned(member, images, cast, signaturesOf(paths));
+  const left = await countUnsigned(member, images, cast, signaturesOf(paths));
   if (left === 0) return say(`  ${member.id}  has signed all ${images.length} before`);
   const folder = join(rehearsalFolder(paths), member.id);
   const stack = new Stack(`rehearsal-${member.id}`, engine, paths);
@@ -114,7 +114,7 @@ async function witness(
 }
 
 /** How many images bear no signature of this maintainer that counts. */
-async function unsigned(
+async function countUnsigned(
   { id }: ThrowawayMaintainer,
   images: readonly RehearsedImage[],
   { maintainers, keys }: ThrowawayMaintainers,
@@ -132,7 +132,7 @@ async function unsigned(
 }
 
 /** Publishes what has its quorum; the lines that a user reads at the end. */
-async function release(
+async function publishImages(
   { paths, engine, images }: RehearsalRequest,
   rule: QuorumRule,
   common: Readonly<Record<string, string>>,
@@ -153,13 +153,13 @@ async function release(
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"];
     await stack.runLogged(args, join(folder, "release.log"));
     const { published } = releaseOutputs.parse(await stack.readOutputs());
-    return ending(paths, images, published, rule, `${registry.host}/stagex`);
+    return closingLines(paths, images, published, rule, `${registry.host}/stagex`);
   } finally {
     await registry.close();
   }
 }
 
-function ending(
+function closingLines(
   paths: Paths,
   images: readonly RehearsedImage[],
   published: Readonly<Record<string, object>>,

@@ -35,14 +35,14 @@ export async function provideMaintainers(
   const [keys, secrets] = [join(folder, "keys"), join(folder, "secrets")];
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await chmod(folder, 0o700);
-  for (const id of ids) await provideKey(id, keys, secrets);
+  for (const id of ids) await ensureKey(id, keys, secrets);
   const maintainers = join(folder, "MAINTAINERS");
   await writeFile(maintainers, await rosterText(keys, vendor));
   return { people: ids.map((id) => ({ id, key: join(secrets, `${id}.asc`) })), maintainers, keys };
 }
 
 /** The public key's file has its fingerprint in its name, and is there last: what a killed run left is made anew. */
-async function provideKey(id: string, keys: string, secrets: string): Promise<void> {
+async function ensureKey(id: string, keys: string, secrets: string): Promise<void> {
   await Promise.all([mkdir(keys, { recursive: true }), mkdir(secrets, { recursive: true, mode: 0o700 })]);
   if ((await readdir(keys)).some((file) => file.startsWith(`${id}-`))) return;
   const { privateKey, publicKey } = await generateKey({
@@ -53,11 +53,11 @@ async function provideKey(id: string, keys: string, secrets: string): Promise<vo
     subkeys: [],
     format: "object",
   });
-  await writeWhole(join(secrets, `${id}.asc`), privateKey.armor(), 0o600);
-  await writeWhole(join(keys, `${id}-${privateKey.getFingerprint()}.asc`), publicKey.armor(), 0o644);
+  await writeAtomically(join(secrets, `${id}.asc`), privateKey.armor(), 0o600);
+  await writeAtomically(join(keys, `${id}-${privateKey.getFingerprint()}.asc`), publicKey.armor(), 0o644);
 }
 
-async function writeWhole(file: string, text: string, mode: number): Promise<void> {
+async function writeAtomically(file: string, text: string, mode: number): Promise<void> {
   const draft = `${file}.new`;
   await rm(draft, { force: true });
   await writeFile(draft, text, { mode, flush: true });

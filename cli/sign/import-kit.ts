@@ -40,13 +40,13 @@ export async function importKit(file: string, options: SignableOptions): Promise
   const entries = await readKit(file);
   const images = await findSignableImages(options);
   const folder = requireWritable(images.lookaside, images.lookasideAddress);
-  const judged: { name: string; signature: Uint8Array; found: Counting | Error }[] = [];
+  const judged: { name: string; signature: Uint8Array; found: VerifiedKitSignature | Error }[] = [];
   for (const { name, signature } of entries) {
     if (!signature) continue;
-    const found = await counting(signature, images).catch((error: Error) => error);
+    const found = await verifyKitSignature(signature, images).catch((error: Error) => error);
     judged.push({ name, signature, found });
   }
-  mustBeOf(
+  requireSignedBy(
     images.person,
     file,
     judged.map(({ found }) => found),
@@ -65,7 +65,7 @@ export async function importKit(file: string, options: SignableOptions): Promise
       filed++;
     }
   }
-  for (const line of leftOutLines(leftOut)) print(line);
+  for (const line of formatLeftOut(leftOut)) print(line);
   const unsigned = entries.length - judged.length;
   print(
     printable`${filed} filed, ${present} there already, ${leftOut.length} left out, ${unsigned} not signed`,
@@ -74,10 +74,10 @@ export async function importKit(file: string, options: SignableOptions): Promise
 }
 
 /** Throws where a kit is not the person's: each of its signatures would be left out for that. */
-function mustBeOf(
+function requireSignedBy(
   person: Person,
   file: string,
-  found: readonly (Counting | Error)[],
+  found: readonly (VerifiedKitSignature | Error)[],
   options: SignableOptions,
 ): void {
   const others = found.flatMap((one) => (one instanceof OthersSignature ? [one.by] : []));
@@ -92,7 +92,7 @@ To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${quot
 }
 
 /** Of many that are left out for the same reason the first are told of, and the others counted. */
-function leftOutLines(leftOut: readonly LeftOut[]): Printable[] {
+function formatLeftOut(leftOut: readonly LeftOut[]): Printable[] {
   return limitPerKind(
     leftOut,
     // Names and digests differ from image to image.
@@ -102,17 +102,17 @@ function leftOutLines(leftOut: readonly LeftOut[]): Printable[] {
   );
 }
 
-type Counting = SignableManifest & { readonly warning: string | undefined };
+type VerifiedKitSignature = SignableManifest & { readonly warning: string | undefined };
 
 /**
  * What a signature attests. Nothing that the kit says is taken for true: it has been elsewhere. What is signed must be exactly what
  * this machine would have given to sign, and by the person who was to.
  * @throws where it does not count, with the reason
  */
-async function counting(
+async function verifyKitSignature(
   bytes: NonNullable<KitEntry["signature"]>,
   images: SignableImages,
-): Promise<Counting> {
+): Promise<VerifiedKitSignature> {
   const { person, trust, manifests } = images;
   const { content, fingerprint } = await verifyMessage(bytes, trust.keyring);
   const signer = keyOwners(trust.roster, (each) => trust.keyring.primaryOf(each)).get(fingerprint);

@@ -19,8 +19,8 @@ export async function signKit(
 ): Promise<number> {
   const entries = [...(await readKit(kit))];
   // Before anything is signed: a kit that has anything else in it is none of ours.
-  const names = entries.map(mustBePayload);
-  const key = await keyNamed(named);
+  const names = entries.map(describePayload);
+  const key = await openKey(named);
   const interrupted = new AbortController();
   process.once("SIGINT", () => interrupted.abort(new TrustError("interrupted")));
   try {
@@ -44,7 +44,7 @@ export async function signKit(
   return exitCode.ok;
 }
 
-function mustBePayload({ name, payload }: KitEntry): string {
+function describePayload({ name, payload }: KitEntry): string {
   try {
     const { reference, digest } = parsePayload(payload);
     return `${reference}@${digest}`;
@@ -55,7 +55,7 @@ function mustBePayload({ name, payload }: KitEntry): string {
   }
 }
 
-async function keyNamed(text: string): Promise<SigningKey> {
+async function openKey(text: string): Promise<SigningKey> {
   const fingerprint = tryParseFingerprint(text);
   if (!fingerprint) return await loadSigningKey(text);
   return agentSigningKey(fingerprint, { keyring: await exportKeyringFromGpg(fingerprint) });

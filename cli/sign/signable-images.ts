@@ -56,7 +56,7 @@ export type SignableImages = {
 export async function findSignableImages(options: SignableOptions): Promise<SignableImages> {
   const paths = pathsOf();
   const stack = new Stack(options.stack, await provideEngine(false), paths);
-  const config = settings((await stack.getConfig()) as ConfigValues);
+  const config = parseStackConfig((await stack.getConfig()) as ConfigValues);
   const id = options.person ?? config.attest;
   if (id === undefined) {
     throw new CommandError(
@@ -68,7 +68,7 @@ export async function findSignableImages(options: SignableOptions): Promise<Sign
   const person = requirePerson(trust, id);
   const manifests: SignableManifest[] = [];
   const notBuiltHere: string[] = [];
-  for (const asked of await askedFor(options, stack, context)) {
+  for (const asked of await requestedImages(options, stack, context)) {
     try {
       const reference = `${config.signedAs}/${asked.image}:${asked.version}`;
       for (const [digest, record] of await asked.builds()) {
@@ -105,22 +105,22 @@ export async function isSigned(
   return (await findSignatureBy(person, vendor, manifest, files, trust)) !== undefined;
 }
 
-type Asked = {
+type RequestedImage = {
   readonly image: string;
   readonly version: string;
   /** The record of having built each manifest here. */
   builds(): ReturnType<typeof requireAttestableBuild>;
 };
 
-async function askedFor(
+async function requestedImages(
   { digests }: SignableOptions,
   stack: Stack,
   context: Context,
-): Promise<readonly Asked[]> {
-  return digests ? await ofDigests(digests, context) : await ofStack(stack, context);
+): Promise<readonly RequestedImage[]> {
+  return digests ? await imagesOfDigestsFiles(digests, context) : await imagesOfStack(stack, context);
 }
 
-async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]> {
+async function imagesOfStack(stack: Stack, context: Context): Promise<readonly RequestedImage[]> {
   const packages = await stack.readPackages();
   if (packages.length === 0)
     throw new CommandError(printable`the stack ${stack.name} has no images; build them with: npm start`);
@@ -130,7 +130,8 @@ async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]
           {
             image,
             version,
-            builds: () => requireAttestableBuild(context, { image, inputKey, digests: checked(digests) }),
+            builds: () =>
+              requireAttestableBuild(context, { image, inputKey, digests: parseDigests(digests) }),
           },
         ]
       : [],
@@ -141,11 +142,14 @@ async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]
  * A digests file tells an image and its first manifest, and the tree its version: what was built here of another version must not be signed
  * as this one, so it has to be of the very inputs that the tree has now.
  */
-async function ofDigests(files: readonly string[], context: Context): Promise<readonly Asked[]> {
+async function imagesOfDigestsFiles(
+  files: readonly string[],
+  context: Context,
+): Promise<readonly RequestedImage[]> {
   const { images } = await context.tree();
   const ledgers = openLedgers(context.config, context.paths);
   const known = await predictDigests(images, (key) => lookUpOwnFirst(ledgers, key));
-  const asked: Asked[] = [];
+  const asked: RequestedImage[] = [];
   for (const file of files) {
     const bytes = await readRegularFile(file, maxTextBytes).catch((error: Error) => {
       throw new CommandError(printable`no digests: ${error.message}`);
@@ -173,13 +177,13 @@ async function ofDigests(files: readonly string[], context: Context): Promise<re
   return asked;
 }
 
-function checked(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {
+function parseDigests(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {
   return Object.fromEntries(
     Object.entries(digests).flatMap(([platform, digest]) => (isDigest(digest) ? [[platform, digest]] : [])),
   );
 }
 
-function settings(values: ConfigValues) {
+function parseStackConfig(values: ConfigValues) {
   try {
     return parseConfig(values);
   } catch (error) {

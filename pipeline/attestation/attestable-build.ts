@@ -10,10 +10,10 @@ import { findPublishedDigests, reasonBelowQuorum } from "../package/predict-outp
 import { type BuiltImage, NotBuiltHereError, requireBuiltHere } from "./built-here.ts";
 
 /** Why something is not stood upon: which image that is for, and on whose word it is. */
-type Doubt = { readonly image: string; readonly doubt: string };
+type UnverifiedImage = { readonly image: string; readonly doubt: string };
 
 /** A dependency that may be stood upon, or why not. */
-type Footing = { readonly reference: Digest } | Doubt;
+type Foundation = { readonly reference: Digest } | UnverifiedImage;
 
 /**
  * The records of an image's own builds, by its manifests, where the image may be attested: this state folder's own builders built it, and
@@ -26,7 +26,7 @@ export async function requireAttestableBuild(
   built: BuiltImage,
 ): ReturnType<typeof requireBuiltHere> {
   const builds = await requireBuiltHere(context, built);
-  await requireFoundation(context, built);
+  await requireFoundations(context, built);
   return builds;
 }
 
@@ -34,11 +34,11 @@ export async function requireAttestableBuild(
  * Requires that an image's inputs are those that the tree has now, with dependencies each of which has a footing. An input key names the
  * digests of all dependencies, so it is enough that those which have one give the same key.
  */
-async function requireFoundation(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
+async function requireFoundations(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
   const { images } = await context.tree();
   const plan = images.get(image);
   if (!plan) throw new NotBuiltHereError(`${image} is not attested: the tree does not have it any more`);
-  const found = await footings(context, plan, images, new Map());
+  const found = await findFoundations(context, plan, images, new Map());
   if ("doubt" in found) {
     const isPulled = await context.mayBeSubstituted(found.image);
     throw new NotBuiltHereError(
@@ -53,17 +53,17 @@ async function requireFoundation(context: Context, { image, inputKey }: BuiltIma
   );
 }
 
-type Footings = { readonly references: Readonly<Record<string, Digest>> };
+type Foundations = { readonly references: Readonly<Record<string, Digest>> };
 
-async function footings(
+async function findFoundations(
   context: Context,
   plan: BuildPlan,
   images: ReadonlyMap<string, BuildPlan>,
-  asked: Map<string, Promise<Footing>>,
-): Promise<Footings | Doubt> {
+  asked: Map<string, Promise<Foundation>>,
+): Promise<Foundations | UnverifiedImage> {
   const references: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
-    const asking = asked.get(name) ?? footing(context, name, images, asked);
+    const asking = asked.get(name) ?? findFoundation(context, name, images, asked);
     asked.set(name, asking);
     const found = await asking;
     if ("doubt" in found) return found;
@@ -73,28 +73,28 @@ async function footings(
 }
 
 /** What was found firm stays so for this process: own records are only ever added to, and a run judges all images alike. */
-async function footing(
+async function findFoundation(
   context: Context,
   name: string,
   images: ReadonlyMap<string, BuildPlan>,
-  asked: Map<string, Promise<Footing>>,
-): Promise<Footing> {
+  asked: Map<string, Promise<Foundation>>,
+): Promise<Foundation> {
   const firm = context.attestableDigests.get(name);
   if (firm) return { reference: firm };
   const plan = images.get(name);
   if (!plan) return { image: name, doubt: "the tree does not have that" };
-  const below = await footings(context, plan, images, asked);
-  const found = "doubt" in below ? below : await ownFooting(context, plan, below.references);
-  const agreed = "doubt" in found ? await agreedFooting(context, plan, found) : found;
+  const below = await findFoundations(context, plan, images, asked);
+  const found = "doubt" in below ? below : await ownFoundation(context, plan, below.references);
+  const agreed = "doubt" in found ? await quorumFoundation(context, plan, found) : found;
   if ("reference" in agreed) context.attestableDigests.set(name, agreed.reference);
   return agreed;
 }
 
-async function ownFooting(
+async function ownFoundation(
   context: Context,
   plan: BuildPlan,
   dependencies: Readonly<Record<string, Digest>>,
-): Promise<Footing> {
+): Promise<Foundation> {
   const key = inputKeyOfPlan(plan, dependencies);
   const own = await lookUpDigests(context.built, key, plan.platforms);
   if (own) return { reference: own.reference };
@@ -107,7 +107,11 @@ async function ownFooting(
 }
 
 /** The digest that the tree publishes of an unchanged recipe, where enough people have signed it: then it needs no footing of its own. */
-async function agreedFooting(context: Context, plan: BuildPlan, own: Doubt): Promise<Footing> {
+async function quorumFoundation(
+  context: Context,
+  plan: BuildPlan,
+  own: UnverifiedImage,
+): Promise<Foundation> {
   const release = await context.releaseTree().catch((error: unknown) => {
     // A tree of which git knows no commit publishes nothing.
     if (error instanceof GitError) return undefined;

@@ -39,13 +39,13 @@ export async function requireBuiltHere(
   const byManifest = new Map<Digest, LedgerRecord>();
   for (const [platform, digest] of Object.entries(built.digests)) {
     const record = builds.find(({ digests }) => digests.platforms[platform] === digest);
-    if (!record) throw await notBuilt(records.ledger, built, platform, digest);
+    if (!record) throw await notBuiltError(records.ledger, built, platform, digest);
     byManifest.set(digest, record);
   }
   return byManifest;
 }
 
-async function notBuilt(
+async function notBuiltError(
   ledger: Ledger,
   { image, inputKey }: BuiltImage,
   platform: string,

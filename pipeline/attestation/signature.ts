@@ -11,7 +11,7 @@ import { TrustError } from "../../trust/trust-error.ts";
 import { builderClaimOf } from "./built-here.ts";
 
 /** One rule for one person: each signature that counts is kept, however many agree. */
-const oneWord = { threshold: 1, vendors: 0 };
+const onePersonRule = { threshold: 1, vendors: 0 };
 
 /** A signature that counts, and its bytes' digest. */
 export type FoundSignature = AcceptedSignature & { readonly sha256: Digest };
@@ -33,7 +33,7 @@ export async function findSignatureBy(
   files: readonly SignatureFile[],
   trust: Trust,
 ): Promise<FoundSignature | undefined> {
-  const { accepted } = await evaluateQuorum(image, files, trust, oneWord);
+  const { accepted } = await evaluateQuorum(image, files, trust, onePersonRule);
   const found = accepted.find(
     (one) => one.person === person.id && (vendor === undefined || one.cpuVendor === vendor),
   );
@@ -71,7 +71,7 @@ export async function requireSignatureCounts(
   trust: Trust,
 ): Promise<string | undefined> {
   const file = "the new signature";
-  const { accepted, rejected } = await evaluateQuorum(image, [{ file, bytes }], trust, oneWord);
+  const { accepted, rejected } = await evaluateQuorum(image, [{ file, bytes }], trust, onePersonRule);
   const [one] = accepted;
   if (one?.person === person.id && (vendor === undefined || one.cpuVendor === vendor))
     return one.expires === undefined ? undefined : expiryWarning(image, one.expires);

@@ -63,12 +63,14 @@ export async function gatherBuildEvidence(
   const dependencies: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
     const digest = known.get(name);
-    if (digest === undefined) throw new NoEvidenceError(notKnown(name, `which ${image} is built from`));
+    if (digest === undefined)
+      throw new NoEvidenceError(describeUnknownDigest(name, `which ${image} is built from`));
     dependencies[name] = digest;
   }
   const inputKey = inputKeyOfPlan(plan, dependencies);
   const digests = await lookUpOwnFirst({ built, ledger }, inputKey);
-  if (digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
+  if (digests === null)
+    throw new NoEvidenceError(describeUnknownDigest(image, `with the inputs ${inputKey}`));
   const said = (await built.lookUp(inputKey)).records
     .filter(isBuilt)
     .filter((record) => record.outcome === "built");
@@ -151,7 +153,7 @@ export async function findFolderCommit(root: string, folder: string): Promise<Tr
   }
 }
 
-function notKnown(image: string, which: string): string {
+function describeUnknownDigest(image: string, which: string): string {
   return `the ledger does not know the digest of ${image}, ${which}: build it (npm start), or take in what a release says (stagex ledger import)`;
 }
 

@@ -23,7 +23,7 @@ export async function findDesignatedRevokers(certificate: PublicKey): Promise<Re
   );
   const revokers = new Set<Fingerprint>();
   for (const { signature, type, data } of [...direct, ...certifications]) {
-    const named = revokersIn(signature);
+    const named = namedRevokers(signature);
     if (named.length === 0) continue;
     // The library refuses any signature that names a revoker, since it heeds none. Here they are heeded.
     signature.revocationKeyClass = null;
@@ -51,12 +51,12 @@ export async function isValidAtAnyTime(
 const revocationKey = 12;
 
 /** All of a signature's, of which the library keeps the last alone. Only what is signed counts. */
-function revokersIn({ signatureData, version }: SignaturePacket): readonly Fingerprint[] {
+function namedRevokers({ signatureData, version }: SignaturePacket): readonly Fingerprint[] {
   if (signatureData === null) return [];
   const revokers: Fingerprint[] = [];
   // After version, type and two algorithms stands the length of what is hashed, in 2 octets or 4 (RFC 9580, section 5.2.3).
   for (let at = version === 6 ? 8 : 6; at < signatureData.length; ) {
-    const [length, start] = lengthAt(signatureData, at);
+    const [length, start] = subpacketLength(signatureData, at);
     const [type = 0, kind = 0] = signatureData.subarray(start, start + 2);
     const isRevoker = (type & 0x7f) === revocationKey && (kind & 0x80) !== 0;
     if (isRevoker && length === 23) {
@@ -69,7 +69,7 @@ function revokersIn({ signatureData, version }: SignaturePacket): readonly Finge
 }
 
 /** A subpacket's length, type included, and where it starts (RFC 9580, section 5.2.3.7). */
-function lengthAt(data: Uint8Array, at: number): readonly [length: number, start: number] {
+function subpacketLength(data: Uint8Array, at: number): readonly [length: number, start: number] {
   const [first = 0, second = 0] = data.subarray(at, at + 2);
   if (first < 192) return [first, at + 1];
   if (first < 255) return [((first - 192) << 8) + second + 192, at + 2];

@@ -31,10 +31,10 @@ export async function verifyDetachedSignature(
     throw new SignatureRejection("too-large", `a signature of more than ${maxArmorSize} characters`);
   const text = armored.replaceAll("\r\n", "\n");
   if (!oneBlock.test(text)) throw new SignatureRejection("malformed", "not one whole armored signature");
-  return await verifyMessage(await opaque(content, await onlySignature(text)), keyring, now);
+  return await verifyMessage(await toOpaqueMessage(content, await parseOneSignature(text)), keyring, now);
 }
 
-async function onlySignature(armoredSignature: string): Promise<SignaturePacket> {
+async function parseOneSignature(armoredSignature: string): Promise<SignaturePacket> {
   const read = readSignature({ armoredSignature, config: strictConfig }).catch((error: Error) => {
     throw new SignatureRejection("malformed", `not a whole OpenPGP signature: ${error.message}`);
   });
@@ -53,7 +53,7 @@ async function onlySignature(armoredSignature: string): Promise<SignaturePacket>
 }
 
 /** The opaque message that says the same: a binary signature is over the same bytes in both (RFC 9580, section 5.2.4). */
-async function opaque(content: Uint8Array, signature: SignaturePacket): Promise<Uint8Array> {
+async function toOpaqueMessage(content: Uint8Array, signature: SignaturePacket): Promise<Uint8Array> {
   // The library's types leave it out.
   const announce = Reflect.get(OnePassSignaturePacket, "fromSignaturePacket") as (
     signature: SignaturePacket,

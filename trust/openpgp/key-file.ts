@@ -74,17 +74,17 @@ export async function parseKeyFile(bytes: Uint8Array, limit: number): Promise<Ke
   const isPacket =
     ((bytes[0] ?? 0) & 0x80) !== 0 && !/^(?:efbbbf|fffe|feff)/.test(hexOf(bytes.subarray(0, 3)));
   if (isPacket) {
-    const whole = await packetsIn(bytes, limit);
-    if (!(whole instanceof Error)) return contentOf(whole);
+    const whole = await parsePackets(bytes, limit);
+    if (!(whole instanceof Error)) return sortPackets(whole);
   }
   const { blocks, binaries, hasDisarmedRevocation: hasDisarmed, doubt } = splitKeyText(bytes);
   const parts: KeyFile[] = [];
   let left = limit;
   for (const part of [...blocks, ...binaries]) {
-    const packets = await packetsIn(part, left);
+    const packets = await parsePackets(part, left);
     // Behind the colon the library may quote what it has found.
     const unread = (error: Error) => doubtful(`it can't be read: ${error.message.split(":", 1)[0]}`);
-    const read = packets instanceof Error ? unread(packets) : contentOf(packets);
+    const read = packets instanceof Error ? unread(packets) : sortPackets(packets);
     parts.push(read);
     left -= Math.max(1, read.packets);
     if (left <= 0) break;
@@ -116,10 +116,13 @@ function doubtful(reason: string, keys?: readonly Fingerprint[]): KeyFile {
   return { ...nothing, doubts: [{ reason, ...(keys === undefined ? {} : { keys }) }] };
 }
 
-async function packetsIn(block: string | Uint8Array, limit: number): Promise<PacketList<AnyPacket> | Error> {
+async function parsePackets(
+  block: string | Uint8Array,
+  limit: number,
+): Promise<PacketList<AnyPacket> | Error> {
   try {
     if (limit <= 0) return new Error(tooMany);
-    const binary = typeof block === "string" ? await unarmored(block) : block;
+    const binary = typeof block === "string" ? await removeArmor(block) : block;
     if (!hasAtMost(limit, binary)) return new Error(tooMany);
     // The types have a Map here, and the library takes an object.
     return await PacketList.fromBinary(binary, allowed as unknown as Map<enums.packet, object>);
@@ -143,13 +146,13 @@ function hasAtMost(limit: number, bytes: Uint8Array): boolean {
   return true;
 }
 
-async function unarmored(block: string): Promise<Uint8Array> {
+async function removeArmor(block: string): Promise<Uint8Array> {
   const { data } = await unarmor(block);
   return new Uint8Array(await new Response(data).arrayBuffer());
 }
 
 /** Every primary key begins a certificate; what stands before the first is on its own. */
-function contentOf(packets: PacketList<AnyPacket>): KeyFile {
+function sortPackets(packets: PacketList<AnyPacket>): KeyFile {
   if (packets.length === 0) return doubtful("it has packets, and none with a meaning");
   const alone: AnyPacket[] = [];
   const certificates: AnyPacket[][] = [];
@@ -157,7 +160,7 @@ function contentOf(packets: PacketList<AnyPacket>): KeyFile {
     if (isTag(packet, enums.packet.publicKey, enums.packet.secretKey)) certificates.push([packet]);
     else (certificates.at(-1) ?? alone).push(packet);
   }
-  const parts = [aloneOf(alone), ...certificates.map(certificateOf)];
+  const parts = [readStandalone(alone), ...certificates.map(readCertificate)];
   return {
     certificates: parts.flatMap((part) => part.certificates),
     revocations: parts.flatMap((part) => part.revocations),
@@ -167,7 +170,7 @@ function contentOf(packets: PacketList<AnyPacket>): KeyFile {
   };
 }
 
-function certificateOf(packets: readonly AnyPacket[]): KeyFile {
+function readCertificate(packets: readonly AnyPacket[]): KeyFile {
   const [first] = packets;
   if (first instanceof SecretKeyPacket) {
     const reason =
@@ -211,7 +214,7 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
   return { ...nothing, certificates: [certificate], revocations, doubts };
 }
 
-function aloneOf(packets: readonly AnyPacket[]): KeyFile {
+function readStandalone(packets: readonly AnyPacket[]): KeyFile {
   const revocations: FileRevocation[] = [];
   const doubts: FileDoubt[] = [];
   const notes: string[] = [];

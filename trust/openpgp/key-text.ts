@@ -15,7 +15,7 @@ const end = /^[> \t]*-----END PGP [A-Z0-9 ,/]{1,40}-----/gm;
 
 /** Takes a file apart in one pass: an adversary's file is as fast as any other of its size. */
 export function splitKeyText(bytes: Uint8Array): KeyText {
-  const text = textOf(Buffer.from(bytes));
+  const text = decodeText(Buffer.from(bytes));
   const starts = text.includes("BEGIN PGP ") ? [...text.matchAll(begin)] : [];
   const ends = text.matchAll(end);
   const blocks: string[] = [];
@@ -42,7 +42,7 @@ export function splitKeyText(bytes: Uint8Array): KeyText {
   }
   rest.push(text.slice(at));
   const binaries = rest.filter(isBinary).map((part) => Buffer.from(part.replace(/^[\r\n]+/, ""), "latin1"));
-  const doubt = rest.map(doubtIn).find((reason) => reason !== undefined);
+  const doubt = rest.map(findDoubt).find((reason) => reason !== undefined);
   return { blocks, binaries, hasDisarmedRevocation: hasDisarmed, ...(doubt === undefined ? {} : { doubt }) };
 }
 
@@ -50,7 +50,7 @@ export function splitKeyText(bytes: Uint8Array): KeyText {
  * The file with one character for each octet, so that packets in it stay as they are; of UTF-16 and UTF-32 (Windows writes such files)
  * the text. Armor is ASCII: without a byte order mark its letters are known by the zeros between them.
  */
-function textOf(bytes: Buffer): string {
+function decodeText(bytes: Buffer): string {
   const head = bytes.subarray(0, 8).toString("latin1");
   if (head.startsWith("\xef\xbb\xbf")) return bytes.subarray(3).toString("latin1");
   if (/^(?:\xff\xfe\0\0|\0\0\xfe\xff)/.test(head)) return withoutZeros(bytes.subarray(4));
@@ -71,7 +71,7 @@ function isBinary(part: string): boolean {
 }
 
 /** A block whose BEGIN or END line is damaged or missing leaves the other line, or its lines of base64. */
-function doubtIn(part: string): string | undefined {
+function findDoubt(part: string): string | undefined {
   if (
     part.includes(" PGP ") &&
     /^[^A-Za-z\n]{0,20}(?:BEGIN|END) +PGP [A-Z0-9 ,/]{0,40}[^A-Za-z\n]{0,20}$/m.test(part)

@@ -191,7 +191,7 @@ export async function requireSigningKey(
 ): Promise<void> {
   const isPrimary = key === certificate;
   const name = isPrimary ? `key ${fingerprint}` : `subkey ${fingerprint} of ${fingerprintOf(certificate)}`;
-  for (const one of new Set([certificate, key])) mustBeFit(one);
+  for (const one of new Set([certificate, key])) requireStrongKey(one);
   const config = { ...defaults, ...strictConfig };
   if (revoked !== undefined) throw new SignatureRejection("revoked-key", `the ${name} is ${revoked}`);
   const expiry = await Promise.all([
@@ -206,7 +206,7 @@ export async function requireSigningKey(
     );
   }
   try {
-    await withClockTolerance(now, (date) => mustBeBound(certificate, key, date));
+    await withClockTolerance(now, (date) => requireBinding(certificate, key, date));
   } catch (error) {
     throw new SignatureRejection("invalid-key", `the ${name} may not sign: ${(error as Error).message}`);
   }
@@ -228,7 +228,7 @@ export async function withClockTolerance<T>(now: Date, check: (date: Date) => Pr
  * Throws unless the key is bound to its certificate, for signing. A primary key whose user IDs state no flags has those of its newest
  * direct-key signature, whose subpackets are about the key as a whole (RFC 9580, section 5.2.3.10).
  */
-async function mustBeBound(certificate: PublicKey, key: PublicKey | Subkey, date: Date): Promise<void> {
+async function requireBinding(certificate: PublicKey, key: PublicKey | Subkey, date: Date): Promise<void> {
   const config = { ...defaults, ...strictConfig };
   const isPrimary = key === certificate;
   const allowMissingKeyFlags = isPrimary && (await hasDirectSigningFlag(certificate, date));
@@ -252,7 +252,7 @@ async function hasDirectSigningFlag(certificate: PublicKey, date: Date): Promise
   return false;
 }
 
-function mustBeFit(key: PublicKey | Subkey): void {
+function requireStrongKey(key: PublicKey | Subkey): void {
   const { algorithm, bits = 0, curve } = key.getAlgorithmInfo();
   const isRsa = algorithm.startsWith("rsa");
   const isWeak = isRsa

@@ -40,10 +40,10 @@ export async function verifyMessage(
   keyring: Keyring,
   now = new Date(),
 ): Promise<VerifiedMessage> {
-  mustBeBinary(bytes);
+  requireBinary(bytes);
   const message = await parseMessage(bytes);
-  const { signature, literal } = partsOf(message, await packetsOf(message));
-  mustBeSound(signature, now);
+  const { signature, literal } = splitMessage(message, await readPackets(message));
+  requireAcceptable(signature, now);
   const candidates = keyring.candidates(signature.issuerKeyID.toHex());
   if (candidates.length === 0) {
     throw new SignatureRejection(
@@ -54,7 +54,7 @@ export async function verifyMessage(
   let rejection: unknown;
   for (const candidate of candidates) {
     try {
-      await mustHold(message, signature, candidate, now);
+      await requireValid(message, signature, candidate, now);
       const { primary, fingerprint } = candidate;
       const expires = signature.getExpirationTime();
       return {
@@ -71,7 +71,7 @@ export async function verifyMessage(
   throw rejection;
 }
 
-function mustBeBinary(bytes: Uint8Array): void {
+function requireBinary(bytes: Uint8Array): void {
   if (bytes.length > maxMessageSize) {
     throw new SignatureRejection(
       "too-large",
@@ -117,7 +117,7 @@ function malformed(error: unknown, maxUnpacked = maxMessageSize): SignatureRejec
  * All packets of the message, of what is packed in it. openpgp.js stops reading after the literal and leaves the rest in a stream of
  * its own, which its types don't tell of; here all must be seen before anything is believed.
  */
-async function packetsOf(message: Message<Uint8Array>): Promise<readonly AnyPacket[]> {
+async function readPackets(message: Message<Uint8Array>): Promise<readonly AnyPacket[]> {
   const isPacked = message.packets[0] instanceof CompressedDataPacket;
   const { packets } = isPacked ? message.unwrapCompressed() : message;
   try {
@@ -145,7 +145,7 @@ async function readRest(packets: Message<Uint8Array>["packets"]): Promise<void> 
 }
 
 /** The one signature and the one literal; every other arrangement of packets is rejected. */
-function partsOf(
+function splitMessage(
   message: Message<Uint8Array>,
   packets: readonly AnyPacket[],
 ): { signature: SignaturePacket; literal: Uint8Array } {
@@ -167,7 +167,8 @@ function partsOf(
     );
   }
   const [signature] = signatures;
-  if (signature !== undefined && !(signature instanceof SignaturePacket)) throw unreadable(signature);
+  if (signature !== undefined && !(signature instanceof SignaturePacket))
+    throw unsupportedSignature(signature);
   const [onePass, literal, last, ...others] = packets;
   const isOpaque =
     onePass instanceof OnePassSignaturePacket &&
@@ -181,15 +182,15 @@ function partsOf(
       `packets ${tags || "none"} (expected ${[enums.packet.onePassSignature, enums.packet.literalData, enums.packet.signature].join(", ")}: one signature around one literal)`,
     );
   }
-  mustAnnounce(onePass, last);
-  mustBeBinaryLiteral(literal);
+  requireMatchingOnePass(onePass, last);
+  requireBinaryLiteral(literal);
   const content = message.getLiteralData();
   if (content === null) throw new SignatureRejection("message-shape", "there is nothing in the literal");
   return { signature: last, literal: content };
 }
 
 /** A signature that the library has left unread, by where version and algorithm stand in it (RFC 9580, section 5.2.3). */
-function unreadable(signature: AnyPacket): SignatureRejection {
+function unsupportedSignature(signature: AnyPacket): SignatureRejection {
   const [version = 0, , algorithm = 0] = signature.write();
   const isKnown = version === 4 || version === 6;
   return isKnown
@@ -204,7 +205,7 @@ function unreadable(signature: AnyPacket): SignatureRejection {
 }
 
 /** Others hash by what the one-pass packet says: where it differs from the signature, they and we would see different things. */
-function mustAnnounce(onePass: OnePassSignaturePacket, signature: SignaturePacket): void {
+function requireMatchingOnePass(onePass: OnePassSignaturePacket, signature: SignaturePacket): void {
   const agree = (["signatureType", "hashAlgorithm", "publicKeyAlgorithm"] as const).every(
     (name) => Reflect.get(onePass, name) === signature[name],
   );
@@ -216,7 +217,7 @@ function mustAnnounce(onePass: OnePassSignaturePacket, signature: SignaturePacke
   );
 }
 
-function mustBeBinaryLiteral(literal: LiteralDataPacket): void {
+function requireBinaryLiteral(literal: LiteralDataPacket): void {
   // openpgp.js has the format (RFC 9580, section 5.9) in a member that its types leave out.
   if (Reflect.get(literal, "format") === enums.literal.binary) return;
   throw new SignatureRejection(
@@ -225,7 +226,7 @@ function mustBeBinaryLiteral(literal: LiteralDataPacket): void {
   );
 }
 
-function mustBeSound(signature: SignaturePacket, now: Date): void {
+function requireAcceptable(signature: SignaturePacket, now: Date): void {
   if (signature.version < 4) {
     throw new SignatureRejection(
       "signature-version",
@@ -261,7 +262,7 @@ function mustBeSound(signature: SignaturePacket, now: Date): void {
   }
 }
 
-async function mustHold(
+async function requireValid(
   message: Message<Uint8Array>,
   signature: SignaturePacket,
   candidate: SigningCandidate,

@@ -28,12 +28,12 @@ export function requireFewPackets(bytes: Uint8Array): number {
   if (algorithm === compression.bzip2) return maxBzip2Size;
   const body = first.body.subarray(1);
   if (algorithm === compression.uncompressed) reader.read(body);
-  else if (algorithm === compression.zip) reader.read(unpacked(inflateRawSync, body));
-  else if (algorithm === compression.zlib) reader.read(unpacked(inflateSync, body));
+  else if (algorithm === compression.zip) reader.read(unpack(inflateRawSync, body));
+  else if (algorithm === compression.zlib) reader.read(unpack(inflateSync, body));
   return maxMessageSize;
 }
 
-function unpacked(unpack: typeof inflateSync, body: Buffer): Buffer {
+function unpack(unpack: typeof inflateSync, body: Buffer): Buffer {
   try {
     return unpack(body, { maxOutputLength: maxMessageSize });
   } catch (error) {
@@ -57,7 +57,7 @@ class HeaderReader {
       if ((first & 0x80) === 0) break;
       this.#countOne();
       const isNew = (first & 0x40) !== 0;
-      const { chunks, end } = isNew ? this.#newBody(data, at + 1) : oldBody(data, at);
+      const { chunks, end } = isNew ? this.#newBody(data, at + 1) : oldFormatBody(data, at);
       packets.push({ tag: isNew ? first & 0x3f : (first & 0x3c) >> 2, body: Buffer.concat(chunks) });
       at = end;
     }
@@ -68,7 +68,7 @@ class HeaderReader {
   #newBody(data: Buffer, start: number): { readonly chunks: readonly Buffer[]; readonly end: number } {
     const chunks: Buffer[] = [];
     for (let at = start; ; this.#countOne()) {
-      const { length, from, isLast } = newLength(data, at);
+      const { length, from, isLast } = newFormatLength(data, at);
       chunks.push(data.subarray(from, from + length));
       at = from + length;
       if (isLast || at >= data.length) return { chunks, end: at };
@@ -81,7 +81,10 @@ class HeaderReader {
   }
 }
 
-function oldBody(data: Buffer, at: number): { readonly chunks: readonly Buffer[]; readonly end: number } {
+function oldFormatBody(
+  data: Buffer,
+  at: number,
+): { readonly chunks: readonly Buffer[]; readonly end: number } {
   const kind = data.readUInt8(at) & 3;
   const from = kind === 3 ? at + 1 : at + 1 + 2 ** kind;
   // Of indeterminate length, it ends where the data does.
@@ -89,7 +92,7 @@ function oldBody(data: Buffer, at: number): { readonly chunks: readonly Buffer[]
   return { chunks: [data.subarray(from, from + length)], end: from + length };
 }
 
-function newLength(
+function newFormatLength(
   data: Buffer,
   at: number,
 ): { readonly length: number; readonly from: number; readonly isLast: boolean } {

@@ -20,7 +20,7 @@ export type StandaloneRevocation = {
 };
 
 /** A revocation that is not known to be about the certificate in which it was found. */
-type Stray = Omit<StandaloneRevocation, "file"> & {
+type StrayRevocation = Omit<StandaloneRevocation, "file"> & {
   readonly file?: string;
   readonly type: enums.signature;
   /** The key where it was found. */
@@ -70,14 +70,14 @@ export async function findRevocations(
       });
     revokers.set(primary, [primary, ...named.slice(0, maxRevokers)]);
   }
-  const finder = new Finder(certificates, revokers, doubts);
+  const finder = new RevocationFinder(certificates, revokers, doubts);
   for (const [primary, certificate] of certificates) await finder.lookInto(primary, certificate);
   await finder.applyStrays();
   for (const one of alone) await finder.apply({ ...one, type: enums.signature.keyRevocation });
   return finder;
 }
 
-class Finder implements Revocations {
+class RevocationFinder implements Revocations {
   readonly revoked = new Map<string, string>();
   readonly doubts: RevocationDoubt[];
   /** By primary key: itself and its designated revokers. */
@@ -88,7 +88,7 @@ class Finder implements Revocations {
   readonly #claimants = new Map<string, Set<Fingerprint>>();
   readonly #primaries: readonly Target[];
   readonly #subkeys: readonly Target[];
-  readonly #strays: Stray[] = [];
+  readonly #strays: StrayRevocation[] = [];
   #triesLeft = maxTries;
 
   constructor(
@@ -141,7 +141,7 @@ class Finder implements Revocations {
   }
 
   /** Applies one that names who made it, and not the key that it revokes: that is found by trying. */
-  async apply({ file, signature, type, precedingKey: behind, place }: Stray): Promise<void> {
+  async apply({ file, signature, type, precedingKey: behind, place }: StrayRevocation): Promise<void> {
     const isKeys = type === enums.signature.keyRevocation;
     const issuer = issuerNameOf(signature);
     const claimants = this.#claimants.get(issuer) ?? new Set();
@@ -193,7 +193,7 @@ class Finder implements Revocations {
   ): Promise<boolean> {
     if (this.#triesLeft <= 0) return false;
     this.#triesLeft--;
-    return await isValidAtAnyTime(asBy(by, signature), by.keyPacket, type, over);
+    return await isValidAtAnyTime(copyAs(by, signature), by.keyPacket, type, over);
   }
 }
 
@@ -204,7 +204,7 @@ function targetOf(primary: Fingerprint, key: PublicKey["keyPacket"], subkey?: Su
 }
 
 /** openpgp.js remembers that a signature has verified, and not over what or by whom: each try has a copy of its own. */
-function asBy(key: AnyKey, signature: SignaturePacket): SignaturePacket {
+function copyAs(key: AnyKey, signature: SignaturePacket): SignaturePacket {
   const copy = new SignaturePacket();
   copy.read(signature.write());
   copy.issuerKeyID = key.getKeyID();

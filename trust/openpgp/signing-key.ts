@@ -38,7 +38,7 @@ export async function loadSigningKey(file: string): Promise<SigningKey> {
   const bytes = await readFile(file).catch((error: Error) => {
     throw new TrustError(`no signing key: ${error.message}`);
   });
-  return signingKeyOf(await privateKeyIn(bytes, file), file);
+  return signingKeyOf(await parsePrivateKey(bytes, file), file);
 }
 
 /** The same of a key at hand. */
@@ -65,7 +65,7 @@ export async function signingKeyOf(key: PrivateKey, name = "the key"): Promise<S
           preferredCompressionAlgorithm: enums.compression.uncompressed,
         },
       });
-      return ownSignature(signed, payload, fingerprint, keyring);
+      return requireOwnSignature(signed, payload, fingerprint, keyring);
     },
   };
 }
@@ -93,7 +93,7 @@ export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions)
     fingerprint: primary,
     sign(payload, attended = {}) {
       const signed = previous.then(async () =>
-        ownSignature(
+        requireOwnSignature(
           await signWithGpg(fingerprint, payload, attended, options.home),
           payload,
           primary,
@@ -111,13 +111,13 @@ export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions)
  * @throws TrustError where gpg has none
  */
 export async function exportKeyringFromGpg(fingerprint: Fingerprint, home?: string): Promise<Keyring> {
-  const gpg = spawn("gpg", [...homeOf(home), "--batch", "--no-armor", "--export", fingerprint], {
+  const gpg = spawn("gpg", [...homeArguments(home), "--batch", "--no-armor", "--export", fingerprint], {
     stdio: ["ignore", "pipe", "ignore"],
   });
   const failed = new Promise<never>((_, reject) => {
-    gpg.once("error", (error) => reject(new TrustError(notRunning(error))));
+    gpg.once("error", (error) => reject(new TrustError(describeMissingGpg(error))));
   });
-  const bytes = await Promise.race([bytesOf(gpg.stdout), failed]);
+  const bytes = await Promise.race([readAll(gpg.stdout), failed]);
   if (bytes.length === 0) {
     throw new TrustError(`gpg has no key ${fingerprint}; those it has: gpg --list-secret-keys`);
   }
@@ -125,7 +125,7 @@ export async function exportKeyringFromGpg(fingerprint: Fingerprint, home?: stri
 }
 
 /** Verifies what is about to be given out as a signature, as strictly as everyone else will. */
-async function ownSignature(
+async function requireOwnSignature(
   signed: Uint8Array,
   payload: Uint8Array,
   fingerprint: Fingerprint,
@@ -143,7 +143,7 @@ async function ownSignature(
   return signed;
 }
 
-async function privateKeyIn(bytes: Buffer, file: string): Promise<PrivateKey> {
+async function parsePrivateKey(bytes: Buffer, file: string): Promise<PrivateKey> {
   try {
     const isBinary = ((bytes[0] ?? 0) & 0x80) !== 0;
     return await (isBinary
@@ -155,17 +155,17 @@ async function privateKeyIn(bytes: Buffer, file: string): Promise<PrivateKey> {
   }
 }
 
-function homeOf(home: string | undefined): string[] {
+function homeArguments(home: string | undefined): string[] {
   return home === undefined ? [] : ["--homedir", home];
 }
 
-function notRunning(error: Error): string {
+function describeMissingGpg(error: Error): string {
   return `gpg does not run: ${error.message}; is it installed? apt-get install gpg`;
 }
 
 function gpgArguments(fingerprint: Fingerprint, home: string | undefined): string[] {
   return [
-    ...homeOf(home),
+    ...homeArguments(home),
     "--batch",
     "--no-tty",
     "--status-fd=3",
@@ -204,20 +204,20 @@ async function signWithGpg(
   gpg.stdin.end(payload);
   const status = gpg.stdio[3] as Readable;
   const [signed, words, { keywords, failed }, code] = await Promise.all([
-    bytesOf(gpg.stdout),
-    bytesOf(gpg.stderr),
-    statusOf(status, onProgress),
+    readAll(gpg.stdout),
+    readAll(gpg.stderr),
+    readStatus(status, onProgress),
     ended,
   ]);
   if (signal?.aborted) throw interruption(signal, fingerprint);
-  if (failure) throw new TrustError(notRunning(failure));
+  if (failure) throw new TrustError(describeMissingGpg(failure));
   if (code === 0 && keywords.includes("SIG_CREATED")) return signed;
   if (failed !== undefined && refusals.has(failed)) {
     throw new SigningCancelledError(
       `the PIN or passphrase for ${fingerprint} was not given (pinentry was cancelled), so nothing more is signed; run the same command again to be asked again`,
     );
   }
-  const mend = mends[failed ?? 0] ?? `try: gpg --local-user ${fingerprint}! --sign`;
+  const mend = fixes[failed ?? 0] ?? `try: gpg --local-user ${fingerprint}! --sign`;
   const said = words.toString("utf8").trim() || `it ended with ${code}`;
   throw new TrustError(`gpg did not sign with ${fingerprint}: ${said}; ${mend}`);
 }
@@ -234,7 +234,7 @@ function interruption(signal: AbortSignal, fingerprint: Fingerprint): unknown {
 const refusals: ReadonlySet<number> = new Set([99 /* canceled */, 198 /* fully canceled */]);
 const noPinentry =
   "no pinentry can ask for the PIN: install one (apt-get install pinentry-curses), and export GPG_TTY=$(tty)";
-const mends: Readonly<Record<number, string>> = {
+const fixes: Readonly<Record<number, string>> = {
   11: "the passphrase was wrong: run the same command again",
   17: "the secret key is not here: insert its card, or sign on the machine that has it: stagex sign export",
   62: "nobody answered in time: run the same command again",
@@ -245,12 +245,12 @@ const mends: Readonly<Record<number, string>> = {
   112: "insert the card, and run the same command again",
 };
 
-async function bytesOf(stream: Readable): Promise<Buffer> {
+async function readAll(stream: Readable): Promise<Buffer> {
   return Buffer.concat(await stream.toArray());
 }
 
 /** The keywords that gpg reports (GnuPG, doc/DETAILS, "Format of the --status-fd output"). */
-async function statusOf(
+async function readStatus(
   stream: Readable,
   onProgress: SigningProgress | undefined,
 ): Promise<{ readonly keywords: readonly string[]; readonly failed: number | undefined }> {
@@ -264,14 +264,14 @@ async function statusOf(
       const [, keyword = "", , code = ""] = line.split(" ");
       keywords.push(keyword);
       if (keyword === "FAILURE") failed ??= Number(code) & 0xffff;
-      const words = progressWords[keyword];
+      const words = progressTexts[keyword];
       if (words !== undefined) onProgress?.(words);
     }
   }
   return { keywords, failed };
 }
 
-const progressWords: Readonly<Record<string, string>> = {
+const progressTexts: Readonly<Record<string, string>> = {
   PINENTRY_LAUNCHED: "enter the PIN or passphrase",
   CARDCTRL: "see to the smart card",
   BEGIN_SIGNING: "touch your key",

@@ -54,11 +54,11 @@ type Requirement = {
  */
 export function createClientPolicy(inputs: ClientPolicyInputs, folder: string): ClientPolicy {
   const { roster, keyring, threshold, repository, signedAs = repository, lookaside } = inputs;
-  for (const name of [repository, signedAs]) mustBeInFull(name);
-  mustBeCertain(roster, keyring);
+  for (const name of [repository, signedAs]) requireFullName(name);
+  requireNoDoubts(roster, keyring);
   const keys = keysByPerson(roster, keyring);
   const people = [...keys.keys()];
-  mustBeFeasible(people, threshold);
+  requireFeasible(people, threshold);
   const keyFile = (person: string) => join("keys", `${person}.gpg`);
   const requirements = subsets(people, people.length - threshold + 1).map(
     (some): Requirement => ({
@@ -84,7 +84,7 @@ export function createClientPolicy(inputs: ClientPolicyInputs, folder: string): 
 }
 
 /** Clients know only what is in their keyrings: a key that may be revoked has no place there. */
-function mustBeCertain(roster: Roster, keyring: Keyring): void {
+function requireNoDoubts(roster: Roster, keyring: Keyring): void {
   const keys = [...roster.values()].flatMap(({ fingerprints }) => fingerprints);
   const doubts = new Set(
     keys
@@ -119,7 +119,7 @@ function keysByPerson(roster: Roster, keyring: Keyring): ReadonlyMap<string, rea
   return new Map(found.filter(([, certificates]) => certificates.length > 0));
 }
 
-function mustBeFeasible(people: readonly string[], threshold: number): void {
+function requireFeasible(people: readonly string[], threshold: number): void {
   const n = people.length;
   if (!Number.isSafeInteger(threshold) || threshold < 1 || threshold > n) {
     throw new TrustError(
@@ -134,7 +134,7 @@ function mustBeFeasible(people: readonly string[], threshold: number): void {
 }
 
 /** Clients compare names with their host: a policy for `stagex` would be one for nothing. */
-function mustBeInFull(repository: string): void {
+function requireFullName(repository: string): void {
   const isFull = (() => {
     try {
       return parseRepository(repository) === repository;

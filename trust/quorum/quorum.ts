@@ -65,7 +65,7 @@ export type QuorumVerdict = {
 };
 
 /** One file's signature as a person's word, or why it is none. */
-type Word = { readonly file: string; readonly word: AcceptedSignature | SignatureRejection };
+type EvaluatedFile = { readonly file: string; readonly word: AcceptedSignature | SignatureRejection };
 
 /**
  * Judges the signatures of one image. A bad one is kept with its reason and never stops the good ones; the order of the files
@@ -80,34 +80,34 @@ export async function evaluateQuorum(
   rule: QuorumRule,
   now = new Date(),
 ): Promise<QuorumVerdict> {
-  mustBeRule(rule);
+  requireValidRule(rule);
   const whose = keyOwners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
   // Cryptography goes on beside this thread; what counts is then decided in the order of the files.
   const several = pLimit(8);
   const words = await Promise.all(
     signatures.map((signature) =>
       several(
-        async (): Promise<Word> => ({
+        async (): Promise<EvaluatedFile> => ({
           file: signature.file,
-          word: await attested(signature, image, keyring, whose, now).catch(rejectionOf),
+          word: await verifySignature(signature, image, keyring, whose, now).catch(toRejection),
         }),
       ),
     ),
   );
-  const all = counted(words, rule);
-  const doubtsOf = ({ word }: Word) =>
+  const all = countFiles(words, rule);
+  const doubtsOf = ({ word }: EvaluatedFile) =>
     word instanceof SignatureRejection ? [] : keyring.doubtsAbout(word.fingerprint);
   const certain = words.filter((word) => doubtsOf(word).length === 0);
-  if (!all.met || counted(certain, rule).met) return { ...all, doubts: [] };
+  if (!all.met || countFiles(certain, rule).met) return { ...all, doubts: [] };
   return { ...all, met: false, doubts: [...new Set(words.flatMap(doubtsOf))] };
 }
 
 /** Counts people and vendors, in the order of the files. */
-function counted(words: readonly Word[], rule: QuorumRule): Omit<QuorumVerdict, "doubts"> {
+function countFiles(words: readonly EvaluatedFile[], rule: QuorumRule): Omit<QuorumVerdict, "doubts"> {
   const accepted: AcceptedSignature[] = [];
   const rejected: RejectedSignature[] = [];
   for (const { file, word } of words) {
-    const one = word instanceof SignatureRejection ? word : (repeated(word, accepted) ?? word);
+    const one = word instanceof SignatureRejection ? word : (duplicateOf(word, accepted) ?? word);
     if (one instanceof SignatureRejection) rejected.push({ file, code: one.code, reason: one.message });
     else accepted.push(one);
   }
@@ -122,19 +122,19 @@ export function describeVerdict(
   rule: QuorumRule,
 ): string {
   const names = [...new Set(accepted.map(({ person }) => person))];
-  const parts = [`${people} of ${rule.threshold} people${listed(names)}`];
+  const parts = [`${people} of ${rule.threshold} people${parenthesize(names)}`];
   if (rule.vendors > 0)
-    parts.push(`${vendors} of ${rule.vendors} vendors${listed(vendorNames(accepted, vendors))}`);
-  if (doubts.length > 0) parts.push(`but keys may be revoked: ${firstOf(doubts).join("; ")}`);
+    parts.push(`${vendors} of ${rule.vendors} vendors${parenthesize(vendorNames(accepted, vendors))}`);
+  if (doubts.length > 0) parts.push(`but keys may be revoked: ${firstTen(doubts).join("; ")}`);
   const reasons = rejected.map(({ file, reason }) => `${file}: ${reason}`);
-  return `${parts.join(", ")}${reasons.length > 0 ? `; rejected: ${firstOf(reasons).join("; ")}` : ""}`;
+  return `${parts.join(", ")}${reasons.length > 0 ? `; rejected: ${firstTen(reasons).join("; ")}` : ""}`;
 }
 
-function firstOf(reasons: readonly string[]): readonly string[] {
+function firstTen(reasons: readonly string[]): readonly string[] {
   return reasons.length > 10 ? [...reasons.slice(0, 10), `and ${reasons.length - 10} more`] : reasons;
 }
 
-function listed(names: readonly string[]): string {
+function parenthesize(names: readonly string[]): string {
   return names.length === 0 ? "" : ` (${names.join(", ")})`;
 }
 
@@ -144,7 +144,7 @@ function vendorNames(accepted: readonly AcceptedSignature[], counted: number): s
   return names.length === counted ? names : [...names, "each counts by another person"];
 }
 
-function mustBeRule({ threshold, vendors }: QuorumRule): void {
+function requireValidRule({ threshold, vendors }: QuorumRule): void {
   if (Number.isSafeInteger(threshold) && threshold >= 1 && Number.isSafeInteger(vendors) && vendors >= 0)
     return;
   throw new TrustError(
@@ -153,7 +153,7 @@ function mustBeRule({ threshold, vendors }: QuorumRule): void {
 }
 
 /** One file as one person's word on this image, or a Rejection. */
-async function attested(
+async function verifySignature(
   signature: SignatureFile,
   image: PinnedImage,
   keyring: Keyring,
@@ -163,7 +163,7 @@ async function attested(
   if ("rejection" in signature) throw signature.rejection;
   const { content, fingerprint, expires } = await verifyMessage(signature.bytes, keyring, now);
   const payload = parsePayload(content);
-  mustBeFor(image, payload);
+  requireImage(image, payload);
   const person = whose.get(fingerprint);
   if (person === undefined) {
     throw new SignatureRejection(
@@ -180,7 +180,7 @@ async function attested(
   };
 }
 
-function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload): void {
+function requireImage({ reference, digest }: PinnedImage, payload: SigningPayload): void {
   if (payload.digest !== digest) {
     throw new SignatureRejection(
       "other-digest",
@@ -228,7 +228,7 @@ function vendorOf(
 }
 
 /** A second word of one person adds nothing, unless it is from another vendor's machine. */
-function repeated(
+function duplicateOf(
   one: AcceptedSignature,
   accepted: readonly AcceptedSignature[],
 ): SignatureRejection | undefined {
@@ -244,7 +244,7 @@ function repeated(
 }
 
 /** openpgp.js throws all kinds of errors at what it can't make sense of; none may keep the other files from being looked at. */
-function rejectionOf(error: unknown): SignatureRejection {
+function toRejection(error: unknown): SignatureRejection {
   return error instanceof SignatureRejection
     ? error
     : new SignatureRejection("malformed", (error as Error).message);

@@ -62,10 +62,10 @@ export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
       {
         id,
         name,
-        fingerprints: Object.entries(own(keys, id)).map(([key, { id: text }]) =>
-          fingerprintIn(text, printable`${file}: [keys.${id}.${key.slice(0, 100)}]`),
+        fingerprints: Object.entries(ownEntries(keys, id)).map(([key, { id: text }]) =>
+          requireFingerprint(text, printable`${file}: [keys.${id}.${key.slice(0, 100)}]`),
         ),
-        machines: Object.entries(own(machines, id)).map(([machine, { brand }]) => ({
+        machines: Object.entries(ownEntries(machines, id)).map(([machine, { brand }]) => ({
           id: machine,
           cpuVendor: tryParseCpuVendor(brand ?? ""),
         })),
@@ -120,7 +120,7 @@ function parseRosterToml(text: string, file: string): z.infer<typeof rosterSchem
   throw new TrustError(`${file} is not a roster as StageX has it:\n${words}`);
 }
 
-function fingerprintIn(text: string, where: string): Fingerprint {
+function requireFingerprint(text: string, where: string): Fingerprint {
   const fingerprint = tryParseFingerprint(text);
   if (fingerprint !== undefined) return fingerprint;
   throw new TrustError(
@@ -128,6 +128,6 @@ function fingerprintIn(text: string, where: string): Fingerprint {
   );
 }
 
-function own<T>(table: Readonly<Record<string, T>>, name: string): T | Record<string, never> {
+function ownEntries<T>(table: Readonly<Record<string, T>>, name: string): T | Record<string, never> {
   return Object.hasOwn(table, name) ? (table[name] ?? {}) : {};
 }

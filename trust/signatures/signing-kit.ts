@@ -73,7 +73,7 @@ export async function writeKit(file: string, entries: readonly KitEntry[]): Prom
  * @throws TrustError where the file is none, is cut off, or has two entries of one name
  */
 export async function readKit(file: string): Promise<readonly KitEntry[]> {
-  const parts = await partsOf(file).catch(unreadable(file));
+  const parts = await readParts(file).catch(unreadable(file));
   const entries = [...parts]
     .filter(([path]) => path.startsWith("payloads/"))
     .map(([path, payload]): KitEntry => {
@@ -89,7 +89,7 @@ export async function readKit(file: string): Promise<readonly KitEntry[]> {
 const part =
   /^(?:\.\/)?(?:stagex-signing-kit\/)?((payloads|signatures)\/[0-9]{4,6}-[a-z0-9._-]{1,150}\.(?:json|sig))$/;
 
-async function partsOf(file: string): Promise<ReadonlyMap<string, Uint8Array>> {
+async function readParts(file: string): Promise<ReadonlyMap<string, Uint8Array>> {
   const parts = new Map<string, Uint8Array>();
   const tar = extract();
   tar.end(await readRegularFile(file, maxKitSize));

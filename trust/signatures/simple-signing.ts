@@ -74,7 +74,7 @@ export function serializePayload({ reference, digest, creator, timestamp, builde
     },
     optional: { ...builder, creator, timestamp },
   });
-  return new TextEncoder().encode(JSON.stringify(sorted(payload)));
+  return new TextEncoder().encode(JSON.stringify(sortMembers(payload)));
 }
 
 /** Throws a Rejection for all that is not exactly such a payload. */
@@ -83,7 +83,7 @@ export function parsePayload(bytes: Uint8Array): SigningPayload {
   if (!parsed.success)
     throw new SignatureRejection(
       "payload-members",
-      `the payload is not as the format has it: ${wordsOf(parsed.error)}`,
+      `the payload is not as the format has it: ${describeIssue(parsed.error)}`,
     );
   const { critical, optional } = parsed.data;
   const digest = critical.image["docker-manifest-digest"];
@@ -95,14 +95,14 @@ export function parsePayload(bytes: Uint8Array): SigningPayload {
   }
   const { creator, timestamp, arch, cpuVendor, cpuModel, kernel, buildkit, go } = optional;
   return {
-    reference: referenceIn(critical.identity["docker-reference"]),
+    reference: requireReference(critical.identity["docker-reference"]),
     digest,
-    ...given({ creator, timestamp }),
-    builder: given({ arch, cpuVendor, cpuModel, kernel, buildkit, go }),
+    ...withoutUndefined({ creator, timestamp }),
+    builder: withoutUndefined({ arch, cpuVendor, cpuModel, kernel, buildkit, go }),
   };
 }
 
-function referenceIn(text: string): TaggedReference {
+function requireReference(text: string): TaggedReference {
   try {
     return parseTaggedReference(text);
   } catch (error) {
@@ -113,25 +113,25 @@ function referenceIn(text: string): TaggedReference {
   }
 }
 
-function wordsOf(error: z.ZodError): string {
+function describeIssue(error: z.ZodError): string {
   const [first] = error.issues;
   const where = first === undefined || first.path.length === 0 ? "" : `${first.path.map(String).join(".")}: `;
   return quoteUntrusted(`${where}${first?.message ?? "unknown"}`).slice(1, -1);
 }
 
 /** Without the members that are not there. */
-function given<T extends object>(members: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
+function withoutUndefined<T extends object>(members: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as {
     [Name in keyof T]?: Exclude<T[Name], undefined>;
   };
 }
 
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
+function sortMembers(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortMembers);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, member]) => [name, sorted(member)]),
+      .map(([name, member]) => [name, sortMembers(member)]),
   );
 }

@@ -109,7 +109,7 @@ function predicateOf(build: BuildDescription): Provenance {
         ...(build.fetched ? { fetchRecord: build.fetched.record } : {}),
         ...Object.fromEntries(facts.filter(([name]) => !versionFacts.has(name))),
       },
-      resolvedDependencies: materialsOf(build),
+      resolvedDependencies: resolvedDependenciesOf(build),
     },
     runDetails: {
       builder: {
@@ -126,7 +126,12 @@ function predicateOf(build: BuildDescription): Provenance {
 }
 
 /** The commit, the recipe and the files beside it, the sources, what was fetched, the images: each by digest. */
-function materialsOf({ plan, dependencies, tree, fetched }: BuildDescription): ResourceDescriptor[] {
+function resolvedDependenciesOf({
+  plan,
+  dependencies,
+  tree,
+  fetched,
+}: BuildDescription): ResourceDescriptor[] {
   const files = plan.context.map(({ path, sha256 }) => ({
     name: `${plan.folder}/${path}`,
     digest: { sha256 },
