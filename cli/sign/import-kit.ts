@@ -20,21 +20,22 @@ import {
   type SignableOptions,
 } from "./signable-images.ts";
 
-/** A signature of the kit that is not filed, and why. */
+/** A signature in the kit that is left out, and the reason. */
 type LeftOut = { readonly name: string; readonly reason: string };
 
-/** A signature that somebody else of the roster has made. */
+/** A signature by another person in the roster. */
 class OthersSignature extends Error {
   readonly by: string;
   constructor(by: string, person: Person) {
-    super(`it is by ${by}, and not by ${person.id}; what ${by} has signed is filed with --person ${by}`);
+    super(`it is by ${by}, not by ${person.id}; import ${by}'s signatures with --person ${by}`);
     this.by = by;
   }
 }
 
 /**
- * Files what counts; resolves to the exit code.
- * @throws CommandError where all that is signed in the kit is somebody else's
+ * Adds the signatures that count to the lookaside.
+ * @returns the exit code
+ * @throws CommandError if all signatures in the kit are by other people
  */
 export async function importKit(file: string, options: SignableOptions): Promise<number> {
   const entries = await readKit(file);
@@ -73,7 +74,7 @@ export async function importKit(file: string, options: SignableOptions): Promise
   return leftOut.length > 0 || filed + present === 0 ? exitCode.no : exitCode.ok;
 }
 
-/** Throws where a kit is not the person's: each of its signatures would be left out for that. */
+/** Throws if other people made all signatures in the kit: each of them would be left out. */
 function requireSignedBy(
   person: Person,
   file: string,
@@ -91,7 +92,7 @@ To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${quot
   );
 }
 
-/** Of many that are left out for the same reason the first are told of, and the others counted. */
+/** Lists the first of many signatures that are left out for the same reason, and counts the others. */
 function formatLeftOut(leftOut: readonly LeftOut[]): Printable[] {
   return limitPerKind(
     leftOut,
@@ -105,9 +106,9 @@ function formatLeftOut(leftOut: readonly LeftOut[]): Printable[] {
 type VerifiedKitSignature = SignableManifest & { readonly warning: string | undefined };
 
 /**
- * What a signature attests. Nothing that the kit says is taken for true: it has been elsewhere. What is signed must be exactly what
- * this machine would have given to sign, and by the person who was to.
- * @throws where it does not count, with the reason
+ * Verifies a signature in a kit. The kit was on another machine, so nothing else in it is believed. The signed payload must be exactly
+ * what this machine would have exported, and the signer the person who was to sign.
+ * @throws Error with the reason why the signature does not count
  */
 async function verifyKitSignature(
   bytes: NonNullable<KitEntry["signature"]>,
@@ -123,7 +124,7 @@ async function verifyKitSignature(
   );
   if (!found) throw new Error(`it is for ${quoteUntrusted(reference)} ${digest}, which was not built here`);
   if (!isDeepStrictEqual(builder, builderClaimOf(found.record))) {
-    throw new Error("what it says of the builder is not what was recorded here when it was built");
+    throw new Error("its claim about the builder is not what was recorded here at the build");
   }
   const warning = await requireSignatureCounts(bytes, found.manifest, person, found.vendor, trust);
   return { ...found, warning };

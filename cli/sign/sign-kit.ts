@@ -12,13 +12,13 @@ import { parsePayload } from "../../trust/signatures/simple-signing.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 
-/** Signs what of the kit is not signed yet; resolves to the exit code. */
+/** Signs the payloads in a kit that are not signed yet. @returns the exit code */
 export async function signKit(
   kit: string,
   { key: named, out = kit }: { readonly key: string; readonly out?: string },
 ): Promise<number> {
   const entries = [...(await readKit(kit))];
-  // Before anything is signed: a kit that has anything else in it is none of ours.
+  // Before anything is signed: a kit with any other payload was not made by stagex sign export.
   const names = entries.map(describePayload);
   const key = await openKey(named);
   const interrupted = new AbortController();

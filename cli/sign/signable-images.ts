@@ -29,18 +29,18 @@ export type SignableOptions = {
   readonly person?: string;
 };
 
-/** One manifest that this machine has built, and that the person may attest. */
+/** A manifest that this machine has built and the person may sign. */
 export type SignableManifest = {
   readonly image: string;
-  /** As it is signed, `stagex/core-busybox:1.36.1`: without the host that `manifest.reference` has. */
+  /** The name in its signature, `stagex/core-busybox:1.36.1`: without the host that `manifest.reference` has. */
   readonly reference: string;
   readonly manifest: PinnedImage;
   readonly record: LedgerRecord;
-  /** For which a signature of it counts. */
+  /** The CPU vendor that its signature counts for. */
   readonly vendor: CpuVendor | undefined;
 };
 
-/** What a person can attest, and what it is judged by. */
+/** The manifests that a person can sign, and the trust that verifies the signatures. */
 export type SignableImages = {
   readonly person: Person;
   readonly trust: Trust;
@@ -48,11 +48,11 @@ export type SignableImages = {
   /** `stagex:signatures`, for messages. */
   readonly lookasideAddress: string | undefined;
   readonly manifests: readonly SignableManifest[];
-  /** Why the others are none. */
+  /** Reasons why the other images can't be signed here. */
   readonly notBuiltHere: readonly string[];
 };
 
-/** The images that are asked for, those that were built here apart from those that were not. */
+/** Finds the requested images that were built here, and the reasons against the others. */
 export async function findSignableImages(options: SignableOptions): Promise<SignableImages> {
   const paths = pathsOf();
   const stack = new Stack(options.stack, await provideEngine(false), paths);
@@ -60,7 +60,7 @@ export async function findSignableImages(options: SignableOptions): Promise<Sign
   const id = options.person ?? config.attest;
   if (id === undefined) {
     throw new CommandError(
-      printable`who signs? Name them by their id in MAINTAINERS: --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
+      printable`no signer: give an id in MAINTAINERS with --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
     );
   }
   const context = new Context(config, paths.project, new AbortController().signal);
@@ -96,7 +96,7 @@ export async function findSignableImages(options: SignableOptions): Promise<Sign
   };
 }
 
-/** Whether the person has signed it: a file that counts. */
+/** Returns whether the lookaside has a signature of the person that counts. */
 export async function isSigned(
   { person, trust, lookaside }: SignableImages,
   { manifest, vendor }: SignableManifest,
@@ -108,7 +108,7 @@ export async function isSigned(
 type RequestedImage = {
   readonly image: string;
   readonly version: string;
-  /** The record of having built each manifest here. */
+  /** Returns the record of each manifest's build here. */
   builds(): ReturnType<typeof requireAttestableBuild>;
 };
 
@@ -139,8 +139,8 @@ async function imagesOfStack(stack: Stack, context: Context): Promise<readonly R
 }
 
 /**
- * A digests file tells an image and its first manifest, and the tree its version: what was built here of another version must not be signed
- * as this one, so it has to be of the very inputs that the tree has now.
+ * Takes names and first manifests from digests files, and versions from the tree. An image of another version must not be signed as this
+ * one, so it must have been built from exactly the inputs that the tree has now.
  */
 async function imagesOfDigestsFiles(
   files: readonly string[],

@@ -260,7 +260,7 @@ describeReal("what is said of an image lies beside it in the registry", () => {
         await writeFile(join(beside, "provenance-1"), bytes);
         const { code, stdout } = await verify(...both);
         expect(code, name).toBe(1);
-        expect(stdout, name).toContain("not met: nobody of the roster has signed its provenance\n");
+        expect(stdout, name).toContain("not met: no one in the roster has signed its provenance\n");
         expect((await verify("--statements", "sbom")).code, name).toBe(0);
       }
     } finally {
