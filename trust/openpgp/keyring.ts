@@ -7,7 +7,14 @@ import { directKeySignatures, mergeCertificates } from "./certificate-merge.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { parseKeyFile } from "./key-file.ts";
 import { readKeyFiles } from "./key-folder.ts";
-import { clockTolerance, minRsaBits, strictConfig, supportedCurves } from "./openpgp-policy.ts";
+import {
+  clockTolerance,
+  minRsaBits,
+  refusedAlgorithms,
+  refusedCurves,
+  strictConfig,
+  supportedCurves,
+} from "./openpgp-policy.ts";
 import {
   certificateKey,
   findRevocations,
@@ -257,7 +264,7 @@ function requireStrongKey(key: PublicKey | Subkey): void {
   const isRsa = algorithm.startsWith("rsa");
   const isWeak = isRsa
     ? bits < minRsaBits
-    : algorithm === "dsa" || algorithm === "elgamal" || curve === enums.curve.secp256k1;
+    : refusedAlgorithms.has(enums.publicKey[algorithm]) || refusedCurves.has(curve);
   if (isWeak) {
     const size = isRsa ? ` with ${bits} bits (at least ${minRsaBits} are asked for)` : "";
     throw new SignatureRejection(
