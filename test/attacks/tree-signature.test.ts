@@ -130,7 +130,7 @@ test("a checkout that was made before anybody asked is asked for", async () => {
 
 test("a key of nobody in the roster does not count, nor one that is revoked by now", async () => {
   write("tag", await signedTag("foreign", mallory), "foreign");
-  await expect(open("foreign", await byAsh(since, [ash, mallory]))).rejects.toThrow("no one in the roster");
+  await expect(open("foreign", await byAsh(since, [ash, mallory]))).rejects.toThrow("nobody's in the roster");
   write("tag", await signedTag("revoked"), "revoked");
   const cache = await scratchFolder();
   await open("revoked", await byAsh(), cache);

@@ -232,7 +232,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
       /core-sh is built here: \S+stagex\/core-sh:\S+@sha256:\w+ is below quorum: 1 of 2 people \(alice\), 1 of 2 vendors \(AuthenticAMD\)/,
     );
     expect(output).toMatch(
-      /user-book is built here: .* is below quorum: 1 of 2 people .*no one in the roster/,
+      /user-book is built here: .* is below quorum: 1 of 2 people .*nobody's in the roster/,
     );
     expect(code).toBe(0);
     const built = [...several, "user-true", ...below].sort();

@@ -4,7 +4,7 @@ import { type VerifiedMessage, verifyMessage } from "./openpgp-message.ts";
 import { strictConfig } from "./openpgp-policy.ts";
 import { SignatureRejection } from "./signature-rejection.ts";
 
-/** In characters. Real ones have under two thousand. */
+/** The most characters of an armored signature. Real ones have under 2,000. */
 const maxArmorSize = 64 * 1024;
 
 /** One block of armor and nothing else (RFC 9580, section 6.2). */
@@ -13,7 +13,7 @@ const oneBlock =
 
 /**
  * Verifies an armored detached signature, as git has them, by the rules for messages: one binary signature by a key that may sign now.
- * @throws Rejection
+ * @throws SignatureRejection
  */
 export async function verifyDetachedSignature(
   content: Uint8Array,
@@ -52,9 +52,9 @@ async function parseOneSignature(armoredSignature: string): Promise<SignaturePac
   );
 }
 
-/** The opaque message that says the same: a binary signature is over the same bytes in both (RFC 9580, section 5.2.4). */
+/** Makes the equivalent opaque message: a binary signature is over the same bytes in both (RFC 9580, section 5.2.4). */
 async function toOpaqueMessage(content: Uint8Array, signature: SignaturePacket): Promise<Uint8Array> {
-  // The library's types leave it out.
+  // The library's types leave this function out.
   const announce = Reflect.get(OnePassSignaturePacket, "fromSignaturePacket") as (
     signature: SignaturePacket,
     isLast: boolean,

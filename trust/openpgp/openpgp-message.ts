@@ -15,25 +15,25 @@ import { clockTolerance, maxMessageSize, strictConfig } from "./openpgp-policy.t
 import { requireFewPackets } from "./packet-limits.ts";
 import { quoteUntrusted, SignatureRejection } from "./signature-rejection.ts";
 
-/** A message whose one signature holds. */
+/** A message with a valid signature. */
 export type VerifiedMessage = {
-  /** What was signed. */
+  /** The signed content. */
   readonly content: Uint8Array;
-  /** The primary key of the certificate: count by this. */
+  /** The primary key of the certificate: signers are counted by it. */
   readonly fingerprint: Fingerprint;
   /** The key that made the signature, the primary or a subkey of it. */
   readonly signingKey: Fingerprint;
-  /** When it was made, as the signer says. */
+  /** The time of the signature, by the signer's clock. */
   readonly created: Date;
-  /** When the signature stops to count; nothing where it never does. */
+  /** The time from which the signature no longer counts; absent if it does not expire. */
   readonly expires?: Date;
 };
 
 /**
- * Verifies a binary opaque OpenPGP message: one signature around one binary literal, packed or not (RFC 9580, section 10.3), as
- * `gpg --sign` writes it and podman reads it. Every other form is rejected, however well it is signed.
- * @param now when keys and signatures must hold: it is not enough that they did when the signature was made
- * @throws Rejection
+ * Verifies a binary opaque OpenPGP message: one signature around one binary literal, compressed or not (RFC 9580, section 10.3), as
+ * `gpg --sign` writes it and podman reads it. Every other form is rejected, even with a valid signature.
+ * @param now the time at which keys and signatures must be good: it is not enough that they were when the signature was made
+ * @throws SignatureRejection
  */
 export async function verifyMessage(
   bytes: Uint8Array,
@@ -114,8 +114,8 @@ function malformed(error: unknown, maxUnpacked = maxMessageSize): SignatureRejec
 }
 
 /**
- * All packets of the message, of what is packed in it. openpgp.js stops reading after the literal and leaves the rest in a stream of
- * its own, which its types don't tell of; here all must be seen before anything is believed.
+ * Reads all packets of the message, or of the message compressed in it. openpgp.js stops after the literal and leaves the rest in a stream
+ * that its types omit. All packets must be known before any is believed.
  */
 async function readPackets(message: Message<Uint8Array>): Promise<readonly AnyPacket[]> {
   const isPacked = message.packets[0] instanceof CompressedDataPacket;
@@ -144,7 +144,7 @@ async function readRest(packets: Message<Uint8Array>["packets"]): Promise<void> 
   Reflect.set(packets, "stream", null);
 }
 
-/** The one signature and the one literal; every other arrangement of packets is rejected. */
+/** Returns the one signature and the one literal. Rejects every other arrangement of packets (RFC 9580, section 10.3). */
 function splitMessage(
   message: Message<Uint8Array>,
   packets: readonly AnyPacket[],
@@ -158,7 +158,7 @@ function splitMessage(
     );
   }
   if (literals.length > 0 && signatures.length === 0) {
-    throw new SignatureRejection("unsigned", "a message that nobody signed");
+    throw new SignatureRejection("unsigned", "a message without a signature");
   }
   if (signatures.length > 1) {
     throw new SignatureRejection(
@@ -189,7 +189,7 @@ function splitMessage(
   return { signature: last, literal: content };
 }
 
-/** A signature that the library has left unread, by where version and algorithm stand in it (RFC 9580, section 5.2.3). */
+/** Explains a signature that openpgp.js could not parse, by its version and algorithm (RFC 9580, section 5.2.3). */
 function unsupportedSignature(signature: AnyPacket): SignatureRejection {
   const [version = 0, , algorithm = 0] = signature.write();
   const isKnown = version === 4 || version === 6;
@@ -204,7 +204,7 @@ function unsupportedSignature(signature: AnyPacket): SignatureRejection {
       );
 }
 
-/** Others hash by what the one-pass packet says: where it differs from the signature, they and we would see different things. */
+/** Other readers hash as the one-pass packet announces (RFC 9580, section 5.4). If it differed from the signature, they and we would disagree. */
 function requireMatchingOnePass(onePass: OnePassSignaturePacket, signature: SignaturePacket): void {
   const agree = (["signatureType", "hashAlgorithm", "publicKeyAlgorithm"] as const).every(
     (name) => Reflect.get(onePass, name) === signature[name],
@@ -282,10 +282,10 @@ async function requireValid(
         verificationKeys: candidate.certificate,
         format: "binary",
         date,
-        // Whether its flags let a primary key sign has been looked at: they may stand where the library does not look.
+        // The flags of a primary key are checked already: they may be where openpgp.js does not look.
         config: { ...strictConfig, allowMissingKeyFlags: candidate.key === candidate.certificate },
       });
-      // verify() itself resolves whatever the signatures are worth.
+      // verify() itself resolves even if signatures are invalid.
       return await Promise.all(signatures.map(({ verified }) => verified));
     });
     if (outcomes.length === 1 && outcomes[0] === true) return;

@@ -1,8 +1,8 @@
 import { printableLine } from "../../lib/text/printable.ts";
 
 /**
- * Why a signature does not count. The codes are for programs (`stagex verify --json`) and never change their meaning; the reason
- * beside them is for people.
+ * The reason why a signature does not count, as a code for programs (`stagex verify --json`). A code never changes its meaning. The text
+ * beside it is for people.
  */
 export type RejectionCode =
   // The file.
@@ -38,7 +38,7 @@ export type RejectionCode =
   | "payload-json"
   | "payload-duplicate-member"
   | "payload-members"
-  // What is claimed, and by whom.
+  // The claim, and the person.
   | "other-reference"
   | "other-digest"
   | "not-in-roster"
@@ -58,7 +58,7 @@ export class SignatureRejection extends Error {
   }
 }
 
-/** What others wrote, in quotes, printable and short enough for a message. */
+/** Quotes text by others: printable, and short enough for a message. */
 export function quoteUntrusted(text: string): string {
   const start = text.slice(0, 100);
   return printableLine(JSON.stringify(start.length < text.length ? `${start}…` : start));

@@ -172,7 +172,7 @@ async function verifySignature(
   if (person === undefined) {
     throw new SignatureRejection(
       "not-in-roster",
-      `signed with ${fingerprint}, which belongs to no one in the roster`,
+      `signed with ${fingerprint}, which is nobody's in the roster`,
     );
   }
   return {

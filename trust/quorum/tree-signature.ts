@@ -21,7 +21,7 @@ export async function verifyTreeSignature(
   if (person === undefined)
     throw new SignatureRejection(
       "not-in-roster",
-      `signed with ${fingerprint}, which belongs to no one in the roster`,
+      `signed with ${fingerprint}, which is nobody's in the roster`,
     );
   const doubts = keyring.doubtsAbout(fingerprint);
   if (doubts.length === 0) return person;

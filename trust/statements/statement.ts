@@ -104,7 +104,7 @@ export async function verifyStatement(
   if (person === undefined) {
     throw new SignatureRejection(
       "not-in-roster",
-      `signed with ${fingerprint}, which belongs to no one in the roster`,
+      `signed with ${fingerprint}, which is nobody's in the roster`,
     );
   }
   return { statement, content, person: person.id, fingerprint };
