@@ -18,14 +18,14 @@ import {
 /** A key and the certificate of its public half, both PEM (PKCS #8 and RFC 7468). */
 export type KeyAndCertificate = { readonly key: string; readonly certificate: string };
 
-/** Whom a certificate lets connect: a builder that is connected to, or a client that connects. */
+/** The side of a connection that a certificate is for: the builder (server) or its client. */
 export type ConnectionSide = "server" | "client";
 
-/** What a certificate says. */
+/** The contents of a certificate. */
 export type CertificateSubject = {
-  /** For people who read it. */
+  /** A name for people. */
   readonly commonName: string;
-  /** DNS names and IP addresses that a server is reached by. */
+  /** DNS names and IP addresses of a server. */
   readonly names: readonly string[];
   readonly side: ConnectionSide;
   readonly days: number;
@@ -37,7 +37,7 @@ const day = 24 * 60 * 60 * 1000;
 /** The builders' clocks may be behind this one. */
 const clockSkew = 5 * 60 * 1000;
 
-/** A new authority that may sign servers' and clients' certificates but no further authorities' (RFC 5280, 4.2.1.9). */
+/** Creates an authority that may issue certificates for servers and clients, but not for further authorities (RFC 5280, 4.2.1.9). */
 export async function createAuthority(commonName: string, days: number): Promise<KeyAndCertificate> {
   const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned({
@@ -54,7 +54,7 @@ export async function createAuthority(commonName: string, days: number): Promise
   return { key: await exportKey(keys.privateKey), certificate: certificateText(certificate) };
 }
 
-/** A new key, and a certificate of it by the authority: good for one side of a connection and not for the other. */
+/** Creates a key, and issues a certificate for it that is valid for one side of a connection and not for the other. */
 export async function issueCertificate(
   authority: KeyAndCertificate,
   subject: CertificateSubject,

@@ -21,30 +21,29 @@ import {
   type ThrowawayMaintainers,
 } from "./throwaway-maintainers.ts";
 
-/** An image of the stack that is rehearsed with. */
+/** An image of the rehearsed stack. */
 export type RehearsedImage = { readonly name: string; readonly version: string; readonly digest: Digest };
 
-/** What is rehearsed: the release of a stack's images, with people, keys and a registry that are of this machine alone. */
+/** A rehearsal of the release of a stack's images, with people, keys and a registry on this machine alone. */
 export type RehearsalRequest = {
   readonly paths: Paths;
   readonly engine: EnginePrograms;
   readonly images: readonly RehearsedImage[];
-  /** The settings of that stack that say what is built: tree, images, platforms. */
+  /** The configuration of that stack that selects the images: tree, images, platforms. */
   readonly settings: Readonly<Record<string, string>>;
   readonly report: (line: string) => void;
 };
 
-/** The folder of a checkout's rehearsals. */
+/** Returns the folder of a checkout's rehearsals. */
 export function rehearsalFolder(paths: Paths): string {
   return join(paths.state, "rehearsal");
 }
 
 /**
- * Goes all the way with the images of a stack: three throw-away maintainers rebuild them, each with a store, a ledger and a BuildKit of
- * its own, and sign what they got; where enough of them agree, the images are published to a registry on loopback. What has been
- * signed and published before is not done again.
+ * Rehearses the release of a stack's images. Three throw-away maintainers rebuild them, each with their own store, ledger and BuildKit, and
+ * sign their results. Images with a quorum are published to a registry on loopback. Existing signatures and publications are kept.
  *
- * @throws CommandError where an image does not come to its quorum, or is not published
+ * @throws CommandError if an image does not reach its quorum, or is not published
  */
 export async function rehearse(request: RehearsalRequest): Promise<void> {
   const { paths, report: say } = request;
@@ -53,7 +52,7 @@ export async function rehearse(request: RehearsalRequest): Promise<void> {
   const cast = await provideMaintainers(folder, vendor);
   for (const lookaside of [signaturesOf(paths), lookasideOf(paths)])
     await mkdir(lookaside, { recursive: true });
-  // One machine has one CPU: it can stand for people, who have keys of their own, but for no second vendor.
+  // One machine has one CPU vendor. People differ by their keys, vendors do not.
   const rule: QuorumRule = { threshold: 2, vendors: vendor === undefined ? 0 : 1 };
   const common = { ...request.settings, ...trustSettings(paths, cast) };
   say(
@@ -77,12 +76,12 @@ function signaturesOf(paths: Paths): string {
   return join(rehearsalFolder(paths), "signatures");
 }
 
-/** Where what is published has its signatures: the public lookaside. */
+/** Returns the folder of the public lookaside, with the signatures of published images. */
 function lookasideOf(paths: Paths): string {
   return join(rehearsalFolder(paths), "lookaside");
 }
 
-/** One maintainer rebuilds and signs all that bears no good signature of theirs yet. */
+/** Has one maintainer rebuild and sign all images that lack a good signature of theirs. */
 async function rebuildAndSign(
   member: ThrowawayMaintainer,
   { paths, engine, images, report: say }: RehearsalRequest,
@@ -96,7 +95,7 @@ async function rebuildAndSign(
   await stack.create();
   await stack.setConfig({
     ...common,
-    // Where all three use one daemon, BUILDKIT_HOST's, its cache would make them one witness.
+    // If all three use one daemon, that of BUILDKIT_HOST, a shared cache would make them one witness.
     cache: "false",
     attest: member.id,
     signingKey: relative(paths.project, member.key),
@@ -113,7 +112,7 @@ async function rebuildAndSign(
   say(`  ${member.id}  rebuilt and signed ${left} images on a BuildKit of their own, ${seconds} s`);
 }
 
-/** How many images bear no signature of this maintainer that counts. */
+/** Counts the images without a signature of this maintainer that counts. */
 async function countUnsigned(
   { id }: ThrowawayMaintainer,
   images: readonly RehearsedImage[],
@@ -131,7 +130,7 @@ async function countUnsigned(
   return (await Promise.all(signed)).filter((is) => !is).length;
 }
 
-/** Publishes what has its quorum; the lines that a user reads at the end. */
+/** Publishes the images with a quorum. @returns the last lines for the user */
 async function publishImages(
   { paths, engine, images }: RehearsalRequest,
   rule: QuorumRule,

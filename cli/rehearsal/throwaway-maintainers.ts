@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { generateKey } from "openpgp";
 import type { CpuVendor } from "../../trust/cpu-vendor.ts";
 
-/** A throw-away maintainer: nobody real, with a key that was made on this machine and never leaves it. */
+/** A throw-away maintainer: no real person, with a key that was made on this machine and never leaves it. */
 export type ThrowawayMaintainer = {
   /** As in MAINTAINERS. */
   readonly id: string;
@@ -11,7 +11,7 @@ export type ThrowawayMaintainer = {
   readonly key: string;
 };
 
-/** Who plays the maintainers in a rehearsal. */
+/** The maintainers in a rehearsal. */
 export type ThrowawayMaintainers = {
   readonly people: readonly ThrowawayMaintainer[];
   /** The roster: a MAINTAINERS file with these people on this machine. */
@@ -23,10 +23,10 @@ export type ThrowawayMaintainers = {
 const ids = ["ash", "hazel", "rowan"] as const;
 
 /**
- * The three maintainers of a rehearsal. Their keys are made the first time, whole or not at all.
+ * Provides the three maintainers of a rehearsal. Their keys are made the first time, whole or not at all.
  *
- * @param folder where all of it is kept: part of the checkout's state, which git never sees
- * @param vendor who made this machine's CPU; nothing where that is not known
+ * @param folder the folder for their files: part of the checkout's state, which git ignores
+ * @param vendor the vendor of this machine's CPU; undefined if unknown
  */
 export async function provideMaintainers(
   folder: string,
@@ -41,7 +41,7 @@ export async function provideMaintainers(
   return { people: ids.map((id) => ({ id, key: join(secrets, `${id}.asc`) })), maintainers, keys };
 }
 
-/** The public key's file has its fingerprint in its name, and is there last: what a killed run left is made anew. */
+/** Makes a person's key unless it exists. The public key is written last, under its fingerprint: after a killed run the key is made again. */
 async function ensureKey(id: string, keys: string, secrets: string): Promise<void> {
   await Promise.all([mkdir(keys, { recursive: true }), mkdir(secrets, { recursive: true, mode: 0o700 })]);
   if ((await readdir(keys)).some((file) => file.startsWith(`${id}-`))) return;
@@ -79,5 +79,5 @@ async function rosterText(keys: string, vendor: CpuVendor | undefined): Promise<
       "",
     ];
   });
-  return ["# Made for rehearsals on this machine. Nobody here is real.", "", ...tables.flat()].join("\n");
+  return ["# Made for rehearsals on this machine. No one here is real.", "", ...tables.flat()].join("\n");
 }

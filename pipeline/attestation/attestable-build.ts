@@ -9,17 +9,17 @@ import { lookUpDigests } from "../package/ledger-lookup.ts";
 import { findPublishedDigests, reasonBelowQuorum } from "../package/predict-outputs.ts";
 import { type BuiltImage, NotBuiltHereError, requireBuiltHere } from "./built-here.ts";
 
-/** Why something is not stood upon: which image that is for, and on whose word it is. */
+/** An image whose digest is not verified here, and the reason. */
 type UnverifiedImage = { readonly image: string; readonly doubt: string };
 
-/** A dependency that may be stood upon, or why not. */
+/** The verified digest of a dependency, or the reason why there is none. */
 type Foundation = { readonly reference: Digest } | UnverifiedImage;
 
 /**
- * The records of an image's own builds, by its manifests, where the image may be attested: this state folder's own builders built it, and
- * all that it is built from, down to the first image, they built too, or enough maintainers have signed. Nobody attests what stands on
- * another's word: on a digest that somebody's ledger or a registry gave, or that a tree publishes and too few have signed.
- * @throws NotBuiltHere that names the dependency, and the command that builds it
+ * Requires that an image may be attested, and returns the records of its builds, by manifest. This state folder's own builders must have
+ * built it. All its dependencies, down to the first image, must be built here too, or signed by enough maintainers. A digest from another's
+ * ledger, from a registry, or from a tree with too few signatures is no basis for an attestation.
+ * @throws NotBuiltHereError that names the dependency, and the command that builds it
  */
 export async function requireAttestableBuild(
   context: Context,
@@ -31,8 +31,8 @@ export async function requireAttestableBuild(
 }
 
 /**
- * Requires that an image's inputs are those that the tree has now, with dependencies each of which has a footing. An input key names the
- * digests of all dependencies, so it is enough that those which have one give the same key.
+ * Requires that an image's inputs are those that the tree has now, with verified dependencies. An input key covers the digests of all
+ * dependencies, so it is enough that the verified digests give the same key.
  */
 async function requireFoundations(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
   const { images } = await context.tree();
@@ -72,7 +72,7 @@ async function findFoundations(
   return { references };
 }
 
-/** What was found firm stays so for this process: own records are only ever added to, and a run judges all images alike. */
+/** A verified digest stays so for this process: own records are only ever added, and a run treats all images alike. */
 async function findFoundation(
   context: Context,
   name: string,
@@ -106,7 +106,7 @@ async function ownFoundation(
   return { image: plan.name, doubt };
 }
 
-/** The digest that the tree publishes of an unchanged recipe, where enough people have signed it: then it needs no footing of its own. */
+/** Returns the digest that the tree publishes for an unchanged recipe, if enough people have signed it: then it need not be built here. */
 async function quorumFoundation(
   context: Context,
   plan: BuildPlan,

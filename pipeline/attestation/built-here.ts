@@ -3,26 +3,26 @@ import type { Ledger, LedgerRecord } from "../../distro/ledger/ledger.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { BuilderClaim } from "../../trust/signatures/simple-signing.ts";
 
-/** An image as it is to be attested: what it was built from, and each platform's manifest. */
+/** An image to attest: its input key, and each platform's manifest. */
 export type BuiltImage = {
   readonly image: string;
   readonly inputKey: InputKey;
   readonly digests: Readonly<Record<string, Digest>>;
 };
 
-/** The records of what was built: those of this state folder alone, and the ledger, to which others' may have been added. */
+/** The build records of this state folder alone, and the ledger, which may have records by others. */
 export type BuildLedgers = { readonly built: Ledger; readonly ledger: Ledger };
 
-/** Why an image is not for this machine to attest. */
+/** An image that this machine may not attest, with the reason. */
 export class NotBuiltHereError extends Error {
   override readonly name = "NotBuiltHere";
 }
 
 /**
- * The record of having built each of these manifests from exactly these inputs here, by the manifest: several builders may each have
- * built a platform. The ledger's word is not enough: records come into it from releases, and from whoever shares it, under any
- * builder's name.
- * @throws NotBuiltHere
+ * Requires that each of these manifests was built here from exactly these inputs, and returns the records by manifest: several builders may
+ * each have built a platform. Records in the ledger are not enough: it takes them from releases and from everyone who shares it, under
+ * any builder's name.
+ * @throws NotBuiltHereError
  */
 export async function requireBuiltHere(
   records: BuildLedgers,
@@ -33,7 +33,7 @@ export async function requireBuiltHere(
   if (kind === "contradiction") {
     const found = builds.map(({ digests }) => Object.values(digests.platforms).join(", ")).join(" and ");
     throw new NotBuiltHereError(
-      `${built.image} is not attested: built twice here, it came out as ${found}; what can't be reproduced is not to be signed`,
+      `${built.image} is not attested: built twice here, it came out as ${found}; an image that can't be reproduced must not be signed`,
     );
   }
   const byManifest = new Map<Digest, LedgerRecord>();
@@ -65,8 +65,8 @@ async function notBuiltError(
 }
 
 /**
- * What a signature says of the builder. A CPU vendor that is not known is said to be unknown: left out, it would be taken for that of
- * the machines in the roster.
+ * Returns the claim about the builder to sign. An unknown CPU vendor is named "unknown": without a name, the vendor of the machines in the
+ * roster would count.
  */
 export function builderClaimOf({ builder: { facts } }: LedgerRecord): BuilderClaim {
   if (!facts) return { cpuVendor: "unknown" };

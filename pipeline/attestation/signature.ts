@@ -10,21 +10,21 @@ import { serializePayload } from "../../trust/signatures/simple-signing.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import { builderClaimOf } from "./built-here.ts";
 
-/** One rule for one person: each signature that counts is kept, however many agree. */
+/** A rule to find one person's signature: any number of people will do. */
 const onePersonRule = { threshold: 1, vendors: 0 };
 
-/** A signature that counts, and its bytes' digest. */
+/** A signature that counts, and the digest of its bytes. */
 export type FoundSignature = AcceptedSignature & { readonly sha256: Digest };
 
-/** The vendor that the person's signatures count for, of a machine that the roster knows to be theirs. */
+/** Returns the vendor that the person's signature counts for: that of the builder, if the roster lists such a machine of theirs. */
 export function countedVendorOf({ builder: { facts } }: LedgerRecord, person: Person): CpuVendor | undefined {
   const vendor = tryParseCpuVendor(facts?.cpuVendor ?? "");
   return person.machines.some(({ cpuVendor }) => cpuVendor === vendor) ? vendor : undefined;
 }
 
 /**
- * The person's signature among these files: a good one, and from a machine by this vendor if there is one to count for. Whatever
- * else there is that names their key is none.
+ * Finds the person's signature among these files: one that counts and, if a vendor is given, counts for it. Other files that name their
+ * key are no signatures.
  */
 export async function findSignatureBy(
   person: Person,
@@ -41,7 +41,7 @@ export async function findSignatureBy(
   return file && "bytes" in file ? { ...found, sha256: digestOf(file.bytes) } : undefined;
 }
 
-/** The bytes that a person signs of an image that was built here. */
+/** Creates the payload that a person signs for an image that was built here. */
 export function createPayload(
   reference: string,
   digest: Digest,
@@ -59,8 +59,8 @@ export function createPayload(
 }
 
 /**
- * Throws unless these bytes will count as the person's word on this image, for that vendor: before they are filed anywhere.
- * @returns a warning where the signature expires, since the image then falls below quorum
+ * Requires that a new signature will count for this image, person and vendor, before it is written anywhere.
+ * @returns a warning if the signature expires, since the image then falls below quorum
  * @throws TrustError with the reason
  */
 export async function requireSignatureCounts(
@@ -80,10 +80,10 @@ export async function requireSignatureCounts(
 }
 
 function expiryWarning({ reference }: PinnedImage, expires: Date): string {
-  return `the signature of ${reference} expires on ${expires.toISOString().slice(0, 10)} and counts no more from then on; to sign without an expiry, take default-sig-expire and ask-sig-expire out of gpg.conf`;
+  return `the signature of ${reference} expires on ${expires.toISOString().slice(0, 10)} and no longer counts from then on; to sign without an expiry, remove default-sig-expire and ask-sig-expire from gpg.conf`;
 }
 
-/** Where signatures can be written. @throws TrustError where they can only be read */
+/** Requires a lookaside that can be written. @throws TrustError if it can only be read */
 export function requireWritable(lookaside: object, where: string | undefined): LookasideFolder {
   if (lookaside instanceof LookasideFolder) return lookaside;
   throw new TrustError(
@@ -91,7 +91,7 @@ export function requireWritable(lookaside: object, where: string | undefined): L
   );
 }
 
-/** The image as a signature names it. */
+/** Returns the image as a signature names it. */
 export function pinnedImage(reference: string, digest: Digest): PinnedImage {
   return { reference: parseTaggedReference(reference), digest };
 }

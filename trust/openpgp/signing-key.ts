@@ -14,10 +14,10 @@ export type SigningKey = {
   readonly fingerprint: Fingerprint;
   /**
    * Signs the bytes as a binary opaque OpenPGP message.
-   * @throws TrustError where the key can't sign, or what came out is not a signature by it
-   * @throws SigningRefused where the person who was asked did not want to
+   * @throws TrustError if the key can't sign, or the result is not a valid signature by it
+   * @throws SigningCancelledError if the person at the key refused
    */
-  sign(payload: Uint8Array, attended?: SigningOptions): Promise<Uint8Array>;
+  sign(payload: Uint8Array, options?: SigningOptions): Promise<Uint8Array>;
 };
 
 /** Options for a signature that a person may have to confirm. */

@@ -5,38 +5,38 @@ import { parseTaggedReference, type TaggedReference } from "./image-reference.ts
 import { parseStrictJson } from "./strict-json.ts";
 
 /**
- * What a maintainer says of the machine that built the image. It is in the payload's `optional`, so it is signed; podman and the
- * others ignore it there.
+ * A maintainer's claim about the machine that built the image. It is in the payload's `optional`, so it is signed; podman and other
+ * clients ignore it.
  */
 export type BuilderClaim = {
   /** As in OCI platforms: amd64, arm64. */
   readonly arch?: string;
-  /** Who made the CPU, as the kernel names it: AuthenticAMD, GenuineIntel. */
+  /** Vendor of the CPU, as the kernel names it: AuthenticAMD, GenuineIntel. */
   readonly cpuVendor?: string;
   readonly cpuModel?: string;
-  /** The kernel's release. */
+  /** Release of the kernel. */
   readonly kernel?: string;
-  /** BuildKit's version. */
+  /** Version of BuildKit. */
   readonly buildkit?: string;
-  /** The Go that BuildKit was built with; its gzip makes the layers' bytes. */
+  /** Version of Go that BuildKit was built with: its gzip decides the bytes of layers. */
   readonly go?: string;
 };
 
-/** What is signed: this manifest is what this tag of this repository is (containers/image, docs/containers-signature.5.md). */
+/** The signed statement that a tag of a repository is this manifest (containers/image, docs/containers-signature.5.md). */
 export type SigningPayload = {
   readonly reference: TaggedReference;
   readonly digest: Digest;
   /** The program that made the signature. */
   readonly creator?: string;
-  /** When, in whole seconds since 1970. */
+  /** The time, in whole seconds since 1970. */
   readonly timestamp?: number;
   readonly builder: BuilderClaim;
 };
 
-/** The only type that the format knows. */
+/** The only type in the format. */
 const signatureType = "atomic container signature";
 
-/** In bytes. Real ones have some hundreds; StageX's about 250. */
+/** The most bytes of a payload. Real ones have some hundreds; StageX's about 250. */
 export const maxPayloadSize = 64 * 1024;
 
 const fact = z.string().min(1).max(200);
@@ -47,7 +47,7 @@ const payloadSchema = z.strictObject({
     image: z.strictObject({ "docker-manifest-digest": z.string() }),
     identity: z.strictObject({ "docker-reference": z.string() }),
   }),
-  // Unknown members are allowed here and nowhere else: the format says so.
+  // By the format, unknown members are allowed here and nowhere else.
   optional: z.looseObject({
     creator: z.string().max(1000).optional(),
     timestamp: z.int().optional(),
@@ -60,10 +60,10 @@ const payloadSchema = z.strictObject({
   }),
 });
 
-/** What is to be written; the reference stays as given, since StageX writes it without the registry's host. */
+/** A payload to write. The reference stays as given, since StageX writes it without the registry's host. */
 export type NewPayload = Omit<SigningPayload, "reference"> & { readonly reference: string };
 
-/** The payload's bytes: members sorted, no white space, so that equal payloads are equal bytes. */
+/** Serializes a payload with sorted members and without white space, so that equal payloads have equal bytes. */
 export function serializePayload({ reference, digest, creator, timestamp, builder }: NewPayload): Uint8Array {
   parseTaggedReference(reference);
   const payload = payloadSchema.parse({
@@ -77,7 +77,7 @@ export function serializePayload({ reference, digest, creator, timestamp, builde
   return new TextEncoder().encode(JSON.stringify(sortMembers(payload)));
 }
 
-/** Throws a Rejection for all that is not exactly such a payload. */
+/** Parses a payload strictly. @throws SignatureRejection for anything that is not exactly in the format */
 export function parsePayload(bytes: Uint8Array): SigningPayload {
   const parsed = payloadSchema.safeParse(parseStrictJson(bytes, maxPayloadSize));
   if (!parsed.success)
@@ -119,7 +119,7 @@ function describeIssue(error: z.ZodError): string {
   return quoteUntrusted(`${where}${first?.message ?? "unknown"}`).slice(1, -1);
 }
 
-/** Without the members that are not there. */
+/** Returns the members without those that are undefined. */
 function withoutUndefined<T extends object>(members: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as {
     [Name in keyof T]?: Exclude<T[Name], undefined>;

@@ -86,7 +86,7 @@ test.each([
     "it can't be reproduced",
     [record(), record({ digests: { index: null, platforms: { "linux/amd64": digestOf("other") } } })],
     undefined,
-    /built twice here, it came out as .* and .*; what can't be reproduced is not to be signed/,
+    /built twice here, it came out as .* and .*; an image that can't be reproduced must not be signed/,
   ],
 ])("refused, since %s", async (_, own, shared, reason) => {
   const records = await machine(own, shared ?? own);
