@@ -109,7 +109,7 @@ async function verify(images: readonly string[], options: Options): Promise<numb
     blobs,
     statements: new Map(options.statements.map((kind) => [kind, new SignedStatements(signatures, kind)])),
     unreachable: new Map(),
-    registryClient: requests.every(({ source: place }) => "folder" in place)
+    registryClient: requests.every(({ source }) => "folder" in source)
       ? ""
       : (await provideTool("registry-client")).path,
   };

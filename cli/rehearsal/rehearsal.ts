@@ -46,7 +46,7 @@ export function rehearsalFolder(paths: Paths): string {
  * @throws CommandError if an image does not reach its quorum, or is not published
  */
 export async function rehearse(request: RehearsalRequest): Promise<void> {
-  const { paths, report: say } = request;
+  const { paths, report } = request;
   const folder = rehearsalFolder(paths);
   const vendor = tryParseCpuVendor(cpuVendorOf(await readFile("/proc/cpuinfo", "utf8").catch(() => "")));
   const cast = await provideMaintainers(folder, vendor);
@@ -55,12 +55,12 @@ export async function rehearse(request: RehearsalRequest): Promise<void> {
   // One machine has one CPU vendor. People differ by their keys, vendors do not.
   const rule: QuorumRule = { threshold: 2, vendors: vendor === undefined ? 0 : 1 };
   const common = { ...request.settings, ...trustSettings(paths, cast) };
-  say(
+  report(
     `A release needs independent witnesses: ${cast.people.map(({ id }) => id).join(", ")} (throw-away maintainers, with keys made here) rebuild it all.`,
   );
   await Promise.all(cast.people.map((member) => rebuildAndSign(member, request, cast, common)));
   const lines = await publishImages(request, rule, common);
-  for (const line of lines) say(line);
+  for (const line of lines) report(line);
 }
 
 function trustSettings(paths: Paths, cast: ThrowawayMaintainers): Record<string, string> {
@@ -84,12 +84,12 @@ function lookasideOf(paths: Paths): string {
 /** Has one maintainer rebuild and sign all images that lack a good signature of theirs. */
 async function rebuildAndSign(
   member: ThrowawayMaintainer,
-  { paths, engine, images, report: say }: RehearsalRequest,
+  { paths, engine, images, report }: RehearsalRequest,
   cast: ThrowawayMaintainers,
   common: Readonly<Record<string, string>>,
 ): Promise<void> {
   const left = await countUnsigned(member, images, cast, signaturesOf(paths));
-  if (left === 0) return say(`  ${member.id}  has signed all ${images.length} before`);
+  if (left === 0) return report(`  ${member.id}  has signed all ${images.length} before`);
   const folder = join(rehearsalFolder(paths), member.id);
   const stack = new Stack(`rehearsal-${member.id}`, engine, paths);
   await stack.create();
@@ -109,7 +109,7 @@ async function rebuildAndSign(
     },
   );
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
-  say(`  ${member.id}  rebuilt and signed ${left} images on a BuildKit of their own, ${seconds} s`);
+  report(`  ${member.id}  rebuilt and signed ${left} images on a BuildKit of their own, ${seconds} s`);
 }
 
 /** Counts the images without a signature of this maintainer that counts. */

@@ -41,21 +41,21 @@ export async function importKit(file: string, options: SignableOptions): Promise
   const entries = await readKit(file);
   const images = await findSignableImages(options);
   const folder = requireWritable(images.lookaside, images.lookasideAddress);
-  const judged: { name: string; signature: Uint8Array; found: VerifiedKitSignature | Error }[] = [];
+  const verified: { name: string; signature: Uint8Array; found: VerifiedKitSignature | Error }[] = [];
   for (const { name, signature } of entries) {
     if (!signature) continue;
     const found = await verifyKitSignature(signature, images).catch((error: Error) => error);
-    judged.push({ name, signature, found });
+    verified.push({ name, signature, found });
   }
   requireSignedBy(
     images.person,
     file,
-    judged.map(({ found }) => found),
+    verified.map(({ found }) => found),
     options,
   );
   let [filed, present] = [0, 0];
   const leftOut: LeftOut[] = [];
-  for (const { name, signature, found } of judged) {
+  for (const { name, signature, found } of verified) {
     if (found instanceof Error) leftOut.push({ name, reason: found.message });
     else if (await isSigned(images, found)) present++;
     else {
@@ -67,7 +67,7 @@ export async function importKit(file: string, options: SignableOptions): Promise
     }
   }
   for (const line of formatLeftOut(leftOut)) print(line);
-  const unsigned = entries.length - judged.length;
+  const unsigned = entries.length - verified.length;
   print(
     printable`${filed} filed, ${present} there already, ${leftOut.length} left out, ${unsigned} not signed`,
   );

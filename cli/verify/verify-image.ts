@@ -65,14 +65,14 @@ export async function verifyImage(
   request: VerifyRequest,
   inspector: VerifySettings,
 ): Promise<readonly VerifyResult[]> {
-  const { source: at, image } = request;
-  const host = "folder" in at ? "" : (at.repository.split("/", 1)[0] ?? "");
+  const { source, image } = request;
+  const host = "folder" in source ? "" : (source.repository.split("/", 1)[0] ?? "");
   const lost = inspector.unreachable.get(host);
   if (lost !== undefined) return [{ ...nothing(image), reason: `${host} is not asked again: ${lost}` }];
   const place =
-    "folder" in at
-      ? imageInLayout(at.folder)
-      : imageInRegistry(at.repository, at.what, inspector.registryClient);
+    "folder" in source
+      ? imageInLayout(source.folder)
+      : imageInRegistry(source.repository, source.what, inspector.registryClient);
   let manifests: readonly ListedManifest[];
   try {
     manifests = await listManifests(place);
@@ -80,7 +80,7 @@ export async function verifyImage(
     if (error instanceof RegistryError && error.problem === "unreachable")
       inspector.unreachable.set(host, error.message);
     // A missing tag says nothing about an image. A missing digest does: the caller was promised it.
-    const isPromised = "what" in at && "digest" in at.what;
+    const isPromised = "what" in source && "digest" in source.what;
     return [{ ...nothing(image), ...failure(error, isPromised) }];
   }
   const verdicts: VerifyResult[] = [];
@@ -102,19 +102,19 @@ async function verdictOn(
     const reason = `its manifest names ${lack}, so its name in the signatures can't be known; ask for it as NAME:TAG@${digest}`;
     return { ...so, reason };
   }
-  let judged: Pick<VerifyResult, "reference" | "quorum"> = { reference, quorum: null };
+  let evaluated: Pick<VerifyResult, "reference" | "quorum"> = { reference, quorum: null };
   try {
     const signatures: readonly SignatureFile[] = await lookaside.read(signedAs, digest);
-    const outcome = await evaluateQuorum({ reference, digest }, signatures, trust, rule);
-    judged = { reference, quorum: outcome };
-    if (!outcome.met) {
-      const answer = outcome.doubts.length > 0 ? "unknown" : "not met";
-      return { ...so, ...judged, answer, reason: describeVerdict({ ...outcome, rejected: [] }, rule) };
+    const verdict = await evaluateQuorum({ reference, digest }, signatures, trust, rule);
+    evaluated = { reference, quorum: verdict };
+    if (!verdict.met) {
+      const answer = verdict.doubts.length > 0 ? "unknown" : "not met";
+      return { ...so, ...evaluated, answer, reason: describeVerdict({ ...verdict, rejected: [] }, rule) };
     }
     const where = { repository: signedAs, manifest: digest, root: manifest.root };
     const said = statements.size === 0 ? null : await findStatementSigners(statements, trust, where);
     const unsaid = (said ?? []).filter((one) => one.said.length === 0).map(({ kind }) => kind);
-    const found = { ...so, ...judged, statements: said };
+    const found = { ...so, ...evaluated, statements: said };
     if (unsaid.length > 0) {
       const reason = `no one in the roster has signed its ${unsaid.join(" and ")}`;
       return { ...found, answer: "not met", reason };
@@ -122,7 +122,7 @@ async function verdictOn(
     const extent = blobs ? await verifyManifest(place, manifest) : null;
     return { ...found, answer: "met", extent };
   } catch (error) {
-    return { ...so, ...judged, ...failure(error, true) };
+    return { ...so, ...evaluated, ...failure(error, true) };
   }
 }
 

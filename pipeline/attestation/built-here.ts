@@ -15,7 +15,7 @@ export type BuildLedgers = { readonly built: Ledger; readonly ledger: Ledger };
 
 /** An image that this machine may not attest, with the reason. */
 export class NotBuiltHereError extends Error {
-  override readonly name = "NotBuiltHere";
+  override readonly name = "NotBuiltHereError";
 }
 
 /**

@@ -84,8 +84,8 @@ async function statementsOf(
 }
 
 /** Returns false if the tree has changed since the image was built: then the evidence is of another image. */
-function isAbout({ payload: signed }: ImageStatement, target: Digest): boolean {
-  return subjectDigests(parseStatement(signed)).includes(target);
+function isAbout({ payload }: ImageStatement, target: Digest): boolean {
+  return subjectDigests(parseStatement(payload)).includes(target);
 }
 
 async function signedMessages(

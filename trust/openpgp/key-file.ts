@@ -77,7 +77,7 @@ export async function parseKeyFile(bytes: Uint8Array, limit: number): Promise<Ke
     const whole = await parsePackets(bytes, limit);
     if (!(whole instanceof Error)) return sortPackets(whole);
   }
-  const { blocks, binaries, hasDisarmedRevocation: hasDisarmed, doubt } = splitKeyText(bytes);
+  const { blocks, binaries, hasDisarmedRevocation, doubt } = splitKeyText(bytes);
   const parts: KeyFile[] = [];
   let left = limit;
   for (const part of [...blocks, ...binaries]) {
@@ -91,7 +91,7 @@ export async function parseKeyFile(bytes: Uint8Array, limit: number): Promise<Ke
   }
   if (left <= 0) parts.push(doubtful(tooMany));
   if (doubt !== undefined) parts.push(doubtful(doubt));
-  if (hasDisarmed)
+  if (hasDisarmedRevocation)
     parts.push({
       ...nothing,
       notes: ["its revocation is not in force: take away the colon before -----BEGIN"],

@@ -20,7 +20,7 @@ export function splitKeyText(bytes: Uint8Array): KeyText {
   const ends = text.matchAll(end);
   const blocks: string[] = [];
   const rest: string[] = [];
-  let hasDisarmed = false;
+  let hasDisarmedRevocation = false;
   let at = 0;
   let close = ends.next().value;
   for (const [index, start] of starts.entries()) {
@@ -36,14 +36,14 @@ export function splitKeyText(bytes: Uint8Array): KeyText {
     }
     const stop = close.index + close[0].length;
     rest.push(text.slice(at, start.index));
-    if (start[1] === ":") hasDisarmed = true;
+    if (start[1] === ":") hasDisarmedRevocation = true;
     else blocks.push(text.slice(start.index, stop).replaceAll("\r\n", "\n").trimStart());
     at = stop;
   }
   rest.push(text.slice(at));
   const binaries = rest.filter(isBinary).map((part) => Buffer.from(part.replace(/^[\r\n]+/, ""), "latin1"));
   const doubt = rest.map(findDoubt).find((reason) => reason !== undefined);
-  return { blocks, binaries, hasDisarmedRevocation: hasDisarmed, ...(doubt === undefined ? {} : { doubt }) };
+  return { blocks, binaries, hasDisarmedRevocation, ...(doubt === undefined ? {} : { doubt }) };
 }
 
 /**

@@ -14,7 +14,7 @@ type Packet = { readonly tag: number; readonly body: Buffer };
 /**
  * Rejects a message with too many packets before openpgp.js parses them, by reading their headers alone.
  * @returns the most bytes that may be decompressed from it
- * @throws Rejection
+ * @throws SignatureRejection
  */
 export function requireFewPackets(bytes: Uint8Array): number {
   const reader = new HeaderReader();

@@ -141,7 +141,7 @@ class RevocationFinder implements Revocations {
   }
 
   /** Applies a revocation. It names its issuer, but not the key that it revokes: that is found by trying. */
-  async apply({ file, signature, type, precedingKey: behind, place }: StrayRevocation): Promise<void> {
+  async apply({ file, signature, type, precedingKey, place }: StrayRevocation): Promise<void> {
     const isKeys = type === enums.signature.keyRevocation;
     const issuer = issuerNameOf(signature);
     const claimants = this.#claimants.get(issuer) ?? new Set();
@@ -156,8 +156,9 @@ class RevocationFinder implements Revocations {
       "whose key is missing; put it among the keys, or remove the revocation if it concerns no one in the roster";
     if (this.#named.has(issuer)) why = "which is not valid; fetch it again";
     if (this.#triesLeft <= 0) why = "among more revocations than are tried; remove those that are of no use";
-    const where = behind === undefined ? "it is a revocation" : `in or behind ${behind} is a revocation`;
-    const keys = behind === undefined ? claimants : new Set([behind, ...claimants]);
+    const where =
+      precedingKey === undefined ? "it is a revocation" : `in or behind ${precedingKey} is a revocation`;
+    const keys = precedingKey === undefined ? claimants : new Set([precedingKey, ...claimants]);
     this.doubts.push({
       ...(file === undefined ? {} : { file }),
       reason: `${where} by ${issuerOf(signature)}, ${why}`,

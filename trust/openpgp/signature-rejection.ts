@@ -49,7 +49,7 @@ export type RejectionCode =
  * messages what they found in a file that anybody may have written, so the reason is escaped and bounded.
  */
 export class SignatureRejection extends Error {
-  override readonly name = "Rejection";
+  override readonly name = "SignatureRejection";
   readonly code: RejectionCode;
 
   constructor(code: RejectionCode, reason: string) {

@@ -38,12 +38,12 @@ async function machine(own: readonly LedgerRecord[], shared: readonly LedgerReco
   return records;
 }
 
-test("what was built here is", async () => {
+test("returns the record of an image that was built here", async () => {
   const both = Object.values(digests).map((digest) => [digest, record()] as const);
   expect(await requireBuiltHere(await machine([record()]), built)).toEqual(new Map(both));
 });
 
-test("each platform may have been built by another of this machine's builders", async () => {
+test("accepts platforms that were built by different builders of this machine", async () => {
   const parts = Object.entries(digests).map(([platform, digest], index) => {
     const part = record({
       builder: { id: `builder-${index}`, facts },
@@ -94,14 +94,14 @@ test.each([
   await expect(requireBuiltHere(records, built)).rejects.toThrow(NotBuiltHereError);
 });
 
-test("one ledger put into another makes nothing built here", async () => {
+test("does not take records of another ledger for builds here", async () => {
   const [ours, theirs] = [await machine([]), await machine([record()])];
   await cp(theirs.ledger.root, ours.ledger.root, { recursive: true });
   await expect(requireBuiltHere(ours, built)).rejects.toThrow(NotBuiltHereError);
   expect((await requireBuiltHere(theirs, built)).size).toBe(2);
 });
 
-test("a record that can't be read is no reason to fail, and none to sign", async () => {
+test("ignores an unreadable record without failing", async () => {
   const own = await machine([record()]);
   const damaged = { built: own.ledger, ledger: own.built };
   await cp(join(import.meta.dirname, "built-here.test.ts"), await own.ledger.append(record()), {
@@ -110,7 +110,7 @@ test("a record that can't be read is no reason to fail, and none to sign", async
   await expect(requireBuiltHere(damaged, built)).rejects.toThrow(NotBuiltHereError);
 });
 
-test("the claim has what is known, and of the CPU's maker also that it is not", () => {
+test("puts known facts into the claim, and names an unknown CPU vendor", () => {
   const unknown = { ...facts, cpuVendor: "unknown", kernel: "unknown" };
   expect(builderClaimOf(record())).toEqual(facts);
   expect(builderClaimOf(record({ builder: { id: "a", facts: { ...facts, cpuModel: "EPYC" } } }))).toEqual({

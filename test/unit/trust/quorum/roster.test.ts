@@ -39,7 +39,7 @@ test.each([
   ["constructor", undefined],
 ])("CPU vendor %j is %s", (text, vendor) => expect(tryParseCpuVendor(text)).toBe(vendor));
 
-test("fingerprints may be written as people write them", () => {
+test("accepts fingerprints with spaces, lower case and 0x", () => {
   const spaced = "0x5eed 0000 0000 0000 0000  0000 0000 0000 0000 0001";
   expect(parseRoster(`[people.a]\n[keys.a.k]\nid = "${spaced}"`).get("a")?.fingerprints).toEqual([fpr]);
 });
