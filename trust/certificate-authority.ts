@@ -37,7 +37,10 @@ const day = 24 * 60 * 60 * 1000;
 /** The builders' clocks may be behind this one. */
 const clockSkew = 5 * 60 * 1000;
 
-/** Creates an authority that may issue certificates for servers and clients, but not for further authorities (RFC 5280, 4.2.1.9). */
+/**
+ * Creates an authority that may issue certificates for servers and clients, but not for further
+ * authorities (RFC 5280, 4.2.1.9).
+ */
 export async function createAuthority(commonName: string, days: number): Promise<KeyAndCertificate> {
   const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned({
@@ -54,7 +57,10 @@ export async function createAuthority(commonName: string, days: number): Promise
   return { key: await exportKey(keys.privateKey), certificate: certificateText(certificate) };
 }
 
-/** Creates a key, and issues a certificate for it that is valid for one side of a connection and not for the other. */
+/**
+ * Creates a key, and issues a certificate for it that is valid for one side of a connection and not
+ * for the other.
+ */
 export async function issueCertificate(
   authority: KeyAndCertificate,
   subject: CertificateSubject,

@@ -1,6 +1,6 @@
 /**
- * The vendor of a CPU, in its one canonical spelling: as x86 kernels report it in `vendor_id`, and for Arm as the kernel names the
- * implementer (arch/arm64/include/asm/cputype.h).
+ * The vendor of a CPU, in its one canonical spelling: as x86 kernels report it in `vendor_id`, and
+ * for Arm as the kernel names the implementer (arch/arm64/include/asm/cputype.h).
  */
 export type CpuVendor = (typeof cpuVendors)[number];
 
@@ -47,8 +47,9 @@ const known: ReadonlyMap<string, CpuVendor> = new Map([
 ]);
 
 /**
- * Parses a vendor's name; returns undefined for an unknown spelling. An unknown spelling is never a vendor of its own: otherwise one
- * machine, under two spellings of its vendor, could make a quorum of two.
+ * Parses a vendor's name; returns undefined for an unknown spelling. An unknown spelling is never a
+ * vendor of its own: otherwise one machine, under two spellings of its vendor, could make a quorum
+ * of two.
  */
 export function tryParseCpuVendor(text: string): CpuVendor | undefined {
   const letters = text

@@ -1,8 +1,9 @@
 import { printableMessage } from "../lib/text/printable.ts";
 
 /**
- * A question of trust that can't be answered: the roster contradicts itself, keys can't be read, or a lookaside doesn't answer. The
- * message names the problem, the place, the reason and the fix. A signature that doesn't count is a SignatureRejection instead.
+ * A question of trust that can't be answered: the roster contradicts itself, keys can't be read, or
+ * a lookaside doesn't answer. The message names the problem, the place, the reason and the fix. A
+ * signature that doesn't count is a SignatureRejection instead.
  */
 export class TrustError extends Error {
   override readonly name = "TrustError";

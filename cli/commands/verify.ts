@@ -36,7 +36,10 @@ type Options = RuleOptions & {
 /** Images verified at once. They wait for the network more than for a CPU. */
 const maxConcurrent = 4;
 
-/** `stagex verify`: checks that enough maintainers have signed images, and that the images have the signed bytes. */
+/**
+ * `stagex verify`: checks that enough maintainers have signed images, and that the images have the
+ * signed bytes.
+ */
 export function verifyCommand(): Command {
   const command = new Command("verify")
     .description(
@@ -163,7 +166,10 @@ async function verifyAll(
   return (await Promise.all(inspecting)).flat();
 }
 
-/** Shows progress on stderr: one line that is redrawn on a terminal, otherwise a line every 100 images. */
+/**
+ * Shows progress on stderr: one line that is redrawn on a terminal, otherwise a line every 100
+ * images.
+ */
 function progress(done: number, all: number, image: string): void {
   if (all === 1) return;
   if (errorScreen.isTTY) redrawLine(done === all ? printable`` : printable`${done} of ${all}: ${image}`);

@@ -28,7 +28,10 @@ export type RegistryServer = {
   close(): Promise<void>;
 };
 
-/** Provides the registry, and the client that publishes to it. Builds them, with progress, if they are missing. */
+/**
+ * Provides the registry, and the client that publishes to it. Builds them, with progress, if they
+ * are missing.
+ */
 export async function provideRegistry(): Promise<string> {
   const tools = await provideTools(["registry", "registry-client"]);
   const registry = tools.get("registry");
@@ -40,8 +43,9 @@ export async function provideRegistry(): Promise<string> {
 const startTimeout = 20_000;
 
 /**
- * Serves the registry with the images in `folder` on loopback, on the same port as before if it is free. If another living process serves
- * it, that server is used. If its owner was killed, the server is taken over.
+ * Serves the registry with the images in `folder` on loopback, on the same port as before if it is
+ * free. If another living process serves it, that server is used. If its owner was killed, the
+ * server is taken over.
  *
  * @param program the `registry` of github.com/distribution/distribution
  */
@@ -148,7 +152,10 @@ async function listening(wanted: number): Promise<number | undefined> {
   }
 }
 
-/** Stops the server and waits until its port is free: a process whose main thread has ended may hold it a moment longer. */
+/**
+ * Stops the server and waits until its port is free: a process whose main thread has ended may hold
+ * it a moment longer.
+ */
 async function stopServer(server: ProcessIdentity, port: number): Promise<void> {
   if (isAlive(server)) process.kill(server.pid, "SIGTERM");
   const isGone = async () => !isAlive(server) && (await isFree(port));

@@ -24,7 +24,10 @@ import {
 /** An image of the rehearsed stack. */
 export type RehearsedImage = { readonly name: string; readonly version: string; readonly digest: Digest };
 
-/** A rehearsal of the release of a stack's images, with people, keys and a registry on this machine alone. */
+/**
+ * A rehearsal of the release of a stack's images, with people, keys and a registry on this machine
+ * alone.
+ */
 export type RehearsalRequest = {
   readonly paths: Paths;
   readonly engine: EnginePrograms;
@@ -40,8 +43,9 @@ export function rehearsalFolder(paths: Paths): string {
 }
 
 /**
- * Rehearses the release of a stack's images. Three throw-away maintainers rebuild them, each with their own store, ledger and BuildKit, and
- * sign their results. Images with a quorum are published to a registry on loopback. Existing signatures and publications are kept.
+ * Rehearses the release of a stack's images. Three throw-away maintainers rebuild them, each with
+ * their own store, ledger and BuildKit, and sign their results. Images with a quorum are published
+ * to a registry on loopback. Existing signatures and publications are kept.
  *
  * @throws CommandError if an image does not reach its quorum, or is not published
  */

@@ -3,7 +3,10 @@ import { join } from "node:path";
 import { generateKey } from "openpgp";
 import type { CpuVendor } from "../../trust/cpu-vendor.ts";
 
-/** A throw-away maintainer: no real person, with a key that was made on this machine and never leaves it. */
+/**
+ * A throw-away maintainer: no real person, with a key that was made on this machine and never
+ * leaves it.
+ */
 export type ThrowawayMaintainer = {
   /** As in MAINTAINERS. */
   readonly id: string;
@@ -23,7 +26,8 @@ export type ThrowawayMaintainers = {
 const ids = ["ash", "hazel", "rowan"] as const;
 
 /**
- * Provides the three maintainers of a rehearsal. Their keys are made the first time, whole or not at all.
+ * Provides the three maintainers of a rehearsal. Their keys are made the first time, whole or not
+ * at all.
  *
  * @param folder the folder for their files: part of the checkout's state, which git ignores
  * @param vendor the vendor of this machine's CPU; undefined if unknown
@@ -41,7 +45,10 @@ export async function provideMaintainers(
   return { people: ids.map((id) => ({ id, key: join(secrets, `${id}.asc`) })), maintainers, keys };
 }
 
-/** Makes a person's key unless it exists. The public key is written last, under its fingerprint: after a killed run the key is made again. */
+/**
+ * Makes a person's key unless it exists. The public key is written last, under its fingerprint:
+ * after a killed run the key is made again.
+ */
 async function ensureKey(id: string, keys: string, secrets: string): Promise<void> {
   await Promise.all([mkdir(keys, { recursive: true }), mkdir(secrets, { recursive: true, mode: 0o700 })]);
   if ((await readdir(keys)).some((file) => file.startsWith(`${id}-`))) return;

@@ -92,7 +92,9 @@ To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${quot
   );
 }
 
-/** Lists the first of many signatures that are left out for the same reason, and counts the others. */
+/**
+ * Lists the first of many signatures that are left out for the same reason, and counts the others.
+ */
 function formatLeftOut(leftOut: readonly LeftOut[]): Printable[] {
   return limitPerKind(
     leftOut,
@@ -106,8 +108,9 @@ function formatLeftOut(leftOut: readonly LeftOut[]): Printable[] {
 type VerifiedKitSignature = SignableManifest & { readonly warning: string | undefined };
 
 /**
- * Verifies a signature in a kit. The kit was on another machine, so nothing else in it is believed. The signed payload must be exactly
- * what this machine would have exported, and the signer the person who was to sign.
+ * Verifies a signature in a kit. The kit was on another machine, so nothing else in it is believed.
+ * The signed payload must be exactly what this machine would have exported, and the signer the
+ * person who was to sign.
  * @throws Error with the reason why the signature does not count
  */
 async function verifyKitSignature(

@@ -32,7 +32,10 @@ export type SignableOptions = {
 /** A manifest that this machine has built and the person may sign. */
 export type SignableManifest = {
   readonly image: string;
-  /** The name in its signature, `stagex/core-busybox:1.36.1`: without the host that `manifest.reference` has. */
+  /**
+   * The name in its signature, `stagex/core-busybox:1.36.1`: without the host that
+   * `manifest.reference` has.
+   */
   readonly reference: string;
   readonly manifest: PinnedImage;
   readonly record: LedgerRecord;
@@ -139,8 +142,9 @@ async function imagesOfStack(stack: Stack, context: Context): Promise<readonly R
 }
 
 /**
- * Takes names and first manifests from digests files, and versions from the tree. An image of another version must not be signed as this
- * one, so it must have been built from exactly the inputs that the tree has now.
+ * Takes names and first manifests from digests files, and versions from the tree. An image of
+ * another version must not be signed as this one, so it must have been built from exactly the
+ * inputs that the tree has now.
  */
 async function imagesOfDigestsFiles(
   files: readonly string[],

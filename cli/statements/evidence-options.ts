@@ -33,8 +33,8 @@ export function addEvidenceOptions(command: Command): Command {
 }
 
 /**
- * Gathers the evidence of how an image was built. A statement that is to be signed rests on this checkout's own builds and on images at
- * quorum alone: no one vouches for another's ledger.
+ * Gathers the evidence of how an image was built. A statement that is to be signed rests on this
+ * checkout's own builds and on images at quorum alone: no one vouches for another's ledger.
  * @throws CommandError where the image is unknown, with the reason
  */
 export async function gatherEvidence(

@@ -80,7 +80,9 @@ export async function printAndSign(prepared: PreparedStatement, options: Stateme
   } else print(printableLines([...lines, ...actions].map(printableLine)));
 }
 
-/** Returns what the image's tags point at: the manifest of one platform, or the index over several. */
+/**
+ * Returns what the image's tags point at: the manifest of one platform, or the index over several.
+ */
 function targetOf({ digests, plan }: BuildEvidence): Digest {
   const manifests = Object.values(digests.platforms);
   const target = manifests.length === 1 ? manifests[0] : digests.index;

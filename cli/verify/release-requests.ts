@@ -12,8 +12,10 @@ import { signedRepository, type VerifyRequest } from "./verify-request.ts";
 export type ReleaseOptions = { release: string; tree: string; registry: string; signedAs?: string };
 
 /**
- * Returns a request for every image that a release of a tree publishes in `digests/*.txt`, by digest.
- * @throws TreeError where the tree has no such release, CommandError where it publishes no manifests
+ * Returns a request for every image that a release of a tree publishes in `digests/*.txt`, by
+ * digest.
+ * @throws TreeError where the tree has no such release, CommandError where it publishes no
+ * manifests
  */
 export async function releaseRequests({
   release,

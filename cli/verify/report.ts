@@ -17,7 +17,10 @@ const noQuorum: ReturnType<typeof quorumJson> = {
   rejected: [],
 };
 
-/** Returns the JSON of a result: `met` covers the quorum, and every blob and statement that was to be checked. */
+/**
+ * Returns the JSON of a result: `met` covers the quorum, and every blob and statement that was to
+ * be checked.
+ */
 export function verifyResultJson({ quorum, extent, statements, ...result }: VerifyResult) {
   const { image, reference, digest, platform, answer, reason } = result;
   return {
@@ -36,7 +39,10 @@ export function verifyResultJson({ quorum, extent, statements, ...result }: Veri
 
 const heads = ["image", "signed as", "digest", "people", "vendors", "hashed", "answer"] as const;
 
-/** Formats results: a table, then a paragraph for each image with a problem or with signed statements, then the totals. */
+/**
+ * Formats results: a table, then a paragraph for each image with a problem or with signed
+ * statements, then the totals.
+ */
 export function reportText(results: readonly VerifyResult[]): Printable {
   const cells = [heads, ...results.map(rowOf)];
   return printableLines([...formatTable(cells), printable``, ...paragraphs(results), totals(results)]);
@@ -65,7 +71,10 @@ function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }
 
-/** Images without any signature share a line where their reason is the same; every other image has its own lines. */
+/**
+ * Images without any signature share a line where their reason is the same; every other image has
+ * its own lines.
+ */
 function paragraphs(results: readonly VerifyResult[]): Printable[] {
   const hasNoSignature = ({ answer, quorum, statements }: VerifyResult) =>
     answer !== "met" &&

@@ -14,7 +14,8 @@ import { exitCode } from "../output/exit-code.ts";
 import { loadTrust, type RuleOptions } from "./rule-options.ts";
 
 /**
- * Verifies the signatures of one image and asks no registry: `stagex verify --image REPO:TAG@sha256:…`.
+ * Verifies the signatures of one image and asks no registry: `stagex verify --image
+ * REPO:TAG@sha256:…`.
  * @returns the exit code
  */
 export async function verifySignaturesOnly(
@@ -28,7 +29,10 @@ export async function verifySignaturesOnly(
   return verdict.met ? exitCode.ok : exitCode.no;
 }
 
-/** Reads the signature files at the place itself, if there are any; otherwise the place is a lookaside, with a folder an image. */
+/**
+ * Reads the signature files at the place itself, if there are any; otherwise the place is a
+ * lookaside, with a folder an image.
+ */
 async function signaturesAt(
   place: string,
   { reference, digest }: PinnedImage,
@@ -38,7 +42,10 @@ async function signaturesAt(
   return own.length > 0 ? own : createLookaside(place).read(repositoryOf(reference), digest);
 }
 
-/** Returns the JSON of a verdict. Other programs read it; `doubts` is there only where the answer is not known. */
+/**
+ * Returns the JSON of a verdict. Other programs read it; `doubts` is there only where the answer is
+ * not known.
+ */
 export function quorumJson({ met, people, vendors, accepted, rejected, doubts }: QuorumVerdict) {
   return {
     met,

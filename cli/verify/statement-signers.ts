@@ -10,7 +10,9 @@ import type { SignedStatements } from "../../trust/statements/signed-statements.
 import { subjectDigests } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 
-/** People in the roster who signed a statement of one kind about an image: one entry for each file. */
+/**
+ * People in the roster who signed a statement of one kind about an image: one entry for each file.
+ */
 export type StatementSigners = {
   readonly kind: StatementKind;
   readonly said: readonly { readonly file: string; readonly person: string; readonly fingerprint: string }[];
@@ -31,8 +33,8 @@ export function parseStatementKinds(text: string): readonly StatementKind[] {
 }
 
 /**
- * Finds the valid statements about an image. They are stored under the digest that the image's tags point at, and usually under every
- * platform's manifest too.
+ * Finds the valid statements about an image. They are stored under the digest that the image's tags
+ * point at, and usually under every platform's manifest too.
  * @param repository the name that the image is signed under
  * @throws TrustError where the statements can't be known
  */

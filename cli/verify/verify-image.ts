@@ -39,7 +39,10 @@ export type VerifyResult = {
   readonly quorum: QuorumVerdict | null;
   /** The amount that was read and hashed; null if nothing was. */
   readonly extent: VerifiedAmount | null;
-  /** The signers of the statements that were asked for; null if none were, or verification stopped earlier. */
+  /**
+   * The signers of the statements that were asked for; null if none were, or verification stopped
+   * earlier.
+   */
   readonly statements: readonly StatementSigners[] | null;
   /** The reason for `not met` and `unknown`. */
   readonly reason: string | null;
@@ -52,7 +55,9 @@ export type VerifySettings = {
   readonly rule: QuorumRule;
   /** Whether configs and layers are read and hashed too. */
   readonly blobs: boolean;
-  /** The kinds of statements that someone in the roster must have signed too, and their lookasides. */
+  /**
+   * The kinds of statements that someone in the roster must have signed too, and their lookasides.
+   */
   readonly statements: ReadonlyMap<StatementKind, SignedStatements>;
   /** Path of the registry client. */
   readonly registryClient: string;
@@ -60,7 +65,10 @@ export type VerifySettings = {
   readonly unreachable: Map<string, string>;
 };
 
-/** Verifies one image, and returns a result for each of its platforms. Throws for internal errors only. */
+/**
+ * Verifies one image, and returns a result for each of its platforms. Throws for internal errors
+ * only.
+ */
 export async function verifyImage(
   request: VerifyRequest,
   inspector: VerifySettings,
@@ -126,7 +134,10 @@ async function verdictOn(
   }
 }
 
-/** Returns the name in an image's signatures; undefined if its own version, which may be any text, is no tag. */
+/**
+ * Returns the name in an image's signatures; undefined if its own version, which may be any text,
+ * is no tag.
+ */
 function taggedAs(repository: string, tag: string | null): TaggedReference | undefined {
   try {
     return tag === null ? undefined : parseTaggedReference(`${repository}:${tag}`);
@@ -149,7 +160,10 @@ function nothing(image: string): VerifyResult {
   };
 }
 
-/** Wrong bytes, and bytes that are missing though a digest names them, are a no. A place that does not answer is unknown. */
+/**
+ * Wrong bytes, and bytes that are missing though a digest names them, are a no. A place that does
+ * not answer is unknown.
+ */
 function failure(error: unknown, isPromised: boolean): Pick<VerifyResult, "answer" | "reason"> {
   if (error instanceof LayoutError) return { answer: "not met", reason: error.message };
   if (error instanceof RegistryError) {

@@ -27,7 +27,8 @@ export type VerifyRequest = {
 const movingTag = /^(?:latest|sx\d{4}\.\d{2}\.\d+)$/;
 
 /**
- * Parses an image as a user names it: `docker.io/stagex/core-sh:1.0`, `stagex/core-sh@sha256:…`, both together, or a layout folder.
+ * Parses an image as a user names it: `docker.io/stagex/core-sh:1.0`, `stagex/core-sh@sha256:…`,
+ * both together, or a layout folder.
  * @param signedAs the repository in the signatures, or the name before the image's there: `stagex`
  * @throws Error that quotes the text and names what is allowed
  */
@@ -62,7 +63,10 @@ export function parseRequest(image: string, signedAs?: string): VerifyRequest {
   };
 }
 
-/** Returns the name of a repository in its signatures, which may differ from where it is pulled from. */
+/**
+ * Returns the name of a repository in its signatures, which may differ from where it is pulled
+ * from.
+ */
 export function signedRepository(pulled: Repository, signedAs: string | undefined): Repository {
   if (signedAs === undefined) return pulled;
   const name = pulled.slice(pulled.lastIndexOf("/"));

@@ -16,9 +16,10 @@ type UnverifiedImage = { readonly image: string; readonly doubt: string };
 type Foundation = { readonly reference: Digest } | UnverifiedImage;
 
 /**
- * Requires that an image may be attested, and returns the records of its builds, by manifest. This state folder's own builders must have
- * built it. All its dependencies, down to the first image, must be built here too, or signed by enough maintainers. A digest from another's
- * ledger, from a registry, or from a tree with too few signatures is no basis for an attestation.
+ * Requires that an image may be attested, and returns the records of its builds, by manifest. This
+ * state folder's own builders must have built it. All its dependencies, down to the first image,
+ * must be built here too, or signed by enough maintainers. A digest from another's ledger, from a
+ * registry, or from a tree with too few signatures is no basis for an attestation.
  * @throws NotBuiltHereError that names the dependency, and the command that builds it
  */
 export async function requireAttestableBuild(
@@ -31,8 +32,9 @@ export async function requireAttestableBuild(
 }
 
 /**
- * Requires that an image's inputs are those that the tree has now, with verified dependencies. An input key covers the digests of all
- * dependencies, so it is enough that the verified digests give the same key.
+ * Requires that an image's inputs are those that the tree has now, with verified dependencies. An
+ * input key covers the digests of all dependencies, so it is enough that the verified digests give
+ * the same key.
  */
 async function requireFoundations(context: Context, { image, inputKey }: BuiltImage): Promise<void> {
   const { images } = await context.tree();
@@ -72,7 +74,10 @@ async function findFoundations(
   return { references };
 }
 
-/** A verified digest stays so for this process: own records are only ever added, and a run treats all images alike. */
+/**
+ * A verified digest stays so for this process: own records are only ever added, and a run treats
+ * all images alike.
+ */
 async function findFoundation(
   context: Context,
   name: string,
@@ -106,7 +111,10 @@ async function ownFoundation(
   return { image: plan.name, doubt };
 }
 
-/** Returns the digest that the tree publishes for an unchanged recipe, if enough people have signed it: then it need not be built here. */
+/**
+ * Returns the digest that the tree publishes for an unchanged recipe, if enough people have signed
+ * it: then it need not be built here.
+ */
 async function quorumFoundation(
   context: Context,
   plan: BuildPlan,

@@ -10,7 +10,9 @@ export type BuiltImage = {
   readonly digests: Readonly<Record<string, Digest>>;
 };
 
-/** The build records of this state folder alone, and the ledger, which may have records by others. */
+/**
+ * The build records of this state folder alone, and the ledger, which may have records by others.
+ */
 export type BuildLedgers = { readonly built: Ledger; readonly ledger: Ledger };
 
 /** An image that this machine may not attest, with the reason. */
@@ -19,9 +21,10 @@ export class NotBuiltHereError extends Error {
 }
 
 /**
- * Requires that each of these manifests was built here from exactly these inputs, and returns the records by manifest: several builders may
- * each have built a platform. Records in the ledger are not enough: it takes them from releases and from everyone who shares it, under
- * any builder's name.
+ * Requires that each of these manifests was built here from exactly these inputs, and returns the
+ * records by manifest: several builders may each have built a platform. Records in the ledger are
+ * not enough: it takes them from releases and from everyone who shares it, under any builder's
+ * name.
  * @throws NotBuiltHereError
  */
 export async function requireBuiltHere(
@@ -65,8 +68,8 @@ async function notBuiltError(
 }
 
 /**
- * Returns the claim about the builder to sign. An unknown CPU vendor is named "unknown": without a name, the vendor of the machines in the
- * roster would count.
+ * Returns the claim about the builder to sign. An unknown CPU vendor is named "unknown": without a
+ * name, the vendor of the machines in the roster would count.
  */
 export function builderClaimOf({ builder: { facts } }: LedgerRecord): BuilderClaim {
   if (!facts) return { cpuVendor: "unknown" };

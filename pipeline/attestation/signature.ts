@@ -16,15 +16,18 @@ const onePersonRule = { threshold: 1, vendors: 0 };
 /** A signature that counts, and the digest of its bytes. */
 export type FoundSignature = AcceptedSignature & { readonly sha256: Digest };
 
-/** Returns the vendor that the person's signature counts for: that of the builder, if the roster lists such a machine of theirs. */
+/**
+ * Returns the vendor that the person's signature counts for: that of the builder, if the roster
+ * lists such a machine of theirs.
+ */
 export function countedVendorOf({ builder: { facts } }: LedgerRecord, person: Person): CpuVendor | undefined {
   const vendor = tryParseCpuVendor(facts?.cpuVendor ?? "");
   return person.machines.some(({ cpuVendor }) => cpuVendor === vendor) ? vendor : undefined;
 }
 
 /**
- * Finds the person's signature among these files: one that counts and, if a vendor is given, counts for it. Other files that name their
- * key are no signatures.
+ * Finds the person's signature among these files: one that counts and, if a vendor is given, counts
+ * for it. Other files that name their key are no signatures.
  */
 export async function findSignatureBy(
   person: Person,
@@ -59,7 +62,8 @@ export function createPayload(
 }
 
 /**
- * Requires that a new signature will count for this image, person and vendor, before it is written anywhere.
+ * Requires that a new signature will count for this image, person and vendor, before it is written
+ * anywhere.
  * @returns a warning if the signature expires, since the image then falls below quorum
  * @throws TrustError with the reason
  */

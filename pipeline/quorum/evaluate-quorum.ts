@@ -28,18 +28,27 @@ export type QuorumSubject = {
 /** The quorum of an image, all its manifests together, as it is shown and kept in the state. */
 export type ImageQuorum = {
   readonly outputs: QuorumOutputs;
-  /** Absent at quorum, and where keys that may be revoked decide: then more signatures are no remedy. */
+  /**
+   * Absent at quorum, and where keys that may be revoked decide: then more signatures are no
+   * remedy.
+   */
   readonly missing?: MissingSignatures;
 };
 
 /** The verdict on one of an image's manifests. */
 type ManifestVerdict = { readonly manifest: Digest; readonly verdict: QuorumVerdict };
 
-/** Bounds for rejected signatures of a manifest, and characters of a reason: anyone can add to a lookaside, and so to a state. */
+/**
+ * Bounds for rejected signatures of a manifest, and characters of a reason: anyone can add to a
+ * lookaside, and so to a state.
+ */
 const maxShownRejections = 10;
 const maxShownReason = 300;
 
-/** Returns whether enough people have signed, some of them with keys that something unread among the keys may revoke. */
+/**
+ * Returns whether enough people have signed, some of them with keys that something unread among the
+ * keys may revoke.
+ */
 export function isInDoubt({ outputs, missing }: ImageQuorum): boolean {
   return !outputs.met && missing === undefined;
 }
@@ -102,13 +111,19 @@ function describeManifests(
     .join("; ");
 }
 
-/** Takes what the manifest that lacks most lacks, with the signatures of all: each manifest needs its own. */
+/**
+ * Takes what the manifest that lacks most lacks, with the signatures of all: each manifest needs
+ * its own.
+ */
 function sumMissing(all: readonly MissingSignatures[]): MissingSignatures {
   const worst = all.reduce((one, other) => (other.signatures > one.signatures ? other : one));
   return { ...worst, signatures: all.reduce((sum, { signatures }) => sum + signatures, 0) };
 }
 
-/** Returns a digest over what a lookaside has for an image. A new digest means that the image is to be evaluated again. */
+/**
+ * Returns a digest over what a lookaside has for an image. A new digest means that the image is to
+ * be evaluated again.
+ */
 export async function digestOfSignatures(subject: QuorumSubject, lookaside: Lookaside): Promise<Digest> {
   const repository = repositoryOf(parseTaggedReference(subject.reference));
   const held: object[] = [];

@@ -4,7 +4,10 @@ import { shortenList } from "../../lib/text/shortened-list.ts";
 import { type ImageQuorum, isInDoubt } from "./evaluate-quorum.ts";
 import type { QuorumSummaryOutputs } from "./summary-outputs.ts";
 
-/** The quorums that a run or a preview has evaluated. An image that has not changed is not evaluated, and is left out. */
+/**
+ * The quorums that a run or a preview has evaluated. An image that has not changed is not
+ * evaluated, and is left out.
+ */
 export class QuorumSummary {
   readonly #quorums = new Map<string, ImageQuorum>();
   readonly #metBefore = new Set<string>();

@@ -34,12 +34,13 @@ export type PublishedImage = {
 };
 
 /**
- * Makes the artifacts to attach to a published image: of the kinds in `stagex:attach`, those that are known. Provenance is known of
- * images that were built here; an SBOM is known of every image whose digest the configured trust takes. Signed copies in the lookaside
- * come along.
+ * Makes the artifacts to attach to a published image: of the kinds in `stagex:attach`, those that
+ * are known. Provenance is known of images that were built here; an SBOM is known of every image
+ * whose digest the configured trust takes. Signed copies in the lookaside come along.
  *
- * If `stagex:signingKey` is a file, `stagex:attest` signs what was built here and lacks that person's signature. Nobody vouches for what
- * only somebody else's ledger has. A key on a card would have to be touched twice for each image: `stagex provenance --sign` uses it.
+ * If `stagex:signingKey` is a file, `stagex:attest` signs what was built here and lacks that
+ * person's signature. Nobody vouches for what only somebody else's ledger has. A key on a card
+ * would have to be touched twice for each image: `stagex provenance --sign` uses it.
  */
 export async function statementReferrers(
   context: Context,
@@ -83,7 +84,10 @@ async function statementsOf(
   return [provenanceStatement(source, record, commit), sbom];
 }
 
-/** Returns false if the tree has changed since the image was built: then the evidence is of another image. */
+/**
+ * Returns false if the tree has changed since the image was built: then the evidence is of another
+ * image.
+ */
 function isAbout({ payload }: ImageStatement, target: Digest): boolean {
   return subjectDigests(parseStatement(payload)).includes(target);
 }

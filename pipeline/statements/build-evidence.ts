@@ -18,12 +18,18 @@ import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts"
 import { FetchRecordStore } from "../../sources/recording/fetch-record-store.ts";
 import type { EvidenceLedgers } from "../context/open-ledgers.ts";
 
-/** The evidence of how an image was built: the inputs from the tree, and the outputs from the ledger. */
+/**
+ * The evidence of how an image was built: the inputs from the tree, and the outputs from the
+ * ledger.
+ */
 export type BuildEvidence = {
   readonly plan: BuildPlan;
   readonly toml: PackageToml;
   readonly inputKey: InputKey;
-  /** Dependencies: image name to the digest that was used, of the manifest or, for several platforms, of the index. */
+  /**
+   * Dependencies: image name to the digest that was used, of the manifest or, for several
+   * platforms, of the index.
+   */
   readonly dependencies: Readonly<Record<string, Digest>>;
   /** Versions of the dependencies, by image name. */
   readonly versions: Readonly<Record<string, string>>;
@@ -46,7 +52,8 @@ export class NoEvidenceError extends Error {
 
 /**
  * Gathers the evidence for an image as the tree has it now.
- * @throws NoEvidenceError if the tree has no such image, or the ledger does not know it or one of its dependencies
+ * @throws NoEvidenceError if the tree has no such image, or the ledger does not know it or one of
+ * its dependencies
  */
 export async function gatherBuildEvidence(
   tree: Tree,
@@ -88,7 +95,10 @@ export async function gatherBuildEvidence(
   };
 }
 
-/** Leaves out records whose fetch record was deleted, if there is another record of the same build with one. */
+/**
+ * Leaves out records whose fetch record was deleted, if there is another record of the same build
+ * with one.
+ */
 function withFetchRecords<Named extends LedgerRecord>(
   kept: FetchRecordStore,
   inputKey: InputKey,
@@ -134,7 +144,10 @@ export type TreeCommit = {
   readonly path: string;
 };
 
-/** Finds the commit that gave a package's folder its content; null if there is none, or the folder has changed since. */
+/**
+ * Finds the commit that gave a package's folder its content; null if there is none, or the folder
+ * has changed since.
+ */
 export async function findFolderCommit(root: string, folder: string): Promise<TreeCommit | null> {
   try {
     const repository = await findRepository(root);

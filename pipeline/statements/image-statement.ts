@@ -6,7 +6,10 @@ import { createStatement, type Statement, serializeStatement } from "../../trust
 import { type BuildEvidence, type BuiltRecord, fetchedFiles, type TreeCommit } from "./build-evidence.ts";
 import { sbomOf, sbomPredicateType } from "./sbom.ts";
 
-/** Kinds of statements about an image: how it was built (SLSA provenance), and what it contains (SPDX SBOM). */
+/**
+ * Kinds of statements about an image: how it was built (SLSA provenance), and what it contains
+ * (SPDX SBOM).
+ */
 export const statementKinds = ["provenance", "sbom"] as const;
 export type StatementKind = (typeof statementKinds)[number];
 
@@ -61,7 +64,10 @@ export function provenanceStatement(
   };
 }
 
-/** Makes the SBOM of an image. Tools read the SPDX document; signed is the statement that it is about these manifests. */
+/**
+ * Makes the SBOM of an image. Tools read the SPDX document; signed is the statement that it is
+ * about these manifests.
+ */
 export function sbomStatement({ evidence, repository }: StatementSource): ImageStatement {
   const sbom = sbomOf(evidence);
   const { plan, digests } = evidence;
@@ -79,7 +85,8 @@ export function sbomStatement({ evidence, repository }: StatementSource): ImageS
 }
 
 /**
- * Makes the artifact to attach to an image in a registry. Its first layer is the document that tools read; the signed messages follow.
+ * Makes the artifact to attach to an image in a registry. Its first layer is the document that
+ * tools read; the signed messages follow.
  * @param target the manifest or index that the image's tags point at, and its size in bytes
  */
 export function statementReferrer(

@@ -3,7 +3,10 @@ import type { BuildPlan } from "../../distro/build-plan.ts";
 import { type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { type BuildEvidence, fetchedFiles } from "./build-evidence.ts";
 
-/** An SPDX 2.3 document as JSON (spdx.github.io/spdx-spec/v2.3). Sections below are those of the specification. */
+/**
+ * An SPDX 2.3 document as JSON (spdx.github.io/spdx-spec/v2.3). Sections below are those of the
+ * specification.
+ */
 export type Sbom = {
   readonly spdxVersion: "SPDX-2.3";
   readonly dataLicense: "CC0-1.0";
@@ -54,10 +57,16 @@ type ExtractedLicense = {
   readonly extractedText: string;
 };
 
-/** The predicate type of an in-toto statement around such a document (in-toto/attestation, spec/predicates/spdx.md). */
+/**
+ * The predicate type of an in-toto statement around such a document (in-toto/attestation,
+ * spec/predicates/spdx.md).
+ */
 export const sbomPredicateType = "https://spdx.dev/Document/v2.3";
 
-/** The date of every document is that of every image, SOURCE_DATE_EPOCH=1: equal inputs give equal bytes. */
+/**
+ * The date of every document is that of every image, SOURCE_DATE_EPOCH=1: equal inputs give equal
+ * bytes.
+ */
 const created = "1970-01-01T00:00:01Z";
 
 const unknown = {
@@ -67,8 +76,8 @@ const unknown = {
 } as const;
 
 /**
- * Makes the SBOM of an image: itself, as one package a platform, its sources, and the images that it was built with. The same evidence
- * gives the same document, at any time and on any machine.
+ * Makes the SBOM of an image: itself, as one package a platform, its sources, and the images that
+ * it was built with. The same evidence gives the same document, at any time and on any machine.
  */
 export function sbomOf(evidence: BuildEvidence): Sbom {
   const { plan, digests } = evidence;
@@ -181,10 +190,16 @@ function dependencyPackage(name: string, version: string | undefined, digest: Di
   };
 }
 
-/** The most characters of a license to parse: the parser is recursive. StageX's longest has under 350. */
+/**
+ * The most characters of a license to parse: the parser is recursive. StageX's longest has under
+ * 350.
+ */
 const longestExpression = 1000;
 
-/** Returns the license in package.toml if it is a valid SPDX expression (annex D); otherwise no assertion, and the text as comment. */
+/**
+ * Returns the license in package.toml if it is a valid SPDX expression (annex D); otherwise no
+ * assertion, and the text as comment.
+ */
 function declaredLicense(license: string | null): Pick<SbomPackage, "licenseDeclared" | "licenseComments"> {
   if (license === null) return { licenseDeclared: "NOASSERTION" };
   const words = { licenseDeclared: "NOASSERTION", licenseComments: `package.toml says: ${license}` };
@@ -197,7 +212,10 @@ function declaredLicense(license: string | null): Pick<SbomPackage, "licenseDecl
   return words;
 }
 
-/** Lists the licenses that SPDX does not know, as section 10 requires. Their texts are in the sources. */
+/**
+ * Lists the licenses that SPDX does not know, as section 10 requires. Their texts are in the
+ * sources.
+ */
 function extractedLicenses(packages: readonly SbomPackage[]): ExtractedLicense[] {
   const ids = packages.flatMap(({ licenseDeclared }) =>
     licenseDeclared === "NOASSERTION" ? [] : idsIn(parseLicense(licenseDeclared)),
@@ -213,7 +231,10 @@ function idsIn(license: parseLicense.Info): string[] {
   return "license" in license ? [license.license] : [...idsIn(license.left), ...idsIn(license.right)];
 }
 
-/** Makes an SPDX id (section 7.2): letters, digits, dots and dashes. It stays unique, since one of the parts is unique without the rest. */
+/**
+ * Makes an SPDX id (section 7.2): letters, digits, dots and dashes. It stays unique, since one of
+ * the parts is unique without the rest.
+ */
 function idOf(...parts: readonly string[]): string {
   return `SPDXRef-${parts.join("-").replace(/[^A-Za-z0-9.-]/g, "-")}`;
 }

@@ -34,8 +34,10 @@ export type SignedCopies = {
 };
 
 /**
- * Reads the signed copies of a statement from a lookaside, and adds the signer's own where it is missing.
- * @throws TrustError where the lookaside or the keys can't be read, or the signature would not count
+ * Reads the signed copies of a statement from a lookaside, and adds the signer's own where it is
+ * missing.
+ * @throws TrustError where the lookaside or the keys can't be read, or the signature would not
+ * count
  */
 export async function signStatement(
   { kind, predicateType, payload }: ImageStatement,

@@ -4,14 +4,18 @@ import type { Fingerprint } from "./fingerprint.ts";
 import type { RevocationDoubt } from "./revocations.ts";
 
 /**
- * Bounds of one certificate. openpgp.js reads all subkeys for each subkey, and all self-signatures for each message. Keys in use for
- * decades have tens of each. Certifications by others are ignored, and may be thousands.
+ * Bounds of one certificate. openpgp.js reads all subkeys for each subkey, and all self-signatures
+ * for each message. Keys in use for decades have tens of each. Certifications by others are
+ * ignored, and may be thousands.
  */
 const maxSubkeys = 100;
 const maxUsers = 100;
 const maxOwnSignatures = 300;
 
-/** Drops the certificates with too many parts. Each becomes a doubt: it may be revoked, or have another key's revocation in it. */
+/**
+ * Drops the certificates with too many parts. Each becomes a doubt: it may be revoked, or have
+ * another key's revocation in it.
+ */
 export function dropOversizedCertificates(all: ReadonlyMap<Fingerprint, PublicKey>): {
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
   readonly doubts: readonly RevocationDoubt[];
@@ -46,7 +50,10 @@ function excessOf(certificate: PublicKey): string | undefined {
     : undefined;
 }
 
-/** Returns whether a revocation in it names another issuer: it may belong to a certificate that stood behind it in a file. */
+/**
+ * Returns whether a revocation in it names another issuer: it may belong to a certificate that
+ * stood behind it in a file.
+ */
 function holdsAnothers(certificate: PublicKey): boolean {
   const own = certificate.getKeyID();
   const lists = [certificate, ...certificate.subkeys].map((key) => key.revocationSignatures);

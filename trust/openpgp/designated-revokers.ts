@@ -4,8 +4,9 @@ import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
 import { anyHashConfig } from "./openpgp-policy.ts";
 
 /**
- * Returns the keys that the owner of a certificate has allowed to revoke it (RFC 9580, section 5.2.3.23, "Revocation Key"): named in
- * any self-signature that verifies, however old it is and however weak its hash.
+ * Returns the keys that the owner of a certificate has allowed to revoke it (RFC 9580, section
+ * 5.2.3.23, "Revocation Key"): named in any self-signature that verifies, however old it is and
+ * however weak its hash.
  */
 export async function findDesignatedRevokers(certificate: PublicKey): Promise<ReadonlySet<Fingerprint>> {
   const { keyPacket: key, users } = certificate;
@@ -50,7 +51,10 @@ export async function isValidAtAnyTime(
 /** The subpacket's type (RFC 9580, section 5.2.3.7, table 5). */
 const revocationKey = 12;
 
-/** Returns all revokers that a signature names; openpgp.js keeps only the last. Only hashed subpackets count. */
+/**
+ * Returns all revokers that a signature names; openpgp.js keeps only the last. Only hashed
+ * subpackets count.
+ */
 function namedRevokers({ signatureData, version }: SignaturePacket): readonly Fingerprint[] {
   if (signatureData === null) return [];
   const revokers: Fingerprint[] = [];

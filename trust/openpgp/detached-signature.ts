@@ -12,7 +12,8 @@ const oneBlock =
   /^-----BEGIN PGP SIGNATURE-----\n(?:[\w-]+: [^\n]*\n)*\n?[A-Za-z0-9+/=\n]+-----END PGP SIGNATURE-----\s*$/;
 
 /**
- * Verifies an armored detached signature, as git has them, by the rules for messages: one binary signature by a key that may sign now.
+ * Verifies an armored detached signature, as git has them, by the rules for messages: one binary
+ * signature by a key that may sign now.
  * @throws SignatureRejection
  */
 export async function verifyDetachedSignature(
@@ -52,7 +53,10 @@ async function parseOneSignature(armoredSignature: string): Promise<SignaturePac
   );
 }
 
-/** Makes the equivalent opaque message: a binary signature is over the same bytes in both (RFC 9580, section 5.2.4). */
+/**
+ * Makes the equivalent opaque message: a binary signature is over the same bytes in both (RFC 9580,
+ * section 5.2.4).
+ */
 async function toOpaqueMessage(content: Uint8Array, signature: SignaturePacket): Promise<Uint8Array> {
   // The library's types leave this function out.
   const announce = Reflect.get(OnePassSignaturePacket, "fromSignaturePacket") as (

@@ -29,7 +29,10 @@ export type FileRevocation = { readonly signature: SignaturePacket; readonly pre
 /** The contents of a key file. */
 export type KeyFile = {
   readonly certificates: readonly PublicKey[];
-  /** Standalone revocations of primary keys, as `gpg --gen-revoke` writes them, and those behind a key that they don't fit. */
+  /**
+   * Standalone revocations of primary keys, as `gpg --gen-revoke` writes them, and those behind a
+   * key that they don't fit.
+   */
   readonly revocations: readonly FileRevocation[];
   readonly doubts: readonly FileDoubt[];
   /** Notes on parts that were left out and can't be a revocation. */
@@ -51,15 +54,17 @@ const allowed = Object.fromEntries(
 );
 
 const { signature: kinds } = enums;
-/** Signature types of RFC 9580, section 5.2.1, and 0x16 for attestations, which gpg and Sequoia use. */
+/**
+ * Signature types of RFC 9580, section 5.2.1, and 0x16 for attestations, which gpg and Sequoia use.
+ */
 const knownTypes: ReadonlySet<number> = new Set([...Object.values(kinds).map(Number), 0x16, 0x50]);
 const revocationTypes: ReadonlySet<number> = new Set([kinds.keyRevocation, kinds.subkeyRevocation]);
 
 const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
 
 /**
- * Parses a key file by its content, never by its name: packets, or text with any number of armored blocks. It never throws: everything
- * unreadable becomes a doubt.
+ * Parses a key file by its content, never by its name: packets, or text with any number of armored
+ * blocks. It never throws: everything unreadable becomes a doubt.
  * @param limit the most packets to read: each takes openpgp.js some 50 microseconds
  */
 export async function parseKeyFile(bytes: Uint8Array, limit: number): Promise<KeyFile> {
@@ -131,7 +136,10 @@ async function parsePackets(
   }
 }
 
-/** Counts packets by their headers (RFC 9580, section 4.2). openpgp.js reports lengths that are invalid in keys. */
+/**
+ * Counts packets by their headers (RFC 9580, section 4.2). openpgp.js reports lengths that are
+ * invalid in keys.
+ */
 function hasAtMost(limit: number, bytes: Uint8Array): boolean {
   const data = Buffer.from(bytes);
   for (let at = 0, count = 0; at + 6 <= data.length; count++) {
@@ -151,7 +159,10 @@ async function removeArmor(block: string): Promise<Uint8Array> {
   return new Uint8Array(await new Response(data).arrayBuffer());
 }
 
-/** Sorts packets into certificates, each of which begins with a primary key (RFC 9580, section 10.1), and standalone packets. */
+/**
+ * Sorts packets into certificates, each of which begins with a primary key (RFC 9580, section
+ * 10.1), and standalone packets.
+ */
 function sortPackets(packets: PacketList<AnyPacket>): KeyFile {
   if (packets.length === 0) return doubtful("it has packets, and none with a meaning");
   const alone: AnyPacket[] = [];
@@ -241,8 +252,8 @@ function mayRevoke(packet: AnyPacket): boolean {
 }
 
 /**
- * Returns the type of a signature. If openpgp.js can't parse it, the version tells where the type is (RFC 9580, sections 5.2.2 and
- * 5.2.3). An unknown version counts as a revocation, to be safe.
+ * Returns the type of a signature. If openpgp.js can't parse it, the version tells where the type
+ * is (RFC 9580, sections 5.2.2 and 5.2.3). An unknown version counts as a revocation, to be safe.
  */
 function typeOf(packet: AnyPacket): number {
   if (packet instanceof SignaturePacket) return packet.signatureType ?? kinds.keyRevocation;
@@ -251,7 +262,9 @@ function typeOf(packet: AnyPacket): number {
   return version < 4 ? third : second;
 }
 
-/** Describes an unsupported key: `version 4 with algorithm 30` (positions: RFC 9580, section 5.5.2). */
+/**
+ * Describes an unsupported key: `version 4 with algorithm 30` (positions: RFC 9580, section 5.5.2).
+ */
 function kindOfKey([version = 0, , , , , algorithm = 0]: Uint8Array): string {
   return version < 4 ? `version ${version}` : `version ${version} with algorithm ${algorithm}`;
 }

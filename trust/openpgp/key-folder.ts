@@ -4,7 +4,10 @@ import { dirname, join, relative } from "node:path";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { TrustError } from "../trust-error.ts";
 
-/** A key file, by its path below the folder, or by its name: its bytes, or the reason why it was not read. */
+/**
+ * A key file, by its path below the folder, or by its name: its bytes, or the reason why it was not
+ * read.
+ */
 export type FoundFile = { readonly file: string } & (
   | { readonly bytes: Uint8Array }
   | { readonly problem: string }
@@ -13,10 +16,16 @@ export type FoundFile = { readonly file: string } & (
 /** All files of a key folder, in the order of their paths, or the one file. */
 export type FoundKeys = { readonly isFolder: boolean; readonly files: readonly FoundFile[] };
 
-/** The most bytes of a file: certificates with thousands of certifications by others have crashed readers. */
+/**
+ * The most bytes of a file: certificates with thousands of certifications by others have crashed
+ * readers.
+ */
 const maxFileSize = 16 * 1024 * 1024;
 
-/** Bounds of a folder: its files and folders, the bytes of all files, and the depth of nested folders. */
+/**
+ * Bounds of a folder: its files and folders, the bytes of all files, and the depth of nested
+ * folders.
+ */
 const maxEntries = 4096;
 const maxBytes = 32 * 1024 * 1024;
 const maxDepth = 8;
@@ -25,8 +34,9 @@ const maxDepth = 8;
 export const keyExportHint = "a file of them is what gpg --export FINGERPRINT… writes";
 
 /**
- * Reads a folder of keys with its subfolders, or one file. Names that begin with a dot are ignored. The folder may come with a stranger's
- * tree, so no link is followed: a link, a pipe or a device is a file that can't be read.
+ * Reads a folder of keys with its subfolders, or one file. Names that begin with a dot are ignored.
+ * The folder may come with a stranger's tree, so no link is followed: a link, a pipe or a device is
+ * a file that can't be read.
  * @throws TrustError if there is no such folder or file
  */
 export async function readKeyFiles(place: string): Promise<FoundKeys> {

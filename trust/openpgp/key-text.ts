@@ -4,7 +4,10 @@ export type KeyText = {
   readonly blocks: readonly string[];
   /** Binary parts between and behind the blocks: packets may follow an armored block. */
   readonly binaries: readonly Uint8Array[];
-  /** Whether a block has a colon before it: gpg writes it so that a prepared revocation is not used by accident. */
+  /**
+   * Whether a block has a colon before it: gpg writes it so that a prepared revocation is not used
+   * by accident.
+   */
   readonly hasDisarmedRevocation: boolean;
   /** The reason why the text may have OpenPGP data outside of `blocks`. */
   readonly doubt?: string;
@@ -47,8 +50,9 @@ export function splitKeyText(bytes: Uint8Array): KeyText {
 }
 
 /**
- * Decodes a file to one character for each octet, so that packets in it stay intact. UTF-16 and UTF-32 files, which Windows writes, are
- * decoded to their text. Without a byte order mark they are recognized by the zeros between ASCII letters.
+ * Decodes a file to one character for each octet, so that packets in it stay intact. UTF-16 and
+ * UTF-32 files, which Windows writes, are decoded to their text. Without a byte order mark they are
+ * recognized by the zeros between ASCII letters.
  */
 function decodeText(bytes: Buffer): string {
   const head = bytes.subarray(0, 8).toString("latin1");
@@ -64,13 +68,18 @@ function withoutZeros(bytes: Buffer): string {
   return bytes.toString("latin1").replaceAll("\0", "");
 }
 
-/** Every relevant packet has a control character that no text has: its version, or a length below 32. */
+/**
+ * Every relevant packet has a control character that no text has: its version, or a length below
+ * 32.
+ */
 function isBinary(part: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this looks for.
   return /[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]/.test(part);
 }
 
-/** Finds traces of a damaged block: a BEGIN or END line without the other, or bare lines of base64. */
+/**
+ * Finds traces of a damaged block: a BEGIN or END line without the other, or bare lines of base64.
+ */
 function findDoubt(part: string): string | undefined {
   if (
     part.includes(" PGP ") &&
@@ -82,7 +91,10 @@ function findDoubt(part: string): string | undefined {
   return hasBareBase64(part) ? "it has lines of base64 outside of any armor" : undefined;
 }
 
-/** Returns whether the text has a BEGIN or END line anywhere: in HTML or JSON it may stand inside a line. */
+/**
+ * Returns whether the text has a BEGIN or END line anywhere: in HTML or JSON it may stand inside a
+ * line.
+ */
 export function hasArmorLine(text: string): boolean {
   return text.includes("-----BEGIN PGP ") || text.includes("-----END PGP ");
 }
@@ -93,7 +105,10 @@ const shortestBase64 = 60;
 /** The most characters of a line to examine. */
 const longestLine = 1000;
 
-/** Returns whether there is a line of base64 outside of PEM blocks, which have certificates and keys of other kinds (RFC 7468). */
+/**
+ * Returns whether there is a line of base64 outside of PEM blocks, which have certificates and keys
+ * of other kinds (RFC 7468).
+ */
 function hasBareBase64(part: string): boolean {
   let isInside = false;
   for (let at = 0, stop = 0; at < part.length; at = stop + 1) {

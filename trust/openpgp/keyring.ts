@@ -39,7 +39,10 @@ export type SigningCandidate = {
 /** A key file of which a part was left out. */
 export type SkippedFile = { readonly file: string; readonly reason: string };
 
-/** Bounds of a key folder, so that it loads in seconds whatever is in it. Rosters have tens of people. */
+/**
+ * Bounds of a key folder, so that it loads in seconds whatever is in it. Rosters have tens of
+ * people.
+ */
 const maxPackets = 50_000;
 const maxCertificates = 2000;
 const maxLone = 100;
@@ -53,8 +56,9 @@ type Contents = {
 };
 
 /**
- * Public certificates, one for each primary key. Copies from several files are merged, so that a revocation or a renewed expiry counts
- * wherever it is. Load a keyring once and keep it: openpgp.js caches verified self-signatures in the certificates.
+ * Public certificates, one for each primary key. Copies from several files are merged, so that a
+ * revocation or a renewed expiry counts wherever it is. Load a keyring once and keep it: openpgp.js
+ * caches verified self-signatures in the certificates.
  */
 export class Keyring {
   /** Certificates by the fingerprint of their primary key. */
@@ -91,8 +95,9 @@ export class Keyring {
   }
 
   /**
-   * Loads certificates, armored or binary, from a folder with its subfolders or from one file (`gpg --export`), and standalone
-   * revocations (`gpg --gen-revoke`). Everything that can't be read or applied is in `doubts`, since it may be a revocation.
+   * Loads certificates, armored or binary, from a folder with its subfolders or from one file (`gpg
+   * --export`), and standalone revocations (`gpg --gen-revoke`). Everything that can't be read or
+   * applied is in `doubts`, since it may be a revocation.
    * @throws TrustError if there is no such folder or file, or the one file has no certificate
    */
   static async load(place: string): Promise<Keyring> {
@@ -151,7 +156,10 @@ export class Keyring {
     ]);
   }
 
-  /** Returns warnings for people: parts of files in this folder that were left out, and possible revocations that were not applied. */
+  /**
+   * Returns warnings for people: parts of files in this folder that were left out, and possible
+   * revocations that were not applied.
+   */
   warnings(folder = ""): readonly string[] {
     const doubts = this.doubts.map(({ file, ...doubt }) =>
       textOf({ ...doubt, ...(file === undefined ? {} : { file: join(folder, file) }) }),
@@ -162,7 +170,10 @@ export class Keyring {
     ].map(escapeControlCharacters);
   }
 
-  /** Returns what may revoke the certificate with this primary key and could not be applied: `FILE: reason`. */
+  /**
+   * Returns what may revoke the certificate with this primary key and could not be applied: `FILE:
+   * reason`.
+   */
   doubtsAbout(primary: Fingerprint): readonly string[] {
     const about = this.doubts.filter(({ keys }) => keys === undefined || keys.includes(primary));
     return about.map(textOf).map(escapeControlCharacters);
@@ -173,12 +184,17 @@ export class Keyring {
     return this.#byKeyId.get(keyId) ?? [];
   }
 
-  /** Returns all keys of the certificate with this primary key; none if it is not in the keyring. */
+  /**
+   * Returns all keys of the certificate with this primary key; none if it is not in the keyring.
+   */
   keysOf(primary: Fingerprint): readonly SigningCandidate[] {
     return this.#byPrimary.get(primary) ?? [];
   }
 
-  /** Returns the primary key of this key, or the fingerprint itself if the keyring does not have the key. */
+  /**
+   * Returns the primary key of this key, or the fingerprint itself if the keyring does not have the
+   * key.
+   */
   primaryOf(fingerprint: Fingerprint): Fingerprint {
     return this.#primaries.get(fingerprint) ?? fingerprint;
   }
@@ -189,8 +205,8 @@ function textOf({ file, reason }: RevocationDoubt): string {
 }
 
 /**
- * Requires that this key may sign now: it is strong, not revoked, not expired, and bound to its certificate. A key that was good when it
- * signed and is no longer good does not count.
+ * Requires that this key may sign now: it is strong, not revoked, not expired, and bound to its
+ * certificate. A key that was good when it signed and is no longer good does not count.
  * @throws SignatureRejection
  */
 export async function requireSigningKey(
@@ -220,7 +236,10 @@ export async function requireSigningKey(
   }
 }
 
-/** Runs a check for now and, if it fails because of a date, for the latest time that another clock may show. */
+/**
+ * Runs a check for now and, if it fails because of a date, for the latest time that another clock
+ * may show.
+ */
 export async function withClockTolerance<T>(now: Date, check: (date: Date) => Promise<T>): Promise<T> {
   try {
     return await check(now);
@@ -233,8 +252,9 @@ export async function withClockTolerance<T>(now: Date, check: (date: Date) => Pr
 }
 
 /**
- * Requires that the key is bound to its certificate, for signing. If the user IDs of a primary key state no key flags, those of its
- * newest direct-key signature count: its subpackets are about the key as a whole (RFC 9580, section 5.2.3.10).
+ * Requires that the key is bound to its certificate, for signing. If the user IDs of a primary key
+ * state no key flags, those of its newest direct-key signature count: its subpackets are about the
+ * key as a whole (RFC 9580, section 5.2.3.10).
  * @throws Error
  */
 async function requireBinding(certificate: PublicKey, key: PublicKey | Subkey, date: Date): Promise<void> {
@@ -282,8 +302,9 @@ function requireStrongKey(key: PublicKey | Subkey): void {
 }
 
 /**
- * Returns the primary key of each key. Anyone can copy another's subkey into a certificate of their own. A subkey belongs to the
- * certificate that it has agreed to (RFC 9580, section 5.2.1.8, "Primary Key Binding Signature"), whether or not it is good today.
+ * Returns the primary key of each key. Anyone can copy another's subkey into a certificate of their
+ * own. A subkey belongs to the certificate that it has agreed to (RFC 9580, section 5.2.1.8,
+ * "Primary Key Binding Signature"), whether or not it is good today.
  */
 async function primariesOf(
   certificates: ReadonlyMap<Fingerprint, PublicKey>,

@@ -30,9 +30,11 @@ export type VerifiedMessage = {
 };
 
 /**
- * Verifies a binary opaque OpenPGP message: one signature around one binary literal, compressed or not (RFC 9580, section 10.3), as
- * `gpg --sign` writes it and podman reads it. Every other form is rejected, even with a valid signature.
- * @param now the time at which keys and signatures must be good: it is not enough that they were when the signature was made
+ * Verifies a binary opaque OpenPGP message: one signature around one binary literal, compressed or
+ * not (RFC 9580, section 10.3), as `gpg --sign` writes it and podman reads it. Every other form is
+ * rejected, even with a valid signature.
+ * @param now the time at which keys and signatures must be good: it is not enough that they were
+ * when the signature was made
  * @throws SignatureRejection
  */
 export async function verifyMessage(
@@ -114,8 +116,9 @@ function malformed(error: unknown, maxUnpacked = maxMessageSize): SignatureRejec
 }
 
 /**
- * Reads all packets of the message, or of the message compressed in it. openpgp.js stops after the literal and leaves the rest in a stream
- * that its types omit. All packets must be known before any is believed.
+ * Reads all packets of the message, or of the message compressed in it. openpgp.js stops after the
+ * literal and leaves the rest in a stream that its types omit. All packets must be known before any
+ * is believed.
  */
 async function readPackets(message: Message<Uint8Array>): Promise<readonly AnyPacket[]> {
   const isPacked = message.packets[0] instanceof CompressedDataPacket;
@@ -144,7 +147,10 @@ async function readRest(packets: Message<Uint8Array>["packets"]): Promise<void> 
   Reflect.set(packets, "stream", null);
 }
 
-/** Returns the one signature and the one literal. Rejects every other arrangement of packets (RFC 9580, section 10.3). */
+/**
+ * Returns the one signature and the one literal. Rejects every other arrangement of packets (RFC
+ * 9580, section 10.3).
+ */
 function splitMessage(
   message: Message<Uint8Array>,
   packets: readonly AnyPacket[],
@@ -189,7 +195,10 @@ function splitMessage(
   return { signature: last, literal: content };
 }
 
-/** Explains a signature that openpgp.js could not parse, by its version and algorithm (RFC 9580, section 5.2.3). */
+/**
+ * Explains a signature that openpgp.js could not parse, by its version and algorithm (RFC 9580,
+ * section 5.2.3).
+ */
 function unsupportedSignature(signature: AnyPacket): SignatureRejection {
   const [version = 0, , algorithm = 0] = signature.write();
   const isKnown = version === 4 || version === 6;
@@ -204,7 +213,10 @@ function unsupportedSignature(signature: AnyPacket): SignatureRejection {
       );
 }
 
-/** Other readers hash as the one-pass packet announces (RFC 9580, section 5.4). If it differed from the signature, they and we would disagree. */
+/**
+ * Other readers hash as the one-pass packet announces (RFC 9580, section 5.4). If it differed from
+ * the signature, they and we would disagree.
+ */
 function requireMatchingOnePass(onePass: OnePassSignaturePacket, signature: SignaturePacket): void {
   const agree = (["signatureType", "hashAlgorithm", "publicKeyAlgorithm"] as const).every(
     (name) => Reflect.get(onePass, name) === signature[name],

@@ -18,15 +18,17 @@ import { enums, type PartialConfig } from "openpgp";
  * Weak hashes are accepted in one place: a revocation counts whatever its hash is.
  */
 
-/** The most bytes in a signature file, and in what is compressed in it. Real ones have under 2,000. */
+/**
+ * The most bytes in a signature file, and in what is compressed in it. Real ones have under 2,000.
+ */
 export const maxMessageSize = 1024 * 1024;
 
 /** The fewest bits of an RSA key. */
 export const minRsaBits = 2048;
 
 /**
- * Milliseconds that a signature or a key may be dated ahead of this clock: clocks of signers differ by seconds. Sequoia allows 30 minutes.
- * There is no tolerance for expiry.
+ * Milliseconds that a signature or a key may be dated ahead of this clock: clocks of signers differ
+ * by seconds. Sequoia allows 30 minutes. There is no tolerance for expiry.
  */
 export const clockTolerance = 5 * 60 * 1000;
 
@@ -48,7 +50,9 @@ export const supportedCurves: ReadonlySet<string | undefined> = new Set([
   enums.curve.nistP521,
 ]);
 
-/** The configuration of openpgp.js for all that it verifies: messages, self-signatures and bindings. */
+/**
+ * The configuration of openpgp.js for all that it verifies: messages, self-signatures and bindings.
+ */
 export const strictConfig = {
   minRSABits: minRsaBits,
   maxDecompressedMessageSize: maxMessageSize,
@@ -62,7 +66,10 @@ export const strictConfig = {
   allowInsecureVerificationWithReformattedKeys: true,
 } satisfies PartialConfig;
 
-/** The configuration for revocations: one over a weak hash still revokes. Strictness here would let a revoked key sign. */
+/**
+ * The configuration for revocations: one over a weak hash still revokes. Strictness here would let
+ * a revoked key sign.
+ */
 export const anyHashConfig = {
   ...strictConfig,
   rejectHashAlgorithms: new Set<enums.hash>(),

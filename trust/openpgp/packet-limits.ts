@@ -3,16 +3,23 @@ import { enums } from "openpgp";
 import { maxMessageSize } from "./openpgp-policy.ts";
 import { SignatureRejection } from "./signature-rejection.ts";
 
-/** The most packets of a message. A valid one has three, or four if compressed. Each takes openpgp.js some 50 microseconds. */
+/**
+ * The most packets of a message. A valid one has three, or four if compressed. Each takes
+ * openpgp.js some 50 microseconds.
+ */
 const maxHeaders = 256;
 
-/** The most decompressed bytes of bzip2, which Node can't decompress beforehand to count its packets. */
+/**
+ * The most decompressed bytes of bzip2, which Node can't decompress beforehand to count its
+ * packets.
+ */
 const maxBzip2Size = 32 * 1024;
 
 type Packet = { readonly tag: number; readonly body: Buffer };
 
 /**
- * Rejects a message with too many packets before openpgp.js parses them, by reading their headers alone.
+ * Rejects a message with too many packets before openpgp.js parses them, by reading their headers
+ * alone.
  * @returns the most bytes that may be decompressed from it
  * @throws SignatureRejection
  */
@@ -46,7 +53,10 @@ function unpack(unpack: typeof inflateSync, body: Buffer): Buffer {
   }
 }
 
-/** Reads and counts the headers of packets (RFC 9580, section 4.2). openpgp.js reports anything that is no packet. */
+/**
+ * Reads and counts the headers of packets (RFC 9580, section 4.2). openpgp.js reports anything that
+ * is no packet.
+ */
 class HeaderReader {
   #count = 0;
 
@@ -64,7 +74,10 @@ class HeaderReader {
     return packets;
   }
 
-  /** Reads a body in the new format, which may come in parts with their own lengths (section 4.2.1.4). */
+  /**
+   * Reads a body in the new format, which may come in parts with their own lengths (section
+   * 4.2.1.4).
+   */
   #newBody(data: Buffer, start: number): { readonly chunks: readonly Buffer[]; readonly end: number } {
     const chunks: Buffer[] = [];
     for (let at = start; ; this.#countOne()) {

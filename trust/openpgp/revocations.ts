@@ -4,14 +4,20 @@ import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
 
 /** Something among the key files that may revoke keys and can't be applied. */
 export type RevocationDoubt = {
-  /** The file, below the folder of keys; absent if it is in a certificate, which may be merged from several files. */
+  /**
+   * The file, below the folder of keys; absent if it is in a certificate, which may be merged from
+   * several files.
+   */
   readonly file?: string;
   readonly reason: string;
   /** The primary keys that it may revoke; absent if it may revoke any. */
   readonly keys?: readonly Fingerprint[];
 };
 
-/** A revocation of a primary key that stands alone in a file, or behind a key that it may not be for. */
+/**
+ * A revocation of a primary key that stands alone in a file, or behind a key that it may not be
+ * for.
+ */
 export type StandaloneRevocation = {
   readonly file: string;
   readonly signature: SignaturePacket;
@@ -38,7 +44,10 @@ const maxTries = 10_000;
 
 /** The revocations of all certificates. */
 export type Revocations = {
-  /** How each revoked key is revoked, by {@link certificateKey}: `revoked`, `revoked by its designated revoker …`. */
+  /**
+   * How each revoked key is revoked, by {@link certificateKey}: `revoked`, `revoked by its
+   * designated revoker …`.
+   */
   readonly revoked: ReadonlyMap<string, string>;
   readonly doubts: readonly RevocationDoubt[];
 };
@@ -46,14 +55,18 @@ export type Revocations = {
 type Certificates = ReadonlyMap<Fingerprint, PublicKey>;
 type AnyKey = PublicKey | Subkey;
 
-/** Identifies a key in a certificate. Anyone can copy a subkey into their own certificate, and revoke it there. */
+/**
+ * Identifies a key in a certificate. Anyone can copy a subkey into their own certificate, and
+ * revoke it there.
+ */
 export function certificateKey(primary: Fingerprint, key: Fingerprint): string {
   return `${primary}/${key}`;
 }
 
 /**
- * Finds the keys that are revoked, by their own primary key or by its designated revoker. A revocation counts whatever its date and its
- * hash, and even if its revoker has been revoked or has expired since, as in gpg (sig-check.c, check_revocation_keys).
+ * Finds the keys that are revoked, by their own primary key or by its designated revoker. A
+ * revocation counts whatever its date and its hash, and even if its revoker has been revoked or has
+ * expired since, as in gpg (sig-check.c, check_revocation_keys).
  */
 export async function findRevocations(
   certificates: Certificates,
@@ -111,7 +124,10 @@ class RevocationFinder implements Revocations {
     );
   }
 
-  /** Applies the revocations in a certificate, and keeps those that may be for another for {@link applyStrays}. */
+  /**
+   * Applies the revocations in a certificate, and keeps those that may be for another for {@link
+   * applyStrays}.
+   */
   async lookInto(
     primary: Fingerprint,
     { keyPacket, revocationSignatures, subkeys }: PublicKey,
@@ -133,14 +149,18 @@ class RevocationFinder implements Revocations {
   }
 
   /**
-   * Applies revocations that are not valid for the certificate they were found in. Such a revocation may be for another certificate that
-   * stood behind this one in a file; or it is damaged, or its revoker's key is missing, or a stranger has appended it.
+   * Applies revocations that are not valid for the certificate they were found in. Such a
+   * revocation may be for another certificate that stood behind this one in a file; or it is
+   * damaged, or its revoker's key is missing, or a stranger has appended it.
    */
   async applyStrays(): Promise<void> {
     for (const stray of this.#strays) await this.apply(stray);
   }
 
-  /** Applies a revocation. It names its issuer, but not the key that it revokes: that is found by trying. */
+  /**
+   * Applies a revocation. It names its issuer, but not the key that it revokes: that is found by
+   * trying.
+   */
   async apply({ file, signature, type, precedingKey, place }: StrayRevocation): Promise<void> {
     const isKeys = type === enums.signature.keyRevocation;
     const issuer = issuerNameOf(signature);
@@ -166,7 +186,10 @@ class RevocationFinder implements Revocations {
     });
   }
 
-  /** Tries all keys that may revoke the certificate, not only the one that is named: the name is not signed, and may be damaged. */
+  /**
+   * Tries all keys that may revoke the certificate, not only the one that is named: the name is not
+   * signed, and may be damaged.
+   */
   async #applies(signature: SignaturePacket, type: enums.signature, target: Target): Promise<boolean> {
     for (const revoker of this.#revokers.get(target.primary) ?? []) {
       const key = this.#keys.get(revoker);
@@ -178,7 +201,10 @@ class RevocationFinder implements Revocations {
     return false;
   }
 
-  /** Returns whether a known key made it that has no right to revoke: anyone can append such a revocation. */
+  /**
+   * Returns whether a known key made it that has no right to revoke: anyone can append such a
+   * revocation.
+   */
   async #isStrangers(signature: SignaturePacket, type: enums.signature, place: Target): Promise<boolean> {
     for (const key of this.#named.get(issuerNameOf(signature)) ?? [])
       if (await this.#holds(signature, key, type, place)) return true;
@@ -203,7 +229,10 @@ function targetOf(primary: Fingerprint, key: PublicKey["keyPacket"], subkey?: Su
     : { primary, key: fingerprintOf(subkey), over: { key, bind: subkey.keyPacket } };
 }
 
-/** Copies a signature for each try: openpgp.js caches that a signature is valid, but not for which data and key. */
+/**
+ * Copies a signature for each try: openpgp.js caches that a signature is valid, but not for which
+ * data and key.
+ */
 function copyAs(key: AnyKey, signature: SignaturePacket): SignaturePacket {
   const copy = new SignaturePacket();
   copy.read(signature.write());

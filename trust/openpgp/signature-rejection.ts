@@ -1,8 +1,8 @@
 import { printableLine } from "../../lib/text/printable.ts";
 
 /**
- * The reason why a signature does not count, as a code for programs (`stagex verify --json`). A code never changes its meaning. The text
- * beside it is for people.
+ * The reason why a signature does not count, as a code for programs (`stagex verify --json`). A
+ * code never changes its meaning. The text beside it is for people.
  */
 export type RejectionCode =
   // The file.
@@ -45,8 +45,9 @@ export type RejectionCode =
   | "same-person";
 
 /**
- * A signature that does not count: thrown by the checks, caught by the quorum, which goes on with the next file. Libraries put into their
- * messages what they found in a file that anybody may have written, so the reason is escaped and bounded.
+ * A signature that does not count: thrown by the checks, caught by the quorum, which goes on with
+ * the next file. Libraries put into their messages what they found in a file that anybody may have
+ * written, so the reason is escaped and bounded.
  */
 export class SignatureRejection extends Error {
   override readonly name = "SignatureRejection";

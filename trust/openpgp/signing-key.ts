@@ -31,8 +31,9 @@ export type SigningOptions = {
 export class SigningCancelledError extends TrustError {}
 
 /**
- * Loads a private key from a file, armored or binary, without a passphrase: for machines that sign unattended. The primary key signs if
- * its flags allow it, since podman before version 4.6 accepts no signatures by subkeys.
+ * Loads a private key from a file, armored or binary, without a passphrase: for machines that sign
+ * unattended. The primary key signs if its flags allow it, since podman before version 4.6 accepts
+ * no signatures by subkeys.
  * @throws TrustError
  */
 export async function loadSigningKey(file: string): Promise<SigningKey> {
@@ -82,7 +83,8 @@ export type AgentOptions = {
 };
 
 /**
- * Makes a signing key from a key that gpg-agent has, in its files or on a smart card. A card may need a PIN and a touch for each signature.
+ * Makes a signing key from a key that gpg-agent has, in its files or on a smart card. A card may
+ * need a PIN and a touch for each signature.
  * @param fingerprint of exactly the key that is to sign, primary or subkey: gpg may choose no other
  */
 export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions): SigningKey {

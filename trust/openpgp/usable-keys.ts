@@ -1,7 +1,10 @@
 import type { Fingerprint } from "./fingerprint.ts";
 import { type Keyring, requireSigningKey } from "./keyring.ts";
 
-/** Finds the keys of each certificate that may sign now, by its primary key: neither expired nor revoked nor weak. */
+/**
+ * Finds the keys of each certificate that may sign now, by its primary key: neither expired nor
+ * revoked nor weak.
+ */
 export async function findUsableKeys(
   keyring: Keyring,
   now = new Date(),

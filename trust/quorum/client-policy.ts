@@ -8,8 +8,8 @@ import { TrustError } from "../trust-error.ts";
 import type { Roster } from "./roster.ts";
 
 /**
- * The most requirements in a policy. At each pull, every requirement costs a client a GnuPG home and a check of every signature. 2 of 256
- * people, 3 of 23 or 4 of 12 are within the limit.
+ * The most requirements in a policy. At each pull, every requirement costs a client a GnuPG home
+ * and a check of every signature. 2 of 256 people, 3 of 23 or 4 of 12 are within the limit.
  */
 export const maxRequirements = 256;
 
@@ -18,7 +18,9 @@ export type ClientPolicyInputs = {
   readonly keyring: Keyring;
   /** People who must have signed. There is no rule for vendors: stock clients ignore them. */
   readonly threshold: number;
-  /** A repository, or a prefix of several: `docker.io/stagex`, `registry.example/stagex/core-musl`. */
+  /**
+   * A repository, or a prefix of several: `docker.io/stagex`, `registry.example/stagex/core-musl`.
+   */
   readonly repository: string;
   /** Its name in the signatures, if the images are pulled from a mirror under another name. */
   readonly signedAs?: string;
@@ -31,7 +33,9 @@ export type ClientPolicy = {
   readonly files: ReadonlyMap<string, string | Uint8Array>;
   /** Ids of the people whose keys are in it. */
   readonly people: readonly string[];
-  /** Ids of people in the roster without a good key: their signatures don't count for these clients. */
+  /**
+   * Ids of people in the roster without a good key: their signatures don't count for these clients.
+   */
   readonly peopleWithoutKeys: readonly string[];
   readonly requirements: number;
 };
@@ -46,13 +50,16 @@ type Requirement = {
 };
 
 /**
- * Creates the policy with which stock clients (podman, skopeo, buildah, CRI-O) require t of n people.
+ * Creates the policy with which stock clients (podman, skopeo, buildah, CRI-O) require t of n
+ * people.
  *
- * policy.json has no "t of n". But all its requirements must be met, each by any of its keys (containers-policy.json.5). So there is one
- * requirement for every n-t+1 of the n people: t signers meet all of them. With fewer signers, the people who did not sign contain
- * a whole requirement, which is not met.
+ * policy.json has no "t of n". But all its requirements must be met, each by any of its keys
+ * (containers-policy.json.5). So there is one requirement for every n-t+1 of the n people: t
+ * signers meet all of them. With fewer signers, the people who did not sign contain a whole
+ * requirement, which is not met.
  * @param folder the folder for the files: the policy names its keyrings by absolute path
- * @throws TrustError if fewer than t people have keys, or there would be more than {@link maxRequirements}
+ * @throws TrustError if fewer than t people have keys, or there would be more than {@link
+ * maxRequirements}
  */
 export function createClientPolicy(inputs: ClientPolicyInputs, folder: string): ClientPolicy {
   const { roster, keyring, threshold, repository, signedAs = repository, lookaside } = inputs;
@@ -98,7 +105,10 @@ function requireNoDoubts(roster: Roster, keyring: Keyring): void {
     throw new TrustError(`no policy is written, since keys may be revoked: ${[...doubts].join("; ")}`);
 }
 
-/** Writes the files, after removing the keyrings of an earlier policy: no one outside of the roster may stay. */
+/**
+ * Writes the files, after removing the keyrings of an earlier policy: no one outside of the roster
+ * may stay.
+ */
 export async function writeClientPolicy({ files }: ClientPolicy, folder: string): Promise<void> {
   await rm(join(folder, "keys"), { recursive: true, force: true });
   for (const [file, content] of files) {
@@ -135,7 +145,10 @@ function requireFeasible(people: readonly string[], threshold: number): void {
   );
 }
 
-/** Requires the registry's host: clients compare full names, so a policy for `stagex` would apply to nothing. */
+/**
+ * Requires the registry's host: clients compare full names, so a policy for `stagex` would apply to
+ * nothing.
+ */
 function requireFullName(repository: string): void {
   const isFull = (() => {
     try {

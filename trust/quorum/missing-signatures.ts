@@ -10,7 +10,9 @@ export type MissingSignatures = {
   readonly people: number;
   /** CPU vendors, for each of which one more person must stand. */
   readonly vendors: number;
-  /** The fewest signatures that supply both: one by a new person on a new vendor counts for both. */
+  /**
+   * The fewest signatures that supply both: one by a new person on a new vendor counts for both.
+   */
   readonly signatures: number;
   /** Ids of the people in the roster who could make one of them. */
   readonly helpfulPeople: readonly string[];
@@ -20,7 +22,10 @@ export type MissingSignatures = {
   readonly impossible?: string;
 };
 
-/** Finds the people whose signatures would count now: with a key that is among the keys and may sign. */
+/**
+ * Finds the people whose signatures would count now: with a key that is among the keys and may
+ * sign.
+ */
 export async function findSigners({ roster, keyring }: Trust, now = new Date()): Promise<readonly Person[]> {
   const usable = await findUsableKeys(keyring, now);
   const primaries = new Set([...usable].filter(([, keys]) => keys.length > 0).map(([primary]) => primary));
@@ -32,8 +37,9 @@ export async function findSigners({ roster, keyring }: Trust, now = new Date()):
 /**
  * Finds what an image lacks for its quorum, and who could supply it.
  *
- * The signatures are counted greedily, the most helpful one first. With up to 2 vendors that is the least number. With 3 or more it
- * can be one or two above it, measured in 1 of 100 cases with random rosters of 3 to 5 people.
+ * The signatures are counted greedily, the most helpful one first. With up to 2 vendors that is the
+ * least number. With 3 or more it can be one or two above it, measured in 1 of 100 cases with
+ * random rosters of 3 to 5 people.
  * @param signers the people whose signatures would count now
  */
 export function findMissingSignatures(
@@ -65,7 +71,10 @@ export function findMissingSignatures(
   };
 }
 
-/** All further signatures that could count. People with fewer vendors come first, since the others can replace them. */
+/**
+ * All further signatures that could count. People with fewer vendors come first, since the others
+ * can replace them.
+ */
 function possibleClaims(signers: readonly Person[], accepted: readonly VendorClaim[]): VendorClaim[] {
   const claims = signers.map(({ id, machines }) => {
     const vendors = new Set(machines.flatMap(({ cpuVendor }) => cpuVendor ?? []));
@@ -78,7 +87,9 @@ function possibleClaims(signers: readonly Person[], accepted: readonly VendorCla
   return [...claims.sort((a, b) => a.length - b.length).flat(), ...withoutVendor];
 }
 
-/** Those that supply a vendor. Where none does alone, two do together, and any may be one of them. */
+/**
+ * Those that supply a vendor. Where none does alone, two do together, and any may be one of them.
+ */
 function helpfulClaims(
   accepted: readonly VendorClaim[],
   possible: readonly VendorClaim[],
@@ -146,7 +157,9 @@ function tooFewVendors(
   return `each vendor counts by another person, and the roster's can stand for ${reachable} at most`;
 }
 
-/** Describes what is missing: `1 more person and 1 more CPU vendor (bob, carol; on GenuineIntel)`. */
+/**
+ * Describes what is missing: `1 more person and 1 more CPU vendor (bob, carol; on GenuineIntel)`.
+ */
 export function describeMissingSignatures(missing: MissingSignatures): string {
   const { people, vendors, helpfulPeople, helpfulVendors, impossible } = missing;
   const needs = [

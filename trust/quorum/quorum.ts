@@ -16,8 +16,9 @@ export type QuorumRule = {
   /** Distinct people, at least 1. Several keys, subkeys or files of one person count once. */
   readonly threshold: number;
   /**
-   * Distinct CPU vendors that they built on, each by another person. One person with machines of two vendors is one witness, so 2
-   * vendors need two people even if the threshold is 1. 0 means that vendors are not checked.
+   * Distinct CPU vendors that they built on, each by another person. One person with machines of
+   * two vendors is one witness, so 2 vendors need two people even if the threshold is 1. 0 means
+   * that vendors are not checked.
    */
   readonly vendors: number;
 };
@@ -33,9 +34,15 @@ export type AcceptedSignature = {
   readonly person: string;
   /** Of the primary key. */
   readonly fingerprint: Fingerprint;
-  /** The vendor of the machine that built the image; null if unknown: then the signature counts for its person alone. */
+  /**
+   * The vendor of the machine that built the image; null if unknown: then the signature counts for
+   * its person alone.
+   */
   readonly cpuVendor: CpuVendor | null;
-  /** The reason why the vendor is unknown, or the source that it was taken from if the signature names none. */
+  /**
+   * The reason why the vendor is unknown, or the source that it was taken from if the signature
+   * names none.
+   */
   readonly note?: string;
   /** The time from which the signature no longer counts; absent if it does not expire. */
   readonly expires?: Date;
@@ -59,8 +66,8 @@ export type QuorumVerdict = {
   readonly accepted: readonly AcceptedSignature[];
   readonly rejected: readonly RejectedSignature[];
   /**
-   * Reasons why the answer is not known, each with its file: there are enough signatures, but too few without keys that something
-   * unread may have revoked. Otherwise empty.
+   * Reasons why the answer is not known, each with its file: there are enough signatures, but too
+   * few without keys that something unread may have revoked. Otherwise empty.
    */
   readonly doubts: readonly string[];
 };
@@ -69,9 +76,10 @@ export type QuorumVerdict = {
 type EvaluatedFile = { readonly file: string; readonly result: AcceptedSignature | SignatureRejection };
 
 /**
- * Evaluates the signatures of one manifest. A bad signature is listed with its reason and does not affect the good ones. The order of
- * the files does not change whether the quorum is met.
- * @param now the time at which keys must be good: signatures by keys that were revoked later don't count
+ * Evaluates the signatures of one manifest. A bad signature is listed with its reason and does not
+ * affect the good ones. The order of the files does not change whether the quorum is met.
+ * @param now the time at which keys must be good: signatures by keys that were revoked later don't
+ * count
  * @throws TrustError if the rule is invalid, or the roster gives one key to two people
  */
 export async function evaluateQuorum(
@@ -117,7 +125,10 @@ function countFiles(files: readonly EvaluatedFile[], rule: QuorumRule): Omit<Quo
   return { met: people >= rule.threshold && vendors >= rule.vendors, people, vendors, accepted, rejected };
 }
 
-/** Describes a verdict: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected: signature-2: …`. */
+/**
+ * Describes a verdict: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected:
+ * signature-2: …`.
+ */
 export function describeVerdict(
   { accepted, rejected, people, vendors, doubts }: QuorumVerdict,
   rule: QuorumRule,
@@ -197,14 +208,17 @@ function requireImage({ reference, digest }: PinnedImage, payload: SigningPayloa
 }
 
 /**
- * Returns the vendor that a signature stands for. It is always the vendor of one of the person's machines in the roster, since no one
- * has reviewed other claims. Among those, the signed claim decides.
+ * Returns the vendor that a signature stands for. It is always the vendor of one of the person's
+ * machines in the roster, since no one has reviewed other claims. Among those, the signed claim
+ * decides.
  *
- * A signature without a claim (StageX's own scripts sign none) stands for the roster's vendor if all machines of the person are by one
- * vendor, and otherwise for none. This believes nothing unsigned: trust begins with the roster, which decides whose signatures count,
- * and whoever can change it needs no claim. A signer gains nothing by leaving the claim out: they get that one vendor or none either way,
- * and could as easily sign a false name. Undetected remains a machine that is not in the roster, used in good faith. Attestation signs
- * the vendor that it detects, so that such a machine adds nothing.
+ * A signature without a claim (StageX's own scripts sign none) stands for the roster's vendor if
+ * all machines of the person are by one vendor, and otherwise for none. This believes nothing
+ * unsigned: trust begins with the roster, which decides whose signatures count, and whoever can
+ * change it needs no claim. A signer gains nothing by leaving the claim out: they get that one
+ * vendor or none either way, and could as easily sign a false name. Undetected remains a machine
+ * that is not in the roster, used in good faith. Attestation signs the vendor that it detects, so
+ * that such a machine adds nothing.
  */
 function vendorOf(
   { builder }: SigningPayload,
@@ -247,7 +261,10 @@ function duplicateOf(
   );
 }
 
-/** openpgp.js throws all kinds of errors on malformed input; none of them may stop the evaluation of the other files. */
+/**
+ * openpgp.js throws all kinds of errors on malformed input; none of them may stop the evaluation of
+ * the other files.
+ */
 function toRejection(error: unknown): SignatureRejection {
   return error instanceof SignatureRejection
     ? error

@@ -6,7 +6,8 @@ import { parseRoster, type Roster } from "./roster.ts";
 const maxRosterSize = 1024 * 1024;
 
 /**
- * Reads a roster file: StageX's MAINTAINERS. The file may come with a stranger's tree, so no link is followed.
+ * Reads a roster file: StageX's MAINTAINERS. The file may come with a stranger's tree, so no link
+ * is followed.
  * @throws TrustError if the file can't be read, or is no roster
  */
 export async function readRoster(file: string): Promise<Roster> {

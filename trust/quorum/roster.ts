@@ -7,7 +7,10 @@ import { TrustError } from "../trust-error.ts";
 
 /** A maintainer who may sign, with their keys and machines. */
 export type Person = {
-  /** The name of their table in MAINTAINERS, `ash` for `[people.ash]`. It identifies them everywhere here. */
+  /**
+   * The name of their table in MAINTAINERS, `ash` for `[people.ash]`. It identifies them everywhere
+   * here.
+   */
   readonly id: string;
   /** Their own name, for people. */
   readonly name: string;
@@ -19,7 +22,10 @@ export type Person = {
 /** A machine that a maintainer builds on. */
 export type Machine = {
   readonly id: string;
-  /** Absent if MAINTAINERS names none, or one that `cpu-vendor.ts` does not know: such a machine adds no vendor. */
+  /**
+   * Absent if MAINTAINERS names none, or one that `cpu-vendor.ts` does not know: such a machine
+   * adds no vendor.
+   */
   readonly cpuVendor: CpuVendor | undefined;
 };
 
@@ -38,7 +44,8 @@ const rosterSchema = z.object({
 /**
  * Parses the text of a `MAINTAINERS` file.
  * @param file the name that errors use
- * @throws TrustError if the text is no roster, a key or machine belongs to no one, or one key belongs to two people
+ * @throws TrustError if the text is no roster, a key or machine belongs to no one, or one key
+ * belongs to two people
  */
 export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
   const { people, keys, machines } = parseRosterToml(text, file);
@@ -80,7 +87,8 @@ export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
 
 /**
  * Returns the owner of each primary key.
- * @param primaryOf returns the primary key of a fingerprint, which may be a subkey's or the primary key's own
+ * @param primaryOf returns the primary key of a fingerprint, which may be a subkey's or the primary
+ * key's own
  * @throws TrustError if one primary key belongs to two people: their signatures can't be told apart
  */
 export function keyOwners(

@@ -22,9 +22,10 @@ const repositoryPattern = new RegExp(`^(?:(${domain})/)?(${component}(?:/${compo
 const tagPattern = /^[\w][\w.-]{0,127}$/;
 
 /**
- * Parses and normalizes a repository. Docker Hub is the default, and has an older name: `stagex/core-musl` and
- * `index.docker.io/stagex/core-musl` are `docker.io/stagex/core-musl` (distribution/reference, normalize.go, splitDockerDomain). podman
- * compares repositories in the same way.
+ * Parses and normalizes a repository. Docker Hub is the default, and has an older name:
+ * `stagex/core-musl` and `index.docker.io/stagex/core-musl` are `docker.io/stagex/core-musl`
+ * (distribution/reference, normalize.go, splitDockerDomain). podman compares repositories in the
+ * same way.
  */
 export function parseRepository(text: string): Repository {
   const first = text.split("/", 1)[0] ?? "";
@@ -40,12 +41,18 @@ export function parseRepository(text: string): Repository {
   return full as Repository;
 }
 
-/** Returns the repository without its host, `stagex/core-musl`: the name of its folder in a lookaside. */
+/**
+ * Returns the repository without its host, `stagex/core-musl`: the name of its folder in a
+ * lookaside.
+ */
 export function repositoryPath(repository: Repository): string {
   return repository.slice(repository.indexOf("/") + 1);
 }
 
-/** Parses `REPO:TAG`. @throws Error if the tag is missing: a signature is for one tag of a repository */
+/**
+ * Parses `REPO:TAG`.
+ * @throws Error if the tag is missing: a signature is for one tag of a repository
+ */
 export function parseTaggedReference(text: string): TaggedReference {
   const colon = text.lastIndexOf(":");
   const tag = text.slice(colon + 1);

@@ -26,7 +26,9 @@ export class LookasideFolder {
     this.#kind = kind;
   }
 
-  /** @throws TrustError where the folder is missing: then the signatures of no image can be known */
+  /**
+   * @throws TrustError where the folder is missing: then the signatures of no image can be known
+   */
   async requireFolder(): Promise<void> {
     if ((await stat(this.folder).catch(() => undefined))?.isDirectory()) return;
     throw new TrustError(
@@ -46,10 +48,11 @@ export class LookasideFolder {
   }
 
   /**
-   * Writes a signature under the next free number, whole or not at all. Two writers at once get two numbers; bytes that are there
-   * already are not written again.
+   * Writes a signature under the next free number, whole or not at all. Two writers at once get two
+   * numbers; bytes that are there already are not written again.
    * @returns the name of the file, `signature-3`
-   * @throws TrustError where {@link maxSignatures} are there, or a link would lead the write elsewhere
+   * @throws TrustError where {@link maxSignatures} are there, or a link would lead the write
+   * elsewhere
    */
   async write(repository: Repository, digest: Digest, signature: Uint8Array): Promise<string> {
     if (signature.length > maxMessageSize) throw new TrustError(`${signature.length} bytes are no signature`);
@@ -82,8 +85,9 @@ export class LookasideFolder {
 }
 
 /**
- * Reads the signatures in one image's folder. Files after a gap in the numbers are listed as rejected: podman stops at the first
- * missing number, and a signature that it does not see can't count here.
+ * Reads the signatures in one image's folder. Files after a gap in the numbers are listed as
+ * rejected: podman stops at the first missing number, and a signature that it does not see can't
+ * count here.
  */
 export async function readSignatureFolder(
   folder: string,
@@ -109,8 +113,8 @@ export async function readSignatureFolder(
 }
 
 /**
- * Finds the first symbolic link between a lookaside's folder and an image's; returns its path below the former. Whoever fills the folder
- * could have made it.
+ * Finds the first symbolic link between a lookaside's folder and an image's; returns its path below
+ * the former. Whoever fills the folder could have made it.
  */
 async function findLink(root: string, path: string): Promise<string | undefined> {
   const names = path.split("/");
@@ -141,7 +145,10 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** Reads a regular file without following a link or waiting for a pipe: anyone may have written this folder. */
+/**
+ * Reads a regular file without following a link or waiting for a pipe: anyone may have written this
+ * folder.
+ */
 async function readOne(folder: string, file: string): Promise<SignatureFile> {
   try {
     const handle = await open(
@@ -178,7 +185,10 @@ async function writeDurably(file: string, bytes: Uint8Array): Promise<void> {
   }
 }
 
-/** Gives the draft its name, unless the name is taken: link() never replaces a file, and the file appears whole. */
+/**
+ * Gives the draft its name, unless the name is taken: link() never replaces a file, and the file
+ * appears whole.
+ */
 async function linkUnlessTaken(draft: string, file: string): Promise<boolean> {
   try {
     await link(draft, file);

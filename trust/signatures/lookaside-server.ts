@@ -17,7 +17,10 @@ import {
   tooManyFiles,
 } from "./signature-file.ts";
 
-/** Bounds on the requests to a server. Node bounds the headers of a response to 16 KiB, {@link maxMessageSize} its body. */
+/**
+ * Bounds on the requests to a server. Node bounds the headers of a response to 16 KiB, {@link
+ * maxMessageSize} its body.
+ */
 export type LookasideLimits = {
   /** Milliseconds for one file. */
   readonly file: number;
@@ -36,8 +39,8 @@ const retryPauses = [300, 1_000];
 const silencePause = 10_000;
 
 /**
- * A lookaside on an HTTP server. After a request without an answer, all requests fail for a moment: otherwise hundreds of images would
- * each wait for the timeout.
+ * A lookaside on an HTTP server. After a request without an answer, all requests fail for a moment:
+ * otherwise hundreds of images would each wait for the timeout.
  */
 export class LookasideServer {
   readonly #base: URL;
@@ -98,7 +101,10 @@ export class LookasideServer {
   }
 }
 
-/** Returns the body; nothing on 404. Every other status is a failure: it does not mean that there is no such file. */
+/**
+ * Returns the body; nothing on 404. Every other status is a failure: it does not mean that there is
+ * no such file.
+ */
 async function readResponse(
   url: URL,
   response: IncomingMessage,

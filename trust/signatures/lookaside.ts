@@ -9,15 +9,18 @@ import type { FileKind, SignatureFile } from "./signature-file.ts";
 /** A store of signatures apart from the images (containers-registries.d.5, "lookaside"). */
 export type Lookaside = {
   /**
-   * Reads all signatures of an image, in the order of their numbers. An empty list means that there is none.
+   * Reads all signatures of an image, in the order of their numbers. An empty list means that there
+   * is none.
    * @throws TrustError, UnavailableError where they can't be known
    */
   read(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]>;
 };
 
 /**
- * Creates the lookaside for an address: `https://…`, or a folder, such as a checkout of a git repository.
- * @throws TrustError where the address is neither. Plain http is for this machine alone: on a network anyone could hide signatures.
+ * Creates the lookaside for an address: `https://…`, or a folder, such as a checkout of a git
+ * repository.
+ * @throws TrustError where the address is neither. Plain http is for this machine alone: on a
+ * network anyone could hide signatures.
  */
 export function createLookaside(
   address: string,

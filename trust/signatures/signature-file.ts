@@ -9,13 +9,22 @@ export type SignatureFile = { readonly file: string } & (
   | { readonly rejection: SignatureRejection }
 );
 
-/** Kinds of files, and the first part of their names: `signature-1`. The other kinds are signed statements about an image. */
+/**
+ * Kinds of files, and the first part of their names: `signature-1`. The other kinds are signed
+ * statements about an image.
+ */
 export type FileKind = "signature" | "provenance" | "sbom";
 
-/** The most signatures of an image that are read, as in podman (containers/image, docker/docker_image_src.go). */
+/**
+ * The most signatures of an image that are read, as in podman (containers/image,
+ * docker/docker_image_src.go).
+ */
 export const maxSignatures = 128;
 
-/** Returns the folder of an image's signatures, relative to the lookaside: podman's layout, and that of StageX's `signatures/`. */
+/**
+ * Returns the folder of an image's signatures, relative to the lookaside: podman's layout, and that
+ * of StageX's `signatures/`.
+ */
 export function signatureFolder(repository: Repository, digest: Digest): string {
   return `${repositoryPath(repository)}@sha256=${hexOf(digest)}`;
 }

@@ -41,8 +41,8 @@ export function kitEntryName(number: number, image: string): string {
 }
 
 /**
- * Writes a kit as one tar file, whole or not at all, and replaces an existing one. It has the payloads, the signatures made so far, and a
- * shell script that signs the rest with gpg alone.
+ * Writes a kit as one tar file, whole or not at all, and replaces an existing one. It has the
+ * payloads, the signatures made so far, and a shell script that signs the rest with gpg alone.
  */
 export async function writeKit(file: string, entries: readonly KitEntry[]): Promise<void> {
   const tar = pack();
@@ -69,7 +69,8 @@ export async function writeKit(file: string, entries: readonly KitEntry[]): Prom
 }
 
 /**
- * Reads a kit, signed or not, without verifying anything. Entries that are neither payloads nor signatures are ignored.
+ * Reads a kit, signed or not, without verifying anything. Entries that are neither payloads nor
+ * signatures are ignored.
  * @throws TrustError if the file is no kit, is truncated, or has two entries with one name
  */
 export async function readKit(file: string): Promise<readonly KitEntry[]> {

@@ -5,8 +5,8 @@ import { parseTaggedReference, type TaggedReference } from "./image-reference.ts
 import { parseStrictJson } from "./strict-json.ts";
 
 /**
- * A maintainer's claim about the machine that built the image. It is in the payload's `optional`, so it is signed; podman and other
- * clients ignore it.
+ * A maintainer's claim about the machine that built the image. It is in the payload's `optional`,
+ * so it is signed; podman and other clients ignore it.
  */
 export type BuilderClaim = {
   /** As in OCI platforms: amd64, arm64. */
@@ -22,7 +22,10 @@ export type BuilderClaim = {
   readonly go?: string;
 };
 
-/** The signed statement that a tag of a repository is this manifest (containers/image, docs/containers-signature.5.md). */
+/**
+ * The signed statement that a tag of a repository is this manifest (containers/image,
+ * docs/containers-signature.5.md).
+ */
 export type SigningPayload = {
   readonly reference: TaggedReference;
   readonly digest: Digest;
@@ -60,10 +63,16 @@ const payloadSchema = z.strictObject({
   }),
 });
 
-/** A payload to write. The reference stays as given, since StageX writes it without the registry's host. */
+/**
+ * A payload to write. The reference stays as given, since StageX writes it without the registry's
+ * host.
+ */
 export type NewPayload = Omit<SigningPayload, "reference"> & { readonly reference: string };
 
-/** Serializes a payload with sorted members and without white space, so that equal payloads have equal bytes. */
+/**
+ * Serializes a payload with sorted members and without white space, so that equal payloads have
+ * equal bytes.
+ */
 export function serializePayload({ reference, digest, creator, timestamp, builder }: NewPayload): Uint8Array {
   parseTaggedReference(reference);
   const payload = payloadSchema.parse({
@@ -77,7 +86,10 @@ export function serializePayload({ reference, digest, creator, timestamp, builde
   return new TextEncoder().encode(JSON.stringify(sortMembers(payload)));
 }
 
-/** Parses a payload strictly. @throws SignatureRejection for anything that is not exactly in the format */
+/**
+ * Parses a payload strictly.
+ * @throws SignatureRejection for anything that is not exactly in the format
+ */
 export function parsePayload(bytes: Uint8Array): SigningPayload {
   const parsed = payloadSchema.safeParse(parseStrictJson(bytes, maxPayloadSize));
   if (!parsed.success)

@@ -19,7 +19,8 @@ function decode(bytes: Uint8Array, limit: number): string {
 }
 
 /**
- * Parses signed JSON so that all readers find the same in it: UTF-8 without a byte order mark, and no name twice in an object.
+ * Parses signed JSON so that all readers find the same in it: UTF-8 without a byte order mark, and
+ * no name twice in an object.
  * @param limit in bytes
  * @throws SignatureRejection
  */

@@ -6,8 +6,9 @@ import { createStatement, type Statement, type StatementSubject } from "./statem
 export const provenancePredicateType = "https://slsa.dev/provenance/v1";
 
 /**
- * The build type of packages. Its `externalParameters` are those of {@link Provenance}. With them, this project or StageX's own make rule
- * builds the same bytes from the `resolvedDependencies`, without network.
+ * The build type of packages. Its `externalParameters` are those of {@link Provenance}. With them,
+ * this project or StageX's own make rule builds the same bytes from the `resolvedDependencies`,
+ * without network.
  */
 export const buildType = "urn:stagex-pulumi:package-build:1";
 
@@ -21,7 +22,10 @@ export type BuildDescription = {
   /** Dependencies: image name to the digest that was used. */
   readonly dependencies: Readonly<Record<string, Digest>>;
   readonly digests: { readonly index: Digest | null; readonly platforms: Readonly<Record<string, Digest>> };
-  /** The commit of the package's folder, and the path of the tree in its repository; null if unknown. */
+  /**
+   * The commit of the package's folder, and the path of the tree in its repository; null if
+   * unknown.
+   */
   readonly tree: { readonly commit: string; readonly path: string } | null;
   readonly builder: {
     /** Its id in the ledger. */
@@ -79,7 +83,10 @@ export function provenanceOf(build: BuildDescription): Statement {
   return createStatement(subjectsOf(build), provenancePredicateType, predicateOf(build));
 }
 
-/** Returns the subjects of a statement: every platform's manifest and, if there are several, the index over them. */
+/**
+ * Returns the subjects of a statement: every platform's manifest and, if there are several, the
+ * index over them.
+ */
 export function subjectsOf({
   plan,
   repository,
@@ -125,7 +132,10 @@ function predicateOf(build: BuildDescription): Provenance {
   };
 }
 
-/** Lists the commit, the recipe and its files, the sources, the fetched files and the images, each by digest. */
+/**
+ * Lists the commit, the recipe and its files, the sources, the fetched files and the images, each
+ * by digest.
+ */
 function resolvedDependenciesOf({
   plan,
   dependencies,

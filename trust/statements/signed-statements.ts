@@ -12,7 +12,10 @@ import { type VerifiedStatement, verifyStatement } from "./statement.ts";
 /** Selects the statements of one kind about an image. */
 export type StatementQuery = {
   readonly repository: Repository;
-  /** The manifest or index that the statement is stored under: usually what the image's tags point at. */
+  /**
+   * The manifest or index that the statement is stored under: usually what the image's tags point
+   * at.
+   */
   readonly digest: Digest;
   readonly predicateType: string;
 };
@@ -21,8 +24,9 @@ export type StatementQuery = {
 export type StoredStatement = VerifiedStatement & { readonly file: string; readonly message: Uint8Array };
 
 /**
- * The signed statements of one kind in a lookaside. They are in `statements/`, in the same layout as signatures but apart from them:
- * StageX's own scripts count all files in an image's folder of signatures.
+ * The signed statements of one kind in a lookaside. They are in `statements/`, in the same layout
+ * as signatures but apart from them: StageX's own scripts count all files in an image's folder of
+ * signatures.
  */
 export class SignedStatements {
   readonly #lookaside: Lookaside;
@@ -32,7 +36,10 @@ export class SignedStatements {
     this.#lookaside = createLookaside(`${lookaside.replace(/(?<!\/)\/+$/, "")}/statements`, kind);
   }
 
-  /** Reads the valid statements by people in the roster. @throws TrustError if they can't be known */
+  /**
+   * Reads the valid statements by people in the roster.
+   * @throws TrustError if they can't be known
+   */
   async read({ repository, ...about }: StatementQuery, trust: Trust): Promise<readonly StoredStatement[]> {
     const held: StoredStatement[] = [];
     for (const one of await this.#files(repository, about.digest)) {
@@ -66,7 +73,8 @@ export class SignedStatements {
 
   /**
    * Writes a signed statement. Bytes that are there already are not written again.
-   * @param more further digests of the image to store it under: clients that pull one platform look under its manifest, not the index
+   * @param more further digests of the image to store it under: clients that pull one platform look
+   * under its manifest, not the index
    * @returns the name of the file
    * @throws TrustError if it would not be valid
    */

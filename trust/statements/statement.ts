@@ -7,7 +7,10 @@ import type { Trust } from "../quorum/quorum.ts";
 import { keyOwners } from "../quorum/roster.ts";
 import { parseStrictJson } from "../signatures/strict-json.ts";
 
-/** The type that every in-toto statement of this version has (in-toto/attestation, spec/v1/statement.md). */
+/**
+ * The type that every in-toto statement of this version has (in-toto/attestation,
+ * spec/v1/statement.md).
+ */
 export const statementType = "https://in-toto.io/Statement/v1";
 
 /** The most bytes of a statement. Those of images with hundreds of sources have some 100,000. */
@@ -22,7 +25,9 @@ const statementSchema = z.object({
   predicate: z.record(z.string(), z.unknown()),
 });
 
-/** An in-toto statement (in-toto/attestation, spec/v1/statement.md). Its author is whoever signs it. */
+/**
+ * An in-toto statement (in-toto/attestation, spec/v1/statement.md). Its author is whoever signs it.
+ */
 export type Statement = z.infer<typeof statementSchema>;
 
 /** A subject of a statement: a name for people, and the digest, which alone counts. */
@@ -42,7 +47,10 @@ export function createStatement(
   };
 }
 
-/** Serializes a statement for signing and storing. Statements that were made in the same way have equal bytes. */
+/**
+ * Serializes a statement for signing and storing. Statements that were made in the same way have
+ * equal bytes.
+ */
 export function serializeStatement(statement: Statement): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(statement));
 }
@@ -78,9 +86,10 @@ export type VerifiedStatement = {
 /**
  * Verifies a signed statement as strictly as a signature of an image.
  *
- * The envelope is the same, a binary opaque OpenPGP message, since the keys are OpenPGP keys, often on smart cards for nothing else. DSSE
- * has no such signatures and would need a second verifier. It guards against a payload that is taken for another type; here the
- * statement's `_type` does so, which no payload of an image signature has.
+ * The envelope is the same, a binary opaque OpenPGP message, since the keys are OpenPGP keys, often
+ * on smart cards for nothing else. DSSE has no such signatures and would need a second verifier. It
+ * guards against a payload that is taken for another type; here the statement's `_type` does so,
+ * which no payload of an image signature has.
  * @param about the digest that it must be about, and the kind that it must be of
  * @throws SignatureRejection
  */
