@@ -5,7 +5,7 @@ import { Keyring } from "../trust/openpgp/keyring.ts";
 import { evaluateQuorum } from "../trust/quorum/quorum.ts";
 import { parseRoster } from "../trust/quorum/roster.ts";
 import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../trust/signatures/lookaside-folder.ts";
 
 /**
  * Judges all images of a release: `node bench/release-signatures.ts FOLDER`, a folder of

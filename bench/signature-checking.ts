@@ -5,7 +5,7 @@ import { projectRoot } from "../lib/paths.ts";
 import { digestOf } from "../oci/digest.ts";
 import { signingKeyOf } from "../trust/openpgp/signing-key.ts";
 import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../trust/signatures/lookaside-folder.ts";
 import { serializePayload } from "../trust/signatures/simple-signing.ts";
 import type { BenchmarkResult, BenchmarkRun } from "./benchmark.ts";
 import { timePairs } from "./pairs.ts";

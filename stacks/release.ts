@@ -24,7 +24,7 @@ import type { Quorum } from "../providers/stagex/resources/quorum/resource.ts";
 import { silenceFailedOutputs } from "../pulumi-workarounds/dependency-failure.ts";
 import type { Keyring } from "../trust/openpgp/keyring.ts";
 import { parseRepository } from "../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../trust/signatures/lookaside-folder.ts";
 import { logToEngine } from "./engine-log.ts";
 import { type DigestSources, findReleasableImages } from "./releasable-images.ts";
 import { readStackConfig } from "./stack-config.ts";

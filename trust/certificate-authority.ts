@@ -18,14 +18,14 @@ import {
 /** A key and the certificate of its public half, both PEM (PKCS #8 and RFC 7468). */
 export type KeyAndCertificate = { readonly key: string; readonly certificate: string };
 
-/** Whom a certificate lets connect: a builder that is connected to, or a client that connects. */
+/** The side of a connection that a certificate is for: the builder (server) or its client. */
 export type ConnectionSide = "server" | "client";
 
-/** What a certificate says. */
+/** The contents of a certificate. */
 export type CertificateSubject = {
-  /** For people who read it. */
+  /** A name for people. */
   readonly commonName: string;
-  /** DNS names and IP addresses that a server is reached by. */
+  /** DNS names and IP addresses of a server. */
   readonly names: readonly string[];
   readonly side: ConnectionSide;
   readonly days: number;
@@ -37,11 +37,14 @@ const day = 24 * 60 * 60 * 1000;
 /** The builders' clocks may be behind this one. */
 const clockSkew = 5 * 60 * 1000;
 
-/** A new authority that may sign servers' and clients' certificates but no further authorities' (RFC 5280, 4.2.1.9). */
+/**
+ * Creates an authority that may issue certificates for servers and clients, but not for further
+ * authorities (RFC 5280, 4.2.1.9).
+ */
 export async function createAuthority(commonName: string, days: number): Promise<KeyAndCertificate> {
-  const keys = await newKeys();
+  const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned({
-    ...validity(days),
+    ...validityPeriod(days),
     name: [{ CN: [commonName] }],
     keys,
     signingAlgorithm: algorithm,
@@ -51,19 +54,22 @@ export async function createAuthority(commonName: string, days: number): Promise
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { key: await pemOf(keys.privateKey), certificate: pemText(certificate) };
+  return { key: await exportKey(keys.privateKey), certificate: certificateText(certificate) };
 }
 
-/** A new key, and a certificate of it by the authority: good for one side of a connection and not for the other. */
+/**
+ * Creates a key, and issues a certificate for it that is valid for one side of a connection and not
+ * for the other.
+ */
 export async function issueCertificate(
   authority: KeyAndCertificate,
   subject: CertificateSubject,
 ): Promise<KeyAndCertificate> {
   const issuer = new X509Certificate(authority.certificate);
-  const signingKey = await privateKeyIn(authority.key);
-  const keys = await newKeys();
+  const signingKey = await parsePrivateKey(authority.key);
+  const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.create({
-    ...validity(subject.days),
+    ...validityPeriod(subject.days),
     subject: [{ CN: [subject.commonName] }],
     issuer: issuer.subject,
     publicKey: keys.publicKey,
@@ -73,15 +79,15 @@ export async function issueCertificate(
       new BasicConstraintsExtension(false, undefined, true),
       new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
       new ExtendedKeyUsageExtension([ExtendedKeyUsage[`${subject.side}Auth`]], true),
-      ...alternatives(subject.names),
+      ...subjectAlternativeNames(subject.names),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
       await AuthorityKeyIdentifierExtension.create(issuer),
     ],
   });
-  return { key: await pemOf(keys.privateKey), certificate: pemText(certificate) };
+  return { key: await exportKey(keys.privateKey), certificate: certificateText(certificate) };
 }
 
-function alternatives(names: readonly string[]): Extension[] {
+function subjectAlternativeNames(names: readonly string[]): Extension[] {
   if (names.length === 0) return [];
   const typed = names.map((value) => ({ type: isAddress(value) ? "ip" : "dns", value }) as const);
   return [new SubjectAlternativeNameExtension(typed)];
@@ -91,25 +97,25 @@ function isAddress(name: string): boolean {
   return /^[\d.]+$/.test(name) || name.includes(":");
 }
 
-function validity(days: number): { notBefore: Date; notAfter: Date } {
+function validityPeriod(days: number): { notBefore: Date; notAfter: Date } {
   const now = Date.now();
   return { notBefore: new Date(now - clockSkew), notAfter: new Date(now + days * day) };
 }
 
-async function newKeys(): Promise<webcrypto.CryptoKeyPair> {
+async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
   return await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
 }
 
-async function privateKeyIn(pem: string): Promise<webcrypto.CryptoKey> {
+async function parsePrivateKey(pem: string): Promise<webcrypto.CryptoKey> {
   const [encoded] = PemConverter.decode(pem);
   if (encoded === undefined) throw new Error("the authority's key is no PEM text");
   return await webcrypto.subtle.importKey("pkcs8", encoded, algorithm, false, ["sign"]);
 }
 
-async function pemOf(key: webcrypto.CryptoKey): Promise<string> {
+async function exportKey(key: webcrypto.CryptoKey): Promise<string> {
   return `${PemConverter.encode(await webcrypto.subtle.exportKey("pkcs8", key), "PRIVATE KEY")}\n`;
 }
 
-function pemText(certificate: X509Certificate): string {
+function certificateText(certificate: X509Certificate): string {
   return `${certificate.toString("pem")}\n`;
 }

@@ -1,6 +1,6 @@
 /**
- * Who makes a CPU, in the one spelling that counts: as x86 kernels report it in `vendor_id`, and for Arm as the kernel names the
- * implementer (arch/arm64/include/asm/cputype.h).
+ * The vendor of a CPU, in its one canonical spelling: as x86 kernels report it in `vendor_id`, and
+ * for Arm as the kernel names the implementer (arch/arm64/include/asm/cputype.h).
  */
 export type CpuVendor = (typeof cpuVendors)[number];
 
@@ -24,7 +24,7 @@ const cpuVendors = [
   "SiFive",
 ] as const;
 
-/** Other spellings, in lower case and without what is not a letter or digit. Graviton's cores are Arm's own. */
+/** Other spellings, in lower case, letters and digits only. Graviton's cores are Arm's own. */
 const otherSpellings: Readonly<Record<string, CpuVendor>> = {
   amd: "AuthenticAMD",
   advancedmicrodevices: "AuthenticAMD",
@@ -47,8 +47,9 @@ const known: ReadonlyMap<string, CpuVendor> = new Map([
 ]);
 
 /**
- * The vendor that is meant, or nothing where the spelling is not known. What is not known is never a vendor of its own: with two
- * spellings of one maker, one machine would make a quorum of two.
+ * Parses a vendor's name; returns undefined for an unknown spelling. An unknown spelling is never a
+ * vendor of its own: otherwise one machine, under two spellings of its vendor, could make a quorum
+ * of two.
  */
 export function tryParseCpuVendor(text: string): CpuVendor | undefined {
   const letters = text

@@ -1,8 +1,9 @@
 import { printableMessage } from "../lib/text/printable.ts";
 
 /**
- * What keeps a question of trust from being answered at all: a roster that contradicts itself, keys that can't be read, a lookaside
- * that doesn't answer. The message says what, where, why and what to do. A signature that doesn't count is a Rejection instead.
+ * A question of trust that can't be answered: the roster contradicts itself, keys can't be read, or
+ * a lookaside doesn't answer. The message names the problem, the place, the reason and the fix. A
+ * signature that doesn't count is a SignatureRejection instead.
  */
 export class TrustError extends Error {
   override readonly name = "TrustError";
@@ -12,5 +13,5 @@ export class TrustError extends Error {
   }
 }
 
-/** The same, when whatever is asked about may well answer later: a registry or a lookaside that is down. */
+/** A registry or a lookaside that does not answer now, and may answer later. */
 export class UnavailableError extends TrustError {}

@@ -19,22 +19,25 @@ type Options = {
   out: string;
 };
 
-/** `stagex policy`: lets podman and its kin ask for the quorum of people. */
+/** `stagex policy`: makes podman, skopeo, buildah and CRI-O require the quorum of people. */
 export function policyCommand(): Command {
   return new Command("policy")
     .description(
-      "Writes policy.json, keyrings and registries.d, with which podman, skopeo, buildah and CRI-O pull only what enough maintainers have signed.",
+      "Writes policy.json, keyrings and registries.d. With them podman, skopeo, buildah and CRI-O pull only images that enough maintainers have signed.",
     )
     .requiredOption("--maintainers <file>", "the roster: StageX's MAINTAINERS")
     .requiredOption("--keys <folder>", "their public keys: a folder, or a file that gpg --export wrote")
     .addOption(countOption("--threshold <people>", "distinct people who must have signed", 2))
     .requiredOption(
       "--repository <name>",
-      "what it is for: docker.io/stagex, registry.example/stagex/core-musl",
+      "the repositories that it applies to: docker.io/stagex, registry.example/stagex/core-musl",
     )
-    .option("--signed-as <name>", "how the signatures call it, where that is another name: docker.io/stagex")
-    .option("--lookaside <url>", "where the signatures are: https://… or file:///…")
-    .requiredOption("--out <folder>", "where the files go, and stay: the policy names its keyrings by path")
+    .option("--signed-as <name>", "their name in the signatures, if it is another: docker.io/stagex")
+    .option("--lookaside <url>", "the lookaside with the signatures: https://… or file:///…")
+    .requiredOption(
+      "--out <folder>",
+      "the folder for the files; it must stay, since the policy names its keyrings by path",
+    )
     .action(async (options: Options) => {
       try {
         await write(options);

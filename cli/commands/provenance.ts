@@ -11,14 +11,14 @@ import { addStatementOptions, printAndSign, type StatementOptions } from "../sta
 
 type Options = EvidenceOptions & StatementOptions & { builder?: string };
 
-/** `stagex provenance`: how an image was built, in SLSA's words. */
+/** `stagex provenance`: prints how an image was built, as SLSA provenance. */
 export function provenanceCommand(): Command {
   const command = new Command("provenance").description(
-    "Says how an image was built: an in-toto statement with SLSA provenance v1. With --sign it is signed as the image itself is, with " +
-      "--attach it is laid beside the image in a registry.",
+    "Prints how an image was built: an in-toto statement with SLSA provenance v1. --sign signs it as the image itself is signed; " +
+      "--attach attaches it to the image in a registry.",
   );
   addStatementOptions(addEvidenceOptions(command))
-    .option("--builder <id>", "whose build, as the ledger names them; by default the last one")
+    .option("--builder <id>", "the builder, by its id in the ledger (default: the last build)")
     .action(async (image: string, options: Options) => {
       const { tree, evidence } = await gatherEvidence(image, options);
       const record = chooseRecord(evidence, options.builder);
@@ -30,7 +30,7 @@ export function provenanceCommand(): Command {
       const lines = [
         `built by ${builder.id} (${facts.arch}, ${facts.cpuVendor}, BuildKit ${facts.buildkit}, ${facts.go}), ${finished}`,
         `from ${evidence.plan.sources.length} sources and ${evidence.plan.dependencies.length} images, ` +
-          `${commit === null ? "of a folder that has no commit as it is" : `commit ${commit.commit}`}`,
+          `${commit === null ? "of a folder without a commit, or changed since" : `commit ${commit.commit}`}`,
       ];
       await printAndSign({ statement, evidence, repository, lines }, options);
     });

@@ -5,11 +5,11 @@ import { addStatementOptions, printAndSign, type StatementOptions } from "../sta
 
 type Options = EvidenceOptions & StatementOptions;
 
-/** `stagex sbom`: what an image is made of, in SPDX's words. */
+/** `stagex sbom`: prints the contents of an image as SPDX. */
 export function sbomCommand(): Command {
   const command = new Command("sbom").description(
-    "Says what an image is made of: an SPDX 2.3 document with its sources and the images that it was built with. The same image gives " +
-      "the same document. With --sign it is signed as the image itself is, with --attach it is laid beside the image in a registry.",
+    "Prints what an image contains: an SPDX 2.3 document with its sources and the images that it was built with. The same image gives " +
+      "the same document. --sign signs it as the image itself is signed; --attach attaches it to the image in a registry.",
   );
   addStatementOptions(addEvidenceOptions(command)).action(async (image: string, options: Options) => {
     const { evidence } = await gatherEvidence(image, options);

@@ -6,60 +6,61 @@ import { importKit } from "../sign/import-kit.ts";
 import { signKit } from "../sign/sign-kit.ts";
 import type { SignableOptions } from "../sign/signable-images.ts";
 
-/** `stagex sign`: attestations by a key that is on another machine than the builds are. */
+/** `stagex sign`: signs images with a key that is on another machine than the builds. */
 export function signCommand(): Command {
   return new Command("sign")
     .description(
-      "Signs what was built here with a key that is elsewhere. export writes what is left to sign as one file, a kit; on the " +
-        "machine with the key, run signs it, or the kit's own sign.sh with nothing but gpg; import verifies and files what comes back.",
+      "Signs what was built here with a key on another machine. export writes everything that is still unsigned to one file, a kit. " +
+        "On the machine with the key, run signs the kit; its own sign.sh does so with gpg alone. import verifies the signatures and " +
+        "adds them to the lookaside.",
     )
     .addCommand(
-      attesting(new Command("export").summary("writes what is left to sign as one file"))
+      addStackOptions(new Command("export").summary("write everything that is still unsigned to one file"))
         .description(
-          "Writes a kit with a payload for each manifest that was built here and that the person has not signed yet.\n" +
-            "Exits 0 with a kit, or where nothing is left to sign; 1 where nothing of it was built here.",
+          "Writes a kit with a payload for each manifest that was built here and that the person has not signed.\n" +
+            "Exits 0 if a kit was written or nothing is left to sign, 1 if no image was built here.",
         )
         .requiredOption("--out <file>", "the kit, a tar file")
-        .action((options: SignableOptions & { out: string }) => said(exportKit(options))),
+        .action((options: SignableOptions & { out: string }) => setExitCode(exportKit(options))),
     )
     .addCommand(
       new Command("run")
-        .summary("signs such a file, on another machine")
+        .summary("sign a kit on the machine with the key")
         .description(
-          "Signs a kit, on any machine with this checkout: the tree, the roster and the engine are not needed. What is signed " +
-            "already stays; interrupted, it keeps what it has. Exits 0 where all is signed, else 1.",
+          "Signs a kit on any machine with this checkout. The tree, the roster and the engine are not needed. Existing signatures " +
+            "stay, and an interrupted run keeps the signatures that it has made. Exits 0 if all is signed, else 1.",
         )
-        .argument("<kit>", "what stagex sign export wrote")
+        .argument("<kit>", "the kit that stagex sign export wrote")
         .requiredOption(
           "--key <fingerprint or file>",
-          "the key: its fingerprint, for gpg-agent (smart cards too), or a file with it",
+          "the key: a fingerprint, for gpg-agent and smart cards, or a file with the private key",
         )
-        .option("--out <file>", "where the signed kit goes; into the kit itself where not given")
-        .action((kit: string, options: { key: string; out?: string }) => said(signKit(kit, options))),
+        .option("--out <file>", "the signed kit (default: the kit itself)")
+        .action((kit: string, options: { key: string; out?: string }) => setExitCode(signKit(kit, options))),
     )
     .addCommand(
-      attesting(new Command("import").summary("verifies what comes back, and files it"))
+      addStackOptions(new Command("import").summary("verify signatures and add them to the lookaside"))
         .description(
-          "Files the signatures of a signed kit in the lookaside. Each is verified first: by a key of the person, over exactly what " +
-            "was built here. Exits 0 where all count, 1 where one was left out, each of them with its reason.",
+          "Adds the signatures of a signed kit to the lookaside. Each is verified first: it must be by a key of the person, over " +
+            "exactly what was built here. Exits 0 if all count, 1 if any was left out; prints the reason for each.",
         )
-        .argument("<signed>", "what stagex sign run or sign.sh wrote")
-        .action((signed: string, options: SignableOptions) => said(importKit(signed, options))),
+        .argument("<signed>", "the signed kit, by stagex sign run or sign.sh")
+        .action((signed: string, options: SignableOptions) => setExitCode(importKit(signed, options))),
     );
 }
 
-function attesting(command: Command): Command {
+function addStackOptions(command: Command): Command {
   return command
-    .option("--stack <name>", "the stack whose images are attested, and whose settings are used", "dev")
+    .option("--stack <name>", "the stack whose images are signed, and whose configuration is used", "dev")
     .option(
       "--digests <files...>",
-      "only these, of StageX's digests/*.txt, whether the stack has them or not",
+      "sign only the images in these files, such as StageX's digests/*.txt, in the stack or not",
     )
-    .option("--person <id>", "who signs, by their id in MAINTAINERS; stagex:attest where not given");
+    .option("--person <id>", "id of the signer in MAINTAINERS (default: stagex:attest)");
 }
 
-/** What can't be answered for want of a roster, a key or a kit is a wrong question, and no fault of ours. */
-async function said(answer: Promise<number>): Promise<void> {
+/** Reports a missing or unreadable roster, key or kit as a usage error. */
+async function setExitCode(answer: Promise<number>): Promise<void> {
   try {
     process.exitCode = await answer;
   } catch (error) {

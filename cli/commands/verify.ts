@@ -33,15 +33,18 @@ type Options = RuleOptions & {
   json?: true;
 };
 
-/** How many images are looked at at once: they wait for the network more than for a core. */
-const atOnce = 4;
+/** Images verified at once. They wait for the network more than for a CPU. */
+const maxConcurrent = 4;
 
-/** `stagex verify`: do enough maintainers say that these images are right, and are these the bytes they mean? */
+/**
+ * `stagex verify`: checks that enough maintainers have signed images, and that the images have the
+ * signed bytes.
+ */
 export function verifyCommand(): Command {
   const command = new Command("verify")
     .description(
-      "Checks that images are what enough maintainers have signed, down to the last blob. Exits 0 where all are, 1 where one is not, " +
-        "2 where it can't tell of one.",
+      "Checks that images are what enough maintainers have signed, down to the last blob. Exits 0 if all are, 1 if one is not, " +
+        "2 if the answer for one is not known.",
     )
     .argument(
       "[image...]",
@@ -50,49 +53,55 @@ export function verifyCommand(): Command {
     .addOption(
       new Option(
         "--image <REPO:TAG@sha256:…>",
-        "one image, by name and by its manifest's digest: its signatures alone, no registry",
+        "check only the signatures of one image, by name and manifest digest; no registry is asked",
       ).argParser(argumentParser(parsePinnedImage)),
     )
-    .option("--release <tag>", "every image that this release of --tree publishes in digests/*.txt")
+    .option("--release <tag>", "check every image that this release of --tree publishes in digests/*.txt")
     .option("--tree <folder>", "the StageX tree (required with --release)")
-    .option("--registry <address>", "where the images of --release are pulled from", "docker.io/stagex")
+    .option("--registry <address>", "the registry that has the images of --release", "docker.io/stagex")
     .option(
       "--signed-as <name>",
-      "how the signatures call what stands before the image's name, where they are pulled from elsewhere: stagex",
+      "name before the image's in its signatures, if the registry uses another: stagex",
     )
     .option(
       "--no-blobs",
-      "look at manifests and signatures only, not at configs and layers, nor at what layers unpack to",
+      "check manifests and signatures only: skip configs, layers, and the digests of unpacked layers",
     )
     .addOption(
       new Option(
         "--statements <kinds>",
-        "what somebody of the roster must have signed besides: provenance, sbom, or both with a comma; read in statements/ of the lookaside",
+        "statements that someone in the roster must have signed too: provenance, sbom, or both with a comma (read from statements/ in the lookaside)",
       )
         .argParser((text, before: readonly StatementKind[]) => [
           ...new Set([...before, ...argumentParser(parseStatementKinds)(text)]),
         ])
         .default([], "none"),
     )
-    .option("--json", "a list with an object for each image and platform; of --image the object alone");
+    .option(
+      "--json",
+      "print a list with an object for each image and platform; for --image, the object alone",
+    );
   return addRuleOptions(command).action(async (images: string[], options: Options) => {
-    process.exitCode = await answer(images, options).catch((error: unknown) => {
+    process.exitCode = await verify(images, options).catch((error: unknown) => {
       if (!(error instanceof TrustError)) throw error;
       throw new CommandError(error.message, exitCode.usage);
     });
   });
 }
 
-async function answer(images: readonly string[], options: Options): Promise<number> {
+async function verify(images: readonly string[], options: Options): Promise<number> {
   const { image, release } = options;
   if ([image !== undefined, release !== undefined, images.length > 0].filter(Boolean).length !== 1) {
-    throw new CommandError("which images? Give their names, or --release TAG, or --image REPO:TAG@sha256:…");
+    throw new CommandError(
+      "no images: give their names, or --release TAG, or --image REPO:TAG@sha256:… (one of the three)",
+    );
   }
   if (image !== undefined && options.statements.length > 0)
     throw new CommandError(
-      "--image looks at one image's signatures alone; with --statements, name the image as an argument",
+      "--image checks signatures alone; for --statements, name the image as an argument",
     );
-  if (image !== undefined) return await verifySignaturesOnly(signedImage(image, options.signedAs), options);
+  if (image !== undefined)
+    return await verifySignaturesOnly(renameToSigned(image, options.signedAs), options);
   const requests = await requestsOf(images, options);
   const trust = await loadTrust(options);
   const { threshold, vendors, blobs, signatures } = options;
@@ -103,17 +112,17 @@ async function answer(images: readonly string[], options: Options): Promise<numb
     blobs,
     statements: new Map(options.statements.map((kind) => [kind, new SignedStatements(signatures, kind)])),
     unreachable: new Map(),
-    registryClient: requests.every(({ source: place }) => "folder" in place)
+    registryClient: requests.every(({ source }) => "folder" in source)
       ? ""
       : (await provideTool("registry-client")).path,
   };
-  const verdicts = await inspectAll(requests, inspector);
+  const verdicts = await verifyAll(requests, inspector);
   print(options.json ? printableJson(verdicts.map(verifyResultJson)) : reportText(verdicts));
   return exitCodeOf(verdicts);
 }
 
-/** As its signatures call an image that is pulled from elsewhere. */
-function signedImage({ reference, digest }: PinnedImage, signedAs: string | undefined): PinnedImage {
+/** Returns the image under the name in its signatures, if it is pulled under another. */
+function renameToSigned({ reference, digest }: PinnedImage, signedAs: string | undefined): PinnedImage {
   const tag = reference.slice(reference.lastIndexOf(":"));
   try {
     return {
@@ -132,19 +141,19 @@ async function requestsOf(
   const named = signedAs === undefined ? {} : { signedAs };
   try {
     if (release === undefined) return images.map((image) => parseRequest(image, signedAs));
-    if (tree === undefined) throw new CommandError("a release of which tree? Give --tree <folder>");
+    if (tree === undefined) throw new CommandError("--release needs the tree that it is of: --tree <folder>");
     return await releaseRequests({ release, tree, registry, ...named });
   } catch (error) {
     throw asUsageError(error);
   }
 }
 
-/** Several at once, the verdicts in the order of the requests. */
-async function inspectAll(
+/** Verifies several images at once; the results are in the order of the requests. */
+async function verifyAll(
   requests: readonly VerifyRequest[],
   inspector: VerifySettings,
 ): Promise<readonly VerifyResult[]> {
-  const limit = pLimit(atOnce);
+  const limit = pLimit(maxConcurrent);
   let done = 0;
   const inspecting = requests.map((request) =>
     limit(async () => {
@@ -157,7 +166,10 @@ async function inspectAll(
   return (await Promise.all(inspecting)).flat();
 }
 
-/** On stderr, for who waits: one line that is written over; where that can't be, a line now and then. */
+/**
+ * Shows progress on stderr: one line that is redrawn on a terminal, otherwise a line every 100
+ * images.
+ */
 function progress(done: number, all: number, image: string): void {
   if (all === 1) return;
   if (errorScreen.isTTY) redrawLine(done === all ? printable`` : printable`${done} of ${all}: ${image}`);

@@ -15,7 +15,7 @@ const identity = z.object({ pid: z.number().int().positive(), started: z.number(
 const record = z.object({
   port: z.number().int().min(1).max(65_535),
   server: identity.optional(),
-  /** The process that ends the server when it is done. */
+  /** The process that stops the server in the end. */
   owner: identity.optional(),
 });
 type Record = z.infer<typeof record>;
@@ -24,11 +24,14 @@ type Record = z.infer<typeof record>;
 export type RegistryServer = {
   /** `127.0.0.1:40123`. */
   readonly host: string;
-  /** Ends it, unless another process serves it. */
+  /** Stops it, unless another process owns it. */
   close(): Promise<void>;
 };
 
-/** The registry, and the client that publishes to it; built, with what is done shown, where there are none. */
+/**
+ * Provides the registry, and the client that publishes to it. Builds them, with progress, if they
+ * are missing.
+ */
 export async function provideRegistry(): Promise<string> {
   const tools = await provideTools(["registry", "registry-client"]);
   const registry = tools.get("registry");
@@ -36,12 +39,13 @@ export async function provideRegistry(): Promise<string> {
   return registry.path;
 }
 
-/** How long the registry may take to answer, in milliseconds. */
-const patience = 20_000;
+/** The time that the registry has to answer after its start, in milliseconds. */
+const startTimeout = 20_000;
 
 /**
- * Serves the registry whose images are in `folder` on loopback, on the same port as the last time where that is free. One that
- * another living process serves already is used as it is; one whose owner was killed is taken over.
+ * Serves the registry with the images in `folder` on loopback, on the same port as before if it is
+ * free. If another living process serves it, that server is used. If its owner was killed, the
+ * server is taken over.
  *
  * @param program the `registry` of github.com/distribution/distribution
  */
@@ -53,16 +57,16 @@ export async function serveRegistry(folder: string, program: string): Promise<Re
     if (known.owner && isAlive(known.owner)) return { host, close: async () => {} };
     const server = known.server;
     await writeRecord(folder, { ...known, owner: ownIdentity() });
-    return { host, close: async () => await end(server, known.port) };
+    return { host, close: async () => await stopServer(server, known.port) };
   }
   const { child, port } = await startOnFreePort(folder, program, known?.port);
   const server = child.pid === undefined ? undefined : identityOf(child.pid);
   if (server === undefined) throw notServing(folder, "it ended at once");
   await writeRecord(folder, { port, server, owner: ownIdentity() });
-  return { host: `127.0.0.1:${port}`, close: async () => await end(server, port) };
+  return { host: `127.0.0.1:${port}`, close: async () => await stopServer(server, port) };
 }
 
-/** Between the question for a free port and its use another process may take it: then another is asked for. */
+/** Starts the registry. If another process takes the free port first, tries another port. */
 async function startOnFreePort(
   folder: string,
   program: string,
@@ -89,7 +93,7 @@ async function startServer(folder: string, program: string, port: number): Promi
   await writeFile(config, JSON.stringify(settings));
   const log = openSync(join(folder, "registry.log"), "w", 0o600);
   const child = spawn(program, ["serve", config], {
-    // Ctrl-C is for the engine, which may still push: the server ends after it.
+    // Ctrl-C is for the engine, which may still push: the server stops after it.
     detached: true,
     stdio: ["ignore", log, log],
     env: { PATH: process.env.PATH, HOME: folder, OTEL_TRACES_EXPORTER: "none" },
@@ -112,10 +116,10 @@ function notServing(folder: string, why: string): CommandError {
 }
 
 async function untilAnswering(port: number): Promise<string | undefined> {
-  for (const start = Date.now(); Date.now() - start < patience; await sleep(50)) {
+  for (const start = Date.now(); Date.now() - start < startTimeout; await sleep(50)) {
     if (await answers(port)) return undefined;
   }
-  return `no answer within ${patience / 1000} s`;
+  return `no answer within ${startTimeout / 1000} s`;
 }
 
 async function answers(port: number): Promise<boolean> {
@@ -124,7 +128,7 @@ async function answers(port: number): Promise<boolean> {
   return answer?.ok === true;
 }
 
-/** The wanted port if nobody has it, else one that the system gives. */
+/** Returns the wanted port if it is free, otherwise one from the system. */
 async function freePort(wanted = 0): Promise<number> {
   return (await listening(wanted)) ?? (await listening(0)) ?? Promise.reject(new Error("no port is free"));
 }
@@ -133,7 +137,7 @@ async function isFree(port: number): Promise<boolean> {
   return (await listening(port)) !== undefined;
 }
 
-/** Listens there for a moment; the port, or undefined where somebody else does. */
+/** Listens on a port for a moment. @returns the port, or undefined if it is taken */
 async function listening(wanted: number): Promise<number | undefined> {
   const server = createServer();
   try {
@@ -148,8 +152,11 @@ async function listening(wanted: number): Promise<number | undefined> {
   }
 }
 
-/** Once it returns the port is free: a process whose first thread has ended may hold it for a moment more. */
-async function end(server: ProcessIdentity, port: number): Promise<void> {
+/**
+ * Stops the server and waits until its port is free: a process whose main thread has ended may hold
+ * it a moment longer.
+ */
+async function stopServer(server: ProcessIdentity, port: number): Promise<void> {
   if (isAlive(server)) process.kill(server.pid, "SIGTERM");
   const isGone = async () => !isAlive(server) && (await isFree(port));
   for (let tries = 0; tries < 100 && !(await isGone()); tries++) await sleep(50);

@@ -10,7 +10,7 @@ import { Keyring } from "../../trust/openpgp/keyring.ts";
 import { evaluateQuorum, type QuorumRule, type Trust } from "../../trust/quorum/quorum.ts";
 import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { parsePinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { releaseOutputs } from "../engine/release-outputs.ts";
 import { Stack } from "../engine/stack.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
@@ -21,47 +21,50 @@ import {
   type ThrowawayMaintainers,
 } from "./throwaway-maintainers.ts";
 
-/** An image of the stack that is rehearsed with. */
+/** An image of the rehearsed stack. */
 export type RehearsedImage = { readonly name: string; readonly version: string; readonly digest: Digest };
 
-/** What is rehearsed: the release of a stack's images, with people, keys and a registry that are of this machine alone. */
+/**
+ * A rehearsal of the release of a stack's images, with people, keys and a registry on this machine
+ * alone.
+ */
 export type RehearsalRequest = {
   readonly paths: Paths;
   readonly engine: EnginePrograms;
   readonly images: readonly RehearsedImage[];
-  /** The settings of that stack that say what is built: tree, images, platforms. */
+  /** The configuration of that stack that selects the images: tree, images, platforms. */
   readonly settings: Readonly<Record<string, string>>;
   readonly report: (line: string) => void;
 };
 
-/** The folder of a checkout's rehearsals. */
+/** Returns the folder of a checkout's rehearsals. */
 export function rehearsalFolder(paths: Paths): string {
   return join(paths.state, "rehearsal");
 }
 
 /**
- * Goes all the way with the images of a stack: three throw-away maintainers rebuild them, each with a store, a ledger and a BuildKit of
- * its own, and sign what they got; where enough of them agree, the images are published to a registry on loopback. What has been
- * signed and published before is not done again.
+ * Rehearses the release of a stack's images. Three throw-away maintainers rebuild them, each with
+ * their own store, ledger and BuildKit, and sign their results. Images with a quorum are published
+ * to a registry on loopback. Existing signatures and publications are kept.
  *
- * @throws CommandError where an image does not come to its quorum, or is not published
+ * @throws CommandError if an image does not reach its quorum, or is not published
  */
 export async function rehearse(request: RehearsalRequest): Promise<void> {
-  const { paths, report: say } = request;
+  const { paths, report } = request;
   const folder = rehearsalFolder(paths);
   const vendor = tryParseCpuVendor(cpuVendorOf(await readFile("/proc/cpuinfo", "utf8").catch(() => "")));
   const cast = await provideMaintainers(folder, vendor);
   for (const lookaside of [signaturesOf(paths), lookasideOf(paths)])
     await mkdir(lookaside, { recursive: true });
-  // One machine has one CPU: it can stand for people, who have keys of their own, but for no second vendor.
+  // One machine has one CPU vendor. People differ by their keys, vendors do not.
   const rule: QuorumRule = { threshold: 2, vendors: vendor === undefined ? 0 : 1 };
   const common = { ...request.settings, ...trustSettings(paths, cast) };
-  say(
+  report(
     `A release needs independent witnesses: ${cast.people.map(({ id }) => id).join(", ")} (throw-away maintainers, with keys made here) rebuild it all.`,
   );
-  await Promise.all(cast.people.map((member) => witness(member, request, cast, common)));
-  const lines = await release(request, rule, common);
-  for (const line of lines) say(line);
+  await Promise.all(cast.people.map((member) => rebuildAndSign(member, request, cast, common)));
+  const lines = await publishImages(request, rule, common);
+  for (const line of lines) report(line);
 }
 
 function trustSettings(paths: Paths, cast: ThrowawayMaintainers): Record<string, string> {
@@ -77,26 +80,26 @@ function signaturesOf(paths: Paths): string {
   return join(rehearsalFolder(paths), "signatures");
 }
 
-/** Where what is published has its signatures: the public lookaside. */
+/** Returns the folder of the public lookaside, with the signatures of published images. */
 function lookasideOf(paths: Paths): string {
   return join(rehearsalFolder(paths), "lookaside");
 }
 
-/** One maintainer rebuilds and signs all that bears no good signature of theirs yet. */
-async function witness(
+/** Has one maintainer rebuild and sign all images that lack a good signature of theirs. */
+async function rebuildAndSign(
   member: ThrowawayMaintainer,
-  { paths, engine, images, report: say }: RehearsalRequest,
+  { paths, engine, images, report }: RehearsalRequest,
   cast: ThrowawayMaintainers,
   common: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const left = await unsigned(member, images, cast, signaturesOf(paths));
-  if (left === 0) return say(`  ${member.id}  has signed all ${images.length} before`);
+  const left = await countUnsigned(member, images, cast, signaturesOf(paths));
+  if (left === 0) return report(`  ${member.id}  has signed all ${images.length} before`);
   const folder = join(rehearsalFolder(paths), member.id);
   const stack = new Stack(`rehearsal-${member.id}`, engine, paths);
   await stack.create();
   await stack.setConfig({
     ...common,
-    // Where all three use one daemon, BUILDKIT_HOST's, its cache would make them one witness.
+    // If all three use one daemon, that of BUILDKIT_HOST, a shared cache would make them one witness.
     cache: "false",
     attest: member.id,
     signingKey: relative(paths.project, member.key),
@@ -110,11 +113,11 @@ async function witness(
     },
   );
   const seconds = ((performance.now() - started) / 1000).toFixed(0);
-  say(`  ${member.id}  rebuilt and signed ${left} images on a BuildKit of their own, ${seconds} s`);
+  report(`  ${member.id}  rebuilt and signed ${left} images on a BuildKit of their own, ${seconds} s`);
 }
 
-/** How many images bear no signature of this maintainer that counts. */
-async function unsigned(
+/** Counts the images without a signature of this maintainer that counts. */
+async function countUnsigned(
   { id }: ThrowawayMaintainer,
   images: readonly RehearsedImage[],
   { maintainers, keys }: ThrowawayMaintainers,
@@ -131,8 +134,8 @@ async function unsigned(
   return (await Promise.all(signed)).filter((is) => !is).length;
 }
 
-/** Publishes what has its quorum; the lines that a user reads at the end. */
-async function release(
+/** Publishes the images with a quorum. @returns the last lines for the user */
+async function publishImages(
   { paths, engine, images }: RehearsalRequest,
   rule: QuorumRule,
   common: Readonly<Record<string, string>>,
@@ -153,13 +156,13 @@ async function release(
     const args = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs"];
     await stack.runLogged(args, join(folder, "release.log"));
     const { published } = releaseOutputs.parse(await stack.readOutputs());
-    return ending(paths, images, published, rule, `${registry.host}/stagex`);
+    return closingLines(paths, images, published, rule, `${registry.host}/stagex`);
   } finally {
     await registry.close();
   }
 }
 
-function ending(
+function closingLines(
   paths: Paths,
   images: readonly RehearsedImage[],
   published: Readonly<Record<string, object>>,

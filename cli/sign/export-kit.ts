@@ -11,7 +11,7 @@ import {
   type SignableOptions,
 } from "./signable-images.ts";
 
-/** Writes the kit; resolves to the exit code. */
+/** Writes a kit with everything that is still unsigned. @returns the exit code */
 export async function exportKit(options: SignableOptions & { readonly out: string }): Promise<number> {
   const images = await findSignableImages(options);
   for (const reason of images.notBuiltHere) printError(printable`stagex: ${reason}`);

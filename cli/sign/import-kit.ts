@@ -20,41 +20,42 @@ import {
   type SignableOptions,
 } from "./signable-images.ts";
 
-/** A signature of the kit that is not filed, and why. */
+/** A signature in the kit that is left out, and the reason. */
 type LeftOut = { readonly name: string; readonly reason: string };
 
-/** A signature that somebody else of the roster has made. */
+/** A signature by another person in the roster. */
 class OthersSignature extends Error {
   readonly by: string;
   constructor(by: string, person: Person) {
-    super(`it is by ${by}, and not by ${person.id}; what ${by} has signed is filed with --person ${by}`);
+    super(`it is by ${by}, not by ${person.id}; import ${by}'s signatures with --person ${by}`);
     this.by = by;
   }
 }
 
 /**
- * Files what counts; resolves to the exit code.
- * @throws CommandError where all that is signed in the kit is somebody else's
+ * Adds the signatures that count to the lookaside.
+ * @returns the exit code
+ * @throws CommandError if all signatures in the kit are by other people
  */
 export async function importKit(file: string, options: SignableOptions): Promise<number> {
   const entries = await readKit(file);
   const images = await findSignableImages(options);
   const folder = requireWritable(images.lookaside, images.lookasideAddress);
-  const judged: { name: string; signature: Uint8Array; found: Counting | Error }[] = [];
+  const verified: { name: string; signature: Uint8Array; found: VerifiedKitSignature | Error }[] = [];
   for (const { name, signature } of entries) {
     if (!signature) continue;
-    const found = await counting(signature, images).catch((error: Error) => error);
-    judged.push({ name, signature, found });
+    const found = await verifyKitSignature(signature, images).catch((error: Error) => error);
+    verified.push({ name, signature, found });
   }
-  mustBeOf(
+  requireSignedBy(
     images.person,
     file,
-    judged.map(({ found }) => found),
+    verified.map(({ found }) => found),
     options,
   );
   let [filed, present] = [0, 0];
   const leftOut: LeftOut[] = [];
-  for (const { name, signature, found } of judged) {
+  for (const { name, signature, found } of verified) {
     if (found instanceof Error) leftOut.push({ name, reason: found.message });
     else if (await isSigned(images, found)) present++;
     else {
@@ -65,19 +66,19 @@ export async function importKit(file: string, options: SignableOptions): Promise
       filed++;
     }
   }
-  for (const line of leftOutLines(leftOut)) print(line);
-  const unsigned = entries.length - judged.length;
+  for (const line of formatLeftOut(leftOut)) print(line);
+  const unsigned = entries.length - verified.length;
   print(
     printable`${filed} filed, ${present} there already, ${leftOut.length} left out, ${unsigned} not signed`,
   );
   return leftOut.length > 0 || filed + present === 0 ? exitCode.no : exitCode.ok;
 }
 
-/** Throws where a kit is not the person's: each of its signatures would be left out for that. */
-function mustBeOf(
+/** Throws if other people made all signatures in the kit: each of them would be left out. */
+function requireSignedBy(
   person: Person,
   file: string,
-  found: readonly (Counting | Error)[],
+  found: readonly (VerifiedKitSignature | Error)[],
   options: SignableOptions,
 ): void {
   const others = found.flatMap((one) => (one instanceof OthersSignature ? [one.by] : []));
@@ -91,8 +92,10 @@ To have ${person.id} sign: npm run stagex sign export -- ${stack}--person ${quot
   );
 }
 
-/** Of many that are left out for the same reason the first are told of, and the others counted. */
-function leftOutLines(leftOut: readonly LeftOut[]): Printable[] {
+/**
+ * Lists the first of many signatures that are left out for the same reason, and counts the others.
+ */
+function formatLeftOut(leftOut: readonly LeftOut[]): Printable[] {
   return limitPerKind(
     leftOut,
     // Names and digests differ from image to image.
@@ -102,17 +105,18 @@ function leftOutLines(leftOut: readonly LeftOut[]): Printable[] {
   );
 }
 
-type Counting = SignableManifest & { readonly warning: string | undefined };
+type VerifiedKitSignature = SignableManifest & { readonly warning: string | undefined };
 
 /**
- * What a signature attests. Nothing that the kit says is taken for true: it has been elsewhere. What is signed must be exactly what
- * this machine would have given to sign, and by the person who was to.
- * @throws where it does not count, with the reason
+ * Verifies a signature in a kit. The kit was on another machine, so nothing else in it is believed.
+ * The signed payload must be exactly what this machine would have exported, and the signer the
+ * person who was to sign.
+ * @throws Error with the reason why the signature does not count
  */
-async function counting(
+async function verifyKitSignature(
   bytes: NonNullable<KitEntry["signature"]>,
   images: SignableImages,
-): Promise<Counting> {
+): Promise<VerifiedKitSignature> {
   const { person, trust, manifests } = images;
   const { content, fingerprint } = await verifyMessage(bytes, trust.keyring);
   const signer = keyOwners(trust.roster, (each) => trust.keyring.primaryOf(each)).get(fingerprint);
@@ -123,7 +127,7 @@ async function counting(
   );
   if (!found) throw new Error(`it is for ${quoteUntrusted(reference)} ${digest}, which was not built here`);
   if (!isDeepStrictEqual(builder, builderClaimOf(found.record))) {
-    throw new Error("what it says of the builder is not what was recorded here when it was built");
+    throw new Error("its claim about the builder is not what was recorded here at the build");
   }
   const warning = await requireSignatureCounts(bytes, found.manifest, person, found.vendor, trust);
   return { ...found, warning };

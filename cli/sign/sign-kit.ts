@@ -12,15 +12,15 @@ import { parsePayload } from "../../trust/signatures/simple-signing.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 
-/** Signs what of the kit is not signed yet; resolves to the exit code. */
+/** Signs the payloads in a kit that are not signed yet. @returns the exit code */
 export async function signKit(
   kit: string,
   { key: named, out = kit }: { readonly key: string; readonly out?: string },
 ): Promise<number> {
   const entries = [...(await readKit(kit))];
-  // Before anything is signed: a kit that has anything else in it is none of ours.
-  const names = entries.map(mustBePayload);
-  const key = await keyNamed(named);
+  // Before anything is signed: a kit with any other payload was not made by stagex sign export.
+  const names = entries.map(describePayload);
+  const key = await openKey(named);
   const interrupted = new AbortController();
   process.once("SIGINT", () => interrupted.abort(new TrustError("interrupted")));
   try {
@@ -44,7 +44,7 @@ export async function signKit(
   return exitCode.ok;
 }
 
-function mustBePayload({ name, payload }: KitEntry): string {
+function describePayload({ name, payload }: KitEntry): string {
   try {
     const { reference, digest } = parsePayload(payload);
     return `${reference}@${digest}`;
@@ -55,7 +55,7 @@ function mustBePayload({ name, payload }: KitEntry): string {
   }
 }
 
-async function keyNamed(text: string): Promise<SigningKey> {
+async function openKey(text: string): Promise<SigningKey> {
   const fingerprint = tryParseFingerprint(text);
   if (!fingerprint) return await loadSigningKey(text);
   return agentSigningKey(fingerprint, { keyring: await exportKeyringFromGpg(fingerprint) });

@@ -30,18 +30,21 @@ export type SignableOptions = {
   readonly person?: string;
 };
 
-/** One manifest that this machine has built, and that the person may attest. */
+/** A manifest that this machine has built and the person may sign. */
 export type SignableManifest = {
   readonly image: string;
-  /** As it is signed, `stagex/core-busybox:1.36.1`: without the host that `manifest.reference` has. */
+  /**
+   * The name in its signature, `stagex/core-busybox:1.36.1`: without the host that
+   * `manifest.reference` has.
+   */
   readonly reference: string;
   readonly manifest: PinnedImage;
   readonly record: LedgerRecord;
-  /** For which a signature of it counts. */
+  /** The CPU vendor that its signature counts for. */
   readonly vendor: CpuVendor | undefined;
 };
 
-/** What a person can attest, and what it is judged by. */
+/** The manifests that a person can sign, and the trust that verifies the signatures. */
 export type SignableImages = {
   readonly person: Person;
   readonly trust: Trust;
@@ -49,21 +52,21 @@ export type SignableImages = {
   /** `stagex:signatures`, for messages. */
   readonly lookasideAddress: string | undefined;
   readonly manifests: readonly SignableManifest[];
-  /** Why the others are none. */
+  /** Reasons why the other images can't be signed here. */
   readonly notBuiltHere: readonly string[];
 };
 
-/** The images that are asked for, those that were built here apart from those that were not. */
+/** Finds the requested images that were built here, and the reasons against the others. */
 export async function findSignableImages(options: SignableOptions): Promise<SignableImages> {
   const paths = pathsOf();
   const stack = new Stack(options.stack, await provideEngine(false), paths);
   const values = await stack.getConfig();
   printConfigWarnings(options.stack, values);
-  const config = settings(values);
+  const config = parseStackConfig(values);
   const id = options.person ?? config.attest;
   if (id === undefined) {
     throw new CommandError(
-      printable`who signs? Name them by their id in MAINTAINERS: --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
+      printable`no signer: give an id in MAINTAINERS with --person ID, or: npm run pulumi -- config set stagex:attest ID --stack ${options.stack}`,
     );
   }
   const context = new Context(config, paths.project, new AbortController().signal);
@@ -71,7 +74,7 @@ export async function findSignableImages(options: SignableOptions): Promise<Sign
   const person = requirePerson(trust, id);
   const manifests: SignableManifest[] = [];
   const notBuiltHere: string[] = [];
-  for (const asked of await askedFor(options, stack, context)) {
+  for (const asked of await requestedImages(options, stack, context)) {
     try {
       const reference = `${config.signedAs}/${asked.image}:${asked.version}`;
       for (const [digest, record] of await asked.builds()) {
@@ -99,7 +102,7 @@ export async function findSignableImages(options: SignableOptions): Promise<Sign
   };
 }
 
-/** Whether the person has signed it: a file that counts. */
+/** Returns whether the lookaside has a signature of the person that counts. */
 export async function isSigned(
   { person, trust, lookaside }: SignableImages,
   { manifest, vendor }: SignableManifest,
@@ -108,22 +111,22 @@ export async function isSigned(
   return (await findSignatureBy(person, vendor, manifest, files, trust)) !== undefined;
 }
 
-type Asked = {
+type RequestedImage = {
   readonly image: string;
   readonly version: string;
-  /** The record of having built each manifest here. */
+  /** Returns the record of each manifest's build here. */
   builds(): ReturnType<typeof requireAttestableBuild>;
 };
 
-async function askedFor(
+async function requestedImages(
   { digests }: SignableOptions,
   stack: Stack,
   context: Context,
-): Promise<readonly Asked[]> {
-  return digests ? await ofDigests(digests, context) : await ofStack(stack, context);
+): Promise<readonly RequestedImage[]> {
+  return digests ? await imagesOfDigestsFiles(digests, context) : await imagesOfStack(stack, context);
 }
 
-async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]> {
+async function imagesOfStack(stack: Stack, context: Context): Promise<readonly RequestedImage[]> {
   const packages = await stack.readPackages();
   if (packages.length === 0)
     throw new CommandError(printable`the stack ${stack.name} has no images; build them with: npm start`);
@@ -133,7 +136,8 @@ async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]
           {
             image,
             version,
-            builds: () => requireAttestableBuild(context, { image, inputKey, digests: checked(digests) }),
+            builds: () =>
+              requireAttestableBuild(context, { image, inputKey, digests: parseDigests(digests) }),
           },
         ]
       : [],
@@ -141,14 +145,18 @@ async function ofStack(stack: Stack, context: Context): Promise<readonly Asked[]
 }
 
 /**
- * A digests file tells an image and its first manifest, and the tree its version: what was built here of another version must not be signed
- * as this one, so it has to be of the very inputs that the tree has now.
+ * Takes names and first manifests from digests files, and versions from the tree. An image of
+ * another version must not be signed as this one, so it must have been built from exactly the
+ * inputs that the tree has now.
  */
-async function ofDigests(files: readonly string[], context: Context): Promise<readonly Asked[]> {
+async function imagesOfDigestsFiles(
+  files: readonly string[],
+  context: Context,
+): Promise<readonly RequestedImage[]> {
   const { images } = await context.tree();
   const ledgers = openLedgers(context.config, context.paths);
   const known = await predictDigests(images, (key) => lookUpOwnFirst(ledgers, key));
-  const asked: Asked[] = [];
+  const asked: RequestedImage[] = [];
   for (const file of files) {
     const bytes = await readRegularFile(file, maxTextBytes).catch((error: Error) => {
       throw new CommandError(printable`no digests: ${error.message}`);
@@ -176,13 +184,13 @@ async function ofDigests(files: readonly string[], context: Context): Promise<re
   return asked;
 }
 
-function checked(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {
+function parseDigests(digests: Readonly<Record<string, string>>): Readonly<Record<string, Digest>> {
   return Object.fromEntries(
     Object.entries(digests).flatMap(([platform, digest]) => (isDigest(digest) ? [[platform, digest]] : [])),
   );
 }
 
-function settings(values: ConfigValues) {
+function parseStackConfig(values: ConfigValues) {
   try {
     return parseConfig(values);
   } catch (error) {

@@ -12,13 +12,13 @@ import {
 } from "../../pipeline/statements/build-evidence.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 
-/** Which image, and where it is known from. */
+/** Options that select an image and the ledger that knows it. */
 export type EvidenceOptions = {
   tree: string;
   ledger?: string;
   platforms?: string;
   signedAs: string;
-  /** The key that the statement is to be signed with. */
+  /** The key to sign the statement with. */
   sign?: string;
 };
 
@@ -27,17 +27,15 @@ export function addEvidenceOptions(command: Command): Command {
   return command
     .argument("<image>", "an image of the tree: core-busybox")
     .option("--tree <folder>", "the StageX tree", ".")
-    .option("--ledger <folder>", "the ledger; by default this checkout's own, and what was built in it")
-    .option(
-      "--platforms <list>",
-      "what packages without platforms of their own are built for: linux/amd64,linux/arm64",
-    )
-    .option("--signed-as <name>", "what stands before the image's name in its signatures", "stagex");
+    .option("--ledger <folder>", "the ledger (default: this checkout's own, and what was built in it)")
+    .option("--platforms <list>", "platforms of packages that name none: linux/amd64,linux/arm64")
+    .option("--signed-as <name>", "name before the image's in its signatures", "stagex");
 }
 
 /**
- * Gathers what is known of an image, and says what is missing where nothing is. What is to be signed is known from this checkout's own
- * builds, and from images at quorum: nobody vouches for what a ledger says.
+ * Gathers the evidence of how an image was built. A statement that is to be signed rests on this
+ * checkout's own builds and on images at quorum alone: no one vouches for another's ledger.
+ * @throws CommandError where the image is unknown, with the reason
  */
 export async function gatherEvidence(
   image: string,
@@ -45,7 +43,7 @@ export async function gatherEvidence(
 ): Promise<{ tree: Tree; evidence: BuildEvidence }> {
   if (sign !== undefined && folder !== undefined)
     throw new CommandError(
-      "--sign and --ledger: what is signed is known from this checkout's own builds alone. Leave --ledger out; the build of another state folder is signed there (STAGEX_STATE)",
+      "--sign takes no --ledger: only this checkout's own builds may be signed. Leave --ledger out; to sign a build of another state folder, set STAGEX_STATE",
     );
   const tree = await readTree(root, platforms === undefined ? {} : { platforms: platforms.split(",") });
   const name = nameIn(tree, image);
@@ -69,7 +67,7 @@ function nameIn(tree: Tree, image: string): string {
   }
 }
 
-/** The last of those who built it, or the one that is asked for. */
+/** Returns the record of the builder that was named, or the last record. */
 export function chooseRecord({ records, plan }: BuildEvidence, builder: string | undefined): BuiltRecord {
   const chosen = records
     .filter(({ builder: { id } }) => builder === undefined || id === builder)

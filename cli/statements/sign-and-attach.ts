@@ -4,7 +4,6 @@ import type { Command } from "commander";
 import { pathsOf } from "../../lib/paths.ts";
 import { printableJsonText, printableLine, printableLines } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
-import { mediaTypes } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { pushReferrer } from "../../oci/registry/referrer.ts";
 import { parseRegistryAddress, repositoryIn } from "../../oci/registry/registry-address.ts";
@@ -13,18 +12,16 @@ import { RegistryError } from "../../oci/registry/registry-error.ts";
 import { pullManifest } from "../../oci/registry/registry-manifest.ts";
 import type { BuildEvidence } from "../../pipeline/statements/build-evidence.ts";
 import { type ImageStatement, statementReferrer } from "../../pipeline/statements/image-statement.ts";
+import { type StatementSigner, signStatement } from "../../pipeline/statements/sign-statement.ts";
 import { provideTool } from "../../tools/tool-resolver.ts";
 import { tryParseFingerprint } from "../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
 import { agentSigningKey, loadSigningKey } from "../../trust/openpgp/signing-key.ts";
-import type { Trust } from "../../trust/quorum/quorum.ts";
 import { readRoster } from "../../trust/quorum/roster-file.ts";
-import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { SignedStatements, type StatementQuery } from "../../trust/statements/signed-statements.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
 
-/** What is done with a statement besides printing it. */
+/** Options to sign and to attach a statement. */
 export type StatementOptions = {
   tree: string;
   json?: true;
@@ -38,35 +35,40 @@ export type StatementOptions = {
 /** Adds the options that {@link printAndSign} reads. */
 export function addStatementOptions(command: Command): Command {
   return command
-    .option("--sign <key>", "sign it: a fingerprint, for gpg-agent, or a file with a private key")
-    .option("--signatures <where>", "the lookaside that signed statements are filed in, and read from")
-    .option("--maintainers <file>", "the roster; by default that of --tree")
-    .option("--keys <folder>", "the maintainers' public keys; by default keys/ of --tree")
+    .option(
+      "--sign <key>",
+      "sign it with this key: a fingerprint, for gpg-agent, or a file with a private key",
+    )
+    .option("--signatures <where>", "the lookaside that signed statements are written to, and read from")
+    .option("--maintainers <file>", "the roster (default: MAINTAINERS of --tree)")
+    .option("--keys <folder>", "the maintainers' public keys (default: keys/ of --tree)")
     .option(
       "--attach <registry>",
-      "lay it beside the image in a registry, with its signatures: docker.io/stagex",
+      "attach it to the image in a registry, with its signatures: docker.io/stagex",
     )
     .option("--json", "print the document itself");
 }
 
-/** A statement that was made, of what, and how it is told to people. */
+/** A statement with the evidence that it was made from, and its summary for people. */
 export type PreparedStatement = {
   readonly statement: ImageStatement;
   readonly evidence: BuildEvidence;
+  /** The name that the image is signed under, without its tag. */
   readonly repository: string;
   readonly lines: readonly string[];
 };
 
-/** Prints a statement; signs it, and attaches it, where the options say so. */
-export async function printAndSign(finished: PreparedStatement, options: StatementOptions): Promise<void> {
-  const { statement, lines } = finished;
-  const done: string[] = [];
+/** Prints a statement, after signing and attaching it where the options ask for it. */
+export async function printAndSign(prepared: PreparedStatement, options: StatementOptions): Promise<void> {
+  const { statement, lines } = prepared;
+  const actions: string[] = [];
   try {
-    const messages = options.signatures === undefined ? [] : await signedMessages(finished, options, done);
-    if (options.sign !== undefined && options.signatures === undefined) {
-      throw new CommandError("where is the signed statement to be filed? Give --signatures <folder>");
-    }
-    if (options.attach !== undefined) await attach(finished, messages, options.attach, done);
+    if (options.sign !== undefined && options.signatures === undefined)
+      throw new CommandError("--sign needs a place for the signed statement: --signatures <folder>");
+    const { signatures, attach } = options;
+    const messages =
+      signatures === undefined ? [] : await signedMessages(prepared, signatures, options, actions);
+    if (attach !== undefined) await attachTo(attach, prepared, messages, actions);
   } catch (error) {
     if (error instanceof TrustError) throw new CommandError(error.message);
     if (error instanceof RegistryError) throw new CommandError(error.message, exitCode.unavailable);
@@ -74,11 +76,13 @@ export async function printAndSign(finished: PreparedStatement, options: Stateme
   }
   if (options.json) {
     print(printableJsonText(Buffer.from(statement.document.bytes).toString("utf8")));
-    for (const line of done) printError(printableLine(line));
-  } else print(printableLines([...lines, ...done].map(printableLine)));
+    for (const line of actions) printError(printableLine(line));
+  } else print(printableLines([...lines, ...actions].map(printableLine)));
 }
 
-/** What the tags point at: the manifest of one platform, or the index over several. */
+/**
+ * Returns what the image's tags point at: the manifest of one platform, or the index over several.
+ */
 function targetOf({ digests, plan }: BuildEvidence): Digest {
   const manifests = Object.values(digests.platforms);
   const target = manifests.length === 1 ? manifests[0] : digests.index;
@@ -86,57 +90,47 @@ function targetOf({ digests, plan }: BuildEvidence): Digest {
   throw new CommandError(`the index of ${plan.name} is not known; build it: npm start`, exitCode.no);
 }
 
-/** Those in the lookaside that say exactly this; with a key that has not signed it yet, one more. */
 async function signedMessages(
   { statement, evidence, repository }: PreparedStatement,
+  lookaside: string,
   options: StatementOptions,
-  done: string[],
+  actions: string[],
 ): Promise<readonly Uint8Array[]> {
-  const { maintainers = join(options.tree, "MAINTAINERS"), keys = join(options.tree, "keys") } = options;
-  const trust: Trust = { roster: await readRoster(maintainers), keyring: await Keyring.load(keys) };
-  const signed = new SignedStatements(options.signatures ?? "", statement.kind);
-  const about: StatementQuery = {
-    repository: parseRepository(repository),
-    digest: targetOf(evidence),
-    predicateType: statement.predicateType,
-  };
-  const held = await signed.readMatching(about, statement.payload, trust);
-  if (options.sign === undefined) return held.map(({ message }) => message);
-  const fingerprint = tryParseFingerprint(options.sign);
-  const key =
-    fingerprint === undefined
-      ? await loadSigningKey(options.sign)
-      : agentSigningKey(fingerprint, { keyring: trust.keyring });
-  const own = held.find((one) => one.fingerprint === key.fingerprint);
-  if (own !== undefined) {
-    done.push(`signed before by ${own.person}: ${own.file}`);
-    return held.map(({ message }) => message);
-  }
-  const message = await key.sign(statement.payload);
-  const manifests = Object.values(evidence.digests.platforms);
-  done.push(`signed: ${await signed.write(about, message, trust, manifests)}`);
-  return [...held.map((one) => one.message), message];
+  const { tree, maintainers = join(tree, "MAINTAINERS"), keys = join(tree, "keys"), sign } = options;
+  const trust = { roster: await readRoster(maintainers), keyring: await Keyring.load(keys) };
+  const signer = sign === undefined ? undefined : await signerWith(sign, trust.keyring);
+  const place = { repository, target: targetOf(evidence), lookaside, trust };
+  const { messages, before, file } = await signStatement(statement, place, signer);
+  if (before !== undefined) actions.push(`signed before by ${before.person}: ${before.file}`);
+  if (file !== undefined) actions.push(`signed: ${file}`);
+  return messages;
 }
 
-async function attach(
+async function signerWith(name: string, keyring: Keyring): Promise<StatementSigner> {
+  const fingerprint = tryParseFingerprint(name);
+  const key =
+    fingerprint === undefined ? await loadSigningKey(name) : agentSigningKey(fingerprint, { keyring });
+  return {
+    isOwn: (stored) => stored.fingerprint === key.fingerprint,
+    sign: (payload) => key.sign(payload),
+  };
+}
+
+async function attachTo(
+  registry: string,
   { statement, evidence }: PreparedStatement,
   messages: readonly Uint8Array[],
-  registry: string,
-  done: string[],
+  actions: string[],
 ): Promise<void> {
   const repository = repositoryAt(registry, evidence.plan.name);
   const target = targetOf(evidence);
   const client = new RegistryClient((await provideTool("registry-client")).path);
   const { size } = await pullManifest(client, repository, target);
-  const mediaType =
-    target === evidence.digests.index && Object.keys(evidence.digests.platforms).length > 1
-      ? mediaTypes.index
-      : mediaTypes.manifest;
-  const referrer = statementReferrer({ mediaType, digest: target, size }, statement, messages);
+  const referrer = statementReferrer({ evidence, target, size }, statement, messages);
   const { scratch } = pathsOf();
   await mkdir(scratch, { recursive: true });
   const digest = await pushReferrer(repository, referrer, { client, scratch });
-  done.push(`attached: ${repository}@${digest}`);
+  actions.push(`attached: ${repository}@${digest}`);
 }
 
 function repositoryAt(registry: string, image: string) {

@@ -8,12 +8,14 @@ import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { CommandError } from "../output/exit-code.ts";
 import { signedRepository, type VerifyRequest } from "./verify-request.ts";
 
-/** Which release, and where its images are. */
+/** A release, and the registry with its images. */
 export type ReleaseOptions = { release: string; tree: string; registry: string; signedAs?: string };
 
 /**
- * Every image that a release of a tree publishes in `digests/*.txt`, by digest.
- * @throws TreeError where the tree has no such release, CommandError where it publishes no manifests
+ * Returns a request for every image that a release of a tree publishes in `digests/*.txt`, by
+ * digest.
+ * @throws TreeError where the tree has no such release, CommandError where it publishes no
+ * manifests
  */
 export async function releaseRequests({
   release,
@@ -33,8 +35,7 @@ export async function releaseRequests({
     throw new CommandError(printable`${release} publishes no digests (digests/*.txt) in ${root}`);
   return [...digests].map(([name, hex]) => {
     const pulled = repositoryIn(address, name);
-    if (pulled === null)
-      throw new CommandError(`${JSON.stringify(name)} is no name that a registry can have`);
+    if (pulled === null) throw new CommandError(`${JSON.stringify(name)} is not a valid repository name`);
     return {
       image: name,
       source: {

@@ -8,12 +8,12 @@ import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { CommandError } from "../output/exit-code.ts";
 import { countOption } from "../output/option-argument.ts";
 
-/** Whose signatures count, and how many there must be, as a command line says it. */
+/** Options for the roster, the keys and the quorum rule. */
 export type RuleOptions = QuorumRule & {
   signatures: string;
   maintainers?: string;
   keys?: string;
-  /** Has a roster, and maybe keys, for who names none. */
+  /** The StageX tree: its MAINTAINERS and keys/ are the defaults. */
   tree?: string;
 };
 
@@ -24,23 +24,19 @@ export function addRuleOptions(command: Command): Command {
       "--signatures <where>",
       "a lookaside (folder or https), or the folder with the image's signature-N",
     )
-    .option("--maintainers <file>", "the roster: StageX's MAINTAINERS; by default that of --tree")
+    .option("--maintainers <file>", "the roster: a MAINTAINERS file (default: that of --tree)")
     .option(
       "--keys <folder>",
-      "their public keys: a folder, or a file that gpg --export wrote; by default keys/ of --tree",
+      "the maintainers' public keys: a folder, or a file by gpg --export (default: keys/ of --tree)",
     )
-    .addOption(countOption("--threshold <people>", "distinct people who must have signed", 2))
+    .addOption(countOption("--threshold <people>", "people who must have signed", 2))
     .addOption(
-      countOption(
-        "--vendors <count>",
-        "distinct CPU vendors that they must have built on, each of them another person's",
-        2,
-      ),
+      countOption("--vendors <count>", "CPU vendors that they must have built on, each by another person", 2),
     );
 }
 
 /**
- * The roster and the keys. What is skipped among the keys is said on stderr.
+ * Loads the roster and the keys, and warns on stderr of key files that are skipped.
  * @throws TrustError where either can't be read
  */
 export async function loadTrust({ maintainers, keys, tree }: RuleOptions): Promise<Trust> {
@@ -54,5 +50,5 @@ export async function loadTrust({ maintainers, keys, tree }: RuleOptions): Promi
 
 function placeIn(tree: string | undefined, name: string, option: string): string {
   if (tree !== undefined) return join(tree, name);
-  throw new CommandError(`whose signatures count? Give ${option}, or a --tree that has ${name}`);
+  throw new CommandError(`no roster or keys: give ${option}, or a --tree that has ${name}`);
 }

@@ -7,26 +7,15 @@ import {
   type QuorumVerdict,
 } from "../../trust/quorum/quorum.ts";
 import { type PinnedImage, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import {
-  createLookaside,
-  readSignatureFolder,
-  type SignatureFile,
-} from "../../trust/signatures/lookaside.ts";
+import { createLookaside } from "../../trust/signatures/lookaside.ts";
+import { readSignatureFolder } from "../../trust/signatures/lookaside-folder.ts";
+import type { SignatureFile } from "../../trust/signatures/signature-file.ts";
 import { exitCode } from "../output/exit-code.ts";
 import { loadTrust, type RuleOptions } from "./rule-options.ts";
 
-/** What `stagex verify --image … --json` prints; other programs read it. */
-export type QuorumJson = Pick<QuorumVerdict, "met" | "people" | "vendors" | "rejected"> & {
-  /** Why it is not known; not there where it is. */
-  readonly doubts?: QuorumVerdict["doubts"];
-  readonly accepted: readonly Pick<
-    QuorumVerdict["accepted"][number],
-    "file" | "person" | "fingerprint" | "cpuVendor"
-  >[];
-};
-
 /**
- * `stagex verify --image REPO:TAG@sha256:…`: the signatures alone, and no registry.
+ * Verifies the signatures of one image and asks no registry: `stagex verify --image
+ * REPO:TAG@sha256:…`.
  * @returns the exit code
  */
 export async function verifySignaturesOnly(
@@ -34,13 +23,16 @@ export async function verifySignaturesOnly(
   options: RuleOptions & { json?: true },
 ): Promise<number> {
   const trust = await loadTrust(options);
-  const outcome = await evaluateQuorum(image, await signaturesAt(options.signatures, image), trust, options);
-  print(options.json ? printableJson(quorumJson(outcome)) : page(outcome, image, options));
-  if (outcome.doubts.length > 0) return exitCode.usage;
-  return outcome.met ? exitCode.ok : exitCode.no;
+  const verdict = await evaluateQuorum(image, await signaturesAt(options.signatures, image), trust, options);
+  print(options.json ? printableJson(quorumJson(verdict)) : page(verdict, image, options));
+  if (verdict.doubts.length > 0) return exitCode.usage;
+  return verdict.met ? exitCode.ok : exitCode.no;
 }
 
-/** A lookaside has a folder for each image; where there are signature files at the place itself, it is that folder. */
+/**
+ * Reads the signature files at the place itself, if there are any; otherwise the place is a
+ * lookaside, with a folder an image.
+ */
 async function signaturesAt(
   place: string,
   { reference, digest }: PinnedImage,
@@ -50,23 +42,31 @@ async function signaturesAt(
   return own.length > 0 ? own : createLookaside(place).read(repositoryOf(reference), digest);
 }
 
-/** Of an outcome, what other programs may rely on. */
-export function quorumJson(outcome: QuorumVerdict): QuorumJson {
-  const { met, people, vendors, accepted, rejected, doubts } = outcome;
-  const counted = accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
-    file,
-    person,
-    fingerprint,
-    cpuVendor,
-  }));
-  return { met, people, vendors, accepted: counted, rejected, ...(doubts.length > 0 ? { doubts } : {}) };
+/**
+ * Returns the JSON of a verdict. Other programs read it; `doubts` is there only where the answer is
+ * not known.
+ */
+export function quorumJson({ met, people, vendors, accepted, rejected, doubts }: QuorumVerdict) {
+  return {
+    met,
+    people,
+    vendors,
+    accepted: accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
+      file,
+      person,
+      fingerprint,
+      cpuVendor,
+    })),
+    rejected,
+    ...(doubts.length > 0 ? { doubts } : {}),
+  };
 }
 
-function page(outcome: QuorumVerdict, image: PinnedImage, rule: QuorumRule): Printable {
+function page(verdict: QuorumVerdict, image: PinnedImage, rule: QuorumRule): Printable {
   return printableLines([
     printable`${image.reference}@${image.digest}`,
-    ...signatureLines(outcome),
-    printable`${answerOf(outcome)}: ${describeVerdict({ ...outcome, rejected: [] }, rule)}`,
+    ...signatureLines(verdict),
+    printable`${answerOf(verdict)}: ${describeVerdict({ ...verdict, rejected: [] }, rule)}`,
   ]);
 }
 
@@ -75,7 +75,7 @@ function answerOf({ met, doubts }: QuorumVerdict): string {
   return met ? "quorum" : "below quorum";
 }
 
-/** A line for each signature: whose it is, or why it does not count. */
+/** Formats a line for each signature: its signer, or the reason why it does not count. */
 export function signatureLines({
   accepted,
   rejected,

@@ -10,15 +10,17 @@ import type { SignedStatements } from "../../trust/statements/signed-statements.
 import { subjectDigests } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 
-/** Who of the roster has signed a statement of one kind about an image; each file, also where one person has several. */
+/**
+ * People in the roster who signed a statement of one kind about an image: one entry for each file.
+ */
 export type StatementSigners = {
   readonly kind: StatementKind;
   readonly said: readonly { readonly file: string; readonly person: string; readonly fingerprint: string }[];
 };
 
 /**
- * Reads the kinds of statements that a command line names: `provenance,sbom`.
- * @throws Error that quotes what was found and says what is allowed
+ * Parses a list of kinds of statements: `provenance,sbom`.
+ * @throws Error that quotes the text and names what is allowed
  */
 export function parseStatementKinds(text: string): readonly StatementKind[] {
   return [...new Set(text.split(","))].map((name) => {
@@ -31,10 +33,10 @@ export function parseStatementKinds(text: string): readonly StatementKind[] {
 }
 
 /**
- * The statements about an image that hold. One is filed under what the image's tags point at and under every platform's manifest; of one that was filed
- * otherwise the first may be all there is.
- * @param repository as it is signed
- * @throws TrustError where it can't be known
+ * Finds the valid statements about an image. They are stored under the digest that the image's tags
+ * point at, and usually under every platform's manifest too.
+ * @param repository the name that the image is signed under
+ * @throws TrustError where the statements can't be known
  */
 export async function findStatementSigners(
   kinds: ReadonlyMap<StatementKind, SignedStatements>,

@@ -9,27 +9,28 @@ import {
   repositoryOf,
 } from "../../trust/signatures/image-reference.ts";
 
-/** An image that is to be verified, and how its signatures call it. */
+/** An image to verify, and its name in the signatures. */
 export type VerifyRequest = {
-  /** As it was asked for: what the answer calls it. */
+  /** The image as the user named it, and as the result names it. */
   readonly image: string;
-  /** Where its bytes are. */
+  /** The place of its bytes. */
   readonly source:
     | { readonly folder: string }
     | { readonly repository: RegistryAddress; readonly what: { digest: Digest } | { tag: string } };
-  /** The repository that it must be signed as. */
+  /** The repository that its signatures must name. */
   readonly signedAs: Repository;
-  /** The tag that it must be signed as; null where the image's own version says it. */
+  /** The tag that its signatures must name; null if that is the image's own version. */
   readonly signedTag: string | null;
 };
 
-/** Tags that move from image to image, and that nobody signs: StageX signs `:<version>`. */
+/** Tags that move from image to image, and are never signed: StageX signs `:<version>`. */
 const movingTag = /^(?:latest|sx\d{4}\.\d{2}\.\d+)$/;
 
 /**
- * Reads what a user calls an image: `docker.io/stagex/core-sh:1.0`, `stagex/core-sh@sha256:…`, both together, or a layout folder.
- * @param signedAs how the signatures call the repository, or what stands before the image's name there: `stagex`
- * @throws Error that quotes what was found and says what is allowed
+ * Parses an image as a user names it: `docker.io/stagex/core-sh:1.0`, `stagex/core-sh@sha256:…`,
+ * both together, or a layout folder.
+ * @param signedAs the repository in the signatures, or the name before the image's there: `stagex`
+ * @throws Error that quotes the text and names what is allowed
  */
 export function parseRequest(image: string, signedAs?: string): VerifyRequest {
   if (isLayout(image)) {
@@ -62,7 +63,10 @@ export function parseRequest(image: string, signedAs?: string): VerifyRequest {
   };
 }
 
-/** How the signatures call a repository that may be pulled from elsewhere. */
+/**
+ * Returns the name of a repository in its signatures, which may differ from where it is pulled
+ * from.
+ */
 export function signedRepository(pulled: Repository, signedAs: string | undefined): Repository {
   if (signedAs === undefined) return pulled;
   const name = pulled.slice(pulled.lastIndexOf("/"));

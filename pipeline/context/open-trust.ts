@@ -5,7 +5,7 @@ import type { Paths } from "../../lib/paths.ts";
 import { type Digest, digestOf } from "../../oci/digest.ts";
 import { type FoundKeys, keyExportHint, readKeyFiles } from "../../trust/openpgp/key-folder.ts";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
-import { findUsableKeys } from "../../trust/quorum/missing-signatures.ts";
+import { findUsableKeys } from "../../trust/openpgp/usable-keys.ts";
 import type { QuorumRule, Trust } from "../../trust/quorum/quorum.ts";
 import type { Roster } from "../../trust/quorum/roster.ts";
 import { readRoster } from "../../trust/quorum/roster-file.ts";

@@ -6,13 +6,15 @@ import {
   repositoryOf,
   repositoryPath,
 } from "../../trust/signatures/image-reference.ts";
-import { type Lookaside, LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import type { Lookaside } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
+import { signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { SignedStatements, type StoredStatement } from "../../trust/statements/signed-statements.ts";
 import { subjectDigests } from "../../trust/statements/statement.ts";
 import { TrustError } from "../../trust/trust-error.ts";
 import type { Context } from "../context/context.ts";
 import { lookasideAddress } from "../context/open-trust.ts";
-import { evaluateImageQuorum } from "../quorum/evaluate-quorum.ts";
+import { evaluateImageQuorum, isInDoubt } from "../quorum/evaluate-quorum.ts";
 import { predicateTypes } from "../statements/image-statement.ts";
 import type { PublicationInputs } from "./inputs.ts";
 
@@ -35,14 +37,10 @@ export async function requireQuorum(
   }
   // The same bytes are judged and copied, though others may write to the lookaside meanwhile.
   const held = new CachedLookaside(await context.lookaside());
-  const { outputs, isInDoubt } = await evaluateImageQuorum(
-    { reference, digest, digests },
-    held,
-    trust,
-    trust.rule,
-  );
+  const quorum = await evaluateImageQuorum({ reference, digest, digests }, held, trust, trust.rule);
+  const { outputs } = quorum;
   if (!outputs.met) {
-    const what = isInDoubt ? "it can't be told to be at quorum" : "it is below quorum";
+    const what = isInDoubt(quorum) ? "it can't be told to be at quorum" : "it is below quorum";
     throw new Error(`${image} is not published: ${what}, though it was at quorum before: ${outputs.words}`);
   }
   const repository = repositoryOf(parseTaggedReference(reference));

@@ -13,33 +13,49 @@ import {
   type Trust,
 } from "../../trust/quorum/quorum.ts";
 import { parseTaggedReference, repositoryOf } from "../../trust/signatures/image-reference.ts";
-import type { Lookaside, SignatureFile } from "../../trust/signatures/lookaside.ts";
+import type { Lookaside } from "../../trust/signatures/lookaside.ts";
+import type { SignatureFile } from "../../trust/signatures/signature-file.ts";
 import type { QuorumOutputs } from "./inputs.ts";
 
-/** An image by what its signatures call it, and the manifests that must be signed. */
+/** An image under the name that its signatures have, and the manifests that must be signed. */
 export type QuorumSubject = {
   readonly reference: string;
   readonly digest: Digest;
-  /** Of an image for several platforms. */
+  /** One manifest for each platform, if the image is for several. */
   readonly digests?: Readonly<Record<string, Digest>> | undefined;
 };
 
-/** What the signatures of all manifests of an image come to. */
+/** The quorum of an image, all its manifests together, as it is shown and kept in the state. */
 export type ImageQuorum = {
   readonly outputs: QuorumOutputs;
-  /** None at quorum, and none where no signature is missing. */
+  /**
+   * Absent at quorum, and where keys that may be revoked decide: then more signatures are no
+   * remedy.
+   */
   readonly missing?: MissingSignatures;
-  /** Whether enough have signed, with keys that a file which could not be read or applied may revoke. */
-  readonly isInDoubt: boolean;
 };
 
-/** How many rejected signatures of a manifest are told of, and how long a reason is: a state is no place for others' junk. */
-const shownRejections = 10;
-const shownReason = 300;
+/** The verdict on one of an image's manifests. */
+type ManifestVerdict = { readonly manifest: Digest; readonly verdict: QuorumVerdict };
 
 /**
- * Reads the signatures of an image and judges them now.
- * @throws TrustError, UnavailableError where it can't be told
+ * Bounds for rejected signatures of a manifest, and characters of a reason: anyone can add to a
+ * lookaside, and so to a state.
+ */
+const maxShownRejections = 10;
+const maxShownReason = 300;
+
+/**
+ * Returns whether enough people have signed, some of them with keys that something unread among the
+ * keys may revoke.
+ */
+export function isInDoubt({ outputs, missing }: ImageQuorum): boolean {
+  return !outputs.met && missing === undefined;
+}
+
+/**
+ * Reads the signatures of all manifests of an image and evaluates them now.
+ * @throws TrustError, UnavailableError where the signatures can't be known
  */
 export async function evaluateImageQuorum(
   subject: QuorumSubject,
@@ -48,62 +64,66 @@ export async function evaluateImageQuorum(
   rule: QuorumRule,
 ): Promise<ImageQuorum> {
   const reference = parseTaggedReference(subject.reference);
-  const outcomes: { manifest: Digest; outcome: QuorumVerdict }[] = [];
+  const all: ManifestVerdict[] = [];
   for (const manifest of manifestsOf(subject)) {
     const files = await lookaside.read(repositoryOf(reference), manifest);
-    outcomes.push({
-      manifest,
-      outcome: await evaluateQuorum({ reference, digest: manifest }, files, trust, rule),
-    });
+    const verdict = await evaluateQuorum({ reference, digest: manifest }, files, trust, rule);
+    all.push({ manifest, verdict });
   }
-  const met = outcomes.every(({ outcome }) => outcome.met);
+  const unmet = all.filter(({ verdict }) => !verdict.met);
+  const met = unmet.length === 0;
+  const words = describeManifests(met ? all.slice(0, 1) : unmet, all.length > 1 && !met, rule);
   const outputs = {
     met,
-    people: Math.min(...outcomes.map(({ outcome }) => outcome.people)),
-    vendors: Math.min(...outcomes.map(({ outcome }) => outcome.vendors)),
-    accepted: outcomes.flatMap(({ manifest, outcome }) => acceptedIn(manifest, outcome)),
-    rejected: outcomes.flatMap(({ manifest, outcome }) => rejectedIn(manifest, outcome)),
+    people: Math.min(...all.map(({ verdict }) => verdict.people)),
+    vendors: Math.min(...all.map(({ verdict }) => verdict.vendors)),
+    accepted: all.flatMap(acceptedOf),
+    rejected: all.flatMap(rejectedOf),
+    words,
   };
-  const lacking = outcomes.filter(({ outcome }) => !outcome.met);
-  const several = outcomes.length > 1;
-  const said = wordsOn(met ? outcomes.slice(0, 1) : lacking, several && !met, rule);
-  if (met)
-    return { outputs: { ...outputs, words: said.join("; "), verified: subject.digest }, isInDoubt: false };
-  // More signatures help where they are missing; where keys are in doubt, the words say which file is to be seen to.
-  const short = lacking.filter(({ outcome }) => outcome.doubts.length === 0);
-  if (short.length === 0) return { outputs: { ...outputs, words: said.join("; ") }, isInDoubt: true };
+  if (met) return { outputs: { ...outputs, verified: subject.digest } };
+  // Where keys are in doubt, the words name the file; more signatures help only the other manifests.
+  const lacking = unmet.filter(({ verdict }) => verdict.doubts.length === 0);
+  if (lacking.length === 0) return { outputs };
   const signers = await findSigners(trust);
-  const shortfall = together(short.map(({ outcome }) => findMissingSignatures(outcome, rule, signers)));
+  const missing = sumMissing(lacking.map(({ verdict }) => findMissingSignatures(verdict, rule, signers)));
   return {
-    outputs: { ...outputs, words: `${said.join("; ")}; missing: ${describeMissingSignatures(shortfall)}` },
-    missing: shortfall,
-    isInDoubt: false,
+    outputs: { ...outputs, words: `${words}; missing: ${describeMissingSignatures(missing)}` },
+    missing,
   };
 }
 
-/** What is said of each manifest, or once of all where that is the same. */
-function wordsOn(
-  outcomes: readonly { manifest: Digest; outcome: QuorumVerdict }[],
+/** Describes each manifest's verdict, or all at once where they are alike. */
+function describeManifests(
+  verdicts: readonly ManifestVerdict[],
   areNamed: boolean,
   rule: QuorumRule,
-): string[] {
-  const said = outcomes.map(({ manifest, outcome }) => ({
+): string {
+  const described = verdicts.map(({ manifest, verdict }) => ({
     manifest,
-    words: describeVerdict(shown(outcome), rule),
+    words: describeVerdict(withShortReasons(verdict), rule),
   }));
-  const [first, ...others] = said;
+  const [first, ...others] = described;
   if (first && others.length > 0 && others.every(({ words }) => words === first.words))
-    return [`${first.words} (each of ${said.length} manifests)`];
-  return said.map(({ manifest, words }) => (areNamed ? `${manifest.slice(0, 19)}…: ${words}` : words));
+    return `${first.words} (each of ${described.length} manifests)`;
+  return described
+    .map(({ manifest, words }) => (areNamed ? `${manifest.slice(0, 19)}…: ${words}` : words))
+    .join("; ");
 }
 
-/** Of several manifests what the one lacks that lacks most; but each needs signatures of its own. */
-function together(shortfalls: readonly MissingSignatures[]): MissingSignatures {
-  const worst = shortfalls.reduce((one, other) => (other.signatures > one.signatures ? other : one));
-  return { ...worst, signatures: shortfalls.reduce((sum, { signatures }) => sum + signatures, 0) };
+/**
+ * Takes what the manifest that lacks most lacks, with the signatures of all: each manifest needs
+ * its own.
+ */
+function sumMissing(all: readonly MissingSignatures[]): MissingSignatures {
+  const worst = all.reduce((one, other) => (other.signatures > one.signatures ? other : one));
+  return { ...worst, signatures: all.reduce((sum, { signatures }) => sum + signatures, 0) };
 }
 
-/** A digest over what a lookaside holds for an image now: another one means that it is to be judged again. */
+/**
+ * Returns a digest over what a lookaside has for an image. A new digest means that the image is to
+ * be evaluated again.
+ */
 export async function digestOfSignatures(subject: QuorumSubject, lookaside: Lookaside): Promise<Digest> {
   const repository = repositoryOf(parseTaggedReference(subject.reference));
   const held: object[] = [];
@@ -124,8 +144,8 @@ function contentOf(file: SignatureFile): object {
     : { file: file.file, rejected: file.rejection.code };
 }
 
-function acceptedIn(manifest: Digest, { accepted }: QuorumVerdict): QuorumOutputs["accepted"] {
-  return accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
+function acceptedOf({ manifest, verdict }: ManifestVerdict): QuorumOutputs["accepted"] {
+  return verdict.accepted.map(({ file, person, fingerprint, cpuVendor }) => ({
     manifest,
     file,
     person,
@@ -134,17 +154,17 @@ function acceptedIn(manifest: Digest, { accepted }: QuorumVerdict): QuorumOutput
   }));
 }
 
-function rejectedIn(manifest: Digest, outcome: QuorumVerdict): QuorumOutputs["rejected"] {
-  return shown(outcome)
-    .rejected.slice(0, shownRejections)
+function rejectedOf({ manifest, verdict }: ManifestVerdict): QuorumOutputs["rejected"] {
+  return withShortReasons(verdict)
+    .rejected.slice(0, maxShownRejections)
     .map(({ file, code, reason }) => ({ manifest, file, code, reason }));
 }
 
-function shown(outcome: QuorumVerdict): QuorumVerdict {
-  const shortened = (reason: string) =>
-    reason.length > shownReason ? `${reason.slice(0, shownReason)}…` : reason;
+function withShortReasons(verdict: QuorumVerdict): QuorumVerdict {
+  const shorten = (reason: string) =>
+    reason.length > maxShownReason ? `${reason.slice(0, maxShownReason)}…` : reason;
   return {
-    ...outcome,
-    rejected: outcome.rejected.map((one) => ({ ...one, reason: shortened(one.reason) })),
+    ...verdict,
+    rejected: verdict.rejected.map((one) => ({ ...one, reason: shorten(one.reason) })),
   };
 }

@@ -30,7 +30,7 @@ const wait = z
   .min(0)
   .describe("How many seconds a run waits for signatures, all images together; for `wait` alone.");
 
-/** What the program asks for, all of it known. */
+/** The inputs of a quorum, all of them known. */
 export const quorumInputs = z.strictObject({
   image,
   reference,
@@ -45,7 +45,7 @@ export const quorumInputs = z.strictObject({
 });
 export type QuorumInputs = z.infer<typeof quorumInputs>;
 
-/** The same in a preview. */
+/** The inputs in a preview, where some may be unknown. */
 export type QuorumPreview = InPreview<typeof quorumInputs>;
 
 const accepted = z.strictObject({
@@ -62,7 +62,7 @@ const rejected = z.strictObject({
   reason: z.string().describe("Why, for people."),
 });
 
-/** What the signatures come to. */
+/** The outputs of a quorum. */
 export const quorumOutputs = z.strictObject({
   met: z.boolean().describe("Whether enough people on enough CPU vendors have signed every manifest."),
   people: z.int().describe("How many have; of several manifests the fewest."),

@@ -1,80 +1,60 @@
 import { groupMessages } from "../../lib/text/grouped-messages.ts";
 import { printableLine } from "../../lib/text/printable.ts";
 import { shortenList } from "../../lib/text/shortened-list.ts";
-import type { MissingSignatures } from "../../trust/quorum/missing-signatures.ts";
-import type { ImageQuorum } from "./evaluate-quorum.ts";
+import { type ImageQuorum, isInDoubt } from "./evaluate-quorum.ts";
+import type { QuorumSummaryOutputs } from "./summary-outputs.ts";
 
-/** What a run found of an image, and whether the state had it at quorum before. */
-export type QuorumEntry = ImageQuorum & { readonly wasMet: boolean };
-
-/** What all that a run has judged comes to. */
-export type SummaryOfQuorums = {
-  /** What is missing, in words, for each image below quorum. */
-  readonly pending: Readonly<Record<string, string>>;
-  /** Those of them that were at quorum before: a key was taken out or revoked, or has expired. */
-  readonly fallen: readonly string[];
-  /** The fewest signatures that bring all of them to quorum. */
-  readonly signatures: number;
-  readonly text: string;
-};
-
-/** The quorums that a run has judged, a preview as well; what has not changed is not judged, and not in it. */
+/**
+ * The quorums that a run or a preview has evaluated. An image that has not changed is not
+ * evaluated, and is left out.
+ */
 export class QuorumSummary {
-  readonly #entries = new Map<string, QuorumEntry>();
+  readonly #quorums = new Map<string, ImageQuorum>();
+  readonly #metBefore = new Set<string>();
 
-  note(image: string, entry: QuorumEntry): void {
-    const wasMet = entry.wasMet || this.#entries.get(image)?.wasMet === true;
-    this.#entries.set(image, { ...entry, wasMet });
+  /** @param wasMet whether the state had the image at quorum before this run */
+  note(image: string, quorum: ImageQuorum, wasMet: boolean): void {
+    this.#quorums.set(image, quorum);
+    if (wasMet) this.#metBefore.add(image);
   }
 
-  summary(): SummaryOfQuorums {
-    const below = [...this.#entries].filter(([, { outputs }]) => !outputs.met).sort(byName);
-    const fallen = below.filter(([, { wasMet }]) => wasMet).map(([image]) => image);
-    const shortfalls = below.flatMap(([, { missing: shortfall }]) => shortfall ?? []);
-    const signatures = signaturesIn(shortfalls);
+  summary(): QuorumSummaryOutputs {
+    const below = [...this.#quorums]
+      .filter(([, { outputs }]) => !outputs.met)
+      .sort(([a], [b]) => (a < b ? -1 : 1));
+    const fallen = below.map(([image]) => image).filter((image) => this.#metBefore.has(image));
+    const missing = below.flatMap(([, quorum]) => quorum.missing ?? []);
+    const signatures = missing.reduce((sum, one) => sum + one.signatures, 0);
     return {
       pending: Object.fromEntries(below.map(([image, { outputs }]) => [image, outputs.words])),
       fallen,
       signatures,
-      text: textOf(this.#entries.size, below, fallen, shortfalls),
+      text: describeBelow(this.#quorums.size, below, fallen, missing.length > 0 ? signatures : undefined),
     };
   }
 }
 
-function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
-  return a < b ? -1 : 1;
-}
-
-function signaturesIn(shortfalls: readonly MissingSignatures[]): number {
-  return shortfalls.reduce((sum, { signatures }) => sum + signatures, 0);
-}
-
-/** Images of which the same is to be said are told of together. */
-function textOf(
-  judged: number,
-  below: readonly (readonly [string, QuorumEntry])[],
+/** Images with the same words share a line. */
+function describeBelow(
+  evaluated: number,
+  below: readonly (readonly [string, ImageQuorum])[],
   fallen: readonly string[],
-  shortfalls: readonly MissingSignatures[],
+  signatures: number | undefined,
 ): string {
-  if (below.length === 0) return `all ${judged} images judged are at quorum`;
-  const inDoubt = below.filter(([, { isInDoubt }]) => isInDoubt).length;
-  const signatures = signaturesIn(shortfalls);
-  const least = `The least that must be signed: ${signatures} ${signatures === 1 ? "signature" : "signatures"}.`;
-  const before = fallen.length === 0 ? "" : `: ${shortenList(fallen, 10)}`;
+  if (below.length === 0) return `all ${evaluated} images judged are at quorum`;
+  const inDoubt = below.filter(([, quorum]) => isInDoubt(quorum)).length;
+  const names = fallen.length === 0 ? "" : `: ${shortenList(fallen, 10)}`;
+  const lines = groupMessages(below.map(([image, { outputs }]) => [image, outputs.words]));
   return [
-    `${below.length} of ${judged} images judged are below quorum, ${fallen.length} of which were at quorum before${before}.`,
-    ...(shortfalls.length > 0 ? [least] : []),
-    ...groupMessages(below.map(([image, { outputs }]) => [image, outputs.words])).map(
-      (line) => `  ${printableLine(line)}`,
-    ),
+    `${below.length} of ${evaluated} images judged are below quorum, ${fallen.length} of which were at quorum before${names}.`,
+    ...(signatures === undefined
+      ? []
+      : [`The least that must be signed: ${signatures} ${signatures === 1 ? "signature" : "signatures"}.`]),
+    ...lines.map((line) => `  ${printableLine(line)}`),
     ...(inDoubt > 0
       ? [
-          `${counted(inDoubt)} enough signatures, but something among the keys may revoke one of them: see the warnings.`,
+          `${inDoubt === 1 ? "1 image has" : `${inDoubt} images have`} enough signatures, but something among the keys may revoke one of them: see the warnings.`,
         ]
       : []),
   ].join("\n");
-}
-
-function counted(images: number): string {
-  return images === 1 ? "1 image has" : `${images} images have`;
 }

@@ -1,15 +1,9 @@
 import { stat } from "node:fs/promises";
-import { mediaTypes } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Referrer } from "../../oci/registry/referrer.ts";
 import { tryParseFingerprint } from "../../trust/openpgp/fingerprint.ts";
-import {
-  parseRepository,
-  parseTaggedReference,
-  repositoryOf,
-} from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
-import { SignedStatements } from "../../trust/statements/signed-statements.ts";
+import { parseTaggedReference, repositoryOf } from "../../trust/signatures/image-reference.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { parseStatement, subjectDigests } from "../../trust/statements/statement.ts";
 import { requireAttestableBuild } from "../attestation/attestable-build.ts";
 import { NotBuiltHereError } from "../attestation/built-here.ts";
@@ -28,22 +22,25 @@ import {
   sbomStatement,
   statementReferrer,
 } from "./image-statement.ts";
+import { type StatementSigner, signStatement } from "./sign-statement.ts";
 
-/** A published image that something is to be said of. */
+/** A published image. */
 export type PublishedImage = {
   readonly image: string;
-  /** `stagex/core-sh:1.0`, as it is signed. */
+  /** The name that it is signed under, `stagex/core-sh:1.0`. */
   readonly reference: string;
-  /** What its tags point at; the store has it. */
+  /** The manifest or index that its tags point at. The store has it. */
   readonly target: Digest;
 };
 
 /**
- * What is to lie beside an image: of the kinds that `stagex:attach` names, those that are known. How an image was built is known of what
- * was built here; what it is made of, of every image that is known on the word that `stagex:substituteTrust` takes. Signed statements of the lookaside come along, and where
- * `stagex:signingKey` is a file, `stagex:attest` signs what that person has not signed yet of what was built here: nobody is made to vouch
- * for what only somebody else's ledger says. A key on a card is not asked: it would want to be touched twice for each image
- * (`stagex provenance --sign` asks it).
+ * Makes the artifacts to attach to a published image: of the kinds in `stagex:attach`, those that
+ * are known. Provenance is known of images that were built here; an SBOM is known of every image
+ * whose digest the configured trust takes. Signed copies in the lookaside come along.
+ *
+ * If `stagex:signingKey` is a file, `stagex:attest` signs what was built here and lacks that
+ * person's signature. Nobody vouches for what only somebody else's ledger has. A key on a card
+ * would have to be touched twice for each image: `stagex provenance --sign` uses it.
  */
 export async function statementReferrers(
   context: Context,
@@ -53,15 +50,13 @@ export async function statementReferrers(
   const kinds = context.config.attach;
   const evidence = kinds.length === 0 ? undefined : await evidenceOf(context, published.image);
   if (evidence === undefined) return [];
-  const isIndex = Object.values(evidence.digests.platforms).every((digest) => digest !== published.target);
-  const { size } = await stat((await context.store()).blobPath(published.target));
-  const mediaType = isIndex ? mediaTypes.index : mediaTypes.manifest;
-  const subject = { mediaType, digest: published.target, size };
+  const { target } = published;
+  const { size } = await stat((await context.store()).blobPath(target));
   const referrers: Referrer[] = [];
   for (const statement of await statementsOf(context, published, evidence)) {
-    if (!kinds.includes(statement.kind) || !isAbout(statement, published.target)) continue;
-    const messages = await messagesOf(context, published, statement, evidence, operation);
-    referrers.push(statementReferrer(subject, statement, messages));
+    if (!kinds.includes(statement.kind) || !isAbout(statement, target)) continue;
+    const messages = await signedMessages(context, published, statement, evidence, operation);
+    referrers.push(statementReferrer({ evidence, target, size }, statement, messages));
   }
   return referrers;
 }
@@ -89,39 +84,41 @@ async function statementsOf(
   return [provenanceStatement(source, record, commit), sbom];
 }
 
-/** The tree may have moved on since the image was built: then what is known is of another image. */
-function isAbout({ payload: signed }: ImageStatement, target: Digest): boolean {
-  return subjectDigests(parseStatement(signed)).includes(target);
+/**
+ * Returns false if the tree has changed since the image was built: then the evidence is of another
+ * image.
+ */
+function isAbout({ payload }: ImageStatement, target: Digest): boolean {
+  return subjectDigests(parseStatement(payload)).includes(target);
 }
 
-async function messagesOf(
+async function signedMessages(
   context: Context,
   { reference, target }: PublishedImage,
-  { kind, predicateType, payload: signed }: ImageStatement,
+  statement: ImageStatement,
   evidence: BuildEvidence,
   operation: Operation,
 ): Promise<readonly Uint8Array[]> {
   const { attest, signingKey } = context.config;
   const lookaside = await context.lookaside();
   if (!(lookaside instanceof LookasideFolder)) return [];
-  const trust = await context.trust();
-  const statements = new SignedStatements(lookaside.folder, kind);
-  const about = {
-    repository: parseRepository(repositoryOf(parseTaggedReference(reference))),
-    digest: target,
-    predicateType,
-  };
-  const held = await statements.readMatching(about, signed, trust);
-  const messages = held.map(({ message }) => message);
   const isUnattended = signingKey !== undefined && tryParseFingerprint(signingKey) === undefined;
-  if (attest === undefined || !isUnattended || held.some(({ person }) => person === attest)) return messages;
-  if (!(await mayBeAttested(context, evidence))) return messages;
-  const message = await (await context.signer(attest)).sign(signed, operation);
-  await statements.write(about, message, trust, subjectDigests(parseStatement(signed)));
-  return [...messages, message];
+  const signer: StatementSigner | undefined =
+    attest !== undefined && isUnattended
+      ? {
+          isOwn: ({ person }) => person === attest,
+          sign: async (payload) =>
+            (await mayBeAttested(context, evidence))
+              ? await (await context.signer(attest)).sign(payload, operation)
+              : undefined,
+        }
+      : undefined;
+  const repository = repositoryOf(parseTaggedReference(reference));
+  const place = { repository, target, lookaside: lookaside.folder, trust: await context.trust() };
+  return (await signStatement(statement, place, signer)).messages;
 }
 
-/** Whether it was built here, and on nothing that stands on another's word: as for an image's signature. */
+/** Applies the rule for signatures of images: built here, with all that it is built from. */
 async function mayBeAttested(context: Context, { plan, inputKey, digests }: BuildEvidence): Promise<boolean> {
   try {
     const { name: image } = plan;

@@ -18,35 +18,42 @@ import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts"
 import { FetchRecordStore } from "../../sources/recording/fetch-record-store.ts";
 import type { EvidenceLedgers } from "../context/open-ledgers.ts";
 
-/** What is known of how an image was built: the tree's word on what goes in, the ledger's on what came out. */
+/**
+ * The evidence of how an image was built: the inputs from the tree, and the outputs from the
+ * ledger.
+ */
 export type BuildEvidence = {
   readonly plan: BuildPlan;
   readonly toml: PackageToml;
   readonly inputKey: InputKey;
-  /** Image name to the digest that it was built from: of the manifest or, for several platforms, of the index. */
+  /**
+   * Dependencies: image name to the digest that was used, of the manifest or, for several
+   * platforms, of the index.
+   */
   readonly dependencies: Readonly<Record<string, Digest>>;
-  /** The dependencies' versions, by image name. */
+  /** Versions of the dependencies, by image name. */
   readonly versions: Readonly<Record<string, string>>;
   readonly digests: NonNullable<LedgerAnswer["digests"]>;
-  /** Of those who have built it; imported releases, whose builders nobody knows, are not among them. */
+  /** Records of builds. Imported releases, whose builders are unknown, are not among them. */
   readonly records: readonly BuiltRecord[];
-  /** What was fetched in the builds, by the fetch records that {@link records} name. */
+  /** The fetches of the builds, by the fetch records that {@link records} name. */
   readonly fetches: ReadonlyMap<string, readonly FetchAnswer[]>;
 };
 
-/** A builder's record, with what is known of the builder. */
+/** A build record with facts about the builder. */
 export type BuiltRecord = LedgerRecord & {
   readonly builder: { readonly facts: NonNullable<LedgerRecord["builder"]["facts"]> };
 };
 
-/** That nothing is known of how an image was built. The message says what is missing. */
+/** Nothing is known of how an image was built. The message names what is missing. */
 export class NoEvidenceError extends Error {
   override readonly name = "NoEvidenceError";
 }
 
 /**
- * Gathers what is known of an image as the tree has it now.
- * @throws NoEvidenceError where the tree has no such image, or the ledger does not know it or what it is built from
+ * Gathers the evidence for an image as the tree has it now.
+ * @throws NoEvidenceError if the tree has no such image, or the ledger does not know it or one of
+ * its dependencies
  */
 export async function gatherBuildEvidence(
   tree: Tree,
@@ -63,12 +70,14 @@ export async function gatherBuildEvidence(
   const dependencies: Record<string, Digest> = {};
   for (const name of plan.dependencies) {
     const digest = known.get(name);
-    if (digest === undefined) throw new NoEvidenceError(notKnown(name, `which ${image} is built from`));
+    if (digest === undefined)
+      throw new NoEvidenceError(describeUnknownDigest(name, `which ${image} is built from`));
     dependencies[name] = digest;
   }
   const inputKey = inputKeyOfPlan(plan, dependencies);
   const digests = await lookUpOwnFirst({ built, ledger }, inputKey);
-  if (digests === null) throw new NoEvidenceError(notKnown(image, `with the inputs ${inputKey}`));
+  if (digests === null)
+    throw new NoEvidenceError(describeUnknownDigest(image, `with the inputs ${inputKey}`));
   const said = (await built.lookUp(inputKey)).records
     .filter(isBuilt)
     .filter((record) => record.outcome === "built");
@@ -86,7 +95,10 @@ export async function gatherBuildEvidence(
   };
 }
 
-/** Leaves out those whose fetch record was deleted, where the image was built again by one that is there. */
+/**
+ * Leaves out records whose fetch record was deleted, if there is another record of the same build
+ * with one.
+ */
 function withFetchRecords<Named extends LedgerRecord>(
   kept: FetchRecordStore,
   inputKey: InputKey,
@@ -107,7 +119,7 @@ async function fetchesOf(
     try {
       found.set(name, (await kept.read(inputKey, name)).record.answers);
     } catch (error) {
-      // A statement that leaves out what was fetched would be a lie.
+      // A statement without the fetched files would be false.
       if (error instanceof FetchRecordError) throw new NoEvidenceError(error.message);
       throw error;
     }
@@ -115,7 +127,7 @@ async function fetchesOf(
   return found;
 }
 
-/** What an image was made from of what a build fetched: the answers with a body, each URL once. */
+/** Returns the files that a build fetched: the successful answers, each URL and content once. */
 export function fetchedFiles(
   answers: readonly FetchAnswer[],
 ): { readonly url: string; readonly sha256: string }[] {
@@ -125,14 +137,17 @@ export function fetchedFiles(
   return [...files].map(([key, url]) => ({ url, sha256: key.slice(url.length + 1) }));
 }
 
-/** Where a tree's files are from. */
+/** The commit of files in a tree. */
 export type TreeCommit = {
   readonly commit: string;
-  /** Where the tree is in its repository, `examples/seed-tree`; empty where it is the repository. */
+  /** Path of the tree in its repository, `examples/seed-tree`; empty if it is the repository. */
   readonly path: string;
 };
 
-/** The commit that gave a package's folder its content; null where there is none, or the folder has been changed since. */
+/**
+ * Finds the commit that gave a package's folder its content; null if there is none, or the folder
+ * has changed since.
+ */
 export async function findFolderCommit(root: string, folder: string): Promise<TreeCommit | null> {
   try {
     const repository = await findRepository(root);
@@ -151,8 +166,8 @@ export async function findFolderCommit(root: string, folder: string): Promise<Tr
   }
 }
 
-function notKnown(image: string, which: string): string {
-  return `the ledger does not know the digest of ${image}, ${which}: build it (npm start), or take in what a release says (stagex ledger import)`;
+function describeUnknownDigest(image: string, which: string): string {
+  return `the ledger does not know the digest of ${image}, ${which}: build it (npm start), or import a release (stagex ledger import)`;
 }
 
 function isBuilt(record: LedgerRecord): record is BuiltRecord {

@@ -1,42 +1,46 @@
-import type { Descriptor } from "../../oci/descriptor.ts";
+import { mediaTypes } from "../../oci/descriptor.ts";
+import type { Digest } from "../../oci/digest.ts";
 import { type Referrer, referrerOf } from "../../oci/registry/referrer.ts";
 import { provenanceOf, provenancePredicateType, subjectsOf } from "../../trust/statements/provenance.ts";
 import { createStatement, type Statement, serializeStatement } from "../../trust/statements/statement.ts";
 import { type BuildEvidence, type BuiltRecord, fetchedFiles, type TreeCommit } from "./build-evidence.ts";
 import { sbomOf, sbomPredicateType } from "./sbom.ts";
 
-/** What is said of an image besides its signatures: how it was built, and what it is made of. */
+/**
+ * Kinds of statements about an image: how it was built (SLSA provenance), and what it contains
+ * (SPDX SBOM).
+ */
 export const statementKinds = ["provenance", "sbom"] as const;
 export type StatementKind = (typeof statementKinds)[number];
 
-/** The type of the predicate that each kind has. */
+/** Predicate type of each kind. */
 export const predicateTypes: Readonly<Record<StatementKind, string>> = {
   provenance: provenancePredicateType,
   sbom: sbomPredicateType,
 };
 
-/** A statement about an image, ready to be signed and to be laid beside it. */
+/** A statement about an image, ready to be signed and attached. */
 export type ImageStatement = {
   readonly kind: StatementKind;
   readonly predicateType: string;
-  /** What is signed: always an in-toto statement, which names the image's manifests. */
+  /** The bytes to sign: an in-toto statement, which names the image's manifests. */
   readonly payload: Uint8Array;
-  /** What tools read: the statement itself, or the SPDX document alone. */
+  /** The document that tools read: the statement itself, or the SPDX document alone. */
   readonly document: { readonly mediaType: string; readonly bytes: Uint8Array };
 };
 
-/** What a statement is made from. */
+/** The facts that a statement is made from. */
 export type StatementSource = {
   readonly evidence: BuildEvidence;
-  /** How the image is signed, without its tag: `stagex/core-sh`. */
+  /** The name that the image is signed under, without its tag: `stagex/core-sh`. */
   readonly repository: string;
 };
 
-/** Around a signed statement: a binary opaque OpenPGP message, as around an image's signature. */
+/** A signed statement: a binary opaque OpenPGP message, as image signatures are. */
 const messageType = "application/vnd.stagex.openpgp-message";
 const statementMediaType = "application/vnd.in-toto+json";
 
-/** How an image was built, by one builder's record. */
+/** Makes the provenance of an image from one builder's record. */
 export function provenanceStatement(
   { evidence, repository }: StatementSource,
   record: BuiltRecord,
@@ -60,7 +64,10 @@ export function provenanceStatement(
   };
 }
 
-/** What an image is made of. Tools read the SPDX document; what is signed is the statement that it is about these manifests. */
+/**
+ * Makes the SBOM of an image. Tools read the SPDX document; signed is the statement that it is
+ * about these manifests.
+ */
 export function sbomStatement({ evidence, repository }: StatementSource): ImageStatement {
   const sbom = sbomOf(evidence);
   const { plan, digests } = evidence;
@@ -78,20 +85,23 @@ export function sbomStatement({ evidence, repository }: StatementSource): ImageS
 }
 
 /**
- * The artifact that lies beside an image in a registry: first what tools read, then the signed messages, if any.
- * @param subject what the image's tags point at
+ * Makes the artifact to attach to an image in a registry. Its first layer is the document that
+ * tools read; the signed messages follow.
+ * @param target the manifest or index that the image's tags point at, and its size in bytes
  */
 export function statementReferrer(
-  subject: Descriptor,
-  { predicateType, document: plain }: ImageStatement,
+  { evidence, target, size }: { evidence: BuildEvidence; target: Digest; size: number },
+  { predicateType, document }: ImageStatement,
   messages: readonly Uint8Array[],
 ): Referrer {
+  const isManifest = Object.values(evidence.digests.platforms).includes(target);
+  const mediaType = isManifest ? mediaTypes.manifest : mediaTypes.index;
   const annotations = { "in-toto.io/predicate-type": predicateType };
   return referrerOf({
-    subject,
-    artifactType: plain.mediaType,
+    subject: { mediaType, digest: target, size },
+    artifactType: document.mediaType,
     layers: [
-      { ...plain, annotations },
+      { ...document, annotations },
       ...messages.map((bytes) => ({ mediaType: messageType, bytes, annotations })),
     ],
   });

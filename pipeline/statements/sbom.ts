@@ -3,7 +3,10 @@ import type { BuildPlan } from "../../distro/build-plan.ts";
 import { type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { type BuildEvidence, fetchedFiles } from "./build-evidence.ts";
 
-/** An SPDX 2.3 document (spdx.github.io/spdx-spec/v2.3), as JSON has it. Sections of the specification are named below. */
+/**
+ * An SPDX 2.3 document as JSON (spdx.github.io/spdx-spec/v2.3). Sections below are those of the
+ * specification.
+ */
 export type Sbom = {
   readonly spdxVersion: "SPDX-2.3";
   readonly dataLicense: "CC0-1.0";
@@ -54,10 +57,16 @@ type ExtractedLicense = {
   readonly extractedText: string;
 };
 
-/** The predicate type of an in-toto statement around such a document (in-toto/attestation, spec/predicates/spdx.md). */
+/**
+ * The predicate type of an in-toto statement around such a document (in-toto/attestation,
+ * spec/predicates/spdx.md).
+ */
 export const sbomPredicateType = "https://spdx.dev/Document/v2.3";
 
-/** Every image is built at SOURCE_DATE_EPOCH=1, and so is what is said of it: equal inputs, equal bytes. */
+/**
+ * The date of every document is that of every image, SOURCE_DATE_EPOCH=1: equal inputs give equal
+ * bytes.
+ */
 const created = "1970-01-01T00:00:01Z";
 
 const unknown = {
@@ -67,8 +76,8 @@ const unknown = {
 } as const;
 
 /**
- * What an image is made of: itself, one package a platform; the sources that it was generated from; the images that it was built with.
- * The same evidence gives the same document, whoever writes it, and whenever.
+ * Makes the SBOM of an image: itself, as one package a platform, its sources, and the images that
+ * it was built with. The same evidence gives the same document, at any time and on any machine.
  */
 export function sbomOf(evidence: BuildEvidence): Sbom {
   const { plan, digests } = evidence;
@@ -76,7 +85,7 @@ export function sbomOf(evidence: BuildEvidence): Sbom {
     imagePackage(evidence, platform, digest),
   );
   const sources = plan.sources.map((source, number) => sourcePackage(evidence, source, number));
-  // Of builds that fetched otherwise, one is told of: the same for whoever has these records.
+  // If builds fetched different files, the first record is used: everyone with these records gets the same document.
   const [fetched = []] = evidence.fetches.values();
   sources.push(...fetchedFiles(fetched).map((file, number) => fetchedPackage(file, number)));
   const dependencies = Object.entries(evidence.dependencies).map(([name, digest]) =>
@@ -103,7 +112,7 @@ export function sbomOf(evidence: BuildEvidence): Sbom {
     relationships,
     ...(extracted.length > 0 ? { hasExtractedLicensingInfos: extracted } : {}),
   } as const;
-  // Section 6.5 wants a name that no other document has: this one's own content names it.
+  // Section 6.5 asks for a unique name: a digest of the content.
   const unique = hexOf(digestOf(JSON.stringify(content)));
   return {
     ...content,
@@ -152,7 +161,7 @@ function sourcePackage(
   };
 }
 
-/** What a RUN of the recipe fetched, with the name that its URL ends in. */
+/** Describes a file that a RUN of the recipe fetched, with the last part of its URL as name. */
 function fetchedPackage({ url, sha256 }: { url: string; sha256: string }, number: number): SbomPackage {
   const name = URL.parse(url)?.pathname.split("/").at(-1) || url;
   return {
@@ -181,23 +190,32 @@ function dependencyPackage(name: string, version: string | undefined, digest: Di
   };
 }
 
-/** In characters. The parser calls itself once for each term; the longest license of StageX has under 350. */
+/**
+ * The most characters of a license to parse: the parser is recursive. StageX's longest has under
+ * 350.
+ */
 const longestExpression = 1000;
 
-/** What package.toml says, where it is an expression that SPDX has (annex D); else its words, and no assertion. */
+/**
+ * Returns the license in package.toml if it is a valid SPDX expression (annex D); otherwise no
+ * assertion, and the text as comment.
+ */
 function declaredLicense(license: string | null): Pick<SbomPackage, "licenseDeclared" | "licenseComments"> {
   if (license === null) return { licenseDeclared: "NOASSERTION" };
   const words = { licenseDeclared: "NOASSERTION", licenseComments: `package.toml says: ${license}` };
   if (license.length > longestExpression) return words;
   try {
-    // What another document would have to explain is explained nowhere.
+    // References to other documents can't be resolved.
     if (!idsIn(parseLicense(license)).some((id) => id.startsWith("DocumentRef-")))
       return { licenseDeclared: license };
   } catch {}
   return words;
 }
 
-/** Licenses that SPDX does not list must be told of (section 10); their texts are in the sources. */
+/**
+ * Lists the licenses that SPDX does not know, as section 10 requires. Their texts are in the
+ * sources.
+ */
 function extractedLicenses(packages: readonly SbomPackage[]): ExtractedLicense[] {
   const ids = packages.flatMap(({ licenseDeclared }) =>
     licenseDeclared === "NOASSERTION" ? [] : idsIn(parseLicense(licenseDeclared)),
@@ -213,7 +231,10 @@ function idsIn(license: parseLicense.Info): string[] {
   return "license" in license ? [license.license] : [...idsIn(license.left), ...idsIn(license.right)];
 }
 
-/** Section 7.2: letters, digits, dots and dashes. What else is in the parts can't make two alike: one of them is unique by itself. */
+/**
+ * Makes an SPDX id (section 7.2): letters, digits, dots and dashes. It stays unique, since one of
+ * the parts is unique without the rest.
+ */
 function idOf(...parts: readonly string[]): string {
   return `SPDXRef-${parts.join("-").replace(/[^A-Za-z0-9.-]/g, "-")}`;
 }

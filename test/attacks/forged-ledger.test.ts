@@ -9,7 +9,7 @@ import { Registry } from "../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { Store } from "../../oci/store/store.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { facts } from "../support/builders/builder-facts.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 import { ended, Project, publishedDigests } from "../support/builders/project.ts";

@@ -5,7 +5,8 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { SourceCache } from "../../sources/source-cache.ts";
 import { FolderVault } from "../../sources/vault/folder-vault.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
+import { signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { image } from "../support/builders/maintainers.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 

@@ -1,11 +1,8 @@
 import { createServer, type RequestListener } from "node:http";
 import { expect, test } from "vitest";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import {
-  createLookaside,
-  defaultLookasideLimits,
-  type LookasideLimits,
-} from "../../trust/signatures/lookaside.ts";
+import { createLookaside } from "../../trust/signatures/lookaside.ts";
+import { defaultLookasideLimits, type LookasideLimits } from "../../trust/signatures/lookaside-server.ts";
 import { UnavailableError } from "../../trust/trust-error.ts";
 import { image } from "../support/builders/maintainers.ts";
 import { dribbling, listening } from "../support/servers/hostile-registry.ts";

@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { repositoryOf } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder, maxSignatures, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
+import { maxSignatures, signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { image, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 function lookaside(): { base: LookasideFolder; folder: string } {

@@ -9,7 +9,7 @@ import { type Digest, digestOf, hexOf } from "../../oci/digest.ts";
 import { requireAttestableBuild } from "../../pipeline/attestation/attestable-build.ts";
 import { Context } from "../../pipeline/context/context.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { git, packageFiles, trackedTree, writeInto } from "../support/builders/written-tree.ts";

@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { VerifyResultJson } from "../../cli/verify/report.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { type LayoutRecipe, type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 import { flipByte } from "../support/builders/project.ts";

@@ -15,7 +15,8 @@ import {
 } from "../../trust/quorum/client-policy.ts";
 import { parseRoster } from "../../trust/quorum/roster.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
+import { signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { writeLayout } from "../support/builders/image-layout.ts";
 import {
   daysFromNow,

@@ -70,7 +70,7 @@ describeReal("what was built here is signed on a machine with nothing but the ke
 
   test("before anything is built, there is nothing to sign, and nobody to sign it", async () => {
     const none = await stagex("sign", "export", "--stack", "test", "--out", file("kit.tar"));
-    expect(none.output).toContain("who signs? Name them by their id in MAINTAINERS: --person ID");
+    expect(none.output).toContain("no signer: give an id in MAINTAINERS with --person ID");
     expect(none.code).toBe(2);
     await project.set("attest", "ash");
     const empty = await stagex("sign", "export", "--stack", "test", "--out", file("kit.tar"));
@@ -180,7 +180,7 @@ describeReal("what was built here is signed on a machine with nothing but the ke
       ],
       [
         await altered((text) => text.replace(/"cpuVendor":"\w+"/, '"cpuVendor":"IBM"')),
-        /0007-x {2}left out: what it says of the builder/,
+        /0007-x {2}left out: its claim about the builder/,
       ],
       [Buffer.from("no signature"), /0008-x {2}left out: not an OpenPGP message/],
     ];

@@ -11,7 +11,7 @@ import { TargetRegistry } from "../../pipeline/publication/target-registry.ts";
 import { unknown } from "../../pipeline/unknown-schema.ts";
 import { encodeProperties, type PropertyMap } from "../../providers/stagex/protocol/property-values.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { loneRevocation } from "../support/builders/key-folder.ts";
 import { newKey } from "../support/builders/maintainers.ts";
 import { flipByte } from "../support/builders/project.ts";

@@ -18,7 +18,7 @@ import {
   type PropertyMap,
 } from "../../providers/stagex/protocol/property-values.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { MaintainerFiles } from "../support/builders/maintainer-files.ts";
 import { newKey, type People } from "../support/builders/maintainers.ts";
 import { ProviderProcess } from "../support/programs/provider-process.ts";

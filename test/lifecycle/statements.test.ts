@@ -13,7 +13,8 @@ import { Keyring } from "../../trust/openpgp/keyring.ts";
 import type { Trust } from "../../trust/quorum/quorum.ts";
 import { readRoster } from "../../trust/quorum/roster-file.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder, signatureFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
+import { signatureFolder } from "../../trust/signatures/signature-file.ts";
 import { provenancePredicateType } from "../../trust/statements/provenance.ts";
 import { createStatement, serializeStatement, verifyStatement } from "../../trust/statements/statement.ts";
 import { type WrittenLayout, writeLayout } from "../support/builders/image-layout.ts";
@@ -259,7 +260,7 @@ describeReal("what is said of an image lies beside it in the registry", () => {
         await writeFile(join(beside, "provenance-1"), bytes);
         const { code, stdout } = await verify(...both);
         expect(code, name).toBe(1);
-        expect(stdout, name).toContain("not met: nobody of the roster has signed its provenance\n");
+        expect(stdout, name).toContain("not met: no one in the roster has signed its provenance\n");
         expect((await verify("--statements", "sbom")).code, name).toBe(0);
       }
     } finally {

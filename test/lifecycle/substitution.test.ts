@@ -10,7 +10,7 @@ import { parseRegistryAddress } from "../../oci/registry/registry-address.ts";
 import { Store } from "../../oci/store/store.ts";
 import { parseRunReport } from "../../pipeline/context/run-report.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 import { Project, publishedDigests } from "../support/builders/project.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";

@@ -265,7 +265,7 @@ const plainReaders: Readonly<Record<string, string>> = {
   "tools/platforms.ts": "/proc",
   "tools/tool-folder.ts": "the locked modules beside it, and what the set-up has built",
   "trust/signatures/signing-kit.ts": "the script beside the module",
-  "trust/signatures/lookaside.ts": "a handle that it has opened without following links",
+  "trust/signatures/lookaside-folder.ts": "a handle that it has opened without following links",
   "trust/openpgp/signing-key.ts": "the signer's own key",
 };
 

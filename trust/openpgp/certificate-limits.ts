@@ -4,14 +4,18 @@ import type { Fingerprint } from "./fingerprint.ts";
 import type { RevocationDoubt } from "./revocations.ts";
 
 /**
- * Bounds of one certificate. The library looks at all subkeys for each subkey, and at all own signatures for each message. Keys that
- * are in use for decades have tens of each; certifications by others are not looked at, and may be thousands.
+ * Bounds of one certificate. openpgp.js reads all subkeys for each subkey, and all self-signatures
+ * for each message. Keys in use for decades have tens of each. Certifications by others are
+ * ignored, and may be thousands.
  */
 const maxSubkeys = 100;
 const maxUsers = 100;
 const maxOwnSignatures = 300;
 
-/** Leaves out the certificates with more parts than are read. Each is a doubt: it may be revoked, or hold another's revocation. */
+/**
+ * Drops the certificates with too many parts. Each becomes a doubt: it may be revoked, or have
+ * another key's revocation in it.
+ */
 export function dropOversizedCertificates(all: ReadonlyMap<Fingerprint, PublicKey>): {
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
   readonly doubts: readonly RevocationDoubt[];
@@ -22,7 +26,7 @@ export function dropOversizedCertificates(all: ReadonlyMap<Fingerprint, PublicKe
     const excess = excessOf(certificate);
     if (excess === undefined) certificates.set(primary, certificate);
     else {
-      const reason = `the certificate of ${primary} has ${excess}; get it anew, or export it with gpg --export-options export-clean`;
+      const reason = `the certificate of ${primary} has ${excess}; fetch it again, or export it with gpg --export-options export-clean`;
       doubts.push({ reason, ...(holdsAnothers(certificate) ? {} : { keys: [primary] }) });
     }
   }
@@ -46,7 +50,10 @@ function excessOf(certificate: PublicKey): string | undefined {
     : undefined;
 }
 
-/** Whether a revocation in it names another issuer: it may be of a certificate that stood behind it in a file. */
+/**
+ * Returns whether a revocation in it names another issuer: it may belong to a certificate that
+ * stood behind it in a file.
+ */
 function holdsAnothers(certificate: PublicKey): boolean {
   const own = certificate.getKeyID();
   const lists = [certificate, ...certificate.subkeys].map((key) => key.revocationSignatures);

@@ -2,8 +2,9 @@ import { type AnyPacket, PacketList, PublicKey, type SignaturePacket, type Subke
 import type { Fingerprint } from "./fingerprint.ts";
 
 /**
- * Puts together the copies that several files have of one certificate. Every signature of every copy is kept, whoever made it and
- * whatever its date: openpgp.js's own `update` drops revocations by designated revokers and those that are dated ahead.
+ * Merges the copies that several files have of one certificate. Every signature of every copy is
+ * kept, whoever made it and whatever its date. openpgp.js's own `update` would drop revocations by
+ * designated revokers, and those dated in the future.
  */
 export function mergeCertificates(
   certificates: readonly PublicKey[],
@@ -38,7 +39,10 @@ function merge(first: PublicKey | undefined, more: readonly PublicKey[]): Public
   return new PublicKey(list);
 }
 
-/** The signatures over the primary key itself (RFC 9580, section 5.2.1.10), which the library's types leave out. */
+/**
+ * Returns the signatures over the primary key itself (RFC 9580, section 5.2.1.10), which the
+ * library's types leave out.
+ */
 export function directKeySignatures(certificate: PublicKey): readonly SignaturePacket[] {
   return Reflect.get(certificate, "directSignatures") as SignaturePacket[];
 }

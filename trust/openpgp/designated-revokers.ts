@@ -4,8 +4,9 @@ import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
 import { anyHashConfig } from "./openpgp-policy.ts";
 
 /**
- * Returns the keys that the owner of a certificate has allowed to revoke it (RFC 9580, section 5.2.3.23, "Revocation Key"): named in
- * any self-signature that verifies, however old it is and however weak its hash.
+ * Returns the keys that the owner of a certificate has allowed to revoke it (RFC 9580, section
+ * 5.2.3.23, "Revocation Key"): named in any self-signature that verifies, however old it is and
+ * however weak its hash.
  */
 export async function findDesignatedRevokers(certificate: PublicKey): Promise<ReadonlySet<Fingerprint>> {
   const { keyPacket: key, users } = certificate;
@@ -23,9 +24,9 @@ export async function findDesignatedRevokers(certificate: PublicKey): Promise<Re
   );
   const revokers = new Set<Fingerprint>();
   for (const { signature, type, data } of [...direct, ...certifications]) {
-    const named = revokersIn(signature);
+    const named = namedRevokers(signature);
     if (named.length === 0) continue;
-    // The library refuses any signature that names a revoker, since it heeds none. Here they are heeded.
+    // openpgp.js supports no revokers, and so refuses any signature that names one. Here they are supported.
     signature.revocationKeyClass = null;
     if (await isValidAtAnyTime(signature, key, type, data))
       for (const revoker of named) revokers.add(revoker);
@@ -33,7 +34,7 @@ export async function findDesignatedRevokers(certificate: PublicKey): Promise<Re
   return revokers;
 }
 
-/** Whether a signature verifies, be it from the past or the future, expired since, or over a weak hash. */
+/** Returns whether a signature is valid, whatever its date, its expiry and its hash. */
 export async function isValidAtAnyTime(
   signature: SignaturePacket,
   by: PublicKey["keyPacket"] | Subkey["keyPacket"],
@@ -50,13 +51,16 @@ export async function isValidAtAnyTime(
 /** The subpacket's type (RFC 9580, section 5.2.3.7, table 5). */
 const revocationKey = 12;
 
-/** All of a signature's, of which the library keeps the last alone. Only what is signed counts. */
-function revokersIn({ signatureData, version }: SignaturePacket): readonly Fingerprint[] {
+/**
+ * Returns all revokers that a signature names; openpgp.js keeps only the last. Only hashed
+ * subpackets count.
+ */
+function namedRevokers({ signatureData, version }: SignaturePacket): readonly Fingerprint[] {
   if (signatureData === null) return [];
   const revokers: Fingerprint[] = [];
-  // After version, type and two algorithms stands the length of what is hashed, in 2 octets or 4 (RFC 9580, section 5.2.3).
+  // Version, type and two algorithms are followed by the length of the hashed subpackets, in 2 or 4 octets (RFC 9580, section 5.2.3).
   for (let at = version === 6 ? 8 : 6; at < signatureData.length; ) {
-    const [length, start] = lengthAt(signatureData, at);
+    const [length, start] = subpacketLength(signatureData, at);
     const [type = 0, kind = 0] = signatureData.subarray(start, start + 2);
     const isRevoker = (type & 0x7f) === revocationKey && (kind & 0x80) !== 0;
     if (isRevoker && length === 23) {
@@ -68,8 +72,8 @@ function revokersIn({ signatureData, version }: SignaturePacket): readonly Finge
   return revokers;
 }
 
-/** A subpacket's length, type included, and where it starts (RFC 9580, section 5.2.3.7). */
-function lengthAt(data: Uint8Array, at: number): readonly [length: number, start: number] {
+/** Returns the length of a subpacket, type included, and its start (RFC 9580, section 5.2.3.7). */
+function subpacketLength(data: Uint8Array, at: number): readonly [length: number, start: number] {
   const [first = 0, second = 0] = data.subarray(at, at + 2);
   if (first < 192) return [first, at + 1];
   if (first < 255) return [((first - 192) << 8) + second + 192, at + 2];

@@ -4,7 +4,7 @@ import { type VerifiedMessage, verifyMessage } from "./openpgp-message.ts";
 import { strictConfig } from "./openpgp-policy.ts";
 import { SignatureRejection } from "./signature-rejection.ts";
 
-/** In characters. Real ones have under two thousand. */
+/** The most characters of an armored signature. Real ones have under 2,000. */
 const maxArmorSize = 64 * 1024;
 
 /** One block of armor and nothing else (RFC 9580, section 6.2). */
@@ -12,8 +12,9 @@ const oneBlock =
   /^-----BEGIN PGP SIGNATURE-----\n(?:[\w-]+: [^\n]*\n)*\n?[A-Za-z0-9+/=\n]+-----END PGP SIGNATURE-----\s*$/;
 
 /**
- * Verifies an armored detached signature, as git has them, by the rules for messages: one binary signature by a key that may sign now.
- * @throws Rejection
+ * Verifies an armored detached signature, as git has them, by the rules for messages: one binary
+ * signature by a key that may sign now.
+ * @throws SignatureRejection
  */
 export async function verifyDetachedSignature(
   content: Uint8Array,
@@ -31,10 +32,10 @@ export async function verifyDetachedSignature(
     throw new SignatureRejection("too-large", `a signature of more than ${maxArmorSize} characters`);
   const text = armored.replaceAll("\r\n", "\n");
   if (!oneBlock.test(text)) throw new SignatureRejection("malformed", "not one whole armored signature");
-  return await verifyMessage(await opaque(content, await onlySignature(text)), keyring, now);
+  return await verifyMessage(await toOpaqueMessage(content, await parseOneSignature(text)), keyring, now);
 }
 
-async function onlySignature(armoredSignature: string): Promise<SignaturePacket> {
+async function parseOneSignature(armoredSignature: string): Promise<SignaturePacket> {
   const read = readSignature({ armoredSignature, config: strictConfig }).catch((error: Error) => {
     throw new SignatureRejection("malformed", `not a whole OpenPGP signature: ${error.message}`);
   });
@@ -52,9 +53,12 @@ async function onlySignature(armoredSignature: string): Promise<SignaturePacket>
   );
 }
 
-/** The opaque message that says the same: a binary signature is over the same bytes in both (RFC 9580, section 5.2.4). */
-async function opaque(content: Uint8Array, signature: SignaturePacket): Promise<Uint8Array> {
-  // The library's types leave it out.
+/**
+ * Makes the equivalent opaque message: a binary signature is over the same bytes in both (RFC 9580,
+ * section 5.2.4).
+ */
+async function toOpaqueMessage(content: Uint8Array, signature: SignaturePacket): Promise<Uint8Array> {
+  // The library's types leave this function out.
   const announce = Reflect.get(OnePassSignaturePacket, "fromSignaturePacket") as (
     signature: SignaturePacket,
     isLast: boolean,

@@ -16,25 +16,28 @@ import {
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
 import { hasArmorLine, splitKeyText } from "./key-text.ts";
 
-/** Something in a file that may revoke keys and can't be applied. */
+/** Something in a key file that may revoke keys and can't be applied. */
 export type FileDoubt = {
   readonly reason: string;
-  /** The primary keys that it may revoke; nothing where that can't be told, so that it may be any. */
+  /** The primary keys that it may revoke; absent if unknown: then it may revoke any. */
   readonly keys?: readonly Fingerprint[];
 };
 
-/** A revocation outside of a certificate, and the primary key that stands before it, if any. */
+/** A revocation outside of a certificate, and the primary key before it in the file, if any. */
 export type FileRevocation = { readonly signature: SignaturePacket; readonly precedingKey?: Fingerprint };
 
-/** What a file holds. */
+/** The contents of a key file. */
 export type KeyFile = {
   readonly certificates: readonly PublicKey[];
-  /** Revocations of primary keys that stand alone, as `gpg --gen-revoke` writes them, or behind a key that holds none. */
+  /**
+   * Standalone revocations of primary keys, as `gpg --gen-revoke` writes them, and those behind a
+   * key that they don't fit.
+   */
   readonly revocations: readonly FileRevocation[];
   readonly doubts: readonly FileDoubt[];
-  /** What was left out, where it can't be a revocation. */
+  /** Notes on parts that were left out and can't be a revocation. */
   readonly notes: readonly string[];
-  /** How many packets were read, an armored block counting for one at least. */
+  /** The number of packets read; an armored block counts as at least one. */
   readonly packets: number;
 };
 
@@ -51,47 +54,49 @@ const allowed = Object.fromEntries(
 );
 
 const { signature: kinds } = enums;
-/** RFC 9580, section 5.2.1, and 0x16 for attestations, which gpg and Sequoia know. */
+/**
+ * Signature types of RFC 9580, section 5.2.1, and 0x16 for attestations, which gpg and Sequoia use.
+ */
 const knownTypes: ReadonlySet<number> = new Set([...Object.values(kinds).map(Number), 0x16, 0x50]);
 const revocationTypes: ReadonlySet<number> = new Set([kinds.keyRevocation, kinds.subkeyRevocation]);
 
 const howToExport = "export the keys: gpg --armor --export FINGERPRINT…";
 
 /**
- * Reads what a file among the keys holds, by its content and never by its name: packets, or any number of armored blocks in text.
- * It fails on nothing: what can't be read is in `doubts`.
- * @param limit how many packets are read: each takes the library some 50 microseconds
+ * Parses a key file by its content, never by its name: packets, or text with any number of armored
+ * blocks. It never throws: everything unreadable becomes a doubt.
+ * @param limit the most packets to read: each takes openpgp.js some 50 microseconds
  */
 export async function parseKeyFile(bytes: Uint8Array, limit: number): Promise<KeyFile> {
-  if (bytes.length === 0) return doubtful("it is empty: an export into it may have failed; take it away");
+  if (bytes.length === 0) return doubtful("it is empty: an export into it may have failed; delete it");
   if (isPicture(bytes))
     return hasArmorLine(Buffer.from(bytes).toString("latin1"))
       ? doubtful("it is a picture with OpenPGP armor in it")
       : { ...nothing, notes: ["it is a picture"] };
   if (Buffer.from(bytes.subarray(8, 12)).toString("latin1") === "KBXf")
     return doubtful(`it is GnuPG's own keybox; ${howToExport}`);
-  // The first octet of every packet has its highest bit set (RFC 9580, section 4.2), and so have byte order marks.
+  // The first octet of every packet has its highest bit set (RFC 9580, section 4.2); so has a byte order mark.
   const isPacket =
     ((bytes[0] ?? 0) & 0x80) !== 0 && !/^(?:efbbbf|fffe|feff)/.test(hexOf(bytes.subarray(0, 3)));
   if (isPacket) {
-    const whole = await packetsIn(bytes, limit);
-    if (!(whole instanceof Error)) return contentOf(whole);
+    const whole = await parsePackets(bytes, limit);
+    if (!(whole instanceof Error)) return sortPackets(whole);
   }
-  const { blocks, binaries, hasDisarmedRevocation: hasDisarmed, doubt } = splitKeyText(bytes);
+  const { blocks, binaries, hasDisarmedRevocation, doubt } = splitKeyText(bytes);
   const parts: KeyFile[] = [];
   let left = limit;
   for (const part of [...blocks, ...binaries]) {
-    const packets = await packetsIn(part, left);
-    // Behind the colon the library may quote what it has found.
+    const packets = await parsePackets(part, left);
+    // After the colon openpgp.js may quote the file.
     const unread = (error: Error) => doubtful(`it can't be read: ${error.message.split(":", 1)[0]}`);
-    const read = packets instanceof Error ? unread(packets) : contentOf(packets);
+    const read = packets instanceof Error ? unread(packets) : sortPackets(packets);
     parts.push(read);
     left -= Math.max(1, read.packets);
     if (left <= 0) break;
   }
   if (left <= 0) parts.push(doubtful(tooMany));
   if (doubt !== undefined) parts.push(doubtful(doubt));
-  if (hasDisarmed)
+  if (hasDisarmedRevocation)
     parts.push({
       ...nothing,
       notes: ["its revocation is not in force: take away the colon before -----BEGIN"],
@@ -116,19 +121,25 @@ function doubtful(reason: string, keys?: readonly Fingerprint[]): KeyFile {
   return { ...nothing, doubts: [{ reason, ...(keys === undefined ? {} : { keys }) }] };
 }
 
-async function packetsIn(block: string | Uint8Array, limit: number): Promise<PacketList<AnyPacket> | Error> {
+async function parsePackets(
+  block: string | Uint8Array,
+  limit: number,
+): Promise<PacketList<AnyPacket> | Error> {
   try {
     if (limit <= 0) return new Error(tooMany);
-    const binary = typeof block === "string" ? await unarmored(block) : block;
+    const binary = typeof block === "string" ? await removeArmor(block) : block;
     if (!hasAtMost(limit, binary)) return new Error(tooMany);
-    // The types have a Map here, and the library takes an object.
+    // The types ask for a Map; openpgp.js takes an object.
     return await PacketList.fromBinary(binary, allowed as unknown as Map<enums.packet, object>);
   } catch (error) {
     return error as Error;
   }
 }
 
-/** Counts packets by their headers (RFC 9580, section 4.2). Of lengths that no key has, the library tells what is wrong. */
+/**
+ * Counts packets by their headers (RFC 9580, section 4.2). openpgp.js reports lengths that are
+ * invalid in keys.
+ */
 function hasAtMost(limit: number, bytes: Uint8Array): boolean {
   const data = Buffer.from(bytes);
   for (let at = 0, count = 0; at + 6 <= data.length; count++) {
@@ -143,13 +154,16 @@ function hasAtMost(limit: number, bytes: Uint8Array): boolean {
   return true;
 }
 
-async function unarmored(block: string): Promise<Uint8Array> {
+async function removeArmor(block: string): Promise<Uint8Array> {
   const { data } = await unarmor(block);
   return new Uint8Array(await new Response(data).arrayBuffer());
 }
 
-/** Every primary key begins a certificate; what stands before the first is on its own. */
-function contentOf(packets: PacketList<AnyPacket>): KeyFile {
+/**
+ * Sorts packets into certificates, each of which begins with a primary key (RFC 9580, section
+ * 10.1), and standalone packets.
+ */
+function sortPackets(packets: PacketList<AnyPacket>): KeyFile {
   if (packets.length === 0) return doubtful("it has packets, and none with a meaning");
   const alone: AnyPacket[] = [];
   const certificates: AnyPacket[][] = [];
@@ -157,7 +171,7 @@ function contentOf(packets: PacketList<AnyPacket>): KeyFile {
     if (isTag(packet, enums.packet.publicKey, enums.packet.secretKey)) certificates.push([packet]);
     else (certificates.at(-1) ?? alone).push(packet);
   }
-  const parts = [aloneOf(alone), ...certificates.map(certificateOf)];
+  const parts = [readStandalone(alone), ...certificates.map(readCertificate)];
   return {
     certificates: parts.flatMap((part) => part.certificates),
     revocations: parts.flatMap((part) => part.revocations),
@@ -167,11 +181,11 @@ function contentOf(packets: PacketList<AnyPacket>): KeyFile {
   };
 }
 
-function certificateOf(packets: readonly AnyPacket[]): KeyFile {
+function readCertificate(packets: readonly AnyPacket[]): KeyFile {
   const [first] = packets;
   if (first instanceof SecretKeyPacket) {
     const reason =
-      "it holds a private key, which has no place here; export the public one: gpg --armor --export";
+      "it has a private key, which must not be here; export the public key: gpg --armor --export";
     const precedingKey = parseFingerprint(first.getFingerprint());
     const revocations = packets.filter(isKeyRevocation).map((signature) => ({ signature, precedingKey }));
     return { ...doubtful(reason, [precedingKey]), revocations };
@@ -179,7 +193,7 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
   if (!(first instanceof PublicKeyPacket)) {
     const kind = first instanceof UnparseablePacket ? kindOfKey(first.write()) : "unknown kind";
     const reason = `a key of ${kind}, which is not supported`;
-    // A revocation whose first octet is damaged can look like such a key, alone.
+    // A single revocation with a damaged first octet can look like such a key.
     return packets.some(mayRevoke) || packets.length === 1
       ? doubtful(
           `it has ${reason}, with a revocation or nothing behind it: it can't be told which key it is about`,
@@ -195,7 +209,7 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
     const reason = "it has a revocation of a version or with an algorithm that is not supported";
     doubts.push({ reason, keys: [fingerprint] });
   }
-  // The library drops a revocation behind a subkey that it can't read, and a subkey's without a subkey before it.
+  // openpgp.js drops revocations behind a subkey that it can't read, and subkey revocations without a subkey before them.
   const kept = new Set([certificate, ...certificate.subkeys].flatMap((key) => key.revocationSignatures));
   const dropped = packets.filter((packet) => packet instanceof SignaturePacket && !kept.has(packet));
   const hasUnreadSubkey = packets.some(
@@ -211,7 +225,7 @@ function certificateOf(packets: readonly AnyPacket[]): KeyFile {
   return { ...nothing, certificates: [certificate], revocations, doubts };
 }
 
-function aloneOf(packets: readonly AnyPacket[]): KeyFile {
+function readStandalone(packets: readonly AnyPacket[]): KeyFile {
   const revocations: FileRevocation[] = [];
   const doubts: FileDoubt[] = [];
   const notes: string[] = [];
@@ -238,8 +252,8 @@ function mayRevoke(packet: AnyPacket): boolean {
 }
 
 /**
- * The type of a signature. Of one that the library can't read it is where its version has it (RFC 9580, sections 5.2.2 and 5.2.3); of
- * an unknown version it may be any.
+ * Returns the type of a signature. If openpgp.js can't parse it, the version tells where the type
+ * is (RFC 9580, sections 5.2.2 and 5.2.3). An unknown version counts as a revocation, to be safe.
  */
 function typeOf(packet: AnyPacket): number {
   if (packet instanceof SignaturePacket) return packet.signatureType ?? kinds.keyRevocation;
@@ -248,7 +262,9 @@ function typeOf(packet: AnyPacket): number {
   return version < 4 ? third : second;
 }
 
-/** `version 4 with algorithm 30`: where they stand in a key's packet (RFC 9580, section 5.5.2). */
+/**
+ * Describes an unsupported key: `version 4 with algorithm 30` (positions: RFC 9580, section 5.5.2).
+ */
 function kindOfKey([version = 0, , , , , algorithm = 0]: Uint8Array): string {
   return version < 4 ? `version ${version}` : `version ${version} with algorithm ${algorithm}`;
 }
@@ -259,7 +275,7 @@ function isTag(packet: AnyPacket, ...tags: readonly enums.packet[]): boolean {
   return tags.some((one) => one === tag);
 }
 
-/** Letters beyond ASCII begin as packets do. */
+/** Tells UTF-8 text from packets: letters beyond ASCII have the highest bit set too. */
 function isText(bytes: Uint8Array): boolean {
   if (bytes.length < 16) return false;
   try {
@@ -270,7 +286,7 @@ function isText(bytes: Uint8Array): boolean {
   }
 }
 
-/** PNG and JPEG: people keep their portraits beside their keys. */
+/** Recognizes PNG and JPEG: people keep portraits beside their keys. */
 function isPicture(bytes: Uint8Array): boolean {
   return /^(?:89504e470d0a1a0a|ffd8ff)/.test(hexOf(bytes.subarray(0, 8)));
 }

@@ -4,30 +4,40 @@ import { dirname, join, relative } from "node:path";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { TrustError } from "../trust-error.ts";
 
-/** A file among the keys, by its path below their folder or its name: its bytes, or the reason why it was not read. */
+/**
+ * A key file, by its path below the folder, or by its name: its bytes, or the reason why it was not
+ * read.
+ */
 export type FoundFile = { readonly file: string } & (
   | { readonly bytes: Uint8Array }
   | { readonly problem: string }
 );
 
-/** All files of a place of keys, in the order of their paths. */
+/** All files of a key folder, in the order of their paths, or the one file. */
 export type FoundKeys = { readonly isFolder: boolean; readonly files: readonly FoundFile[] };
 
-/** In bytes: certificates with thousands of others' certifications are known to bring readers down. */
+/**
+ * The most bytes of a file: certificates with thousands of certifications by others have crashed
+ * readers.
+ */
 const maxFileSize = 16 * 1024 * 1024;
 
-/** Bounds of a whole folder: files and folders in it, bytes of all files, and folders inside folders. */
+/**
+ * Bounds of a folder: its files and folders, the bytes of all files, and the depth of nested
+ * folders.
+ */
 const maxEntries = 4096;
 const maxBytes = 32 * 1024 * 1024;
 const maxDepth = 8;
 
-/** For whoever has none: a roster names keys, and has none of them in it. */
+/** A hint for users without key files: a roster only names keys. */
 export const keyExportHint = "a file of them is what gpg --export FINGERPRINT… writes";
 
 /**
- * Reads a folder of keys with its sub-folders, or one file. Names that begin with a dot are left out. No link is followed, since the
- * folder may come with a tree of others: a link, a pipe or a device is a file that can't be read.
- * @throws TrustError where there is no such folder or file
+ * Reads a folder of keys with its subfolders, or one file. Names that begin with a dot are ignored.
+ * The folder may come with a stranger's tree, so no link is followed: a link, a pipe or a device is
+ * a file that can't be read.
+ * @throws TrustError if there is no such folder or file
  */
 export async function readKeyFiles(place: string): Promise<FoundKeys> {
   const facts = await lstat(place).catch(unreadable(place));

@@ -7,7 +7,14 @@ import { directKeySignatures, mergeCertificates } from "./certificate-merge.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { parseKeyFile } from "./key-file.ts";
 import { readKeyFiles } from "./key-folder.ts";
-import { clockTolerance, minRsaBits, strictConfig, supportedCurves } from "./openpgp-policy.ts";
+import {
+  clockTolerance,
+  minRsaBits,
+  refusedAlgorithms,
+  refusedCurves,
+  strictConfig,
+  supportedCurves,
+} from "./openpgp-policy.ts";
 import {
   certificateKey,
   findRevocations,
@@ -17,27 +24,30 @@ import {
 } from "./revocations.ts";
 import { SignatureRejection } from "./signature-rejection.ts";
 
-/** A key that may have made a signature: one of a certificate's, the primary or a subkey. */
+/** A key that may have made a signature: the primary key or a subkey of a certificate. */
 export type SigningCandidate = {
   readonly certificate: PublicKey;
   readonly key: PublicKey | Subkey;
-  /** Of the certificate: whose signature it is, whichever of its keys made it. */
+  /** The primary key of the certificate. It owns the signatures of all its subkeys. */
   readonly primary: Fingerprint;
-  /** Of the key itself. */
+  /** Fingerprint of the key itself. */
   readonly fingerprint: Fingerprint;
-  /** How the key or its certificate is revoked; nothing where neither is. */
+  /** The way in which the key or its certificate is revoked; absent if neither is. */
   readonly revoked?: string;
 };
 
-/** A file among the keys of which something was left out. */
+/** A key file of which a part was left out. */
 export type SkippedFile = { readonly file: string; readonly reason: string };
 
-/** Bounds of what is read of a place of keys, so that it takes seconds whatever is in it. A roster has some tens of people. */
+/**
+ * Bounds of a key folder, so that it loads in seconds whatever is in it. Rosters have tens of
+ * people.
+ */
 const maxPackets = 50_000;
 const maxCertificates = 2000;
 const maxLone = 100;
 
-/** What a keyring is made of. */
+/** The parts that a keyring is made from. */
 type Contents = {
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
   readonly alone?: readonly StandaloneRevocation[];
@@ -46,15 +56,16 @@ type Contents = {
 };
 
 /**
- * Public certificates, one for each primary key: what several files have of one is put together, so that a revocation or a renewed
- * expiry counts wherever it stands. Loaded once and kept: openpgp.js remembers in them which self-signatures it has verified.
+ * Public certificates, one for each primary key. Copies from several files are merged, so that a
+ * revocation or a renewed expiry counts wherever it is. Load a keyring once and keep it: openpgp.js
+ * caches verified self-signatures in the certificates.
  */
 export class Keyring {
-  /** By their primary keys' fingerprints. */
+  /** Certificates by the fingerprint of their primary key. */
   readonly certificates: ReadonlyMap<Fingerprint, PublicKey>;
-  /** Files of which something was left out that can't be a revocation. */
+  /** Files with parts that were left out and can't be a revocation. */
   readonly skipped: readonly SkippedFile[];
-  /** What may be a revocation and could not be applied. */
+  /** Parts that may be a revocation and could not be applied. */
   readonly doubts: readonly RevocationDoubt[];
   readonly #byKeyId: ReadonlyMap<string, readonly SigningCandidate[]>;
   readonly #byPrimary: ReadonlyMap<Fingerprint, readonly SigningCandidate[]>;
@@ -84,9 +95,10 @@ export class Keyring {
   }
 
   /**
-   * Reads certificates, armored or binary, from a folder with its sub-folders or from one file (`gpg --export`), and revocations that
-   * stand alone (`gpg --gen-revoke`). What can't be read or applied is in `doubts`, since it may be a revocation.
-   * @throws TrustError where there is no such folder or file, or the one file has no certificate
+   * Loads certificates, armored or binary, from a folder with its subfolders or from one file (`gpg
+   * --export`), and standalone revocations (`gpg --gen-revoke`). Everything that can't be read or
+   * applied is in `doubts`, since it may be a revocation.
+   * @throws TrustError if there is no such folder or file, or the one file has no certificate
    */
   static async load(place: string): Promise<Keyring> {
     const { isFolder, files } = await readKeyFiles(place);
@@ -122,7 +134,7 @@ export class Keyring {
     });
   }
 
-  /** The same of certificates at hand. */
+  /** Makes a keyring from certificates in memory. */
   static async of(certificates: readonly Key[]): Promise<Keyring> {
     const found = certificates.map((certificate) => certificate.toPublic());
     return await Keyring.#from({ certificates: mergeCertificates(found, fingerprintOf) });
@@ -144,7 +156,10 @@ export class Keyring {
     ]);
   }
 
-  /** What people should know of the files in this folder: what was left out, and what may revoke keys and could not be applied. */
+  /**
+   * Returns warnings for people: parts of files in this folder that were left out, and possible
+   * revocations that were not applied.
+   */
   warnings(folder = ""): readonly string[] {
     const doubts = this.doubts.map(({ file, ...doubt }) =>
       textOf({ ...doubt, ...(file === undefined ? {} : { file: join(folder, file) }) }),
@@ -155,23 +170,31 @@ export class Keyring {
     ].map(escapeControlCharacters);
   }
 
-  /** What may revoke the certificate with this primary key and could not be applied: `FILE: reason`. */
+  /**
+   * Returns what may revoke the certificate with this primary key and could not be applied: `FILE:
+   * reason`.
+   */
   doubtsAbout(primary: Fingerprint): readonly string[] {
     const about = this.doubts.filter(({ keys }) => keys === undefined || keys.includes(primary));
     return about.map(textOf).map(escapeControlCharacters);
   }
 
-  /** The keys with this ID (16 hex digits): more than one where somebody made them so. */
+  /** Returns the keys with this ID (16 hex digits). There may be several: IDs can be forged. */
   candidates(keyId: string): readonly SigningCandidate[] {
     return this.#byKeyId.get(keyId) ?? [];
   }
 
-  /** All keys of the certificate with this primary key; none where it is not in the keyring. */
+  /**
+   * Returns all keys of the certificate with this primary key; none if it is not in the keyring.
+   */
   keysOf(primary: Fingerprint): readonly SigningCandidate[] {
     return this.#byPrimary.get(primary) ?? [];
   }
 
-  /** The primary key that this key belongs to; the fingerprint itself where the keyring has no such key. */
+  /**
+   * Returns the primary key of this key, or the fingerprint itself if the keyring does not have the
+   * key.
+   */
   primaryOf(fingerprint: Fingerprint): Fingerprint {
     return this.#primaries.get(fingerprint) ?? fingerprint;
   }
@@ -182,8 +205,9 @@ function textOf({ file, reason }: RevocationDoubt): string {
 }
 
 /**
- * Throws a Rejection unless this key may sign now: strong enough, not revoked, not expired, bound to its certificate.
- * A key that was good when it signed and is not any more does not count (DESIGN, "Quorum").
+ * Requires that this key may sign now: it is strong, not revoked, not expired, and bound to its
+ * certificate. A key that was good when it signed and is no longer good does not count.
+ * @throws SignatureRejection
  */
 export async function requireSigningKey(
   { certificate, key, fingerprint, revoked }: SigningCandidate,
@@ -191,7 +215,7 @@ export async function requireSigningKey(
 ): Promise<void> {
   const isPrimary = key === certificate;
   const name = isPrimary ? `key ${fingerprint}` : `subkey ${fingerprint} of ${fingerprintOf(certificate)}`;
-  for (const one of new Set([certificate, key])) mustBeFit(one);
+  for (const one of new Set([certificate, key])) requireStrongKey(one);
   const config = { ...defaults, ...strictConfig };
   if (revoked !== undefined) throw new SignatureRejection("revoked-key", `the ${name} is ${revoked}`);
   const expiry = await Promise.all([
@@ -202,17 +226,20 @@ export async function requireSigningKey(
   if (expired instanceof Date) {
     throw new SignatureRejection(
       "expired-key",
-      `the ${name} expired on ${expired.toISOString().slice(0, 10)}; has it been renewed? then the keys are old`,
+      `the ${name} expired on ${expired.toISOString().slice(0, 10)}; if it has been renewed, update the key files`,
     );
   }
   try {
-    await withClockTolerance(now, (date) => mustBeBound(certificate, key, date));
+    await withClockTolerance(now, (date) => requireBinding(certificate, key, date));
   } catch (error) {
     throw new SignatureRejection("invalid-key", `the ${name} may not sign: ${(error as Error).message}`);
   }
 }
 
-/** Checks as of now and, where that fails for a date, as of the latest time that another's clock may show. */
+/**
+ * Runs a check for now and, if it fails because of a date, for the latest time that another clock
+ * may show.
+ */
 export async function withClockTolerance<T>(now: Date, check: (date: Date) => Promise<T>): Promise<T> {
   try {
     return await check(now);
@@ -225,10 +252,12 @@ export async function withClockTolerance<T>(now: Date, check: (date: Date) => Pr
 }
 
 /**
- * Throws unless the key is bound to its certificate, for signing. A primary key whose user IDs state no flags has those of its newest
- * direct-key signature, whose subpackets are about the key as a whole (RFC 9580, section 5.2.3.10).
+ * Requires that the key is bound to its certificate, for signing. If the user IDs of a primary key
+ * state no key flags, those of its newest direct-key signature count: its subpackets are about the
+ * key as a whole (RFC 9580, section 5.2.3.10).
+ * @throws Error
  */
-async function mustBeBound(certificate: PublicKey, key: PublicKey | Subkey, date: Date): Promise<void> {
+async function requireBinding(certificate: PublicKey, key: PublicKey | Subkey, date: Date): Promise<void> {
   const config = { ...defaults, ...strictConfig };
   const isPrimary = key === certificate;
   const allowMissingKeyFlags = isPrimary && (await hasDirectSigningFlag(certificate, date));
@@ -252,12 +281,12 @@ async function hasDirectSigningFlag(certificate: PublicKey, date: Date): Promise
   return false;
 }
 
-function mustBeFit(key: PublicKey | Subkey): void {
+function requireStrongKey(key: PublicKey | Subkey): void {
   const { algorithm, bits = 0, curve } = key.getAlgorithmInfo();
   const isRsa = algorithm.startsWith("rsa");
   const isWeak = isRsa
     ? bits < minRsaBits
-    : algorithm === "dsa" || algorithm === "elgamal" || curve === enums.curve.secp256k1;
+    : refusedAlgorithms.has(enums.publicKey[algorithm]) || refusedCurves.has(curve);
   if (isWeak) {
     const size = isRsa ? ` with ${bits} bits (at least ${minRsaBits} are asked for)` : "";
     throw new SignatureRejection(
@@ -273,8 +302,9 @@ function mustBeFit(key: PublicKey | Subkey): void {
 }
 
 /**
- * Which certificate each key is of. Anybody can put a copy of somebody's subkey into a certificate of their own: it is of the one
- * that it has agreed to be of (RFC 9580, section 5.2.1.8, "Primary Key Binding Signature"), whether or not it is good today.
+ * Returns the primary key of each key. Anyone can copy another's subkey into a certificate of their
+ * own. A subkey belongs to the certificate that it has agreed to (RFC 9580, section 5.2.1.8,
+ * "Primary Key Binding Signature"), whether or not it is good today.
  */
 async function primariesOf(
   certificates: ReadonlyMap<Fingerprint, PublicKey>,

@@ -15,35 +15,37 @@ import { clockTolerance, maxMessageSize, strictConfig } from "./openpgp-policy.t
 import { requireFewPackets } from "./packet-limits.ts";
 import { quoteUntrusted, SignatureRejection } from "./signature-rejection.ts";
 
-/** A message whose one signature holds. */
+/** A message with a valid signature. */
 export type VerifiedMessage = {
-  /** What was signed. */
+  /** The signed content. */
   readonly content: Uint8Array;
-  /** The primary key of the certificate: count by this. */
+  /** The primary key of the certificate: signers are counted by it. */
   readonly fingerprint: Fingerprint;
   /** The key that made the signature, the primary or a subkey of it. */
   readonly signingKey: Fingerprint;
-  /** When it was made, as the signer says. */
+  /** The time of the signature, by the signer's clock. */
   readonly created: Date;
-  /** When the signature stops to count; nothing where it never does. */
+  /** The time from which the signature no longer counts; absent if it does not expire. */
   readonly expires?: Date;
 };
 
 /**
- * Verifies a binary opaque OpenPGP message: one signature around one binary literal, packed or not (RFC 9580, section 10.3), as
- * `gpg --sign` writes it and podman reads it. Every other form is rejected, however well it is signed.
- * @param now when keys and signatures must hold: it is not enough that they did when the signature was made
- * @throws Rejection
+ * Verifies a binary opaque OpenPGP message: one signature around one binary literal, compressed or
+ * not (RFC 9580, section 10.3), as `gpg --sign` writes it and podman reads it. Every other form is
+ * rejected, even with a valid signature.
+ * @param now the time at which keys and signatures must be good: it is not enough that they were
+ * when the signature was made
+ * @throws SignatureRejection
  */
 export async function verifyMessage(
   bytes: Uint8Array,
   keyring: Keyring,
   now = new Date(),
 ): Promise<VerifiedMessage> {
-  mustBeBinary(bytes);
+  requireBinary(bytes);
   const message = await parseMessage(bytes);
-  const { signature, literal } = partsOf(message, await packetsOf(message));
-  mustBeSound(signature, now);
+  const { signature, literal } = splitMessage(message, await readPackets(message));
+  requireAcceptable(signature, now);
   const candidates = keyring.candidates(signature.issuerKeyID.toHex());
   if (candidates.length === 0) {
     throw new SignatureRejection(
@@ -54,7 +56,7 @@ export async function verifyMessage(
   let rejection: unknown;
   for (const candidate of candidates) {
     try {
-      await mustHold(message, signature, candidate, now);
+      await requireValid(message, signature, candidate, now);
       const { primary, fingerprint } = candidate;
       const expires = signature.getExpirationTime();
       return {
@@ -71,7 +73,7 @@ export async function verifyMessage(
   throw rejection;
 }
 
-function mustBeBinary(bytes: Uint8Array): void {
+function requireBinary(bytes: Uint8Array): void {
   if (bytes.length > maxMessageSize) {
     throw new SignatureRejection(
       "too-large",
@@ -114,10 +116,11 @@ function malformed(error: unknown, maxUnpacked = maxMessageSize): SignatureRejec
 }
 
 /**
- * All packets of the message, of what is packed in it. openpgp.js stops reading after the literal and leaves the rest in a stream of
- * its own, which its types don't tell of; here all must be seen before anything is believed.
+ * Reads all packets of the message, or of the message compressed in it. openpgp.js stops after the
+ * literal and leaves the rest in a stream that its types omit. All packets must be known before any
+ * is believed.
  */
-async function packetsOf(message: Message<Uint8Array>): Promise<readonly AnyPacket[]> {
+async function readPackets(message: Message<Uint8Array>): Promise<readonly AnyPacket[]> {
   const isPacked = message.packets[0] instanceof CompressedDataPacket;
   const { packets } = isPacked ? message.unwrapCompressed() : message;
   try {
@@ -144,8 +147,11 @@ async function readRest(packets: Message<Uint8Array>["packets"]): Promise<void> 
   Reflect.set(packets, "stream", null);
 }
 
-/** The one signature and the one literal; every other arrangement of packets is rejected. */
-function partsOf(
+/**
+ * Returns the one signature and the one literal. Rejects every other arrangement of packets (RFC
+ * 9580, section 10.3).
+ */
+function splitMessage(
   message: Message<Uint8Array>,
   packets: readonly AnyPacket[],
 ): { signature: SignaturePacket; literal: Uint8Array } {
@@ -158,7 +164,7 @@ function partsOf(
     );
   }
   if (literals.length > 0 && signatures.length === 0) {
-    throw new SignatureRejection("unsigned", "a message that nobody signed");
+    throw new SignatureRejection("unsigned", "a message without a signature");
   }
   if (signatures.length > 1) {
     throw new SignatureRejection(
@@ -167,7 +173,8 @@ function partsOf(
     );
   }
   const [signature] = signatures;
-  if (signature !== undefined && !(signature instanceof SignaturePacket)) throw unreadable(signature);
+  if (signature !== undefined && !(signature instanceof SignaturePacket))
+    throw unsupportedSignature(signature);
   const [onePass, literal, last, ...others] = packets;
   const isOpaque =
     onePass instanceof OnePassSignaturePacket &&
@@ -181,15 +188,18 @@ function partsOf(
       `packets ${tags || "none"} (expected ${[enums.packet.onePassSignature, enums.packet.literalData, enums.packet.signature].join(", ")}: one signature around one literal)`,
     );
   }
-  mustAnnounce(onePass, last);
-  mustBeBinaryLiteral(literal);
+  requireMatchingOnePass(onePass, last);
+  requireBinaryLiteral(literal);
   const content = message.getLiteralData();
   if (content === null) throw new SignatureRejection("message-shape", "there is nothing in the literal");
   return { signature: last, literal: content };
 }
 
-/** A signature that the library has left unread, by where version and algorithm stand in it (RFC 9580, section 5.2.3). */
-function unreadable(signature: AnyPacket): SignatureRejection {
+/**
+ * Explains a signature that openpgp.js could not parse, by its version and algorithm (RFC 9580,
+ * section 5.2.3).
+ */
+function unsupportedSignature(signature: AnyPacket): SignatureRejection {
   const [version = 0, , algorithm = 0] = signature.write();
   const isKnown = version === 4 || version === 6;
   return isKnown
@@ -203,8 +213,11 @@ function unreadable(signature: AnyPacket): SignatureRejection {
       );
 }
 
-/** Others hash by what the one-pass packet says: where it differs from the signature, they and we would see different things. */
-function mustAnnounce(onePass: OnePassSignaturePacket, signature: SignaturePacket): void {
+/**
+ * Other readers hash as the one-pass packet announces (RFC 9580, section 5.4). If it differed from
+ * the signature, they and we would disagree.
+ */
+function requireMatchingOnePass(onePass: OnePassSignaturePacket, signature: SignaturePacket): void {
   const agree = (["signatureType", "hashAlgorithm", "publicKeyAlgorithm"] as const).every(
     (name) => Reflect.get(onePass, name) === signature[name],
   );
@@ -216,7 +229,7 @@ function mustAnnounce(onePass: OnePassSignaturePacket, signature: SignaturePacke
   );
 }
 
-function mustBeBinaryLiteral(literal: LiteralDataPacket): void {
+function requireBinaryLiteral(literal: LiteralDataPacket): void {
   // openpgp.js has the format (RFC 9580, section 5.9) in a member that its types leave out.
   if (Reflect.get(literal, "format") === enums.literal.binary) return;
   throw new SignatureRejection(
@@ -225,7 +238,7 @@ function mustBeBinaryLiteral(literal: LiteralDataPacket): void {
   );
 }
 
-function mustBeSound(signature: SignaturePacket, now: Date): void {
+function requireAcceptable(signature: SignaturePacket, now: Date): void {
   if (signature.version < 4) {
     throw new SignatureRejection(
       "signature-version",
@@ -261,7 +274,7 @@ function mustBeSound(signature: SignaturePacket, now: Date): void {
   }
 }
 
-async function mustHold(
+async function requireValid(
   message: Message<Uint8Array>,
   signature: SignaturePacket,
   candidate: SigningCandidate,
@@ -281,10 +294,10 @@ async function mustHold(
         verificationKeys: candidate.certificate,
         format: "binary",
         date,
-        // Whether its flags let a primary key sign has been looked at: they may stand where the library does not look.
+        // The flags of a primary key are checked already: they may be where openpgp.js does not look.
         config: { ...strictConfig, allowMissingKeyFlags: candidate.key === candidate.certificate },
       });
-      // verify() itself resolves whatever the signatures are worth.
+      // verify() itself resolves even if signatures are invalid.
       return await Promise.all(signatures.map(({ verified }) => verified));
     });
     if (outcomes.length === 1 && outcomes[0] === true) return;

@@ -3,18 +3,25 @@ import { enums } from "openpgp";
 import { maxMessageSize } from "./openpgp-policy.ts";
 import { SignatureRejection } from "./signature-rejection.ts";
 
-/** A message that counts has three packets, packed in one more. Each takes the library some 50 microseconds. */
+/**
+ * The most packets of a message. A valid one has three, or four if compressed. Each takes
+ * openpgp.js some 50 microseconds.
+ */
 const maxHeaders = 256;
 
-/** In bytes, for bzip2, which Node can't unpack: what is packed is then bounded by its size alone. */
+/**
+ * The most decompressed bytes of bzip2, which Node can't decompress beforehand to count its
+ * packets.
+ */
 const maxBzip2Size = 32 * 1024;
 
 type Packet = { readonly tag: number; readonly body: Buffer };
 
 /**
- * Rejects a message with more packets than any that counts, by their headers alone, before the library reads them.
- * @returns how many bytes may be unpacked from it
- * @throws Rejection
+ * Rejects a message with too many packets before openpgp.js parses them, by reading their headers
+ * alone.
+ * @returns the most bytes that may be decompressed from it
+ * @throws SignatureRejection
  */
 export function requireFewPackets(bytes: Uint8Array): number {
   const reader = new HeaderReader();
@@ -28,12 +35,12 @@ export function requireFewPackets(bytes: Uint8Array): number {
   if (algorithm === compression.bzip2) return maxBzip2Size;
   const body = first.body.subarray(1);
   if (algorithm === compression.uncompressed) reader.read(body);
-  else if (algorithm === compression.zip) reader.read(unpacked(inflateRawSync, body));
-  else if (algorithm === compression.zlib) reader.read(unpacked(inflateSync, body));
+  else if (algorithm === compression.zip) reader.read(unpack(inflateRawSync, body));
+  else if (algorithm === compression.zlib) reader.read(unpack(inflateSync, body));
   return maxMessageSize;
 }
 
-function unpacked(unpack: typeof inflateSync, body: Buffer): Buffer {
+function unpack(unpack: typeof inflateSync, body: Buffer): Buffer {
   try {
     return unpack(body, { maxOutputLength: maxMessageSize });
   } catch (error) {
@@ -46,7 +53,10 @@ function unpacked(unpack: typeof inflateSync, body: Buffer): Buffer {
   }
 }
 
-/** Reads packets' headers (RFC 9580, section 4.2), counting them. What is no packet is left for the library to tell of. */
+/**
+ * Reads and counts the headers of packets (RFC 9580, section 4.2). openpgp.js reports anything that
+ * is no packet.
+ */
 class HeaderReader {
   #count = 0;
 
@@ -57,18 +67,21 @@ class HeaderReader {
       if ((first & 0x80) === 0) break;
       this.#countOne();
       const isNew = (first & 0x40) !== 0;
-      const { chunks, end } = isNew ? this.#newBody(data, at + 1) : oldBody(data, at);
+      const { chunks, end } = isNew ? this.#newBody(data, at + 1) : oldFormatBody(data, at);
       packets.push({ tag: isNew ? first & 0x3f : (first & 0x3c) >> 2, body: Buffer.concat(chunks) });
       at = end;
     }
     return packets;
   }
 
-  /** A body in the new format, which may come in parts with a length each (section 4.2.1.4). */
+  /**
+   * Reads a body in the new format, which may come in parts with their own lengths (section
+   * 4.2.1.4).
+   */
   #newBody(data: Buffer, start: number): { readonly chunks: readonly Buffer[]; readonly end: number } {
     const chunks: Buffer[] = [];
     for (let at = start; ; this.#countOne()) {
-      const { length, from, isLast } = newLength(data, at);
+      const { length, from, isLast } = newFormatLength(data, at);
       chunks.push(data.subarray(from, from + length));
       at = from + length;
       if (isLast || at >= data.length) return { chunks, end: at };
@@ -81,15 +94,18 @@ class HeaderReader {
   }
 }
 
-function oldBody(data: Buffer, at: number): { readonly chunks: readonly Buffer[]; readonly end: number } {
+function oldFormatBody(
+  data: Buffer,
+  at: number,
+): { readonly chunks: readonly Buffer[]; readonly end: number } {
   const kind = data.readUInt8(at) & 3;
   const from = kind === 3 ? at + 1 : at + 1 + 2 ** kind;
-  // Of indeterminate length, it ends where the data does.
+  // A body of indeterminate length ends where the data ends.
   const length = kind === 3 || from > data.length ? data.length : data.readUIntBE(at + 1, 2 ** kind);
   return { chunks: [data.subarray(from, from + length)], end: from + length };
 }
 
-function newLength(
+function newFormatLength(
   data: Buffer,
   at: number,
 ): { readonly length: number; readonly from: number; readonly isLast: boolean } {

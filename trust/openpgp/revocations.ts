@@ -2,43 +2,52 @@ import { enums, type PublicKey, SignaturePacket, type Subkey } from "openpgp";
 import { findDesignatedRevokers, isValidAtAnyTime } from "./designated-revokers.ts";
 import { type Fingerprint, parseFingerprint } from "./fingerprint.ts";
 
-/** Something among the keys that may revoke some of them and can't be applied. */
+/** Something among the key files that may revoke keys and can't be applied. */
 export type RevocationDoubt = {
-  /** The file, below the folder of keys; nothing where it is in a certificate, whichever file that came from. */
+  /**
+   * The file, below the folder of keys; absent if it is in a certificate, which may be merged from
+   * several files.
+   */
   readonly file?: string;
   readonly reason: string;
-  /** The primary keys that it may revoke; nothing where it may be any. */
+  /** The primary keys that it may revoke; absent if it may revoke any. */
   readonly keys?: readonly Fingerprint[];
 };
 
-/** A revocation of a primary key that stands alone in a file, or behind a key that it may not be about. */
+/**
+ * A revocation of a primary key that stands alone in a file, or behind a key that it may not be
+ * for.
+ */
 export type StandaloneRevocation = {
   readonly file: string;
   readonly signature: SignaturePacket;
-  /** The primary key that stands before it. */
+  /** The primary key before it in the file. */
   readonly precedingKey?: Fingerprint;
 };
 
-/** A revocation that is not known to be about the certificate in which it was found. */
-type Stray = Omit<StandaloneRevocation, "file"> & {
+/** A revocation that may be for another certificate than the one that it was found in. */
+type StrayRevocation = Omit<StandaloneRevocation, "file"> & {
   readonly file?: string;
   readonly type: enums.signature;
-  /** The key where it was found. */
+  /** The key that it was found at. */
   readonly place?: Target;
 };
 
-/** A key that may be revoked, and what its revocation is made over. */
+/** A key that may be revoked, and the data that its revocation signs. */
 type Target = { readonly primary: Fingerprint; readonly key: Fingerprint; readonly over: object };
 
-/** A designated revoker is one of a few: each revocation is tried with each of them. */
+/** The most designated revokers of a certificate: each revocation is tried with each of them. */
 const maxRevokers = 20;
 
-/** How many pairs of a revocation and a revoker are tried in all, some half a millisecond each. */
+/** The most pairs of a revocation and a revoker to try, at half a millisecond each. */
 const maxTries = 10_000;
 
-/** What the certificates and the revocations beside them come to. */
+/** The revocations of all certificates. */
 export type Revocations = {
-  /** For each key that is revoked, {@link certificateKey} its certificate: `revoked`, `revoked by its designated revoker …`. */
+  /**
+   * How each revoked key is revoked, by {@link certificateKey}: `revoked`, `revoked by its
+   * designated revoker …`.
+   */
   readonly revoked: ReadonlyMap<string, string>;
   readonly doubts: readonly RevocationDoubt[];
 };
@@ -46,14 +55,18 @@ export type Revocations = {
 type Certificates = ReadonlyMap<Fingerprint, PublicKey>;
 type AnyKey = PublicKey | Subkey;
 
-/** Names a key of a certificate. Anybody can put a copy of a subkey into a certificate of theirs, and revoke it there. */
+/**
+ * Identifies a key in a certificate. Anyone can copy a subkey into their own certificate, and
+ * revoke it there.
+ */
 export function certificateKey(primary: Fingerprint, key: Fingerprint): string {
   return `${primary}/${key}`;
 }
 
 /**
- * Finds which keys are revoked, by their own primary key or by a revoker that it has designated. A revocation counts whatever its date
- * and its hash, and also where its revoker has been revoked or has expired since, as gpg has it (sig-check.c, check_revocation_keys).
+ * Finds the keys that are revoked, by their own primary key or by its designated revoker. A
+ * revocation counts whatever its date and its hash, and even if its revoker has been revoked or has
+ * expired since, as in gpg (sig-check.c, check_revocation_keys).
  */
 export async function findRevocations(
   certificates: Certificates,
@@ -70,25 +83,25 @@ export async function findRevocations(
       });
     revokers.set(primary, [primary, ...named.slice(0, maxRevokers)]);
   }
-  const finder = new Finder(certificates, revokers, doubts);
+  const finder = new RevocationFinder(certificates, revokers, doubts);
   for (const [primary, certificate] of certificates) await finder.lookInto(primary, certificate);
   await finder.applyStrays();
   for (const one of alone) await finder.apply({ ...one, type: enums.signature.keyRevocation });
   return finder;
 }
 
-class Finder implements Revocations {
+class RevocationFinder implements Revocations {
   readonly revoked = new Map<string, string>();
   readonly doubts: RevocationDoubt[];
-  /** By primary key: itself and its designated revokers. */
+  /** The primary key itself and its designated revokers, by primary key. */
   readonly #revokers: ReadonlyMap<Fingerprint, readonly Fingerprint[]>;
   readonly #keys: ReadonlyMap<Fingerprint, AnyKey>;
-  /** By their names: keys, and the primary keys that they may revoke. */
+  /** Keys, and the primary keys that they may revoke, by the names in signatures. */
   readonly #named = new Map<string, AnyKey[]>();
   readonly #claimants = new Map<string, Set<Fingerprint>>();
   readonly #primaries: readonly Target[];
   readonly #subkeys: readonly Target[];
-  readonly #strays: Stray[] = [];
+  readonly #strays: StrayRevocation[] = [];
   #triesLeft = maxTries;
 
   constructor(
@@ -111,7 +124,10 @@ class Finder implements Revocations {
     );
   }
 
-  /** Heeds the revocations in a certificate, and keeps those that may be another's for {@link applyStrays}. */
+  /**
+   * Applies the revocations in a certificate, and keeps those that may be for another for {@link
+   * applyStrays}.
+   */
   async lookInto(
     primary: Fingerprint,
     { keyPacket, revocationSignatures, subkeys }: PublicKey,
@@ -133,32 +149,36 @@ class Finder implements Revocations {
   }
 
   /**
-   * Applies revocations in certificates that do not verify there. Such a one is another certificate's, that stood behind this one in a
-   * file, or is damaged, be it where it names its issuer, or its revoker's key is missing, or a stranger has appended it.
+   * Applies revocations that are not valid for the certificate they were found in. Such a
+   * revocation may be for another certificate that stood behind this one in a file; or it is
+   * damaged, or its revoker's key is missing, or a stranger has appended it.
    */
   async applyStrays(): Promise<void> {
     for (const stray of this.#strays) await this.apply(stray);
   }
 
-  /** Applies one that names who made it, and not the key that it revokes: that is found by trying. */
-  async apply({ file, signature, type, precedingKey: behind, place }: Stray): Promise<void> {
+  /**
+   * Applies a revocation. It names its issuer, but not the key that it revokes: that is found by
+   * trying.
+   */
+  async apply({ file, signature, type, precedingKey, place }: StrayRevocation): Promise<void> {
     const isKeys = type === enums.signature.keyRevocation;
     const issuer = issuerNameOf(signature);
     const claimants = this.#claimants.get(issuer) ?? new Set();
     const targets = isKeys ? this.#primaries : this.#subkeys;
-    // The likely ones first: the number of tries is bounded.
+    // Likely targets first, since the number of tries is bounded.
     for (const isLikely of [true, false])
       for (const target of this.#triesLeft > 0 ? targets : [])
         if (claimants.has(target.primary) === isLikely && (await this.#applies(signature, type, target)))
           return;
     if (place !== undefined && (await this.#isStrangers(signature, type, place))) return;
     let why =
-      "whose key is missing; put it among the keys, or take it away if it is about nobody in the roster";
-    if (this.#named.has(issuer)) why = "which does not verify; get it anew";
-    if (this.#triesLeft <= 0)
-      why = "among more revocations than are tried; take away those that are of no use";
-    const where = behind === undefined ? "it is a revocation" : `in or behind ${behind} is a revocation`;
-    const keys = behind === undefined ? claimants : new Set([behind, ...claimants]);
+      "whose key is missing; put it among the keys, or remove the revocation if it concerns no one in the roster";
+    if (this.#named.has(issuer)) why = "which is not valid; fetch it again";
+    if (this.#triesLeft <= 0) why = "among more revocations than are tried; remove those that are of no use";
+    const where =
+      precedingKey === undefined ? "it is a revocation" : `in or behind ${precedingKey} is a revocation`;
+    const keys = precedingKey === undefined ? claimants : new Set([precedingKey, ...claimants]);
     this.doubts.push({
       ...(file === undefined ? {} : { file }),
       reason: `${where} by ${issuerOf(signature)}, ${why}`,
@@ -166,7 +186,10 @@ class Finder implements Revocations {
     });
   }
 
-  /** Tries all who may revoke the certificate, and not only who is named: the name is not signed, and may be damaged. */
+  /**
+   * Tries all keys that may revoke the certificate, not only the one that is named: the name is not
+   * signed, and may be damaged.
+   */
   async #applies(signature: SignaturePacket, type: enums.signature, target: Target): Promise<boolean> {
     for (const revoker of this.#revokers.get(target.primary) ?? []) {
       const key = this.#keys.get(revoker);
@@ -178,7 +201,10 @@ class Finder implements Revocations {
     return false;
   }
 
-  /** Whether a key at hand that may not revoke has made it over the key where it stands: anybody can append one. */
+  /**
+   * Returns whether a known key made it that has no right to revoke: anyone can append such a
+   * revocation.
+   */
   async #isStrangers(signature: SignaturePacket, type: enums.signature, place: Target): Promise<boolean> {
     for (const key of this.#named.get(issuerNameOf(signature)) ?? [])
       if (await this.#holds(signature, key, type, place)) return true;
@@ -193,7 +219,7 @@ class Finder implements Revocations {
   ): Promise<boolean> {
     if (this.#triesLeft <= 0) return false;
     this.#triesLeft--;
-    return await isValidAtAnyTime(asBy(by, signature), by.keyPacket, type, over);
+    return await isValidAtAnyTime(copyAs(by, signature), by.keyPacket, type, over);
   }
 }
 
@@ -203,15 +229,18 @@ function targetOf(primary: Fingerprint, key: PublicKey["keyPacket"], subkey?: Su
     : { primary, key: fingerprintOf(subkey), over: { key, bind: subkey.keyPacket } };
 }
 
-/** openpgp.js remembers that a signature has verified, and not over what or by whom: each try has a copy of its own. */
-function asBy(key: AnyKey, signature: SignaturePacket): SignaturePacket {
+/**
+ * Copies a signature for each try: openpgp.js caches that a signature is valid, but not for which
+ * data and key.
+ */
+function copyAs(key: AnyKey, signature: SignaturePacket): SignaturePacket {
   const copy = new SignaturePacket();
   copy.read(signature.write());
   copy.issuerKeyID = key.getKeyID();
   return copy;
 }
 
-/** How signatures name their issuer: by its fingerprint, or by its key ID. */
+/** Returns the names of a key in signatures: its fingerprint, and its key ID. */
 function namesOf(fingerprint: Fingerprint): readonly string[] {
   // A key ID is the end of a version 4 fingerprint, and the start of a version 6 one (RFC 9580, section 5.5.4).
   return [fingerprint, fingerprint.length === 40 ? fingerprint.slice(-16) : fingerprint.slice(0, 16)];
@@ -230,7 +259,7 @@ function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex").toUpperCase();
 }
 
-/** The fingerprint of a certificate's primary key, or of a subkey. */
+/** Returns the fingerprint of a certificate's primary key, or of a subkey. */
 export function fingerprintOf(key: AnyKey): Fingerprint {
   return parseFingerprint(key.getFingerprint());
 }

@@ -1,8 +1,8 @@
 import { printableLine } from "../../lib/text/printable.ts";
 
 /**
- * Why a signature does not count. The codes are for programs (`stagex verify --json`) and never change their meaning; the reason
- * beside them is for people.
+ * The reason why a signature does not count, as a code for programs (`stagex verify --json`). A
+ * code never changes its meaning. The text beside it is for people.
  */
 export type RejectionCode =
   // The file.
@@ -38,18 +38,19 @@ export type RejectionCode =
   | "payload-json"
   | "payload-duplicate-member"
   | "payload-members"
-  // What is claimed, and by whom.
+  // The claim, and the person.
   | "other-reference"
   | "other-digest"
   | "not-in-roster"
   | "same-person";
 
 /**
- * A signature that does not count: thrown by the checks, caught by the quorum, which goes on with the next file. Libraries put into their
- * messages what they found in a file that anybody may have written, so the reason is escaped and bounded.
+ * A signature that does not count: thrown by the checks, caught by the quorum, which goes on with
+ * the next file. Libraries put into their messages what they found in a file that anybody may have
+ * written, so the reason is escaped and bounded.
  */
 export class SignatureRejection extends Error {
-  override readonly name = "Rejection";
+  override readonly name = "SignatureRejection";
   readonly code: RejectionCode;
 
   constructor(code: RejectionCode, reason: string) {
@@ -58,7 +59,7 @@ export class SignatureRejection extends Error {
   }
 }
 
-/** What others wrote, in quotes, printable and short enough for a message. */
+/** Quotes text by others: printable, and short enough for a message. */
 export function quoteUntrusted(text: string): string {
   const start = text.slice(0, 100);
   return printableLine(JSON.stringify(start.length < text.length ? `${start}…` : start));

@@ -8,40 +8,42 @@ import { Keyring } from "./keyring.ts";
 import { verifyMessage } from "./openpgp-message.ts";
 import { fingerprintOf } from "./revocations.ts";
 
-/** What makes signatures. Nothing that it returns is unverified. */
+/** A key that signs. It verifies each signature before it returns it. */
 export type SigningKey = {
-  /** The primary key of the certificate that the signatures are by. */
+  /** The primary key of the certificate that owns the signatures. */
   readonly fingerprint: Fingerprint;
   /**
    * Signs the bytes as a binary opaque OpenPGP message.
-   * @throws TrustError where the key can't sign, or what came out is not a signature by it
-   * @throws SigningRefused where the person who was asked did not want to
+   * @throws TrustError if the key can't sign, or the result is not a valid signature by it
+   * @throws SigningCancelledError if the person at the key refused
    */
-  sign(payload: Uint8Array, attended?: SigningOptions): Promise<Uint8Array>;
+  sign(payload: Uint8Array, options?: SigningOptions): Promise<Uint8Array>;
 };
 
-/** What a signature that somebody may have to see to is waited for with. */
+/** Options for a signature that a person may have to confirm. */
 export type SigningOptions = {
   readonly onProgress?: SigningProgress;
-  /** Ends gpg, and whatever it waits for. */
+  /** Ends gpg, and what it waits for. */
   readonly signal?: AbortSignal;
 };
 
-/** The person at the key said no: whoever asks next will be told the same. */
+/** The person at the key refused. Further requests in the same run fail in the same way. */
 export class SigningCancelledError extends TrustError {}
 
 /**
- * A private key from a file, armored or binary, without passphrase: for machines that sign unattended. The primary key signs where
- * it may, since podman before version 4.6 takes no signatures by subkeys.
+ * Loads a private key from a file, armored or binary, without a passphrase: for machines that sign
+ * unattended. The primary key signs if its flags allow it, since podman before version 4.6 accepts
+ * no signatures by subkeys.
+ * @throws TrustError
  */
 export async function loadSigningKey(file: string): Promise<SigningKey> {
   const bytes = await readFile(file).catch((error: Error) => {
     throw new TrustError(`no signing key: ${error.message}`);
   });
-  return signingKeyOf(await privateKeyIn(bytes, file), file);
+  return signingKeyOf(await parsePrivateKey(bytes, file), file);
 }
 
-/** The same of a key at hand. */
+/** Makes a signing key from a private key in memory. */
 export async function signingKeyOf(key: PrivateKey, name = "the key"): Promise<SigningKey> {
   if (!key.isDecrypted()) {
     throw new TrustError(
@@ -65,24 +67,25 @@ export async function signingKeyOf(key: PrivateKey, name = "the key"): Promise<S
           preferredCompressionAlgorithm: enums.compression.uncompressed,
         },
       });
-      return ownSignature(signed, payload, fingerprint, keyring);
+      return requireOwnSignature(signed, payload, fingerprint, keyring);
     },
   };
 }
 
-/** What is to be done for the signature, in words: a person may have to enter a PIN, or touch a card. */
+/** Receives what the person at the key has to do: enter a PIN, or touch a card. */
 export type SigningProgress = (words: string) => void;
 
 export type AgentOptions = {
-  /** The public certificates, to verify with what gpg wrote. */
+  /** The public certificates, to verify gpg's signatures with. */
   readonly keyring: Keyring;
-  /** Where its keys are, in place of gpg's own choice. */
+  /** gpg's home folder; by default gpg chooses. */
   readonly home?: string;
 };
 
 /**
- * A key that gpg-agent holds: in its files, or on a smart card that may want a PIN and a touch for each signature.
- * @param fingerprint of the very key that is to sign, a subkey's too: gpg chooses no other
+ * Makes a signing key from a key that gpg-agent has, in its files or on a smart card. A card may
+ * need a PIN and a touch for each signature.
+ * @param fingerprint of exactly the key that is to sign, primary or subkey: gpg may choose no other
  */
 export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions): SigningKey {
   const { keyring } = options;
@@ -93,7 +96,7 @@ export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions)
     fingerprint: primary,
     sign(payload, attended = {}) {
       const signed = previous.then(async () =>
-        ownSignature(
+        requireOwnSignature(
           await signWithGpg(fingerprint, payload, attended, options.home),
           payload,
           primary,
@@ -107,25 +110,25 @@ export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions)
 }
 
 /**
- * The certificate of a key that gpg holds, from gpg itself: for where there is no roster to hold it against.
- * @throws TrustError where gpg has none
+ * Exports the certificate of a key from gpg, for use where no roster and key folder are needed.
+ * @throws TrustError if gpg has no such key
  */
 export async function exportKeyringFromGpg(fingerprint: Fingerprint, home?: string): Promise<Keyring> {
-  const gpg = spawn("gpg", [...homeOf(home), "--batch", "--no-armor", "--export", fingerprint], {
+  const gpg = spawn("gpg", [...homeArguments(home), "--batch", "--no-armor", "--export", fingerprint], {
     stdio: ["ignore", "pipe", "ignore"],
   });
   const failed = new Promise<never>((_, reject) => {
-    gpg.once("error", (error) => reject(new TrustError(notRunning(error))));
+    gpg.once("error", (error) => reject(new TrustError(describeMissingGpg(error))));
   });
-  const bytes = await Promise.race([bytesOf(gpg.stdout), failed]);
+  const bytes = await Promise.race([readAll(gpg.stdout), failed]);
   if (bytes.length === 0) {
     throw new TrustError(`gpg has no key ${fingerprint}; those it has: gpg --list-secret-keys`);
   }
   return Keyring.of(await readKeys({ binaryKeys: bytes }));
 }
 
-/** Verifies what is about to be given out as a signature, as strictly as everyone else will. */
-async function ownSignature(
+/** Verifies a new signature as strictly as everyone else will. */
+async function requireOwnSignature(
   signed: Uint8Array,
   payload: Uint8Array,
   fingerprint: Fingerprint,
@@ -143,33 +146,33 @@ async function ownSignature(
   return signed;
 }
 
-async function privateKeyIn(bytes: Buffer, file: string): Promise<PrivateKey> {
+async function parsePrivateKey(bytes: Buffer, file: string): Promise<PrivateKey> {
   try {
     const isBinary = ((bytes[0] ?? 0) & 0x80) !== 0;
     return await (isBinary
       ? readPrivateKey({ binaryKey: bytes })
       : readPrivateKey({ armoredKey: bytes.toString("utf8") }));
   } catch (error) {
-    // Behind the colon the library may quote what it has found.
+    // After the colon openpgp.js may quote the file.
     throw new TrustError(`no private key in ${file}: ${(error as Error).message.split(":", 1)[0]}`);
   }
 }
 
-function homeOf(home: string | undefined): string[] {
+function homeArguments(home: string | undefined): string[] {
   return home === undefined ? [] : ["--homedir", home];
 }
 
-function notRunning(error: Error): string {
+function describeMissingGpg(error: Error): string {
   return `gpg does not run: ${error.message}; is it installed? apt-get install gpg`;
 }
 
 function gpgArguments(fingerprint: Fingerprint, home: string | undefined): string[] {
   return [
-    ...homeOf(home),
+    ...homeArguments(home),
     "--batch",
     "--no-tty",
     "--status-fd=3",
-    // Whatever the user's gpg.conf says: a binary message over binary data, which podman reads, and which does not expire.
+    // Whatever gpg.conf has: a binary message over binary data, which podman reads and which does not expire.
     "--no-armor",
     "--no-textmode",
     "--digest-algo=SHA512",
@@ -200,33 +203,33 @@ async function signWithGpg(
   const ended = new Promise<number | null>((resolve) => {
     gpg.once("close", resolve);
   });
-  gpg.stdin.on("error", () => {}); // gpg has ended early: its exit code and its words tell why.
+  gpg.stdin.on("error", () => {}); // gpg has ended early: its exit code and its stderr have the reason.
   gpg.stdin.end(payload);
   const status = gpg.stdio[3] as Readable;
   const [signed, words, { keywords, failed }, code] = await Promise.all([
-    bytesOf(gpg.stdout),
-    bytesOf(gpg.stderr),
-    statusOf(status, onProgress),
+    readAll(gpg.stdout),
+    readAll(gpg.stderr),
+    readStatus(status, onProgress),
     ended,
   ]);
   if (signal?.aborted) throw interruption(signal, fingerprint);
-  if (failure) throw new TrustError(notRunning(failure));
+  if (failure) throw new TrustError(describeMissingGpg(failure));
   if (code === 0 && keywords.includes("SIG_CREATED")) return signed;
   if (failed !== undefined && refusals.has(failed)) {
     throw new SigningCancelledError(
       `the PIN or passphrase for ${fingerprint} was not given (pinentry was cancelled), so nothing more is signed; run the same command again to be asked again`,
     );
   }
-  const mend = mends[failed ?? 0] ?? `try: gpg --local-user ${fingerprint}! --sign`;
+  const fix = fixes[failed ?? 0] ?? `try: gpg --local-user ${fingerprint}! --sign`;
   const said = words.toString("utf8").trim() || `it ended with ${code}`;
-  throw new TrustError(`gpg did not sign with ${fingerprint}: ${said}; ${mend}`);
+  throw new TrustError(`gpg did not sign with ${fingerprint}: ${said}; ${fix}`);
 }
 
 function interruption(signal: AbortSignal, fingerprint: Fingerprint): unknown {
   const isLate = signal.reason instanceof DOMException && signal.reason.name === "TimeoutError";
   if (!isLate) return signal.reason;
   return new TrustError(
-    `gpg waited too long for the PIN of ${fingerprint}, or for its key to be touched; run the same command again, and look at the key`,
+    `gpg waited too long for the PIN of ${fingerprint}, or for its key to be touched; run the same command again, and watch the key`,
   );
 }
 
@@ -234,10 +237,10 @@ function interruption(signal: AbortSignal, fingerprint: Fingerprint): unknown {
 const refusals: ReadonlySet<number> = new Set([99 /* canceled */, 198 /* fully canceled */]);
 const noPinentry =
   "no pinentry can ask for the PIN: install one (apt-get install pinentry-curses), and export GPG_TTY=$(tty)";
-const mends: Readonly<Record<number, string>> = {
+const fixes: Readonly<Record<number, string>> = {
   11: "the passphrase was wrong: run the same command again",
   17: "the secret key is not here: insert its card, or sign on the machine that has it: stagex sign export",
-  62: "nobody answered in time: run the same command again",
+  62: "no one answered in time: run the same command again",
   77: "gpg-agent does not run: gpgconf --launch gpg-agent",
   85: noPinentry,
   86: noPinentry,
@@ -245,12 +248,12 @@ const mends: Readonly<Record<number, string>> = {
   112: "insert the card, and run the same command again",
 };
 
-async function bytesOf(stream: Readable): Promise<Buffer> {
+async function readAll(stream: Readable): Promise<Buffer> {
   return Buffer.concat(await stream.toArray());
 }
 
-/** The keywords that gpg reports (GnuPG, doc/DETAILS, "Format of the --status-fd output"). */
-async function statusOf(
+/** Reads the keywords that gpg reports (GnuPG, doc/DETAILS, "Format of the --status-fd output"). */
+async function readStatus(
   stream: Readable,
   onProgress: SigningProgress | undefined,
 ): Promise<{ readonly keywords: readonly string[]; readonly failed: number | undefined }> {
@@ -264,14 +267,14 @@ async function statusOf(
       const [, keyword = "", , code = ""] = line.split(" ");
       keywords.push(keyword);
       if (keyword === "FAILURE") failed ??= Number(code) & 0xffff;
-      const words = progressWords[keyword];
+      const words = progressTexts[keyword];
       if (words !== undefined) onProgress?.(words);
     }
   }
   return { keywords, failed };
 }
 
-const progressWords: Readonly<Record<string, string>> = {
+const progressTexts: Readonly<Record<string, string>> = {
   PINENTRY_LAUNCHED: "enter the PIN or passphrase",
   CARDCTRL: "see to the smart card",
   BEGIN_SIGNING: "touch your key",

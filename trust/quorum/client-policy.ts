@@ -8,30 +8,34 @@ import { TrustError } from "../trust-error.ts";
 import type { Roster } from "./roster.ts";
 
 /**
- * More than these no client should be given: each requirement costs it a GnuPG home of its own and a look at every signature, at
- * each pull. 2 of 256 people, 3 of 23 or 4 of 12 are within it.
+ * The most requirements in a policy. At each pull, every requirement costs a client a GnuPG home
+ * and a check of every signature. 2 of 256 people, 3 of 23 or 4 of 12 are within the limit.
  */
 export const maxRequirements = 256;
 
 export type ClientPolicyInputs = {
   readonly roster: Roster;
   readonly keyring: Keyring;
-  /** People who must have signed. Vendors can't be asked for: no stock client looks at them. */
+  /** People who must have signed. There is no rule for vendors: stock clients ignore them. */
   readonly threshold: number;
-  /** A repository or what several begin with: `docker.io/stagex`, `registry.example/stagex/core-musl`. */
+  /**
+   * A repository, or a prefix of several: `docker.io/stagex`, `registry.example/stagex/core-musl`.
+   */
   readonly repository: string;
-  /** What the signatures call it, where the images are pulled from a mirror under another name. */
+  /** Its name in the signatures, if the images are pulled from a mirror under another name. */
   readonly signedAs?: string;
-  /** Where the signatures are, `https://…` or `file:///…`; without it there is no registries.d. */
+  /** The lookaside, `https://…` or `file:///…`; without it no registries.d is written. */
   readonly lookaside?: string;
 };
 
-/** The files, name -> content, and what a person should know of them. */
+/** The files of a policy, name to content, and facts about them for people. */
 export type ClientPolicy = {
   readonly files: ReadonlyMap<string, string | Uint8Array>;
-  /** The people whose keys are in it, by id. */
+  /** Ids of the people whose keys are in it. */
   readonly people: readonly string[];
-  /** Those of the roster without a key that is at hand: their signatures don't count for these clients. */
+  /**
+   * Ids of people in the roster without a good key: their signatures don't count for these clients.
+   */
   readonly peopleWithoutKeys: readonly string[];
   readonly requirements: number;
 };
@@ -46,19 +50,24 @@ type Requirement = {
 };
 
 /**
- * The policy with which stock clients (podman, skopeo, buildah, CRI-O) ask for t of n people. policy.json can't say "t of n", but all
- * its requirements must be met, and each by any of its keys. A set of people meets one requirement for each n-t+1 of the n exactly
- * when it has t: with fewer, those who are missing make up a requirement of their own (containers-policy.json.5).
- * @param folder where the files will be: the policy names its keyrings by absolute path
- * @throws TrustError where fewer than t people have keys, or the requirements would be too many
+ * Creates the policy with which stock clients (podman, skopeo, buildah, CRI-O) require t of n
+ * people.
+ *
+ * policy.json has no "t of n". But all its requirements must be met, each by any of its keys
+ * (containers-policy.json.5). So there is one requirement for every n-t+1 of the n people: t
+ * signers meet all of them. With fewer signers, the people who did not sign contain a whole
+ * requirement, which is not met.
+ * @param folder the folder for the files: the policy names its keyrings by absolute path
+ * @throws TrustError if fewer than t people have keys, or there would be more than {@link
+ * maxRequirements}
  */
 export function createClientPolicy(inputs: ClientPolicyInputs, folder: string): ClientPolicy {
   const { roster, keyring, threshold, repository, signedAs = repository, lookaside } = inputs;
-  for (const name of [repository, signedAs]) mustBeInFull(name);
-  mustBeCertain(roster, keyring);
+  for (const name of [repository, signedAs]) requireFullName(name);
+  requireNoDoubts(roster, keyring);
   const keys = keysByPerson(roster, keyring);
   const people = [...keys.keys()];
-  mustBeFeasible(people, threshold);
+  requireFeasible(people, threshold);
   const keyFile = (person: string) => join("keys", `${person}.gpg`);
   const requirements = subsets(people, people.length - threshold + 1).map(
     (some): Requirement => ({
@@ -83,8 +92,8 @@ export function createClientPolicy(inputs: ClientPolicyInputs, folder: string): 
   };
 }
 
-/** Clients know only what is in their keyrings: a key that may be revoked has no place there. */
-function mustBeCertain(roster: Roster, keyring: Keyring): void {
+/** Refuses keys that may be revoked: clients know only their keyrings. */
+function requireNoDoubts(roster: Roster, keyring: Keyring): void {
   const keys = [...roster.values()].flatMap(({ fingerprints }) => fingerprints);
   const doubts = new Set(
     keys
@@ -96,7 +105,10 @@ function mustBeCertain(roster: Roster, keyring: Keyring): void {
     throw new TrustError(`no policy is written, since keys may be revoked: ${[...doubts].join("; ")}`);
 }
 
-/** Writes them. Keyrings of an earlier policy are taken away: none that is not in the roster may stay. */
+/**
+ * Writes the files, after removing the keyrings of an earlier policy: no one outside of the roster
+ * may stay.
+ */
 export async function writeClientPolicy({ files }: ClientPolicy, folder: string): Promise<void> {
   await rm(join(folder, "keys"), { recursive: true, force: true });
   for (const [file, content] of files) {
@@ -108,7 +120,7 @@ export async function writeClientPolicy({ files }: ClientPolicy, folder: string)
 function keysByPerson(roster: Roster, keyring: Keyring): ReadonlyMap<string, readonly PublicKey[]> {
   const found = [...roster.values()].map(({ id, fingerprints }) => {
     const primaries = new Set(fingerprints.map((fingerprint) => keyring.primaryOf(fingerprint)));
-    // One that its designated revoker has revoked clients would take: they lack the revoker's key.
+    // Clients would accept a key that its designated revoker has revoked: they lack the revoker's key.
     const isGood = (primary: Fingerprint) =>
       keyring
         .keysOf(primary)
@@ -119,11 +131,11 @@ function keysByPerson(roster: Roster, keyring: Keyring): ReadonlyMap<string, rea
   return new Map(found.filter(([, certificates]) => certificates.length > 0));
 }
 
-function mustBeFeasible(people: readonly string[], threshold: number): void {
+function requireFeasible(people: readonly string[], threshold: number): void {
   const n = people.length;
   if (!Number.isSafeInteger(threshold) || threshold < 1 || threshold > n) {
     throw new TrustError(
-      `${threshold} of ${n} people can't be asked for: the keys at hand are of ${people.join(", ") || "nobody in the roster"}`,
+      `${threshold} of ${n} people can't be asked for: the keys at hand are of ${people.join(", ") || "no one in the roster"}`,
     );
   }
   const requirements = combinations(n, n - threshold + 1);
@@ -133,8 +145,11 @@ function mustBeFeasible(people: readonly string[], threshold: number): void {
   );
 }
 
-/** Clients compare names with their host: a policy for `stagex` would be one for nothing. */
-function mustBeInFull(repository: string): void {
+/**
+ * Requires the registry's host: clients compare full names, so a policy for `stagex` would apply to
+ * nothing.
+ */
+function requireFullName(repository: string): void {
   const isFull = (() => {
     try {
       return parseRepository(repository) === repository;
@@ -144,7 +159,7 @@ function mustBeInFull(repository: string): void {
   })();
   if (isFull) return;
   throw new TrustError(
-    `${JSON.stringify(repository)} does not say which registry: write it in full, such as docker.io/stagex`,
+    `${JSON.stringify(repository)} has no registry: write it in full, such as docker.io/stagex`,
   );
 }
 
@@ -154,7 +169,7 @@ function combinations(n: number, k: number): number {
   return Math.round(count);
 }
 
-/** All sets of `size` elements, in the order of the elements. */
+/** Returns all sets of `size` elements, in the order of the elements. */
 function subsets<T>(elements: readonly T[], size: number): T[][] {
   if (size === 0) return [[]];
   return elements.flatMap((element, index) =>
@@ -167,12 +182,12 @@ function identityOf({ repository, signedAs }: ClientPolicyInputs): Requirement["
   return { type: "remapIdentity", prefix: repository, signedPrefix: signedAs };
 }
 
-/** Certificates one after another: a binary keyring, as gpg --import and podman take it. */
+/** Concatenates certificates to a binary keyring, as gpg --import and podman read it. */
 function ringOf(certificates: readonly PublicKey[]): Uint8Array {
   return Buffer.concat(certificates.map((certificate) => certificate.write()));
 }
 
-/** containers-registries.d.5. JSON's strings are YAML's. */
+/** The format is that of containers-registries.d.5. JSON strings are valid YAML. */
 function registriesFile(repository: string, lookaside: string): string {
   return `docker:\n  ${JSON.stringify(repository)}:\n    lookaside: ${JSON.stringify(lookaside)}\n`;
 }

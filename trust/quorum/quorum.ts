@@ -5,24 +5,25 @@ import type { Keyring } from "../openpgp/keyring.ts";
 import { verifyMessage } from "../openpgp/openpgp-message.ts";
 import { quoteUntrusted, type RejectionCode, SignatureRejection } from "../openpgp/signature-rejection.ts";
 import type { PinnedImage } from "../signatures/image-reference.ts";
-import type { SignatureFile } from "../signatures/lookaside.ts";
+import type { SignatureFile } from "../signatures/signature-file.ts";
 import { parsePayload, type SigningPayload } from "../signatures/simple-signing.ts";
 import { TrustError } from "../trust-error.ts";
 import { keyOwners, type Person, type Roster } from "./roster.ts";
-import { countMatchedVendors } from "./vendor-matching.ts";
+import { countVendors } from "./vendor-matching.ts";
 
-/** How many must agree. StageX's is 2 people on 2 vendors. */
+/** The number of people and CPU vendors that must agree. StageX's rule is 2 people on 2 vendors. */
 export type QuorumRule = {
-  /** Distinct people: not keys, not subkeys, not files. At least 1. */
+  /** Distinct people, at least 1. Several keys, subkeys or files of one person count once. */
   readonly threshold: number;
   /**
-   * Distinct CPU vendors that they built on, each of them another person's: one person with machines of two vendors is one witness, and
-   * 2 vendors ask for two people even where the threshold is 1. 0 asks for none.
+   * Distinct CPU vendors that they built on, each by another person. One person with machines of
+   * two vendors is one witness, so 2 vendors need two people even if the threshold is 1. 0 means
+   * that vendors are not checked.
    */
   readonly vendors: number;
 };
 
-/** Who may attest, and how their signatures are known. */
+/** The people who may sign, and the keys that verify their signatures. */
 export type Trust = { readonly roster: Roster; readonly keyring: Keyring };
 
 /** A signature that counts. */
@@ -33,45 +34,53 @@ export type AcceptedSignature = {
   readonly person: string;
   /** Of the primary key. */
   readonly fingerprint: Fingerprint;
-  /** The vendor of the machine that it was built on; null where that is not known, and then the signature counts for its person only. */
+  /**
+   * The vendor of the machine that built the image; null if unknown: then the signature counts for
+   * its person alone.
+   */
   readonly cpuVendor: CpuVendor | null;
-  /** Why the vendor is not known, or how, where the signature does not say it. */
+  /**
+   * The reason why the vendor is unknown, or the source that it was taken from if the signature
+   * names none.
+   */
   readonly note?: string;
-  /** When the signature stops to count; nothing where it never does. */
+  /** The time from which the signature no longer counts; absent if it does not expire. */
   readonly expires?: Date;
 };
 
+/** A signature that does not count. */
 export type RejectedSignature = {
   readonly file: string;
   readonly code: RejectionCode;
   readonly reason: string;
 };
 
-/** What the signatures of one image come to. */
+/** The verdict on the signatures of one manifest. */
 export type QuorumVerdict = {
-  /** Whether enough have signed, whatever the keys in doubt turn out to be. */
+  /** Whether enough people have signed with keys that are not in doubt. */
   readonly met: boolean;
   /** Distinct people, of the accepted. */
   readonly people: number;
-  /** For how many CPU vendors different people stand, each for one: not more than there are people. */
+  /** CPU vendors that different people stand for, one each: never more than there are people. */
   readonly vendors: number;
   readonly accepted: readonly AcceptedSignature[];
   readonly rejected: readonly RejectedSignature[];
   /**
-   * Why it can't be told, where there are enough signatures but not without those by keys that something unread may have revoked:
-   * each file and its reason. Otherwise empty.
+   * Reasons why the answer is not known, each with its file: there are enough signatures, but too
+   * few without keys that something unread may have revoked. Otherwise empty.
    */
   readonly doubts: readonly string[];
 };
 
-/** One file's signature as a person's word, or why it is none. */
-type Word = { readonly file: string; readonly word: AcceptedSignature | SignatureRejection };
+/** A file, and what it was found to be. */
+type EvaluatedFile = { readonly file: string; readonly result: AcceptedSignature | SignatureRejection };
 
 /**
- * Judges the signatures of one image. A bad one is kept with its reason and never stops the good ones; the order of the files
- * changes nothing about whether the quorum is met.
- * @param now when keys must be good: a quorum of keys that have been revoked since is none
- * @throws TrustError where the rule can't be met by anybody, or the roster gives one key to two people
+ * Evaluates the signatures of one manifest. A bad signature is listed with its reason and does not
+ * affect the good ones. The order of the files does not change whether the quorum is met.
+ * @param now the time at which keys must be good: signatures by keys that were revoked later don't
+ * count
+ * @throws TrustError if the rule is invalid, or the roster gives one key to two people
  */
 export async function evaluateQuorum(
   image: PinnedImage,
@@ -80,34 +89,34 @@ export async function evaluateQuorum(
   rule: QuorumRule,
   now = new Date(),
 ): Promise<QuorumVerdict> {
-  mustBeRule(rule);
+  requireValidRule(rule);
   const whose = keyOwners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
-  // Cryptography goes on beside this thread; what counts is then decided in the order of the files.
+  // Cryptography runs beside this thread; duplicates are then decided in the order of the files.
   const several = pLimit(8);
-  const words = await Promise.all(
+  const files = await Promise.all(
     signatures.map((signature) =>
       several(
-        async (): Promise<Word> => ({
+        async (): Promise<EvaluatedFile> => ({
           file: signature.file,
-          word: await attested(signature, image, keyring, whose, now).catch(rejectionOf),
+          result: await verifySignature(signature, image, keyring, whose, now).catch(toRejection),
         }),
       ),
     ),
   );
-  const all = counted(words, rule);
-  const doubtsOf = ({ word }: Word) =>
-    word instanceof SignatureRejection ? [] : keyring.doubtsAbout(word.fingerprint);
-  const certain = words.filter((word) => doubtsOf(word).length === 0);
-  if (!all.met || counted(certain, rule).met) return { ...all, doubts: [] };
-  return { ...all, met: false, doubts: [...new Set(words.flatMap(doubtsOf))] };
+  const all = countFiles(files, rule);
+  const doubtsOf = ({ result }: EvaluatedFile) =>
+    result instanceof SignatureRejection ? [] : keyring.doubtsAbout(result.fingerprint);
+  const certain = files.filter((file) => doubtsOf(file).length === 0);
+  if (!all.met || countFiles(certain, rule).met) return { ...all, doubts: [] };
+  return { ...all, met: false, doubts: [...new Set(files.flatMap(doubtsOf))] };
 }
 
 /** Counts people and vendors, in the order of the files. */
-function counted(words: readonly Word[], rule: QuorumRule): Omit<QuorumVerdict, "doubts"> {
+function countFiles(files: readonly EvaluatedFile[], rule: QuorumRule): Omit<QuorumVerdict, "doubts"> {
   const accepted: AcceptedSignature[] = [];
   const rejected: RejectedSignature[] = [];
-  for (const { file, word } of words) {
-    const one = word instanceof SignatureRejection ? word : (repeated(word, accepted) ?? word);
+  for (const { file, result } of files) {
+    const one = result instanceof SignatureRejection ? result : (duplicateOf(result, accepted) ?? result);
     if (one instanceof SignatureRejection) rejected.push({ file, code: one.code, reason: one.message });
     else accepted.push(one);
   }
@@ -116,52 +125,50 @@ function counted(words: readonly Word[], rule: QuorumRule): Omit<QuorumVerdict, 
   return { met: people >= rule.threshold && vendors >= rule.vendors, people, vendors, accepted, rejected };
 }
 
-/** What is missing, or what there is, in words: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected: signature-2: …`. */
+/**
+ * Describes a verdict: `1 of 2 people (alice), 1 of 2 vendors (GenuineIntel); rejected:
+ * signature-2: …`.
+ */
 export function describeVerdict(
   { accepted, rejected, people, vendors, doubts }: QuorumVerdict,
   rule: QuorumRule,
 ): string {
   const names = [...new Set(accepted.map(({ person }) => person))];
-  const parts = [`${people} of ${rule.threshold} people${listed(names)}`];
+  const parts = [`${people} of ${rule.threshold} people${parenthesize(names)}`];
   if (rule.vendors > 0)
-    parts.push(`${vendors} of ${rule.vendors} vendors${listed(vendorNames(accepted, vendors))}`);
-  if (doubts.length > 0) parts.push(`but keys may be revoked: ${firstOf(doubts).join("; ")}`);
+    parts.push(`${vendors} of ${rule.vendors} vendors${parenthesize(vendorNames(accepted, vendors))}`);
+  if (doubts.length > 0) parts.push(`but keys may be revoked: ${firstTen(doubts).join("; ")}`);
   const reasons = rejected.map(({ file, reason }) => `${file}: ${reason}`);
-  return `${parts.join(", ")}${reasons.length > 0 ? `; rejected: ${firstOf(reasons).join("; ")}` : ""}`;
+  return `${parts.join(", ")}${reasons.length > 0 ? `; rejected: ${firstTen(reasons).join("; ")}` : ""}`;
 }
 
-function firstOf(reasons: readonly string[]): readonly string[] {
+function firstTen(reasons: readonly string[]): readonly string[] {
   return reasons.length > 10 ? [...reasons.slice(0, 10), `and ${reasons.length - 10} more`] : reasons;
 }
 
-function listed(names: readonly string[]): string {
+function parenthesize(names: readonly string[]): string {
   return names.length === 0 ? "" : ` (${names.join(", ")})`;
 }
 
-/** How many vendors different people stand for, of those that their signatures name. */
-export function countVendors(accepted: readonly Pick<AcceptedSignature, "person" | "cpuVendor">[]): number {
-  const byPerson = Map.groupBy(accepted, ({ person }) => person);
-  return countMatchedVendors(
-    [...byPerson.values()].map((own) => own.flatMap(({ cpuVendor }) => cpuVendor ?? [])),
-  );
-}
-
-/** Where a person has signed on several vendors' machines there are more names than count. */
+/** Adds a note if more vendors are named than counted, since a person has signed on several. */
 function vendorNames(accepted: readonly AcceptedSignature[], counted: number): string[] {
   const names = [...new Set(accepted.flatMap(({ cpuVendor }) => cpuVendor ?? []))];
   return names.length === counted ? names : [...names, "each counts by another person"];
 }
 
-function mustBeRule({ threshold, vendors }: QuorumRule): void {
+function requireValidRule({ threshold, vendors }: QuorumRule): void {
   if (Number.isSafeInteger(threshold) && threshold >= 1 && Number.isSafeInteger(vendors) && vendors >= 0)
     return;
   throw new TrustError(
-    `no rule: ${threshold} people on ${vendors} CPU vendors (at least 1 person, and 0 or more vendors)`,
+    `invalid quorum rule: ${threshold} people on ${vendors} CPU vendors (expected at least 1 person, and 0 or more vendors)`,
   );
 }
 
-/** One file as one person's word on this image, or a Rejection. */
-async function attested(
+/**
+ * Verifies that a file is a signature of this image by a person in the roster.
+ * @throws SignatureRejection
+ */
+async function verifySignature(
   signature: SignatureFile,
   image: PinnedImage,
   keyring: Keyring,
@@ -171,7 +178,7 @@ async function attested(
   if ("rejection" in signature) throw signature.rejection;
   const { content, fingerprint, expires } = await verifyMessage(signature.bytes, keyring, now);
   const payload = parsePayload(content);
-  mustBeFor(image, payload);
+  requireImage(image, payload);
   const person = whose.get(fingerprint);
   if (person === undefined) {
     throw new SignatureRejection(
@@ -188,7 +195,7 @@ async function attested(
   };
 }
 
-function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload): void {
+function requireImage({ reference, digest }: PinnedImage, payload: SigningPayload): void {
   if (payload.digest !== digest) {
     throw new SignatureRejection(
       "other-digest",
@@ -201,14 +208,17 @@ function mustBeFor({ reference, digest }: PinnedImage, payload: SigningPayload):
 }
 
 /**
- * The vendor that a signature stands for: always one of whose machines the roster lists for the person, since a claim that nobody has
- * reviewed is worth nothing. Of those, what is signed decides.
+ * Returns the vendor that a signature stands for. It is always the vendor of one of the person's
+ * machines in the roster, since no one has reviewed other claims. Among those, the signed claim
+ * decides.
  *
- * A signature that claims nothing (StageX's own scripts sign no claim) stands for the roster's vendor where all that person's machines
- * are of one, and otherwise for none. That takes nobody's unsigned word: the roster is what trust begins with, deciding whose
- * signatures count at all, and who can change it needs no claim. Nor does silence gain its signer anything: whatever they sign, they
- * get that one vendor or none, and to sign its name falsely is as easy as to say nothing. What it can't see is a machine that the
- * roster doesn't know, used in good faith; Attestation signs the vendor that it finds, so such a one adds nothing.
+ * A signature without a claim (StageX's own scripts sign none) stands for the roster's vendor if
+ * all machines of the person are by one vendor, and otherwise for none. This believes nothing
+ * unsigned: trust begins with the roster, which decides whose signatures count, and whoever can
+ * change it needs no claim. A signer gains nothing by leaving the claim out: they get that one
+ * vendor or none either way, and could as easily sign a false name. Undetected remains a machine
+ * that is not in the roster, used in good faith. Attestation signs the vendor that it detects, so
+ * that such a machine adds nothing.
  */
 function vendorOf(
   { builder }: SigningPayload,
@@ -235,8 +245,8 @@ function vendorOf(
   };
 }
 
-/** A second word of one person adds nothing, unless it is from another vendor's machine. */
-function repeated(
+/** Rejects a further signature of one person, unless it is from another vendor's machine. */
+function duplicateOf(
   one: AcceptedSignature,
   accepted: readonly AcceptedSignature[],
 ): SignatureRejection | undefined {
@@ -251,8 +261,11 @@ function repeated(
   );
 }
 
-/** openpgp.js throws all kinds of errors at what it can't make sense of; none may keep the other files from being looked at. */
-function rejectionOf(error: unknown): SignatureRejection {
+/**
+ * openpgp.js throws all kinds of errors on malformed input; none of them may stop the evaluation of
+ * the other files.
+ */
+function toRejection(error: unknown): SignatureRejection {
   return error instanceof SignatureRejection
     ? error
     : new SignatureRejection("malformed", (error as Error).message);

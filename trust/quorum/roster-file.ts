@@ -6,8 +6,9 @@ import { parseRoster, type Roster } from "./roster.ts";
 const maxRosterSize = 1024 * 1024;
 
 /**
- * Reads the roster in a file: StageX's MAINTAINERS. A tree of others brings it along, so no link is followed.
- * @throws TrustError where there is none, or it can't be read as one
+ * Reads a roster file: StageX's MAINTAINERS. The file may come with a stranger's tree, so no link
+ * is followed.
+ * @throws TrustError if the file can't be read, or is no roster
  */
 export async function readRoster(file: string): Promise<Roster> {
   const bytes = await readRegularFile(file, maxRosterSize).catch((error: Error) => {

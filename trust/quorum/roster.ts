@@ -5,13 +5,16 @@ import { type CpuVendor, tryParseCpuVendor } from "../cpu-vendor.ts";
 import { type Fingerprint, tryParseFingerprint } from "../openpgp/fingerprint.ts";
 import { TrustError } from "../trust-error.ts";
 
-/** A maintainer: who may attest, with which keys, from which machines. */
+/** A maintainer who may sign, with their keys and machines. */
 export type Person = {
-  /** The table's name in MAINTAINERS, `ash` for `[people.ash]`: how everything here calls them. */
+  /**
+   * The name of their table in MAINTAINERS, `ash` for `[people.ash]`. It identifies them everywhere
+   * here.
+   */
   readonly id: string;
-  /** As they call themselves. */
+  /** Their own name, for people. */
   readonly name: string;
-  /** As MAINTAINERS has them: of primary keys, or of subkeys. */
+  /** Fingerprints in MAINTAINERS: of primary keys, or of subkeys. */
   readonly fingerprints: readonly Fingerprint[];
   readonly machines: readonly Machine[];
 };
@@ -19,14 +22,17 @@ export type Person = {
 /** A machine that a maintainer builds on. */
 export type Machine = {
   readonly id: string;
-  /** Nothing where MAINTAINERS names none, or one that `cpu-vendor.ts` does not know: such a machine adds no vendor. */
+  /**
+   * Absent if MAINTAINERS names none, or one that `cpu-vendor.ts` does not know: such a machine
+   * adds no vendor.
+   */
   readonly cpuVendor: CpuVendor | undefined;
 };
 
 /** The people of a `MAINTAINERS` file, by id. */
 export type Roster = ReadonlyMap<string, Person>;
 
-// Only what trust depends on is looked at: StageX adds and drops members of the rest as it pleases.
+// Only the members that trust depends on: StageX adds and removes others freely.
 const rosterSchema = z.object({
   people: z.record(z.string(), z.object({ name: z.string().optional() })),
   keys: z.record(z.string(), z.record(z.string(), z.object({ id: z.string() }))).default({}),
@@ -36,13 +42,14 @@ const rosterSchema = z.object({
 });
 
 /**
- * Reads the text of a `MAINTAINERS` file.
- * @param file what errors call it
- * @throws TrustError where it can't be read, where a key or machine is nobody's, and where one key is two people's
+ * Parses the text of a `MAINTAINERS` file.
+ * @param file the name that errors use
+ * @throws TrustError if the text is no roster, a key or machine belongs to no one, or one key
+ * belongs to two people
  */
 export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
   const { people, keys, machines } = parseRosterToml(text, file);
-  // It is a file's name in a client's policy.
+  // The id becomes a file name in a client policy.
   const odd = Object.keys(people).find((id) => !/^[A-Za-z0-9_-]{1,64}$/.test(id));
   if (odd !== undefined) {
     throw new TrustError(
@@ -53,7 +60,9 @@ export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
     const stray = Object.keys(ids).find((id) => !Object.hasOwn(people, id));
     if (stray !== undefined) {
       const id = stray.slice(0, 100);
-      throw new TrustError(printable`${file}: [${table}.${id}] is nobody's: there is no [people.${id}]`);
+      throw new TrustError(
+        printable`${file}: [${table}.${id}] belongs to no one: there is no [people.${id}]`,
+      );
     }
   }
   const roster = new Map(
@@ -62,10 +71,10 @@ export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
       {
         id,
         name,
-        fingerprints: Object.entries(own(keys, id)).map(([key, { id: text }]) =>
-          fingerprintIn(text, printable`${file}: [keys.${id}.${key.slice(0, 100)}]`),
+        fingerprints: Object.entries(ownEntries(keys, id)).map(([key, { id: text }]) =>
+          requireFingerprint(text, printable`${file}: [keys.${id}.${key.slice(0, 100)}]`),
         ),
-        machines: Object.entries(own(machines, id)).map(([machine, { brand }]) => ({
+        machines: Object.entries(ownEntries(machines, id)).map(([machine, { brand }]) => ({
           id: machine,
           cpuVendor: tryParseCpuVendor(brand ?? ""),
         })),
@@ -77,9 +86,10 @@ export function parseRoster(text: string, file = "MAINTAINERS"): Roster {
 }
 
 /**
- * Whose each key is.
- * @param primaryOf the primary key that a fingerprint belongs to, a subkey's as well as its own
- * @throws TrustError where one primary key is two people's: neither can be told from the other
+ * Returns the owner of each primary key.
+ * @param primaryOf returns the primary key of a fingerprint, which may be a subkey's or the primary
+ * key's own
+ * @throws TrustError if one primary key belongs to two people: their signatures can't be told apart
  */
 export function keyOwners(
   roster: Roster,
@@ -108,19 +118,19 @@ function parseRosterToml(text: string, file: string): z.infer<typeof rosterSchem
   try {
     toml = parse(text);
   } catch (error) {
-    // Without the library's excerpt: the file may be another than it was meant to be, and have secrets in it.
+    // Without the library's excerpt: the path may be wrong, and the file have secrets in it.
     const where = error instanceof TomlError ? `line ${error.line}, column ${error.column}: ` : "";
     const [reason = ""] = (error as Error).message.split("\n");
     throw new TrustError(`${file} is not TOML: ${where}${reason.replace(/^Invalid TOML document: /, "")}`);
   }
   const parsed = rosterSchema.safeParse(toml);
   if (parsed.success) return parsed.data;
-  // Each member of a large file may be wrong, and the path to it as long as the file.
+  // A large file may have many errors, each with a path as long as the file.
   const words = z.prettifyError({ issues: parsed.error.issues.slice(0, 10) }).slice(0, 5000);
   throw new TrustError(`${file} is not a roster as StageX has it:\n${words}`);
 }
 
-function fingerprintIn(text: string, where: string): Fingerprint {
+function requireFingerprint(text: string, where: string): Fingerprint {
   const fingerprint = tryParseFingerprint(text);
   if (fingerprint !== undefined) return fingerprint;
   throw new TrustError(
@@ -128,6 +138,6 @@ function fingerprintIn(text: string, where: string): Fingerprint {
   );
 }
 
-function own<T>(table: Readonly<Record<string, T>>, name: string): T | Record<string, never> {
+function ownEntries<T>(table: Readonly<Record<string, T>>, name: string): T | Record<string, never> {
   return Object.hasOwn(table, name) ? (table[name] ?? {}) : {};
 }

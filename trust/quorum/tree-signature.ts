@@ -6,8 +6,9 @@ import type { Trust } from "./quorum.ts";
 import { keyOwners, type Person } from "./roster.ts";
 
 /**
- * Finds who of a roster has signed an object of git. The key must hold now, as for images: git itself never decides.
- * @throws Rejection if the signature does not count; TrustError if that can't be told
+ * Verifies the signature of a git object, and returns the person in the roster who made it. The key
+ * must be good now, as for images. The verdict is never git's.
+ * @throws SignatureRejection if the signature does not count; TrustError if that can't be known
  */
 export async function verifyTreeSignature(
   { payload, signature }: SignedPart,

@@ -1,22 +1,27 @@
 import type { CpuVendor } from "../cpu-vendor.ts";
 
-/** Whoever may stand for a CPU vendor, and for which: each person for one, and each vendor by one. */
-export type VendorChoices = readonly (readonly CpuVendor[])[];
+/**
+ * A person's signature, and the CPU vendor that it counts for; null where it counts for the person
+ * only.
+ */
+export type VendorClaim = { readonly person: string; readonly cpuVendor: CpuVendor | null };
 
 /**
- * Counts the vendors for which different people can stand: the size of a greatest matching between people and vendors, found by
- * augmenting paths. Somebody with machines of two vendors stands for either of them, and never for both.
+ * Counts the vendors for which different people can stand, each person for one and each vendor by
+ * one. This is the size of a maximum matching between people and vendors, found by augmenting
+ * paths: one person who signed on two vendors' machines stands for either.
  */
-export function countMatchedVendors(choices: VendorChoices): number {
-  const taken = new Map<CpuVendor, number>();
-  const place = (person: number, tried: Set<CpuVendor>): boolean =>
-    (choices[person] ?? []).some((vendor) => {
-      if (tried.has(vendor)) return false;
-      tried.add(vendor);
-      const holder = taken.get(vendor);
-      if (holder !== undefined && !place(holder, tried)) return false;
-      taken.set(vendor, person);
+export function countVendors(claims: readonly VendorClaim[]): number {
+  const vendorsOf = Map.groupBy(claims, ({ person }) => person);
+  const holders = new Map<CpuVendor, string>();
+  const assign = (person: string, tried: Set<CpuVendor>): boolean =>
+    (vendorsOf.get(person) ?? []).some(({ cpuVendor }) => {
+      if (cpuVendor === null || tried.has(cpuVendor)) return false;
+      tried.add(cpuVendor);
+      const holder = holders.get(cpuVendor);
+      if (holder !== undefined && !assign(holder, tried)) return false;
+      holders.set(cpuVendor, person);
       return true;
     });
-  return choices.filter((_, person) => place(person, new Set())).length;
+  return [...vendorsOf.keys()].filter((person) => assign(person, new Set())).length;
 }

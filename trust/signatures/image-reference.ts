@@ -1,14 +1,14 @@
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 
-/** One image, by what it is called and by what it is: `stagex/core-musl:1.2.5@sha256:…`. */
+/** An image by name and digest: `stagex/core-musl:1.2.5@sha256:…`. */
 export type PinnedImage = {
-  /** `repository:tag` in full, `docker.io/stagex/core-musl:1.2.5`: what a signature must name. */
+  /** The full `repository:tag` that a signature must name: `docker.io/stagex/core-musl:1.2.5`. */
   readonly reference: TaggedReference;
-  /** The manifest's digest: what a signature must name too. */
+  /** The digest of the manifest, which a signature must name too. */
   readonly digest: Digest;
 };
 
-/** `repository:tag` with the registry's host, as `parseTagged` writes it: two of them are equal where they name the same. */
+/** `repository:tag` with the registry's host, normalized: two that name the same are equal. */
 export type TaggedReference = string & { readonly __tagged: unique symbol };
 
 /** A repository with its registry's host, `docker.io/stagex/core-musl`. */
@@ -22,8 +22,10 @@ const repositoryPattern = new RegExp(`^(?:(${domain})/)?(${component}(?:/${compo
 const tagPattern = /^[\w][\w.-]{0,127}$/;
 
 /**
- * Docker Hub goes without saying, and has an older name: `stagex/core-musl` and `index.docker.io/stagex/core-musl` are
- * `docker.io/stagex/core-musl` (distribution/reference, normalize.go, splitDockerDomain). That is how podman compares them too.
+ * Parses and normalizes a repository. Docker Hub is the default, and has an older name:
+ * `stagex/core-musl` and `index.docker.io/stagex/core-musl` are `docker.io/stagex/core-musl`
+ * (distribution/reference, normalize.go, splitDockerDomain). podman compares repositories in the
+ * same way.
  */
 export function parseRepository(text: string): Repository {
   const first = text.split("/", 1)[0] ?? "";
@@ -33,30 +35,36 @@ export function parseRepository(text: string): Repository {
     : `docker.io/${text.includes("/") ? text : `library/${text}`}`;
   if (text.length > 255 || !repositoryPattern.test(full)) {
     throw new Error(
-      `not a repository: ${JSON.stringify(text.slice(0, 100))} (expected such as stagex/core-musl)`,
+      `not a repository: ${JSON.stringify(text.slice(0, 100))} (expected a name such as stagex/core-musl)`,
     );
   }
   return full as Repository;
 }
 
-/** The repository without its host, `stagex/core-musl`: how the lookaside names its folders. */
+/**
+ * Returns the repository without its host, `stagex/core-musl`: the name of its folder in a
+ * lookaside.
+ */
 export function repositoryPath(repository: Repository): string {
   return repository.slice(repository.indexOf("/") + 1);
 }
 
-/** Throws where the tag is missing: a signature is for one tag of a repository, never for whatever it is called. */
+/**
+ * Parses `REPO:TAG`.
+ * @throws Error if the tag is missing: a signature is for one tag of a repository
+ */
 export function parseTaggedReference(text: string): TaggedReference {
   const colon = text.lastIndexOf(":");
   const tag = text.slice(colon + 1);
   if (colon < 0 || !tagPattern.test(tag)) {
     throw new Error(
-      `no tag in ${JSON.stringify(text.slice(0, 100))} (expected such as stagex/core-musl:1.2.5)`,
+      `no tag in ${JSON.stringify(text.slice(0, 100))} (expected a name such as stagex/core-musl:1.2.5)`,
     );
   }
   return `${parseRepository(text.slice(0, colon))}:${tag}` as TaggedReference;
 }
 
-/** Reads `REPO:TAG@sha256:…`. */
+/** Parses `REPO:TAG@sha256:…`. */
 export function parsePinnedImage(text: string): PinnedImage {
   const at = text.indexOf("@");
   if (at < 0) {
@@ -67,7 +75,7 @@ export function parsePinnedImage(text: string): PinnedImage {
   return { reference: parseTaggedReference(text.slice(0, at)), digest: parseDigest(text.slice(at + 1)) };
 }
 
-/** The repository that a tagged reference is in. */
+/** Returns the repository of a tagged reference. */
 export function repositoryOf(reference: TaggedReference): Repository {
   return reference.slice(0, reference.lastIndexOf(":")) as Repository;
 }

@@ -6,24 +6,24 @@ import { maxMessageSize } from "../openpgp/openpgp-policy.ts";
 import { TrustError } from "../trust-error.ts";
 import { maxPayloadSize } from "./simple-signing.ts";
 
-/** One thing to sign, and its signature once there is one. */
+/** A payload to sign, and its signature once there is one. */
 export type KitEntry = {
-  /** `0001-core-busybox`: tells people what it is, and the files in the kit apart. */
+  /** `0001-core-busybox`: unique in the kit, and readable by people. */
   readonly name: string;
   readonly payload: Uint8Array;
   readonly signature?: Uint8Array;
 };
 
-/** The folder in which a kit unpacks. */
+/** The folder that a kit unpacks to. */
 const folder = "stagex-signing-kit";
 
-/** In bytes; a kit of 10,000 signatures has some 40 MB. */
+/** The most bytes of a kit; one with 10,000 signatures has some 40 MB. */
 const maxKitSize = 128 * 1024 * 1024;
 
-/** In a kit of 10,000 there are 20,002. */
+/** The most entries of a kit; one with 10,000 signatures has 20,002. */
 const maxEntries = 50_000;
 
-const readMe = `What is in payloads/ is to be signed. With gpg and a POSIX shell:
+const readMe = `Sign the files in payloads/. With gpg and a POSIX shell:
 
   tar -xf KIT.tar && sh ${folder}/sign.sh FINGERPRINT
 
@@ -34,15 +34,15 @@ writes signed.tar beside the folder. Or, where this project is checked out:
 Back where the kit was made: npm run stagex sign import signed.tar
 `;
 
-/** A name for the entry with this number, counted from 1. */
+/** Returns the name of the entry with this number, counted from 1. */
 export function kitEntryName(number: number, image: string): string {
   const word = image.toLowerCase().replace(/[^a-z0-9._-]+/g, "-");
   return `${String(number).padStart(4, "0")}-${word.slice(0, 150)}`;
 }
 
 /**
- * Writes a kit as one tar file, whole or not at all, over whatever was there: the payloads, what is signed of them already, and a
- * shell script that signs the rest with nothing but gpg.
+ * Writes a kit as one tar file, whole or not at all, and replaces an existing one. It has the
+ * payloads, the signatures made so far, and a shell script that signs the rest with gpg alone.
  */
 export async function writeKit(file: string, entries: readonly KitEntry[]): Promise<void> {
   const tar = pack();
@@ -63,11 +63,12 @@ export async function writeKit(file: string, entries: readonly KitEntry[]): Prom
 }
 
 /**
- * Reads a kit, signed or not: nothing in it is believed, only found. What is neither a payload nor a signature is left out of account.
- * @throws TrustError where the file is none, is cut off, or has two entries of one name
+ * Reads a kit, signed or not, without verifying anything. Entries that are neither payloads nor
+ * signatures are ignored.
+ * @throws TrustError if the file is no kit, is truncated, or has two entries with one name
  */
 export async function readKit(file: string): Promise<readonly KitEntry[]> {
-  const parts = await partsOf(file).catch(unreadable(file));
+  const parts = await readParts(file).catch(unreadable(file));
   const entries = [...parts]
     .filter(([path]) => path.startsWith("payloads/"))
     .map(([path, payload]): KitEntry => {
@@ -83,7 +84,7 @@ export async function readKit(file: string): Promise<readonly KitEntry[]> {
 const part =
   /^(?:\.\/)?(?:stagex-signing-kit\/)?((payloads|signatures)\/[0-9]{4,6}-[a-z0-9._-]{1,150}\.(?:json|sig))$/;
 
-async function partsOf(file: string): Promise<ReadonlyMap<string, Uint8Array>> {
+async function readParts(file: string): Promise<ReadonlyMap<string, Uint8Array>> {
   const parts = new Map<string, Uint8Array>();
   const tar = extract();
   tar.end(await readRegularFile(file, maxKitSize));

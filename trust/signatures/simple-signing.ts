@@ -5,38 +5,41 @@ import { parseTaggedReference, type TaggedReference } from "./image-reference.ts
 import { parseStrictJson } from "./strict-json.ts";
 
 /**
- * What a maintainer says of the machine that built the image. It is in the payload's `optional`, so it is signed; podman and the
- * others ignore it there.
+ * A maintainer's claim about the machine that built the image. It is in the payload's `optional`,
+ * so it is signed; podman and other clients ignore it.
  */
 export type BuilderClaim = {
   /** As in OCI platforms: amd64, arm64. */
   readonly arch?: string;
-  /** Who made the CPU, as the kernel names it: AuthenticAMD, GenuineIntel. */
+  /** Vendor of the CPU, as the kernel names it: AuthenticAMD, GenuineIntel. */
   readonly cpuVendor?: string;
   readonly cpuModel?: string;
-  /** The kernel's release. */
+  /** Release of the kernel. */
   readonly kernel?: string;
-  /** BuildKit's version. */
+  /** Version of BuildKit. */
   readonly buildkit?: string;
-  /** The Go that BuildKit was built with; its gzip makes the layers' bytes. */
+  /** Version of Go that BuildKit was built with: its gzip decides the bytes of layers. */
   readonly go?: string;
 };
 
-/** What is signed: this manifest is what this tag of this repository is (containers/image, docs/containers-signature.5.md). */
+/**
+ * The signed statement that a tag of a repository is this manifest (containers/image,
+ * docs/containers-signature.5.md).
+ */
 export type SigningPayload = {
   readonly reference: TaggedReference;
   readonly digest: Digest;
   /** The program that made the signature. */
   readonly creator?: string;
-  /** When, in whole seconds since 1970. */
+  /** The time, in whole seconds since 1970. */
   readonly timestamp?: number;
   readonly builder: BuilderClaim;
 };
 
-/** The only type that the format knows. */
+/** The only type in the format. */
 const signatureType = "atomic container signature";
 
-/** In bytes. Real ones have some hundreds; StageX's about 250. */
+/** The most bytes of a payload. Real ones have some hundreds; StageX's about 250. */
 export const maxPayloadSize = 64 * 1024;
 
 const fact = z.string().min(1).max(200);
@@ -47,7 +50,7 @@ const payloadSchema = z.strictObject({
     image: z.strictObject({ "docker-manifest-digest": z.string() }),
     identity: z.strictObject({ "docker-reference": z.string() }),
   }),
-  // Unknown members are allowed here and nowhere else: the format says so.
+  // By the format, unknown members are allowed here and nowhere else.
   optional: z.looseObject({
     creator: z.string().max(1000).optional(),
     timestamp: z.int().optional(),
@@ -60,10 +63,16 @@ const payloadSchema = z.strictObject({
   }),
 });
 
-/** What is to be written; the reference stays as given, since StageX writes it without the registry's host. */
+/**
+ * A payload to write. The reference stays as given, since StageX writes it without the registry's
+ * host.
+ */
 export type NewPayload = Omit<SigningPayload, "reference"> & { readonly reference: string };
 
-/** The payload's bytes: members sorted, no white space, so that equal payloads are equal bytes. */
+/**
+ * Serializes a payload with sorted members and without white space, so that equal payloads have
+ * equal bytes.
+ */
 export function serializePayload({ reference, digest, creator, timestamp, builder }: NewPayload): Uint8Array {
   parseTaggedReference(reference);
   const payload = payloadSchema.parse({
@@ -74,16 +83,19 @@ export function serializePayload({ reference, digest, creator, timestamp, builde
     },
     optional: { ...builder, creator, timestamp },
   });
-  return new TextEncoder().encode(JSON.stringify(sorted(payload)));
+  return new TextEncoder().encode(JSON.stringify(sortMembers(payload)));
 }
 
-/** Throws a Rejection for all that is not exactly such a payload. */
+/**
+ * Parses a payload strictly.
+ * @throws SignatureRejection for anything that is not exactly in the format
+ */
 export function parsePayload(bytes: Uint8Array): SigningPayload {
   const parsed = payloadSchema.safeParse(parseStrictJson(bytes, maxPayloadSize));
   if (!parsed.success)
     throw new SignatureRejection(
       "payload-members",
-      `the payload is not as the format has it: ${wordsOf(parsed.error)}`,
+      `the payload is not as the format has it: ${describeIssue(parsed.error)}`,
     );
   const { critical, optional } = parsed.data;
   const digest = critical.image["docker-manifest-digest"];
@@ -95,14 +107,14 @@ export function parsePayload(bytes: Uint8Array): SigningPayload {
   }
   const { creator, timestamp, arch, cpuVendor, cpuModel, kernel, buildkit, go } = optional;
   return {
-    reference: referenceIn(critical.identity["docker-reference"]),
+    reference: requireReference(critical.identity["docker-reference"]),
     digest,
-    ...given({ creator, timestamp }),
-    builder: given({ arch, cpuVendor, cpuModel, kernel, buildkit, go }),
+    ...withoutUndefined({ creator, timestamp }),
+    builder: withoutUndefined({ arch, cpuVendor, cpuModel, kernel, buildkit, go }),
   };
 }
 
-function referenceIn(text: string): TaggedReference {
+function requireReference(text: string): TaggedReference {
   try {
     return parseTaggedReference(text);
   } catch (error) {
@@ -113,25 +125,25 @@ function referenceIn(text: string): TaggedReference {
   }
 }
 
-function wordsOf(error: z.ZodError): string {
+function describeIssue(error: z.ZodError): string {
   const [first] = error.issues;
   const where = first === undefined || first.path.length === 0 ? "" : `${first.path.map(String).join(".")}: `;
   return quoteUntrusted(`${where}${first?.message ?? "unknown"}`).slice(1, -1);
 }
 
-/** Without the members that are not there. */
-function given<T extends object>(members: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
+/** Returns the members without those that are undefined. */
+function withoutUndefined<T extends object>(members: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
   return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as {
     [Name in keyof T]?: Exclude<T[Name], undefined>;
   };
 }
 
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
+function sortMembers(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sortMembers);
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, member]) => [name, sorted(member)]),
+      .map(([name, member]) => [name, sortMembers(member)]),
   );
 }

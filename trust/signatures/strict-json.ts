@@ -19,9 +19,10 @@ function decode(bytes: Uint8Array, limit: number): string {
 }
 
 /**
- * What signed JSON says, where all readers must find the same in it: UTF-8 without a byte order mark, and no name twice in an object.
+ * Parses signed JSON so that all readers find the same in it: UTF-8 without a byte order mark, and
+ * no name twice in an object.
  * @param limit in bytes
- * @throws Rejection
+ * @throws SignatureRejection
  */
 export function parseStrictJson(bytes: Uint8Array, limit: number): unknown {
   const text = decode(bytes, limit);

@@ -6,40 +6,44 @@ import { createStatement, type Statement, type StatementSubject } from "./statem
 export const provenancePredicateType = "https://slsa.dev/provenance/v1";
 
 /**
- * How packages are built here: the `externalParameters` are those of {@link Provenance}, and with them StageX's own make rule, or this
- * project, builds the same bytes from the `resolvedDependencies`, without network.
+ * The build type of packages. Its `externalParameters` are those of {@link Provenance}. With them,
+ * this project or StageX's own make rule builds the same bytes from the `resolvedDependencies`,
+ * without network.
  */
 export const buildType = "urn:stagex-pulumi:package-build:1";
 
-/** What is known of a build. */
+/** The facts about a build. */
 export type BuildDescription = {
   readonly plan: BuildPlan;
-  /** How the image is signed, without its tag: `stagex/core-sh`. */
+  /** The name that the image is signed under, without its tag: `stagex/core-sh`. */
   readonly repository: string;
-  /** The key of all that can change the image's bytes, as the ledger has it. */
+  /** The key over all inputs that can change the image's bytes, as in the ledger. */
   readonly inputKey: string;
-  /** Image name to the digest that it was built from. */
+  /** Dependencies: image name to the digest that was used. */
   readonly dependencies: Readonly<Record<string, Digest>>;
   readonly digests: { readonly index: Digest | null; readonly platforms: Readonly<Record<string, Digest>> };
-  /** The commit of the package's folder, and where the tree is in its repository; null where that is not known. */
+  /**
+   * The commit of the package's folder, and the path of the tree in its repository; null if
+   * unknown.
+   */
   readonly tree: { readonly commit: string; readonly path: string } | null;
   readonly builder: {
-    /** As the ledger names it. */
+    /** Its id in the ledger. */
     readonly id: string;
-    /** BuildKit's and Go's version, kernel, arch, CPU: what the ledger has. */
+    /** The ledger's facts: version of BuildKit and Go, kernel, arch, CPU. */
     readonly facts: Readonly<Record<string, string | undefined>>;
   };
-  /** When it was done, as the ledger has it. */
+  /** The end of the build, as in the ledger. */
   readonly finished: string;
   readonly seconds: number | null;
-  /** What its recipe fetched in a RUN: the fetch record's sha256, and each file. */
+  /** The fetches of its recipe in a RUN: sha256 of the fetch record, and each file. */
   readonly fetched?: {
     readonly record: string;
     readonly files: readonly { readonly url: string; readonly sha256: string }[];
   };
 };
 
-/** A thing that went into the build (in-toto/attestation, spec/v1/resource_descriptor.md). */
+/** An input of the build (in-toto/attestation, spec/v1/resource_descriptor.md). */
 export type ResourceDescriptor = {
   readonly name: string;
   readonly uri?: string;
@@ -71,15 +75,18 @@ export type Provenance = {
   };
 };
 
-/** Facts that are versions of what built; the others are of the machine. */
+/** Facts that are versions of the builder's software. The other facts describe the machine. */
 const versionFacts = new Set(["buildkit", "go", "kernel"]);
 
-/** Says how an image was built: by whom, from what, to what. */
+/** Makes the SLSA provenance of a build. */
 export function provenanceOf(build: BuildDescription): Statement {
   return createStatement(subjectsOf(build), provenancePredicateType, predicateOf(build));
 }
 
-/** Every platform's manifest and, where there are several, the index over them: whichever of them the statement lies beside. */
+/**
+ * Returns the subjects of a statement: every platform's manifest and, if there are several, the
+ * index over them.
+ */
 export function subjectsOf({
   plan,
   repository,
@@ -109,7 +116,7 @@ function predicateOf(build: BuildDescription): Provenance {
         ...(build.fetched ? { fetchRecord: build.fetched.record } : {}),
         ...Object.fromEntries(facts.filter(([name]) => !versionFacts.has(name))),
       },
-      resolvedDependencies: materialsOf(build),
+      resolvedDependencies: resolvedDependenciesOf(build),
     },
     runDetails: {
       builder: {
@@ -125,8 +132,16 @@ function predicateOf(build: BuildDescription): Provenance {
   };
 }
 
-/** The commit, the recipe and the files beside it, the sources, what was fetched, the images: each by digest. */
-function materialsOf({ plan, dependencies, tree, fetched }: BuildDescription): ResourceDescriptor[] {
+/**
+ * Lists the commit, the recipe and its files, the sources, the fetched files and the images, each
+ * by digest.
+ */
+function resolvedDependenciesOf({
+  plan,
+  dependencies,
+  tree,
+  fetched,
+}: BuildDescription): ResourceDescriptor[] {
   const files = plan.context.map(({ path, sha256 }) => ({
     name: `${plan.folder}/${path}`,
     digest: { sha256 },

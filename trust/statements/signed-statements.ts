@@ -3,40 +3,43 @@ import type { Digest } from "../../oci/digest.ts";
 import { SignatureRejection } from "../openpgp/signature-rejection.ts";
 import type { Trust } from "../quorum/quorum.ts";
 import type { Repository } from "../signatures/image-reference.ts";
-import {
-  createLookaside,
-  type FileKind,
-  type Lookaside,
-  LookasideFolder,
-  type SignatureFile,
-} from "../signatures/lookaside.ts";
+import { createLookaside, type Lookaside } from "../signatures/lookaside.ts";
+import { LookasideFolder } from "../signatures/lookaside-folder.ts";
+import type { FileKind, SignatureFile } from "../signatures/signature-file.ts";
 import { TrustError } from "../trust-error.ts";
 import { type VerifiedStatement, verifyStatement } from "./statement.ts";
 
-/** Whose statement it is, and that it is about this image. */
+/** Selects the statements of one kind about an image. */
 export type StatementQuery = {
   readonly repository: Repository;
-  /** What the statement lies beside: what the image's tags point at. */
+  /**
+   * The manifest or index that the statement is stored under: usually what the image's tags point
+   * at.
+   */
   readonly digest: Digest;
   readonly predicateType: string;
 };
 
-/** One signed statement that holds, and its bytes. */
+/** A valid signed statement, with its file and bytes. */
 export type StoredStatement = VerifiedStatement & { readonly file: string; readonly message: Uint8Array };
 
 /**
- * Signed statements of one kind, in a lookaside. They are in `statements/`, laid out as the signatures are but not among them: StageX's
- * own scripts count all files that lie beside an image's signatures.
+ * The signed statements of one kind in a lookaside. They are in `statements/`, in the same layout
+ * as signatures but apart from them: StageX's own scripts count all files in an image's folder of
+ * signatures.
  */
 export class SignedStatements {
   readonly #lookaside: Lookaside;
 
-  /** @param lookaside address of the lookaside that has the signatures */
+  /** @param lookaside address of the lookaside with the signatures */
   constructor(lookaside: string, kind: Exclude<FileKind, "signature">) {
     this.#lookaside = createLookaside(`${lookaside.replace(/(?<!\/)\/+$/, "")}/statements`, kind);
   }
 
-  /** Those that hold, by people of the roster. @throws TrustError where it can't be known */
+  /**
+   * Reads the valid statements by people in the roster.
+   * @throws TrustError if they can't be known
+   */
   async read({ repository, ...about }: StatementQuery, trust: Trust): Promise<readonly StoredStatement[]> {
     const held: StoredStatement[] = [];
     for (const one of await this.#files(repository, about.digest)) {
@@ -51,7 +54,7 @@ export class SignedStatements {
     return held;
   }
 
-  /** Of those that hold, the ones that say exactly this. */
+  /** Reads the valid statements with exactly this content. */
   async readMatching(
     about: StatementQuery,
     statement: Uint8Array,
@@ -61,7 +64,7 @@ export class SignedStatements {
     return held.filter(({ content }) => Buffer.compare(content, statement) === 0);
   }
 
-  /** A lookaside in which nothing was ever said has no such folder. */
+  /** A lookaside without any statement has no such folder. */
   async #files(repository: Repository, digest: Digest): Promise<readonly SignatureFile[]> {
     const lookaside = this.#lookaside;
     if (lookaside instanceof LookasideFolder && !existsSync(lookaside.folder)) return [];
@@ -69,10 +72,11 @@ export class SignedStatements {
   }
 
   /**
-   * Files a signed statement; bytes that are there already are not written again.
-   * @param more what else of the image it is filed under: whoever asks by one platform's manifest looks there, and not below the index
-   * @returns its name
-   * @throws TrustError where it would not hold
+   * Writes a signed statement. Bytes that are there already are not written again.
+   * @param more further digests of the image to store it under: clients that pull one platform look
+   * under its manifest, not the index
+   * @returns the name of the file
+   * @throws TrustError if it would not be valid
    */
   async write(
     about: StatementQuery,

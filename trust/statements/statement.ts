@@ -7,10 +7,13 @@ import type { Trust } from "../quorum/quorum.ts";
 import { keyOwners } from "../quorum/roster.ts";
 import { parseStrictJson } from "../signatures/strict-json.ts";
 
-/** The type that every in-toto statement of this version has (in-toto/attestation, spec/v1/statement.md). */
+/**
+ * The type that every in-toto statement of this version has (in-toto/attestation,
+ * spec/v1/statement.md).
+ */
 export const statementType = "https://in-toto.io/Statement/v1";
 
-/** In bytes. Those of images with hundreds of sources have some hundred thousand. */
+/** The most bytes of a statement. Those of images with hundreds of sources have some 100,000. */
 const maxStatementSize = 1024 * 1024;
 
 const statementSchema = z.object({
@@ -22,13 +25,15 @@ const statementSchema = z.object({
   predicate: z.record(z.string(), z.unknown()),
 });
 
-/** What is said of something (in-toto/attestation, spec/v1/statement.md): who says it is whoever signed it. */
+/**
+ * An in-toto statement (in-toto/attestation, spec/v1/statement.md). Its author is whoever signs it.
+ */
 export type Statement = z.infer<typeof statementSchema>;
 
-/** Of what a statement is: a name for people, and the digest that alone counts. */
+/** A subject of a statement: a name for people, and the digest, which alone counts. */
 export type StatementSubject = { readonly name: string; readonly digest: Digest };
 
-/** A statement about images. */
+/** Creates a statement about images. */
 export function createStatement(
   subjects: readonly StatementSubject[],
   predicateType: string,
@@ -42,12 +47,15 @@ export function createStatement(
   };
 }
 
-/** The bytes that are signed and stored; equal statements that were made in the same way are equal bytes. */
+/**
+ * Serializes a statement for signing and storing. Statements that were made in the same way have
+ * equal bytes.
+ */
 export function serializeStatement(statement: Statement): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(statement));
 }
 
-/** Throws a Rejection for all that is not exactly a statement. */
+/** Parses a statement strictly. @throws SignatureRejection for anything else */
 export function parseStatement(bytes: Uint8Array): Statement {
   const parsed = statementSchema.safeParse(parseStrictJson(bytes, maxStatementSize));
   if (parsed.success) return parsed.data;
@@ -59,29 +67,31 @@ export function parseStatement(bytes: Uint8Array): Statement {
   );
 }
 
-/** The digests that a statement is about. */
+/** Returns the digests that a statement is about. */
 export function subjectDigests({ subject }: Statement): Digest[] {
   return subject.map(({ digest }) => `sha256:${digest.sha256}`).filter(isDigest);
 }
 
-/** A signed statement that holds, and who says it. */
+/** A valid signed statement, and its signer. */
 export type VerifiedStatement = {
   readonly statement: Statement;
-  /** Its bytes, as they were signed. */
+  /** The bytes of the statement, as they were signed. */
   readonly content: Uint8Array;
   /** The person's id in MAINTAINERS. */
   readonly person: string;
-  /** Of the primary key. */
+  /** Fingerprint of the signer's primary key. */
   readonly fingerprint: Fingerprint;
 };
 
 /**
- * Verifies a signed statement as strictly as a signature of an image. The envelope is the same: a binary opaque OpenPGP message, since
- * the keys here are OpenPGP's and on smart cards that know nothing else. DSSE has no signature of that kind; it would ask for a second
- * verifier, and what it guards against (a payload taken for one of another type) the statement's own `_type` does here: no payload of an
- * image's signature has one.
- * @param about what it must be about, and what kind it must be of
- * @throws Rejection
+ * Verifies a signed statement as strictly as a signature of an image.
+ *
+ * The envelope is the same, a binary opaque OpenPGP message, since the keys are OpenPGP keys, often
+ * on smart cards for nothing else. DSSE has no such signatures and would need a second verifier. It
+ * guards against a payload that is taken for another type; here the statement's `_type` does so,
+ * which no payload of an image signature has.
+ * @param about the digest that it must be about, and the kind that it must be of
+ * @throws SignatureRejection
  */
 export async function verifyStatement(
   message: Uint8Array,

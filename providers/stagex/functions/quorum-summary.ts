@@ -14,9 +14,6 @@ export function quorumSummaryFunction(context: () => Context): FunctionHandler {
       "Sums up the current run: the images below quorum, those of them that were at quorum before, and the fewest missing signatures.",
     inputs: z.strictObject({}),
     outputs: quorumSummaryOutputs,
-    async call() {
-      const { pending, fallen, signatures, text } = context().quorumSummary.summary();
-      return { pending: { ...pending }, fallen: [...fallen], signatures, text };
-    },
+    call: async () => context().quorumSummary.summary(),
   };
 }

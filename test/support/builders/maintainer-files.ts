@@ -2,7 +2,7 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Digest } from "../../../oci/digest.ts";
 import { parseTaggedReference, repositoryOf } from "../../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../../trust/signatures/lookaside-folder.ts";
 import { maintainersOf, type People, payload, signedBy } from "./maintainers.ts";
 
 /** A roster and its keys as files, and a lookaside: `MAINTAINERS`, `keys/` and `signatures/` in a folder of the test's. */

@@ -6,7 +6,7 @@ import { Keyring } from "../../../trust/openpgp/keyring.ts";
 import { evaluateQuorum, type QuorumVerdict } from "../../../trust/quorum/quorum.ts";
 import { parseRoster } from "../../../trust/quorum/roster.ts";
 import { parsePinnedImage } from "../../../trust/signatures/image-reference.ts";
-import type { SignatureFile } from "../../../trust/signatures/lookaside.ts";
+import type { SignatureFile } from "../../../trust/signatures/signature-file.ts";
 import { scratchFolder } from "./scratch-folder.ts";
 
 /** Nobody real; their keys live as long as the test. */

@@ -48,11 +48,11 @@ async function client(of: KeyAndCertificate, side: "client" | "server" = "client
   return { key: made.key, cert: made.certificate };
 }
 
-test("a client that the authority knows gets an answer, by the name in the server's certificate", async () => {
+test("accepts a client's certificate by the authority, and the server by its name", async () => {
   expect(await answer({ ca: authority.certificate, ...(await client(authority)) })).toBe("built");
 });
 
-test("no certificate, a foreign one, and a server's one are refused", async () => {
+test("refuses a client without a certificate, with a foreign one, or with a server's", async () => {
   const foreign = await createAuthority("test fleet", 2);
   const ca = authority.certificate;
   // TLS 1.3 tells the client of it after the handshake: an alert, or an end without a word.
@@ -62,7 +62,7 @@ test("no certificate, a foreign one, and a server's one are refused", async () =
   expect(await heard(await client(authority, "server"))).toBe("");
 });
 
-test("a server by another name, or of another authority, is refused", async () => {
+test("refuses a server under another name or by another authority", async () => {
   const own = await client(authority);
   const foreign = await createAuthority("test fleet", 2);
   await expect(
@@ -71,7 +71,7 @@ test("a server by another name, or of another authority, is refused", async () =
   await expect(answer({ ca: foreign.certificate, ...own })).rejects.toThrow();
 });
 
-test("an authority signs no further authorities, and what it signs ends when it was told to", async () => {
+test("limits the authority to end certificates, and certificates to their days", async () => {
   const made = await issueCertificate(authority, { commonName: "x", names: [], side: "client", days: 1 });
   const [root, leaf] = [new X509Certificate(authority.certificate), new X509Certificate(made.certificate)];
   expect([root.ca, leaf.ca]).toEqual([true, false]);

@@ -3,7 +3,11 @@ import { z } from "zod";
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";
 import type { Operation } from "../../../../pipeline/operation.ts";
-import { evaluateImageQuorum, type ImageQuorum } from "../../../../pipeline/quorum/evaluate-quorum.ts";
+import {
+  evaluateImageQuorum,
+  type ImageQuorum,
+  isInDoubt,
+} from "../../../../pipeline/quorum/evaluate-quorum.ts";
 import {
   type QuorumInputs,
   type QuorumOutputs,
@@ -40,7 +44,7 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
       threshold,
       vendors,
     });
-    context().quorumSummary.note(inputs.image, { ...result, wasMet: wasMet(operation) });
+    context().quorumSummary.note(inputs.image, result, wasMet(operation));
     return result;
   }
 
@@ -119,8 +123,9 @@ export function quorumHandler(context: () => Context): ResourceHandler<typeof qu
   };
 }
 
-function belowQuorum(image: string, { outputs, isInDoubt }: ImageQuorum): NotReadyError {
-  const what = isInDoubt ? "cannot be confirmed at quorum" : "is below quorum";
+function belowQuorum(image: string, quorum: ImageQuorum): NotReadyError {
+  const { outputs } = quorum;
+  const what = isInDoubt(quorum) ? "cannot be confirmed at quorum" : "is below quorum";
   return new NotReadyError(image, outputs, [`${image} ${what}: ${outputs.words}`]);
 }
 

@@ -7,7 +7,7 @@ import { loadSigningKey } from "../../../../trust/openpgp/signing-key.ts";
 import { readRoster } from "../../../../trust/quorum/roster-file.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
-test("three people with keys of their own, all on this machine's CPU", async () => {
+test("makes three people with their own keys on this machine's CPU", async () => {
   const {
     people: members,
     maintainers,
@@ -25,7 +25,7 @@ test("three people with keys of their own, all on this machine's CPU", async () 
   }
 });
 
-test("their private keys are this user's alone, and never among the public ones", async () => {
+test("keeps private keys readable by this user alone, apart from the public keys", async () => {
   const folder = await scratchFolder();
   const { people: members, keys } = await provideMaintainers(folder, undefined);
   expect((await stat(folder)).mode & 0o077).toBe(0);
@@ -35,7 +35,7 @@ test("their private keys are this user's alone, and never among the public ones"
   }
 });
 
-test("a second time they are the same people; what a killed run left without its public key is made anew", async () => {
+test("keeps the people of an earlier run, and makes a key again if a killed run left no public key", async () => {
   const folder = await scratchFolder();
   const { maintainers, keys } = await provideMaintainers(folder, "GenuineIntel");
   const before = await readFile(maintainers, "utf8");
@@ -52,7 +52,7 @@ test("a second time they are the same people; what a killed run left without its
   expect(await readFile(maintainers, "utf8")).not.toBe(before);
 });
 
-test("a machine whose CPU's maker is not known adds no vendor", async () => {
+test("lists no vendor for an unknown CPU", async () => {
   const { maintainers } = await provideMaintainers(await scratchFolder(), undefined);
   for (const { machines } of (await readRoster(maintainers)).values()) expect(machines).toEqual([]);
 });

@@ -9,7 +9,7 @@ import { parseDigest } from "../../../../oci/digest.ts";
 import { facts } from "../../../support/builders/builder-facts.ts";
 import { packageFiles, trackedTree, writtenFolder } from "../../../support/builders/written-tree.ts";
 
-test("what a ledger alone says is shown, and never signed", async () => {
+test("shows evidence from a ledger, and refuses to sign it", async () => {
   vi.stubEnv("STAGEX_STATE", join(writtenFolder({}), "state"));
   onTestFinished(() => void vi.unstubAllEnvs());
   const tree = trackedTree(packageFiles("core/one"));

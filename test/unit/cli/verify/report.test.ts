@@ -8,7 +8,7 @@ const unsigned = (image: string): VerifyResult => ({
   quorum: { met: false, people: 0, vendors: 0, accepted: [], rejected: [], doubts: [] },
 });
 
-test("images that nobody has signed are told of together, one with a rejected signature by itself", () => {
+test("groups unsigned images, and lists one with a rejected signature by itself", () => {
   const rejected = [{ file: "signature-1", code: "expired-key", reason: "the key has expired" }] as const;
   const odd = unsigned("core-odd");
   const images = Array.from({ length: 24 }, (_, index) => `core-${index}`);

@@ -41,7 +41,7 @@ test.each([
   expect(parseRequest("localhost:5000/elsewhere/core-sh:1.0", signedAs).signedAs).toBe(expected);
 });
 
-test("a layout folder is the image that its name says, in whatever version its manifest says", async () => {
+test("names a layout folder's image by the folder, and leaves its version to the manifest", async () => {
   const folder = `${await scratchFolder()}/core-sh`;
   await writeLayout(folder, { platforms: { "linux/amd64": { layers: [] } } });
   expect(parseRequest(folder)).toEqual({

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { registryLimits, timeoutFor } from "../../../../oci/registry/registry-limits.ts";
-import { defaultLookasideLimits, maxSignatures } from "../../../../trust/signatures/lookaside.ts";
+import { defaultLookasideLimits } from "../../../../trust/signatures/lookaside-server.ts";
+import { maxSignatures } from "../../../../trust/signatures/signature-file.ts";
 
 const hour = 3600_000;
 

@@ -11,7 +11,7 @@ import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs
 import { mayKeepOutputs, recordAtQuorum } from "../../../../pipeline/package/quorum-records.ts";
 import { packageHandler } from "../../../../providers/stagex/resources/package/handler.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../../../trust/signatures/lookaside-folder.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 import { packageFiles, trackedTree } from "../../../support/builders/written-tree.ts";

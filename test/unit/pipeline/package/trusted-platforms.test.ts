@@ -8,7 +8,7 @@ import { Context } from "../../../../pipeline/context/context.ts";
 import { packageInputs, withInputKey } from "../../../../pipeline/package/inputs.ts";
 import { findTrustedDigests } from "../../../../pipeline/package/trusted-digests.ts";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
-import { LookasideFolder } from "../../../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../../../trust/signatures/lookaside-folder.ts";
 import { maintainersOf, newKey, payload, signedBy } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 import { git, packageFiles, trackedTree } from "../../../support/builders/written-tree.ts";

@@ -1,19 +1,18 @@
 import { expect, test } from "vitest";
-import { type QuorumEntry, QuorumSummary } from "../../../../pipeline/quorum/quorum-summary.ts";
+import type { ImageQuorum } from "../../../../pipeline/quorum/evaluate-quorum.ts";
+import { QuorumSummary } from "../../../../pipeline/quorum/quorum-summary.ts";
 
-const shortfall = { people: 1, vendors: 0, signatures: 1, helpfulPeople: ["bob"], helpfulVendors: [] };
+const missing = { people: 1, vendors: 0, signatures: 1, helpfulPeople: ["bob"], helpfulVendors: [] };
 const outputs = { people: 1, vendors: 1, accepted: [], rejected: [], words: "1 of 2 people (alice)" };
-const below = (wasMet: boolean): QuorumEntry => ({
-  ...{ outputs: { ...outputs, met: false }, missing: shortfall, wasMet, isInDoubt: false },
-});
-const met: QuorumEntry = { outputs: { ...outputs, met: true }, wasMet: true, isInDoubt: false };
+const below: ImageQuorum = { outputs: { ...outputs, met: false }, missing };
+const met: ImageQuorum = { outputs: { ...outputs, met: true } };
 
-test("images below quorum are counted, those apart that were at quorum before, and alike needs put together", () => {
-  const docket = new QuorumSummary();
-  docket.note("core-b", below(true));
-  docket.note("core-a", below(false));
-  docket.note("core-c", met);
-  expect(docket.summary()).toEqual({
+test("counts images below quorum, counts apart those that were at quorum before, and groups equal needs", () => {
+  const summary = new QuorumSummary();
+  summary.note("core-b", below, true);
+  summary.note("core-a", below, false);
+  summary.note("core-c", met, true);
+  expect(summary.summary()).toEqual({
     pending: { "core-a": "1 of 2 people (alice)", "core-b": "1 of 2 people (alice)" },
     fallen: ["core-b"],
     signatures: 2,
@@ -25,20 +24,20 @@ test("images below quorum are counted, those apart that were at quorum before, a
   });
 });
 
-test("of an image that is judged again what was found last counts, and whether it was met at first", () => {
-  const docket = new QuorumSummary();
-  docket.note("core-a", below(true));
-  docket.note("core-a", below(false));
-  expect(docket.summary().fallen).toEqual(["core-a"]);
-  docket.note("core-a", met);
-  expect(docket.summary()).toMatchObject({ pending: {}, fallen: [], signatures: 0 });
+test("keeps the last quorum of an image, and whether it was met before the run", () => {
+  const summary = new QuorumSummary();
+  summary.note("core-a", below, true);
+  summary.note("core-a", below, false);
+  expect(summary.summary().fallen).toEqual(["core-a"]);
+  summary.note("core-a", met, false);
+  expect(summary.summary()).toMatchObject({ pending: {}, fallen: [], signatures: 0 });
 });
 
-test("an image that hangs on a file among the keys is told of apart: no signature helps it", () => {
-  const docket = new QuorumSummary();
-  docket.note("core-a", { outputs: { ...outputs, met: false }, wasMet: true, isInDoubt: true });
-  expect(docket.summary()).toMatchObject({ fallen: ["core-a"], signatures: 0 });
-  expect(docket.summary().text).toBe(
+test("counts no signature for an image that is in doubt, and refers to the warnings", () => {
+  const summary = new QuorumSummary();
+  summary.note("core-a", { outputs: { ...outputs, met: false } }, true);
+  expect(summary.summary()).toMatchObject({ fallen: ["core-a"], signatures: 0 });
+  expect(summary.summary().text).toBe(
     [
       "1 of 1 images judged are below quorum, 1 of which were at quorum before: core-a.",
       "  core-a: 1 of 2 people (alice)",

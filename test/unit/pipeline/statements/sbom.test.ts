@@ -119,7 +119,7 @@ function related(sbom: Sbom, type: string): string[][] {
     .map(({ spdxElementId, relatedSpdxElement }) => [spdxElementId, relatedSpdxElement]);
 }
 
-test("an image, its source and what it was built with, as SPDX 2.3 has them", async () => {
+test("describes an image, its sources and its dependencies in SPDX 2.3", async () => {
   const sbom = sbomOf(await (await evidence(withSource)).of());
   expect(document.safeParse(sbom).error).toBeUndefined();
   expect(sbom.packages.map(({ SPDXID }) => SPDXID)).toEqual([
@@ -147,7 +147,7 @@ test("an image, its source and what it was built with, as SPDX 2.3 has them", as
   ]);
 });
 
-test("the same image gives the same document; another one has another name", async () => {
+test("gives the same document for the same image, and another name for another", async () => {
   const write = async (tool: Written) => JSON.stringify(sbomOf(await (await evidence(tool)).of()));
   expect(await write(withSource)).toBe(await write(withSource));
   const other = { toml: withSource.toml.replace(sha256, "0bad".repeat(16)) };
@@ -155,7 +155,7 @@ test("the same image gives the same document; another one has another name", asy
   expect(namespace(await write(withSource))).not.toBe(namespace(await write(other)));
 });
 
-test("each platform is a package of its own, described and related", async () => {
+test("makes one package for each platform, with its relationships", async () => {
   const sbom = sbomOf(await (await evidence(withSource, ["linux/amd64", "linux/arm64"])).of());
   expect(document.safeParse(sbom).error).toBeUndefined();
   const images = ["SPDXRef-Image-linux-amd64", "SPDXRef-Image-linux-arm64"];
@@ -184,14 +184,14 @@ test.each([
   expect(sbom.hasExtractedLicensingInfos).toBeUndefined();
 });
 
-test("a license that only the package knows is told of", async () => {
+test("lists a license that SPDX does not know", async () => {
   const toml = 'version = "1"\nlicense = "MIT AND LicenseRef-Own"\n';
   const sbom = sbomOf(await (await evidence({ toml })).of());
   expect(document.safeParse(sbom).error).toBeUndefined();
   expect(sbom.hasExtractedLicensingInfos?.map(({ licenseId }) => licenseId)).toEqual(["LicenseRef-Own"]);
 });
 
-test("nothing is said of an image that the ledger or the tree does not know", async () => {
+test("fails for an image that the ledger or the tree does not know", async () => {
   const { tree, ledger } = await evidence();
   const empty = new Ledger(join(await scratchFolder(), "ledger"));
   await expect(gatherBuildEvidence(tree, { ledger: empty, built: empty }, "core-seed")).rejects.toThrow(
@@ -207,7 +207,7 @@ test("nothing is said of an image that the ledger or the tree does not know", as
   expect((await gatherBuildEvidence(tree, { ledger, built: empty }, "core-tool")).records).toEqual([]);
 });
 
-test("an image that was built again after its fetch record was deleted is told by the new one", async () => {
+test("uses the new fetch record of an image that was rebuilt after its record was deleted", async () => {
   const { ledger, of } = await evidence();
   const { inputKey, records } = await of();
   const [built] = records;
@@ -233,7 +233,7 @@ test("an image that was built again after its fetch record was deleted is told b
   expect((await ledger.readAll()).problems).toEqual([]);
 });
 
-test("a folder's commit is the one that gave it its content, and none once it was changed", async () => {
+test("finds the commit of a folder's content, and none once it has changed", async () => {
   const { root } = await evidence();
   git(root, "-c", "user.name=a", "-c", "user.email=a@example", "commit", "-q", "-m", "first");
   const first = git(root, "rev-parse", "HEAD").toString().trim();

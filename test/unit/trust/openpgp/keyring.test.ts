@@ -27,7 +27,7 @@ test("reads armored and binary certificates, several in a file, from a folder", 
   expect(fingerprintsIn(await Keyring.load(join(folder, "two.gpg")))).toHaveLength(2);
 });
 
-test("skips what is no certificate, and says why; the others are read", async () => {
+test("skips files without certificates with a reason, and reads the others", async () => {
   const folder = await scratchFolder();
   const key = await newKey("a");
   const { home, newKey: gpgKey } = await gpgHome();
@@ -48,7 +48,7 @@ test("skips what is no certificate, and says why; the others are read", async ()
   );
 });
 
-test("puts together what several files say of one key: a revocation counts wherever it stands", async () => {
+test("merges copies of a key from several files, revocations included", async () => {
   const folder = await scratchFolder();
   const key = await newKey("a");
   const { publicKey: revoked } = await revokeKey({ key, format: "object" });
@@ -59,7 +59,7 @@ test("puts together what several files say of one key: a revocation counts where
   expect([...keyring.certificates.values()][0]?.revocationSignatures).toHaveLength(1);
 });
 
-test("a subkey that somebody else has put into their certificate stays its owner's", async () => {
+test("keeps a subkey with its owner if another certificate has a copy", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const mallory = await newKey("mallory");
   const [subkey] = alice.subkeys;

@@ -24,7 +24,7 @@ const ours: [string, Partial<Omit<KeyOptions, "format">>][] = [
 ];
 
 describe("a key from a file", () => {
-  test.each(ours)("signs what gpg and gpgv take: %s", async (_, options) => {
+  test.each(ours)("makes signatures that gpg and gpgv accept: %s", async (_, options) => {
     const folder = await scratchFolder();
     const key = await newKey("alice", options);
     writeFileSync(join(folder, "key.asc"), key.armor());
@@ -39,7 +39,7 @@ describe("a key from a file", () => {
     });
   });
 
-  test("signs with the primary key where it may: older podmans take no subkey's signature", async () => {
+  test("signs with the primary key if its flags allow it, for podman before 4.6", async () => {
     const folder = await scratchFolder();
     const key = await newKey("alice", { subkeys: [{ sign: true }] });
     writeFileSync(join(folder, "key.gpg"), key.write());
@@ -48,7 +48,7 @@ describe("a key from a file", () => {
     expect(verified.signingKey).toBe(key.getFingerprint().toUpperCase());
   });
 
-  test("is refused where it asks for a passphrase, and where there is none", async () => {
+  test("refuses a file with a passphrase, and a missing file", async () => {
     const folder = await scratchFolder();
     const locked = await encryptKey({ privateKey: await newKey("alice"), passphrase: "secret" });
     writeFileSync(join(folder, "key.asc"), locked.armor());
@@ -56,7 +56,7 @@ describe("a key from a file", () => {
     await expect(loadSigningKey(join(folder, "none.asc"))).rejects.toThrow(/no signing key/);
   });
 
-  test("never signs with a key that would not count", async () => {
+  test("refuses to sign with a key that would not count", async () => {
     const folder = await scratchFolder();
     const expired = await newKey("alice", { keyExpirationTime: 3600 });
     writeFileSync(join(folder, "key.asc"), expired.armor());
@@ -82,7 +82,7 @@ async function lockedKey(answer: string) {
 }
 
 describe("a key in gpg-agent", () => {
-  test.each(["rsa2048", "nistp256", "ed25519"])("signs what verifies here: %s", async (algorithm) => {
+  test.each(["rsa2048", "nistp256", "ed25519"])("makes valid signatures: %s", async (algorithm) => {
     const { home, gpg, newKey } = await gpgHome();
     const fingerprint = parseFingerprint(newKey("alice", algorithm));
     // Whatever the user has set: what comes out is binary and not text, and never expires.
@@ -103,7 +103,7 @@ describe("a key in gpg-agent", () => {
     expect(said).toEqual(["touch your key", "signed"]);
   });
 
-  test("signs with the very key that is named, also where gpg would take a newer one", async () => {
+  test("signs with exactly the named key, even if gpg would choose a newer one", async () => {
     const { home, gpg, newKey } = await gpgHome();
     const fingerprint = parseFingerprint(newKey("alice", "ed25519"));
     gpg(["--quick-add-key", fingerprint, "ed25519", "sign", "1y"]);
@@ -112,7 +112,7 @@ describe("a key in gpg-agent", () => {
     expect((await verifyMessage(signed, keyring)).signingKey).toBe(fingerprint);
   });
 
-  test("says why it did not sign", async () => {
+  test("reports why gpg did not sign", async () => {
     const { home } = await gpgHome();
     const key = await newKey("stranger");
     const keyring = await Keyring.of([key]);
@@ -120,7 +120,7 @@ describe("a key in gpg-agent", () => {
     await expect(signer.sign(bytes)).rejects.toThrow(/gpg did not sign with [0-9A-F]{40}: .*No secret key/s);
   });
 
-  test("a PIN that is not given is a refusal, and the key is not asked for again", async () => {
+  test("reports a cancelled PIN as a refusal, and does not ask again", async () => {
     const { fingerprint, home, keyring } = await lockedKey("echo 'ERR 83886179 Operation cancelled'");
     await expect(agentSigningKey(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
       (error: Error) =>
@@ -128,7 +128,7 @@ describe("a key in gpg-agent", () => {
     );
   });
 
-  test("a wrong PIN is an error with its mend, and no refusal", async () => {
+  test("reports a wrong PIN as an error with a hint, not as a refusal", async () => {
     const { fingerprint, home, keyring } = await lockedKey("echo 'D wrong'; echo OK");
     await expect(agentSigningKey(fingerprint, { keyring, home }).sign(bytes)).rejects.toSatisfy(
       (error: Error) =>
@@ -138,7 +138,7 @@ describe("a key in gpg-agent", () => {
     );
   });
 
-  test("nobody at the pinentry is waited for only so long, and an end is an end", async () => {
+  test("stops waiting for a pinentry after the timeout, and on interruption", async () => {
     const { fingerprint, home, keyring } = await lockedKey("sleep 30");
     const key = agentSigningKey(fingerprint, { keyring, home });
     const said: string[] = [];
@@ -150,7 +150,7 @@ describe("a key in gpg-agent", () => {
     await expect(key.sign(bytes, { signal: ended.signal })).rejects.toThrow("ended by the user");
   });
 
-  test("gives nothing out whose key is not among the certificates", async () => {
+  test("returns no signature by a key that is not in the keyring", async () => {
     const { home, newKey: gpgKey } = await gpgHome();
     const fingerprint = parseFingerprint(gpgKey("alice", "ed25519"));
     const keyring = await Keyring.of([await newKey("bob")]);

@@ -34,7 +34,7 @@ function requirementsOf(policy: Awaited<ReturnType<typeof policyOf>>): { keyPath
   return JSON.parse(String(policy.files.get("policy.json"))).transports.docker["docker.io/stagex"];
 }
 
-test("a set of signers meets all requirements exactly when it has t people", async () => {
+test("has requirements that are all met exactly by t or more people", async () => {
   const sets = fc.record({
     n: fc.integer({ min: 1, max: 7 }),
     t: fc.integer({ min: 1, max: 7 }),
@@ -51,23 +51,23 @@ test("a set of signers meets all requirements exactly when it has t people", asy
   );
 });
 
-test("everything else is refused", async () => {
+test("rejects all other images", async () => {
   expect(JSON.parse(String((await policyOf(3, 2)).files.get("policy.json"))).default).toEqual([
     { type: "reject" },
   ]);
 });
 
-test("many people are refused before the requirements are counted out", async () => {
+test("refuses too many people before it lists the requirements", async () => {
   expect((await policyOf(24, 2)).requirements).toBe(24);
   expect((await policyOf(22, 3)).requirements).toBeLessThanOrEqual(maxRequirements);
   await expect(policyOf(24, 12)).rejects.toThrow(/2496144 requirements.*slow beyond 256/);
 });
 
-test.each([0, 4, 1.5, Number.NaN])("%d of 3 people can't be asked for", (threshold) =>
+test.each([0, 4, 1.5, Number.NaN])("refuses a threshold of %d of 3 people", (threshold) =>
   expect(policyOf(3, threshold)).rejects.toThrow(/of 3 people can't be asked for/),
 );
 
-test("people without a key at hand are named, and not counted", async () => {
+test("names people without a key, and does not count them", async () => {
   const people: People = { p0: all.p0 ?? { keys: [] }, p1: all.p1 ?? { keys: [] } };
   const roster = parseRoster(maintainersOf(people));
   const inputs = { roster, keyring: await Keyring.of(people.p0?.keys ?? []), repository: "docker.io/stagex" };

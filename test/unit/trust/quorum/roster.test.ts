@@ -39,15 +39,15 @@ test.each([
   ["constructor", undefined],
 ])("CPU vendor %j is %s", (text, vendor) => expect(tryParseCpuVendor(text)).toBe(vendor));
 
-test("fingerprints may be written as people write them", () => {
+test("accepts fingerprints with spaces, lower case and 0x", () => {
   const spaced = "0x5eed 0000 0000 0000 0000  0000 0000 0000 0000 0001";
   expect(parseRoster(`[people.a]\n[keys.a.k]\nid = "${spaced}"`).get("a")?.fingerprints).toEqual([fpr]);
 });
 
 test.each([
   ["a key ID", `[people.a]\n[keys.a.k]\nid = "5EED000000000001"`, /\[keys\.a\.k\].*no fingerprint/],
-  ["a key of nobody", `[people.a]\n[keys.b.k]\nid = "${fpr}"`, /\[keys\.b\] is nobody's/],
-  ["a machine of nobody", `[people.a]\n[machines.b.m]\nbrand = "AMD"`, /\[machines\.b\] is nobody's/],
+  ["a key of nobody", `[people.a]\n[keys.b.k]\nid = "${fpr}"`, /\[keys\.b\] belongs to no one/],
+  ["a machine of nobody", `[people.a]\n[machines.b.m]\nbrand = "AMD"`, /\[machines\.b\] belongs to no one/],
   ["an id that is a path", `[people."../a"]`, /letters, digits/],
   ["no people", "", /not a roster/],
   ["no TOML", "people = [", /not TOML/],

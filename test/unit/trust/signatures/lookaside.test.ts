@@ -4,12 +4,9 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { parseRepository } from "../../../../trust/signatures/image-reference.ts";
-import {
-  createLookaside,
-  LookasideFolder,
-  maxSignatures,
-  signatureFolder,
-} from "../../../../trust/signatures/lookaside.ts";
+import { createLookaside } from "../../../../trust/signatures/lookaside.ts";
+import { LookasideFolder } from "../../../../trust/signatures/lookaside-folder.ts";
+import { maxSignatures, signatureFolder } from "../../../../trust/signatures/signature-file.ts";
 import { image } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
@@ -27,7 +24,7 @@ async function serving(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/signatures`;
 }
 
-test("the layout is podman's and StageX's: without the registry's host", () => {
+test("lays folders out as podman and StageX do, without the registry's host", () => {
   expect(place).toBe(`stagex/core-seed@sha256=${digest.slice(7)}`);
 });
 
@@ -43,7 +40,7 @@ test("writes under the next free number, and equal bytes once", async () => {
   expect(read.map((one) => ("bytes" in one ? Buffer.from(one.bytes).toString() : one))).toEqual(["a", "b"]);
 });
 
-test("many that write at once get a number each, and nothing is overwritten or left over", async () => {
+test("gives concurrent writers a number each, and leaves no drafts", async () => {
   const folder = await scratchFolder();
   const texts = Array.from({ length: 20 }, (_, index) => `signature of ${index}`);
   const files = await Promise.all(
@@ -56,7 +53,7 @@ test("many that write at once get a number each, and nothing is overwritten or l
   expect(found.sort()).toEqual([...texts].sort());
 });
 
-test("a killed writer's draft goes with the next who writes, and a living one's stays", async () => {
+test("removes the draft of a killed writer at the next write, and keeps a recent one", async () => {
   const folder = await scratchFolder();
   mkdirSync(join(folder, place), { recursive: true });
   const [dead, alive] = [join(folder, place, ".new-dead"), join(folder, place, ".new-alive")];
@@ -66,7 +63,7 @@ test("a killed writer's draft goes with the next who writes, and a living one's 
   expect(readdirSync(join(folder, place)).sort()).toEqual([".new-alive", "signature-1"]);
 });
 
-test("a full folder takes no more", async () => {
+test("refuses to write to a full folder", async () => {
   const folder = await scratchFolder();
   mkdirSync(join(folder, place), { recursive: true });
   for (let number = 1; number <= maxSignatures; number++)
@@ -76,7 +73,7 @@ test("a full folder takes no more", async () => {
   );
 });
 
-test("no signatures is an empty list; no lookaside is an error", async () => {
+test("returns an empty list without signatures, and fails without a lookaside", async () => {
   const folder = await scratchFolder();
   expect(await createLookaside(folder).read(repository, digest)).toEqual([]);
   expect(await createLookaside(`file://${folder}`).read(repository, digest)).toEqual([]);
@@ -85,7 +82,7 @@ test("no signatures is an empty list; no lookaside is an error", async () => {
   );
 });
 
-test("over HTTP, 404 ends the list", async () => {
+test("ends the list at a 404", async () => {
   const asked: string[] = [];
   const address = await serving(({ url = "" }, response) => {
     asked.push(url);
@@ -99,7 +96,7 @@ test("over HTTP, 404 ends the list", async () => {
   expect(asked[0]).toBe(`/signatures/${place}/signature-1`);
 });
 
-test.each([403, 429, 500, 503])("%i is no end of the list, but an error", async (status) => {
+test.each([403, 429, 500, 503])("fails at a %i", async (status) => {
   const address = await serving(({ url = "" }, response) => {
     response.writeHead(url.endsWith("-2") ? status : 200).end("x");
   });
@@ -108,7 +105,7 @@ test.each([403, 429, 500, 503])("%i is no end of the list, but an error", async 
   );
 });
 
-test.each([429, 503])("a server that answers %i for a moment is asked again", async (status) => {
+test.each([429, 503])("retries after a temporary %i", async (status) => {
   let asked = 0;
   const address = await serving(({ url = "" }, response) => {
     asked++;
@@ -118,7 +115,7 @@ test.each([429, 503])("a server that answers %i for a moment is asked again", as
   expect(asked).toBe(4);
 });
 
-test("a server that breaks off, or is not there, is an error", async () => {
+test("fails if a server breaks off or is not there", async () => {
   const address = await serving((_, response) => {
     response.writeHead(200, { "content-length": 1000 }).write("x");
     response.destroy();
@@ -127,7 +124,7 @@ test("a server that breaks off, or is not there, is an error", async () => {
   await expect(createLookaside("http://127.0.0.1:1/").read(repository, digest)).rejects.toThrow(/no answer/);
 });
 
-test("a server that never ends, in files or in bytes, is stopped", async () => {
+test("stops at a server that never ends, in files or in bytes", async () => {
   const endless = await serving((_, response) => response.writeHead(200).end("<html>"));
   const files = await createLookaside(endless).read(repository, digest);
   expect(files).toHaveLength(maxSignatures + 1);
@@ -140,16 +137,16 @@ test("a server that never ends, in files or in bytes, is stopped", async () => {
   ]);
 });
 
-test("plain http is for this machine only", () => {
+test("accepts plain http for this machine only", () => {
   expect(() => createLookaside("http://sigs.example/")).toThrow(/must be https/);
 });
 
-test("a password in an address is refused, and not repeated", () => {
+test("refuses a password in an address without repeating it", () => {
   const open = () => createLookaside("https://alice:open-sesame@signatures.example/stagex");
   expect(open).toThrow(/^(?!.*(alice|sesame)).*have no place in it/);
 });
 
-test("a server that gives no answer is not waited for by one image after the other", async () => {
+test("waits once for a server that does not answer", async () => {
   let asked = 0;
   const address = await serving((request) => {
     asked++;
@@ -161,7 +158,7 @@ test("a server that gives no answer is not waited for by one image after the oth
   expect(asked).toBe(1);
 });
 
-test("an address below which nothing can be asked for is refused, and its token not repeated", () => {
+test("refuses an address with a query without repeating its token", () => {
   const open = () => createLookaside("https://signatures.example/stagex?token=open-sesame");
   expect(open).toThrow(/^(?!.*sesame).*can't be asked for/);
 });

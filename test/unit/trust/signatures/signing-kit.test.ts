@@ -37,7 +37,7 @@ function signOn(folder: string, home: string, argument: string, path = "") {
   });
 }
 
-test("what is written is read, and only that", async () => {
+test("reads what was written, and nothing else", async () => {
   const withOne = entries.map((entry, index) =>
     index === 1 ? { ...entry, signature: Buffer.from("signed") } : entry,
   );
@@ -68,7 +68,7 @@ test.each(["rsa2048", "nistp256", "ed25519"])(
   },
 );
 
-test("interrupted, it keeps what is signed, and goes on from there", async () => {
+test("keeps signatures of an interrupted run, and continues from there", async () => {
   const { folder } = await kit();
   const { home, newKey } = await gpgHome();
   const fingerprint = newKey("alice", "ed25519");
@@ -100,7 +100,7 @@ test.each(["", "0123ABCD", "--yes", "$(touch gotcha)", "../key"])(
   },
 );
 
-test("a file that is none, cut off, too large or has one name twice is refused", async () => {
+test("refuses a file that is no kit, truncated, too large, or has a name twice", async () => {
   const { folder, file } = await kit();
   await expect(readKit(join(folder, "none.tar"))).rejects.toThrow(/none.tar is no kit that can be read/);
   await expect(readKit(folder)).rejects.toThrow(/it is a folder, not a regular file/);
@@ -118,7 +118,7 @@ test("a file that is none, cut off, too large or has one name twice is refused",
   await expect(readKit(file)).rejects.toThrow(/has 100000 bytes/);
 });
 
-test("what strays from the kit's own names is not looked at", async () => {
+test("ignores entries with other names", async () => {
   const file = join(await scratchFolder(), "kit.tar");
   const tar = pack();
   const add = (name: string) => tar.entry({ name }, "x");

@@ -4,7 +4,7 @@ import { parseDigest } from "../../../../oci/digest.ts";
 import { parsePayload, serializePayload } from "../../../../trust/signatures/simple-signing.ts";
 import { digest, payload } from "../../../support/builders/maintainers.ts";
 
-test("without claims, the bytes are those that StageX signs", () => {
+test("writes the bytes that StageX signs if there are no claims", () => {
   const bytes = serializePayload({
     reference: "stagex/core-seed:1.0",
     digest: parseDigest(digest),
@@ -13,7 +13,7 @@ test("without claims, the bytes are those that StageX signs", () => {
   expect(Buffer.from(bytes).toString()).toBe(payload());
 });
 
-test("what is written is read again, whatever the builder's facts are", () => {
+test("reads what was written, for all facts about a builder", () => {
   const fact = fc.string({ minLength: 1, maxLength: 200 });
   const builder = fc.record(
     { arch: fact, cpuVendor: fact, cpuModel: fact, kernel: fact, buildkit: fact, go: fact },
@@ -31,19 +31,19 @@ test("what is written is read again, whatever the builder's facts are", () => {
   );
 });
 
-test("equal payloads are equal bytes, in whatever order they were given", () => {
+test("writes equal payloads to equal bytes, in any order of members", () => {
   const of = (builder: object) =>
     Buffer.from(serializePayload({ reference: "a/b:1", digest: parseDigest(digest), builder }));
   expect(of({ arch: "amd64", kernel: "6" })).toEqual(of({ kernel: "6", arch: "amd64" }));
 });
 
-test("unknown members of optional are let be, as the format says, and white space too", () => {
+test("accepts unknown members of optional, and white space", () => {
   expect(
     parsePayload(Buffer.from(`${payload({ optional: { "x-other": { deep: [1, 2.5] } } })}\n`)).builder,
   ).toEqual({});
 });
 
-test("nesting without end is no payload", () => {
+test("rejects endless nesting", () => {
   const deep = `${"[".repeat(30_000)}${"]".repeat(30_000)}`;
   expect(() => parsePayload(Buffer.from(payload().replace("{}", `{"a":${deep}}`)))).toThrow(/not JSON|bytes/);
 });

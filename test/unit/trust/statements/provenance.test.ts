@@ -90,14 +90,14 @@ const build: BuildDescription = {
   seconds: 2,
 };
 
-test("it is SLSA provenance in an in-toto statement, and the same each time", () => {
+test("makes SLSA provenance in an in-toto statement, the same each time", () => {
   expect(statement.safeParse(provenanceOf(build)).error).toBeUndefined();
   expect(serializeStatement(provenanceOf(build))).toEqual(
     serializeStatement(provenanceOf(structuredClone(build))),
   );
 });
 
-test("it names what was built, from what, by whom and when", () => {
+test("names the outputs, the inputs, the builder and the time", () => {
   const { subject, predicate } = statement.parse(provenanceOf(build));
   expect(subject).toEqual([{ name: "stagex/core-tool:1.2", digest: { sha256: hex("tool") } }]);
   const { buildDefinition, runDetails } = predicate;
@@ -138,7 +138,7 @@ test("it names what was built, from what, by whom and when", () => {
   });
 });
 
-test("an image for several platforms: the index, and each manifest", () => {
+test("lists the index and each manifest of an image for several platforms", () => {
   const platforms = { "linux/amd64": digestOf("x86"), "linux/arm64": digestOf("arm") };
   const { subject } = statement.parse(
     provenanceOf({ ...build, digests: { index: digestOf("index"), platforms } }),
@@ -150,7 +150,7 @@ test("an image for several platforms: the index, and each manifest", () => {
   ]);
 });
 
-test("what is not known is left out, not made up", () => {
+test("leaves unknown facts out", () => {
   const { predicate } = statement.parse(provenanceOf({ ...build, tree: null, seconds: null }));
   expect(predicate.runDetails.metadata.startedOn).toBeUndefined();
   expect(JSON.stringify(predicate)).not.toContain("gitCommit");

@@ -40,7 +40,7 @@ beforeAll(async () => {
   trust = { roster, keyring: await Keyring.of([alice, mallory]) };
 });
 
-test("a statement holds, and says whose it is", async () => {
+test("verifies a statement, and names its signer", async () => {
   const verified = await verifyStatement(await signedBy(alice, good()), about, trust);
   expect(verified.person).toBe("alice");
   expect(verified.statement.predicate).toEqual({ words: "good" });
@@ -63,7 +63,7 @@ test.each([
   await expect(verifyStatement(await signedBy(alice, said()), about, trust)).rejects.toMatchObject({ code });
 });
 
-test("rejected: by nobody in the roster, and with a changed byte", async () => {
+test("rejects a signer outside of the roster, and a changed byte", async () => {
   await expect(verifyStatement(await signedBy(mallory, good()), about, trust)).rejects.toMatchObject({
     code: "not-in-roster",
   });
@@ -73,7 +73,7 @@ test("rejected: by nobody in the roster, and with a changed byte", async () => {
   await expect(verifyStatement(bytes, about, trust)).rejects.toMatchObject({ code: "bad-signature" });
 });
 
-test("of an image for several platforms it is found by its index and by each manifest that it names", async () => {
+test("finds a statement by the index and by each manifest that it names", async () => {
   const folder = await scratchFolder();
   const statements = new SignedStatements(folder, "provenance");
   const repository = parseRepository("stagex/core-seed");
@@ -93,7 +93,7 @@ test("of an image for several platforms it is found by its index and by each man
   expect(await statements.read({ ...place, digest: digestOf("else") }, trust)).toEqual([]);
 });
 
-test("in a lookaside they lie apart from the signatures; what does not hold is not there", async () => {
+test("keeps statements apart from signatures, and leaves invalid ones out", async () => {
   const folder = await scratchFolder();
   const statements = new SignedStatements(folder, "provenance");
   const place = { ...about, repository: parseRepository("stagex/core-seed") };
