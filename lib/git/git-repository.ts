@@ -69,14 +69,14 @@ const listLimit = 2 ** 27;
 /**
  * Runs a git command that only reads in a folder of a repository, and returns what it prints. No setting, hook, filter or attribute of
  * the repository counts, nor does any of the user's; nothing is fetched and nothing written.
- * @param more what git reads from its standard input, and how much it may print: a few objects may stand for any number of files
+ * @param more input and bounds of the call; a few objects may stand for any number of files
  * @throws GitError
  */
 export async function runInRepository(
   repository: GitRepository,
   folder: string,
   args: readonly string[],
-  more: Pick<GitCall, "input" | "bytes"> = {},
+  more: Pick<GitCall, "input" | "bytes" | "seconds" | "onOutput"> = {},
 ): Promise<Buffer> {
   // At once: twenty ways through the thread pool would take longer than git itself.
   const view = mkdtempSync(join(tmpdir(), "stagex-git-"));

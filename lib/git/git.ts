@@ -29,6 +29,8 @@ export type GitCall = {
   readonly seconds?: number;
   /** How much git may print, in bytes. */
   readonly bytes?: number;
+  /** Receives what git prints, piece by piece; then {@link runGit} keeps and returns none of it. */
+  readonly onOutput?: (piece: Buffer) => void;
   /** How much memory git and each of its helpers may take, in MiB. */
   readonly memory?: number;
 };
@@ -49,6 +51,7 @@ const wordsKept = 4000;
  */
 export async function runGit(args: readonly string[], call: GitCall): Promise<Buffer> {
   const { folder, environment, input = "", seconds = 60, bytes = 2 ** 30, memory = 2048 } = call;
+  const { onOutput = (piece: Buffer) => void printed.push(piece) } = call;
   const child = spawn("/bin/sh", ["-c", bounded, `${memory * 1024}`, ...args], {
     cwd: folder,
     env: environment,
@@ -68,7 +71,7 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
   child.stdout.on("data", (chunk: Buffer) => {
     length += chunk.length;
     if (length > bytes) end(`an answer of more than ${bytes} bytes`);
-    else printed.push(chunk);
+    else onOutput(chunk);
   });
   child.stderr.on("data", (chunk: Buffer) => {
     words = (words + chunk.toString("latin1")).slice(0, wordsKept);

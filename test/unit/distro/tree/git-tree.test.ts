@@ -1,4 +1,5 @@
-import { chmodSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openGitTree, resolveCommit } from "../../../../distro/tree/git-tree.ts";
@@ -69,6 +70,20 @@ describe("a revision's files", () => {
     ];
     expect([...kept.images]).toEqual([...now.images]);
     expect(kept.images.get("core-tool")?.context).toHaveLength(9);
+  });
+
+  test("are hashed in pieces where they are large, and refused where more of them is to be read", async () => {
+    const history = new TreeHistory();
+    history.write({ ...tool, [`${folder}/large.bin`]: "" });
+    truncateSync(join(history.root, folder, "large.bin"), 8 * 2 ** 20);
+    const tree = await openGitTree(history.root, history.commit({}));
+    expect(await tree.sha256(`${folder}/large.bin`)).toBe(
+      createHash("sha256")
+        .update(Buffer.alloc(8 * 2 ** 20))
+        .digest("hex"),
+    );
+    await expect(tree.read(`${folder}/large.bin`, 2 ** 20)).rejects.toThrow(/more than the 1048576 bytes/);
+    expect((await tree.read(`${folder}/large.bin`, 2 ** 26)).length).toBe(8 * 2 ** 20);
   });
 
   test("are those of the asked folder, where the tree is a part of the repository", async () => {
