@@ -6,6 +6,9 @@ import type { Tree } from "../tree/tree.ts";
 /** What a tree publishes of its images: StageX's own files, and ours beside them. */
 export type PublishedFiles = Pick<Tree, "digests"> & Partial<Pick<Tree, "furtherDigests">>;
 
+/** The images of a tree, and what it publishes of them. */
+export type TreeWithDigests = Pick<Tree, "images"> & PublishedFiles;
+
 /** What a tree publishes of one image. */
 export type PublishedDigests = {
   /** The manifests that are published, by platform in the image's order. */
@@ -21,16 +24,29 @@ export function publishedDigestsOf(
   files: PublishedFiles,
   { name, platforms }: Pick<BuildPlan, "name" | "platforms">,
 ): PublishedDigests {
+  const own = publishedDigestIn(files, name);
   const found = platforms.flatMap((platform, at) => {
-    const digest = publishedDigestIn(files, name, at === 0 ? "" : digestSetOfPlatform(platform));
+    const digest =
+      (at === 0 ? own : undefined) ?? publishedDigestIn(files, name, digestSetOfPlatform(platform));
     return digest === undefined ? [] : [[platform, digest] as const];
   });
-  const index = platforms.length > 1 ? publishedDigestIn(files, name, "index") : undefined;
+  // Without StageX's own line, its first platform is not the one that the published index begins with.
+  const index =
+    own !== undefined && platforms.length > 1 ? publishedDigestIn(files, name, "index") : undefined;
   return {
     platforms: Object.fromEntries(found),
     index,
     isWhole: found.length === platforms.length && (platforms.length === 1 || index !== undefined),
   };
+}
+
+/** Finds the published manifest of an image's first platform. */
+export function firstPublishedDigest(
+  { images, ...files }: TreeWithDigests,
+  name: string,
+): Digest | undefined {
+  const platforms = images.get(name)?.platforms ?? [];
+  return publishedDigestsOf(files, { name, platforms }).platforms[platforms[0] ?? ""];
 }
 
 /**

@@ -2,8 +2,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import { inputKeyOfPlan } from "../plan/predict-digests.ts";
 import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
-import type { Tree } from "../tree/tree.ts";
-import { type PublishedFiles, publishedDigestIn } from "./published-digests.ts";
+import { firstPublishedDigest, publishedDigestIn, type TreeWithDigests } from "./published-digests.ts";
 import type { PublishedTree } from "./published-tree.ts";
 
 /**
@@ -22,9 +21,6 @@ export type InputsStatusQuery = {
   /** The first manifest of an index, which StageX publishes of an image for several platforms; undefined where it is not here. */
   readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
 };
-
-/** What is compared of a tree. */
-export type TreeWithDigests = Pick<Tree, "images"> & PublishedFiles;
 
 /** Compares the images of a tree with those that its digests were published of. */
 export class PublishedInputs {
@@ -56,8 +52,8 @@ export class PublishedInputs {
 
   /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
   #changedSet(image: string, published: TreeWithDigests): DigestSet | undefined {
-    const [, ...others] = this.#current.images.get(image)?.platforms ?? [];
-    const sets = ["", ...others.map(digestSetOfPlatform), ...(others.length > 0 ? ["index"] : [])];
+    const platforms = this.#current.images.get(image)?.platforms ?? [];
+    const sets = ["", ...platforms.map(digestSetOfPlatform), ...(platforms.length > 1 ? ["index"] : [])];
     return sets.find(
       (set) => publishedDigestIn(this.#current, image, set) !== publishedDigestIn(published, image, set),
     );
@@ -128,15 +124,15 @@ export class PublishedInputs {
     reference: Digest | undefined,
     firstManifest: InputsStatusQuery["firstManifest"],
   ): Promise<InputsStatus> {
-    const hex = "tree" in this.#published ? this.#published.tree.digests.get(name) : undefined;
+    const digest = "tree" in this.#published ? firstPublishedDigest(this.#published.tree, name) : undefined;
     // Of what nobody has published, and of what is not known yet, only its own inputs tell.
     if (reference === undefined) return this.#isUntouched(name) ? "published" : "open";
-    if (hex === undefined) return this.#isUntouched(name) ? "published" : "changed";
-    if (reference === `sha256:${hex}`) return "published";
+    if (digest === undefined) return this.#isUntouched(name) ? "published" : "changed";
+    if (reference === digest) return "published";
     if ((this.#planOf(name)?.platforms.length ?? 1) === 1) return "changed";
     const first = await firstManifest(reference);
     if (first === undefined) return "open";
-    return first === `sha256:${hex}` ? "published" : "changed";
+    return first === digest ? "published" : "changed";
   }
 
   /** Whether neither an image nor anything that it is built from has inputs other than the published ones. */

@@ -25,7 +25,7 @@ import {
   type TreeFile,
   type TreeSource,
 } from "../tree-source.ts";
-import { type DigestSet, digestSetOfPath, parseDigestsFile } from "./digests-file.ts";
+import { type DigestSet, digestSetOfPath, parseDigestsFile, publishedPlatform } from "./digests-file.ts";
 import { ParseCache } from "./parse-cache.ts";
 import { openWorkingTree } from "./working-tree.ts";
 
@@ -47,7 +47,10 @@ export type Tree = {
   readonly images: ReadonlyMap<string, BuildPlan>;
   /** By folder, sorted. */
   readonly packages: ReadonlyMap<string, TreePackage>;
-  /** What `digests/*.txt` publish: image name -> hex of the manifest's digest. They may name images that are no more. */
+  /**
+   * What `digests/*.txt` publish: image name -> hex of the manifest's digest. They may name images that are no more. Lines of a
+   * platform that the tree is not first read for are left out.
+   */
   readonly digests: ReadonlyMap<string, string>;
   /** The same of images for several platforms, by {@link DigestSet}: `linux-arm64` and the like, and `index`. */
   readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
@@ -75,7 +78,7 @@ export async function readTree(root: string, options: TreeOptions = {}): Promise
  * @throws TreeError with all that is wrong with it
  */
 export async function readTreeSource(files: TreeSource, options: TreeOptions = {}): Promise<Tree> {
-  const { platforms = ["linux/amd64"], parseCache: parsed = new ParseCache() } = options;
+  const { platforms = [publishedPlatform], parseCache: parsed = new ParseCache() } = options;
   return new TreeReader(files, platforms, parsed).read();
 }
 
@@ -126,7 +129,9 @@ class TreeReader {
     const images = sortTopologically(plans);
     if (images.size < plans.size) this.#rejectCycles(plans);
     const sets = await this.#digests();
-    const { "": digests = new Map<string, string>(), ...further } = Object.fromEntries(sets);
+    const { "": published = new Map<string, string>(), ...further } = Object.fromEntries(sets);
+    const isOfOther = (name: string) => this.#isForOther(owners.get(name));
+    const digests = new Map([...published].filter(([name]) => !isOfOther(name)));
     if (this.#problems.length > 0) throw new TreeError(this.#problems.sort(byPlace));
     return {
       root: this.#files.root,
@@ -136,6 +141,11 @@ class TreeReader {
       furtherDigests: new Map(Object.entries(further)),
       warnings: this.#warnings.sort(byPlace),
     };
+  }
+
+  /** Whether the tree is read for another platform than the one that StageX's own line of an image is of. */
+  #isForOther(owner: Draft | undefined): boolean {
+    return owner?.toml.platforms.length === 0 && this.#platforms[0] !== publishedPlatform;
   }
 
   async #drafts(): Promise<Draft[]> {

@@ -1,7 +1,11 @@
 import type { InputKey } from "../../distro/input-key.ts";
 import type { Ledger } from "../../distro/ledger/ledger.ts";
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
-import { publishedDigestIn, publishedDigestsOf } from "../../distro/published/published-digests.ts";
+import {
+  firstPublishedDigest,
+  publishedDigestIn,
+  publishedDigestsOf,
+} from "../../distro/published/published-digests.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { describeVerdict, evaluateQuorum } from "../../trust/quorum/quorum.ts";
 import {
@@ -150,7 +154,7 @@ export async function findPublishedDigests(
   if (inputKeyOfPlan(plan, inputs.dependencies) !== inputKeyOf(inputs)) return undefined;
   for (const [name, reference] of Object.entries(inputs.dependencies)) {
     if (publishedDigestIn(release, name, "index") === reference) continue;
-    if (!(await isOf(context, publishedDigestIn(release, name), reference))) return undefined;
+    if (!(await isOf(context, firstPublishedDigest(release, name), reference))) return undefined;
   }
   if (!isWhole) return undefined;
   return { digest, digests, reference: index ?? digest, ...(index ? { index } : {}) };
