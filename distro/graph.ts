@@ -1,6 +1,3 @@
-import { printable } from "../lib/text/printable.ts";
-import { ImageNameError, selectImageNames } from "./image-names.ts";
-
 /** What a graph is made of: anything with the names of what it is built from. */
 export type GraphNode = { readonly dependencies: readonly string[] };
 
@@ -148,31 +145,6 @@ class CyclicImages {
 function fromLeast(cycle: readonly string[]): string[] {
   const least = cycle.indexOf([...cycle].sort()[0] ?? "");
   return [...cycle.slice(least), ...cycle.slice(0, least), cycle[least] ?? ""];
-}
-
-/**
- * The chosen images and all that they are built from, in the order of the map (a tree's is that of dependency). An image that is left out
- * (`!core-llvm`) is not built, so what is built from it is left out too.
- * @param patterns as {@link selectImageNames} has them; all images where there are none
- * @throws ImageNameError if a pattern means no image, or one that is built from what is left out
- */
-export function selectImages<T extends GraphNode>(
-  images: ReadonlyMap<string, T>,
-  patterns?: readonly string[],
-): T[] {
-  if (patterns === undefined) return [...images.values()];
-  const { names, named, excluded: leftOut } = selectImageNames(images, patterns);
-  const unbuilt = leftOut.size === 0 ? leftOut : withDependents(dependentsOf(images), leftOut);
-  const impossible = [...named].filter((name) => unbuilt.has(name) && !leftOut.has(name));
-  if (impossible.length > 0)
-    throw new ImageNameError(
-      printable`left out, and needed to build ${impossible.join(", ")}: ${[...leftOut].join(", ")}`,
-    );
-  const closure = dependencyClosure(
-    images,
-    names.filter((name) => !unbuilt.has(name)),
-  );
-  return [...images].flatMap(([name, image]) => (closure.has(name) ? [image] : []));
 }
 
 /** The images, and all that is built from any of them, directly or not. */

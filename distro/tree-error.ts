@@ -114,3 +114,9 @@ export function collectProblems<T>(problems: TreeProblem[], read: () => T): T | 
     return undefined;
   }
 }
+
+/** Orders problems by file and line. */
+export function compareProblems(left: TreeProblem, right: TreeProblem): number {
+  if (left.file !== right.file) return left.file < right.file ? -1 : 1;
+  return (left.line ?? 0) - (right.line ?? 0);
+}

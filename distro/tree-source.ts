@@ -48,3 +48,19 @@ export function isOutsideTree(path: string, target: string): boolean {
   const end = posix.join(posix.dirname(path), target);
   return posix.isAbsolute(target) || end === ".." || end.startsWith("../");
 }
+
+/**
+ * Returns the files of each `packages/<stage>/<name>/` with a package.toml, paths relative to it. A Containerfile without one
+ * is passed over, as StageX's generator does: several releases carry packages half removed.
+ */
+export function packageFolders(list: readonly TreeFile[]): Map<string, TreeFile[]> {
+  const folders = new Map<string, TreeFile[]>();
+  for (const { path, mode } of list) {
+    const [, folder, inner] = /^(packages\/[^/]+\/[^/]+)\/([\s\S]+)$/.exec(path) ?? [];
+    if (folder === undefined || inner === undefined) continue;
+    const files = folders.get(folder) ?? [];
+    folders.set(folder, files);
+    files.push({ path: inner, mode });
+  }
+  return new Map([...folders].filter(([, files]) => files.some(({ path }) => path === "package.toml")));
+}

@@ -15,11 +15,23 @@ import { checkContextReads, selectContextFiles } from "../recipe/context-files.t
 import type { PackageToml } from "../recipe/package-toml.ts";
 import { runPlatformsOf } from "../recipe/run-platforms.ts";
 import { resolveVersions } from "../recipe/version-from.ts";
-import { collectProblems, formatCycle, quoted, TreeError, type TreeProblem } from "../tree-error.ts";
-import { maxTextBytes, maxTomlBytes, type TreeFile, type TreeSource } from "../tree-source.ts";
+import {
+  collectProblems,
+  compareProblems,
+  formatCycle,
+  quoted,
+  TreeError,
+  type TreeProblem,
+} from "../tree-error.ts";
+import {
+  maxTextBytes,
+  maxTomlBytes,
+  packageFolders,
+  type TreeFile,
+  type TreeSource,
+} from "../tree-source.ts";
 import { type DigestSet, digestSetOfPath, parseDigestsFile, publishedPlatform } from "./digests-file.ts";
 import { FileContents } from "./file-contents.ts";
-import { byPlace, hasContainerfile, packageFolders } from "./package-folder.ts";
 import type { ParseCache } from "./parse-cache.ts";
 
 /** The stages of StageX whose every package is an image. Others hold whatever they hold, and images where there is a Containerfile. */
@@ -72,14 +84,14 @@ export class TreeReader {
     const { "": published = new Map<string, string>(), ...further } = Object.fromEntries(sets);
     const isOfOther = (name: string) => this.#isForOther(owners.get(name));
     const digests = new Map([...published].filter(([name]) => !isOfOther(name)));
-    if (this.#problems.length > 0) throw new TreeError(this.#problems.sort(byPlace));
+    if (this.#problems.length > 0) throw new TreeError(this.#problems.sort(compareProblems));
     return {
       root: this.#files.root,
       images,
       packages: new Map(drafts.map((draft) => [draft.folder, this.#packageOf(draft)])),
       digests,
       furtherDigests: new Map(Object.entries(further)),
-      warnings: this.#warnings.sort(byPlace),
+      warnings: this.#warnings.sort(compareProblems),
     };
   }
 
@@ -326,4 +338,8 @@ export class TreeReader {
 
 function hasTarget({ stages }: Containerfile, target: string | null): boolean {
   return target === null || stages.some(({ name }) => name === target.toLowerCase());
+}
+
+function hasContainerfile(files: readonly TreeFile[]): boolean {
+  return files.some(({ path }) => path === "Containerfile");
 }
