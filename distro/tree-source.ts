@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import type { ContextFile } from "./build-plan.ts";
 import type { TreeProblem } from "./tree-error.ts";
 
-/** The folders that are read; what else a repository holds is no part of a tree. */
+/** The folders of a tree; the rest of a repository is no part of it. */
 export const treeFolders = ["packages", "digests"];
 
 /** A file that belongs to a tree. */
@@ -13,7 +13,7 @@ export type TreeFile = {
 };
 
 /**
- * The files of a tree, wherever they come from: a working tree (checkout.ts), or the objects of a revision.
+ * The files of a tree, wherever they come from: a working tree (tree/working-tree.ts), or the objects of a revision (tree/git-tree.ts).
  * A symbolic link's content is its target.
  */
 export type TreeSource = {

@@ -12,7 +12,7 @@ import { SourceError, type SourceFailure, type SourceProgress } from "./download
 import { type LocationOptions, listLocations, type SourceLocation } from "./source-locations.ts";
 import type { VaultPlace } from "./vault/vault-place.ts";
 
-/** What may be set of a cache; the defaults are for the internet as it is. */
+/** The options of a cache; the defaults suit the internet as it is. */
 export type SourceCacheOptions = Partial<
   Pick<
     DownloadOptions,
@@ -119,7 +119,7 @@ export class SourceCache {
   }
 
   /**
-   * The path of the source's file, verified by its hash: from the cache, else from the local archive, else from the places of
+   * Returns the path of the source's file, verified by its hash: from the cache, else from the local archive, else from the places of
    * {@link listLocations} in their order.
    * @throws SourceError if no place gave it, the signal's reason if aborted.
    */

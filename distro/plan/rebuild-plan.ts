@@ -47,7 +47,7 @@ export type Rebuild = {
   readonly path: readonly string[];
 };
 
-/** What a change of the tree rebuilds. Every image of either side is in exactly one of the lists. */
+/** The rebuilds that a change of the tree causes. Every image of either side is in exactly one of the lists. */
 export type RebuildPlan = {
   /** Each after all that it is built from. */
   readonly rebuild: readonly Rebuild[];
@@ -58,13 +58,13 @@ export type RebuildPlan = {
   readonly unchanged: readonly string[];
 };
 
-/** What stands for the digest of an image that is built from, as long as nobody knows it. */
+/** Stands for the digest of a dependency while it is unknown. */
 export const unknownDigest = "unknown";
 
 /**
- * Compares two trees: which images have another input key on the newer side, for certain or perhaps. With equal inputs
- * of its own and dependencies that are not built again, an image has the same key. Where both sides' digests of a
- * dependency are known, it is them that count, so early cutoff is foreseen.
+ * Compares two trees, and returns the images whose input key differs on the newer side, for certain or
+ * perhaps. An image keeps its key with equal inputs of its own and unchanged dependencies. Where both sides'
+ * digests of a dependency are known, they decide, which predicts early cutoff.
  */
 export function planRebuild(before: ComparedTree, after: ComparedTree): RebuildPlan {
   const rebuilds = new Map<string, Rebuild>();

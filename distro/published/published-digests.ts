@@ -3,13 +3,13 @@ import type { BuildPlan } from "../build-plan.ts";
 import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
 import type { Tree } from "../tree/tree.ts";
 
-/** What a tree publishes of its images: StageX's own files, and ours beside them. */
+/** The digests that a tree publishes: StageX's own files, and ours beside them. */
 export type PublishedFiles = Pick<Tree, "digests"> & Partial<Pick<Tree, "furtherDigests">>;
 
 /** The images of a tree, and what it publishes of them. */
 export type TreeWithDigests = Pick<Tree, "images"> & PublishedFiles;
 
-/** What a tree publishes of one image. */
+/** The published digests of one image. */
 export type PublishedDigests = {
   /** The manifests that are published, by platform in the image's order. */
   readonly platforms: Readonly<Record<string, Digest>>;
@@ -19,7 +19,7 @@ export type PublishedDigests = {
   readonly isWhole: boolean;
 };
 
-/** Gathers what a tree publishes of an image: of its first platform, of the others, and of the index around several. */
+/** Gathers the published digests of an image: its first platform's, the others', and the index's. */
 export function publishedDigestsOf(
   files: PublishedFiles,
   { name, platforms }: Pick<BuildPlan, "name" | "platforms">,
@@ -50,7 +50,7 @@ export function firstPublishedDigest(
 }
 
 /**
- * Finds what a tree publishes of an image in one set of files.
+ * Finds the published digest of an image in one set of files.
  * @param set that of its first platform where not given
  */
 export function publishedDigestIn(

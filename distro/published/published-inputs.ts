@@ -6,12 +6,12 @@ import { firstPublishedDigest, publishedDigestIn, type TreeWithDigests } from ".
 import type { PublishedTree } from "./published-tree.ts";
 
 /**
- * How an image's inputs stand to those that its published digest is of: the same; others; or `open`, as long as the digest of
- * something that it is built from is not known.
+ * The status of an image's inputs against those that its published digest is of: the same, changed, or
+ * `open` while the digest of a dependency is unknown.
  */
 export type InputsStatus = "published" | "changed" | "open";
 
-/** What it takes to tell an image's standing. */
+/** The facts that decide an image's status. */
 export type InputsStatusQuery = {
   readonly image: string;
   /** Whether the published image would have this image's input key if it had been built from the same images. */
@@ -27,7 +27,7 @@ export class PublishedInputs {
   readonly #current: TreeWithDigests;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
-  /** Why it can't be told of images whether they have the inputs of another commit that wrote their line. */
+  /** By image, why it is unknown whether it has the inputs of another commit that wrote its line. */
   readonly #untold = new Map<string, string>();
 
   constructor(current: TreeWithDigests, published: PublishedTree) {
@@ -35,7 +35,7 @@ export class PublishedInputs {
     this.#published = published;
   }
 
-  /** Why nobody can tell an image's standing, and what to do about it; undefined where it can be told. */
+  /** Returns why an image's status is unknown, and how to fix that; undefined where it is known. */
   doubt(image: string): string | undefined {
     const published = this.#published;
     if ("doubt" in published) return published.doubt;
@@ -65,7 +65,7 @@ export class PublishedInputs {
   }
 
   /**
-   * Tells an image's standing; without a {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
+   * Returns an image's status where there is no {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
    * `digests/`, or of one that wrote its line. Where that can't be told they are too, and there is a doubt from then on.
    */
   async statusOf({
@@ -87,8 +87,8 @@ export class PublishedInputs {
   }
 
   /**
-   * Tells the standings of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
-   * with a {@link doubt} the standing is `published`.
+   * Returns the status of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
+   * with a {@link doubt} the status is `published`.
    * @param known the digests of the others, by name
    */
   async statuses(

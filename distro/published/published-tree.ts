@@ -12,7 +12,7 @@ import { treeFolders } from "../tree-source.ts";
 import { type ReadGit, readLineHistory } from "./line-history.ts";
 import { firstPublishedDigest, type TreeWithDigests } from "./published-digests.ts";
 
-/** The tree that a checkout's `digests/*.txt` were written for, or why nobody can tell which that was. */
+/** The tree that a checkout's `digests/*.txt` were written for, or why it is unknown. */
 export type PublishedTree =
   | {
       readonly commit: string;

@@ -54,7 +54,7 @@ export type FetchingRun = {
   readonly commands: readonly string[];
 };
 
-/** What the rest of the project has to know of a Containerfile. */
+/** A Containerfile, as far as the rest of the project needs it. */
 export type Containerfile = {
   readonly stages: readonly BuildStage[];
   /** Of each stage. */
@@ -73,7 +73,7 @@ export type Containerfile = {
 };
 
 /**
- * What a build of this target reads.
+ * Returns the context reads of a build of this target.
  * @param target a stage's name; null for the last one
  */
 export function contextReadsOf(containerfile: Containerfile, target: string | null): ContextRead[] {
@@ -81,14 +81,14 @@ export function contextReadsOf(containerfile: Containerfile, target: string | nu
   return containerfile.reads.filter(({ stage }) => run.has(stage));
 }
 
-/** Why a build of this target fails whatever it is given. */
+/** Returns why a build of this target fails whatever it is given. */
 export function refusalsOf(containerfile: Containerfile, target: string | null): TreeProblem[] {
   if (containerfile.refusals.length === 0) return [];
   const run = reachableStages(containerfile, target);
   return containerfile.refusals.flatMap(({ stage, problem }) => (run.has(stage) ? [problem] : []));
 }
 
-/** The RUNs of a build of this target that fetch. */
+/** Returns the fetching RUNs of a build of this target. */
 export function fetchingRunsOf(containerfile: Containerfile, target: string | null): FetchingRun[] {
   if (containerfile.fetchingRuns.length === 0) return [];
   const run = reachableStages(containerfile, target);
@@ -96,7 +96,7 @@ export function fetchingRunsOf(containerfile: Containerfile, target: string | nu
 }
 
 /**
- * BuildKit runs the stages that the target is made of, directly or not, and no other (frontend/dockerfile/dockerfile2llb,
+ * Returns the stages that BuildKit runs: those that the target is made of, directly or not, and no other (frontend/dockerfile/dockerfile2llb,
  * allReachableStages).
  */
 export function reachableStages({ stages, uses }: Containerfile, target: string | null): Set<number> {

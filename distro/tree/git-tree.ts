@@ -22,7 +22,7 @@ import {
 import { asTreeError, fileModes } from "./git-index.ts";
 
 /**
- * The commit that a revision means (a branch, a tag, `HEAD~3`, a commit): its full object name.
+ * Resolves a revision to a commit's full object name (a branch, a tag, `HEAD~3`, a commit).
  * @param root a folder of the repository
  * @throws TreeError if there is no repository, or it has no such commit
  */
@@ -38,7 +38,7 @@ export async function resolveCommit(root: string, revision: string): Promise<str
 }
 
 /**
- * The tree at this folder as a commit has it: the files of `packages/` and `digests/`, read from git's objects, without
+ * Opens the tree at this folder as a commit has it: the files of `packages/` and `digests/`, read from git's objects, without
  * a checkout. The folder need not be the repository's outermost.
  * @param commit as {@link resolveCommit} gives it
  * @throws TreeError if an object is missing or damaged
@@ -221,16 +221,16 @@ async function unreadable(root: string, file: string, { message }: GitError): Pr
   const said = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
   const settings = [...(await requireRepository(root)).config.keys()];
   if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
-    const mend = `git -C ${root} fetch --refetch --no-filter`;
+    const fix = `git -C ${root} fetch --refetch --no-filter`;
     return {
       file,
       found: `${quoted(said)} in a partial clone`,
       allowed: "a clone with all objects",
-      fix: mend,
+      fix,
     };
   }
-  const mend = `git -C ${root} fsck`;
-  return { file, found: quoted(said), allowed: "a revision that git can read whole", fix: mend };
+  const fix = `git -C ${root} fsck`;
+  return { file, found: quoted(said), allowed: "a revision that git can read whole", fix };
 }
 
 async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<TreeProblem> {
@@ -240,12 +240,12 @@ async function unknownRevision(root: string, revision: string, { message }: GitE
   }
   const shallow = await runGitIn(root, ["rev-parse", "--is-shallow-repository"]);
   if (shallow.toString().trim() === "true") {
-    const mend = `git -C ${root} fetch --unshallow --tags`;
+    const fix = `git -C ${root} fetch --unshallow --tags`;
     return {
       ...at,
       found: `${at.found} in a shallow clone`,
       allowed: "a revision that the clone has",
-      fix: mend,
+      fix,
     };
   }
   if (!message.startsWith("git rev-parse ended"))

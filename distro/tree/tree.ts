@@ -32,14 +32,14 @@ export type Tree = {
   readonly digests: ReadonlyMap<string, string>;
   /** The same of images for several platforms, by {@link DigestSet}: `linux-arm64` and the like, and `index`. */
   readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
-  /** What is wrong with what no build reads. */
+  /** Problems of metadata that no build reads. */
   readonly warnings: readonly TreeProblem[];
 };
 
 export type TreeOptions = {
   /** What packages without `platforms` of their own are built for; StageX's Makefile has linux/amd64. */
   readonly platforms?: readonly string[];
-  /** Those of another tree that has most files in common with this one. */
+  /** The cache of another tree that has most files in common with this one. */
   readonly parseCache?: ParseCache;
 };
 

@@ -5,7 +5,7 @@ import { escapeControlCharacters } from "../text/escape-control-characters.ts";
 import { quoteShellWord } from "../text/shell-word.ts";
 import { GitError, networkEnvironment, runGit } from "./git.ts";
 
-/** What is wrong with a repository: where, what was found, what is allowed, and the command that mends it, if there is one. */
+/** What is wrong with a repository: where, what was found, what is allowed, and the command that fixes it, if there is one. */
 export type RepositoryProblem = {
   readonly path: string;
   readonly found: string;
@@ -19,9 +19,9 @@ export class RepositoryError extends GitError {
   readonly details: RepositoryProblem;
 
   constructor(details: RepositoryProblem) {
-    const { path, found, allowed, fix: mend } = details;
+    const { path, found, allowed, fix } = details;
     const place = escapeControlCharacters(path);
-    super(`${place}: found ${found}, allowed: ${allowed}${mend === undefined ? "" : ` (mend: ${mend})`}`);
+    super(`${place}: found ${found}, allowed: ${allowed}${fix === undefined ? "" : ` (fix: ${fix})`}`);
     this.details = details;
   }
 }

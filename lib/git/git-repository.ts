@@ -179,12 +179,12 @@ async function linkedRepository(workTree: string, dotGit: string, gitFolder: str
   return await checked({ workTree, gitFolder, commonFolder }, [dotGit]);
 }
 
-function leadsElsewhere(dotGit: string, target: string, mend?: string): RepositoryError {
+function leadsElsewhere(dotGit: string, target: string, fix?: string): RepositoryError {
   return new RepositoryError({
     path: dotGit,
     found: `a way to ${JSON.stringify(target)}, which does not name this folder as its worktree`,
     allowed: "the repository of this folder",
-    ...(mend === undefined ? {} : { fix: mend }),
+    ...(fix === undefined ? {} : { fix }),
   });
 }
 

@@ -163,7 +163,7 @@ describe("what a revision means", () => {
     const clone = shallowClone(history);
     for (const revision of [first, "HEAD~"]) {
       await expect(resolveCommit(clone, revision)).rejects.toThrow(
-        `in a shallow clone, allowed: a revision that the clone has (mend: git -C ${clone} fetch --unshallow --tags)`,
+        `in a shallow clone, allowed: a revision that the clone has (fix: git -C ${clone} fetch --unshallow --tags)`,
       );
     }
     git(clone, "fetch", "--quiet", "--unshallow", "--tags");
@@ -194,7 +194,7 @@ describe("a damaged repository", () => {
     const path = objectPath(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
     rmSync(path);
     writeFileSync(path, "garbage");
-    await expect(openGitTree(history.root, commit)).rejects.toThrow(`mend: git -C ${history.root} fsck`);
+    await expect(openGitTree(history.root, commit)).rejects.toThrow(`fix: git -C ${history.root} fsck`);
   });
 
   test("that is a partial clone says what fetches the rest, and fetches nothing by itself", async () => {
@@ -206,7 +206,7 @@ describe("a damaged repository", () => {
     git(history.root, "clone", "--quiet", "--filter=blob:none", `file://${history.root}`, clone);
     const mend = `git -C ${clone} fetch --refetch --no-filter`;
     for (const _ of ["twice", "the same"]) {
-      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (mend: ${mend})`);
+      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (fix: ${mend})`);
     }
     git(clone, "fetch", "--quiet", "--refetch", "--no-filter");
     expect(await listed(clone, first)).toEqual(await listed(history.root, first));

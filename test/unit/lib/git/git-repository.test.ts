@@ -54,7 +54,7 @@ describe("repositories that are read as git reads them", () => {
     const apart = join(realpathSync(beside), "apart");
     history.git("init", "--quiet", "--separate-git-dir", apart);
     const mend = `git -C ${apart} config core.worktree ${realpathSync(history.root)}`;
-    await expect(findRepository(history.root)).rejects.toThrow(`(mend: ${mend})`);
+    await expect(findRepository(history.root)).rejects.toThrow(`(fix: ${mend})`);
     execFileSync("git", ["-C", apart, "config", "core.worktree", history.root]);
     expect(await lines(history.root, "rev-parse", "HEAD")).toEqual([commit]);
   });
