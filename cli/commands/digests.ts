@@ -71,7 +71,9 @@ export function digestsCommand(): Command {
         const files = filesOf(platform === undefined ? "" : digestSetOfPlatform(platform));
         if (files.size === 0)
           throw new CommandError(
-            printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
+            platform === undefined
+              ? printable`no image of the stack ${name} is for ${publishedPlatform}; name another: --platform`
+              : printable`no image of the stack ${name} is for ${platform} beside its first platform`,
             exitCode.no,
           );
         if (platform !== undefined) tellOfElsewhere(packages, platform);
@@ -96,7 +98,12 @@ async function platformsAskedOf(
 ): Promise<readonly string[]> {
   // The engine need not be asked where it makes no difference.
   if (packages.every(({ platforms }) => platforms[0] === publishedPlatform)) return [publishedPlatform];
-  return parseConfig(await settingsOf(stack)).platforms;
+  const settings = await settingsOf(stack);
+  try {
+    return parseConfig(settings).platforms;
+  } catch (error) {
+    throw asUsageError(error);
+  }
 }
 
 /**
