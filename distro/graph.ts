@@ -1,12 +1,9 @@
-import { printable } from "../lib/text/printable.ts";
-import { ImageNameError, selectImageNames } from "./image-names.ts";
-
-/** What a graph is made of: anything with the names of what it is built from. */
+/** A node of the graph: anything with the names of its dependencies. */
 export type GraphNode = { readonly dependencies: readonly string[] };
 
 /**
- * The level of each image: 0 for one that is built from nothing, else one more than the highest of its dependencies.
- * Images of a cycle, and those built from them, have none. Dependencies that are not in the graph do not count.
+ * Returns the level of each image: 0 without dependencies, else one more than the highest of them. Images
+ * of a cycle, and their dependents, have none. Dependencies outside the graph do not count.
  */
 export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, number> {
   const dependents = dependentsOf(graph);
@@ -29,7 +26,7 @@ export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, num
   return levels;
 }
 
-/** The same images, each after all that it is built from: by level, then by name. Images of a cycle are left out. */
+/** Sorts images by level, then by name, so that each follows its dependencies. Leaves out images of a cycle. */
 export function sortTopologically<T extends GraphNode>(graph: ReadonlyMap<string, T>): Map<string, T> {
   const levels = levelsOf(graph);
   const level = (name: string) => levels.get(name) ?? 0;
@@ -40,7 +37,7 @@ export function sortTopologically<T extends GraphNode>(graph: ReadonlyMap<string
   );
 }
 
-/** The images that are built from each image directly; every image of the graph has an entry. */
+/** Returns the direct dependents of each image; every image of the graph has an entry. */
 export function dependentsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, string[]> {
   const dependents = new Map<string, string[]>([...graph.keys()].map((name) => [name, []]));
   for (const [name, node] of graph) {
@@ -49,7 +46,7 @@ export function dependentsOf(graph: ReadonlyMap<string, GraphNode>): Map<string,
   return dependents;
 }
 
-/** The images and all that they are built from. Names that the graph does not have are left out. */
+/** Returns the images with all their dependencies, direct or not. Leaves out names that are not in the graph. */
 export function dependencyClosure(
   graph: ReadonlyMap<string, GraphNode>,
   names: Iterable<string>,
@@ -66,8 +63,8 @@ export function dependencyClosure(
 }
 
 /**
- * The cycles of the graph, no image in two of them: each a path from an image to what it is built from, and so on, back
- * to itself. It starts with the least name, and ends with it again.
+ * Finds the cycles of the graph, no image in two of them. Each is a path along dependencies that starts
+ * and ends with its least name.
  */
 export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const left = new CyclicImages(graph);
@@ -150,32 +147,7 @@ function fromLeast(cycle: readonly string[]): string[] {
   return [...cycle.slice(least), ...cycle.slice(0, least), cycle[least] ?? ""];
 }
 
-/**
- * The chosen images and all that they are built from, in the order of the map (a tree's is that of dependency). An image that is left out
- * (`!core-llvm`) is not built, so what is built from it is left out too.
- * @param patterns as {@link selectImageNames} has them; all images where there are none
- * @throws ImageNameError if a pattern means no image, or one that is built from what is left out
- */
-export function selectImages<T extends GraphNode>(
-  images: ReadonlyMap<string, T>,
-  patterns?: readonly string[],
-): T[] {
-  if (patterns === undefined) return [...images.values()];
-  const { names, named, excluded: leftOut } = selectImageNames(images, patterns);
-  const unbuilt = leftOut.size === 0 ? leftOut : withDependents(dependentsOf(images), leftOut);
-  const impossible = [...named].filter((name) => unbuilt.has(name) && !leftOut.has(name));
-  if (impossible.length > 0)
-    throw new ImageNameError(
-      printable`left out, and needed to build ${impossible.join(", ")}: ${[...leftOut].join(", ")}`,
-    );
-  const closure = dependencyClosure(
-    images,
-    names.filter((name) => !unbuilt.has(name)),
-  );
-  return [...images].flatMap(([name, image]) => (closure.has(name) ? [image] : []));
-}
-
-/** The images, and all that is built from any of them, directly or not. */
+/** Returns the images with all their dependents, direct or not. */
 export function withDependents(
   dependents: ReadonlyMap<string, readonly string[]>,
   names: Iterable<string>,

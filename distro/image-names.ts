@@ -3,6 +3,8 @@ import { boundedNearestName } from "../lib/text/nearest-name.ts";
 import { printable } from "../lib/text/printable.ts";
 import { shortenList } from "../lib/text/shortened-list.ts";
 
+import { dependencyClosure, dependentsOf, type GraphNode, withDependents } from "./graph.ts";
+
 /** A name that means no image, or several; the message names those that may have been meant. */
 export class ImageNameError extends Error {
   override readonly name = "ImageNameError";
@@ -64,6 +66,31 @@ export function resolveImageName(images: ReadonlyMap<string, unknown>, name: str
   const [found] = names.named(name);
   names.throwProblems();
   return found ?? name;
+}
+
+/**
+ * The chosen images and all that they are built from, in the order of the map (a tree's is that of dependency). An image that is left out
+ * (`!core-llvm`) is not built, so what is built from it is left out too.
+ * @param patterns as {@link selectImageNames} has them; all images where there are none
+ * @throws ImageNameError if a pattern means no image, or one that is built from what is left out
+ */
+export function selectImages<T extends GraphNode>(
+  images: ReadonlyMap<string, T>,
+  patterns?: readonly string[],
+): T[] {
+  if (patterns === undefined) return [...images.values()];
+  const { names, named, excluded: leftOut } = selectImageNames(images, patterns);
+  const unbuilt = leftOut.size === 0 ? leftOut : withDependents(dependentsOf(images), leftOut);
+  const impossible = [...named].filter((name) => unbuilt.has(name) && !leftOut.has(name));
+  if (impossible.length > 0)
+    throw new ImageNameError(
+      printable`left out, and needed to build ${impossible.join(", ")}: ${[...leftOut].join(", ")}`,
+    );
+  const closure = dependencyClosure(
+    images,
+    names.filter((name) => !unbuilt.has(name)),
+  );
+  return [...images].flatMap(([name, image]) => (closure.has(name) ? [image] : []));
 }
 
 /** How many images a message names that a short name may mean. */

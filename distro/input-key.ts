@@ -41,8 +41,8 @@ export type KeyedInputs = {
 const format = "stagex-input-key/1";
 
 /**
- * Names the arguments that every build gets (compression, timestamps, ulimits, network, annotations other than name
- * and version). Raise it with any change to those that can change an image's bytes.
+ * The version of the arguments that every build gets: compression, timestamps, ulimits, network, and
+ * annotations other than name and version. Raise it with any change of them that can change an image's bytes.
  */
 export const buildFlagsVersion = "1";
 
@@ -69,7 +69,8 @@ export const inputKeySchema = z.custom<InputKey>((value) => typeof value === "st
 });
 
 /**
- * The input key of a build: one canonical encoding of all that can change its output, hashed.
+ * Computes the input key of a build: the hash of one canonical encoding of {@link KeyedInputs}. For a
+ * build plan, use inputKeyOfPlan (plan/predict-digests.ts).
  * @throws Error where a dependency's digest is none: keys outlive their process, and one made of something that merely
  * claims to be a digest would poison a ledger.
  */
@@ -92,7 +93,7 @@ export function computeInputKey(inputs: KeyedInputs, flags: string = buildFlagsV
   return parseInputKey(sha256(`${format}\n${canonical(covered)}`));
 }
 
-/** A sha256 (64 hex digits) over the files' paths, modes and contents, in any order. */
+/** Returns a sha256 (64 hex digits) over the files' paths, modes and contents, in any order. */
 export function hashContext(files: readonly ContextFile[]): string {
   const rows = sorted(files.map(({ path, mode, sha256 }) => [path, mode, sha256]));
   return sha256(`stagex-context/1\n${canonical(rows)}`);

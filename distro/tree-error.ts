@@ -1,7 +1,7 @@
 import { limitPerKind } from "../lib/text/limit-per-kind.ts";
 import { type Printable, printable } from "../lib/text/printable.ts";
 
-/** One thing that is wrong with a tree: where, what was found, what is allowed, and what mends it. */
+/** One thing that is wrong with a tree: where, what was found, what is allowed, and the command that fixes it. */
 export type TreeProblem = {
   /** Path relative to the tree; the tree's own path when the whole of it is meant. */
   readonly file: string;
@@ -11,7 +11,7 @@ export type TreeProblem = {
   readonly field?: string;
   readonly found: string;
   readonly allowed: string;
-  /** The one command that mends it, where there is one. */
+  /** The one command that fixes it, where there is one. */
   readonly fix?: string;
 };
 
@@ -48,14 +48,14 @@ function boundedText(lines: readonly string[]): string {
   return [...fitting, ...(left > 0 ? [`… and ${left} more`] : [])].join("\n");
 }
 
-/** `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (mend: …)`. */
+/** `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (fix: …)`. */
 export function formatProblem(problem: TreeProblem): Printable {
   const file = shortened(problem.file);
   const where = problem.line === undefined ? file : `${file}:${problem.line}`;
   const field = problem.field === undefined ? "" : `${shortened(problem.field)}: `;
   const found = shortened(problem.found);
-  const mend = problem.fix === undefined ? "" : ` (mend: ${shortened(problem.fix)})`;
-  return printable`${where}: ${field}found ${found}, allowed: ${shortened(problem.allowed)}${mend}`;
+  const fix = problem.fix === undefined ? "" : ` (fix: ${shortened(problem.fix)})`;
+  return printable`${where}: ${field}found ${found}, allowed: ${shortened(problem.allowed)}${fix}`;
 }
 
 /** The longest text that each part of a problem may be: any of them may quote a name of any length. A path has up to 4096. */
@@ -113,4 +113,10 @@ export function collectProblems<T>(problems: TreeProblem[], read: () => T): T | 
     for (const problem of error.problems) problems.push(problem);
     return undefined;
   }
+}
+
+/** Orders problems by file and line. */
+export function compareProblems(left: TreeProblem, right: TreeProblem): number {
+  if (left.file !== right.file) return left.file < right.file ? -1 : 1;
+  return (left.line ?? 0) - (right.line ?? 0);
 }

@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import type { ContextFile } from "./build-plan.ts";
 import type { TreeProblem } from "./tree-error.ts";
 
-/** The folders that are read; what else a repository holds is no part of a tree. */
+/** The folders of a tree; the rest of a repository is no part of it. */
 export const treeFolders = ["packages", "digests"];
 
 /** A file that belongs to a tree. */
@@ -13,7 +13,7 @@ export type TreeFile = {
 };
 
 /**
- * The files of a tree, wherever they come from: a working tree (checkout.ts), or the objects of a revision.
+ * The files of a tree, wherever they come from: a working tree (tree/working-tree.ts), or the objects of a revision (tree/git-tree.ts).
  * A symbolic link's content is its target.
  */
 export type TreeSource = {
@@ -47,4 +47,20 @@ export const maxContextFileBytes = 8 * 1024 ** 3;
 export function isOutsideTree(path: string, target: string): boolean {
   const end = posix.join(posix.dirname(path), target);
   return posix.isAbsolute(target) || end === ".." || end.startsWith("../");
+}
+
+/**
+ * Returns the files of each `packages/<stage>/<name>/` with a package.toml, paths relative to it. A Containerfile without one
+ * is passed over, as StageX's generator does: several releases carry packages half removed.
+ */
+export function packageFolders(list: readonly TreeFile[]): Map<string, TreeFile[]> {
+  const folders = new Map<string, TreeFile[]>();
+  for (const { path, mode } of list) {
+    const [, folder, inner] = /^(packages\/[^/]+\/[^/]+)\/([\s\S]+)$/.exec(path) ?? [];
+    if (folder === undefined || inner === undefined) continue;
+    const files = folders.get(folder) ?? [];
+    folders.set(folder, files);
+    files.push({ path: inner, mode });
+  }
+  return new Map([...folders].filter(([, files]) => files.some(({ path }) => path === "package.toml")));
 }

@@ -3,7 +3,7 @@ import { SourceError, type SourceFailure, type SourceProgress } from "./download
 import type { PlannedFetch } from "./fetch-plan.ts";
 import type { SourceCache } from "./source-cache.ts";
 
-/** What became of one source. */
+/** The outcome of fetching one source. */
 export type FetchOutcome = {
   readonly planned: PlannedFetch;
   readonly isObtained: boolean;
@@ -11,7 +11,7 @@ export type FetchOutcome = {
   readonly failures: readonly SourceFailure[];
 };
 
-/** How many sources come at once. */
+/** The number of sources fetched at once. */
 const atOnce = 8;
 
 /**

@@ -5,20 +5,20 @@ import { type LocalSource, type NamedSource, VaultError, type VaultPlace } from 
 
 export type PushStatus = "there" | "pushed" | "failed" | "absent";
 
-/** What became of a push to one place. */
+/** The outcome of a push to one place. */
 export type PushReport = {
   /** The place's name. */
   readonly place: string;
   /** By sha256. `absent`: not here, so it could not be pushed. */
   readonly status: ReadonlyMap<string, PushStatus>;
-  /** Why the place took one or all of them not. */
+  /** Why the place refused one or all of them. */
   readonly failures: readonly string[];
 };
 
 /** A place that has failed so often in a row is not tried again in this push. */
 const strikes = 3;
 
-/** How many sources go to one place at once. */
+/** The number of sources pushed to one place at once. */
 const atOnce = 4;
 
 /**

@@ -1,10 +1,9 @@
 import { mkdir, rename } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
-import { lock } from "proper-lockfile";
 import type { Source } from "../distro/build-plan.ts";
 import { pruneFolder } from "../lib/fs/prune-folder.ts";
 import { RegularFileError } from "../lib/fs/regular-file.ts";
+import { acquireLock } from "./cache-lock.ts";
 import { codeOf, findArchivedFile, hashFile, readChunks } from "./download/archived-file.ts";
 import { type DownloadOptions, MirrorError, redactUrl } from "./download/download.ts";
 import { MirrorHosts } from "./download/mirror-hosts.ts";
@@ -13,7 +12,7 @@ import { SourceError, type SourceFailure, type SourceProgress } from "./download
 import { type LocationOptions, listLocations, type SourceLocation } from "./source-locations.ts";
 import type { VaultPlace } from "./vault/vault-place.ts";
 
-/** What may be set of a cache; the defaults are for the internet as it is. */
+/** The options of a cache; the defaults suit the internet as it is. */
 export type SourceCacheOptions = Partial<
   Pick<
     DownloadOptions,
@@ -60,8 +59,6 @@ const partialBounds = { count: 100, bytes: 32 * 1024 ** 3, maxAge: 7 * day, minA
 
 /** Enough to look into what a mirror gave last. */
 const rejectedBounds = { count: 20, bytes: 1024 ** 3, maxAge: 30 * day };
-
-const lockPatience = { stale: 3_000, update: 1_000 };
 
 /** A file on its way into the cache; it ends with `keep`, which returns its sha256, or with `discard`. */
 export type IncomingFile = {
@@ -122,7 +119,7 @@ export class SourceCache {
   }
 
   /**
-   * The path of the source's file, verified by its hash: from the cache, else from the local archive, else from the places of
+   * Returns the path of the source's file, verified by its hash: from the cache, else from the local archive, else from the places of
    * {@link listLocations} in their order.
    * @throws SourceError if no place gave it, the signal's reason if aborted.
    */
@@ -136,7 +133,7 @@ export class SourceCache {
         lost.signal,
         ...(options.signal === undefined ? [] : [options.signal]),
       ]);
-      const release = await this.#lock(source.sha256, signal, lost);
+      const release = await acquireLock(join(this.root, "locks", source.sha256), signal, lost);
       try {
         if (!(await this.#isCached(source, path, signal)))
           await this.#bringIn(source, path, { ...options, signal });
@@ -307,28 +304,6 @@ export class SourceCache {
 
   #rejectedPath({ sha256 }: Source, got: string): string {
     return join(this.root, "rejected", `${sha256}-${got}`);
-  }
-
-  /** Waits for the lock on this hash. A killed holder's lock is taken over after seconds. */
-  async #lock(sha256: string, signal: AbortSignal, lost: AbortController): Promise<() => Promise<void>> {
-    const path = join(this.root, "locks", sha256);
-    for (;;) {
-      signal.throwIfAborted();
-      try {
-        const release = await lock(path, {
-          ...lockPatience,
-          realpath: false,
-          lockfilePath: path,
-          // The machine slept, or this process did not come to its turn: another may be at work by now.
-          onCompromised: (error) => lost.abort(error),
-        });
-        // A lost lock is another's by now, and not ours to release.
-        return () => (lost.signal.aborted ? Promise.resolve() : release());
-      } catch (error) {
-        if (codeOf(error) !== "ELOCKED") throw error;
-        await sleep(100, undefined, { signal });
-      }
-    }
   }
 
   #localError(source: Source, error: unknown): unknown {

@@ -3,7 +3,7 @@ import { all, type Output, recover } from "@pulumi/pulumi";
 import { invoke } from "@pulumi/pulumi/runtime/index.js";
 import { Release, type ReleaseArgs } from "../components/release.ts";
 import type { StagexConfig } from "../config/schema.ts";
-import { selectImages } from "../distro/graph.ts";
+import { selectImages } from "../distro/image-names.ts";
 import { lookUpOwnFirst } from "../distro/plan/predict-digests.ts";
 import { PublishedInputs } from "../distro/published/published-inputs.ts";
 import { findPublishedTree } from "../distro/published/published-tree.ts";

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { Command } from "commander";
 import { type ConfigValues, parseConfig } from "../../config/schema.ts";
 import { isInputKey } from "../../distro/input-key.ts";
@@ -6,8 +7,10 @@ import { Ledger } from "../../distro/ledger/ledger.ts";
 import {
   type DigestSet,
   digestSetOfPlatform,
+  digestsOfOtherPlatforms,
   formatDigestsFiles,
   furtherDigestsOf,
+  publishedPlatform,
 } from "../../distro/tree/digests-file.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { printable, printableBlock } from "../../lib/text/printable.ts";
@@ -63,13 +66,15 @@ export function digestsCommand(): Command {
         throw new CommandError(printable`the stack ${name} has no images; build them with: npm start`);
       const packages = await stack.readPackages();
       await tellOfOthers(packages, new Ledger(paths.built));
-      const sets = new Map([["", new Map(digests)], ...furtherDigests(packages)]);
+      const sets = digestSets(new Map(digests), packages, await platformsAskedOf(name, packages));
       const filesOf = (set: DigestSet) => formatDigestsFiles(sets.get(set) ?? new Map(), set);
       if (!write) {
         const files = filesOf(platform === undefined ? "" : digestSetOfPlatform(platform));
         if (files.size === 0)
           throw new CommandError(
-            printable`no image of the stack ${name} is for ${platform ?? ""} beside its first platform`,
+            platform === undefined
+              ? printable`no image of the stack ${name} is for ${publishedPlatform}; name another: --platform`
+              : printable`no image of the stack ${name} is for ${platform} beside its first platform`,
             exitCode.no,
           );
         if (platform !== undefined) tellOfElsewhere(packages, platform);
@@ -87,15 +92,43 @@ export function digestsCommand(): Command {
     });
 }
 
-/** The digests of images for several platforms, by set and name. */
-function furtherDigests(packages: readonly StackPackage[]): Map<DigestSet, Map<string, string>> {
-  const sets = new Map<DigestSet, Map<string, string>>();
+/** The platforms of the stack's packages without platforms of their own. */
+async function platformsAskedOf(
+  stack: string,
+  packages: readonly StackPackage[],
+): Promise<readonly string[]> {
+  // The engine need not be asked where it makes no difference.
+  if (packages.every(({ platforms }) => platforms[0] === publishedPlatform)) return [publishedPlatform];
+  const settings = await settingsOf(stack);
+  try {
+    return parseConfig(settings).platforms;
+  } catch (error) {
+    throw asUsageError(error);
+  }
+}
+
+/**
+ * Sorts the digests of a stack into sets, by image name.
+ * @param first those of each image's first platform
+ * @param asked the platforms of packages without their own; StageX's own files have no lines of others than amd64
+ */
+function digestSets(
+  first: ReadonlyMap<string, string>,
+  packages: readonly StackPackage[],
+  asked: readonly string[],
+): Map<DigestSet, Map<string, string>> {
+  const own = new Map(first);
+  const sets = new Map<DigestSet, Map<string, string>>([["", own]]);
   for (const { image, platforms, digests, index } of packages) {
     const hex = Object.fromEntries(
       Object.entries(digests).map(([each, digest]) => [each, hexOf(parseDigest(digest))]),
     );
-    for (const [set, digest] of furtherDigestsOf(platforms, hex, hexOf(parseDigest(index))))
-      sets.set(set, (sets.get(set) ?? new Map()).set(image, digest));
+    const isOfOther = asked[0] !== publishedPlatform && isDeepStrictEqual(platforms, asked);
+    if (isOfOther) own.delete(image);
+    const further = isOfOther
+      ? digestsOfOtherPlatforms(platforms, hex)
+      : furtherDigestsOf(platforms, hex, hexOf(parseDigest(index)));
+    for (const [set, digest] of further) sets.set(set, (sets.get(set) ?? new Map()).set(image, digest));
   }
   return sets;
 }

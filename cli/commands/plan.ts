@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { Command } from "commander";
+import { propertyPath } from "../../config/check-failures.ts";
 import { levelsOf } from "../../distro/graph.ts";
 import {
   type Forecast,
@@ -8,7 +9,7 @@ import {
   formatCauseLines,
   formatTimeLines,
 } from "../../distro/plan/forecast.ts";
-import type { Rebuild } from "../../distro/plan/rebuild-plan.ts";
+import type { CauseValue, Rebuild, RebuildCause } from "../../distro/plan/rebuild-plan.ts";
 import {
   type Printable,
   printable,
@@ -29,13 +30,21 @@ import {
 
 type Options = TreeComparisonOptions & { json?: true; jobs: number };
 
-/** What `stagex plan --json` prints; other programs read it. */
+/** A cause in the output of `stagex plan --json`. */
+export type ShownCause = {
+  /** The input as the provider's diff names it: `containerfile`, `buildArgs.VERSION`, `sources["a.tar.gz"]`. */
+  readonly property: string;
+  readonly before: CauseValue;
+  readonly after: CauseValue;
+};
+
+/** The output of `stagex plan --json`; other programs read it. */
 export type ShownPlan = {
   /** The older side's commit. */
   readonly base: string;
   /** How many images the newer side has. */
   readonly images: number;
-  readonly rebuild: readonly Rebuild[];
+  readonly rebuild: readonly (Omit<Rebuild, "causes"> & { readonly causes: readonly ShownCause[] })[];
   readonly added: readonly string[];
   readonly removed: readonly string[];
   readonly unchanged: readonly string[];
@@ -98,7 +107,9 @@ function shown({ base, after, plan }: TreeComparison, found: Forecast, { jobs }:
   return {
     base,
     images: after.images.size,
-    rebuild: plan.rebuild.map(({ name, certainty, causes, path }) => ({ name, certainty, causes, path })),
+    rebuild: plan.rebuild.map(({ name, certainty, causes, path }) => ({
+      ...{ name, certainty, causes: causes.map(shownCause), path },
+    })),
     added: plan.added,
     removed: plan.removed,
     unchanged: plan.unchanged,
@@ -113,6 +124,10 @@ function shown({ base, after, plan }: TreeComparison, found: Forecast, { jobs }:
         }
       : {}),
   };
+}
+
+function shownCause({ input, entry, before, after }: RebuildCause): ShownCause {
+  return { property: propertyPath(entry === undefined ? [input] : [input, entry]), before, after };
 }
 
 function page(change: TreeComparison, found: Forecast, { since, to, tree, jobs }: Options): Printable {

@@ -8,7 +8,7 @@ import {
   parseConfig,
   type StagexConfig,
 } from "../../config/schema.ts";
-import { selectImages } from "../../distro/graph.ts";
+import { selectImages } from "../../distro/image-names.ts";
 import { type Paths, pathsOf } from "../../lib/paths.ts";
 import { groupMessages } from "../../lib/text/grouped-messages.ts";
 import { printable, printableLines } from "../../lib/text/printable.ts";

@@ -5,7 +5,7 @@ import { type KeyLookup, lookUpOwnFirst } from "../../distro/plan/predict-digest
 import { type DigestChanges, findDigestChanges } from "../../distro/published/digest-changes.ts";
 import { findPublishedTree } from "../../distro/published/published-tree.ts";
 import { createReleaseRecords, hasManifestDigests } from "../../distro/published/release-import.ts";
-import { formatDigestsFiles } from "../../distro/tree/digests-file.ts";
+import { formatDigestsFiles, publishedPlatform } from "../../distro/tree/digests-file.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTree, readTreeSource, type Tree } from "../../distro/tree/tree.ts";
 import { replaceFile } from "../../lib/fs/atomic-write.ts";
@@ -59,6 +59,11 @@ async function treeOf(
 ): Promise<{ config: StagexConfig; tree: Tree }> {
   if (folder !== undefined) return { config: parseConfig({}), tree: await readTree(folder) };
   const config = parseConfig(await settings());
+  const [platform = publishedPlatform] = config.platforms;
+  if (platform !== publishedPlatform)
+    throw new CommandError(
+      printable`--changed is about StageX's own files, whose lines are of ${publishedPlatform}; stagex:platforms begins with ${platform}`,
+    );
   if (write && parseTreeAddress(config.tree, pathsOf().project).kind !== "folder")
     throw new CommandError("stagex:tree is a checkout that nobody commits; name a folder: --tree DIR");
   return { config, tree: await readConfiguredTree(config, pathsOf()) };

@@ -1,29 +1,33 @@
-import { type CauseValue, type RebuildCause, unknownDigest } from "../../distro/plan/rebuild-plan.ts";
+import {
+  type CauseValue,
+  type InputName,
+  type RebuildCause,
+  unknownDigest,
+} from "../../distro/plan/rebuild-plan.ts";
 
-/** What changed, a line each, in words: `its version: 1.0 -> 1.1`. */
+/** Formats each cause in words, a line each: `its version: 1.0 -> 1.1`. */
 export function formatCauses(causes: readonly RebuildCause[]): string[] {
   return shownCauses(causes).map((cause) => {
-    const { table, name = "" } = partsOf(cause.property);
-    const { one } = wordsFor(table);
-    if (table === "dependencies") return dependencyText(name, cause);
-    if (table === "context") return `its files: ${filesOf(cause).join(", ")}`;
-    return `its ${[one, name].join(" ").trimEnd()}: ${changeText(cause)}`;
+    const { input, entry = "" } = cause;
+    if (input === "dependencies") return dependencyText(entry, cause);
+    if (input === "context") return `its files: ${filesOf(cause).join(", ")}`;
+    return `its ${[wordsFor(input).one, entry].join(" ").trimEnd()}: ${changeText(cause)}`;
   });
 }
 
-/** The same in a few words: `version 1.1; Containerfile; 3 sources`. */
+/** Formats all causes in a few words: `version 1.1; Containerfile; 3 sources`. */
 export function summarizeCauses(causes: readonly RebuildCause[]): string {
-  const byTable = Map.groupBy(shownCauses(causes), ({ property }) => partsOf(property).table);
-  return [...byTable]
-    .map(([table, same]) => {
-      const { one, many } = wordsFor(table);
-      const details = table === "context" ? same.flatMap(filesOf) : same.flatMap(detailOf);
+  const byInput = Map.groupBy(shownCauses(causes), ({ input }) => input);
+  return [...byInput]
+    .map(([input, same]) => {
+      const { one, many } = wordsFor(input);
+      const details = same.flatMap(input === "context" ? filesOf : detailOf);
       return details.length > 2 ? `${details.length} ${many}` : [one, details.join(", ")].join(" ").trimEnd();
     })
     .join("; ");
 }
 
-const words: Readonly<Record<string, { one: string; many: string }>> = {
+const words: Partial<Record<InputName, { readonly one: string; readonly many: string }>> = {
   containerfile: { one: "Containerfile", many: "" },
   buildArgs: { one: "build argument", many: "build arguments" },
   sources: { one: "source", many: "sources" },
@@ -31,27 +35,19 @@ const words: Readonly<Record<string, { one: string; many: string }>> = {
   dependencies: { one: "built from", many: "images that it is built from" },
 };
 
-function wordsFor(table: string): { one: string; many: string } {
-  return words[table] ?? { one: table, many: table };
+function wordsFor(input: InputName): { readonly one: string; readonly many: string } {
+  return words[input] ?? { one: input, many: input };
 }
 
-/** A version makes half a dozen build arguments that say nothing more. */
+/** Leaves out the half dozen build arguments that follow from the version. */
 function shownCauses(causes: readonly RebuildCause[]): readonly RebuildCause[] {
-  if (!causes.some(({ property }) => property === "version")) return causes;
-  return causes.filter(({ property }) => !/^buildArgs\.VERSION(_|$)/.test(property));
+  if (!causes.some(({ input }) => input === "version")) return causes;
+  return causes.filter(({ input, entry = "" }) => input !== "buildArgs" || !/^VERSION(_|$)/.test(entry));
 }
 
-/** `sources["a.tar"]` and `buildArgs.NAME` in two, as the provider writes them. */
-function partsOf(property: string): { table: string; name?: string } {
-  const [, table = property, quoted, plain] = /^(\w+)(?:\["(.*)"\]|\.(.+))$/.exec(property) ?? [];
-  const name = quoted?.replaceAll('\\"', '"') ?? plain;
-  return name === undefined ? { table } : { table, name };
-}
-
-function detailOf({ property, after }: RebuildCause): string[] {
-  const { table, name } = partsOf(property);
-  if (table === "version") return [valueText(after)];
-  return name === undefined ? [] : [name];
+function detailOf({ input, entry, after }: RebuildCause): string[] {
+  if (input === "version") return [valueText(after)];
+  return entry === undefined ? [] : [entry];
 }
 
 function dependencyText(name: string, { before, after }: RebuildCause): string {

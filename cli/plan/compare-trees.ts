@@ -16,7 +16,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { CommandError } from "../output/exit-code.ts";
 import { printTreeWarnings } from "../output/tree-warnings.ts";
 
-/** Which two trees are compared, and what is known of their images. */
+/** The two trees to compare, and the ledger that knows their images. */
 export type TreeComparisonOptions = {
   readonly tree: string;
   readonly since: string;
@@ -24,14 +24,14 @@ export type TreeComparisonOptions = {
   readonly ledger?: string;
 };
 
-/** Two states of a tree, and what it takes to get from one to the other. */
+/** Two states of a tree, and the rebuilds between them. */
 export type TreeComparison = {
   /** The older side's commit. */
   readonly base: string;
   readonly before: Tree;
   readonly after: Tree;
   readonly plan: RebuildPlan;
-  /** How long each image took to build so far, in seconds, of those that the ledger knows it of. */
+  /** Reads the recorded build seconds of each image from the ledger. */
   readonly seconds: () => Promise<ReadonlyMap<string, number>>;
 };
 

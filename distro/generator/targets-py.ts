@@ -1,5 +1,6 @@
 import { computeInputKey } from "../input-key.ts";
-import { buildArgsOf, parsePackageToml } from "../recipe/package-toml.ts";
+import { buildArgsOf } from "../recipe/package-sources.ts";
+import { parsePackageToml } from "../recipe/package-toml-parser.ts";
 import type { StagexGenerator } from "./generator.ts";
 
 /** StageX's `src/targets.py`, of all releases since 2024.12.0: `packages/<stage>/<name>/package.toml` and a Containerfile beside it. */

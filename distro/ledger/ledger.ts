@@ -11,7 +11,7 @@ export type { LedgerProblem } from "./ledger-files.ts";
 
 const format = "stagex-ledger/1";
 
-/** No record is larger, in bytes: what is, is none of ours. */
+/** The size limit of a record in bytes. */
 const recordLimit = 64 * 1024;
 
 /** A builder's name: becomes a file's name, so it must be a plain one. */
@@ -58,14 +58,14 @@ const recordSchema = z.strictObject({
 });
 
 /**
- * One builder's word on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
+ * The statement of one builder on one input key: what it built from it. `digests.platforms` maps `linux/amd64` to the manifest's
  * digest; `digests.index` is null where only the manifest was published. `builder.facts` and `seconds` are null for an
  * imported release, whose builders are not known. `memory` is the bytes that the build took at its peak, `fetches` names what it fetched
  * (sources/recording/fetch-record-store.ts). `outcome` is `mismatch` where another digest was expected.
  */
 export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
 
-/** What the ledger says of an input key. Records with outcome `mismatch` are evidence, but never make a key known. */
+/** The ledger's answer on an input key. Records with outcome `mismatch` are evidence, but never make a key known. */
 export type LedgerAnswer = {
   /** `contradiction`: builders got different digests from the same inputs, and none of them can be trusted. */
   readonly kind: "unknown" | "known" | "contradiction";
@@ -75,7 +75,7 @@ export type LedgerAnswer = {
   readonly problems: readonly LedgerProblem[];
 };
 
-/** That a ledger to which others write is not written to as it stands. */
+/** Raised where a ledger to which others write is unsafe to write to. */
 export class UnsafeLedgerError extends Error {
   override readonly name = "UnsafeLedgerError";
 
@@ -98,7 +98,7 @@ export class Ledger {
   }
 
   /**
-   * Appends a record, and returns its file. One that says what the same builder has already said adds nothing.
+   * Appends a record, and returns its file. A record equal to an earlier one of the same builder adds nothing.
    * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written elsewhere
    */
   async append(entry: LedgerRecord): Promise<string> {
@@ -116,13 +116,13 @@ export class Ledger {
     return other;
   }
 
-  /** What is known of this key. An unreadable record never stops the others from answering. */
+  /** Looks up an input key. An unreadable record never stops the others from answering. */
   async lookUp(key: InputKey): Promise<LedgerAnswer> {
     const { records, problems } = readAll(listKeyFiles(this.root, key));
     return { ...judge(records), records, problems };
   }
 
-  /** Whether there are records by which these inputs gave an image these manifests, whatever others say besides. */
+  /** Whether records exist by which these inputs gave an image these manifests, whatever other records claim. */
   async hasRecordOf(
     image: string,
     key: InputKey,
@@ -137,12 +137,12 @@ export class Ledger {
     );
   }
 
-  /** The files that say what {@link lookUp} answers: as long as they stay as they are, so does it. The first is their folder. */
+  /** Returns the files that {@link lookUp} reads, their folder first: while they are unchanged, so is its answer. */
   recordPaths(key: InputKey): string[] {
     return [this.#folder(key), ...listKeyFiles(this.root, key).paths];
   }
 
-  /** Every record, sorted by image, key and builder, and every file that is none. */
+  /** Reads every record, sorted by image, key and builder, and lists every file that is none. */
   async readAll(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
     const { records, problems } = readAll(listLedgerFiles(this.root));
     records.sort((a, b) => compare(sortKey(a), sortKey(b)));
@@ -157,7 +157,7 @@ export class Ledger {
 /** Records that cannot all be right: of one input key, and not of one digest. */
 export type Contradiction = { readonly inputKey: InputKey; readonly records: readonly LedgerRecord[] };
 
-/** Every input key that is said to give different images, in the order of the records. */
+/** Finds every input key with records of different images, in the order of the records. */
 export function findContradictions(records: readonly LedgerRecord[]): Contradiction[] {
   const built = records.filter((record) => record.outcome === "built");
   return [...Map.groupBy(built, ({ inputKey }) => inputKey)]

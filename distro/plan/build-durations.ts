@@ -2,7 +2,7 @@ import type { BuildPlan } from "../build-plan.ts";
 import { dependentsOf, sortTopologically } from "../graph.ts";
 import type { LedgerRecord } from "../ledger/ledger.ts";
 
-/** What building an image is expected to take, in seconds on a machine of the usual size. */
+/** The estimated seconds of a build on a machine of the usual size. */
 export type BuildEstimate = {
   /** With nothing of it in a cache. */
   readonly seconds: number;
@@ -13,11 +13,11 @@ export type BuildEstimate = {
    * mostly cut from one compilation. Undefined where it is the only image.
    */
   readonly shared: { readonly name: string; readonly seconds: number } | undefined;
-  /** Bytes of memory (expected-memory.ts); not there where it is little. */
+  /** Bytes of memory (build-memory.ts); not there where it is little. */
   readonly memory?: number;
 };
 
-/** What subpackages are taken to share where fewer than two of them have been recorded. */
+/** The share of their time that subpackages have in common, where fewer than two are recorded. */
 const usualShare = 0.99;
 
 /**
@@ -36,7 +36,7 @@ const modelled: readonly (readonly [RegExp, number])[] = [
   [/-(py|perl)-/, 20],
 ];
 
-/** What one image without a record is taken for: by its name, else by its language. */
+/** Returns the default seconds of an image without a record: by its name, else by its language. */
 export function defaultSeconds(plan: BuildPlan): number {
   const known = modelled.find(([pattern]) => pattern.test(plan.name));
   if (known) return known[1];
@@ -45,7 +45,7 @@ export function defaultSeconds(plan: BuildPlan): number {
   return 60;
 }
 
-/** The middle of all durations recorded of each image, by its name, whatever its inputs were. */
+/** Returns the median of the recorded durations of each image, by name, whatever its inputs were. */
 export function medianSeconds(
   records: readonly Pick<LedgerRecord, "image" | "seconds">[],
 ): Map<string, number> {
@@ -57,7 +57,7 @@ export function medianSeconds(
   return seconds;
 }
 
-/** What each image of a tree is expected to take: by what was recorded of it, else by its kind. */
+/** Estimates the builds of a tree: by recorded durations, else by the kind of image. */
 export function estimateBuilds(
   images: ReadonlyMap<string, BuildPlan>,
   recorded: ReadonlyMap<string, number>,

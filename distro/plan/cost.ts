@@ -56,7 +56,7 @@ const hoursOfMonth = 730;
 
 /**
  * What building these images costs on each of the fleets, in their order. Durations are taken to be alike on all machines; for images that
- * nobody has recorded, `seconds` can be what expected-seconds.ts gives.
+ * nobody has recorded, `seconds` can be what build-durations.ts estimates.
  */
 export function computeCosts(
   images: ReadonlyMap<string, ForecastImage>,

@@ -1,7 +1,7 @@
 import { dependentsOf, sortTopologically, withDependents } from "../graph.ts";
 import { remainingSeconds } from "./build-durations.ts";
 
-/** What a run will do with one image, as far as that can be known before. */
+/** The forecast of one image, as far as it is known before the run. */
 export type ForecastStatus =
   /** An own input changed, and nobody has recorded what comes of it. */
   | "will"
@@ -20,7 +20,7 @@ export type ForecastImage = {
   readonly seconds: number | null;
 };
 
-/** What a run will do, before it is done. */
+/** The forecast of a run. */
 export type Forecast = {
   readonly counts: Readonly<Record<ForecastStatus, number>>;
   /** Predicted seconds if everything that may be built is; null where most of it has no recorded duration. */
@@ -33,7 +33,7 @@ export type Forecast = {
   readonly causes: readonly { readonly image: string; readonly dependents: number }[];
 };
 
-/** Foretells a run over a number of build slots: what is built, for how long, and what is to blame. */
+/** Forecasts a run over a number of build slots: the images built, the time and the causes. */
 export function forecastRun(images: ReadonlyMap<string, ForecastImage>, slots: number): Forecast {
   const isBuilt = (name: string) => ["will", "may"].includes(images.get(name)?.status ?? "");
   const built = [...images.keys()].filter(isBuilt);
@@ -70,7 +70,7 @@ function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<Forec
   return counts;
 }
 
-/** Builds in thought, longest remaining chain first, and says when the last one ends. */
+/** Simulates the builds, longest remaining chain first, and returns when the last one ends. */
 function makespan(
   { jobs, order, dependents }: Work,
   remaining: ReadonlyMap<string, number>,

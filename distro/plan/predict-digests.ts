@@ -4,11 +4,12 @@ import type { InputKey } from "../input-key.ts";
 import type { Ledger, LedgerAnswer } from "../ledger/ledger.ts";
 import { inputKeyOf, inputsOfPlan } from "./image-inputs.ts";
 
-/** What is known of an input key, as {@link Ledger.lookUp} tells it; null where nothing is. */
+/** Looks up the digests of an input key; null where they are unknown. */
 export type KeyLookup = (key: InputKey) => Promise<LedgerAnswer["digests"]>;
 
 /**
- * Looks a key up where nobody else writes first: what a ledger of others' says besides, or against it, then changes nothing.
+ * Looks a key up in this machine's own ledger first. The shared ledger, to which others write, then has
+ * no effect.
  */
 export async function lookUpOwnFirst(
   { built, ledger }: { readonly built: Ledger; readonly ledger: Ledger },
@@ -19,9 +20,10 @@ export async function lookUpOwnFirst(
 }
 
 /**
- * The digests that the images of a tree will have, as far as they are certain before anything is built: the ledger knows
- * the input key, and with it those of the dependents can be made. By image name: what dependents are built from, the
- * manifest's digest or, for several platforms, the index's.
+ * Predicts the digests of a tree's images, as far as they are certain before a build. Where the ledger
+ * knows an input key, the keys of the dependents follow.
+ * @returns by image name the digest that dependents are built from: the manifest's or, for several
+ *   platforms, the index's
  * @param images by name, each after all that it is built from
  */
 export async function predictDigests(
@@ -38,12 +40,12 @@ export async function predictDigests(
   return known;
 }
 
-/** The input key of an image, once the digests of all that it is built from are known. */
+/** Computes the input key of an image from its plan and the digests of its dependencies. */
 export function inputKeyOfPlan(plan: BuildPlan, dependencies: Readonly<Record<string, Digest>>): InputKey {
   return inputKeyOf({ ...inputsOfPlan(plan), dependencies });
 }
 
-/** The input key of an image; undefined where the digest of something that it is built from is not known. */
+/** Computes the input key of an image; undefined where the digest of a dependency is unknown. */
 export function inputKeyIfKnown(plan: BuildPlan, digests: ReadonlyMap<string, Digest>): InputKey | undefined {
   const dependencies: Record<string, Digest> = {};
   for (const name of plan.dependencies) {

@@ -11,15 +11,27 @@ export type ComparedTree = {
 };
 
 /**
- * A property's value: text (a digest where it is content), the list of platforms, or of the context's changed files path
- * to mode and digest. Null: it is not there.
+ * The value of an input: text (a digest where it is content), or the list of platforms, or path to mode
+ * and digest of the context's changed files. Null where the input is absent.
  */
 export type CauseValue = string | readonly string[] | Readonly<Record<string, string>> | null;
 
-/** One input of an image that is, or may turn out to be, another than before. */
+/** The inputs of an image, as its `Package` names them. */
+export type InputName =
+  | "version"
+  | "containerfile"
+  | "target"
+  | "platforms"
+  | "buildArgs"
+  | "sources"
+  | "context"
+  | "dependencies";
+
+/** One input of an image that differs from before, or may turn out to. */
 export type RebuildCause = {
-  /** As the provider's diff names it: `containerfile`, `buildArgs.VERSION`, `sources["a.tar.gz"]`. */
-  readonly property: string;
+  readonly input: InputName;
+  /** The build argument, the source's file or the dependency, where the input is a table of such. */
+  readonly entry?: string;
   readonly before: CauseValue;
   readonly after: CauseValue;
 };
@@ -35,7 +47,7 @@ export type Rebuild = {
   readonly path: readonly string[];
 };
 
-/** What a change of the tree rebuilds. Every image of either side is in exactly one of the lists. */
+/** The rebuilds that a change of the tree causes. Every image of either side is in exactly one of the lists. */
 export type RebuildPlan = {
   /** Each after all that it is built from. */
   readonly rebuild: readonly Rebuild[];
@@ -46,13 +58,13 @@ export type RebuildPlan = {
   readonly unchanged: readonly string[];
 };
 
-/** What stands for the digest of an image that is built from, as long as nobody knows it. */
+/** Stands for the digest of a dependency while it is unknown. */
 export const unknownDigest = "unknown";
 
 /**
- * Compares two trees: which images have another input key on the newer side, for certain or perhaps. With equal inputs
- * of its own and dependencies that are not built again, an image has the same key. Where both sides' digests of a
- * dependency are known, it is them that count, so early cutoff is foreseen.
+ * Compares two trees, and returns the images whose input key differs on the newer side, for certain or
+ * perhaps. An image keeps its key with equal inputs of its own and unchanged dependencies. Where both sides'
+ * digests of a dependency are known, they decide, which predicts early cutoff.
  */
 export function planRebuild(before: ComparedTree, after: ComparedTree): RebuildPlan {
   const rebuilds = new Map<string, Rebuild>();
@@ -103,9 +115,12 @@ function effectOf(
   return old === current ? "same" : "other";
 }
 
-function dependencyCause(name: string, [before, after]: readonly [ComparedTree, ComparedTree]): RebuildCause {
-  const digest = ({ digests }: ComparedTree) => digests.get(name) ?? unknownDigest;
-  return { property: member("dependencies", name), before: digest(before), after: digest(after) };
+function dependencyCause(
+  entry: string,
+  [before, after]: readonly [ComparedTree, ComparedTree],
+): RebuildCause {
+  const digest = ({ digests }: ComparedTree) => digests.get(entry) ?? unknownDigest;
+  return { input: "dependencies", entry, before: digest(before), after: digest(after) };
 }
 
 /** The inputs of an image that changed, apart from what those that it is built from have become. */
@@ -119,63 +134,65 @@ function ownCauses(
   return [
     ...differences(plainInputs(old), plainInputs(plan)),
     ...contextCause(old.context, plan.context),
-    ...differences(joined(old, plan, sides[0]), joined(plan, old, sides[1])),
+    ...differences(ownDependencies(old, plan, sides[0]), ownDependencies(plan, old, sides[1])),
   ];
 }
 
-function plainInputs(plan: BuildPlan): Map<string, CauseValue> {
-  return new Map<string, CauseValue>([
-    ["version", plan.version],
-    ["containerfile", `sha256:${plan.containerfile}`],
-    ["target", plan.target],
-    ["platforms", plan.platforms],
-    ...Object.entries(plan.buildArgs).map(([name, value]) => [member("buildArgs", name), value] as const),
-    ...plan.sources.map(({ file, sha256 }) => [member("sources", file), `sha256:${sha256}`] as const),
-  ]);
+type InputValue = Pick<RebuildCause, "input" | "entry"> & { readonly value: CauseValue };
+
+function plainInputs(plan: BuildPlan): InputValue[] {
+  return [
+    { input: "version", value: plan.version },
+    { input: "containerfile", value: `sha256:${plan.containerfile}` },
+    { input: "target", value: plan.target },
+    { input: "platforms", value: plan.platforms },
+    ...Object.entries(plan.buildArgs).map(
+      ([entry, value]) => ({ input: "buildArgs", entry, value }) as const,
+    ),
+    ...plan.sources.map(
+      ({ file, sha256 }) => ({ input: "sources", entry: file, value: `sha256:${sha256}` }) as const,
+    ),
+  ];
 }
 
-/** The dependencies that this plan has and the other has not. */
-function joined(plan: BuildPlan, other: BuildPlan, { digests }: ComparedTree): Map<string, CauseValue> {
-  const names = plan.dependencies.filter((name) => !other.dependencies.includes(name));
-  return new Map(names.map((name) => [member("dependencies", name), digests.get(name) ?? unknownDigest]));
+/** Returns the dependencies that this plan has and the other lacks. */
+function ownDependencies(plan: BuildPlan, other: BuildPlan, { digests }: ComparedTree): InputValue[] {
+  return plan.dependencies
+    .filter((name) => !other.dependencies.includes(name))
+    .map((entry) => ({ input: "dependencies", entry, value: digests.get(entry) ?? unknownDigest }));
 }
 
 function contextCause(old: readonly ContextFile[], current: readonly ContextFile[]): RebuildCause[] {
-  const files = differences(byPath(old), byPath(current));
-  const side = (value: (file: RebuildCause) => CauseValue): Record<string, string> =>
-    Object.fromEntries(
-      files.flatMap((file): [string, string][] => {
-        const found = value(file);
-        return typeof found === "string" ? [[file.property, found]] : [];
-      }),
-    );
+  const files = differences(filesByPath(old), filesByPath(current));
   if (files.length === 0) return [];
-  return [{ property: "context", before: side(({ before }) => before), after: side(({ after }) => after) }];
+  const side = (which: "before" | "after"): Record<string, string> =>
+    Object.fromEntries(
+      files.flatMap(({ entry = "", [which]: found }) => (typeof found === "string" ? [[entry, found]] : [])),
+    );
+  return [{ input: "context", before: side("before"), after: side("after") }];
 }
 
-function byPath(files: readonly ContextFile[]): Map<string, string> {
-  return new Map(files.map(({ path, mode, sha256 }) => [path, `${mode} sha256:${sha256}`]));
+function filesByPath(files: readonly ContextFile[]): InputValue[] {
+  return files.map(({ path, mode, sha256 }) => ({
+    input: "context",
+    entry: path,
+    value: `${mode} sha256:${sha256}`,
+  }));
 }
 
-function differences(
-  before: ReadonlyMap<string, CauseValue>,
-  after: ReadonlyMap<string, CauseValue>,
-): RebuildCause[] {
-  const names = [...new Set([...before.keys(), ...after.keys()])];
-  return names
-    .map((property) => ({
-      property,
-      before: before.get(property) ?? null,
-      after: after.get(property) ?? null,
-    }))
-    .filter(({ before, after }) => !isDeepStrictEqual(before, after));
+/** Returns the values that differ, in the order in which either side first has them. */
+function differences(before: readonly InputValue[], after: readonly InputValue[]): RebuildCause[] {
+  const [old, current] = [valuesByKey(before), valuesByKey(after)];
+  return [...new Map([...old, ...current])].flatMap(([key, { value: _, ...input }]) => {
+    const cause = { before: old.get(key)?.value ?? null, after: current.get(key)?.value ?? null };
+    return isDeepStrictEqual(cause.before, cause.after) ? [] : [{ ...input, ...cause }];
+  });
+}
+
+function valuesByKey(values: readonly InputValue[]): Map<string, InputValue> {
+  return new Map(values.map((one) => [`${one.input} ${one.entry ?? ""}`, one]));
 }
 
 function shortest(paths: readonly (readonly string[])[]): readonly string[] {
   return paths.reduce((least, path) => (path.length < least.length ? path : least));
-}
-
-/** In the engine's own notation of a property's path, as the provider's diff has it. */
-function member(table: string, name: string): string {
-  return /^[A-Za-z_$][\w$]*$/.test(name) ? `${table}.${name}` : `${table}["${name.replaceAll('"', '\\"')}"]`;
 }

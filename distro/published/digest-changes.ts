@@ -4,7 +4,7 @@ import { inputKeyIfKnown, type KeyLookup } from "../plan/predict-digests.ts";
 import type { Tree } from "../tree/tree.ts";
 import { hasSameOwnInputs } from "./published-inputs.ts";
 
-/** What a change of a tree makes of its published digests. */
+/** The published digests that a change of a tree alters. */
 export type DigestChanges = {
   /** The images whose digest is another than before, or has not been published before: its hex digits, by name. */
   readonly changed: ReadonlyMap<string, string>;
@@ -15,8 +15,8 @@ export type DigestChanges = {
 };
 
 /**
- * Finds the published digests that a change of a tree makes others. What has the same inputs as before has the same digest; of all else
- * the ledger tells, and nothing is built.
+ * Finds the published digests that a change of a tree alters. Equal inputs have the same digest as before;
+ * the ledger knows the others, and nothing is built.
  * @param before the tree that the digests before were published of
  */
 export async function findDigestChanges(

@@ -3,10 +3,13 @@ import type { BuildPlan } from "../build-plan.ts";
 import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
 import type { Tree } from "../tree/tree.ts";
 
-/** What a tree publishes of its images: StageX's own files, and ours beside them. */
+/** The digests that a tree publishes: StageX's own files, and ours beside them. */
 export type PublishedFiles = Pick<Tree, "digests"> & Partial<Pick<Tree, "furtherDigests">>;
 
-/** What a tree publishes of one image. */
+/** The images of a tree, and what it publishes of them. */
+export type TreeWithDigests = Pick<Tree, "images"> & PublishedFiles;
+
+/** The published digests of one image. */
 export type PublishedDigests = {
   /** The manifests that are published, by platform in the image's order. */
   readonly platforms: Readonly<Record<string, Digest>>;
@@ -16,16 +19,20 @@ export type PublishedDigests = {
   readonly isWhole: boolean;
 };
 
-/** Gathers what a tree publishes of an image: of its first platform, of the others, and of the index around several. */
+/** Gathers the published digests of an image: its first platform's, the others', and the index's. */
 export function publishedDigestsOf(
   files: PublishedFiles,
   { name, platforms }: Pick<BuildPlan, "name" | "platforms">,
 ): PublishedDigests {
+  const own = publishedDigestIn(files, name);
   const found = platforms.flatMap((platform, at) => {
-    const digest = publishedDigestIn(files, name, at === 0 ? "" : digestSetOfPlatform(platform));
+    const digest =
+      (at === 0 ? own : undefined) ?? publishedDigestIn(files, name, digestSetOfPlatform(platform));
     return digest === undefined ? [] : [[platform, digest] as const];
   });
-  const index = platforms.length > 1 ? publishedDigestIn(files, name, "index") : undefined;
+  // Without StageX's own line, its first platform is not the one that the published index begins with.
+  const index =
+    own !== undefined && platforms.length > 1 ? publishedDigestIn(files, name, "index") : undefined;
   return {
     platforms: Object.fromEntries(found),
     index,
@@ -33,8 +40,17 @@ export function publishedDigestsOf(
   };
 }
 
+/** Finds the published manifest of an image's first platform. */
+export function firstPublishedDigest(
+  { images, ...files }: TreeWithDigests,
+  name: string,
+): Digest | undefined {
+  const platforms = images.get(name)?.platforms ?? [];
+  return publishedDigestsOf(files, { name, platforms }).platforms[platforms[0] ?? ""];
+}
+
 /**
- * Finds what a tree publishes of an image in one set of files.
+ * Finds the published digest of an image in one set of files.
  * @param set that of its first platform where not given
  */
 export function publishedDigestIn(

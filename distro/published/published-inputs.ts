@@ -2,17 +2,16 @@ import type { Digest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import { inputKeyOfPlan } from "../plan/predict-digests.ts";
 import { type DigestSet, digestSetOfPlatform } from "../tree/digests-file.ts";
-import type { Tree } from "../tree/tree.ts";
-import { type PublishedFiles, publishedDigestIn } from "./published-digests.ts";
+import { firstPublishedDigest, publishedDigestIn, type TreeWithDigests } from "./published-digests.ts";
 import type { PublishedTree } from "./published-tree.ts";
 
 /**
- * How an image's inputs stand to those that its published digest is of: the same; others; or `open`, as long as the digest of
- * something that it is built from is not known.
+ * The status of an image's inputs against those that its published digest is of: the same, changed, or
+ * `open` while the digest of a dependency is unknown.
  */
 export type InputsStatus = "published" | "changed" | "open";
 
-/** What it takes to tell an image's standing. */
+/** The facts that decide an image's status. */
 export type InputsStatusQuery = {
   readonly image: string;
   /** Whether the published image would have this image's input key if it had been built from the same images. */
@@ -23,15 +22,12 @@ export type InputsStatusQuery = {
   readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
 };
 
-/** What is compared of a tree. */
-export type TreeWithDigests = Pick<Tree, "images"> & PublishedFiles;
-
 /** Compares the images of a tree with those that its digests were published of. */
 export class PublishedInputs {
   readonly #current: TreeWithDigests;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
-  /** Why it can't be told of images whether they have the inputs of another commit that wrote their line. */
+  /** By image, why it is unknown whether it has the inputs of another commit that wrote its line. */
   readonly #untold = new Map<string, string>();
 
   constructor(current: TreeWithDigests, published: PublishedTree) {
@@ -39,7 +35,7 @@ export class PublishedInputs {
     this.#published = published;
   }
 
-  /** Why nobody can tell an image's standing, and what to do about it; undefined where it can be told. */
+  /** Returns why an image's status is unknown, and how to fix that; undefined where it is known. */
   doubt(image: string): string | undefined {
     const published = this.#published;
     if ("doubt" in published) return published.doubt;
@@ -56,8 +52,8 @@ export class PublishedInputs {
 
   /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
   #changedSet(image: string, published: TreeWithDigests): DigestSet | undefined {
-    const [, ...others] = this.#current.images.get(image)?.platforms ?? [];
-    const sets = ["", ...others.map(digestSetOfPlatform), ...(others.length > 0 ? ["index"] : [])];
+    const platforms = this.#current.images.get(image)?.platforms ?? [];
+    const sets = ["", ...platforms.map(digestSetOfPlatform), ...(platforms.length > 1 ? ["index"] : [])];
     return sets.find(
       (set) => publishedDigestIn(this.#current, image, set) !== publishedDigestIn(published, image, set),
     );
@@ -69,7 +65,7 @@ export class PublishedInputs {
   }
 
   /**
-   * Tells an image's standing; without a {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
+   * Returns an image's status where there is no {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
    * `digests/`, or of one that wrote its line. Where that can't be told they are too, and there is a doubt from then on.
    */
   async statusOf({
@@ -91,8 +87,8 @@ export class PublishedInputs {
   }
 
   /**
-   * Tells the standings of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
-   * with a {@link doubt} the standing is `published`.
+   * Returns the status of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
+   * with a {@link doubt} the status is `published`.
    * @param known the digests of the others, by name
    */
   async statuses(
@@ -128,15 +124,15 @@ export class PublishedInputs {
     reference: Digest | undefined,
     firstManifest: InputsStatusQuery["firstManifest"],
   ): Promise<InputsStatus> {
-    const hex = "tree" in this.#published ? this.#published.tree.digests.get(name) : undefined;
+    const digest = "tree" in this.#published ? firstPublishedDigest(this.#published.tree, name) : undefined;
     // Of what nobody has published, and of what is not known yet, only its own inputs tell.
     if (reference === undefined) return this.#isUntouched(name) ? "published" : "open";
-    if (hex === undefined) return this.#isUntouched(name) ? "published" : "changed";
-    if (reference === `sha256:${hex}`) return "published";
+    if (digest === undefined) return this.#isUntouched(name) ? "published" : "changed";
+    if (reference === digest) return "published";
     if ((this.#planOf(name)?.platforms.length ?? 1) === 1) return "changed";
     const first = await firstManifest(reference);
     if (first === undefined) return "open";
-    return first === `sha256:${hex}` ? "published" : "changed";
+    return first === digest ? "published" : "changed";
   }
 
   /** Whether neither an image nor anything that it is built from has inputs other than the published ones. */

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { RegularFileError, readRegularFile } from "../../lib/fs/regular-file.ts";
 import { GitError } from "../../lib/git/git.ts";
 import { findRepository, type GitRepository, runInRepository } from "../../lib/git/git-repository.ts";
+import { hexOf } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import { openGitTree } from "../tree/git-tree.ts";
 import { isReleaseName } from "../tree/release-name.ts";
@@ -9,13 +10,13 @@ import { readTreeSource, type Tree, type TreeOptions } from "../tree/tree.ts";
 import { TreeError } from "../tree-error.ts";
 import { treeFolders } from "../tree-source.ts";
 import { type ReadGit, readLineHistory } from "./line-history.ts";
-import type { PublishedFiles } from "./published-digests.ts";
+import { firstPublishedDigest, type TreeWithDigests } from "./published-digests.ts";
 
-/** The tree that a checkout's `digests/*.txt` were written for, or why nobody can tell which that was. */
+/** The tree that a checkout's `digests/*.txt` were written for, or why it is unknown. */
 export type PublishedTree =
   | {
       readonly commit: string;
-      readonly tree: Pick<Tree, "images"> & PublishedFiles;
+      readonly tree: TreeWithDigests;
       /** Reads the plans that an image had at each other commit that wrote its present line; or says why they can't be told. */
       readonly earlier: (image: string) => Promise<readonly BuildPlan[] | { readonly doubt: string }>;
     }
@@ -69,14 +70,15 @@ const mostWriters = 8;
  * alone, and this one's inputs besides.
  */
 function earlierPlans(
-  { commit, tree }: { commit: string; tree: Pick<Tree, "digests"> },
+  { commit, tree }: { commit: string; tree: TreeWithDigests },
   { read, treeAt, isEnd }: Reading,
 ): Extract<PublishedTree, { commit: string }>["earlier"] {
   let writers: ReturnType<typeof readLineHistory> | undefined;
   /** The trees of those commits; null for one at which a shallow clone ends. */
   const trees = new Map<string, Promise<Pick<Tree, "images"> | null>>();
   return async (image) => {
-    const line = `${tree.digests.get(image)} ${image}`;
+    const digest = firstPublishedDigest(tree, image);
+    const line = `${digest && hexOf(digest)} ${image}`;
     try {
       writers ??= readLineHistory(read, commit);
       const commits = (await writers)(line);

@@ -8,7 +8,7 @@ import { compareReleases, isReleaseName, parseReleaseName } from "../tree/releas
 import type { Tree } from "../tree/tree.ts";
 import { type PublishedDigests, publishedDigestsOf } from "./published-digests.ts";
 
-/** A release as its tree and its `digests/*.txt` tell it. */
+/** A published release: its tree and its `digests/*.txt`. */
 export type PublishedRelease = {
   /** Its name, as the ledger is to name whoever built it: `2026.03.0`. */
   readonly name: string;
@@ -17,7 +17,7 @@ export type PublishedRelease = {
   readonly finished: Date;
 };
 
-/** What a release says of its images, and of which of them it says nothing that can be used. */
+/** The records of a release, and the images of which it publishes nothing usable. */
 export type ReleaseRecords = {
   readonly records: readonly LedgerRecord[];
   readonly skipped: readonly SkippedImage[];
@@ -59,9 +59,10 @@ export async function findPublishingCommit(root: string): Promise<string | null>
 }
 
 /**
- * A ledger record for each image of a published release: its input key is made from its plan and from the published
- * digests of its dependencies, so nothing needs to have been built. A record names the first platform's manifest, and the others and
- * the index where our own files beside StageX's publish those. Keys are made as if the release had been built with today's arguments.
+ * Imports a published release: creates a ledger record for each of its images. The input key follows from
+ * the plan and the published digests of the dependencies, so nothing is built. A record names the first
+ * platform's manifest. It also names the others and the index where our own files beside StageX's publish
+ * them. Keys are computed as if the release had been built with today's arguments.
  * @param release one that {@link hasManifestDigests}
  * @param lookup where the index of a dependency for several platforms may be known from
  */

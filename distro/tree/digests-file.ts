@@ -7,6 +7,12 @@ const linePattern = /^([0-9a-f]{64}) ([a-z0-9]+-\S+)$/;
 const pathPattern = /^digests\/(?:([a-z0-9]+(?:-[a-z0-9.]+)+|index)\/)?[^/]+\.txt$/;
 
 /**
+ * The platform that StageX's own lines are of, for packages without platforms of their own (PLATFORM of
+ * its Makefile).
+ */
+export const publishedPlatform = "linux/amd64";
+
+/**
  * What files below `digests/` are of: `""` for StageX's own, which have the first platform's manifest of each image; {@link digestSetOfPlatform} of
  * another platform; or `index` for the indexes of images for several platforms, from which their dependents are built.
  */
@@ -70,7 +76,23 @@ export function formatDigestsFiles(
   );
 }
 
-/** The digests of an image for several platforms, hex digits each, by set: those that {@link formatDigestsFiles} has beside StageX's own. */
+/** Returns the digests of an image whose first platform is not the one of StageX's own lines, by set. */
+export function digestsOfOtherPlatforms(
+  platforms: readonly string[],
+  digests: Readonly<Record<string, string>>,
+): Map<DigestSet, string> {
+  return new Map(
+    platforms.flatMap((platform): [DigestSet, string][] => {
+      const hex = digests[platform];
+      return hex === undefined ? [] : [[digestSetOfPlatform(platform), hex]];
+    }),
+  );
+}
+
+/**
+ * Returns the digests of an image for several platforms, hex digits each, by set: those that
+ * {@link formatDigestsFiles} writes beside StageX's own.
+ */
 export function furtherDigestsOf(
   platforms: readonly string[],
   digests: Readonly<Record<string, string>>,
@@ -78,9 +100,5 @@ export function furtherDigestsOf(
 ): Map<DigestSet, string> {
   const [, ...others] = platforms;
   if (others.length === 0) return new Map();
-  const manifests = others.flatMap((platform): [DigestSet, string][] => {
-    const hex = digests[platform];
-    return hex === undefined ? [] : [[digestSetOfPlatform(platform), hex]];
-  });
-  return new Map([...manifests, ["index", index]]);
+  return new Map([...digestsOfOtherPlatforms(others, digests), ["index", index]]);
 }

@@ -1,7 +1,7 @@
-import { hash } from "node:crypto";
+import { createHash, hash } from "node:crypto";
 import { tooLargeError } from "../../lib/fs/regular-file.ts";
 import { GitError } from "../../lib/git/git.ts";
-import { readObjects } from "../../lib/git/git-objects.ts";
+import { readObjects, streamObjects } from "../../lib/git/git-objects.ts";
 import {
   type GitRepository,
   requireRepository,
@@ -11,11 +11,18 @@ import {
 import { RepositoryError } from "../../lib/git/git-repository-checks.ts";
 import { findNearestName } from "../../lib/text/nearest-name.ts";
 import { quoted, TreeError, type TreeProblem } from "../tree-error.ts";
-import { isOutsideTree, type TreeFile, type TreeSource, treeFolders } from "../tree-source.ts";
+import {
+  isOutsideTree,
+  maxContextFileBytes,
+  maxTextBytes,
+  type TreeFile,
+  type TreeSource,
+  treeFolders,
+} from "../tree-source.ts";
 import { asTreeError, fileModes } from "./git-index.ts";
 
 /**
- * The commit that a revision means (a branch, a tag, `HEAD~3`, a commit): its full object name.
+ * Resolves a revision to a commit's full object name (a branch, a tag, `HEAD~3`, a commit).
  * @param root a folder of the repository
  * @throws TreeError if there is no repository, or it has no such commit
  */
@@ -31,7 +38,7 @@ export async function resolveCommit(root: string, revision: string): Promise<str
 }
 
 /**
- * The tree at this folder as a commit has it: the files of `packages/` and `digests/`, read from git's objects, without
+ * Opens the tree at this folder as a commit has it: the files of `packages/` and `digests/`, read from git's objects, without
  * a checkout. The folder need not be the repository's outermost.
  * @param commit as {@link resolveCommit} gives it
  * @throws TreeError if an object is missing or damaged
@@ -40,12 +47,14 @@ export async function openGitTree(root: string, commit: string): Promise<TreeSou
   const name = `${root} at ${commit.slice(0, 12)}`;
   try {
     const repository = await requireRepository(root);
-    const { entries, problems } = await entriesOf(repository, root, commit);
-    const contents = await contentsOf(repository, entries);
-    const escaping = entries.flatMap((entry) => escapingLink(entry, contents));
-    const rejected = new Set(escaping.map(({ file }) => file));
-    const kept = entries.filter(({ path }) => !rejected.has(path));
-    return new RevisionTree(name, kept, contents, [...problems, ...escaping]);
+    const { entries, problems } = await listFiles(repository, root, commit);
+    const blobs = await readBlobs(repository, entries);
+    const found = entries.map((entry) => blobProblem(entry, blobs.get(entry.object) ?? { size: 0 }));
+    return new GitTree(name, repository, {
+      entries: entries.filter((_, index) => found[index]?.length === 0),
+      blobs,
+      problems: [...problems, ...found.flat()],
+    });
   } catch (error) {
     if (!isAnswer(error))
       throw asTreeError(error, { file: name, allowed: "a revision that git can read whole" });
@@ -61,48 +70,116 @@ function isAnswer(error: unknown): error is GitError {
 /** A file, and the name of git's object with its content. */
 type Entry = TreeFile & { readonly object: string };
 
-class RevisionTree implements TreeSource {
+class GitTree implements TreeSource {
   readonly root: string;
   readonly files: readonly TreeFile[];
   readonly problems: readonly TreeProblem[];
-  readonly #contents: ReadonlyMap<string, Uint8Array>;
+  readonly #repository: GitRepository;
+  readonly #blobs: ReadonlyMap<string, Blob>;
   readonly #objects: ReadonlyMap<string, string>;
 
   constructor(
     root: string,
-    entries: readonly Entry[],
-    contents: ReadonlyMap<string, Uint8Array>,
-    problems: readonly TreeProblem[],
+    repository: GitRepository,
+    { entries, blobs, problems }: Listing & { readonly blobs: ReadonlyMap<string, Blob> },
   ) {
     this.root = root;
     this.files = entries.map(({ path, mode }) => ({ path, mode }));
     this.problems = problems;
-    this.#contents = contents;
+    this.#repository = repository;
+    this.#blobs = blobs;
     this.#objects = new Map(entries.map(({ path, object }) => [path, object]));
   }
 
   async read(path: string, limit: number): Promise<Uint8Array> {
-    const content = this.#content(path);
-    if (content.length > limit) throw tooLargeError(path, limit);
-    return content;
+    const { object, blob } = this.#find(path);
+    if (blob.size > limit) throw tooLargeError(path, limit);
+    if (blob.content !== undefined) return blob.content;
+    const found = (await readObjects(this.#repository, [object])).get(object);
+    if (found === undefined) throw missingError(path, object);
+    return found.content;
   }
 
   async sha256(path: string): Promise<string> {
-    return hash("sha256", this.#content(path));
+    const { sha256, content } = this.#find(path).blob;
+    return sha256 ?? hash("sha256", content ?? "");
   }
 
-  #content(path: string): Uint8Array {
-    const content = this.#contents.get(this.#objects.get(path) ?? "");
-    if (content === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
-    return content;
+  #find(path: string): { readonly object: string; readonly blob: Blob } {
+    const object = this.#objects.get(path) ?? "";
+    const blob = this.#blobs.get(object);
+    if (blob === undefined) throw new Error(`${path} is not a file of the tree ${this.root}`);
+    return { object, blob };
   }
 }
 
-async function entriesOf(
+/** A blob of git: its content where a reader parses it, else the content's sha256 alone. */
+type Blob = { readonly size: number; readonly content?: Buffer; readonly sha256?: string };
+
+/** Files that are read whole. All others are parts of contexts, of any size, and are only hashed. */
+const parsedFile = /^digests\/|\/(?:package\.toml|Containerfile)$/;
+
+/** Bytes of all blobs whose content is kept. */
+const maxKeptBytes = 2 ** 30;
+
+/**
+ * Streams the blobs of a tree, so that memory holds parsed files and a piece of one other.
+ * @returns by name of object
+ * @throws GitError if one is missing, or parsed files have more than {@link maxKeptBytes}
+ */
+async function readBlobs(
   repository: GitRepository,
-  root: string,
-  commit: string,
-): Promise<{ entries: Entry[]; problems: TreeProblem[] }> {
+  entries: readonly Entry[],
+): Promise<ReadonlyMap<string, Blob>> {
+  const parsed = new Set(
+    entries.filter(({ path, mode }) => isLink(mode) || parsedFile.test(path)).map(({ object }) => object),
+  );
+  const blobs = new Map<string, Blob>();
+  let kept = 0;
+  await streamObjects(
+    repository,
+    entries.map(({ object }) => object),
+    ({ name, type, size }) => {
+      const isKept = parsed.has(name) && size <= maxTextBytes;
+      if (isKept) kept += size;
+      const pieces: Buffer[] = [];
+      const hashing = isKept ? undefined : createHash("sha256");
+      return {
+        write: (piece) => {
+          if (hashing !== undefined) hashing.update(piece);
+          // What is kept is small: a copy lets go of the pipe's buffer.
+          else if (kept <= maxKeptBytes) pieces.push(Buffer.from(piece));
+        },
+        end: () => {
+          if (type !== "blob") return;
+          blobs.set(
+            name,
+            hashing === undefined
+              ? { size, content: Buffer.concat(pieces) }
+              : { size, sha256: hashing.digest("hex") },
+          );
+        },
+      };
+    },
+  );
+  if (kept > maxKeptBytes)
+    throw new GitError(`package.toml, Containerfiles and digests have ${kept} bytes`, "over-limit");
+  const missing = entries.find(({ object }) => !blobs.has(object));
+  if (missing !== undefined) throw missingError(missing.path, missing.object);
+  return blobs;
+}
+
+function missingError(path: string, object: string): GitError {
+  return new GitError(`${path}: git's object ${object} is missing`);
+}
+
+function isLink(mode: TreeFile["mode"]): boolean {
+  return mode === "120000";
+}
+
+type Listing = { readonly entries: readonly Entry[]; readonly problems: readonly TreeProblem[] };
+
+async function listFiles(repository: GitRepository, root: string, commit: string): Promise<Listing> {
   const output = await runInRepository(repository, root, [
     "ls-tree",
     "-r",
@@ -126,26 +203,17 @@ async function entriesOf(
   return { entries: entries.sort((left, right) => (left.path < right.path ? -1 : 1)), problems };
 }
 
-/** The contents by name of object. */
-async function contentsOf(
-  repository: GitRepository,
-  entries: readonly Entry[],
-): Promise<Map<string, Uint8Array>> {
-  const objects = await readObjects(
-    repository,
-    entries.map(({ object }) => object),
-  );
-  const missing = entries.find(({ object }) => objects.get(object)?.type !== "blob");
-  if (missing !== undefined) throw new GitError(`${missing.path}: git's object ${missing.object} is missing`);
-  return new Map([...objects].map(([object, { content }]) => [object, content]));
-}
-
-function escapingLink(entry: Entry, contents: ReadonlyMap<string, Uint8Array>): TreeProblem[] {
-  if (entry.mode !== "120000") return [];
-  const target = new TextDecoder().decode(contents.get(entry.object));
-  if (!isOutsideTree(entry.path, target)) return [];
-  const found = `a symbolic link to ${quoted(target)}`;
-  return [{ file: entry.path, found, allowed: "links to what is in the tree" }];
+/** Returns why a file is no part of the tree: a link that leads elsewhere, or too many bytes. */
+function blobProblem({ path, mode }: Entry, { size, content }: Blob): TreeProblem[] {
+  if (!isLink(mode)) {
+    if (size <= maxContextFileBytes) return [];
+    const allowed = `at most ${maxContextFileBytes} bytes`;
+    return [{ file: path, found: `a file of ${size} bytes`, allowed }];
+  }
+  const target = content === undefined ? undefined : new TextDecoder().decode(content);
+  if (target !== undefined && !isOutsideTree(path, target)) return [];
+  const found = `a symbolic link to ${target === undefined ? `${size} bytes` : quoted(target)}`;
+  return [{ file: path, found, allowed: "links to what is in the tree" }];
 }
 
 async function unreadable(root: string, file: string, { message }: GitError): Promise<TreeProblem> {
@@ -153,16 +221,16 @@ async function unreadable(root: string, file: string, { message }: GitError): Pr
   const said = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
   const settings = [...(await requireRepository(root)).config.keys()];
   if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
-    const mend = `git -C ${root} fetch --refetch --no-filter`;
+    const fix = `git -C ${root} fetch --refetch --no-filter`;
     return {
       file,
       found: `${quoted(said)} in a partial clone`,
       allowed: "a clone with all objects",
-      fix: mend,
+      fix,
     };
   }
-  const mend = `git -C ${root} fsck`;
-  return { file, found: quoted(said), allowed: "a revision that git can read whole", fix: mend };
+  const fix = `git -C ${root} fsck`;
+  return { file, found: quoted(said), allowed: "a revision that git can read whole", fix };
 }
 
 async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<TreeProblem> {
@@ -172,12 +240,12 @@ async function unknownRevision(root: string, revision: string, { message }: GitE
   }
   const shallow = await runGitIn(root, ["rev-parse", "--is-shallow-repository"]);
   if (shallow.toString().trim() === "true") {
-    const mend = `git -C ${root} fetch --unshallow --tags`;
+    const fix = `git -C ${root} fetch --unshallow --tags`;
     return {
       ...at,
       found: `${at.found} in a shallow clone`,
       allowed: "a revision that the clone has",
-      fix: mend,
+      fix,
     };
   }
   if (!message.startsWith("git rev-parse ended"))

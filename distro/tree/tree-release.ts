@@ -4,7 +4,7 @@ import { findRepository, runInRepository } from "../../lib/git/git-repository.ts
 import { compareReleases, isReleaseName, parseReleaseName } from "./release-name.ts";
 
 /**
- * The release that a checkout is: the newest release's tag at its commit; undefined where it is none, or only a folder of some other
+ * Finds the release that a checkout is, by the newest release's tag at its commit; undefined where it is none, or only a folder of some other
  * repository.
  */
 export async function findTreeRelease(root: string): Promise<string | undefined> {

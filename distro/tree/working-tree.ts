@@ -15,7 +15,7 @@ import {
 import { readTrackedFiles, type TrackedFiles } from "./git-index.ts";
 
 /**
- * The working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
+ * Opens the working tree at this folder: the files of `packages/` and `digests/` that git tracks, as they are on disk now; a
  * tracked file that is gone from the disk is gone from the tree. `digests/` counts whether tracked or not, as no build
  * reads it. Without a git repository, all files count.
  * @throws TreeError if there is no such folder, or it or its repository can't be read; GitError if git is not installed
@@ -199,13 +199,13 @@ function linkTarget(place: string): Buffer {
 /** Packages on disk that git does not track, and so are in no plan. */
 function untracked(root: string, tracked: readonly string[]): TreeProblem[] {
   if (tracked.length === 0 && foldersIn(join(root, "packages")).length > 0) {
-    const mend = `git -C ${quoteShellWord(root)} add packages`;
+    const fix = `git -C ${quoteShellWord(root)} add packages`;
     return [
       {
         file: "packages",
         found: "a folder where git tracks nothing",
         allowed: "packages that git tracks",
-        fix: mend,
+        fix,
       },
     ];
   }

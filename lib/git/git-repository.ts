@@ -84,7 +84,7 @@ export async function runInRepository(
   repository: GitRepository,
   folder: string,
   args: readonly string[],
-  more: Pick<GitCall, "input" | "bytes"> = {},
+  more: Pick<GitCall, "input" | "bytes" | "seconds" | "onOutput"> = {},
 ): Promise<Buffer> {
   // Synchronous: twenty calls through the thread pool would take longer than git itself.
   const view = mkdtempSync(join(tmpdir(), "stagex-git-"));

@@ -29,6 +29,8 @@ export type GitCall = {
   readonly seconds?: number;
   /** Limit of the output, in bytes. */
   readonly bytes?: number;
+  /** Receives what git prints, piece by piece; then {@link runGit} keeps and returns none of it. */
+  readonly onOutput?: (piece: Buffer) => void;
   /** Memory limit of git and of each of its helpers, in MiB. */
   readonly memory?: number;
 };
@@ -49,6 +51,7 @@ const messageLimit = 4000;
  */
 export async function runGit(args: readonly string[], call: GitCall): Promise<Buffer> {
   const { folder, environment, input = "", seconds = 60, bytes = 2 ** 30, memory = 2048 } = call;
+  const { onOutput = (piece: Buffer) => void printed.push(piece) } = call;
   const child = spawn("/bin/sh", ["-c", bounded, `${memory * 1024}`, ...args], {
     cwd: folder,
     env: environment,
@@ -68,7 +71,7 @@ export async function runGit(args: readonly string[], call: GitCall): Promise<Bu
   child.stdout.on("data", (chunk: Buffer) => {
     length += chunk.length;
     if (length > bytes) end(`an answer of more than ${bytes} bytes`);
-    else printed.push(chunk);
+    else onOutput(chunk);
   });
   child.stderr.on("data", (chunk: Buffer) => {
     messages = (messages + chunk.toString("latin1")).slice(0, messageLimit);

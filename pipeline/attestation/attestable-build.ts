@@ -1,7 +1,7 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { inputsOfPlan } from "../../distro/plan/image-inputs.ts";
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
-import { publishedDigestIn } from "../../distro/published/published-digests.ts";
+import { firstPublishedDigest } from "../../distro/published/published-digests.ts";
 import { GitError } from "../../lib/git/git.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Context } from "../context/context.ts";
@@ -126,7 +126,7 @@ async function findSignedRelease(context: Context, plan: BuildPlan, own: Doubt):
   if (!release) return own;
   const dependencies = Object.fromEntries(
     plan.dependencies.flatMap((name) => {
-      const published = publishedDigestIn(release, name);
+      const published = firstPublishedDigest(release, name);
       return published ? [[name, published]] : [];
     }),
   );

@@ -9,7 +9,12 @@ export function expectedDigestsOf(
 ): Pick<PackageInputs, "expectedDigest" | "expectedDigests" | "expectedIndex"> {
   const [first = ""] = plan.platforms;
   const { platforms, index } = publishedDigestsOf(files, plan);
-  const { [first]: expectedDigest, ...others } = platforms;
+  // Without a line in StageX's own files, the first platform's digest is from a file of that platform.
+  const isOwnLine = files.digests.has(plan.name);
+  const expectedDigest = isOwnLine ? platforms[first] : undefined;
+  const others = Object.fromEntries(
+    Object.entries(platforms).filter(([platform]) => !isOwnLine || platform !== first),
+  );
   return {
     ...(expectedDigest === undefined ? {} : { expectedDigest }),
     ...(Object.keys(others).length === 0 ? {} : { expectedDigests: others }),

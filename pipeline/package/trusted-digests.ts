@@ -1,5 +1,9 @@
 import { inputKeyOfPlan } from "../../distro/plan/predict-digests.ts";
-import { publishedDigestIn, publishedDigestsOf } from "../../distro/published/published-digests.ts";
+import {
+  firstPublishedDigest,
+  publishedDigestIn,
+  publishedDigestsOf,
+} from "../../distro/published/published-digests.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Store } from "../../oci/store/store.ts";
 import { describeVerdict, evaluateQuorum } from "../../trust/quorum/quorum.ts";
@@ -92,7 +96,7 @@ export async function findPublishedDigests(
   if (inputKeyOfPlan(plan, dependencies) !== inputKey) return undefined;
   for (const [name, reference] of Object.entries(dependencies)) {
     if (publishedDigestIn(release, name, "index") === reference) continue;
-    const manifest = publishedDigestIn(release, name);
+    const manifest = firstPublishedDigest(release, name);
     if (!(await isReferenceTo(manifest, reference, await context.store()))) return undefined;
   }
   if (!published.isWhole) return undefined;

@@ -1,4 +1,4 @@
-/** What is asked of a source's mirrors. */
+/** The URLs of a source's mirrors, sorted into those to ask and those to leave out. */
 export type MirrorUrls = {
   /** In the order in which they are asked, each once. */
   readonly urls: readonly string[];
@@ -29,6 +29,10 @@ export function orderMirrorUrls(mirrors: readonly string[], httpsOnly: boolean):
   return { urls: [...urls], refused };
 }
 
+/**
+ * Returns why a mirror is not asked. A new mirror scheme begins here; source-locations.ts then chooses how
+ * it is read.
+ */
 function refusalOf(mirror: string): string | undefined {
   const url = URL.parse(mirror);
   if (url === null) return "it is not a URL";

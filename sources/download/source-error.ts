@@ -4,7 +4,7 @@ import { printable } from "../../lib/text/printable.ts";
 /** A place that did not give the source, and why; `got` is the sha256 of what it gave, if it gave a file. */
 export type SourceFailure = { readonly from: string; readonly reason: string; readonly got: string | null };
 
-/** What happened while a source was obtained; `from` is a file of the local archive, a place of the vault or a mirror. */
+/** A step in obtaining a source; `from` is a file of the local archive, a place of the vault or a mirror. */
 export type SourceProgress =
   | { readonly kind: "trying"; readonly from: string }
   | {
@@ -21,7 +21,7 @@ export type SourceProgress =
   /** No archive, mirror or vault has it: Software Heritage is asked, or has given it. */
   | { readonly kind: "last-resort"; readonly phase: "asked" | "given"; readonly from: string };
 
-/** A source that no place gave. The message tells what happened at each. */
+/** A source that no place gave. The message lists the failure of each. */
 export class SourceError extends Error {
   readonly source: string;
   readonly expected: string;

@@ -1,4 +1,4 @@
-/** That fetch records can't be used as they stand. */
+/** Raised for a fetch record that is damaged or forged. */
 export class FetchRecordError extends Error {
   override readonly name = "FetchRecordError";
 

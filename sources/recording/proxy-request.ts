@@ -44,3 +44,13 @@ export function pickRecordedHeaders(headers: IncomingMessage["headers"]): FetchA
     }),
   );
 }
+
+/** Whether the client closed the connection before it had its answer. */
+export function isClientGone(request: IncomingMessage, error: unknown): boolean {
+  const isCut = error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE";
+  return isCut || (request.destroyed && !request.complete);
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -10,15 +10,13 @@ import { openRegularFile } from "../../lib/fs/regular-file.ts";
 import { bareHost } from "../../lib/net/address-scope.ts";
 import { SourceError } from "../download/source-error.ts";
 import type { SourceCache } from "../source-cache.ts";
+import { fetchLimits } from "./fetch-limits.ts";
+import { type FetchAnswer, type FetchRequest, maxValueLength, requestKey } from "./fetch-record.ts";
+import { ProxyProblems } from "./proxy-problems.ts";
 import {
-  type FetchAnswer,
-  type FetchRequest,
-  maxAnswers,
-  maxValueLength,
-  requestKey,
-} from "./fetch-record.ts";
-import {
+  isClientGone,
   isReadOnly,
+  messageOf,
   parseMethod,
   parseRequestUrl,
   pickRecordedHeaders,
@@ -41,24 +39,6 @@ export type RecordingProxyOptions = {
   readonly limits?: Partial<typeof fetchLimits>;
 };
 
-/** In bytes; `time` in milliseconds; the last four are numbers. */
-export const fetchLimits = {
-  answer: 2 * 1024 ** 3,
-  sent: 8 * 1024 ** 2,
-  /** Of all that is being sent at once. */
-  sending: 64 * 1024 ** 2,
-  total: 16 * 1024 ** 3,
-  time: 3 * 3600_000,
-  answers: maxAnswers,
-  /** With those that are refused or fail. */
-  requests: 4 * maxAnswers,
-  hosts: 1000,
-  connections: 512,
-};
-
-/** How many problems are kept to be named. */
-const mostProblems = 20;
-
 /** Says that the server is at fault and may do better: such an answer is passed on, and not recorded. */
 const passing = new Set([408, 425, 429]);
 
@@ -77,17 +57,13 @@ export class RecordingProxy {
   /** Of each request, its answer once there is one; undefined where there was none to record. */
   readonly #answers = new Map<string, Promise<FetchAnswer | undefined>>();
   readonly #recorded: FetchAnswer[] = [];
-  /** By what they are about, so that a request that is answered at last is none. */
-  readonly #problems = new Map<string, string>();
-  readonly #refusals = new Set<string>();
+  readonly #problems = new ProxyProblems();
   readonly #sockets = new Set<Duplex>();
   readonly #ended = new AbortController();
   readonly #recording = new Set<Promise<unknown>>();
   #received = 0;
   #sending = 0;
   #requests = 0;
-  /** Problems beyond those that are kept: none of them can be answered any more. */
-  #unnamed = 0;
 
   private constructor(options: RecordingProxyOptions) {
     this.#options = options;
@@ -130,8 +106,7 @@ export class RecordingProxy {
 
   /** Why nothing may be built of what was fetched: requests that had no answer, each named. */
   get problems(): readonly string[] {
-    const more = this.#unnamed > 0 ? [`and ${this.#unnamed} more`] : [];
-    return [...this.#problems.values(), ...more];
+    return this.#problems.texts;
   }
 
   /**
@@ -139,7 +114,7 @@ export class RecordingProxy {
    * recorded and when it is replayed, so nothing is wrong with a build that does without.
    */
   get refusals(): readonly string[] {
-    return [...this.#refusals].map((request) => `${request}: ${refusalText}`);
+    return this.#problems.refusalTexts;
   }
 
   /**
@@ -159,11 +134,8 @@ export class RecordingProxy {
     await closed;
   }
 
-  /** @param about what makes it none once it is answered; the text itself where nothing does */
-  #problem(text: string, about: string = text): void {
-    if (this.#ended.signal.aborted) return;
-    if (this.#problems.size < mostProblems || this.#problems.has(about)) this.#problems.set(about, text);
-    else this.#unnamed++;
+  #problem(text: string, subject?: string): void {
+    if (!this.#ended.signal.aborted) this.#problems.add(text, subject);
   }
 
   /** Takes the place of the host that a client asks to be connected with. */
@@ -212,7 +184,7 @@ export class RecordingProxy {
     }
     const isName = address.startsWith("/name/");
     if (!isName && !isReadOnly(request.method, address)) {
-      if (this.#refusals.size < mostProblems) this.#refusals.add(`${request.method} ${address}`);
+      this.#problems.addRefusal(`${request.method} ${address}`);
       request.resume();
       return void response
         .writeHead(405, { allow: "GET, HEAD", "content-type": "text/plain" })
@@ -226,7 +198,7 @@ export class RecordingProxy {
       else {
         const asked = await this.#asked(address, request);
         about = requestKey(asked);
-        if (await this.#answer(asked, request, response)) this.#problems.delete(about);
+        if (await this.#answer(asked, request, response)) this.#problems.settle(about);
         else
           this.#problem(`${name}: answered with status ${response.statusCode}, which is not recorded`, about);
       }
@@ -234,7 +206,7 @@ export class RecordingProxy {
       response.end();
     } catch (error) {
       // A client that has gone away asks again, if it still wants an answer.
-      if (!isGone(request, error)) this.#problem(`${name}: ${messageOf(error)}`, about);
+      if (!isClientGone(request, error)) this.#problem(`${name}: ${messageOf(error)}`, about);
       if (response.headersSent) response.destroy();
       else response.writeHead(502, { "content-type": "text/plain" }).end(`${messageOf(error)}\n`);
     }
@@ -371,14 +343,4 @@ export class RecordingProxy {
     this.#recorded.push(noted);
     return noted;
   }
-}
-
-/** Whether the client closed the connection before it had its answer. */
-function isGone(request: IncomingMessage, error: unknown): boolean {
-  const isCut = error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE";
-  return isCut || (request.destroyed && !request.complete);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

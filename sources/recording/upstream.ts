@@ -25,7 +25,7 @@ export type UpstreamOptions = HostPolicy & {
   readonly idle?: number;
 };
 
-/** That a request did not go out, or had no answer. */
+/** Raised where a request did not go out, or had no answer. */
 export class UpstreamError extends Error {
   override readonly name = "UpstreamError";
 }

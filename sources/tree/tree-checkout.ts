@@ -14,7 +14,7 @@ import {
   requireAuthentic,
 } from "./tree-authenticity.ts";
 
-/** Where a tree is: a folder on this machine, or a commit or tag of a git repository elsewhere. */
+/** The address of a tree: a folder on this machine, or a commit or tag of a git repository elsewhere. */
 export type TreeAddress =
   | { readonly kind: "folder"; readonly folder: string }
   | { readonly kind: "git"; readonly url: string; readonly revision: string };
@@ -23,7 +23,7 @@ const gitUrl = /^(https|ssh|file):\/\/|^[\w.-]+@[\w.-]+:/;
 const tagName = /^(?![-/.])(?!.*(\.\.|@\{|\/\/|\/\.|\.lock$))[\w./+-]+(?<![/.])$/;
 
 /**
- * Parses what `stagex:tree` says: a folder (relative ones to `base`), or `<git URL>#<full commit or tag>`.
+ * Parses `stagex:tree`: a folder (relative ones to `base`), or `<git URL>#<full commit or tag>`.
  * A branch or a shortened commit would be another tree tomorrow, so neither is allowed.
  */
 export function parseTreeAddress(text: string, base: string): TreeAddress {
@@ -84,7 +84,7 @@ export type CheckoutOptions = {
 };
 
 /**
- * The folder of a tree. One in git is checked out into the cache once, by commit, and found there from then on, offline
+ * Returns the folder of a tree. A tree in git is checked out into the cache once, by commit, and found there from then on, offline
  * too; a tag stays at the commit it had when it was first seen here. A checkout that was cut short is made again.
  */
 export async function checkOutTree(

@@ -150,7 +150,7 @@ describe("objects and refs of other repositories", () => {
   test("by alternates", async () => {
     mkdirSync(tree.path("objects/info"), { recursive: true });
     writeFileSync(tree.path("objects/info/alternates"), `${other.path("objects")}\n`);
-    await expectRefused(/alternates: found a link to the objects in ".*mend: git repack/);
+    await expectRefused(/alternates: found a link to the objects in ".*fix: git repack/);
   });
 
   test.each(["objects", "refs", "objects/pack", "index", "packed-refs", "HEAD", "config", "shallow"])(
@@ -302,7 +302,7 @@ describe.skipIf(process.getuid?.() !== 0)("another user's repository", () => {
 
   test("is refused with the way to call it safe, by show, plan and why alike", async () => {
     await expectRefused(
-      `another user's repository, allowed: one of your own, or one that you call safe (mend: git config --global --add safe.directory ${tree.root})`,
+      `another user's repository, allowed: one of your own, or one that you call safe (fix: git config --global --add safe.directory ${tree.root})`,
     );
   });
 

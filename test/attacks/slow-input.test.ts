@@ -1,9 +1,10 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
+
 import { expect, test } from "vitest";
 import { findCycles, sortTopologically } from "../../distro/graph.ts";
-import { parseContainerfile } from "../../distro/recipe/containerfile.ts";
+import { parseContainerfile } from "../../distro/recipe/containerfile-reader.ts";
 import { checkContextReads, selectContextFiles } from "../../distro/recipe/context-files.ts";
-import { parsePackageToml } from "../../distro/recipe/package-toml.ts";
+import { parsePackageToml } from "../../distro/recipe/package-toml-parser.ts";
 import { resolveVersions } from "../../distro/recipe/version-from.ts";
 import { parseDigestsFile } from "../../distro/tree/digests-file.ts";
 import { readTreeSource } from "../../distro/tree/tree.ts";

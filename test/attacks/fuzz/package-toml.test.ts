@@ -1,5 +1,6 @@
 import { expect } from "vitest";
-import { buildArgsOf, parsePackageToml } from "../../../distro/recipe/package-toml.ts";
+import { buildArgsOf } from "../../../distro/recipe/package-sources.ts";
+import { parsePackageToml } from "../../../distro/recipe/package-toml-parser.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import { fuzz } from "./fuzzer.ts";
 import { named, textOf, treeSeeds } from "./tree-seeds.ts";

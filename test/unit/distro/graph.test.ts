@@ -6,10 +6,9 @@ import {
   findCycles,
   type GraphNode,
   levelsOf,
-  selectImages,
   sortTopologically,
 } from "../../../distro/graph.ts";
-import { resolveImageNames } from "../../../distro/image-names.ts";
+import { resolveImageNames, selectImages } from "../../../distro/image-names.ts";
 
 function graphOf(edges: Readonly<Record<string, readonly string[]>>) {
   return new Map(Object.entries(edges).map(([name, dependencies]) => [name, { dependencies }]));

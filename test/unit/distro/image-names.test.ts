@@ -1,6 +1,10 @@
 import { expect, test } from "vitest";
-import { selectImages } from "../../../distro/graph.ts";
-import { ImageNameError, resolveImageName, resolveImageNames } from "../../../distro/image-names.ts";
+import {
+  ImageNameError,
+  resolveImageName,
+  resolveImageNames,
+  selectImages,
+} from "../../../distro/image-names.ts";
 
 const images = new Map(
   Object.entries({

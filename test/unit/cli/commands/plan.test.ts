@@ -316,7 +316,7 @@ describe("what cannot be compared ends with 2, told clearly, and nothing is writ
     "a working tree with a package that git does not track": () => {
       const { history } = someHistory();
       history.write(packageFiles("core/fresh"));
-      return { root: history.root, args: [], message: "mend: git add packages/core/fresh" };
+      return { root: history.root, args: [], message: "fix: git add packages/core/fresh" };
     },
     "a working tree in the middle of a merge": () => {
       const { history } = someHistory();

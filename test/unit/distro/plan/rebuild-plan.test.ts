@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { propertyPath } from "../../../../config/check-failures.ts";
-import { type ComparedTree, planRebuild, type Rebuild } from "../../../../distro/plan/rebuild-plan.ts";
+import {
+  type ComparedTree,
+  planRebuild,
+  type Rebuild,
+  type RebuildCause,
+} from "../../../../distro/plan/rebuild-plan.ts";
 import { readTreeSource, type Tree } from "../../../../distro/tree/tree.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
 import { MemoryTree } from "../../../support/builders/memory-tree.ts";
@@ -9,6 +14,8 @@ import { packageFiles, someHash } from "../../../support/builders/written-tree.t
 const otherHash = someHash.replaceAll("0", "f");
 const tomlText = (version: string, mirror = "https://a.example") =>
   `version = "${version}"\n[sources.one]\nhash = "${someHash}"\nfile = "one.tar"\nmirrors = ["${mirror}/one.tar"]\n`;
+const property = ({ input, entry }: Pick<RebuildCause, "input" | "entry">) =>
+  propertyPath(entry === undefined ? [input] : [input, entry]);
 const toolFolder = "packages/core/tool";
 
 /** core-base < core-tool < user-app, user-side; user-lone is built from nothing. */
@@ -89,7 +96,7 @@ describe("an image whose own inputs changed will be rebuilt, and says which", ()
     expect(tool?.path).toEqual(["core-tool"]);
     expect(
       Object.fromEntries(
-        tool?.causes.map(({ property, before, after }) => [property, [before, after]]) ?? [],
+        tool?.causes.map(({ before, after, ...cause }) => [property(cause), [before, after]]) ?? [],
       ),
     ).toEqual(causes);
     expect(rebuild.map(({ name, certainty }) => `${certainty} ${name}`)).toEqual([
@@ -102,7 +109,7 @@ describe("an image whose own inputs changed will be rebuilt, and says which", ()
 
   test("the version, with the arguments that are made of it", async () => {
     const { rebuild } = await planned(small, small.edited({ [toml]: metadata.replace("1.0", "1.1") }));
-    expect(named(rebuild, "core-tool")?.causes.map(({ property }) => property)).toEqual([
+    expect(named(rebuild, "core-tool")?.causes.map(property)).toEqual([
       "version",
       "buildArgs.VERSION",
       "buildArgs.VERSION_UNDER",
@@ -117,7 +124,7 @@ describe("an image whose own inputs changed will be rebuilt, and says which", ()
     const { rebuild } = await planned(small, new MemoryTree(files));
     expect(named(rebuild, "core-tool")?.causes).toEqual([
       {
-        property: "context",
+        input: "context",
         before: { "used.patch": `100644 ${digestOf("old")}` },
         after: { "used.patch": `100755 ${digestOf("old")}` },
       },
@@ -162,7 +169,8 @@ test("images that are new or gone are told apart, and what uses them is rebuilt"
   const there = await planned(small, grown);
   expect([there.added, there.removed]).toEqual([["core-fresh"], []]);
   expect(named(there.rebuild, "core-tool")?.causes.at(-1)).toEqual({
-    property: 'dependencies["core-fresh"]',
+    input: "dependencies",
+    entry: "core-fresh",
     before: null,
     after: "unknown",
   });
@@ -182,7 +190,7 @@ test("the path is the shortest from an image whose own inputs changed", async ()
     "user-app": ["core-base", "core-tool", "user-app"],
     "user-side": ["core-base", "core-tool", "user-side"],
   });
-  expect(named(rebuild, "user-side")?.causes.map(({ property }) => property)).toEqual([
+  expect(named(rebuild, "user-side")?.causes.map(property)).toEqual([
     'dependencies["core-tool"]',
     'dependencies["user-app"]',
   ]);
@@ -210,7 +218,7 @@ describe("where both sides' digests are known", () => {
     expect(tool).toEqual({
       name: "core-tool",
       certainty: "will",
-      causes: [{ property: 'dependencies["core-base"]', before: one, after: two }],
+      causes: [{ input: "dependencies", entry: "core-base", before: one, after: two }],
       path: ["core-base", "core-tool"],
     });
     expect(app).toMatchObject({ name: "user-app", certainty: "may" });
@@ -242,8 +250,8 @@ test("properties are named as the provider's diff names them", async () => {
     [toml]: `${metadata.slice(0, metadata.indexOf("[sources"))}${sources("1").join("")}`,
   });
   const { rebuild } = await planned(small, withSources);
-  const properties = named(rebuild, "core-tool")?.causes.map(({ property }) => property) ?? [];
+  const properties = named(rebuild, "core-tool")?.causes.map(property) ?? [];
   const expected = names.filter((name) => name !== "one.tar").map((name) => propertyPath(["sources", name]));
-  expect(properties.filter((property) => property.startsWith("sources"))).toEqual(expected);
+  expect(properties.filter((name) => name.startsWith("sources"))).toEqual(expected);
   expect(properties).toContain(propertyPath(["buildArgs", "S0_VERSION"]));
 });

@@ -1,7 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
+
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseContainerfile, refusalsOf } from "../../../../distro/recipe/containerfile.ts";
+import { refusalsOf } from "../../../../distro/recipe/containerfile.ts";
+import { parseContainerfile } from "../../../../distro/recipe/containerfile-reader.ts";
 import { platformsToRun, runPlatformsOf } from "../../../../distro/recipe/run-platforms.ts";
 import { TreeError } from "../../../../distro/tree-error.ts";
 

@@ -1,7 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: they are variables of Containerfiles
+
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Containerfile, parseContainerfile } from "../../../../distro/recipe/containerfile.ts";
+import type { Containerfile } from "../../../../distro/recipe/containerfile.ts";
+import { parseContainerfile } from "../../../../distro/recipe/containerfile-reader.ts";
 import { checkContextReads, selectContextFiles } from "../../../../distro/recipe/context-files.ts";
 import type { TreeFile } from "../../../../distro/tree-source.ts";
 

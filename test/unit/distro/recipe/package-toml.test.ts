@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { buildArgsOf, parsePackageToml } from "../../../../distro/recipe/package-toml.ts";
+import { buildArgsOf } from "../../../../distro/recipe/package-sources.ts";
+import { parsePackageToml } from "../../../../distro/recipe/package-toml-parser.ts";
 import { formatProblem, TreeError, type TreeProblem } from "../../../../distro/tree-error.ts";
 import { someHash } from "../../../support/builders/written-tree.ts";
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import {
   digestSetOfPath,
   digestSetOfPlatform,
+  digestsOfOtherPlatforms,
   formatDigestsFile,
   formatDigestsFiles,
   furtherDigestsOf,
@@ -94,6 +95,13 @@ describe("the digests of more platforms than one", () => {
       index: hex("d"),
     });
     expect(furtherDigestsOf(["linux/amd64"], digests, hex("d")).size).toBe(0);
+  });
+
+  test("are all of them where none is of StageX's own platform", () => {
+    const digests = { "linux/arm64": hex("b"), "linux/arm/v7": hex("c") };
+    expect(Object.fromEntries(digestsOfOtherPlatforms(["linux/arm64", "linux/riscv64"], digests))).toEqual({
+      "linux-arm64": hex("b"),
+    });
   });
 
   test("are files as StageX's, in a folder of their own", () => {

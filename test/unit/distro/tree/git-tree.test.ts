@@ -1,4 +1,5 @@
-import { chmodSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { chmodSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openGitTree, resolveCommit } from "../../../../distro/tree/git-tree.ts";
@@ -69,6 +70,20 @@ describe("a revision's files", () => {
     ];
     expect([...kept.images]).toEqual([...now.images]);
     expect(kept.images.get("core-tool")?.context).toHaveLength(9);
+  });
+
+  test("are hashed in pieces where they are large, and refused where more of them is to be read", async () => {
+    const history = new TreeHistory();
+    history.write({ ...tool, [`${folder}/large.bin`]: "" });
+    truncateSync(join(history.root, folder, "large.bin"), 8 * 2 ** 20);
+    const tree = await openGitTree(history.root, history.commit({}));
+    expect(await tree.sha256(`${folder}/large.bin`)).toBe(
+      createHash("sha256")
+        .update(Buffer.alloc(8 * 2 ** 20))
+        .digest("hex"),
+    );
+    await expect(tree.read(`${folder}/large.bin`, 2 ** 20)).rejects.toThrow(/more than the 1048576 bytes/);
+    expect((await tree.read(`${folder}/large.bin`, 2 ** 26)).length).toBe(8 * 2 ** 20);
   });
 
   test("are those of the asked folder, where the tree is a part of the repository", async () => {
@@ -148,7 +163,7 @@ describe("what a revision means", () => {
     const clone = shallowClone(history);
     for (const revision of [first, "HEAD~"]) {
       await expect(resolveCommit(clone, revision)).rejects.toThrow(
-        `in a shallow clone, allowed: a revision that the clone has (mend: git -C ${clone} fetch --unshallow --tags)`,
+        `in a shallow clone, allowed: a revision that the clone has (fix: git -C ${clone} fetch --unshallow --tags)`,
       );
     }
     git(clone, "fetch", "--quiet", "--unshallow", "--tags");
@@ -179,7 +194,7 @@ describe("a damaged repository", () => {
     const path = objectPath(history, history.git("rev-parse", `${commit}:${folder}/a.patch`).trim());
     rmSync(path);
     writeFileSync(path, "garbage");
-    await expect(openGitTree(history.root, commit)).rejects.toThrow(`mend: git -C ${history.root} fsck`);
+    await expect(openGitTree(history.root, commit)).rejects.toThrow(`fix: git -C ${history.root} fsck`);
   });
 
   test("that is a partial clone says what fetches the rest, and fetches nothing by itself", async () => {
@@ -191,7 +206,7 @@ describe("a damaged repository", () => {
     git(history.root, "clone", "--quiet", "--filter=blob:none", `file://${history.root}`, clone);
     const mend = `git -C ${clone} fetch --refetch --no-filter`;
     for (const _ of ["twice", "the same"]) {
-      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (mend: ${mend})`);
+      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (fix: ${mend})`);
     }
     git(clone, "fetch", "--quiet", "--refetch", "--no-filter");
     expect(await listed(clone, first)).toEqual(await listed(history.root, first));

@@ -151,7 +151,7 @@ describe("problems", () => {
       'digests/core.txt:1: found "abc core-a", allowed: 64 lower-case hex digits, a space, and core-<name>',
       "packages/core/a/Containerfile:2: found stagex/core-bussybox, allowed: an image of the tree; the nearest is core-busybox",
       "packages/core/b/package.toml:4: package.version: found 1 (a number), allowed: a version in quotes, up to 128 of A-Z a-z 0-9 . _ - (it becomes a tag)",
-      'packages/core/busybox/Containerfile:2: COPY: found "new.patch", allowed: a file that git tracks (mend: git add packages/core/busybox/new.patch)',
+      'packages/core/busybox/Containerfile:2: COPY: found "new.patch", allowed: a file that git tracks (fix: git add packages/core/busybox/new.patch)',
       'packages/core/busybox/Containerfile:2: COPY: found "../x", allowed: paths within packages/core/busybox',
     ]);
   });
@@ -196,7 +196,7 @@ describe("problems", () => {
       ).toThrow();
       const error: unknown = await readTree(history.root).catch((problem: unknown) => problem);
       expect((error as TreeError).problems.map(formatProblem)).toEqual([
-        `${path}: found an unresolved merge conflict, allowed: resolved files (mend: git add ${path})`,
+        `${path}: found an unresolved merge conflict, allowed: resolved files (fix: git add ${path})`,
       ]);
     }
   });

@@ -132,7 +132,7 @@ describe("a sparse checkout", () => {
     for (const index of [[], ["--sparse-index"]]) {
       history.git("sparse-checkout", "set", "--cone", ...index, "packages/core");
       await expect(openWorkingTree(history.root)).rejects.toThrow(
-        /a sparse checkout without 2 of the tree's files, such as "packages\/user\/other\/Containerfile".*\(mend: git -C \S+ sparse-checkout disable\)/,
+        /a sparse checkout without 2 of the tree's files, such as "packages\/user\/other\/Containerfile".*\(fix: git -C \S+ sparse-checkout disable\)/,
       );
       history.git("sparse-checkout", "disable");
       expect(await listed(history.root)).toHaveLength(4);
@@ -163,7 +163,7 @@ describe.skipIf(process.getuid?.() !== 0)("what this user may not read", () => {
     process.seteuid?.(65534);
     try {
       await expect(readTree(root)).rejects.toThrow(
-        `${path}: found something that this user may not read (EACCES), allowed: what can be read (mend: chmod u+rX ${join(root, path)})`,
+        `${path}: found something that this user may not read (EACCES), allowed: what can be read (fix: chmod u+rX ${join(root, path)})`,
       );
     } finally {
       process.seteuid?.(0);

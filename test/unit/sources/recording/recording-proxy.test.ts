@@ -4,8 +4,9 @@ import { createServer, type RequestListener, request } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import type { fetchLimits } from "../../../../sources/recording/fetch-limits.ts";
 import { type FetchAnswer, formatFetchRecord } from "../../../../sources/recording/fetch-record.ts";
-import { type fetchLimits, RecordingProxy } from "../../../../sources/recording/recording-proxy.ts";
+import { RecordingProxy } from "../../../../sources/recording/recording-proxy.ts";
 import { SourceCache } from "../../../../sources/source-cache.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
