@@ -4,8 +4,8 @@ import { findExecutable } from "../../tools/executable.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 
 /**
- * Becomes another program (execve(2)): it has this process's id, terminal and signals, and its exit code is the command's. Doesn't
- * return.
+ * Becomes another program (execve(2)): it has this process's id, terminal and signals, and its exit
+ * code is the command's. Doesn't return.
  *
  * @param file an absolute path, or a name that is looked up on the environment's PATH
  */

@@ -11,8 +11,8 @@ import { provideTools, stackTools } from "../../tools/tool-resolver.ts";
 /**
  * The engine and its language host, with all that the stack will need when the engine runs it.
  *
- * @param isToBuild where false, a machine that can't build gets an engine too, and is told why: previews, settings and state
- * need no BuildKit, and `stagex:buildkit` may name one
+ * @param isToBuild where false, a machine that can't build gets an engine too, and is told why:
+ *   previews, settings and state need no BuildKit, and `stagex:buildkit` may name one
  * @throws SetUpError naming what can't be had, and the mend
  */
 export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms> {
@@ -20,7 +20,8 @@ export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms>
   const builder = isToBuild ? await chooseBuilder() : await builderIfAny();
   if (builder?.kind === "docker") {
     printError(printable`${builder.because}: building with Docker's builder ${builder.name}`);
-    // What is started from here, the engine and through it the provider, finds it as if the user had named it.
+    // What is started from here, the engine and through it the provider, finds it as if the user
+    // had named it.
     process.env.BUILDKIT_HOST = builder.address;
   }
   const tools = await provideTools(stackTools(builder ? process.env : { BUILDKIT_HOST: "another's" }));

@@ -13,8 +13,8 @@ import { withHint } from "../../../lib/os-error-hints.ts";
 import { type Printable, printable, printableBlock, printableLine } from "../../../lib/text/printable.ts";
 import type { Operation } from "../../../pipeline/operation.ts";
 import { previewSchema, unknown } from "../../../pipeline/unknown-schema.ts";
+import { EphemeralLines } from "../../../pulumi-workarounds/ephemeral-lines.ts";
 import type { AttachableEngine } from "./engine-log.ts";
-import { EphemeralLines } from "./ephemeral-lines.ts";
 import {
   type AnyResourceHandler,
   type FunctionHandler,

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { EphemeralLines } from "../../../../../providers/stagex/protocol/ephemeral-lines.ts";
+import { EphemeralLines } from "../../../pulumi-workarounds/ephemeral-lines.ts";
 
 let shown: string[];
 let lines: EphemeralLines;
@@ -16,7 +16,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("of lines in quick succession the last is shown, and the next after it in its turn", () => {
+test("shows the last of lines in quick succession, and later lines after it", () => {
   for (const line of ["one", "two", "three"]) lines.show("a", line);
   lines.show("b", "other");
   expect(shown).toEqual([]);
@@ -27,7 +27,7 @@ test("of lines in quick succession the last is shown, and the next after it in i
   expect(shown.slice(2)).toEqual(["info a true four"]);
 });
 
-test("a resource that is done gets no line any more", () => {
+test("drops the line of a resource that is done before it was shown", () => {
   lines.show("a", "storing the image");
   lines.show("b", "other");
   lines.end("a", true);
@@ -35,7 +35,7 @@ test("a resource that is done gets no line any more", () => {
   expect(shown).toEqual(["info b true other"]);
 });
 
-test("what was shown beside a resource gives way to the word that it is done, but beside a failed one to its error", () => {
+test("replaces a shown line by done, unless the resource failed", () => {
   for (const urn of ["made", "failed"]) lines.show(urn, "storing the image");
   vi.advanceTimersByTime(250);
   lines.show("made", "never shown");
