@@ -1,6 +1,6 @@
 import { type CauseValue, type RebuildCause, unknownDigest } from "../../distro/plan/rebuild-plan.ts";
 
-/** What changed, a line each, in words: `its version: 1.0 -> 1.1`. */
+/** Returns a line for each change: `its version: 1.0 -> 1.1`. */
 export function formatCauses(causes: readonly RebuildCause[]): string[] {
   return shownCauses(causes).map((cause) => {
     const { table, name = "" } = partsOf(cause.property);
@@ -11,7 +11,7 @@ export function formatCauses(causes: readonly RebuildCause[]): string[] {
   });
 }
 
-/** The same in a few words: `version 1.1; Containerfile; 3 sources`. */
+/** Returns a summary of the changes: `version 1.1; Containerfile; 3 sources`. */
 export function summarizeCauses(causes: readonly RebuildCause[]): string {
   const byTable = Map.groupBy(shownCauses(causes), ({ property }) => partsOf(property).table);
   return [...byTable]
@@ -35,13 +35,15 @@ function wordsFor(table: string): { one: string; many: string } {
   return words[table] ?? { one: table, many: table };
 }
 
-/** A version makes half a dozen build arguments that say nothing more. */
+/** Leaves out the build arguments that follow from a changed version: there are half a dozen. */
 function shownCauses(causes: readonly RebuildCause[]): readonly RebuildCause[] {
   if (!causes.some(({ property }) => property === "version")) return causes;
   return causes.filter(({ property }) => !/^buildArgs\.VERSION(_|$)/.test(property));
 }
 
-/** `sources["a.tar"]` and `buildArgs.NAME` in two, as the provider writes them. */
+/**
+ * Splits `sources["a.tar"]` or `buildArgs.NAME`, as the provider writes them, into table and name.
+ */
 function partsOf(property: string): { table: string; name?: string } {
   const [, table = property, quoted, plain] = /^(\w+)(?:\["(.*)"\]|\.(.+))$/.exec(property) ?? [];
   const name = quoted?.replaceAll('\\"', '"') ?? plain;

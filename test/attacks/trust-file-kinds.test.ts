@@ -41,7 +41,7 @@ async function verifyWith(place: string, prepare: (path: string, elsewhere: stri
     ...["--keys", join(folder, "keys")],
   );
   expect(performance.now() - began).toBeLessThan(20_000);
-  expect(ended.stdout + ended.stderr).not.toMatch(new RegExp(`${secret}|PATH=|fault in stagex`));
+  expect(ended.stdout + ended.stderr).not.toMatch(new RegExp(`${secret}|PATH=|internal error`));
   return ended;
 }
 

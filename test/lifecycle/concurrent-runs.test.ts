@@ -50,7 +50,7 @@ describeReal("several runs at once", () => {
     const running = project.startStagex(["start", "--stack", "test"]);
     await expect.poll(building, { timeout: 60_000, interval: 50 }).toBeGreaterThan(0);
     const second = await project.stagexStart();
-    expect(second.output).toMatch(/another run is at work on stack test since .*kill -INT \d+/);
+    expect(second.output).toMatch(/another run has been working on stack test since .*kill -INT \d+/);
     expect(second.code).toBe(1);
     const { code, output } = await ended(running);
     expect(output).toContain("4 built");

@@ -36,7 +36,7 @@ test("without a BuildKit there is an engine for previews and settings, and a wor
     pulumi: join(bin, "pulumi"),
     languageHost: join(bin, "pulumi-language-nodejs"),
   });
-  expect(said()).toMatch(/no image can be built from here: .*root[\s\S]*to mend it: .*BUILDKIT_HOST/);
+  expect(said()).toMatch(/no image can be built from here: .*root[\s\S]*to fix it: .*BUILDKIT_HOST/);
 });
 
 test("where it is to build, a machine that can't is refused at once", async () => {

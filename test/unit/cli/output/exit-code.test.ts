@@ -9,7 +9,7 @@ test("what is expected shows its message alone", () => {
   const { message, code } = describeFailure(error);
   expect(code).toBe(exitCode.unavailable);
   expect(message).toBe(
-    "stagex: can't set up runc v1.5.2: there is no gcc\n  to mend it: apt-get install gcc",
+    "stagex: can't set up runc v1.5.2: there is no gcc\n  to fix it: apt-get install gcc",
   );
 });
 
