@@ -192,7 +192,7 @@ test("killed alone while it installs, the next start waits for the npm that goes
   expect(npmCalls()).toBe(1);
 });
 
-test("a failing npm is told, with the command that mends it", async () => {
+test("reports a failing npm, with the command that fixes it", async () => {
   writeFileSync(join(project, "bin/npm"), "#!/bin/sh\necho 'no network' >&2\nexit 1\n");
   const { code, stderr, stdout } = await run(["start"]);
   expect(code).toBe(69);
