@@ -8,8 +8,9 @@ import { awsVendors, cpuVendorIds, instanceType } from "../../../config/aws-flee
 export const architecturesOf = (): never[] => [];
 
 /**
- * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its certificates and the ends of its
- * tunnels, and nothing on AWS. What listens at those ends is the test's.
+ * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its
+ * certificates and the ends of its tunnels, and nothing on AWS. What listens at those ends is the
+ * test's.
  */
 export class AwsFleet extends ComponentResource implements Fleet {
   readonly builders: readonly FleetBuilder[];
