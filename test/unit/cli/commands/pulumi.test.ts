@@ -30,7 +30,7 @@ function asPlainUser(): { said: () => string } {
   return { said: () => stderr.mock.calls.join("") };
 }
 
-test("without a BuildKit there is an engine for previews and settings, and a word on why nothing is built", async () => {
+test("provides an engine without a BuildKit, with the reason why nothing can be built", async () => {
   const { said } = asPlainUser();
   expect(await provideEngine(false)).toEqual({
     pulumi: join(bin, "pulumi"),
@@ -39,7 +39,7 @@ test("without a BuildKit there is an engine for previews and settings, and a wor
   expect(said()).toMatch(/no image can be built from here: .*root[\s\S]*to fix it: .*BUILDKIT_HOST/);
 });
 
-test("where it is to build, a machine that can't is refused at once", async () => {
+test("refuses at once to build on a machine that can't", async () => {
   asPlainUser();
   await expect(provideEngine(true)).rejects.toThrow(/needs root/);
 });
