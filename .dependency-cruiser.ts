@@ -115,10 +115,13 @@ const configuration: IConfiguration = {
       to: { path: "node_modules/@pulumi/" },
     },
     {
-      name: "grpc-statuses-in-one-file",
-      comment: "The server alone makes gRPC statuses; the log is a client of the engine's.",
+      name: "grpc-in-the-server-alone",
+      comment: "The server alone speaks gRPC; the log is a client of the engine's.",
       severity: "error",
-      from: { path: product, pathNot: "^providers/stagex/protocol/(?:grpc-server|engine-log)\\.ts$" },
+      from: {
+        path: product,
+        pathNot: "^providers/stagex/protocol/(?:grpc-server|grpc-status|engine-log)\\.ts$",
+      },
       to: { path: "node_modules/@grpc/grpc-js/" },
     },
     {

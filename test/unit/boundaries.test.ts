@@ -101,7 +101,7 @@ const planted: readonly (readonly [rule: string, files: Readonly<Record<string, 
     "pulumi-in-its-rooms",
     { "pipeline/a.ts": 'import type { Output } from "@pulumi/pulumi"; export type A = Output<1>;' },
   ],
-  ["grpc-statuses-in-one-file", { "providers/stagex/resources/a.ts": 'import "@grpc/grpc-js";' }],
+  ["grpc-in-the-server-alone", { "providers/stagex/resources/a.ts": 'import "@grpc/grpc-js";' }],
   ["no-development-package", { "oci/a.ts": 'import "fast-check";' }],
   ["all-can-be-found", { "oci/a.ts": 'import "./gone.ts";' }],
 ];
