@@ -140,7 +140,7 @@ const configuration: IConfiguration = {
   ],
   options: {
     doNotFollow: { path: "node_modules" },
-    exclude: { path: "^(?:\\.stagex|out|examples|coverage)/" },
+    exclude: { path: "^(?:\\.stagex|out|examples|coverage)(?:/|$)" },
     tsPreCompilationDeps: true,
     tsConfig: { fileName: "tsconfig.json" },
     enhancedResolveOptions: {
