@@ -13,8 +13,9 @@ type OtherResources = Partial<Readonly<Record<"attest" | "aws" | "builders" | "l
  *
  * Upstream: https://github.com/pulumi/pulumi/issues/10960 and
  * https://github.com/pulumi/pulumi/issues/15218 (the file backend writes every checkpoint whole),
- * https://github.com/pulumi/pulumi/issues/10768 (a safer PULUMI_SKIP_CHECKPOINTS). Remove when the
- * file backend journals, or batches its checkpoints.
+ * https://github.com/pulumi/pulumi/issues/10768 (a safer PULUMI_SKIP_CHECKPOINTS).
+ *
+ * Remove when the file backend journals, or batches its checkpoints.
  */
 export function checkpointEnvironment({
   attest,

@@ -7,8 +7,9 @@ import { Output, type Resource, RunError, recover } from "@pulumi/pulumi";
  *
  * Upstream: https://github.com/pulumi/pulumi/issues/21901 and
  * https://github.com/pulumi/pulumi/pull/23423 are about the message; that one failure is reported
- * for each dependent is not filed. Remove this file when the SDK reports a failed resource once,
- * and its dependents as skipped.
+ * for each dependent is not filed.
+ *
+ * Remove this file when the SDK reports a failed resource once, and its dependents as skipped.
  */
 class NotMade extends RunError {
   constructor(message: string) {

@@ -15,7 +15,9 @@ const parentPoll = 1000;
  *
  * Upstream: https://github.com/pulumi/pulumi/issues/8696; its fix,
  * https://github.com/pulumi/pulumi/pull/9735, polls the engine's health every five minutes, from
- * Go's provider library alone. Remove when the engine ends its providers however it ends itself.
+ * Go's provider library alone.
+ *
+ * Remove when the engine ends its providers however it ends itself.
  */
 export function onEngineEnd(ended: () => void): void {
   if (isPipe(0)) {

@@ -15,8 +15,9 @@ const pause = 250;
  * went on, and ignores empty lines. So "done" replaces it.
  *
  * Upstream: https://github.com/pulumi/pulumi/pull/1853 made ephemeral lines, to be shown until a
- * resource's operation completes; that they stay is not filed. Remove `end` when the display clears
- * the line of a resource that is done. The pause stays.
+ * resource's operation completes; that they stay is not filed.
+ *
+ * Remove `end` when the display clears the line of a resource that is done. The pause stays.
  */
 export class EphemeralLines {
   readonly #engine: EphemeralLog;

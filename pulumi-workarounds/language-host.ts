@@ -10,8 +10,10 @@ import { quoteShellWord } from "../lib/text/shell-word.ts";
  * the compiler, a third of a second; and after `npm ci --omit=dev` no program runs.
  *
  * Upstream: https://github.com/pulumi/templates/pull/312 has the cost of the compiler; for the
- * missing module no issue is filed. Newer hosts read Pulumi.yaml, and refuse the flag. Remove when
- * a newer host can be had as a Go module, together with `isBuilt` in tools/engine-folder.ts.
+ * missing module no issue is filed. Newer hosts read Pulumi.yaml, and refuse the flag.
+ *
+ * Remove when a newer host can be had as a Go module, together with `isBuilt` in
+ * tools/engine-folder.ts.
  *
  * @param host the path of the host
  */

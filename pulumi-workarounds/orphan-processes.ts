@@ -8,7 +8,9 @@ import { readdir, readFile } from "node:fs/promises";
  * is there.
  *
  * Upstream: https://github.com/pulumi/pulumi/issues/8696, closed by the check,
- * https://github.com/pulumi/pulumi/pull/9735. Remove when a language host ends with its engine.
+ * https://github.com/pulumi/pulumi/pull/9735.
+ *
+ * Remove when a language host ends with its engine.
  *
  * @param value one that no other run has
  */

@@ -12,8 +12,9 @@
  *
  * Upstream: https://github.com/pulumi/pulumi/issues/13436 (source positions),
  * https://github.com/pulumi/pulumi/pull/20350 (parsed stack traces); for file URLs and for the cost
- * of the traces no issue is filed. Remove when the SDK resolves file URLs, and traces no promises
- * unless it is asked to.
+ * of the traces no issue is filed.
+ *
+ * Remove when the SDK resolves file URLs, and traces no promises unless it is asked to.
  */
 export function usePathsInStackTraces(): void {
   Error.prepareStackTrace = (error, frames) => {

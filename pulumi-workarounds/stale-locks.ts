@@ -17,8 +17,9 @@ export type LockHolder = z.infer<typeof lockFile>;
  * someone runs `pulumi cancel`.
  *
  * Upstream: https://github.com/pulumi/pulumi/issues/9253 proposes locks that expire;
- * https://github.com/pulumi/pulumi/issues/8973 is a report of stale ones. Remove when the file
- * backend drops locks of processes that have ended.
+ * https://github.com/pulumi/pulumi/issues/8973 is a report of stale ones.
+ *
+ * Remove when the file backend drops locks of processes that have ended.
  *
  * @param backend the folder of the file backend
  * @returns the engine on this machine that is at work on the stack, if there is one

@@ -15,9 +15,10 @@ import { join } from "node:path";
  * with 0666 but for the umask.
  *
  * Upstream: https://github.com/pulumi/pulumi/issues/2801 has the same after failed writes to S3; a
- * full disk is not filed. https://github.com/pulumi/pulumi/issues/7002 has the permissions. Remove
- * when the file backend leaves the old state in place after a failed write, and creates its files
- * with 0600.
+ * full disk is not filed. https://github.com/pulumi/pulumi/issues/7002 has the permissions.
+ *
+ * Remove when the file backend leaves the old state in place after a failed write, and creates its
+ * files with 0600.
  */
 export class StateBackup {
   readonly path: string;

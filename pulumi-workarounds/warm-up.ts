@@ -9,8 +9,10 @@ import { invoke } from "@pulumi/pulumi/runtime/index.js";
  * The engine starts a provider for the first resource that needs it, not with the program.
  *
  * Upstream: https://github.com/pulumi/pulumi/pull/12657 made it so; an option to start providers
- * early is not filed. Remove when the engine starts a project's own providers with its program,
- * together with providers/stagex/functions/warm-up.ts.
+ * early is not filed.
+ *
+ * Remove when the engine starts a project's own providers with its program, together with
+ * providers/stagex/functions/warm-up.ts.
  */
 export async function warmUpProvider(): Promise<void> {
   invoke("stagex:index:readiness", {}).catch(() => undefined);

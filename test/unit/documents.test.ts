@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -51,3 +51,14 @@ test("docs/threat-model.md names tests that exist", () => {
   expect(named.length).toBeGreaterThan(50);
   expect(named.filter((path) => !existsSync(join(root, "test", `${path}.test.ts`)))).toEqual([]);
 });
+
+const workarounds = readdirSync(join(root, "pulumi-workarounds")).filter((file) => file.endsWith(".ts"));
+
+test.each(workarounds)(
+  "pulumi-workarounds/%s names upstream, a condition for its removal, and is listed",
+  (file) => {
+    const text = readFileSync(join(root, "pulumi-workarounds", file), "utf8");
+    expect(text).toMatch(/^ \* Upstream: [\s\S]*^ \* Remove .*when/m);
+    expect(readFileSync(join(root, "pulumi-workarounds/README.md"), "utf8")).toContain(`](${file})`);
+  },
+);
