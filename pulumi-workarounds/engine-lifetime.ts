@@ -4,11 +4,20 @@ import { fstatSync } from "node:fs";
 const parentPoll = 1000;
 
 /**
- * Calls back once the engine has ended, however that happens: killed, it can't say goodbye.
+ * Calls back once the engine has ended. A killed engine sends its providers neither Cancel nor a
+ * signal, and they run on.
  *
- * The engine keeps the other end of its providers' stdin for as long as it lives (pulumi/pulumi: `ExecPlugin`, `cmd.StdinPipe`), and
- * the kernel closes that with it. So the end of stdin is the engine's, even where it was gone before this process ran its first line.
- * The parent's number alone can't tell: read late it is that of whoever adopts orphans, and stays so. It serves where stdin is no pipe.
+ * The engine keeps the other end of its providers' stdin while it lives (pulumi/pulumi:
+ * `ExecPlugin`, `cmd.StdinPipe`), and the kernel closes that with the engine. So the end of stdin
+ * tells of its end, even if it ended before the first line of this process ran. The parent's
+ * process id does not: read late, it is that of the process which adopts orphans. It serves where
+ * stdin is no pipe.
+ *
+ * Upstream: https://github.com/pulumi/pulumi/issues/8696; its fix,
+ * https://github.com/pulumi/pulumi/pull/9735, polls the engine's health every five minutes, from
+ * Go's provider library alone.
+ *
+ * Remove when the engine ends its providers however it ends itself.
  */
 export function onEngineEnd(ended: () => void): void {
   if (isPipe(0)) {

@@ -1,25 +1,34 @@
 /**
- * Pulumi notes in its state where each resource was registered, relative to the project. It reads that from stack traces,
- * where modules have file URLs, and takes those for relative paths: absolute paths would end up in the state. With plain
- * paths in stack traces (V8's stack trace API) it gets them right. Of the whole trace, which it would keep with every
- * resource as well, it gets the place alone. Call it before the first resource is registered.
+ * Gives Pulumi stack traces (V8's stack trace API) with plain paths, one frame for each resource,
+ * and no frames for promises. Call it before the first resource is registered.
  *
- * It also takes a trace for each of the many promises of a resource, to name those that never end. Formatting them was a good
- * part of the program's time, and they are left empty.
+ * - The SDK notes in the state where each resource was registered, relative to the project. It
+ *   parses stack traces for that, and takes the file URLs of ES modules for relative paths:
+ *   absolute paths of this machine would get into the state.
+ * - It keeps the whole trace with each resource, half a KiB. Of the trace it gets the frame in this
+ *   project's code alone.
+ * - It takes a trace for each promise of a resource, to name those that never settle. Formatting
+ *   them took a good part of the program's time, so they stay empty.
+ *
+ * Upstream: https://github.com/pulumi/pulumi/issues/13436 (source positions),
+ * https://github.com/pulumi/pulumi/pull/20350 (parsed stack traces); for file URLs and for the cost
+ * of the traces no issue is filed.
+ *
+ * Remove when the SDK resolves file URLs, and traces no promises unless it is asked to.
  */
 export function usePathsInStackTraces(): void {
   Error.prepareStackTrace = (error, frames) => {
-    const asking = frames[0]?.getFunctionName();
-    if (asking === "debuggablePromise") return String(error);
-    const shown = asking === "callsites" ? frames.slice(0, placeOf(frames) + 1) : frames;
+    const caller = frames[0]?.getFunctionName();
+    if (caller === "debuggablePromise") return String(error);
+    const shown = caller === "callsites" ? frames.slice(0, projectFrame(frames) + 1) : frames;
     return [String(error), ...shown.map((frame) => `    at ${String(frame).replace("file://", "")}`)].join(
       "\n",
     );
   };
 }
 
-/** The first frame in code of this project. */
-function placeOf(frames: readonly NodeJS.CallSite[]): number {
+/** Returns the index of the first frame in the code of this project. */
+function projectFrame(frames: readonly NodeJS.CallSite[]): number {
   const found = frames.findIndex((frame) => {
     const file = frame.getFileName() ?? "";
     return file.startsWith("file://") && !file.includes("/node_modules/") && !file.endsWith("/resource.ts");

@@ -19,7 +19,7 @@ const pinnedNode = join(project, "node_modules/.bin/node");
 
 /** Ends the program with what, why and the mend. */
 function fail(message, mend) {
-  process.stderr.write(`stagex: ${message}\n  to mend it: ${mend}\n`);
+  process.stderr.write(`stagex: ${message}\n  to fix it: ${mend}\n`);
   process.exit(UNAVAILABLE);
 }
 

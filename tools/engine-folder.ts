@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { copyFile, link, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { quoteShellWord } from "../lib/text/shell-word.ts";
+import { languageHostScript } from "../pulumi-workarounds/language-host.ts";
 import type { EnginePrograms } from "./engine-environment.ts";
 import { isExecutable } from "./executable.ts";
 import { fillFolder } from "./tool-folder.ts";
@@ -14,7 +14,9 @@ import { fillFolder } from "./tool-folder.ts";
  */
 export async function prepareEngineFolder(programs: EnginePrograms, tools: string): Promise<EnginePrograms> {
   if (dirname(programs.pulumi) === dirname(programs.languageHost)) return programs;
-  const launcher = isBuilt(programs.languageHost, tools) ? hostLauncher(programs.languageHost) : undefined;
+  const launcher = isBuilt(programs.languageHost, tools)
+    ? languageHostScript(programs.languageHost)
+    : undefined;
   const name = createHash("sha256")
     .update(`${programs.pulumi}\n${launcher ?? programs.languageHost}`)
     .digest("hex")
@@ -35,15 +37,6 @@ export async function prepareEngineFolder(programs: EnginePrograms, tools: strin
 
 function isBuilt(program: string, tools: string): boolean {
   return dirname(dirname(program)) === tools;
-}
-
-/**
- * Starts the host that the set-up builds. That version knows nothing of `typescript: false` in Pulumi.yaml, which its engine passed on
- * as a flag (pulumi/pulumi v3.68.0: `main.go` of the host, `flag.BoolVar(&typescript, …, true, …)`). Without the flag each run loads
- * ts-node and the compiler. Newer hosts read Pulumi.yaml and refuse the flag.
- */
-function hostLauncher(host: string): string {
-  return `#!/bin/sh\nexec ${quoteShellWord(host)} -typescript=false "$@"\n`;
 }
 
 async function linkOrCopy(from: string, to: string): Promise<void> {

@@ -23,7 +23,7 @@ export class SetUpError extends Error {
   readonly fix: string;
 
   constructor(what: string, reason: SetUpReason, why: string, mend: string) {
-    super(`can't set up ${what}: ${why}\n  to mend it: ${mend}`);
+    super(`can't set up ${what}: ${why}\n  to fix it: ${mend}`);
     this.reason = reason;
     this.what = what;
     this.why = why;

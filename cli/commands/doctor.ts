@@ -10,14 +10,14 @@ import { checkTrees } from "../doctor/tree.ts";
 import { checkUpstreamPrograms } from "../doctor/upstream.ts";
 import { exitCode } from "../output/exit-code.ts";
 
-/** All that the doctor found. */
+/** The doctor's findings. */
 type Diagnosis = {
-  /** Whether the main job can run. */
+  /** The main job can run. */
   readonly ok: boolean;
   readonly sections: readonly Section[];
 };
 
-/** Looks at this machine. Changes nothing, builds nothing, starts nothing. */
+/** Checks this machine, and changes, builds and starts nothing. */
 async function diagnose(environment: NodeJS.ProcessEnv = process.env): Promise<Diagnosis> {
   const docker = await findDocker(environment);
   const sections = await Promise.all([
@@ -37,13 +37,13 @@ const marks: Readonly<Record<Check["verdict"], string>> = {
   lacks: "lacks",
 };
 
-/** The diagnosis for people: a section each, a line a check, and its mend below it. */
+/** Formats the diagnosis for people: a line for each check, with the fix below it. */
 function renderDiagnosis({ ok, sections }: Diagnosis): Printable {
   const width = Math.max(...sections.flatMap(({ checks }) => checks.map(({ name }) => name.length)));
   const line = ({ name, found, minimum, verdict, mend }: Check): Printable[] => {
     const wanted = verdict === "ok" || minimum === null ? "" : ` (at least ${minimum})`;
     const first = printable`  ${name.padEnd(width)}  ${marks[verdict].padEnd(5)}  ${found}${wanted}`;
-    return mend === null ? [first] : [first, printable`  ${"".padEnd(width)}         to mend it: ${mend}`];
+    return mend === null ? [first] : [first, printable`  ${"".padEnd(width)}         to fix it: ${mend}`];
   };
   const parts = sections.flatMap(({ title, checks }) => [
     printable`${title}`,
@@ -52,7 +52,7 @@ function renderDiagnosis({ ok, sections }: Diagnosis): Printable {
   ]);
   const end = ok
     ? printable`The main job can run: npm start`
-    : printable`The main job can't run before what FALLS SHORT is mended.`;
+    : printable`The main job can't run before what FALLS SHORT is fixed.`;
   return printableLines([...parts, end]);
 }
 
@@ -60,12 +60,12 @@ function renderDiagnosis({ ok, sections }: Diagnosis): Printable {
 export function doctorCommand(): Command {
   return new Command("doctor")
     .description(
-      "Prints what was found on this machine against what the work needs, with the mend for each thing that falls short.\n" +
-        "Exit code 0 when the main job (npm start) can run, 1 otherwise.",
+      "Compares this machine with what the work needs, and prints a fix for each thing that falls short.\n" +
+        "Exits with 0 if the main job (npm start) can run, else with 1.",
     )
     .option(
       "--json",
-      "the same as JSON: {ok, sections: [{title, checks: [{name, found, minimum, verdict, mend}]}]}",
+      "prints JSON: {ok, sections: [{title, checks: [{name, found, minimum, verdict, mend}]}]}",
     )
     .action(async ({ json }: { json?: boolean }) => {
       const diagnosis = await diagnose();

@@ -3,7 +3,10 @@ import { printRaw } from "../../lib/text/terminal.ts";
 import { engineRequirements } from "../../tools/engine-environment.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 
-/** One `export` a line, quoted for any POSIX shell. The folders go before those that the shell has in PATH. */
+/**
+ * Returns `export` lines for any POSIX shell. The folders go before those that the shell has in
+ * PATH.
+ */
 export function formatShellExports(
   folders: readonly string[],
   variables: Readonly<Record<string, string>>,
@@ -13,12 +16,12 @@ export function formatShellExports(
   return [`export PATH=${quote(folders.join(":"))}:"$PATH"\n`, ...lines].join("");
 }
 
-/** `stagex env`: what a plain `pulumi` needs to work on the same stacks as `npm start`. */
+/** `stagex env`: prints what a plain `pulumi` needs to work on the same stacks as `npm start`. */
 export function envCommand(): Command {
   return new Command("env")
     .description(
       "Prints shell exports with which a plain `pulumi` works on this project's stacks.\n" +
-        "It sets up the engine first, where there is none; what it does is shown on stderr.",
+        "Sets up the engine first if there is none, and shows its progress on stderr.",
     )
     .action(async () => {
       const { folders, variables } = engineRequirements(await provideEngine(false));

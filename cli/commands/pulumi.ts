@@ -4,7 +4,7 @@ import { engineEnvironment } from "../../tools/engine-environment.ts";
 import { execProgram } from "../engine/exec.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 
-/** `stagex pulumi …`: everything after it is the engine's. */
+/** `stagex pulumi …`: runs the engine with all further arguments. */
 export function pulumiCommand(): Command {
   return new Command("pulumi")
     .argument("[arguments...]", "as pulumi takes them")
@@ -13,7 +13,7 @@ export function pulumiCommand(): Command {
     .passThroughOptions()
     .action(async (args: string[]) => {
       const engine = await provideEngine(false);
-      // Wherever it is called from, it is this project's stacks that it works on.
+      // It works on this project's stacks, wherever it is called.
       process.chdir(pathsOf().project);
       await execProgram(engine.pulumi, args, engineEnvironment(engine));
     });

@@ -6,11 +6,11 @@ import { print } from "../../lib/text/terminal.ts";
 import { provideRegistry, serveRegistry } from "../rehearsal/registry-server.ts";
 import { rehearsalFolder } from "../rehearsal/rehearsal.ts";
 
-/** `stagex registry`: what a rehearsal published, to look at. */
+/** `stagex registry`: serves what a rehearsal has published. */
 export function registryCommand(): Command {
   return new Command("registry")
     .description(
-      "Serves the registry of this checkout's rehearsal, to which npm start publishes, on this machine's loopback until Ctrl-C.",
+      "Serves the registry to which npm start publishes in its rehearsal, on loopback until Ctrl-C.",
     )
     .action(async () => {
       const registry = await serveRegistry(
@@ -25,7 +25,7 @@ export function registryCommand(): Command {
 
 function untilEnded(): Promise<void> {
   return new Promise((resolve) => {
-    // A promise alone keeps no process alive.
+    // A promise alone does not keep the process alive.
     const waiting = setInterval(() => {}, 1 << 30);
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
       process.once(signal, () => {

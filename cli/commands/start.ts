@@ -17,26 +17,27 @@ import { parseDigest } from "../../oci/digest.ts";
 import { readConfiguredTree } from "../../pipeline/context/open-tree.ts";
 import { parseRunReport } from "../../pipeline/context/run-report.ts";
 import { checkpointEnvironment } from "../../pulumi-workarounds/checkpoints.ts";
+import type { LockHolder } from "../../pulumi-workarounds/stale-locks.ts";
 import { parallelismEnvironment } from "../engine/engine-parallelism.ts";
 import { provideEngine } from "../engine/provide-engine.ts";
 import { releaseOutputs } from "../engine/release-outputs.ts";
-import { type LockHolder, Stack } from "../engine/stack.ts";
+import { Stack } from "../engine/stack.ts";
 import { asUsageError, CommandError, exitCode } from "../output/exit-code.ts";
 import { formatResultTable } from "../output/result-table.ts";
 import { type ChosenImage, summarizeRun } from "../output/run-summary.ts";
 import { type RehearsedImage, rehearse } from "../rehearsal/rehearsal.ts";
 
-/** `stagex start`: the main job, from nothing to a table of digests. */
+/** `stagex start`: does the main job, from nothing to a table of digests. */
 export function startCommand(): Command {
   return new Command("start")
     .description(
-      "Sets up what is missing, brings a stack up (by default the example tree's), and ends with a table of its\n" +
-        "images: digest, built or reused, seconds, and whether the published digest is the same. The example tree is then\n" +
-        "released, too, in a rehearsal: signed by throw-away maintainers, published to a registry on loopback.",
+      "Sets up what is missing, brings a stack up (by default the example tree's), and prints a table of its images:\n" +
+        "digest, built or reused, seconds, and the published digest if it differs. Then it rehearses a release of the\n" +
+        "example tree: throw-away maintainers sign it, and it is published to a registry on loopback.",
     )
-    .option("--stack <name>", "the stack to bring up; made where there is none", "dev")
-    .option("--no-rehearsal", "leave it at building")
-    .argument("[arguments...]", "more for `pulumi up`, after --")
+    .option("--stack <name>", "the stack to bring up; created if there is none", "dev")
+    .option("--no-rehearsal", "stop after building")
+    .argument("[arguments...]", "more arguments for `pulumi up`, after --")
     .action(start);
 }
 
@@ -49,12 +50,13 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   await stack.select();
   const holder = await stack.removeStaleLocks();
   if (holder) throw new CommandError(atWork(name, holder), exitCode.no);
-  // Before the engine starts: what is wrong with the settings or the tree is then said once, and alone.
+  // Before the engine starts, so that an error in the settings or the tree is reported once, and
+  // alone.
   const settings = await stack.getConfig();
   const { config, chosen } = await chosenImages(settings).catch((error: unknown) =>
     Promise.reject(asUsageError(error)),
   );
-  // Refreshed, so that what was damaged or lost since the last time is found and made again.
+  // The refresh finds what was damaged or lost since the last run, so that it is built again.
   const up = ["up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", ...more];
   if (config.stack === "release") return await bringReleaseUp(stack, up);
   if (config.stack === "fleet") return await bringUp(stack, up);
@@ -72,7 +74,7 @@ async function start(more: readonly string[], { stack: name, rehearsal }: Option
   });
 }
 
-/** Brings a reproduce stack up, with a table of what became of its images. */
+/** Brings a reproduce stack up, and prints a table of its images. */
 async function build(
   stack: Stack,
   up: readonly string[],
@@ -102,9 +104,9 @@ async function build(
   }
 }
 
-/** Brings a release stack up, and tells what the images lack that are below quorum. */
+/** Brings a release stack up, and prints what the images below quorum lack. */
 async function bringReleaseUp(stack: Stack, up: readonly string[]): Promise<void> {
-  // One image's quorum is nothing to another's.
+  // Each image has a quorum of its own.
   const code = await stack.run([...up, "--continue-on-error"]);
   const { published, pending } = releaseOutputs.parse(await stack.readOutputs());
   const lines = groupMessages(Object.entries(pending)).map((line) => printable`${line}`);
@@ -118,12 +120,12 @@ async function bringUp(stack: Stack, up: readonly string[]): Promise<void> {
   if (code !== 0) throw new CommandError(unfinished(code, "above", "made is kept"), exitCode.no);
 }
 
-/** Made-up maintainers sign the made-up distribution alone: what they say of a real one would be worth nothing. */
+/** Checks for the example tree: signatures of made-up maintainers mean nothing for a real one. */
 function isExample({ tree }: Readonly<Record<string, unknown>>): boolean {
   return tree === undefined || tree === configShape.tree.parse(undefined);
 }
 
-/** Those settings of a stack that say what is built, and by which daemon. */
+/** Returns the settings of a stack that choose what is built, and by which daemon. */
 function buildSettings(settings: Readonly<Record<string, unknown>>): Record<string, string> {
   const names = ["tree", "images", "platforms", "verify", "buildkit", "jobs"] satisfies ConfigKey[];
   const kept = Object.entries(settings).filter(([name]) => names.some((key) => key === name));
@@ -133,12 +135,12 @@ function buildSettings(settings: Readonly<Record<string, unknown>>): Record<stri
 }
 
 function atWork(name: string, { pid, timestamp }: LockHolder): string {
-  return `another run is at work on stack ${name} since ${timestamp}. Wait for it, or end it: kill -INT ${pid}`;
+  return `another run has been working on stack ${name} since ${timestamp}. Wait for it, or end it: kill -INT ${pid}`;
 }
 
 /**
- * @param where its messages are
- * @param kept what becomes of its work
+ * @param where the place of its messages
+ * @param kept the part of its work that is kept
  */
 function unfinished(code: number | NodeJS.Signals, where: string, kept: string): string {
   const how =

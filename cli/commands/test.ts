@@ -9,19 +9,20 @@ import { provideTools, testTools } from "../../tools/tool-resolver.ts";
 import { execProgram } from "../engine/exec.ts";
 import { exitCode } from "../output/exit-code.ts";
 
-/** The checks that come before the tests; each is a program of node_modules and its arguments. */
+/** The checks before the tests; each is a program of node_modules and its arguments. */
 const checks = [
   { name: "format and lint (biome)", program: "@biomejs/biome/bin/biome", args: ["check", "."] },
   { name: "types (tsc)", program: "typescript/bin/tsc", args: ["--noEmit"] },
 ] as const;
 
 /**
- * `stagex test`, which is `npm test`: sets up the real parts, checks format, lint and types, and runs every test. With arguments it is
- * vitest alone, with them: `npm test -- --project unit distro`.
+ * `stagex test`, which is `npm test`: sets up the real parts, checks format, lint and
+ * types, and runs every test. With arguments it runs vitest alone: `npm test -- --project unit
+ * distro`.
  */
 export function testCommand(): Command {
   return new Command("test")
-    .argument("[arguments...]", "for vitest, which then runs alone")
+    .argument("[arguments...]", "arguments for vitest, which then runs alone")
     .allowUnknownOption()
     .passThroughOptions()
     .action(async (args: string[]) => {
@@ -52,7 +53,10 @@ function modulePath(path: string): string {
   return join(pathsOf().project, "node_modules", path);
 }
 
-/** Runs a program on this Node with this terminal; resolves to its exit code. A signal to us ends it, and then us. */
+/**
+ * Runs a program on this Node with this terminal, and returns its exit code. A signal to this
+ * process ends it, too.
+ */
 async function runNode(args: readonly string[]): Promise<number | null> {
   const child = spawn(process.execPath, [...args], { stdio: "inherit" });
   const forward = (signal: NodeJS.Signals) => child.kill(signal);

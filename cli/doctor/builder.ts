@@ -6,7 +6,7 @@ import { findTool } from "../../tools/tool-resolver.ts";
 import { formatVersion } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
-/** The BuildKit that is used, and what there is of Docker. */
+/** Checks the BuildKit that is used, and Docker. */
 export async function checkBuilder(environment: NodeJS.ProcessEnv, docker: Docker | null): Promise<Section> {
   return { title: "BuildKit", checks: [await builderCheck(environment), dockerCheck(docker)] };
 }
@@ -37,8 +37,8 @@ async function remoteCheck(
   try {
     const endpoint: Endpoint = parseEndpoint({ address: choice.address, buildctl: buildctl.path });
     const { version, platforms } = await queryDaemon(endpoint);
-    // A daemon tells neither what Go it was built with, which a first image compared with its published digest does, nor how its runc
-    // was.
+    // A daemon reports neither the Go nor the runc that it was built with. A first image, compared
+    // with its published digest, shows the Go.
     return ok(
       name,
       `${where}: ${version}, ${platforms.join(" ")}; its Go is unknown from here, and so are its system-call filter and limits. ` +

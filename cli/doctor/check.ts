@@ -1,24 +1,24 @@
-/** One thing that the doctor looked at. */
+/** One thing that the doctor checked. */
 export type Check = {
   readonly name: string;
-  /** What is there, in words; `none` where nothing is. */
+  /** A description of what is there; `none` if there is nothing. */
   readonly found: string;
-  /** The least that serves, in words; null where nothing is asked. */
+  /** A description of the minimum; null if there is none. */
   readonly minimum: string | null;
   /**
-   * - `ok`: it serves;
+   * - `ok`: it meets the minimum;
    * - `falls short`: the main job (`npm start`) can't run;
-   * - `lacks`: the main job runs, something else doesn't, or runs less well.
+   * - `lacks`: the main job runs, but something else does not, or runs less well.
    */
   readonly verdict: "ok" | "falls short" | "lacks";
-  /** The command, or the words, that mend it; null where nothing is to be mended. */
+  /** The command that fixes it, or a hint; null if nothing is wrong. */
   readonly mend: string | null;
 };
 
 /** Checks that belong together. */
 export type Section = { readonly title: string; readonly checks: readonly Check[] };
 
-/** A check that serves. */
+/** Returns a check that passed. */
 export function ok(name: string, found: string, minimum: string | null = null): Check {
   return { name, found, minimum, verdict: "ok", mend: null };
 }

@@ -10,12 +10,12 @@ import { runnablePlatforms } from "../../tools/platforms.ts";
 import { compareVersions, formatVersion, parseVersion, type Version } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
-/** git's oldest version that has all that is asked of it. */
+/** The oldest version of git with all options that this project uses. */
 const oldestGit: Version = [2, 30, 0];
-/** What the set-up and the example tree take; a whole StageX takes hundreds of times that. In GiB. */
+/** GiB for the set-up and the example tree; all of StageX takes hundreds of times that. */
 const leastSpace = 6;
 
-/** The kernel, the CPU, the platforms, the disk, git. */
+/** Checks the kernel, the CPU, the platforms, the disks and git. */
 export async function checkMachine(environment: NodeJS.ProcessEnv): Promise<Section> {
   const checks = [
     ...(process.platform === "linux" ? await kernelChecks() : []),
@@ -81,7 +81,7 @@ async function cpuCheck(): Promise<Check> {
   return ok("CPU", `${vendor}, ${cpus()[0]?.model ?? "model unknown"}, ${cpus().length} cores`);
 }
 
-/** @param architecture as Node.js names it */
+/** @param architecture as Node.js calls it */
 export async function checkPlatforms(architecture: string = process.arch): Promise<Check> {
   const { native, emulated } = await runnablePlatforms(architecture);
   const others = emulated.length > 0 ? `; emulated: ${emulated.join(" ")}` : "";
@@ -119,7 +119,9 @@ async function spaceCheck(name: string, folder: string): Promise<Check> {
   };
 }
 
-/** GiB free for this user on the disk of a folder, or of the nearest one above it that exists. */
+/**
+ * Returns the GiB free for this user on the disk of a folder, or of its nearest parent that exists.
+ */
 async function freeSpace(folder: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(folder);

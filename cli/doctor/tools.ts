@@ -9,7 +9,7 @@ import { findTool, stackTools, type Tool } from "../../tools/tool-resolver.ts";
 import { formatVersion } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
-/** Node, Go, and each tool of the set-up. */
+/** Checks Node, Go, a C compiler, and each tool of the set-up. */
 export async function checkTools(environment: NodeJS.ProcessEnv): Promise<Section> {
   const needed = neededTools(environment);
   const tools = new Map<ToolName, Tool | null>();
@@ -26,13 +26,16 @@ export async function checkTools(environment: NodeJS.ProcessEnv): Promise<Sectio
   };
 }
 
-/** The tools of the main job on this machine: where BuildKit is another's, no daemon and no runtime of our own. */
+/**
+ * Returns the tools of the main job on this machine: with a BuildKit of the user's, neither daemon
+ * nor runtime.
+ */
 function neededTools(environment: NodeJS.ProcessEnv): readonly ToolName[] {
   const canRunDaemon = privateDaemonObstacle() === null;
   return stackTools(canRunDaemon ? environment : { ...environment, BUILDKIT_HOST: "another's" });
 }
 
-/** @param isNeeded whether something is still to be built with it */
+/** @param isNeeded some tool is still to be built with it */
 async function goCheck(environment: NodeJS.ProcessEnv, isNeeded: boolean): Promise<Check> {
   const minimum = `${pinnedGo}, or 1.21 and a network to get it with`;
   try {
@@ -45,7 +48,7 @@ async function goCheck(environment: NodeJS.ProcessEnv, isNeeded: boolean): Promi
   }
 }
 
-/** @param isNeeded whether something is still to be compiled with it */
+/** @param isNeeded some tool is still to be compiled with it */
 async function compilerCheck(environment: NodeJS.ProcessEnv, isNeeded: boolean): Promise<Check> {
   const path = await findExecutable("gcc", environment);
   const version = path === null ? null : await queryVersion(path, ["-dumpfullversion"], environment);

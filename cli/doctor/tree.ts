@@ -8,7 +8,7 @@ import { type Check, ok, type Section } from "./check.ts";
 /** In bytes; the engine writes some thousand. */
 const maxStackFile = 2 ** 20;
 
-/** The stacks whose configuration names a tree: whether it is used only if the right people have signed it. */
+/** Checks, for each stack with a configuration, that its tree has to be signed. */
 export async function checkTrees(project = pathsOf().project): Promise<Section> {
   const files = (await readdir(project)).filter((name) => /^Pulumi\.[\w.-]+\.yaml$/.test(name)).sort();
   const checks = await Promise.all(
@@ -46,7 +46,7 @@ function kindOf(tree: string, project: string): "folder" | "git" {
   }
 }
 
-/** A value of the `stagex:` configuration, as the engine writes it: a line of YAML. */
+/** Returns a value of the `stagex:` configuration, which the engine writes as one line of YAML. */
 function settingIn(settings: string, key: string): string | undefined {
   const start = `stagex:${key}:`;
   const line = settings.split("\n").find((one) => one.trimStart().startsWith(start));

@@ -3,7 +3,10 @@ import { findExecutable, queryVersion } from "../../tools/executable.ts";
 import { compareVersions, formatVersion, type Version } from "../../tools/version.ts";
 import { type Check, ok, type Section } from "./check.ts";
 
-/** What StageX asks for in its own README and scripts; here nothing but signing with a smart card (gpg) needs any of it. */
+/**
+ * The programs that StageX's own README and scripts need. Here only signing with a smart card needs
+ * one of them: gpg.
+ */
 const programs: readonly { name: string; args: readonly string[]; minimum: Version; mend: string }[] = [
   { name: "gpg", args: ["--version"], minimum: [2, 2, 0], mend: "apt-get install gnupg" },
   { name: "jq", args: ["--version"], minimum: [1, 6, 0], mend: "apt-get install jq" },
@@ -14,7 +17,7 @@ const oldestBuildx: Version = [0, 30, 1];
 
 const install = "https://docs.docker.com/engine/install/";
 
-/** What only StageX's own scripts need. */
+/** Checks what only StageX's own scripts need. */
 export async function checkUpstreamPrograms(
   environment: NodeJS.ProcessEnv,
   docker: Docker | null,

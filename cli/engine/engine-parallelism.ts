@@ -3,19 +3,21 @@ import { plannedSlots } from "../../config/fleet-plan.ts";
 import type { StagexConfig } from "../../config/schema.ts";
 
 /**
- * How many resources the engine has in hand for each build slot. It hands out images first come, first served, and the schedule can put
- * first only what it has been handed: with fewer, long chains begin late (bench/README.md).
+ * Resources that the engine works on at once, for each build slot. The engine hands out images
+ * first come, first served, and the scheduler chooses among those alone: with fewer, long chains
+ * begin late (bench/README.md).
  */
-const imagesForEachSlot = 8;
-/** What the engine takes by itself, for each core. */
-const usualForEachCore = 4;
+const resourcesPerSlot = 8;
+/** The engine's own default, for each core. */
+const defaultPerCore = 4;
 
 /**
- * The engine's environment for `up`: as many resources at once as the configured fleet needs, and no fewer than the engine's own default.
- * Empty where the user has said how many; a `--parallel` among the engine's arguments is stronger than either.
+ * Returns the engine's environment for `up`: as many resources at once as the configured fleet
+ * needs, and at least the engine's own default. It is empty if the user has set a number.
+ * `--parallel` among the engine's arguments overrides both.
  */
 export function parallelismEnvironment(config: StagexConfig, given: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   if (given.PULUMI_PARALLEL !== undefined) return {};
-  const forSlots = imagesForEachSlot * plannedSlots(config);
-  return { PULUMI_PARALLEL: String(Math.max(forSlots, usualForEachCore * availableParallelism())) };
+  const forSlots = resourcesPerSlot * plannedSlots(config);
+  return { PULUMI_PARALLEL: String(Math.max(forSlots, defaultPerCore * availableParallelism())) };
 }

@@ -4,8 +4,8 @@ import { findExecutable } from "../../tools/executable.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
 
 /**
- * Becomes another program (execve(2)): it has this process's id, terminal and signals, and its exit code is the command's. Doesn't
- * return.
+ * Replaces this process by another program (execve(2)), which gets its id, terminal and signals.
+ * The exit code of the program becomes that of the command.
  *
  * @param file an absolute path, or a name that is looked up on the environment's PATH
  */
@@ -16,7 +16,7 @@ export async function execProgram(
 ): Promise<never> {
   const path = file.startsWith("/") ? file : await findExecutable(file, environment);
   if (path === null || execve === undefined) {
-    throw new CommandError(printable`can't become ${file}: it is not on PATH`, exitCode.unavailable);
+    throw new CommandError(printable`can't run ${file}: it is not on PATH`, exitCode.unavailable);
   }
   return execve(path, [file, ...args], environment);
 }

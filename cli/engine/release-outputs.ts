@@ -1,9 +1,9 @@
 import { z } from "zod";
 
-/** What a release stack says of itself in its outputs; one that was ended before it got there says nothing. */
+/** The outputs of a release stack. A run that ended early leaves none. */
 export const releaseOutputs = z.object({
-  /** By image: what each tag points at. */
+  /** By image: the digest that each tag points at. */
   published: z.record(z.string(), z.record(z.string(), z.string())).default({}),
-  /** By image: what its quorum lacks, in words. */
+  /** By image: a description of what its quorum lacks. */
   pending: z.record(z.string(), z.string()).default({}),
 });

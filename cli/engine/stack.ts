@@ -1,17 +1,16 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdir, open, readdir, readFile, rm } from "node:fs/promises";
-import { hostname } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { mkdir, open, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { z } from "zod";
 import { renamedKeys } from "../../config/renamed-keys.ts";
 import type { ConfigKey } from "../../config/schema.ts";
-import { identityOf } from "../../lib/fs/pid-identity.ts";
 import type { Paths } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
 import { terminateOrphans } from "../../pulumi-workarounds/orphan-processes.ts";
+import { type LockHolder, removeStaleLocks } from "../../pulumi-workarounds/stale-locks.ts";
 import { StateBackup } from "../../pulumi-workarounds/state-backup.ts";
 import { type EnginePrograms, engineEnvironment } from "../../tools/engine-environment.ts";
 import { CommandError, exitCode } from "../output/exit-code.ts";
@@ -34,19 +33,18 @@ const configured = z.record(
   z.string(),
   z.object({ value: z.string().optional(), objectValue: z.unknown().optional() }),
 );
-const heldLock = z.object({ pid: z.number(), hostname: z.string(), timestamp: z.string() });
 
 const packageState = z.object({
   inputs: z.object({ version: z.string(), platforms: z.array(z.string()) }),
   outputs: z.object({ inputKey: z.string(), digests: z.record(z.string(), z.string()), index: z.string() }),
 });
 
-/** An image in a stack's state. */
+/** An image in the state of a stack. */
 export type StackPackage = {
   readonly image: string;
   readonly version: string;
   readonly inputKey: string;
-  /** In their order: StageX publishes the digest of the first. */
+  /** In the order of the package: StageX publishes the digest of the first. */
   readonly platforms: readonly string[];
   /** The manifest of each platform. */
   readonly digests: Readonly<Record<string, string>>;
@@ -54,30 +52,27 @@ export type StackPackage = {
   readonly index: string;
 };
 
-/** Which engine has a stack locked, and since when (RFC 3339). */
-export type LockHolder = z.infer<typeof heldLock>;
-
-/** One stack of this project, on the real engine. */
+/** A stack of this project, on the real engine. */
 export class Stack {
   readonly name: string;
   readonly #engine: EnginePrograms;
-  readonly #places: Paths;
+  readonly #paths: Paths;
 
   constructor(name: string, engine: EnginePrograms, paths: Paths) {
     this.name = name;
     this.#engine = engine;
-    this.#places = paths;
+    this.#paths = paths;
   }
 
-  /** Selects the stack, and makes it where there is none. */
+  /** Selects the stack, and creates it if there is none. */
   async select(): Promise<void> {
-    await mkdir(this.#places.backend, { recursive: true });
+    await mkdir(this.#paths.backend, { recursive: true });
     await this.#output(["stack", "select", "--create", this.name]);
   }
 
-  /** Makes the stack where there is none; which one is selected stays as it is. */
+  /** Creates the stack if there is none, and leaves the selection as it is. */
   async create(): Promise<void> {
-    await mkdir(this.#places.backend, { recursive: true });
+    await mkdir(this.#paths.backend, { recursive: true });
     const listed = z.array(z.object({ name: z.string() }));
     const stacks = listed.parse(JSON.parse(await this.#output(["stack", "ls", "--json"])));
     if (stacks.some(({ name }) => name === this.name)) return;
@@ -97,8 +92,8 @@ export class Stack {
   }
 
   /**
-   * Runs the engine with its output in a file, which is overwritten.
-   * @throws CommandError with the end of that file where it does not end well
+   * Runs the engine, and overwrites a file with its output.
+   * @throws CommandError with the end of that file, if the engine fails
    */
   async runLogged(args: readonly string[], log: string, extra: NodeJS.ProcessEnv = {}): Promise<void> {
     await mkdir(dirname(log), { recursive: true });
@@ -115,25 +110,17 @@ export class Stack {
   }
 
   /**
-   * Removes what an engine that was killed left locked. A lock whose process lives, or is on another machine, stays.
-   *
-   * @returns the engine on this machine that is at work on this stack, if one is
+   * Removes the locks that killed engines left.
+   * @returns the engine on this machine that is at work on this stack, if there is one
    */
   async removeStaleLocks(): Promise<LockHolder | undefined> {
-    const folder = join(this.#places.backend, ".pulumi", "locks");
-    const files = await readdir(folder, { recursive: true }).catch(() => []);
-    let holder: LockHolder | undefined;
-    for (const file of files.filter((name) => name.endsWith(".json"))) {
-      const path = join(folder, file);
-      const lock = heldLock.safeParse(jsonOrNull(await readFile(path, "utf8").catch(() => "")));
-      if (!lock.success || lock.data.hostname !== hostname()) continue;
-      if (!(await isEngine(lock.data.pid))) await rm(path, { force: true });
-      else if (basename(dirname(path)) === this.name) holder = lock.data;
-    }
-    return holder;
+    return await removeStaleLocks(this.#paths.backend, this.name);
   }
 
-  /** Runs the engine on the stack with the user's terminal; resolves to its exit code, or the signal that ended it. */
+  /**
+   * Runs the engine on the stack, with the terminal of the user.
+   * @returns its exit code, or the signal that ended it
+   */
   async run(args: readonly string[], extra: NodeJS.ProcessEnv = {}): Promise<number | NodeJS.Signals> {
     return await this.#run(args, extra, "inherit");
   }
@@ -143,17 +130,17 @@ export class Stack {
     extra: NodeJS.ProcessEnv,
     output: "inherit" | number,
   ): Promise<number | NodeJS.Signals> {
-    const state = await StateBackup.find(this.#places.backend, this.name);
-    const mended = (await this.removeStaleLocks()) === undefined ? await state?.restore() : undefined;
-    if (mended) printError(printable`${stateMended(this.name, mended)}`);
+    const state = await StateBackup.find(this.#paths.backend, this.name);
+    const restored = (await this.removeStaleLocks()) === undefined ? await state?.restore() : undefined;
+    if (restored) printError(printable`${stateRestored(this.name, restored)}`);
     await state?.backUp();
     const run = randomUUID();
     const child = spawn(this.#engine.pulumi, [...args, "--stack", this.name], {
-      cwd: this.#places.project,
+      cwd: this.#paths.project,
       env: { ...engineEnvironment(this.#engine), ...extra, STAGEX_RUN: run },
       stdio: ["ignore", output, output],
     });
-    // Ctrl-C reaches the engine as well, which ends its builds first; we end when it has.
+    // Ctrl-C reaches the engine as well, which ends its builds first. This process ends after it.
     const ignore = (): void => {};
     process.on("SIGINT", ignore);
     try {
@@ -166,13 +153,13 @@ export class Stack {
     }
   }
 
-  /** The manifest digest of each image in the stack's state. */
+  /** Returns the manifest digest of each image in the state of the stack. */
   async readDigests(): Promise<Map<string, string>> {
     const packages = await this.#packageStates();
     return new Map(packages.map(({ id, outputs }) => [String(id), String(outputs?.digest)]));
   }
 
-  /** The images in the stack's state that have been made. */
+  /** Returns the images in the state of the stack that have outputs. */
   async readPackages(): Promise<StackPackage[]> {
     return (await this.#packageStates()).flatMap((resource) => {
       const { data } = packageState.safeParse(resource);
@@ -185,13 +172,13 @@ export class Stack {
     return state.deployment.resources.filter(({ type }) => type === "stagex:index:Package");
   }
 
-  /** The stack's outputs. */
+  /** Returns the outputs of the stack. */
   async readOutputs(): Promise<Record<string, unknown>> {
     const text = await this.#output(["stack", "output", "--json", "--stack", this.name]);
     return z.record(z.string(), z.unknown()).parse(JSON.parse(text));
   }
 
-  /** The `stagex:` configuration, keys without the prefix. */
+  /** Returns the `stagex:` configuration, its keys without the prefix. */
   async getConfig(): Promise<Record<string, unknown>> {
     const all = configured.parse(
       JSON.parse(await this.#output(["config", "--json", "--show-secrets", "--stack", this.name])),
@@ -204,7 +191,7 @@ export class Stack {
 
   async #output(args: readonly string[]): Promise<string> {
     const child = spawn(this.#engine.pulumi, [...args, "--non-interactive"], {
-      cwd: this.#places.project,
+      cwd: this.#paths.project,
       env: engineEnvironment(this.#engine),
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -219,25 +206,9 @@ export class Stack {
   }
 }
 
-function stateMended(name: string, written: Date): string {
+function stateRestored(name: string, written: Date): string {
   return (
     `the state of stack ${name} was cut off, as a full disk leaves it: went back to that of ${written.toISOString()}; ` +
     "images that were built since are in the ledger"
   );
-}
-
-/** An engine that was killed as it wrote left half a lock, or an empty one: whose it is can't be told. */
-function jsonOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-/** Whether an engine runs under this number, rather than nothing, its zombie, or what got the number later. */
-async function isEngine(pid: number): Promise<boolean> {
-  if (identityOf(pid) === undefined) return false;
-  const name = await readFile(`/proc/${pid}/comm`, "utf8").catch(() => undefined);
-  return name === undefined || name.trim() === "pulumi";
 }

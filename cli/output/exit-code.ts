@@ -8,25 +8,30 @@ import { FetchRecordError } from "../../sources/recording/fetch-record-error.ts"
 import { SetUpError } from "../../tools/set-up-error.ts";
 
 /**
- * What the `stagex` command's exit code says. `stagex pulumi`, `start` and `test` pass on the code of the program they become; a
- * command that a signal ended has 128 and the signal's number.
+ * Exit codes of the `stagex` command. `stagex pulumi` and `test` pass on the code of the program
+ * that replaces them. A command that a signal ended has 128 plus the signal's number.
  */
 export const exitCode = {
-  /** All is well. */
+  /** The command did what it was asked to, or the answer is yes. */
   ok: 0,
-  /** It ran, and the answer is no: a digest differs, an image failed, a check falls short. */
+  /**
+   * The command ran, and the answer is no: a digest differs, an image failed, a check falls short.
+   */
   no: 1,
-  /** It was asked wrongly: the command line, a setting, a tree that can't be read. */
+  /** The command line, a setting or a tree is wrong. */
   usage: 2,
-  /** A tool, or a place to write to, can't be had (EX_UNAVAILABLE of sysexits.h); the message names the mend. tools/bootstrap.mjs has it too. */
+  /**
+   * A tool, or a place to write to, is not available (EX_UNAVAILABLE of sysexits.h); the message
+   * has the fix. tools/bootstrap.mjs has it too.
+   */
   unavailable: 69,
-  /** What it had to say can't be written: stdout is on a full disk, or gone (EX_IOERR of sysexits.h). */
+  /** The output can't be written: stdout is on a full disk, or closed (EX_IOERR of sysexits.h). */
   output: 74,
-  /** A fault of ours (EX_SOFTWARE of sysexits.h); the stack is printed. */
+  /** An internal error (EX_SOFTWARE of sysexits.h); the stack is printed. */
   fault: 70,
 } as const;
 
-/** A subcommand's own expected end: the message is all that the user needs to see. */
+/** An expected failure of a subcommand, reported by its message alone. */
 export class CommandError extends Error {
   override readonly name = "CommandError";
   readonly code: number;
@@ -37,15 +42,21 @@ export class CommandError extends Error {
   }
 }
 
-/** An error from reading settings or a tree, as a command that was asked wrongly; a defect of ours stays one. */
+/**
+ * Returns an error in settings or a tree as an error of usage; internal errors stay what they are.
+ */
 export function asUsageError(error: unknown): unknown {
-  const isDefect = [TypeError, ReferenceError, RangeError, SyntaxError].some((kind) => error instanceof kind);
-  if (!(error instanceof Error) || isDefect || error instanceof TreeError || error instanceof GitError)
+  const isInternal = [TypeError, ReferenceError, RangeError, SyntaxError].some(
+    (kind) => error instanceof kind,
+  );
+  if (!(error instanceof Error) || isInternal || error instanceof TreeError || error instanceof GitError)
     return error;
   return new CommandError(error.message);
 }
 
-/** How the command ends after this error: what to print on stderr (nothing, where it has been said) and the exit code. */
+/**
+ * Returns the message for stderr, empty if it has been printed, and the exit code after an error.
+ */
 export function describeFailure(error: unknown): { readonly message: Printable; readonly code: number } {
   const { message, code } = endOf(error);
   return { message: printableBlock(message), code };
@@ -53,7 +64,7 @@ export function describeFailure(error: unknown): { readonly message: Printable; 
 
 function endOf(error: unknown): { readonly message: string; readonly code: number } {
   if (error instanceof CommanderError) {
-    // Commander has printed it; it ends with 1 for what was asked wrongly, and with 0 after --help.
+    // Commander has printed it. Its exit code is 1 for a wrong command line, and 0 after --help.
     return { message: "", code: error.exitCode === 0 ? exitCode.ok : exitCode.usage };
   }
   if (error instanceof CommandError) return { message: `stagex: ${error.message}`, code: error.code };
@@ -69,7 +80,7 @@ function endOf(error: unknown): { readonly message: string; readonly code: numbe
     return { message: `stagex: ${withHint(error)}`, code: exitCode.unavailable };
   const trace = printableMessage(error instanceof Error ? (error.stack ?? error.message) : String(error));
   return {
-    message: `stagex: this is a fault in stagex itself, please report it:\n${trace}`,
+    message: `stagex: internal error, please report it:\n${trace}`,
     code: exitCode.fault,
   };
 }

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from "commander";
 
-/** Commander shows the message of its own error class only. */
+/** Wraps a parser for Commander, which shows messages of its own error class only. */
 export function argumentParser<T>(parse: (text: string) => T): (text: string) => T {
   return (text) => {
     try {
@@ -11,7 +11,7 @@ export function argumentParser<T>(parse: (text: string) => T): (text: string) =>
   };
 }
 
-/** An option that takes a whole number, such as `--threshold <people>`. */
+/** Returns an option that takes a whole number, such as `--threshold <people>`. */
 export function countOption(flags: string, description: string, value: number, least = 0): Option {
   const whole = (text: string) => {
     if (!/^[0-9]{1,4}$/.test(text) || Number(text) < least)

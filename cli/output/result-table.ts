@@ -4,20 +4,20 @@ import { formatTable } from "../../lib/text/text-table.ts";
 /** One image of a finished run. */
 export type ResultRow = {
   readonly image: string;
-  /** `sha256:…`, or undefined where the run did not get that far. */
+  /** `sha256:…`; undefined if the run did not reach it. */
   readonly digest: string | undefined;
   readonly outcome: "built" | "pulled" | "reused" | "failed" | "not reached";
-  /** Seconds it took to build in this run; undefined where it was not built. */
+  /** Seconds of its build in this run; undefined if it was not built. */
   readonly seconds: number | undefined;
-  /** The digest that the tree publishes, where it does. */
+  /** The digest that the tree publishes; undefined if there is none. */
   readonly published: string | undefined;
-  /** Whether its inputs are not those that this digest was published of, so that it may have another. */
+  /** Its inputs are others than those of the published digest, so its digest may differ. */
   readonly isNew?: boolean;
 };
 
 const heads = ["image", "digest", "", "seconds", "published digest"] as const;
 
-/** The table that a run ends with, and a line that counts. */
+/** Formats the table at the end of a run, with a line of totals. */
 export function formatResultTable(rows: readonly ResultRow[]): Printable {
   const cells = [
     heads,

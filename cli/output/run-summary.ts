@@ -2,7 +2,7 @@ import type { VerifyMode } from "../../config/schema.ts";
 import type { RunReportEntry } from "../../pipeline/context/run-report.ts";
 import type { ResultRow } from "./result-table.ts";
 
-/** An image that a stack was to have. */
+/** An image that a stack is to have. */
 export type ChosenImage = {
   readonly name: string;
   readonly version: string;
@@ -11,10 +11,12 @@ export type ChosenImage = {
 };
 
 /**
- * Tells what a run did to the chosen images. One that the run did not come to has no digest, whatever an earlier run left in the state.
- * @param digests what stands in the state after it, `sha256:…` by image
- * @param journal what the run noted
- * @param verify under which setting it ran: unless every image is held, one that did not fail may have another digest
+ * Returns what a run did to each chosen image. An image that the run did not reach has no digest,
+ * even if the state has an earlier one.
+ * @param digests the state after the run: `sha256:…` by image
+ * @param journal the run's report
+ * @param verify the setting of the run: unless all images are compared, one that did not fail may
+ *   have another digest
  */
 export function summarizeRun(
   chosen: readonly ChosenImage[],

@@ -2,5 +2,5 @@ import { test } from "vitest";
 import { payload } from "../support/builders/maintainers.ts";
 import { expectRejected } from "../support/builders/signed-payload.ts";
 
-test("a byte order mark is no part of JSON", () =>
+test("rejects JSON with a byte order mark", () =>
   expectRejected(`\ufeff${payload()}`, "payload-encoding", /byte order mark/));

@@ -2,7 +2,7 @@ import { createMessage } from "openpgp";
 import { test } from "vitest";
 import { expectRejected, newKey, signedBy } from "../support/builders/maintainers.ts";
 
-test("a good message with something before or after it does not count", async () => {
+test("rejects a good message with bytes before or after it", async () => {
   const alice = await newKey("alice");
   const message = await signedBy(alice);
   const unsigned = await createMessage({ binary: Buffer.from("{}"), format: "binary" });

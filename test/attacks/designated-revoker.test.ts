@@ -119,7 +119,7 @@ describe("a key that its designated revoker has revoked does not count", () => {
   });
 });
 
-describe("where the revoker's key is missing it can't be told", () => {
+describe("without the revoker's key, the key is in doubt", () => {
   const ways: Readonly<Record<string, () => Files>> = {
     "in the certificate": () => ({ v: revoked }),
     "in a file of its own": () => ({ v: good, "rev.asc": file }),
@@ -133,7 +133,7 @@ describe("where the revoker's key is missing it can't be told", () => {
   });
 });
 
-test("a revoker that has been revoked since has revoked all the same, as for gpg", async () => {
+test("applies a revocation by a revoker that was revoked later, as gpg does", async () => {
   const revocation = execFileSync("sed", [
     "s/^:-----/-----/",
     join(gpg.folder, "openpgp-revocs.d", `${revoker}.rev`),
@@ -142,7 +142,7 @@ test("a revoker that has been revoked since has revoked all the same, as for gpg
   expect(codesOf(await outcomeOf(files))).toEqual({ "signature-1": "revoked-key" });
 });
 
-test("a revoker's own revocation behind a certificate that names it is about the revoker", async () => {
+test("applies a revoker's own revocation to the revoker, wherever it stands", async () => {
   const path = join(gpg.folder, "openpgp-revocs.d", `${revoker}.rev`);
   const own = await binaryOf(execFileSync("sed", ["s/^:-----/-----/", path], { encoding: "utf8" }));
   const files = { v: Buffer.concat([good, own]), r: keyOf(revoker) };
@@ -151,7 +151,7 @@ test("a revoker's own revocation behind a certificate that names it is about the
   expect(verdictOf(await outcomeOf(files))).toBe("met");
 });
 
-test("a revocation by somebody who is not designated means nothing in a certificate where their key is at hand, and is a doubt without it", async () => {
+test("ignores a revocation by a known stranger, and doubts one by an unknown", async () => {
   const other = await GpgHome.create();
   try {
     const mallory = other.newKey("mallory", "ed25519");
@@ -176,13 +176,13 @@ test("a revocation by somebody who is not designated means nothing in a certific
   }
 });
 
-test("one that names a designated revoker and does not verify is a doubt", async () => {
+test("doubts a revocation by a designated revoker that does not verify", async () => {
   const damaged = Buffer.from(packet);
   damaged.writeUInt8(damaged.readUInt8(damaged.length - 5) ^ 1, damaged.length - 5);
   expect(verdictOf(await outcomeOf({ v: good, "rev.gpg": damaged, r: keyOf(revoker) }))).toBe("can't tell");
 });
 
-test("of a great many designated revokers a few are heeded, and that is a doubt", {
+test("reads a few of very many designated revokers, and doubts the key", {
   timeout: 60_000,
 }, async () => {
   const other = await GpgHome.create();

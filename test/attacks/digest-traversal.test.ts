@@ -13,15 +13,15 @@ const paths = [
   `sha256:${"0".repeat(64)}/..`,
 ];
 
-test.each(paths)("a digest that is a path is none, in the payload: %s", (manifest) =>
+test.each(paths)("rejects a path as a digest in a payload: %s", (manifest) =>
   expectRejected(payload({ manifest }), "payload-members", /no digest/),
 );
 
-test.each(paths)("nor on the command line: %s", (digest) => {
+test.each(paths)("rejects a path as a digest on the command line: %s", (digest) => {
   expect(() => parsePinnedImage(`stagex/core-seed:1.0@${digest}`)).toThrow(/not a digest/);
 });
 
-test.each(paths)("nor in what is to be published: %s", (digest) => {
+test.each(paths)("rejects a path as a digest to publish: %s", (digest) => {
   const found = publicationInputs.safeParse({ digest, index: digest });
   const wrong = found.error?.issues.filter(({ path }) => ["digest", "index"].includes(String(path[0])));
   expect(wrong?.map(({ message }) => message)).toEqual(
@@ -29,7 +29,7 @@ test.each(paths)("nor in what is to be published: %s", (digest) => {
   );
 });
 
-test.each(paths)("nor in a registry's manifest: %s", (digest) => {
+test.each(paths)("rejects a path as a digest in a manifest: %s", (digest) => {
   const config = { mediaType: "application/vnd.oci.image.config.v1+json", digest, size: 1 };
   const manifest = Buffer.from(JSON.stringify({ schemaVersion: 2, config, layers: [] }));
   expect(() => parseManifest(manifest, "manifest", null)).toThrow(/config\.digest: not a digest/);
@@ -42,6 +42,6 @@ test.each([
   "stagex//x:1",
   "stagex/X:1",
   "stagex/x:../1",
-])("a repository that is a path is none: %s", (reference) => {
+])("rejects a path as a repository: %s", (reference) => {
   expect(() => parsePinnedImage(`${reference}@sha256:${"0".repeat(64)}`)).toThrow(/not a repository|no tag/);
 });

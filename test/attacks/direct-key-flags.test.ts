@@ -53,7 +53,7 @@ async function outcomeOf(key: PrivateKey): Promise<QuorumVerdict> {
   return await judged([signature], { alice: { keys: [key] } }, { threshold: 1, vendors: 0 });
 }
 
-test("a primary key whose flags stand in a direct-key signature alone counts, as for Sequoia", async () => {
+test("accepts a primary key with flags in a direct-key signature alone, as Sequoia does", async () => {
   expect(await outcomeOf(await keyWith({}, [{ flags: signData | certifyKeys }]))).toMatchObject({
     met: true,
   });
@@ -70,16 +70,16 @@ test.each<[string, Flags, readonly Flags[]]>([
   ],
   ["a newer direct-key signature without flags", {}, [{ flags: signData }, { date: daysFromNow(-1.5) }]],
   ["a direct-key signature from the future", {}, [{ flags: signData, date: daysFromNow(1) }]],
-])("does not sign with %s", async (_, userId, direct) => {
+])("rejects a key with %s", async (_, userId, direct) => {
   expect(codesOf(await outcomeOf(await keyWith(userId, direct)))).toEqual({ "signature-1": "invalid-key" });
 });
 
-test("nor with flags that a stranger has signed", async () => {
+test("rejects a key with flags that a stranger has signed", async () => {
   const key = await keyWith({}, [{ flags: signData, by: await newKey("mallory") }]);
   expect(codesOf(await outcomeOf(key))).toEqual({ "signature-1": "invalid-key" });
 });
 
-test("what the user ID states goes before what the direct-key signature does", async () => {
+test("prefers the flags of the user ID to those of the direct-key signature", async () => {
   const able = await keyWith({ flags: signData }, [{ flags: certifyKeys }]);
   expect(
     await judged([await signedBy(able)], { alice: { keys: [able] } }, { threshold: 1, vendors: 0 }),

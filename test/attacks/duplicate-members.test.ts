@@ -12,6 +12,6 @@ test.each([
   ],
   ["critical itself", payload().replace("{", '{"critical":{},')],
   ["deep in optional", payload({ optional: { deep: [{ a: 1 }] } }).replace('"a":1', '"a":1,"a":1')],
-])("a member that is there twice lets two programs read two things: %s", (_, text) =>
+])("rejects a duplicate member: %s", (_, text) =>
   expectRejected(text, "payload-duplicate-member", /twice in one object/),
 );

@@ -4,13 +4,13 @@ import { evaluateQuorum } from "../../trust/quorum/quorum.ts";
 import { parseRoster } from "../../trust/quorum/roster.ts";
 import { image, judged, maintainersOf, newKey, signedBy } from "../support/builders/maintainers.ts";
 
-test("a roster that gives one key to two people is refused", async () => {
+test("refuses a roster with one key for two people", async () => {
   const shared = await newKey("shared");
   const people = { alice: { keys: [shared] }, bob: { keys: [shared] } };
   await expect(judged([await signedBy(shared)], people)).rejects.toThrow(/under two people, alice and bob/);
 });
 
-test("so is one that gives a primary key to one and its subkey to another", async () => {
+test("refuses a roster with a primary key for one person and its subkey for another", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const subkey = alice.subkeys[0]?.getFingerprint();
   const text = `${maintainersOf({ alice: { keys: [alice] } })}\n[people.bob]\n[keys.bob.key]\nid = "${subkey}"`;

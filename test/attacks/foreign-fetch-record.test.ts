@@ -7,7 +7,7 @@ import { FetchRecordStore } from "../../sources/recording/fetch-record-store.ts"
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { packageFiles, someHash, trackedTree } from "../support/builders/written-tree.ts";
 
-test("a fetch record in a ledger of others names no mirror; one of this state's own builds does", async () => {
+test("takes mirrors from fetch records of own builds alone", async () => {
   vi.stubEnv("STAGEX_STATE", await scratchFolder());
   onTestFinished(() => void vi.unstubAllEnvs());
   const containerfile = "FROM scratch\nRUN go mod download\n";

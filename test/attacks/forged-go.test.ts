@@ -51,7 +51,7 @@ function goVersion(environment: NodeJS.ProcessEnv): string {
   }
 }
 
-describe.runIf(process.platform === "linux")("a Go that was not checked is not run", () => {
+describe.runIf(process.platform === "linux")("a Go without a verified checksum is not run", () => {
   const proxy = forgedProxy();
   const asProxy = { GOPROXY: `${proxy},off`, GIT_HTTP_USER_AGENT: "proxy.golang.org" };
 
@@ -75,13 +75,13 @@ describe.runIf(process.platform === "linux")("a Go that was not checked is not r
     ["sum.example.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8", "sum.golang.org"],
     ["sum.golang.google.cn", "sum.golang.google.cn"],
     ["sum.golang.org https://mirror.example.org/sumdb", "sum.golang.org https://mirror.example.org/sumdb"],
-  ])("of a user's database %s, %s is asked", async (own, asked) => {
+  ])("with the user's database %s, %s is asked", async (own, asked) => {
     const { environment } = await findGo("a tool", { ...process.env, GOSUMDB: own });
     expect(environment.GOSUMDB).toBe(asked);
     expect(environment.GOFLAGS).toBeUndefined();
   });
 
-  test("a user's own proxy is kept", async () => {
+  test("keeps the user's own module proxy", async () => {
     const GOPROXY = "https://proxy.example.org|direct";
     expect((await findGo("a tool", { ...process.env, GOPROXY })).environment.GOPROXY).toBe(GOPROXY);
   });

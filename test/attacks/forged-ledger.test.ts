@@ -110,7 +110,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     "by `quorum`": () => [{ id: "quorum", facts: null }],
   };
 
-  test.each(Object.keys(shapes))("has no say under substituteTrust: quorum: %s", async (shape) => {
+  test.each(Object.keys(shapes))("is ignored under trust quorum: %s", async (shape) => {
     await forgetAll();
     for (const builder of shapes[shape]?.(truth) ?? []) await ledger().append({ ...forged, builder });
     const preview = await victim.run(["preview", "--stack", "test"]);
@@ -121,7 +121,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     await expectTruth();
   });
 
-  test("has none either where the store has the foreign image already", async () => {
+  test("is ignored if the store already has the foreign image", async () => {
     await forgetAll();
     await (await Store.open(stateOf("store"))).adopt(join(victim.folder, "foreign"));
     await ledger().append({ ...forged, builder: { id: "epyc-1", facts } });
@@ -134,7 +134,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     await victim.set("substitute", '["*"]');
   });
 
-  test("can neither take the own build's place, nor have it built again by contradicting it", async () => {
+  test("neither replaces an own build nor makes it build again", async () => {
     await ledger().append({ ...forged, builder: { id: "xeon-9", facts } });
     expect((await ledger().lookUp(truth.inputKey)).kind).toBe("contradiction");
     await victim.run(["destroy", "--yes", "--skip-preview", "--stack", "test"]);
@@ -147,7 +147,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     await expectTruth();
   });
 
-  test("does not choose among builds that were well signed: an older one of the same version is not taken", async () => {
+  test("does not choose an older build of the same version, though it is well signed", async () => {
     const { images } = await readTree(victim.tree);
     const lookaside = new LookasideFolder(join(victim.folder, "signatures"));
     const text = payload({
@@ -164,7 +164,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     await mkdir(join(victim.folder, "signatures"));
   });
 
-  test("what it had taken in under substituteTrust: ledger is signed by nobody, and neither is what was built from it", async () => {
+  test("leads to no signature of what was taken under trust ledger, or built from it", async () => {
     await forgetAll();
     await ledger().append({ ...forged, builder: { id: "epyc-1", facts } });
     await victim.set("substituteTrust", "ledger");
@@ -186,7 +186,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     expect(await readdir(join(victim.folder, "signatures"), { recursive: true })).toEqual([]);
   });
 
-  test("what it had taken in goes once the stack asks for a quorum", async () => {
+  test("loses the images that it brought in once the stack asks for a quorum", async () => {
     for (const key of ["attest", "signingKey"])
       await victim.run(["config", "rm", `stagex:${key}`, "--stack", "test"]);
     await victim.set("substituteTrust", "quorum");
@@ -201,7 +201,7 @@ describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () =>
     expect(second.output).not.toContain("came from others");
   });
 
-  test("what stands on own builds alone is signed, by both", async () => {
+  test("does not prevent signatures on own builds", async () => {
     for (const person of ["alice", "bob"]) {
       await victim.set("attest", person);
       await victim.set("signingKey", `${person}.key`);

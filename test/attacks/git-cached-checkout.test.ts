@@ -74,7 +74,7 @@ function forge(object: string, type: string, content: Buffer): void {
   writeFileSync(path, deflateSync(Buffer.concat([Buffer.from(`${type} ${content.length}\0`), content])));
 }
 
-test("an untouched checkout is taken, whatever lies beside the tree", async () => {
+test("accepts an unmodified checkout, whatever lies beside the tree", async () => {
   writeFileSync(at("notes"), "");
   mkdirSync(at("fetch/core"), { recursive: true });
   mkdirSync(at("packages/empty"));
@@ -176,7 +176,7 @@ test.each<[string, () => void]>([
       writeFileSync(at(".git"), `gitdir: ${join(scratch, "git")}\n`);
     },
   ],
-])("one that was changed is not: %s", async (_, change) => {
+])("refuses a modified checkout: %s", async (_, change) => {
   change();
   await expect(open()).rejects.toThrow(
     new RegExp(`somebody changed the checkout.*To take it anew: rm -r ${checkout}$`, "s"),
@@ -185,7 +185,7 @@ test.each<[string, () => void]>([
   expect(await open()).toBe(checkout);
 });
 
-test("what is set in it by somebody runs nothing", async () => {
+test("runs nothing that a checkout's configuration names", async () => {
   const ran = join(scratch, "ran");
   for (const name of ["core.fsmonitor", "filter.x.clean", "filter.x.smudge", "core.pager"])
     git("config", name, `touch ${ran}; #`);

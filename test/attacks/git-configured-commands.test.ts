@@ -78,7 +78,7 @@ function touchFiles(): void {
   utimesSync(join(tree.root, hostileFolder, "file"), new Date(), new Date());
 }
 
-test("the marks work: plain git runs what such a repository tells it", () => {
+test("plain git runs what such a repository names", () => {
   tree.configure(dangerous().filter(([name]) => /^(core.fsm|filter|gpg|log|diff.ext)/.test(name)));
   const tried = (...args: string[]) => {
     touchFiles();
@@ -97,7 +97,7 @@ test("the marks work: plain git runs what such a repository tells it", () => {
   writeFileSync(join(tree.root, hostileFolder, "file"), "file\n");
 });
 
-test("no setting runs anything, or changes an answer", async () => {
+test("no setting runs a program or changes an answer", async () => {
   tree.configure([]);
   const clean = await everyReading(tree.root);
   for (const setting of dangerous()) {
@@ -108,7 +108,7 @@ test("no setting runs anything, or changes an answer", async () => {
   }
 });
 
-test("nor do any of them together, with hooks, attributes and a configuration of the worktree", async () => {
+test("all settings together, with hooks and attributes, run nothing", async () => {
   tree.configure([]);
   const clean = await everyReading(tree.root);
   tree.installHooks(tree.path("hooks"));
@@ -126,7 +126,7 @@ test("nor do any of them together, with hooks, attributes and a configuration of
   );
 });
 
-test("no command of ours runs anything of it, nor does a checkout of it by its URL", async () => {
+test("no stagex command and no checkout by URL runs anything of it", async () => {
   tree.configure(dangerous());
   const at = ["--tree", tree.root];
   const ledger = ["--ledger", join(tree.scratch, "ledger")];
@@ -155,7 +155,7 @@ test("no command of ours runs anything of it, nor does a checkout of it by its U
   expect(tree.marks()).toEqual([]);
 });
 
-test("what a partial clone lacks is not fetched, by whatever program", async () => {
+test("nothing that a partial clone lacks is fetched", async () => {
   const object = tree.git("rev-parse", `HEAD:${hostileFolder}/file`).trim();
   const lacking = [
     ["extensions.partialClone", "origin"],

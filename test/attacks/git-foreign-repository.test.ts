@@ -52,13 +52,13 @@ describe("files of a tree that look like a bare repository", () => {
       cpSync(other.path(part), join(tree.root, part), { recursive: true });
   });
 
-  test("are files, where the tree is its repository's root", async () => {
+  test("are read as files if the tree is its repository's root", async () => {
     expect(await images()).toEqual(["core-tool"]);
     expect(await atHead()).toBe(4);
     expect(tree.marks()).toEqual([]);
   });
 
-  test("are files, where the tree lies below its repository's root", async () => {
+  test("are read as files if the tree lies below its repository's root", async () => {
     const outer = join(tree.scratch, "outer");
     mkdirSync(outer);
     rmSync(join(tree.root, ".git"), { recursive: true });
@@ -76,7 +76,7 @@ describe("files of a tree that look like a bare repository", () => {
     expect(tree.marks()).toEqual([]);
   });
 
-  test("are files, where there is no repository", async () => {
+  test("are read as files if there is no repository", async () => {
     rmSync(join(tree.root, ".git"), { recursive: true });
     expect(await images()).toEqual(["core-tool"]);
     await expect(resolveCommit(tree.root, "HEAD")).rejects.toThrow("no git repository");
@@ -85,26 +85,26 @@ describe("files of a tree that look like a bare repository", () => {
 });
 
 describe("a .git that leads elsewhere", () => {
-  test("to another repository, as a file", async () => {
+  test("is refused if it is a file with the path of another repository", async () => {
     const dotGit = replaceDotGit(`gitdir: ${other.path("")}\n`);
     await expectRefused(
       `${dotGit}: found a link to "${join(other.root, ".git")}", which does not name this folder`,
     );
   });
 
-  test("to another repository, as a link", async () => {
+  test("is refused if it is a link to another repository", async () => {
     rmSync(tree.path(""), { recursive: true });
     symlinkSync(other.path("."), join(tree.root, ".git"));
     await expectRefused("which does not name this folder");
   });
 
-  test("to another's worktree", async () => {
+  test("is refused if it leads to the worktree of another repository", async () => {
     other.git("worktree", "add", "--quiet", join(other.scratch, "worktree"));
     replaceDotGit(`gitdir: ${other.path("worktrees/worktree")}\n`);
     await expectRefused("which does not name this folder");
   });
 
-  test("to a worktree of its own making, which borrows from another repository", async () => {
+  test("is refused if it leads to a made worktree that borrows from another repository", async () => {
     const gitFolder = join(tree.root, "worktrees/x");
     const dotGit = replaceDotGit("gitdir: worktrees/x\n");
     mkdirSync(gitFolder, { recursive: true });
@@ -114,7 +114,7 @@ describe("a .git that leads elsewhere", () => {
     await expectRefused("which does not name this folder");
   });
 
-  test("by commondir or core.worktree of a folder", async () => {
+  test("is refused if it is a folder with commondir or core.worktree", async () => {
     tree.configure([["core.worktree", other.root]]);
     await expectRefused("which does not name this folder");
     tree.configure([]);
@@ -122,7 +122,7 @@ describe("a .git that leads elsewhere", () => {
     await expectRefused("which does not name this folder");
   });
 
-  test("to a repository that is gone, as where only a worktree is mounted: what git tracks is not known", async () => {
+  test("is refused if its repository is gone, as what git tracks is then unknown", async () => {
     const worktree = join(tree.scratch, "worktree");
     tree.git("worktree", "add", "--quiet", worktree);
     writeFileSync(join(worktree, hostileFolder, ".env"), "password");
@@ -133,28 +133,28 @@ describe("a .git that leads elsewhere", () => {
   });
 
   test.each(["", "gitdir: \n", "gitdir: a\nb\n", "x".repeat(10_000), "gitdir: /dev/zero\n"])(
-    "to nothing: %j",
+    "is refused if it leads to nothing: %j",
     async (content) => {
       replaceDotGit(content);
       await expectRefused(/\.git/);
     },
   );
 
-  test("or is empty, or can't be read", async () => {
+  test("is refused if it is empty or can't be read", async () => {
     rmSync(tree.path("HEAD"));
     await expectRefused(`${tree.path("HEAD")}: found nothing`);
   });
 });
 
 describe("objects and refs of other repositories", () => {
-  test("by alternates", async () => {
+  test("are refused if alternates name them", async () => {
     mkdirSync(tree.path("objects/info"), { recursive: true });
     writeFileSync(tree.path("objects/info/alternates"), `${other.path("objects")}\n`);
     await expectRefused(/alternates: found a link to the objects in ".*fix: git repack/);
   });
 
   test.each(["objects", "refs", "objects/pack", "index", "packed-refs", "HEAD", "config", "shallow"])(
-    "by a link in the place of %s",
+    "are refused if %s is a link",
     async (name) => {
       tree.git("pack-refs");
       rmSync(tree.path(name), { recursive: true, force: true });
@@ -163,7 +163,7 @@ describe("objects and refs of other repositories", () => {
     },
   );
 
-  test("by a link in the place of a folder of objects", async () => {
+  test("are refused if a folder of objects is a link", async () => {
     const object = tree.git("rev-parse", "HEAD").slice(0, 2);
     cpSync(tree.path(`objects/${object}`), other.path(`objects/${object}`), { recursive: true });
     rmSync(tree.path(`objects/${object}`), { recursive: true });
@@ -171,7 +171,7 @@ describe("objects and refs of other repositories", () => {
     await expectRefused("a symbolic link");
   });
 
-  test("by replacement: a commit is what its name says", async () => {
+  test("are ignored if they are replacements: a commit is read by its own name", async () => {
     const commit = tree.git("rev-parse", "HEAD").trim();
     tree.git("rm", "-r", "--quiet", "packages");
     tree.git("commit", "--quiet", "--message=Empty");
@@ -181,7 +181,7 @@ describe("objects and refs of other repositories", () => {
 });
 
 test.each(["HEAD", "index", "config", "packed-refs"])(
-  "a pipe in the place of %s is not waited for",
+  "refuses a pipe in the place of %s without waiting for it",
   async (name) => {
     rmSync(tree.path(name), { force: true });
     execFileSync("mkfifo", [tree.path(name)]);
@@ -192,7 +192,7 @@ test.each(["HEAD", "index", "config", "packed-refs"])(
 describe.each([
   ["a link", (path: string | Buffer) => symlinkSync("/etc", path)],
   ["a pipe", (path: string | Buffer) => void execFileSync("sh", ["-c", 'mkfifo "$(cat)"'], { input: path })],
-])("%s in the place of what git reads below its folders", (_, put) => {
+])("refuses %s in the folders that git reads", (_, put) => {
   test.each([
     ...["refs/tags/root", "refs/heads/a/b", "refs/heads/\xff/b", "refs/heads/main", "logs", "logs/HEAD"],
     ...["logs/refs/heads/main", "objects/00", `objects/00/${"0".repeat(38)}`, "objects/info/commit-graph"],
@@ -209,12 +209,12 @@ describe.each([
   });
 });
 
-test("a folder that is deeper than any name of git's is refused", async () => {
+test("refuses a folder that is deeper than any name of git's", async () => {
   mkdirSync(tree.path(`refs/heads/${"d/".repeat(70)}`), { recursive: true });
   await expectRefused(/refs: found more than 64 folders/);
 });
 
-describe("objects that stand for more than there is memory", () => {
+describe("objects that expand to more than there is memory", () => {
   /** A tree of these entries, as an object. */
   const treeOf = (entries: readonly string[]) => {
     const args = ["-C", tree.root, "mktree", "--missing"];
@@ -237,7 +237,7 @@ describe("objects that stand for more than there is memory", () => {
   });
 });
 
-test("a configuration larger than an environment is read", async () => {
+test("reads a configuration larger than an environment", async () => {
   const branches = Array.from(
     { length: 15_000 },
     (_, at) => `[branch "b${at}"]\n\tremote = origin\n\tmerge = refs/heads/b${at}\n`,
@@ -248,7 +248,7 @@ test("a configuration larger than an environment is read", async () => {
   expect(await atHead()).toBe(4);
 });
 
-test("settings that branches and remotes have stay values, whatever quotes are in them", async () => {
+test("keeps settings of branches and remotes as values, whatever quotes they have", async () => {
   const evil = `x"\n[core]\n\tfsmonitor = ${tree.command("quoted")}\n\tbare = true\n[y "`;
   tree.configure([
     ["branch.main.remote", evil],
@@ -261,7 +261,7 @@ test("settings that branches and remotes have stay values, whatever quotes are i
   expect(tree.marks()).toEqual([]);
 });
 
-test("variables of the caller lead nowhere else, and write nothing", async () => {
+test("ignores git's variables in the caller's environment", async () => {
   const trace = join(tree.scratch, "trace");
   const variables = {
     ...{ GIT_DIR: other.path(""), GIT_WORK_TREE: other.root, GIT_INDEX_FILE: other.path("index") },
@@ -284,7 +284,7 @@ test("variables of the caller lead nowhere else, and write nothing", async () =>
   expect(() => execFileSync("cat", [trace], { stdio: "ignore" })).toThrow();
 });
 
-test("a git in the tree is not run, wherever PATH begins", async () => {
+test("never runs a git in the tree, wherever PATH begins", async () => {
   writeFileSync(join(tree.root, "git"), `#!/bin/sh\n${tree.command("git")}\n`, { mode: 0o755 });
   vi.stubEnv("PATH", `.::${process.env.PATH}`);
   expect(await images()).toEqual(["core-tool"]);
@@ -300,7 +300,7 @@ describe.skipIf(process.getuid?.() !== 0)("another user's repository", () => {
     vi.stubEnv("SUDO_UID", undefined);
   });
 
-  test("is refused with the way to call it safe, by show, plan and why alike", async () => {
+  test("is refused by show, plan and why, with the command that calls it safe", async () => {
     await expectRefused(
       `another user's repository, allowed: one of your own, or one that you call safe (fix: git config --global --add safe.directory ${tree.root})`,
     );
@@ -315,13 +315,13 @@ describe.skipIf(process.getuid?.() !== 0)("another user's repository", () => {
     expect(await images()).toEqual(["core-tool"]);
   });
 
-  test("is refused where a later line takes that back, or the repository says it of itself", async () => {
+  test("is refused if a later line revokes that, or if only the repository calls itself safe", async () => {
     writeFileSync(home(), `[safe]\n\tdirectory = ${tree.root}\n\tdirectory =\n`);
     tree.git("-c", "safe.directory=*", "config", "safe.directory", "*");
     await expectRefused("another user's repository");
   });
 
-  test("is one's own where sudo made this user root", async () => {
+  test("is accepted if it belongs to the user who called sudo", async () => {
     vi.stubEnv("SUDO_UID", "12345");
     expect(await images()).toEqual(["core-tool"]);
   });

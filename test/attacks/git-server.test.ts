@@ -56,7 +56,7 @@ function listing(text: string): Answer {
 const someCommit = "0123456789abcdef0123456789abcdef01234567";
 const tag = "refs/tags/1.0.0";
 
-test("a server that serves well is believed", async () => {
+test("accepts a good server", async () => {
   const history = new TreeHistory();
   const commit = history.commit(packageFiles("core/tool"));
   history.git("tag", "1.0.0");
@@ -99,13 +99,13 @@ describe("an answer that is no list of tags", () => {
     );
   });
 
-  test("a good name, and then other objects or none", async () => {
+  test("refuses other objects than the tag's, or none", async () => {
     await expectRefused(advertising(`${someCommit} ${tag}`), /^git fetch https.*refs\/tags\/1\.0\.0/);
     await expectRefused(advertising(`${someCommit} HEAD`), /^git fetch https/, someCommit);
     await expectRefused(listing(`${someCommit}\t${tag}\n`), /^git fetch https/);
   });
 
-  test("words of the server's own: on lines, escaped", async () => {
+  test("escapes the server's messages", async () => {
     const message = await expectRefused(
       advertising("ERR \u202egnp\u0007 ::error::"),
       /^git ls-remote https.*remote error/s,
@@ -113,7 +113,7 @@ describe("an answer that is no list of tags", () => {
     expect(message).toContain("\\u202e");
   });
 
-  test("words of the server's own begin no line of the message", async () => {
+  test("indents the server's messages", async () => {
     const forged = "no\nstagex: verified\r\n::error::x\n\tx\nstagex: 3 of 3 people have signed";
     const message = await expectRefused(advertising(`ERR ${forged}`), /stagex: verified/);
     const [, ...lines] = message.split("\n");
@@ -128,20 +128,20 @@ test.each([
   "http://127.0.0.1:1/",
   "ftp://127.0.0.1:1/",
   "git://127.0.0.1:1/",
-])("a redirect to %s is not followed", async (target) => {
+])("does not follow a redirect to %s", async (target) => {
   await expectRefused(({ url }, response) => {
     response.writeHead(302, { location: `${target}${url?.slice(1)}` }).end();
   }, /^git ls-remote https/);
 });
 
-test("a redirect to itself ends", async () => {
+test("ends a redirect to itself", async () => {
   await expectRefused(
     ({ url }, response) => response.writeHead(302, { location: url }).end(),
     /^git ls-remote https/,
   );
 });
 
-test("an endless answer ends, and takes no more than half a gibibyte", async () => {
+test("ends an endless answer below half a GiB", async () => {
   let sent = 0;
   const piece = Buffer.alloc(1 << 20, packet(`${someCommit} refs/heads/${"x".repeat(940)}\n`));
   await expectRefused((_, response) => {
@@ -156,7 +156,7 @@ test("an endless answer ends, and takes no more than half a gibibyte", async () 
   expect(sent).toBeLessThan(2 ** 30);
 });
 
-test("a server that never answers is left, with all that waits for it", async () => {
+test("leaves a server that never answers, with its processes", async () => {
   const { url } = await startMirror((_, response) => {
     response.writeHead(200, { "content-type": "application/x-git-upload-pack-advertisement" });
     response.write("001e");
@@ -167,7 +167,7 @@ test("a server that never answers is left, with all that waits for it", async ()
   await expect.poll(waiting, { timeout: 10_000 }).toBe(false);
 });
 
-test("nothing outside the addresses of trees is reached, whatever the user's configuration rewrites", async () => {
+test("reaches only addresses of trees, whatever the user's configuration rewrites", async () => {
   const ran = join(scratch, "ran");
   const settings = join(scratch, "gitconfig");
   writeFileSync(
@@ -179,7 +179,7 @@ test("nothing outside the addresses of trees is reached, whatever the user's con
   expect(existsSync(ran)).toBe(false);
 });
 
-test("a repository in which one stands has no say in how a server is reached", async () => {
+test("ignores the configuration of the repository that it is called in", async () => {
   const history = new TreeHistory();
   history.commit(packageFiles("core/tool"));
   const ran = join(scratch, "ran");

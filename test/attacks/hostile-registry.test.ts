@@ -22,7 +22,7 @@ const quick: RegistryLimits = {
 };
 const digest = digestOf("whatever");
 
-describeReal("a registry that means harm ends nothing but its own answer", () => {
+describeReal("a hostile registry fails its own request alone", () => {
   async function problemOf(
     host: string,
     args: readonly string[],
@@ -39,7 +39,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
   }
 
   test.each(["manifest HOST/a/b:latest", `manifest HOST/a/b@${digest}`, "tag HOST/a/b:latest other"])(
-    "an endless manifest: %s",
+    "ends at an endless manifest: %s",
     async (command) => {
       const { listener, sent } = endless();
       const host = await hostileRegistry(listener);
@@ -71,7 +71,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     expect(peak).toBeLessThan(200);
   });
 
-  test("endless headers", async () => {
+  test("ends at endless headers", async () => {
     const host = await hostileRegistry(({ socket }) => {
       socket.write("HTTP/1.1 200 OK\r\n");
       const line = `x-more: ${"x".repeat(60_000)}\r\n`;
@@ -87,7 +87,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     expect(error.message).toMatch(/headers exceeded/);
   });
 
-  test.each([400, 401, 404, 500])("an endless error %s", async (status) => {
+  test.each([400, 401, 404, 500])("ends at an endless error %s", async (status) => {
     let sent = 0;
     const host = await hostileRegistry((_request, response) => {
       response.writeHead(status);
@@ -106,7 +106,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     expect(sent).toBeLessThan(128 * 2 ** 20);
   });
 
-  test("a redirect to itself is followed a few times", async () => {
+  test("follows a redirect to itself a few times", async () => {
     let asked = 0;
     const host = await hostileRegistry((request, response) => {
       asked += 1;
@@ -121,7 +121,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     }
   });
 
-  test("redirects that go on and on, each a little late, end with the command's time", async () => {
+  test("ends late redirects without end at the command's timeout", async () => {
     const host = await hostileRegistry((request, response) => {
       setTimeout(() => response.writeHead(307, { location: request.url ?? "" }).end(), 300);
     });
@@ -131,7 +131,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     expect(took).toBeLessThan(8_000);
   });
 
-  test("a blob at a byte every moment is given up, also after each try", async () => {
+  test("gives up a blob that comes byte by byte, on each attempt", async () => {
     const host = await hostileRegistry(dribbling(20));
     const options = { limit: 1_000_000, limits: { ...quick, minAverageRate: 1_000_000 } };
     const { error, took } = await problemOf(host, ["blob", `HOST/a/b@${digest}`], options);
@@ -140,7 +140,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     expect(took).toBeLessThan(8_000);
   });
 
-  test("a blob just fast enough for each moment ends with its time", async () => {
+  test("ends a blob that is just fast enough at its timeout", async () => {
     const host = await hostileRegistry((_request, response) => {
       response.writeHead(200, { "content-length": 10_000_000 });
       const timer = setInterval(() => response.write(Buffer.alloc(2_000)), 50);
@@ -152,7 +152,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     expect(took).toBeLessThan(8_000);
   });
 
-  test("a question that is never answered ends", async () => {
+  test("ends a request that is never answered", async () => {
     const host = await hostileRegistry(() => {});
     for (const command of ["manifest HOST/a/b:latest", `stat HOST/a/b ${digest}`, "delete HOST/a/b:latest"]) {
       const { error, took } = await problemOf(host, command.split(" "));
@@ -161,7 +161,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     }
   });
 
-  test("one image gets one time for all its commands", async () => {
+  test("all commands for one image share one timeout", async () => {
     const host = await hostileRegistry((_request, response) => setTimeout(() => response.end("{}"), 200));
     const repository = parseRegistryAddress(`${host}/a/b`);
     const limits = { ...quick, imageTimeout: 1_500 };
@@ -181,7 +181,7 @@ describeReal("a registry that means harm ends nothing but its own answer", () =>
     expect(performance.now() - began).toBeLessThan(10_000);
   });
 
-  test("a registry's 404 for everything is no registry, not an image without that tag", async () => {
+  test("reports 404 for everything as no registry, not as a missing tag", async () => {
     const host = await listening(createServer((_request, response) => response.writeHead(404).end("none")));
     const { error } = await problemOf(host, ["manifest", "HOST/a/b:latest"]);
     expect(error.problem).toBe("not-a-registry");

@@ -6,7 +6,7 @@ import { parseRoster } from "../../trust/quorum/roster.ts";
 import { parsePinnedImage } from "../../trust/signatures/image-reference.ts";
 import { digest, maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
-test("a signature of the manifest is none of the index around it, nor the other way about", async () => {
+test("a signature of a manifest does not count for its index, nor the reverse", async () => {
   const index = JSON.stringify({ schemaVersion: 2, manifests: [{ digest, size: 1 }] });
   const indexDigest = `sha256:${createHash("sha256").update(index).digest("hex")}`;
   const alice = await newKey("alice");

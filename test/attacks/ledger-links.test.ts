@@ -107,7 +107,7 @@ test("passes over git's own folder, a README and a licence", async () => {
   expect(check(root)).toMatchObject({ status: 0, stderr: "" });
 });
 
-test("a key under which somebody has put more files than are read is unknown, and said", async () => {
+test("reports a key with too many files as unknown", async () => {
   const { root, ledger } = await ledgerWithOne();
   const folder = join(root, prefix, inputKey);
   for (let number = 0; number < maxRecordsPerKey; number++)
@@ -119,7 +119,7 @@ test("a key under which somebody has put more files than are read is unknown, an
   ]);
 });
 
-test("tells of ten problems of a kind, and counts the rest", async () => {
+test("reports ten problems of a kind, and counts the rest", async () => {
   const { root } = await ledgerWithOne();
   for (let number = 0; number < 150; number++) await symlink(".", join(root, `link-${number}`));
   await rename(join(root, "link-0"), join(root, "link-\u001b[31m"));
@@ -132,7 +132,7 @@ test("tells of ten problems of a kind, and counts the rest", async () => {
   expect(stderr).not.toContain("\u001b");
 });
 
-test("a contradiction is told by 1, whatever else can't be read", async () => {
+test("exits with 1 for a contradiction, whatever else can't be read", async () => {
   const { root, ledger } = await ledgerWithOne();
   await ledger.append({
     ...record,

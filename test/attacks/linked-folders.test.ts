@@ -40,7 +40,7 @@ test.each([
   expect(readdirSync(target).sort()).toEqual([".new-kept", "signature-1"]);
 });
 
-test("a lookaside's folder may itself be a link, which the user has laid", async () => {
+test("reads a lookaside whose own folder is a link, as its user made it", async () => {
   const [root, folder] = [await scratchFolder(), await scratchFolder()];
   symlinkSync(folder, join(root, "signatures"));
   const lookaside = new LookasideFolder(join(root, "signatures"));
@@ -73,21 +73,18 @@ test.each(["partial", "sha256", "sha256/2b"])(
   },
 );
 
-test.each(["fetch", "fetch/core", "fetch/core/tool"])(
-  "a tree's %s that is a link is no archive",
-  async (link) => {
-    const [tree, elsewhere] = [await scratchFolder(), await scratchFolder()];
-    const folder = join(elsewhere, "fetch/core/tool".slice(link.length));
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(join(folder, "id_ed25519"), "secret");
-    mkdirSync(dirname(join(tree, link)), { recursive: true });
-    symlinkSync(elsewhere, join(tree, link));
-    const cache = await SourceCache.open(await scratchFolder());
-    const sha256 = createHash("sha256").update("secret").digest("hex");
-    const source = { name: "tool", file: "id_ed25519", sha256, mirrors: [] };
-    const error = await cache
-      .obtain(source, { archives: [join(tree, "fetch/core/tool")] })
-      .catch((caught: Error) => caught.message);
-    expect(error).toContain("left out: it is a symbolic link, not a regular file");
-  },
-);
+test.each(["fetch", "fetch/core", "fetch/core/tool"])("ignores a tree's %s that is a link", async (link) => {
+  const [tree, elsewhere] = [await scratchFolder(), await scratchFolder()];
+  const folder = join(elsewhere, "fetch/core/tool".slice(link.length));
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "id_ed25519"), "secret");
+  mkdirSync(dirname(join(tree, link)), { recursive: true });
+  symlinkSync(elsewhere, join(tree, link));
+  const cache = await SourceCache.open(await scratchFolder());
+  const sha256 = createHash("sha256").update("secret").digest("hex");
+  const source = { name: "tool", file: "id_ed25519", sha256, mirrors: [] };
+  const error = await cache
+    .obtain(source, { archives: [join(tree, "fetch/core/tool")] })
+    .catch((caught: Error) => caught.message);
+  expect(error).toContain("left out: it is a symbolic link, not a regular file");
+});

@@ -38,7 +38,7 @@ function saying(change: (ids: string[]) => string[]): NonNullable<LayoutRecipe["
   };
 }
 
-test("an image whose config says of its layers what they are is read through", async () => {
+test("accepts an image with a true config", async () => {
   expect(await read((await image()).folder)).toMatchObject({ blobs: 4 });
 });
 
@@ -46,11 +46,11 @@ test.each<[string, (ids: string[]) => string[]]>([
   ["another layer's", ([one = ""]) => [one, digestOf("harmless")]],
   ["the layers', exchanged", ([one = "", two = ""]) => [two, one]],
   ["the same twice", ([one = ""]) => [one, one]],
-])("is refused where the config's diff_ids are %s", async (_, change) => {
+])("refuses an image with diff_ids that are %s", async (_, change) => {
   await expect(read((await image(saying(change))).folder)).rejects.toThrow(/rootfs\.diff_ids/);
 });
 
-test("one layer can't have two diff_ids, of which one is true", async () => {
+test("refuses one layer with two diff_ids, of which one is true", async () => {
   const { folder } = await writeLayout(join(await scratchFolder(), "image"), {
     platforms: { "linux/amd64": { layers: [files[0] ?? [], files[0] ?? []] } },
     change: saying(([one = ""]) => [digestOf("harmless"), one]),
@@ -58,7 +58,7 @@ test("one layer can't have two diff_ids, of which one is true", async () => {
   await expect(read(folder)).rejects.toThrow(/rootfs\.diff_ids/);
 });
 
-test("a layer that passes by is unpacked on its way, whatever the size of its pieces", async () => {
+test("unpacks a layer on its way, whatever the size of its chunks", async () => {
   const { folder, layers, configs } = await image();
   const config = JSON.parse(
     await readFile(join(folder, "blobs/sha256", hexOf(configs[0] ?? digestOf(""))), "utf8"),
@@ -79,7 +79,7 @@ test("a layer that passes by is unpacked on its way, whatever the size of its pi
   }
 });
 
-test("a layer that swells without end is given up, and what is no archive is said; both are hashed to their end", async () => {
+test("stops unpacking an endless layer, reports one that is no archive, and hashes both", async () => {
   const bomb = zstdCompressSync(Buffer.alloc(256 * 1024 * 1024));
   const cases: [Buffer, RegExp][] = [
     [bomb, /^more than \d+ bytes come out of it$/],

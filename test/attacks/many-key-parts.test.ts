@@ -48,7 +48,7 @@ function variants(packet: Buffer, count: number): readonly Buffer[] {
   });
 }
 
-describe("a certificate of a great many parts is a doubt about its key, in seconds", () => {
+describe("a certificate with very many parts puts its key in doubt within seconds", () => {
   const ways: Readonly<Record<string, () => Promise<Files>>> = {
     subkeys: async () => {
       const [key, user, certification, subkey, binding] = partsOf(certificateOf(alice)) as Buffer[];
@@ -88,7 +88,7 @@ describe("a certificate of a great many parts is a doubt about its key, in secon
     expect(verdictOf(await judgedWith(folder, [await signedBy(bob)], people))).toBe("met");
   });
 
-  test("a thousand certifications by others are no obstacle", async () => {
+  test("accepts a certificate with a thousand certifications by others", async () => {
     const [key, user, certification, ...rest] = partsOf(certificateOf(alice)) as Buffer[];
     const other = await newKey("mallory");
     const many = variants(partsOf(certificateOf(other))[2] as Buffer, 1000);

@@ -24,7 +24,7 @@ async function timed<T>(work: () => Promise<T>): Promise<readonly [T, number]> {
 const signatures = Buffer.alloc(size - 100, Buffer.from([0xc2, 2, 3, 0]));
 const repeated = (piece: readonly number[]) => Buffer.alloc(size - 100, Buffer.from(piece));
 
-describe("a signature of a great many packets is rejected in a moment", () => {
+describe("a signature with very many packets is rejected at once", () => {
   const ways: Readonly<Record<string, () => Uint8Array>> = {
     "signature packets": () => signatures,
     "packets without content": () => repeated([0xc2, 0]),
@@ -57,7 +57,7 @@ describe("a signature of a great many packets is rejected in a moment", () => {
     expect(spent).toBeLessThan(1);
   });
 
-  test("packed with bzip2, which makes 95 bytes of a megabyte", async () => {
+  test("packed with bzip2, to 95 bytes from a megabyte", async () => {
     // 262,119 times c2020300, packed.
     const packed = Buffer.from(bzip2, "base64");
     const bytes = Buffer.concat([Buffer.from([0xa3, 3]), packed]);

@@ -1,7 +1,7 @@
 import { test } from "vitest";
 import { expectRejected, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
-test("what is no OpenPGP message at all does not count", async () => {
+test("rejects a file that is no OpenPGP message", async () => {
   const alice = await newKey("alice");
   await expectRejected("", alice, "not-openpgp");
   await expectRejected(payload(), alice, "not-openpgp");

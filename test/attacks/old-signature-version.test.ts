@@ -65,7 +65,7 @@ function signedInVersion3(key: PrivateKey, text: string): Buffer {
   return Buffer.concat([packet(4, onePass), packet(11, literal), packet(2, signature)]);
 }
 
-test("a version 3 signature, which gpg still takes, does not count", async () => {
+test("rejects a version 3 signature, which gpg still accepts", async () => {
   const alice = await newKey("alice", { type: "rsa", rsaBits: 2048 });
   const bytes = signedInVersion3(alice, payload());
   const { gpg } = await gpgHome();

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { codesOf, digest, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
-test("a bad file never stops the good ones", async () => {
+test("a bad file does not affect the good ones", async () => {
   const [alice, bob, mallory] = [await newKey("alice"), await newKey("bob"), await newKey("mallory")];
   const people = { alice: { keys: [alice] }, bob: { keys: [bob] } };
   const files = [Buffer.from("junk"), await signedBy(alice), await signedBy(mallory), await signedBy(bob)];
@@ -11,7 +11,7 @@ test("a bad file never stops the good ones", async () => {
   expect(codesOf(outcome)).toEqual({ "signature-1": "not-openpgp", "signature-3": "unknown-key" });
 });
 
-test("whatever is changed in a good one: it counts for what was signed, or not at all, and stops nothing", async () => {
+test("a modified message counts for what was signed, or not at all", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const people = { alice: { keys: [alice] }, bob: { keys: [bob] } };
   const [good, other] = [await signedBy(alice, payload({ manifest: digest })), await signedBy(bob)];
@@ -34,7 +34,7 @@ test("whatever is changed in a good one: it counts for what was signed, or not a
   );
 });
 
-test("a change of the signed bytes themselves is seen", async () => {
+test("detects a change of the signed bytes", async () => {
   const alice = await newKey("alice");
   const good = Buffer.from(await signedBy(alice));
   // The whole of it: a lone "{" may just as well be a byte of the key's id before it.

@@ -36,7 +36,7 @@ async function outcomeOf(
 const amd = "AuthenticAMD";
 const intel = "GenuineIntel";
 
-test("one person with machines of two vendors is not two witnesses, whatever the threshold", async () => {
+test("counts one person with machines of two vendors for one vendor", async () => {
   const alone = await outcomeOf(
     [
       ["alice", amd],
@@ -51,7 +51,7 @@ test("one person with machines of two vendors is not two witnesses, whatever the
   );
 });
 
-test("nor is somebody without a vendor the second one beside them", async () => {
+test("does not count a person without a vendor for the second vendor", async () => {
   const signed = await outcomeOf(
     [
       ["alice", amd],
@@ -97,7 +97,7 @@ test.each([
   expect(await outcomeOf(claims, 1, 2)).toMatchObject({ met: true, people: 2, vendors: 2 });
 });
 
-test("two people on one vendor's machines stand for one", async () => {
+test("counts two people on one vendor's machines for one vendor", async () => {
   expect(
     await outcomeOf(
       [

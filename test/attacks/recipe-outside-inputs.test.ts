@@ -21,7 +21,7 @@ async function refusalsOf(containerfile: string): Promise<string[]> {
   return (images.get("user-bad")?.refusals ?? []).map(({ line, field }) => `${line} ${field}`);
 }
 
-describe("what a recipe takes from outside of the tree is refused before anything is built", () => {
+describe("a recipe's inputs from outside of the tree are refused before a build", () => {
   test.each([
     "RUN --mount=type=cache,target=/c x",
     "RUN --mount=target=/c,type=cache x",
@@ -36,7 +36,7 @@ describe("what a recipe takes from outside of the tree is refused before anythin
     "RUN --network=none --mount=type=cache,id=shared,from=stagex/core-good,target=/c x",
     "RUN --mount=type=tmpfs,target=/t \\\n  --mount=type=cache,target=/c \\\n  x",
     "RUN --mount=type=cache,target=/c <<EOF\nx\nEOF",
-  ])("a cache that other builds have written: %s", async (run) => {
+  ])("refuses a cache that other builds write: %s", async (run) => {
     expect(await refusalsOf(`FROM scratch\nARG T=cache\n${run}\n`)).toEqual(["3 RUN --mount"]);
   });
 
@@ -56,7 +56,7 @@ describe("what a recipe takes from outside of the tree is refused before anythin
       "in a stage that a common argument names",
       `ARG SOURCE_DATE_EPOCH=ok\n${stages}FROM s-v$SOURCE_DATE_EPOCH\n`,
     ],
-  ])("a cache that is hidden %s, which BuildKit would read otherwise", async (_, containerfile) => {
+  ])("refuses a cache that is hidden %s", async (_, containerfile) => {
     const found = await refusalsOf(containerfile).catch((error: unknown) => {
       if (!(error instanceof TreeError)) throw error;
       return error.problems.map(({ file }) => file);
@@ -75,7 +75,7 @@ describe("what a recipe takes from outside of the tree is refused before anythin
     [`COPY --from=${foreign} / /`, "2 COPY"],
     [`RUN --mount=from=${foreign},target=/m x`, "2 RUN --mount"],
     [`FROM ${foreign}`, "2 FROM"],
-  ])("privileges, devices, networks and foreign images: %s", async (line, refusal) => {
+  ])("refuses privileges, devices, networks and foreign images: %s", async (line, refusal) => {
     expect(await refusalsOf(`FROM scratch\n${line}\n`)).toEqual([refusal]);
   });
 
@@ -86,11 +86,11 @@ describe("what a recipe takes from outside of the tree is refused before anythin
     "RUN --network=none --security=sandbox x",
     "RUN echo --mount=type=cache,target=/c --device=x",
     "RUN <<EOF\nRUN --mount=type=cache,target=/c x\nEOF",
-  ])("nothing else is: %s", async (run) => {
+  ])("accepts other flags: %s", async (run) => {
     expect(await refusalsOf(`FROM scratch\n${run}\n`)).toEqual([]);
   });
 
-  test("only images that are built from such a stage are refused", async () => {
+  test("refuses only images that are built from such a stage", async () => {
     const toml = 'version = "1"\nsubpackages = ["one", "two"]\n';
     const containerfile = `FROM ${foreign} AS outside\nFROM scratch AS package-one\nCOPY --from=outside / /\nFROM scratch AS package-two\nCOPY file /\n`;
     const tree = trackedTree({
@@ -102,7 +102,7 @@ describe("what a recipe takes from outside of the tree is refused before anythin
     expect(images.get("user-two")?.refusals).toEqual([]);
   });
 
-  test("show says the line, why, and what is allowed; the tree's other images are shown", async () => {
+  test("show prints line, reason and what is allowed, and shows the other images", async () => {
     const tree = treeOf("FROM scratch\nRUN --mount=type=cache,target=/c x\n");
     const refused = await stagex("show", "user-bad", "--tree", tree);
     expect(refused.code).toBe(2);

@@ -58,7 +58,7 @@ function ownAddresses(): string[] {
   return own.map(({ address, family }) => (family === "IPv6" ? `[${address}]` : address));
 }
 
-describeReal("a registry on the internet leads nobody into other networks", () => {
+describeReal("a registry on the internet leads no client into private networks", () => {
   let answers: RequestListener = () => {};
   let asked: string[] = [];
   let victim = "";
@@ -115,7 +115,7 @@ describeReal("a registry on the internet leads nobody into other networks", () =
     onTestFinished(() => expect(reached).toBe(0));
   });
 
-  test("it is asked itself, by https, through the proxy", async () => {
+  test("asks the registry by https, through the proxy", async () => {
     expect(await ask(host, `manifest HOST/a/b@${digest}`)).toBe("{}");
     expect(asked).toEqual([`${host}/v2/`, `${host}/v2/a/b/manifests/${digest}`]);
   });
@@ -144,7 +144,7 @@ describeReal("a registry on the internet leads nobody into other networks", () =
     // The registry itself is asked by https whatever it says, and so leads in a circle.
     [`http://${host}/v2/other`, "redirects more than 5 times"],
     ...ownAddresses().map((own) => [`https://${own}/`, "a loopback address"]),
-  ])("a redirect to %s", async (location, reason) => {
+  ])("refuses a redirect to %s", async (location, reason) => {
     answers = (request, response) => {
       if (request.url === "/v2/") response.end("{}");
       else response.writeHead(307, { location: location.replace("VICTIM", victim) }).end();
@@ -155,7 +155,7 @@ describeReal("a registry on the internet leads nobody into other networks", () =
   });
 
   test.each(["https://127.0.0.1/token", "https://169.254.169.254/token", "http://other.example.org/token"])(
-    "a place of its tokens at %s",
+    "refuses a token server at %s",
     async (realm) => {
       answers = (_request, response) =>
         response.writeHead(401, { "www-authenticate": `Bearer realm="${realm}",service="x"` }).end();
@@ -165,7 +165,7 @@ describeReal("a registry on the internet leads nobody into other networks", () =
     },
   );
 
-  test("a place of its tokens that redirects inwards", async () => {
+  test("refuses a token server that redirects to a private network", async () => {
     answers = (request, response) => {
       if (request.url?.startsWith("/token") === true) {
         response.writeHead(302, { location: `https://${victim}/` }).end();
@@ -178,7 +178,7 @@ describeReal("a registry on the internet leads nobody into other networks", () =
     expect(error).toBeInstanceOf(RegistryError);
   });
 
-  test("a redirect to another host of the internet is followed", async () => {
+  test("follows a redirect to another host on the internet", async () => {
     answers = (request, response) => {
       if (request.headers.host === host && request.url !== "/v2/")
         response.writeHead(307, { location: "https://storage.example.org/blob" }).end();
@@ -190,9 +190,9 @@ describeReal("a registry on the internet leads nobody into other networks", () =
   });
 });
 
-describeReal("no registry but the loopback's is asked in clear text", () => {
+describeReal("only a registry on loopback is asked in clear text", () => {
   test.each(["x.localhost:PORT", "10.255.255.1:1", "192.168.255.1:1"])(
-    "%s by the client",
+    "the client refuses %s",
     async (address) => {
       let reached = 0;
       const server = await listening(
@@ -213,11 +213,11 @@ describeReal("no registry but the loopback's is asked in clear text", () => {
     "localhost.localhost/stagex",
     "a.local/stagex",
     "10.0.0.1:5000/stagex",
-  ])("%s is no address", (address) => {
+  ])("refuses %s as an address", (address) => {
     expect(() => parseRegistryAddress(address)).toThrow("in clear text");
   });
 
-  test("the loopback's redirects stay on it, or lead out by https", async () => {
+  test("follows redirects from loopback to loopback, or out by https", async () => {
     const target = await listening(createPlainServer((_request, response) => response.end("{}")));
     const address = await hostileRegistry((_request, response) =>
       response.writeHead(307, { location: `http://${target}/` }).end(),

@@ -2,7 +2,7 @@ import { readKey } from "openpgp";
 import { expect, test } from "vitest";
 import { codesOf, daysFromNow, gpgHome, judged, payload } from "../support/builders/maintainers.ts";
 
-test("an expiry that gpg has renewed counts, where the renewed certificate is at hand, and only there", async () => {
+test("accepts an expiry that gpg has renewed only if the renewed certificate is there", async () => {
   const { gpg, newKey } = await gpgHome();
   const fingerprint = newKey("alice", "ed25519"); // for a year
   const signature = gpg(["--sign"], payload());

@@ -15,7 +15,7 @@ const reasons = {
 };
 
 test.each(Object.entries(reasons))(
-  "a key that was revoked after it signed does not count: %s",
+  "rejects a signature by a key that was revoked later: %s",
   async (_, flag) => {
     const alice = await newKey("alice");
     const signature = await signedBy(alice);
@@ -33,7 +33,7 @@ test.each(Object.entries(reasons))(
   },
 );
 
-test("a revoked subkey does not count, its primary key does", async () => {
+test("rejects a revoked subkey, and accepts its primary key", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const [subkey] = alice.subkeys;
   if (subkey === undefined) throw new Error("no subkey");
@@ -46,7 +46,7 @@ test("a revoked subkey does not count, its primary key does", async () => {
   expect(outcome.accepted).toMatchObject([{ file: "signature-2", person: "alice" }]);
 });
 
-test("a revocation certificate that lies beside the key, as gpg makes one with each, revokes it", async () => {
+test("applies a revocation certificate that lies beside the key", async () => {
   const { gpg, home, newKey: gpgKey } = await gpgHome();
   const alice = parseFingerprint(gpgKey("alice", "ed25519"));
   gpgKey("bob", "ed25519");

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { codesOf, judged, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
-test("one key that signs twice is one person", async () => {
+test("counts one key that signs twice as one person", async () => {
   const alice = await newKey("alice");
   const people = { alice: { keys: [alice] }, bob: { keys: [await newKey("bob")] } };
   const outcome = await judged(
@@ -12,7 +12,7 @@ test("one key that signs twice is one person", async () => {
   expect(codesOf(outcome)).toEqual({ "signature-2": "same-person" });
 });
 
-test("one file under two names is one person", async () => {
+test("counts one file under two names as one person", async () => {
   const alice = await newKey("alice");
   const bytes = await signedBy(alice);
   const outcome = await judged([bytes, bytes], { alice: { keys: [alice] } });

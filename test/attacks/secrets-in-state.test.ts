@@ -74,7 +74,7 @@ describeReal("credentials reach neither state nor logs nor output", { timeout: 3
     }
   }
 
-  test("wrong ones: refused, with what mends it, and not told", async () => {
+  test("refuses wrong credentials with a hint, and never prints them", async () => {
     publishing.proxy.failAt(/./, logIn);
     const environment = await configured({ auths: { [publishing.proxy.host]: { auth: wrong.auth } } });
     const { code, output } = await project.up(["--debug"], environment);
@@ -84,7 +84,7 @@ describeReal("credentials reach neither state nor logs nor output", { timeout: 3
     expect(await publishing.tags(image)).toEqual({});
   });
 
-  test("in the address: refused, and not repeated", async () => {
+  test("refuses credentials in an address, and never prints them", async () => {
     const environment = { TEST_DESTINATION: `alice:${password}@${publishing.proxy.host}/stagex` };
     const { code, output } = await project.up(["--debug"], environment);
     expect(code).not.toBe(0);
@@ -92,7 +92,7 @@ describeReal("credentials reach neither state nor logs nor output", { timeout: 3
     await expectNoSecret(output, await project.state());
   });
 
-  test("the docker config's", async () => {
+  test("uses those of the docker config", async () => {
     publishing.proxy.failAt(/./, logIn);
     const environment = await configured({ auths: { [publishing.proxy.host]: { auth } } });
     const { code, output } = await project.up(["--debug"], environment);
@@ -103,7 +103,7 @@ describeReal("credentials reach neither state nor logs nor output", { timeout: 3
     await expectNoSecret(output, state);
   });
 
-  test("a helper's; and a refresh that finds drift, and an up that mends it", async () => {
+  test("uses those of a helper, in a refresh with drift and in the next up", async () => {
     const said = JSON.stringify({ ServerURL: publishing.proxy.host, Username: "alice", Secret: password });
     await writeFile(join(home, "docker-credential-test"), `#!/bin/sh\necho '${said}'\n`, { mode: 0o755 });
     const environment = await configured({ credHelpers: { [publishing.proxy.host]: "test" } });
@@ -119,7 +119,7 @@ describeReal("credentials reach neither state nor logs nor output", { timeout: 3
     await expectNoSecret(refresh.output, output, again.output, await project.state());
   });
 
-  test("a registry that gives back what it was sent is not quoted with it", async () => {
+  test("does not quote a registry that returns them", async () => {
     const echo: Fault = (request, response, pass) => {
       if (request.headers.authorization === undefined) return logIn(request, response, pass);
       answer(403, `{"errors":[{"code":"DENIED","message":"not for you"}]}`)(request, response, pass);

@@ -26,7 +26,7 @@ async function serving(listener: RequestListener): Promise<string> {
   return `http://${await listening(createServer(listener))}/signatures`;
 }
 
-test("many files, each just in time, end with the image's time", async () => {
+test("ends many files, each just in time, at the image's timeout", async () => {
   let asked = 0;
   const address = await serving((_request, response) => {
     asked += 1;
@@ -38,14 +38,14 @@ test("many files, each just in time, end with the image's time", async () => {
   expect(asked).toBeLessThan(8);
 });
 
-test("a file at a byte every moment ends, and so does one that never begins", async () => {
+test("ends a file that comes byte by byte, and one that never begins", async () => {
   for (const listener of [dribbling(20, 1_000), () => {}]) {
     const { took } = await failureAt(await serving(listener));
     expect(took).toBeLessThan(3_000);
   }
 });
 
-test("a server that is busy for ever is asked three times, and then no more", async () => {
+test("asks a busy server three times", async () => {
   let asked = 0;
   const address = await serving((_request, response) => {
     asked += 1;
@@ -56,7 +56,7 @@ test("a server that is busy for ever is asked three times, and then no more", as
   expect(took).toBeLessThan(5_000);
 });
 
-test("a redirect to itself is followed a few times", async () => {
+test("follows a redirect to itself a few times", async () => {
   let asked = 0;
   const address = await serving((request, response) => {
     asked += 1;
@@ -66,7 +66,7 @@ test("a redirect to itself is followed a few times", async () => {
   expect(asked).toBe(6);
 });
 
-test("a redirect on the same machine is followed, and one to a link's or another's clear text is not", async () => {
+test("follows redirects on loopback, and none to link-local or clear-text addresses", async () => {
   const target = await serving((request, response) => {
     if (request.url?.endsWith("-1") === true) response.end("a signature");
     else response.writeHead(404).end();
@@ -83,7 +83,7 @@ test("a redirect on the same machine is followed, and one to a link's or another
   expect(foreign.message).toContain("http://x.localhost, which is not https");
 });
 
-test("endless headers are no answer", async () => {
+test("fails at endless headers", async () => {
   const address = await serving((_request, response) => {
     for (let number = 0; number < 100; number += 1) response.setHeader(`x-${number}`, "x".repeat(1_000));
     response.end("a signature");

@@ -33,7 +33,7 @@ function steady(bytes: number): Answer {
   };
 }
 
-test("a mirror that is slow for long is left, and the next goes on from there", async () => {
+test("leaves a mirror that stays slow, and continues with the next", async () => {
   const slow = await startMirror(steady(40));
   const good = await startMirror(serving(content));
   const began = performance.now();
@@ -44,7 +44,7 @@ test("a mirror that is slow for long is left, and the next goes on from there", 
   expect(Number(/^bytes=(\d+)-$/.exec(good.requests[0]?.range ?? "")?.[1])).toBeGreaterThan(0);
 });
 
-test("a mirror that breaks off again and again gains no time by it", async () => {
+test("gives a mirror that breaks off no more time", async () => {
   const slow = await startMirror((_request, response) => {
     response.writeHead(200, { "content-length": content.length });
     response.write(content.subarray(0, 100), () => setTimeout(() => response.destroy(), 300));
@@ -55,7 +55,7 @@ test("a mirror that breaks off again and again gains no time by it", async () =>
   expect(performance.now() - began).toBeLessThan(5_000);
 });
 
-test("a mirror that is fast enough and never ends is ended by its time, as are all of them together", async () => {
+test("ends an endless mirror at its timeout, and all mirrors at theirs", async () => {
   const slow = [await startMirror(steady(40)), await startMirror(steady(40)), await startMirror(steady(40))];
   const began = performance.now();
   const urls = slow.map(({ url }) => url);
@@ -64,7 +64,7 @@ test("a mirror that is fast enough and never ends is ended by its time, as are a
   expect(performance.now() - began).toBeLessThan(5_000);
 });
 
-test("what waits between its attempts waits no longer than the mirror has time", async () => {
+test("waits between attempts no longer than the mirror's timeout", async () => {
   const busy = await startMirror((_request, response) =>
     response.writeHead(503, { "retry-after": "50" }).end(),
   );
@@ -73,7 +73,7 @@ test("what waits between its attempts waits no longer than the mirror has time",
   expect(performance.now() - began).toBeLessThan(5_000);
 });
 
-test("a web page with 200 is said to be one", async () => {
+test("reports a web page with status 200", async () => {
   const page = await startMirror((_request, response) => {
     response
       .writeHead(200, { "content-type": "text/html; charset=utf-8" })
@@ -83,7 +83,7 @@ test("a web page with 200 is said to be one", async () => {
   expect(failure).toMatch(/^wrong content: a web page instead of the file, its 28 bytes have sha256/);
 });
 
-test("endless headers are no answer", async () => {
+test("fails at endless headers", async () => {
   const mirror = await startMirror((_request, response) => {
     for (let number = 0; number < 100; number += 1) response.setHeader(`x-${number}`, "x".repeat(1_000));
     response.end(content);
@@ -91,7 +91,7 @@ test("endless headers are no answer", async () => {
   expect(await obtain([mirror.url], {})).toContain("HPE_HEADER_OVERFLOW");
 });
 
-test("a redirect to a link's address is not followed", async () => {
+test("does not follow a redirect to a link-local address", async () => {
   const mirror = await startMirror((_request, response) =>
     response.writeHead(302, { location: "https://169.254.169.254/latest" }).end(),
   );

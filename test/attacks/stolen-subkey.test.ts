@@ -5,7 +5,7 @@ import { parseRoster } from "../../trust/quorum/roster.ts";
 import { codesOf, image, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 /** Rosters may name a subkey: then whoever has it in their certificate must not become that person. */
-test("a certificate with somebody else's subkey in it is not that person's", async () => {
+test("does not count a subkey of another person in a certificate", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const [subkey] = alice.subkeys;
   if (subkey === undefined) throw new Error("no subkey");

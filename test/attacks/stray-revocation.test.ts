@@ -95,7 +95,7 @@ describe("a revocation behind another's certificate revokes", () => {
   });
 });
 
-test("damaged there, it is a doubt about the one before it and the one that it names", async () => {
+test("doubts both the certificate before a damaged one and the one that it names", async () => {
   const damaged = Buffer.from(revocation);
   damaged.writeUInt8(damaged.readUInt8(damaged.length - 5) ^ 1, damaged.length - 5);
   expect(await verdict({ all: binary(certificateOf(alice), certificateOf(bob), damaged) })).toBe(
@@ -103,7 +103,7 @@ test("damaged there, it is a doubt about the one before it and the one that it n
   );
 });
 
-test("no damage of one bit makes a revocation in its own certificate pass unseen", {
+test("never ignores a revocation with one flipped bit in its own certificate", {
   timeout: 120_000,
 }, async () => {
   const unseen: number[] = [];
@@ -118,14 +118,14 @@ test("no damage of one bit makes a revocation in its own certificate pass unseen
 });
 
 describe("a stranger's in somebody's certificate", () => {
-  test("means nothing where their key is at hand", async () => {
+  test("is ignored if the stranger's key is at hand", async () => {
     const theirs = await overAlice(mallory, enums.signature.keyRevocation);
     expect(
       await verdict({ alice: inside(certificateOf(alice), theirs), mallory: certificateOf(mallory) }),
     ).toBe("met");
   });
 
-  test("is a doubt where it is not, about this certificate alone", async () => {
+  test("puts this certificate alone in doubt if it is not", async () => {
     const theirs = await overAlice(mallory, enums.signature.keyRevocation);
     const keyring = await Keyring.load(
       await keyFolder({ alice: inside(certificateOf(alice), theirs), bob: certificateOf(bob) }),

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { codesOf, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
-test("a subkey and its primary key are one person", async () => {
+test("counts a subkey and its primary key as one person", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const [subkey] = alice.subkeys;
   const people = { alice: { keys: [alice] } };
@@ -11,7 +11,7 @@ test("a subkey and its primary key are one person", async () => {
   expect(codesOf(outcome)).toEqual({ "signature-2": "same-person" });
 });
 
-test("a signature by a subkey counts, under its primary's fingerprint", async () => {
+test("counts a signature by a subkey under the primary key's fingerprint", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const by = alice.subkeys[0]?.getKeyID() ?? alice.getKeyID();
   const outcome = await judged([await signedBy(alice, undefined, { by })], { alice: { keys: [alice] } });

@@ -43,7 +43,7 @@ describeReal("a tag that is moved while an image is verified and published", () 
 
   const everywhere = (digest: string) => ({ "1.0": digest, "sx2026.03.0": digest, latest: digest });
 
-  test("before the push: what is pushed and tagged is what was verified", async () => {
+  test("moved before the push, what was verified is pushed and tagged", async () => {
     for (const tag of ["1.0", "latest"]) await registry.tag(image.name, evil.digest, tag);
     await publishing.create(image.inputs);
     expect(await publishing.tags(image)).toEqual(everywhere(image.digest));
@@ -70,14 +70,14 @@ describeReal("a tag that is moved while an image is verified and published", () 
     expect(await publishing.tags(image)).toEqual(everywhere(image.digest));
   });
 
-  test("a registry that says it set the tag, and did not, is found out", async () => {
+  test("detects a registry that reports a tag as set and did not set it", async () => {
     publishing.proxy.failAt(/PUT .*manifests\/latest/, answer(201));
     await expect(publishing.create(image.inputs)).rejects.toThrow(
       `:latest was set to ${image.digest} and is gone a moment later`,
     );
   });
 
-  test("a registry whose header names our digest, and whose bytes are another's, is found out", async () => {
+  test("detects a registry whose header has the right digest and whose bytes are wrong", async () => {
     const manifest = JSON.stringify({ schemaVersion: 2, manifests: [] });
     let asked = 0;
     publishing.proxy.failAt(/GET .*manifests\/latest/, (_request, response, pass) => {

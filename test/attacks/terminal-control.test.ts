@@ -4,7 +4,7 @@ import { judged, newKey, payload, signedBy } from "../support/builders/maintaine
 
 const clearScreen = "\u001b[2J\u009b2J\u202e";
 
-test("nothing that somebody wrote into a file gets to the terminal as control characters", async () => {
+test("control characters in files of others never reach the terminal", async () => {
   const alice = await newKey("alice");
   const files = [
     Buffer.from(`junk ${clearScreen}`),

@@ -2,7 +2,7 @@ import { readKey } from "openpgp";
 import { expect, test } from "vitest";
 import { codesOf, gpgHome, judged, payload } from "../support/builders/maintainers.ts";
 
-test("a signature of text, whose line ends do not count, does not count", async () => {
+test("rejects a text signature, which ignores line ends", async () => {
   const { gpg, newKey } = await gpgHome();
   newKey("alice", "ed25519");
   const alice = await readKey({ binaryKey: gpg(["--export"]) });

@@ -19,7 +19,7 @@ function lookaside(): { base: LookasideFolder; folder: string } {
 const codes = (files: Awaited<ReturnType<LookasideFolder["read"]>>) =>
   files.map((one) => ("rejection" in one ? one.rejection.code : "read"));
 
-test("of 1,000 files no more are read than podman reads; the rest are named", async () => {
+test("reads as many of 1,000 files as podman does, and names the rest", async () => {
   const { base, folder } = lookaside();
   const alice = await newKey("alice");
   for (let number = 2; number <= 1000; number++) writeFileSync(join(folder, `signature-${number}`), "junk");
@@ -31,7 +31,7 @@ test("of 1,000 files no more are read than podman reads; the rest are named", as
   expect(await judged(read, { alice: { keys: [alice] } })).toMatchObject({ people: 1 });
 });
 
-test("what is no file, or too large, is rejected without being read", async () => {
+test("rejects what is no file or too large without reading it", async () => {
   const { base, folder } = lookaside();
   symlinkSync("/etc/hostname", join(folder, "signature-1"));
   execFileSync("mkfifo", [join(folder, "signature-2")]);

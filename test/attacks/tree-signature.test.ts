@@ -96,7 +96,7 @@ const commitText = (parent = head, message = "A change\n"): string => {
 /** Lets the server send commits that no branch has. */
 const sendAll = () => history.git("config", "uploadpack.allowAnySHA1InWant", "true");
 
-test("a signed tag is used, from the cache too, and one that is not signed is not", async () => {
+test("uses a signed tag, from the cache too, and refuses an unsigned one", async () => {
   write("tag", await signedTag("good"), "good");
   const cache = await scratchFolder();
   const folder = await open("good", await byAsh(), cache);
@@ -109,7 +109,7 @@ test("a signed tag is used, from the cache too, and one that is not signed is no
   expect(await open("bare", undefined)).toContain(head);
 });
 
-test("nothing of a refused tree is left, and its tag is not noted", async () => {
+test("leaves nothing of a refused tree, and does not note its tag", async () => {
   write("tag", tagText("refused"), "refused");
   const cache = await scratchFolder();
   await expect(open("refused", await byAsh(), cache)).rejects.toThrow("not signed");
@@ -117,7 +117,7 @@ test("nothing of a refused tree is left, and its tag is not noted", async () => 
   expect(left.filter((path) => /[0-9a-f]{40}|refused/.test(path))).toEqual([]);
 });
 
-test("a checkout that was made before anybody asked is asked for", async () => {
+test("checks a checkout that was made before the setting", async () => {
   write("tag", await signedTag("early", mallory), "early");
   const cache = await scratchFolder();
   await open("early", undefined, cache);
@@ -128,7 +128,7 @@ test("a checkout that was made before anybody asked is asked for", async () => {
   expect(await open("late", await byAsh(), cache)).toContain(head);
 });
 
-test("a key of nobody in the roster does not count, nor one that is revoked by now", async () => {
+test("rejects a key outside of the roster, and a revoked key", async () => {
   write("tag", await signedTag("foreign", mallory), "foreign");
   await expect(open("foreign", await byAsh(since, [ash, mallory]))).rejects.toThrow("nobody's in the roster");
   write("tag", await signedTag("revoked"), "revoked");
@@ -138,7 +138,7 @@ test("a key of nobody in the roster does not count, nor one that is revoked by n
   await expect(open("revoked", await byAsh(since, [publicKey]), cache)).rejects.toThrow("revoked");
 });
 
-test("a tag that was moved to another commit, or has another tag's object, is not used", async () => {
+test("refuses a moved tag, and one with the object of another tag", async () => {
   write("tag", await signedTag("one"), "one");
   history.git("update-ref", "refs/tags/two", history.git("rev-parse", "refs/tags/one").trim());
   await expect(open("two", await byAsh())).rejects.toThrow('was made as the tag "one"');
@@ -152,7 +152,7 @@ test("a tag that was moved to another commit, or has another tag's object, is no
   await expect(open("again", await byAsh(), cache)).rejects.toThrow("has moved its tag again");
 });
 
-test("a signature counts alone, and with nothing behind it", async () => {
+test("rejects a second signature, and bytes after a signature", async () => {
   const text = tagText("twice");
   const signature = await detached(text, ash);
   write("tag", `${text}${signature}${signature}`, "twice");
@@ -170,7 +170,7 @@ test("a signature counts alone, and with nothing behind it", async () => {
   await expect(open("ssh", await byAsh())).rejects.toThrow("signed with SSH SIGNATURE; only OpenPGP counts");
 });
 
-test("a commit is used if its own signature counts, and headers can't hide another text", async () => {
+test("uses a commit with a good signature, and no header hides another text", async () => {
   sendAll();
   const text = commitText();
   const signature = await detached(text, ash);
@@ -189,7 +189,7 @@ test("a commit is used if its own signature counts, and headers can't hide anoth
   await expect(open(inMessage, await byAsh())).rejects.toThrow("is not signed");
 });
 
-test("what does not descend from the first trusted commit is not used, however it is signed", async () => {
+test("refuses a signed commit that does not descend from the first trusted one", async () => {
   write("tag", await signedTag("old", ash, before), "old");
   await expect(open("old", await byAsh())).rejects.toThrow(`does not descend from ${since}`);
   sendAll();
@@ -200,13 +200,13 @@ test("what does not descend from the first trusted commit is not used, however i
   expect(await open("exact", await byAsh())).toContain(since);
 });
 
-test("a folder is not used where somebody must have signed", async () => {
+test("refuses a folder if a signature is required", async () => {
   const address = parseTreeAddress(history.root, "/");
   const opened = checkOutTree(address, await scratchFolder(), { authenticity: await byAsh() });
   await expect(opened).rejects.toThrow("is a folder, whose files nobody has signed");
 });
 
-test.each(["sha1", "sha256"])("git's own signatures of tags and commits count, in %s", async (format) => {
+test.each(["sha1", "sha256"])("accepts signatures made by git itself, in %s", async (format) => {
   await using home = await GpgHome.create();
   const fingerprint = home.newKey("ash", "ed25519");
   const root = await scratchFolder();

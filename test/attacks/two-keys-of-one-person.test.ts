@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { codesOf, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
-test("two keys of one person are one person", async () => {
+test("counts two keys of one person as one person", async () => {
   const [first, second] = [await newKey("alice"), await newKey("alice-at-work")];
   const people = { alice: { keys: [first, second] }, bob: { keys: [await newKey("bob")] } };
   const outcome = await judged([await signedBy(first), await signedBy(second)], people);

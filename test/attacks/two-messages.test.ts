@@ -1,7 +1,7 @@
 import { test } from "vitest";
 import { expectRejected, newKey, signedBy } from "../support/builders/maintainers.ts";
 
-test("two messages in one file do not count", async () => {
+test("rejects a file with two messages", async () => {
   const alice = await newKey("alice");
   const message = await signedBy(alice);
   await expectRejected(Buffer.concat([message, message]), alice, "malformed");

@@ -16,6 +16,6 @@ test.each([
   ["no optional", { critical: good.critical }],
   ["no identity", { ...good, critical: { type: good.critical.type, image: good.critical.image } }],
   ["no object", [good]],
-])("what the format does not know may mean that we should not accept it: %s", (_, value) =>
+])("rejects an unknown critical member: %s", (_, value) =>
   expectRejected(JSON.stringify(value), "payload-members", /^the payload is not as the format has it/),
 );

@@ -43,7 +43,7 @@ async function verdict(files: Files, prepare: (folder: string) => void = () => {
   return verdictOf(await judgedWith(folder, [signature], { alice: { keys: [alice] } }));
 }
 
-describe("a revocation is heeded wherever and however gpg's users keep it", () => {
+describe("a revocation is applied wherever and however users of gpg keep it", () => {
   const ways: Readonly<Record<string, () => Files>> = {
     "as gpg writes it": () => ({ "rev.asc": armored }),
     binary: () => ({ "rev.gpg": binary }),
@@ -75,7 +75,7 @@ describe("a revocation is heeded wherever and however gpg's users keep it", () =
   });
 });
 
-describe("what may be a revocation and can't be read or applied is neither a yes nor a no", () => {
+describe("an unreadable or inapplicable possible revocation puts keys in doubt", () => {
   const ways: Readonly<Record<string, () => Files>> = {
     "no END line": () => ({ "rev.asc": armored.slice(0, armored.indexOf("-----END")) }),
     "no BEGIN line": () => ({ "rev.asc": armored.slice(armored.indexOf("\n") + 1) }),
@@ -142,7 +142,7 @@ describe("what may be a revocation and can't be read or applied is neither a yes
     expect(await verdict({}, prepare)).toBe("can't tell");
   });
 
-  test("a subkey's revocation on its own", async () => {
+  test("a revocation of a subkey alone puts the key in doubt", async () => {
     const [subkey] = alice.subkeys;
     // @ts-expect-error openpgp.js has the primary key's packet as secret here, and its types do not.
     const revoked = await subkey?.revoke(alice.keyPacket, { flag: enums.reasonForRevocation.keySuperseded });
@@ -172,20 +172,17 @@ const noKeys: Files = {
   notes: utf16("Schlüssel"),
 };
 
-test.each(Object.entries(noKeys))(
-  "%s is no obstacle: what is clearly no OpenPGP is left out",
-  async (name, content) => {
-    expect(await verdict({ [name]: content })).toBe("met");
-  },
-);
+test.each(Object.entries(noKeys))("ignores %s, which is clearly no OpenPGP", async (name, content) => {
+  expect(await verdict({ [name]: content })).toBe("met");
+});
 
-test("a folder of more files than are read is not read in part", async () => {
+test("a folder with too many files is not read in part", async () => {
   const folder = await keyFolder({ "alice.asc": certificate() });
   for (let one = 0; one < 4100; one++) writeKeyFile(folder, `${one}`, "");
   await expect(Keyring.load(folder)).rejects.toThrow(/more than the 4096 files/);
 });
 
-test("a revocation that gpg has disarmed with a colon is not in force, and is told of", async () => {
+test("reports a revocation that gpg has disarmed with a colon, and does not apply it", async () => {
   const folder = await keyFolder({ "alice.asc": certificate(), "alice.rev": `How to use it\n\n:${armored}` });
   const keyring = await Keyring.load(folder);
   expect(keyring).toMatchObject({
@@ -195,11 +192,11 @@ test("a revocation that gpg has disarmed with a colon is not in force, and is to
   expect(await verdict({ "alice.rev": `:${armored}` })).toBe("met");
 });
 
-describe("an image hangs on it only where the outcome could change", () => {
+describe("a doubt affects an image only if it could change the outcome", () => {
   const people = () => ({ alice: { keys: [alice] }, bob: { keys: [bob] } });
   const both = async () => [await signedBy(alice), await signedBy(bob)];
 
-  test("where the rest is a quorum, it is met", async () => {
+  test("meets the quorum if the other keys do", async () => {
     const files = { "alice.asc": certificate(), "bob.asc": bob.toPublic().armor() };
     // A private key says whose certificate it is, so Bob's signature hangs on nothing.
     const folder = await keyFolder({ ...files, "mine.asc": alice.armor() });
@@ -210,7 +207,7 @@ describe("an image hangs on it only where the outcome could change", () => {
     expect(verdictOf(await judgedWith(folder, [await signedBy(bob)], people()))).toBe("met");
   });
 
-  test("where it may be of any key, all hang on it", async () => {
+  test("puts all images in doubt if it may concern any key", async () => {
     const folder = await keyFolder({
       "alice.asc": certificate(),
       "bob.asc": bob.toPublic().armor(),
@@ -219,13 +216,13 @@ describe("an image hangs on it only where the outcome could change", () => {
     expect(verdictOf(await judgedWith(folder, await both(), people()))).toBe("can't tell");
   });
 
-  test("where there is no quorum anyway, the answer is no", async () => {
+  test("answers no if there is no quorum even with the key in doubt", async () => {
     const folder = await keyFolder({ "alice.asc": certificate(), "3.asc": foreign });
     const outcome = await judgedWith(folder, [signature], people(), { threshold: 2, vendors: 0 });
     expect(outcome).toMatchObject({ met: false, people: 1, doubts: [] });
   });
 
-  test("a second signature of the same person, by a key that is not in doubt, counts", async () => {
+  test("counts a second signature by the same person with a key that is not in doubt", async () => {
     const spare = await newKey("alice2");
     const folder = await keyFolder({
       "alice.asc": certificate(),
@@ -245,7 +242,7 @@ function* bits(seed: number): Generator<number> {
   }
 }
 
-test("no damage of one bit, in any octet, makes a revocation pass unseen", { timeout: 300_000 }, async () => {
+test("never ignores a revocation with one flipped bit", { timeout: 300_000 }, async () => {
   const folder = await keyFolder({ "alice.asc": certificate() });
   const people = { alice: { keys: [alice] } };
   const random = bits(2026);

@@ -91,14 +91,14 @@ function chain(images: ReadonlyMap<string, BuildPlan>, one: Digest): LedgerRecor
 const attested = (context: Context, { image, inputKey, digests }: LedgerRecord) =>
   requireAttestableBuild(context, { image, inputKey, digests: digests.platforms });
 
-test("what this state folder's builders have built from the ground up may be attested", async () => {
+test("attests an image built here down to its first dependency", async () => {
   const { open, images } = await machine();
   const records = chain(images, honest);
   for (const record of records) await open().built.append(record);
   for (const record of records) expect((await attested(open(), record)).size).toBe(1);
 });
 
-test("what was built here on a ledger's word may not, however far below it is", async () => {
+test("refuses an image with a dependency known from a ledger alone, at any depth", async () => {
   const { open, images } = await machine();
   const [one, two, three] = chain(images, foreign);
   if (!one || !two || !three) throw new Error("three");
@@ -117,7 +117,7 @@ test("what was built here on a ledger's word may not, however far below it is", 
   }
 });
 
-test("nor where this machine has built that dependency since, and it came out otherwise", async () => {
+test("refuses an image whose dependency has since been built here with another digest", async () => {
   const { open, images } = await machine();
   const [mine] = chain(images, honest);
   const [, two, three] = chain(images, foreign);
@@ -131,7 +131,7 @@ test("nor where this machine has built that dependency since, and it came out ot
   );
 });
 
-test("a published digest that too few have signed is another's word; one at quorum is not", async () => {
+test("refuses a dependency with a published digest below quorum, and accepts one at quorum", async () => {
   const { open, images, sign, alice, bob } = await machine(foreign);
   const [, two, three] = chain(images, foreign);
   if (!two || !three) throw new Error("three");
@@ -144,7 +144,7 @@ test("a published digest that too few have signed is another's word; one at quor
   for (const record of [two, three]) expect((await attested(open(), record)).size).toBe(1);
 });
 
-test("a signed digest that the tree does not publish of these inputs is nothing to stand on", async () => {
+test("refuses a dependency with a signed digest that was not published for its inputs", async () => {
   const { open, images, sign, alice, bob } = await machine(honest);
   const [one, two] = chain(images, foreign);
   if (!one || !two) throw new Error("two");
@@ -154,7 +154,7 @@ test("a signed digest that the tree does not publish of these inputs is nothing 
   await expect(attested(open(), two)).rejects.toThrow(/core-one, and that is on another's word/);
 });
 
-test("what came out twice differently here is nothing to stand on", async () => {
+test("refuses a dependency that was built here twice with different digests", async () => {
   const { open, images } = await machine();
   const records = chain(images, honest);
   for (const record of records) await open().built.append(record);

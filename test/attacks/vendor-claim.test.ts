@@ -5,7 +5,7 @@ import { daysFromNow, judged, newKey, payload, signedBy } from "../support/build
 const rule = { threshold: 2, vendors: 2 };
 const claim = (cpuVendor: string) => payload({ optional: { cpuVendor } });
 
-test("a claim of a machine that the roster does not list for this person adds no vendor", async () => {
+test("ignores a claimed machine that the roster does not list for the person", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const people = {
     alice: { keys: [alice], brands: ["AMD"] },
@@ -24,7 +24,7 @@ test("a claim of a machine that the roster does not list for this person adds no
   });
 });
 
-test("two spellings of one vendor are one vendor", async () => {
+test("counts two spellings of one vendor as one", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const people = {
     alice: { keys: [alice], brands: ["AMD"] },
@@ -38,7 +38,7 @@ test("two spellings of one vendor are one vendor", async () => {
   expect(outcome).toMatchObject({ met: false, vendors: 1 });
 });
 
-test("a claim beside what is signed counts for nothing", async () => {
+test("ignores a claim outside of what is signed", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const both = ["AMD", "Intel"];
   const people = { alice: { keys: [alice], brands: both }, bob: { keys: [bob], brands: both } };
@@ -52,7 +52,7 @@ test("a claim beside what is signed counts for nothing", async () => {
   });
 });
 
-test("a vendor that nobody has heard of is none", async () => {
+test("ignores an unknown vendor", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const people = { alice: { keys: [alice], brands: ["AMD"] }, bob: { keys: [bob], brands: ["Amd Two"] } };
   const outcome = await judged(
@@ -63,7 +63,7 @@ test("a vendor that nobody has heard of is none", async () => {
   expect(outcome).toMatchObject({ met: false, vendors: 1 });
 });
 
-test("people on two vendors' machines meet the rule, by claim or by a roster that leaves no doubt", async () => {
+test("people on two vendors' machines meet the rule, by claim or by an unambiguous roster", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const people = {
     alice: { keys: [alice], brands: ["AMD"] },
@@ -73,7 +73,7 @@ test("people on two vendors' machines meet the rule, by claim or by a roster tha
   expect(outcome).toMatchObject({ met: true, people: 2, vendors: 2, rejected: [] });
 });
 
-test("silence gains nothing: whatever is signed or left out, it stands for the roster's vendor or for none", async () => {
+test("a message without a claim stands for the roster's vendor or for none", async () => {
   const alice = await newKey("alice");
   const people = { alice: { keys: [alice], brands: ["AMD", "AuthenticAMD"] } };
   const vendorFor = async (text: string) =>
@@ -84,7 +84,7 @@ test("silence gains nothing: whatever is signed or left out, it stands for the r
     expect(await vendorFor(claim(other))).toBe(null);
 });
 
-test("silence of one with a machine that the roster can't place stands for no vendor", async () => {
+test("a message without a claim stands for no vendor if the roster is ambiguous", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const people = {
     alice: { keys: [alice], brands: ["AMD"] },
@@ -94,7 +94,7 @@ test("silence of one with a machine that the roster can't place stands for no ve
   expect(outcome).toMatchObject({ met: false, people: 2, vendors: 1 });
 });
 
-test("a claim in the parts of a message that no signature covers counts for nothing", async () => {
+test("ignores a claim in the unsigned parts of a message", async () => {
   const [alice, bob] = [await newKey("alice"), await newKey("bob")];
   const both = ["AMD", "Intel"];
   const people = { alice: { keys: [alice], brands: both }, bob: { keys: [bob], brands: both } };

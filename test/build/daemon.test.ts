@@ -45,7 +45,7 @@ describeReal("the private daemon", () => {
     return { user, address: String(line).trim() };
   }
 
-  test("all who ask at once share one daemon, and the last one ends it", async () => {
+  test("shares one daemon among all users, and the last one ends it", async () => {
     const root = join(bench.folder, "shared");
     const others = await Promise.all([startUser(root), startUser(root)]);
     const own = await Promise.all([

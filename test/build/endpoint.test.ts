@@ -44,7 +44,7 @@ describeReal("an endpoint", () => {
     );
   });
 
-  test("one who listens but never answers is given up on", async () => {
+  test("a server that never answers is given up", async () => {
     const server = createServer((socket) => socket.on("error", () => {}));
     const port = await listen(server);
     const endpoint = parseEndpoint({ address: `tcp://127.0.0.1:${port}`, buildctl: buildctl() });

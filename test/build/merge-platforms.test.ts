@@ -58,7 +58,7 @@ COPY --from=build /architecture /etc/\${TARGETARCH}
     expect((await readLayout(turned)).index).not.toBe(single.index);
   });
 
-  test("two parts for one platform are no image", async () => {
+  test("refuses two parts for one platform", async () => {
     const { endpoint } = await bench.daemon();
     const { layout } = await bench.build(endpoint, recipe(["linux/amd64"]));
     const twice = mergePlatforms([layout, layout], join(bench.folder, "twice"), "core-test", "1.0");

@@ -95,7 +95,7 @@ describeReal("builders that differ", () => {
     return { context, made, records, warnings };
   }
 
-  test("what runs i386 programs for arm64 is built on x86, and never on arm64", async () => {
+  test("build an image whose steps run i386 programs on x86, and never on arm64", async () => {
     const { made, records, context } = open("mixed", [builders.arm, builders.large]);
     const seed = await made("bootstrap-seed");
     await made("core-go", { "bootstrap-seed": seed.reference });
@@ -106,7 +106,7 @@ describeReal("builders that differ", () => {
     ).toBe(true);
   });
 
-  test("a fleet of arm64 alone builds what is made of files, and refuses the other by name", async () => {
+  test("build images of files alone on arm64, and refuse others by name", async () => {
     const { made, records } = open("arm", [builders.arm]);
     const seed = await made("bootstrap-seed");
     const refused = made("core-go", { "bootstrap-seed": seed.reference });
@@ -115,7 +115,7 @@ describeReal("builders that differ", () => {
     expect(Object.keys(await records())).toEqual(["bootstrap-seed"]);
   });
 
-  test("a build that the kernel killed for memory is done again where there is most, and what it takes is recorded", async () => {
+  test("repeat a build that the kernel killed for memory where there is most, and record its memory", async () => {
     const { made, records, warnings, context } = open("memory", [
       { ...builders.small, memory: 2 ** 31 },
       { ...builders.large, memory: 2 ** 32 },
@@ -132,7 +132,7 @@ describeReal("builders that differ", () => {
     expect(large?.memory).toBeLessThan(192 * mebibyte);
   });
 
-  test("one that is killed by itself has failed, and says so", async () => {
+  test("fail a build that is killed while it is alone", async () => {
     const { made, records } = open("small", [builders.small]);
     await expect(made("core-large")).rejects.toThrow(
       /exit code 2: it was killed, as the kernel does.*"What a step may use"/,

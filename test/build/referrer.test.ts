@@ -72,7 +72,7 @@ describeReal("artifacts lie beside their images in a real registry", () => {
     return manifests;
   }
 
-  test("one that was pushed is listed beside its subject, once, and its content can be pulled", async () => {
+  test("an artifact is listed beside its subject, once, and can be pulled", async () => {
     expect(await referrers()).toEqual([]);
     const digest = await push(await said("built here"));
     await push(await said("built here"));

@@ -185,7 +185,7 @@ describeReal("images come from a real registry and go to one", () => {
       expect(proxy.asked).toEqual([]);
     });
 
-    test("a registry that says yes and has something else is found out", async () => {
+    test("detects a registry that accepts a push and has other bytes", async () => {
       const index = '{"schemaVersion":2,"manifests":[]}';
       const type = "application/vnd.oci.image.index.v1+json";
       proxy.failAt(new RegExp(`GET .*manifests/${pushed.index}`), answer(200, index, type));
@@ -251,7 +251,7 @@ describeReal("images come from a real registry and go to one", () => {
     expect(sent).toBeLessThan(64 * 2 ** 20);
   });
 
-  test("nobody at the address is unreachable", async () => {
+  test("reports an address without a server as unreachable", async () => {
     const exchange = await workplace();
     const pulling = registryAt("127.0.0.1:1").pull(wanted(image.manifests[0]), exchange);
     await expect(pulling).rejects.toMatchObject({ problem: "unreachable" });
@@ -358,7 +358,7 @@ describeReal("images come from a real registry and go to one", () => {
       expect(await exchange.store.audit(pulled.index)).toEqual([]);
     });
 
-    test("wrong ones are refused, with what mends it, and are not told", async () => {
+    test("wrong credentials are refused with a hint, and never printed", async () => {
       const auth = Buffer.from("alice:wrong word").toString("base64");
       await configure({ auths: { [proxy.host]: { auth } } });
       const { problem, message } = await problemOfPulling(wanted(image.manifests[0]));
@@ -369,7 +369,7 @@ describeReal("images come from a real registry and go to one", () => {
     });
   });
 
-  test("what is cancelled stops at once", async () => {
+  test("stops at once when it is cancelled", async () => {
     proxy.failAt(/blobs\//, () => {});
     const exchange = await workplace();
     const started = performance.now();

@@ -264,7 +264,7 @@ COPY --from=stagex/bootstrap-stage /out /from-image
     expect(await bench.leftovers()).toEqual([]);
   });
 
-  test("an abort while the context is being made counts too", async () => {
+  test("an abort while the context is written ends the solve", async () => {
     const abort = new AbortController();
     const building = bench.build(
       endpoint,

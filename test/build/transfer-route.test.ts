@@ -15,7 +15,7 @@ import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 const mebibytes = 20;
 
-describeReal("an exchange", () => {
+describeReal("a fleet registry", () => {
   let bench: BuildWorkspace;
   let own: Endpoint;
   let machine: TlsDaemon;
@@ -116,7 +116,7 @@ describeReal("an exchange", () => {
     }
   });
 
-  test("that can't be pushed to is one warning, and everything is sent", async () => {
+  test("causes one warning if pushes fail, and everything is sent", async () => {
     const { exchange, build, warnings, work } = exchangeAt("127.0.0.1:9");
     const builder = await west();
     exchange.noteTransfers(builder, "user-image", [], measured(1), work);
@@ -128,7 +128,7 @@ describeReal("an exchange", () => {
     expect(warnings[0]).toMatch(/^core-one is not at the exchange 127\.0\.0\.1:9\/fleet: .*refuse/);
   });
 
-  test("that goes away afterwards is a warning, not asked again at once, and then filled again", async () => {
+  test("causes a warning if it goes away, is asked later, and filled again", async () => {
     const { exchange, build, warnings, work } = exchangeAt(proxy.host);
     const [one] = big as [Dependency];
     // A machine that has nothing yet.

@@ -84,7 +84,7 @@ describeReal("a vault", () => {
   afterAll(() => registry[Symbol.asyncDispose]());
   const repository = (name: string) => `${registry.host}/${name}`;
 
-  test("what is pushed to a folder and a registry comes from each, and from a server, with the mirrors gone", async () => {
+  test("serves what was pushed from a folder, a registry and a server, without mirrors", async () => {
     const folder = await scratchFolder();
     const both = [{ folder }, { registry: repository("both") }];
     const [one, two] = [made("one"), made("two", Buffer.from("small"))];
@@ -105,7 +105,7 @@ describeReal("a vault", () => {
     }
   });
 
-  test("a push goes on where an earlier one ended, and sends again what a registry has lost", async () => {
+  test("continues a push where an earlier one ended, and sends again what a registry has lost", async () => {
     const sources = [made("one"), made("two"), made("three"), made("four"), made("five"), made("six")];
     const cache = await withSources(await cacheWith([{ registry: repository("lost") }]), ...sources);
     const [first] = sources;
@@ -126,7 +126,7 @@ describeReal("a vault", () => {
     for (const wanted of sources) expect(await told(other, wanted)).toEqual([]);
   });
 
-  test("what is not here is named, and a folder that is not there fails alone", async () => {
+  test("reports missing sources, and fails for a missing folder alone", async () => {
     const one = made("one");
     const paths = [{ folder: "/nowhere/at/all" }, { folder: await scratchFolder() }];
     const cache = await withSources(await cacheWith(paths), one);
@@ -138,7 +138,7 @@ describeReal("a vault", () => {
     expect(reports[0]?.failures).toEqual(["/nowhere/at/all: there is no such folder"]);
   });
 
-  test("a source that has changed in the cache is not pushed to a folder, nor taken by a registry", async () => {
+  test("never receives a source that has changed in the cache", async () => {
     const one = made("one");
     const cache = await cacheWith([{ folder: await scratchFolder() }, { registry: repository("changed") }]);
     await writeFile(cache.pathOf(one.sha256), "other bytes");
@@ -148,7 +148,7 @@ describeReal("a vault", () => {
     expect(await readdir(join(reports[0]?.place ?? "", "partial"))).toEqual([]);
   });
 
-  test("an altered byte is refused and told, and the next place is asked", async () => {
+  test("refuses and reports an altered byte, and the next place is asked", async () => {
     const folder = await scratchFolder();
     const one = made("one");
     const cache = await withSources(await cacheWith([{ folder }, { registry: repository("whole") }]), one);
@@ -164,7 +164,7 @@ describeReal("a vault", () => {
     expect(lines[1]).toMatch(/^news https:.*wrong content/);
   });
 
-  test("a registry whose blob has other bytes is refused, though it names the right digest", async () => {
+  test("refuses a registry's blob with other bytes than its digest", async () => {
     const one = made("one");
     const lying = await hostileRegistry(({ method }, response) => {
       response.setHeader("content-length", one.content.length);
@@ -176,7 +176,7 @@ describeReal("a vault", () => {
     expect(lines[0]).toMatch(/^news oci:.*wrong-bytes/);
   });
 
-  test("places that stream without end, are silent or down cost bounded time and bytes, and then the mirror is asked", async () => {
+  test("costs bounded time and bytes if it streams without end, is silent or down", async () => {
     const [one, two] = [made("one"), made("two")];
     const stream = endless();
     const streaming = await startMirror(stream.listener);
@@ -210,7 +210,7 @@ describeReal("a vault", () => {
     expect(stream.sent()).toBeLessThan(400_000_000);
   });
 
-  test("places before the mirrors are asked before them, those after them after them", async () => {
+  test("is asked before or after the mirrors, as configured", async () => {
     const one = made("one");
     const asked: string[] = [];
     const server = (name: string) =>

@@ -99,7 +99,7 @@ describeReal("stagex verify, on a real registry", () => {
   const digestOf = (name: string): Digest => layouts[name]?.manifests[0] ?? expect.fail(name);
   const listed = ({ stdout }: Ended) => JSON.parse(stdout) as VerifyResultJson[];
 
-  test("an image whose config lies about its layers is not met, though all have signed it", async () => {
+  test("rejects an image with a false config, though all have signed it", async () => {
     await published("core-liar", ["alice", "bob"], { "linux/amd64": "liar" }, "1.0", {
       config: (config) => {
         const { diff_ids: ids } = config.rootfs as { diff_ids: string[] };
@@ -142,7 +142,7 @@ describeReal("stagex verify, on a real registry", () => {
     ]);
   });
 
-  test("each platform must be met, and is told of", async () => {
+  test("requires and reports each platform", async () => {
     const ended = await stagex("verify", `${at("core-two")}:1.0`, ...rule(), "--json");
     expect(ended.code).toBe(0);
     expect(listed(ended).map(({ platform, answer }) => [platform, answer])).toEqual([
@@ -159,7 +159,7 @@ describeReal("stagex verify, on a real registry", () => {
     expect(half.stdout).toContain("1 of 2 met, 1 not met");
   });
 
-  test("below quorum is 1, and no layer is asked for", async () => {
+  test("exits with 1 below quorum, and asks for no layer", async () => {
     proxy.failAt(/never/, answer(500));
     const ended = await stagex("verify", `${at("core-half")}:1.0`, ...rule());
     expect(ended.code).toBe(1);
@@ -167,7 +167,7 @@ describeReal("stagex verify, on a real registry", () => {
     expect(proxy.asked.filter((path) => path.includes("/blobs/"))).toEqual([]);
   });
 
-  test("signed as another name than it is pulled as, and nobody said so: refused", async () => {
+  test("refuses an image signed under another name without --signed-as", async () => {
     const options = ["--signatures", lookaside.folder, "--tree", home];
     const ended = await stagex("verify", `${at("core-one")}:1.0`, ...options, "--json");
     expect(ended.code).toBe(1);
@@ -177,7 +177,7 @@ describeReal("stagex verify, on a real registry", () => {
     ]);
   });
 
-  test("a version's tag that was moved to another image, well signed as another version: refused", async () => {
+  test("refuses a moved tag whose image is signed as another version", async () => {
     const older = await published("core-moved", ["alice", "bob"], { "linux/amd64": "older" }, "0.9");
     registryClient("tag", `${server.host}/stagex/core-moved@${older.manifests[0]}`, "1.0");
     const ended = await stagex("verify", `${at("core-moved")}:1.0`, ...rule(), "--json");
@@ -185,7 +185,7 @@ describeReal("stagex verify, on a real registry", () => {
     expect(listed(ended)[0]?.rejected[0]).toMatchObject({ code: "other-reference" });
   });
 
-  test("a blob with other bytes: not met, and it is named; --no-blobs does not look", async () => {
+  test("rejects and names a blob with other bytes, unless --no-blobs is set", async () => {
     const layer = layouts["core-one"]?.layers[1] ?? expect.fail();
     proxy.failAt(new RegExp(`blobs/${layer}`), answer(200, "other bytes", "application/octet-stream"));
     const image = `${at("core-one")}:1.0`;
@@ -197,7 +197,7 @@ describeReal("stagex verify, on a real registry", () => {
     expect(unread.stdout).toContain("no blobs looked at");
   });
 
-  test("a manifest with other bytes than its digest: not met", async () => {
+  test("rejects a manifest with other bytes than its digest", async () => {
     proxy.failAt(/manifests\/sha256/, answer(200, '{"schemaVersion":2,"manifests":[]}'));
     const ended = await stagex("verify", `${at("core-one")}@${digestOf("core-one")}`, ...rule());
     expect(ended.code).toBe(1);
@@ -213,7 +213,7 @@ describeReal("stagex verify, on a real registry", () => {
       "core-one:1.0",
       "",
     ],
-  ])("can't tell: 2, for %s", async (_name, fail, image, words) => {
+  ])("exits with 2 for %s", async (_name, fail, image, words) => {
     fail();
     const ended = await stagex("verify", at(image), `${at("core-half", server.host)}:1.0`, ...rule());
     expect(ended.code).toBe(2);
@@ -221,7 +221,7 @@ describeReal("stagex verify, on a real registry", () => {
     expect(ended.stdout).toContain("0 of 2 met, 1 not met, 1 not known");
   });
 
-  test("a registry that does not answer is not waited for twice", async () => {
+  test("waits once for a registry that does not answer", async () => {
     const silent = ["core-one", "core-two"].map((name) => `127.0.0.1:1/stagex/${name}:1.0`);
     const ended = await stagex("verify", ...silent, ...silent, ...silent, ...rule());
     expect(ended.code).toBe(2);
@@ -229,7 +229,7 @@ describeReal("stagex verify, on a real registry", () => {
     expect(ended.stdout).toContain("0 of 6 met, 6 not known");
   });
 
-  test("a layout folder is what it is called, and every blob of it is read", async () => {
+  test("verifies a layout folder under the given name, with every blob", async () => {
     const folder = join(home, "out/core-one");
     const whole = await stagex("verify", folder, ...rule());
     expect(whole).toMatchObject({ code: 0, stderr: "" });

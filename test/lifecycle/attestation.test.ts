@@ -188,7 +188,7 @@ describeReal("what was built here is attested", () => {
     ]);
   });
 
-  test("a key of somebody else's, a person that is none, and one whose machine is another's", async () => {
+  test("refuses a key of another person, an unknown person, and a machine of another", async () => {
     await rm(lookaside, { recursive: true });
     await mkdir(lookaside);
     await project.set("signingKey", "people/hazel.key");
@@ -242,7 +242,7 @@ describeReal("what was built here is attested", () => {
     for (const { manifest } of signed) expect((await outcomeOf(manifest)).rejected).toEqual([]);
   });
 
-  test("a lookaside that can only be read is said to be that", async () => {
+  test("reports a lookaside that is read-only", async () => {
     await project.set("signatures", "http://127.0.0.1:1/signatures");
     const { output, code } = await project.up(["--target-replace", "**:Attestation::*"], gpg());
     expect(output).toContain("no answer from http://127.0.0.1:1/signatures");
@@ -326,7 +326,7 @@ describeReal("what was built here is attested", () => {
       }
     });
 
-    test("what was pulled before is refused with words, and the command in them mends it", async () => {
+    test("refuses an image that was pulled before, with the command that fixes it", async () => {
       await second.run(["config", "rm", "stagex:substitute", "--stack", "test"]);
       const refused = await second.up(["--continue-on-error"], noKeys);
       expect(refused.output).toMatch(

@@ -82,7 +82,7 @@ test("a preview tells the files and writes none", async () => {
   expect(existsSync(join(project, "policy"))).toBe(false);
 });
 
-test("it writes what stagex policy writes, names who is without a key, and keeps no path of the machine's", async () => {
+test("writes what stagex policy writes, names people without a key, and keeps no path", async () => {
   const state = await create(inputs);
   expect(state).toEqual(outputs);
   expect(JSON.stringify(state)).not.toContain(project);
@@ -131,7 +131,7 @@ test("a folder of something else is left alone, its keys too", async () => {
   expect(await readFile(join(project, "tree/keys/bob.asc"), "utf8")).toBe("of a tree");
 });
 
-test("more people than have keys can't be asked for: a preview warns, and nothing is written", async () => {
+test("a threshold above the people with keys is a warning in previews, and writes nothing", async () => {
   await create({ ...inputs, folder: "none", threshold: 3 }, true);
   await vi.waitFor(() =>
     expect(provider.log.map(({ message }) => message)).toContainEqual(

@@ -45,12 +45,12 @@ describeReal("several runs at once", () => {
     expect(most).toBe(expected);
   });
 
-  test("two npm starts on one project: the second says what goes on, and disturbs nothing", async () => {
+  test("the second npm start on one project reports the first, and does not disturb it", async () => {
     await addLastingImages(6);
     const running = project.startStagex(["start", "--stack", "test"]);
     await expect.poll(building, { timeout: 60_000, interval: 50 }).toBeGreaterThan(0);
     const second = await project.stagexStart();
-    expect(second.output).toMatch(/another run is at work on stack test since .*kill -INT \d+/);
+    expect(second.output).toMatch(/another run has been working on stack test since .*kill -INT \d+/);
     expect(second.code).toBe(1);
     const { code, output } = await ended(running);
     expect(output).toContain("4 built");

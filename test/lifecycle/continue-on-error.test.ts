@@ -30,7 +30,7 @@ describeReal("an image that fails", () => {
     expect(built).toEqual([...independent.split(" "), "user-after", "user-book", "user-slow"]);
   });
 
-  test("what is said of it is said once, without a stack of the program's", async () => {
+  test("is reported once, without a stack trace of the program", async () => {
     const { output } = await project.up(["--continue-on-error"]);
     const said = output.slice(output.indexOf("Diagnostics:"));
     expect(said.match(/core-sh failed, so what is built from it is not built in this run/g)).toHaveLength(1);

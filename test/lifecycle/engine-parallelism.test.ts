@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ended, Project } from "../support/builders/project.ts";
 import { describeReal } from "../support/real-tools.ts";
 
-describeReal("how much stagex start lets the engine have in hand", () => {
+describeReal("the engine's parallelism in stagex start", () => {
   let project: Project;
 
   beforeAll(async () => {
@@ -50,11 +50,11 @@ describeReal("how much stagex start lets the engine have in hand", () => {
     return found.flat();
   }
 
-  test("is eight images for each that is built at once", async () => {
+  test("is eight times the images that are built at once", async () => {
     expect(await told()).toEqual([String(Math.max(8 * 40, 4 * availableParallelism()))]);
   });
 
-  test("is what the user says, where they say it", async () => {
+  test("is the user's number, if it is set", async () => {
     expect(await told({ PULUMI_PARALLEL: "5" })).toEqual(["5"]);
   });
 });

@@ -6,7 +6,7 @@ import { leftoversOf, processesOf } from "../support/builders/leftovers.ts";
 import { ended, Project, publishedDigests, type Run } from "../support/builders/project.ts";
 import { describeReal } from "../support/real-tools.ts";
 
-describeReal("whatever is killed in the middle of npm start, the next one goes on", () => {
+describeReal("npm start continues after a kill of any process of the one before", () => {
   let project: Project;
   let published: Record<string, string>;
 
@@ -54,7 +54,7 @@ describeReal("whatever is killed in the middle of npm start, the next one goes o
     await expect.poll(() => leftoversOf(project.folder), { timeout: 30_000, interval: 200 }).toEqual([]);
   }
 
-  test("the engine: all that it started ends, and a plain pulumi up says what to do", async () => {
+  test("after a kill of the engine its processes end, and pulumi up reports the lock", async () => {
     const { code, output } = await killAfter(1, /^\d+ \S*pulumi up /);
     expect(output).toContain("pulumi up was ended by SIGKILL. What it built is kept");
     expect(code).toBe(1);
@@ -66,26 +66,26 @@ describeReal("whatever is killed in the middle of npm start, the next one goes o
     expect(plain.code).not.toBe(0);
   });
 
-  test("the provider: what it built is not built again", async () => {
+  test("after a kill of the provider finished images are not built again", async () => {
     const { code, output } = await killAfter(5, /providers\/stagex\/main\.ts/);
     expect(output).toContain("the next npm start goes on from there");
     expect(code).toBe(1);
     await expectNothingLeft();
   });
 
-  test("buildkitd: it is started again, and what was under way is built", async () => {
+  test("after a kill of buildkitd it is started again, and open builds are repeated", async () => {
     const { code, output } = await killAfter(9, /buildkitd --config/);
     expect(output).toMatch(/builder is lost, waiting for it/);
     expect(code).toBe(0);
     await expectNothingLeft();
   });
 
-  test("everything at once, the daemon's keeper and our own command too", async () => {
+  test("after a kill of everything at once, the daemon's reaper and the command too", async () => {
     const { code } = await killAfter(12, /./);
     expect(code).toBe(null);
   });
 
-  test("the next one finishes, with the published digests, and leaves nothing behind", async () => {
+  test("the last run has the published digests, and leaves nothing behind", async () => {
     const { code, output } = await project.stagexStart();
     const images = Object.keys(published).length;
     expect(output).toContain(`${images} of ${images} equal`);

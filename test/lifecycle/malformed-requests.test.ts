@@ -69,7 +69,7 @@ function framed(message: Uint8Array, length = message.length): Uint8Array {
   return Buffer.concat([prefix, message]);
 }
 
-test("bytes that are no HTTP/2", async () => {
+test("survives bytes that are no HTTP/2", async () => {
   const [host = "", port = ""] = address().split(":");
   for (const rubbish of [randomBytes(65536), Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n")]) {
     const socket = connect(Number(port), host);
@@ -80,11 +80,11 @@ test("bytes that are no HTTP/2", async () => {
   }
 });
 
-test("a message that is none of the protocol's", async () => {
+test("refuses a message outside of the protocol", async () => {
   expect(await callRaw("Create", framed(Buffer.alloc(4096, 0xff)))).toBe(grpc.status.INTERNAL);
 });
 
-test("a method that there is none of", async () => {
+test("refuses an unknown method", async () => {
   expect(await callRaw("Explode", framed(Buffer.alloc(0)))).toBe(grpc.status.UNIMPLEMENTED);
 });
 
@@ -100,7 +100,7 @@ test("a message of 8 MiB is taken, as states may be large", async () => {
   expect(response.getFailuresList().map((failure) => failure.getProperty())).toContain("image");
 });
 
-test("lists in lists, twenty thousand deep", async () => {
+test("refuses lists nested twenty thousand deep", async () => {
   let value: Buffer = Buffer.from([0x08, 0x00]); // Value.null_value
   const field = (number: number, content: Buffer) => {
     const length: number[] = [];
@@ -116,7 +116,7 @@ test("lists in lists, twenty thousand deep", async () => {
   expect(await callRaw("Check", framed(request))).not.toBe(grpc.status.OK);
 });
 
-test("a state that another version wrote is as good as gone, and can be replaced and deleted", async () => {
+test("treats a state of another version as gone, so that it can be replaced and deleted", async () => {
   const read = new messages.ReadRequest();
   read.setUrn(urn);
   read.setId("core-cat");

@@ -255,7 +255,7 @@ test("a preview of what is known to give another digest than the published says 
     });
 });
 
-test("a preview that depends on an unknown knows nothing", async () => {
+test("a preview that depends on an unknown has no outputs", async () => {
   const outputs = await preview({ ...inputs, dependencies: { "bootstrap-hex0": unknown } });
   expect(new Set(Object.values(outputs))).toEqual(new Set([unknown]));
 });
@@ -407,7 +407,7 @@ test("a throw inside a call is that call's error alone", async () => {
   await expect(straying.call("getPluginInfo", new emptyMessages.Empty())).resolves.toBeDefined();
 });
 
-test("an error too long for gRPC is told by its beginning and its end", async () => {
+test("an error too long for gRPC keeps its beginning and its end", async () => {
   await using straying = await startStraying();
   const request = new messages.DeleteRequest();
   request.setUrn(strayUrn);
@@ -418,7 +418,7 @@ test("an error too long for gRPC is told by its beginning and its end", async ()
   });
 });
 
-test("a provider that can't let go of what it holds ends all the same, and says so", async () => {
+test("a provider that fails to close ends all the same, and reports it", async () => {
   const program = fileURLToPath(new URL("../support/programs/misbehaving-provider.ts", import.meta.url));
   await using straying = await ProviderProcess.start({
     cwd: project,
@@ -485,7 +485,7 @@ test("an engine that attaches gets the lines, and so does the next after it", as
 });
 
 test.each(["SIGINT", "SIGTERM"] as const)(
-  "%s, with which the engine says goodbye, ends it at once and well",
+  "%s, by which the engine ends its providers, ends it at once and cleanly",
   async (signal) => {
     const ending = await ProviderProcess.start({ cwd: project });
     await ending.configure({});
@@ -529,7 +529,7 @@ test("a provider whose engine was killed ends by itself", async () => {
 });
 
 test.for([0, 300, 3000])(
-  "also one whose engine was gone %i ms after it was started, before it could read its parent",
+  "ends if its engine was gone %i ms after its start, before it could read its parent",
   async (after) => {
     // The engine's end of stdin is a pipe that the test holds; the parent is a shell that ends at once, so the provider is an orphan.
     const folder = await mkdtemp(join(tmpdir(), "stagex-orphan-"));

@@ -117,14 +117,14 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       expect(await readdir(lookasideOf(manifest))).toHaveLength(2);
   });
 
-  test("a quorum that was met once is judged again: nothing is sent below it", async () => {
+  test("evaluates a met quorum again, and sends nothing below it", async () => {
     image = await publishing.image("below quorum", { signers: ["alice"] });
     await expect(publishing.create(image.inputs)).rejects.toThrow(/is below quorum.*1 of 2 people \(alice\)/);
     await expectNothing();
     expect(publishing.proxy.asked).toEqual([]);
   });
 
-  test("nor where one platform's manifest alone lacks a signature, or the index names another manifest", async () => {
+  test("sends nothing if one platform's manifest lacks a signature, or the index names another", async () => {
     const platforms = ["linux/amd64", "linux/arm64"];
     image = await publishing.image("a platform below quorum", { platforms, signers: [] });
     const [first = image.digest] = image.layout.manifests;
@@ -140,7 +140,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     await expectNothing();
   });
 
-  test("left for later: nothing is published, and it says so; what was published before stays", async () => {
+  test("publishes nothing if deferred, reports that, and keeps what was published before", async () => {
     const later = { ...image.inputs, quorum: { met: false, accepted: [] } };
     expect(await publishing.create(later)).toMatchObject({ published: false, tags: {}, signatures: [] });
     await expectNothing();
@@ -150,7 +150,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     await expectWhole();
   });
 
-  test("a preview tells what is certain, and asks nobody", async () => {
+  test("a preview shows what is certain, and asks no registry", async () => {
     const preview = (inputs: PropertyMap) => publishing.create(inputs, { preview: true });
     expect(await preview(image.inputs)).toMatchObject({
       published: true,
@@ -168,7 +168,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     expect(publishing.proxy.asked).toEqual([]);
   });
 
-  test("a difference is told by its property; the order of tags is none", async () => {
+  test("reports a difference by its property; the order of tags is no difference", async () => {
     const diff = async (news: PropertyMap) => {
       const request = new messages.DiffRequest();
       request.setUrn(urnOf(image.inputs));
@@ -194,7 +194,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     expect(await diff({ image: "core-other" })).toEqual({ paths: ["image"], replaces: ["image"] });
   });
 
-  test("what can't be published is refused before anything is done, and a password is not repeated", async () => {
+  test("refuses bad inputs before anything is sent, and never prints a password", async () => {
     const failures = async (news: PropertyMap) => {
       const request = new messages.CheckRequest();
       request.setUrn(urnOf(image.inputs));
@@ -221,7 +221,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   });
 
   describe("bytes", () => {
-    test("what the store lacks comes from a registry, verified; and where none has it, nothing is tagged", async () => {
+    test("come from a registry if the store lacks them; without one nothing is tagged", async () => {
       const damaged = publishing.store.blobPath(image.layout.layers[0] ?? image.digest);
       await registry().push(image.name, image.digest, {
         store: publishing.store,
@@ -248,7 +248,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     });
   });
 
-  test("what loses its quorum while its bytes are being fetched is not published", async () => {
+  test("are not published if the quorum is lost while they are fetched", async () => {
     await registry().push(image.name, image.digest, {
       store: publishing.store,
       scratch: join(publishing.folder, "scratch"),
@@ -426,7 +426,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
       await expectWhole();
     });
 
-    test("can't tell where the registry can't: that is no drift", async () => {
+    test("reports no drift if the registry does not answer", async () => {
       publishing.proxy.failAt(/manifests/, answer(403, "no"));
       await expect(publishing.drift(image.inputs, outputs)).rejects.toThrow(/refused.*docker login/);
     });
@@ -450,14 +450,14 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
   });
 
   describe("deleted", () => {
-    test("it stays published, and says how it would not have", async () => {
+    test("keeps the image published, and names onDelete", async () => {
       const outputs = await publishing.create(image.inputs);
       await publishing.delete(image.inputs, outputs);
       await expectWhole();
       await logged('set onDelete to "untag"');
     });
 
-    test("untagged where so told: its own tags, not others', and the image stays by its digest", async () => {
+    test("with onDelete untag, removes its own tags and keeps the image", async () => {
       const outputs = await publishing.create({ ...image.inputs, onDelete: "untag" });
       const other = await publishing.image("somebody else's latest");
       await registry().push(image.name, other.digest, {
@@ -473,7 +473,7 @@ describeReal("an image is published at quorum, whole, and its tags last", () => 
     });
   });
 
-  test("two runs at once do each other no harm", async () => {
+  test("two runs at once do not disturb each other", async () => {
     const provider = await publishing.anotherProvider();
     const both = await Promise.all([
       publishing.create(image.inputs),

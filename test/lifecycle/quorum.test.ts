@@ -119,7 +119,7 @@ async function told(): Promise<unknown> {
   return (await provider.invoke("stagex:index:quorums", {})).text;
 }
 
-test("nobody has signed: made, but not ready, and said in full who could", async () => {
+test("is created but not ready without signatures, and lists who can sign", async () => {
   const failed = await notReady(create(inputs));
   expect(failed.getId()).toBe("core-cat");
   expect(decodeProperties(failed.getProperties())).toEqual({
@@ -135,7 +135,7 @@ test("nobody has signed: made, but not ready, and said in full who could", async
   ]);
 });
 
-test("one of two, twice, on the way to a quorum that is met by an update", async () => {
+test("counts one person once, and is met by an update with the second", async () => {
   await files.sign(people, "alice", image);
   const first = await notReady(create(inputs));
   const [reason = ""] = first.getReasonsList();
@@ -152,7 +152,7 @@ test("one of two, twice, on the way to a quorum that is met by an update", async
   expect(met).toMatchObject({ met: true, people: 3, vendors: 2, verified: digest, rejected: [] });
 });
 
-test("what is rejected is told, and of much junk not all of it", async () => {
+test("reports rejected signatures, but not all of many", async () => {
   await files.sign(people, "alice", { ...image, reference: "stagex/core-cat:0.9" });
   const folder = parseRepository("stagex/core-cat");
   for (let one = 0; one < 60; one++) {
@@ -166,7 +166,7 @@ test("what is rejected is told, and of much junk not all of it", async () => {
   );
 });
 
-test("to defer is to go on with what is missing, verified being nothing", async () => {
+test("with defer, succeeds with what is missing and nothing verified", async () => {
   await files.sign(people, "alice", image);
   const outputs = await create({ ...inputs, onPending: "defer" });
   expect(outputs).toMatchObject({ met: false, people: 1 });
@@ -174,7 +174,7 @@ test("to defer is to go on with what is missing, verified being nothing", async 
   expect(outputs.words).toMatch(/^1 of 2 people \(alice\)/);
 });
 
-test("to wait is to take what is signed meanwhile, with progress", async () => {
+test("with wait, counts what is signed meanwhile, and shows progress", async () => {
   await files.sign(people, "alice", image);
   const waiting = create({ ...inputs, onPending: "wait", wait: 60 });
   setTimeout(() => void files.sign(people, "bob", image), 500);
@@ -187,7 +187,7 @@ test("to wait is to take what is signed meanwhile, with progress", async () => {
   );
 });
 
-test("who waits does not go by a roster that was changed meanwhile", async () => {
+test("with wait, ignores a roster that changes meanwhile", async () => {
   const file = join(project, "MAINTAINERS");
   const before = await readFile(file);
   const waiting = create({ ...inputs, onPending: "wait", wait: 60 });
@@ -196,7 +196,7 @@ test("who waits does not go by a roster that was changed meanwhile", async () =>
   await writeFile(file, before);
 });
 
-test("who waits is not put off by a server that is down for a moment", async () => {
+test("with wait, survives a server that is down for a moment", async () => {
   await files.sign(people, "alice", image);
   let asked = 0;
   const server = createServer(async ({ url = "" }, response) => {
@@ -224,12 +224,12 @@ test("who waits is not put off by a server that is down for a moment", async () 
   }
 });
 
-test("who waits in vain fails like any other", async () => {
+test("with wait, fails after the timeout", async () => {
   const failed = await notReady(create({ ...inputs, onPending: "wait", wait: 0 }));
   expect(failed.getReasonsList()[0]).toContain("core-cat is below quorum");
 });
 
-test("every platform's manifest needs the quorum", async () => {
+test("requires the quorum for the manifest of each platform", async () => {
   const several = { ...inputs, digests: { "linux/amd64": digest, "linux/arm64": second } };
   const reason = async () => (await notReady(create(several))).getReasonsList()[0];
   expect(await reason()).toContain(
@@ -241,7 +241,7 @@ test("every platform's manifest needs the quorum", async () => {
   expect(await create(several)).toMatchObject({ met: true, verified: digest });
 });
 
-test("a preview knows what is signed, and says what falls below quorum", async () => {
+test("previews what is signed, and reports what falls below quorum", async () => {
   await files.sign(people, "alice", image);
   expect(await create(inputs, true)).toMatchObject({
     ...{ met: false, people: 1 },
@@ -263,7 +263,7 @@ test("a preview knows what is signed, and says what falls below quorum", async (
   );
 });
 
-test("read judges again: a quorum that is none any more is not ready, with what was asked for", async () => {
+test("read evaluates again: a lost quorum is not ready, with its inputs", async () => {
   for (const person of ["alice", "bob"]) await files.sign(people, person, image);
   const state = await create(inputs);
   expect(decodeProperties((await read(state)).getProperties())).toEqual(state);
@@ -274,12 +274,12 @@ test("read judges again: a quorum that is none any more is not ready, with what 
   expect(decodeProperties(failed.getInputs())).toEqual(inputs);
 });
 
-test("a roster other than the program's is not judged by", async () => {
+test("refuses a roster other than the program's", async () => {
   const call = create({ ...inputs, roster: second });
   await expect(call).rejects.toThrow(/core-cat: the roster or its keys changed since the run began/);
 });
 
-test("a file among the keys that may be a revocation: not ready, and said which; away again, it is ready", async () => {
+test("is not ready with a possible revocation among the keys, and names it", async () => {
   for (const person of ["alice", "bob"]) await files.sign(people, person, image);
   const file = join(project, "keys/rev.asc");
   await symlink("nowhere", file);
@@ -306,7 +306,7 @@ test("a file among the keys that may be a revocation: not ready, and said which;
   expect(await create(inputs)).toMatchObject({ met: true });
 });
 
-test("a carol too many: what may revoke one key alone leaves the quorum of the others as it is", async () => {
+test("is met by the other keys if a possible revocation concerns one key alone", async () => {
   for (const person of ["alice", "bob", "carol"]) await files.sign(people, person, image);
   const [carol] = people.carol?.keys ?? [];
   const file = join(project, "keys/private.asc");

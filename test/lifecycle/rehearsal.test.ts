@@ -42,7 +42,7 @@ describeReal("npm start goes all the way with the example tree", () => {
     expect(first.output).toContain(`published ${count} of ${count} images to 127.0.0.1:`);
   });
 
-  test("each of them really built, in a ledger of their own that no other has written to", async () => {
+  test("each maintainer built everything, in a ledger of their own", async () => {
     const digests = Object.values(await project.digests());
     for (const who of ["ash", "hazel", "rowan"]) {
       const ledger = join(project.folder, ".stagex/rehearsal", who, "ledger");
@@ -102,7 +102,7 @@ describeReal("npm start goes all the way with the example tree", () => {
     expect(stdout).toBe("");
   });
 
-  test("--no-rehearsal leaves it at building", async () => {
+  test("--no-rehearsal stops after building", async () => {
     const run = await project.stagexStart(["--no-rehearsal"]);
     expect(run.code, run.output).toBe(0);
     expect(run.output).not.toContain("throw-away maintainers");

@@ -167,7 +167,7 @@ describeReal("a release", () => {
     expect(output.split("Outputs:")[0]?.match(/1 of 2 people/g)).toHaveLength(1);
   });
 
-  test("a key out of the roster: the same, and where nobody is left who could sign, that too", async () => {
+  test("a key out of the roster: the same, and images that no one can sign any more", async () => {
     await files.write({ alice: people.alice, carol: people.carol });
     expect((await preview()).output).toMatch(
       new RegExp(
@@ -195,7 +195,7 @@ describeReal("a release", () => {
     expect((await up()).code).not.toBe(0);
   });
 
-  test("deferred, they are green and listed", async () => {
+  test("deferred images succeed, and are listed", async () => {
     await set("onPending", "defer");
     const { code, output } = await up();
     expect(code, output).toBe(0);
@@ -209,7 +209,7 @@ describeReal("a release", () => {
     expect(Object.keys((await outputs()).pending as object).sort()).toEqual([seed, grown].sort());
   });
 
-  test("waited for no longer than it is told to, they are as before", async () => {
+  test("images are waited for no longer than configured", async () => {
     await set("onPending", "wait");
     await set("wait", "0.05");
     const { code, output } = await up();

@@ -128,7 +128,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
     await second.git("checkout", "--quiet", ".");
   });
 
-  test("a digest that is known, of an image that cannot be had, is foretold as a build", async () => {
+  test("previews a build for a known digest whose image is not available", async () => {
     const ledger = join(second.folder, ".stagex/ledger");
     await forgetAll();
     await cp(join(first.folder, ".stagex/ledger"), ledger, { recursive: true });
@@ -242,7 +242,7 @@ describeReal("what another machine has built is pulled, and only what is new is 
     expect(await second.digests()).toEqual(published);
   });
 
-  test("nor is an import of the release into the ledger, which foretells digests all the same", async () => {
+  test("with trust quorum an imported release is not enough, but gives forecasts", async () => {
     const { records } = await new Ledger(join(first.folder, ".stagex/ledger")).readAll();
     await forgetAll();
     const ledger = new Ledger(join(second.folder, ".stagex/ledger"));

@@ -48,7 +48,7 @@ async function checked(news: PropertyMap, type = "Package"): Promise<string[]> {
   });
 }
 
-test("inputs of a package that Pulumi's display would obey are refused, and named escaped", async () => {
+test("inputs with control sequences of Pulumi's display are refused, and printed escaped", async () => {
   expect(await checked(inputs)).toEqual([]);
   for (const words of ["\u001b[2J", "a\nb", "\u202e", "##[error]x", "<{%x%}>"]) {
     const hostile: PropertyMap[] = [
@@ -94,7 +94,7 @@ async function failed(call: Promise<unknown>): Promise<string> {
   return texts.join("\n");
 }
 
-test("statuses have nothing of a tree's, a configuration's or a caller's words as it was", async () => {
+test("statuses escape the text of a tree, a configuration and a caller", async () => {
   const tree = trackedTree({
     ...packageFiles("user/x", {
       toml: `version = "1"\n${JSON.stringify(hostileText).replaceAll("\u009b", "")} = 1\nversoin = 1\n`,

@@ -8,7 +8,7 @@ import { leftoversOf } from "../support/builders/leftovers.ts";
 import { Project, publishedDigests } from "../support/builders/project.ts";
 import { describeReal } from "../support/real-tools.ts";
 
-describeReal("wherever a project lies and whatever the user has set, the digests are the same", () => {
+describeReal("digests do not depend on the project's path or the user's settings", () => {
   let scratch = "";
   beforeEach(() => {
     scratch = mkdtempSync(join(tmpdir(), "odd-places-"));
@@ -23,13 +23,13 @@ describeReal("wherever a project lies and whatever the user has set, the digests
     await expect.poll(() => leftoversOf(project.folder), { timeout: 20_000, interval: 200 }).toEqual([]);
   }
 
-  test("a long path with blanks, commas, equals signs, quotes and letters of other languages", async () => {
+  test("with a long path of blanks, commas, equals signs, quotes and foreign letters", async () => {
     const folder = join(scratch, `Bäume, "a=b" & 'c' 木`, "x".repeat(100));
     await using project = await Project.create({ folder });
     await expectSameDigests(project, { TMPDIR: undefined });
   });
 
-  test("files that only their owner may read, and variables that BuildKit, git and others listen to", async () => {
+  test("with private files, and variables that BuildKit, git and others read", async () => {
     await using project = await Project.create();
     execFileSync("chmod", ["-R", "go-rwx", project.tree]);
     const before = process.umask(0o077);
@@ -59,7 +59,7 @@ describeReal("wherever a project lies and whatever the user has set, the digests
 
 const isRoot = process.getuid?.() === 0;
 
-describeReal("when there is no room, or something is in the way, it is named and nothing is lost", () => {
+describeReal("obstacles on the disk are named, and nothing is lost", () => {
   let project: Project;
 
   beforeEach(async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 
-/** What StageX's own `src/targets.py` says of an image: the make rule that it prints, taken apart. */
+/** The make rule that StageX's own `src/targets.py` prints for an image, in parts. */
 export type MakeRule = {
   readonly name: string;
   readonly recipe: string;

@@ -1,6 +1,9 @@
 import type { Reporter, SerializedError, TestModule } from "vitest/node";
 
-/** The last line of a test run, for people and CI to read: `N passed, N failed`, and how many were skipped. */
+/**
+ * The last line of a test run, for people and CI to read: `N passed, N failed`, and how many were
+ * skipped.
+ */
 export default class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()]);

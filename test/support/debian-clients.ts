@@ -4,8 +4,9 @@ import { findExecutable } from "../../tools/executable.ts";
 const clients = ["skopeo", "podman", "gpgv"] as const;
 
 /**
- * Sees to Debian's own clients. On a machine of one's own nothing is installed unasked: what is missing is skipped, with the command on
- * the terminal. CI installs them, as nothing may be skipped there.
+ * Provides Debian's own clients. CI installs them, as nothing may be skipped there. Elsewhere
+ * nothing is installed without being asked for: tests of missing clients are skipped, with the
+ * command on the terminal.
  */
 export async function setup(): Promise<void> {
   const missing: string[] = [];

@@ -5,14 +5,17 @@ import { provideTools, testTools } from "../../tools/tool-resolver.ts";
 
 declare module "vitest" {
   export interface ProvidedContext {
-    /** Absolute paths of the tools by name, or why they can't be had. See test/support/real-tools.ts. */
+    /**
+     * Absolute paths of the tools by name, or the reason why they are missing. See
+     * test/support/real-tools.ts.
+     */
     tools: Readonly<Partial<Record<ToolName, string>>> | { readonly missing: string };
   }
 }
 
 /**
- * Sets up the real engine and the real BuildKit for the tests that use them. Where they can't be had these tests are skipped, with
- * the reason on the terminal; under CI that is a failure.
+ * Sets up the real engine and the real BuildKit for the tests that use them. Without them these
+ * tests are skipped, with the reason on the terminal; under CI that is a failure.
  */
 export async function setup(project: TestProject): Promise<void> {
   try {

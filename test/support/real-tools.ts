@@ -3,7 +3,10 @@ import type { ToolName } from "../../tools/pinned-tools.ts";
 
 const provided = inject("tools");
 
-/** `describe`, or `describe.skip` on a machine where the real tools can't be had. Under CI they always can. */
+/**
+ * `describe`, or `describe.skip` on a machine where the real tools can't be had. Under CI they
+ * always can.
+ */
 export const describeReal: typeof describe.skip = "missing" in provided ? describe.skip : describe;
 
 /** The path of a real tool; only for use in tests below {@link describeReal}. */

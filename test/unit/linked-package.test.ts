@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { projectRoot } from "../../lib/paths.ts";
 import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
-test("a clone that is linked into another project has components to import", async () => {
+test("a clone that is linked into another project exports its components", async () => {
   const project = await scratchFolder();
   await mkdir(join(project, "node_modules"));
   // As `npm install FOLDER` does.
@@ -18,7 +18,7 @@ test("a clone that is linked into another project has components to import", asy
   expect(execFileSync(process.execPath, [program], { cwd: project, encoding: "utf8" })).toBe("PackageTree\n");
 });
 
-test("a package, which could not be imported from, is not made", async () => {
+test("npm pack is refused, for its package could not be imported", async () => {
   const { scripts } = JSON.parse(await readFile(join(projectRoot, "package.json"), "utf8"));
   const packing = spawnSync("/bin/sh", ["-c", scripts.prepack], { encoding: "utf8" });
   expect(packing.status).toBe(1);

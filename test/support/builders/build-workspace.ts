@@ -17,7 +17,10 @@ import { targetsPy } from "../../../distro/generator/targets-py.ts";
 import { type Digest, hexOf, parseDigest } from "../../../oci/digest.ts";
 import { realTool } from "../real-tools.ts";
 
-/** The programs of a private daemon, and its client; only for tests that run where the real tools are. */
+/**
+ * The programs of a private daemon, and its client; only for tests that run where the real tools
+ * are.
+ */
 export const programs = () => ({ buildkitd: realTool("buildkitd"), runc: realTool("runc") });
 export const buildctl = () => realTool("buildctl");
 
@@ -37,7 +40,7 @@ export type Recipe = Partial<
   readonly sources?: Readonly<Record<string, string | Buffer | { readonly at: string }>>;
 };
 
-/** A workplace for build tests: a temporary folder with daemons, a store, and the probe program. */
+/** A workspace for build tests: a temporary folder with daemons, a store, and the probe program. */
 export class BuildWorkspace {
   readonly folder: string;
   readonly store: string;
@@ -60,7 +63,7 @@ export class BuildWorkspace {
   }
 
   /**
-   * A use of the daemon whose state is in this named folder; ended with the bench.
+   * A use of the daemon whose state is in this named folder; ended with the workspace.
    * @param changed programs other than the set-up's
    */
   async daemon(
@@ -105,14 +108,14 @@ export class BuildWorkspace {
     await cp(join(built.layout, "blobs"), join(this.store, "blobs"), { recursive: true });
   }
 
-  /** What is left in the folder of temporary folders, and of unfinished layouts. */
+  /** Returns what is left of temporary folders and unfinished layouts. */
   async leftovers(): Promise<string[]> {
     return await readdir(join(this.folder, "scratch"));
   }
 
   async close(): Promise<void> {
     for (const use of this.#uses) await use.release();
-    // A daemon's keeper may take its lock once more while the folder goes.
+    // A daemon's reaper may take its lock once more while the folder is removed.
     await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
@@ -215,7 +218,7 @@ export function sha256(content: string | Buffer): string {
   return createHash("sha256").update(content).digest("hex");
 }
 
-/** Has the server listen on the loopback interface; returns the port. */
+/** Makes the server listen on loopback, and returns the port. */
 export async function listen(server: Server): Promise<number> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");

@@ -31,7 +31,10 @@ export type WrittenLayout = {
   layers: Digest[];
 };
 
-/** Writes an OCI image layout as BuildKit's `type=oci,tar=false` lays it out, from nothing but these files. */
+/**
+ * Writes an OCI image layout as BuildKit's `type=oci,tar=false` lays it out, from nothing but these
+ * files.
+ */
 export async function writeLayout(folder: string, recipe: LayoutRecipe): Promise<WrittenLayout> {
   const { change = {} } = recipe;
   const written: WrittenLayout = { folder, index: digestOf(""), manifests: [], configs: [], layers: [] };

@@ -22,7 +22,10 @@ export function writeKeyFile(folder: string, name: string, content: Uint8Array |
   writeFileSync(join(folder, name), content);
 }
 
-/** What one person on no particular hardware, or another rule, makes of these signatures, with the keys in a folder. */
+/**
+ * Evaluates these signatures with the keys in a folder by a rule: one person on any hardware, or
+ * another.
+ */
 export async function judgedWith(
   folder: string,
   signatures: readonly Uint8Array[],
@@ -34,13 +37,13 @@ export async function judgedWith(
   return await evaluateQuorum(image, files, trust, rule);
 }
 
-/** In one word: what `stagex verify` says by its exit code, 0, 1 or 2. */
+/** Returns the result in one word, as the exit codes 0, 1 and 2 of `stagex verify`. */
 export function verdictOf({ met, doubts }: QuorumVerdict): "met" | "not met" | "can't tell" {
   if (doubts.length > 0) return "can't tell";
   return met ? "met" : "not met";
 }
 
-/** Somebody with a subkey, what they signed, and a revocation of their key that stands alone. */
+/** A person with a subkey, a signature, and a separate revocation of the key. */
 export type Revocable = {
   readonly key: PrivateKey;
   readonly certificate: Buffer;
@@ -59,7 +62,7 @@ export async function revocable(name: string): Promise<Revocable> {
   };
 }
 
-/** What others have of a key. */
+/** The public part of a key. */
 export function certificateOf(key: PrivateKey): Buffer {
   return Buffer.from(key.toPublic().write());
 }

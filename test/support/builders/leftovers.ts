@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { prepareDaemonFolders } from "../../../buildkit/daemon/daemon-folders.ts";
 
 /**
- * What still runs or is mounted for a project: processes that have its folder in their command line, environment or working
- * folder or are in its daemon's containers, each as `<pid> <command line>`, and mount points below it.
+ * Returns what still runs or is mounted for a project: processes that have its folder in their
+ * command line, environment or working folder or are in its daemon's containers, each as `<pid>
+ * <command line>`, and mount points below it.
  */
 export async function leftoversOf(folder: string): Promise<string[]> {
   const cgroups = await cgroupsOf(folder);
@@ -28,7 +29,10 @@ export async function processesOf(folder: string, pattern: RegExp): Promise<numb
     .map((line) => Number.parseInt(line, 10));
 }
 
-/** The cgroups of a project's private daemons: of the one of a run without a fleet, and of a local fleet's. */
+/**
+ * The cgroups of a project's private daemons: of the one of a run without a fleet, and of a local
+ * fleet's.
+ */
 async function cgroupsOf(folder: string): Promise<string[]> {
   const state = join(folder, ".stagex");
   const roots = (await readdir(state).catch(() => [])).filter((name) => /^buildkit(-\d+)?$/.test(name));

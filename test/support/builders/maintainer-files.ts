@@ -5,7 +5,10 @@ import { parseTaggedReference, repositoryOf } from "../../../trust/signatures/im
 import { LookasideFolder } from "../../../trust/signatures/lookaside-folder.ts";
 import { maintainersOf, type People, payload, signedBy } from "./maintainers.ts";
 
-/** A roster and its keys as files, and a lookaside: `MAINTAINERS`, `keys/` and `signatures/` in a folder of the test's. */
+/**
+ * A roster and its keys as files, and a lookaside: `MAINTAINERS`, `keys/` and `signatures/` in a
+ * folder of the test's.
+ */
 export class MaintainerFiles {
   readonly folder: string;
 
@@ -17,7 +20,7 @@ export class MaintainerFiles {
     return new LookasideFolder(join(this.folder, "signatures"));
   }
 
-  /** Writes roster and keys; those of before are gone. */
+  /** Writes roster and keys, in the place of earlier ones. */
   async write(people: People): Promise<void> {
     const keys = join(this.folder, "keys");
     await rm(keys, { recursive: true, force: true });
@@ -30,7 +33,7 @@ export class MaintainerFiles {
     }
   }
 
-  /** Files a person's good signature of an image; `cpuVendor` is what it claims. */
+  /** Files a person's good signature of an image; `cpuVendor` is its claim. */
   async sign(
     people: People,
     person: string,

@@ -9,7 +9,7 @@ import { parsePinnedImage } from "../../../trust/signatures/image-reference.ts";
 import type { SignatureFile } from "../../../trust/signatures/signature-file.ts";
 import { scratchFolder } from "./scratch-folder.ts";
 
-/** Nobody real; their keys live as long as the test. */
+/** Fictional people, whose keys live as long as the test. */
 export const digest = `sha256:${"5eed".repeat(16)}`;
 export const otherDigest = `sha256:${"0bad".repeat(16)}`;
 export const image = parsePinnedImage(`stagex/core-seed:1.0@${digest}`);
@@ -85,7 +85,10 @@ export function maintainersOf(people: People): string {
   return ["[people]", ...tables.flat()].join("\n");
 }
 
-/** What 2 people on no particular hardware, or another rule, make of these files: signature-1, signature-2, … */
+/**
+ * Evaluates these files (signature-1, signature-2, …) by a rule: two people on any hardware, or
+ * another.
+ */
 export async function judged(
   signatures: readonly Uint8Array[],
   people: People,
@@ -97,7 +100,7 @@ export async function judged(
   return evaluateQuorum(image, files, { roster: parseRoster(maintainersOf(people)), keyring }, rule, now);
 }
 
-/** Of one file with these bytes: nobody counts, and why. */
+/** Evaluates one file with these bytes, expects that no one counts, and returns the reason. */
 export async function expectRejected(bytes: Uint8Array | string, key: Key, code: string): Promise<void> {
   const outcome = await judged([Buffer.from(bytes)], { alice: { keys: [key] } });
   expect(outcome).toMatchObject({ people: 0, rejected: [{ file: "signature-1", code }] });
@@ -108,7 +111,10 @@ export function codesOf({ rejected }: QuorumVerdict): Record<string, string> {
   return Object.fromEntries(rejected.map(({ file, code }) => [file, code]));
 }
 
-/** A gpg with a home of the test's own: `gpg(["--sign"], bytes)` is what it wrote. Its agent ends with the test. */
+/**
+ * A gpg with a home of the test's own: `gpg(["--sign"], bytes)` returns its output. Its agent ends
+ * with the test.
+ */
 export async function gpgHome(): Promise<{
   readonly home: string;
   gpg(args: readonly string[], input?: Uint8Array | string): Buffer;
@@ -137,7 +143,7 @@ export async function gpgHome(): Promise<{
   return {
     home,
     gpg,
-    /** Makes a key that signs; its fingerprint. */
+    /** Makes a signing key, and returns its fingerprint. */
     newKey(name, algorithm) {
       gpg(["--quick-gen-key", `${name} <${name}@seed-tree.example>`, algorithm, "sign", "1y"]);
       const listing = gpg(["--list-keys", "--with-colons", `${name}@seed-tree.example`]).toString();

@@ -2,7 +2,10 @@ import { isSecret, type Output, output } from "@pulumi/pulumi";
 import { disconnect, setMocks } from "@pulumi/pulumi/runtime/index.js";
 import { usePathsInStackTraces } from "../../../pulumi-workarounds/source-positions.ts";
 
-/** A resource as the program asked for it: what the engine would be sent, secrets wrapped as they are. */
+/**
+ * A resource as the program asked for it: what the engine would be sent, secrets wrapped as they
+ * are.
+ */
 export type Asked = {
   readonly type: string;
   readonly name: string;
@@ -13,14 +16,16 @@ export type Asked = {
 const secretMark = "4dabf18193072939515e22adb298388d";
 
 /**
- * Runs a program against Pulumi's mocks, and resolves to all that it asked for, by name, and to what it returned. Outputs that AWS would
- * think of are made up. The program's modules may be loaded already: mocks are consulted when a resource is registered.
+ * Runs a program against Pulumi's mocks, and returns the resources that it registered, by name, and
+ * its result. Outputs that AWS would choose are made up. The program's modules may be loaded
+ * already: mocks are consulted when a resource is registered.
  */
 export async function mockedStack<Returned>(
   program: () => Promise<Returned> | Returned,
 ): Promise<{ asked: Asked[]; returned: Returned }> {
   const asked: Asked[] = [];
-  // As every program of ours does: the SDK takes a stack trace for each promise, and formatting them takes the most time of all.
+  // As every program of ours does: the SDK takes a stack trace for each promise, and formatting
+  // them takes the most time of all.
   usePathsInStackTraces();
   await setMocks(
     {
@@ -41,7 +46,7 @@ export async function mockedStack<Returned>(
   return { asked, returned };
 }
 
-/** What a resource's outputs say that its inputs don't. */
+/** The outputs of a resource beside its inputs. */
 function madeUp(type: string, name: string): Record<string, unknown> {
   const service = type.split(":")[1]?.split("/")[0];
   return {

@@ -14,7 +14,7 @@ import { processesOf } from "./leftovers.ts";
 
 const execute = promisify(execFile);
 
-/** What the program, the provider and the `stagex` command are made of. */
+/** The folders of the program, the provider and the `stagex` command. */
 const sourceRooms =
   "stacks components providers pipeline config pulumi-workarounds distro trust sources oci buildkit tools cli lib".split(
     " ",
@@ -23,12 +23,13 @@ const sourceRooms =
 /** How a run of the engine ended. */
 export type Run = { readonly code: number | null; readonly output: string };
 
-/** A run that goes on, in a process group of its own; what it has written so far, and until its end. */
+/** A run in a process group of its own, with its output so far and to its end. */
 export type Running = { readonly process: ChildProcess; readonly output: () => string };
 
 /**
- * A project of the test's own: this checkout's program and provider, with state, store, cache and a copy of the
- * seed tree in a temporary folder. What runs in it is the real engine, provider and BuildKit.
+ * A project of the test's own: this checkout's program and provider, with state, store, cache and a
+ * copy of the seed tree in a temporary folder. What runs in it is the real engine, provider and
+ * BuildKit.
  */
 export class Project implements AsyncDisposable {
   readonly folder: string;
@@ -36,7 +37,7 @@ export class Project implements AsyncDisposable {
   readonly tree: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly #pulumi: string;
-  /** What a program is started by. */
+  /** The command that starts a program. */
   readonly #starter: readonly string[];
 
   private constructor(folder: string, cache: string, engine: EnginePrograms, isNamed: boolean) {
@@ -58,8 +59,9 @@ export class Project implements AsyncDisposable {
   }
 
   /**
-   * @param place the folder to make it in, by default a new one below the system's temporary folder; the cache, by
-   *   default its own, which another project may share; and an `/etc/hosts` for what runs in it, which takes root
+   * @param place the folder to make it in, by default a new one below the system's temporary
+   *   folder; the cache, by default its own, which another project may share; and an `/etc/hosts`
+   *   for what runs in it, which takes root
    */
   static async create(place: { folder?: string; cache?: string; hosts?: string } = {}): Promise<Project> {
     const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
@@ -69,14 +71,15 @@ export class Project implements AsyncDisposable {
     const project = new Project(folder, cache, engine, place.hosts !== undefined);
     await mkdir(folder, { recursive: true });
     if (place.hosts !== undefined) await writeFile(project.hosts, place.hosts);
-    // Copies, not links: the engine takes the folder that its program really lies in for the project.
+    // Copies, not links: the engine takes the folder that its program really lies in for the
+    // project.
     for (const part of ["Pulumi.yaml", "package.json", "index.ts", ...sourceRooms]) {
       const source = join(projectRoot, part);
       if (existsSync(source)) await cp(source, join(project.folder, part), { recursive: true });
     }
     await symlink(join(projectRoot, "node_modules"), join(project.folder, "node_modules"));
     await cp(join(projectRoot, "examples/seed-tree"), project.tree, { recursive: true });
-    // Sources and trees are the test's own, the tools everybody's.
+    // Sources and trees are the test's own; the tools are shared.
     if (place.cache === undefined) {
       await mkdir(join(project.folder, "cache"));
       await symlink(pathsOf().tools, join(project.folder, "cache/tools"));
@@ -89,12 +92,15 @@ export class Project implements AsyncDisposable {
     return project;
   }
 
-  /** The file that is `/etc/hosts` to what runs here, where it was asked for. */
+  /** The `/etc/hosts` of the processes here, if it was asked for. */
   get hosts(): string {
     return join(this.folder, "hosts");
   }
 
-  /** Sets a `stagex:` key of a stack, as `pulumi config set` does, which takes the engine a second each time. */
+  /**
+   * Sets a `stagex:` key of a stack, as `pulumi config set` does, which takes the engine a second
+   * each time.
+   */
   async set(key: string, value: string, stack = "test"): Promise<void> {
     const file = join(this.folder, `Pulumi.${stack}.yaml`);
     const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
@@ -116,7 +122,7 @@ export class Project implements AsyncDisposable {
     return await ended(this.start(args, environment));
   }
 
-  /** `pulumi up`; what it built by BuildKit is in `built`. */
+  /** Runs `pulumi up`; `built` has the images that BuildKit built. */
   async up(
     args: readonly string[] = [],
     environment: NodeJS.ProcessEnv = {},
@@ -203,11 +209,13 @@ export class Project implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#daemonsGone();
-    // The keeper of a daemon that is gone looks once more, and locks its folder for that moment.
+    // The reaper of a daemon that has ended checks once more, and locks its folder for that moment.
     await rm(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 
-  /** A run's private daemons end by themselves soon after it; until then they write to the folder. */
+  /**
+   * A run's private daemons end by themselves soon after it; until then they write to the folder.
+   */
   async #daemonsGone(): Promise<void> {
     const patience = Date.now() + 30_000;
     while ((await processesOf(this.folder, /buildkitd --config/)).length > 0 && Date.now() < patience)

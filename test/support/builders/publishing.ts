@@ -30,12 +30,12 @@ export type Candidate = {
   readonly inputs: PropertyMap;
 };
 
-/** What a resource that is made but not ready says. */
+/** The details of a resource that was created but is not ready. */
 export type Unready = { readonly outputs: PropertyMap; readonly reasons: readonly string[] };
 
 /**
- * A project of a test's own that publishes: two maintainers, a store, a lookaside and the real provider; and the real registry, with
- * something in front of it that fails when it is told to.
+ * A project that publishes: two maintainers, a store, a lookaside, the real provider and the real
+ * registry, behind a proxy that fails on demand.
  */
 export class Publishing implements AsyncDisposable {
   readonly folder: string;
@@ -86,7 +86,7 @@ export class Publishing implements AsyncDisposable {
     return new Publishing({ folder: place, server, proxy, files, people, store, provider, config });
   }
 
-  /** A provider process like the first, for what two runs at once do to each other; or one with other settings. */
+  /** Starts a further provider process, with the same or other settings, for two runs at once. */
   async anotherProvider(
     options: { config?: PropertyMap; env?: NodeJS.ProcessEnv } = {},
   ): Promise<ProviderProcess> {
@@ -96,7 +96,10 @@ export class Publishing implements AsyncDisposable {
     return provider;
   }
 
-  /** Writes an image, layers of its own included, into the store; `signers` sign every manifest of it. */
+  /**
+   * Writes an image, layers of its own included, into the store; `signers` sign every manifest of
+   * it.
+   */
   async image(
     label: string,
     options: { platforms?: readonly string[]; signers?: readonly string[] } = {},
@@ -161,7 +164,7 @@ export class Publishing implements AsyncDisposable {
     return decodeProperties((await this.provider.call("update", request)).getProperties());
   }
 
-  /** A refresh of what is as it was published. */
+  /** Refreshes without drift. */
   async read(inputs: PropertyMap, outputs: PropertyMap): Promise<PropertyMap> {
     const request = new messages.ReadRequest();
     request.setUrn(urnOf(inputs));
@@ -171,7 +174,7 @@ export class Publishing implements AsyncDisposable {
     return decodeProperties((await this.provider.call("read", request)).getProperties());
   }
 
-  /** A refresh of what is not. */
+  /** Refreshes with drift. */
   async drift(inputs: PropertyMap, outputs: PropertyMap): Promise<Unready> {
     const error = await this.read(inputs, outputs).then(
       () => Promise.reject(new Error("nothing has drifted")),
@@ -194,7 +197,7 @@ export class Publishing implements AsyncDisposable {
     await this.provider.call("delete", request);
   }
 
-  /** All that the provider has shown, wrote and answered, as text. */
+  /** Returns everything that the provider showed, wrote and answered, as text. */
   shown(provider = this.provider): string {
     return [...provider.log.map(({ message }) => message), ...provider.stdout, provider.stderr].join("\n");
   }

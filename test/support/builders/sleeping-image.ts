@@ -1,7 +1,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Adds `user-<name>` to a tree: an image whose one RUN sleeps so many seconds, and which is built from nothing but these. */
+/**
+ * Adds `user-<name>` to a tree: an image whose one RUN sleeps so many seconds, and which is built
+ * from nothing but these.
+ */
 export async function addSleepingImage(
   tree: string,
   name: string,

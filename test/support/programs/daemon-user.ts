@@ -1,4 +1,7 @@
-/** A user of the daemon as a process of its own, to be killed. Says the address on stdout, then waits for its end. */
+/**
+ * A user of the daemon as a process of its own, to be killed. Prints the address on stdout, then
+ * waits to be killed.
+ */
 import { acquireDaemon } from "../../../buildkit/daemon/daemon.ts";
 
 const [buildkitd, runc, root] = process.argv.slice(2);

@@ -8,7 +8,10 @@ const none = z.strictObject({});
 /** More than a gRPC error can carry. */
 const long = `begins\n${"on and on\n".repeat(20_000)}ends`;
 
-/** A resource that misbehaves in every way that the server must bear: the real server, with a handler of the test's own. */
+/**
+ * The real server with a handler of the test's own, which misbehaves in every way that the server
+ * must survive.
+ */
 const stray: AnyResourceHandler = {
   token: "test:index:Stray",
   description: "Misbehaves.",
@@ -17,19 +20,19 @@ const stray: AnyResourceHandler = {
   check: () => [],
   diff: () => [],
   preview: async () => ({}),
-  /** Never answers, while something else throws where nobody looks. */
+  /** Never answers, while something else throws outside of any call. */
   create: () => {
     setTimeout(() => {
       throw new Error("nobody awaits this");
     }, 10);
     return new Promise(() => {});
   },
-  /** Lasts until it is told to end. */
+  /** Lasts until it is aborted. */
   update: async (_id, _inputs, { signal }) => {
     await sleep(60_000, undefined, { signal }).catch(() => signal.throwIfAborted());
     return {};
   },
-  /** Lasts until it is told to end, and then throws Node's error rather than the signal's own. */
+  /** Lasts until it is aborted, and then throws Node's error rather than the signal's own. */
   read: async (_id, _state, { signal }) => {
     await sleep(60_000, undefined, { signal });
     return undefined;

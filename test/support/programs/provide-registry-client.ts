@@ -1,4 +1,4 @@
-/** Sets up the registry client as any command of ours would; a program of its own, so that a test can kill it. */
+/** Sets up the registry client as the stagex command does, in a process that a test can kill. */
 import { provideTools } from "../../../tools/tool-resolver.ts";
 
 const tools = await provideTools(["registry-client"]);

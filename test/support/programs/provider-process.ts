@@ -19,15 +19,18 @@ const launcher = fileURLToPath(new URL("../../../providers/stagex/pulumi-resourc
 /** A line that the provider showed through the engine. */
 export type LogLine = { readonly message: string; readonly urn: string; readonly ephemeral: boolean };
 
-/** The real provider process, started as the engine starts it, with an engine of this test's own to log to. */
+/**
+ * The real provider process, started as the engine starts it, with an engine of this test's own to
+ * log to.
+ */
 export class ProviderProcess implements AsyncDisposable {
   readonly process: ChildProcess;
   readonly client: providerService.ResourceProviderClient;
   readonly log: LogLine[] = [];
-  /** All that it wrote to stdout, of which the engine reads the first line alone. */
+  /** Everything that it wrote to stdout; the engine reads only the first line. */
   readonly stdout: string[] = [];
   stderr = "";
-  /** Where this test's own engine listens. */
+  /** The address of this test's own engine. */
   readonly engineAddress: string;
   readonly #engine: grpc.Server;
 
@@ -49,8 +52,8 @@ export class ProviderProcess implements AsyncDisposable {
   }
 
   /**
-   * Starts it in a folder that is its project's; `program` is another executable that serves a provider. One that is `attached` is not told
-   * of the engine, as when a debugger starts it.
+   * Starts it in the folder of its project; `program` is another executable that serves a provider.
+   * An `attached` one does not get the address of the engine, as when a debugger starts it.
    */
   static async start(options: {
     cwd: string;
@@ -109,7 +112,7 @@ export class ProviderProcess implements AsyncDisposable {
     await this.call("configure", request);
   }
 
-  /** Creates a resource, or previews that; its properties. */
+  /** Creates a resource, or previews that, and returns its properties. */
   async create(urn: string, news: PropertyMap, preview = false): Promise<PropertyMap> {
     const request = new messages.CreateRequest();
     request.setUrn(urn);
@@ -118,7 +121,7 @@ export class ProviderProcess implements AsyncDisposable {
     return decodeProperties((await this.call("create", request)).getProperties());
   }
 
-  /** Calls a function; the properties that it returns. */
+  /** Calls a function, and returns its properties. */
   async invoke(token: string, args: PropertyMap): Promise<PropertyMap> {
     const request = new messages.InvokeRequest();
     request.setTok(token);
@@ -126,7 +129,7 @@ export class ProviderProcess implements AsyncDisposable {
     return decodeProperties((await this.call("invoke", request)).getReturn());
   }
 
-  /** One call; rejects with the gRPC error. */
+  /** Makes one call. Rejects with the gRPC error. */
   call<Method extends keyof Calls>(method: Method, request: Calls[Method][0]): Promise<Calls[Method][1]> {
     const ask = this.client[method].bind(this.client) as unknown as (
       request: unknown,

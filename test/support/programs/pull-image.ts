@@ -1,4 +1,5 @@
-// Pulls an image into a store, as a process that a test can kill: CRANE REGISTRY IMAGE DIGEST STORE SCRATCH
+// Pulls an image into a store, as a process that a test can kill: CRANE REGISTRY IMAGE DIGEST STORE
+// SCRATCH
 import { parseDigest } from "../../../oci/digest.ts";
 import { Registry } from "../../../oci/registry/registry.ts";
 import { parseRegistryAddress } from "../../../oci/registry/registry-address.ts";

@@ -2,7 +2,10 @@ import { createServer, connect as dial, type NetConnectOpts, type Server, type S
 import { setTimeout as sleep } from "node:timers/promises";
 import { listen } from "../builders/build-workspace.ts";
 
-/** What becomes of bytes on the way. `half-open`: connections that are there are silent, new ones work, as after a NAT forgot them. */
+/**
+ * The state of a link. `half-open`: existing connections are silent, new ones work, as after a NAT
+ * has forgotten them.
+ */
 export type LinkState = "open" | "silent" | "half-open" | "reset";
 
 /** One way of a connection: what comes from one end is written to the other. */
@@ -11,7 +14,10 @@ type Pair = { readonly ends: readonly [Socket, Socket]; isSilent: boolean };
 /** How often bytes are let through a slow link, in milliseconds. */
 const tick = 50;
 
-/** A TCP proxy of the test's own on the loopback interface, between buildctl and a daemon, which fails as networks do. */
+/**
+ * A TCP proxy of the test's own on the loopback interface, between buildctl and a daemon, which
+ * fails as networks do.
+ */
 export class FaultyLink implements AsyncDisposable {
   readonly address: string;
   readonly #server: Server;
@@ -36,12 +42,13 @@ export class FaultyLink implements AsyncDisposable {
     return new FaultyLink(server, await listen(server), target);
   }
 
-  /** Fails from now on like this, or is mended. */
+  /** Fails like this from now on, or works again. */
   set(state: LinkState): void {
     this.#state = state;
     for (const pair of this.#pairs) {
       if (state === "reset") reset(pair);
-      // What a network has swallowed does not come back when it is mended: those connections are dead.
+      // What a network has swallowed does not come back when it works again: those connections are
+      // dead.
       if (state === "silent" || state === "half-open") pair.isSilent = true;
     }
   }

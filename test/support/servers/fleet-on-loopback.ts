@@ -8,8 +8,9 @@ import { awsMachines, awsVendors, instanceType } from "../../../config/aws-fleet
 export const architecturesOf = (): never[] => [];
 
 /**
- * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its certificates and the ends of its
- * tunnels, and nothing on AWS. What listens at those ends is the test's.
+ * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its
+ * certificates and the ends of its tunnels, and nothing on AWS. What listens at those ends is the
+ * test's.
  */
 export class AwsFleet extends ComponentResource {
   readonly builders: readonly FleetBuilder[];

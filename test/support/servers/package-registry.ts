@@ -12,11 +12,14 @@ import { selfSigned } from "../builders/self-signed.ts";
 /** What a path of the registry is answered: the body, or a status. */
 export type Served = Buffer | string | { readonly status: number; readonly headers?: Record<string, string> };
 
-/** A registry of packages, over TLS on the loopback, under a name that only a test's own resolver knows. */
+/**
+ * A registry of packages, over TLS on the loopback, under a name that only a test's own resolver
+ * knows.
+ */
 export class PackageRegistry implements AsyncDisposable {
   readonly host = "registry.test";
   readonly authority: string;
-  /** Path -> what is served; packages are added once the port is known. */
+  /** Path -> content; packages are added once the port is known. */
   readonly files = new Map<string, Served>();
   /** Path -> what must have happened before it is answered. */
   readonly held = new Map<string, Promise<unknown>>();
@@ -69,7 +72,10 @@ export class PackageRegistry implements AsyncDisposable {
     this.files.set(`${base}.zip`, zip({ [`${folder}/go.mod`]: mod, [`${folder}/it.go`]: source }));
   }
 
-  /** Serves a crate (doc.rust-lang.org/cargo/reference/registry-index.html); returns what Cargo.lock says of it. */
+  /**
+   * Serves a crate (doc.rust-lang.org/cargo/reference/registry-index.html); returns its checksum
+   * for Cargo.lock.
+   */
   addCrate(name: string, version: string, source: string): string {
     const toml = `[package]\nname = "${name}"\nversion = "${version}"\nedition = "2021"\n`;
     const crate = tarball(`${name}-${version}`, { "Cargo.toml": toml, "src/lib.rs": source });
@@ -81,7 +87,7 @@ export class PackageRegistry implements AsyncDisposable {
     return `[[package]]\nname = "${name}"\nversion = "${version}"\nsource = "${from}"\nchecksum = "${hash(crate)}"\n`;
   }
 
-  /** Serves an npm package; returns what package-lock.json says of it. */
+  /** Serves an npm package; returns its entry of package-lock.json. */
   addNpmPackage(name: string, version: string, source: string): object {
     const path = `/npm/${name}/-/${name}-${version}.tgz`;
     const content = tarball("package", {

@@ -21,11 +21,17 @@ type TlsDaemonOptions = {
   readonly port?: number;
   /** Programs that the daemon finds on its PATH: name to file. */
   readonly programs?: Readonly<Record<string, string>>;
-  /** Whether it is in a network namespace of its own, with no interface that is up: then only its unix socket leads to it. */
+  /**
+   * Whether it is in a network namespace of its own, with no interface that is up: then only its
+   * unix socket leads to it.
+   */
   readonly isIsolated?: boolean;
 };
 
-/** A buildkitd of the test's own on a port of the loopback interface, as the machine of a fleet has it: with mutual TLS. */
+/**
+ * A buildkitd of the test's own on a port of the loopback interface, as the machine of a fleet has
+ * it: with mutual TLS.
+ */
 export class TlsDaemon implements AsyncDisposable {
   readonly folder: string;
   readonly address: string;
@@ -108,7 +114,10 @@ export class TlsDaemon implements AsyncDisposable {
     });
   }
 
-  /** The files of a client whose certificate this authority has signed, the daemon's own where none is given. */
+  /**
+   * The files of a client whose certificate this authority has signed, the daemon's own where none
+   * is given.
+   */
   async client({
     authority = this.authority,
     ca = this.authority,

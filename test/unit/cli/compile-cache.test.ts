@@ -41,12 +41,12 @@ function told(): string {
   return stdout.trim();
 }
 
-test("the cache is a folder that its owner alone enters", () => {
+test("creates the cache as a private folder", () => {
   expect(told()).toContain(cache);
   expect(statSync(cache).mode & 0o777).toBe(0o700);
 });
 
-test.each([0o777, 0o775, 0o755])("what lies in a cache of mode %o is not used", (mode) => {
+test.each([0o777, 0o775, 0o755])("removes the content of a cache with mode %o", (mode) => {
   mkdirSync(cache, { recursive: true });
   writeFileSync(join(cache, "planted"), "x");
   chmodSync(cache, mode);
@@ -55,14 +55,14 @@ test.each([0o777, 0o775, 0o755])("what lies in a cache of mode %o is not used", 
   expect(statSync(cache).mode & 0o777).toBe(0o700);
 });
 
-test("what lies in a private cache stays", () => {
+test("keeps the content of a private cache", () => {
   mkdirSync(cache, { recursive: true, mode: 0o700 });
   writeFileSync(join(cache, "kept"), "x");
   expect(told()).toContain(cache);
   expect(existsSync(join(cache, "kept"))).toBe(true);
 });
 
-test("a link to a folder elsewhere is not followed, and what it leads to stays as it is", () => {
+test("does not follow a link in the place of the cache, and leaves its target alone", () => {
   const elsewhere = join(folder, "elsewhere");
   mkdirSync(elsewhere, { mode: 0o755 });
   writeFileSync(join(elsewhere, "kept"), "x");
@@ -72,12 +72,12 @@ test("a link to a folder elsewhere is not followed, and what it leads to stays a
   expect(existsSync(join(elsewhere, "kept"))).toBe(true);
 });
 
-test("where no folder can be made, the command runs without a cache", () => {
+test("runs without a cache if no folder can be created", () => {
   writeFileSync(join(project, "node_modules"), "");
   expect(told()).toBe("none");
 });
 
-test("of zod's languages only English is loaded", () => {
+test("loads only English of zod's languages", () => {
   const zod = import.meta.resolve("zod");
   const program = `import { z } from "${zod}";\nconsole.log(Object.keys(z.locales).join(), z.string().safeParse(1).error.message);\n`;
   writeFileSync(join(project, "cli/stagex.ts"), program);

@@ -24,7 +24,7 @@ test("--help names every subcommand", () => {
     expect(stdout).toMatch(new RegExp(`^ +${name} `, "m"));
 });
 
-test("the launcher finds its project through links, relative ones too", () => {
+test("the launcher finds its project through absolute and relative links", () => {
   symlinkSync(join(projectRoot, "cli/stagex"), join(folder, "first"));
   symlinkSync("first", join(folder, "second"));
   expect(stagex(["--help"], process.env, join(folder, "second")).status).toBe(exitCode.ok);
@@ -33,7 +33,7 @@ test("the launcher finds its project through links, relative ones too", () => {
 test.each([
   ["an unknown subcommand", ["biuld"]],
   ["an unknown option", ["doctor", "--jason"]],
-])("%s is wrong use", (_, args) => {
+])("exits with 2 for %s", (_, args) => {
   const { status, stderr } = stagex(args);
   expect(status).toBe(exitCode.usage);
   expect(stderr).toMatch(/^error: unknown/);
@@ -43,7 +43,7 @@ test.each([
   ["a missing argument of a subcommand's subcommand", ["ledger", "show"]],
   ["an argument too many there", ["ledger", "check", "x"]],
   ["a required option there that is not given", ["sign", "export"]],
-])("%s is wrong use, and no answer", (_, args) => {
+])("exits with 2, not with 1, for %s", (_, args) => {
   expect(stagex(args).status).toBe(exitCode.usage);
 });
 
@@ -52,7 +52,7 @@ test.each([
   ["a full disk for both", "--help > /dev/full 2>&1", exitCode.output, /^$/],
   ["a reader that has gone", "--help | true; exit $PIPESTATUS", 141, /^$/],
   ["a full disk beside the answer", "--wrong 2> /dev/full", exitCode.usage, /^$/],
-])("stdout on %s: no stack", (_, end, status, said) => {
+])("fails without a stack for stdout on %s", (_, end, status, said) => {
   const program = join(projectRoot, "cli/stagex");
   const ended = spawnSync("bash", ["-c", `"${program}" show ${end}`], {
     encoding: "utf8",
@@ -62,7 +62,7 @@ test.each([
   expect(ended.status).toBe(status);
 });
 
-test("without Go and without the tools it says what is missing and the command that mends it, and builds nothing", () => {
+test("reports a missing Go with the command that fixes it, and builds nothing", () => {
   const cache = join(folder, "cache");
   // A PATH on which sh and dirname are found, and nothing that is looked for.
   const environment = {
@@ -77,14 +77,14 @@ test("without Go and without the tools it says what is missing and the command t
     encoding: "utf8",
   });
   expect(stderr).toMatch(
-    /can't set up pulumi v\d.*there is no Go.*\n {2}to mend it: apt-get install golang-go/,
+    /can't set up pulumi v\d.*there is no Go.*\n {2}to fix it: apt-get install golang-go/,
   );
   expect(status).toBe(exitCode.unavailable);
   expect(stdout).toBe("");
   expect(readdirSync(join(cache, "tools"))).toEqual([]);
 });
 
-test("the doctor, with nothing to build with, says the main job can't run and how it could", () => {
+test("the doctor reports without any builder that the main job can't run, with hints", () => {
   const environment = {
     PATH: join(folder, "no-such-folder"),
     HOME: folder,

@@ -5,7 +5,7 @@ import { findPublishedTree } from "../../../distro/published/published-tree.ts";
 import { readTree } from "../../../distro/tree/tree.ts";
 import { projectRoot } from "../../../lib/paths.ts";
 
-test("each image of the seed tree is held against its digest: its recipe is the one that this was published for", async () => {
+test("each image of the seed tree has the inputs that its digest was published for", async () => {
   const platforms = ["linux/amd64"];
   const tree = await readTree(join(projectRoot, "examples/seed-tree"), { platforms });
   const inputs = new PublishedInputs(tree, await findPublishedTree(tree, { platforms }));

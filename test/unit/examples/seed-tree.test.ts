@@ -93,7 +93,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("hand-wri
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-  test("compare tells equal from unequal, longer, shorter and absent files", () => {
+  test("compare distinguishes equal from unequal, longer, shorter and absent files", () => {
     writeFileSync(at("one"), "same");
     writeFileSync(at("same"), "same");
     writeFileSync(at("other"), "sama");
@@ -114,7 +114,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("hand-wri
     expect(status("compare", at("one"))).not.toBe(0);
   });
 
-  test("hex0 takes comments, blanks and both cases, and refuses what it can't read", () => {
+  test("hex0 accepts comments, blanks and both cases, and refuses other input", () => {
     writeFileSync(at("good"), "4a 4B # x\n; y\n\t4\nc");
     expect(status("hex0", at("good"), at("out"))).toBe(0);
     expect(readFileSync(at("out"), "utf8")).toBe("JKL");
@@ -126,7 +126,7 @@ describe.runIf(process.platform === "linux" && process.arch === "x64")("hand-wri
     expect(status("hex0", at("good"), at("no/such/folder"))).not.toBe(0);
   });
 
-  test("hex1 knows places before and behind, and refuses unknown and unfinished names", () => {
+  test("hex1 resolves labels before and behind, and refuses unknown and unfinished ones", () => {
     writeFileSync(at("good"), ":start 41 %end $end\n42 %start\n:end $end ");
     expect(status("hex1", at("good"), at("out"))).toBe(0);
     expect(readFileSync(at("out")).toString("hex")).toBe("41090000000e00000042f2ffffff0e000000");
@@ -154,7 +154,7 @@ const packageToml = z.object({
 });
 
 describe("the archives", () => {
-  test("are what the texts in sources/ make, byte for byte", async () => {
+  test("are made of the texts in sources/, byte for byte", async () => {
     const made = await archives();
     const committed = treeFiles().filter((path) => path.startsWith("fetch/"));
     expect(committed.sort()).toEqual(made.map(({ path }) => path));

@@ -4,7 +4,7 @@ import { checkpointEnvironment } from "../../../pulumi-workarounds/checkpoints.t
 
 const skipped = { PULUMI_SKIP_CHECKPOINTS: "true" };
 
-test("writes the state once where a stack has packages alone", () => {
+test("writes the state once if a stack has packages alone", () => {
   expect(checkpointEnvironment(parseConfig({}))).toEqual(skipped);
   expect(checkpointEnvironment(parseConfig({ images: '["core-*"]', jobs: "3" }))).toEqual(skipped);
 });

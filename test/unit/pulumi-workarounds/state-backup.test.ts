@@ -28,21 +28,21 @@ describe("the file of a stack's state", () => {
   }
   const state = (): string => readFileSync(path, "utf8");
 
-  test("is found by the stack's whole name, and not taken for its backup", async () => {
+  test("is found by the stack's whole name, and not confused with its backup", async () => {
     write(`${path}.bak`, "{}", 1);
     expect(file.path).toBe(path);
     expect(await StateBackup.find(backend, "ev")).toBeUndefined();
     expect(await StateBackup.find(join(backend, "nowhere"), "dev")).toBeUndefined();
   });
 
-  test("is left alone where it is whole", async () => {
+  test("is left alone if it is whole", async () => {
     await file.backUp();
     write(path, '{"run":2}', 2);
     expect(await file.restore()).toBeUndefined();
     expect(state()).toBe('{"run":2}');
   });
 
-  test.each(["", '{"run":'])("cut off to %j, it goes back to the run before", async (cut) => {
+  test.each(["", '{"run":'])("is restored to the run before if it is truncated to %j", async (cut) => {
     await file.backUp();
     write(path, cut, 2);
     expect(await file.restore()).toEqual(new Date(60_000));
@@ -50,7 +50,7 @@ describe("the file of a stack's state", () => {
     expect(readFileSync(`${path}.damaged`, "utf8")).toBe(cut);
   });
 
-  test("the engine's backup is taken where it is younger and whole", async () => {
+  test("is restored from the engine's backup if that is younger and whole", async () => {
     await file.backUp();
     write(`${path}.bak`, '{"run":2}', 2);
     write(path, "", 3);
@@ -62,7 +62,7 @@ describe("the file of a stack's state", () => {
     expect(state()).toBe('{"run":1}');
   });
 
-  test("one that is cut off is not kept as whole", async () => {
+  test("is not backed up if it is truncated", async () => {
     await file.backUp();
     write(path, "", 2);
     await file.backUp();
@@ -70,13 +70,13 @@ describe("the file of a stack's state", () => {
     expect(state()).toBe('{"run":1}');
   });
 
-  test("where nothing whole is left it stays as it is, for the engine to complain of", async () => {
+  test("stays truncated if there is no whole copy, so that the engine reports it", async () => {
     write(path, "", 2);
     expect(await file.restore()).toBeUndefined();
     expect(state()).toBe("");
   });
 
-  test("what was gone back to outlives another fall", async () => {
+  test("can be restored twice", async () => {
     await file.backUp();
     write(path, "", 2);
     await file.restore();

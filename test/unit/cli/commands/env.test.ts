@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
 import { formatShellExports } from "../../../../cli/commands/env.ts";
 
-test("a shell reads back exactly what was meant, whatever is in it", () => {
+test("exports values that a shell reads back unchanged", () => {
   const value = `it's "quoted" $HOME \`id\` \\ \n end`;
   const exports = formatShellExports(["/a folder/bin", "/b$HOME"], { FIRST: value, EMPTY: "" });
   const script = `${exports}printf '%s|%s|%s' "$FIRST" "$EMPTY" "$PATH"`;

@@ -30,16 +30,16 @@ function asPlainUser(): { said: () => string } {
   return { said: () => stderr.mock.calls.join("") };
 }
 
-test("without a BuildKit there is an engine for previews and settings, and a word on why nothing is built", async () => {
+test("provides an engine without a BuildKit, with the reason why nothing can be built", async () => {
   const { said } = asPlainUser();
   expect(await provideEngine(false)).toEqual({
     pulumi: join(bin, "pulumi"),
     languageHost: join(bin, "pulumi-language-nodejs"),
   });
-  expect(said()).toMatch(/no image can be built from here: .*root[\s\S]*to mend it: .*BUILDKIT_HOST/);
+  expect(said()).toMatch(/no image can be built from here: .*root[\s\S]*to fix it: .*BUILDKIT_HOST/);
 });
 
-test("where it is to build, a machine that can't is refused at once", async () => {
+test("refuses at once to build on a machine that can't", async () => {
   asPlainUser();
   await expect(provideEngine(true)).rejects.toThrow(/needs root/);
 });

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { checkTrees } from "../../../../cli/doctor/tree.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
-test("doctor names the stacks whose tree is used whoever made it", async () => {
+test("names the stacks whose tree needs no signature", async () => {
   const project = await scratchFolder();
   expect((await checkTrees(project)).checks).toMatchObject([{ name: "stacks", verdict: "ok" }]);
   const write = (stack: string, ...lines: string[]) =>

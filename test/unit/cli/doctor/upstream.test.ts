@@ -14,7 +14,7 @@ test.each([
   ["is not installed", null, /docs\.docker\.com/],
   ["does not run", stopped, /^start Docker$/],
   ["keeps images its own way", { ...stopped, server: [29, 1, 5] } as const, /containerd-snapshotter/],
-])("where Docker %s, its image store is mended by what helps", async (_, docker, mend) => {
+])("suggests the right fix of the image store if Docker %s", async (_, docker, mend) => {
   const { checks } = await checkUpstreamPrograms({ PATH: "" }, docker);
   const store = checks.find(({ name }) => name === "docker's image store");
   expect(store).toMatchObject({ verdict: "lacks", mend: expect.stringMatching(mend) });

@@ -6,7 +6,7 @@ import { parseConfig } from "../../../../config/schema.ts";
 const parallel = (settings: Record<string, string>, given: NodeJS.ProcessEnv = {}) =>
   parallelismEnvironment(parseConfig(settings), given);
 
-test("a fleet gets eight times what it builds at once", () => {
+test("sets eight times the slots of a fleet", () => {
   const builders = { intel: 20, amd: 10 };
   const aws = JSON.stringify({ size: "large", builders });
   expect(parallel({ aws })).toEqual({ PULUMI_PARALLEL: String(8 * 8 * 30) });
@@ -15,12 +15,12 @@ test("a fleet gets eight times what it builds at once", () => {
   expect(parallel({ aws, reproduceOn })).toEqual({ PULUMI_PARALLEL: String(8 * 8 * 10) });
 });
 
-test("a single slot gets no less than the engine takes by itself", () => {
+test("sets at least the engine's default for a single slot", () => {
   expect(parallel({ jobs: "1" })).toEqual({
     PULUMI_PARALLEL: String(Math.max(8, 4 * availableParallelism())),
   });
 });
 
-test("what the user said stays", () => {
+test("keeps the user's setting", () => {
   expect(parallel({ jobs: "100" }, { PULUMI_PARALLEL: "3" })).toEqual({});
 });

@@ -4,23 +4,21 @@ import { CommandError, describeFailure, exitCode } from "../../../../cli/output/
 import { FetchRecordError } from "../../../../sources/recording/fetch-record-error.ts";
 import { SetUpError } from "../../../../tools/set-up-error.ts";
 
-test("what is expected shows its message alone", () => {
+test("reports an expected error by its message alone", () => {
   const error = new SetUpError("runc v1.5.2", "no-c-compiler", "there is no gcc", "apt-get install gcc");
   const { message, code } = describeFailure(error);
   expect(code).toBe(exitCode.unavailable);
-  expect(message).toBe(
-    "stagex: can't set up runc v1.5.2: there is no gcc\n  to mend it: apt-get install gcc",
-  );
+  expect(message).toBe("stagex: can't set up runc v1.5.2: there is no gcc\n  to fix it: apt-get install gcc");
 });
 
-test("what is not shows where it happened", () => {
+test("reports an unexpected error with its stack", () => {
   const { message, code } = describeFailure(new TypeError("x is undefined"));
   expect(code).toBe(exitCode.fault);
   expect(message).toContain("TypeError: x is undefined\n    at ");
   expect(describeFailure("thrown text")).toMatchObject({ code: exitCode.fault });
 });
 
-test("a command says its own end", () => {
+test("uses the exit code of a command's own error", () => {
   expect(describeFailure(new CommandError("no such image: core-bash"))).toEqual({
     message: "stagex: no such image: core-bash",
     code: exitCode.usage,
@@ -28,7 +26,7 @@ test("a command says its own end", () => {
   expect(describeFailure(new CommandError("2 differ", exitCode.no)).code).toBe(exitCode.no);
 });
 
-test("commander has said it already: help is well, a wrong option is not", () => {
+test("prints nothing after Commander, with 0 for help and 2 for a wrong option", () => {
   expect(describeFailure(new CommanderError(0, "commander.helpDisplayed", "(outputHelp)"))).toEqual({
     message: "",
     code: 0,
@@ -39,7 +37,7 @@ test("commander has said it already: help is well, a wrong option is not", () =>
   });
 });
 
-test("what the machine refuses is no fault of ours: its message, and what mends it", () => {
+test("reports an error of the machine as unavailable, with a hint", () => {
   const full = Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
   const { message, code } = describeFailure(full);
   expect(code).toBe(exitCode.unavailable);
@@ -47,7 +45,7 @@ test("what the machine refuses is no fault of ours: its message, and what mends 
   expect(message).not.toContain("    at ");
 });
 
-test("a fetch record that can't be used is no fault of stagex", () => {
+test("reports an unusable fetch record as a negative answer", () => {
   const { message, code } = describeFailure(
     new FetchRecordError("ledger/fetches/ab/x.json", "it is not JSON"),
   );

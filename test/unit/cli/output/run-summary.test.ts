@@ -35,7 +35,7 @@ test.each([
   });
 });
 
-test("an image of other inputs than the published ones is new, unless it failed", () => {
+test("marks an image with other inputs as new, unless it failed", () => {
   const chosen = [{ name: "core-sh", version: "1.0", published }];
   const isNew = (entry: RunReportEntry) =>
     summarizeRun(chosen, new Map(), new Map([["core-sh", entry]]), "release")[0]?.isNew;
@@ -43,7 +43,7 @@ test("an image of other inputs than the published ones is new, unless it failed"
   expect(isNew(noted("failed", other))).toBe(false);
 });
 
-test("a build that is refused keeps the digest and the time that were noted before", () => {
+test("keeps the digest and time of a build that is refused afterwards", () => {
   const lines = [noted("built", other), noted("failed")].map((entry) => JSON.stringify(entry));
   expect(parseRunReport(lines.join("\n")).get("core-sh")).toEqual({
     ...noted("built", other),

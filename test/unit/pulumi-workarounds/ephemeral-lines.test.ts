@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { EphemeralLines } from "../../../../../providers/stagex/protocol/ephemeral-lines.ts";
+import { EphemeralLines } from "../../../pulumi-workarounds/ephemeral-lines.ts";
 
 let shown: string[];
 let lines: EphemeralLines;
@@ -16,7 +16,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test("shows the last of several quick lines, and then the next", () => {
+test("shows the last of lines in quick succession, and later lines after it", () => {
   for (const line of ["one", "two", "three"]) lines.show("a", line);
   lines.show("b", "other");
   expect(shown).toEqual([]);
@@ -27,7 +27,7 @@ test("shows the last of several quick lines, and then the next", () => {
   expect(shown.slice(2)).toEqual(["info a true four"]);
 });
 
-test("shows no pending line once the resource is done", () => {
+test("drops the line of a resource that is done before it was shown", () => {
   lines.show("a", "storing the image");
   lines.show("b", "other");
   lines.end("a", true);
@@ -35,7 +35,7 @@ test("shows no pending line once the resource is done", () => {
   expect(shown).toEqual(["info b true other"]);
 });
 
-test('replaces the shown line by "done", except beside a failed resource', () => {
+test("replaces a shown line by done, unless the resource failed", () => {
   for (const urn of ["made", "failed"]) lines.show(urn, "storing the image");
   vi.advanceTimersByTime(250);
   lines.show("made", "never shown");
