@@ -3,21 +3,21 @@ import { readFile } from "node:fs/promises";
 import type { Endpoint } from "./endpoint.ts";
 import { readTlsAlert } from "./tls-alert.ts";
 
-/** How far the way to a builder was gone when it ended: its name, its port, its protection, its answer. */
+/** The step at which the connection to a builder failed: its name, its port, its protection, its answer. */
 export type ConnectionPhase = "address" | "port" | "tls" | "answer";
 
-/** Why a builder is not reached. */
+/** The likely cause of a failed connection. */
 export type ConnectionDiagnosis = {
   readonly phase: ConnectionPhase;
-  /** In words, with what to do. */
+  /** The cause and the hint, for people. */
   readonly message: string;
-  /** Whether waiting can't help: somebody has to change something. */
+  /** Whether waiting can't help: a person has to change something. */
   readonly isPermanent: boolean;
 };
 
 type Explanation = (found: RegExpExecArray, endpoint: Endpoint) => Omit<ConnectionDiagnosis, "phase">;
 
-/** What Go's network and TLS libraries, in whose words buildctl speaks, mean; the first that is found counts. */
+/** The meaning of messages of Go's network and TLS libraries, which buildctl prints; the first match counts. */
 const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[] = [
   [
     "address",
@@ -73,7 +73,7 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
       message: `it refuses our certificate (${found[0]}): ${refusal(endpoint)}`,
     }),
   ],
-  ["port", /connection refused/, passing("nobody listens there (yet)")],
+  ["port", /connection refused/, passing("nothing listens there (yet)")],
   ["port", /permission denied/, lasting("this user may not open it")],
   ["port", /no such file or directory/, passing("there is nothing at this path (yet)")],
   [
@@ -92,11 +92,7 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
           : "it ended the connection",
     }),
   ],
-  [
-    "answer",
-    /no answer within/,
-    passing("it says nothing: it hangs, or the network between swallows what is sent"),
-  ],
+  ["answer", /no answer within/, passing("it does not answer: it hangs, or the network drops the packets")],
   [
     "answer",
     /DeadlineExceeded|deadline exceeded|\bUnavailable\b/,
@@ -104,7 +100,7 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
   ],
 ];
 
-/** What the words of a failed buildctl say of the connection; undefined where they are of something else. */
+/** Diagnoses the message of a failed buildctl; returns undefined where the connection did not fail. */
 export function diagnoseConnection(words: string, endpoint: Endpoint): ConnectionDiagnosis | undefined {
   for (const [phase, pattern, explain] of explanations) {
     const found = pattern.exec(words);
@@ -114,8 +110,9 @@ export function diagnoseConnection(words: string, endpoint: Endpoint): Connectio
 }
 
 /**
- * What is wrong with our own certificate, which a server that refuses it often does not say. Times are the certificate's own
- * (RFC 5280, 4.1.2.5) against this machine's clock.
+ * Checks our own certificate, as a server that refuses it often gives no reason. Compares the certificate's times
+ * (RFC 5280, 4.1.2.5) with this machine's clock.
+ * @returns undefined where it is valid now, or there is none
  */
 export async function diagnoseClientCertificate(
   endpoint: Endpoint,
@@ -143,7 +140,10 @@ export async function diagnoseClientCertificate(
   }
 }
 
-/** What is wrong where a builder ended the connection without a word, which is how buildctl often hears of a refused certificate. */
+/**
+ * Asks a builder that ended the connection without a reason whether it refuses our certificate: buildctl often does not
+ * get to see the refusal.
+ */
 export async function diagnoseRefusal(endpoint: Endpoint): Promise<ConnectionDiagnosis | undefined> {
   const alert = await readTlsAlert(endpoint);
   if (alert === undefined) return undefined;

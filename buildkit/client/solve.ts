@@ -6,6 +6,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import type { CommonBuildOptions } from "../../distro/build-plan.ts";
+import { logCommand } from "../../lib/debug-log.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { printableOutput } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -248,7 +249,9 @@ async function build(
     (line) => log.line(printableOutput(line)),
     proxy && ((text) => stripProxyCommand(text, proxy)),
   );
-  const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
+  const command = [...connectionArguments(endpoint), ...args];
+  logCommand(endpoint.buildctl, command);
+  const client = spawn(endpoint.buildctl, command, {
     stdio: ["ignore", "ignore", "pipe"],
     env,
   });

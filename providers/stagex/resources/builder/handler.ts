@@ -1,4 +1,4 @@
-import { ConnectionError } from "../../../../buildkit/client/endpoint.ts";
+import { ConnectionError } from "../../../../buildkit/client/connection-error.ts";
 import {
   type BuilderInputs,
   type BuilderOutputs,

@@ -27,7 +27,7 @@ test.each([
     "transport: Error while dialing: dial tcp 192.0.2.1:1234: connect: connection refused",
     "port",
     false,
-    /nobody listens/,
+    /nothing listens/,
   ],
   [
     "transport: Error while dialing: dial unix /run/x.sock: connect: permission denied",

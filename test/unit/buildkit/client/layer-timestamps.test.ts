@@ -28,7 +28,7 @@ test("times of 0 and 1 are fine", async () => {
 test("one later time is an error that names the layer and the file", async () => {
   const { bytes, digest } = await layer(1, 2, 1);
   await expect(layerTimestampCheck(digest)(pieces(bytes))).rejects.toThrow(
-    new RegExp(`layer ${digest}: "file-2" is of 1970-01-01T00:00:02.000Z`),
+    new RegExp(`layer ${digest}: "file-2" has the time 1970-01-01T00:00:02.000Z`),
   );
 });
 
