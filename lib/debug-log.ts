@@ -19,16 +19,25 @@ export function logDebug(topic: string, message: string): void {
  */
 export function logCommand(program: string, args: readonly string[]): void {
   if (!isDebugging()) return;
-  const words = [program, ...args.map(redactSecrets)].map(quoteShellWord);
+  const shown = args.map((word, index) =>
+    secretOption.test(args[index - 1] ?? "") ? "…" : redactSecrets(word),
+  );
+  const words = [program, ...shown].map(quoteShellWord);
   logDebug(basename(program), words.join(" "));
 }
 
-/** Names of options and build arguments whose value is a secret. */
-const secretName = /((?:pass(?:word|phrase)?|token|secret|credentials?|authorization)\w*[=:])[^\s,]+/gi;
-/** The user's part of an address, and its query, which may be signed. */
-const addressUser = /(\/\/)[^/@\s]*@/g;
-const addressQuery = /(:\/\/[^?\s]*\?)\S+/g;
+/** An option whose value is the next argument. */
+const secretOption = /^-+(?:pass(?:word|phrase)|token|secret)$/i;
+/** Options, build arguments and headers whose value is a secret, by their names. */
+const namedSecret =
+  /((?:pass(?:word|phrase)|token|secret|credential|authorization)\w{0,30}[=:] ?(?:bearer |basic )?)[^\s,]+/gi;
+/** The user's part of an address. */
+const addressUser = /(\/\/)[^/\s]*@/g;
 
+/** Replaces secrets in an argument, and the query of an address, which may be signed. */
 function redactSecrets(argument: string): string {
-  return argument.replace(addressUser, "$1…@").replace(addressQuery, "$1…").replace(secretName, "$1…");
+  const scheme = argument.indexOf("://");
+  const query = scheme < 0 ? -1 : argument.indexOf("?", scheme);
+  const shown = query < 0 ? argument : `${argument.slice(0, query + 1)}…`;
+  return shown.replace(addressUser, "$1…@").replace(namedSecret, "$1…");
 }

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import type { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as wait } from "node:timers/promises";
+import { logCommand } from "../../lib/debug-log.ts";
 import { parseClientFailure, RegistryError, type RegistryProblem, registryError } from "./registry-error.ts";
 import { type RegistryLimits, registryLimits, timeoutFor } from "./registry-limits.ts";
 
@@ -95,7 +96,9 @@ export class RegistryClient {
   async #try(args: readonly string[], run: ClientCommand, time: number): Promise<void> {
     const { action: doing, limit, signal } = run;
     signal?.throwIfAborted();
-    const child = spawn(this.#program, [...this.#flags(limit, time), ...args], {
+    const command = [...this.#flags(limit, time), ...args];
+    logCommand(this.#program, command);
+    const child = spawn(this.#program, command, {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const ended = once(child, "close");
