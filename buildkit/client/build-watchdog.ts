@@ -3,7 +3,9 @@ import { ConnectionError } from "./connection-error.ts";
 import { countActiveBuilds, queryDaemon } from "./daemon-query.ts";
 import type { Endpoint } from "./endpoint.ts";
 
-/** After so many pulses without a heartbeat the builder is asked whether it has any build at all. */
+/**
+ * After so many pulses without a heartbeat the builder is asked whether it has any build at all.
+ */
 const quietPulses = 3;
 
 export type WatchdogRules = {
@@ -11,16 +13,22 @@ export type WatchdogRules = {
   readonly stall: number;
   /** Seconds between two queries whether the builder still answers. Default 20. */
   readonly pulse?: number;
-  /** How many queries in a row may fail (each lasts up to 20 s) before the builder is given up. Default 3. */
+  /**
+   * How many queries in a row may fail (each lasts up to 20 s) before the builder is given up.
+   * Default 3.
+   */
   readonly misses?: number;
 };
 
-/** Called with every sign of life of the work; after `delivered` the work needs its builder no more. */
+/**
+ * Called with every sign of life of the work; after `delivered` the work needs its builder no more.
+ */
 export type Heartbeat = (sign?: "delivered") => void;
 
 /**
- * Does work on a builder that may hang, or lose its connection silently: TCP alone would wait for hours. The work's signal
- * is aborted with {@link BuilderLostError} as the reason where its builder is given up.
+ * Does work on a builder that may hang, or lose its connection silently: TCP alone would wait for
+ * hours. The work's signal is aborted with {@link BuilderLostError} as the reason where its builder
+ * is given up.
  */
 export async function withWatchdog<Result>(
   endpoint: Endpoint,
@@ -64,7 +72,9 @@ export async function withWatchdog<Result>(
   }
 }
 
-/** Returns the reason why the builder seems to be dead; undefined where it works, or answers at all. */
+/**
+ * Returns the reason why the builder seems to be dead; undefined where it works, or answers at all.
+ */
 async function findFailure(
   endpoint: Endpoint,
   isQuiet: boolean,
@@ -75,7 +85,8 @@ async function findFailure(
     if (!isQuiet || (await countActiveBuilds(endpoint, signal)) !== 0) return undefined;
     return "it has no build of ours any more and reported no end of it: the connection was lost silently";
   } catch (error) {
-    // A builder that refuses a certificate is alive. A certificate that expires during a build does not end its connection.
+    // A builder that refuses a certificate is alive. A certificate that expires during a build does
+    // not end its connection.
     if (error instanceof ConnectionError && error.diagnosis.phase === "tls") return undefined;
     return error instanceof Error ? error.message : String(error);
   }

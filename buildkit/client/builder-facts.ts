@@ -11,7 +11,10 @@ export const unknownFact = "unknown";
 export type BuilderFacts = {
   /** As in OCI platforms: amd64, arm64. */
   readonly arch: string;
-  /** The CPU's vendor: `GenuineIntel`, `AuthenticAMD`, `ARM`, `Apple`, …, or the kernel's number for it. */
+  /**
+   * The CPU's vendor: `GenuineIntel`, `AuthenticAMD`, `ARM`, `Apple`, …, or the kernel's number for
+   * it.
+   */
   readonly cpuVendor: string;
   /** The kernel's name of the CPU: `AMD EPYC 7763 64-Core Processor`; Arm's kernels have none. */
   readonly cpuModel: string;
@@ -20,21 +23,27 @@ export type BuilderFacts = {
   /** BuildKit's version, such as `v0.34.2`. */
   readonly buildkit: string;
   /**
-   * The Go that buildkitd was built with, such as `go1.26.8`. Go's gzip compresses the layers; from 1.27 on it gives other
-   * bytes, and so other digests.
+   * The Go that buildkitd was built with, such as `go1.26.8`. Go's gzip compresses the layers; from
+   * 1.27 on it gives other bytes, and so other digests.
    */
   readonly go: string;
   /** The source of `cpuVendor`; `cpuinfo` where not given. */
   readonly vendorSource?: VendorSource;
 };
 
-/** The source of the CPU's vendor: this machine's kernel, a program that the builder ran, or the configuration. */
+/**
+ * The source of the CPU's vendor: this machine's kernel, a program that the builder ran, or the
+ * configuration.
+ */
 export type VendorSource = "cpuinfo" | "probe" | "declared" | "unknown";
 
 export type BuilderFactsOptions = {
   /** The Go of the daemon's binary, for a daemon whose binary is at hand. */
   readonly go?: string | undefined;
-  /** The folder for temporary folders; without it, no program runs on a remote builder, and its CPU stays unknown. */
+  /**
+   * The folder for temporary folders; without it, no program runs on a remote builder, and its CPU
+   * stays unknown.
+   */
   readonly scratch?: string;
   readonly signal?: AbortSignal;
 };
@@ -46,7 +55,10 @@ export type BuilderInspection = {
   readonly vendorSource: Exclude<VendorSource, "declared">;
 };
 
-/** Gathers the facts of a daemon, and their source. A daemon on another machine (no `unix://`) runs a small program. */
+/**
+ * Gathers the facts of a daemon, and their source. A daemon on another machine (no `unix://`) runs
+ * a small program.
+ */
 export async function inspectBuilder(
   endpoint: Endpoint,
   options: BuilderFactsOptions = {},
@@ -75,7 +87,9 @@ async function ownKernel(): Promise<Kernel> {
   return { cpuinfo: await readFile("/proc/cpuinfo", "utf8").catch(() => ""), kernel: release() };
 }
 
-/** Probes a remote builder. One that can't run the program may still build: its facts stay unknown. */
+/**
+ * Probes a remote builder. One that can't run the program may still build: its facts stay unknown.
+ */
 async function kernelOf(
   endpoint: Endpoint,
   platform: string | undefined,
@@ -92,7 +106,10 @@ async function kernelOf(
   }
 }
 
-/** The kernel's numbers for the designers of Arm CPUs (arch/arm64/include/asm/cputype.h, ARM_CPU_IMP_*). */
+/**
+ * The kernel's numbers for the designers of Arm CPUs (arch/arm64/include/asm/cputype.h,
+ * ARM_CPU_IMP_*).
+ */
 const armImplementers: Readonly<Record<string, string>> = {
   "0x41": "ARM",
   "0x42": "Broadcom",
@@ -106,7 +123,10 @@ const armImplementers: Readonly<Record<string, string>> = {
   "0xc0": "Ampere",
 };
 
-/** Returns the CPU's vendor from the text of /proc/cpuinfo (x86: `vendor_id`, Arm: `CPU implementer`). */
+/**
+ * Returns the CPU's vendor from the text of /proc/cpuinfo (x86: `vendor_id`, Arm: `CPU
+ * implementer`).
+ */
 export function cpuVendorOf(cpuinfo: string): string {
   const vendor = /^vendor_id\s*:\s*(\S+)/m.exec(cpuinfo)?.[1];
   const implementer = /^CPU implementer\s*:\s*(\S+)/m.exec(cpuinfo)?.[1]?.toLowerCase();

@@ -17,8 +17,8 @@ const inheritedByHelper: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * Returns the environment of a buildctl that queries a daemon: no more than it needs to reach it. Builds have an
- * environment of their own: see {@link prepareBuildEnvironment}.
+ * Returns the environment of a buildctl that queries a daemon: no more than it needs to reach it.
+ * Builds have an environment of their own: see {@link prepareBuildEnvironment}.
  */
 export function clientEnvironment({ address }: Endpoint): NodeJS.ProcessEnv {
   const names = [...inherited, ...(inheritedByHelper[schemeOf(address)] ?? [])];
@@ -26,9 +26,10 @@ export function clientEnvironment({ address }: Endpoint): NodeJS.ProcessEnv {
 }
 
 /**
- * Makes the environment of a buildctl that builds. buildctl makes a build argument of SOURCE_DATE_EPOCH, and offers the
- * registry credentials of Docker's configuration to any daemon that asks. So it gets a configuration without credentials,
- * in a new folder below `folder`. That has the user's contexts only, by which `docker` finds its engine.
+ * Makes the environment of a buildctl that builds. buildctl makes a build argument of
+ * SOURCE_DATE_EPOCH, and offers the registry credentials of Docker's configuration to any daemon
+ * that asks. So it gets a configuration without credentials, in a new folder below `folder`. That
+ * has the user's contexts only, by which `docker` finds its engine.
  */
 export async function prepareBuildEnvironment(
   endpoint: Endpoint,
@@ -36,13 +37,15 @@ export async function prepareBuildEnvironment(
 ): Promise<NodeJS.ProcessEnv> {
   const environment = clientEnvironment(endpoint);
   const config = mkdtempSync(join(folder, "docker-"));
-  // With no registry at all, Docker's library asks the system's credential helper (docker/cli, DetectDefaultStore).
+  // With no registry at all, Docker's library asks the system's credential helper (docker/cli,
+  // DetectDefaultStore).
   const content: Record<string, unknown> = { auths: { "none.invalid": {} } };
   if (schemeOf(endpoint.address) === "docker-container") {
     const own = environment.DOCKER_CONFIG ?? join(environment.HOME ?? homedir(), ".docker");
     content.currentContext = await currentContext(own);
     if (existsSync(join(own, "contexts"))) await symlink(join(own, "contexts"), join(config, "contexts"));
-    // Docker looks in the configuration's folder otherwise (docker/cli, "Protect the Docker daemon socket").
+    // Docker looks in the configuration's folder otherwise (docker/cli, "Protect the Docker daemon
+    // socket").
     if (environment.DOCKER_TLS_VERIFY) environment.DOCKER_CERT_PATH ??= own;
   }
   writeFileSync(join(config, "config.json"), JSON.stringify(content), { mode: 0o600 });

@@ -3,7 +3,10 @@ import { readFile } from "node:fs/promises";
 import type { Endpoint } from "./endpoint.ts";
 import { readTlsAlert } from "./tls-alert.ts";
 
-/** The step at which the connection to a builder failed: its name, its port, its protection, its answer. */
+/**
+ * The step at which the connection to a builder failed: its name, its port, its protection, its
+ * answer.
+ */
 export type ConnectionPhase = "address" | "port" | "tls" | "answer";
 
 /** The likely cause of a failed connection. */
@@ -17,7 +20,10 @@ export type ConnectionDiagnosis = {
 
 type Explanation = (found: RegExpExecArray, endpoint: Endpoint) => Omit<ConnectionDiagnosis, "phase">;
 
-/** The meaning of messages of Go's network and TLS libraries, which buildctl prints; the first match counts. */
+/**
+ * The meaning of messages of Go's network and TLS libraries, which buildctl prints; the first match
+ * counts.
+ */
 const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[] = [
   [
     "address",
@@ -100,7 +106,9 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
   ],
 ];
 
-/** Diagnoses the message of a failed buildctl; returns undefined where the connection did not fail. */
+/**
+ * Diagnoses the message of a failed buildctl; returns undefined where the connection did not fail.
+ */
 export function diagnoseConnection(words: string, endpoint: Endpoint): ConnectionDiagnosis | undefined {
   for (const [phase, pattern, explain] of explanations) {
     const found = pattern.exec(words);
@@ -110,8 +118,8 @@ export function diagnoseConnection(words: string, endpoint: Endpoint): Connectio
 }
 
 /**
- * Checks our own certificate, as a server that refuses it often gives no reason. Compares the certificate's times
- * (RFC 5280, 4.1.2.5) with this machine's clock.
+ * Checks our own certificate, as a server that refuses it often gives no reason. Compares the
+ * certificate's times (RFC 5280, 4.1.2.5) with this machine's clock.
  * @returns undefined where it is valid now, or there is none
  */
 export async function diagnoseClientCertificate(
@@ -141,8 +149,8 @@ export async function diagnoseClientCertificate(
 }
 
 /**
- * Asks a builder that ended the connection without a reason whether it refuses our certificate: buildctl often does not
- * get to see the refusal.
+ * Asks a builder that ended the connection without a reason whether it refuses our certificate:
+ * buildctl often does not get to see the refusal.
  */
 export async function diagnoseRefusal(endpoint: Endpoint): Promise<ConnectionDiagnosis | undefined> {
   const alert = await readTlsAlert(endpoint);

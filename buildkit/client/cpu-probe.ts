@@ -13,9 +13,9 @@ export type KernelInfo = { readonly cpuinfo: string; readonly release: string };
 const probeTimeout = 60_000;
 
 /**
- * Reads a builder's CPU and kernel, which BuildKit does not report: the quorum asks for distinct CPU vendors, and a
- * declared vendor may be wrong. The builder runs a tiny program that prints two files of its kernel. That needs no image,
- * and leaves two cached layers.
+ * Reads a builder's CPU and kernel, which BuildKit does not report: the quorum asks for distinct
+ * CPU vendors, and a declared vendor may be wrong. The builder runs a tiny program that prints two
+ * files of its kernel. That needs no image, and leaves two cached layers.
  * @param platform the builder's own: an emulated one would show the emulator's CPU
  * @throws where the builder can't run the program
  */
@@ -78,8 +78,8 @@ RUN ["/show", "/proc/sys/kernel/osrelease"]
 `;
 
 /**
- * A program for Linux on one architecture that prints the first 4096 bytes of the file in its argument: `machine` is the
- * architecture's number in ELF, `code` the instructions in hex.
+ * A program for Linux on one architecture that prints the first 4096 bytes of the file in its
+ * argument: `machine` is the architecture's number in ELF, `code` the instructions in hex.
  */
 type Program = { readonly machine: number; readonly code: readonly string[] };
 

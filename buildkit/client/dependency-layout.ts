@@ -6,7 +6,9 @@ import { type Digest, digestSchema, hexOf } from "../../oci/digest.ts";
 
 const descriptor = z.object({ digest: digestSchema });
 
-/** The references of an image index or manifest (OCI image-spec, image-index.md and manifest.md). */
+/**
+ * The references of an image index or manifest (OCI image-spec, image-index.md and manifest.md).
+ */
 const nodeSchema = z.union([
   z.object({ manifests: z.array(descriptor) }),
   z.object({ config: descriptor, layers: z.array(descriptor) }),
@@ -15,16 +17,20 @@ const nodeSchema = z.union([
 /** In bytes: no JSON document of an image is larger. */
 const documentLimit = 4 * 1024 * 1024;
 
-/** An OCI layout with nothing but the dependencies of one build, and the layers of each, by its name. */
+/**
+ * An OCI layout with nothing but the dependencies of one build, and the layers of each, by its
+ * name.
+ */
 export type DependencyLayout = {
   readonly folder: string;
   readonly layers: ReadonlyMap<string, ReadonlySet<Digest>>;
 };
 
 /**
- * Makes a layout in `folder` whose blobs are symbolic links into the store. buildctl lets the daemon read *and delete* in
- * a layout that it is given. So the daemon of another machine sees no more of the store than the images that this build
- * needs, and deletes links only. A digest may be a manifest's or an index's.
+ * Makes a layout in `folder` whose blobs are symbolic links into the store. buildctl lets the
+ * daemon read *and delete* in a layout that it is given. So the daemon of another machine sees no
+ * more of the store than the images that this build needs, and deletes links only. A digest may be
+ * a manifest's or an index's.
  * @throws Error that names the dependency, where the store lacks a document of it
  */
 export function linkDependencies(

@@ -26,7 +26,10 @@ const endpointSchema = z
     message: "only a tcp:// address has TLS; the others bring their own protection",
   });
 
-/** The address of a BuildKit daemon, and the path of the `buildctl` that talks to it. Made by {@link parseEndpoint}. */
+/**
+ * The address of a BuildKit daemon, and the path of the `buildctl` that talks to it. Made by
+ * {@link parseEndpoint}.
+ */
 export type Endpoint = z.infer<typeof endpointSchema>;
 
 /**

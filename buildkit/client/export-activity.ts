@@ -5,8 +5,8 @@ import { join } from "node:path";
 const interval = 3_000;
 
 /**
- * Calls `onArrival` while the content of a folder grows: buildctl prints nothing while it receives an image, which takes
- * long over a slow line.
+ * Calls `onArrival` while the content of a folder grows: buildctl prints nothing while it receives
+ * an image, which takes long over a slow line.
  * @returns a function that ends it
  */
 export function watchExportActivity(folder: string, onArrival: () => void): () => void {

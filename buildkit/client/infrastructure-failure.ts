@@ -13,8 +13,10 @@ const goneWords =
 const cancelledWords = /\bCanceled\b|context canceled/;
 
 /**
- * Finds the builder's failure behind a failed solve that this side did not cancel; undefined where the build itself failed.
- * @param ownFolder the folder for the result on this machine: where its disk is full, no other builder helps
+ * Finds the builder's failure behind a failed solve that this side did not cancel; undefined where
+ * the build itself failed.
+ * @param ownFolder the folder for the result on this machine: where its disk is full, no other
+ * builder helps
  */
 export function diagnoseInfrastructure(
   endpoint: Endpoint,

@@ -10,8 +10,9 @@ export const sourceDateEpoch = 1;
 export type LayerCheck = (packed: AsyncIterable<Uint8Array>, signal?: AbortSignal) => Promise<void>;
 
 /**
- * Returns the check that every entry of a layer has a time of at most {@link sourceDateEpoch}. Where BuildKit fails to
- * rewrite a layer's times it only warns in its own log, and the image has another digest each time.
+ * Returns the check that every entry of a layer has a time of at most {@link sourceDateEpoch}.
+ * Where BuildKit fails to rewrite a layer's times it only warns in its own log, and the image has
+ * another digest each time.
  */
 export function layerTimestampCheck(layer: Digest): LayerCheck {
   return async (packed, signal) => {

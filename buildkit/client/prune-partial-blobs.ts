@@ -5,10 +5,11 @@ import type { Endpoint } from "./endpoint.ts";
 const pruneTimeout = 60_000;
 
 /**
- * Removes blobs from a daemon that it received only in part or with wrong bytes, and nothing else. The daemon would resume
- * such a blob with the next sender's bytes: after one lying registry, every sender of the right bytes fails too
- * ("unexpected commit digest"), until the daemon cleans up by itself. A prune that matches no cache record does just that
- * clean-up. Ignores a daemon that does not answer: the next build there reports it.
+ * Removes blobs from a daemon that it received only in part or with wrong bytes, and nothing else.
+ * The daemon would resume such a blob with the next sender's bytes: after one lying registry, every
+ * sender of the right bytes fails too ("unexpected commit digest"), until the daemon cleans up by
+ * itself. A prune that matches no cache record does just that clean-up. Ignores a daemon that does
+ * not answer: the next build there reports it.
  */
 export async function prunePartialBlobs(endpoint: Endpoint, signal?: AbortSignal): Promise<void> {
   const timeout = AbortSignal.timeout(pruneTimeout);

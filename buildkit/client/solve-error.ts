@@ -5,7 +5,9 @@ import type { FailedStep } from "./progress.ts";
 /** A build that failed, with its step, its reason and its log. */
 export class SolveError extends Error {
   override readonly name = "SolveError";
-  /** `[build 5/12] RUN make`; undefined where no step failed, as for an unreadable Containerfile. */
+  /**
+   * `[build 5/12] RUN make`; undefined where no step failed, as for an unreadable Containerfile.
+   */
   readonly step: string | undefined;
   /** The exit code of the step's program; undefined for other errors. */
   readonly exitCode: number | undefined;
@@ -77,7 +79,10 @@ function explained(error: string): string {
   return [error, explanation].filter(Boolean).join(". ");
 }
 
-/** Signs in a program's exit code, or at the end of its output, of a limit that the step has reached. */
+/**
+ * Signs in a program's exit code, or at the end of its output, of a limit that the step has
+ * reached.
+ */
 const limitSigns: readonly (readonly [RegExp, string])[] = [
   [/^137$/, "it was killed, as the kernel does with a step that wants more memory than it may have"],
   [

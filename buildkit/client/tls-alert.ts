@@ -7,9 +7,10 @@ import type { Endpoint } from "./endpoint.ts";
 const handshakeTimeout = 5_000;
 
 /**
- * Reads the alert with which a builder refuses our certificate, in OpenSSL's words; undefined where it does not. With TLS
- * 1.3 the client's handshake ends before the server checks the certificate. So buildctl often sees a refusal only as the
- * end of the connection. With TLS 1.2 the server's verdict is part of the handshake (RFC 5246, 7.3).
+ * Reads the alert with which a builder refuses our certificate, in OpenSSL's words; undefined where
+ * it does not. With TLS 1.3 the client's handshake ends before the server checks the certificate.
+ * So buildctl often sees a refusal only as the end of the connection. With TLS 1.2 the server's
+ * verdict is part of the handshake (RFC 5246, 7.3).
  */
 export async function readTlsAlert({ address, tls }: Endpoint): Promise<string | undefined> {
   const { hostname, port } = new URL(address);

@@ -1,6 +1,9 @@
 import type { Transfer } from "./transfer-stats.ts";
 
-/** The way of dependencies to a builder: sent from this machine's store, or pulled by the builder from a registry. */
+/**
+ * The way of dependencies to a builder: sent from this machine's store, or pulled by the builder
+ * from a registry.
+ */
 export type TransferRoute = "store" | "registry";
 
 /** Where a builder lacks fewer bytes than this, the registry is not tried out. */
@@ -9,7 +12,10 @@ const worthTrying = 16 * 2 ** 20;
 /** Transfers of fewer bytes than this measure the latency, not the line. */
 const worthMeasuring = 2 ** 20;
 
-/** The time for which a builder does not use a registry that failed, in milliseconds; doubled at each further failure. */
+/**
+ * The time for which a builder does not use a registry that failed, in milliseconds; doubled at
+ * each further failure.
+ */
 const firstPause = 60_000;
 const longestPause = 3_600_000;
 
@@ -17,8 +23,9 @@ const longestPause = 3_600_000;
 type Cost = { bytes: number; seconds: number };
 
 /**
- * Selects the cheaper route of dependencies to one builder, by the seconds a byte that it has measured. The store comes
- * first, as it depends on no one else; the registry is tried once, with enough bytes to measure.
+ * Selects the cheaper route of dependencies to one builder, by the seconds a byte that it has
+ * measured. The store comes first, as it depends on no one else; the registry is tried once, with
+ * enough bytes to measure.
  */
 export class RouteSelector {
   readonly #costs = new Map<TransferRoute, Cost>();

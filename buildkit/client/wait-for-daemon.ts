@@ -14,12 +14,16 @@ export type WaitOptions = {
 /** Between two queries, in milliseconds. */
 const [firstPause, longestPause] = [500, 5_000];
 
-/** How often a permanent failure is queried again: a machine that is still starting may give wrong answers. */
+/**
+ * How often a permanent failure is queried again: a machine that is still starting may give wrong
+ * answers.
+ */
 const retriesOfPermanent = 2;
 
 /**
  * Waits until the daemon answers.
- * @throws ConnectionError after the given time, and sooner where waiting can't help, as for a refused certificate
+ * @throws ConnectionError after the given time, and sooner where waiting can't help, as for a
+ * refused certificate
  */
 export async function waitForDaemon(endpoint: Endpoint, options: WaitOptions): Promise<DaemonInfo> {
   const { seconds, onWaiting = () => {}, signal } = options;
@@ -30,7 +34,8 @@ export async function waitForDaemon(endpoint: Endpoint, options: WaitOptions): P
       return await queryDaemon(endpoint, signal);
     } catch (error) {
       if (!(error instanceof ConnectionError)) throw error;
-      // Counted over all queries: about every other refusal shows only as the end of the connection (TLS 1.3).
+      // Counted over all queries: about every other refusal shows only as the end of the connection
+      // (TLS 1.3).
       if (error.diagnosis.isPermanent) permanent += 1;
       if (permanent > retriesOfPermanent || waited() + pause / 1000 > seconds) throw error;
       onWaiting(error.diagnosis.message, Math.round(waited()));

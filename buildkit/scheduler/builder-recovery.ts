@@ -29,7 +29,10 @@ export class BuilderRecovery {
     this.#listener = listener;
   }
 
-  /** Begins to probe. A builder that is lost again before it has done anything is probed less and less often. */
+  /**
+   * Begins to probe. A builder that is lost again before it has done anything is probed less and
+   * less often.
+   */
   start(builder: BuilderState): void {
     const recovery = this.#recoveries.get(builder) ?? { pause: firstPause, stop: () => {} };
     this.#recoveries.set(builder, recovery);

@@ -70,7 +70,10 @@ export class BuilderState {
     return [...this.#memory.values()].reduce((sum, bytes) => sum + bytes, 0);
   }
 
-  /** Returns the bytes to count for a job: none where its shared steps, which take the memory, are in the cache. */
+  /**
+   * Returns the bytes to count for a job: none where its shared steps, which take the memory, are
+   * in the cache.
+   */
   #memoryOf({ memory = 0, shared }: Job): number {
     return shared !== undefined && this.#steps.has(shared.name) ? 0 : memory;
   }
@@ -111,7 +114,10 @@ export class BuilderState {
     this.#steps.clear();
   }
 
-  /** Returns the seconds that a job takes longer here than with all its inputs and shared steps in the cache. */
+  /**
+   * Returns the seconds that a job takes longer here than with all its inputs and shared steps in
+   * the cache.
+   */
   missingSeconds({ inputs, shared }: Job, bytesPerSecond: number): number {
     let bytes = 0;
     for (const input of inputs) if (!this.#cached.has(input.digest)) bytes += input.bytes ?? usualBytes;
@@ -119,15 +125,18 @@ export class BuilderState {
     return bytes / bytesPerSecond + steps;
   }
 
-  /** Returns the seconds that a job takes here, with the cache as it is; undefined where nothing is known of it. */
+  /**
+   * Returns the seconds that a job takes here, with the cache as it is; undefined where nothing is
+   * known of it.
+   */
   expectedSeconds({ seconds, shared }: Job): number | undefined {
     if (seconds === undefined || shared === undefined || !this.#steps.has(shared.name)) return seconds;
     return Math.max(0, seconds - shared.seconds);
   }
 
   /**
-   * Returns the seconds until the first of its jobs is expected to end. A job that outlasts its expectation counts as
-   * half done. The end of a job without an expectation is infinitely far.
+   * Returns the seconds until the first of its jobs is expected to end. A job that outlasts its
+   * expectation counts as half done. The end of a job without an expectation is infinitely far.
    */
   secondsToFree(now: number): number {
     let least = Number.POSITIVE_INFINITY;

@@ -4,7 +4,9 @@ import type { Job } from "./job.ts";
 import { matchPlatforms, type PlatformMatch } from "./platform-match.ts";
 import type { QueuedJob } from "./queued-job.ts";
 
-/** Jobs that the same builders can take: those of the same platforms, memory and allowed builders. */
+/**
+ * Jobs that the same builders can take: those of the same platforms, memory and allowed builders.
+ */
 export class JobKind<Queued extends QueuedJob> {
   readonly isExclusive: boolean;
   readonly queue: TinyQueue<Queued>;
@@ -47,7 +49,10 @@ export class JobKind<Queued extends QueuedJob> {
   }
 }
 
-/** Selects those that have more memory than the others. A builder of unknown memory counts as the smallest. */
+/**
+ * Selects those that have more memory than the others. A builder of unknown memory counts as the
+ * smallest.
+ */
 function withMostMemory(builders: readonly BuilderState[]): readonly BuilderState[] {
   const most = Math.max(0, ...builders.map(({ builder }) => builder.memory ?? 0));
   return builders.filter(({ builder }) => (builder.memory ?? 0) === most);

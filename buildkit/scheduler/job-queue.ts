@@ -5,7 +5,10 @@ import { placeJob } from "./placement.ts";
 import type { QueuedJob } from "./queued-job.ts";
 import { defaultRules, type SchedulingRules } from "./scheduling-rules.ts";
 
-/** A job to start, or the time to ask again: infinite until a job comes or ends, or a builder comes back. */
+/**
+ * A job to start, or the time to ask again: infinite until a job comes or ends, or a builder comes
+ * back.
+ */
 export type Decision<Queued extends QueuedJob = QueuedJob> =
   | { readonly queued: Queued; readonly builder: BuilderState }
   | { readonly askAgain: number };
@@ -13,14 +16,17 @@ export type Decision<Queued extends QueuedJob = QueuedJob> =
 /** Called with the reason for which a job does not start now. */
 export type WaitListener<Queued extends QueuedJob> = (queued: Queued, reason: () => string) => void;
 
-/** How many jobs of each decision may wait for a builder that has their inputs: it bounds a decision's time. */
+/**
+ * How many jobs of each decision may wait for a builder that has their inputs: it bounds a
+ * decision's time.
+ */
 const mostHeldBack = 4;
 
 /**
- * Orders the jobs that wait and places them: a list schedule by longest remaining path (R. L. Graham, Bounds on
- * multiprocessing timing anomalies, 1969: at most twice the optimum, and in graphs like StageX's hardly above it).
- * Has neither promises nor clocks. A decision looks at the first job of each kind: its time grows with the logarithm of
- * the number of jobs.
+ * Orders the jobs that wait and places them: a list schedule by longest remaining path (R. L.
+ * Graham, Bounds on multiprocessing timing anomalies, 1969: at most twice the optimum, and in
+ * graphs like StageX's hardly above it). Has neither promises nor clocks. A decision looks at the
+ * first job of each kind: its time grows with the logarithm of the number of jobs.
  */
 export class JobQueue<Queued extends QueuedJob = QueuedJob> {
   readonly #builders: readonly BuilderState[];
@@ -85,7 +91,10 @@ export class JobQueue<Queued extends QueuedJob = QueuedJob> {
     for (const queued of parked) if (queued.isQueued) this.kindOf(queued).queue.push(queued);
   }
 
-  /** Takes the next job to start at this time out of the queue; the caller makes it occupy its builder. */
+  /**
+   * Takes the next job to start at this time out of the queue; the caller makes it occupy its
+   * builder.
+   */
   next(now: number): Decision<Queued> {
     const heldBack: { kind: JobKind<Queued>; queued: Queued }[] = [];
     try {
@@ -144,7 +153,9 @@ export class JobQueue<Queued extends QueuedJob = QueuedJob> {
     this.#cancelReservation(kind);
   }
 
-  /** Parks the jobs that share steps with this one, unless a builder has done these steps already. */
+  /**
+   * Parks the jobs that share steps with this one, unless a builder has done these steps already.
+   */
   #park({ shared }: Job, kind: JobKind<Queued>): void {
     if (shared && !kind.builders.some((builder) => builder.hasSteps(shared.name)))
       this.#parked.set(shared.name, []);

@@ -3,8 +3,8 @@ import type { Job, ScheduledBuilder } from "./job.ts";
 import { QueuedJob } from "./queued-job.ts";
 
 /**
- * Does a job on a builder. `free` gives its slot to another job before all of the work is done: the rest needs the builder
- * no more, and goes on even if the builder is lost.
+ * Does a job on a builder. `free` gives its slot to another job before all of the work is done: the
+ * rest needs the builder no more, and goes on even if the builder is lost.
  */
 export type BuilderWork<Result> = (
   builder: ScheduledBuilder,

@@ -2,7 +2,10 @@ import type { BuilderState } from "./builder-state.ts";
 import type { JobKind } from "./job-kind.ts";
 import type { QueuedJob } from "./queued-job.ts";
 
-/** A builder for a job; or the time to ask again, where the job ends sooner if it waits for another builder. */
+/**
+ * A builder for a job; or the time to ask again, where the job ends sooner if it waits for another
+ * builder.
+ */
 export type Placement =
   | { readonly builder: BuilderState }
   | { readonly askAgain: number; readonly waitsFor: BuilderState | undefined };
@@ -16,7 +19,8 @@ const leastSaving = 1;
 const untilNextEvent = Number.POSITIVE_INFINITY;
 
 /**
- * Places a job on the builder that has most of its inputs and shared steps in its cache, of equal ones on the emptiest.
+ * Places a job on the builder that has most of its inputs and shared steps in its cache, of equal
+ * ones on the emptiest.
  * @param candidates the builders of the job's kind that have room for it
  */
 export function placeJob<Queued extends QueuedJob>(
@@ -43,7 +47,8 @@ export function placeJob<Queued extends QueuedJob>(
 }
 
 /**
- * Finds the busy builder that is free soonest of those that have so much more in their caches that the job ends sooner there.
+ * Finds the busy builder that is free soonest of those that have so much more in their caches that
+ * the job ends sooner there.
  * @param here seconds that a free builder takes for what it has not in its cache
  */
 function worthWaitingFor<Queued extends QueuedJob>(

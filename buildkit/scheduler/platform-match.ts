@@ -1,10 +1,13 @@
-/** A machine runs a platform's programs on its own CPU, through an emulator (many times slower), or not at all. */
+/**
+ * A machine runs a platform's programs on its own CPU, through an emulator (many times slower), or
+ * not at all.
+ */
 export type PlatformMatch = "native" | "emulated" | "none";
 
 /**
  * Returns the worst match of a builder with the wanted platforms; `native` where none is wanted.
- * x86 machines run `linux/386` natively, and no emulator counts for it: emulators of it exist for Arm, but the bootstrap
- * must not depend on one.
+ * x86 machines run `linux/386` natively, and no emulator counts for it: emulators of it exist for
+ * Arm, but the bootstrap must not depend on one.
  * @param platforms the builder's, its own first
  */
 export function matchPlatforms(platforms: readonly string[], wanted: readonly string[]): PlatformMatch {

@@ -7,7 +7,9 @@ export class QueuedJob {
   readonly arrived: number;
   /** Names of the builders that were lost while they built it. */
   readonly lostOn = new Set<string>();
-  /** Whether it needs a builder of its own, with the most memory: it was killed for lack of memory. */
+  /**
+   * Whether it needs a builder of its own, with the most memory: it was killed for lack of memory.
+   */
   isExclusive = false;
   /** Its place among all that ever came into the queue. */
   order: number | undefined;

@@ -3,15 +3,15 @@ import { BuilderRecovery } from "./builder-recovery.ts";
 import { BuilderState } from "./builder-state.ts";
 import { type Clock, realClock } from "./clock.ts";
 import type { Job, ScheduledBuilder } from "./job.ts";
-import type { JobKind } from "./job-kind.ts";
 import { JobQueue } from "./job-queue.ts";
 import { type BuilderWork, type Caller, JobRequest, JobRun } from "./job-request.ts";
-import { allLostMessage, impossibleMessage, tooManyLossesMessage } from "./no-builder-message.ts";
+import { impossibleMessage, tooManyLossesMessage } from "./no-builder-message.ts";
 import { BuilderLostError, NoBuilderError, OutOfMemoryError } from "./scheduler-errors.ts";
 import type { SchedulerEvent } from "./scheduler-event.ts";
 import { logEvent, logStart, logWait } from "./scheduler-log.ts";
 import type { SchedulerOptions } from "./scheduler-options.ts";
 import { defaultRules, type SchedulingRules } from "./scheduling-rules.ts";
+import { StrandedJobs } from "./stranded-jobs.ts";
 
 export type { Job, JobInput, ScheduledBuilder } from "./job.ts";
 export { BuilderLostError, NoBuilderError, OutOfMemoryError } from "./scheduler-errors.ts";
@@ -19,12 +19,16 @@ export type { SchedulerEvent } from "./scheduler-event.ts";
 export type { SchedulerOptions } from "./scheduler-options.ts";
 
 /**
- * Decides which image is built on which builder, and when. Jobs come as the engine finds them ready.
+ * Decides which image is built on which builder, and when. Jobs come as the engine finds them
+ * ready.
  *
  * - Of the jobs that wait, the one with the longest remaining path goes first ({@link JobQueue}).
- * - It goes to a builder that runs its platforms natively, has a slot and memory for it, and has most of its inputs.
- * - A job whose builder is lost ({@link BuilderLostError}) is done again elsewhere. The builder is probed until it is back.
- * - A job that was killed for lack of memory ({@link OutOfMemoryError}) gets the largest builder to itself.
+ * - It goes to a builder that runs its platforms natively, has a slot and memory for it, and has
+ *   most of its inputs.
+ * - A job whose builder is lost ({@link BuilderLostError}) is done again elsewhere. The builder is
+ *   probed until it is back.
+ * - A job that was killed for lack of memory ({@link OutOfMemoryError}) gets the largest builder to
+ *   itself.
  * - Of two jobs with one key, the second gets the result of the first.
  */
 export class Scheduler {
@@ -33,8 +37,7 @@ export class Scheduler {
   readonly #requests = new Map<string, JobRequest>();
   readonly #runs = new Map<BuilderState, Set<JobRun>>();
   readonly #recovery: BuilderRecovery | undefined;
-  /** Kinds of jobs of which every builder is lost, with the time of the loss and their timer. */
-  readonly #stranded = new Map<JobKind<JobRequest>, { since: number; stop: () => void }>();
+  readonly #stranded: StrandedJobs<JobRequest>;
   readonly #options: SchedulerOptions;
   readonly #maxAttempts: number;
   readonly #rules: SchedulingRules;
@@ -56,6 +59,10 @@ export class Scheduler {
     for (const builder of this.#builders) this.#runs.set(builder, new Set());
     this.#rules = { ...defaultRules, ...options.rules };
     this.#queue = new JobQueue(this.#builders, this.#rules, isDebugging() ? logWait : undefined);
+    const lostTimeout = options.probe ? (options.lostBuilderTimeout ?? 600) : 0;
+    this.#stranded = new StrandedJobs(this.#clock, lostTimeout, (request, reason) =>
+      this.#refuse(request, reason),
+    );
     this.#recovery =
       options.probe &&
       new BuilderRecovery(options.probe, this.#clock, {
@@ -87,11 +94,13 @@ export class Scheduler {
   }
 
   /**
-   * Has the job done on a builder, and returns the result of `work`. `work` may be called again on another builder after a
-   * BuilderLostError. Its signal is aborted by the caller's and, with a BuilderLostError as reason, when a probe finds its
-   * builder dead. A caller with a key that is being built gets the result of that work, which must have the same type.
-   * @throws NoBuilderError where no builder can do it, or too many were lost with it; else the error of `work`, or the
-   * signal's reason. Cancelled work is waited for: if it finishes nevertheless, its result counts.
+   * Has the job done on a builder, and returns the result of `work`. `work` may be called again on
+   * another builder after a BuilderLostError. Its signal is aborted by the caller's and, with a
+   * BuilderLostError as reason, when a probe finds its builder dead. A caller with a key that is
+   * being built gets the result of that work, which must have the same type.
+   * @throws NoBuilderError where no builder can do it, or too many were lost with it; else the
+   * error of `work`, or the signal's reason. Cancelled work is waited for: if it finishes
+   * nevertheless, its result counts.
    */
   run<Result>(job: Job, work: BuilderWork<Result>, signal: AbortSignal): Promise<Result> {
     return new Promise<Result>((resolve, reject) => {
@@ -115,7 +124,10 @@ export class Scheduler {
     this.#builder(builder).noteCached(digest);
   }
 
-  /** Takes a builder out of use, such as one whose machine was given notice. Its running jobs may still finish. */
+  /**
+   * Takes a builder out of use, such as one whose machine was given notice. Its running jobs may
+   * still finish.
+   */
   markLost(builder: string, reason: string): void {
     this.#markLost(this.#builder(builder), reason);
   }
@@ -125,7 +137,7 @@ export class Scheduler {
     this.#closed = reason;
     this.#alarm?.stop();
     this.#recovery?.close();
-    for (const { stop } of this.#stranded.values()) stop();
+    this.#stranded.close();
     for (const request of [...this.#requests.values()]) if (request.isQueued) this.#refuse(request, reason);
     for (const runs of this.#runs.values()) for (const { controller } of runs) controller.abort(reason);
   }
@@ -150,7 +162,7 @@ export class Scheduler {
 
   #enqueue(request: JobRequest): void {
     this.#queue.add(request);
-    this.#checkStranded(this.#queue.kindOf(request));
+    this.#stranded.check(this.#queue.kindOf(request));
   }
 
   /** Removes a caller. Its work, where it is running, is cancelled and waited for. */
@@ -254,7 +266,10 @@ export class Scheduler {
     else this.#refuse(request, this.#closed ?? error);
   }
 
-  /** Requeues a job that was killed, unless there is no more memory than it had, or it was killed too often. */
+  /**
+   * Requeues a job that was killed, unless there is no more memory than it had, or it was killed
+   * too often.
+   */
   #requeueExclusive(
     { request, hadCompany }: JobRun,
     builder: BuilderState,
@@ -262,7 +277,8 @@ export class Scheduler {
   ): void {
     const exclusive = this.#queue.kindOf({ job: request.job, isExclusive: true });
     request.kills += 1;
-    // The largest builder may come and go: each time it is back it has more than the one where the job was.
+    // The largest builder may come and go: each time it is back it has more than the one where the
+    // job was.
     const isGivenUp = request.kills >= this.#maxAttempts;
     if (isGivenUp || (!hadCompany && exclusive.builders.includes(builder))) {
       this.#refuse(request, cause);
@@ -304,14 +320,14 @@ export class Scheduler {
     builder.markLost(reason);
     this.#emit({ kind: "lost", builder: builder.name, reason });
     this.#recovery?.start(builder);
-    for (const kind of this.#queue.kinds) this.#checkStranded(kind);
+    for (const kind of this.#queue.kinds) this.#stranded.check(kind);
     this.#look();
   }
 
   #markBack(builder: BuilderState): void {
     builder.lost = undefined;
     this.#emit({ kind: "back", builder: builder.name });
-    for (const kind of this.#queue.kinds) this.#checkStranded(kind);
+    for (const kind of this.#queue.kinds) this.#stranded.check(kind);
     this.#look();
   }
 
@@ -320,24 +336,6 @@ export class Scheduler {
     builder.markLost(reason);
     for (const run of this.#runs.get(builder) ?? [])
       if (!run.hasLeft) run.controller.abort(new BuilderLostError(reason));
-  }
-
-  /** Bounds the time that jobs of a kind wait while every builder of theirs is lost. */
-  #checkStranded(kind: JobKind<JobRequest>): void {
-    const stranded = this.#stranded.get(kind);
-    stranded?.stop();
-    if (kind.builders.some(({ lost }) => lost === undefined)) {
-      this.#stranded.delete(kind);
-      return;
-    }
-    const now = this.#clock.now();
-    const since = stranded?.since ?? now;
-    const timeout = this.#recovery ? (this.#options.lostBuilderTimeout ?? 600) : 0;
-    const stop = this.#clock.after(Math.max(0, since + timeout - now), () => {
-      for (let head = kind.head; head !== undefined; head = kind.head)
-        this.#refuse(head, new NoBuilderError(allLostMessage(head.job, kind.builders, timeout)));
-    });
-    this.#stranded.set(kind, { since, stop });
   }
 
   #emit(event: SchedulerEvent): void {

@@ -63,8 +63,8 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
       progress: () => {},
       report: (_, message) => warnings.push(message),
     };
-    const run = async (key: string, recipe: Recipe, among?: readonly string[]): Promise<Built> => {
-      const job = { key, image: key, platforms: ["linux/amd64"], remaining: 0, inputs: [], among };
+    const run = async (key: string, recipe: Recipe, allowedBuilders?: readonly string[]): Promise<Built> => {
+      const job = { key, image: key, platforms: ["linux/amd64"], remaining: 0, inputs: [], allowedBuilders };
       const { result } = await fleet.run(
         job,
         ({ name, endpoint }, signal, stir) => {

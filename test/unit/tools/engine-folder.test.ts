@@ -20,7 +20,7 @@ function argumentsOf(program: string): string[] {
     .slice(1);
 }
 
-test("the host that the set-up has built is told to load no TypeScript compiler", async () => {
+test("starts the built language host without the TypeScript compiler", async () => {
   const scratch = await scratchFolder();
   // A folder that a shell would take for two.
   const tools = join(scratch, "the user's cache/tools");
@@ -35,7 +35,7 @@ test("the host that the set-up has built is told to load no TypeScript compiler"
   expect(await prepareEngineFolder(programs, tools)).toEqual(together);
 });
 
-test("another host reads Pulumi.yaml, and does not know the flag", async () => {
+test("starts another language host without the flag", async () => {
   const scratch = await scratchFolder();
   const programs = {
     pulumi: install(scratch, "a/pulumi"),
@@ -46,7 +46,7 @@ test("another host reads Pulumi.yaml, and does not know the flag", async () => {
   expect(argumentsOf(together.languageHost)).toEqual(["-tracing=", "127.0.0.1:1"]);
 });
 
-test("programs that lie together stay there", async () => {
+test("leaves programs in a common folder there", async () => {
   const scratch = await scratchFolder();
   const programs = {
     pulumi: install(scratch, "c/pulumi"),

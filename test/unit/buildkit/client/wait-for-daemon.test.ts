@@ -25,7 +25,7 @@ esac
   return parseEndpoint({ address: "tcp://127.0.0.1:1", buildctl });
 }
 
-test("a refusal is not waited out, though the builder just ends the connection in between", async () => {
+test("stops waiting at a refused certificate, though some queries show only a closed connection", async () => {
   const waits: string[] = [];
   const waiting = waitForDaemon(await saying(refused, ended, refused, refused, ended), {
     seconds: 60,
@@ -35,6 +35,6 @@ test("a refusal is not waited out, though the builder just ends the connection i
   expect(waits).toHaveLength(3);
 });
 
-test("what passes is waited for as long as was said, and no longer", async () => {
+test("waits for a passing failure as long as given", async () => {
   await expect(waitForDaemon(await saying(ended), { seconds: 1 })).rejects.toThrow(/it ended the connection/);
 });
