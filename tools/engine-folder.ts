@@ -7,8 +7,9 @@ import { isExecutable } from "./executable.ts";
 import { fillFolder } from "./tool-folder.ts";
 
 /**
- * The engine and its language host in one folder, where the engine looks for what belongs to it: a host that it finds on
- * PATH elsewhere it takes too, but warns of it in every run. Programs that lie together already stay where they are.
+ * Puts the engine and its language host into one folder, where the engine looks first: it warns in
+ * every run of a host that it finds elsewhere on PATH. Programs that are in one folder already stay
+ * there.
  *
  * @param tools the folder of built tools
  */
@@ -38,9 +39,10 @@ function isBuilt(program: string, tools: string): boolean {
 }
 
 /**
- * Starts the host that the set-up builds. That version knows nothing of `typescript: false` in Pulumi.yaml, which its engine passed on
- * as a flag (pulumi/pulumi v3.68.0: `main.go` of the host, `flag.BoolVar(&typescript, …, true, …)`). Without the flag each run loads
- * ts-node and the compiler. Newer hosts read Pulumi.yaml and refuse the flag.
+ * Returns a script that starts the host that the set-up builds. That version ignores `typescript:
+ * false` in Pulumi.yaml, which its engine passed on as a flag (pulumi/pulumi v3.68.0: `main.go` of
+ * the host, `flag.BoolVar(&typescript, …, true, …)`). Without the flag each run loads ts-node and
+ * the compiler. Newer hosts read Pulumi.yaml and reject the flag.
  */
 function hostLauncher(host: string): string {
   return `#!/bin/sh\nexec ${quoteShellWord(host)} -typescript=false "$@"\n`;

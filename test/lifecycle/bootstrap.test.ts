@@ -156,7 +156,7 @@ test("below node_modules, where Node runs no TypeScript, it says what to do inst
     encoding: "utf8",
   });
   expect(status).toBe(69);
-  expect(stderr).toMatch(/below node_modules .*\n {2}to mend it: clone the repository/);
+  expect(stderr).toMatch(/below node_modules .*\n {2}to fix it: clone the repository/);
 });
 
 test("two at once install once; the other waits and says so", async () => {
@@ -196,7 +196,7 @@ test("a failing npm is told, with the command that mends it", async () => {
   writeFileSync(join(project, "bin/npm"), "#!/bin/sh\necho 'no network' >&2\nexit 1\n");
   const { code, stderr, stdout } = await run(["start"]);
   expect(code).toBe(69);
-  expect(stderr).toMatch(/no network\n.*npm ci failed[^\n]*\n {2}to mend it: npm ci --ignore-scripts/s);
+  expect(stderr).toMatch(/no network\n.*npm ci failed[^\n]*\n {2}to fix it: npm ci --ignore-scripts/s);
   expect(stdout).toBe("");
 });
 

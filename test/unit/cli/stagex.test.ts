@@ -77,7 +77,7 @@ test("without Go and without the tools it says what is missing and the command t
     encoding: "utf8",
   });
   expect(stderr).toMatch(
-    /can't set up pulumi v\d.*there is no Go.*\n {2}to mend it: apt-get install golang-go/,
+    /can't set up pulumi v\d.*there is no Go.*\n {2}to fix it: apt-get install golang-go/,
   );
   expect(status).toBe(exitCode.unavailable);
   expect(stdout).toBe("");

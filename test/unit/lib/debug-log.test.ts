@@ -67,9 +67,9 @@ test("shows the commands of buildctl, gpg and the registry client without a secr
   vi.stubEnv("PATH", `${folder}${delimiter}${process.env.PATH}`);
   await queryDaemon({ address: "tcp://127.0.0.1:1", buildctl: join(folder, "buildctl") }).catch(() => {});
   await exportKeyringFromGpg(parseFingerprint("0123456789ABCDEF0123456789ABCDEF01234567")).catch(() => {});
-  const to = () => new Writable({ write: (_chunk, _encoding, done) => done() });
+  const openOutput = () => new Writable({ write: (_chunk, _encoding, done) => done() });
   await new RegistryClient(join(folder, "registry-client"))
-    .run(["manifest", "registry.example/stagex/core-sh"], { action: "asking", to, limit: 10 })
+    .run(["manifest", "registry.example/stagex/core-sh"], { action: "asking", openOutput, limit: 10 })
     .catch(() => {});
   expect(written).toMatch(/debug buildctl: .*--addr tcp:\/\/127\.0\.0\.1:1 .*debug workers/);
   expect(written).toMatch(/debug gpg: gpg --batch --no-armor --export 0123/);

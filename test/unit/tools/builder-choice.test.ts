@@ -60,9 +60,9 @@ test.each([
   ["its builder stands still", [inDaemon, stopped], server, /--bootstrap old/],
   ["it has none in a container", [inDaemon], server, /docker buildx create/],
   ["its daemon is not there", [], null, /BUILDKIT_HOST/],
-])("rejects Docker when %s, with a hint", async (_, builders, daemon, mend) => {
+])("rejects Docker when %s, with a hint", async (_, builders, daemon, fix) => {
   const choice = chooseBuilder(dockerWith("unusable", builders, daemon), "no root");
-  await expect(choice).rejects.toThrow(mend);
+  await expect(choice).rejects.toThrow(fix);
 });
 
 test("reports that docker is missing", async () => {

@@ -22,10 +22,10 @@ test.each([
     "out-of-memory",
     /memory|close/,
   ],
-] as const)("diagnoses %j as %s", (output, reason, mend) => {
+] as const)("diagnoses %j as %s", (output, reason, fix) => {
   const error = diagnoseGoFailure("buildkitd v0.34.2", output);
   expect(error.reason).toBe(reason);
-  expect(error.fix).toMatch(mend);
+  expect(error.fix).toMatch(fix);
   expect(error.message).toContain("buildkitd v0.34.2");
   expect(error.message).toContain(output.split("\n").at(-1));
 });

@@ -6,8 +6,8 @@ import { pinnedGo, pinnedTools, toolNames } from "../../../tools/pinned-tools.ts
 import { pinnedVersion, toolFolder } from "../../../tools/tool-folder.ts";
 import { isWithin, parseVersion } from "../../../tools/version.ts";
 
-const binaries = Object.values(pinnedTools).flatMap(({ buildMethods: recipes }) =>
-  recipes.flatMap((recipe) => recipe.binaries),
+const binaries = Object.values(pinnedTools).flatMap(({ buildMethods }) =>
+  buildMethods.flatMap((method) => method.binaries),
 );
 
 test.each(toolNames)("pins %s to a version that is accepted from PATH too", async (name) => {
@@ -44,7 +44,7 @@ test("builds independently of the folder and of this checkout's commit", () => {
 
 test("names the folder of each build method differently, and the same method alike", async () => {
   const { runc } = pinnedTools;
-  const folders = await Promise.all(runc.buildMethods.map((recipe) => toolFolder("/cache", runc, recipe)));
+  const folders = await Promise.all(runc.buildMethods.map((method) => toolFolder("/cache", runc, method)));
   expect(new Set(folders).size).toBe(runc.buildMethods.length);
   expect(await toolFolder("/cache", runc, runc.buildMethods[0])).toBe(folders[0]);
   expect(folders[0]).toMatch(/^\/cache\/runc-v1\.5\.2-[0-9a-f]{12}$/);

@@ -43,10 +43,10 @@ test("makes existing state private, also elsewhere, and leaves a shared cache op
 });
 
 test.for([".", "..", "/", "/tmp", "/var/tmp", "/dev/shm", homedir()])(
-  "refuses STAGEX_STATE=%s, which holds more than state",
+  "rejects STAGEX_STATE=%s, which contains more than state",
   async (state) => {
     const before = (await stat(resolve(folder, "project", state))).mode;
-    expect(() => keepStatePrivate(paths(state))).toThrow(/STAGEX_STATE is .*: it would be closed/);
+    expect(() => keepStatePrivate(paths(state))).toThrow(/STAGEX_STATE is .*: other users would lose access/);
     expect((await stat(resolve(folder, "project", state))).mode).toBe(before);
   },
 );

@@ -8,9 +8,7 @@ test("what is expected shows its message alone", () => {
   const error = new SetUpError("runc v1.5.2", "no-c-compiler", "there is no gcc", "apt-get install gcc");
   const { message, code } = describeFailure(error);
   expect(code).toBe(exitCode.unavailable);
-  expect(message).toBe(
-    "stagex: can't set up runc v1.5.2: there is no gcc\n  to mend it: apt-get install gcc",
-  );
+  expect(message).toBe("stagex: can't set up runc v1.5.2: there is no gcc\n  to fix it: apt-get install gcc");
 });
 
 test("what is not shows where it happened", () => {
