@@ -39,10 +39,9 @@ function isBuilt(program: string, tools: string): boolean {
 }
 
 /**
- * Returns a script that starts the host that the set-up builds. That version ignores `typescript:
- * false` in Pulumi.yaml, which its engine passed on as a flag (pulumi/pulumi v3.68.0: `main.go` of
- * the host, `flag.BoolVar(&typescript, …, true, …)`). Without the flag each run loads ts-node and
- * the compiler. Newer hosts read Pulumi.yaml and reject the flag.
+ * Starts the host that the set-up builds. That version knows nothing of `typescript: false` in Pulumi.yaml, which its engine passed on
+ * as a flag (pulumi/pulumi v3.68.0: `main.go` of the host, `flag.BoolVar(&typescript, …, true, …)`). Without the flag each run loads
+ * ts-node and the compiler. Newer hosts read Pulumi.yaml and refuse the flag.
  */
 function hostLauncher(host: string): string {
   return `#!/bin/sh\nexec ${quoteShellWord(host)} -typescript=false "$@"\n`;

@@ -22,7 +22,7 @@ export class ConnectionError extends Error {
  * @param error of buildctl
  * @param late the reason where there was no answer in time
  */
-export async function connectionError(
+export async function diagnoseQueryFailure(
   endpoint: Endpoint,
   error: unknown,
   late: string | undefined,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { runBuildctl } from "./buildctl.ts";
-import { connectionError } from "./connection-error.ts";
+import { diagnoseQueryFailure } from "./connection-error.ts";
 import type { Endpoint } from "./endpoint.ts";
 
 const workersSchema = z
@@ -39,7 +39,7 @@ export async function queryDaemon(endpoint: Endpoint, signal?: AbortSignal): Pro
   } catch (error) {
     signal?.throwIfAborted();
     const late = timeout.aborted ? `no answer within ${answerTimeout / 1000} s` : undefined;
-    throw await connectionError(endpoint, error, late);
+    throw await diagnoseQueryFailure(endpoint, error, late);
   }
 }
 

@@ -117,27 +117,27 @@ export class ProgressReader {
   readonly #vertices = new Map<string, Vertex>();
   readonly #onEvent: (event: ProgressEvent) => void;
   readonly #log: (line: string) => void;
-  readonly #ownWords: (text: string) => string;
+  readonly #restoreCommands: (text: string) => string;
 
   /**
-   * @param ownWords replaces the builder's text by the recipe's, where BuildKit gets another
+   * @param restoreCommands replaces the builder's text by the recipe's, where BuildKit gets another
    * command than the recipe's
    */
   constructor(
     onEvent: (event: ProgressEvent) => void,
     log: (line: string) => void,
-    ownWords: (text: string) => string = (text) => text,
+    restoreCommands: (text: string) => string = (text) => text,
   ) {
     this.#onEvent = onEvent;
     this.#log = log;
-    this.#ownWords = ownWords;
+    this.#restoreCommands = restoreCommands;
   }
 
   /** Reads a line of stderr. Any line that is not a status is kept as a message. */
   readLine(text: string): void {
     const status = parseStatus(text);
     if (status === undefined) {
-      const message = this.#ownWords(text);
+      const message = this.#restoreCommands(text);
       if (text !== "" && !ownLogLine.test(text)) this.#keep(message);
       this.#log(message);
       return;
@@ -145,7 +145,11 @@ export class ProgressReader {
     // The last output of a step often comes together with its end, and belongs before it.
     let logs = status.logs ?? [];
     for (const raw of status.vertexes ?? []) {
-      const update = { ...raw, name: this.#ownWords(raw.name), error: this.#ownWords(raw.error) };
+      const update = {
+        ...raw,
+        name: this.#restoreCommands(raw.name),
+        error: this.#restoreCommands(raw.error),
+      };
       const vertex = this.#startIfNew(update);
       if (update.completed === undefined) continue;
       this.transfers.addStep(update.name, update.started, update.completed);
@@ -156,7 +160,7 @@ export class ProgressReader {
     for (const log of logs) this.#output(log);
     for (const transfer of status.statuses ?? []) this.transfers.addStatus(transfer);
     for (const { short } of status.warnings ?? [])
-      this.#warning(this.#ownWords(fromBase64(short).toString()));
+      this.#warning(this.#restoreCommands(fromBase64(short).toString()));
   }
 
   /**
