@@ -63,7 +63,7 @@ export async function findGo(
   }
   const clean = Object.fromEntries(Object.entries(environment).filter(([name]) => !isGoSetting(name)));
   const set = Object.fromEntries(
-    Object.entries({ ...kept, ...checked(kept) }).filter(([, value]) => value !== ""),
+    Object.entries({ ...kept, ...checkedSettings(kept) }).filter(([, value]) => value !== ""),
   );
   return {
     environment: { ...clean, ...set, GOENV: "off", GOTOOLCHAIN: pinnedGo, GOWORK: "off" },
@@ -83,7 +83,7 @@ const ownDatabase = /^sum\.golang\.(?:org|google\.cn)(?: \S+)?$/;
  * only the checksum database has the hash of Go itself. A user's `off` or other database would
  * leave it unchecked, as would a folder as the only proxy (cmd/go/internal/modfetch, useSumDB).
  */
-function checked({ GOSUMDB, GOPROXY }: Pick<z.infer<typeof moduleSettings>, "GOSUMDB" | "GOPROXY">) {
+function checkedSettings({ GOSUMDB, GOPROXY }: Pick<z.infer<typeof moduleSettings>, "GOSUMDB" | "GOPROXY">) {
   return {
     GOSUMDB: ownDatabase.test(GOSUMDB) ? GOSUMDB : "sum.golang.org",
     GOPROXY: /^file:[^,|]*$/.test(GOPROXY) ? `${GOPROXY},off` : GOPROXY,

@@ -234,8 +234,8 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     ],
     systems: everywhere,
   },
-  // Our own: it runs in the containers of builds, so not on this machine's platform. The kernel of
-  // a linux/386 container runs amd64's.
+  // Our own: it runs in the containers of builds, whose platform may differ from this machine's.
+  // A linux/386 container runs the program for amd64, as the kernel does.
   "with-proxy": {
     name: "with-proxy",
     pinnedBy: { module: "with-proxy", path: "golang.org/x/net" },

@@ -28,12 +28,12 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
   [
     "address",
     /^(?=.*lookup \S).*(no such host|server misbehaving|Temporary failure)/m,
-    passing("its name has no address (yet): check it"),
+    transient("its name has no address (yet): check it"),
   ],
   [
     "tls",
     /certificate signed by unknown authority|certificate is not trusted/,
-    lasting(
+    permanent(
       "its certificate is signed by another authority than the one in `ca` (a wrong CA, or another machine answers there)",
     ),
   ],
@@ -62,12 +62,12 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
   [
     "tls",
     /first record does not look like a TLS handshake/,
-    lasting("it speaks no TLS: start buildkitd with --tlscert, --tlskey and --tlscacert"),
+    permanent("it speaks no TLS: start buildkitd with --tlscert, --tlskey and --tlscacert"),
   ],
   [
     "tls",
     /remote error: tls: expired certificate/,
-    lasting(
+    permanent(
       "our certificate has expired by the builder's clock: if `cert` is still valid, the builder's clock is wrong",
     ),
   ],
@@ -79,13 +79,13 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
       message: `it refuses our certificate (${found[0]}): ${refusal(endpoint)}`,
     }),
   ],
-  ["port", /connection refused/, passing("nothing listens there (yet)")],
-  ["port", /permission denied/, lasting("this user may not open it")],
-  ["port", /no such file or directory/, passing("there is nothing at this path (yet)")],
+  ["port", /connection refused/, transient("nothing listens there (yet)")],
+  ["port", /permission denied/, permanent("this user may not open it")],
+  ["port", /no such file or directory/, transient("there is nothing at this path (yet)")],
   [
     "port",
     /no route to host|network is unreachable|i\/o timeout|connection timed out/,
-    passing("no packet comes back: check network and firewall"),
+    transient("no packet comes back: check network and firewall"),
   ],
   [
     "answer",
@@ -98,11 +98,11 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
           : "it ended the connection",
     }),
   ],
-  ["answer", /no answer within/, passing("it does not answer: it hangs, or the network drops the packets")],
+  ["answer", /no answer within/, transient("it does not answer: it hangs, or the network drops the packets")],
   [
     "answer",
     /DeadlineExceeded|deadline exceeded|\bUnavailable\b/,
-    passing("it accepts connections and does not answer"),
+    transient("it accepts connections and does not answer"),
   ],
 ];
 
@@ -168,10 +168,10 @@ function refusal(endpoint: Endpoint): string {
     : "it wants one: give `tls` with ca, cert and key";
 }
 
-function passing(says: string): Explanation {
+function transient(says: string): Explanation {
   return () => ({ isPermanent: false, message: says });
 }
 
-function lasting(says: string): Explanation {
+function permanent(says: string): Explanation {
   return () => ({ isPermanent: true, message: says });
 }
