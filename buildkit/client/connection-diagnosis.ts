@@ -128,21 +128,21 @@ export async function diagnoseClientCertificate(
 ): Promise<ConnectionDiagnosis | undefined> {
   if (!endpoint.tls) return undefined;
   const phase = "tls";
-  const trouble = (says: string): ConnectionDiagnosis => ({ phase, isPermanent: true, message: says });
+  const diagnosis = (message: string): ConnectionDiagnosis => ({ phase, isPermanent: true, message });
   try {
     const certificate = new X509Certificate(await readFile(endpoint.tls.cert));
     const [from, until] = [certificate.validFromDate, certificate.validToDate];
     if (until < now)
-      return trouble(
+      return diagnosis(
         `our certificate has expired: it was valid until ${until.toISOString()}. Make a new one`,
       );
     if (from > now)
-      return trouble(
+      return diagnosis(
         `our certificate is valid from ${from.toISOString()} only, and it is ${now.toISOString()} by this machine's clock: set the clocks right`,
       );
     return undefined;
   } catch (error) {
-    return trouble(
+    return diagnosis(
       `our certificate can't be read: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
@@ -168,10 +168,10 @@ function refusal(endpoint: Endpoint): string {
     : "it wants one: give `tls` with ca, cert and key";
 }
 
-function transient(says: string): Explanation {
-  return () => ({ isPermanent: false, message: says });
+function transient(message: string): Explanation {
+  return () => ({ isPermanent: false, message });
 }
 
-function permanent(says: string): Explanation {
-  return () => ({ isPermanent: true, message: says });
+function permanent(message: string): Explanation {
+  return () => ({ isPermanent: true, message });
 }

@@ -24,7 +24,7 @@ export class SolveError extends Error {
     failed: FailedStep | undefined,
     messages: readonly string[],
     log: string,
-    trouble?: InfrastructureFailure,
+    failure?: InfrastructureFailure,
   ) {
     const said = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
     const tail = said.map(printableOutput);
@@ -42,8 +42,8 @@ export class SolveError extends Error {
     this.log = log;
     this.tail = tail;
     // Without a report, exit code 137 of a step's first program is the kernel's doing.
-    this.isOutOfMemory = trouble === undefined && (failed?.wasKilled === true || this.exitCode === 137);
-    this.infrastructureFailure = trouble;
+    this.isOutOfMemory = failure === undefined && (failed?.wasKilled === true || this.exitCode === 137);
+    this.infrastructureFailure = failure;
   }
 }
 

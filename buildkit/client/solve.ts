@@ -296,8 +296,8 @@ async function build(
     signal?.throwIfAborted();
     if (code === 0) return { transfers: progress.transfers, memory: progress.peakMemory() };
     const [failed, { messages }] = [progress.failedStep(), progress];
-    const trouble = diagnoseInfrastructure(endpoint, failed, lastError(messages), destination);
-    throw new SolveError(image, failed, messages, options.log, trouble);
+    const failure = diagnoseInfrastructure(endpoint, failed, lastError(messages), destination);
+    throw new SolveError(image, failed, messages, options.log, failure);
   } finally {
     signal?.removeEventListener("abort", end);
     clearTimeout(killer);

@@ -12,7 +12,7 @@ const worker = {
   buildkitVersion: { version: "v0.34.2" },
 };
 
-/** A daemon as buildctl tells of it: one that answers, or says these words and fails after some seconds. */
+/** An endpoint whose buildctl answers, or fails with this message after some seconds. */
 async function daemon(failure?: string, after = 0): Promise<Endpoint> {
   const buildctl = join(await scratchFolder(), "buildctl");
   const answer =
@@ -23,7 +23,7 @@ async function daemon(failure?: string, after = 0): Promise<Endpoint> {
   return { address: "tcp://192.0.2.1:1234", buildctl };
 }
 
-/** Work that only a signal ends. */
+/** Does work that ends only by its signal. */
 function hanging(signal: AbortSignal): Promise<never> {
   return new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
 }

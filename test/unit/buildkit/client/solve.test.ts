@@ -114,17 +114,20 @@ test.each([
   ["exit code: 2", false, false, /exit code 2$/m],
   ["exit code: 137", false, true, /exit code 137: it was killed/],
   ["cannot allocate memory", true, true, /It wanted more memory/],
-])("reports whether memory lacked: %s, killed by the kernel %s: %s", (error, wasKilled, isStarved, words) => {
-  const failed = { step: "2/2", name: "RUN make", error: `process: ${error}`, wasKilled, tail: [] };
-  const found = new SolveError("core-a", failed, [], "/log");
-  expect(found.isOutOfMemory).toBe(isStarved);
-  expect(found.message).toMatch(words);
-  const lost = new SolveError("core-a", failed, [], "/log", {
-    kind: "gone",
-    message: "it cancelled the build",
-  });
-  expect(lost.isOutOfMemory).toBe(false);
-});
+])(
+  "reports whether memory lacked: %s, killed by the kernel %s: %s",
+  (error, wasKilled, isOutOfMemory, words) => {
+    const failed = { step: "2/2", name: "RUN make", error: `process: ${error}`, wasKilled, tail: [] };
+    const found = new SolveError("core-a", failed, [], "/log");
+    expect(found.isOutOfMemory).toBe(isOutOfMemory);
+    expect(found.message).toMatch(words);
+    const lost = new SolveError("core-a", failed, [], "/log", {
+      kind: "gone",
+      message: "it cancelled the build",
+    });
+    expect(lost.isOutOfMemory).toBe(false);
+  },
+);
 
 test("quotes buildctl's error where no step has failed", () => {
   const error = new SolveError(

@@ -8,7 +8,7 @@ import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 const refused = "connection error: remote error: tls: certificate required";
 const ended = "connection error: error reading server preface: EOF";
 
-/** An endpoint whose client says one of these after the other, and in the end again and again the last. */
+/** An endpoint whose buildctl fails with one of these messages after the other, then always with the last. */
 async function saying(...words: string[]) {
   const folder = await scratchFolder();
   const lines = words.map((line, index) => `${index + 1}) echo "${line}" >&2; exit 1 ;;`);
