@@ -8,7 +8,7 @@ import { findDocker, parseBuilders } from "../../../tools/docker.ts";
 const folder = mkdtempSync(join(tmpdir(), "builder-choice-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** No Docker daemon is to be had in a test: a `docker` that says what one with these builders would. */
+/** Makes a fake `docker` that answers as one with these builders: a test has no Docker daemon. */
 function dockerWith(name: string, builders: readonly object[], server: object | null): NodeJS.ProcessEnv {
   const bin = mkdtempSync(join(folder, `${name}-`));
   const version = JSON.stringify({ Client: { Version: "29.1.5" }, Server: server });

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { prepareEngineFolder } from "../../../tools/engine-folder.ts";
 import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 
-/** A program that prints its arguments, one a line. */
+/** Writes a program that prints its arguments, one a line. */
 function install(scratch: string, path: string): string {
   const place = join(scratch, path);
   mkdirSync(dirname(place), { recursive: true });
@@ -22,7 +22,7 @@ function argumentsOf(program: string): string[] {
 
 test("starts the built language host without the TypeScript compiler", async () => {
   const scratch = await scratchFolder();
-  // A folder that a shell would take for two.
+  // A folder with a blank and a quote in its path.
   const tools = join(scratch, "the user's cache/tools");
   const programs = {
     pulumi: install(scratch, "the user's cache/tools/pulumi-v1/pulumi"),

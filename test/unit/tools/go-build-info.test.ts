@@ -19,7 +19,7 @@ test("reads the Go version of a binary, as `go version` does", async () => {
 });
 
 test("ignores the magic in the data of a program", async () => {
-  // The go command reads such blocks, so it has the magic among its data, before its own block or after it.
+  // The go command reads such blocks, and so contains the magic as data, before or after its own block.
   const program = join(go("env", "GOROOT").trim(), "bin/go");
   const [, version] = go("version", program).trim().split(": ");
   expect(await goVersionOf(program)).toBe(version);

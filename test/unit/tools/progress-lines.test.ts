@@ -21,7 +21,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A step that lasts this many seconds of the fake clock. */
+/** Runs a step for so many seconds of the fake clock. */
 async function lasting<T>(seconds: number, step: Promise<T>): Promise<T> {
   await vi.advanceTimersByTimeAsync(seconds * 1000);
   return step;

@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** What another has installed can't be had in a test: a program that says what it would. */
+/** Writes a fake program that prints this output: a test can't install the real one. */
 function install(path: string, output: string, more = ""): string {
   const file = join(folder, path);
   mkdirSync(dirname(file), { recursive: true });

@@ -47,7 +47,7 @@ test("gives a build a Docker configuration without credentials that still finds 
     expect(made).not.toBe(own);
     const isDocker = address.startsWith("docker");
     expect(JSON.parse(await readFile(join(made, "config.json"), "utf8"))).toEqual({
-      // One registry is named, for else Docker's library asks the system's credential helper.
+      // With no registry at all, Docker's library asks the system's credential helper.
       auths: { "none.invalid": {} },
       ...(isDocker ? { currentContext: "far" } : {}),
     });

@@ -11,7 +11,7 @@ import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 const plain = { address: "tcp://192.0.2.1:1234", buildctl: "buildctl" };
 const protectedOne = { ...plain, tls: { ca: "ca.pem", cert: "cert.pem", key: "key.pem" } };
 
-/** As buildctl v0.34.2 puts it. */
+/** Wraps a message as buildctl v0.34.2 does. */
 const words = (text: string) =>
   `error: failed to list workers: Unavailable: connection error: desc = "${text}"`;
 const handshake = "transport: authentication handshake failed: tls: failed to verify certificate: x509: ";

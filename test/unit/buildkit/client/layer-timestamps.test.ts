@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { layerTimestampCheck } from "../../../../buildkit/client/layer-timestamps.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
 
-/** A layer with a file of each of these times, in seconds. */
+/** Makes a layer with a file for each of these times, in seconds. */
 async function layer(...times: number[]): Promise<{ bytes: Buffer; digest: Digest }> {
   const tar = pack();
   for (const time of times)
@@ -15,7 +15,7 @@ async function layer(...times: number[]): Promise<{ bytes: Buffer; digest: Diges
   return { bytes, digest: digestOf(bytes) };
 }
 
-/** In pieces, as a file is read. */
+/** Yields the bytes in pieces, as from a file. */
 async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += 100) yield bytes.subarray(at, at + 100);
 }

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { formatProgress, type ProgressEvent, ProgressReader } from "../../../../buildkit/client/progress.ts";
 
-/** What buildctl v0.34.2 wrote to stderr in real builds. */
+/** Reads stderr of buildctl v0.34.2 in real builds. */
 function recorded(name: string): string[] {
   const file = new URL(`../../../fixtures/progress/${name}.stderr`, import.meta.url);
   return readFileSync(file, "utf8").trimEnd().split("\n");
@@ -54,7 +54,7 @@ test("writes BuildKit's plain log", () => {
   const ofStep = log.filter((line) => line.startsWith(`${number} `));
   expect(ofStep).toHaveLength(3);
   expect(ofStep[1]).toMatch(/^#\d+ DONE \d\.\ds$/);
-  // It printed no line end, so that its line was known to be whole only at the very end.
+  // It has no line end, so that it is complete only at the very end.
   expect(ofStep[2]).toMatch(/^#\d+ \d\.\d{3} hello$/);
 });
 

@@ -6,7 +6,7 @@ import { wrapFetchingRuns } from "../../../../distro/recipe/fetching-runs.ts";
 
 const proxy = { id: "deps-1" };
 
-/** The RUN as BuildKit shows it, which is as it was given. */
+/** Returns the RUN as BuildKit shows it. */
 function wrapped(run: string): string {
   const wrapping = { flags: proxyFlags(proxy), command: proxyCommand };
   const text = wrapFetchingRuns(
