@@ -8,14 +8,17 @@ export function isDebugging(): boolean {
   return process.env.STAGEX_DEBUG === "1";
 }
 
-/** Writes a line to stderr if `STAGEX_DEBUG=1`; the engine shows a provider's stderr among its diagnostics. */
+/**
+ * Writes a line to stderr if `STAGEX_DEBUG=1`; the engine shows a provider's stderr among its
+ * diagnostics.
+ */
 export function logDebug(topic: string, message: string): void {
   if (isDebugging()) printError(printable`debug ${topic}: ${message}`);
 }
 
 /**
- * Logs the command line of a program that is about to start. Environment and stdin, which may carry credentials, are
- * not logged.
+ * Logs the command line of a program that is about to start. Environment and stdin, which may carry
+ * credentials, are not logged.
  */
 export function logCommand(program: string, args: readonly string[]): void {
   if (!isDebugging()) return;

@@ -9,7 +9,7 @@ import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const trace = "/.trace/bin/run ";
-/** Escapes as Go does, and JavaScript does not. */
+/** Makes a step with characters that Go escapes in JSON, and JavaScript does not. */
 const step = (before: string) => ({ created_by: `RUN ${before}/bin/sh -c "a && b" # \\ ] , : { buildkit` });
 
 async function layoutOf(history: unknown, labels: Record<string, string> = {}) {
