@@ -1,5 +1,5 @@
 import { basename } from "node:path";
-import { printable } from "./text/printable.ts";
+import { type Printable, printable } from "./text/printable.ts";
 import { quoteShellWord } from "./text/shell-word.ts";
 import { printError } from "./text/terminal.ts";
 
@@ -8,12 +8,16 @@ export function isDebugging(): boolean {
   return process.env.STAGEX_DEBUG === "1";
 }
 
-/**
- * Writes a line to stderr if `STAGEX_DEBUG=1`; the engine shows a provider's stderr among its
- * diagnostics.
- */
+let write: (line: Printable) => void = printError;
+
+/** Sends debug lines elsewhere than to stderr: the engine hides a provider's stderr. */
+export function sendDebugLinesTo(sink: (line: Printable) => void): void {
+  write = sink;
+}
+
+/** Writes a line if `STAGEX_DEBUG=1`. */
 export function logDebug(topic: string, message: string): void {
-  if (isDebugging()) printError(printable`debug ${topic}: ${message}`);
+  if (isDebugging()) write(printable`debug ${topic}: ${message}`);
 }
 
 /**
