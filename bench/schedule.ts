@@ -1,5 +1,6 @@
 import { BuilderState, type RunningJob } from "../buildkit/scheduler/builder-state.ts";
-import { JobQueue, QueuedJob } from "../buildkit/scheduler/job-queue.ts";
+import { JobQueue } from "../buildkit/scheduler/job-queue.ts";
+import { QueuedJob } from "../buildkit/scheduler/queued-job.ts";
 import { Ledger } from "../distro/ledger/ledger.ts";
 import { medianSeconds } from "../distro/plan/build-durations.ts";
 import { readTree } from "../distro/tree/tree.ts";
@@ -127,15 +128,15 @@ async function spotNotes(graph: Graph): Promise<string[]> {
 
 /** Measures the time of one decision, with all images waiting and every builder busy but one. */
 function decisionNote(graph: Graph, builders: number): string {
-  const loads = fleet(builders).map((builder) => new BuilderState(builder));
-  const jobs = new JobQueue(loads);
+  const states = fleet(builders).map((builder) => new BuilderState(builder));
+  const jobs = new JobQueue(states);
   const random = randomNumbers(builders);
   for (const [image, { dependencies, platforms, seconds }] of graph) {
     const inputs = dependencies.map((digest) => ({ digest, bytes: 64 * 2 ** 20 }));
     const job = { key: image, image, platforms, seconds, remaining: seconds * (1 + 20 * random()), inputs };
     jobs.add(new QueuedJob(job, 0));
   }
-  const held: { load: BuilderState; occupation: RunningJob }[] = [];
+  const held: { builder: BuilderState; running: RunningJob }[] = [];
   const times: number[] = [];
   let now = 0;
   while (jobs.size > 0) {
@@ -143,16 +144,16 @@ function decisionNote(graph: Graph, builders: number): string {
     const started = performance.now();
     const decision = jobs.next(now);
     times.push((performance.now() - started) * 1000);
-    if ("load" in decision) {
-      const { load, waiting } = decision;
-      const { job } = waiting;
-      const occupation = { job, since: now, expected: job.seconds, isAlone: false, hadCompany: false };
-      load.occupy(occupation);
-      held.push({ load, occupation });
+    if ("builder" in decision) {
+      const { builder, queued } = decision;
+      const { job } = queued;
+      const running = { job, since: now, expected: job.seconds, isExclusive: false, hadCompany: false };
+      builder.occupy(running);
+      held.push({ builder, running });
       if (held.length < builders) continue;
     }
     const [ended] = held.splice(Math.floor(random() * held.length), 1);
-    ended?.load.release(ended.occupation, now);
+    ended?.builder.release(ended.running);
   }
   times.sort((a, b) => a - b);
   const at = (share: number) => (times[Math.floor(times.length * share)] ?? 0).toFixed(1);

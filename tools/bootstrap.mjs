@@ -1,9 +1,9 @@
 /**
- * The door: what `npm start`, `npm test`, `npm run stagex` and `npm run pulumi` call.
+ * The entry of `npm start`, `npm test`, `npm run stagex` and `npm run pulumi`.
  *
- * It installs the dependencies where they are missing or older than package-lock.json, and then becomes
- * `cli/stagex.mjs` on the pinned Node. It is in plain JavaScript, because it must run on
- * whatever Node (20 or newer) the machine has, before anything is installed.
+ * It installs the dependencies where they are missing or differ from package-lock.json, and then
+ * executes `cli/stagex.mjs` on the pinned Node. It is plain JavaScript, as it runs on the machine's
+ * Node (20 or newer) before anything is installed.
  */
 import { spawn } from "node:child_process";
 import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
@@ -11,20 +11,23 @@ import { constants } from "node:os";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Of sysexits.h: something needed can't be had. The whole table is in cli/output/exit-code.ts. */
+/** Of sysexits.h: a requirement is missing. The whole table is in cli/output/exit-code.ts. */
 const UNAVAILABLE = 69;
 
 const project = dirname(dirname(fileURLToPath(import.meta.url)));
 const pinnedNode = join(project, "node_modules/.bin/node");
 
-/** Ends the program with what, why and the mend. */
-function fail(message, mend) {
-  process.stderr.write(`stagex: ${message}\n  to fix it: ${mend}\n`);
+/** Ends the program with an error and its fix. */
+function fail(message, fix) {
+  process.stderr.write(`stagex: ${message}\n  to fix it: ${fix}\n`);
   process.exit(UNAVAILABLE);
 }
 
-/** Node runs no TypeScript below node_modules (nodejs.org/api/typescript.html, "Type stripping in dependencies"). */
-function checkPlace() {
+/**
+ * Node runs no TypeScript below node_modules (nodejs.org/api/typescript.html, "Type stripping in
+ * dependencies").
+ */
+function checkLocation() {
   if (!project.split(sep).includes("node_modules")) return;
   fail(
     `this is a copy below node_modules (${project}), where Node runs no TypeScript`,
@@ -35,7 +38,7 @@ function checkPlace() {
 function checkNode() {
   const major = Number.parseInt(process.versions.node, 10);
   if (process.platform === "win32") {
-    fail("Windows itself is not supported, its Linux is", "wsl --install, then clone and start inside it");
+    fail("Windows is supported in WSL only", "wsl --install, then clone and start inside of it");
   }
   if (major < 20) {
     fail(
@@ -53,18 +56,19 @@ function readJson(path) {
   }
 }
 
-/** Whether this entry of the lock file has to be installed on this machine. */
+/** Whether this machine needs this entry of the lock file. */
 function isNeededHere(entry) {
   if (!entry.optional) return true;
-  // Packages for one libc, or without os and cpu, are npm's to choose; the pinned Node is not among them.
+  // npm chooses packages for one libc, or without os and cpu; the pinned Node is not one of them.
   const isForOneMachine = entry.os !== undefined && entry.cpu !== undefined && entry.libc === undefined;
   return isForOneMachine && entry.os.includes(process.platform) && entry.cpu.includes(process.arch);
 }
 
 /**
- * Whether node_modules is what package-lock.json says. What is for development alone (`npm ci --omit=dev` leaves it out) the tests alone
- * need. npm writes its own record, node_modules/.package-lock.json, last, so an installation that was killed has none; a stamp of ours
- * would call the user's own `npm install` old.
+ * Whether node_modules matches package-lock.json. Only the tests need development dependencies,
+ * which `npm ci --omit=dev` omits. npm writes its own record, node_modules/.package-lock.json,
+ * last, so that a killed installation has none. A stamp of our own would not know of the user's
+ * `npm install`.
  */
 function isInstalled(folder, forTests) {
   const wanted = readJson(join(folder, "package-lock.json"));
@@ -72,7 +76,7 @@ function isInstalled(folder, forTests) {
   if (wanted?.packages === undefined) {
     fail(
       `${join(folder, "package-lock.json")} is missing or damaged`,
-      "git checkout -- package-lock.json; in a folder that npm pack has made, clone the repository instead: npm leaves that file out",
+      "git checkout -- package-lock.json; npm pack omits that file: clone the repository instead",
     );
   }
   return Object.entries(wanted.packages).every(([path, entry]) => {
@@ -93,10 +97,10 @@ function isAlive(pid) {
 }
 
 /**
- * Takes the lock file, which holds the ids of its owner's processes, or says who has it. A lock whose owner is dead is put aside by
- * renaming: of two that try, one renames it and the other finds it gone.
+ * Takes the lock file, which has the ids of its owner's processes. Renames a lock of a dead owner:
+ * of two processes that try, one renames it and the other finds it gone.
  *
- * @returns undefined when the lock is taken, else the id of a living process that holds it
+ * @returns undefined where the lock is taken, else the id of a living process that holds it
  */
 function takeLock(lock) {
   const own = `${lock}.${process.pid}`;
@@ -115,7 +119,7 @@ function takeLock(lock) {
   const stale = `${lock}.stale-${process.pid}`;
   try {
     renameSync(lock, stale);
-    // Another may have put the dead one's lock aside and taken it between our look and our rename: give it back.
+    // Another process may have taken the lock between the read and the rename: give it back.
     if (readJson(stale)?.[0] !== owners[0]) linkSync(stale, lock);
   } catch (error) {
     if (error.code !== "ENOENT" && error.code !== "EEXIST") throw error;
@@ -124,7 +128,9 @@ function takeLock(lock) {
   return takeLock(lock);
 }
 
-/** An npm that outlives a killed installation still writes to node_modules, so it holds the lock too. */
+/**
+ * Adds npm to the owners of the lock: if it outlives this process it still writes to node_modules.
+ */
 function shareLock(lock, child) {
   const own = `${lock}.${process.pid}`;
   writeFileSync(own, JSON.stringify([process.pid, child]));
@@ -137,10 +143,11 @@ async function installDependencies(forTests) {
   if (isInstalled(project, forTests)) return;
   mkdirSync(join(project, ".stagex"), { recursive: true });
   const lock = join(project, ".stagex/install.lock");
-  for (let told = false; ; told = true) {
+  for (let isReported = false; ; isReported = true) {
     const owner = takeLock(lock);
     if (owner === undefined) break;
-    if (!told) process.stderr.write(`process ${owner} is installing the dependencies; waiting for it …\n`);
+    if (!isReported)
+      process.stderr.write(`process ${owner} is installing the dependencies; waiting for it …\n`);
     await sleep(500);
   }
   try {
@@ -151,21 +158,21 @@ async function installDependencies(forTests) {
 }
 
 async function runNpmCi(onStart) {
-  // `--ignore-scripts`: nothing here needs an install script, so none of 200 packages gets to run one.
+  // `--ignore-scripts`: no dependency needs an install script, so none of 200 packages runs one.
   // `--include`: also with NODE_ENV=production, and where the user's npmrc omits optional packages.
-  // `--loglevel`: that some packages don't like the Node of the moment is no matter, they will run on the pinned one.
+  // `--loglevel`: hides warnings about this Node, as the packages run on the pinned one.
   const args = ["ci", "--ignore-scripts", "--include=dev", "--include=optional", "--loglevel=error"];
-  // Under npm, the same npm again; under pnpm, yarn or none, the one on PATH.
+  // The calling npm; the one on PATH under pnpm, yarn or none.
   const running = process.env.npm_execpath ?? "";
   const command = running.endsWith("npm-cli.js") ? [process.execPath, running, ...args] : ["npm", ...args];
   const started = Date.now();
   const elapsed = () => `${Math.round((Date.now() - started) / 1000)} s`;
   process.stderr.write("installing the dependencies, Node 24 among them (npm ci) …\n");
-  // A terminal sees npm's own progress; a log gets a line now and then.
+  // A terminal has npm's own progress; a log gets a line now and then.
   const pulse = process.stderr.isTTY
     ? undefined
     : setInterval(() => process.stderr.write(`installing the dependencies … ${elapsed()}\n`), 15_000);
-  // npm's output goes to stderr: stdout belongs to the command, which may be `stagex env`.
+  // npm's output goes to stderr: stdout is the command's, such as `stagex env`.
   const { error, code } = await run(command, { cwd: project, stdio: ["ignore", 2, 2] }, onStart);
   clearInterval(pulse);
   if (error !== undefined) fail(`npm could not be started: ${error.message}`, "apt-get install npm");
@@ -173,18 +180,19 @@ async function runNpmCi(onStart) {
     fail(`npm ci failed after ${elapsed()} (its reason is above)`, "npm ci --ignore-scripts");
   }
   if (!isInstalled(project, true)) {
-    fail("npm ci succeeded, but node_modules is not what package-lock.json says", "npm ci --ignore-scripts");
+    fail("npm ci succeeded, but node_modules does not match package-lock.json", "npm ci --ignore-scripts");
   }
   process.stderr.write(`installed the dependencies in ${elapsed()}\n`);
 }
 
-/** Runs a command to its end; signals sent to this process reach it, and its end is this process's end. */
+/** Runs a command to its end, and forwards this process's signals to it. */
 function run([file, ...args], options, onStart = () => {}) {
   return new Promise((resolve) => {
     const child = spawn(file, args, options);
     if (child.pid !== undefined) onStart(child.pid);
     const forward = (signal) => {
-      // Ctrl-C in a terminal reaches the child by itself, and the engine takes a second one as "stop at once".
+      // Ctrl-C in a terminal reaches the child too, and the engine takes a second one as "stop at
+      // once".
       if (signal === "SIGINT" && process.stdin.isTTY) return;
       child.kill(signal);
     };
@@ -197,7 +205,9 @@ function run([file, ...args], options, onStart = () => {}) {
   });
 }
 
-/** The Node that runs TypeScript: the pinned one, or the running one if it is new enough. */
+/**
+ * Chooses the Node that runs TypeScript: the pinned one, or the running one if it is new enough.
+ */
 function chooseNode() {
   if (existsSync(pinnedNode)) return pinnedNode;
   if (Number.parseInt(process.versions.node, 10) >= 24) return process.execPath;
@@ -208,15 +218,15 @@ function chooseNode() {
 }
 
 async function main() {
-  checkPlace();
+  checkLocation();
   checkNode();
   const args = process.argv.slice(2);
   await installDependencies(args[0] === "test");
-  // `npm run stagex -- show` says `stagex show`; `npm start` says `start`.
+  // `npm run stagex -- show` passes `stagex show`; `npm start` passes `start`.
   const command = args[0] === "stagex" ? args.slice(1) : args;
   const node = chooseNode();
   const argv = [node, join(project, "cli/stagex.mjs"), ...command];
-  // Becoming the command (Node 22.15 and newer can) leaves nobody between it and its signals.
+  // execve (Node 22.15 and newer) leaves no process between the command and its signals.
   if (process.execve !== undefined) {
     process.execve(node, argv, process.env);
   }

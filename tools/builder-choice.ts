@@ -1,27 +1,30 @@
 import { findDocker } from "./docker.ts";
 import { SetUpError } from "./set-up-error.ts";
 
-/** Which BuildKit is used where the stack's configuration names none. */
+/** The BuildKit to use where the stack's configuration names none. */
 export type BuilderChoice =
   /** The daemon that `$BUILDKIT_HOST` names. */
   | { readonly kind: "given"; readonly address: string }
-  /** A daemon of our own on this machine. */
+  /** A private daemon on this machine. */
   | { readonly kind: "private" }
-  /** A builder of the user's Docker, where we can't run a daemon. */
+  /** A builder of the user's Docker, where no private daemon can run. */
   | { readonly kind: "docker"; readonly address: string; readonly name: string; readonly because: string };
 
-/** Why no daemon of our own can run here, or null where one can: BuildKit needs Linux and, as we start it, root. */
+/**
+ * Returns the reason for which no private daemon can run here, or null: BuildKit needs Linux and,
+ * as we start it, root.
+ */
 export function privateDaemonObstacle(
   system: NodeJS.Platform = process.platform,
   user: number | undefined = process.getuid?.(),
 ): string | null {
   if (system !== "linux") return `BuildKit runs on Linux only, and this is ${system}`;
-  if (user !== 0) return "a BuildKit of our own needs root";
+  if (user !== 0) return "a private BuildKit needs root";
   return null;
 }
 
 /**
- * `$BUILDKIT_HOST`; else a daemon of our own; else, where none can run, a Docker builder.
+ * Chooses `$BUILDKIT_HOST`, else a private daemon, else, where none can run, a Docker builder.
  *
  * @throws SetUpError where there is none of them
  */
@@ -39,18 +42,18 @@ export async function chooseBuilder(
   throw new SetUpError(
     "a BuildKit to build with",
     "not-for-this-system",
-    `${obstacle}, and ${lacking()}`,
-    mend(),
+    `${obstacle}, and ${dockerProblem()}`,
+    dockerFix(),
   );
 
-  function lacking(): string {
-    if (docker === null) return "there is no docker, nor does $BUILDKIT_HOST name one";
-    if (docker.server === null) return "Docker's daemon does not answer, nor does $BUILDKIT_HOST name one";
+  function dockerProblem(): string {
+    if (docker === null) return "there is no docker, and $BUILDKIT_HOST names no daemon";
+    if (docker.server === null) return "Docker's daemon does not answer, and $BUILDKIT_HOST names no daemon";
     if (builder === undefined) return "Docker has no builder of the docker-container driver";
-    return `Docker's builder ${builder.name} does not run`;
+    return `Docker's builder ${builder.name} is not running`;
   }
 
-  function mend(): string {
+  function dockerFix(): string {
     if (docker?.server && builder) return `docker buildx inspect --bootstrap ${builder.name}`;
     if (docker?.server) return "docker buildx create --name stagex --driver docker-container --bootstrap";
     if (process.platform === "linux") return "run it as root (sudo -E npm start), or export BUILDKIT_HOST=…";

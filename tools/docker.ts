@@ -3,28 +3,28 @@ import { promisify } from "node:util";
 import { z } from "zod";
 import { parseVersion, type Version } from "./version.ts";
 
-/** A builder of `docker buildx` that BuildKit's own client can talk to. */
+/** A builder of `docker buildx` with an address for buildctl. */
 export type DockerBuilder = {
   /** The builder's name, as `docker buildx ls` shows it. */
   readonly name: string;
   /** For $BUILDKIT_HOST: `docker-container://buildx_buildkit_…`. */
   readonly address: string;
-  /** Whether its container runs; one that doesn't is started with `docker buildx inspect --bootstrap NAME`. */
+  /** Whether its container runs; `docker buildx inspect --bootstrap NAME` starts it. */
   readonly isRunning: boolean;
 };
 
-/** What there is of Docker. */
+/** The found parts of Docker. */
 export type Docker = {
   readonly client: Version | null;
   /** Null where no daemon answers. */
   readonly server: Version | null;
-  /** Whether the daemon keeps images in containerd's store, which keeps their digests. */
+  /** Whether the daemon has containerd's image store, which keeps digests. */
   readonly usesContainerdStore: boolean;
   readonly buildx: Version | null;
   readonly builders: readonly DockerBuilder[];
 };
 
-/** The client prints this also where no daemon answers, then without a server. */
+/** The client prints this without a server where no daemon answers. */
 const versionSchema = z.object({
   Client: z.object({ Version: z.string() }),
   Server: z.object({ Version: z.string() }).nullish(),
@@ -37,13 +37,13 @@ const builderSchema = z.object({
   Nodes: z.array(z.object({ Name: z.string(), Status: z.string().optional() })).nullish(),
 });
 
-/** How long docker may take for one answer, in milliseconds: its daemon may be a far one. */
-const patience = 10_000;
+/** How long docker may take for an answer, in milliseconds: its daemon may be remote. */
+const answerTimeout = 10_000;
 
-/** Asks `docker` what there is; null where there is no docker on PATH. Starts and changes nothing. */
+/** Queries `docker`; returns null where PATH has none. Starts and changes nothing. */
 export async function findDocker(environment: NodeJS.ProcessEnv = process.env): Promise<Docker | null> {
   const ask = (...args: string[]): Promise<string | null> => askDocker(args, environment);
-  // Docker 20 (Debian 12) takes the word `json` for the text to print.
+  // Docker 20 (Debian 12) prints the word `json` itself for `--format json`.
   const version = await ask("version", "--format", "{{json .}}");
   if (version === null) return null;
   const { Client: client, Server: server } = versionSchema.parse(JSON.parse(version));
@@ -71,8 +71,9 @@ function parseDriverStatus(text: string): boolean {
 }
 
 /**
- * The builders in the output of `docker buildx ls --format json`, one JSON object a line: those in containers of their own. The driver
- * `docker` is BuildKit inside the Docker daemon, and has no address.
+ * Parses the builders in the output of `docker buildx ls --format json`, one JSON object a line:
+ * those in containers of their own. The driver `docker` is BuildKit inside of the Docker daemon,
+ * and has no address.
  */
 export function parseBuilders(text: string): DockerBuilder[] {
   const lines = text.split("\n").filter((line) => line.trim() !== "");
@@ -88,12 +89,15 @@ export function parseBuilders(text: string): DockerBuilder[] {
     );
 }
 
-/** What docker prints, or null when it can't be asked. A client without its daemon prints its own version, and fails. */
+/**
+ * Returns docker's output, or null where it fails. A client without its daemon prints its own
+ * version, and fails.
+ */
 async function askDocker(args: readonly string[], environment: NodeJS.ProcessEnv): Promise<string | null> {
   try {
     const { stdout } = await promisify(execFile)("docker", [...args], {
       env: environment,
-      timeout: patience,
+      timeout: answerTimeout,
     });
     return stdout;
   } catch (error) {

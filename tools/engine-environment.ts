@@ -2,21 +2,25 @@ import { existsSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
 import { projectRoot } from "../lib/paths.ts";
 
-/** The programs that run a stack, as absolute paths. */
+/** The absolute paths of the programs that run a stack. */
 export type EnginePrograms = { readonly pulumi: string; readonly languageHost: string };
 
 /**
- * What the engine needs in its environment to run this project's stacks, no account asked: folders to put first on PATH, and variables.
+ * Returns the first folders of PATH and the variables with which the engine runs this project's
+ * stacks without an account.
  *
- * - PATH: the language host runs the `node` it finds there, which must run TypeScript, and the engine the language host.
- * - PULUMI_CONFIG_PASSPHRASE: a file backend encrypts secrets with a passphrase. It is empty unless the user has one;
- *   without the variable the engine would ask, and fail where there is no terminal.
- * - BUILDKIT_HOST: the daemon to build with, where the set-up found that none of our own can run here.
- * - no_grpc_proxy: gRPC for Node takes `https_proxy` for this machine's own addresses too, on which engine, program and provider talk.
- * - PULUMI_SKIP_UPDATE_CHECK: the engine's version is pinned, so news of another is noise, and needs a network.
+ * - PATH: the engine runs the language host, and that the `node`, which must run TypeScript.
+ * - PULUMI_CONFIG_PASSPHRASE: a file backend encrypts secrets with a passphrase. It is empty unless
+ *   the user has one. Without the variable the engine would ask, and fail where there is no
+ *   terminal.
+ * - BUILDKIT_HOST: the daemon to build with, where the set-up found that no private daemon can run
+ *   here.
+ * - no_grpc_proxy: gRPC for Node uses `https_proxy` also for this machine's own addresses, on which
+ *   engine, program and provider talk.
+ * - PULUMI_SKIP_UPDATE_CHECK: the engine's version is pinned, and the check needs a network.
  *
- * The backend is in Pulumi.yaml. PULUMI_HOME stays the user's: the engine keeps there which stack is selected, so that a plain
- * `pulumi` sees the same one.
+ * The backend is in Pulumi.yaml. PULUMI_HOME stays the user's: it has the selected stack, so that a
+ * plain `pulumi` uses the same one.
  */
 export function engineRequirements(
   programs: EnginePrograms,
@@ -42,7 +46,7 @@ function loopbackWithoutProxy(environment: NodeJS.ProcessEnv): Readonly<Record<s
   return { no_grpc_proxy: [...new Set([...listed, "127.0.0.1", "localhost"])].join(",") };
 }
 
-/** The environment to start the engine in. */
+/** Returns the environment of the engine. */
 export function engineEnvironment(
   programs: EnginePrograms,
   environment: NodeJS.ProcessEnv = process.env,
@@ -50,7 +54,7 @@ export function engineEnvironment(
   const { folders, variables } = engineRequirements(programs, environment);
   const rest = (environment.PATH ?? "").split(delimiter).filter((folder) => !folders.includes(folder));
   return {
-    // The program and the provider are loaded anew in every run; compiled once, they start sooner.
+    // Each run loads the program and the provider: compiled modules start sooner.
     NODE_COMPILE_CACHE: join(projectRoot, "node_modules/.cache/stagex"),
     ...environment,
     ...variables,
@@ -58,7 +62,9 @@ export function engineEnvironment(
   };
 }
 
-/** The folder of the Node that runs TypeScript: the pinned one, or the running one where npm has none for this system. */
+/**
+ * Returns the folder of the pinned Node, or of the running one where npm has none for this system.
+ */
 function pinnedNodeFolder(): string {
   const folder = join(projectRoot, "node_modules/.bin");
   return existsSync(join(folder, "node")) ? folder : dirname(process.execPath);

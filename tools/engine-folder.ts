@@ -7,8 +7,9 @@ import { isExecutable } from "./executable.ts";
 import { fillFolder } from "./tool-folder.ts";
 
 /**
- * The engine and its language host in one folder, where the engine looks for what belongs to it: a host that it finds on
- * PATH elsewhere it takes too, but warns of it in every run. Programs that lie together already stay where they are.
+ * Puts the engine and its language host into one folder, where the engine looks first: it warns in
+ * every run of a host that it finds elsewhere on PATH. Programs that are in one folder already stay
+ * there.
  *
  * @param tools the folder of built tools
  */

@@ -14,7 +14,10 @@ export async function isExecutable(path: string): Promise<boolean> {
   }
 }
 
-/** The first program of that name on the environment's PATH, or null. Relative entries of PATH are passed over. */
+/**
+ * Finds the first program of that name on the environment's PATH, or null. Ignores relative entries
+ * of PATH.
+ */
 export async function findExecutable(
   name: string,
   environment: NodeJS.ProcessEnv = process.env,
@@ -27,10 +30,13 @@ export async function findExecutable(
   return null;
 }
 
-/** How long a program may take to tell its version, in milliseconds. */
-const patience = 20_000;
+/** How long a program may take to print its version, in milliseconds. */
+const versionTimeout = 20_000;
 
-/** The version that the program prints, or null when it prints none, fails, or takes longer than 20 s. */
+/**
+ * Asks a program for its version; returns null where it prints none, fails, or takes longer than 20
+ * s.
+ */
 export async function queryVersion(
   path: string,
   args: readonly string[],
@@ -38,7 +44,7 @@ export async function queryVersion(
 ): Promise<Version | null> {
   try {
     const { stdout } = await promisify(execFile)(path, [...args], {
-      timeout: patience,
+      timeout: versionTimeout,
       env: { ...environment, LC_ALL: "C", PULUMI_SKIP_UPDATE_CHECK: "true" },
     });
     return parseVersion(stdout);

@@ -1,19 +1,25 @@
 import { open } from "node:fs/promises";
 
-/** Starts the block that Go's linker puts into every binary (Go's debug/buildinfo, "buildInfoMagic"). */
+/**
+ * The start of the block that Go's linker puts into every binary (Go's debug/buildinfo,
+ * "buildInfoMagic").
+ */
 const magic = Buffer.from("\xff Go buildinf:", "latin1");
-/** The block starts at a multiple of this many bytes. */
+/** The block's start is a multiple of this many bytes. */
 const alignment = 16;
-/** Two bytes after the magic: the second has this bit set when the strings follow in the block itself (Go 1.18 and newer). */
+/**
+ * The bit of the second byte after the magic that marks strings in the block itself (Go 1.18 and
+ * newer).
+ */
 const stringsFollow = 0x2;
-/** Where the first string, Go's version, starts: one byte of length, then that many bytes. */
+/** The offset of the first string, Go's version: one byte of length, then that many bytes. */
 const versionOffset = 32;
 const longestVersion = 127;
 const chunkSize = 4 * 1024 * 1024;
 
 /**
- * The Go a binary was built with, such as `go1.26.8`, as `go version FILE` would say; null where the file says none
- * (no Go binary, or one older than Go 1.18). Needs no Go on the machine.
+ * Reads the Go version of a binary, such as `go1.26.8`, as `go version FILE` does, without a Go on
+ * the machine. Returns null for another file, and for a binary of a Go before 1.18.
  *
  * @throws the file system's error when the file can't be read
  */
@@ -38,7 +44,7 @@ function versionWithin(bytes: Buffer): string | null {
     const length = bytes[at + versionOffset] ?? 0;
     if (at % alignment !== 0 || (flags & stringsFollow) === 0 || length > longestVersion) continue;
     const text = bytes.toString("latin1", at + versionOffset + 1, at + versionOffset + 1 + length);
-    // Binaries that read such blocks (go, buildkitd) hold the magic as data too.
+    // Binaries that read such blocks (go, buildkitd) contain the magic as data too.
     const found = /^go\d+\.\d+\S*/.exec(text);
     if (found !== null) return found[0];
   }

@@ -11,25 +11,26 @@ import { SetUpError } from "./set-up-error.ts";
 /** The folder with one go.mod for each tool. */
 export const goModules: string = join(projectRoot, "tools/go");
 
-/** How the builds are asked for. */
+/** Options of builds. */
 export type GoBuildOptions = {
-  /** Named in errors: `buildkitd v0.34.2`. */
+  /** The tool, for errors: `buildkitd v0.34.2`. */
   readonly what: string;
-  /** Put in the place of VERSION in the linker flags. */
+  /** Replaces VERSION in the linker flags. */
   readonly version: string;
-  /** Gets what is being done at the moment. */
+  /** Called with the present step. */
   readonly onDetail?: (detail: string) => void;
   /** Ends the build. */
   readonly signal?: AbortSignal;
   readonly environment?: NodeJS.ProcessEnv;
 };
 
-/** How much of Go's output is kept for an error, in lines. */
+/** The lines of Go's output that are kept for an error. */
 const keptLines = 200;
 
-/** The arguments of `go` that build the binary into the folder. */
+/** Returns the arguments of `go` that build the binary into the folder. */
 export function goArguments(binary: GoBinary, folder: string, version: string): string[] {
-  // -trimpath: no path of this machine in the binary; -buildvcs=false: nor the commit of this checkout.
+  // -trimpath: no path of this machine in the binary; -buildvcs=false: nor the commit of this
+  // checkout.
   const args = ["build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-o", join(folder, binary.output)];
   if (binary.tags.length > 0) args.push("-tags", binary.tags.join(","));
   if (binary.ldflags !== "") args.push("-ldflags", binary.ldflags.replaceAll("VERSION", version));
@@ -37,10 +38,10 @@ export function goArguments(binary: GoBinary, folder: string, version: string): 
 }
 
 /**
- * Builds the binaries into the folder, which must exist. The same bytes come out wherever and by whomever it is done
+ * Builds the binaries into the folder, which must exist. Every machine and user gets the same bytes
  * (with the same C library, for those that need C).
  *
- * @throws SetUpError saying what is missing and the mend
+ * @throws SetUpError that names the missing part and the fix
  */
 export async function buildGoBinaries(
   binaries: readonly GoBinary[],
@@ -49,7 +50,7 @@ export async function buildGoBinaries(
 ): Promise<void> {
   const environment = options.environment ?? process.env;
   const go = await findGo(options.what, environment);
-  if (binaries.some(({ cgo }) => cgo)) await needCompiler(options.what, environment);
+  if (binaries.some(({ cgo }) => cgo)) await requireCompiler(options.what, environment);
   if (go.isElsewhere) {
     options.onDetail?.(`getting ${pinnedGo}`);
     await fetchGo(options.what, go);
@@ -67,7 +68,7 @@ export async function buildGoBinaries(
   }
 }
 
-async function needCompiler(what: string, environment: NodeJS.ProcessEnv): Promise<void> {
+async function requireCompiler(what: string, environment: NodeJS.ProcessEnv): Promise<void> {
   if ((await findExecutable("gcc", environment)) !== null) return;
   throw new SetUpError(
     what,
@@ -82,7 +83,7 @@ function runGo(
   { what, environment, folder, onDetail, signal }: GoBuildOptions & { readonly folder: string },
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    // -v: Go names each package that it has compiled.
+    // -v: Go prints each package that it has compiled.
     const child = spawn("go", [...args.slice(0, 1), "-v", ...args.slice(1)], {
       cwd: folder,
       env: environment,
@@ -103,7 +104,7 @@ function runGo(
     };
     createInterface(child.stdout).on("line", listen);
     createInterface(child.stderr).on("line", listen);
-    // The compilers that Go started would go on after us.
+    // Go ends its compilers; they would outlive this process.
     const endWithUs = (name: NodeJS.Signals) => {
       child.kill(name);
       process.off(name, endWithUs);

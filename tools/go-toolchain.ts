@@ -9,11 +9,11 @@ import { compareVersions, parseVersion, type Version } from "./version.ts";
 
 const execute = promisify(execFile);
 
-/** Go switches to another toolchain by itself from this version on (https://go.dev/doc/toolchain). */
+/** The first Go that fetches another toolchain by itself (https://go.dev/doc/toolchain). */
 const oldestSwitching: Version = [1, 21, 0];
 
-/** Where the user's Go gets and keeps modules: kept, for a company's own proxy to work. */
-const whereabouts = z.object({
+/** The user's settings of where Go gets and keeps modules: kept, for a company's own proxy. */
+const moduleSettings = z.object({
   GOVERSION: z.string(),
   GOPROXY: z.string(),
   GONOPROXY: z.string(),
@@ -27,40 +27,43 @@ const whereabouts = z.object({
   GOTMPDIR: z.string(),
 });
 
-/** The environment to run the pinned Go in, and how far it is from here. */
+/** The environment of the pinned Go. */
 export type GoToolchain = {
   readonly environment: NodeJS.ProcessEnv;
   /** The Go on PATH, such as `go1.26.8`. */
   readonly installed: string;
-  /** The Go on PATH is another, so the pinned one is downloaded as a Go module, checked by Go's checksum database. */
+  /**
+   * Whether the Go on PATH is another: then Go downloads the pinned one as a module, checked by its
+   * checksum database.
+   */
   readonly isElsewhere: boolean;
 };
 
 /**
- * An environment in which `go build` gives the same bytes for every user: the pinned Go, and none of the user's settings
- * but those that say where to get and keep modules.
+ * Returns an environment in which `go build` gives the same bytes for every user: the pinned Go,
+ * and of the user's settings only those of where to get and keep modules.
  *
- * @param what the tool it is for, named in errors
- * @throws SetUpError when there is no Go, or one too old to fetch the pinned one
+ * @param what the tool to build, for errors
+ * @throws SetUpError where there is no Go, or one too old to fetch the pinned one
  */
 export async function findGo(
   what: string,
   environment: NodeJS.ProcessEnv = process.env,
 ): Promise<GoToolchain> {
-  const found = await readWhereabouts(what, environment);
+  const found = await readModuleSettings(what, environment);
   const { GOVERSION: installed, ...kept } = found;
   const version = parseVersion(installed);
   if (version === null || compareVersions(version, oldestSwitching) < 0) {
     throw new SetUpError(
       what,
       "old-go",
-      `it is built from source with ${pinnedGo}, and the Go on PATH is ${installed}: Go 1.21 or newer would fetch ${pinnedGo} by itself`,
+      `${pinnedGo} builds it from source, and the Go on PATH is ${installed}: Go 1.21 or newer fetches ${pinnedGo} by itself`,
       "install a newer Go from https://go.dev/dl/ (Debian 12: apt-get install -t bookworm-backports golang-go)",
     );
   }
   const clean = Object.fromEntries(Object.entries(environment).filter(([name]) => !isGoSetting(name)));
   const set = Object.fromEntries(
-    Object.entries({ ...kept, ...checked(kept) }).filter(([, value]) => value !== ""),
+    Object.entries({ ...kept, ...checkedSettings(kept) }).filter(([, value]) => value !== ""),
   );
   return {
     environment: { ...clean, ...set, GOENV: "off", GOTOOLCHAIN: pinnedGo, GOWORK: "off" },
@@ -69,22 +72,25 @@ export async function findGo(
   };
 }
 
-/** Go's checksum database, perhaps by way of a mirror: its key is in Go itself (go.dev/ref/mod, "Checksum database"). */
+/**
+ * Go's checksum database, or a mirror of it: its key is in Go itself (go.dev/ref/mod, "Checksum
+ * database").
+ */
 const ownDatabase = /^sum\.golang\.(?:org|google\.cn)(?: \S+)?$/;
 
 /**
- * Settings with which Go checks the Go that it downloads. Modules are checked by our go.sum, wherever they come from; of Go itself
- * only the checksum database knows the hash. A user's `off` or other database would leave it unchecked, and so does Go where a
- * folder is the only proxy (cmd/go/internal/modfetch, useSumDB).
+ * Returns settings with which Go checks the Go that it downloads. Our go.sum checks all modules;
+ * only the checksum database has the hash of Go itself. A user's `off` or other database would
+ * leave it unchecked, as would a folder as the only proxy (cmd/go/internal/modfetch, useSumDB).
  */
-function checked({ GOSUMDB, GOPROXY }: Pick<z.infer<typeof whereabouts>, "GOSUMDB" | "GOPROXY">) {
+function checkedSettings({ GOSUMDB, GOPROXY }: Pick<z.infer<typeof moduleSettings>, "GOSUMDB" | "GOPROXY">) {
   return {
     GOSUMDB: ownDatabase.test(GOSUMDB) ? GOSUMDB : "sum.golang.org",
     GOPROXY: /^file:[^,|]*$/.test(GOPROXY) ? `${GOPROXY},off` : GOPROXY,
   };
 }
 
-/** Downloads the pinned Go where it is not the installed one. */
+/** Downloads the pinned Go. */
 export async function fetchGo(what: string, go: GoToolchain): Promise<void> {
   try {
     await execute("go", ["version"], { env: go.environment, cwd: tmpdir() });
@@ -93,14 +99,14 @@ export async function fetchGo(what: string, go: GoToolchain): Promise<void> {
   }
 }
 
-async function readWhereabouts(what: string, environment: NodeJS.ProcessEnv) {
+async function readModuleSettings(what: string, environment: NodeJS.ProcessEnv) {
   try {
-    // Outside any module and with the installed Go: one that is too old must be able to answer too.
-    const { stdout } = await execute("go", ["env", "-json", ...Object.keys(whereabouts.shape)], {
+    // Outside of any module and with the installed Go: one that is too old must answer too.
+    const { stdout } = await execute("go", ["env", "-json", ...Object.keys(moduleSettings.shape)], {
       env: { ...environment, GOTOOLCHAIN: "local", GOFLAGS: "", GOWORK: "off" },
       cwd: tmpdir(),
     });
-    return whereabouts.parse(JSON.parse(stdout));
+    return moduleSettings.parse(JSON.parse(stdout));
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") {
       throw new SetUpError(
@@ -113,13 +119,13 @@ async function readWhereabouts(what: string, environment: NodeJS.ProcessEnv) {
     throw new SetUpError(
       what,
       "build-failed",
-      `\`go env\` does not work: ${error instanceof Error ? error.message : String(error)}`,
+      `\`go env\` fails: ${error instanceof Error ? error.message : String(error)}`,
       "go env",
     );
   }
 }
 
 function isGoSetting(name: string): boolean {
-  // By the last one Go takes itself for the module proxy, which checks nothing.
+  // The last one makes Go behave as the module proxy, which checks nothing.
   return /^(GO[A-Z0-9]+|CGO_[A-Z_]+|CC|CXX|AR|FC|GIT_HTTP_USER_AGENT)$/.test(name);
 }

@@ -1,16 +1,16 @@
 import { access, readFile } from "node:fs/promises";
 
-/** What of Linux containers are made of, as far as this kernel has it. */
+/** This kernel's features for containers. */
 export type KernelFeatures = {
-  /** Layers without copying; without it BuildKit copies each. */
+  /** Layers without copying: BuildKit copies each without it. */
   readonly overlayfs: boolean;
   readonly namespaces: Readonly<Record<"user" | "mnt" | "net" | "pid" | "uts" | "ipc", boolean>>;
   readonly cgroups: "v2" | "v1" | "none";
-  /** Whether system calls can be filtered. */
+  /** The filter of system calls. */
   readonly seccomp: boolean;
 };
 
-/** Reads the features from /proc and /sys below `root` (`/` but in tests). */
+/** Reads the features from /proc and /sys below `root` (not `/` in tests only). */
 export async function readKernelFeatures(root = "/"): Promise<KernelFeatures> {
   const has = async (path: string): Promise<boolean> => {
     try {

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import type { VersionRange } from "./version.ts";
 
-/** Every tool that the set-up can provide. */
+/** The tools of the set-up. */
 export const toolNames = [
   "pulumi",
   "pulumi-language-nodejs",
@@ -16,8 +16,8 @@ export const toolNames = [
 export type ToolName = (typeof toolNames)[number];
 
 /**
- * The Go that builds the tools. BuildKit compresses layers with Go's own gzip, and Go 1.27 changed it: with another
- * Go every layer, and so every digest, differs from what StageX published.
+ * The Go that builds the tools. BuildKit compresses layers with Go's own gzip, and Go 1.27 changed
+ * it: with another Go every layer, and so every digest, differs from StageX's.
  */
 export const pinnedGo = "go1.26.8";
 
@@ -34,40 +34,44 @@ export type GoBinary = {
   readonly ldflags: string;
   /** Whether it needs a C compiler. */
   readonly cgo: boolean;
-  /** What it is built for, in Go's words, where that is not this machine. */
+  /** Its platform in Go's terms, where that is not this machine's. */
   readonly platform?: { readonly os: string; readonly arch: string };
 };
 
 /** One way to build a tool. */
 export type BuildMethod = {
   readonly binaries: readonly GoBinary[];
-  /** What the recipe needs beyond Go and gcc is on this machine. */
+  /** Whether this machine has what the method needs beyond Go and gcc. */
   readonly isPossible: (environment: NodeJS.ProcessEnv) => Promise<boolean>;
   readonly shortcoming: Shortcoming | null;
 };
 
-/** What a tool that works can't do, and the command that mends it. */
+/** A missing ability of a working tool, and the command that fixes it. */
 export type Shortcoming = { readonly lack: string; readonly fix: string };
 
-/** How a tool is recognised, and how it is built where there is none. */
+/** The recognition of a tool, and its build where there is none. */
 export type PinnedTool = {
   readonly name: ToolName;
-  /** The Go module in whose version the tool's version is pinned, and the go.mod below `tools/go/` that pins it. */
+  /**
+   * The go.mod below `tools/go/` that pins the tool's version, and the Go module of that version.
+   */
   readonly pinnedBy: { readonly module: string; readonly path: string };
-  /** Arguments that make it print its version, or null where it can't. */
+  /** Arguments with which it prints its version, or null where it can't. */
   readonly versionArguments: readonly string[] | null;
-  /** What is taken from PATH instead of building; null where nothing is. */
+  /** The versions that are taken from PATH instead of a build; null where none is. */
   readonly accepted: VersionRange | null;
-  /** From the best to the least; each builds for itself. */
+  /** The build methods, the best first. */
   readonly buildMethods: readonly [BuildMethod, ...BuildMethod[]];
-  /** Where it runs. */
+  /** The systems that it runs on. */
   readonly systems: readonly NodeJS.Platform[];
 };
 
 const always = async () => true;
 const everywhere = ["linux", "darwin"] as const;
 
-function recipe(binary: Partial<GoBinary> & Pick<GoBinary, "output" | "module" | "package">): BuildMethod {
+function buildMethod(
+  binary: Partial<GoBinary> & Pick<GoBinary, "output" | "module" | "package">,
+): BuildMethod {
   return {
     binaries: [{ tags: [], ldflags: "", cgo: false, ...binary }],
     isPossible: always,
@@ -78,7 +82,7 @@ function recipe(binary: Partial<GoBinary> & Pick<GoBinary, "output" | "module" |
 const buildkit = {
   pinnedBy: { module: "buildkit", path: "github.com/moby/buildkit" },
   versionArguments: ["--version"],
-  // 0.32 gives the digests of 0.34; what comes after it has not been compared.
+  // 0.32 gives the digests of 0.34; later versions have not been compared.
   accepted: { from: [0, 32, 0], below: [0, 35, 0] },
 } as const;
 
@@ -88,7 +92,10 @@ const buildkitBinary = {
   ldflags: "-X github.com/moby/buildkit/version.Version=VERSION",
 };
 
-/** The runtime itself; what is called `runc` edits a container's configuration first, and then becomes this. */
+/**
+ * The runtime itself; the program `runc` edits a container's configuration first, and then executes
+ * this one.
+ */
 const runcBinary: GoBinary = {
   output: "runc.real",
   module: "runc",
@@ -116,7 +123,7 @@ async function hasLibseccomp(environment: NodeJS.ProcessEnv): Promise<boolean> {
   }
 }
 
-/** The tools by name. Versions are in the go.mod files, and nowhere else. */
+/** The tools by name. Only the go.mod files have versions. */
 export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
   pulumi: {
     name: "pulumi",
@@ -125,7 +132,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     // From the version that the tests run with.
     accepted: { from: [3, 256, 0], below: [4, 0, 0] },
     buildMethods: [
-      recipe({
+      buildMethod({
         output: "pulumi",
         module: "pulumi",
         package: "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
@@ -141,7 +148,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     // It comes with its engine.
     accepted: { from: [3, 68, 0], below: [4, 0, 0] },
     buildMethods: [
-      recipe({
+      buildMethod({
         output: "pulumi-language-nodejs",
         module: "pulumi-language-nodejs",
         package: "github.com/pulumi/pulumi/sdk/v3/nodejs/cmd/pulumi-language-nodejs",
@@ -153,7 +160,11 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     ...buildkit,
     name: "buildkitd",
     buildMethods: [
-      recipe({ ...buildkitBinary, output: "buildkitd", package: "github.com/moby/buildkit/cmd/buildkitd" }),
+      buildMethod({
+        ...buildkitBinary,
+        output: "buildkitd",
+        package: "github.com/moby/buildkit/cmd/buildkitd",
+      }),
     ],
     systems: ["linux"],
   },
@@ -161,7 +172,11 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     ...buildkit,
     name: "buildctl",
     buildMethods: [
-      recipe({ ...buildkitBinary, output: "buildctl", package: "github.com/moby/buildkit/cmd/buildctl" }),
+      buildMethod({
+        ...buildkitBinary,
+        output: "buildctl",
+        package: "github.com/moby/buildkit/cmd/buildctl",
+      }),
     ],
     systems: everywhere,
   },
@@ -169,7 +184,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     name: "runc",
     pinnedBy: { module: "runc", path: "github.com/opencontainers/runc" },
     versionArguments: ["--version"],
-    // Any other shows builds what is of the host.
+    // Any other runc shows the host to builds.
     accepted: null,
     buildMethods: [
       {
@@ -182,7 +197,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
         isPossible: always,
         shortcoming: {
           lack: "does not filter the system calls of builds, which run as root",
-          fix: "apt-get install libseccomp-dev pkg-config, then npm start builds one that does",
+          fix: "apt-get install libseccomp-dev pkg-config, then npm start builds one with a filter",
         },
       },
     ],
@@ -194,7 +209,7 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     versionArguments: ["--version"],
     accepted: { from: [3, 0, 0], below: [4, 0, 0] },
     buildMethods: [
-      recipe({
+      buildMethod({
         output: "registry",
         module: "registry",
         package: "github.com/distribution/distribution/v3/cmd/registry",
@@ -203,14 +218,14 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     ],
     systems: everywhere,
   },
-  // Ours, on go-containerregistry: no other of that name is taken from PATH.
+  // Our own, on go-containerregistry: none of that name is taken from PATH.
   "registry-client": {
     name: "registry-client",
     pinnedBy: { module: "registry-client", path: "github.com/google/go-containerregistry" },
     versionArguments: null,
     accepted: { from: [0, 22, 0], below: [1, 0, 0] },
     buildMethods: [
-      recipe({
+      buildMethod({
         output: "registry-client",
         module: "registry-client",
         package: ".",
@@ -219,7 +234,8 @@ export const pinnedTools: Readonly<Record<ToolName, PinnedTool>> = {
     ],
     systems: everywhere,
   },
-  // Ours: it runs in the containers of builds, whatever this machine is. A linux/386 container runs it as amd64's kernel does.
+  // Our own: it runs in the containers of builds, whose platform may differ from this machine's.
+  // A linux/386 container runs the program for amd64, as the kernel does.
   "with-proxy": {
     name: "with-proxy",
     pinnedBy: { module: "with-proxy", path: "golang.org/x/net" },

@@ -1,15 +1,15 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Node's names of CPUs, in OCI's words. */
+/** OCI's platforms of Node's CPUs. */
 const native: Readonly<Record<string, readonly string[]>> = {
-  // A 64-bit x86 kernel runs 32-bit programs too, which StageX's bootstrap is made of.
+  // A 64-bit x86 kernel also runs 32-bit programs, of which StageX's bootstrap consists.
   x64: ["linux/amd64", "linux/386"],
   arm64: ["linux/arm64"],
   riscv64: ["linux/riscv64"],
 };
 
-/** binfmt_misc names its interpreters after QEMU's names of CPUs. */
+/** OCI's platforms of QEMU's CPUs, after which binfmt_misc names its interpreters. */
 const emulated: Readonly<Record<string, string>> = {
   "qemu-x86_64": "linux/amd64",
   "qemu-i386": "linux/386",
@@ -18,7 +18,10 @@ const emulated: Readonly<Record<string, string>> = {
   "qemu-riscv64": "linux/riscv64",
 };
 
-/** The platforms whose programs this machine runs: its own, and those it emulates (binfmt_misc, enabled entries). */
+/**
+ * Lists the platforms whose programs this machine runs: its own, and the emulated ones
+ * (binfmt_misc, enabled entries).
+ */
 export async function runnablePlatforms(
   architecture: string = process.arch,
   binfmt = "/proc/sys/fs/binfmt_misc",

@@ -5,10 +5,12 @@ import { makePrivateFolder } from "../lib/fs/private-folder.ts";
 import type { Paths } from "../lib/paths.ts";
 
 /**
- * Makes the folders of this checkout's state, and closes them to all users but its own: keys and certificates of fleets are in the engine's state, and a store or ledger
- * that others write to is no evidence. A cache that is not there yet is made closed; one that is may be shared by several users.
+ * Makes the folders of this checkout's state, private to its user: the engine's state has keys and
+ * certificates of fleets, and a store or ledger that others can write to is no evidence. A new
+ * cache is private too; an existing one may be shared by several users.
  *
- * @throws where $STAGEX_STATE is a folder that holds more than state, such as the home folder or /tmp
+ * @throws where $STAGEX_STATE is a folder that contains more than state, such as the home folder or
+ * /tmp
  */
 export function keepStatePrivate({
   backend,
@@ -22,7 +24,7 @@ export function keepStatePrivate({
     const held = [project, homedir(), tmpdir(), ...shared].find((path) => isWithin(path, state));
     if (held !== undefined) {
       throw new Error(
-        `STAGEX_STATE is ${state}, which holds ${held}: it would be closed to all other users. Set it to a folder of its own.`,
+        `STAGEX_STATE is ${state}, which contains ${held}: other users would lose access to it. Set it to a folder of its own.`,
       );
     }
     makePrivateFolder(state);
@@ -30,14 +32,14 @@ export function keepStatePrivate({
   try {
     mkdirSync(cache, { recursive: true, mode: 0o700 });
   } catch {
-    // Whoever needs it says why it can't be had.
+    // The first use of the cache reports why it can't be made.
   }
 }
 
-/** Folders that all users share (FHS 3.0: 3.18, 5.15; Linux: shm_overview(7)). */
+/** Folders of all users (FHS 3.0: 3.18, 5.15; Linux: shm_overview(7)). */
 const shared = ["/tmp", "/var/tmp", "/dev/shm"];
 
-/** Whether a path is a folder, or below it; both as they really are, where they are there. */
+/** Whether a path is a folder, or below it; symbolic links are resolved where they exist. */
 function isWithin(path: string, folder: string): boolean {
   const way = relative(real(folder), real(path));
   return way !== ".." && !way.startsWith(`..${sep}`);

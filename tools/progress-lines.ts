@@ -1,7 +1,7 @@
 import { type Printable, printable } from "../lib/text/printable.ts";
 import { errorScreen, printError, redrawLine, type Screen } from "../lib/text/terminal.ts";
 
-/** How often a terminal's line, and how often a log, is told that a step still lasts; in milliseconds. */
+/** Between two updates of a terminal's line, and between two lines of a log; in milliseconds. */
 const terminalInterval = 1_000;
 const logInterval = 15_000;
 
@@ -12,8 +12,8 @@ export function formatElapsed(milliseconds: number): string {
 }
 
 /**
- * Shows steps that last, with the time they take: `[2/5] building buildkitd v0.34.2 … 63 s`. On a terminal it is one line
- * that stays alive, in a log a line every 15 s.
+ * Shows the steps of a long operation with their time: `[2/5] building buildkitd v0.34.2 … 63 s`. A
+ * terminal has one line that is updated, a log a line every 15 s.
  */
 export class ProgressLines {
   readonly #screen: Screen;
@@ -21,14 +21,16 @@ export class ProgressLines {
   #number = 0;
 
   /**
-   * @param total how many steps there are; 0 where it isn't known, and then they aren't numbered
+   * @param total how many steps there are; 0 where unknown: then they have no numbers
    */
   constructor(total: number, screen: Screen = errorScreen) {
     this.#total = total;
     this.#screen = screen;
   }
 
-  /** Does the work and shows it; the work tells what it is at through `note`. Errors pass through. */
+  /**
+   * Does the work and shows it; the work reports its details through `note`. Errors pass through.
+   */
   async step<T>(label: string, work: (note: (detail: string) => void) => Promise<T>): Promise<T> {
     this.#number += 1;
     const title = this.#total > 0 ? `[${this.#number}/${this.#total}] ${label}` : label;

@@ -1,4 +1,4 @@
-/** Why something the work needs can't be had. */
+/** The reason for which the set-up can't provide something. */
 export type SetUpReason =
   | "no-go"
   | "old-go"
@@ -12,21 +12,24 @@ export type SetUpReason =
   | "not-for-this-system"
   | "build-failed";
 
-/** A step of the set-up can't be done. Its message says which, why, and the one command that mends it. */
+/**
+ * A failed step of the set-up. Its message names the step, the reason and the command that fixes
+ * it.
+ */
 export class SetUpError extends Error {
   override readonly name = "SetUpError";
   readonly reason: SetUpReason;
-  /** What can't be had: `buildkitd v0.34.2`. */
+  /** The missing thing: `buildkitd v0.34.2`. */
   readonly what: string;
   readonly why: string;
-  /** A command, or a sentence where no single command does it. */
+  /** A command, or a sentence where there is no single command. */
   readonly fix: string;
 
-  constructor(what: string, reason: SetUpReason, why: string, mend: string) {
-    super(`can't set up ${what}: ${why}\n  to fix it: ${mend}`);
+  constructor(what: string, reason: SetUpReason, why: string, fix: string) {
+    super(`can't set up ${what}: ${why}\n  to fix it: ${fix}`);
     this.reason = reason;
     this.what = what;
     this.why = why;
-    this.fix = mend;
+    this.fix = fix;
   }
 }

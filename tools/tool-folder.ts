@@ -6,12 +6,12 @@ import { isExecutable } from "./executable.ts";
 import { goArguments, goModules } from "./go-build.ts";
 import { type BuildMethod, type PinnedTool, pinnedGo } from "./pinned-tools.ts";
 
-/** A lock whose owner has not renewed it for this long is a dead one's; in milliseconds. */
+/** A lock that its owner has not renewed for so long is stale; in milliseconds. */
 const staleAfter = 10_000;
 const renewEvery = 2_000;
 const lookAgainAfter = 500;
 
-/** The version that the tool's go.mod pins, such as `v0.34.2`. */
+/** Reads the version that the tool's go.mod pins, such as `v0.34.2`. */
 export async function pinnedVersion({ name, pinnedBy }: PinnedTool): Promise<string> {
   const file = join(goModules, pinnedBy.module, "go.mod");
   const lines = (await readFile(file, "utf8")).split("\n").map((line) => line.trim().split(/\s+/));
@@ -21,13 +21,14 @@ export async function pinnedVersion({ name, pinnedBy }: PinnedTool): Promise<str
 }
 
 /**
- * The folder of a tool built by that recipe: `<tools>/<tool>-<version>-<hash>`. The hash covers everything that goes into
- * the binary: the go.mod and go.sum, our own source, the arguments, the Go and the machine's kind.
+ * Returns the folder of a tool by its build method: `<tools>/<tool>-<version>-<hash>`. The hash
+ * covers all inputs of the binary: go.mod and go.sum, our own source, the arguments, the Go, the
+ * operating system and the CPU.
  */
-export async function toolFolder(tools: string, tool: PinnedTool, recipe: BuildMethod): Promise<string> {
+export async function toolFolder(tools: string, tool: PinnedTool, method: BuildMethod): Promise<string> {
   const version = await pinnedVersion(tool);
   const hash = createHash("sha256").update(JSON.stringify([pinnedGo, process.platform, process.arch]));
-  for (const binary of recipe.binaries) {
+  for (const binary of method.binaries) {
     hash.update(
       JSON.stringify([
         goArguments(binary, "", version),
@@ -44,23 +45,27 @@ export async function toolFolder(tools: string, tool: PinnedTool, recipe: BuildM
   return join(tools, `${tool.name}-${version}-${hash.digest("hex").slice(0, 12)}`);
 }
 
-/** The tool's binary in its folder if it is there; a folder has its final name only when all in it is whole. */
+/**
+ * Returns the tool's binary in its folder, or null. A folder has its final name only when it is
+ * complete.
+ */
 export async function toolIn(folder: string, tool: PinnedTool): Promise<string | null> {
   const path = join(folder, tool.name);
   return (await isExecutable(path)) ? path : null;
 }
 
-/** How a folder is filled. */
+/** Options of the filling of a folder. */
 export type FillOptions = {
-  /** Called once when another process is at it, and we wait. */
+  /** Called once where another process fills it, and this one waits. */
   readonly onWait?: () => void;
-  /** Ends the waiting. The lock's loss ends the filling through the signal that `fill` gets. */
+  /** Ends the waiting. The loss of the lock ends the filling through the signal of `fill`. */
   readonly signal?: AbortSignal;
 };
 
 /**
- * Makes the folder, once, however many processes try: `fill` writes into a temporary folder beside it, which is renamed when all
- * in it has reached the disk. Killed at any moment, it leaves a temporary folder that the next run removes.
+ * Makes the folder, once, however many processes try. `fill` writes into a temporary folder beside
+ * it, which is renamed when its content has reached the disk. A killed run leaves a temporary
+ * folder, which the next run removes.
  */
 export async function fillFolder(
   folder: string,
@@ -80,7 +85,7 @@ export async function fillFolder(
       await fill(temporary, AbortSignal.any([lost.signal, ...(options.signal ? [options.signal] : [])]));
       lost.signal.throwIfAborted();
       await flush(temporary);
-      // What stands there under the final name is not whole: someone took a binary out of it.
+      // A folder with the final name is incomplete here: a binary was removed from it.
       await rm(folder, { recursive: true, force: true });
       await rename(temporary, folder);
     } finally {
@@ -105,7 +110,7 @@ async function takeLock(
         update: renewEvery,
         onCompromised: (error) => lost.abort(error),
       });
-      // A lock that was lost can't be given back, and need not be.
+      // A lost lock can't be released, and need not be.
       return () => (lost.signal.aborted ? Promise.resolve() : release());
     } catch (error) {
       if (!(error instanceof Error && "code" in error && error.code === "ELOCKED")) throw error;
@@ -115,7 +120,7 @@ async function takeLock(
   }
 }
 
-/** Temporary folders of runs that were killed; we hold the lock, so nobody alive has one. */
+/** Removes the temporary folders of killed runs: with the lock held, no living process has one. */
 async function removeLeftovers(folder: string): Promise<void> {
   const parent = join(folder, "..");
   for (const entry of await readdir(parent)) {

@@ -24,58 +24,58 @@ export type Tool = {
   readonly name: ToolName;
   /** Absolute. */
   readonly path: string;
-  /** Such as `v0.34.2`; null for a language host on PATH, which doesn't tell. */
+  /** Such as `v0.34.2`; null for a language host on PATH, which prints none. */
   readonly version: string | null;
-  /** On PATH, in the cache of Pulumi's npm launcher, or built by us. */
+  /** On PATH, in the cache of Pulumi's npm launcher, or built by the set-up. */
   readonly origin: "PATH" | "launcher" | "built";
   readonly shortcoming: Shortcoming | null;
 };
 
-/** What goes on while a tool is made. */
+/** The progress of a build. */
 export type ToolProgress = {
   readonly tool: ToolName;
   readonly version: string;
-  /** `waiting` for another process that builds the same. */
+  /** `waiting`: another process builds the same. */
   readonly phase: "building" | "waiting";
-  /** What is being done at the moment; may be empty. */
+  /** The present step; may be empty. */
   readonly detail: string;
 };
 
-/** Where to look and how to tell. */
+/** Options of the search and the build of tools. */
 export type ToolOptions = {
-  /** process.env by default: PATH, PULUMI_HOME and the cache's place are looked up in it. */
+  /** Has PATH, PULUMI_HOME and the variables of the cache; process.env by default. */
   readonly environment?: NodeJS.ProcessEnv;
   readonly onProgress?: (progress: ToolProgress) => void;
   readonly signal?: AbortSignal;
 };
 
-/** Finds a tool that is there already: on PATH in an accepted version, or built earlier. Makes nothing. */
+/** Finds an existing tool: on PATH in an accepted version, or built earlier. Builds nothing. */
 export async function findTool(name: ToolName, options: ToolOptions = {}): Promise<Tool | null> {
   const environment = options.environment ?? process.env;
   const tool = pinnedTools[name];
   const installed = await findInstalled(tool, environment);
   if (installed !== null) return installed;
-  for (const recipe of tool.buildMethods) {
-    const built = await findBuilt(tool, recipe, environment);
+  for (const method of tool.buildMethods) {
+    const built = await findBuilt(tool, method, environment);
     if (built !== null) return built;
   }
   return null;
 }
 
 /**
- * Finds a tool, or builds it from its pinned source into the user's cache. One that was built in a lesser way is built anew where
- * a better one has become possible.
+ * Finds a tool, or builds it from its pinned source into the user's cache. A tool is built again
+ * where a better build method has become possible.
  *
- * @throws SetUpError that says what is missing and the command that mends it
+ * @throws SetUpError that names the missing part and the fix
  */
 export async function provideTool(name: ToolName, options: ToolOptions = {}): Promise<Tool> {
-  const found = await findToolOrRecipe(name, options.environment ?? process.env);
-  return "recipe" in found ? buildTool(pinnedTools[name], found.recipe, options) : found.tool;
+  const found = await findToolOrMethod(name, options.environment ?? process.env);
+  return "method" in found ? buildTool(pinnedTools[name], found.method, options) : found.tool;
 }
 
 /**
- * Provides several tools, one after the other (each build uses every core), and shows what it builds. Where nothing is missing
- * it shows nothing.
+ * Provides several tools, one after the other (each build uses every core), and shows the builds.
+ * Shows nothing where nothing is missing.
  */
 export async function provideTools(
   names: readonly ToolName[],
@@ -84,8 +84,8 @@ export async function provideTools(
   const found = new Map<ToolName, Tool>();
   const missing: ToolName[] = [];
   for (const name of names) {
-    const looked = await findToolOrRecipe(name, options.environment ?? process.env);
-    if ("recipe" in looked) missing.push(name);
+    const looked = await findToolOrMethod(name, options.environment ?? process.env);
+    if ("method" in looked) missing.push(name);
     else found.set(name, looked.tool);
   }
   const display = new ProgressLines(missing.length, options.screen);
@@ -100,15 +100,18 @@ export async function provideTools(
 }
 
 /**
- * The tools that running the stack needs: the engine and its language host, BuildKit's client, and, where `$BUILDKIT_HOST` names
- * no daemon, a daemon of our own with the runtime it starts containers with.
+ * Lists the tools that a stack needs: the engine and its language host, BuildKit's client, and,
+ * where `$BUILDKIT_HOST` names no daemon, a private daemon with its container runtime.
  */
 export function stackTools(environment: NodeJS.ProcessEnv = process.env): ToolName[] {
   const engine: ToolName[] = ["pulumi", "pulumi-language-nodejs", "buildctl"];
   return environment.BUILDKIT_HOST ? engine : [...engine, "buildkitd", "runc"];
 }
 
-/** The tools that the tests on real parts need, whatever `$BUILDKIT_HOST` says: they start daemons of their own. */
+/**
+ * The tools of the tests on real parts, also with a `$BUILDKIT_HOST`: they start daemons of their
+ * own.
+ */
 export const testTools: readonly ToolName[] = [
   ...stackTools({}),
   "registry",
@@ -116,20 +119,20 @@ export const testTools: readonly ToolName[] = [
   "with-proxy",
 ];
 
-/** The tool that serves, or the recipe by which to build it. */
-async function findToolOrRecipe(
+/** Finds a usable tool, or else the best possible build method. */
+async function findToolOrMethod(
   name: ToolName,
   environment: NodeJS.ProcessEnv,
-): Promise<{ readonly tool: Tool } | { readonly recipe: BuildMethod }> {
+): Promise<{ readonly tool: Tool } | { readonly method: BuildMethod }> {
   const pinned = pinnedTools[name];
   const installed = await findInstalled(pinned, environment);
   if (installed !== null) return { tool: installed };
-  for (const recipe of pinned.buildMethods) {
-    const tool = await findBuilt(pinned, recipe, environment);
+  for (const method of pinned.buildMethods) {
+    const tool = await findBuilt(pinned, method, environment);
     if (tool !== null) return { tool };
-    if (await recipe.isPossible(environment)) return { recipe };
+    if (await method.isPossible(environment)) return { method };
   }
-  throw new Error(`no recipe of ${name} is possible on this machine`);
+  throw new Error(`${name} can't be built on this machine`);
 }
 
 async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): Promise<Tool | null> {
@@ -146,7 +149,7 @@ async function findInstalled(tool: PinnedTool, environment: NodeJS.ProcessEnv): 
   return { name: tool.name, path, version: `v${formatVersion(version)}`, origin: "PATH", shortcoming: null };
 }
 
-/** Whether a Go gives the same bytes as the pinned one: the same minor version, any patch. */
+/** Whether a Go gives the same bytes as the pinned one: any patch of the same minor version. */
 export function isSameGo(found: string | null): boolean {
   const [version, pinned] = [parseVersion(found ?? ""), parseVersion(pinnedGo)];
   return version !== null && pinned !== null && version[0] === pinned[0] && version[1] === pinned[1];
@@ -154,7 +157,7 @@ export function isSameGo(found: string | null): boolean {
 
 type Engine = { readonly pulumi: Tool; readonly "pulumi-language-nodejs": Tool };
 
-/** An engine with its language host: one without the other runs nothing. */
+/** Finds an engine with its language host: neither runs without the other. */
 async function findEngine(environment: NodeJS.ProcessEnv): Promise<Engine | null> {
   const path = await findExecutable("pulumi", environment);
   if (path !== null) {
@@ -169,7 +172,7 @@ async function engineAt(path: string, environment: NodeJS.ProcessEnv): Promise<E
   const version = await queryVersion(path, versionArguments ?? [], environment);
   if (version === null || !isWithin(version, accepted)) return null;
   const beside = join(dirname(path), "pulumi-language-nodejs");
-  // As the engine itself does: what is on PATH goes before what lies beside it.
+  // As the engine itself does: PATH goes before its own folder.
   const onPath = await findExecutable("pulumi-language-nodejs", environment);
   const host = onPath ?? ((await isExecutable(beside)) ? beside : null);
   if (host === null) return null;
@@ -191,7 +194,10 @@ async function engineAt(path: string, environment: NodeJS.ProcessEnv): Promise<E
   };
 }
 
-/** The newest accepted engine that Pulumi's npm launcher has put into `$PULUMI_HOME/versions/<version>/bin`. */
+/**
+ * Finds the newest accepted engine of Pulumi's npm launcher in
+ * `$PULUMI_HOME/versions/<version>/bin`.
+ */
 async function findLaunchedEngine(environment: NodeJS.ProcessEnv): Promise<Engine | null> {
   const home = environment.PULUMI_HOME || join(environment.HOME || homedir(), ".pulumi");
   const folders = await readdir(join(home, "versions")).catch(() => []);
@@ -216,10 +222,10 @@ async function findLaunchedEngine(environment: NodeJS.ProcessEnv): Promise<Engin
 
 async function findBuilt(
   tool: PinnedTool,
-  recipe: BuildMethod,
+  method: BuildMethod,
   environment: NodeJS.ProcessEnv,
 ): Promise<Tool | null> {
-  const folder = await toolFolder(pathsOf(undefined, environment).tools, tool, recipe);
+  const folder = await toolFolder(pathsOf(undefined, environment).tools, tool, method);
   const path = await toolIn(folder, tool);
   if (path === null) return null;
   return {
@@ -227,11 +233,11 @@ async function findBuilt(
     path,
     version: await pinnedVersion(tool),
     origin: "built",
-    shortcoming: recipe.shortcoming,
+    shortcoming: method.shortcoming,
   };
 }
 
-async function buildTool(tool: PinnedTool, recipe: BuildMethod, options: ToolOptions): Promise<Tool> {
+async function buildTool(tool: PinnedTool, method: BuildMethod, options: ToolOptions): Promise<Tool> {
   const environment = options.environment ?? process.env;
   const version = await pinnedVersion(tool);
   const what = `${tool.name} ${version}`;
@@ -243,50 +249,50 @@ async function buildTool(tool: PinnedTool, recipe: BuildMethod, options: ToolOpt
       "export BUILDKIT_HOST=docker-container://NAME (a Docker builder: docker buildx create --name NAME --bootstrap), or tcp://HOST:1234",
     );
   }
-  const tell = (phase: ToolProgress["phase"], detail: string) =>
+  const report = (phase: ToolProgress["phase"], detail: string) =>
     options.onProgress?.({ tool: tool.name, version, phase, detail });
-  const folder = await toolFolder(pathsOf(undefined, environment).tools, tool, recipe);
+  const folder = await toolFolder(pathsOf(undefined, environment).tools, tool, method);
   await fillCache(what, () =>
     fillFolder(
       folder,
       async () => (await toolIn(folder, tool)) !== null,
       async (temporary, signal) => {
-        tell("building", "");
-        const onDetail = (detail: string) => tell("building", detail);
-        await buildGoBinaries(recipe.binaries, temporary, { what, version, environment, onDetail, signal });
+        report("building", "");
+        const onDetail = (detail: string) => report("building", detail);
+        await buildGoBinaries(method.binaries, temporary, { what, version, environment, onDetail, signal });
       },
       {
-        onWait: () => tell("waiting", "another process builds it, waiting for that"),
+        onWait: () => report("waiting", "another process builds it, waiting for that"),
         ...(options.signal === undefined ? {} : { signal: options.signal }),
       },
     ),
   );
-  const built = await findBuilt(tool, recipe, environment);
-  if (built === null) throw new Error(`${what} was built, but ${folder} does not hold it`);
+  const built = await findBuilt(tool, method, environment);
+  if (built === null) throw new Error(`${what} was built, but ${folder} does not contain it`);
   return built;
 }
 
-/** What the file system may refuse, in the words of an error with a mend. */
-const refusals: Readonly<Record<string, { reason: SetUpReason; why: string }>> = {
+/** Errors of the file system, with their meaning. */
+const fileErrors: Readonly<Record<string, { reason: SetUpReason; why: string }>> = {
   ENOSPC: { reason: "disk-full", why: "the disk is full" },
   EDQUOT: { reason: "disk-full", why: "this user's share of the disk is full" },
   EACCES: { reason: "no-cache", why: "this user may not write there" },
   EPERM: { reason: "no-cache", why: "this user may not write there" },
   EROFS: { reason: "no-cache", why: "the disk is read-only" },
-  ENOTDIR: { reason: "no-cache", why: "a file is in the way of a folder" },
+  ENOTDIR: { reason: "no-cache", why: "a file has the name of a folder" },
 };
 
 async function fillCache(what: string, fill: () => Promise<void>): Promise<void> {
   try {
     await fill();
   } catch (error) {
-    const refusal = error instanceof Error && "code" in error ? refusals[String(error.code)] : undefined;
-    if (refusal === undefined || !(error instanceof Error)) throw error;
+    const known = error instanceof Error && "code" in error ? fileErrors[String(error.code)] : undefined;
+    if (known === undefined || !(error instanceof Error)) throw error;
     throw new SetUpError(
       what,
-      refusal.reason,
-      `${refusal.why} (${error.message})`,
-      "put the cache where there is room for it (1 GB): export STAGEX_CACHE=/path",
+      known.reason,
+      `${known.why} (${error.message})`,
+      "move the cache to a disk with room for it (1 GB): export STAGEX_CACHE=/path",
     );
   }
 }

@@ -4,18 +4,18 @@ import { dirname } from "node:path";
 import { pruneFolder } from "../../lib/fs/prune-folder.ts";
 import type { Printable } from "../../lib/text/printable.ts";
 
-/** In bytes. A recipe can print for ever, and every image has a log of its own. */
+/** In bytes. A recipe can print for ever, and each image has a log. */
 export const longestLog = 256 * 1024 * 1024;
 
 const day = 24 * 60 * 60 * 1000;
 
-/** A release has some 600 logs. One that a build is writing to has changed within the last day. */
+/** A release has some 600 logs. A log that is being written has changed within the last day. */
 const folderBounds = { count: 3000, bytes: 8 * 1024 ** 3, maxAge: 180 * day, minAge: day };
 
-/** Folders that this process has bounded. */
+/** Folders that this process has pruned. */
 const bounded = new Set<string>();
 
-/** A build's log, written to as long as there is room. */
+/** A build's log, up to a limit. */
 export class BuildLog {
   readonly #file: number;
   readonly #limit: number;
@@ -28,7 +28,7 @@ export class BuildLog {
     this.#left = limit;
   }
 
-  /** Opens a log anew, and bounds the folder it is in. */
+  /** Opens an empty log, and prunes its folder. */
   static async open(path: string, limit: number = longestLog): Promise<BuildLog> {
     const folder = dirname(path);
     if (!bounded.has(folder)) {
@@ -43,12 +43,11 @@ export class BuildLog {
   line(line: Printable): void {
     if (this.#left <= 0) return;
     this.#left -= Buffer.byteLength(line) + 1;
-    this.#pending +=
-      this.#left > 0 ? `${line}\n` : `(more than ${this.#limit} bytes: what follows is left out)\n`;
+    this.#pending += this.#left > 0 ? `${line}\n` : `(more than ${this.#limit} bytes: the rest is omitted)\n`;
   }
 
   /**
-   * Writes what has come, at once: the lines that came together are less than a way through the thread pool.
+   * Writes the appended lines, synchronously: for a few lines the thread pool would take longer.
    * @throws the system's error, such as a full disk
    */
   flush(): void {

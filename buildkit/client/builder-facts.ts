@@ -1,59 +1,64 @@
 import { readFile } from "node:fs/promises";
 import { release } from "node:os";
 import { probeCpu } from "./cpu-probe.ts";
-import { type Endpoint, queryDaemon } from "./endpoint.ts";
+import { queryDaemon } from "./daemon-query.ts";
+import type { Endpoint } from "./endpoint.ts";
 
-/** Stands for a fact that can't be known: BuildKit tells nothing of the machine that it runs on. */
+/** A fact that is not known: BuildKit reports nothing of its machine. */
 export const unknownFact = "unknown";
 
-/** What is known of a builder, for the ledger. */
+/** The facts of a builder, for the ledger. */
 export type BuilderFacts = {
   /** As in OCI platforms: amd64, arm64. */
   readonly arch: string;
-  /** Who made the CPU: `GenuineIntel`, `AuthenticAMD`, `ARM`, `Apple`, …, or the kernel's own number for it. */
+  /**
+   * The CPU's vendor: `GenuineIntel`, `AuthenticAMD`, `ARM`, `Apple`, …, or the kernel's number for
+   * it.
+   */
   readonly cpuVendor: string;
-  /** The CPU's name as the kernel has it: `AMD EPYC 7763 64-Core Processor`; Arm's kernels name none. */
+  /** The kernel's name of the CPU: `AMD EPYC 7763 64-Core Processor`; Arm's kernels have none. */
   readonly cpuModel: string;
   /** The kernel's release, such as `6.1.0-18-amd64`. */
   readonly kernel: string;
   /** BuildKit's version, such as `v0.34.2`. */
   readonly buildkit: string;
   /**
-   * The Go that buildkitd was built with, such as `go1.26.8`. Layers are compressed by Go's own gzip, and from 1.27 on it gives
-   * other bytes, hence other digests.
+   * The Go that buildkitd was built with, such as `go1.26.8`. Go's gzip compresses the layers; from
+   * 1.27 on it gives other bytes, and so other digests.
    */
   readonly go: string;
-  /** How `cpuVendor` was learned; `cpuinfo` where not given. */
+  /** The source of `cpuVendor`; `cpuinfo` where not given. */
   readonly vendorSource?: VendorSource;
 };
 
-/** How the CPU's vendor was learned: from this machine's kernel, by a program that the builder ran, from who configured it, or not. */
+/**
+ * The source of the CPU's vendor: this machine's kernel, a program that the builder ran, or the
+ * configuration.
+ */
 export type VendorSource = "cpuinfo" | "probe" | "declared" | "unknown";
 
 export type BuilderFactsOptions = {
-  /** The Go of the daemon's binary, from who knows where that is. */
+  /** The Go of the daemon's binary, for a daemon whose binary is at hand. */
   readonly go?: string | undefined;
-  /** The folder for temporary folders; without it, a builder elsewhere is asked to run nothing, and its CPU stays unknown. */
+  /**
+   * The folder for temporary folders; without it, no program runs on a remote builder, and its CPU
+   * stays unknown.
+   */
   readonly scratch?: string;
   readonly signal?: AbortSignal;
 };
 
-/** What a daemon says of itself, and what was found out about its machine. */
+/** The facts of a daemon and its machine. */
 export type BuilderInspection = {
   readonly facts: BuilderFacts;
   readonly platforms: readonly string[];
   readonly vendorSource: Exclude<VendorSource, "declared">;
 };
 
-/** Gathers the facts of the daemon. Of one that is not on this machine (no `unix://`), no more than it says itself. */
-export async function builderFacts(
-  endpoint: Endpoint,
-  options: BuilderFactsOptions = {},
-): Promise<BuilderFacts> {
-  return (await inspectBuilder(endpoint, options)).facts;
-}
-
-/** Gathers the facts of the daemon, and how they were learned. One that is not on this machine runs a small program for it. */
+/**
+ * Gathers the facts of a daemon, and their source. A daemon on another machine (no `unix://`) runs
+ * a small program.
+ */
 export async function inspectBuilder(
   endpoint: Endpoint,
   options: BuilderFactsOptions = {},
@@ -82,7 +87,9 @@ async function ownKernel(): Promise<Kernel> {
   return { cpuinfo: await readFile("/proc/cpuinfo", "utf8").catch(() => ""), kernel: release() };
 }
 
-/** A builder that can't run the program may still build: what it does not say stays unknown. */
+/**
+ * Probes a remote builder. One that can't run the program may still build: its facts stay unknown.
+ */
 async function kernelOf(
   endpoint: Endpoint,
   platform: string | undefined,
@@ -99,7 +106,10 @@ async function kernelOf(
   }
 }
 
-/** The kernel's numbers for who designed an Arm CPU (arch/arm64/include/asm/cputype.h, ARM_CPU_IMP_*). */
+/**
+ * The kernel's numbers for the designers of Arm CPUs (arch/arm64/include/asm/cputype.h,
+ * ARM_CPU_IMP_*).
+ */
 const armImplementers: Readonly<Record<string, string>> = {
   "0x41": "ARM",
   "0x42": "Broadcom",
@@ -113,14 +123,17 @@ const armImplementers: Readonly<Record<string, string>> = {
   "0xc0": "Ampere",
 };
 
-/** The CPU's vendor from the text of /proc/cpuinfo (x86: `vendor_id`, Arm: `CPU implementer`). */
+/**
+ * Returns the CPU's vendor from the text of /proc/cpuinfo (x86: `vendor_id`, Arm: `CPU
+ * implementer`).
+ */
 export function cpuVendorOf(cpuinfo: string): string {
   const vendor = /^vendor_id\s*:\s*(\S+)/m.exec(cpuinfo)?.[1];
   const implementer = /^CPU implementer\s*:\s*(\S+)/m.exec(cpuinfo)?.[1]?.toLowerCase();
   return vendor ?? armImplementers[implementer ?? ""] ?? implementer ?? unknownFact;
 }
 
-/** The CPU's model from the text of /proc/cpuinfo, as x86 kernels write it. */
+/** Returns the CPU's model from the text of /proc/cpuinfo, as x86 kernels write it. */
 export function cpuModelOf(cpuinfo: string): string {
   return /^model name\s*:(.*)$/m.exec(cpuinfo)?.[1]?.trim() || unknownFact;
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Endpoint } from "./endpoint.ts";
 
 const inherited = ["PATH", "TMPDIR"];
-/** What the program that buildctl calls to reach a daemon of that scheme needs. */
+/** Variables for the program that buildctl runs to reach a daemon of that scheme. */
 const inheritedByHelper: Readonly<Record<string, readonly string[]>> = {
   "docker-container": [
     ...["HOME", "USER", "XDG_RUNTIME_DIR", "SSH_AUTH_SOCK"],
@@ -17,8 +17,8 @@ const inheritedByHelper: Readonly<Record<string, readonly string[]>> = {
 };
 
 /**
- * The environment of a buildctl that asks a daemon something: what it needs to reach it and nothing else. Only builds offer the
- * daemon credentials: see {@link prepareBuildEnvironment}.
+ * Returns the environment of a buildctl that queries a daemon: no more than it needs to reach it.
+ * Builds have an environment of their own: see {@link prepareBuildEnvironment}.
  */
 export function clientEnvironment({ address }: Endpoint): NodeJS.ProcessEnv {
   const names = [...inherited, ...(inheritedByHelper[schemeOf(address)] ?? [])];
@@ -26,9 +26,10 @@ export function clientEnvironment({ address }: Endpoint): NodeJS.ProcessEnv {
 }
 
 /**
- * The environment of a buildctl that builds. buildctl would make a build argument of SOURCE_DATE_EPOCH, and offer the registry
- * credentials of Docker's configuration to whatever daemon asks for them. So it gets a configuration without any, in a folder
- * that this makes below `folder`; of the user's own that one has the contexts, by which `docker` finds its engine.
+ * Makes the environment of a buildctl that builds. buildctl makes a build argument of
+ * SOURCE_DATE_EPOCH, and offers the registry credentials of Docker's configuration to any daemon
+ * that asks. So it gets a configuration without credentials, in a new folder below `folder`. That
+ * has the user's contexts only, by which `docker` finds its engine.
  */
 export async function prepareBuildEnvironment(
   endpoint: Endpoint,
@@ -36,13 +37,15 @@ export async function prepareBuildEnvironment(
 ): Promise<NodeJS.ProcessEnv> {
   const environment = clientEnvironment(endpoint);
   const config = mkdtempSync(join(folder, "docker-"));
-  // Where no registry is named at all, Docker's library asks the system's credential helper (docker/cli, DetectDefaultStore).
+  // With no registry at all, Docker's library asks the system's credential helper (docker/cli,
+  // DetectDefaultStore).
   const content: Record<string, unknown> = { auths: { "none.invalid": {} } };
   if (schemeOf(endpoint.address) === "docker-container") {
     const own = environment.DOCKER_CONFIG ?? join(environment.HOME ?? homedir(), ".docker");
     content.currentContext = await currentContext(own);
     if (existsSync(join(own, "contexts"))) await symlink(join(own, "contexts"), join(config, "contexts"));
-    // Else looked for in the configuration's folder (docker/cli, "Protect the Docker daemon socket").
+    // Docker looks in the configuration's folder otherwise (docker/cli, "Protect the Docker daemon
+    // socket").
     if (environment.DOCKER_TLS_VERIFY) environment.DOCKER_CERT_PATH ??= own;
   }
   writeFileSync(join(config, "config.json"), JSON.stringify(content), { mode: 0o600 });

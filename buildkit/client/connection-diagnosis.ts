@@ -3,31 +3,37 @@ import { readFile } from "node:fs/promises";
 import type { Endpoint } from "./endpoint.ts";
 import { readTlsAlert } from "./tls-alert.ts";
 
-/** How far the way to a builder was gone when it ended: its name, its port, its protection, its answer. */
+/**
+ * The step at which the connection to a builder failed: its name, its port, its protection, its
+ * answer.
+ */
 export type ConnectionPhase = "address" | "port" | "tls" | "answer";
 
-/** Why a builder is not reached. */
+/** The likely cause of a failed connection. */
 export type ConnectionDiagnosis = {
   readonly phase: ConnectionPhase;
-  /** In words, with what to do. */
+  /** The cause and the hint, for people. */
   readonly message: string;
-  /** Whether waiting can't help: somebody has to change something. */
+  /** Whether waiting can't help: a person has to change something. */
   readonly isPermanent: boolean;
 };
 
 type Explanation = (found: RegExpExecArray, endpoint: Endpoint) => Omit<ConnectionDiagnosis, "phase">;
 
-/** What Go's network and TLS libraries, in whose words buildctl speaks, mean; the first that is found counts. */
+/**
+ * The meaning of messages of Go's network and TLS libraries, which buildctl prints; the first match
+ * counts.
+ */
 const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[] = [
   [
     "address",
     /^(?=.*lookup \S).*(no such host|server misbehaving|Temporary failure)/m,
-    passing("its name has no address (yet): check it"),
+    transient("its name has no address (yet): check it"),
   ],
   [
     "tls",
     /certificate signed by unknown authority|certificate is not trusted/,
-    lasting(
+    permanent(
       "its certificate is signed by another authority than the one in `ca` (a wrong CA, or another machine answers there)",
     ),
   ],
@@ -56,12 +62,12 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
   [
     "tls",
     /first record does not look like a TLS handshake/,
-    lasting("it speaks no TLS: start buildkitd with --tlscert, --tlskey and --tlscacert"),
+    permanent("it speaks no TLS: start buildkitd with --tlscert, --tlskey and --tlscacert"),
   ],
   [
     "tls",
     /remote error: tls: expired certificate/,
-    lasting(
+    permanent(
       "our certificate has expired by the builder's clock: if `cert` is still valid, the builder's clock is wrong",
     ),
   ],
@@ -73,13 +79,13 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
       message: `it refuses our certificate (${found[0]}): ${refusal(endpoint)}`,
     }),
   ],
-  ["port", /connection refused/, passing("nobody listens there (yet)")],
-  ["port", /permission denied/, lasting("this user may not open it")],
-  ["port", /no such file or directory/, passing("there is nothing at this path (yet)")],
+  ["port", /connection refused/, transient("nothing listens there (yet)")],
+  ["port", /permission denied/, permanent("this user may not open it")],
+  ["port", /no such file or directory/, transient("there is nothing at this path (yet)")],
   [
     "port",
     /no route to host|network is unreachable|i\/o timeout|connection timed out/,
-    passing("no packet comes back: check network and firewall"),
+    transient("no packet comes back: check network and firewall"),
   ],
   [
     "answer",
@@ -92,19 +98,17 @@ const explanations: readonly (readonly [ConnectionPhase, RegExp, Explanation])[]
           : "it ended the connection",
     }),
   ],
-  [
-    "answer",
-    /no answer within/,
-    passing("it says nothing: it hangs, or the network between swallows what is sent"),
-  ],
+  ["answer", /no answer within/, transient("it does not answer: it hangs, or the network drops the packets")],
   [
     "answer",
     /DeadlineExceeded|deadline exceeded|\bUnavailable\b/,
-    passing("it accepts connections and does not answer"),
+    transient("it accepts connections and does not answer"),
   ],
 ];
 
-/** What the words of a failed buildctl say of the connection; undefined where they are of something else. */
+/**
+ * Diagnoses the message of a failed buildctl; returns undefined where the connection did not fail.
+ */
 export function diagnoseConnection(words: string, endpoint: Endpoint): ConnectionDiagnosis | undefined {
   for (const [phase, pattern, explain] of explanations) {
     const found = pattern.exec(words);
@@ -114,8 +118,9 @@ export function diagnoseConnection(words: string, endpoint: Endpoint): Connectio
 }
 
 /**
- * What is wrong with our own certificate, which a server that refuses it often does not say. Times are the certificate's own
- * (RFC 5280, 4.1.2.5) against this machine's clock.
+ * Checks our own certificate, as a server that refuses it often gives no reason. Compares the
+ * certificate's times (RFC 5280, 4.1.2.5) with this machine's clock.
+ * @returns undefined where it is valid now, or there is none
  */
 export async function diagnoseClientCertificate(
   endpoint: Endpoint,
@@ -123,27 +128,30 @@ export async function diagnoseClientCertificate(
 ): Promise<ConnectionDiagnosis | undefined> {
   if (!endpoint.tls) return undefined;
   const phase = "tls";
-  const trouble = (says: string): ConnectionDiagnosis => ({ phase, isPermanent: true, message: says });
+  const diagnosis = (message: string): ConnectionDiagnosis => ({ phase, isPermanent: true, message });
   try {
     const certificate = new X509Certificate(await readFile(endpoint.tls.cert));
     const [from, until] = [certificate.validFromDate, certificate.validToDate];
     if (until < now)
-      return trouble(
+      return diagnosis(
         `our certificate has expired: it was valid until ${until.toISOString()}. Make a new one`,
       );
     if (from > now)
-      return trouble(
+      return diagnosis(
         `our certificate is valid from ${from.toISOString()} only, and it is ${now.toISOString()} by this machine's clock: set the clocks right`,
       );
     return undefined;
   } catch (error) {
-    return trouble(
+    return diagnosis(
       `our certificate can't be read: ${error instanceof Error ? error.message : String(error)}`,
     );
   }
 }
 
-/** What is wrong where a builder ended the connection without a word, which is how buildctl often hears of a refused certificate. */
+/**
+ * Asks a builder that ended the connection without a reason whether it refuses our certificate:
+ * buildctl often does not get to see the refusal.
+ */
 export async function diagnoseRefusal(endpoint: Endpoint): Promise<ConnectionDiagnosis | undefined> {
   const alert = await readTlsAlert(endpoint);
   if (alert === undefined) return undefined;
@@ -160,10 +168,10 @@ function refusal(endpoint: Endpoint): string {
     : "it wants one: give `tls` with ca, cert and key";
 }
 
-function passing(says: string): Explanation {
-  return () => ({ isPermanent: false, message: says });
+function transient(message: string): Explanation {
+  return () => ({ isPermanent: false, message });
 }
 
-function lasting(says: string): Explanation {
-  return () => ({ isPermanent: true, message: says });
+function permanent(message: string): Explanation {
+  return () => ({ isPermanent: true, message });
 }

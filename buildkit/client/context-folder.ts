@@ -12,28 +12,35 @@ import {
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { diskKeeps, findRepository } from "../../lib/git/git-repository.ts";
 
-/** What goes into the build context of one image. */
+/** The content of the build context of one image. */
 export type ContextRequest = {
   /** The package's folder in the tree, absolute. */
   readonly folder: string;
-  /** The files that the build may see, with the contents that were planned with. */
+  /** The files that the build may see, with the hashes that the plan has read. */
   readonly files: readonly ContextFile[];
-  /** The Containerfile, absolute, and the sha256 (64 hex digits) of the bytes that were planned with. */
+  /**
+   * The Containerfile, absolute, and the sha256 (64 hex digits) of the bytes that the plan has
+   * read.
+   */
   readonly recipe: { readonly path: string; readonly sha256: string };
-  /** What BuildKit is given in place of the Containerfile's text. */
+  /** Replaces the Containerfile's text for BuildKit. */
   readonly rewrite?: (text: string) => string;
-  /** The package's sources: file name below `fetch/`, and where its verified bytes are. */
+  /** The package's sources: file name below `fetch/`, and the path of its verified bytes. */
   readonly sources: readonly { readonly file: string; readonly path: string }[];
-  /** The folder for temporary folders; the sources are copied to it. */
+  /** The folder for temporary folders, to which the sources are copied. */
   readonly scratch: string;
 };
 
-/** The folders that a build is given: its context, its recipe (as `Containerfile`), and the named context `fetch`. */
+/**
+ * The folders of a build: its context, its recipe (as `Containerfile`), and the named context
+ * `fetch`.
+ */
 export type BuildContext = { readonly context: string; readonly recipe: string; readonly fetch: string };
 
 /**
- * Assembles the context as a StageX checkout with its sources fetched would have it, whatever else lies in the tree, and removes it
- * after `work`, also on error. Throws when a file is no longer what was planned with.
+ * Assembles the context as in a StageX checkout with its sources fetched, without other files of
+ * the tree. Removes it after `work`, also on error.
+ * @throws where a file has changed since planning
  */
 export async function withBuildContext<T>(
   request: ContextRequest,
@@ -51,7 +58,7 @@ export async function withBuildContext<T>(
     await placeFiles(request, built.context);
     for (const source of request.sources) {
       if (basename(source.file) !== source.file || source.file === "..") {
-        throw new Error(`a source's file name has no folder in it: ${JSON.stringify(source.file)}`);
+        throw new Error(`a source's file name must not contain a folder: ${JSON.stringify(source.file)}`);
       }
       const places = [join(built.fetch, source.file), join(built.context, "fetch", source.file)] as const;
       await placeSource(source.path, ...places);
@@ -60,7 +67,7 @@ export async function withBuildContext<T>(
   });
 }
 
-/** In bytes: a tree's text files are no larger (distro/tree/tree.ts). */
+/** In bytes: the limit of a tree's text files (distro/tree/tree.ts). */
 const largestRecipe = 1024 * 1024;
 
 async function placeRecipe(request: ContextRequest, built: BuildContext): Promise<void> {
@@ -76,7 +83,7 @@ async function placeRecipe(request: ContextRequest, built: BuildContext): Promis
   if (ignore) await placeFile(request.folder, ignore, join(built.recipe, "Containerfile.dockerignore"));
 }
 
-/** Symbolic links come last, so that no file is ever written through one. */
+/** Places the files, symbolic links last: no file is written through a link. */
 async function placeFiles(request: ContextRequest, context: string): Promise<void> {
   const isLink = (file: ContextFile) => file.mode === "120000";
   const files = [...request.files.filter((file) => !isLink(file)), ...request.files.filter(isLink)];
@@ -98,7 +105,7 @@ function makeParents(folder: string, made: Set<string>): void {
   made.add(folder);
 }
 
-/** A folder of mode 0755, whatever the umask: modes are copied into images. */
+/** Makes a folder of mode 0755, whatever the umask: modes are copied into images. */
 function makeFolder(folder: string): void {
   mkdirSync(folder, { recursive: true });
   chmodSync(folder, 0o755);
@@ -108,7 +115,7 @@ async function placeFile(folder: string, file: ContextFile, target: string): Pro
   const path = join(folder, file.path);
   if (file.mode === "120000") {
     const pointsTo = await linkTarget(path).catch(() => {
-      throw changed(path, "it is no symbolic link any more");
+      throw changed(path, "it is no longer a symbolic link");
     });
     checkHash(createHash("sha256").update(pointsTo), { path, sha256: file.sha256 });
     symlinkSync(pointsTo, target);
@@ -118,7 +125,10 @@ async function placeFile(folder: string, file: ContextFile, target: string): Pro
   await placeRegular(target, mode, { path, sha256: file.sha256 });
 }
 
-/** A link's target; on a disk without links, git has written the target into a file (`core.symlinks`, git-config(1)). */
+/**
+ * Reads a link's target; on a disk without links, git has written it into a file (`core.symlinks`,
+ * git-config(1)).
+ */
 async function linkTarget(path: string): Promise<string> {
   try {
     return await readlink(path);
@@ -130,13 +140,13 @@ async function linkTarget(path: string): Promise<string> {
   }
 }
 
-/** How much of a file is in memory at once, in bytes. */
+/** The part of a file that is in memory at once, in bytes. */
 const pieceSize = 1 << 20;
 
-/** A file of up to this many bytes is copied at once: the ways through the thread pool are longer than all of it. */
+/** Files of up to so many bytes are copied synchronously: the thread pool would take longer. */
 const smallFile = 64 * 1024;
 
-/** Copies a file while checking it: what is hashed are the bytes that are written. */
+/** Copies a file and checks the hash of the written bytes. */
 async function placeRegular(target: string, mode: number, planned: Planned): Promise<void> {
   const small = smallContent(planned.path);
   if (small === undefined) return await placeLarge(target, mode, planned);
@@ -145,7 +155,7 @@ async function placeRegular(target: string, mode: number, planned: Planned): Pro
   chmodSync(target, mode);
 }
 
-/** What is in a small file; undefined where it is no small one, or can't be read. */
+/** Reads a small file; returns undefined where it is not small, or can't be read. */
 function smallContent(path: string): Buffer | undefined {
   try {
     return readRegularFileSync(path, smallFile);
@@ -154,7 +164,7 @@ function smallContent(path: string): Buffer | undefined {
   }
 }
 
-/** Copies piece by piece, as the next are read and the last go to the disk. */
+/** Copies piece by piece; reads the next while the last goes to the disk. */
 async function placeLarge(target: string, mode: number, planned: Planned): Promise<void> {
   const { handle: source, size } = await openRegular(planned.path);
   try {
@@ -185,7 +195,7 @@ async function placeLarge(target: string, mode: number, planned: Planned): Promi
   }
 }
 
-/** In bytes: of no context file more is read, even if it grows meanwhile. */
+/** In bytes: no more of a context file is read, even if it grows meanwhile. */
 const largest = 8 * 1024 ** 3;
 
 async function openRegular(path: string): Promise<{ readonly handle: FileHandle; readonly size: number }> {
@@ -213,8 +223,8 @@ function changed(path: string, how: string): Error {
 }
 
 /**
- * Copies the source, once for both of its places. It is never linked itself: a link has its file's mode, which reaches the image,
- * and the source's own is that of a cache, read-only.
+ * Copies the source, once for both of its places. A link to the cache would have the cache's
+ * read-only mode, which would reach the image.
  */
 async function placeSource(path: string, target: string, other: string): Promise<void> {
   await copyFile(path, target, constants.COPYFILE_FICLONE);

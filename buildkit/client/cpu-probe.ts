@@ -1,22 +1,23 @@
-import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
+import { runBuildctl } from "./buildctl.ts";
 import { prepareBuildEnvironment } from "./client-environment.ts";
-import { connectionArguments, type Endpoint } from "./endpoint.ts";
+import type { Endpoint } from "./endpoint.ts";
 import { ProgressReader } from "./progress.ts";
 
-/** What the kernel of a builder says: the beginning of its /proc/cpuinfo, and its release. Empty where it could not be learned. */
+/** The beginning of a kernel's /proc/cpuinfo, and its release. Empty where unknown. */
 export type KernelInfo = { readonly cpuinfo: string; readonly release: string };
 
-/** A builder that is asked nothing else answers in a second; one at work gets this many milliseconds. */
-const patience = 60_000;
+/** In milliseconds: an idle builder needs a second, a busy one longer. */
+const probeTimeout = 60_000;
 
 /**
- * Learns what BuildKit does not tell: has the builder run a program that shows two files of its kernel's. No image is needed and
- * nothing is left but two cached layers. An emulated platform would show the emulator's, so give the builder's own.
- * Throws where the builder can't run it.
+ * Reads a builder's CPU and kernel, which BuildKit does not report: the quorum asks for distinct
+ * CPU vendors, and a declared vendor may be wrong. The builder runs a tiny program that prints two
+ * files of its kernel. That needs no image, and leaves two cached layers.
+ * @param platform the builder's own: an emulated one would show the emulator's CPU
+ * @throws where the builder can't run the program
  */
 export async function probeCpu(
   endpoint: Endpoint,
@@ -32,24 +33,22 @@ export async function probeCpu(
     await writeFile(join(context, "show"), executable(program));
     await writeFile(join(context, "Containerfile"), containerfile);
     const request = [
-      ...connectionArguments(endpoint),
       ...["build", "--frontend", "dockerfile.v0", "--progress", "rawjson", "--no-cache"],
       ...["--local", `context=${context}`, "--local", `dockerfile=${context}`],
       ...["--opt", "filename=Containerfile", "--opt", `platform=${platform}`],
       ...["--opt", "force-network-mode=none"],
     ];
-    const timeout = AbortSignal.timeout(patience);
-    const { stderr } = await promisify(execFile)(endpoint.buildctl, request, {
+    const timeout = AbortSignal.timeout(probeTimeout);
+    const { stderr } = await runBuildctl(endpoint, request, {
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      env: await prepareBuildEnvironment(endpoint, folder),
-      maxBuffer: 16 * 1024 * 1024,
+      environment: await prepareBuildEnvironment(endpoint, folder),
     });
-    return shownIn(stderr);
+    return parseOutput(stderr);
   });
 }
 
-/** Sorts what the two steps printed from the rest of a solve's progress. */
-function shownIn(rawProgress: string): KernelInfo {
+/** Extracts the output of the two steps from a solve's progress. */
+function parseOutput(rawProgress: string): KernelInfo {
   const shown = new Map<string, string[]>();
   const names = new Map<string, string>();
   const progress = new ProgressReader(
@@ -79,8 +78,8 @@ RUN ["/show", "/proc/sys/kernel/osrelease"]
 `;
 
 /**
- * A program for Linux on one architecture: `machine` is its number in ELF, `code` its instructions in hex. It prints the first
- * 4096 bytes of the file that is its one argument.
+ * A program for Linux on one architecture that prints the first 4096 bytes of the file in its
+ * argument: `machine` is the architecture's number in ELF, `code` the instructions in hex.
  */
 type Program = { readonly machine: number; readonly code: readonly string[] };
 
@@ -108,7 +107,7 @@ const programs: Readonly<Record<string, Program>> = {
   },
 };
 
-/** An ELF file (elf(5)) of one segment, which is all of the file. */
+/** Returns an ELF file (elf(5)) with one segment, which is the whole file. */
 function executable({ machine, code }: Program): Buffer {
   const [base, headers] = [0x400000n, 64 + 56];
   const instructions = Buffer.from(code.join(""), "hex");
@@ -118,7 +117,7 @@ function executable({ machine, code }: Program): Buffer {
   file.writeUInt16LE(2, 16); // an executable
   file.writeUInt16LE(machine, 18);
   file.writeUInt32LE(1, 20);
-  file.writeBigUInt64LE(base + BigInt(headers), 24); // where it starts
+  file.writeBigUInt64LE(base + BigInt(headers), 24); // the entry point
   file.writeBigUInt64LE(64n, 32);
   file.writeUInt16LE(64, 52);
   file.writeUInt16LE(56, 54);

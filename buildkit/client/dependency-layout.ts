@@ -6,25 +6,32 @@ import { type Digest, digestSchema, hexOf } from "../../oci/digest.ts";
 
 const descriptor = z.object({ digest: digestSchema });
 
-/** An image index or manifest (OCI image-spec, image-index.md and manifest.md): what is followed from it. */
+/**
+ * The references of an image index or manifest (OCI image-spec, image-index.md and manifest.md).
+ */
 const nodeSchema = z.union([
   z.object({ manifests: z.array(descriptor) }),
   z.object({ config: descriptor, layers: z.array(descriptor) }),
 ]);
 
-/** In bytes: no JSON document of an image has more. */
+/** In bytes: no JSON document of an image is larger. */
 const documentLimit = 4 * 1024 * 1024;
 
-/** An OCI layout with the dependencies of one build and nothing else, and the layers it holds of each, by its name. */
+/**
+ * An OCI layout with nothing but the dependencies of one build, and the layers of each, by its
+ * name.
+ */
 export type DependencyLayout = {
   readonly folder: string;
   readonly layers: ReadonlyMap<string, ReadonlySet<Digest>>;
 };
 
 /**
- * Makes a layout in `folder` whose blobs are symbolic links into the store. buildctl lets the daemon read *and delete* in a layout it
- * is given: of the store, the daemon of another machine gets to see no more than the images that this build needs, and what it deletes
- * are links. A digest may be a manifest's or an index's. Throws when the store lacks one, naming the dependency.
+ * Makes a layout in `folder` whose blobs are symbolic links into the store. buildctl lets the
+ * daemon read *and delete* in a layout that it is given. So the daemon of another machine sees no
+ * more of the store than the images that this build needs, and deletes links only. A digest may be
+ * a manifest's or an index's.
+ * @throws Error that names the dependency, where the store lacks a document of it
  */
 export function linkDependencies(
   store: string,
@@ -32,7 +39,7 @@ export function linkDependencies(
   folder: string,
 ): DependencyLayout {
   const blobs = join(folder, "blobs", "sha256");
-  // At once: it is some dozens of links, and as many ways through the thread pool take longer.
+  // Synchronous: for some dozens of links the thread pool would take longer.
   mkdirSync(blobs, { recursive: true });
   const layers = new Map<string, Set<Digest>>();
   const linked = new Set<Digest>();

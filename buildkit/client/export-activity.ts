@@ -1,12 +1,13 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-/** Between two looks, in milliseconds. */
-const pause = 3_000;
+/** Between two looks at the folder, in milliseconds. */
+const interval = 3_000;
 
 /**
- * Calls `onArrival` as long as what is in a folder grows: buildctl says nothing while it receives an image, which over a slow line takes
- * long. Returns what ends it.
+ * Calls `onArrival` while the content of a folder grows: buildctl prints nothing while it receives
+ * an image, which takes long over a slow line.
+ * @returns a function that ends it
  */
 export function watchExportActivity(folder: string, onArrival: () => void): () => void {
   let known = 0;
@@ -14,11 +15,11 @@ export function watchExportActivity(folder: string, onArrival: () => void): () =
     const found = await bytesIn(folder);
     if (found > known) onArrival();
     known = found;
-  }, pause);
+  }, interval);
   return () => clearInterval(timer);
 }
 
-/** Files that go while it looks count as empty. */
+/** Sums the sizes of files; those that vanish meanwhile count as empty. */
 async function bytesIn(folder: string): Promise<number> {
   const names = await readdir(folder, { recursive: true }).catch(() => []);
   const sizes = names.map(async (name) => (await stat(join(folder, name)).catch(() => undefined))?.size ?? 0);

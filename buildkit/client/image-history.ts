@@ -8,11 +8,13 @@ import { type Digest, digestOf, digestSchema, hexOf } from "../../oci/digest.ts"
 const largest = 8 * 1024 * 1024;
 /** A layout's index.json has manifests, or an index of them. */
 const mostIndexes = 2;
-/** How many documents a layout may have: one of each platform has a manifest and a configuration. */
+/**
+ * How many documents a layout may have: one of each platform has a manifest and a configuration.
+ */
 const mostDocuments = 200;
 
 const descriptor = z.object({ digest: digestSchema });
-/** What of an index or a manifest leads to the configurations. */
+/** The references of an index or a manifest to the configurations. */
 const documentSchema = z.object({
   manifests: z.array(descriptor).optional(),
   config: z.unknown().optional(),
@@ -20,8 +22,9 @@ const documentSchema = z.object({
 });
 
 /**
- * Takes a text out of the configurations of a layout that BuildKit has just exported: of the history that a stage inherits, where a
- * step's command was run by another. All else stays byte for byte, so that the digests are those of the recipe.
+ * Removes a text from the configurations of a layout that BuildKit has just exported: from the
+ * history that a stage inherits, where another command ran a step's command. All else stays byte
+ * for byte, so that the digests are those of the recipe.
  */
 export async function removeFromHistory(layout: string, trace: string): Promise<void> {
   const path = join(layout, "index.json");
@@ -30,17 +33,17 @@ export async function removeFromHistory(layout: string, trace: string): Promise<
   if (cleaned !== text) await writeFile(path, cleaned);
 }
 
-/** A layout that is being cleaned, and how many of its documents were read. */
+/** A layout that is being cleaned, and the number of its documents that were read. */
 type Cleaning = { readonly layout: string; readonly trace: string; documents: number };
 
-/** @param indexes how many indexes may lie in each other from here on */
+/** @param indexes how many levels of indexes may follow */
 async function cleanedDocument(cleaning: Cleaning, text: string, indexes: number): Promise<string> {
   const { layout, trace } = cleaning;
   const { manifests = [], config, layers } = documentSchema.parse(JSON.parse(text));
   const isManifest = Array.isArray(layers);
   if (!isManifest && indexes === 0)
     throw new Error(
-      `the builder's layout has more than ${mostIndexes} indexes in each other; use the pinned BuildKit`,
+      `the builder's layout has more than ${mostIndexes} nested indexes; use the pinned BuildKit`,
     );
   let cleaned = text;
   for (const { digest } of isManifest ? [descriptor.parse(config)] : manifests) {
@@ -65,15 +68,21 @@ async function cleanedDocument(cleaning: Cleaning, text: string, indexes: number
 /** The strings and the signs of a JSON text. */
 const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]/g;
 
-/** What is open around the value of `history[].created_by`. */
+/** The open brackets and members around the value of `history[].created_by`. */
 const commandPlace = '{"history"[{"created_by"';
 const commandDepth = 3;
 
-/** Takes a text out of `history[].created_by` alone: labels and the environment may well have it of themselves. */
+/**
+ * Removes a text from `history[].created_by` only: labels and the environment may contain it by
+ * themselves.
+ */
 function cleanedConfiguration(text: string, trace: string): string {
   JSON.parse(text);
   const written = JSON.stringify(trace).slice(1, -1);
-  /** What is open here: of an object the name of its present member, once a colon has followed it. */
+  /**
+   * The open brackets; for an object also the name of its present member, once a colon has followed
+   * it.
+   */
   const open: { sign: string; member?: string | undefined }[] = [];
   let last = "";
   return text.replace(token, (found) => {
@@ -89,13 +98,16 @@ function cleanedConfiguration(text: string, trace: string): string {
   });
 }
 
-/** The document with the other blob in the place of the one with this digest. BuildKit writes a descriptor's size after its digest. */
+/**
+ * Replaces a descriptor's digest and size by those of another blob. BuildKit writes a descriptor's
+ * size after its digest.
+ */
 function withReference(text: string, digest: Digest, blob: string): string {
   const at = text.indexOf(`"${digest}"`);
   const rest = text.slice(at + digest.length + 2);
   const [written, before] = /^(,\s*"size":\s*)\d+/.exec(rest) ?? [];
   if (at === -1 || written === undefined)
-    throw new Error(`the builder's layout names ${digest} in a way of its own; use the pinned BuildKit`);
+    throw new Error(`the builder's layout names ${digest} in an unknown way; use the pinned BuildKit`);
   const size = `${before}${Buffer.byteLength(blob)}`;
   return `${text.slice(0, at)}"${digestOf(blob)}"${size}${rest.slice(written.length)}`;
 }

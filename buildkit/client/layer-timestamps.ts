@@ -3,15 +3,16 @@ import { createGunzip } from "node:zlib";
 import { extract } from "tar-stream";
 import type { Digest } from "../../oci/digest.ts";
 
-/** The time that every build pretends it is, in seconds: SOURCE_DATE_EPOCH. */
+/** The SOURCE_DATE_EPOCH of every build, in seconds. */
 export const sourceDateEpoch = 1;
 
-/** Reads a layer, packed as BuildKit packs it (gzip), and throws where it is not as it should be. */
+/** Reads a layer, compressed as BuildKit does it (gzip), and throws where it is wrong. */
 export type LayerCheck = (packed: AsyncIterable<Uint8Array>, signal?: AbortSignal) => Promise<void>;
 
 /**
- * The check that every entry of a layer carries a time of at most {@link sourceDateEpoch}. When BuildKit fails to rewrite a layer's times it
- * only warns in its own log, and the image would have another digest each time.
+ * Returns the check that every entry of a layer has a time of at most {@link sourceDateEpoch}.
+ * Where BuildKit fails to rewrite a layer's times it only warns in its own log, and the image has
+ * another digest each time.
  */
 export function layerTimestampCheck(layer: Digest): LayerCheck {
   return async (packed, signal) => {
@@ -19,12 +20,12 @@ export function layerTimestampCheck(layer: Digest): LayerCheck {
     entries.on("entry", (header, body, next) => {
       const time = (header.mtime?.getTime() ?? 0) / 1000;
       body.on("end", next);
-      // It is told of every error that ends the whole, which is thrown below.
+      // The entry gets every error of the whole pipeline, which throws it below.
       body.on("error", () => {});
       if (time <= sourceDateEpoch) return void body.resume();
       entries.destroy(
         new Error(
-          `BuildKit did not rewrite the times in layer ${layer}: ${JSON.stringify(header.name)} is of ${header.mtime?.toISOString()}. The reason is in the daemon's log ("failed to rewrite layer"); build it again.`,
+          `BuildKit did not rewrite the times in layer ${layer}: ${JSON.stringify(header.name)} has the time ${header.mtime?.toISOString()}. The reason is in the daemon's log ("failed to rewrite layer"); build it again.`,
         ),
       );
     });

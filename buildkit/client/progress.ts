@@ -3,9 +3,12 @@ import { z } from "zod";
 import { combinedPeak, parseMemoryReport, type StepMemory } from "./step-memory.ts";
 import { TransferStats } from "./transfer-stats.ts";
 
-/** A change of one step of a build, as BuildKit reports it. */
+/** A change of a step of a build, as BuildKit reports it. */
 export type ProgressEvent = {
-  /** `build 5/12`; `internal`, `context fetch` or `exporting` for steps that are no instruction of the Containerfile. */
+  /**
+   * `build 5/12`; `internal`, `context fetch` or `exporting` for steps outside of the
+   * Containerfile.
+   */
   readonly step: string;
   /** The instruction: `RUN make`, on one line. */
   readonly name: string;
@@ -14,18 +17,18 @@ export type ProgressEvent = {
   readonly seconds: number;
 };
 
-/** What went wrong in a failed step, for the error that names it. */
+/** A failed step, for the error that names it. */
 export type FailedStep = {
   readonly step: string;
   readonly name: string;
   readonly error: string;
-  /** Whether the kernel killed a process of it for want of memory; false where nothing tells. */
+  /** Whether the kernel reported to have killed a process of it for lack of memory. */
   readonly wasKilled: boolean;
   /** The last lines of the step's own output, oldest first. */
   readonly tail: readonly string[];
 };
 
-/** One line for display: `[build 5/12] RUN make (12 s)`, at most `width` characters. */
+/** Formats an event for one line: `[build 5/12] RUN make (12 s)`, at most `width` characters. */
 export function formatProgress(event: ProgressEvent, width = 100): string {
   const time =
     event.status === "started"
@@ -81,60 +84,72 @@ type Vertex = {
   completedAt: string | undefined;
   state: "waiting" | ProgressEvent["status"];
   error: string;
-  /** What stdout (1) and stderr (2) gave after their last line end: not yet a line. */
+  /** Output of stdout (1) and stderr (2) after their last line end. */
   partial: Map<number, Buffer>;
   tail: string[];
   memory: StepMemory | undefined;
 };
 
-/** What buildctl logs of itself, such as that a file system lacks fs-verity. */
+/** A line of buildctl's own log, such as that a file system lacks fs-verity. */
 const ownLogLine = /^time="[^"]*" level=(debug|info|warning) /;
 
 const tailLines = 20;
-/** A step that never ends a line (a progress bar, say) has it ended here, in bytes. */
+/** In bytes: a longer line, such as a progress bar without a line end, is ended here. */
 const longestLine = 64 * 1024;
 
-/** How many messages are kept, of the first and of the last, and how much of each, in characters. A frontend may print for ever. */
+/**
+ * The number of first and of last messages to keep, and the characters of each. A frontend may
+ * print for ever.
+ */
 const kept = { messages: 100, characters: 64 * 1024 };
 
 /**
- * Turns the lines that `buildctl --progress=rawjson` writes to stderr (JSON, mixed with its own log lines) into events and into the
- * plain log that BuildKit's own display would print. It keeps of the output only each step's last lines.
+ * Turns stderr of `buildctl --progress=rawjson` (JSON, mixed with its log lines) into events and
+ * into the plain log of BuildKit's own display. Keeps only the last lines of each step's output.
  */
 export class ProgressReader {
-  /** BuildKit's warnings and buildctl's own words, the last of which say why the solve failed. */
+  /**
+   * BuildKit's warnings and buildctl's messages; the last ones have the reason of a failed solve.
+   */
   readonly messages: string[] = [];
-  /** What came to the daemon of images. */
+  /** The transfers of images to the daemon. */
   readonly transfers = new TransferStats();
   readonly #vertices = new Map<string, Vertex>();
   readonly #onEvent: (event: ProgressEvent) => void;
   readonly #log: (line: string) => void;
-  readonly #ownWords: (text: string) => string;
+  readonly #restoreCommands: (text: string) => string;
 
-  /** @param ownWords turns the builder's words into the recipe's, where BuildKit was given another command than the recipe has */
+  /**
+   * @param restoreCommands replaces the builder's text by the recipe's, where BuildKit gets another
+   * command than the recipe's
+   */
   constructor(
     onEvent: (event: ProgressEvent) => void,
     log: (line: string) => void,
-    ownWords: (text: string) => string = (text) => text,
+    restoreCommands: (text: string) => string = (text) => text,
   ) {
     this.#onEvent = onEvent;
     this.#log = log;
-    this.#ownWords = ownWords;
+    this.#restoreCommands = restoreCommands;
   }
 
-  /** Takes one line of stderr. A line that is no status, whatever it is, is kept as a message. */
+  /** Reads a line of stderr. Any line that is not a status is kept as a message. */
   readLine(text: string): void {
     const status = parseStatus(text);
     if (status === undefined) {
-      const message = this.#ownWords(text);
+      const message = this.#restoreCommands(text);
       if (text !== "" && !ownLogLine.test(text)) this.#keep(message);
       this.#log(message);
       return;
     }
-    // The last of a step's output often comes together with its end, which then belongs after it.
+    // The last output of a step often comes together with its end, and belongs before it.
     let logs = status.logs ?? [];
-    for (const told of status.vertexes ?? []) {
-      const update = { ...told, name: this.#ownWords(told.name), error: this.#ownWords(told.error) };
+    for (const raw of status.vertexes ?? []) {
+      const update = {
+        ...raw,
+        name: this.#restoreCommands(raw.name),
+        error: this.#restoreCommands(raw.error),
+      };
       const vertex = this.#startIfNew(update);
       if (update.completed === undefined) continue;
       this.transfers.addStep(update.name, update.started, update.completed);
@@ -145,10 +160,12 @@ export class ProgressReader {
     for (const log of logs) this.#output(log);
     for (const transfer of status.statuses ?? []) this.transfers.addStatus(transfer);
     for (const { short } of status.warnings ?? [])
-      this.#warning(this.#ownWords(fromBase64(short).toString()));
+      this.#warning(this.#restoreCommands(fromBase64(short).toString()));
   }
 
-  /** Call it after the last line. Only then is it sure that what does not end with a line end has ended: output can come after its step's end. */
+  /**
+   * Ends unfinished lines. To be called after the last line: output can come after its step's end.
+   */
   end(): void {
     for (const vertex of this.#vertices.values()) {
       for (const rest of vertex.partial.values()) {
@@ -159,20 +176,25 @@ export class ProgressReader {
   }
 
   /**
-   * Returns the step that failed by itself; undefined where none did. Steps end with "context canceled" when another failed, or
-   * when what failed is no step, such as a source that is denied: BuildKit's last message has the cause then.
+   * Returns the step that failed by itself; undefined where none did. Steps end with "context
+   * canceled" when another failed, or when the solve failed outside of the steps, as by a denied
+   * source: BuildKit's last message has that cause.
    */
   failedStep(): FailedStep | undefined {
     const failed = [...this.#vertices.values()].filter((vertex) => vertex.error !== "");
     const vertex = failed.find(({ error }) => !/context canceled$/.test(error));
     if (vertex === undefined) return undefined;
     const { step, name, error, tail, memory } = vertex;
-    // BuildKit's own word, where the kernel has control groups of version 2 (executor/runcexecutor, detectOOM).
+    // BuildKit's message, where the kernel has control groups of version 2 (executor/runcexecutor,
+    // detectOOM).
     const wasKilled = (memory?.killed ?? 0) > 0 || /: cannot allocate memory$/.test(error);
     return { step, name, error, wasKilled, tail };
   }
 
-  /** Returns the bytes that the steps took at their peak, all that ran at a time together; undefined where the builder measures none. */
+  /**
+   * Returns the peak of memory of the steps in bytes, simultaneous ones added; undefined where the
+   * builder measures none.
+   */
   peakMemory(): number | undefined {
     const measured = [...this.#vertices.values()].flatMap(({ memory, startedAt, completedAt }) => {
       const [start, end] = [Date.parse(startedAt ?? ""), Date.parse(completedAt ?? "")].map(
@@ -183,7 +205,9 @@ export class ProgressReader {
     return combinedPeak(measured) || undefined;
   }
 
-  /** A source starts twice: once to find out what it is, and again to fetch it. */
+  /**
+   * Notes the start of a step. A source starts twice: once to be resolved, and again to be fetched.
+   */
   #startIfNew(update: VertexUpdate): Vertex {
     const vertex = this.#vertices.get(update.digest) ?? this.#newVertex(update.digest, update.name);
     if (update.started === undefined || update.started === vertex.startedAt) return vertex;
@@ -264,7 +288,7 @@ export class ProgressReader {
     const text = report?.rest ?? whole;
     if (report) vertex.memory = report;
     if (report && text === "") return;
-    vertex.tail.push(asShown(text));
+    vertex.tail.push(withoutControls(text));
     if (vertex.tail.length > tailLines) vertex.tail.shift();
     this.#log(`#${vertex.number} ${secondsBetween(vertex.startedAt, time).toFixed(3)} ${text}`);
   }
@@ -287,18 +311,24 @@ function parseStatus(line: string): z.infer<typeof statusSchema> | undefined {
   }
 }
 
-/** `[linux/amd64 build 1/5] ADD a b` is step `build 1/5`; the platform is said only for steps that differ by platform. */
+/**
+ * Splits `[linux/amd64 build 1/5] ADD a b` into step `build 1/5` and name; only steps that differ
+ * by platform name it.
+ */
 function splitName(full: string): { step: string; name: string } {
   const match = /^\[(?:[a-z]+\/[a-z0-9/]+ )?([^\]]+)\] ([\s\S]*)$/.exec(full);
   const step = match?.[1] ?? full.split(" ", 1)[0] ?? "";
-  return { step: asShown(step), name: asShown((match?.[2] ?? full).replace(/\s+/g, " ").trim()) };
+  return {
+    step: withoutControls(step),
+    name: withoutControls((match?.[2] ?? full).replace(/\s+/g, " ").trim()),
+  };
 }
 
 /**
- * A line without what would steer the terminal that it is shown on: what a progress bar has overwritten, colours, titles. The log has
- * these too, escaped.
+ * Removes the parts of a line that would control a terminal: overwritten progress bars, colours,
+ * titles. The log has them, escaped.
  */
-function asShown(line: string): string {
+function withoutControls(line: string): string {
   const last = line.slice(line.lastIndexOf("\r") + 1);
   return stripVTControlCharacters(last).replace(/[^\P{Cc}\t]/gu, "");
 }

@@ -1,22 +1,19 @@
-import { execFile } from "node:child_process";
-import { promisify } from "node:util";
-import { clientEnvironment } from "./client-environment.ts";
-import { connectionArguments, type Endpoint } from "./endpoint.ts";
+import { runBuildctl } from "./buildctl.ts";
+import type { Endpoint } from "./endpoint.ts";
 
 /** How long the daemon has for it, in milliseconds. */
-const patience = 60_000;
+const pruneTimeout = 60_000;
 
 /**
- * Has a daemon forget what it received only in part or in wrong bytes, and nothing else. It would go on from there with the next one who
- * sends that blob: after one lying registry, whoever sends the right bytes fails too ("unexpected commit digest"), until the daemon
- * tidies up by itself. A prune that fits no cache record does just that tidying.
- * Does nothing where the daemon does not answer: who builds there next will be told.
+ * Removes blobs from a daemon that it received only in part or with wrong bytes, and nothing else.
+ * The daemon would resume such a blob with the next sender's bytes: after one lying registry, every
+ * sender of the right bytes fails too ("unexpected commit digest"), until the daemon cleans up by
+ * itself. A prune that matches no cache record does just that clean-up. Ignores a daemon that does
+ * not answer: the next build there reports it.
  */
 export async function prunePartialBlobs(endpoint: Endpoint, signal?: AbortSignal): Promise<void> {
-  const request = [...connectionArguments(endpoint), "prune", "--filter", "id==none"];
-  await promisify(execFile)(endpoint.buildctl, request, {
-    env: clientEnvironment(endpoint),
-    timeout: patience,
-    ...(signal ? { signal } : {}),
+  const timeout = AbortSignal.timeout(pruneTimeout);
+  await runBuildctl(endpoint, ["prune", "--filter", "id==none"], {
+    signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
   }).catch(() => undefined);
 }

@@ -1,15 +1,19 @@
 import { formatProgress, type ProgressEvent } from "./progress.ts";
 
 /**
- * Tells which instruction of a build runs, for a display that has one line for it. BuildKit starts instructions of a stage ahead of those
- * above them, and once more later, to learn what they read: of those that run in a stage the first is shown, and none twice in a row.
+ * Selects the running instruction of a build for a display of one line. BuildKit starts
+ * instructions of a stage ahead of those above them, and once more later, to find out what they
+ * read. So the first running instruction of a stage is shown, and none twice in a row.
  */
 export class RunningStep {
-  /** Those that run, by the order of their starts, with how many of the same there are: one for each platform. */
+  /**
+   * The running instructions in the order of their starts, each with its number: one for each
+   * platform.
+   */
   readonly #running = new Map<string, { readonly event: ProgressEvent; count: number }>();
   #shown = "";
 
-  /** Takes an event. Returns the line, where another instruction is to be shown than before. */
+  /** Takes an event, and returns the line where it differs from the last. */
   take(event: ProgressEvent): string | undefined {
     if (numberOf(event) === undefined) return undefined;
     const key = `${event.step} ${event.name}`;
@@ -27,7 +31,7 @@ export class RunningStep {
     return line;
   }
 
-  /** Of the stage that has run for longest. */
+  /** Returns the first instruction of the stage that has run longest. */
   #next(): ProgressEvent | undefined {
     const events = [...this.#running.values()].map(({ event }) => event);
     const [oldest] = events;
@@ -39,7 +43,7 @@ export class RunningStep {
   }
 }
 
-/** The number in `build 5/12`; undefined for what is no instruction. */
+/** Returns the number in `build 5/12`; undefined where the step is not an instruction. */
 function numberOf({ step }: ProgressEvent): number | undefined {
   const [, number] = /^(\d+)\/\d+$/.exec(step.slice(step.lastIndexOf(" ") + 1)) ?? [];
   return number === undefined ? undefined : Number(number);

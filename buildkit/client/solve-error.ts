@@ -2,19 +2,21 @@ import { printable, printableOutput } from "../../lib/text/printable.ts";
 import type { InfrastructureFailure } from "./infrastructure-failure.ts";
 import type { FailedStep } from "./progress.ts";
 
-/** A build that failed: at which step, how, and where to read on. */
+/** A build that failed, with its step, its reason and its log. */
 export class SolveError extends Error {
   override readonly name = "SolveError";
-  /** `[build 5/12] RUN make`; undefined where no step failed, as for an unreadable Containerfile. */
+  /**
+   * `[build 5/12] RUN make`; undefined where no step failed, as for an unreadable Containerfile.
+   */
   readonly step: string | undefined;
-  /** What the step's program exited with; undefined where it is no such error. */
+  /** The exit code of the step's program; undefined for other errors. */
   readonly exitCode: number | undefined;
   readonly log: string;
   /** The last lines of the failed step's output, or of buildctl's own messages. */
   readonly tail: readonly string[];
-  /** Whether it wanted more memory than it got: the kernel has killed a process of it. */
+  /** Whether the kernel killed a process of it for lack of memory. */
   readonly isOutOfMemory: boolean;
-  /** Where not the build is to blame but its builder; another one may do better. */
+  /** The builder's failure, where the build is not to blame: another builder may succeed. */
   readonly infrastructureFailure: InfrastructureFailure | undefined;
 
   constructor(
@@ -22,7 +24,7 @@ export class SolveError extends Error {
     failed: FailedStep | undefined,
     messages: readonly string[],
     log: string,
-    trouble?: InfrastructureFailure,
+    failure?: InfrastructureFailure,
   ) {
     const said = failed && failed.tail.length > 0 ? failed.tail : messages.slice(-20);
     const tail = said.map(printableOutput);
@@ -39,13 +41,13 @@ export class SolveError extends Error {
     this.exitCode = code === undefined ? undefined : Number(code);
     this.log = log;
     this.tail = tail;
-    // Without a word of the kernel's, nobody else ends a step's first program so.
-    this.isOutOfMemory = trouble === undefined && (failed?.wasKilled === true || this.exitCode === 137);
-    this.infrastructureFailure = trouble;
+    // Without a report, exit code 137 of a step's first program is the kernel's doing.
+    this.isOutOfMemory = failure === undefined && (failed?.wasKilled === true || this.exitCode === 137);
+    this.infrastructureFailure = failure;
   }
 }
 
-/** What stands behind some of BuildKit's errors, and what to do. */
+/** Causes of some of BuildKit's errors, and hints. */
 const explanations: readonly (readonly [RegExp, string])[] = [
   [
     /invalid frontend: gateway/,
@@ -61,13 +63,14 @@ const explanations: readonly (readonly [RegExp, string])[] = [
     'It wanted more memory than a step may have: docs/fleets.md, "What a step may use".',
   ],
   [/no space left on device/, "The disk is full: make room, and run the same command again."],
-  [/\bUnavailable\b/, "BuildKit went away in mid-build: run the same command again."],
+  [/\bUnavailable\b/, "BuildKit went away during the build: run the same command again."],
 ];
 
-/** BuildKit's own last word on a failed solve. */
+/** Returns BuildKit's last error message of a failed solve. */
 export function lastError(messages: readonly string[]): string {
   const line =
-    messages.findLast((message) => message.startsWith("error: ")) ?? "buildctl ended without saying why";
+    messages.findLast((message) => message.startsWith("error: ")) ??
+    "buildctl ended without an error message";
   return line.replace(/^error: (failed to solve: )?/, "");
 }
 
@@ -76,7 +79,10 @@ function explained(error: string): string {
   return [error, explanation].filter(Boolean).join(". ");
 }
 
-/** What a program's exit code, or the end of its output, says of the limits that a step has. */
+/**
+ * Signs in a program's exit code, or at the end of its output, of a limit that the step has
+ * reached.
+ */
 const limitSigns: readonly (readonly [RegExp, string])[] = [
   [/^137$/, "it was killed, as the kernel does with a step that wants more memory than it may have"],
   [

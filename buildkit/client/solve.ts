@@ -6,6 +6,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
 import type { CommonBuildOptions } from "../../distro/build-plan.ts";
+import { logCommand } from "../../lib/debug-log.ts";
 import { withTempDir } from "../../lib/fs/temp-dir.ts";
 import { printableOutput } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
@@ -28,30 +29,40 @@ import type { Transfer, TransferStats } from "./transfer-stats.ts";
 /** One image to build. */
 export type SolveRequest = {
   readonly endpoint: Endpoint;
-  /** The image's name, such as `core-busybox`, and its version: they are in its annotations. */
+  /** The image's name, such as `core-busybox`, and its version, for its annotations. */
   readonly image: string;
   readonly version: string;
-  /** What every build of its generation gets. */
+  /** The options of every build of its generation. */
   readonly assembly: CommonBuildOptions;
   readonly target: string | null;
   readonly platforms: readonly string[];
   readonly buildArgs: Readonly<Record<string, string>>;
   readonly context: BuildContext;
-  /** Image name (as after `stagex/`) -> digest of its manifest or, for several platforms, of its index. */
+  /**
+   * Image name (as after `stagex/`) -> digest of its manifest or, for several platforms, of its
+   * index.
+   */
   readonly dependencies: Readonly<Record<string, Digest>>;
   /**
-   * Dependency's name -> the repository, such as `registry.example/stagex/core-musl`, from which the daemon pulls it by its digest,
-   * without credentials of ours. It hashes what it gets. The other dependencies are sent from the store, and so are these where a
-   * build that pulls them fails by no program of its own.
+   * Dependency's name -> the repository, such as `registry.example/stagex/core-musl`, from which
+   * the daemon pulls it by its digest. The daemon has no credentials of ours, and hashes the bytes.
+   * The other dependencies are sent from the store. These are too, where a build that pulls them
+   * fails for another reason than a program of its own.
    */
   readonly repositories?: Readonly<Record<string, string>>;
-  /** Where the steps that fetch, which the recipe of `context` was rewritten for, find a proxy; undefined where none does. */
+  /**
+   * The proxy for steps that fetch, for which the recipe of `context` was rewritten; undefined
+   * where there is none.
+   */
   readonly proxy?: StepProxy;
-  /** Takes no step's result from the daemon's cache: what is to be attested was really built for it. */
+  /** Ignores the daemon's cache: what is to be attested is really built. */
   readonly noCache?: boolean;
-  /** The content-addressed store with the dependencies' blobs, as `blobs/sha256/<hex>`. */
+  /** The content-addressed store with the dependencies' blobs, `blobs/sha256/<hex>`. */
   readonly store: string;
-  /** The folder to make, with the image as an OCI layout. It must not exist; after an error it does not. */
+  /**
+   * The folder to make, with the image as an OCI layout. It must not exist, and does not after an
+   * error.
+   */
   readonly destination: string;
   /** The folder for temporary folders. */
   readonly scratch: string;
@@ -60,29 +71,40 @@ export type SolveRequest = {
 export type SolveOptions = {
   readonly signal?: AbortSignal;
   readonly onProgress?: (event: ProgressEvent) => void;
-  /** Told with every line that buildctl writes, and while the image arrives: the build goes on. */
+  /** Called with every line that buildctl writes, and while the image arrives. */
   readonly onActivity?: () => void;
-  /** The file that gets the whole log; an older one is overwritten. */
+  /** The file for the whole log; an older one is overwritten. */
   readonly log: string;
 };
 
-/** The built image, of which nothing was verified. */
+/** The built image, not yet verified. */
 export type SolveResult = {
   /** The folder with index.json, oci-layout and blobs/sha256/. */
   readonly layout: string;
-  /** What each layer has yet to pass before the image is any good; undefined for those of dependencies, which did when they were built. */
+  /**
+   * Returns the check that a layer has yet to pass; undefined for layers of dependencies, which
+   * passed it in their own build.
+   */
   readonly layerCheck: (layer: Digest) => LayerCheck | undefined;
-  /** What the daemon had not got of the dependencies, and how long it took to come, by either route. */
+  /** The transfers of dependencies that the daemon lacked, by either route. */
   readonly transfers: Readonly<Record<TransferRoute, Transfer>>;
-  /** Bytes of memory that its steps took at their peak; undefined where the builder does not measure it, or all was cached. */
+  /**
+   * The steps' peak of memory, in bytes; undefined where the builder does not measure it, or all
+   * was cached.
+   */
   readonly memory: number | undefined;
-  /** Why no dependency was pulled though some were to be; undefined where they were. */
+  /**
+   * The failure of a build that pulled dependencies, after which all were sent; undefined where
+   * there was none.
+   */
   readonly unpulled: SolveError | undefined;
 };
 
 /**
- * Builds one image as StageX's own generator asks for it, without network in any RUN and with no source but those of the request.
- * Throws {@link SolveError} when the build fails, and the signal's reason when it was aborted; then the daemon's solve has ended too.
+ * Builds one image with the options of StageX's own generator, without network in any RUN and
+ * without other sources than those of the request.
+ * @throws SolveError where the build fails, and the signal's reason where it was aborted; the
+ * daemon's solve has ended then
  */
 export async function solve(request: SolveRequest, options: SolveOptions): Promise<SolveResult> {
   options.signal?.throwIfAborted();
@@ -94,7 +116,8 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
     try {
       return await attempt(request, dependencies, folder, options);
     } catch (error) {
-      // Registries fail in too many words to tell them from other failures; but a program that ran had its dependencies.
+      // A registry fails with too many messages to recognise them. But a program that ran had its
+      // dependencies.
       if (!(error instanceof SolveError) || error.exitCode !== undefined || error.isOutOfMemory) throw error;
       await prunePartialBlobs(request.endpoint, options.signal);
       return { ...(await attempt(sent, dependencies, folder, options)), unpulled: error };
@@ -102,7 +125,7 @@ export async function solve(request: SolveRequest, options: SolveOptions): Promi
   });
 }
 
-/** Builds it, or leaves nothing at the destination. */
+/** Builds the image, or leaves nothing at the destination. */
 async function attempt(
   request: SolveRequest,
   dependencies: DependencyLayout,
@@ -115,7 +138,7 @@ async function attempt(
   try {
     const args = [...buildArguments(request, dependencies), "--source-policy-file", policy];
     const { transfers, memory } = await build(request, args, folder, options);
-    // A working folder of buildctl's, no part of a layout.
+    // A working folder of buildctl, not part of a layout.
     rmSync(join(request.destination, "ingest"), { recursive: true, force: true });
     if (request.proxy) await removeFromHistory(request.destination, historyTrace);
     const known = new Set([...dependencies.layers.values()].flatMap((layers) => [...layers]));
@@ -138,8 +161,8 @@ async function attempt(
 }
 
 /**
- * Only what the request brings is a source: no image but exactly the dependencies, no URL, no git repository, and no frontend named by
- * a `# syntax=` line.
+ * Returns a policy that allows the sources of the request only: no image but exactly the
+ * dependencies, no URL, no git repository, and no frontend of a `# syntax=` line.
  */
 function sourcePolicy(request: SolveRequest): object {
   const allow = (identifier: string, match_type: "WILDCARD" | "EXACT") => ({
@@ -156,7 +179,7 @@ function sourcePolicy(request: SolveRequest): object {
   };
 }
 
-/** References of the dependencies that the daemon pulls. */
+/** Returns the references of the dependencies that the daemon pulls. */
 function pulled({ dependencies, repositories = {} }: SolveRequest): string[] {
   return Object.entries(dependencies).flatMap(([name, digest]) => {
     const repository = repositories[name];
@@ -164,10 +187,10 @@ function pulled({ dependencies, repositories = {} }: SolveRequest): string[] {
   });
 }
 
-/** The name under which the dependencies' layout is known in one solve. */
+/** The name of the dependencies' layout in one solve. */
 const layoutName = "dependencies";
 
-/** buildctl's arguments for this image (without those that reach the daemon). */
+/** Returns buildctl's arguments for this image, without those of the connection. */
 export function buildArguments(request: SolveRequest, dependencies: DependencyLayout): string[] {
   const { context, repositories = {} } = request;
   const isSent = pulled(request).length < Object.keys(request.dependencies).length;
@@ -182,8 +205,8 @@ export function buildArguments(request: SolveRequest, dependencies: DependencyLa
     ...request.assembly.options,
     "force-network-mode": "none",
     ...prefixed("build-arg:", { ...request.buildArgs, ...request.assembly.buildArgs }),
-    // Cache mounts are refused when a recipe is read. One that is read otherwise by BuildKit finds an empty cache, and leaves none:
-    // the daemon names caches by this, and it is of no other solve.
+    // The reader of recipes refuses cache mounts. One that only BuildKit recognises finds an empty
+    // cache: the daemon names caches by this value, which no other solve has.
     "build-arg:BUILDKIT_CACHE_MOUNT_NS": randomUUID(),
     "context:fetch": "local:fetch",
     ...prefixed("context:stagex/", mapEntries(request.dependencies, placeOf)),
@@ -210,7 +233,7 @@ function outputOf({ image, version, assembly }: SolveRequest): Record<string, st
   };
 }
 
-/** One record of comma-separated values (RFC 4180), as buildctl reads `--output`. */
+/** Formats a record of comma-separated values (RFC 4180), as buildctl reads `--output`. */
 function csv(fields: Record<string, string>): string {
   const quoted = (text: string) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   return Object.entries(fields)
@@ -229,10 +252,10 @@ function mapEntries<V>(
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, map(name, value)]));
 }
 
-/** How long buildctl has to end its solve in the daemon before it is killed, in milliseconds. */
-const grace = 10_000;
+/** The time for buildctl to end its solve in the daemon before it is killed, in milliseconds. */
+const killDelay = 10_000;
 
-/** Has buildctl do it, and returns what came to the daemon meanwhile, and what memory was taken. */
+/** Runs buildctl, and returns the transfers to the daemon and the peak of memory. */
 async function build(
   request: SolveRequest,
   args: string[],
@@ -248,18 +271,20 @@ async function build(
     (line) => log.line(printableOutput(line)),
     proxy && ((text) => stripProxyCommand(text, proxy)),
   );
-  const client = spawn(endpoint.buildctl, [...connectionArguments(endpoint), ...args], {
+  const command = [...connectionArguments(endpoint), ...args];
+  logCommand(endpoint.buildctl, command);
+  const client = spawn(endpoint.buildctl, command, {
     stdio: ["ignore", "ignore", "pipe"],
     env,
   });
   let killer: NodeJS.Timeout | undefined;
   const end = () => {
     client.kill("SIGTERM");
-    killer ??= setTimeout(() => client.kill("SIGKILL"), grace);
+    killer ??= setTimeout(() => client.kill("SIGKILL"), killDelay);
   };
   signal?.addEventListener("abort", end, { once: true });
   if (signal?.aborted) end();
-  const stopNoticing = watchExportActivity(destination, onActivity);
+  const stopWatching = watchExportActivity(destination, onActivity);
   try {
     const closed = once(client, "close");
     const read = readLines(client.stderr, progress, log, onActivity).catch(async (error: unknown) => {
@@ -271,17 +296,17 @@ async function build(
     signal?.throwIfAborted();
     if (code === 0) return { transfers: progress.transfers, memory: progress.peakMemory() };
     const [failed, { messages }] = [progress.failedStep(), progress];
-    const trouble = diagnoseInfrastructure(endpoint, failed, lastError(messages), destination);
-    throw new SolveError(image, failed, messages, options.log, trouble);
+    const failure = diagnoseInfrastructure(endpoint, failed, lastError(messages), destination);
+    throw new SolveError(image, failed, messages, options.log, failure);
   } finally {
     signal?.removeEventListener("abort", end);
     clearTimeout(killer);
-    stopNoticing();
+    stopWatching();
     log.close();
   }
 }
 
-/** Feeds the lines to the state machine, and has those that came together logged together. */
+/** Feeds the lines to the reader, and logs lines that came together at once. */
 async function readLines(
   stderr: Readable,
   progress: ProgressReader,

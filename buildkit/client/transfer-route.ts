@@ -1,24 +1,31 @@
 import type { Transfer } from "./transfer-stats.ts";
 
-/** How dependencies come to a builder: sent from this machine's store, or pulled by the builder from a registry. */
+/**
+ * The way of dependencies to a builder: sent from this machine's store, or pulled by the builder
+ * from a registry.
+ */
 export type TransferRoute = "store" | "registry";
 
-/** Where a builder lacks less than this, in bytes, either route is as good, and nothing is tried out. */
+/** Where a builder lacks fewer bytes than this, the registry is not tried out. */
 const worthTrying = 16 * 2 ** 20;
 
-/** Less than this, in bytes, says more of greetings than of the line. */
+/** Transfers of fewer bytes than this measure the latency, not the line. */
 const worthMeasuring = 2 ** 20;
 
-/** For how long a registry that failed a builder is not asked by it again, in milliseconds; twice as long each time it fails again. */
+/**
+ * The time for which a builder does not use a registry that failed, in milliseconds; doubled at
+ * each further failure.
+ */
 const firstPause = 60_000;
 const longestPause = 3_600_000;
 
-/** What a route has cost: sums in which what is older counts for less. */
+/** The cost of a route: sums in which older transfers count for less. */
 type Cost = { bytes: number; seconds: number };
 
 /**
- * The cheaper route of dependencies to one builder, by what either has cost it in seconds a byte. The store is taken for the better one as
- * long as nothing is known, as it needs nobody else; the registry is tried once, with enough bytes to tell.
+ * Selects the cheaper route of dependencies to one builder, by the seconds a byte that it has
+ * measured. The store comes first, as it depends on no one else; the registry is tried once, with
+ * enough bytes to measure.
  */
 export class RouteSelector {
   readonly #costs = new Map<TransferRoute, Cost>();
@@ -26,8 +33,8 @@ export class RouteSelector {
   #pausedUntil = Number.NEGATIVE_INFINITY;
 
   /**
-   * The route for a build.
-   * @param lacking about how many bytes of its dependencies the builder has not got
+   * Returns the route for a build.
+   * @param lacking about how many bytes of its dependencies the builder lacks
    * @param now in milliseconds
    */
   choose(lacking: number, now: number): TransferRoute {
@@ -37,7 +44,7 @@ export class RouteSelector {
     return store !== undefined && lacking >= worthTrying ? "registry" : "store";
   }
 
-  /** Notes what came on a route. */
+  /** Notes the transfer of a build. */
   noteTransfer(route: TransferRoute, { bytes, seconds }: Transfer): void {
     if (route === "registry" && bytes > 0) this.#pause = firstPause;
     if (bytes < worthMeasuring) return;
@@ -45,13 +52,13 @@ export class RouteSelector {
     this.#costs.set(route, { bytes: before.bytes / 2 + bytes, seconds: before.seconds / 2 + seconds });
   }
 
-  /** Notes that the registry failed the builder at this time, in milliseconds. */
+  /** Notes that the registry failed at this time, in milliseconds. */
   noteFailure(now: number): void {
     this.#pausedUntil = now + this.#pause;
     this.#pause = Math.min(longestPause, this.#pause * 2);
   }
 
-  /** What a route costs, by what is known of it; undefined where nothing is. */
+  /** Returns the measured cost of a route; undefined where nothing was measured. */
   secondsPerMiB(route: TransferRoute): number | undefined {
     const cost = this.#costs.get(route);
     return cost && (cost.seconds / cost.bytes) * 2 ** 20;

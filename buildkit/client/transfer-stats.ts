@@ -1,7 +1,7 @@
-/** What came to a daemon, and how long it was on its way: the time in which anything of it was, in seconds. */
+/** Bytes that came to a daemon, and the seconds in which any of them were on their way. */
 export type Transfer = { readonly bytes: number; readonly seconds: number };
 
-/** BuildKit's word on something that is on its way; a layer has its digest as `id`. Dates are ISO 8601. */
+/** BuildKit's status of a transfer; a layer has its digest as `id`. Dates are ISO 8601. */
 export type TransferStatus = {
   readonly id: string;
   readonly current: number;
@@ -11,18 +11,18 @@ export type TransferStatus = {
 
 type Span = { readonly from: number; readonly to: number };
 
-/** What one solve had to bring to its daemon of images: layers that were there already are not in it. */
+/** The transfers of images to the daemon in one solve, without the layers that it had already. */
 export class TransferStats {
   readonly #layers = new Map<string, Span & { readonly bytes: number }>();
   readonly #documents = new Map<string, Span[]>();
 
-  /** Takes a status; those of anything else than a layer that has come whole count for nothing. */
+  /** Adds a status; only that of a complete layer counts. */
   addStatus({ id, current, started, completed }: TransferStatus): void {
     if (!id.startsWith("sha256:") || started === undefined || completed === undefined) return;
     this.#layers.set(id, { bytes: current, from: Date.parse(started), to: Date.parse(completed) });
   }
 
-  /** Takes a step that has ended; only the loading of a dependency's manifests and config counts. */
+  /** Adds a step that has ended; only the loading of a dependency's manifests and config counts. */
   addStep(name: string, started: string | undefined, completed: string): void {
     const dependency = /^\[context stagex\/([^\s:\]]+)(?:[\s:][^\]]*)?\] load metadata for /.exec(name)?.[1];
     if (dependency === undefined || started === undefined) return;
@@ -31,7 +31,7 @@ export class TransferStats {
     this.#documents.set(dependency, spans);
   }
 
-  /** What came of these dependencies (name -> digests of their layers). */
+  /** Returns the transfer of these dependencies (name -> digests of their layers). */
   totalOf(dependencies: ReadonlyMap<string, ReadonlySet<string>>): Transfer {
     const digests = new Set([...dependencies.values()].flatMap((layers) => [...layers]));
     const layers = [...this.#layers].flatMap(([digest, layer]) => (digests.has(digest) ? [layer] : []));
@@ -41,7 +41,7 @@ export class TransferStats {
   }
 }
 
-/** How much time the spans cover together, however they overlap. */
+/** Returns the time that the spans cover together, overlaps counted once. */
 function covered(spans: readonly Span[]): number {
   let [sum, end] = [0, Number.NEGATIVE_INFINITY];
   for (const { from, to } of spans.toSorted((a, b) => a.from - b.from)) {

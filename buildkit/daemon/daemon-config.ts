@@ -1,17 +1,17 @@
-/** What of a daemon's configuration depends on where it runs. */
+/** The part of a daemon's configuration that depends on its machine. */
 export type DaemonSettings = {
-  /** Keys before the first table, each a line. */
+  /** Keys before the first table, one a line. */
   readonly top: string;
   /** Tables, `[worker.oci]` among them. */
   readonly tables: string;
 };
 
 /**
- * Returns a buildkitd.toml (moby/buildkit: docs/buildkitd.toml.md). Every daemon of ours gets it from here, private or of a fleet, so
- * that a recipe may do no more on one than on another.
+ * Returns a buildkitd.toml (moby/buildkit: docs/buildkitd.toml.md). All our daemons have this one,
+ * private or of a fleet, so that a recipe may do the same on each.
  *
- * The gateway frontend is off: a `# syntax=` line can't bring a frontend from elsewhere. No entitlement is granted: no recipe gets the
- * host's network or more capabilities. No device is offered (CDI).
+ * The gateway frontend is off: a `# syntax=` line can't load a frontend. There are no entitlements:
+ * no recipe gets the host's network or more capabilities. There are no devices (CDI).
  */
 export function daemonConfig({ top, tables }: DaemonSettings): string {
   return `${top.trimEnd()}

@@ -3,28 +3,31 @@ import { lstat, mkdir, realpath } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 
-/** Where the private daemon keeps what. All but the socket is below one state folder. */
+/** The folders and files of the private daemon. All but the socket is below one state folder. */
 export type DaemonFolders = {
-  /** The state folder itself, which is also what is locked. */
+  /** The state folder itself, which is locked too. */
   readonly root: string;
-  /** buildkitd's own root: cache, snapshots. */
+  /** buildkitd's root: cache, snapshots. */
   readonly state: string;
   readonly leases: string;
-  /** Who the daemon is: its process and its keeper's. */
+  /** The record of the daemon's process and its reaper's. */
   readonly record: string;
   readonly log: string;
   readonly config: string;
-  /** A short folder of this user alone, for the socket. */
+  /** A folder with a short path for the socket, private to this user. */
   readonly run: string;
   readonly socket: string;
-  /** Distinguishes this daemon's containers from every other's. */
+  /** The control group of this daemon's containers, different from every other daemon's. */
   readonly cgroup: string;
 };
 
-/** The longest path that a unix socket can have (unix(7): 108 bytes with the closing zero). */
+/** The longest path of a unix socket (unix(7): 108 bytes with the closing zero). */
 const longestSocketPath = 107;
 
-/** Makes the state folder, and says where all else belongs. Throws if this user has no folder of his own for sockets. */
+/**
+ * Makes the state folder, and returns the paths of all else.
+ * @throws where this user has no private folder for sockets
+ */
 export async function prepareDaemonFolders(root: string): Promise<DaemonFolders> {
   await mkdir(root, { recursive: true, mode: 0o700 });
   const real = await realpath(root);
@@ -43,12 +46,15 @@ export async function prepareDaemonFolders(root: string): Promise<DaemonFolders>
   };
 }
 
-/** Makes the run folder. Throws if it is not this user's alone. */
+/**
+ * Makes the run folder.
+ * @throws where it is not private to this user
+ */
 export async function makeRunFolder(folders: DaemonFolders): Promise<void> {
   await makePrivate(folders.run);
 }
 
-/** The short folder for sockets, of this user alone. */
+/** Returns the folder for sockets, private to this user; makes it where there is none. */
 export async function ensureUserRunFolder(): Promise<string> {
   const user = process.env.XDG_RUNTIME_DIR;
   if (user !== undefined && user !== "" && (await isOwnFolder(user))) return user;
@@ -62,7 +68,10 @@ async function isOwnFolder(folder: string): Promise<boolean> {
   return found?.isDirectory() === true && found.uid === userInfo().uid;
 }
 
-/** In a folder that all users share, anybody may have made this name first: who can write there could put his own socket in it. */
+/**
+ * Makes a private folder. In a shared folder another user may have made that name first, to put a
+ * socket of their own there.
+ */
 async function makePrivate(folder: string): Promise<void> {
   await mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== "EEXIST") throw error;
@@ -70,6 +79,6 @@ async function makePrivate(folder: string): Promise<void> {
   const found = await lstat(folder);
   if (found.isDirectory() && found.uid === userInfo().uid && (found.mode & 0o077) === 0) return;
   throw new Error(
-    `${folder} is not a folder of this user alone (mode 0700), so BuildKit's socket can't be put there. Remove it, or set XDG_RUNTIME_DIR to a folder of yours.`,
+    `${folder} is not a private folder of this user (mode 0700), so it is unsafe for BuildKit's socket. Remove it, or set XDG_RUNTIME_DIR to a folder of yours.`,
   );
 }

@@ -3,7 +3,7 @@ import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formatIdentity, isAlive, ownIdentity, parseIdentity } from "../../lib/fs/pid-identity.ts";
 
-/** One use of the daemon by one process; a file whose name says which process. */
+/** A use of the daemon by a process: a file with the process in its name. */
 export type Lease = { readonly file: string };
 
 /** Writes a lease of this process into the folder. */
@@ -14,12 +14,12 @@ export async function takeLease(folder: string): Promise<Lease> {
   return { file };
 }
 
-/** Ends a lease; twice does no harm. */
+/** Releases a lease; a second call has no effect. */
 export async function releaseLease(lease: Lease): Promise<void> {
   await rm(lease.file, { force: true });
 }
 
-/** Whether any living process holds a lease. Those of dead processes are removed. */
+/** Whether any living process holds a lease. Removes the leases of dead processes. */
 export async function isLeased(folder: string): Promise<boolean> {
   let leased = false;
   for (const name of await readdir(folder).catch(() => [])) {

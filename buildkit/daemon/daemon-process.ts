@@ -13,14 +13,16 @@ import { longestLog } from "../client/build-log.ts";
 import { daemonConfig } from "./daemon-config.ts";
 import { type DaemonFolders, makeRunFolder } from "./daemon-folders.ts";
 
-/** The programs a daemon is made of, as absolute paths. */
+/** The programs of a daemon, as absolute paths. */
 export type DaemonPrograms = { readonly buildkitd: string; readonly runc: string };
 
-const startPatience = 60_000;
-const answerPatience = 30_000;
-const stopPatience = 15_000;
+/** In milliseconds. */
+const [startTimeout, answerTimeout, stopTimeout] = [60_000, 30_000, 15_000];
 
-/** Starts buildkitd in a session of its own and waits until it answers. Throws with the end of its log if it does not. */
+/**
+ * Starts buildkitd in a session of its own and waits until it answers.
+ * @throws Error with the end of its log, where it does not
+ */
 export async function startDaemon(
   programs: DaemonPrograms,
   folders: DaemonFolders,
@@ -37,7 +39,7 @@ export async function startDaemon(
   );
   const settled = new AbortController();
   const stop = AbortSignal.any(signal ? [signal, settled.signal] : [settled.signal]);
-  const failure = await Promise.race([ended, untilAnswering(folders.socket, startPatience, stop)]);
+  const failure = await Promise.race([ended, untilAnswering(folders.socket, startTimeout, stop)]);
   settled.abort();
   const identity = child.pid === undefined ? undefined : identityOf(child.pid);
   if (failure === undefined && identity !== undefined) return identity;
@@ -60,25 +62,29 @@ function spawnDaemon(programs: DaemonPrograms, folders: DaemonFolders): ChildPro
 }
 
 /**
- * Whether the running daemon answers. It is given time: one that is busy with others' builds must not be taken for
- * a dead one.
+ * Whether the running daemon answers within 30 seconds: a daemon that is busy with builds is not
+ * dead.
  */
 export async function isAnswering(socket: string, signal?: AbortSignal): Promise<boolean> {
-  return (await untilAnswering(socket, answerPatience, signal)) === undefined;
+  return (await untilAnswering(socket, answerTimeout, signal)) === undefined;
 }
 
-/** Ends the daemon, by force if it does not go within 15 seconds, and then whatever its builds left running or mounted. */
+/**
+ * Stops the daemon, by force after 15 seconds, and then removes the processes and mounts that its
+ * builds have left.
+ */
 export async function stopDaemon(daemon: ProcessIdentity, folders: DaemonFolders): Promise<void> {
   kill(daemon, "SIGTERM");
-  for (const start = Date.now(); isAlive(daemon) && Date.now() - start < stopPatience; ) await sleep(50);
+  for (const start = Date.now(); isAlive(daemon) && Date.now() - start < stopTimeout; ) await sleep(50);
   kill(daemon, "SIGKILL");
   while (isAlive(daemon)) await sleep(20);
   await sweepLeftovers(folders);
 }
 
 /**
- * A killed buildkitd leaves its containers running and its overlays mounted; they are known by this daemon's own cgroup, and by
- * the mount points below its state. A daemon whose starter was killed before it could record it is known by its command line.
+ * Removes the running containers and mounted overlays that a killed buildkitd has left: by this
+ * daemon's control group, and by the mount points below its state. Finds an unrecorded daemon,
+ * whose starter was killed, by its command line.
  */
 export async function sweepLeftovers(folders: DaemonFolders): Promise<void> {
   const left = await processesWhere(
@@ -87,13 +93,16 @@ export async function sweepLeftovers(folders: DaemonFolders): Promise<void> {
   );
   for (const process of left) kill(process, "SIGKILL");
   for (let tries = 0; left.some(isAlive) && tries < 250; tries++) await sleep(20);
-  // The newest first: a mount can't be undone below another.
+  // The newest first: a mount below another can't be unmounted.
   for (const point of (await mountPointsBelow(folders.state)).reverse()) {
     await promisify(execFile)("umount", ["--lazy", point]).catch(() => undefined);
   }
 }
 
-/** Mount points below a folder, oldest first (proc_pid_mountinfo(5): field 5, where blanks are written in octal). */
+/**
+ * Lists the mount points below a folder, oldest first (proc_pid_mountinfo(5): field 5, with blanks
+ * in octal).
+ */
 async function mountPointsBelow(folder: string): Promise<string[]> {
   const mounts = await readFile("/proc/self/mountinfo", "utf8").catch(() => "");
   return mounts
@@ -106,16 +115,19 @@ async function mountPointsBelow(folder: string): Promise<string[]> {
     .filter((point) => point.startsWith(`${folder}/`));
 }
 
-/** The running processes of which that is true of their cgroups (proc_pid_cgroup(5)) and the words of their command line. */
+/**
+ * Lists the running processes by their control groups (proc_pid_cgroup(5)) and the words of their
+ * command line.
+ */
 async function processesWhere(
-  isMeant: (cgroup: string, words: readonly string[]) => boolean,
+  isMatch: (cgroup: string, words: readonly string[]) => boolean,
 ): Promise<ProcessIdentity[]> {
   const read = (pid: string, file: string) => readFile(`/proc/${pid}/${file}`, "utf8").catch(() => "");
   const found = (await readdir("/proc").catch(() => []))
     .filter((name) => /^\d+$/.test(name))
     .map(async (pid) => {
       const words = (await read(pid, "cmdline")).split("\0");
-      return isMeant(await read(pid, "cgroup"), words) ? (identityOf(Number(pid)) ?? []) : [];
+      return isMatch(await read(pid, "cgroup"), words) ? (identityOf(Number(pid)) ?? []) : [];
     });
   return (await Promise.all(found)).flat();
 }
@@ -129,20 +141,20 @@ function kill(process_: ProcessIdentity, signal: NodeJS.Signals): void {
   }
 }
 
-/** Returns once the daemon answers; after that time, or an abort, returns why it gave up. */
+/** Waits until the daemon answers; returns the reason where it does not in time, or was aborted. */
 async function untilAnswering(
   socket: string,
-  patience: number,
+  timeout: number,
   signal?: AbortSignal,
 ): Promise<string | undefined> {
-  for (const start = Date.now(); Date.now() - start < patience; await sleep(50)) {
+  for (const start = Date.now(); Date.now() - start < timeout; await sleep(50)) {
     if (signal?.aborted) return "aborted";
     if (await answers(socket)) return undefined;
   }
-  return `it did not answer within ${patience / 1000} s`;
+  return `it did not answer within ${timeout / 1000} s`;
 }
 
-/** Whether an HTTP/2 server is on the socket: it has sent its settings. */
+/** Whether an HTTP/2 server on the socket sends its settings. */
 async function answers(socket: string): Promise<boolean> {
   const session = connectHttp2("http://localhost", { createConnection: () => connect(socket) });
   try {
@@ -156,7 +168,10 @@ async function answers(socket: string): Promise<boolean> {
   }
 }
 
-/** buildkitd takes the OCI worker only where a program named `runc` is on its PATH, whatever `binary` says. */
+/**
+ * Links runc into the run folder: buildkitd has an OCI worker only with a `runc` on its PATH,
+ * whatever `binary` is.
+ */
 async function linkRuntime(programs: DaemonPrograms, folders: DaemonFolders): Promise<void> {
   const link = join(folders.run, "runc");
   await rm(link, { force: true });
@@ -164,8 +179,9 @@ async function linkRuntime(programs: DaemonPrograms, folders: DaemonFolders): Pr
 }
 
 /**
- * No proxy, no telemetry, no variable of the user's reaches the daemon. A step's log is whole up to what we keep of it: by default
- * BuildKit cuts it at 2 MiB, and drops what comes faster than 200 KiB a second.
+ * Returns the daemon's environment: no proxy, no telemetry, no variable of the user. A step's log
+ * is whole up to our own limit: by default BuildKit cuts it at 2 MiB, and drops output faster than
+ * 200 KiB a second.
  */
 function daemonEnvironment({ run }: DaemonFolders): NodeJS.ProcessEnv {
   return {
@@ -207,29 +223,29 @@ async function startError(failure: string, folders: DaemonFolders): Promise<Erro
   const tail = withoutStack(log.trim().split("\n")).slice(-12).join("\n");
   const end = tail === "" ? `${folders.log} is empty.` : `The end of ${folders.log}:\n${tail}`;
   return new Error(
-    [`BuildKit did not start: ${failure}.`, likelyMend(tail), `\n${end}`].filter(Boolean).join(" "),
+    [`BuildKit did not start: ${failure}.`, likelyHint(tail), `\n${end}`].filter(Boolean).join(" "),
   );
 }
 
-/** Leaves out Go's stack: each function's line, and the indented one after it with the place. */
+/** Removes Go's stack: each function's line, and the indented line of its place. */
 function withoutStack(lines: readonly string[]): string[] {
   return lines.filter((line, index) => !line.startsWith("\t") && !lines[index + 1]?.startsWith("\t"));
 }
 
 const otherBuilder = "or give a BuildKit that runs elsewhere: BUILDKIT_HOST=docker-container://NAME";
 
-const mends: readonly (readonly [RegExp, string])[] = [
-  [/could not lock|database .*timeout/, "Another buildkitd uses this state folder; end it first."],
+const hints: readonly (readonly [RegExp, string])[] = [
+  [/could not lock|database .*timeout/, "Another buildkitd uses this state folder; stop it first."],
   [
     /runc does not exist|no worker found/,
-    "It found no OCI runtime: npm run stagex doctor says what is lacking.",
+    "It found no OCI runtime: npm run stagex doctor lists what is missing.",
   ],
   [/no space left/, "The disk is full."],
   [/overlay.*(not supported|no such device)/, "The kernel has no overlay file system: modprobe overlay."],
 ];
 
-function likelyMend(log: string): string {
-  const known = mends.find(([pattern]) => pattern.test(log))?.[1];
+function likelyHint(log: string): string {
+  const known = hints.find(([pattern]) => pattern.test(log))?.[1];
   if (known !== undefined) return known;
   if (process.getuid?.() !== 0) return `It needs root here: run this with sudo, ${otherBuilder}.`;
   return /permission denied|not permitted/i.test(log)

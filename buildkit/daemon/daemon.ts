@@ -24,28 +24,28 @@ const recordSchema = z.object({
 });
 type DaemonRecord = z.infer<typeof recordSchema>;
 
-/** With fewer bytes left, a disk counts as full: BuildKit's database alone grows in steps of as much. */
-const leastRoom = 64 * 1024 * 1024;
+/** A disk with fewer free bytes counts as full: BuildKit's database grows by as much at once. */
+const leastFreeBytes = 64 * 1024 * 1024;
 
-/** A running private daemon, and this caller's use of it. */
+/** A caller's use of a running private daemon. */
 export type DaemonUse = {
-  /** `unix://…`, as an endpoint wants it. */
+  /** The `unix://…` address for an endpoint. */
   readonly address: string;
-  /** Ends this use; the last one ends the daemon. Twice does no harm. */
+  /** Ends this use; the last one stops the daemon. A second call has no effect. */
   release(): Promise<void>;
 };
 
 export type DaemonRequest = DaemonPrograms & {
-  /** The state folder, of this daemon alone. Two uses with one root share one daemon. */
+  /** The state folder of the daemon. Uses with the same root share one daemon. */
   readonly root: string;
-  /** Told in a few words what is done, such as that a daemon is started. */
+  /** Called with each step, such as the start of a daemon. */
   readonly log?: (line: string) => void;
   readonly signal?: AbortSignal;
 };
 
 /**
- * Gives the use of the private buildkitd whose state is in `root`: the running one, whoever started it, or a new one. It runs until
- * the last user released it; a user that died does not count, and a small keeper process sees to it when all did.
+ * Acquires the private buildkitd whose state is in `root`: the running one, or a new one. It runs
+ * until its last user has released it or died; a small reaper process stops it when all have died.
  */
 export async function acquireDaemon(request: DaemonRequest): Promise<DaemonUse> {
   const { signal, log = () => {} } = request;
@@ -68,7 +68,7 @@ export async function acquireDaemon(request: DaemonRequest): Promise<DaemonUse> 
   });
 }
 
-/** Ends the daemon if no living process uses it. Returns whether one still runs. */
+/** Stops the daemon if no living process uses it. Returns whether it still runs. */
 export async function endUnusedDaemon(folders: DaemonFolders): Promise<boolean> {
   try {
     return await whileLocked(folders, async () => {
@@ -77,7 +77,7 @@ export async function endUnusedDaemon(folders: DaemonFolders): Promise<boolean> 
       const isRunning = isAlive(record.daemon);
       if (isRunning && (await isLeased(folders.leases))) return true;
       await (isRunning ? stopDaemon(record.daemon, folders) : sweepLeftovers(folders));
-      await giveUpCacheIfFull(folders);
+      await removeCacheIfFull(folders);
       if (!isRunning) return false;
       await rm(folders.record, { force: true });
       if (record.socket === folders.socket) await rm(folders.run, { recursive: true, force: true });
@@ -89,24 +89,31 @@ export async function endUnusedDaemon(folders: DaemonFolders): Promise<boolean> 
   }
 }
 
-/** Who removes the state folder, or the checkout that it is in, takes the record too; the daemon is still known by its command line. */
+/**
+ * Stops a daemon without a record, by its command line: the state folder or its checkout may have
+ * been removed.
+ */
 async function endUnrecorded(folders: DaemonFolders): Promise<false> {
   await sweepLeftovers(folders);
-  await giveUpCacheIfFull(folders);
+  await removeCacheIfFull(folders);
   return false;
 }
 
 /**
- * A daemon that ran out of disk keeps records of snapshots that it could not make, on which every later build fails ("lstat …/snapshots/9: no
- * such file"). What it holds is a cache alone, and its room is needed: so the next one starts afresh.
+ * Removes the daemon's cache where the disk is full. A daemon that ran out of disk keeps records of
+ * snapshots that it could not make, and every later build fails on them ("lstat …/snapshots/9: no
+ * such file").
  */
-async function giveUpCacheIfFull(folders: DaemonFolders): Promise<void> {
+async function removeCacheIfFull(folders: DaemonFolders): Promise<void> {
   const disk = await statfs(folders.state).catch(() => undefined);
-  if (disk === undefined || disk.bavail * disk.bsize >= leastRoom) return;
+  if (disk === undefined || disk.bavail * disk.bsize >= leastFreeBytes) return;
   await rm(folders.state, { recursive: true, force: true, maxRetries: 5 });
 }
 
-/** The record of a daemon that answers. Its socket is where its starter put it, which may be elsewhere than this process would. */
+/**
+ * Returns the record of a daemon that answers. Its socket may be elsewhere than this process would
+ * put it.
+ */
 async function ensureDaemon(
   request: DaemonRequest,
   folders: DaemonFolders,
@@ -114,33 +121,33 @@ async function ensureDaemon(
 ): Promise<DaemonRecord> {
   const record = await readRecord(folders);
   if (record !== undefined && isAlive(record.daemon)) {
-    if (await isAnswering(record.socket, request.signal)) return await ensureKeeper(record, folders);
+    if (await isAnswering(record.socket, request.signal)) return await ensureReaper(record, folders);
     request.signal?.throwIfAborted();
-    log("The running BuildKit does not answer: ending it");
+    log("The running BuildKit does not answer: stopping it");
     await stopDaemon(record.daemon, folders);
   }
   log("Starting BuildKit");
   const daemon = await startDaemon(request, folders, request.signal);
-  return await ensureKeeper({ daemon, keeper: null, socket: folders.socket }, folders);
+  return await ensureReaper({ daemon, keeper: null, socket: folders.socket }, folders);
 }
 
-async function ensureKeeper(record: DaemonRecord, folders: DaemonFolders): Promise<DaemonRecord> {
+async function ensureReaper(record: DaemonRecord, folders: DaemonFolders): Promise<DaemonRecord> {
   if (record.keeper !== null && isAlive(record.keeper)) return record;
-  const kept = { ...record, keeper: startKeeper(folders) };
-  await writeFile(folders.record, JSON.stringify(kept));
-  return kept;
+  const updated = { ...record, keeper: startReaper(folders) };
+  await writeFile(folders.record, JSON.stringify(updated));
+  return updated;
 }
 
-function startKeeper(folders: DaemonFolders): ProcessIdentity | null {
+function startReaper(folders: DaemonFolders): ProcessIdentity | null {
   const program = fileURLToPath(new URL("daemon-reaper.ts", import.meta.url));
-  const keeper = spawn(process.execPath, [program, folders.root], {
+  const reaper = spawn(process.execPath, [program, folders.root], {
     detached: true,
     stdio: "ignore",
     env: { PATH: process.env.PATH, XDG_RUNTIME_DIR: process.env.XDG_RUNTIME_DIR, TMPDIR: process.env.TMPDIR },
   });
-  keeper.on("error", () => {});
-  keeper.unref();
-  return (keeper.pid !== undefined && identityOf(keeper.pid)) || null;
+  reaper.on("error", () => {});
+  reaper.unref();
+  return (reaper.pid !== undefined && identityOf(reaper.pid)) || null;
 }
 
 async function readRecord(folders: DaemonFolders): Promise<DaemonRecord | undefined> {
@@ -151,7 +158,10 @@ async function readRecord(folders: DaemonFolders): Promise<DaemonRecord | undefi
   }
 }
 
-/** One process at a time decides whether a daemon is to start or to end. A killed holder's lock counts for nothing after 10 seconds. */
+/**
+ * Locks the state folder: one process at a time starts or stops a daemon. A killed holder's lock
+ * expires after 10 seconds.
+ */
 async function whileLocked<T>(folders: DaemonFolders, work: () => Promise<T>): Promise<T> {
   const unlock = await lock(folders.root, {
     lockfilePath: join(folders.root, "lock"),

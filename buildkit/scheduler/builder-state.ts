@@ -1,29 +1,27 @@
 import type { Job, ScheduledBuilder } from "./job.ts";
 
-/** What an input of unknown size is taken for: 32 MiB, the order of a library's image. */
+/** The size that an input of unknown size counts with: 32 MiB, the order of a library's image. */
 const usualBytes = 32 * 2 ** 20;
 
-/** A job's place on a builder, from its start to its end. */
+/** A job on a builder, from its start to its end. */
 export type RunningJob = {
   readonly job: Job;
   readonly since: number;
   /** {@link BuilderState.expectedSeconds} at its start. */
   readonly expected: number | undefined;
-  /** Whether it is to have the builder to itself. */
-  readonly isAlone: boolean;
-  /** Whether another job has been there at the same time. */
+  /** Whether it has the builder to itself. */
+  readonly isExclusive: boolean;
+  /** Whether another job was on the builder at the same time. */
   hadCompany: boolean;
 };
 
-/** What a builder is doing, and what it has in its cache. */
+/** A builder's running jobs, and the content of its cache. */
 export class BuilderState {
   readonly builder: ScheduledBuilder;
-  /** Why it is out of use; undefined while it works. */
+  /** The reason for which it is out of use; undefined while it works. */
   lost: string | undefined;
-  /** The kind of jobs ({@link WaitingJobs}) that it is being emptied for; no other may start here. */
+  /** The kind of jobs ({@link JobKind}) that it is being emptied for; no other may start here. */
   reservedFor: object | undefined;
-  /** When a job ended here last. */
-  freedAt = Number.NEGATIVE_INFINITY;
   readonly running = new Set<RunningJob>();
   readonly #cached = new Set<string>();
   readonly #steps = new Set<string>();
@@ -34,46 +32,66 @@ export class BuilderState {
     this.builder = builder;
   }
 
+  get name(): string {
+    return this.builder.name;
+  }
+
   /** Share of the slots that is taken, 0 to 1. */
   get usage(): number {
     return this.running.size / this.builder.slots;
   }
 
-  /** Whether the job could ever be held, with the builder empty. */
+  /** Slots and memory in use, or the reason of its loss: `west: 2 of 2 slots, 12.0 of 16.0 GiB`. */
+  get occupancy(): string {
+    if (this.lost !== undefined) return `${this.name}: lost (${this.lost})`;
+    const { memory, slots } = this.builder;
+    const gib = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
+    const taken = memory === undefined ? "" : `, ${gib(this.#memoryTaken)} of ${gib(memory)} GiB`;
+    const kept = this.reservedFor === undefined ? "" : ", being emptied for a job";
+    return `${this.name}: ${this.running.size} of ${slots} slots${taken}${kept}`;
+  }
+
+  /** Whether the empty builder has the memory for a job. */
   couldHold({ memory = 0 }: Job): boolean {
     return memory <= (this.builder.memory ?? Number.POSITIVE_INFINITY);
   }
 
   /** Whether the job could start now. An empty builder has room for any. */
-  hasRoom(job: Job, isAlone: boolean): boolean {
+  hasRoom(job: Job, isExclusive: boolean): boolean {
     if (this.lost !== undefined) return false;
     if (this.running.size === 0) return true;
-    const isTaken = isAlone || [...this.running].some((other) => other.isAlone);
+    const isTaken = isExclusive || [...this.running].some((other) => other.isExclusive);
     const limit = this.builder.memory ?? Number.POSITIVE_INFINITY;
-    const taken = [...this.#memory.values()].reduce((sum, bytes) => sum + bytes, 0);
-    return !isTaken && this.running.size < this.builder.slots && taken + this.#memoryOf(job) <= limit;
+    const isFull = this.running.size >= this.builder.slots;
+    return !isTaken && !isFull && this.#memoryTaken + this.#memoryOf(job) <= limit;
   }
 
-  /** What is counted for a job: nothing where the steps that it shares, which take the memory, are in the cache. */
+  get #memoryTaken(): number {
+    return [...this.#memory.values()].reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  /**
+   * Returns the bytes to count for a job: none where its shared steps, which take the memory, are
+   * in the cache.
+   */
   #memoryOf({ memory = 0, shared }: Job): number {
     return shared !== undefined && this.#steps.has(shared.name) ? 0 : memory;
   }
 
-  occupy(held: RunningJob): void {
+  occupy(running: RunningJob): void {
     for (const other of this.running) other.hadCompany = true;
-    held.hadCompany = this.running.size > 0;
-    this.running.add(held);
-    this.#memory.set(held, this.#memoryOf(held.job));
-    for (const { digest } of held.job.inputs) this.#cached.add(digest);
+    running.hadCompany = this.running.size > 0;
+    this.running.add(running);
+    this.#memory.set(running, this.#memoryOf(running.job));
+    for (const { digest } of running.job.inputs) this.#cached.add(digest);
   }
 
-  release(held: RunningJob, now: number): void {
-    this.freedAt = now;
-    this.running.delete(held);
-    this.#memory.delete(held);
+  release(running: RunningJob): void {
+    this.running.delete(running);
+    this.#memory.delete(running);
   }
 
-  /** Notes that it has an image, such as one that it has just built. */
+  /** Notes that its cache has an image, such as one that it has just built. */
   noteCached(digest: string): void {
     this.#cached.add(digest);
   }
@@ -88,7 +106,7 @@ export class BuilderState {
     return this.#steps.has(name);
   }
 
-  /** Takes it out of use. Its cache cannot be counted on: the next machine of this name may be a new one. */
+  /** Takes it out of use. Forgets its cache: the next machine of this name may be a new one. */
   markLost(reason: string): void {
     this.lost = reason;
     this.reservedFor = undefined;
@@ -96,7 +114,10 @@ export class BuilderState {
     this.#steps.clear();
   }
 
-  /** Seconds that the job takes longer here than on a builder that has all its inputs, and the steps that it shares, in its cache. */
+  /**
+   * Returns the seconds that a job takes longer here than with all its inputs and shared steps in
+   * the cache.
+   */
   missingSeconds({ inputs, shared }: Job, bytesPerSecond: number): number {
     let bytes = 0;
     for (const input of inputs) if (!this.#cached.has(input.digest)) bytes += input.bytes ?? usualBytes;
@@ -104,15 +125,18 @@ export class BuilderState {
     return bytes / bytesPerSecond + steps;
   }
 
-  /** Seconds that the job will take here, with what is in the cache; undefined where nothing is known of it. */
+  /**
+   * Returns the seconds that a job takes here, with the cache as it is; undefined where nothing is
+   * known of it.
+   */
   expectedSeconds({ seconds, shared }: Job): number | undefined {
     if (seconds === undefined || shared === undefined || !this.#steps.has(shared.name)) return seconds;
     return Math.max(0, seconds - shared.seconds);
   }
 
   /**
-   * Seconds until the first of its jobs is expected to end. One that has outlasted its expectation is taken to last as long again;
-   * of one without, nothing is expected: infinite.
+   * Returns the seconds until the first of its jobs is expected to end. A job that outlasts its
+   * expectation counts as half done. The end of a job without an expectation is infinitely far.
    */
   secondsToFree(now: number): number {
     let least = Number.POSITIVE_INFINITY;

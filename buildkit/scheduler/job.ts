@@ -1,32 +1,42 @@
 /** An image that an image is built from, as the builder must have it. */
 export type JobInput = {
   readonly digest: string;
-  /** What would have to be sent to a builder that has not got it; where not known, a middling image's. */
+  /** Bytes to send to a builder that lacks it; where not known, those of an average image count. */
   readonly bytes?: number | undefined;
 };
 
-/** One image to be built, for one platform or for several at once. */
+/** One image to build, for one platform or for several at once. */
 export type Job = {
-  /** Jobs of one key give one result, and only one of them is built: an input key, or one with a builder's vendor for cross verification. */
+  /**
+   * An input key, or one with a builder's vendor for cross verification. Jobs with the same key
+   * give the same result, so only one of them is built.
+   */
   readonly key: string;
   /** The image's name, for messages. */
   readonly image: string;
-  /** OCI platforms whose programs the builder must run, such as `linux/386`; none for an image that is made of files alone. */
+  /**
+   * OCI platforms whose programs the builder must run, such as `linux/386`; none for an image that
+   * is made of files alone.
+   */
   readonly platforms: readonly string[];
   /** Expected seconds, where anything is known. */
   readonly seconds?: number | undefined;
-  /** Expected seconds from the start of this job to the end of the longest chain that it begins, itself included. */
+  /**
+   * Expected seconds from the start of this job to the end of the longest chain that it begins,
+   * itself included.
+   */
   readonly remaining: number;
   /**
-   * Bytes of memory that it is expected to take at its peak; not counted where not given. One that no builder has so much for is built by
-   * itself where there is most: an expectation is no proof.
+   * Bytes of memory that it is expected to take at its peak; not counted where not given. A job
+   * that exceeds every builder gets the largest one to itself: an expectation is no proof.
    */
   readonly memory?: number | undefined;
   readonly inputs: readonly JobInput[];
   /**
-   * Build steps that it has in common with other jobs, such as a package's subpackages that are all cut from one compilation: a name for
-   * them, and their expected seconds (part of `seconds`). They are done once and then in the cache of that builder, so the others wait
-   * for the first, and go where it was.
+   * Build steps that it has in common with other jobs: a name for them, and their expected seconds
+   * (part of `seconds`). A package's subpackages, for example, are cut from one compilation. The
+   * first job does the steps, and its builder caches them. So the others wait for the first, and go
+   * to its builder.
    */
   readonly shared?: { readonly name: string; readonly seconds: number } | undefined;
   /** Names of the builders that may build it, such as one vendor's; any where not given. */

@@ -1,4 +1,5 @@
-import { type Endpoint, parseEndpoint, queryDaemon } from "../../buildkit/client/endpoint.ts";
+import { queryDaemon } from "../../buildkit/client/daemon-query.ts";
+import { type Endpoint, parseEndpoint } from "../../buildkit/client/endpoint.ts";
 import { type BuilderChoice, chooseBuilder } from "../../tools/builder-choice.ts";
 import type { Docker } from "../../tools/docker.ts";
 import { SetUpError } from "../../tools/set-up-error.ts";

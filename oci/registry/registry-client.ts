@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { logCommand } from "../../lib/debug-log.ts";
 import { jsonLimit } from "../blob.ts";
 import { parseClientFailure, RegistryError, type RegistryProblem, registryError } from "./registry-error.ts";
 import { type RegistryLimits, registryLimits, timeoutFor } from "./registry-limits.ts";
@@ -135,7 +136,9 @@ export class RegistryClient {
   async #try(args: readonly string[], command: ClientCommand, time: number): Promise<void> {
     const { action, limit, signal } = command;
     signal?.throwIfAborted();
-    const child = spawn(this.#program, [...this.#flags(limit, time), ...args], {
+    const line = [...this.#flags(limit, time), ...args];
+    logCommand(this.#program, line);
+    const child = spawn(this.#program, line, {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const ended = once(child, "close");

@@ -4,12 +4,8 @@ import { writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { type BuilderFacts, inspectBuilder, type VendorSource } from "../../buildkit/client/builder-facts.ts";
-import {
-  type DaemonInfo,
-  type Endpoint,
-  parseEndpoint,
-  queryDaemon,
-} from "../../buildkit/client/endpoint.ts";
+import { type DaemonInfo, queryDaemon } from "../../buildkit/client/daemon-query.ts";
+import { type Endpoint, parseEndpoint } from "../../buildkit/client/endpoint.ts";
 import { waitForDaemon } from "../../buildkit/client/wait-for-daemon.ts";
 import { acquireDaemon, type DaemonUse } from "../../buildkit/daemon/daemon.ts";
 import type { BuilderInputs } from "../../config/builder-inputs.ts";

@@ -2,7 +2,7 @@ import { totalmem } from "node:os";
 import { isDeepStrictEqual } from "node:util";
 import pLimit, { type LimitFunction } from "p-limit";
 import { type Heartbeat, type WatchdogRules, withWatchdog } from "../../buildkit/client/build-watchdog.ts";
-import type { DaemonInfo } from "../../buildkit/client/endpoint.ts";
+import type { DaemonInfo } from "../../buildkit/client/daemon-query.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
 import {
   BuilderLostError,

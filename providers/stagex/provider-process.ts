@@ -1,4 +1,5 @@
 import { inspect } from "node:util";
+import { sendDebugLinesTo } from "../../lib/debug-log.ts";
 import { printable, printableBlock } from "../../lib/text/printable.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { onEngineEnd } from "../../pulumi-workarounds/engine-lifetime.ts";
@@ -11,7 +12,11 @@ import { type Provider, ProviderServer } from "./protocol/grpc-server.ts";
  * ends.
  */
 export async function serveProvider(provider: Provider): Promise<void> {
-  const server = new ProviderServer(provider, connectEngine(process.argv[2] ?? ""));
+  const [, , address = ""] = process.argv;
+  const engine = connectEngine(address);
+  // At the level "debug" the engine would show them with `--debug` only.
+  if (address !== "") sendDebugLinesTo((line) => engine.log("info", line));
+  const server = new ProviderServer(provider, engine);
   let closing = false;
 
   async function close(code: number): Promise<void> {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { countActiveBuilds } from "../../buildkit/client/endpoint.ts";
+import { countActiveBuilds } from "../../buildkit/client/daemon-query.ts";
 import type { BuilderInputs } from "../../config/builder-inputs.ts";
 import type { ProcessIdentity } from "../../lib/fs/pid-identity.ts";
 import { pathsOf } from "../../lib/paths.ts";
@@ -63,15 +63,8 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
       progress: () => {},
       report: (_, message) => warnings.push(message),
     };
-    const run = async (key: string, recipe: Recipe, among?: readonly string[]): Promise<Built> => {
-      const job = {
-        key,
-        image: key,
-        platforms: ["linux/amd64"],
-        remaining: 0,
-        inputs: [],
-        allowedBuilders: among,
-      };
+    const run = async (key: string, recipe: Recipe, allowedBuilders?: readonly string[]): Promise<Built> => {
+      const job = { key, image: key, platforms: ["linux/amd64"], remaining: 0, inputs: [], allowedBuilders };
       const { result } = await fleet.run(
         job,
         ({ name, endpoint }, signal, stir) => {
@@ -179,7 +172,7 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
     expect(fleet.warnings).toEqual([
       expect.stringMatching(
         new RegExp(
-          `${victim}: builder bad is lost, trying elsewhere: .*it says nothing: it hangs, or the network`,
+          `${victim}: builder bad is lost, trying elsewhere: .*it does not answer: it hangs, or the network`,
         ),
       ),
     ]);
@@ -196,7 +189,7 @@ describeReal("a fleet of which one builder fails in mid-build", () => {
     expect(fleet.warnings).toEqual([
       expect.stringMatching(
         new RegExp(
-          `${victim}: builder bad is lost, trying elsewhere: .*it says nothing: it hangs, or the network`,
+          `${victim}: builder bad is lost, trying elsewhere: .*it does not answer: it hangs, or the network`,
         ),
       ),
     ]);

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { queryDaemon } from "../../buildkit/client/endpoint.ts";
+import { queryDaemon } from "../../buildkit/client/daemon-query.ts";
 import { SolveError } from "../../buildkit/client/solve-error.ts";
 import { acquireDaemon } from "../../buildkit/daemon/daemon.ts";
 import { isAlive, type ProcessIdentity } from "../../lib/fs/pid-identity.ts";
@@ -162,7 +162,7 @@ describeReal("the private daemon", () => {
     process.kill(daemon.pid, "SIGKILL");
     const failure = await outcome;
     expect(failure).toBeInstanceOf(SolveError);
-    expect(String(failure)).toMatch(/BuildKit went away in mid-build: run the same command again/);
+    expect(String(failure)).toMatch(/BuildKit went away during the build: run the same command again/);
     expect(await bench.leftovers()).toEqual([]);
 
     const second = await bench.daemon("killed");

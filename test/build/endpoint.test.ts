@@ -3,8 +3,9 @@ import { createServer } from "node:net";
 import { release } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { builderFacts } from "../../buildkit/client/builder-facts.ts";
-import { parseEndpoint, queryDaemon } from "../../buildkit/client/endpoint.ts";
+import { inspectBuilder } from "../../buildkit/client/builder-facts.ts";
+import { queryDaemon } from "../../buildkit/client/daemon-query.ts";
+import { parseEndpoint } from "../../buildkit/client/endpoint.ts";
 import { BuildWorkspace, buildctl, listen } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 
@@ -21,7 +22,7 @@ describeReal("an endpoint", () => {
 
   test("the facts of a daemon on this machine", async () => {
     const { endpoint } = await bench.daemon();
-    const facts = await builderFacts(endpoint, { go: "go1.26.8" });
+    const { facts } = await inspectBuilder(endpoint, { go: "go1.26.8" });
     expect(facts).toEqual({
       arch: { x64: "amd64", arm64: "arm64" }[process.arch as string],
       cpuVendor: expect.stringMatching(/^[A-Za-z0-9]+$/),

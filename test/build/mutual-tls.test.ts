@@ -2,12 +2,9 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { inspectBuilder } from "../../buildkit/client/builder-facts.ts";
-import {
-  ConnectionError,
-  type Endpoint,
-  parseEndpoint,
-  queryDaemon,
-} from "../../buildkit/client/endpoint.ts";
+import { ConnectionError } from "../../buildkit/client/connection-error.ts";
+import { queryDaemon } from "../../buildkit/client/daemon-query.ts";
+import { type Endpoint, parseEndpoint } from "../../buildkit/client/endpoint.ts";
 import { readTlsAlert } from "../../buildkit/client/tls-alert.ts";
 import { createAuthority, issueCertificate } from "../../trust/certificate-authority.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";

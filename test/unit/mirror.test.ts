@@ -17,6 +17,7 @@ const files = execFileSync("git", ["ls-files", "-z", "--cached", "--others", "--
 const exceptions: Readonly<Record<string, string>> = {
   "buildkit/scheduler/scheduler-properties": "buildkit/scheduler",
   "cli/compile-cache": "cli/stagex.mjs",
+  "config/loaded-files": "config",
   "distro/plan/rebuild-prediction": "distro/plan/rebuild-plan.ts",
   "distro/published/release-history": "test/oracle/prediction.ts",
   "examples/seed-tree": "examples/seed-tree",

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { createMessage, enums, type PrivateKey, readKeys, readPrivateKey, sign } from "openpgp";
+import { logCommand } from "../../lib/debug-log.ts";
 import { TrustError } from "../trust-error.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { Keyring } from "./keyring.ts";
@@ -114,7 +115,9 @@ export function agentSigningKey(fingerprint: Fingerprint, options: AgentOptions)
  * @throws TrustError if gpg has no such key
  */
 export async function exportKeyringFromGpg(fingerprint: Fingerprint, home?: string): Promise<Keyring> {
-  const gpg = spawn("gpg", [...homeArguments(home), "--batch", "--no-armor", "--export", fingerprint], {
+  const command = [...homeArguments(home), "--batch", "--no-armor", "--export", fingerprint];
+  logCommand("gpg", command);
+  const gpg = spawn("gpg", command, {
     stdio: ["ignore", "pipe", "ignore"],
   });
   const failed = new Promise<never>((_, reject) => {
@@ -192,7 +195,9 @@ async function signWithGpg(
   home: string | undefined,
 ): Promise<Uint8Array> {
   signal?.throwIfAborted();
-  const gpg = spawn("gpg", gpgArguments(fingerprint, home), {
+  const command = gpgArguments(fingerprint, home);
+  logCommand("gpg", command);
+  const gpg = spawn("gpg", command, {
     stdio: ["pipe", "pipe", "pipe", "pipe"],
     ...(signal === undefined ? {} : { signal }),
   });

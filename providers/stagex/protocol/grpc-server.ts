@@ -9,8 +9,8 @@ import { renamedKeysWarning, withNewNames } from "../../../config/renamed-keys.t
 import { checkConfig, parseConfig, type StagexConfig } from "../../../config/schema.ts";
 import { printableLine } from "../../../lib/text/printable.ts";
 import type { Operation } from "../../../pipeline/operation.ts";
-import { previewSchema, unknown, unknown } from "../../../pipeline/unknown-schema.ts";
-import { EphemeralLines, EphemeralLines } from "../../../pulumi-workarounds/ephemeral-lines.ts";
+import { unknown } from "../../../pipeline/unknown-schema.ts";
+import { EphemeralLines } from "../../../pulumi-workarounds/ephemeral-lines.ts";
 import type { AttachableEngine } from "./engine-log.ts";
 import { checkResponse, diffResponse, failureMessage } from "./grpc-responses.ts";
 import { NotReadyAsRead, StatusError, statusOf } from "./grpc-status.ts";

@@ -1,4 +1,3 @@
-import type { SchedulingRules } from "../../../buildkit/scheduler/job-queue.ts";
 import {
   BuilderLostError,
   type Job,
@@ -6,6 +5,7 @@ import {
   Scheduler,
   type SchedulerEvent,
 } from "../../../buildkit/scheduler/scheduler.ts";
+import type { SchedulingRules } from "../../../buildkit/scheduler/scheduling-rules.ts";
 import { remainingSeconds } from "../../../distro/plan/build-durations.ts";
 import { randomNumbers } from "./random-numbers.ts";
 import { VirtualClock } from "./virtual-clock.ts";

@@ -8,7 +8,7 @@ import { findDocker, parseBuilders } from "../../../tools/docker.ts";
 const folder = mkdtempSync(join(tmpdir(), "builder-choice-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** No Docker daemon is to be had in a test: a `docker` that says what one with these builders would. */
+/** Makes a fake `docker` that answers as one with these builders: a test has no Docker daemon. */
 function dockerWith(name: string, builders: readonly object[], server: object | null): NodeJS.ProcessEnv {
   const bin = mkdtempSync(join(folder, `${name}-`));
   const version = JSON.stringify({ Client: { Version: "29.1.5" }, Server: server });
@@ -33,20 +33,20 @@ const inDaemon = { Name: "default", Driver: "docker", Nodes: [{ Name: "default",
 const stopped = { Name: "old", Driver: "docker-container", Nodes: [{ Name: "old0", Status: "inactive" }] };
 const running = { Name: "sx", Driver: "docker-container", Nodes: [{ Name: "sx0", Status: "running" }] };
 
-test("a daemon of our own needs Linux and root", () => {
+test("needs Linux and root for a private daemon", () => {
   expect(privateDaemonObstacle("linux", 0)).toBeNull();
   expect(privateDaemonObstacle("linux", 1000)).toMatch(/root/);
   expect(privateDaemonObstacle("darwin", 501)).toMatch(/Linux only/);
 });
 
-test("$BUILDKIT_HOST goes before everything, a daemon of our own before Docker", async () => {
+test("prefers $BUILDKIT_HOST to a private daemon, and that to Docker", async () => {
   const docker = dockerWith("all", [running], server);
   const given = await chooseBuilder({ ...docker, BUILDKIT_HOST: "tcp://builder:1234" }, null);
   expect(given).toEqual({ kind: "given", address: "tcp://builder:1234" });
   expect(await chooseBuilder(docker, null)).toEqual({ kind: "private" });
 });
 
-test("where none of our own can run, a running Docker builder is taken", async () => {
+test("takes a running Docker builder where no private daemon can run", async () => {
   const choice = await chooseBuilder(dockerWith("running", [inDaemon, stopped, running], server), "no root");
   expect(choice).toEqual({
     kind: "docker",
@@ -60,17 +60,17 @@ test.each([
   ["its builder stands still", [inDaemon, stopped], server, /--bootstrap old/],
   ["it has none in a container", [inDaemon], server, /docker buildx create/],
   ["its daemon is not there", [], null, /BUILDKIT_HOST/],
-])("Docker is of no use when %s, and the error says what would be", async (_, builders, daemon, mend) => {
+])("rejects Docker when %s, with a hint", async (_, builders, daemon, fix) => {
   const choice = chooseBuilder(dockerWith("unusable", builders, daemon), "no root");
-  await expect(choice).rejects.toThrow(mend);
+  await expect(choice).rejects.toThrow(fix);
 });
 
-test("without docker there is nothing to ask", async () => {
+test("reports that docker is missing", async () => {
   expect(await findDocker({ PATH: folder })).toBeNull();
   await expect(chooseBuilder({ PATH: folder }, "no root")).rejects.toThrow(/no root.*there is no docker/);
 });
 
-test("builders without nodes, and blank lines, do no harm", () => {
+test("ignores builders without nodes, and blank lines", () => {
   const text = `\n${JSON.stringify({ Name: "empty", Driver: "docker-container", Nodes: null })}\n\n`;
   expect(parseBuilders(text)).toEqual([]);
 });

@@ -5,14 +5,14 @@ import { engineEnvironment, engineRequirements } from "../../../tools/engine-env
 
 const programs = { pulumi: "/tools/engine/pulumi", languageHost: "/tools/host/pulumi-language-nodejs" };
 
-test("the Node that runs TypeScript comes first on PATH, then the language host and the engine", () => {
+test("puts the Node that runs TypeScript first on PATH, then the language host and the engine", () => {
   const { PATH = "" } = engineEnvironment(programs, { PATH: "/usr/bin:/tools/host:/bin" });
   const [node = "", ...rest] = PATH.split(":");
   expect(existsSync(join(node, "node"))).toBe(true);
   expect(rest).toEqual(["/tools/host", "/tools/engine", "/usr/bin", "/bin"]);
 });
 
-test("the passphrase is empty where the user has none, and the user's otherwise", () => {
+test("sets an empty passphrase where the user has none, and keeps the user's otherwise", () => {
   expect(engineEnvironment(programs, {}).PULUMI_CONFIG_PASSPHRASE).toBe("");
   expect(engineEnvironment(programs, { PULUMI_CONFIG_PASSPHRASE: "mine" }).PULUMI_CONFIG_PASSPHRASE).toBe(
     "mine",
@@ -21,7 +21,7 @@ test("the passphrase is empty where the user has none, and the user's otherwise"
   expect(engineRequirements(programs, file).variables).not.toHaveProperty("PULUMI_CONFIG_PASSPHRASE");
 });
 
-test("the user's own settings of the engine stay", () => {
+test("keeps the user's own settings of the engine", () => {
   const own = {
     PULUMI_HOME: "/home/me/.pulumi",
     PULUMI_BACKEND_URL: "s3://bucket",
@@ -30,7 +30,7 @@ test("the user's own settings of the engine stay", () => {
   expect(engineEnvironment(programs, own)).toMatchObject(own);
 });
 
-test("gRPC on this machine's own addresses goes through no proxy", () => {
+test("exempts this machine's addresses from a proxy for gRPC", () => {
   const noProxy = (environment: NodeJS.ProcessEnv) =>
     engineRequirements(programs, environment).variables.no_grpc_proxy;
   const https_proxy = "http://proxy.test:3128";
@@ -42,7 +42,7 @@ test("gRPC on this machine's own addresses goes through no proxy", () => {
   );
 });
 
-test("a plain pulumi builds with the daemon that was found", () => {
+test("passes the found daemon to a plain pulumi", () => {
   const address = "docker-container://buildx_buildkit_sx0";
   expect(engineRequirements(programs, { BUILDKIT_HOST: address }).variables.BUILDKIT_HOST).toBe(address);
   expect(engineRequirements(programs, {}).variables).not.toHaveProperty("BUILDKIT_HOST");

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { prepareEngineFolder } from "../../../tools/engine-folder.ts";
 import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 
-/** A program that prints its arguments, one a line. */
+/** Writes a program that prints its arguments, one a line. */
 function install(scratch: string, path: string): string {
   const place = join(scratch, path);
   mkdirSync(dirname(place), { recursive: true });
@@ -20,9 +20,9 @@ function argumentsOf(program: string): string[] {
     .slice(1);
 }
 
-test("the host that the set-up has built is told to load no TypeScript compiler", async () => {
+test("starts the built language host without the TypeScript compiler", async () => {
   const scratch = await scratchFolder();
-  // A folder that a shell would take for two.
+  // A folder with a blank and a quote in its path.
   const tools = join(scratch, "the user's cache/tools");
   const programs = {
     pulumi: install(scratch, "the user's cache/tools/pulumi-v1/pulumi"),
@@ -35,7 +35,7 @@ test("the host that the set-up has built is told to load no TypeScript compiler"
   expect(await prepareEngineFolder(programs, tools)).toEqual(together);
 });
 
-test("another host reads Pulumi.yaml, and does not know the flag", async () => {
+test("starts another language host without the flag", async () => {
   const scratch = await scratchFolder();
   const programs = {
     pulumi: install(scratch, "a/pulumi"),
@@ -46,7 +46,7 @@ test("another host reads Pulumi.yaml, and does not know the flag", async () => {
   expect(argumentsOf(together.languageHost)).toEqual(["-tracing=", "127.0.0.1:1"]);
 });
 
-test("programs that lie together stay there", async () => {
+test("leaves programs in a common folder there", async () => {
   const scratch = await scratchFolder();
   const programs = {
     pulumi: install(scratch, "c/pulumi"),

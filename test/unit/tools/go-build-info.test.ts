@@ -12,20 +12,20 @@ const environment = { ...process.env, GOTOOLCHAIN: "local", GOFLAGS: "-mod=mod" 
 const go = (...args: string[]): string =>
   execFileSync("go", args, { cwd: folder, env: environment, encoding: "utf8" });
 
-test("tells the Go of a binary, as `go version` does", async () => {
+test("reads the Go version of a binary, as `go version` does", async () => {
   const program = join(go("env", "GOROOT").trim(), "bin/gofmt");
   const [, version] = go("version", program).trim().split(": ");
   expect(await goVersionOf(program)).toBe(version);
 });
 
-test("is not misled by a program that only knows the magic", async () => {
-  // The go command reads such blocks, so it has the magic among its data, before its own block or after it.
+test("ignores the magic in the data of a program", async () => {
+  // The go command reads such blocks, and so contains the magic as data, before or after its own block.
   const program = join(go("env", "GOROOT").trim(), "bin/go");
   const [, version] = go("version", program).trim().split(": ");
   expect(await goVersionOf(program)).toBe(version);
 });
 
-test("finds the block wherever it lies in a large file", async () => {
+test("finds the block at any place in a large file", async () => {
   const gofmt = join(go("env", "GOROOT").trim(), "bin/gofmt");
   const chunk = 4 * 1024 * 1024;
   const at = Buffer.alloc(64);
@@ -42,7 +42,7 @@ test("finds the block wherever it lies in a large file", async () => {
   expect(await goVersionOf(join(folder, "gofmt"))).toMatch(/^go1\./);
 });
 
-test("says null of what is no Go program", async () => {
+test("returns null for a file that is not a Go program", async () => {
   expect(await goVersionOf(process.execPath)).toBeNull();
   writeFileSync(join(folder, "empty"), "");
   expect(await goVersionOf(join(folder, "empty"))).toBeNull();

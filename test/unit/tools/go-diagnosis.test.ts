@@ -22,15 +22,15 @@ test.each([
     "out-of-memory",
     /memory|close/,
   ],
-] as const)("%j is %s", (output, reason, mend) => {
+] as const)("diagnoses %j as %s", (output, reason, fix) => {
   const error = diagnoseGoFailure("buildkitd v0.34.2", output);
   expect(error.reason).toBe(reason);
-  expect(error.fix).toMatch(mend);
+  expect(error.fix).toMatch(fix);
   expect(error.message).toContain("buildkitd v0.34.2");
   expect(error.message).toContain(output.split("\n").at(-1));
 });
 
-test("what it doesn't know it quotes, the end of it", () => {
+test("quotes the end of an unknown output", () => {
   const lines = Array.from({ length: 100 }, (_, number) => `line ${number}`);
   const error = diagnoseGoFailure("crane v1", lines.join("\n"));
   expect(error.reason).toBe("build-failed");

@@ -13,7 +13,7 @@ function put(path: string, text: string): void {
   writeFileSync(join(root, path), text);
 }
 
-test("a kernel without anything has nothing", async () => {
+test("finds no feature in an empty /proc and /sys", async () => {
   expect(await readKernelFeatures(`${root}/nothing/`)).toEqual({
     overlayfs: false,
     namespaces: { user: false, mnt: false, net: false, pid: false, uts: false, ipc: false },
@@ -22,7 +22,7 @@ test("a kernel without anything has nothing", async () => {
   });
 });
 
-test("features are read as the kernel tells them", async () => {
+test("reads the features of a kernel", async () => {
   put("k/proc/filesystems", "nodev\ttmpfs\nnodev\toverlay\n\text4\n");
   for (const name of ["user", "mnt", "pid", "uts", "ipc"]) put(`k/proc/self/ns/${name}`, "");
   put("k/proc/sys/user/max_user_namespaces", "0\n");
@@ -36,7 +36,7 @@ test("features are read as the kernel tells them", async () => {
   });
 });
 
-test("platforms: the machine's own, and those with an enabled interpreter", async () => {
+test("lists the machine's own platforms, and those with an enabled interpreter", async () => {
   put("binfmt/qemu-aarch64", "enabled\ninterpreter /usr/bin/qemu-aarch64\n");
   put("binfmt/qemu-riscv64", "disabled\ninterpreter /usr/bin/qemu-riscv64\n");
   put("binfmt/qemu-i386", "enabled\n");

@@ -6,17 +6,17 @@ import { pinnedGo, pinnedTools, toolNames } from "../../../tools/pinned-tools.ts
 import { pinnedVersion, toolFolder } from "../../../tools/tool-folder.ts";
 import { isWithin, parseVersion } from "../../../tools/version.ts";
 
-const binaries = Object.values(pinnedTools).flatMap(({ buildMethods: recipes }) =>
-  recipes.flatMap((recipe) => recipe.binaries),
+const binaries = Object.values(pinnedTools).flatMap(({ buildMethods }) =>
+  buildMethods.flatMap((method) => method.binaries),
 );
 
-test.each(toolNames)("%s is pinned to a version that would be accepted from PATH too", async (name) => {
+test.each(toolNames)("pins %s to a version that is accepted from PATH too", async (name) => {
   const version = parseVersion(await pinnedVersion(pinnedTools[name]));
   const { accepted } = pinnedTools[name];
   expect(version && (accepted === null || isWithin(version, accepted))).toBe(true);
 });
 
-test("every runc edits the containers that it starts, and only one without libseccomp drops their filter", () => {
+test("builds every runc with its editor of containers, and drops the filter only without libseccomp", () => {
   for (const { binaries, shortcoming } of pinnedTools.runc.buildMethods) {
     const [real, runc] = binaries;
     expect([real?.output, runc?.output]).toEqual(["runc.real", "runc"]);
@@ -26,7 +26,7 @@ test("every runc edits the containers that it starts, and only one without libse
   }
 });
 
-test("every module asks for the pinned Go, and has the checksum of all it needs", () => {
+test("requires the pinned Go and a checksum of each dependency in every module", () => {
   for (const { module } of binaries) {
     const text = readFileSync(join(goModules, module, "go.mod"), "utf8");
     expect(text, module).toContain(`\ngo ${pinnedGo.slice("go".length)}\n`);
@@ -34,7 +34,7 @@ test("every module asks for the pinned Go, and has the checksum of all it needs"
   }
 });
 
-test("no build depends on the folder it is made in, nor on this checkout's commit", () => {
+test("builds independently of the folder and of this checkout's commit", () => {
   for (const binary of binaries) {
     const args = goArguments(binary, "/somewhere", "v1.2.3");
     expect(args).toEqual(expect.arrayContaining(["-trimpath", "-mod=readonly", "-buildvcs=false"]));
@@ -42,9 +42,9 @@ test("no build depends on the folder it is made in, nor on this checkout's commi
   }
 });
 
-test("another way of building has another folder, the same way the same", async () => {
+test("names the folder of each build method differently, and the same method alike", async () => {
   const { runc } = pinnedTools;
-  const folders = await Promise.all(runc.buildMethods.map((recipe) => toolFolder("/cache", runc, recipe)));
+  const folders = await Promise.all(runc.buildMethods.map((method) => toolFolder("/cache", runc, method)));
   expect(new Set(folders).size).toBe(runc.buildMethods.length);
   expect(await toolFolder("/cache", runc, runc.buildMethods[0])).toBe(folders[0]);
   expect(folders[0]).toMatch(/^\/cache\/runc-v1\.5\.2-[0-9a-f]{12}$/);

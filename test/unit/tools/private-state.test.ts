@@ -24,13 +24,13 @@ const paths = (state?: string) =>
 const modeOf = async (path: string): Promise<string> =>
   ((await stat(join(folder, path))).mode & 0o777).toString(8);
 
-test("makes the state of a new checkout, and its cache, for this user alone", async () => {
+test("makes the state and cache of a new checkout private to this user", async () => {
   keepStatePrivate(paths());
   expect([await modeOf("project/.stagex"), await modeOf("cache")]).toEqual(["700", "700"]);
   expect((await stat(paths().backend)).isDirectory()).toBe(true);
 });
 
-test("closes state that is there, and a state folder elsewhere with it; a shared cache stays open", async () => {
+test("makes existing state private, also elsewhere, and leaves a shared cache open", async () => {
   for (const path of ["project/.stagex/pulumi", "witness", "cache"])
     await mkdir(join(folder, path), { recursive: true });
   for (const path of ["project/.stagex", "witness", "cache"]) await chmod(join(folder, path), 0o755);
@@ -43,10 +43,10 @@ test("closes state that is there, and a state folder elsewhere with it; a shared
 });
 
 test.for([".", "..", "/", "/tmp", "/var/tmp", "/dev/shm", homedir()])(
-  "refuses STAGEX_STATE=%s, which holds more than state",
+  "rejects STAGEX_STATE=%s, which contains more than state",
   async (state) => {
     const before = (await stat(resolve(folder, "project", state))).mode;
-    expect(() => keepStatePrivate(paths(state))).toThrow(/STAGEX_STATE is .*: it would be closed/);
+    expect(() => keepStatePrivate(paths(state))).toThrow(/STAGEX_STATE is .*: other users would lose access/);
     expect((await stat(resolve(folder, "project", state))).mode).toBe(before);
   },
 );

@@ -21,7 +21,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-/** A step that lasts this many seconds of the fake clock. */
+/** Runs a step for so many seconds of the fake clock. */
 async function lasting<T>(seconds: number, step: Promise<T>): Promise<T> {
   await vi.advanceTimersByTimeAsync(seconds * 1000);
   return step;
@@ -29,7 +29,7 @@ async function lasting<T>(seconds: number, step: Promise<T>): Promise<T> {
 
 const pause = (seconds: number) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
-test("a log gets a line every 15 seconds, with what is being done, and one at the end", async () => {
+test("writes a line with the detail every 15 seconds to a log, and one at the end", async () => {
   const log = new Recorder(false);
   const step = new ProgressLines(5, log).step("building buildkitd v0.34.2", async (note) => {
     note("downloading a module");
@@ -46,7 +46,7 @@ test("a log gets a line every 15 seconds, with what is being done, and one at th
   ]);
 });
 
-test("a terminal has one live line, no longer than it is wide", async () => {
+test("redraws one line on a terminal, within its width", async () => {
   const terminal = new Recorder(true);
   await lasting(
     4,
@@ -58,7 +58,7 @@ test("a terminal has one live line, no longer than it is wide", async () => {
   expect(lines.at(-1)).toBe("[1/2] building a tool with quite a long name: done in 3 s\n");
 });
 
-test("steps are counted, and a failed one says so and passes its error on", async () => {
+test("counts the steps, reports a failed one and rejects with its error", async () => {
   const log = new Recorder(false);
   const display = new ProgressLines(2, log);
   await display.step("first", async () => {});
@@ -68,7 +68,7 @@ test("steps are counted, and a failed one says so and passes its error on", asyn
   expect(log.text).toContain("[2/2] second: failed after 0 s\n");
 });
 
-test("long times are told in minutes", () => {
+test("formats long times in minutes", () => {
   expect(formatElapsed(119_000)).toBe("119 s");
   expect(formatElapsed(223_000)).toBe("3 min 43 s");
 });

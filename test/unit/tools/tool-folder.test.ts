@@ -31,7 +31,7 @@ test("fills the folder, and leaves nothing else", async () => {
   expect(readdirSync(parent)).toEqual(["tool-v1"]);
 });
 
-test("of several at once one fills, and the others wait for it", async () => {
+test("fills once where several try, and makes the others wait", async () => {
   let fills = 0;
   let waits = 0;
   const once = () =>
@@ -54,7 +54,7 @@ test("of several at once one fills, and the others wait for it", async () => {
   expect(waits).toBe(2);
 });
 
-test("nothing has the final name while it is being filled, nor after that failed", async () => {
+test("gives the folder its name only after a successful filling", async () => {
   const filling = fillFolder(folder, isFilled, async (temporary) => {
     writeFileSync(join(temporary, "tool"), "half");
     expect(existsSync(folder)).toBe(false);
@@ -64,7 +64,7 @@ test("nothing has the final name while it is being filled, nor after that failed
   expect(readdirSync(parent)).toEqual([]);
 });
 
-test("what a killed run left is removed: its temporary folder, and its lock once it is stale", async () => {
+test("removes a killed run's temporary folder and stale lock", async () => {
   mkdirSync(`${folder}.building-12345`);
   writeFileSync(join(`${folder}.building-12345`, "tool"), "half");
   mkdirSync(`${folder}.lock`);
@@ -74,14 +74,14 @@ test("what a killed run left is removed: its temporary folder, and its lock once
   expect(readdirSync(parent)).toEqual(["tool-v1"]);
 });
 
-test("a folder without its tool is filled anew", async () => {
+test("fills a folder again that lacks its tool", async () => {
   mkdirSync(folder);
   writeFileSync(join(folder, "other"), "left over");
   await fillFolder(folder, isFilled, fillWith("whole"));
   expect(readdirSync(folder)).toEqual(["tool"]);
 });
 
-test("waiting ends when it is cancelled", async () => {
+test("stops waiting when it is cancelled", async () => {
   mkdirSync(`${folder}.lock`);
   const cancel = new AbortController();
   const waiting = fillFolder(folder, isFilled, fillWith("whole"), {

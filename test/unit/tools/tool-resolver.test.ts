@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-/** What another has installed can't be had in a test: a program that says what it would. */
+/** Writes a fake program that prints this output: a test can't install the real one. */
 function install(path: string, output: string, more = ""): string {
   const file = join(folder, path);
   mkdirSync(dirname(file), { recursive: true });
@@ -21,7 +21,7 @@ function install(path: string, output: string, more = ""): string {
   return file;
 }
 
-test("an engine on PATH is taken with the language host beside it", async () => {
+test("takes an engine on PATH with the language host beside it", async () => {
   const pulumi = install("bin/pulumi", "v3.260.1");
   const host = install("bin/pulumi-language-nodejs", "");
   expect(await findTool("pulumi", { environment })).toMatchObject({
@@ -36,19 +36,19 @@ test.each([
   ["too old", "v3.255.9"],
   ["of the next major version", "v4.0.0"],
   ["not telling its version", "dev"],
-])("an engine on PATH is passed over when it is %s", async (_, version) => {
+])("ignores an engine on PATH that is %s", async (_, version) => {
   install("bin/pulumi", version);
   install("bin/pulumi-language-nodejs", "");
   expect(await findTool("pulumi", { environment })).toBeNull();
   expect(await findTool("pulumi-language-nodejs", { environment })).toBeNull();
 });
 
-test("an engine without a language host is none", async () => {
+test("ignores an engine without a language host", async () => {
   install("bin/pulumi", "v3.256.0");
   expect(await findTool("pulumi", { environment })).toBeNull();
 });
 
-test("then the npm launcher's newest engine that is whole", async () => {
+test("takes the npm launcher's newest complete engine where PATH has none", async () => {
   install(".pulumi/versions/3.257.0/bin/pulumi", "");
   install(".pulumi/versions/3.257.0/bin/pulumi-language-nodejs", "");
   install(".pulumi/versions/3.258.0/bin/pulumi", "");
@@ -64,7 +64,7 @@ test("then the npm launcher's newest engine that is whole", async () => {
   expect(await findTool("pulumi", { environment: elsewhere })).toBeNull();
 });
 
-test("a buildkitd that was not built with the pinned Go is passed over: its digests would differ", async () => {
+test("ignores a buildkitd that another Go has built: its digests would differ", async () => {
   install("bin/buildkitd", "buildkitd github.com/moby/buildkit v0.34.2 0123");
   expect(await findTool("buildkitd", { environment })).toBeNull();
   expect([isSameGo("go1.26.0"), isSameGo("go1.26.8"), isSameGo("go1.27.0"), isSameGo(null)]).toEqual([
@@ -75,12 +75,12 @@ test("a buildkitd that was not built with the pinned Go is passed over: its dige
   ]);
 });
 
-test("a runc on PATH is passed over: it would show builds what is of the host", async () => {
+test("ignores a runc on PATH: it would show the host to builds", async () => {
   install("bin/runc", "runc version 1.1.5+ds1");
   expect(await findTool("runc", { environment })).toBeNull();
 });
 
-test("where $BUILDKIT_HOST names a daemon, none of our own is set up", () => {
+test("sets up no private daemon where $BUILDKIT_HOST names one", () => {
   expect(stackTools({})).toEqual(["pulumi", "pulumi-language-nodejs", "buildctl", "buildkitd", "runc"]);
   expect(stackTools({ BUILDKIT_HOST: "tcp://builder:1234" })).not.toContain("buildkitd");
   expect(stackTools({ BUILDKIT_HOST: "tcp://builder:1234" })).toContain("buildctl");

@@ -1,4 +1,4 @@
-import { ConnectionError } from "../../../../buildkit/client/endpoint.ts";
+import { ConnectionError } from "../../../../buildkit/client/connection-error.ts";
 import { type BuilderInputs, type BuilderOutputs, builderInputs } from "../../../../config/builder-inputs.ts";
 import type { CheckFailure } from "../../../../config/check-failures.ts";
 import type { Context } from "../../../../pipeline/context/context.ts";

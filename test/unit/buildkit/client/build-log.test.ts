@@ -14,14 +14,14 @@ async function logged(lines: readonly string[], limit?: number): Promise<string>
   return readFileSync(path, "utf8");
 }
 
-test("a build's log has all lines", async () => {
+test("writes all lines of a build", async () => {
   expect(await logged(["one", "two"])).toBe("one\ntwo\n");
 });
 
-test("a log that would have no end has one, and says so", async () => {
+test("ends a log at its limit with a notice", async () => {
   const text = await logged(
     Array.from({ length: 1000 }, () => "y".repeat(9)),
     100,
   );
-  expect(text).toMatch(/^(y{9}\n){9}\(more than 100 bytes: what follows is left out\)\n$/);
+  expect(text).toMatch(/^(y{9}\n){9}\(more than 100 bytes: the rest is omitted\)\n$/);
 });

@@ -11,7 +11,7 @@ test.each([
   ["CPU implementer\t: 0xC0\n", "Ampere"],
   ["CPU implementer\t: 0x99\n", "0x99"],
   ["", "unknown"],
-])("the CPU of %j is made by %s", (cpuinfo, vendor) => {
+])("reads the CPU vendor of %j: %s", (cpuinfo, vendor) => {
   expect(cpuVendorOf(cpuinfo)).toBe(vendor);
 });
 
@@ -22,6 +22,6 @@ test.each([
   ],
   ["CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n", "unknown"],
   ["model name\t:\nstepping\t: 1\n", "unknown"],
-])("the CPU of %j is a %s", (cpuinfo, model) => {
+])("reads the CPU model of %j: %s", (cpuinfo, model) => {
   expect(cpuModelOf(cpuinfo)).toBe(model);
 });

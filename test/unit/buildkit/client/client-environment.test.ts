@@ -14,7 +14,7 @@ afterEach(() => {
 
 const at = (address: string) => parseEndpoint({ address, buildctl: "b" });
 
-test("buildctl gets no secret, no epoch, and of a home only what its helper needs", () => {
+test("passes buildctl no secret and no epoch, and only the variables that its helper needs", () => {
   vi.stubEnv("SOURCE_DATE_EPOCH", "5");
   vi.stubEnv("PULUMI_CONFIG_PASSPHRASE", "secret");
   vi.stubEnv("HOME", "/home/user");
@@ -29,7 +29,7 @@ test("buildctl gets no secret, no epoch, and of a home only what its helper need
   expect(names("docker-container://a")).toEqual(expect.arrayContaining(["HOME", "DOCKER_CONFIG"]));
 });
 
-test("a build has a configuration of Docker's without credentials, from which the engine is still found", async () => {
+test("gives a build a Docker configuration without credentials that still finds the engine", async () => {
   const folder = await scratchFolder();
   const own = join(folder, "own");
   await mkdir(join(own, "contexts/meta"), { recursive: true });
@@ -47,7 +47,7 @@ test("a build has a configuration of Docker's without credentials, from which th
     expect(made).not.toBe(own);
     const isDocker = address.startsWith("docker");
     expect(JSON.parse(await readFile(join(made, "config.json"), "utf8"))).toEqual({
-      // One registry is named, for else Docker's library asks the system's credential helper.
+      // With no registry at all, Docker's library asks the system's credential helper.
       auths: { "none.invalid": {} },
       ...(isDocker ? { currentContext: "far" } : {}),
     });

@@ -11,7 +11,7 @@ import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 const plain = { address: "tcp://192.0.2.1:1234", buildctl: "buildctl" };
 const protectedOne = { ...plain, tls: { ca: "ca.pem", cert: "cert.pem", key: "key.pem" } };
 
-/** As buildctl v0.34.2 puts it. */
+/** Wraps a message as buildctl v0.34.2 does. */
 const words = (text: string) =>
   `error: failed to list workers: Unavailable: connection error: desc = "${text}"`;
 const handshake = "transport: authentication handshake failed: tls: failed to verify certificate: x509: ";
@@ -27,7 +27,7 @@ test.each([
     "transport: Error while dialing: dial tcp 192.0.2.1:1234: connect: connection refused",
     "port",
     false,
-    /nobody listens/,
+    /nothing listens/,
   ],
   [
     "transport: Error while dialing: dial unix /run/x.sock: connect: permission denied",
@@ -64,15 +64,15 @@ test.each([
     /no TLS/,
   ],
   ["error reading from server: EOF", "answer", false, /ended the connection/],
-])("%s", (text, phase, lasts, says) => {
+])("diagnoses %s", (text, phase, isPermanent, message) => {
   expect(diagnoseConnection(words(text), protectedOne)).toEqual({
     phase,
-    isPermanent: lasts,
-    message: expect.stringMatching(says),
+    isPermanent,
+    message: expect.stringMatching(message),
   });
 });
 
-test("a builder that wants a certificate is told from one that takes none of ours", () => {
+test("distinguishes a missing client certificate from a refused one", () => {
   const refused = words("error reading server preface: remote error: tls: certificate required");
   expect(diagnoseConnection(refused, plain)?.message).toMatch(/give `tls`/);
   expect(diagnoseConnection(words("error reading server preface: EOF"), plain)?.message).toMatch(
@@ -80,13 +80,13 @@ test("a builder that wants a certificate is told from one that takes none of our
   );
 });
 
-test("what a build itself complains of is no trouble of the connection", () => {
+test("finds no failure of the connection in a build's own error", () => {
   expect(
     diagnoseConnection('process "/bin/sh -c make" did not complete successfully: exit code: 2', plain),
   ).toBe(undefined);
 });
 
-test("our own certificate is looked at before others are blamed", async () => {
+test("reports our own certificate where it is expired, not yet valid or unreadable", async () => {
   const folder = await scratchFolder();
   const authority = await createAuthority("test", 1);
   const { certificate } = await issueCertificate(authority, {

@@ -64,7 +64,7 @@ afterEach(async () => {
 const modeOf = async (path: string) => (await stat(path)).mode & 0o7777;
 const placed = <T>(work: (context: BuildContext) => Promise<T>) => withBuildContext(request, work);
 
-test("the context holds the files that were planned with and the sources, nothing else", async () => {
+test("assembles the planned files and the sources, and nothing else", async () => {
   await placed(async ({ context, fetch, recipe }) => {
     const listed = (await readdir(context, { recursive: true })).toSorted();
     expect(listed).toEqual([
@@ -85,7 +85,7 @@ test("the context holds the files that were planned with and the sources, nothin
   expect(await readdir(request.scratch)).toEqual([]);
 });
 
-test("modes are git's, whatever the umask and the tree's are", async () => {
+test("takes the modes from git, whatever the umask and the tree's modes are", async () => {
   const umask = process.umask(0o077);
   await placed(async ({ context, fetch }) => {
     expect(await modeOf(join(context, "plain"))).toBe(0o644);
@@ -102,7 +102,7 @@ test("modes are git's, whatever the umask and the tree's are", async () => {
   }).finally(() => process.umask(umask));
 });
 
-test("a source is copied once for both of its places, with a mode and a time of its own", async () => {
+test("copies a source once for both of its places, with a new mode and time", async () => {
   const source = join(root, "sources", "a.tar");
   await chmod(source, 0o444);
   await utimes(source, 0, 0);
@@ -133,9 +133,9 @@ test.each([
   [
     "a link that is a file now",
     () => replace("link", "patches/deep/run.sh"),
-    /link changed .*no symbolic link any more/,
+    /link changed .*no longer a symbolic link/,
   ],
-])("%s that changed since planning is an error", async (_, change, message) => {
+])("rejects %s that has changed since planning", async (_, change, message) => {
   await change();
   await expect(placed(async () => {})).rejects.toThrow(message);
   expect(await readdir(request.scratch)).toEqual([]);
@@ -151,7 +151,7 @@ async function replace(name: string, content: string): Promise<void> {
   await writeFile(join(request.folder, name), content);
 }
 
-test("a link that git keeps as a file, on a disk without links, is a link", async () => {
+test("makes a link of a file in which git keeps it on a disk without links", async () => {
   await replace("link", "patches/deep/run.sh");
   execFileSync("git", ["init", "--quiet", request.folder]);
   execFileSync("git", ["-C", request.folder, "config", "core.symlinks", "false"]);
@@ -162,17 +162,19 @@ test("a link that git keeps as a file, on a disk without links, is a link", asyn
   await expect(placed(async () => {})).rejects.toThrow(/link changed .*planned with/);
 });
 
-test.each(["../outside", "/etc/passwd", "a/../../b", "a//b"])("the path %s is refused", async (path) => {
+test.each(["../outside", "/etc/passwd", "a/../../b", "a//b"])("rejects the path %s", async (path) => {
   const escaping = withBuildContext({ ...request, files: [file(path, "x")] }, async () => {});
   await expect(escaping).rejects.toThrow(/leaves the package's folder/);
 });
 
-test.each(["../a", "sub/a", ".."])("the source file name %s is refused", async (name) => {
+test.each(["../a", "sub/a", ".."])("rejects the source file name %s", async (name) => {
   const sources = [{ file: name, path: join(root, "sources", "a.tar") }];
-  await expect(withBuildContext({ ...request, sources }, async () => {})).rejects.toThrow(/no folder in it/);
+  await expect(withBuildContext({ ...request, sources }, async () => {})).rejects.toThrow(
+    /must not contain a folder/,
+  );
 });
 
-test("the recipe's own ignore file goes with it", async () => {
+test("copies the recipe's ignore file along with it", async () => {
   await writeFile(join(request.folder, "Containerfile.dockerignore"), "plain\n");
   const files = [...request.files, file("Containerfile.dockerignore", "plain\n")];
   await withBuildContext({ ...request, files }, async ({ recipe }) => {

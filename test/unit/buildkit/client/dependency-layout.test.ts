@@ -39,7 +39,7 @@ async function image(name: string) {
 const names = (digests: readonly Digest[]) => digests.map(hexOf).toSorted();
 const linked = async () => (await readdir(join(root, "view", "blobs", "sha256"))).toSorted();
 
-test("only what the dependencies are made of is in the layout, by manifest or by index", async () => {
+test("links the blobs of the dependencies only, by manifest or by index", async () => {
   const [a, b] = [await image("a"), await image("b")];
   await image("not a dependency");
   const { layers } = linkDependencies(store, { a: a.manifest, b: b.index }, join(root, "view"));
@@ -52,7 +52,7 @@ test("only what the dependencies are made of is in the layout, by manifest or by
   expect(await readFile(join(root, "view", "blobs", "sha256", hexOf(b.layer)), "utf8")).toBe("layer b");
 });
 
-test("deleting in the layout deletes nothing in the store", async () => {
+test("protects the store from deletions in the layout", async () => {
   const a = await image("a");
   linkDependencies(store, { a: a.index }, join(root, "view"));
   const before = await readdir(join(store, "blobs", "sha256"));
@@ -60,7 +60,7 @@ test("deleting in the layout deletes nothing in the store", async () => {
   expect(await readdir(join(store, "blobs", "sha256"))).toEqual(before);
 });
 
-test("a missing dependency and one that is no image are named", async () => {
+test("names a missing dependency, and one that is not an image", async () => {
   const missing = digestOf("missing");
   expect(() => linkDependencies(store, { "core-a": missing }, join(root, "one"))).toThrow(
     `the dependency core-a (${missing}) can't be read from the store`,

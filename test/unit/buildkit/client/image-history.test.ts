@@ -9,7 +9,7 @@ import { writeLayout } from "../../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const trace = "/.trace/bin/run ";
-/** As Go writes it: with escapes that JavaScript would not write. */
+/** Makes a step with characters that Go escapes in JSON, and JavaScript does not. */
 const step = (before: string) => ({ created_by: `RUN ${before}/bin/sh -c "a && b" # \\ ] , : { buildkit` });
 
 async function layoutOf(history: unknown, labels: Record<string, string> = {}) {
@@ -34,8 +34,8 @@ async function configurations(folder: string): Promise<string[]> {
 const blob = (folder: string, digest: string) =>
   readRegularFile(join(folder, "blobs/sha256", digest.slice("sha256:".length)), 1e6);
 
-describe("a text is taken out", () => {
-  test("of the history's commands, and of nothing else that has it", async () => {
+describe("removes a text", () => {
+  test("from the history's commands, and from nothing else that contains it", async () => {
     const labels = { [trace]: trace, history: `[{"created_by":"${trace}"}]`, created_by: trace };
     const rest = { comment: trace, empty_layer: true, nested: [{ created_by: trace }] };
     const run = (text: string) => [{ ...rest, ...step(text) }, step(""), { ...step(text), ...rest }];
@@ -46,26 +46,26 @@ describe("a text is taken out", () => {
     expect((await readLayout(traced.folder, {})).index).toBe(plain.index);
   });
 
-  test("and the bytes stay where no command has it", async () => {
+  test("and keeps the bytes where no command contains it", async () => {
     const { folder, index } = await layoutOf([step("")], { note: trace });
     await removeFromHistory(folder, trace);
     expect((await readLayout(folder, {})).index).toBe(index);
   });
 });
 
-describe("of a builder that lies, a layout is refused", () => {
+describe("rejects a layout of a lying builder", () => {
   const listing = (digest: string, times = 1) =>
     JSON.stringify({ manifests: Array.from({ length: times }, () => ({ digest, size: 1 })) });
 
-  test("that has an index in an index in an index", async () => {
+  test("with three nested indexes", async () => {
     const { folder, index } = await layoutOf([step(trace)]);
     const nested = listing(index);
     await writeFile(join(folder, "blobs/sha256", hexOf(digestOf(nested))), nested);
     await writeFile(join(folder, "index.json"), listing(digestOf(nested)));
-    await expect(removeFromHistory(folder, trace)).rejects.toThrow("more than 2 indexes in each other");
+    await expect(removeFromHistory(folder, trace)).rejects.toThrow("more than 2 nested indexes");
   });
 
-  test("that has no end of documents", async () => {
+  test("with too many documents", async () => {
     const { folder, manifests } = await layoutOf([step("")]);
     await writeFile(join(folder, "index.json"), listing(manifests[0] ?? "", 300));
     await expect(removeFromHistory(folder, trace)).rejects.toThrow("more than 200 documents");

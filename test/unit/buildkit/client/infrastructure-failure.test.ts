@@ -13,12 +13,12 @@ test.each([
   ["failed to solve: Canceled: context canceled", "gone"],
   ['process "make" did not complete successfully: exit code: 137: context canceled', "gone"],
   ["failed to copy: write /var/lib/buildkit/x: no space left on device", "disk"],
-])("of a failed solve, %s is the builder's", (words, kind) => {
+])("blames the builder for %s", (words, kind) => {
   expect(diagnoseInfrastructure(endpoint, undefined, words, own)?.kind).toBe(kind);
   expect(diagnoseInfrastructure(endpoint, step(words), "", own)?.kind).toBe(kind);
 });
 
-test("a program that finds the disk full found the builder's", () => {
+test("blames the builder for a full disk that a program reports", () => {
   const exit = 'process "make" did not complete successfully: exit code: 1';
   expect(diagnoseInfrastructure(endpoint, step(exit, ["cc: No space left on device"]), "", own)?.kind).toBe(
     "disk",
@@ -29,6 +29,6 @@ test.each([
   ['process "make" did not complete successfully: exit code: 2', ["test: got Unavailable, wanted EOF"]],
   ["dockerfile parse error on line 3: unexpected EOF", []],
   [`failed to write ${own}/blobs/sha256/x: no space left on device`, []],
-])("%s is not", (words, tail) => {
+])("does not blame the builder for %s", (words, tail) => {
   expect(diagnoseInfrastructure(endpoint, step(words, tail), "", own)).toBe(undefined);
 });

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { layerTimestampCheck } from "../../../../buildkit/client/layer-timestamps.ts";
 import { type Digest, digestOf } from "../../../../oci/digest.ts";
 
-/** A layer with a file of each of these times, in seconds. */
+/** Makes a layer with a file for each of these times, in seconds. */
 async function layer(...times: number[]): Promise<{ bytes: Buffer; digest: Digest }> {
   const tar = pack();
   for (const time of times)
@@ -15,30 +15,30 @@ async function layer(...times: number[]): Promise<{ bytes: Buffer; digest: Diges
   return { bytes, digest: digestOf(bytes) };
 }
 
-/** In pieces, as a file is read. */
+/** Yields the bytes in pieces, as from a file. */
 async function* pieces(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let at = 0; at < bytes.length; at += 100) yield bytes.subarray(at, at + 100);
 }
 
-test("times of 0 and 1 are fine", async () => {
+test("accepts times of 0 and 1", async () => {
   for (const { bytes, digest } of [await layer(1, 0, 1), await layer()])
     await layerTimestampCheck(digest)(pieces(bytes));
 });
 
-test("one later time is an error that names the layer and the file", async () => {
+test("rejects a later time, and names the layer and the file", async () => {
   const { bytes, digest } = await layer(1, 2, 1);
   await expect(layerTimestampCheck(digest)(pieces(bytes))).rejects.toThrow(
-    new RegExp(`layer ${digest}: "file-2" is of 1970-01-01T00:00:02.000Z`),
+    new RegExp(`layer ${digest}: "file-2" has the time 1970-01-01T00:00:02.000Z`),
   );
 });
 
-test("a layer that ends too early, or is not packed as BuildKit packs, is an error", async () => {
+test("rejects a truncated layer, and one that is not compressed with gzip", async () => {
   const { bytes, digest } = await layer(1, 1);
   await expect(layerTimestampCheck(digest)(pieces(bytes.subarray(0, bytes.length - 20)))).rejects.toThrow();
   await expect(layerTimestampCheck(digest)(pieces(Buffer.alloc(10240)))).rejects.toThrow();
 });
 
-test("an abort ends it", async () => {
+test("ends when it is aborted", async () => {
   const { bytes, digest } = await layer(1);
   await expect(layerTimestampCheck(digest)(pieces(bytes), AbortSignal.abort())).rejects.toThrow("abort");
 });

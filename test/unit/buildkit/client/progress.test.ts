@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { formatProgress, type ProgressEvent, ProgressReader } from "../../../../buildkit/client/progress.ts";
 
-/** What buildctl v0.34.2 wrote to stderr in real builds. */
+/** Reads stderr of buildctl v0.34.2 in real builds. */
 function recorded(name: string): string[] {
   const file = new URL(`../../../fixtures/progress/${name}.stderr`, import.meta.url);
   return readFileSync(file, "utf8").trimEnd().split("\n");
@@ -25,7 +25,7 @@ const steps = (events: readonly ProgressEvent[]) =>
     .filter(({ step }) => /\d+\/\d+$/.test(step))
     .map(({ step, name, status }) => `[${step}] ${name}: ${status}`);
 
-test("a build for two platforms reports each step, once for both where BuildKit ran it once", () => {
+test("reports each step of a build for two platforms, and a common step once", () => {
   const { events, progress } = replay(recorded("success"));
   const seen = steps(events);
   const count = (line: string) => seen.filter((each) => each === line).length;
@@ -47,18 +47,18 @@ test("a build for two platforms reports each step, once for both where BuildKit 
   });
 });
 
-test("the log is BuildKit's plain one", () => {
+test("writes BuildKit's plain log", () => {
   const { log } = replay(recorded("success"));
   const header = log.findIndex((line) => /^#\d+ \[build 3\/3\] RUN/.test(line));
   const number = log[header]?.split(" ")[0];
   const ofStep = log.filter((line) => line.startsWith(`${number} `));
   expect(ofStep).toHaveLength(3);
   expect(ofStep[1]).toMatch(/^#\d+ DONE \d\.\ds$/);
-  // It printed no line end, so that its line was known to be whole only at the very end.
+  // It has no line end, so that it is complete only at the very end.
   expect(ofStep[2]).toMatch(/^#\d+ \d\.\d{3} hello$/);
 });
 
-test("the step that failed is named, not the one that was cancelled for it", () => {
+test("names the failed step, not one that was cancelled for it", () => {
   const { progress, events } = replay(recorded("failure"));
   const failed = progress.failedStep();
   expect(failed).toMatchObject({ step: "build 2/2", name: 'RUN ["/probe", "fail", "7"]' });
@@ -70,7 +70,7 @@ test("the step that failed is named, not the one that was cancelled for it", () 
   expect(progress.messages.at(-1)).toMatch(/^error: failed to solve: process/);
 });
 
-test("where what failed is no step, the steps that were cancelled for it are not named", () => {
+test("names no step where all were cancelled for another failure", () => {
   const denied = 'error: failed to solve: example: source "docker-image://example" denied by policy';
   const { progress } = replay([
     status({ vertexes: [{ ...started, completed: at(1), error: "load metadata: context canceled" }] }),
@@ -80,13 +80,13 @@ test("where what failed is no step, the steps that were cancelled for it are not
   expect(progress.messages).toEqual([denied]);
 });
 
-test("a step whose own command speaks of a cancelled context is named", () => {
+test("names a failed step whose own command contains the words of a cancellation", () => {
   const error = 'process "echo context canceled; false" did not complete successfully: exit code: 1';
   const { progress } = replay([status({ vertexes: [{ ...started, completed: at(1), error }] })]);
   expect(progress.failedStep()?.error).toBe(error);
 });
 
-test("a lint violation is told in the messages", () => {
+test("keeps a lint violation among the messages", () => {
   const { progress } = replay(recorded("lint"));
   expect(progress.messages[0]).toMatch(/ConsistentInstructionCasing/);
   expect(progress.failedStep()).toBeUndefined();
@@ -103,7 +103,7 @@ const output = (second: number, text: string, stream = 1) => ({
   timestamp: at(second),
 });
 
-test("lines that come in pieces, from two streams and after their step's end, are put together again", () => {
+test("joins the pieces of lines of two streams, also after their step's end", () => {
   const { log } = replay([
     status({ vertexes: [started] }),
     status({ logs: [output(1, "on"), output(1, "e\ntw"), output(2, "err", 2)] }),
@@ -124,7 +124,7 @@ test("lines that come in pieces, from two streams and after their step's end, ar
   ]);
 });
 
-test("a line that never ends is cut", () => {
+test("cuts a line that never ends", () => {
   const block = "x".repeat(40_000);
   const { log } = replay([
     status({ vertexes: [started] }),
@@ -133,13 +133,13 @@ test("a line that never ends is cut", () => {
   expect(log.at(-1)).toBe(`#1 2.000 ${block}${block}`);
 });
 
-test("what is no status is kept as it is", () => {
+test("keeps a line that is not a status unchanged", () => {
   const { progress, log } = replay(["{ not json", '{"vertexes": "no"}', "error: something"]);
   expect(progress.messages).toEqual(["{ not json", '{"vertexes": "no"}', "error: something"]);
   expect(log).toEqual(progress.messages);
 });
 
-test("a summary fits its width and keeps its end", () => {
+test("shortens a line to its width and keeps its end", () => {
   const event: ProgressEvent = { step: "build 5/12", name: "RUN make", status: "done", seconds: 12.3 };
   expect(formatProgress(event)).toBe("[build 5/12] RUN make (12 s)");
   expect(formatProgress({ ...event, status: "started", seconds: 0 })).toBe("[build 5/12] RUN make");
@@ -149,12 +149,12 @@ test("a summary fits its width and keeps its end", () => {
   expect(long).toMatch(/^\[build 5\/12\] RUN x.*… \(12 s\)$/);
 });
 
-test("an instruction over several lines is one line", () => {
+test("puts an instruction of several lines on one line", () => {
   const { events } = replay([status({ vertexes: [started] })]);
   expect(events).toEqual([{ step: "build 1/1", name: "RUN make", status: "started", seconds: 0 }]);
 });
 
-test("what a step prints can't steer the terminal that its error is shown on; the log has it as it came", () => {
+test("removes control characters of a step's output from its error, and keeps them in the log", () => {
   const hostile = "10 %\r20 %\r\u001b]0;owned\u0007\u001b[2J\u001b[31mred\u001b[0m\tand\b \u009bplain";
   const { log, progress } = replay([
     status({ vertexes: [{ ...started, name: "[build 1/1] RUN \u001b[2Jmake" }] }),
@@ -172,7 +172,7 @@ test("what a step prints can't steer the terminal that its error is shown on; th
 const gibibyte = 2 ** 30;
 const report = (peak: number, killed = 0) => `stagex-memory: peak=${peak} killed=${killed}\n`;
 
-test("the runtime's report is no output of the step; steps that run side by side take memory together", () => {
+test("takes the runtime's report out of the output, and adds the memory of simultaneous steps", () => {
   const step = (digest: string, start: number, end: number) => ({
     ...{ digest, name: `[${digest} 1/1] RUN make`, started: at(start), completed: at(end) },
   });
@@ -194,7 +194,7 @@ test("the runtime's report is no output of the step; steps that run side by side
   expect(log.join("\n")).not.toContain("stagex-memory");
 });
 
-test("a step that the kernel killed a process of is told from one that failed", () => {
+test("marks a failed step of which the kernel killed a process", () => {
   const failing = (logs: object[], error = "exit code: 2") =>
     replay([
       status({ vertexes: [started] }),
@@ -207,12 +207,12 @@ test("a step that the kernel killed a process of is told from one that failed", 
   expect(failing([output(1, "cc1: out of memory\n")])?.wasKilled).toBe(false);
 });
 
-test("where nothing was measured, nothing is known", () => {
+test("returns no memory where none was measured", () => {
   const { progress } = replay([status({ vertexes: [{ ...started, completed: at(2) }] })]);
   expect(progress.peakMemory()).toBeUndefined();
 });
 
-test("a frontend that prints for ever takes a bounded amount of memory, and its error is kept", () => {
+test("bounds the messages of a frontend that prints for ever, and keeps its error", () => {
   const words = Array.from({ length: 5000 }, (_, index) => `line ${index} ${"x".repeat(100_000)}`);
   const { progress } = replay(["first", ...words, "error: it failed"]);
   expect(progress.messages.length).toBeLessThan(500);

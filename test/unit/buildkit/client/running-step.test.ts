@@ -35,7 +35,7 @@ test("shows the first instruction of a stage that runs, though later ones are st
   ).toEqual(["[build 1/5] RUN make", "[build 2/5] RUN make", "[build 4/5] COPY --from=a"]);
 });
 
-test("keeps to the stage that has run for longest, and counts an instruction for each platform", () => {
+test("shows the stage that has run longest, and counts an instruction for each platform", () => {
   expect(
     shown([
       event("build 1/2", "started"),

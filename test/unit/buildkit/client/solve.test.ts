@@ -20,7 +20,7 @@ const options = (args: readonly string[]) => args.filter((_, index) => args[inde
 
 const cacheNamespace = /^build-arg:BUILDKIT_CACHE_MOUNT_NS=([0-9a-f-]{36})$/;
 
-test("each solve has caches of its own, of a name that no other has", () => {
+test("names the caches of each solve differently", () => {
   const named = () =>
     options(buildArguments(request, layout)).flatMap((option) => cacheNamespace.exec(option)?.[1] ?? []);
   const [first, second] = [named(), named()];
@@ -28,7 +28,7 @@ test("each solve has caches of its own, of a name that no other has", () => {
   expect(second).not.toEqual(first);
 });
 
-test("the options are those of StageX's own generator, and no network", () => {
+test("passes the options of StageX's own generator, and turns the network off", () => {
   const given = options(buildArguments(request, layout)).filter((option) => !cacheNamespace.test(option));
   expect(given.toSorted()).toEqual(
     [
@@ -47,7 +47,7 @@ test("the options are those of StageX's own generator, and no network", () => {
   );
 });
 
-test("what the daemon pulls is named by repository and digest; no layout is offered where nothing else is left", () => {
+test("names pulled dependencies by repository and digest, and offers no layout where all are pulled", () => {
   const dependencies = { "core-b": digestOf("b"), "core-c": digestOf("c") };
   const repositories = { "core-b": "h.example/stagex/core-b" };
   const mixed = buildArguments({ ...request, dependencies, repositories }, layout);
@@ -59,7 +59,7 @@ test("what the daemon pulls is named by repository and digest; no layout is offe
   expect(buildArguments({ ...request, repositories }, layout)).not.toContain("--oci-layout");
 });
 
-test("a package can't change what every build gets", () => {
+test("keeps the options of every build in spite of a package's arguments", () => {
   const buildArgs = { SOURCE_DATE_EPOCH: "7" };
   const given = options(buildArguments({ ...request, buildArgs }, layout));
   expect(given.filter((option) => option.includes("SOURCE_DATE_EPOCH"))).toEqual([
@@ -67,11 +67,11 @@ test("a package can't change what every build gets", () => {
   ]);
 });
 
-test("a target is asked for where there is one", () => {
+test("passes the target of an image that has one", () => {
   expect(options(buildArguments({ ...request, target: "package-x" }, layout))).toContain("target=package-x");
 });
 
-test("the output is a layout with StageX's name and annotations; odd characters are quoted", () => {
+test("asks for a layout with StageX's name and annotations, and quotes odd characters", () => {
   const args = buildArguments({ ...request, version: '1,"2"' }, layout);
   const output = args[args.indexOf("--output") + 1] ?? "";
   for (const field of [
@@ -98,7 +98,7 @@ test.each([
   ],
   ["cannot allocate memory", [], /It wanted more memory than a step may have/],
   ["exit code: 1", ["no such file"], /exit code 1$/m],
-])("a step that reached its limits is told from one that failed: %s", (error, tail, words) => {
+])("explains the limit behind a failed step: %s", (error, tail, words) => {
   const failed = {
     step: "build 2/2",
     name: "RUN make",
@@ -114,19 +114,22 @@ test.each([
   ["exit code: 2", false, false, /exit code 2$/m],
   ["exit code: 137", false, true, /exit code 137: it was killed/],
   ["cannot allocate memory", true, true, /It wanted more memory/],
-])("%s, with a kill of the kernel's (%s): for want of memory (%s)", (error, wasKilled, isStarved, words) => {
-  const failed = { step: "2/2", name: "RUN make", error: `process: ${error}`, wasKilled, tail: [] };
-  const found = new SolveError("core-a", failed, [], "/log");
-  expect(found.isOutOfMemory).toBe(isStarved);
-  expect(found.message).toMatch(words);
-  const lost = new SolveError("core-a", failed, [], "/log", {
-    kind: "gone",
-    message: "it cancelled the build",
-  });
-  expect(lost.isOutOfMemory).toBe(false);
-});
+])(
+  "reports whether memory lacked: %s, killed by the kernel %s: %s",
+  (error, wasKilled, isOutOfMemory, words) => {
+    const failed = { step: "2/2", name: "RUN make", error: `process: ${error}`, wasKilled, tail: [] };
+    const found = new SolveError("core-a", failed, [], "/log");
+    expect(found.isOutOfMemory).toBe(isOutOfMemory);
+    expect(found.message).toMatch(words);
+    const lost = new SolveError("core-a", failed, [], "/log", {
+      kind: "gone",
+      message: "it cancelled the build",
+    });
+    expect(lost.isOutOfMemory).toBe(false);
+  },
+);
 
-test("an error without a failed step says what buildctl said", () => {
+test("quotes buildctl's error where no step has failed", () => {
   const error = new SolveError(
     "core-a",
     undefined,
@@ -140,7 +143,7 @@ test("an error without a failed step says what buildctl said", () => {
   expect(error.exitCode).toBeUndefined();
 });
 
-test("a recipe's own words, in its steps and its output, begin no line and steer no terminal", () => {
+test("escapes line ends and control characters of a recipe's steps and output", () => {
   const failed = {
     step: "build 1/2",
     name: "RUN make",

@@ -6,7 +6,7 @@ import { wrapFetchingRuns } from "../../../../distro/recipe/fetching-runs.ts";
 
 const proxy = { id: "deps-1" };
 
-/** The RUN as BuildKit shows it, which is as it was given. */
+/** Returns the RUN as BuildKit shows it. */
 function wrapped(run: string): string {
   const wrapping = { flags: proxyFlags(proxy), command: proxyCommand };
   const text = wrapFetchingRuns(
@@ -23,16 +23,16 @@ test.each([
   ['RUN ["/bin/go", "get", "a \\"]"]', 'RUN ["/bin/go","get","a \\"]"]'],
   ["RUN --mount=type=tmpfs,target=/t --network=default npm ci", "RUN --mount=type=tmpfs,target=/t npm ci"],
   ["RUN <<EOF\n  set -e\n\n  go get x\nEOF", "RUN set -e go get x"],
-])("a step is shown with the recipe's own command: %j", (run, shown = run) => {
+])("shows the recipe's own command: %j", (run, shown = run) => {
   expect(wrapped(run)).toContain("with-proxy");
   expect(stripProxyCommand(`[build 1/2] ${wrapped(run)}`, proxy)).toBe(`[build 1/2] ${shown}`);
 });
 
-test("BuildKit finds no variable to expand in what it shows", () => {
+test("contains no variable for BuildKit to expand", () => {
   expect(wrapped("RUN go get x@$VERSION")).not.toContain("$");
 });
 
-test("other steps' words stay, and what is none of ours", () => {
+test("keeps the text of other steps, and text that is not the proxy's", () => {
   for (const text of [
     "RUN make",
     'RUN ["with-proxy","x"]',
@@ -44,7 +44,7 @@ test("other steps' words stay, and what is none of ours", () => {
   expect(stripProxyCommand(`${cut}["\\q"]`, proxy)).toBe('RUN ["\\q"]');
 });
 
-test("nothing of it is in events, log or error of a step that failed", () => {
+test("hides the proxy in events, log and error of a failed step", () => {
   const seen: string[] = [];
   const progress = new ProgressReader(
     ({ name }) => seen.push(name),

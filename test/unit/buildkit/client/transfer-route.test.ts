@@ -3,7 +3,7 @@ import { RouteSelector } from "../../../../buildkit/client/transfer-route.ts";
 
 const MiB = 2 ** 20;
 
-test("dependencies are sent until the registry has been tried, once, with enough of them", () => {
+test("sends dependencies, and tries the registry once there are enough bytes to measure", () => {
   const route = new RouteSelector();
   expect(route.choose(1000 * MiB, 0)).toBe("store");
   route.noteTransfer("store", { bytes: 100 * MiB, seconds: 10 });
@@ -13,7 +13,7 @@ test("dependencies are sent until the registry has been tried, once, with enough
   expect(route.choose(1000 * MiB, 0)).toBe("store");
 });
 
-test("the cheaper route is taken, however little is to come", () => {
+test("selects the cheaper route, however few bytes are missing", () => {
   const route = new RouteSelector();
   route.noteTransfer("store", { bytes: 100 * MiB, seconds: 10 });
   route.noteTransfer("registry", { bytes: 50 * MiB, seconds: 1 });
@@ -22,7 +22,7 @@ test("the cheaper route is taken, however little is to come", () => {
   expect(route.secondsPerMiB("store")).toBeCloseTo(0.1);
 });
 
-test("a route that has become slower loses, as what is older counts for less", () => {
+test("leaves a route that has become slower, as older transfers count for less", () => {
   const route = new RouteSelector();
   route.noteTransfer("store", { bytes: 100 * MiB, seconds: 10 });
   route.noteTransfer("registry", { bytes: 100 * MiB, seconds: 5 });
@@ -33,14 +33,14 @@ test("a route that has become slower loses, as what is older counts for less", (
   expect(route.choose(MiB, 0)).toBe("store");
 });
 
-test("what is too small to tell, or was there already, says nothing", () => {
+test("ignores transfers that are too small to measure", () => {
   const route = new RouteSelector();
   route.noteTransfer("store", { bytes: MiB - 1, seconds: 100 });
   route.noteTransfer("store", { bytes: 0, seconds: 1 });
   expect(route.secondsPerMiB("store")).toBeUndefined();
 });
 
-test("a registry that failed is left alone for a while, longer each time, until it gives something again", () => {
+test("pauses a registry that failed, longer each time, until it works again", () => {
   const route = new RouteSelector();
   route.noteTransfer("store", { bytes: 100 * MiB, seconds: 100 });
   const tried = (minutes: number) => route.choose(100 * MiB, minutes * 60_000);

@@ -8,7 +8,7 @@ const [a, b, c] = [digestOf("a"), digestOf("b"), digestOf("c")];
 const named = (...layers: (readonly [string, string])[]) =>
   new Map(layers.map(([name, digest]) => [name, new Set([digest])]));
 
-test("what comes at the same time takes the time but once, and pauses take none", () => {
+test("counts the time of simultaneous transfers once, and pauses not at all", () => {
   const transfers = new TransferStats();
   transfers.addStatus({ id: a, current: 100, started: at(0), completed: at(4) });
   transfers.addStatus({ id: b, current: 10, started: at(1), completed: at(3) });
@@ -18,7 +18,7 @@ test("what comes at the same time takes the time but once, and pauses take none"
   expect(transfers.totalOf(named(["core-d", digestOf("d")]))).toEqual({ bytes: 0, seconds: 0 });
 });
 
-test("the loading of a dependency's documents takes time as well, for whatever platform", () => {
+test("counts the time to load a dependency's documents, for any platform", () => {
   const transfers = new TransferStats();
   transfers.addStep("[context stagex/core-a] load metadata for h.example/stagex/core-a@x", at(0), at(1));
   transfers.addStep(
@@ -31,7 +31,7 @@ test("the loading of a dependency's documents takes time as well, for whatever p
   expect(transfers.totalOf(named(["core-a", a]))).toEqual({ bytes: 0, seconds: 2 });
 });
 
-test("a layer that has not come whole counts for nothing, and neither do other statuses", () => {
+test("ignores incomplete layers and other statuses", () => {
   const transfers = new TransferStats();
   transfers.addStatus({ id: a, current: 5, started: at(0) });
   transfers.addStatus({ id: `extracting ${a}`, current: 0, started: at(0), completed: at(9) });
@@ -39,7 +39,7 @@ test("a layer that has not come whole counts for nothing, and neither do other s
   expect(transfers.totalOf(named(["core-a", a]))).toEqual({ bytes: 0, seconds: 0 });
 });
 
-test("they are read from what buildctl writes (v0.34.2)", () => {
+test("reads transfers from buildctl's output (v0.34.2)", () => {
   const progress = new ProgressReader(
     () => {},
     () => {},

@@ -8,7 +8,7 @@ import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 const refused = "connection error: remote error: tls: certificate required";
 const ended = "connection error: error reading server preface: EOF";
 
-/** An endpoint whose client says one of these after the other, and in the end again and again the last. */
+/** An endpoint whose buildctl fails with one of these messages after the other, then always with the last. */
 async function saying(...words: string[]) {
   const folder = await scratchFolder();
   const lines = words.map((line, index) => `${index + 1}) echo "${line}" >&2; exit 1 ;;`);
@@ -25,7 +25,7 @@ esac
   return parseEndpoint({ address: "tcp://127.0.0.1:1", buildctl });
 }
 
-test("a refusal is not waited out, though the builder just ends the connection in between", async () => {
+test("stops waiting at a refused certificate, though some queries show only a closed connection", async () => {
   const waits: string[] = [];
   const waiting = waitForDaemon(await saying(refused, ended, refused, refused, ended), {
     seconds: 60,
@@ -35,6 +35,6 @@ test("a refusal is not waited out, though the builder just ends the connection i
   expect(waits).toHaveLength(3);
 });
 
-test("what passes is waited for as long as was said, and no longer", async () => {
+test("waits for a passing failure as long as given", async () => {
   await expect(waitForDaemon(await saying(ended), { seconds: 1 })).rejects.toThrow(/it ended the connection/);
 });

@@ -13,12 +13,12 @@ test("turns the gateway frontend, devices and containerd off, and grants no enti
   expect(text.indexOf("insecure-entitlements = []")).toBeLessThan(text.search(/^\[/m));
 });
 
-test("keeps what a daemon has of its own", () => {
+test("keeps a daemon's own settings", () => {
   expect(text).toMatch(/^root = "\/r"\n/);
   expect(text).toContain("\n[worker.oci]\n  enabled = true\n");
 });
 
-test("a builder's is TOML, each table once, with the common part in it", () => {
+test("writes a builder's configuration as TOML, each table once, with the common part", () => {
   expect(parse(buildkitdToml({ slots: 3 }))).toMatchObject({
     "insecure-entitlements": [],
     cdi: { disabled: true },

@@ -15,7 +15,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("the same state folder has the same socket, by whatever path; another has another", async () => {
+test("gives a state folder the same socket by any path, and another folder another one", async () => {
   vi.stubEnv("XDG_RUNTIME_DIR", folder);
   const first = await prepareDaemonFolders(join(folder, "one"));
   await symlink(join(folder, "one"), join(folder, "alias"));
@@ -25,7 +25,7 @@ test("the same state folder has the same socket, by whatever path; another has a
   expect(second.cgroup).not.toBe(first.cgroup);
 });
 
-test("the run folder is in XDG_RUNTIME_DIR, else below the folder for temporary files, and this user's alone", async () => {
+test("makes a private run folder in XDG_RUNTIME_DIR, else below the folder for temporary files", async () => {
   vi.stubEnv("XDG_RUNTIME_DIR", folder);
   expect((await prepareDaemonFolders(join(folder, "state"))).run.startsWith(`${folder}/`)).toBe(true);
   vi.stubEnv("XDG_RUNTIME_DIR", "");
@@ -36,23 +36,23 @@ test("the run folder is in XDG_RUNTIME_DIR, else below the folder for temporary 
   expect((await stat(folders.run)).mode & 0o777).toBe(0o700);
 });
 
-test("a run folder that others can enter is refused", async () => {
+test("rejects a run folder that others can enter", async () => {
   vi.stubEnv("XDG_RUNTIME_DIR", folder);
   const folders = await prepareDaemonFolders(join(folder, "state"));
   await mkdir(folders.run);
   await chmod(folders.run, 0o755);
-  await expect(makeRunFolder(folders)).rejects.toThrow(/is not a folder of this user alone/);
+  await expect(makeRunFolder(folders)).rejects.toThrow(/is not a private folder of this user/);
 });
 
-test("a run folder that is a link is refused", async () => {
+test("rejects a run folder that is a link", async () => {
   vi.stubEnv("XDG_RUNTIME_DIR", folder);
   const folders = await prepareDaemonFolders(join(folder, "state"));
   await mkdir(join(folder, "elsewhere"), { mode: 0o700 });
   await symlink(join(folder, "elsewhere"), folders.run);
-  await expect(makeRunFolder(folders)).rejects.toThrow(/is not a folder of this user alone/);
+  await expect(makeRunFolder(folders)).rejects.toThrow(/is not a private folder of this user/);
 });
 
-test("a socket path that no socket can have is refused with the way out", async () => {
+test("rejects a socket path that is too long, with a hint", async () => {
   const deep = join(folder, "d".repeat(100));
   await mkdir(deep);
   vi.stubEnv("XDG_RUNTIME_DIR", deep);

@@ -15,7 +15,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test("leased until the last lease ends", async () => {
+test("is leased until the last lease is released", async () => {
   expect(await isLeased(join(folder, "not-there"))).toBe(false);
   const [first, second] = [await takeLease(folder), await takeLease(folder)];
   await releaseLease(first);
@@ -25,7 +25,7 @@ test("leased until the last lease ends", async () => {
   expect(await isLeased(folder)).toBe(false);
 });
 
-test("a dead process's lease does not count, also where its number was given to another", async () => {
+test("ignores a dead process's lease, also where another process has its number", async () => {
   const own = ownIdentity();
   await writeFile(join(folder, `${formatIdentity({ ...own, started: own.started + 1 })}.abc`), "");
   expect(await isLeased(folder)).toBe(false);

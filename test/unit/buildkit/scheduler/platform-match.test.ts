@@ -23,6 +23,6 @@ test.each([
   [[], ["linux/amd64"], "none"],
   [intel, [], "native"],
   [[], [], "native"],
-])("%j builds %j: %s", (platforms, wanted, fit) => {
+])("matches %j with %j: %s", (platforms, wanted, fit) => {
   expect(matchPlatforms(platforms, wanted)).toBe(fit);
 });

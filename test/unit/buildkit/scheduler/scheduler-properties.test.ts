@@ -54,21 +54,21 @@ const spots = option(
   },
 );
 
-/** Watches a schedule, and throws at the first thing that must not be. */
-class Watch {
+/** Checks the events of a scheduler, and throws at the first violation. */
+class EventChecker {
   readonly ended: string[] = [];
   readonly lost: string[] = [];
   readonly #fleet: readonly ScheduledBuilder[];
   readonly #running = new Map<string, string>();
   readonly #memory = new Map<string, number>();
-  /** By builder, the shared steps that it has done since it was lost: they take no memory any more. */
+  /** By builder, the shared steps that it has done since its loss: they take no memory again. */
   readonly #steps = new Map<string, Set<string>>();
 
   constructor(fleet: readonly ScheduledBuilder[]) {
     this.#fleet = fleet;
   }
 
-  see(event: SchedulerEvent): void {
+  check(event: SchedulerEvent): void {
     if (event.kind === "lost") {
       this.lost.push(event.builder);
       this.#steps.delete(event.builder);
@@ -97,28 +97,27 @@ class Watch {
   }
 }
 
-test("slots, memory and architecture are kept, and every image is built, whoever dies", async () => {
+test("keeps slots, memory and architecture, and builds every image, whichever builders die", async () => {
   const platforms = ["linux/amd64", "linux/386", "linux/arm64"];
   const limits = option(integer({ min: 1, max: 10 }), { nil: undefined });
   await assert(
     asyncProperty(graphs(platforms), builders, spots, limits, async (graph, fleet, spot, parallel) => {
-      const watch = new Watch(fleet);
+      const checker = new EventChecker(fleet);
       const { losses } = await simulate(graph, fleet, {
         ...(spot ? { spot } : {}),
         ...(parallel ? { parallel } : {}),
-        onEvent: (event) => watch.see(event),
+        onEvent: (event) => checker.check(event),
       });
-      expect(new Set(watch.ended)).toEqual(new Set(graph.keys()));
-      if (losses === 0) expect(watch.ended.length).toBe(graph.size);
-      expect(watch.lost.length).toBe(losses);
+      expect(new Set(checker.ended)).toEqual(new Set(graph.keys()));
+      if (losses === 0) expect(checker.ended.length).toBe(graph.size);
+      expect(checker.lost.length).toBe(losses);
     }),
     { numRuns: 150 },
   );
 });
 
-test("on equal builders, no more than Graham's bound, and never less than the lower ones", async () => {
+test("stays within Graham's bound and above the lower bounds on equal builders", async () => {
   const size = integer({ min: 1, max: 8 });
-  const rules = { courtesy: { share: 0, longest: 0 } };
   await assert(
     asyncProperty(graphs(["linux/amd64"]), size, async (graph, machines) => {
       const plain = new Map(
@@ -131,7 +130,7 @@ test("on equal builders, no more than Graham's bound, and never less than the lo
       }));
       const bounds = computeBounds(plain, machines);
       for (const order of ["longest", "fifo", "make"] as const) {
-        const { makespan } = await simulate(plain, fleet, { order, rules });
+        const { makespan } = await simulate(plain, fleet, { order });
         expect(makespan).toBeLessThanOrEqual(bounds.graham + 1e-6);
         expect(makespan).toBeGreaterThanOrEqual(bounds.sharper - 1e-6);
       }
@@ -141,7 +140,7 @@ test("on equal builders, no more than Graham's bound, and never less than the lo
   );
 });
 
-test("nothing is built below the bounds where steps are shared either", async () => {
+test("stays above the lower bounds where images share steps", async () => {
   await assert(
     asyncProperty(graphs(["linux/amd64"]), builders, async (graph, fleet) => {
       const intel = fleet.filter(({ platforms }) => platforms === amd64);
@@ -153,7 +152,7 @@ test("nothing is built below the bounds where steps are shared either", async ()
   );
 });
 
-test("the same graph and fleet give the same schedule, deaths included", async () => {
+test("gives the same schedule for the same graph, fleet and deaths", async () => {
   await assert(
     asyncProperty(graphs(["linux/amd64"]), builders, spots, async (graph, fleet, spot) => {
       const logs = [[], []] as string[][];

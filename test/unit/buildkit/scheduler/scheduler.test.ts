@@ -23,18 +23,17 @@ function job(image: string, seconds: number, more: Partial<Job> = {}): Job {
   return { key: image, image, platforms: ["linux/amd64"], seconds, remaining: seconds, inputs: [], ...more };
 }
 
-/** A schedule on a clock of its own, and the log of what it did. */
+/** A scheduler on a simulated clock, and the log of its events. */
 class Day {
   readonly clock = new VirtualClock();
   readonly log: string[] = [];
-  readonly schedule: Scheduler;
+  readonly scheduler: Scheduler;
   readonly #signal = new AbortController().signal;
 
   constructor(builders: readonly ScheduledBuilder[], options: SchedulerOptions = {}) {
-    this.schedule = new Scheduler(builders, {
+    this.scheduler = new Scheduler(builders, {
       ...options,
       clock: this.clock,
-      rules: { courtesy: { share: 0, longest: 0 }, ...options.rules },
       onEvent: (event) => {
         this.log.push(`${this.clock.now()} ${line(event)}`);
         options.onEvent?.(event);
@@ -42,18 +41,18 @@ class Day {
     });
   }
 
-  /** Work that takes as long as it was foretold. */
+  /** Runs work that takes as long as expected. */
   do(wanted: Job, signal = this.#signal): Promise<string> {
     const work = async (on: ScheduledBuilder, aborted: AbortSignal) => {
       await this.clock.sleep(wanted.seconds ?? 0, aborted);
       return `${wanted.image} on ${on.name}`;
     };
-    return this.schedule.run(wanted, work, signal);
+    return this.scheduler.run(wanted, work, signal);
   }
 
-  /** Work that does this. */
+  /** Runs this work. */
   doing(wanted: Job, work: (on: ScheduledBuilder, signal: AbortSignal) => Promise<string>): Promise<string> {
-    return this.schedule.run(wanted, work, this.#signal);
+    return this.scheduler.run(wanted, work, this.#signal);
   }
 
   all(...runs: Promise<string>[]): Promise<string[]> {
@@ -64,11 +63,11 @@ class Day {
 function line(event: SchedulerEvent): string {
   if (event.kind === "started" || event.kind === "ended")
     return `${event.kind} ${event.job.image} ${event.builder}`;
-  if (event.kind === "again") return `again ${event.job.image}`;
+  if (event.kind === "requeued") return `requeued ${event.job.image}`;
   return `${event.kind} ${event.builder}`;
 }
 
-test("the job with the longest remaining path goes first, whenever it was asked for", async () => {
+test("starts the job with the longest remaining path first, whenever it was requested", async () => {
   const day = new Day([builder("a")]);
   await day.all(
     day.do(job("short", 5)),
@@ -82,7 +81,7 @@ test("the job with the longest remaining path goes first, whenever it was asked 
   ]);
 });
 
-test("a builder takes as many as it has slots, an idle one before a busy one", async () => {
+test("fills the slots of all builders, the emptiest builder first", async () => {
   const day = new Day([builder("a", { slots: 2 }), builder("b", { slots: 2 })]);
   const done = day.all(...["p", "q", "r", "s", "t"].map((name) => day.do(job(name, 10))));
   await done;
@@ -93,7 +92,7 @@ test("a builder takes as many as it has slots, an idle one before a busy one", a
   expect(day.clock.now()).toBe(20);
 });
 
-test("each architecture goes to its own machines, and linux/386 to x86 alone", async () => {
+test("sends each architecture to its own machines, and linux/386 to x86 only", async () => {
   const day = new Day([builder("arm", { platforms: ["linux/arm64", "linux/386"] }), builder("intel")]);
   const results = await day.all(
     day.do(job("x", 1)),
@@ -103,7 +102,7 @@ test("each architecture goes to its own machines, and linux/386 to x86 alone", a
   expect(results).toEqual(["x on intel", "y on arm", "z on intel"]);
 });
 
-test("what runs i386 programs for arm64 goes to x86 alone, and nowhere in a fleet of arm64", async () => {
+test("refuses a job that runs i386 programs in a fleet of arm64 machines, and sends it to x86 in a mixed one", async () => {
   const staged = job("go", 1, { platforms: ["linux/386"] });
   const both = job("stage3", 1, { platforms: ["linux/386", "linux/arm64"] });
   const arm = builder("arm", { platforms: ["linux/arm64", "linux/386", "linux/amd64"], slots: 9 });
@@ -117,12 +116,12 @@ test("what runs i386 programs for arm64 goes to x86 alone, and nowhere in a flee
   expect(await emulating.all(emulating.do(both))).toEqual(["stage3 on intel"]);
 });
 
-test("what runs nothing goes to any machine", async () => {
+test("sends a job that runs no program to any machine", async () => {
   const day = new Day([builder("arm", { platforms: arm64 })]);
   expect(await day.all(day.do(job("files", 1, { platforms: [] })))).toEqual(["files on arm"]);
 });
 
-test("emulation is for fleets without a machine of that architecture", async () => {
+test("emulates an architecture only in fleets without a machine of it", async () => {
   const emulating = builder("emulating", { platforms: [...amd64, "linux/arm64"] });
   const wanted = job("x", 10, { platforms: ["linux/arm64"] });
   const alone = new Day([emulating]);
@@ -133,7 +132,7 @@ test("emulation is for fleets without a machine of that architecture", async () 
   ).toEqual(["x on arm", "y on arm"]);
 });
 
-test("an image that no builder can build is refused at once, with what there is", async () => {
+test("refuses an image that no builder can build at once, and lists the builders", async () => {
   const day = new Day([builder("a")]);
   const refused = day.do(job("x", 1, { platforms: ["linux/riscv64"] }));
   await expect(refused).rejects.toThrow(NoBuilderError);
@@ -143,7 +142,7 @@ test("an image that no builder can build is refused at once, with what there is"
   await expect(day.do(job("x", 1, { allowedBuilders: ["b"] }))).rejects.toThrow(/one of b/);
 });
 
-test("jobs share a builder's memory", async () => {
+test("starts only jobs that fit into the builder's free memory", async () => {
   const day = new Day([builder("a", { slots: 4, memory: 10 * gibibyte })]);
   await day.all(
     day.do(job("x", 10, { memory: 6 * gibibyte, remaining: 30 })),
@@ -157,7 +156,7 @@ test("jobs share a builder's memory", async () => {
   ]);
 });
 
-test("no memory is counted for steps that are in the builder's cache", async () => {
+test("counts no memory for steps in the builder's cache", async () => {
   const day = new Day([builder("a", { slots: 3, memory: 10 * gibibyte })]);
   const part = (name: string) =>
     job(name, 100, { memory: 8 * gibibyte, shared: { name: "llvm", seconds: 99 } });
@@ -171,7 +170,7 @@ test("no memory is counted for steps that are in the builder's cache", async () 
   ]);
 });
 
-test("a job for which no builder has the memory is done by itself where there is most", async () => {
+test("gives a job that exceeds every builder's memory the largest builder to itself", async () => {
   const day = new Day([
     builder("small", { slots: 2, memory: 4 * gibibyte }),
     builder("large", { slots: 2, memory: 8 * gibibyte }),
@@ -188,7 +187,7 @@ test("a job for which no builder has the memory is done by itself where there is
   ]);
 });
 
-/** Work that takes 10 s, and on these builders wants more memory than there is. */
+/** Runs work that takes 10 s, and is killed for lack of memory on these builders. */
 function starving(day: Day, wanted: Job, names: readonly string[], times = Number.POSITIVE_INFINITY) {
   let killed = 0;
   return day.doing(wanted, async (on, signal) => {
@@ -199,7 +198,7 @@ function starving(day: Day, wanted: Job, names: readonly string[], times = Numbe
   });
 }
 
-test("a job that was killed for want of memory is done by itself where there is most, before others", async () => {
+test("gives a job that was killed for lack of memory the largest builder to itself, before other jobs", async () => {
   const day = new Day([
     builder("small", { memory: 2 * gibibyte }),
     builder("large", { slots: 2, memory: 8 * gibibyte }),
@@ -213,15 +212,15 @@ test("a job that was killed for want of memory is done by itself where there is 
     day.do(job("r", 5, onLarge)),
   );
   expect(await results).toContain("x on large");
-  const after = day.log.slice(day.log.findIndex((entry) => entry.includes("again")));
+  const after = day.log.slice(day.log.findIndex((entry) => entry.includes("requeued")));
   expect(after.filter((entry) => !entry.includes("ended"))).toEqual([
-    "10 again x",
+    "10 requeued x",
     "25 started x large",
     "35 started r large",
   ]);
 });
 
-test("nothing joins a job that has its builder to itself", async () => {
+test("starts no other job on the builder of an exclusive job", async () => {
   const day = new Day([builder("a", { slots: 3 })]);
   const first = starving(day, job("x", 10, { remaining: 50 }), ["a"], 1);
   const rest = ["p", "q", "r"].map((name) => day.do(job(name, 10)));
@@ -235,7 +234,7 @@ test("nothing joins a job that has its builder to itself", async () => {
   ]);
 });
 
-test("one that was killed by itself, where there is most memory, has failed", async () => {
+test("fails a job that was killed although it had the largest builder to itself", async () => {
   const day = new Day([builder("small", { memory: gibibyte }), builder("large", { memory: 8 * gibibyte })]);
   const alone = starving(day, job("x", 10, { allowedBuilders: ["large"] }), ["large"]);
   await expect(day.clock.until(alone)).rejects.toThrow("killed on large");
@@ -245,14 +244,14 @@ test("one that was killed by itself, where there is most memory, has failed", as
   expect(day.log.filter((entry) => entry.includes("started y")).length).toBeLessThanOrEqual(2);
 });
 
-test("one that is killed again and again, as the largest builder comes and goes, has failed", async () => {
+test("fails a job that is killed again and again while the largest builder comes and goes", async () => {
   const day = new Day([builder("small", { memory: gibibyte }), builder("large", { memory: 8 * gibibyte })], {
     probe: async () => {},
     onEvent: ({ kind }) => {
-      if (kind === "again") day.schedule.markLost("large", "it was given notice");
+      if (kind === "requeued") day.scheduler.markLost("large", "it was given notice");
     },
   });
-  day.schedule.markLost("large", "it was given notice");
+  day.scheduler.markLost("large", "it was given notice");
   let runs = 0;
   const killed = day.doing(job("x", 10), async (on, signal) => {
     await day.clock.sleep(1000, signal);
@@ -263,9 +262,9 @@ test("one that is killed again and again, as the largest builder comes and goes,
   expect(runs).toBe(3);
 });
 
-test("a job that lacks memory is not passed for ever: a builder is emptied for it", async () => {
+test("empties a builder for a job that has lacked memory for too long", async () => {
   const day = new Day([builder("a", { slots: 2, memory: 10 * gibibyte })], {
-    rules: { memoryPatience: 100 },
+    rules: { memoryWait: 100 },
   });
   const small = (number: number) => job(`small-${number}`, 15, { memory: 4 * gibibyte, remaining: 1e6 });
   const endless = async (first: number) => {
@@ -280,7 +279,7 @@ test("a job that lacks memory is not passed for ever: a builder is emptied for i
   expect(start).toBeLessThan(140);
 });
 
-test("nobody waits for ever behind an endless row of more urgent ones", async () => {
+test("starts a job in bounded time in spite of an endless row of more urgent ones", async () => {
   const day = new Day([builder("a")], { rules: { ageing: 0.1 } });
   const rows = [0, 1].map(async (row) => {
     for (let number = 0; number < 300; number++)
@@ -293,14 +292,14 @@ test("nobody waits for ever behind an endless row of more urgent ones", async ()
   expect(start).toBeLessThanOrEqual((100 - 10) / 0.1 + 20);
 });
 
-test("of two jobs with one key, the second gets the first's result", async () => {
+test("gives the second of two jobs with one key the result of the first", async () => {
   const day = new Day([builder("a"), builder("b")]);
   expect(await day.all(day.do(job("x", 5)), day.do(job("x", 5)))).toEqual(["x on a", "x on a"]);
   expect(day.clock.now()).toBe(5);
   expect(await day.all(day.do(job("x", 5)))).toEqual(["x on a"]);
 });
 
-test("when the first of one key is cancelled, the second's work is done", async () => {
+test("does the second caller's work when the first caller of a key cancels", async () => {
   const day = new Day([builder("a"), builder("b")]);
   const first = new AbortController();
   const cancelled = expect(day.do(job("x", 5), first.signal)).rejects.toThrow("no longer");
@@ -311,7 +310,7 @@ test("when the first of one key is cancelled, the second's work is done", async 
   expect(day.clock.now()).toBe(8);
 });
 
-test("a cancelled job leaves the queue; one at work is waited for", async () => {
+test("removes a cancelled job from the queue, and waits for a running one", async () => {
   const day = new Day([builder("a")]);
   const cancel = new AbortController();
   const working = day.doing(job("x", 10), async (on, signal) => {
@@ -322,32 +321,32 @@ test("a cancelled job leaves the queue; one at work is waited for", async () => 
   day.clock.after(1, () => cancel.abort(new Error("no longer")));
   await expect(day.clock.until(working)).rejects.toThrow("a let go of it");
   await waiting;
-  expect(day.schedule.waiting).toBe(0);
+  expect(day.scheduler.waiting).toBe(0);
   expect(day.log.join()).not.toContain("started y");
   await expect(day.do(job("z", 1), cancel.signal)).rejects.toThrow("no longer");
 });
 
-test("what was finished in spite of a cancellation is kept", async () => {
+test("returns the result of work that finished in spite of its cancellation", async () => {
   const day = new Day([builder("a")]);
   const cancel = new AbortController();
   const work = async () => {
     await day.clock.sleep(10);
     return "finished";
   };
-  const run = day.schedule.run(job("x", 10), work, cancel.signal);
+  const run = day.scheduler.run(job("x", 10), work, cancel.signal);
   day.clock.after(9, () => cancel.abort());
   expect(await day.clock.until(run)).toBe("finished");
 });
 
-test("a job's own error is its own, and costs no builder", async () => {
+test("rejects with the job's own error, and loses no builder", async () => {
   const day = new Day([builder("a")]);
   const broken = day.doing(job("x", 1), () => Promise.reject(new Error("exit code: 2")));
   await expect(day.clock.until(broken)).rejects.toThrow("exit code: 2");
-  expect(day.schedule.lost.size).toBe(0);
+  expect(day.scheduler.lost.size).toBe(0);
   expect(await day.all(day.do(job("x", 1)))).toEqual(["x on a"]);
 });
 
-test("the jobs of a lost builder are done elsewhere, in their turn", async () => {
+test("does the jobs of a lost builder elsewhere, in their order", async () => {
   const day = new Day([builder("a"), builder("b")]);
   const run = day.doing(job("x", 10, { remaining: 50 }), async (on, signal) => {
     await day.clock.sleep(4, signal);
@@ -361,10 +360,10 @@ test("the jobs of a lost builder are done elsewhere, in their turn", async () =>
   ]);
   expect(day.log).toContain("4 lost a");
   expect(day.log.filter((entry) => /started [xz] b/.test(entry))).toEqual(["5 started x b", "9 started z b"]);
-  expect(day.schedule.lost).toEqual(new Map([["a", "connection reset"]]));
+  expect(day.scheduler.lost).toEqual(new Map([["a", "connection reset"]]));
 });
 
-test("a lost builder is probed, ever less often, and taken again when it answers", async () => {
+test("probes a lost builder at growing intervals, and uses it again when it answers", async () => {
   const day: Day = new Day([builder("a")], {
     probe: async () => {
       day.log.push(`${day.clock.now()} probe`);
@@ -387,7 +386,7 @@ test("a lost builder is probed, ever less often, and taken again when it answers
   ]);
 });
 
-test("when a probe finds the builder dead, what hangs on it is done elsewhere", async () => {
+test("does a hanging job elsewhere when a probe finds its builder dead", async () => {
   const day = new Day([builder("a", { slots: 2 }), builder("b")], {
     probe: () => Promise.reject(new Error("no route to host")),
   });
@@ -402,24 +401,24 @@ test("when a probe finds the builder dead, what hangs on it is done elsewhere", 
   });
   const other = day.do(job("other", 1, { remaining: 98.5 }));
   const results = await day.all(hanging, telling, other);
-  day.schedule.close();
+  day.scheduler.close();
   expect(results[0]).toBe("hangs on b");
 });
 
-test("a probe that gets no answer is given up", async () => {
+test("ends a probe that gets no answer", async () => {
   const day = new Day([builder("a")], { probe: () => new Promise(() => {}), lostBuilderTimeout: 100 });
-  day.schedule.markLost("a", "spot notice");
+  day.scheduler.markLost("a", "spot notice");
   await expect(day.clock.until(day.do(job("x", 1)))).rejects.toThrow(
-    "x: no builder for linux/amd64 has been there for 100 s: a: no answer within 30 s. Mend one",
+    "x: no builder for linux/amd64 has answered for 100 s: a: no answer within 30 s. Repair one",
   );
 });
 
-test("with all builders lost, jobs fail within the patience, and those that come later at once", async () => {
+test("fails waiting jobs after the timeout when all builders are lost, and later jobs at once", async () => {
   const day = new Day([builder("a"), builder("b")], {
     probe: () => Promise.reject(new Error("connection refused")),
     lostBuilderTimeout: 60,
   });
-  for (const name of ["a", "b"]) day.schedule.markLost(name, "gone");
+  for (const name of ["a", "b"]) day.scheduler.markLost(name, "gone");
   const failing = day.do(job("x", 1));
   await expect(day.clock.until(failing)).rejects.toThrow(/a: connection refused; b: connection refused/);
   expect(day.clock.now()).toBe(60);
@@ -427,25 +426,14 @@ test("with all builders lost, jobs fail within the patience, and those that come
   expect(day.clock.now()).toBe(60);
 });
 
-test("without probes, a fleet that is all lost is not waited for", async () => {
+test("fails at once when all builders are lost and there is no probe", async () => {
   const day = new Day([builder("a")]);
   const run = day.doing(job("x", 1), () => Promise.reject(new BuilderLostError("killed")));
   await expect(day.clock.until(run)).rejects.toThrow("a: killed");
   expect(day.clock.now()).toBe(0);
 });
 
-test("emulators take over when the native machines do not come back", async () => {
-  const emulating = builder("emulating", { platforms: [...amd64, "linux/arm64"] });
-  const day = new Day([emulating, builder("arm", { platforms: arm64 })], {
-    probe: () => Promise.reject(new Error("gone")),
-    lostBuilderTimeout: 60,
-  });
-  day.schedule.markLost("arm", "gone");
-  expect(await day.all(day.do(job("x", 10, { platforms: ["linux/arm64"] })))).toEqual(["x on emulating"]);
-  expect(day.clock.now()).toBe(70);
-});
-
-test("a job that takes builder after builder with it is given up", async () => {
+test("gives up a job during which builder after builder is lost", async () => {
   const day = new Day(["a", "b", "c", "d"].map((name) => builder(name)));
   const run = day.doing(job("x", 1), (on) =>
     Promise.reject(new BuilderLostError(`${on.name} out of memory`)),
@@ -453,22 +441,22 @@ test("a job that takes builder after builder with it is given up", async () => {
   await expect(day.clock.until(run)).rejects.toThrow(
     /x: given up, as 3 builders were lost with it: a: a out of memory; b: .*; c: .* memory and disk/,
   );
-  expect([...day.schedule.lost.keys()]).toEqual(["a", "b", "c"]);
+  expect([...day.scheduler.lost.keys()]).toEqual(["a", "b", "c"]);
 });
 
-test("a job goes where its inputs are", async () => {
+test("sends a job to the builder that has its inputs", async () => {
   const day = new Day([builder("a"), builder("b")]);
-  day.schedule.noteCached("b", "sha256:gcc");
+  day.scheduler.noteCached("b", "sha256:gcc");
   const inputs = [{ digest: "sha256:gcc", bytes: 1e9 }];
   expect(await day.all(day.do(job("x", 10, { inputs })))).toEqual(["x on b"]);
-  day.schedule.noteCached("a", "sha256:musl");
+  day.scheduler.noteCached("a", "sha256:musl");
   expect(await day.all(day.do(job("y", 10, { inputs: [{ digest: "sha256:musl" }] })))).toEqual(["y on a"]);
 });
 
-test("a job waits for a builder that has its inputs, if that takes less than sending them", async () => {
+test("holds a job back for a builder that has its inputs, if sending them takes longer", async () => {
   const day = new Day([builder("a"), builder("b")], { rules: { bytesPerSecond: 1e8 } });
-  day.schedule.noteCached("b", "sha256:gcc");
-  day.schedule.noteCached("b", "sha256:llvm");
+  day.scheduler.noteCached("b", "sha256:gcc");
+  day.scheduler.noteCached("b", "sha256:llvm");
   const inputs = [{ digest: "sha256:gcc", bytes: 2e9 }];
   const large = [{ digest: "sha256:llvm", bytes: 1e10 }];
   const busy = job("busy", 50, { inputs: large, remaining: 90 });
@@ -482,7 +470,7 @@ test("a job waits for a builder that has its inputs, if that takes less than sen
   expect(day.log).toContain("50 started near b");
 });
 
-test("what is cut from one compilation waits for it, and goes where it is", async () => {
+test("holds jobs with shared steps back until one has done them, and sends them to its builder", async () => {
   const shared = { name: "llvm", seconds: 100 };
   const day = new Day([builder("a"), builder("b", { slots: 2 }), builder("c")]);
   const part = (name: string, remaining: number) =>
@@ -496,7 +484,7 @@ test("what is cut from one compilation waits for it, and goes where it is", asyn
   expect(day.clock.now()).toBe(102);
 });
 
-test("a compilation that failed is tried by the next that needs it", async () => {
+test("does shared steps in the next job when the first has failed", async () => {
   const shared = { name: "llvm", seconds: 100 };
   const day = new Day([builder("a"), builder("b")]);
   const first = expect(
@@ -506,36 +494,10 @@ test("a compilation that failed is tried by the next that needs it", async () =>
   await first;
 });
 
-test("a slot just freed is left for what is built from the image just made", async () => {
-  const day = new Day([builder("a")], { rules: { courtesy: { share: 0.01, longest: 1 } } });
-  const critical = day.do(job("critical", 10, { remaining: 1000 })).then(async () => {
-    await day.clock.sleep(0.3);
-    return await day.do(job("dependent", 10, { remaining: 990 }));
-  });
-  await day.all(critical, day.do(job("leaf", 600)));
-  expect(day.log).toContain("10.3 started dependent a");
-  const short = new Day([builder("a")], { rules: { courtesy: { share: 0.01, longest: 1 } } });
-  await short.all(short.do(job("x", 1)), short.do(job("y", 1)));
-  expect(short.clock.now()).toBeCloseTo(2.01);
-});
-
-test("where jobs take less than was foretold, no slot is left free for long", async () => {
-  const day = new Day([builder("a")], { rules: { courtesy: { share: 0.01, longest: 1 } } });
-  const quick = async () => {
-    await day.clock.sleep(1);
-    return "done";
-  };
-  const asked = Array.from({ length: 100 }, (_, number) => day.doing(job(`x${number}`, 100), quick));
-  await day.all(...asked);
-  // Foretold were 100 s of each, and so a second between two.
-  expect(day.clock.now()).toBeGreaterThan(100);
-  expect(day.clock.now()).toBeLessThan(102);
-});
-
-test("a job that needs its builder no more leaves its place to the next, and is still waited for", async () => {
+test("gives the slot of a job that has freed it to the next, and still waits for the job", async () => {
   const day = new Day([builder("a")]);
   const free = Promise.withResolvers<void>();
-  const first = day.schedule.run(
+  const first = day.scheduler.run(
     job("x", 5),
     async (_on, _signal, leave) => {
       await day.clock.sleep(5);
@@ -547,16 +509,16 @@ test("a job that needs its builder no more leaves its place to the next, and is 
     new AbortController().signal,
   );
   expect(await day.clock.until(day.do(job("y", 5)))).toBe("y on a");
-  expect(day.schedule.running).toBe(0);
+  expect(day.scheduler.running).toBe(0);
   free.resolve();
   expect(await day.clock.until(first)).toBe("stored");
   expect(day.log).toEqual(["0 started x a", "5 ended x a", "5 started y a", "10 ended y a"]);
 });
 
-test("what has left its builder is cancelled with its caller and by closing, but not by the builder's end", async () => {
+test("cancels a job that has freed its slot with its caller or by closing, not by the builder's loss", async () => {
   const day = new Day([builder("a", { slots: 3 })], { probe: () => Promise.reject(new Error("gone")) });
   const storing = (image: string, caller = new AbortController().signal) =>
-    day.schedule.run(
+    day.scheduler.run(
       job(image, 5),
       async (_on, signal, leave) => {
         leave();
@@ -568,17 +530,17 @@ test("what has left its builder is cancelled with its caller and by closing, but
   const cancelled = new AbortController();
   const [kept, given, closed] = [storing("x"), storing("y", cancelled.signal), storing("long")];
   await day.clock.until(day.clock.sleep(1));
-  day.schedule.markLost("a", "gone");
+  day.scheduler.markLost("a", "gone");
   cancelled.abort(new Error("enough"));
   await expect(day.clock.until(given)).rejects.toThrow("enough");
   expect(await day.clock.until(kept)).toBe("stored");
-  day.schedule.close(new Error("all ends"));
+  day.scheduler.close(new Error("all ends"));
   await expect(day.clock.until(closed)).rejects.toThrow("all ends");
 });
 
-test("what is delivered badly after its builder was left is done elsewhere", async () => {
+test("does a job elsewhere when it finds wrong bytes after it has freed its slot", async () => {
   const day = new Day([builder("a"), builder("b")]);
-  const found = day.schedule.run(
+  const found = day.scheduler.run(
     job("x", 5),
     async (on, _signal, leave) => {
       leave();
@@ -588,21 +550,21 @@ test("what is delivered badly after its builder was left is done elsewhere", asy
     new AbortController().signal,
   );
   expect(await day.clock.until(found)).toBe("b");
-  expect([...day.schedule.lost.keys()]).toEqual(["a"]);
+  expect([...day.scheduler.lost.keys()]).toEqual(["a"]);
 });
 
-test("closing refuses what waits, cancels what works, and ends the probes", async () => {
+test("refuses waiting jobs, cancels running ones and ends the probes on closing", async () => {
   const day = new Day([builder("a"), builder("b")], { probe: () => Promise.reject(new Error("gone")) });
-  day.schedule.markLost("b", "gone");
+  day.scheduler.markLost("b", "gone");
   const working = expect(day.do(job("x", 1000))).rejects.toThrow("over");
   const waiting = expect(day.do(job("y", 1000))).rejects.toThrow("over");
-  day.clock.after(5, () => day.schedule.close(new Error("over")));
+  day.clock.after(5, () => day.scheduler.close(new Error("over")));
   await day.clock.until(Promise.all([working, waiting]));
   await expect(day.do(job("z", 1))).rejects.toThrow("over");
   await expect(day.clock.until(new Promise(() => {}))).rejects.toThrow("nothing is left to happen");
 });
 
-test("a fleet's names are its own, and every builder has a slot", () => {
+test("rejects two builders of one name, and a builder without slots", () => {
   expect(() => new Scheduler([builder("a"), builder("a")])).toThrow("same name");
   expect(() => new Scheduler([builder("a", { slots: 0 })])).toThrow("builder a has 0 slots");
 });
