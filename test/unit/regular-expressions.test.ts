@@ -39,7 +39,7 @@ test("few places make expressions from texts, of fixed words", () => {
   expect(made).toEqual([
     "distro/recipe/context-files.ts",
     "trust/signatures/image-reference.ts",
-    "trust/signatures/lookaside.ts",
+    "trust/signatures/lookaside-folder.ts",
   ]);
 });
 

@@ -21,6 +21,6 @@ test("warns of an expiring signature before it is stored, with the date", async 
   writeFileSync(join(home, "gpg.conf"), "default-sig-expire 30d\n");
   const day = new Date(Date.now() + 30 * 24 * 3600 * 1000).toISOString().slice(0, 10);
   expect(await warningFor(gpg(args, payload()))).toContain(
-    `the signature of ${image.reference} expires on ${day} and no longer counts from then on`,
+    `the signature of ${image.reference} expires on ${day} and counts no more from then on`,
   );
 });

@@ -80,5 +80,5 @@ test("names people without a key, and does not count them", async () => {
 
 test.each(["stagex", "stagex/core-seed", "docker.io", "docker.io/stagex:1", "", "docker.io/../x"])(
   "a repository without its registry would be a policy for nothing: %j",
-  (repository) => expect(policyOf(3, 2, { repository })).rejects.toThrow(/which registry/),
+  (repository) => expect(policyOf(3, 2, { repository })).rejects.toThrow(/has no registry/),
 );
