@@ -141,3 +141,14 @@ test("files of others are read through lib/fs/regular-file.ts alone", () => {
     new Set(Object.keys(plainReaders)),
   );
 });
+
+test("no source file is over 350 lines, and no room over 14 % of the source", () => {
+  const linesOf = (file: string) => readFileSync(join(root, file), "utf8").trimEnd().split("\n").length;
+  const lengths = new Map(files.map((file) => [file, linesOf(file)]));
+  expect([...lengths].filter(([, lines]) => lines > 350)).toEqual([]);
+  const all = [...lengths.values()].reduce((sum, lines) => sum + lines, 0);
+  const shares = Object.entries(Object.groupBy(lengths, ([file]) => file.split("/")[0] ?? "")).map(
+    ([room, inside = []]) => [room, inside.reduce((sum, [, lines]) => sum + lines, 0) / all] as const,
+  );
+  expect(shares.filter(([, share]) => share > 0.14)).toEqual([]);
+});
