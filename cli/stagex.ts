@@ -42,7 +42,7 @@ const subcommands: Readonly<Record<string, Subcommand>> = {
   },
   ledger: {
     summary:
-      "prints what was built from what, and by whom: stagex ledger import --tree DIR --release 2026.03.0",
+      "shows, imports and checks the records of builds: stagex ledger import --tree DIR --release 2026.03.0",
     load: async () => (await import("./commands/ledger.ts")).ledgerCommand(),
   },
   verify: {

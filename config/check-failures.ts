@@ -4,7 +4,7 @@ import type { z } from "zod";
 export type CheckFailure = { readonly property: string; readonly reason: string };
 
 /** Returns a failure for each of zod's issues, at the innermost property that it concerns. */
-export function checkFailures(error: z.ZodError): CheckFailure[] {
+export function toCheckFailures(error: z.ZodError): CheckFailure[] {
   return error.issues.flatMap((issue) => failuresOf(issue, []));
 }
 

@@ -4,7 +4,7 @@ import { pricesSchema } from "../distro/plan/cost.ts";
 import { printable } from "../lib/text/printable.ts";
 import { awsFleetConfig } from "./aws-fleet.ts";
 import { configuredBuilders } from "./builders.ts";
-import { type CheckFailure, checkFailures } from "./check-failures.ts";
+import { type CheckFailure, toCheckFailures } from "./check-failures.ts";
 import { checkRenamedKeys, givenName, withNewNames } from "./renamed-keys.ts";
 import {
   count,
@@ -261,7 +261,7 @@ export type ConfigValues = Readonly<Record<string, unknown>>;
 export function checkConfig(values: ConfigValues): CheckFailure[] {
   const configured = withoutEngineKeys(values);
   const result = schema.safeParse(withNewNames(configured));
-  const failures = result.success ? [] : checkFailures(result.error).map(withNearestKey);
+  const failures = result.success ? [] : toCheckFailures(result.error).map(withNearestKey);
   const underGivenNames = failures.map(({ property, reason }) => ({
     property: givenName(configured, property),
     reason,

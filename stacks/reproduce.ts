@@ -22,7 +22,7 @@ import {
 } from "../pipeline/fleet/platform-coverage.ts";
 import { shortenBuildFailure } from "../pulumi-workarounds/dependency-failure.ts";
 import { logToEngine } from "./engine-log.ts";
-import { showForecast } from "./show-forecast.ts";
+import { logForecast } from "./log-forecast.ts";
 import { readStackConfig } from "./stack-config.ts";
 
 /** The outputs of the reproduce stack. */
@@ -74,7 +74,7 @@ export async function reproduce(): Promise<ReproduceOutputs> {
   );
   const images = all(Object.fromEntries(digests));
   const unattested = attested(config, { plans, packages, substitutable });
-  showForecast([...packages.values()], pathsOf().forecast);
+  logForecast([...packages.values()], pathsOf().forecast);
   return {
     images,
     verified: (isDryRun() ? onceMade(images, packages) : images).apply(

@@ -31,7 +31,7 @@ export function digestsCommand(): Command {
     .option("--stack <name>", "the stack", "dev")
     .option(
       "--platform <platform>",
-      "of images for several platforms those of this one, which is not their first; or `index`",
+      "print the digests of this further platform of images for several, or of the `index`",
     )
     .option(
       "--write",

@@ -56,10 +56,7 @@ export function fetchCommand(): Command {
       'places that hold sources by sha256, as stagex:vault: \'[{"folder":"/srv/vault"}]\'',
     )
     .option("--stack <name>", "take stagex:sources and stagex:vault from this stack")
-    .option(
-      "--push",
-      "then push all that is here to the vault's folders and registries, but for what they have",
-    )
+    .option("--push", "then push the sources that the vault lacks to its folders and registries")
     .option(
       "--json",
       "an array, one object a source: file, sha256, images, mirrors (URLs in the order in which they are asked, the vault's among them), status; with --push also vault",

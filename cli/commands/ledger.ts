@@ -16,7 +16,7 @@ import {
 } from "../../distro/published/release-import.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTreeSource } from "../../distro/tree/tree.ts";
-import { runGitIn } from "../../lib/git/git-repository.ts";
+import { runGitIn } from "../../lib/git/isolated-git.ts";
 import { pathsOf } from "../../lib/paths.ts";
 import { limitPerKind } from "../../lib/text/limit-per-kind.ts";
 import { type Printable, printable, printableLines } from "../../lib/text/printable.ts";
@@ -51,7 +51,7 @@ export function ledgerCommand(): Command {
     withPlace(new Command("check"))
       .description(
         "Looks for contradictions (one input key, two digests), and for what is no record or can't be read. " +
-          "Exits 0 where all is well, 1 where records contradict each other, 2 where none does and it can't tell for what it could not read. " +
+          "Exits 0 where all is well, 1 where records contradict each other, 2 where no contradiction was found but some files could not be read. " +
           "Hidden files, README and LICENSE are passed over; links are not followed.",
       )
       .action(check),

@@ -2,13 +2,8 @@ import { availableParallelism } from "node:os";
 import { Command } from "commander";
 import { propertyPath } from "../../config/check-failures.ts";
 import { levelsOf } from "../../distro/graph.ts";
-import {
-  type Forecast,
-  type ForecastStatus,
-  forecastRun,
-  formatCauseLines,
-  formatTimeLines,
-} from "../../distro/plan/forecast.ts";
+import { type Forecast, type ForecastStatus, forecastRun } from "../../distro/plan/forecast.ts";
+import { formatCauseLines, formatTimeLines } from "../../distro/plan/forecast-text.ts";
 import type { CauseValue, Rebuild, RebuildCause } from "../../distro/plan/rebuild-plan.ts";
 import {
   type Printable,

@@ -37,7 +37,10 @@ export function showCommand(): Command {
       "--platforms <list>",
       "what packages without platforms of their own are built for: linux/amd64,linux/arm64",
     )
-    .option("--on <list>", "say which a builder with these platforms can build, its own first: linux/arm64")
+    .option(
+      "--on <list>",
+      "list what a builder with these platforms can build; name its native one first: linux/arm64",
+    )
     .option("--json", "an array, one object an image")
     .action(async (names: string[], options: Options) => {
       const platforms = options.platforms?.split(",");

@@ -18,7 +18,7 @@ export const exitCode = {
    * The command ran, and the answer is no: a digest differs, an image failed, a check falls short.
    */
   no: 1,
-  /** The command line, a setting or a tree is wrong. */
+  /** The command line, a setting or a tree is wrong; or the question can't be answered. */
   usage: 2,
   /**
    * A tool, or a place to write to, is not available (EX_UNAVAILABLE of sysexits.h); the message

@@ -5,8 +5,8 @@ import { quoteShellWord } from "../../lib/text/shell-word.ts";
 import { print, printError } from "../../lib/text/terminal.ts";
 import { builderClaimOf } from "../../pipeline/attestation/built-here.ts";
 import { requireSignatureCounts, requireWritable } from "../../pipeline/attestation/signature.ts";
-import { verifyMessage } from "../../trust/openpgp/openpgp-message.ts";
 import { quoteUntrusted } from "../../trust/openpgp/signature-rejection.ts";
+import { verifySignedMessage } from "../../trust/openpgp/signed-message.ts";
 import { keyOwners, type Person } from "../../trust/quorum/roster.ts";
 import { repositoryOf } from "../../trust/signatures/image-reference.ts";
 import { type KitEntry, readKit } from "../../trust/signatures/signing-kit.ts";
@@ -118,7 +118,7 @@ async function verifyKitSignature(
   images: SignableImages,
 ): Promise<VerifiedKitSignature> {
   const { person, trust, manifests } = images;
-  const { content, fingerprint } = await verifyMessage(bytes, trust.keyring);
+  const { content, fingerprint } = await verifySignedMessage(bytes, trust.keyring);
   const signer = keyOwners(trust.roster, (each) => trust.keyring.primaryOf(each)).get(fingerprint);
   if (signer !== undefined && signer.id !== person.id) throw new OthersSignature(signer.id, person);
   const { reference, digest, builder } = parsePayload(content);

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { RegularFileError, readRegularFile } from "../../lib/fs/regular-file.ts";
 import { GitError } from "../../lib/git/git.ts";
-import { findRepository, type GitRepository, runInRepository } from "../../lib/git/git-repository.ts";
+import { findRepository, type GitRepository } from "../../lib/git/git-repository.ts";
+import { runInRepository } from "../../lib/git/isolated-git.ts";
 import { hexOf } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import { openGitTree } from "../tree/git-tree.ts";

@@ -1,4 +1,4 @@
-import { runGitIn } from "../../lib/git/git-repository.ts";
+import { runGitIn } from "../../lib/git/isolated-git.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { BuildPlan } from "../build-plan.ts";
 import type { InputKey } from "../input-key.ts";

@@ -1,4 +1,4 @@
-import { type Instruction, jsonWords } from "./containerfile-syntax.ts";
+import { type Instruction, jsonWords } from "./containerfile-instructions.ts";
 
 /**
  * The commands that fetch what a recipe has not as sources, as StageX's recipes use them. A RUN with one of them is given a proxy that

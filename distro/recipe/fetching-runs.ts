@@ -1,6 +1,6 @@
 import { quoted } from "../tree-error.ts";
 import type { Containerfile, StageBase } from "./containerfile.ts";
-import { type Instruction, jsonWords, parseInstructions } from "./containerfile-syntax.ts";
+import { type Instruction, jsonWords, parseInstructions } from "./containerfile-instructions.ts";
 import { fetchersOf } from "./fetchers.ts";
 
 /** How a RUN that fetches is run instead: with more flags, as the arguments of another command. */

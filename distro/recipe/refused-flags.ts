@@ -1,5 +1,5 @@
 import { quoted } from "../tree-error.ts";
-import type { Instruction } from "./containerfile-syntax.ts";
+import type { Instruction } from "./containerfile-instructions.ts";
 
 /** What a recipe asks for and no build gets: what was found, and what is allowed. */
 export type RefusedFlag = { readonly flag: string; readonly found: string; readonly allowed: string };

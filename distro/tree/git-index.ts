@@ -1,7 +1,8 @@
 import { GitError } from "../../lib/git/git.ts";
 import { isSettingOn } from "../../lib/git/git-config.ts";
-import { diskKeeps, findRepository, runInRepository } from "../../lib/git/git-repository.ts";
+import { diskKeeps, findRepository } from "../../lib/git/git-repository.ts";
 import { RepositoryError } from "../../lib/git/git-repository-checks.ts";
+import { runInRepository } from "../../lib/git/isolated-git.ts";
 import { quoteShellWord } from "../../lib/text/shell-word.ts";
 import { TreeError, type TreeProblem } from "../tree-error.ts";
 import { type TreeFile, treeFolders } from "../tree-source.ts";

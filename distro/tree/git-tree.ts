@@ -2,13 +2,9 @@ import { createHash, hash } from "node:crypto";
 import { tooLargeError } from "../../lib/fs/regular-file.ts";
 import { GitError } from "../../lib/git/git.ts";
 import { readObjects, streamObjects } from "../../lib/git/git-objects.ts";
-import {
-  type GitRepository,
-  requireRepository,
-  runGitIn,
-  runInRepository,
-} from "../../lib/git/git-repository.ts";
+import { type GitRepository, requireRepository } from "../../lib/git/git-repository.ts";
 import { RepositoryError } from "../../lib/git/git-repository-checks.ts";
+import { runGitIn, runInRepository } from "../../lib/git/isolated-git.ts";
 import { findNearestName } from "../../lib/text/nearest-name.ts";
 import { quoted, TreeError, type TreeProblem } from "../tree-error.ts";
 import {

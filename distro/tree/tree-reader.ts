@@ -10,7 +10,7 @@ import {
   type ImageDependency,
   refusalsOf,
 } from "../recipe/containerfile.ts";
-import { parseContainerfile } from "../recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../recipe/containerfile-parser.ts";
 import { checkContextReads, selectContextFiles } from "../recipe/context-files.ts";
 import type { PackageToml } from "../recipe/package-toml.ts";
 import { runPlatformsOf } from "../recipe/run-platforms.ts";

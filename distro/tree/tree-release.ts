@@ -1,6 +1,7 @@
 import { realpathSync } from "node:fs";
 import { GitError } from "../../lib/git/git.ts";
-import { findRepository, runInRepository } from "../../lib/git/git-repository.ts";
+import { findRepository } from "../../lib/git/git-repository.ts";
+import { runInRepository } from "../../lib/git/isolated-git.ts";
 import { compareReleases, isReleaseName, parseReleaseName } from "./release-name.ts";
 
 /**

@@ -1,6 +1,7 @@
 import { GitError } from "./git.ts";
-import { type GitRepository, runInRepository } from "./git-repository.ts";
+import type { GitRepository } from "./git-repository.ts";
 import { type GitObjectType, hashGitObject } from "./git-tree-entry.ts";
+import { runInRepository } from "./isolated-git.ts";
 
 /** An object as the repository has it. Its content is not compared with its name. */
 export type GitObject = { readonly type: string; readonly content: Buffer };

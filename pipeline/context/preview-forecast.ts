@@ -10,8 +10,8 @@ import {
   type ForecastImage,
   type ForecastStatus,
   forecastRun,
-  formatForecast,
 } from "../../distro/plan/forecast.ts";
+import { formatForecast } from "../../distro/plan/forecast-text.ts";
 import type { InputsStatus } from "../../distro/published/published-inputs.ts";
 import { shortenList } from "../../lib/text/shortened-list.ts";
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { StagexConfig } from "../../config/schema.ts";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { parseContainerfile } from "../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../distro/recipe/containerfile-parser.ts";
 import { wrapFetchingRuns } from "../../distro/recipe/fetching-runs.ts";
 import { readRegularFile } from "../../lib/fs/regular-file.ts";
 import { compileGlob } from "../../lib/text/glob.ts";

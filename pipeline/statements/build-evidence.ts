@@ -9,8 +9,9 @@ import { inputKeyOfPlan, lookUpOwnFirst, predictDigests } from "../../distro/pla
 import type { PackageToml } from "../../distro/recipe/package-toml.ts";
 import type { Tree } from "../../distro/tree/tree.ts";
 import { GitError } from "../../lib/git/git.ts";
-import { diskKeeps, findRepository, runInRepository } from "../../lib/git/git-repository.ts";
+import { diskKeeps, findRepository } from "../../lib/git/git-repository.ts";
 import { isUnmodified, parseGitEntries } from "../../lib/git/git-tree-entry.ts";
+import { runInRepository } from "../../lib/git/isolated-git.ts";
 import { printable } from "../../lib/text/printable.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";

@@ -1,9 +1,9 @@
 import { mediaTypes } from "../../oci/descriptor.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { type Referrer, referrerOf } from "../../oci/registry/referrer.ts";
-import { provenanceOf, provenancePredicateType, subjectsOf } from "../../trust/statements/provenance.ts";
 import { createStatement, type Statement, serializeStatement } from "../../trust/statements/statement.ts";
 import { type BuildEvidence, type BuiltRecord, fetchedFiles, type TreeCommit } from "./build-evidence.ts";
+import { provenanceOf, provenancePredicateType, subjectsOf } from "./provenance.ts";
 import { sbomOf, sbomPredicateType } from "./sbom.ts";
 
 /**

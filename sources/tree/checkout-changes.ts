@@ -3,13 +3,9 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { GitError } from "../../lib/git/git.ts";
 import { type GitObject, readObjects, verifiedContent } from "../../lib/git/git-objects.ts";
-import {
-  diskKeeps,
-  findRepository,
-  type GitRepository,
-  runInRepository,
-} from "../../lib/git/git-repository.ts";
+import { diskKeeps, findRepository, type GitRepository } from "../../lib/git/git-repository.ts";
 import { type GitTreeEntry, isUnmodified, parseGitEntries } from "../../lib/git/git-tree-entry.ts";
+import { runInRepository } from "../../lib/git/isolated-git.ts";
 
 /** What is read of a tree. Its sources and what is built of it may come to lie beside that. */
 const treeParts = ["packages", "digests", "MAINTAINERS", "keys"];

@@ -1,7 +1,8 @@
 import { GitError } from "../../lib/git/git.ts";
 import { readObjects, verifiedContent } from "../../lib/git/git-objects.ts";
-import { type GitRepository, requireRepository, runInRepository } from "../../lib/git/git-repository.ts";
+import { type GitRepository, requireRepository } from "../../lib/git/git-repository.ts";
 import { parentsOf, parseGitCommit, parseGitTag, type SignedPart } from "../../lib/git/git-signed-object.ts";
+import { runInRepository } from "../../lib/git/isolated-git.ts";
 
 /**
  * What a tree from git must be to be used: the tag that names it is signed, or the commit where a commit names it, and the commit descends

@@ -8,7 +8,7 @@ import { findPublishingCommit } from "../../distro/published/release-import.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTree } from "../../distro/tree/tree.ts";
 import { findTreeRelease } from "../../distro/tree/tree-release.ts";
-import { runGitIn } from "../../lib/git/git-repository.ts";
+import { runGitIn } from "../../lib/git/isolated-git.ts";
 import { findFolderCommit } from "../../pipeline/statements/build-evidence.ts";
 import { checkOutTree, parseTreeAddress } from "../../sources/tree/tree-checkout.ts";
 import { HostileTree, hostileFolder, hostileRelease } from "../support/builders/hostile-tree.ts";

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { findCycles, sortTopologically } from "../../distro/graph.ts";
-import { parseContainerfile } from "../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../distro/recipe/containerfile-parser.ts";
 import { checkContextReads, selectContextFiles } from "../../distro/recipe/context-files.ts";
 import { parsePackageToml } from "../../distro/recipe/package-toml-parser.ts";
 import { resolveVersions } from "../../distro/recipe/version-from.ts";

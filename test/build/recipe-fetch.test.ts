@@ -5,7 +5,7 @@ import { promisify } from "node:util";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { type Endpoint, parseEndpoint } from "../../buildkit/client/endpoint.ts";
-import { parseContainerfile } from "../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../distro/recipe/containerfile-parser.ts";
 import { wrapFetchingRuns } from "../../distro/recipe/fetching-runs.ts";
 import { FetchError, withFetchSession } from "../../pipeline/package/fetch-session.ts";
 import type { FetchAnswer } from "../../sources/recording/fetch-record.ts";

@@ -7,12 +7,12 @@ import { delimiter, join } from "node:path";
 import type { PrivateKey } from "openpgp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Digest, digestOf } from "../../oci/digest.ts";
-import { Keyring } from "../../trust/openpgp/keyring.ts";
 import {
   type ClientPolicyInputs,
   createClientPolicy,
   writeClientPolicy,
-} from "../../trust/quorum/client-policy.ts";
+} from "../../trust/client-policy/podman-policy.ts";
+import { Keyring } from "../../trust/openpgp/keyring.ts";
 import { parseRoster } from "../../trust/quorum/roster.ts";
 import { parseRepository } from "../../trust/signatures/image-reference.ts";
 import { LookasideFolder } from "../../trust/signatures/lookaside-folder.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { BuildPlan } from "../../distro/build-plan.ts";
-import { parseContainerfile } from "../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../distro/recipe/containerfile-parser.ts";
 import { readTree } from "../../distro/tree/tree.ts";
 import { type Download, type MakeRule, readDownloads, readMakeRules } from "./generator.ts";
 

@@ -1,8 +1,8 @@
 import { createMessage, OnePassSignaturePacket, readSignature, SignaturePacket } from "openpgp";
 import type { Keyring } from "./keyring.ts";
-import { type VerifiedMessage, verifyMessage } from "./openpgp-message.ts";
 import { strictConfig } from "./openpgp-policy.ts";
 import { SignatureRejection } from "./signature-rejection.ts";
+import { type VerifiedMessage, verifySignedMessage } from "./signed-message.ts";
 
 /** The most characters of an armored signature. Real ones have under 2,000. */
 const maxArmorSize = 64 * 1024;
@@ -32,7 +32,11 @@ export async function verifyDetachedSignature(
     throw new SignatureRejection("too-large", `a signature of more than ${maxArmorSize} characters`);
   const text = armored.replaceAll("\r\n", "\n");
   if (!oneBlock.test(text)) throw new SignatureRejection("malformed", "not one whole armored signature");
-  return await verifyMessage(await toOpaqueMessage(content, await parseOneSignature(text)), keyring, now);
+  return await verifySignedMessage(
+    await toOpaqueMessage(content, await parseOneSignature(text)),
+    keyring,
+    now,
+  );
 }
 
 async function parseOneSignature(armoredSignature: string): Promise<SignaturePacket> {

@@ -6,8 +6,8 @@ import { logCommand } from "../../lib/debug-log.ts";
 import { TrustError } from "../trust-error.ts";
 import type { Fingerprint } from "./fingerprint.ts";
 import { Keyring } from "./keyring.ts";
-import { verifyMessage } from "./openpgp-message.ts";
 import { fingerprintOf } from "./revocations.ts";
+import { verifySignedMessage } from "./signed-message.ts";
 
 /** A key that signs. It verifies each signature before it returns it. */
 export type SigningKey = {
@@ -138,7 +138,7 @@ async function requireOwnSignature(
   keyring: Keyring,
 ): Promise<Uint8Array> {
   try {
-    const verified = await verifyMessage(signed, keyring);
+    const verified = await verifySignedMessage(signed, keyring);
     if (verified.fingerprint !== fingerprint) throw new Error(`it is by ${verified.fingerprint}`);
     if (Buffer.compare(verified.content, payload) !== 0) throw new Error("it is over other bytes");
   } catch (error) {

@@ -2,8 +2,8 @@ import pLimit from "p-limit";
 import { type CpuVendor, tryParseCpuVendor } from "../cpu-vendor.ts";
 import type { Fingerprint } from "../openpgp/fingerprint.ts";
 import type { Keyring } from "../openpgp/keyring.ts";
-import { verifyMessage } from "../openpgp/openpgp-message.ts";
 import { quoteUntrusted, type RejectionCode, SignatureRejection } from "../openpgp/signature-rejection.ts";
+import { verifySignedMessage } from "../openpgp/signed-message.ts";
 import type { PinnedImage } from "../signatures/image-reference.ts";
 import type { SignatureFile } from "../signatures/signature-file.ts";
 import { parsePayload, type SigningPayload } from "../signatures/simple-signing.ts";
@@ -176,7 +176,7 @@ async function verifySignature(
   now: Date,
 ): Promise<AcceptedSignature> {
   if ("rejection" in signature) throw signature.rejection;
-  const { content, fingerprint, expires } = await verifyMessage(signature.bytes, keyring, now);
+  const { content, fingerprint, expires } = await verifySignedMessage(signature.bytes, keyring, now);
   const payload = parsePayload(content);
   requireImage(image, payload);
   const person = whose.get(fingerprint);

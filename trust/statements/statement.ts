@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { type Digest, hexOf, isDigest } from "../../oci/digest.ts";
 import type { Fingerprint } from "../openpgp/fingerprint.ts";
-import { verifyMessage } from "../openpgp/openpgp-message.ts";
 import { quoteUntrusted, SignatureRejection } from "../openpgp/signature-rejection.ts";
+import { verifySignedMessage } from "../openpgp/signed-message.ts";
 import type { Trust } from "../quorum/quorum.ts";
 import { keyOwners } from "../quorum/roster.ts";
 import { parseStrictJson } from "../signatures/strict-json.ts";
@@ -99,7 +99,7 @@ export async function verifyStatement(
   { roster, keyring }: Trust,
   now = new Date(),
 ): Promise<VerifiedStatement> {
-  const { content, fingerprint } = await verifyMessage(message, keyring, now);
+  const { content, fingerprint } = await verifySignedMessage(message, keyring, now);
   const statement = parseStatement(content);
   if (statement.predicateType !== about.predicateType) {
     throw new SignatureRejection(

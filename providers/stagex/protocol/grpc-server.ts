@@ -4,7 +4,7 @@ import pluginMessages from "@pulumi/pulumi/proto/plugin_pb.js";
 import providerService from "@pulumi/pulumi/proto/provider_grpc_pb.js";
 import messages from "@pulumi/pulumi/proto/provider_pb.js";
 import emptyMessages from "google-protobuf/google/protobuf/empty_pb.js";
-import { checkFailures } from "../../../config/check-failures.ts";
+import { toCheckFailures } from "../../../config/check-failures.ts";
 import { renamedKeysWarning, withNewNames } from "../../../config/renamed-keys.ts";
 import { checkConfig, parseConfig, type StagexConfig } from "../../../config/schema.ts";
 import { printableLine } from "../../../lib/text/printable.ts";
@@ -215,7 +215,7 @@ export class ProviderServer {
         const args = called.inputs.safeParse(unwrapSecrets(decodeProperties(request.getArgs())));
         const response = new messages.InvokeResponse();
         if (args.success) response.setReturn(encodeProperties(await called.call(args.data as PropertyMap)));
-        else response.setFailuresList(checkFailures(args.error).map(failureMessage));
+        else response.setFailuresList(toCheckFailures(args.error).map(failureMessage));
         return response;
       }),
       cancel: this.#answer(() => {

@@ -1,6 +1,6 @@
 import type { Struct } from "google-protobuf/google/protobuf/struct_pb.js";
 import type { z } from "zod";
-import { type CheckFailure, checkFailures } from "../../../config/check-failures.ts";
+import { type CheckFailure, toCheckFailures } from "../../../config/check-failures.ts";
 import { printable } from "../../../lib/text/printable.ts";
 import type { Operation } from "../../../pipeline/operation.ts";
 import { previewSchema, unknown } from "../../../pipeline/unknown-schema.ts";
@@ -26,7 +26,7 @@ function previewInputs(handler: AnyResourceHandler): z.ZodType<PropertyMap> {
 /** Checks inputs, of which a preview may leave some unknown, by schema and by handler. */
 export function checkInputs(handler: AnyResourceHandler, news: PropertyMap): CheckFailure[] {
   const result = previewInputs(handler).safeParse(unwrapSecrets(news));
-  if (!result.success) return checkFailures(result.error);
+  if (!result.success) return toCheckFailures(result.error);
   return handler.check(result.data, secretPaths(news));
 }
 
@@ -41,7 +41,7 @@ export function requireInputs(
 ): PropertyMap {
   const result = schema.safeParse(unwrapSecrets(decodeProperties(struct)));
   if (result.success) return result.data as PropertyMap;
-  const reasons = checkFailures(result.error).map(
+  const reasons = toCheckFailures(result.error).map(
     ({ property, reason }) => printable`${property}: ${reason}`,
   );
   throw new StatusError("INVALID_ARGUMENT", `inputs of ${handler.token}: ${reasons.join("; ")}`);

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import { contextReadsOf } from "../../../distro/recipe/containerfile.ts";
-import { parseContainerfile } from "../../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../../distro/recipe/containerfile-parser.ts";
 import { checkContextReads, selectContextFiles } from "../../../distro/recipe/context-files.ts";
 import { TreeError } from "../../../distro/tree-error.ts";
 import type { TreeFile } from "../../../distro/tree-source.ts";

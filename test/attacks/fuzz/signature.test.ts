@@ -2,8 +2,8 @@ import { readKey } from "openpgp";
 import { expect } from "vitest";
 import { digestOf } from "../../../oci/digest.ts";
 import { Keyring } from "../../../trust/openpgp/keyring.ts";
-import { verifyMessage } from "../../../trust/openpgp/openpgp-message.ts";
 import { SignatureRejection } from "../../../trust/openpgp/signature-rejection.ts";
+import { verifySignedMessage } from "../../../trust/openpgp/signed-message.ts";
 import { parsePayload } from "../../../trust/signatures/simple-signing.ts";
 import { gpgHome, newKey, payload, signedBy } from "../../support/builders/maintainers.ts";
 import { fuzz } from "./fuzzer.ts";
@@ -44,7 +44,7 @@ fuzz("signature", async () => {
     dictionary: ["\x90\x0d\x03", "\xcb", "\xc2", "\xa3\x01", "-----BEGIN PGP MESSAGE-----\n"],
     expected: [SignatureRejection],
     async read(input) {
-      const { content, fingerprint } = await verifyMessage(input, keyring);
+      const { content, fingerprint } = await verifySignedMessage(input, keyring);
       expect(Buffer.from(content)).toEqual(said.get(fingerprint.toUpperCase()));
       parsePayload(content);
     },

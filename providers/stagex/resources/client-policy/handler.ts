@@ -8,7 +8,7 @@ import {
   type ClientPolicy,
   createClientPolicy,
   writeClientPolicy,
-} from "../../../../trust/quorum/client-policy.ts";
+} from "../../../../trust/client-policy/podman-policy.ts";
 import { TrustError } from "../../../../trust/trust-error.ts";
 import { detailedDiff } from "../../protocol/detailed-diff.ts";
 import type { ResourceHandler } from "../../protocol/handler.ts";
@@ -23,7 +23,7 @@ const rules = { ignored: [], replacing: ["folder"] };
 
 /**
  * Handles `stagex:index:ClientPolicy`, the files with which clients require t of n people
- * (trust/quorum/client-policy.ts).
+ * (trust/client-policy/podman-policy.ts).
  */
 export function clientPolicyHandler(context: () => Context): ResourceHandler<typeof clientPolicyDefinition> {
   const placeOf = (folder: string): string => resolve(context().paths.project, folder);

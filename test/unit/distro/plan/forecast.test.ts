@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { type ForecastImage, forecastRun, formatForecast } from "../../../../distro/plan/forecast.ts";
+import { type ForecastImage, forecastRun } from "../../../../distro/plan/forecast.ts";
+import { formatForecast } from "../../../../distro/plan/forecast-text.ts";
 
 const image = (
   verdict: ForecastImage["status"],

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { refusalsOf } from "../../../../distro/recipe/containerfile.ts";
-import { parseContainerfile } from "../../../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../../../distro/recipe/containerfile-parser.ts";
 import { platformsToRun, runPlatformsOf } from "../../../../distro/recipe/run-platforms.ts";
 import { TreeError } from "../../../../distro/tree-error.ts";
 

@@ -3,7 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Containerfile } from "../../../../distro/recipe/containerfile.ts";
-import { parseContainerfile } from "../../../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../../../distro/recipe/containerfile-parser.ts";
 import { checkContextReads, selectContextFiles } from "../../../../distro/recipe/context-files.ts";
 import type { TreeFile } from "../../../../distro/tree-source.ts";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { fetchingRunsOf } from "../../../../distro/recipe/containerfile.ts";
-import { parseContainerfile } from "../../../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../../../distro/recipe/containerfile-parser.ts";
 import { wrapFetchingRuns } from "../../../../distro/recipe/fetching-runs.ts";
 
 const wrapping = { flags: ["--network=none", "--mount=x"], command: ["/with"] };

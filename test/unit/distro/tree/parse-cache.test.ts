@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { parseContainerfile } from "../../../../distro/recipe/containerfile-reader.ts";
+import { parseContainerfile } from "../../../../distro/recipe/containerfile-parser.ts";
 import { ParseCache } from "../../../../distro/tree/parse-cache.ts";
 import { readTreeSource } from "../../../../distro/tree/tree.ts";
 import { openWorkingTree } from "../../../../distro/tree/working-tree.ts";

@@ -3,8 +3,9 @@ import { readdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { GitError, localEnvironment, runGit } from "../../../../lib/git/git.ts";
-import { findRepository, runGitIn } from "../../../../lib/git/git-repository.ts";
+import { findRepository } from "../../../../lib/git/git-repository.ts";
 import { RepositoryError } from "../../../../lib/git/git-repository-checks.ts";
+import { runGitIn } from "../../../../lib/git/isolated-git.ts";
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
 import { writtenFolder } from "../../../support/builders/written-tree.ts";
 

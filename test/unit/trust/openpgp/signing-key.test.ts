@@ -5,7 +5,7 @@ import { encryptKey, type KeyOptions, readKey, readKeys } from "openpgp";
 import { describe, expect, test } from "vitest";
 import { parseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
-import { verifyMessage } from "../../../../trust/openpgp/openpgp-message.ts";
+import { verifySignedMessage } from "../../../../trust/openpgp/signed-message.ts";
 import {
   agentSigningKey,
   loadSigningKey,
@@ -44,7 +44,7 @@ describe("a key from a file", () => {
     const key = await newKey("alice", { subkeys: [{ sign: true }] });
     writeFileSync(join(folder, "key.gpg"), key.write());
     const signed = await (await loadSigningKey(join(folder, "key.gpg"))).sign(bytes);
-    const verified = await verifyMessage(signed, await Keyring.of([key]));
+    const verified = await verifySignedMessage(signed, await Keyring.of([key]));
     expect(verified.signingKey).toBe(key.getFingerprint().toUpperCase());
   });
 
@@ -95,7 +95,7 @@ describe("a key in gpg-agent", () => {
     const key = agentSigningKey(fingerprint, { keyring, home });
     const attended = { onProgress: (words: string) => said.push(words) };
     const [signed, again] = await Promise.all([key.sign(bytes, attended), key.sign(bytes)]);
-    const verified = await verifyMessage(signed, keyring);
+    const verified = await verifySignedMessage(signed, keyring);
     expect(verified).toMatchObject({ fingerprint, signingKey: fingerprint });
     expect(verified).not.toHaveProperty("expires");
     expect(Buffer.from(verified.content)).toEqual(bytes);
@@ -109,7 +109,7 @@ describe("a key in gpg-agent", () => {
     gpg(["--quick-add-key", fingerprint, "ed25519", "sign", "1y"]);
     const keyring = await Keyring.of(await readKeys({ binaryKeys: gpg(["--export"]) }));
     const signed = await agentSigningKey(fingerprint, { keyring, home }).sign(bytes);
-    expect((await verifyMessage(signed, keyring)).signingKey).toBe(fingerprint);
+    expect((await verifySignedMessage(signed, keyring)).signingKey).toBe(fingerprint);
   });
 
   test("reports why gpg did not sign", async () => {
@@ -168,7 +168,7 @@ test.each(["rsa3072", "nistp256", "nistp384", "ed25519"])(
     const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--export"]) })]);
     for (const packing of ["none", "zip", "zlib", "bzip2"]) {
       const signed = gpg([`--compress-algo=${packing}`, "--sign"], bytes);
-      expect(Buffer.from((await verifyMessage(signed, keyring)).content)).toEqual(bytes);
+      expect(Buffer.from((await verifySignedMessage(signed, keyring)).content)).toEqual(bytes);
     }
   },
 );

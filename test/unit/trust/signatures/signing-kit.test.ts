@@ -6,7 +6,7 @@ import { pack } from "tar-stream";
 import { expect, test } from "vitest";
 import { parseFingerprint } from "../../../../trust/openpgp/fingerprint.ts";
 import { Keyring } from "../../../../trust/openpgp/keyring.ts";
-import { verifyMessage } from "../../../../trust/openpgp/openpgp-message.ts";
+import { verifySignedMessage } from "../../../../trust/openpgp/signed-message.ts";
 import { type KitEntry, kitEntryName, readKit, writeKit } from "../../../../trust/signatures/signing-kit.ts";
 import { gpgHome, payload } from "../../../support/builders/maintainers.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
@@ -61,7 +61,7 @@ test.each(["rsa2048", "nistp256", "ed25519"])(
     const keyring = await Keyring.of([await readKey({ binaryKey: gpg(["--no-armor", "--export"]) })]);
     for (const [index, { name, payload, signature = Buffer.of() }] of signed.entries()) {
       expect({ name, payload }).toEqual([...entries].sort((a, b) => (a.name < b.name ? -1 : 1))[index]);
-      const verified = await verifyMessage(signature, keyring);
+      const verified = await verifySignedMessage(signature, keyring);
       expect(verified).toMatchObject({ fingerprint, content: new Uint8Array(payload) });
       expect(verified).not.toHaveProperty("expires");
     }

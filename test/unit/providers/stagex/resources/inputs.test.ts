@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkFailures } from "../../../../../config/check-failures.ts";
+import { toCheckFailures } from "../../../../../config/check-failures.ts";
 import { packageInputs, packagePreview } from "../../../../../pipeline/package/inputs.ts";
 import { unknown } from "../../../../../pipeline/unknown-schema.ts";
 
@@ -35,7 +35,7 @@ test.each([
 ])("refuses %o at %s", (change, property, reason) => {
   for (const schema of [packageInputs, packagePreview]) {
     const result = schema.safeParse({ ...inputs, ...change });
-    const failures = result.error ? checkFailures(result.error) : [];
+    const failures = result.error ? toCheckFailures(result.error) : [];
     expect(failures.map((failure) => failure.property)).toContain(property);
     expect(failures.find((failure) => failure.property === property)?.reason).toMatch(reason);
   }

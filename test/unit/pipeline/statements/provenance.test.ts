@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { z } from "zod";
 import type { BuildPlan } from "../../../../distro/build-plan.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
-import { type BuildDescription, provenanceOf } from "../../../../trust/statements/provenance.ts";
+import { type BuildDescription, provenanceOf } from "../../../../pipeline/statements/provenance.ts";
 import { serializeStatement } from "../../../../trust/statements/statement.ts";
 
 /** in-toto/attestation, spec/v1/resource_descriptor.md: one of uri, digest and content must be there; a uri is an RFC 3986 one. */

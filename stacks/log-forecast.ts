@@ -16,7 +16,7 @@ import { logToEngine } from "./engine-log.ts";
  * of the preview.
  * @param file for {@link ForecastOutputs}
  */
-export function showForecast(packages: readonly Resource[], file: string): void {
+export function logForecast(packages: readonly Resource[], file: string): void {
   if (!isDryRun()) return;
   // The engine waits for this as for any output.
   all(packages.map(({ urn }) => urn)).apply(async () => {

@@ -37,7 +37,7 @@ export type VerifiedMessage = {
  * when the signature was made
  * @throws SignatureRejection
  */
-export async function verifyMessage(
+export async function verifySignedMessage(
   bytes: Uint8Array,
   keyring: Keyring,
   now = new Date(),

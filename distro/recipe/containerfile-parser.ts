@@ -17,7 +17,7 @@ import {
   jsonWords,
   parseInstructions,
   shellWords,
-} from "./containerfile-syntax.ts";
+} from "./containerfile-instructions.ts";
 import { fetchersOf } from "./fetchers.ts";
 import { argName, GlobalArgs, maxArgLength } from "./global-args.ts";
 import { imageNamePattern } from "./package-toml-schema.ts";

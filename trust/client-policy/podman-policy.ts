@@ -3,9 +3,9 @@ import { join, resolve } from "node:path";
 import type { PublicKey } from "openpgp";
 import type { Fingerprint } from "../openpgp/fingerprint.ts";
 import type { Keyring } from "../openpgp/keyring.ts";
+import type { Roster } from "../quorum/roster.ts";
 import { parseRepository } from "../signatures/image-reference.ts";
 import { TrustError } from "../trust-error.ts";
-import type { Roster } from "./roster.ts";
 
 /**
  * The most requirements in a policy. At each pull, every requirement costs a client a GnuPG home

@@ -1,6 +1,6 @@
 import type { BuildPlan } from "../../distro/build-plan.ts";
 import { type Digest, hexOf } from "../../oci/digest.ts";
-import { createStatement, type Statement, type StatementSubject } from "./statement.ts";
+import { createStatement, type Statement, type StatementSubject } from "../../trust/statements/statement.ts";
 
 /** SLSA provenance, version 1 (slsa.dev/spec/v1.0/provenance). */
 export const provenancePredicateType = "https://slsa.dev/provenance/v1";

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
-import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import {
   type ClientPolicyInputs,
   createClientPolicy,
   maxRequirements,
-} from "../../../../trust/quorum/client-policy.ts";
+} from "../../../../trust/client-policy/podman-policy.ts";
+import { Keyring } from "../../../../trust/openpgp/keyring.ts";
 import { parseRoster } from "../../../../trust/quorum/roster.ts";
 import { maintainersOf, newKey, type People } from "../../../support/builders/maintainers.ts";
 
