@@ -5,7 +5,7 @@ import { afterAll, expect, test } from "vitest";
 import { chooseBuildKit, privateDaemonObstacle } from "../../../tools/buildkit-choice.ts";
 import { findDocker, parseBuilders } from "../../../tools/docker.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "builder-choice-"));
+const folder = mkdtempSync(join(tmpdir(), "buildkit-choice-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Makes a fake `docker` that answers as one with these builders: a test has no Docker daemon. */
