@@ -13,7 +13,7 @@ import {
   hasManifestDigests,
   type ReleaseRecords,
   type SkippedImage,
-} from "../../distro/published/release-import.ts";
+} from "../../distro/published/release-records.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTreeSource } from "../../distro/tree/tree.ts";
 import { runGitIn } from "../../lib/git/isolated-git.ts";

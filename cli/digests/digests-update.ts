@@ -4,7 +4,7 @@ import { type ConfigValues, parseConfig, type StagexConfig } from "../../config/
 import { type KeyLookup, lookUpOwnFirst } from "../../distro/plan/predict-digests.ts";
 import { type DigestChanges, findDigestChanges } from "../../distro/published/digest-changes.ts";
 import { findPublishedTree } from "../../distro/published/published-tree.ts";
-import { createReleaseRecords, hasManifestDigests } from "../../distro/published/release-import.ts";
+import { createReleaseRecords, hasManifestDigests } from "../../distro/published/release-records.ts";
 import { formatDigestsFiles, publishedPlatform } from "../../distro/tree/digests-file.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTree, readTreeSource, type Tree } from "../../distro/tree/tree.ts";

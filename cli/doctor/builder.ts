@@ -1,6 +1,6 @@
 import { queryDaemon } from "../../buildkit/client/daemon-query.ts";
 import { type Endpoint, parseEndpoint } from "../../buildkit/client/endpoint.ts";
-import { type BuildKitChoice, chooseBuildKit } from "../../tools/buildkit-choice.ts";
+import { chooseDaemon, type DaemonChoice } from "../../tools/daemon-choice.ts";
 import type { Docker } from "../../tools/docker.ts";
 import { SetUpError } from "../../tools/set-up-error.ts";
 import { findTool } from "../../tools/tool-resolver.ts";
@@ -15,7 +15,7 @@ export async function checkBuilder(environment: NodeJS.ProcessEnv, docker: Docke
 async function builderCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
   const name = "BuildKit to build with";
   try {
-    const choice = await chooseBuildKit(environment);
+    const choice = await chooseDaemon(environment);
     if (choice.kind === "private") return ok(name, "one of our own, started when needed and ended after");
     return await remoteCheck(name, choice, environment);
   } catch (error) {
@@ -26,7 +26,7 @@ async function builderCheck(environment: NodeJS.ProcessEnv): Promise<Check> {
 
 async function remoteCheck(
   name: string,
-  choice: Exclude<BuildKitChoice, { kind: "private" }>,
+  choice: Exclude<DaemonChoice, { kind: "private" }>,
   environment: NodeJS.ProcessEnv,
 ): Promise<Check> {
   const where =

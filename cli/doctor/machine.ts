@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { cpuVendorOf } from "../../buildkit/client/builder-facts.ts";
 import { gitVersion } from "../../lib/git/git.ts";
 import { pathsOf } from "../../lib/paths.ts";
-import { privateDaemonObstacle } from "../../tools/buildkit-choice.ts";
+import { privateDaemonObstacle } from "../../tools/daemon-choice.ts";
 import { readKernelFeatures } from "../../tools/kernel-features.ts";
 import { runnablePlatforms } from "../../tools/platforms.ts";
 import { compareVersions, formatVersion, parseVersion, type Version } from "../../tools/version.ts";

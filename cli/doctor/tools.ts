@@ -1,4 +1,4 @@
-import { privateDaemonObstacle } from "../../tools/buildkit-choice.ts";
+import { privateDaemonObstacle } from "../../tools/daemon-choice.ts";
 import { findExecutable, queryVersion } from "../../tools/executable.ts";
 import { goVersionOf } from "../../tools/go-build-info.ts";
 import { findGo } from "../../tools/go-toolchain.ts";

@@ -1,7 +1,7 @@
 import { pathsOf } from "../../lib/paths.ts";
 import { printable } from "../../lib/text/printable.ts";
 import { printError } from "../../lib/text/terminal.ts";
-import { type BuildKitChoice, chooseBuildKit } from "../../tools/buildkit-choice.ts";
+import { chooseDaemon, type DaemonChoice } from "../../tools/daemon-choice.ts";
 import type { EnginePrograms } from "../../tools/engine-environment.ts";
 import { prepareEngineFolder } from "../../tools/engine-folder.ts";
 import { keepStatePrivate } from "../../tools/private-state.ts";
@@ -17,7 +17,7 @@ import { provideTools, stackTools } from "../../tools/tool-resolver.ts";
  */
 export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms> {
   keepStatePrivate(pathsOf());
-  const builder = isToBuild ? await chooseBuildKit() : await builderIfAny();
+  const builder = isToBuild ? await chooseDaemon() : await builderIfAny();
   if (builder?.kind === "docker") {
     printError(printable`${builder.because}: building with Docker's builder ${builder.name}`);
     // The engine, and through it the provider, finds it as if the user had set it.
@@ -32,9 +32,9 @@ export async function provideEngine(isToBuild: boolean): Promise<EnginePrograms>
   return await prepareEngineFolder({ pulumi: pulumi.path, languageHost: host.path }, pathsOf().tools);
 }
 
-async function builderIfAny(): Promise<BuildKitChoice | undefined> {
+async function builderIfAny(): Promise<DaemonChoice | undefined> {
   try {
-    return await chooseBuildKit();
+    return await chooseDaemon();
   } catch (error) {
     if (!(error instanceof SetUpError)) throw error;
     printError(printable`no image can be built from here: ${error.why}\n  to fix it: ${error.fix}`);

@@ -1,4 +1,4 @@
-import { hasManifestDigests } from "../../distro/published/release-import.ts";
+import { hasManifestDigests } from "../../distro/published/release-records.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTreeSource } from "../../distro/tree/tree.ts";
 import { printable } from "../../lib/text/printable.ts";

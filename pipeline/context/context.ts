@@ -7,7 +7,7 @@ import { type BuildEstimate, estimateBuilds, medianSeconds } from "../../distro/
 import { estimateMemory } from "../../distro/plan/build-memory.ts";
 import { PublishedInputs } from "../../distro/published/published-inputs.ts";
 import { findPublishedTree } from "../../distro/published/published-tree.ts";
-import { findPublishingCommit } from "../../distro/published/release-import.ts";
+import { findPublishingCommit } from "../../distro/published/release-records.ts";
 import { openGitTree } from "../../distro/tree/git-tree.ts";
 import { readTreeSource, type Tree } from "../../distro/tree/tree.ts";
 import { type Paths, pathsOf } from "../../lib/paths.ts";

@@ -4,7 +4,7 @@ import { pathToFileURL } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { releaseRequests } from "../../cli/verify/release-requests.ts";
-import { findPublishingCommit } from "../../distro/published/release-import.ts";
+import { findPublishingCommit } from "../../distro/published/release-records.ts";
 import { openGitTree, resolveCommit } from "../../distro/tree/git-tree.ts";
 import { readTree } from "../../distro/tree/tree.ts";
 import { findTreeRelease } from "../../distro/tree/tree-release.ts";

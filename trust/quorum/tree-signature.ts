@@ -1,5 +1,5 @@
 import type { SignedPart } from "../../lib/git/git-signed-object.ts";
-import { verifyDetachedSignature } from "../openpgp/detached-signature.ts";
+import { verifyGitSignature } from "../openpgp/git-signature.ts";
 import { SignatureRejection } from "../openpgp/signature-rejection.ts";
 import { TrustError } from "../trust-error.ts";
 import type { Trust } from "./quorum.ts";
@@ -16,7 +16,7 @@ export async function verifyTreeSignature(
   now = new Date(),
 ): Promise<Person> {
   const whose = keyOwners(roster, (fingerprint) => keyring.primaryOf(fingerprint));
-  const { fingerprint } = await verifyDetachedSignature(payload, signature, keyring, now);
+  const { fingerprint } = await verifyGitSignature(payload, signature, keyring, now);
   const person = whose.get(fingerprint);
   if (person === undefined)
     throw new SignatureRejection(

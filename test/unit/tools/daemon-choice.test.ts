@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { chooseBuildKit, privateDaemonObstacle } from "../../../tools/buildkit-choice.ts";
+import { chooseDaemon, privateDaemonObstacle } from "../../../tools/daemon-choice.ts";
 import { findDocker, parseBuilders } from "../../../tools/docker.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "buildkit-choice-"));
@@ -41,13 +41,13 @@ test("needs Linux and root for a private daemon", () => {
 
 test("prefers $BUILDKIT_HOST to a private daemon, and that to Docker", async () => {
   const docker = dockerWith("all", [running], server);
-  const given = await chooseBuildKit({ ...docker, BUILDKIT_HOST: "tcp://builder:1234" }, null);
+  const given = await chooseDaemon({ ...docker, BUILDKIT_HOST: "tcp://builder:1234" }, null);
   expect(given).toEqual({ kind: "given", address: "tcp://builder:1234" });
-  expect(await chooseBuildKit(docker, null)).toEqual({ kind: "private" });
+  expect(await chooseDaemon(docker, null)).toEqual({ kind: "private" });
 });
 
 test("takes a running Docker builder where no private daemon can run", async () => {
-  const choice = await chooseBuildKit(dockerWith("running", [inDaemon, stopped, running], server), "no root");
+  const choice = await chooseDaemon(dockerWith("running", [inDaemon, stopped, running], server), "no root");
   expect(choice).toEqual({
     kind: "docker",
     name: "sx",
@@ -61,13 +61,13 @@ test.each([
   ["it has none in a container", [inDaemon], server, /docker buildx create/],
   ["its daemon is not there", [], null, /BUILDKIT_HOST/],
 ])("rejects Docker when %s, with a hint", async (_, builders, daemon, fix) => {
-  const choice = chooseBuildKit(dockerWith("unusable", builders, daemon), "no root");
+  const choice = chooseDaemon(dockerWith("unusable", builders, daemon), "no root");
   await expect(choice).rejects.toThrow(fix);
 });
 
 test("reports that docker is missing", async () => {
   expect(await findDocker({ PATH: folder })).toBeNull();
-  await expect(chooseBuildKit({ PATH: folder }, "no root")).rejects.toThrow(/no root.*there is no docker/);
+  await expect(chooseDaemon({ PATH: folder }, "no root")).rejects.toThrow(/no root.*there is no docker/);
 });
 
 test("ignores builders without nodes, and blank lines", () => {

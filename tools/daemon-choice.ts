@@ -2,7 +2,7 @@ import { findDocker } from "./docker.ts";
 import { SetUpError } from "./set-up-error.ts";
 
 /** The BuildKit to use where the stack's configuration names none. */
-export type BuildKitChoice =
+export type DaemonChoice =
   /** The daemon that `$BUILDKIT_HOST` names. */
   | { readonly kind: "given"; readonly address: string }
   /** A private daemon on this machine. */
@@ -28,10 +28,10 @@ export function privateDaemonObstacle(
  *
  * @throws SetUpError where there is none of them
  */
-export async function chooseBuildKit(
+export async function chooseDaemon(
   environment: NodeJS.ProcessEnv = process.env,
   obstacle: string | null = privateDaemonObstacle(),
-): Promise<BuildKitChoice> {
+): Promise<DaemonChoice> {
   if (environment.BUILDKIT_HOST) return { kind: "given", address: environment.BUILDKIT_HOST };
   if (obstacle === null) return { kind: "private" };
   const docker = await findDocker(environment);

@@ -7,7 +7,7 @@ import {
   findPublishingCommit,
   hasManifestDigests,
   type ReleaseRecords,
-} from "../../../../distro/published/release-import.ts";
+} from "../../../../distro/published/release-records.ts";
 import { readTree } from "../../../../distro/tree/tree.ts";
 import { digestOf, hexOf } from "../../../../oci/digest.ts";
 import { scratchFolder } from "../../../support/builders/scratch-folder.ts";

@@ -16,7 +16,7 @@ const oneBlock =
  * signature by a key that may sign now.
  * @throws SignatureRejection
  */
-export async function verifyDetachedSignature(
+export async function verifyGitSignature(
   content: Uint8Array,
   armored: string,
   keyring: Keyring,
