@@ -165,7 +165,7 @@ describeReal("what was built here is signed on a machine with nothing but the ke
     damaged[damaged.length - 3] = (damaged[damaged.length - 3] ?? 0) ^ 1;
     const signatures: [Uint8Array, RegExp][] = [
       [damaged, /0002-x {2}left out: .*(signature|message)/],
-      [await byHazel.sign(other.payload), /0003-x {2}left out: it is by hazel, and not by ash/],
+      [await byHazel.sign(other.payload), /0003-x {2}left out: it is by hazel, not by ash/],
       [
         await byStranger.sign(other.payload),
         /0004-x {2}left out: signed by a key that is not among the keys/,
