@@ -31,10 +31,7 @@ export type SourceCacheOptions = Partial<
   Partial<Pick<LocationOptions, "vault" | "softwareHeritage">>;
 
 export type ObtainOptions = {
-  /**
-   * Files, or folders as `fetch/<stage>/<package>`, to read before any mirror; they are never
-   * changed.
-   */
+  /** Files, or folders as `fetch/<stage>/<package>`, to read first. They are never changed. */
   readonly archives?: readonly string[];
   /** True to ask neither mirrors nor Software Heritage. */
   readonly isVaultOnly?: boolean;
@@ -63,10 +60,7 @@ const partialBounds = { count: 100, bytes: 32 * 1024 ** 3, maxAge: 7 * day, minA
 /** Enough to inspect the latest wrong files of mirrors. */
 const rejectedBounds = { count: 20, bytes: 1024 ** 3, maxAge: 30 * day };
 
-/**
- * A file on its way into the cache. It ends with `keep`, which returns its sha256, or with
- * `discard`.
- */
+/** A file on its way into the cache. `keep` finishes it and returns its sha256. */
 export type IncomingFile = {
   write(chunk: Buffer): Promise<void>;
   size(): number;
@@ -302,10 +296,7 @@ export class SourceCache {
     }
   }
 
-  /**
-   * Returns whether the file is there and right, and puts a wrong one aside. Only for the holder of
-   * the lock.
-   */
+  /** Returns whether the file is there and right, and puts a wrong one aside. Needs the lock. */
   async #isCached(source: Source, path: string, signal: AbortSignal): Promise<boolean> {
     const got = await hashFile(path, signal);
     if (got === null) return false;

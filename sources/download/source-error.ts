@@ -7,7 +7,9 @@ import { printable } from "../../lib/text/printable.ts";
  */
 export type SourceFailure = { readonly from: string; readonly reason: string; readonly got: string | null };
 
-/** A step in obtaining a source; `from` is a file of the local archive, a place of the vault or a mirror. */
+/**
+ * A step in obtaining a source; `from` is a file of the local archive, a vault's place or a mirror.
+ */
 export type SourceProgress =
   | { readonly kind: "trying"; readonly from: string }
   | {

@@ -1,6 +1,8 @@
 import { maxAnswers } from "./fetch-record.ts";
 
-/** Bounds of what one build fetches: bytes, `time` in milliseconds, and numbers in the last four. */
+/**
+ * Bounds of the fetches of one build: bytes, `time` in milliseconds, and counts in the last four.
+ */
 export const fetchLimits = {
   answer: 2 * 1024 ** 3,
   sent: 8 * 1024 ** 2,

@@ -31,10 +31,7 @@ import { sendUpstream, UpstreamError, type UpstreamOptions } from "./upstream.ts
 
 export type RecordingProxyOptions = {
   readonly cache: SourceCache;
-  /**
-   * The only allowed answers, of a build that is replayed; undefined where requests go out and are
-   * recorded.
-   */
+  /** The only allowed answers, when a build is replayed; undefined when one is recorded. */
   readonly known: readonly FetchAnswer[] | undefined;
   readonly upstream: UpstreamOptions;
   /** Makes a key and a certificate for a host, signed by the authority that clients were given. */
@@ -43,10 +40,7 @@ export type RecordingProxyOptions = {
   readonly limits?: Partial<typeof fetchLimits>;
 };
 
-/**
- * Statuses by which a server reports a passing fault: such an answer is passed on, but not
- * recorded.
- */
+/** Statuses of a passing fault of the server: such an answer is passed on, but not recorded. */
 const transientStatuses = new Set([408, 425, 429]);
 
 /**
@@ -93,10 +87,7 @@ export class RecordingProxy {
     });
   }
 
-  /**
-   * Listens on the path, whose folder must be accessible to this user alone. The socket closes with
-   * `close`.
-   */
+  /** Listens on the path until `close`. The path's folder must be accessible to this user alone. */
   static async listen(path: string, options: RecordingProxyOptions): Promise<RecordingProxy> {
     const proxy = new RecordingProxy(options);
     proxy.#outer.listen(path);
@@ -130,8 +121,8 @@ export class RecordingProxy {
   }
 
   /**
-   * Waits until each request's answer is recorded, or has failed: a client may close before an
-   * answer's end. The limits of requests bound the wait.
+   * Waits until each request's answer is recorded, or has failed. A client may close before that.
+   * The limits of requests bound the wait.
    */
   async waitForRecordings(): Promise<void> {
     while (this.#recording.size > 0) await Promise.allSettled(this.#recording);
@@ -168,10 +159,7 @@ export class RecordingProxy {
     }
   }
 
-  /**
-   * Reports a client that rejects our certificate. Other errors are connections that a client
-   * closed.
-   */
+  /** Reports a client that rejects our certificate. Other errors are closed connections. */
   #distrust(host: string, error: Error): void {
     if (/alert (?:unknown ca|bad certificate|certificate unknown)/i.test(error.message))
       this.#problem(
@@ -227,19 +215,13 @@ export class RecordingProxy {
     }
   }
 
-  /**
-   * Reports a program that asks the container's name server. A program that uses the proxy has no
-   * need to.
-   */
+  /** Reports a program that asks the container's name server, and so does not use the proxy. */
   #resolved(name: string): void {
     const host = decodeURIComponent(name).replace(/\.$/, "");
     this.#problem(`a program asks for the address of ${host} itself, and so does not use the proxy`);
   }
 
-  /**
-   * Reads a whole request.
-   * @throws Error where it could not be recorded
-   */
+  /** Reads a whole request, and throws an Error where it could not be recorded. */
   async #asked(address: string, incoming: IncomingMessage): Promise<RequestWithBody> {
     const url = parseRequestUrl(address);
     const body = await this.#bodyOf(incoming);
@@ -274,10 +256,7 @@ export class RecordingProxy {
     return request.method === "POST" ? Buffer.concat(chunks) : undefined;
   }
 
-  /**
-   * Answers a request from the record, or asks upstream.
-   * @returns true if the answer is final
-   */
+  /** Returns true if the answer is final: one of the record, or a new one that is recorded. */
   async #answer(
     asked: RequestWithBody,
     incoming: IncomingMessage,
@@ -353,8 +332,7 @@ export class RecordingProxy {
       }
     } catch (error) {
       await file.discard();
-      // The host's answer broke off, whatever the cause. It must not count as a client that has
-      // gone away.
+      // The host's answer broke off, whatever the cause: not a client that has gone away.
       throw new UpstreamError(messageOf(error), { cause: error });
     }
     if (status >= 500 || transientStatuses.has(status)) {
