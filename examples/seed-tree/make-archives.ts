@@ -1,6 +1,7 @@
 /**
- * Makes the archives in `fetch/` from the texts in `sources/`. `sources/<stage>/<package>/<archive>/…`
- * becomes `fetch/<stage>/<package>/<archive>.tar`, the same bytes on every machine.
+ * Makes the archives in `fetch/` from the texts in `sources/`.
+ * `sources/<stage>/<package>/<archive>/…` becomes `fetch/<stage>/<package>/<archive>.tar`, the same
+ * bytes on every machine.
  *
  *     npx node examples/seed-tree/make-archives.ts
  *

@@ -58,9 +58,10 @@ export class Project implements AsyncDisposable {
   }
 
   /**
-   * @param place the folder to make it in, by default a new one below the system's temporary
-   *   folder; the cache, by default its own, which another project may share; and an `/etc/hosts`
-   *   for its processes, which takes root
+   * @param place its parts may be left out:
+   * `folder`: the project's folder, by default a new one below the system's temporary folder;
+   * `cache`: its cache, which another project may share, by default its own;
+   * `hosts`: an `/etc/hosts` for its processes, which takes root
    */
   static async create(place: { folder?: string; cache?: string; hosts?: string } = {}): Promise<Project> {
     const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
