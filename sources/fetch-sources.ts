@@ -31,14 +31,14 @@ export async function fetchSources(
   const limit = pLimit(atOnce);
   const fetchOne = async (planned: PlannedFetch): Promise<FetchOutcome> => {
     signal.throwIfAborted();
-    const outcome = await obtained(planned, cache, signal, onProgress);
+    const outcome = await obtainOne(planned, cache, signal, onProgress);
     onEnd(outcome);
     return outcome;
   };
   return await Promise.all(plan.map((planned) => limit(fetchOne, planned)));
 }
 
-async function obtained(
+async function obtainOne(
   planned: PlannedFetch,
   cache: SourceCache,
   signal: AbortSignal,

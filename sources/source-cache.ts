@@ -82,7 +82,7 @@ export class SourceCache {
   readonly #options: SourceCacheOptions & typeof sourceLimits;
   readonly #hosts = new MirrorHosts();
   /** Failures of the vault and of Software Heritage that were already reported as news. */
-  readonly #told = new Set<string>();
+  readonly #reported = new Set<string>();
 
   private constructor(root: string, options: SourceCacheOptions) {
     this.root = root;
@@ -168,9 +168,9 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
-    const note = (failure: SourceFailure, isAloud = false): void => {
+    const note = (failure: SourceFailure, mayBeNews = false): void => {
       failures.push(failure);
-      const news = isAloud && this.#isNews(failure) ? { isNews: true as const } : {};
+      const news = mayBeNews && this.#isNews(failure) ? { isNews: true as const } : {};
       options.onProgress?.({ kind: "failed", ...failure, ...news });
     };
     const end = performance.now() + 2 * this.#options.longest;
@@ -283,8 +283,8 @@ export class SourceCache {
     if (reason.startsWith("not asked")) return false;
     const { host } = URL.parse(from) ?? { host: from };
     const text = `${host} ${reason.replace(/\d+/g, "")}`;
-    if (this.#told.has(text)) return false;
-    this.#told.add(text);
+    if (this.#reported.has(text)) return false;
+    this.#reported.add(text);
     return true;
   }
 

@@ -150,7 +150,7 @@ export class RecordingProxy {
       const secureContext = await this.#contextOf(host.toLowerCase());
       socket.write("HTTP/1.1 200 Connection established\r\n\r\n");
       const secured = new TLSSocket(socket, { isServer: true, secureContext });
-      secured.on("error", (error) => this.#distrust(host, error));
+      secured.on("error", (error) => this.#reportDistrust(host, error));
       this.#hosts.set(secured, port === "443" ? host : `${host}:${port}`);
       this.#inner.emit("connection", secured);
     } catch (error) {
@@ -160,7 +160,7 @@ export class RecordingProxy {
   }
 
   /** Reports a client that rejects our certificate. Other errors are closed connections. */
-  #distrust(host: string, error: Error): void {
+  #reportDistrust(host: string, error: Error): void {
     if (/alert (?:unknown ca|bad certificate|certificate unknown)/i.test(error.message))
       this.#problem(
         `a program does not trust the proxy's certificate for ${host}: it has authorities of its own`,
@@ -195,36 +195,36 @@ export class RecordingProxy {
     }
     const name = `${request.method} ${address}`;
     // Requests of one address may differ in their Accept header or body.
-    let about = name;
+    let key = name;
     try {
-      if (isName) this.#resolved(address.slice("/name/".length));
+      if (isName) this.#reportNameLookup(address.slice("/name/".length));
       else {
-        const asked = await this.#asked(address, request);
-        about = requestKey(asked);
-        if (await this.#answer(asked, request, response)) this.#problems.settle(about);
+        const asked = await this.#readRequest(address, request);
+        key = requestKey(asked);
+        if (await this.#answer(asked, request, response)) this.#problems.settle(key);
         else
-          this.#problem(`${name}: answered with status ${response.statusCode}, which is not recorded`, about);
+          this.#problem(`${name}: answered with status ${response.statusCode}, which is not recorded`, key);
       }
       if (!response.headersSent) response.writeHead(204);
       response.end();
     } catch (error) {
       // A client that has gone away asks again, if it still wants an answer.
-      if (!isClientGone(request, error)) this.#problem(`${name}: ${messageOf(error)}`, about);
+      if (!isClientGone(request, error)) this.#problem(`${name}: ${messageOf(error)}`, key);
       if (response.headersSent) response.destroy();
       else response.writeHead(502, { "content-type": "text/plain" }).end(`${messageOf(error)}\n`);
     }
   }
 
   /** Reports a program that asks the container's name server, and so does not use the proxy. */
-  #resolved(name: string): void {
+  #reportNameLookup(name: string): void {
     const host = decodeURIComponent(name).replace(/\.$/, "");
     this.#problem(`a program asks for the address of ${host} itself, and so does not use the proxy`);
   }
 
   /** Reads a whole request, and throws an Error where it could not be recorded. */
-  async #asked(address: string, incoming: IncomingMessage): Promise<RequestWithBody> {
+  async #readRequest(address: string, incoming: IncomingMessage): Promise<RequestWithBody> {
     const url = parseRequestUrl(address);
-    const body = await this.#bodyOf(incoming);
+    const body = await this.#readBody(incoming);
     const { accept, "git-protocol": gitProtocol } = incoming.headers;
     if (url.href.length > maxValueLength || (accept ?? "").length > maxValueLength)
       throw new Error(`its address or what it accepts has more than ${maxValueLength} characters`);
@@ -238,7 +238,7 @@ export class RecordingProxy {
   }
 
   /** Reads the body of a POST. Other methods' bodies have no meaning, and are dropped. */
-  async #bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
+  async #readBody(request: IncomingMessage): Promise<Buffer | undefined> {
     const chunks: Buffer[] = [];
     let size = 0;
     try {

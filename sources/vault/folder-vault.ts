@@ -72,7 +72,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
   }
 
   async missing(files: ReadonlyMap<string, LocalSource>): Promise<ReadonlySet<string>> {
-    return await this.#written(async () => {
+    return await this.#runPush(async () => {
       await this.#requireFolder();
       await this.#requireReal("partial");
       await pruneSharedFolder(join(this.#root, "partial"), partialBounds, {
@@ -89,7 +89,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
   }
 
   async write({ sha256, path, size }: LocalSource, signal: AbortSignal): Promise<void> {
-    await this.#written(async () => {
+    await this.#runPush(async () => {
       const target = join(this.#root, vaultPath(sha256));
       await this.#factsOf(sha256);
       await this.#requireReal("partial");
@@ -137,7 +137,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
   }
 
   /** Runs a part of a push. Turns an error of the file system into one of this place. */
-  async #written<Result>(work: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+  async #runPush<Result>(work: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     try {
       return await work();
     } catch (error) {
