@@ -110,7 +110,8 @@ export async function benchEngine(bench: BenchmarkRun): Promise<BenchmarkResult>
 
 /**
  * Reads all files of a project into the kernel's cache, where a user's repeated runs find them. A
- * machine may drop files during the other runs. Then the disk would be measured.
+ * machine may drop files that were not read for some seconds, such as during the other runs. Then
+ * the disk would be measured.
  */
 async function readAll(folder: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });

@@ -9,7 +9,7 @@ import { parsePinnedImage } from "../../../trust/signatures/image-reference.ts";
 import type { SignatureFile } from "../../../trust/signatures/signature-file.ts";
 import { scratchFolder } from "./scratch-folder.ts";
 
-/** The default image of the signatures that these functions make. */
+/** Fictional people sign this image by default. Their keys live as long as the test. */
 export const digest = `sha256:${"5eed".repeat(16)}`;
 export const otherDigest = `sha256:${"0bad".repeat(16)}`;
 export const image = parsePinnedImage(`stagex/core-seed:1.0@${digest}`);
@@ -100,7 +100,7 @@ export async function judged(
   return evaluateQuorum(image, files, { roster: parseRoster(maintainersOf(people)), keyring }, rule, now);
 }
 
-/** Evaluates one file with these bytes, and expects its rejection with this code. */
+/** Evaluates one file with these bytes. Expects its rejection with this code, and no signer. */
 export async function expectRejected(bytes: Uint8Array | string, key: Key, code: string): Promise<void> {
   const outcome = await judged([Buffer.from(bytes)], { alice: { keys: [key] } });
   expect(outcome).toMatchObject({ people: 0, rejected: [{ file: "signature-1", code }] });
