@@ -59,7 +59,7 @@ export async function benchEngine(bench: BenchmarkRun): Promise<BenchmarkResult>
   const gone = (folder: string) => async () => {
     run(folder, ["stack", "rm", "bench", "--force", "--yes", "--preserve-config"]);
     run(folder, ["stack", "init", "bench"]);
-    // Moved, not removed: ext4 does not reuse inodes for some seconds, and a search for free ones
+    // Moved, not removed: ext4 does not reuse inodes for some seconds. A search for free ones
     // passes all of them.
     await rename(join(folder, "out"), join(bench.scratch, `out-${randomUUID()}`)).catch(() => undefined);
   };
@@ -109,9 +109,9 @@ export async function benchEngine(bench: BenchmarkRun): Promise<BenchmarkResult>
 }
 
 /**
- * Reads all files of a project into the kernel's cache, where they are between two runs of a user.
- * A machine may drop files that were not read for some seconds, such as the other runs take, and
- * then the disk would be measured.
+ * Reads all files of a project into the kernel's cache, where a user's repeated runs find them. A
+ * machine may drop files that were not read for some seconds, such as during the other runs. Then
+ * the disk would be measured.
  */
 async function readAll(folder: string): Promise<void> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });

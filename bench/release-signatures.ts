@@ -8,8 +8,8 @@ import { parsePinnedImage, repositoryOf } from "../trust/signatures/image-refere
 import { LookasideFolder } from "../trust/signatures/lookaside-folder.ts";
 
 /**
- * Judges all images of a release: `node bench/release-signatures.ts FOLDER`, a folder of
- * bench/signature-checking.ts.
+ * Evaluates the quorum of all images of a release: `node bench/release-signatures.ts FOLDER`, a
+ * folder of bench/signature-checking.ts.
  */
 const folder = process.argv[2] ?? ".";
 const roster = parseRoster(await readFile(join(folder, "MAINTAINERS"), "utf8"));

@@ -21,8 +21,8 @@ const people: readonly (Partial<Omit<KeyOptions, "format">> & { brand: string })
 ];
 
 /**
- * Measures the judging of a release's signatures, three for each image, against one `gpgv` for
- * each, as in a shell script.
+ * Measures the check of a release's signatures, three for each image. The reference runs one `gpgv`
+ * for each, as in a shell script.
  */
 export async function benchSignatures(bench: BenchmarkRun): Promise<BenchmarkResult> {
   await layOutRelease(bench.scratch);

@@ -2,13 +2,17 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { lock } from "proper-lockfile";
 import { codeOf } from "./download/archived-file.ts";
 
-/** Milliseconds after which a killed holder's lock is taken over, and between signs of life. */
+/**
+ * In milliseconds: the age at which a killed holder's lock is taken over, and the holder's update
+ * interval.
+ */
 const lockTimes = { stale: 3_000, update: 1_000 };
 
 /**
- * Waits for the lock at a path, and returns what releases it. A killed holder's lock is taken over after
- * seconds.
- * @param lost aborted where the lock is taken over from this process: the machine slept, or the process was held up
+ * Waits for the lock at a path, and returns a function that releases it. A killed holder's lock is
+ * taken over after seconds.
+ * @param lost aborted when another process takes the lock over, after this one was suspended or
+ *   held up
  * @throws the signal's reason when aborted
  */
 export async function acquireLock(
@@ -25,7 +29,7 @@ export async function acquireLock(
         lockfilePath: path,
         onCompromised: (error) => lost.abort(error),
       });
-      // A lost lock is another's by now, and not ours to release.
+      // A lost lock belongs to another process by now, so it is not released here.
       return () => (lost.signal.aborted ? Promise.resolve() : release());
     } catch (error) {
       if (codeOf(error) !== "ELOCKED") throw error;

@@ -4,23 +4,29 @@ import type { MirrorUrls } from "./download/mirror-url.ts";
 import type { SourceCache } from "./source-cache.ts";
 import type { WantedSource } from "./wanted-source.ts";
 
-/** A source, and what fetching it means. */
+/** A source, and the plan for fetching it. */
 export type PlannedFetch = {
   readonly source: WantedSource;
   /**
-   * URLs in the order in which they are asked: mirrors, and the places of the vault before or after them. Software Heritage, which is
-   * asked when all of them have failed, is not among them.
+   * URLs in the order in which they are asked: mirrors, and the places of the vault before or after
+   * them. Software Heritage, asked after all of them have failed, is not listed.
    */
   readonly urls: readonly string[];
-  /** Those of them that are mirrors. */
+  /** The URLs that are mirrors. */
   readonly mirrors: readonly string[];
   /** Mirrors that are not asked, each with the reason. */
   readonly refused: MirrorUrls["refused"];
-  /** `there`: in the cache or in the tree's `fetch/`. `refused`: not there, and none of the URLs may be asked. */
+  /**
+   * `there`: in the cache or in the tree's `fetch/`. `refused`: not there, and none of the URLs may
+   * be asked.
+   */
   readonly status: "there" | "missing" | "refused";
 };
 
-/** Plans the fetch of each source without asking anybody. A file that is there is hashed only once it is used. */
+/**
+ * Plans the fetch of each source without any request. A file that is there is hashed only when it
+ * is used.
+ */
 export async function planFetch(
   sources: readonly WantedSource[],
   cache: SourceCache,

@@ -7,7 +7,7 @@ import type { SourceCache } from "./source-cache.ts";
 export type FetchOutcome = {
   readonly planned: PlannedFetch;
   readonly isObtained: boolean;
-  /** Every place that did not give it, also where a later one did. */
+  /** The failure of each place, also where a later place succeeded. */
   readonly failures: readonly SourceFailure[];
 };
 
@@ -15,10 +15,11 @@ export type FetchOutcome = {
 const atOnce = 8;
 
 /**
- * Brings every source into the cache, several at once. One that no place gives stops none of the others.
- * @param onEnd is told of each source as it ends
- * @param onProgress is told of what goes on meanwhile
- * @throws the signal's reason when aborted, and an error of the disk's
+ * Brings every source into the cache, several at once. A source that fails everywhere stops none of
+ * the others.
+ * @param onEnd called with the outcome of each source
+ * @param onProgress called with each step meanwhile
+ * @throws the signal's reason when aborted, and any error of the disk
  */
 export async function fetchSources(
   plan: readonly PlannedFetch[],
@@ -30,14 +31,14 @@ export async function fetchSources(
   const limit = pLimit(atOnce);
   const fetchOne = async (planned: PlannedFetch): Promise<FetchOutcome> => {
     signal.throwIfAborted();
-    const outcome = await obtained(planned, cache, signal, onProgress);
+    const outcome = await obtainOne(planned, cache, signal, onProgress);
     onEnd(outcome);
     return outcome;
   };
   return await Promise.all(plan.map((planned) => limit(fetchOne, planned)));
 }
 
-async function obtained(
+async function obtainOne(
   planned: PlannedFetch,
   cache: SourceCache,
   signal: AbortSignal,

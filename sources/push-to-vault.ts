@@ -9,22 +9,23 @@ export type PushStatus = "there" | "pushed" | "failed" | "absent";
 export type PushReport = {
   /** The place's name. */
   readonly place: string;
-  /** By sha256. `absent`: not here, so it could not be pushed. */
+  /** By sha256. `absent`: not in the cache, so it could not be pushed. */
   readonly status: ReadonlyMap<string, PushStatus>;
-  /** Why the place refused one or all of them. */
+  /** The reasons why the place rejected one or all of them. */
   readonly failures: readonly string[];
 };
 
-/** A place that has failed so often in a row is not tried again in this push. */
-const strikes = 3;
+/** The number of failures in a row after which a place is skipped for the rest of this push. */
+const maxFailuresInARow = 3;
 
 /** The number of sources pushed to one place at once. */
 const atOnce = 4;
 
 /**
- * Pushes sources from the cache to each writable place of the vault, but for what that holds already; so a push that was ended goes on.
- * A place that fails stops none of the others.
- * @param onPushed is told of each that was pushed
+ * Pushes sources from the cache to each writable place of the vault. Skips the sources that the
+ * place holds already, so an interrupted push continues. A place that fails stops none of the
+ * others.
+ * @param onPushed called for each pushed source
  * @throws the signal's reason when aborted
  */
 export async function pushToVault(
@@ -80,7 +81,7 @@ async function pushTo(
   const pushOne = async (file: LocalSource): Promise<PushStatus> => {
     signal.throwIfAborted();
     if (isKnown && !missing.has(file.sha256)) return "there";
-    if (!isKnown || failedInARow >= strikes) return "failed";
+    if (!isKnown || failedInARow >= maxFailuresInARow) return "failed";
     if (!(await attempt(async () => writer?.write(file, signal)))) return "failed";
     onPushed?.(file, name);
     return "pushed";

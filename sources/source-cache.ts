@@ -12,7 +12,7 @@ import { SourceError, type SourceFailure, type SourceProgress } from "./download
 import { type LocationOptions, listLocations, type SourceLocation } from "./source-locations.ts";
 import type { VaultPlace } from "./vault/vault-place.ts";
 
-/** The options of a cache; the defaults suit the internet as it is. */
+/** The options of a cache; the defaults suit the public internet. */
 export type SourceCacheOptions = Partial<
   Pick<
     DownloadOptions,
@@ -31,15 +31,15 @@ export type SourceCacheOptions = Partial<
   Partial<Pick<LocationOptions, "vault" | "softwareHeritage">>;
 
 export type ObtainOptions = {
-  /** Files, or folders as `fetch/<stage>/<package>`, to look in before any mirror; they are never changed. */
+  /** Files, or folders as `fetch/<stage>/<package>`, to read first. They are never changed. */
   readonly archives?: readonly string[];
-  /** Asks no mirror, and not Software Heritage. */
+  /** True to ask neither mirrors nor Software Heritage. */
   readonly isVaultOnly?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: SourceProgress) => void;
 };
 
-/** A file has at most 8 GiB; one mirror has 3 hours for it, and all of them together 6. */
+/** A file has at most 8 GiB. One mirror has 3 hours for it, and all of them together 6. */
 export const sourceLimits = {
   idleTimeout: 60_000,
   sizeLimit: 8 * 1024 ** 3,
@@ -54,13 +54,13 @@ export const sourceLimits = {
 };
 const day = 24 * 60 * 60 * 1000;
 
-/** A download that lives writes every minute; its file is spared. */
+/** A live download writes every minute, so its file is kept. */
 const partialBounds = { count: 100, bytes: 32 * 1024 ** 3, maxAge: 7 * day, minAge: day / 24 };
 
-/** Enough to look into what a mirror gave last. */
+/** Enough to inspect the latest wrong files of mirrors. */
 const rejectedBounds = { count: 20, bytes: 1024 ** 3, maxAge: 30 * day };
 
-/** A file on its way into the cache; it ends with `keep`, which returns its sha256, or with `discard`. */
+/** A file on its way into the cache. `keep` finishes it and returns its sha256. */
 export type IncomingFile = {
   write(chunk: Buffer): Promise<void>;
   size(): number;
@@ -72,23 +72,24 @@ export type IncomingFile = {
  * The content-addressed cache of sources:
  *
  *     sha256/<hex>                 whole files, read-only; hashed again at each use
- *     partial/<hex>-<random>       on the way in, or left by a broken or killed download for the next to go on from
- *     rejected/<expected>-<got>    what some place gave instead: the last 20, up to 1 GiB, for 30 days
- *     locks/<hex>                  so that two processes don't download the same file
+ *     partial/<hex>-<random>       unfinished files; the next download continues one left by a
+ *                                  broken or killed download
+ *     rejected/<expected>-<got>    wrong files of a place: the last 20, up to 1 GiB, for 30 days
+ *     locks/<hex>                  locks, so that two processes don't download the same file
  */
 export class SourceCache {
   readonly root: string;
   readonly #options: SourceCacheOptions & typeof sourceLimits;
   readonly #hosts = new MirrorHosts();
-  /** Failures of the vault and of Software Heritage that were told aloud. */
-  readonly #told = new Set<string>();
+  /** Failures of the vault and of Software Heritage that were already reported as news. */
+  readonly #reported = new Set<string>();
 
   private constructor(root: string, options: SourceCacheOptions) {
     this.root = root;
     this.#options = { ...sourceLimits, ...options };
   }
 
-  /** Whether mirrors are asked over https alone. */
+  /** True if mirrors are asked over https alone. */
   get httpsOnly(): boolean {
     return this.#options.httpsOnly;
   }
@@ -98,7 +99,7 @@ export class SourceCache {
     return this.#options.vault;
   }
 
-  /** The path at which the file with this content is, once it is there. */
+  /** Returns the path for the file with this content, whether it is there or not. */
   pathOf(sha256: string): string {
     return join(this.root, "sha256", sha256);
   }
@@ -108,7 +109,7 @@ export class SourceCache {
     return listLocations(source, this.#options);
   }
 
-  /** Opens the cache in this folder, and makes it if there is none. */
+  /** Opens the cache in this folder, and creates it if there is none. */
   static async open(root: string, options: SourceCacheOptions = {}): Promise<SourceCache> {
     for (const folder of ["sha256", "partial", "rejected", "locks"]) {
       await mkdir(join(root, folder), { recursive: true });
@@ -119,9 +120,9 @@ export class SourceCache {
   }
 
   /**
-   * Returns the path of the source's file, verified by its hash: from the cache, else from the local archive, else from the places of
-   * {@link listLocations} in their order.
-   * @throws SourceError if no place gave it, the signal's reason if aborted.
+   * Returns the path of the source's file, verified by its hash. Tries the cache, then the local
+   * archive, then the places of {@link listLocations} in their order.
+   * @throws SourceError if every place failed, the signal's reason if aborted.
    */
   async obtain(source: Source, options: ObtainOptions = {}): Promise<string> {
     checkNames(source);
@@ -146,7 +147,7 @@ export class SourceCache {
     }
   }
 
-  /** Begins a file whose sha256 is known when it is whole: what a build fetches by itself. */
+  /** Begins a file whose sha256 is known only when it is whole, such as a build's own fetches. */
   async receive(): Promise<IncomingFile> {
     const partial = await PartialFile.create(join(this.root, "partial"), "answer");
     return {
@@ -167,9 +168,9 @@ export class SourceCache {
     options: ObtainOptions & { signal: AbortSignal },
   ): Promise<void> {
     const failures: SourceFailure[] = [];
-    const note = (failure: SourceFailure, isAloud = false): void => {
+    const note = (failure: SourceFailure, mayBeNews = false): void => {
       failures.push(failure);
-      const news = isAloud && this.#isNews(failure) ? { isNews: true as const } : {};
+      const news = mayBeNews && this.#isNews(failure) ? { isNews: true as const } : {};
       options.onProgress?.({ kind: "failed", ...failure, ...news });
     };
     const end = performance.now() + 2 * this.#options.longest;
@@ -188,7 +189,7 @@ export class SourceCache {
         if (isLastResort) options.onProgress?.({ kind: "last-resort", phase: "given", from });
         return;
       }
-      // That the vault does not have everything is no news.
+      // An absent source in the vault is expected, and not reported as progress.
       if (failure === "absent") failures.push({ from, reason: "does not have it", got: null });
       else note({ from, ...failure }, place.kind !== "mirror");
     }
@@ -248,7 +249,7 @@ export class SourceCache {
       // A process may have been killed with the file whole and only its name missing.
       if (partial.digest() !== source.sha256) mediaType = await place.read(partial, settings);
       if (partial.isPieced && partial.digest() !== source.sha256) {
-        // The pieces may be of two different files: that says nothing against this mirror.
+        // The pieces may be of two different files, which is not this mirror's fault.
         await partial.restart();
         mediaType = await place.read(partial, settings);
       }
@@ -273,14 +274,17 @@ export class SourceCache {
     return { reason, got };
   }
 
-  /** Whether a failure of the vault or of Software Heritage is told for the first time: one that is down fails for every source alike. */
+  /**
+   * Returns whether a failure of the vault or of Software Heritage is new in this run. A place that
+   * is down fails for every source alike.
+   */
   #isNews({ from, reason, got }: SourceFailure): boolean {
     if (got !== null) return true;
     if (reason.startsWith("not asked")) return false;
     const { host } = URL.parse(from) ?? { host: from };
     const text = `${host} ${reason.replace(/\d+/g, "")}`;
-    if (this.#told.has(text)) return false;
-    this.#told.add(text);
+    if (this.#reported.has(text)) return false;
+    this.#reported.add(text);
     return true;
   }
 
@@ -292,7 +296,7 @@ export class SourceCache {
     }
   }
 
-  /** Whether the file is there and right; a wrong one is put aside. Only for the holder of the lock. */
+  /** Returns whether the file is there and right, and puts a wrong one aside. Needs the lock. */
   async #isCached(source: Source, path: string, signal: AbortSignal): Promise<boolean> {
     const got = await hashFile(path, signal);
     if (got === null) return false;
@@ -317,7 +321,7 @@ export class SourceCache {
 
 type Outcome = "done" | "absent" | Omit<SourceFailure, "from">;
 
-/** Both become names of files in the cache, so neither may lead anywhere. */
+/** Checks the names that become names of files in the cache, so that neither leads elsewhere. */
 function checkNames({ name, file, sha256 }: Source): void {
   if (!/^[0-9a-f]{64}$/.test(sha256)) {
     throw new Error(

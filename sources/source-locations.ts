@@ -7,26 +7,26 @@ import type { VaultPlace } from "./vault/vault-place.ts";
 
 /** A place elsewhere that is asked for one source. */
 export type SourceLocation = {
-  /** What is asked for there, as a URL. */
+  /** The URL that is requested there. */
   readonly url: string;
   readonly kind: "mirror" | "vault" | "last-resort";
   /** Reads the source, as {@link VaultPlace.read} does. */
   read(into: PartialFile, options: DownloadOptions): Promise<string>;
 };
 
-/** Which places elsewhere are asked. */
+/** Options that select the places to ask. */
 export type LocationOptions = {
-  /** Whether mirrors are asked over https alone. */
+  /** True if mirrors are asked over https alone. */
   readonly httpsOnly: boolean;
   /** Places that hold sources by sha256. */
   readonly vault: readonly VaultPlace[];
-  /** Whether Software Heritage is asked for what no other place gave. */
+  /** True if Software Heritage is asked for sources that every other place failed to give. */
   readonly softwareHeritage: boolean;
 };
 
 /**
- * Lists the places elsewhere that are asked for a source, in their order: the vault's first places, the mirrors, the vault's last ones,
- * Software Heritage.
+ * Lists the places elsewhere that are asked for a source, in their order: the vault's first places,
+ * the mirrors, the vault's last ones, Software Heritage.
  */
 export function listLocations(
   { sha256, mirrors }: Pick<Source, "sha256" | "mirrors">,

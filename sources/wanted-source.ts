@@ -10,7 +10,8 @@ export type WantedSource = Source & {
 };
 
 /**
- * Lists the sources of these images, each file with the same content once. Packages that name it with other mirrors add theirs.
+ * Lists the sources of these images, each file with the same content once. Packages that name it
+ * with other mirrors add theirs.
  * @param root the tree's folder
  */
 export function listWantedSources(plans: Iterable<BuildPlan>, root: string): WantedSource[] {

@@ -1,6 +1,7 @@
 /**
- * Makes the archives in `fetch/` from the texts in `sources/`: `sources/<stage>/<package>/<archive>/…` becomes
- * `fetch/<stage>/<package>/<archive>.tar`, the same bytes on every machine.
+ * Makes the archives in `fetch/` from the texts in `sources/`.
+ * `sources/<stage>/<package>/<archive>/…` becomes `fetch/<stage>/<package>/<archive>.tar`, the same
+ * bytes on every machine.
  *
  *     npx node examples/seed-tree/make-archives.ts
  *
@@ -13,15 +14,15 @@ import { buffer } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { type Header, pack } from "tar-stream";
 
-/** A source archive: where it goes, relative to the tree, and its bytes. */
+/** A source archive: its path relative to the tree, and its bytes. */
 export type Archive = { readonly path: string; readonly bytes: Buffer };
 
 const tree = dirname(fileURLToPath(import.meta.url));
 
-/** One second after the epoch, as in the images, and no trace of who packed it. */
+/** One second after the epoch, as in the images, and no trace of its author. */
 const anonymous = { mtime: new Date(1000), uid: 0, gid: 0, uname: "", gname: "" } satisfies Partial<Header>;
 
-/** The names in a folder in the order of their bytes: no locale has a say. */
+/** Returns the names in a folder in the order of their bytes, whatever the locale. */
 function sortedNames(folder: string): string[] {
   return readdirSync(folder).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 }
@@ -37,7 +38,7 @@ async function archiveOf(folder: string, name: string): Promise<Buffer> {
   return buffer(tar);
 }
 
-/** All archives of the tree, made anew from `sources/`, sorted by path; writes nothing. */
+/** Makes all archives of the tree in memory from `sources/`, sorted by path. */
 export async function archives(): Promise<Archive[]> {
   const made: Archive[] = [];
   for (const stage of sortedNames(join(tree, "sources"))) {

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { openRegularFile, RegularFileError } from "../../lib/fs/regular-file.ts";
 
 /**
- * The file that an archive may have, whatever it is; where a folder of a tree's `fetch/<stage>/<package>` is a link, that, which is left out:
- * whoever wrote the tree may have laid it.
+ * Finds the file that an archive may have, of any kind. Returns the folder instead where one of
+ * `fetch/<stage>/<package>` is a link. The caller rejects that, as the tree's author may have made
+ * it.
  */
 export async function findArchivedFile(archive: string, file: string): Promise<string | null> {
   for (const folder of [join(archive, "../.."), join(archive, ".."), archive])
@@ -17,7 +18,7 @@ export async function findArchivedFile(archive: string, file: string): Promise<s
   return (await lstat(path).catch(ifMissing)) === null ? null : path;
 }
 
-/** The file's sha256, 64 hex digits; null if there is no file. */
+/** Returns the file's sha256, 64 hex digits; null if there is no file. */
 export async function hashFile(path: string, signal: AbortSignal | undefined): Promise<string | null> {
   const hash = createHash("sha256");
   try {
@@ -29,7 +30,7 @@ export async function hashFile(path: string, signal: AbortSignal | undefined): P
   return hash.digest("hex");
 }
 
-/** The content of a regular file, as far as it went when it was opened. */
+/** Yields the content of a regular file, up to its size when it was opened. */
 export async function* readChunks(
   path: string,
   limit: number,
@@ -41,12 +42,12 @@ export async function* readChunks(
   yield* handle.createReadStream(options);
 }
 
-/** The code of a system's error; empty for any other. */
+/** Returns the code of a system error; empty for any other. */
 export function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : "";
 }
 
-/** Null where the error says that there is no such file; throws any other. */
+/** Returns null for an error about a missing file; throws any other. */
 export function ifMissing(error: unknown): null {
   if (["ENOENT", "ENOTDIR"].includes(codeOf(error))) return null;
   throw error;

@@ -9,45 +9,45 @@ import { printableLine } from "../../lib/text/printable.ts";
 import { HostDownError, type MirrorHosts, maxPause } from "./mirror-hosts.ts";
 import type { PartialFile } from "./partial-file.ts";
 
-// Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip", as many do with
-// every .tar.gz, and what is hashed must be the bytes as they were published.
+// Node's own https, not fetch: fetch unpacks a body that a server labels "Content-Encoding: gzip".
+// Many servers do so with every .tar.gz, and the hash must be of the bytes as published.
 
 export type DownloadOptions = {
-  /** The only authorities to trust (PEM); those Node knows where it is not given. */
+  /** The only authorities to trust (PEM). Default: Node's own. */
   readonly ca?: string;
-  /** The addresses of names that redirects lead to; the system's where not given. */
+  /** Resolves the names that redirects lead to. Default: the system's resolver. */
   readonly resolveAddresses?: ResolveAddresses;
-  /** Milliseconds without a fair number of bytes after which a connection counts as broken. */
+  /** Milliseconds after which a connection counts as broken, if hardly a byte has come. */
   readonly idleTimeout: number;
-  /** Bytes that no source exceeds. */
+  /** The largest size of a source, in bytes. */
   readonly sizeLimit: number;
-  /** Bytes per second that a mirror must reach on average, once it has had {@link probation}. */
+  /** The lowest average speed of a mirror, in bytes per second, after {@link probation}. */
   readonly average: number;
-  /** Milliseconds in which a mirror may be slower than {@link average}. */
+  /** Milliseconds during which a mirror may be slower than {@link average}. */
   readonly probation: number;
-  /** Milliseconds that one mirror may take for one file, with all attempts and however large it is. */
+  /** Milliseconds that one mirror may take for one file of any size, all attempts included. */
   readonly longest: number;
-  /** How often one mirror is asked in all, before the next. */
+  /** The most attempts at one mirror, before the next is asked. */
   readonly attempts: number;
   /** Milliseconds before the second attempt; each later one waits twice as long. */
   readonly backoff: number;
-  /** Whether a redirect to http is refused. */
+  /** True if redirects to http are refused. */
   readonly httpsOnly: boolean;
-  /** What this run knows of the mirrors' hosts. */
+  /** The state of the mirrors' hosts in this run. */
   readonly hosts: MirrorHosts;
   readonly signal: AbortSignal;
-  /** Called with the bytes there are, and the bytes there will be where the server says so. */
+  /** Called with the bytes so far, and the total if the server sends it. */
   readonly onBytes: (received: number, total: number | null) => void;
 };
 
-/** A mirror that does not give the file, and why. `isTransient`: it might when asked again. */
+/** Raised where a mirror does not give the file. `isTransient`: a later attempt may succeed. */
 export class MirrorError extends Error {
   readonly isTransient: boolean;
   /** Milliseconds that the server asks to wait. */
   readonly retryAfter: number | null;
-  /** What was asked, where no answer came at all. */
+  /** The requested URL, if no answer came at all. */
   readonly unanswered: URL | null;
-  /** Whether it answers that it has no such file. */
+  /** True if the server answers that it has no such file. */
   readonly isAbsent: boolean;
 
   constructor(
@@ -69,10 +69,13 @@ export class MirrorError extends Error {
 }
 
 const redirectLimit = 10;
-/** How often a host that gives no answer at all is asked, before it counts as down. */
+/** The number of attempts at a host that gives no answer, before it counts as down. */
 const unansweredAttempts = 3;
-/** Bytes per second under which a connection is as good as none, over {@link DownloadOptions.idleTimeout}. */
-const slowest = 512;
+/**
+ * The lowest speed of a live connection in bytes per second, over {@link
+ * DownloadOptions.idleTimeout}.
+ */
+const minRate = 512;
 
 const transientCodes = [
   "ECONNRESET",
@@ -84,17 +87,17 @@ const transientCodes = [
 ];
 
 /**
- * Downloads a file into a partial one, going on where that ends. Asks again, waiting longer each time, while
- * the server fails in a way that may pass; a broken connection is resumed. Ends after {@link DownloadOptions.longest}. A host that gives
- * no answer is asked no more in this run.
+ * Downloads a file into a partial one, continuing where that ends. Repeats transient failures with
+ * growing pauses, and resumes broken connections. Ends after {@link DownloadOptions.longest}. A
+ * host that gives no answer is asked no more in this run.
  * @returns the media type of the last answer; empty where it names none
- * @throws MirrorError when this mirror has failed for good, the signal's reason when aborted, and the file system's
- *   own error when the file can't be written.
+ * @throws MirrorError when this mirror has failed for good; the signal's reason when aborted; the
+ *   file system's error when the file can't be written
  */
 export async function download(mirror: string, into: PartialFile, given: DownloadOptions): Promise<string> {
   const url = new URL(mirror);
-  const late = AbortSignal.timeout(given.longest);
-  const options = { ...given, signal: AbortSignal.any([given.signal, late]) };
+  const expired = AbortSignal.timeout(given.longest);
+  const options = { ...given, signal: AbortSignal.any([given.signal, expired]) };
   const pace = new Pace(options);
   let validator: string | null = null;
   for (let attempt = 1; ; attempt += 1) {
@@ -106,7 +109,7 @@ export async function download(mirror: string, into: PartialFile, given: Downloa
       );
     } catch (error) {
       if (given.signal.aborted) throw given.signal.reason;
-      if (late.aborted) throw new MirrorError(`not done after ${given.longest / 1000} s`, false);
+      if (expired.aborted) throw new MirrorError(`not done after ${given.longest / 1000} s`, false);
       if (error instanceof HostDownError) throw new MirrorError(error.message, false);
       if (!(error instanceof MirrorError)) throw error;
       const { unanswered, retryAfter } = error;
@@ -125,7 +128,10 @@ export async function download(mirror: string, into: PartialFile, given: Downloa
   }
 }
 
-/** A URL as errors may show it: without password, and without the query, where redirects carry signatures. */
+/**
+ * Returns a URL for error messages: without password, and without the query, where redirects carry
+ * signatures.
+ */
 export function redactUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`;
 }
@@ -160,7 +166,7 @@ async function transfer(
   }
 }
 
-/** Sends the request, and follows redirects; the hash of the whole guards the bytes. */
+/** Sends the request, and follows redirects. The hash of the whole file guards the bytes. */
 async function ask(
   first: URL,
   headers: Record<string, string>,
@@ -183,7 +189,10 @@ function refusedRedirect({ problem: fault, to }: RedirectError): MirrorError {
   return new MirrorError(to ? `refused: redirects to ${redactUrl(to)}, which ${fault}` : fault, false);
 }
 
-/** Judges the answer's status, makes the partial file ready for its body, and returns the file's whole size if known. */
+/**
+ * Checks the answer's status and prepares the partial file for its body.
+ * @returns the file's whole size, if known
+ */
 async function begin(answer: IncomingMessage, asked: number, into: PartialFile): Promise<number | null> {
   const { statusCode = 0, statusMessage = "" } = answer;
   const length = wholeNumber(answer.headers["content-length"]);
@@ -215,17 +224,20 @@ async function begin(answer: IncomingMessage, asked: number, into: PartialFile):
 function rangeHeaders(from: number, validator: string | null): Record<string, string> {
   const always = { "accept-encoding": "identity", "user-agent": "stagex-pulumi" };
   if (from === 0) return always;
-  // Without a validator the bytes may be another file's; the hash of the whole tells.
+  // Without a validator the bytes may be another file's; the hash of the whole file detects that.
   return { ...always, range: `bytes=${from}-`, ...(validator === null ? {} : { "if-range": validator }) };
 }
 
-/** What If-Range may carry (RFC 9110, 13.1.5): a strong entity tag, else the time of the last change. */
+/**
+ * Returns the value for If-Range (RFC 9110, 13.1.5): a strong entity tag, else the time of the last
+ * change.
+ */
 function validatorOf(answer: IncomingMessage): string | null {
   const { etag, "last-modified": modified } = answer.headers;
   return etag?.startsWith('"') === true ? etag : (modified ?? null);
 }
 
-/** Retry-After in milliseconds (RFC 9110, 10.2.3): seconds or a date. */
+/** Returns Retry-After in milliseconds (RFC 9110, 10.2.3). The header has seconds or a date. */
 function retryAfterOf(answer: IncomingMessage): number | null {
   const text = answer.headers["retry-after"];
   if (text === undefined) return null;
@@ -264,7 +276,10 @@ function wholeNumber(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
-/** Ends a mirror that is slow for long; by the speed of all its answers, so that breaking off gains nothing. */
+/**
+ * Rejects a mirror that is slow for long. It counts the bytes of all its answers, so breaking off
+ * gains a mirror nothing.
+ */
 class Pace {
   readonly #options: DownloadOptions;
   #begun: number | undefined;
@@ -274,7 +289,7 @@ class Pace {
     this.#options = options;
   }
 
-  /** Starts the clock, once: the wait for a turn at the host is none of the mirror's. */
+  /** Starts the clock, once. The wait for a turn at the host does not count against the mirror. */
   begin(): void {
     this.#begun ??= performance.now();
   }
@@ -288,7 +303,7 @@ class Pace {
   }
 }
 
-/** Ends a request that is aborted from outside, or through which hardly a byte comes. */
+/** Aborts a request when the outer signal aborts, or when hardly a byte comes. */
 class Watch implements Disposable {
   readonly signal: AbortSignal;
   readonly #timer: NodeJS.Timeout;
@@ -297,9 +312,9 @@ class Watch implements Disposable {
 
   constructor(interval: number, outside: AbortSignal) {
     this.signal = AbortSignal.any([outside, this.#idle.signal]);
-    const fair = (slowest * interval) / 1000;
+    const minBytes = (minRate * interval) / 1000;
     this.#timer = setInterval(() => {
-      if (this.#received < fair) this.#idle.abort();
+      if (this.#received < minBytes) this.#idle.abort();
       this.#received = 0;
     }, interval);
   }

@@ -1,37 +1,40 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pLimit, { type LimitFunction } from "p-limit";
 
-/** What one run knows of a mirror's host: an origin as in RFC 6454, such as `https://a.test:8443`. */
+/**
+ * The state of a mirror's host in one run: an origin as in RFC 6454, such as `https://a.test:8443`.
+ */
 type Host = {
   readonly limit: LimitFunction;
-  /** Why it is not asked again in this run. */
+  /** The reason why it is not asked again in this run. */
   down: string | undefined;
-  /** When it may be asked again, in milliseconds of `performance.now()`. */
+  /** The earliest time of the next request, in milliseconds of `performance.now()`. */
   notBefore: number;
 };
 
-/** A host that an earlier request of this run found to be down. */
+/** Raised for a host that an earlier request of this run found to be down. */
 export class HostDownError extends Error {
   override readonly name = "HostDown";
 }
 
-/** The longest pause that a host is waited for, in milliseconds. While a longer one lasts it is not asked. */
+/** The longest pause to wait for, in milliseconds. During a longer one the host is not asked. */
 export const maxPause = 60_000;
 
-/** How many requests one host gets at once: mirrors of volunteers turn away who asks for more. */
+/** The number of concurrent requests to one host: volunteers' mirrors reject clients with more. */
 const perHost = 3;
 
 /**
- * The hosts of all mirrors of one run: bounds the requests that each gets at once, keeps the pauses that it asks for, and asks none
- * again that is down. A release has hundreds of files on the same few hosts.
+ * The hosts of all mirrors of one run. Bounds the concurrent requests to each, keeps the pauses
+ * that it asks for, and skips those that are down. A release has hundreds of files on the same few
+ * hosts.
  */
 export class MirrorHosts {
   readonly #hosts = new Map<string, Host>();
 
   /**
    * Runs a request when its host may be asked.
-   * @throws HostDown if the host was found to be down, before or meanwhile, or wants to be left alone for long; the signal's reason when
-   *   aborted
+   * @throws HostDownError if the host was found to be down, before or meanwhile, or asks for a long
+   *   pause; the signal's reason when aborted
    */
   async ask<Answer>(url: URL, signal: AbortSignal, request: () => Promise<Answer>): Promise<Answer> {
     const host = this.#host(url);
@@ -49,12 +52,15 @@ export class MirrorHosts {
     });
   }
 
-  /** Asks this URL's host no more in this run. */
+  /** Marks this URL's host as down for the rest of the run. */
   markDown(url: URL, reason: string): void {
     this.#host(url).down ??= reason;
   }
 
-  /** Leaves this URL's host alone for a while (Retry-After: RFC 9110, 10.2.3). @param pause in milliseconds */
+  /**
+   * Pauses requests to this URL's host (Retry-After: RFC 9110, 10.2.3).
+   * @param pause in milliseconds
+   */
   pause(url: URL, pause: number): void {
     const host = this.#host(url);
     host.notBefore = Math.max(host.notBefore, performance.now() + pause);

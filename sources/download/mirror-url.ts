@@ -7,9 +7,9 @@ export type MirrorUrls = {
 };
 
 /**
- * Orders the URLs of a source's mirrors as StageX gives them. An `http` mirror is asked over `https` first: many answer there too, and
- * the hash guards the bytes either way.
- * @param httpsOnly leaves out what is asked over `http`
+ * Orders the URLs of a source's mirrors as StageX gives them. An `http` mirror is asked over
+ * `https` first: many answer there too, and the hash guards the bytes either way.
+ * @param httpsOnly leaves out the `http` URLs
  */
 export function orderMirrorUrls(mirrors: readonly string[], httpsOnly: boolean): MirrorUrls {
   const urls = new Set<string>();
@@ -30,8 +30,8 @@ export function orderMirrorUrls(mirrors: readonly string[], httpsOnly: boolean):
 }
 
 /**
- * Returns why a mirror is not asked. A new mirror scheme begins here; source-locations.ts then chooses how
- * it is read.
+ * Returns why a mirror is not asked, or undefined. A new mirror scheme begins here;
+ * source-locations.ts then chooses how it is read.
  */
 function refusalOf(mirror: string): string | undefined {
   const url = URL.parse(mirror);

@@ -4,14 +4,15 @@ import { dirname, join } from "node:path";
 import { syncToDisk } from "../../lib/fs/atomic-write.ts";
 import { openRegularFile, RegularFileError } from "../../lib/fs/regular-file.ts";
 
-/** Tells whether a file's name is one that {@link PartialFile} gives. */
+/** Returns whether a file's name is one that {@link PartialFile} gives. */
 export function isPartialName(name: string): boolean {
   return /^[0-9a-f]{64}-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(name);
 }
 
 /**
- * A file on its way into the cache, hashed while it is written. It belongs to one process: what another left behind is
- * copied, never written on, so its hash is always that of its bytes.
+ * A file on its way into the cache, hashed while it is written. It belongs to one process.
+ * Leftovers of another process are copied and never written to, so the hash always matches the
+ * bytes.
  */
 export class PartialFile {
   readonly path: string;
@@ -25,13 +26,16 @@ export class PartialFile {
     this.#handle = handle;
   }
 
-  /** A new, empty file for the content with this sha256. */
+  /** Creates a new, empty file for the content with this sha256. */
   static async create(folder: string, sha256: string): Promise<PartialFile> {
     const path = join(folder, `${sha256}-${randomUUID()}`);
     return new PartialFile(path, await open(path, "wx"));
   }
 
-  /** A file that goes on from the longest one that a broken or killed download of the same content left. */
+  /**
+   * Creates a file that continues the longest one that a broken or killed download of the same
+   * content left.
+   */
   static async resume(folder: string, sha256: string): Promise<PartialFile> {
     const leftovers: { path: string; size: number }[] = [];
     for (const name of (await readdir(folder)).filter((name) => name.startsWith(`${sha256}-`))) {
@@ -58,12 +62,12 @@ export class PartialFile {
     return this.#size;
   }
 
-  /** Whether its bytes came in several answers, maybe of different files. */
+  /** True if its bytes came in several answers, maybe of different files. */
   get isPieced(): boolean {
     return this.#pieces > 1;
   }
 
-  /** Says that the bytes from here on come from another answer. */
+  /** Marks the bytes from here on as those of another answer. */
   startPiece(): void {
     this.#pieces += 1;
   }
@@ -85,7 +89,7 @@ export class PartialFile {
     for await (const chunk of pieces) await this.write(chunk);
   }
 
-  /** Throws away what there is, and begins again. */
+  /** Discards the bytes, and begins again. */
   async restart(): Promise<void> {
     await this.#handle.truncate(0);
     this.#hash = createHash("sha256");
@@ -93,12 +97,12 @@ export class PartialFile {
     this.#pieces = 0;
   }
 
-  /** sha256 of what there is, 64 hex digits. */
+  /** Returns the sha256 of the bytes so far, 64 hex digits. */
   digest(): string {
     return this.#hash.copy().digest("hex");
   }
 
-  /** Moves the finished file to its name, read-only and on disk before that name is there. */
+  /** Moves the finished file to its name, read-only and synced to disk before that name exists. */
   async moveTo(path: string): Promise<void> {
     await this.#handle.sync();
     await this.#handle.close();
@@ -107,7 +111,7 @@ export class PartialFile {
     await syncToDisk(dirname(path));
   }
 
-  /** Leaves the file for a later {@link resume}, if there is anything in it. */
+  /** Keeps the file for a later {@link resume}, unless it is empty. */
   async keepForResume(): Promise<void> {
     await this.#handle.close();
     if (this.#size === 0) await rm(this.path, { force: true });

@@ -1,10 +1,15 @@
 import type { Source } from "../../distro/build-plan.ts";
 import { printable } from "../../lib/text/printable.ts";
 
-/** A place that did not give the source, and why; `got` is the sha256 of what it gave, if it gave a file. */
+/**
+ * A place that did not give the source, and the reason; `got` is the sha256 of the file that it
+ * gave, if any.
+ */
 export type SourceFailure = { readonly from: string; readonly reason: string; readonly got: string | null };
 
-/** A step in obtaining a source; `from` is a file of the local archive, a place of the vault or a mirror. */
+/**
+ * A step in obtaining a source; `from` is a file of the local archive, a vault's place or a mirror.
+ */
 export type SourceProgress =
   | { readonly kind: "trying"; readonly from: string }
   | {
@@ -15,13 +20,19 @@ export type SourceProgress =
     }
   | ({
       readonly kind: "failed";
-      /** A place of the vault or Software Heritage failed, in a way that was not told before in this run. */
+      /**
+       * True if a place of the vault or Software Heritage failed in a way not yet reported in this
+       * run.
+       */
       readonly isNews?: true;
     } & SourceFailure)
-  /** No archive, mirror or vault has it: Software Heritage is asked, or has given it. */
+  /**
+   * Every archive, mirror and vault has failed: Software Heritage is asked, or has given the
+   * source.
+   */
   | { readonly kind: "last-resort"; readonly phase: "asked" | "given"; readonly from: string };
 
-/** A source that no place gave. The message lists the failure of each. */
+/** Raised for a source that every place failed to give. The message lists the failure of each. */
 export class SourceError extends Error {
   readonly source: string;
   readonly expected: string;

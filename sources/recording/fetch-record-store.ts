@@ -12,18 +12,21 @@ import { FetchRecordError } from "./fetch-record-error.ts";
 /** A record with the sha256 of its file, which is its name. */
 export type NamedRecord = { readonly sha256: string; readonly record: FetchRecord };
 
-/** The folder of a ledger that has them. */
+/** The folder of a ledger that has the records. */
 export const fetchesFolder = "fetches";
 
-/** How many records of one input key are looked at; with more, none is. */
-const mostOfKey = 100;
-
-/** How many entries of a key's folder are read, with those that killed writers left. */
-const mostEntries = 1000;
+/** The most records of one input key; a key with more is rejected. */
+const maxRecordsOfKey = 100;
 
 /**
- * The fetch records of a ledger: what each build of an input key fetched, at `<ledger>/fetches/<two digits>/<key>/<sha256>.json`. Each
- * file is named by its content and never changed, so two ledgers merge in git by putting their files together.
+ * The number of entries of a key's folder that are read, including the leftovers of killed writers.
+ */
+const maxEntries = 1000;
+
+/**
+ * The fetch records of a ledger: the answers that each build of an input key fetched. Each file,
+ * `<ledger>/fetches/<two digits>/<key>/<sha256>.json`, is named by its content and never changes.
+ * So git merges two ledgers by putting their files together.
  */
 export class FetchRecordStore {
   readonly root: string;
@@ -45,27 +48,32 @@ export class FetchRecordStore {
   }
 
   /**
-   * The record by which builds of this key are replayed: of several the first by name, so that all who have the same ones choose alike.
-   * @throws FetchRecordError where it is not what it is named by, or no record
+   * Returns the record from which builds of this key are replayed; undefined where there is none.
+   * Of several it takes the first by name, so that all who have the same ones choose alike.
+   * @throws FetchRecordError where its content does not match its name, or is no record
    */
   async find(key: InputKey): Promise<NamedRecord | undefined> {
     const folder = this.#folder(key);
     requireFolders(this.root, join(folder, ".."), folder);
     if (lstatSync(folder, { throwIfNoEntry: false }) === undefined) return undefined;
-    const entries = listBounded(folder, mostEntries);
-    if (entries === undefined) throw new FetchRecordError(folder, `it has more than ${mostEntries} files`);
+    const entries = listBounded(folder, maxEntries);
+    if (entries === undefined) throw new FetchRecordError(folder, `it has more than ${maxEntries} files`);
     const names = entries.map(({ name }) => name).filter((name) => /^[0-9a-f]{64}\.json$/.test(name));
-    if (names.length > mostOfKey) throw new FetchRecordError(folder, `it has more than ${mostOfKey} files`);
+    if (names.length > maxRecordsOfKey)
+      throw new FetchRecordError(folder, `it has more than ${maxRecordsOfKey} files`);
     const [first] = names.sort();
     return first === undefined ? undefined : await this.read(key, first.slice(0, 64));
   }
 
-  /** Whether there is a file of that record, whole or not. */
+  /** Returns whether there is a file of that record, whole or not. */
   has(key: InputKey, sha256: string): boolean {
     return lstatSync(this.#path(key, sha256), { throwIfNoEntry: false }) !== undefined;
   }
 
-  /** The record of that sha256. @throws FetchRecordError where there is none, or it is not what it is named by */
+  /**
+   * Reads the record of that sha256.
+   * @throws FetchRecordError where there is none, or its content does not match its name
+   */
   async read(key: InputKey, sha256: string): Promise<NamedRecord> {
     const path = this.#path(key, sha256);
     try {
@@ -89,7 +97,10 @@ export class FetchRecordStore {
   }
 }
 
-/** Others may write to a ledger: no link is followed, wherever it leads. */
+/**
+ * Checks that each path is a folder, if it exists. Others may write to a ledger, so links are
+ * rejected.
+ */
 function requireFolders(...folders: readonly string[]): void {
   for (const folder of folders) {
     const found = lstatSync(folder, { throwIfNoEntry: false });

@@ -6,12 +6,12 @@ const format = "stagex-fetches/1";
 /** In bytes; some 100,000 answers. */
 export const maxRecordBytes = 64 * 1024 * 1024;
 
-/** How many answers a build may need: the largest lock files have some 3,000 packages. */
+/** The most answers of one build: the largest lock files have some 3,000 packages. */
 export const maxAnswers = 50_000;
 
 export const fetchMethods = ["GET", "HEAD", "POST"] as const;
 
-/** Headers of an answer that clients act on; no other is kept or passed on. */
+/** Headers of an answer that clients act on; all others are dropped. */
 export const recordedHeaders = [
   ...["content-encoding", "content-type", "etag", "last-modified", "link", "location"],
 ] as const;
@@ -27,14 +27,14 @@ const headerValue = z.string().max(maxValueLength);
 const answerSchema = z.strictObject({
   method: z.enum(fetchMethods),
   url: z.string().max(maxValueLength),
-  /** What of the request's headers can change the answer. */
+  /** A request header that can change the answer. */
   accept: headerValue.optional(),
   gitProtocol: headerValue.optional(),
-  /** sha256 of what was sent, of a POST. */
+  /** sha256 of a POST's body. */
   sent: sha256.optional(),
   status: z.int().min(200).max(599),
   headers: z.partialRecord(z.enum(recordedHeaders), headerValue),
-  /** The body's sha256 and size in bytes: null for HEAD, which has only a size. */
+  /** The body's sha256 and size in bytes; null for HEAD, which has only a size. */
   sha256: sha256.nullable(),
   size: z.int().nonnegative().nullable(),
 });
@@ -46,21 +46,21 @@ const recordSchema = z.strictObject({
   answers: z.array(answerSchema).max(maxAnswers),
 });
 
-/** One request that a build made, and what it was answered. */
+/** A request of a build, and its answer. */
 export type FetchAnswer = z.infer<typeof answerSchema>;
 
-/** What one build fetched. Its bodies are kept by their sha256, with the sources. */
+/** The answers that one build fetched. Their bodies are kept by their sha256, with the sources. */
 export type FetchRecord = Omit<z.infer<typeof recordSchema>, "format">;
 
-/** What distinguishes one request from another. */
+/** The parts that distinguish one request from another. */
 export type FetchRequest = Pick<FetchAnswer, "method" | "url" | "accept" | "gitProtocol" | "sent">;
 
-/** Returns a text that equal requests have in common, and others have not. */
+/** Returns a text that is the same for equal requests, and differs for all others. */
 export function requestKey({ method, url, accept = "", gitProtocol = "", sent = "" }: FetchRequest): string {
   return [method, url, accept, gitProtocol, sent].join("\n");
 }
 
-/** Writes a record in its one form: sorted, an answer a line, so that git shows what changed. */
+/** Formats a record in its one form: sorted, an answer a line, so that git shows the changes. */
 export function formatFetchRecord({ inputKey, image, answers }: FetchRecord): string {
   const sorted = answers
     .map((answer) => ({ key: requestKey(answer), line: JSON.stringify(answerSchema.parse(answer)) }))
@@ -71,10 +71,16 @@ export function formatFetchRecord({ inputKey, image, answers }: FetchRecord): st
   return `${head},"answers":[\n${sorted.map(({ line }) => line).join(",\n")}\n]}\n`;
 }
 
-/** In characters, of what is wrong with a record: its keys are others' and may be as long as the record. */
-const longestProblem = 200;
+/**
+ * In characters, of the problem of a record: it may quote the record's keys, which may be as long
+ * as the record.
+ */
+const maxProblemLength = 200;
 
-/** Parses a record. @throws Error, in one short line, where it is none or has two answers to one request */
+/**
+ * Parses a record.
+ * @throws Error, in one short line, where it is no record or has two answers to one request
+ */
 export function parseFetchRecord(text: string): FetchRecord {
   const { format: _format, ...record } = recordIn(text);
   if (new Set(record.answers.map(requestKey)).size < record.answers.length)
@@ -84,13 +90,13 @@ export function parseFetchRecord(text: string): FetchRecord {
 
 function recordIn(text: string): z.infer<typeof recordSchema> {
   const json = jsonIn(text);
-  // The schema would look at each of them before it counts them, and keep what is wrong with each.
+  // The schema would check each of them before it counts them, and keep every problem.
   if (isTooLong(json)) throw new Error(`it has more than ${maxAnswers} answers`);
   const parsed = recordSchema.safeParse(json);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const problem = [issue?.path.join("."), issue?.message].filter(Boolean).join(": ");
-  const shown = problem.length > longestProblem ? `${problem.slice(0, longestProblem)}…` : problem;
+  const shown = problem.length > maxProblemLength ? `${problem.slice(0, maxProblemLength)}…` : problem;
   throw new Error(`it is no record: ${printableLine(shown)}`);
 }
 

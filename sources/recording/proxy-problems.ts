@@ -3,15 +3,21 @@ import { refusalText } from "./proxy-request.ts";
 /** The number of problems that are kept to be named. */
 const maxNamed = 20;
 
-/** The problems of one proxy, bounded: requests without an answer, and requests that were refused. */
+/** The problems of one proxy, bounded: requests without an answer, and rejected requests. */
 export class ProxyProblems {
-  /** By subject, so that a request that is answered at last is none. */
+  /** By subject, so that a later answer to a request removes its problem. */
   readonly #problems = new Map<string, string>();
   readonly #refusals = new Set<string>();
-  /** Problems beyond those that are kept: none of them can be answered any more. */
+  /**
+   * The number of problems beyond those that are kept. A later answer can't remove one of these.
+   */
   #unnamed = 0;
 
-  /** @param subject what is no problem once it is answered; the text itself where nothing settles it */
+  /**
+   * Adds a problem.
+   * @param subject the request whose later answer removes the problem; by default the text, which
+   *   stays
+   */
   add(text: string, subject: string = text): void {
     if (this.#problems.size < maxNamed || this.#problems.has(subject)) this.#problems.set(subject, text);
     else this.#unnamed++;
@@ -26,7 +32,7 @@ export class ProxyProblems {
     if (this.#refusals.size < maxNamed) this.#refusals.add(request);
   }
 
-  /** Each problem in words, and the number of further ones. */
+  /** Returns each problem in words, and the number of further ones. */
   get texts(): readonly string[] {
     const more = this.#unnamed > 0 ? [`and ${this.#unnamed} more`] : [];
     return [...this.#problems.values(), ...more];

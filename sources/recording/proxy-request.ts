@@ -7,24 +7,30 @@ import {
   recordedHeaders,
 } from "./fetch-record.ts";
 
-/** A request with what it sends. */
+/** A request with its body. */
 export type RequestWithBody = FetchRequest & { readonly body?: Buffer };
 
-/** Why a request is not passed on that does not only read. */
+/** The reason for rejecting a request that may change something. */
 export const refusalText = "only GET, HEAD and git's fetch are passed on";
 
-/** Whether a request only reads: GET, HEAD, and the POST by which git fetches (gitprotocol-http(5)). */
+/**
+ * Returns whether a request only reads: GET, HEAD, and the POST by which git fetches
+ * (gitprotocol-http(5)).
+ */
 export function isReadOnly(method: string | undefined, address: string): boolean {
   if (method === "POST") return URL.parse(address)?.pathname.endsWith("/git-upload-pack") === true;
   return fetchMethods.some((name) => name === method);
 }
 
-/** The method of a request that only reads. */
+/** Returns the method of a request that only reads. */
 export function parseMethod(method: string | undefined): FetchRequest["method"] {
   return fetchMethods.find((name) => name === method) ?? "GET";
 }
 
-/** Parses an address. @throws Error for one that is not asked, whatever the method */
+/**
+ * Parses the address of a request.
+ * @throws Error for an address that the proxy never asks, whatever the method
+ */
 export function parseRequestUrl(address: string): URL {
   const url = new URL(address);
   if (url.protocol !== "https:" && url.protocol !== "http:") throw new Error(`${url.protocol} is not asked`);
@@ -33,7 +39,10 @@ export function parseRequestUrl(address: string): URL {
   return url;
 }
 
-/** Picks the headers of an answer that are passed on and recorded. @throws Error for a value that a record can't have */
+/**
+ * Picks the headers of an answer that are passed on and recorded.
+ * @throws Error for a value that a record can't have
+ */
 export function pickRecordedHeaders(headers: IncomingMessage["headers"]): FetchAnswer["headers"] {
   return Object.fromEntries(
     recordedHeaders.flatMap((name) => {
@@ -45,7 +54,7 @@ export function pickRecordedHeaders(headers: IncomingMessage["headers"]): FetchA
   );
 }
 
-/** Whether the client closed the connection before it had its answer. */
+/** Returns whether the client closed the connection before it had its answer. */
 export function isClientGone(request: IncomingMessage, error: unknown): boolean {
   const isCut = error instanceof Error && "code" in error && error.code === "ERR_STREAM_PREMATURE_CLOSE";
   return isCut || (request.destroyed && !request.complete);

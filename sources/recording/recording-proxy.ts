@@ -25,26 +25,28 @@ import {
 } from "./proxy-request.ts";
 import { sendUpstream, UpstreamError, type UpstreamOptions } from "./upstream.ts";
 
-// Node's own http and tls do it: a certificate for each host, and requests handed on. The libraries for it (mockttp, http-mitm-proxy)
-// bring dozens of packages for what is not wanted here: rules, rewriting, other protocols.
+// Node's own http and tls suffice: a certificate for each host, and requests passed on. The
+// libraries for it (mockttp, http-mitm-proxy) bring dozens of packages for features not needed
+// here: rules, rewriting, other protocols.
 
 export type RecordingProxyOptions = {
   readonly cache: SourceCache;
-  /** What may be answered, of a build that is replayed; undefined where requests go out and are recorded. */
+  /** The only allowed answers, when a build is replayed; undefined when one is recorded. */
   readonly known: readonly FetchAnswer[] | undefined;
   readonly upstream: UpstreamOptions;
-  /** Makes a key and a certificate for a host, by the authority that clients were given. */
+  /** Makes a key and a certificate for a host, signed by the authority that clients were given. */
   readonly certify: (host: string) => Promise<{ readonly key: string; readonly certificate: string }>;
   readonly onRequest?: (url: string) => void;
   readonly limits?: Partial<typeof fetchLimits>;
 };
 
-/** Says that the server is at fault and may do better: such an answer is passed on, and not recorded. */
-const passing = new Set([408, 425, 429]);
+/** Statuses of a passing fault of the server: such an answer is passed on, but not recorded. */
+const transientStatuses = new Set([408, 425, 429]);
 
 /**
- * A proxy on a unix socket, for the steps of one build that fetch. It answers each request from a record, or asks upstream and
- * records. Clients speak TLS with it by certificates of its own. What it must not answer is remembered: see {@link problems}.
+ * A proxy on a unix socket, for the steps of one build that fetch. It answers each request from a
+ * record, or asks upstream and records. Clients speak TLS with it by certificates of its own. It
+ * collects the requests that it must not answer: see {@link problems}.
  */
 export class RecordingProxy {
   readonly #options: RecordingProxyOptions;
@@ -54,7 +56,7 @@ export class RecordingProxy {
   readonly #hosts = new WeakMap<Duplex, string>();
   readonly #contexts = new Map<string, Promise<SecureContext>>();
   readonly #known: ReadonlyMap<string, FetchAnswer> | undefined;
-  /** Of each request, its answer once there is one; undefined where there was none to record. */
+  /** The answer of each request, once there is one; undefined where there was none to record. */
   readonly #answers = new Map<string, Promise<FetchAnswer | undefined>>();
   readonly #recorded: FetchAnswer[] = [];
   readonly #problems = new ProxyProblems();
@@ -85,7 +87,7 @@ export class RecordingProxy {
     });
   }
 
-  /** Listens on the path, whose folder must be this user's alone. It ends with `close`. */
+  /** Listens on the path until `close`. The path's folder must be accessible to this user alone. */
   static async listen(path: string, options: RecordingProxyOptions): Promise<RecordingProxy> {
     const proxy = new RecordingProxy(options);
     proxy.#outer.listen(path);
@@ -99,27 +101,28 @@ export class RecordingProxy {
     return proxy;
   }
 
-  /** What was recorded so far, each request once. */
+  /** The answers recorded so far, one for each request. */
   get answers(): readonly FetchAnswer[] {
     return this.#recorded;
   }
 
-  /** Why nothing may be built of what was fetched: requests that had no answer, each named. */
+  /** The reasons why the build must not use its fetches: requests without an answer, each named. */
   get problems(): readonly string[] {
     return this.#problems.texts;
   }
 
   /**
-   * Requests that would change something there, or tell of us: what clients notify registries of. They are answered alike when it is
-   * recorded and when it is replayed, so nothing is wrong with a build that does without.
+   * Requests that would change something upstream, or report usage: the notifications that clients
+   * send to registries. Recording and replaying reject them alike, so a build that does without is
+   * sound.
    */
   get refusals(): readonly string[] {
     return this.#problems.refusalTexts;
   }
 
   /**
-   * Waits until what was asked for is recorded, or has failed: a client may have had enough of an answer before its end. It takes no longer
-   * than the bounds of requests.
+   * Waits until each request's answer is recorded, or has failed. A client may close before that.
+   * The limits of requests bound the wait.
    */
   async waitForRecordings(): Promise<void> {
     while (this.#recording.size > 0) await Promise.allSettled(this.#recording);
@@ -138,7 +141,7 @@ export class RecordingProxy {
     if (!this.#ended.signal.aborted) this.#problems.add(text, subject);
   }
 
-  /** Takes the place of the host that a client asks to be connected with. */
+  /** Answers CONNECT, and then acts as the host that the client asked for. */
   async #tunnel(request: IncomingMessage, socket: Socket): Promise<void> {
     socket.on("error", () => socket.destroy());
     const [, host, port] = /^(\[[\da-f:.]+\]|[\w.-]{1,253}):(\d{1,5})$/i.exec(request.url ?? "") ?? [];
@@ -147,7 +150,7 @@ export class RecordingProxy {
       const secureContext = await this.#contextOf(host.toLowerCase());
       socket.write("HTTP/1.1 200 Connection established\r\n\r\n");
       const secured = new TLSSocket(socket, { isServer: true, secureContext });
-      secured.on("error", (error) => this.#distrust(host, error));
+      secured.on("error", (error) => this.#reportDistrust(host, error));
       this.#hosts.set(secured, port === "443" ? host : `${host}:${port}`);
       this.#inner.emit("connection", secured);
     } catch (error) {
@@ -156,8 +159,8 @@ export class RecordingProxy {
     }
   }
 
-  /** Tells of a client that does not take our certificate; other errors are connections that a client gave up. */
-  #distrust(host: string, error: Error): void {
+  /** Reports a client that rejects our certificate. Other errors are closed connections. */
+  #reportDistrust(host: string, error: Error): void {
     if (/alert (?:unknown ca|bad certificate|certificate unknown)/i.test(error.message))
       this.#problem(
         `a program does not trust the proxy's certificate for ${host}: it has authorities of its own`,
@@ -191,37 +194,37 @@ export class RecordingProxy {
         .end(`${refusalText}\n`);
     }
     const name = `${request.method} ${address}`;
-    // Requests of one address may differ in what they accept or send.
-    let about = name;
+    // Requests of one address may differ in their Accept header or body.
+    let key = name;
     try {
-      if (isName) this.#resolved(address.slice("/name/".length));
+      if (isName) this.#reportNameLookup(address.slice("/name/".length));
       else {
-        const asked = await this.#asked(address, request);
-        about = requestKey(asked);
-        if (await this.#answer(asked, request, response)) this.#problems.settle(about);
+        const asked = await this.#readRequest(address, request);
+        key = requestKey(asked);
+        if (await this.#answer(asked, request, response)) this.#problems.settle(key);
         else
-          this.#problem(`${name}: answered with status ${response.statusCode}, which is not recorded`, about);
+          this.#problem(`${name}: answered with status ${response.statusCode}, which is not recorded`, key);
       }
       if (!response.headersSent) response.writeHead(204);
       response.end();
     } catch (error) {
       // A client that has gone away asks again, if it still wants an answer.
-      if (!isClientGone(request, error)) this.#problem(`${name}: ${messageOf(error)}`, about);
+      if (!isClientGone(request, error)) this.#problem(`${name}: ${messageOf(error)}`, key);
       if (response.headersSent) response.destroy();
       else response.writeHead(502, { "content-type": "text/plain" }).end(`${messageOf(error)}\n`);
     }
   }
 
-  /** A program has asked the container's name server, which whoever uses the proxy has no need to. */
-  #resolved(name: string): void {
+  /** Reports a program that asks the container's name server, and so does not use the proxy. */
+  #reportNameLookup(name: string): void {
     const host = decodeURIComponent(name).replace(/\.$/, "");
     this.#problem(`a program asks for the address of ${host} itself, and so does not use the proxy`);
   }
 
-  /** Reads a request whole. @throws Error where it could not be recorded */
-  async #asked(address: string, incoming: IncomingMessage): Promise<RequestWithBody> {
+  /** Reads a whole request, and throws an Error where it could not be recorded. */
+  async #readRequest(address: string, incoming: IncomingMessage): Promise<RequestWithBody> {
     const url = parseRequestUrl(address);
-    const body = await this.#bodyOf(incoming);
+    const body = await this.#readBody(incoming);
     const { accept, "git-protocol": gitProtocol } = incoming.headers;
     if (url.href.length > maxValueLength || (accept ?? "").length > maxValueLength)
       throw new Error(`its address or what it accepts has more than ${maxValueLength} characters`);
@@ -234,8 +237,8 @@ export class RecordingProxy {
     };
   }
 
-  /** What a POST sends; what others send means nothing, and is not kept. */
-  async #bodyOf(request: IncomingMessage): Promise<Buffer | undefined> {
+  /** Reads the body of a POST. Other methods' bodies have no meaning, and are dropped. */
+  async #readBody(request: IncomingMessage): Promise<Buffer | undefined> {
     const chunks: Buffer[] = [];
     let size = 0;
     try {
@@ -253,7 +256,7 @@ export class RecordingProxy {
     return request.method === "POST" ? Buffer.concat(chunks) : undefined;
   }
 
-  /** @returns whether it is an answer for good */
+  /** Returns true if the answer is final: one of the record, or a new one that is recorded. */
   async #answer(
     asked: RequestWithBody,
     incoming: IncomingMessage,
@@ -262,7 +265,7 @@ export class RecordingProxy {
     const { body, ...request } = asked;
     const key = requestKey(request);
     let known = this.#known?.get(key);
-    // Of equal requests one is recorded; after one that failed, the next is.
+    // Of equal requests one is recorded. After one that failed, the next is.
     for (let earlier = this.#answers.get(key); earlier && !known; earlier = this.#answers.get(key)) {
       known = await earlier;
       if (!known && this.#answers.get(key) === earlier) this.#answers.delete(key);
@@ -300,7 +303,7 @@ export class RecordingProxy {
     await pipeline(handle.createReadStream(), response);
   }
 
-  /** Asks upstream, and passes the answer on while it is written down. */
+  /** Asks upstream, and passes the answer on while writing it to the cache. */
   async #record(
     request: FetchRequest,
     { headers }: IncomingMessage,
@@ -329,10 +332,10 @@ export class RecordingProxy {
       }
     } catch (error) {
       await file.discard();
-      // Whatever it was, the host's answer has no end: that is no client that has gone away.
+      // The host's answer broke off, whatever the cause: not a client that has gone away.
       throw new UpstreamError(messageOf(error), { cause: error });
     }
-    if (status >= 500 || passing.has(status)) {
+    if (status >= 500 || transientStatuses.has(status)) {
       await file.discard();
       return undefined;
     }

@@ -8,20 +8,25 @@ import {
 import { sendRequest } from "../../lib/net/outgoing-request.ts";
 import type { FetchRequest } from "./fetch-record.ts";
 
-/** Which hosts a build may fetch from. */
+/** Rules for the hosts that a build may fetch from. */
 export type HostPolicy = {
-  /** Whether a host, `example.org`, may be asked at all. */
+  /** Returns whether a host, `example.org`, may be asked at all. */
   readonly mayAsk: (host: string) => boolean;
-  /** Whether a host may be asked that is on a private network, on this machine, or on its link. */
+  /**
+   * Returns whether a host may be asked that is on a private network, on this machine, or on its
+   * link.
+   */
   readonly mayBePrivate: (host: string) => boolean;
 };
 
 export type UpstreamOptions = HostPolicy & {
-  /** The only authorities to trust (PEM); those Node knows where it is not given. */
+  /** The only authorities to trust (PEM). Default: Node's own. */
   readonly ca?: string;
-  /** The addresses of a name; the system's where not given. */
+  /** Resolves a name to its addresses. Default: the system's resolver. */
   readonly resolveAddresses?: ResolveAddresses;
-  /** Milliseconds without a byte after which a connection counts as broken; {@link idle} where not given. */
+  /**
+   * Milliseconds without a byte after which a connection counts as broken. Default: {@link idle}.
+   */
   readonly idle?: number;
 };
 
@@ -33,13 +38,19 @@ export class UpstreamError extends Error {
 /** Milliseconds without a byte after which a connection counts as broken. */
 const idle = 60_000;
 
-/** What is passed on of a request's headers. No credentials are among them: what is recorded can be had by all. */
-const passedOn = ["accept", "user-agent", "git-protocol", "content-type", "content-encoding"] as const;
+/** The request headers that are passed on. They hold no credentials: records are public. */
+const forwardedHeaders = [
+  "accept",
+  "user-agent",
+  "git-protocol",
+  "content-type",
+  "content-encoding",
+] as const;
 
 /**
- * Sends one request out, through the proxy that the environment names for it. Where there is none the host's name is resolved once, and
- * what is connected to is the address that was looked at: no later answer of a name server can lead elsewhere. A proxy is given the name,
- * and finds its address itself.
+ * Sends one request out, through the proxy that the environment names for it. Without a proxy it
+ * resolves the host's name once, and connects to the address that was checked. No later answer of a
+ * name server can lead elsewhere. A proxy gets the name, and finds its address itself.
  * @throws UpstreamError where the host may not be asked, or does not answer
  */
 export async function sendUpstream(
@@ -51,7 +62,9 @@ export async function sendUpstream(
   const target = new URL(url);
   const host = bareHost(target.hostname);
   requireAllowed(host, options);
-  const sent = Object.fromEntries(passedOn.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])));
+  const sent = Object.fromEntries(
+    forwardedHeaders.flatMap((name) => (headers[name] ? [[name, headers[name]]] : [])),
+  );
   const lookup = createCheckedLookup(
     (_name, addresses) => {
       const allowed = addresses.filter((address) => mayBeAt(host, scopeOfAddress(address), options));
@@ -68,18 +81,18 @@ export async function sendUpstream(
   });
 }
 
-/** Judges what can be told without asking for addresses: what is asked through a proxy is judged by this alone. */
+/** Checks a host without resolving its name. Requests through a proxy are checked by this alone. */
 function requireAllowed(host: string, options: UpstreamOptions): void {
   if (!options.mayAsk(host))
     throw new UpstreamError(
       `${host} is not among the hosts of stagex:network; add it there if builds may fetch from it`,
     );
-  const reach = scopeOfHost(host);
-  if (reach !== undefined && !mayBeAt(host, reach, options)) throw new UpstreamError(notPublic(host));
+  const scope = scopeOfHost(host);
+  if (scope !== undefined && !mayBeAt(host, scope, options)) throw new UpstreamError(notPublic(host));
 }
 
-function mayBeAt(host: string, reach: AddressScope, { mayBePrivate }: HostPolicy): boolean {
-  return reach === "public" || mayBePrivate(host);
+function mayBeAt(host: string, scope: AddressScope, { mayBePrivate }: HostPolicy): boolean {
+  return scope === "public" || mayBePrivate(host);
 }
 
 function notPublic(host: string): string {

@@ -7,12 +7,12 @@ import { diskKeeps, findRepository, type GitRepository } from "../../lib/git/git
 import { type GitTreeEntry, isUnmodified, parseGitEntries } from "../../lib/git/git-tree-entry.ts";
 import { runInRepository } from "../../lib/git/isolated-git.ts";
 
-/** What is read of a tree. Its sources and what is built of it may come to lie beside that. */
+/** The parts of a tree that are read. Sources and build results may lie beside them. */
 const treeParts = ["packages", "digests", "MAINTAINERS", "keys"];
 
 /**
- * Compares a checkout with its commit: the files on the disk, the index and HEAD. Neither the index nor the object store is believed:
- * every object counts by its hash, from the commit down.
+ * Compares a checkout with its commit: the files on the disk, the index and HEAD. It trusts neither
+ * the index nor the object store: it hashes every object, from the commit down.
  * @returns the first difference; undefined where there is none
  * @throws GitError
  */
@@ -35,7 +35,7 @@ export async function findFirstChange(checkout: string, commit: string): Promise
   }
 }
 
-/** The files of the commit, or which of its objects is not what its name says. */
+/** Returns the files of the commit, or a description of the first object whose hash is wrong. */
 async function recordedFiles(
   repository: GitRepository,
   checkout: string,
@@ -70,7 +70,9 @@ function filesBelow(objects: ReadonlyMap<string, GitObject>, root: string): GitT
   return files;
 }
 
-/** The entries of a tree object: `<mode> <name>\0<object>` each, without leading zeros. */
+/**
+ * Parses the entries of a tree object: `<mode> <name>\0<object>` each, modes without leading zeros.
+ */
 function parseTree(content: Buffer, nameLength: number): GitTreeEntry[] {
   const entries: GitTreeEntry[] = [];
   for (let at = 0; at < content.length; ) {

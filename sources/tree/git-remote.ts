@@ -5,14 +5,20 @@ import { GitError, localEnvironment, networkEnvironment, runGit } from "../../li
 /** A full name of a commit, SHA-1 or SHA-256. */
 export const fullCommitPattern = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
-/** How long a server may take to list tags and to send a commit, and the disk to take its files, in seconds. */
-const patience = { listing: 120, fetching: 3600, writing: 300 };
+/**
+ * Time limits in seconds: for a server to list tags and to send a commit, and for the disk to write
+ * its files.
+ */
+const timeLimits = { listing: 120, fetching: 3600, writing: 300 };
 
-/** The user's own configuration counts on the network, but for what would run more than the transfer needs. */
+/**
+ * Git settings of every transfer. The user's own configuration applies too, but for settings that
+ * run more than a transfer needs.
+ */
 const settings = [
   ...["core.hooksPath=/dev/null", "core.fsmonitor=false", "submodule.recurse=false"],
   ...["gc.auto=0", "maintenance.auto=false", "fetch.writeCommitGraph=false", "transfer.bundleURI=false"],
-  // What a server sends is checked object by object, and a server that sends nothing is left.
+  // Checks each object that a server sends, and ends a transfer that stalls.
   ...["fetch.fsckObjects=true", "http.lowSpeedLimit=1000", "http.lowSpeedTime=60"],
 ].flatMap((setting) => ["-c", setting]);
 
@@ -26,9 +32,9 @@ export async function resolveRemoteTag(url: string, tag: string): Promise<string
   const listed = await runGit([...settings, "ls-remote", "--tags", "--", url, name, `${name}^{}`], {
     folder: "/",
     environment: networkEnvironment(),
-    seconds: patience.listing,
+    seconds: timeLimits.listing,
     bytes: 2 ** 20,
-    // git holds the whole list, of all tags and branches.
+    // git holds the list of all tags and branches in memory.
     memory: 512,
   }).catch((error: unknown) => {
     throw withRequest(error, `git ls-remote ${url} ${name}`);
@@ -46,14 +52,14 @@ export async function resolveRemoteTag(url: string, tag: string): Promise<string
   return tags.get(`${name}^{}`) ?? tags.get(name);
 }
 
-/** What a fetch has brought: a commit, and the object that was asked for, which may be an annotated tag of it. */
+/** A fetched commit, and the requested object, which may be an annotated tag of it. */
 export type FetchedCommit = { readonly commit: string; readonly object: string };
 
 /**
  * Fetches one commit into a new repository with a working tree.
  * @param wanted the commit, or `refs/tags/<name>`
- * @param like a commit of the server, whose names tell the repository's format
- * @param withHistory whether all that the commit descends from comes along
+ * @param like a commit of the server; the length of its name gives the object format
+ * @param withHistory true to fetch the commit's whole ancestry too
  * @throws GitError
  */
 export async function fetchCommit(
@@ -73,7 +79,7 @@ export async function fetchCommit(
   await runGit([...settings, "fetch", ...options, "--", url, wanted], {
     folder,
     environment: networkEnvironment(gitFolder),
-    seconds: patience.fetching,
+    seconds: timeLimits.fetching,
   }).catch((error: unknown) => {
     throw withRequest(error, `git fetch ${url} ${wanted}`);
   });
@@ -85,29 +91,30 @@ export async function fetchCommit(
   return { commit: await nameOf("FETCH_HEAD^{commit}"), object: await nameOf("FETCH_HEAD") };
 }
 
-/** Bounds of a checkout: bytes of all its files, and of their list (about a million files). */
-const largestTree = { bytes: 8 * 2 ** 30, list: 2 ** 27 };
+/** Bounds of a checkout in bytes: all its files, and their list (about a million files). */
+const treeLimits = { bytes: 8 * 2 ** 30, list: 2 ** 27 };
 
 /**
- * Writes the files of a fetched commit: its bytes, whatever attributes of the tree and settings of the user would make of them.
+ * Writes the files of a fetched commit byte for byte. Attributes of the tree and settings of the
+ * user change nothing.
  * @throws GitError
  */
 export async function writeCommit(commit: string, folder: string): Promise<void> {
   const gitFolder = join(folder, ".git");
   const local = { folder, environment: localEnvironment(gitFolder, folder) };
   // A few objects may stand for any number of files.
-  const listing = { ...local, bytes: largestTree.list };
+  const listing = { ...local, bytes: treeLimits.list };
   const listed = (await runGit(["ls-tree", "-r", "-l", "-z", commit], listing)).toString();
   let bytes = 0;
   for (const [, size] of listed.matchAll(/(?:^|\0)\d+ blob \S+ +(\d+)\t/g)) bytes += Number(size);
-  if (bytes > largestTree.bytes)
+  if (bytes > treeLimits.bytes)
     throw new GitError(
-      `commit ${commit} has ${bytes} bytes in its files, more than the ${largestTree.bytes} of any tree`,
+      `commit ${commit} has ${bytes} bytes in its files, more than the ${treeLimits.bytes} of any tree`,
     );
   const attributes = join(gitFolder, "info/attributes");
   await mkdir(dirname(attributes), { recursive: true });
   await writeFile(attributes, "* -text -crlf !eol -ident !filter !working-tree-encoding\n");
-  await runGit(["checkout", "--quiet", "--detach", commit], { ...local, seconds: patience.writing });
+  await runGit(["checkout", "--quiet", "--detach", commit], { ...local, seconds: timeLimits.writing });
 }
 
 function withRequest(error: unknown, request: string): unknown {

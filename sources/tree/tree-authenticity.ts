@@ -5,28 +5,31 @@ import { parentsOf, parseGitCommit, parseGitTag, type SignedPart } from "../../l
 import { runInRepository } from "../../lib/git/isolated-git.ts";
 
 /**
- * What a tree from git must be to be used: the tag that names it is signed, or the commit where a commit names it, and the commit descends
- * from the first one that is trusted. The commits between may be anybody's: a signature is over a hash of all files, so its signer
- * answers for what the tree has by then. The descent keeps out what the same people have signed elsewhere, or before.
+ * The conditions for using a tree from git. The tag that names it is signed, or the commit where a
+ * commit names it. The commit also descends from the first trusted one.
+ *
+ * The commits between may be by anyone: a signature covers a hash of all files, so its signer
+ * answers for the tree's content by then. The descent excludes what the same people have signed
+ * elsewhere, or earlier.
  */
 export type AuthenticityPolicy = {
-  /** The first commit that is trusted. */
+  /** The first trusted commit. */
   readonly since: string;
-  /** Throws unless this is signed by someone who may. */
+  /** Throws unless an allowed person has signed this. */
   readonly requireSigned: (signed: SignedPart) => Promise<void>;
 };
 
-/** A tree that is not used, since it is not known to be the right people's. */
+/** Raised where a tree is rejected because its authors could not be verified. */
 export class AuthenticityError extends Error {
   override readonly name = "AuthenticityError";
 }
 
-/** What is asked of a repository: a commit, by its own name or by a tag's. */
+/** A commit that is requested from a repository, by its own name or by a tag's. */
 export type NamedCommit = {
   readonly url: string;
   readonly revision: string;
   readonly commit: string;
-  /** The tag's object; nothing where a commit is named, or the tag has no object of its own. */
+  /** The tag's object; undefined where a commit is named, or the tag has no object of its own. */
   readonly tag?: Buffer;
 };
 
@@ -63,7 +66,10 @@ async function signedCommit(repository: GitRepository, commit: string): Promise<
   return signed;
 }
 
-/** A tag's name is believed only where it is signed: a server may give any commit any name. */
+/**
+ * Returns the signed part of a tag. Only a signed tag's name counts: a server may give any commit
+ * any name.
+ */
 function signedTag({ revision, commit, tag }: NamedCommit): SignedPart {
   if (tag === undefined)
     throw new AuthenticityError(
@@ -82,7 +88,10 @@ function signedTag({ revision, commit, tag }: NamedCommit): SignedPart {
   return signed;
 }
 
-/** Whether a commit is another or descends from it, by commits that are what their names say. */
+/**
+ * Returns whether a commit is the ancestor itself or descends from it. Every object on the way is
+ * verified by its hash.
+ */
 async function descends(repository: GitRepository, commit: string, ancestor: string): Promise<boolean> {
   const folder = repository.workTree ?? repository.gitFolder;
   const listed = await runInRepository(repository, folder, ["rev-list", commit]);

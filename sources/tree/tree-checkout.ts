@@ -14,7 +14,10 @@ import {
   requireAuthentic,
 } from "./tree-authenticity.ts";
 
-/** The address of a tree: a folder on this machine, or a commit or tag of a git repository elsewhere. */
+/**
+ * The address of a tree: a folder on this machine, or a commit or tag of a git repository
+ * elsewhere.
+ */
 export type TreeAddress =
   | { readonly kind: "folder"; readonly folder: string }
   | { readonly kind: "git"; readonly url: string; readonly revision: string };
@@ -24,7 +27,7 @@ const tagName = /^(?![-/.])(?!.*(\.\.|@\{|\/\/|\/\.|\.lock$))[\w./+-]+(?<![/.])$
 
 /**
  * Parses `stagex:tree`: a folder (relative ones to `base`), or `<git URL>#<full commit or tag>`.
- * A branch or a shortened commit would be another tree tomorrow, so neither is allowed.
+ * Branches and shortened commits are rejected, as they may name another tree tomorrow.
  */
 export function parseTreeAddress(text: string, base: string): TreeAddress {
   if (!gitUrl.test(text)) {
@@ -53,12 +56,14 @@ export function parseTreeAddress(text: string, base: string): TreeAddress {
   return { kind: "git", url, revision };
 }
 
-/** With https, a user's name is as often a token. */
+/**
+ * Rejects a URL with a user's name or a password. With https, a user's name is as often a token.
+ */
 function rejectCredentials(url: string): void {
   const isUrl = url.includes("://");
   if (isUrl && !URL.canParse(url))
     throw new Error(`stagex:tree ${withoutUser(url)}: no URL that can be parsed`);
-  const { protocol, username, password, search } = isUrl ? new URL(url) : noUrl;
+  const { protocol, username, password, search } = isUrl ? new URL(url) : scpAddress;
   if (password === "" && search === "" && (username === "" || protocol === "ssh:")) return;
   throw new Error(
     `stagex:tree ${withoutUser(url)}: a URL with a user, a password or a query in it ends up in logs and in the configuration, in clear ` +
@@ -66,26 +71,27 @@ function rejectCredentials(url: string): void {
   );
 }
 
-/** `git@host:path` names a user of ssh, and can't have a password. */
-const noUrl = { protocol: "ssh:", username: "", password: "", search: "" };
+/** The parts of `git@host:path`, which names a user of ssh and can't have a password. */
+const scpAddress = { protocol: "ssh:", username: "", password: "", search: "" };
 
-/** An address for a message, without what may be a secret. */
+/** Returns an address for a message, without the parts that may be secret. */
 function withoutUser(text: string): string {
   const [start, end] = [text.indexOf("//"), text.lastIndexOf("@")];
   const shown = start >= 0 && end > start ? `${text.slice(0, start)}//…${text.slice(end)}` : text;
   return JSON.stringify(shown.replace(/[?#].*/, ""));
 }
 
-/** How a tree is opened. */
+/** Options for opening a tree. */
 export type CheckoutOptions = {
   readonly onProgress?: (line: string) => void;
-  /** Whose a tree from git must be; anybody's where not given. */
+  /** The required signers of a tree from git; a tree of any author is accepted where not given. */
   readonly authenticity?: AuthenticityPolicy;
 };
 
 /**
- * Returns the folder of a tree. A tree in git is checked out into the cache once, by commit, and found there from then on, offline
- * too; a tag stays at the commit it had when it was first seen here. A checkout that was cut short is made again.
+ * Returns the folder of a tree. A tree in git is checked out into the cache once, by commit, and
+ * reused from then on, also offline. A tag stays at the commit that it had when first seen here. An
+ * interrupted checkout is made again.
  */
 export async function checkOutTree(
   address: TreeAddress,
@@ -106,7 +112,7 @@ export async function checkOutTree(
   await mkdir(join(home, "tags"), { recursive: true });
   const { url, revision } = address;
   const commit = fullCommitPattern.test(revision) ? revision : await commitOfTag(url, revision, home);
-  // Whose a tree is shows in its history, which others do without.
+  // The check of a tree's authors reads the history, which other checkouts leave out.
   const checkout = join(home, authenticity === undefined ? commit : `${commit}.history`);
   if (await exists(checkout)) {
     await expectUntouched(checkout, address, commit);
@@ -129,7 +135,7 @@ export async function checkOutTree(
   return checkout;
 }
 
-/** A commit is asked for, so nothing else may be read in its name. */
+/** Checks that a checkout in the cache still has exactly the files of its commit. */
 async function expectUntouched(
   checkout: string,
   { url, revision }: { url: string; revision: string },
@@ -160,7 +166,7 @@ async function checkOut(
 
 /**
  * Fetches a commit by the name that the user gave.
- * @returns the object that was asked for: an annotated tag or the commit
+ * @returns the requested object: an annotated tag or the commit
  */
 async function fetchNamed(
   { url, revision, commit }: NamedCommit,
@@ -175,7 +181,8 @@ async function fetchNamed(
 }
 
 /**
- * Checks whose a checkout is, where that is asked. A tag's object is kept beside the tag's commit, once it was found good.
+ * Checks the authors of a checkout, if a policy is given. Stores a verified tag object beside the
+ * tag's commit.
  * @param object the tag's object, if the checkout has it
  */
 async function authenticate(
@@ -202,7 +209,10 @@ async function notedObject(path: string): Promise<Buffer | undefined> {
   return (await exists(path)) ? await readRegularFile(path, maxTagSize) : undefined;
 }
 
-/** The bytes of a tag's object, fetched where the checkout was made by another name; undefined where the tag has none of its own. */
+/**
+ * Returns the bytes of a tag's object, or undefined where the tag has none of its own. Fetches it
+ * where the checkout was made by another name.
+ */
 async function tagObject(
   checkout: string,
   named: NamedCommit,
@@ -232,7 +242,10 @@ function movedTag(url: string, tag: string, known: string, now: string): string 
   );
 }
 
-/** Removes what killed processes left of their checkouts. Their git may live on for a while, and still write there. */
+/**
+ * Removes unfinished checkouts of killed processes. Their git may live on for a while, and still
+ * write there.
+ */
 async function sweepCutShort(home: string): Promise<void> {
   for (const name of await readdir(home)) {
     const pid = /\.making-(\d+)-/.exec(name)?.[1];
@@ -242,7 +255,7 @@ async function sweepCutShort(home: string): Promise<void> {
   }
 }
 
-/** Left for a later sweep: it is in nobody's way. */
+/** Ignores a folder that is not empty: it harms nothing, and a later sweep removes it. */
 function ifNotEmpty(error: unknown): void {
   if (!(error instanceof Error) || !("code" in error) || error.code !== "ENOTEMPTY") throw error;
 }
@@ -268,7 +281,10 @@ async function commitOfTag(url: string, tag: string, home: string): Promise<stri
   return commit;
 }
 
-/** Remembers what a tag is once that is here: what a server only claims is forgotten. */
+/**
+ * Stores the commit or object of a tag after its checkout is there. A server's mere claim is not
+ * stored.
+ */
 async function note(path: string, content: string | Buffer): Promise<void> {
   if (await exists(path)) return;
   const temporary = `${join(path, "../../tag")}.making-${process.pid}-${randomUUID()}`;

@@ -9,18 +9,23 @@ import { type DownloadOptions, MirrorError } from "../download/download.ts";
 import { isPartialName, PartialFile } from "../download/partial-file.ts";
 import { type LocalSource, VaultError, type VaultPlace, type VaultWriter } from "./vault-place.ts";
 
-/** The path of a source below a vault's folder, or below the URL of a server with the same files. */
+/**
+ * Returns the path of a source below a vault's folder, or below the URL of a server with the same
+ * files.
+ */
 export function vaultPath(sha256: string): string {
   return `sha256/${sha256.slice(0, 2)}/${sha256}`;
 }
 
-/** What killed pushes leave; one that lives writes every minute. */
+/** Bounds of the files that killed pushes leave; a live push writes every minute. */
 const partialBounds = { count: 20, bytes: 32 * 1024 ** 3, maxAge: 24 * 3600_000, minAge: 3600_000 };
 
-/** How many entries of `partial/` are read: whoever may write there may leave millions. */
-const mostPartials = 10_000;
+/**
+ * The number of entries of `partial/` that are read. Anyone with write access may leave millions.
+ */
+const maxPartials = 10_000;
 
-/** A place of the vault in a folder: `sha256/ab/abcdef…`, and `partial/` for what is being pushed. */
+/** A place of the vault in a folder: `sha256/ab/abcdef…`, and `partial/` for unfinished pushes. */
 export class FolderVault implements VaultPlace, VaultWriter {
   readonly name: string;
   readonly asked: VaultPlace["asked"];
@@ -43,23 +48,23 @@ export class FolderVault implements VaultPlace, VaultWriter {
 
   async read(sha256: string, into: PartialFile, options: DownloadOptions): Promise<string> {
     const { sizeLimit, signal, longest, onBytes } = options;
-    const late = AbortSignal.timeout(longest);
+    const expired = AbortSignal.timeout(longest);
     const path = join(this.#root, vaultPath(sha256));
     try {
       await this.#requireFolder();
       const facts = await this.#factsOf(sha256);
       if (facts === null) throw new MirrorError("it does not have it", false, { isAbsent: true });
       await into.restart();
-      for await (const chunk of readChunks(path, sizeLimit, AbortSignal.any([signal, late]))) {
+      for await (const chunk of readChunks(path, sizeLimit, AbortSignal.any([signal, expired]))) {
         await into.write(chunk);
         onBytes(into.size, facts.size);
       }
       return "";
     } catch (error) {
       signal.throwIfAborted();
-      if (late.aborted) throw new MirrorError(`not done after ${longest / 1000} s`, false);
+      if (expired.aborted) throw new MirrorError(`not done after ${longest / 1000} s`, false);
       if (error instanceof RegularFileError) throw new MirrorError(`left out: it ${error.found}`, false);
-      // An error of writing is the cache's own, and no word about this place.
+      // Other errors come from writing to the cache, and are not this place's fault.
       if (["EACCES", "EPERM", "EIO", "ESTALE", "ENOENT", "ENOTDIR"].includes(codeOf(error)))
         throw new MirrorError((error as Error).message, false);
       throw error;
@@ -67,12 +72,12 @@ export class FolderVault implements VaultPlace, VaultWriter {
   }
 
   async missing(files: ReadonlyMap<string, LocalSource>): Promise<ReadonlySet<string>> {
-    return await this.#written(async () => {
+    return await this.#runPush(async () => {
       await this.#requireFolder();
       await this.#requireReal("partial");
       await pruneSharedFolder(join(this.#root, "partial"), partialBounds, {
         isLeftover: isPartialName,
-        most: mostPartials,
+        most: maxPartials,
       });
       const missing = new Set<string>();
       for (const [sha256, { size }] of files) {
@@ -84,7 +89,7 @@ export class FolderVault implements VaultPlace, VaultWriter {
   }
 
   async write({ sha256, path, size }: LocalSource, signal: AbortSignal): Promise<void> {
-    await this.#written(async () => {
+    await this.#runPush(async () => {
       const target = join(this.#root, vaultPath(sha256));
       await this.#factsOf(sha256);
       await this.#requireReal("partial");
@@ -109,7 +114,10 @@ export class FolderVault implements VaultPlace, VaultWriter {
     if (!facts?.isDirectory()) throw new MirrorError("there is no such folder", false);
   }
 
-  /** What is at a source's path; null where nothing is. A link in a folder's place is not followed: others may write there. */
+  /**
+   * Returns the facts of a source's file; null where there is none. A link in a folder's place is
+   * an error: others may write there.
+   */
   async #factsOf(sha256: string): Promise<Stats | null> {
     const names = vaultPath(sha256).split("/");
     for (let depth = 1; depth < names.length; depth += 1)
@@ -117,15 +125,19 @@ export class FolderVault implements VaultPlace, VaultWriter {
     return await lstat(join(this.#root, ...names)).catch(ifMissing);
   }
 
-  /** @returns whether there is a folder of that name; a link to one is none */
+  /**
+   * Checks that a folder's name leads to no link or file.
+   * @returns false if it does not exist
+   * @throws MirrorError for anything but a folder
+   */
   async #requireReal(name: string): Promise<boolean> {
     const facts = await lstat(join(this.#root, name)).catch(ifMissing);
     if (facts === null || facts.isDirectory()) return facts !== null;
     throw new MirrorError(`left out: ${name} in it is not a folder`, false);
   }
 
-  /** Does what is for pushing; whatever the file system says against it is this place's fault. */
-  async #written<Result>(work: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
+  /** Runs a part of a push. Turns an error of the file system into one of this place. */
+  async #runPush<Result>(work: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     try {
       return await work();
     } catch (error) {

@@ -3,7 +3,9 @@ import type { PartialFile } from "../download/partial-file.ts";
 import { vaultPath } from "./folder-vault.ts";
 import type { VaultPlace } from "./vault-place.ts";
 
-/** A place of the vault on an https server, which serves the files of a vault's folder. It is only read. */
+/**
+ * A read-only place of the vault on an https server, which serves the files of a vault's folder.
+ */
 export class ServerVault implements VaultPlace {
   readonly name: string;
   readonly asked: VaultPlace["asked"];
@@ -26,7 +28,8 @@ export class ServerVault implements VaultPlace {
 
 /**
  * Software Heritage, which archives published source code and gives any file of it by its sha256
- * (https://archive.softwareheritage.org/api/1/content/raw/doc/). It is asked when nobody else has given a source.
+ * (https://archive.softwareheritage.org/api/1/content/raw/doc/). It is asked after all other places
+ * have failed.
  */
 export const softwareHeritage: VaultPlace = {
   name: "Software Heritage",

@@ -4,28 +4,32 @@ import type { PartialFile } from "../download/partial-file.ts";
 /** A source to push: its sha256, 64 hex digits, and the file name under which people know it. */
 export type NamedSource = { readonly sha256: string; readonly name: string };
 
-/** A place that holds sources by sha256. Nothing it gives is taken on its word: the cache hashes every byte. */
+/** A place that holds sources by sha256. It need not be trusted: the cache hashes every byte. */
 export type VaultPlace = {
   /** Its address, as the configuration has it. */
   readonly name: string;
-  /** Whether it is asked before the mirrors of package.toml or after them. */
+  /** Its turn: before the mirrors of package.toml or after them. */
   readonly asked: "before" | "after";
-  /** What pushes to it; undefined where nothing is to be pushed there. */
+  /** Pushes to it; undefined where nothing is pushed there. */
   readonly writer?: VaultWriter | undefined;
-  /** The URL by which lists name what it would be asked for. */
+  /** Returns the URL of a source there, for lists of what is asked. */
   urlOf(sha256: string): string;
   /**
    * Reads a source into a partial file, within the bounds of these options.
-   * @returns the media type of what came; empty where none is named
-   * @throws MirrorError where it does not give the source, with `isAbsent` where it does not have it
+   * @returns the media type of the content; empty where none is named
+   * @throws MirrorError where it does not give the source, with `isAbsent` where it does not have
+   *   it
    */
   read(sha256: string, into: PartialFile, options: DownloadOptions): Promise<string>;
 };
 
-/** Writes sources to a place of the vault. Each gets its name when it is whole, so a push may be killed at any time. */
+/**
+ * Writes sources to a place of the vault. Each gets its name when it is whole, so a push may be
+ * killed at any time.
+ */
 export type VaultWriter = {
   /**
-   * Finds those that the place does not hold whole, by sha256. It compares no content.
+   * Finds the sources that the place does not hold whole, by sha256. It compares no content.
    * @throws VaultError where that can't be known
    */
   missing(files: ReadonlyMap<string, LocalSource>, signal: AbortSignal): Promise<ReadonlySet<string>>;
@@ -33,10 +37,12 @@ export type VaultWriter = {
   write(file: LocalSource, signal: AbortSignal): Promise<void>;
 };
 
-/** A source that is here to be pushed. */
+/** A source in the cache, to be pushed. */
 export type LocalSource = NamedSource & { readonly path: string; readonly size: number };
 
-/** A place of the vault that takes no source, and why. The message names the place. */
+/**
+ * Raised where a place of the vault takes no source. The message names the place and the reason.
+ */
 export class VaultError extends Error {
   override readonly name = "VaultError";
 }

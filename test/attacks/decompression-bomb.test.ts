@@ -4,7 +4,10 @@ import { judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
 const size = 200 * 1024 * 1024;
 
-/** RFC 9580: a literal packet of `size` spaces, packed (section 5.6) and in a packet of indeterminate length (4.2.2.4). */
+/**
+ * Makes a literal packet of `size` spaces (RFC 9580), compressed (section 5.6) and in a packet of
+ * indeterminate length (4.2.2.4).
+ */
 function bomb(algorithm: number, packed: (bytes: Uint8Array) => Uint8Array): Uint8Array {
   const header = Buffer.from([0xcb, 0xff, 0, 0, 0, 0, 0x62, 0, 0, 0, 0, 0]);
   header.writeUInt32BE(size + 6, 2);

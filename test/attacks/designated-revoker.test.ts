@@ -10,7 +10,7 @@ import { binaryOf, type Files, keyFolder, verdictOf, writeKeyFile } from "../sup
 import { codesOf, digest, image, payload } from "../support/builders/maintainers.ts";
 import { stagex } from "../support/programs/stagex-command.ts";
 
-/** Real gpg makes them: openpgp.js knows no designated revokers. */
+/** Real gpg makes the keys, as openpgp.js supports no designated revokers. */
 let gpg: GpgHome;
 let victim: Fingerprint;
 let revoker: Fingerprint;

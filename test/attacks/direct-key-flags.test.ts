@@ -15,7 +15,10 @@ import { codesOf, daysFromNow, judged, newKey, payload, signedBy } from "../supp
 const { signData, certifyKeys } = enums.keyFlags;
 type Flags = { readonly flags?: number; readonly date?: Date };
 
-/** A key whose user ID and direct-key signatures state these flags; made with the packets, as no tool makes all of them. */
+/**
+ * Makes a key whose user ID and direct-key signatures state these flags. It assembles the packets,
+ * as no tool makes all of them.
+ */
 async function keyWith(userId: Flags, direct: readonly (Flags & { by?: PrivateKey })[]): Promise<PrivateKey> {
   const base = await newKey("alice");
   const own = base.keyPacket as SecretKeyPacket;

@@ -10,7 +10,7 @@ import { git } from "../support/builders/written-tree.ts";
 const scratch = mkdtempSync(join(tmpdir(), "forged-go-"));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-/** A version that no machine has and the checksum database does not know. */
+/** A version that is on no machine and not in the checksum database. */
 const version = "go1.26.99";
 const platform = `linux-${{ x64: "amd64", arm64: "arm64" }[process.arch as string]}`;
 

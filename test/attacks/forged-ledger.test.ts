@@ -19,8 +19,9 @@ import { RegistryServer } from "../support/servers/registry-server.ts";
 const chosen = ["bootstrap-hex0", "bootstrap-hex1"];
 
 /**
- * Somebody who writes to the ledger that maintainers share, and to the registry that they pull from, says that the inputs of an image
- * give another one, which is there and whole. Of that neither may decide anything where a quorum is asked for, nor be signed by anybody.
+ * An attacker writes to the ledger that maintainers share, and to the registry that they pull from.
+ * They claim that the inputs of an image give another one, which is present and whole. Where a
+ * quorum is required, these claims must decide no result, and no maintainer may sign them.
  */
 describeReal("a forged record of the shared ledger", { timeout: 300_000 }, () => {
   let server: RegistryServer;

@@ -21,7 +21,7 @@ beforeAll(() => {
 });
 afterAll(() => tree[Symbol.dispose]());
 
-/** Everything that asks git about a tree. */
+/** Calls every function that asks git about a tree. */
 async function everyReading(root: string): Promise<unknown[]> {
   const commit = await resolveCommit(root, "HEAD");
   return [

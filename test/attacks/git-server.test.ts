@@ -22,7 +22,10 @@ afterEach(() => void vi.unstubAllEnvs());
 const open = (url: string, revision = "1.0.0") =>
   checkOutTree(parseTreeAddress(`${url}/tree#${revision}`, "/"), join(scratch, "cache"));
 
-/** The tree is refused with these words, nothing is kept of it, and nothing lies beside the cache. */
+/**
+ * Expects that the tree is rejected with these words, that none of it is kept, and that no file
+ * lies beside the cache.
+ */
 async function expectRefused(answer: Answer, words: RegExp, revision?: string): Promise<string> {
   const { url } = await startMirror(answer);
   const error = await open(url, revision).then(expect.fail, (reason: Error) => reason);

@@ -13,7 +13,7 @@ import { type RegistryLimits, registryLimits } from "../../oci/registry/registry
 import { describeReal, realTool } from "../support/real-tools.ts";
 import { dribbling, endless, hostileRegistry, listening } from "../support/servers/hostile-registry.ts";
 
-/** The limits as they are, in a shorter time. */
+/** The usual limits, with shorter times. */
 const quick: RegistryLimits = {
   ...registryLimits,
   responseTimeout: 400,

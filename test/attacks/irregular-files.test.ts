@@ -14,7 +14,7 @@ import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { packageFiles, trackedTree, writtenFolder } from "../support/builders/written-tree.ts";
 import { stagex } from "../support/programs/stagex-command.ts";
 
-/** What stands in a file outside of the tree; no message may show it. */
+/** The content of a file outside of the tree, which no message may show. */
 const secret = "aws_secret_access_key = s3cr3t";
 
 /** What somebody puts in the place of a file that is to be read: in the working tree, git has it as a file all along. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { Keyring } from "../../trust/openpgp/keyring.ts";
 
-/** As large as a file among the keys may be, in bytes. */
+/** The size in bytes of the largest allowed file among the keys. */
 const size = 16 * 2 ** 20;
 
 test.each([

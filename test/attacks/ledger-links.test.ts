@@ -22,7 +22,7 @@ const record: LedgerRecord = {
   finished: "2026-03-01T10:20:30.456Z",
 };
 
-/** In a process of its own: what never answers would hold this one up for ever. */
+/** Checks a ledger in a process of its own, as a check without end would block this one. */
 function check(folder: string) {
   const args = [program, "ledger", "check", "--ledger", folder];
   const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 });

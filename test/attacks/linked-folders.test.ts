@@ -14,7 +14,10 @@ const { digest } = image;
 const repository = parseRepository("stagex/core-seed");
 const place = signatureFolder(repository, digest);
 
-/** A lookaside in which a folder of an image's is a link to one elsewhere, which has a signature and an old draft. */
+/**
+ * Makes a lookaside in which one of an image's folders is a link to one elsewhere. That has a
+ * signature and an old draft.
+ */
 async function linkedAt(path: string) {
   const [root, elsewhere] = [await scratchFolder(), await scratchFolder()];
   const target = join(elsewhere, place.slice(path.length));

@@ -13,7 +13,7 @@ import { scratchFolder } from "../support/builders/scratch-folder.ts";
 
 const files = [[{ name: "bin/one", content: "one" }], [{ name: "bin/two", content: "two" }]];
 
-/** An image of two layers, whose config says so much of them. */
+/** Writes an image of two layers, with a config that this function changes. */
 async function image(change: LayoutRecipe["change"] = {}) {
   return await writeLayout(join(await scratchFolder(), "image"), {
     platforms: { "linux/amd64": { layers: files } },

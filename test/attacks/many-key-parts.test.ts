@@ -11,7 +11,7 @@ import {
 } from "../support/builders/key-folder.ts";
 import { newKey, signedBy } from "../support/builders/maintainers.ts";
 
-/** Certificates that ask for minutes or hours of work by the number of their parts. */
+/** Certificates whose number of parts would take minutes or hours of work. */
 let alice: PrivateKey;
 let signature: Uint8Array;
 let revocation: Buffer;

@@ -3,7 +3,9 @@ import type { PrivateKey } from "openpgp";
 import { beforeAll, describe, expect, test } from "vitest";
 import { codesOf, judged, newKey, signedBy } from "../support/builders/maintainers.ts";
 
-/** Signatures of a hundred bytes to a megabyte that ask for minutes of work by the number of packets in them. */
+/**
+ * Signatures of a hundred bytes to a megabyte, whose number of packets would take minutes of work.
+ */
 let alice: PrivateKey;
 let signature: Uint8Array;
 

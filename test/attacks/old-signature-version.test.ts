@@ -3,7 +3,7 @@ import type { PrivateKey } from "openpgp";
 import { expect, test } from "vitest";
 import { codesOf, gpgHome, judged, newKey, payload } from "../support/builders/maintainers.ts";
 
-/** A packet in the old format with a length of two octets (RFC 4880, section 4.2.1). */
+/** Makes a packet in the old format with a length of two octets (RFC 4880, section 4.2.1). */
 function packet(tag: number, body: Uint8Array): Buffer {
   const header = Buffer.from([0x80 | (tag << 2) | 1, 0, 0]);
   header.writeUInt16BE(body.length, 1);

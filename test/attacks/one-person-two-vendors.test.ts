@@ -4,7 +4,7 @@ import { describeVerdict, evaluateQuorum } from "../../trust/quorum/quorum.ts";
 import { parseRoster } from "../../trust/quorum/roster.ts";
 import { digest, image, maintainersOf, newKey, payload, signedBy } from "../support/builders/maintainers.ts";
 
-/** What these people's claims of these vendors come to under a rule. */
+/** Evaluates these people's claims of these vendors by a rule. */
 async function outcomeOf(
   claims: readonly (readonly [string, string | undefined])[],
   threshold: number,

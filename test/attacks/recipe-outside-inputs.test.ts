@@ -6,7 +6,7 @@ import { stagex } from "../support/programs/stagex-command.ts";
 
 const foreign = `debian@sha256:${"0".repeat(64)}`;
 
-/** A tree with one good image, and one of this Containerfile. */
+/** Makes a tree with one good image, and one of this Containerfile. */
 function treeOf(containerfile: string): string {
   return trackedTree({
     ...packageFiles("core/good"),

@@ -5,7 +5,9 @@ import { answer } from "../support/servers/faulty-registry.ts";
 
 const page = answer(200, "<!doctype html><title>Welcome to the airport</title>", "text/html");
 
-/** A network's log-in page answers in the registry's place, with 200, as they do: to all requests, or to some. */
+/**
+ * A network's log-in page answers in the registry's place, with 200: to all requests, or to some.
+ */
 describeReal("a web page with 200 is no registry", () => {
   let publishing: Publishing;
   let image: Candidate;

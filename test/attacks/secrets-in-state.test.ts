@@ -13,7 +13,7 @@ const wrong = {
   auth: Buffer.from("alice:close-sesame-77ab").toString("base64"),
 };
 
-/** A program of a user's own: it publishes one image. */
+/** Returns a user's program, which publishes one image. */
 function program({ inputs }: Candidate): string {
   return [
     'import { Publication } from "./providers/stagex/resources/publication/resource.ts";',

@@ -15,8 +15,8 @@ import { packageFiles, trackedTree } from "../support/builders/written-tree.ts";
 import { stagex } from "../support/programs/stagex-command.ts";
 
 /**
- * Inputs of a size, each made to be slow, and what reads them. The sizes are those that a tree's files can have (256 KiB and 1 MiB), or numbers of
- * packages far above any release's.
+ * Inputs that are made to be slow, and their readers. The sizes are those that a tree's files can
+ * have (256 KiB and 1 MiB), or numbers of packages far above any release's.
  */
 type Slow = { readonly read: (size: number) => unknown; readonly largest: number };
 

@@ -10,7 +10,7 @@ import { dribbling, listening } from "../support/servers/hostile-registry.ts";
 const repository = parseRepository("quay.io/stagex/core-seed");
 const quick: LookasideLimits = { ...defaultLookasideLimits, file: 400, image: 1_000 };
 
-/** Reads one image's signatures; tells how it failed, and after how many milliseconds. */
+/** Reads one image's signatures, and returns the failure and the milliseconds until then. */
 async function failureAt(address: string, limits = quick): Promise<{ message: string; took: number }> {
   const began = performance.now();
   const reading = createLookaside(address, "signature", limits).read(repository, image.digest);

@@ -19,7 +19,7 @@ async function obtain(mirrors: readonly string[], options: SourceCacheOptions): 
   });
 }
 
-/** Sends so many bytes each 20 ms: each moment is fast enough for a connection that lives. */
+/** Sends so many bytes each 20 ms. Each interval is fast enough for a live connection. */
 function steady(bytes: number): Answer {
   return (_request, response) => {
     response.writeHead(200, { "content-length": content.length });

@@ -4,7 +4,10 @@ import { evaluateQuorum } from "../../trust/quorum/quorum.ts";
 import { parseRoster } from "../../trust/quorum/roster.ts";
 import { codesOf, image, newKey, signedBy } from "../support/builders/maintainers.ts";
 
-/** Rosters may name a subkey: then whoever has it in their certificate must not become that person. */
+/**
+ * Rosters may name a subkey. Another person with that subkey in their certificate must not count as
+ * its owner.
+ */
 test("does not count a subkey of another person in a certificate", async () => {
   const alice = await newKey("alice", { subkeys: [{ sign: true }] });
   const [subkey] = alice.subkeys;

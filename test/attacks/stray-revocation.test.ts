@@ -11,7 +11,7 @@ import {
 } from "../support/builders/key-folder.ts";
 import { newKey } from "../support/builders/maintainers.ts";
 
-/** A revocation that stands in or behind a certificate that it is not about, or is damaged where it names its issuer. */
+/** A revocation in or behind a certificate that it is not about, or with a damaged issuer. */
 let alice: PrivateKey;
 let bob: PrivateKey;
 let mallory: PrivateKey;

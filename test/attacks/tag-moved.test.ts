@@ -6,7 +6,10 @@ import { type Candidate, Publishing } from "../support/builders/publishing.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 import { answer } from "../support/servers/faulty-registry.ts";
 
-/** Somebody who may write to the registry, but whom no maintainer signs for, moves the tags to an image of theirs. */
+/**
+ * An attacker with write access to the registry, but without a maintainer's signature, moves the
+ * tags to their own image.
+ */
 describeReal("a tag that is moved while an image is verified and published", () => {
   let publishing: Publishing;
   let image: Candidate;

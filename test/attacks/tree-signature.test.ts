@@ -17,7 +17,7 @@ import { TreeHistory } from "../support/builders/tree-history.ts";
 let ash: PrivateKey;
 let mallory: PrivateKey;
 let history: TreeHistory;
-/** The first commit that is trusted, the one before it, and the newest. */
+/** The first trusted commit, the one before it, and the newest. */
 let [before, since, head] = ["", "", ""];
 
 beforeEach(async () => {

@@ -10,7 +10,10 @@ import { type Ended, stagex } from "../support/programs/stagex-command.ts";
 const secret = "s3cr3t-value";
 const signatureFile = `s/stagex/core-seed@sha256=${digest.slice(7)}/signature-1`;
 
-/** What a tree, a folder of keys and a lookaside can have in place of a file. Each takes the place of the file at `path`. */
+/**
+ * Replacements for a file of a tree, a folder of keys or a lookaside. Each takes the place of the
+ * file at `path`.
+ */
 const kinds: Readonly<Record<string, (path: string, elsewhere: string) => void>> = {
   "a link to a file with a secret": (path, elsewhere) => {
     writeFileSync(join(elsewhere, "credentials"), `[default]\naws_secret_access_key = ${secret} value\n`);

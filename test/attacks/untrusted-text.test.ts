@@ -18,7 +18,7 @@ import { packageFiles, someHash, trackedTree } from "../support/builders/written
 import { type Ended, stagex } from "../support/programs/stagex-command.ts";
 
 const toml = JSON.stringify;
-/** TOML's basic strings are JSON's, but for what TOML wants escaped besides. */
+/** TOML's basic strings are JSON's, but TOML requires one more escape. */
 const quotedWords = toml(hostileText).replaceAll("\u009b", "\\u009b");
 
 /** A package of which every text that may be any text is hostile. */

@@ -18,7 +18,10 @@ const from = (name: string) => ({ containerfile: `FROM scratch\nCOPY --from=stag
 const names = ["core-one", "core-two", "core-three"];
 const [honest, foreign] = [digestOf("what one is"), digestOf("what somebody says that one is")];
 
-/** A tree of three images, each built from the one before, which publishes a digest of the first; and a state folder. */
+/**
+ * Makes a state folder, and a tree of three images, each built from the one before. The tree
+ * publishes a digest of the first.
+ */
 async function machine(published: Digest | undefined = undefined) {
   const tree = trackedTree({
     ...packageFiles("core/one"),

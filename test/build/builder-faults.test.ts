@@ -17,7 +17,10 @@ import { TlsDaemon } from "../support/servers/tls-daemon.ts";
 
 const execute = promisify(execFile);
 
-/** Minutes without a word after which a build is given up, in most tests: never. */
+/**
+ * Minutes without output after which a build is given up: long enough to play no part in most
+ * tests.
+ */
 const patient = 60;
 
 /** Waits for a minute at most: tests that run at once have no `expect.poll`. */

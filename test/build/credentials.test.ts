@@ -6,7 +6,7 @@ import type { Endpoint } from "../../buildkit/client/endpoint.ts";
 import { BuildWorkspace, buildctl, listen } from "../support/builders/build-workspace.ts";
 import { describeReal } from "../support/real-tools.ts";
 
-/** A registry that wants a password, and what it was offered. */
+/** Starts a registry that requires a password, and records the credentials that it was offered. */
 async function closedRegistry(): Promise<{ port: number; offered: string[]; close(): void }> {
   const offered: string[] = [];
   const server = createServer(({ headers }, response) => {

@@ -8,7 +8,7 @@ import { scratchFolder } from "../support/builders/scratch-folder.ts";
 import { selfSigned } from "../support/builders/self-signed.ts";
 import { packageFiles, trackedTree } from "../support/builders/written-tree.ts";
 
-/** Each name is a machine of its own on the loopback; `dead` has nothing on it. */
+/** Each name is a machine of its own on the loopback; `dead` has no server. */
 const hosts = ["plain", "redirecting", "dead", "secure"]
   .map((name, number) => `127.0.0.${number + 2} ${name}.mirrors.test\n`)
   .concat("127.0.0.6 archive.softwareheritage.org\n")

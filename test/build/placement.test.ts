@@ -13,7 +13,7 @@ import { describeReal, realTool } from "../support/real-tools.ts";
 
 const mebibyte = 2 ** 20;
 
-/** A package's files, with the probe among them. */
+/** The package.toml of a package that has the probe among its files. */
 const packageToml = (name: string, platforms = "") =>
   `[package]\nname = "${name}"\nversion = "1.0"\ndescription = "x"\nlicense = "MIT"\n${platforms}`;
 

@@ -14,7 +14,7 @@ import { endless, hostileRegistry } from "../support/servers/hostile-registry.ts
 import { type Answer, mirrorAuthority, startMirror } from "../support/servers/https-mirror.ts";
 import { RegistryServer } from "../support/servers/registry-server.ts";
 
-/** A mirror that is gone. */
+/** A mirror without a server. */
 const gone = "https://127.0.0.1:9/gone.tar";
 
 type Made = { readonly name: string; readonly content: Buffer; readonly sha256: string };

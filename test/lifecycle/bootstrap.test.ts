@@ -18,7 +18,10 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { projectRoot } from "../../lib/paths.ts";
 import { findExecutable } from "../../tools/executable.ts";
 
-/** The Node that a user has, which may be older than the pinned one: the first on PATH that is not of these node_modules. */
+/**
+ * The user's own Node, which may be older than the pinned one: the first on PATH outside of these
+ * node_modules.
+ */
 const machinePath = (process.env.PATH ?? "").split(":").filter((folder) => !folder.includes("node_modules"));
 const machineNode = (await findExecutable("node", { PATH: machinePath.join(":") })) ?? process.execPath;
 

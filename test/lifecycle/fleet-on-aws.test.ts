@@ -20,7 +20,7 @@ const state = z.object({
   }),
 });
 
-/** The commands of docs/aws.md, block by block. */
+/** Returns the commands of docs/aws.md, block by block. */
 async function documentedBlocks(): Promise<string[]> {
   const page = await readFile(join(projectRoot, "docs/aws.md"), "utf8");
   return [...page.matchAll(/^```\n(.*?)^```/gms)].map(([, block = ""]) => block);

@@ -15,7 +15,7 @@ type LedgerEntry = {
   readonly builder: { readonly id: string; readonly facts: { readonly cpuVendor: string } };
 };
 
-/** All records of a project's ledger. */
+/** Returns all records of a project's ledger. */
 async function recordsOf({ folder }: Project): Promise<LedgerEntry[]> {
   const ledger = join(folder, ".stagex/ledger");
   const names = await readdir(ledger, { recursive: true }).catch(() => []);

@@ -8,7 +8,9 @@ import { projectRoot } from "../../lib/paths.ts";
 import { Project } from "../support/builders/project.ts";
 import { describeReal } from "../support/real-tools.ts";
 
-/** Each takes one `up` with real builds. STAGEX_EDITS=1000 for the whole proof; it takes hours. */
+/**
+ * Each takes one `up` with real builds. STAGEX_EDITS=1000 gives the whole proof, which takes hours.
+ */
 const rounds = Number(process.env.STAGEX_EDITS ?? 8);
 
 /** Edits a package's folder in a way that still builds; the word is another each time, so no result is known yet. */

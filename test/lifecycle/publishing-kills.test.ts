@@ -12,7 +12,7 @@ import { ended, Project, publishedDigests } from "../support/builders/project.ts
 import { describeReal } from "../support/real-tools.ts";
 import { RegistryServer } from "../support/servers/registry-server.ts";
 
-/** One image that never comes to its quorum; what it is built from does. */
+/** An image that never reaches its quorum; its dependencies do. */
 const below = "core-sh";
 
 const victims = {

@@ -10,7 +10,7 @@ import { packageFiles, writeInto } from "../support/builders/written-tree.ts";
 import { describeReal } from "../support/real-tools.ts";
 import { PackageRegistry } from "../support/servers/package-registry.ts";
 
-/** The engine's state of the stack. */
+/** The file with the engine's state of the stack. */
 const stackFile = ".stagex/pulumi/.pulumi/stacks/stagex/test.json";
 
 describeReal("a recipe that fetches, in a run of the engine", () => {

@@ -18,7 +18,7 @@ async function serving(folder: string): Promise<RegistryServer> {
   return server;
 }
 
-/** Another process that serves the same folder, until it is told to end, or is killed. */
+/** Serves the same folder from another process, until it receives SIGTERM or is killed. */
 async function servingElsewhere(folder: string) {
   const program = `
     import { serveRegistry } from ${JSON.stringify(join(projectRoot, "cli/rehearsal/registry-server.ts"))};

@@ -6,7 +6,7 @@ import { serveRegistry } from "../../cli/rehearsal/registry-server.ts";
 import { ended, Project, type Run } from "../support/builders/project.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 
-/** A leaf of the seed tree and what it is built from, in two of its stages. */
+/** A leaf of the seed tree and its dependencies, in two of its stages. */
 const wanted = "core-hexdump";
 
 describeReal("npm start goes all the way with the example tree", () => {

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ended, flipByte, Project, publishedDigests } from "../support/builders/project.ts";
 import { describeReal, realTool } from "../support/real-tools.ts";
 
-/** No daemon answers there: whoever asks BuildKit anything fails. */
+/** No daemon answers there, so every request to BuildKit fails. */
 const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };
 
 describeReal("a tree is reproduced on the real engine and the real BuildKit", () => {

@@ -16,7 +16,7 @@ const authority = selfSigned("*.mirrors.test");
 const contentOf = (name: string) => `the source of ${name}\n`;
 const sha256Of = (name: string) => createHash("sha256").update(contentOf(name)).digest("hex");
 
-/** A package whose image is its one source. */
+/** Returns the files of a package whose image is its one source. */
 function packageOf(name: string, ...mirrors: string[]): Record<string, string> {
   const urls = JSON.stringify(mirrors.map((mirror) => `${mirror}/${name}.txt`));
   const toml = `version = "1.0"\n[sources.it]\nhash = "${sha256Of(name)}"\nmirrors = ${urls}\n`;

@@ -17,7 +17,7 @@ import { describeReal, realTool } from "../support/real-tools.ts";
 import { answer, FaultyRegistry } from "../support/servers/faulty-registry.ts";
 import { RegistryServer } from "../support/servers/registry-server.ts";
 
-/** No daemon answers there: whoever asks BuildKit anything fails. */
+/** No daemon answers there, so every request to BuildKit fails. */
 const nobody = { BUILDKIT_HOST: "unix:///nonexistent/buildkitd.sock" };
 
 describeReal("what another machine has built is pulled, and only what is new is built", () => {

@@ -6,22 +6,28 @@ import { parseContainerfile } from "../../distro/recipe/containerfile-parser.ts"
 import { readTree } from "../../distro/tree/tree.ts";
 import { type Download, type MakeRule, readDownloads, readMakeRules } from "./generator.ts";
 
-/** How our reading of a checkout compares with that of its own scripts. */
+/** The result of comparing our reading of a checkout with that of its own scripts. */
 export type GeneratorComparison = {
   readonly images: number;
   readonly dependencies: number;
   readonly sources: number;
-  /** What differs, a line each. */
+  /** The differences, a line each. */
   readonly differences: readonly string[];
-  /** Build arguments that differ and that no ARG of the Containerfile declares: the build cannot tell. */
+  /**
+   * Build arguments that differ and that no ARG of the Containerfile declares, so the build ignores
+   * them.
+   */
   readonly undeclared: number;
-  /** Whether the checkout's fetch.py could be asked. */
+  /** True if the checkout's fetch.py could be called. */
   readonly fetchAsked: boolean;
 };
 
 const platform = "linux/amd64";
 
-/** Compares every image of a StageX checkout with what its `src/targets.py` and `src/fetch.py` say. */
+/**
+ * Compares every image of a StageX checkout with the output of its `src/targets.py` and
+ * `src/fetch.py`.
+ */
 export async function compareWithGenerator(tree: string): Promise<GeneratorComparison> {
   const { images } = await readTree(tree, { platforms: [platform] });
   const rules = readMakeRules(tree, platform);

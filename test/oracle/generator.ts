@@ -16,17 +16,17 @@ export type MakeRule = {
   readonly dependencies: readonly string[];
 };
 
-/** What `src/fetch.py` would download to one file: all mirrors failing, it tries each. */
+/** A download of `src/fetch.py` to one file. As all mirrors fail, it tries each. */
 export type Download = {
   readonly file: string;
   readonly sha256: string;
   readonly mirrors: readonly string[];
 };
 
-/** Every build gets them, so they are no part of a plan. */
+/** Every build gets them, so plans leave them out. */
 const constantArgs = new Set(["SOURCE_DATE_EPOCH", "BUILDKIT_MULTI_PLATFORM", "BUILDKIT_DOCKERFILE_CHECK"]);
 
-/** The rules that the generator of this checkout prints, by image. */
+/** Reads the rules that the generator of this checkout prints, by image. */
 export function readMakeRules(tree: string, platform: string): Map<string, MakeRule> {
   const text = python(["src/targets.py"], tree);
   const rules = text.split(/^(?=out\/\S+\/index\.json:)/m).slice(1);
@@ -34,7 +34,7 @@ export function readMakeRules(tree: string, platform: string): Map<string, MakeR
 }
 
 function makeRule(rule: string, platform: string): MakeRule {
-  // The recipe that fills out/<image>; what follows belongs to other rules of the same image.
+  // The recipe that fills out/<image>; the rest belongs to other rules of the same image.
   const command = rule.slice(0, rule.search(/\| tar -C /));
   const one = (pattern: RegExp) => pattern.exec(command)?.[1];
   const all = (pattern: RegExp) => [...command.matchAll(pattern)].map((match) => match[1] ?? "");
@@ -53,8 +53,9 @@ function makeRule(rule: string, platform: string): MakeRule {
 }
 
 /**
- * What the `src/fetch.py` of this checkout would fetch, by package folder; undefined for the one of 2024.12.0, which is
- * a script without a class to call. Nothing is downloaded: its download is replaced, and every verification fails.
+ * Returns the downloads that the `src/fetch.py` of this checkout would make, by package folder.
+ * Returns undefined for the one of 2024.12.0, a script without a class to call. It replaces the
+ * script's download, so no network is used, and every verification fails.
  */
 export function readDownloads(tree: string): Map<string, Download[]> | undefined {
   const place = mkdtempSync(join(tmpdir(), "stagex-oracle-"));

@@ -1,12 +1,16 @@
 /**
- * Holds plan against StageX's own history: for each release of the last year (or since one) and the one before it, what
- * plan says that the step rebuilds against the digests that both published:
- * node test/oracle/history.ts CHECKOUT [RELEASE] (a clone of StageX with its tags; nothing in it is changed).
+ * Compares plan with StageX's own history:
+ * node test/oracle/history.ts CHECKOUT [RELEASE] (a clone of StageX with its tags, which stays
+ * unchanged). Takes each release of the last year (or since one) and the one before it. Compares
+ * the rebuilds that plan predicts with the digests that both published.
  *
- * Ends with 1 where an image whose published digest changed was called neither `will` nor `may`, or where, both releases
- * known, the images called are not exactly those with other inputs of their own or other digests of dependencies.
- * Until 2025.03.0 digests changed for reasons that are in no package: 2025.03.0 gave every image two annotations more,
- * and 2025.02.0 has images without a published digest. Those steps fail, as they should.
+ * Ends with 1 where plan predicted neither `will` nor `may` for an image whose published digest
+ * changed. With both releases known, it also ends with 1 where the predicted images are wrong:
+ * not exactly those with other inputs of their own or other digests of dependencies.
+ *
+ * Until 2025.03.0 digests changed for reasons that are in no package. 2025.03.0 gave every image
+ * two annotations more. 2025.02.0 has images without a published digest. Those steps fail, as
+ * they should.
  */
 import { type Prediction, predict, readRelease, releaseNames } from "./prediction.ts";
 

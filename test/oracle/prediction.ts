@@ -12,9 +12,12 @@ import { manifestDigests } from "./published-index.ts";
 /** A release: its name, and its tree with the digests that it publishes. */
 export type Release = { readonly name: string; readonly tree: Tree };
 
-/** What plan says of the way from one release to the next, against what was published. */
+/**
+ * The predictions of plan for the step from one release to the next, compared with the published
+ * digests.
+ */
 export type Prediction = {
-  /** Images of the newer release, and how many of them the older has too. */
+  /** Images of the newer release, and the number of them that the older has too. */
   readonly images: number;
   readonly inBoth: number;
   /** Images with other inputs of their own: *will*, without a ledger. */
@@ -23,20 +26,28 @@ export type Prediction = {
   readonly called: number;
   /** Images whose published digest changed. */
   readonly changed: number;
-  /** Changed, and not called. */
+  /** Changed, but neither *will* nor *may*. */
   readonly missed: readonly string[];
-  /** With both releases in the ledger: called to rebuild, and those still not certain. */
+  /** With both releases in the ledger: predicted rebuilds, and those still not certain. */
   readonly exact: number;
   readonly uncertain: number;
-  /** What should have been called then (other inputs, or other digests of dependencies) and was not, or the reverse. */
+  /**
+   * Wrong predictions with the ledger, missed or needless. Right are images with other inputs, or
+   * other digests of dependencies.
+   */
   readonly wrong: readonly string[];
   /** Input keys for which two digests are published. */
   readonly contradictions: number;
-  /** Digests of the older release that are of an index, and are judged by the manifest in it. */
+  /**
+   * Digests of indexes in the older release, which are replaced by those of the manifests in them.
+   */
   readonly translated: number;
 };
 
-/** The names of the releases of the 12 months up to the newest, or of all since one, oldest first. */
+/**
+ * Returns the names of the releases of the 12 months up to the newest, or of all since one, oldest
+ * first.
+ */
 export function releaseNames(checkout: string, since?: string): string[] {
   const tags = execFileSync("git", ["-C", checkout, "tag", "--list"], { encoding: "utf8" }).split("\n");
   const releases = tags
@@ -58,12 +69,12 @@ export async function readRelease(checkout: string, name: string): Promise<Relea
   };
 }
 
-/** Compares what plan calls with what the two releases published. */
+/** Compares the predictions of plan with the digests that the two releases published. */
 export async function predict(older: Release, newer: Release): Promise<Prediction> {
   const { tree: after } = newer;
   const published = ledgerOf([older.tree, after]);
   const contradicted = [...published.values()].some(({ size }) => size > 1);
-  // Equal inputs with two digests: the two releases may have published digests of different things.
+  // Equal inputs have two digests: the two releases may have published digests of different things.
   const digests = contradicted ? manifestDigests(older.tree, after) : older.tree.digests;
   const before = { ...older.tree, digests };
   const ledger = contradicted ? ledgerOf([before, after]) : published;
@@ -98,7 +109,7 @@ export async function predict(older: Release, newer: Release): Promise<Predictio
 
 type MemoryLedger = ReadonlyMap<InputKey, ReadonlySet<Digest>>;
 
-/** What the published digests say of each input key that they are enough to make. */
+/** Makes a ledger of the published digests: for each input key that they suffice to compute. */
 function ledgerOf(trees: readonly Tree[]): MemoryLedger {
   const ledger = new Map<InputKey, Set<Digest>>();
   for (const { images, digests } of trees) {
@@ -132,7 +143,9 @@ async function sideOf({ images }: Tree, ledger: MemoryLedger): Promise<ComparedT
   return { images, digests: await predictDigests(images, lookup) };
 }
 
-/** A key of the image's own inputs and the names of its dependencies, whatever digests they have. */
+/**
+ * Returns a key of the image's own inputs and the names of its dependencies, without their digests.
+ */
 function ownKey(plan: BuildPlan): InputKey {
   return inputKeyOfPlan(plan, Object.fromEntries(plan.dependencies.map((name) => [name, digestOf("")])));
 }

@@ -5,10 +5,12 @@ import type { Tree } from "../../distro/tree/tree.ts";
 const largestManifest = 16 * 1024;
 
 /**
- * Until 2025.06.0 StageX's `src/digests.py` wrote the digest of each image's index, since then that of the manifest in
- * it. The index is the manifest's digest, size and platform in a form that is always the same, so whether an index is
- * that around a manifest can be told without having either: of all sizes, one gives the digest.
- * @returns the older tree's digests, those of indexes around manifests of the newer tree replaced by the manifests'
+ * Replaces digests of indexes by those of manifests. Until 2025.06.0 StageX's `src/digests.py`
+ * wrote the digest of each image's index, since then that of the manifest in it. The index has the
+ * manifest's digest, size and platform in a fixed form. So neither file is needed to test whether
+ * an index is around a manifest: of all sizes, one gives the digest.
+ * @returns the older tree's digests; those of indexes around the newer tree's manifests are
+ *   replaced by the manifests'
  */
 export function manifestDigests(older: Tree, newer: Tree): Map<string, string> {
   const digests = new Map(older.digests);

@@ -1,6 +1,6 @@
 /**
  * Compares our reading of StageX checkouts with their own generator and fetcher, image by image:
- * node test/oracle/targets.ts CHECKOUT… (each a checkout of a release, with python3 >= 3.11 on PATH).
+ * node test/oracle/targets.ts CHECKOUT… (checkouts of releases, with python3 >= 3.11 on PATH)
  */
 import { compareWithGenerator } from "./generator-comparison.ts";
 

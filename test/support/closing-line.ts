@@ -1,15 +1,15 @@
 import type { Reporter, SerializedError, TestModule } from "vitest/node";
 
 /**
- * The last line of a test run, for people and CI to read: `N passed, N failed`, and how many were
- * skipped.
+ * Prints the last line of a test run, for people and CI to read: `N passed, N failed`, and the
+ * number of skipped tests.
  */
 export default class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()]);
     const count = (state: "passed" | "failed" | "skipped"): number =>
       tests.filter((test) => test.result().state === state).length;
-    // A file that can't be loaded has no tests that could fail, and a stray error belongs to none.
+    // A file that fails to load has no tests that could fail, and a stray error belongs to none.
     const failed = count("failed") + modules.flatMap((module) => module.errors()).length + errors.length;
     const skipped = count("skipped");
     if (skipped > 0 && process.env.CI) {

@@ -4,9 +4,9 @@ import { findExecutable } from "../../tools/executable.ts";
 const clients = ["skopeo", "podman", "gpgv"] as const;
 
 /**
- * Provides Debian's own clients. CI installs them, as nothing may be skipped there. Elsewhere
- * nothing is installed without being asked for: tests of missing clients are skipped, with the
- * command on the terminal.
+ * Provides Debian's own clients. CI installs them, as every test must run there. Elsewhere it
+ * installs nothing: tests of missing clients are skipped, and the terminal shows the command to
+ * install them.
  */
 export async function setup(): Promise<void> {
   const missing: string[] = [];

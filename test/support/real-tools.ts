@@ -3,13 +3,10 @@ import type { ToolName } from "../../tools/pinned-tools.ts";
 
 const provided = inject("tools");
 
-/**
- * `describe`, or `describe.skip` on a machine where the real tools can't be had. Under CI they
- * always can.
- */
+/** `describe`, or `describe.skip` on a machine without the real tools. CI always has them. */
 export const describeReal: typeof describe.skip = "missing" in provided ? describe.skip : describe;
 
-/** The path of a real tool; only for use in tests below {@link describeReal}. */
+/** Returns the path of a real tool; only for use in tests below {@link describeReal}. */
 export function realTool(name: ToolName): string {
   const path = "missing" in provided ? undefined : provided[name];
   if (path === undefined) throw new Error(`test/support/real-parts.ts provides no ${name}`);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 
-/** One thing of others' that is read, and how to tell a fault of ours from one of theirs. */
+/** A reader of foreign input, and the errors that are not faults of ours. */
 export type Surface = {
   readonly seeds: readonly Uint8Array[];
   /** Words that mean something to the reader. */

@@ -7,7 +7,7 @@ import { writeLayout } from "../../support/builders/image-layout.ts";
 import { scratchFolder } from "../../support/builders/scratch-folder.ts";
 import { fuzz } from "./fuzzer.ts";
 
-/** One file of a layout is altered at a time: whatever it is, the image that is read is the one that was written, or none. */
+/** Alters one file of a layout at a time. The reader must return the written image, or fail. */
 fuzz("layout folder", async () => {
   const folder = join(await scratchFolder(), "layout");
   const written = await writeLayout(folder, {

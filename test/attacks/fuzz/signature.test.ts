@@ -8,7 +8,10 @@ import { parsePayload } from "../../../trust/signatures/simple-signing.ts";
 import { gpgHome, newKey, payload, signedBy } from "../../support/builders/maintainers.ts";
 import { fuzz } from "./fuzzer.ts";
 
-/** Messages by gpg, packed and not, and by openpgp.js. However they are altered: what is accepted is what was signed, by whom it was. */
+/**
+ * Alters messages by gpg, packed and not, and by openpgp.js. An accepted message must have the
+ * signed text and its real signer.
+ */
 fuzz("signature", async () => {
   const { gpg, newKey: gpgKey } = await gpgHome();
   const fingerprints = [gpgKey("ash", "ed25519"), gpgKey("hazel", "rsa3072"), gpgKey("rowan", "nistp256")];

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 const example = fileURLToPath(new URL("../../../examples/seed-tree", import.meta.url));
 
-/** The files of this name in the example tree, and in the one that STAGEX_TREE names. */
+/** Returns the files of this name in the example tree, and in the one that STAGEX_TREE names. */
 export function treeSeeds(matches: (path: string) => boolean): Uint8Array[] {
   const roots = [example, ...(process.env.STAGEX_TREE ? [process.env.STAGEX_TREE] : [])];
   return roots.flatMap((root) =>

@@ -17,10 +17,7 @@ import { targetsPy } from "../../../distro/generator/targets-py.ts";
 import { type Digest, hexOf, parseDigest } from "../../../oci/digest.ts";
 import { realTool } from "../real-tools.ts";
 
-/**
- * The programs of a private daemon, and its client; only for tests that run where the real tools
- * are.
- */
+/** The programs of a private daemon, and its client; only for tests that need the real tools. */
 export const programs = () => ({ buildkitd: realTool("buildkitd"), runc: realTool("runc") });
 export const buildctl = () => realTool("buildctl");
 
@@ -31,7 +28,7 @@ export type Recipe = Partial<
     "target" | "platforms" | "buildArgs" | "dependencies" | "repositories" | "version" | "noCache" | "proxy"
   >
 > & {
-  /** What BuildKit is given in place of the Containerfile. */
+  /** Changes the Containerfile before BuildKit gets it. */
   readonly rewrite?: (text: string) => string;
   readonly containerfile: string;
   /** Files of the package's folder: path -> content. */
@@ -63,7 +60,7 @@ export class BuildWorkspace {
   }
 
   /**
-   * A use of the daemon whose state is in this named folder; ended with the workspace.
+   * Starts using the daemon whose state is in this named folder; ends with the workspace.
    * @param changed programs other than the set-up's
    */
   async daemon(
@@ -98,7 +95,7 @@ export class BuildWorkspace {
     return { ...solved, ...(await digestsOf(solved)), events, log: await readFile(log, "utf8") };
   }
 
-  /** The log of the last build, also of one that failed. */
+  /** Returns the log of the last build, also of one that failed. */
   async lastLog(): Promise<string> {
     return await readFile(join(this.folder, `log-${this.#count}`), "utf8");
   }
@@ -108,7 +105,7 @@ export class BuildWorkspace {
     await cp(join(built.layout, "blobs"), join(this.store, "blobs"), { recursive: true });
   }
 
-  /** Returns what is left of temporary folders and unfinished layouts. */
+  /** Returns the remaining temporary folders and unfinished layouts. */
   async leftovers(): Promise<string[]> {
     return await readdir(join(this.folder, "scratch"));
   }
@@ -197,12 +194,12 @@ async function digestsOf({ layout }: SolveResult): Promise<Pick<Built, "index" |
   };
 }
 
-/** A JSON blob of a layout. */
+/** Reads a JSON blob of a layout. */
 export async function readBlob(layout: string, digest: Digest): Promise<unknown> {
   return JSON.parse(await readFile(join(layout, "blobs/sha256", hexOf(digest)), "utf8"));
 }
 
-/** The names and contents of an image's files, all layers over each other, by the host's tar. */
+/** Unpacks an image's files, all layers over each other, by the host's tar. */
 export async function unpack(built: Built, folder: string): Promise<void> {
   const manifest = built.manifests[0]?.digest;
   if (manifest === undefined) throw new Error("an image without manifest");

@@ -21,7 +21,7 @@ export class GpgHome implements AsyncDisposable {
     return execFileSync("gpg", [...always, "--passphrase=", ...args], { stdio: ["ignore", "pipe", "pipe"] });
   }
 
-  /** Makes a key that signs, without a passphrase: `rsa3072`, `nistp256`, `ed25519`. */
+  /** Makes a signing key without a passphrase: `rsa3072`, `nistp256`, `ed25519`. */
   newKey(name: string, algorithm: string): Fingerprint {
     const user = `${name} <${name}@seed-tree.example>`;
     const status = this.run("--status-fd=1", "--quick-gen-key", user, algorithm, "sign", "1y").toString();

@@ -7,7 +7,7 @@ import { type Digest, digestOf, hexOf } from "../../../oci/digest.ts";
 /** A file of a layer: a tar header's members, and its content. */
 export type LayerFile = Partial<Omit<Header, "size">> & { name: string; content?: string | Buffer };
 
-/** What to write: files of each layer by platform. */
+/** The content of a layout: files of each layer by platform. */
 export type LayoutRecipe = {
   readonly platforms: Readonly<Record<string, { layers: readonly (readonly LayerFile[])[]; env?: string[] }>>;
   readonly version?: string;
@@ -22,7 +22,7 @@ export type LayoutRecipe = {
 };
 
 type Described = { mediaType: string; digest: Digest; size: number };
-/** What was written: digests by what they are of. */
+/** The digests of a written layout, by kind. */
 export type WrittenLayout = {
   folder: string;
   index: Digest;
@@ -31,10 +31,7 @@ export type WrittenLayout = {
   layers: Digest[];
 };
 
-/**
- * Writes an OCI image layout as BuildKit's `type=oci,tar=false` lays it out, from nothing but these
- * files.
- */
+/** Writes an OCI image layout of only these files, as BuildKit's `type=oci,tar=false` does. */
 export async function writeLayout(folder: string, recipe: LayoutRecipe): Promise<WrittenLayout> {
   const { change = {} } = recipe;
   const written: WrittenLayout = { folder, index: digestOf(""), manifests: [], configs: [], layers: [] };

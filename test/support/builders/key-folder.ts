@@ -10,7 +10,7 @@ import { scratchFolder } from "./scratch-folder.ts";
 /** Files by their paths below the folder. */
 export type Files = Readonly<Record<string, Uint8Array | string>>;
 
-/** A folder of keys of the test's own. */
+/** Writes a folder of keys of the test's own. */
 export async function keyFolder(files: Files): Promise<string> {
   const folder = await scratchFolder();
   for (const [name, content] of Object.entries(files)) writeKeyFile(folder, name, content);
@@ -23,8 +23,8 @@ export function writeKeyFile(folder: string, name: string, content: Uint8Array |
 }
 
 /**
- * Evaluates these signatures with the keys in a folder by a rule: one person on any hardware, or
- * another.
+ * Evaluates these signatures with the keys in a folder by a rule. Default: one person on any
+ * hardware.
  */
 export async function judgedWith(
   folder: string,
@@ -62,12 +62,12 @@ export async function revocable(name: string): Promise<Revocable> {
   };
 }
 
-/** The public part of a key. */
+/** Returns the public part of a key. */
 export function certificateOf(key: PrivateKey): Buffer {
   return Buffer.from(key.toPublic().write());
 }
 
-/** A revocation of the key that stands alone, armored, as `gpg --gen-revoke` writes one. */
+/** Makes an armored revocation of the key that stands alone, as `gpg --gen-revoke` does. */
 export async function loneRevocation(key: Key, date = new Date(), flag?: number): Promise<string> {
   if (!key.isPrivate()) throw new Error("only a private key revokes itself");
   const reason = flag === undefined ? {} : { reasonForRevocation: { flag } };

@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { prepareDaemonFolders } from "../../../buildkit/daemon/daemon-folders.ts";
 
 /**
- * Returns what still runs or is mounted for a project: processes that have its folder in their
- * command line, environment or working folder or are in its daemon's containers, each as `<pid>
- * <command line>`, and mount points below it.
+ * Returns everything that still runs or is mounted for a project, each process as `<pid> <command
+ * line>`. A process belongs to it by its command line, environment or working folder, or by its
+ * daemon's containers. Mount points are those below the folder.
  */
 export async function leftoversOf(folder: string): Promise<string[]> {
   const cgroups = await cgroupsOf(folder);
@@ -21,7 +21,7 @@ export async function leftoversOf(folder: string): Promise<string[]> {
   return [...running.map(({ pid, words }) => `${pid} ${words.replaceAll("\0", " ")}`), ...mounted];
 }
 
-/** The ids of a project's processes whose command line matches. */
+/** Returns the ids of a project's processes whose command line matches. */
 export async function processesOf(folder: string, pattern: RegExp): Promise<number[]> {
   const found = await leftoversOf(folder);
   return found
@@ -30,8 +30,8 @@ export async function processesOf(folder: string, pattern: RegExp): Promise<numb
 }
 
 /**
- * The cgroups of a project's private daemons: of the one of a run without a fleet, and of a local
- * fleet's.
+ * Returns the cgroups of a project's private daemons: that of a run without a fleet, and those of a
+ * local fleet.
  */
 async function cgroupsOf(folder: string): Promise<string[]> {
   const state = join(folder, ".stagex");

@@ -7,7 +7,7 @@ import { maintainersOf, type People, payload, signedBy } from "./maintainers.ts"
 
 /**
  * A roster and its keys as files, and a lookaside: `MAINTAINERS`, `keys/` and `signatures/` in a
- * folder of the test's.
+ * folder of the test's own.
  */
 export class MaintainerFiles {
   readonly folder: string;
@@ -33,7 +33,7 @@ export class MaintainerFiles {
     }
   }
 
-  /** Files a person's good signature of an image; `cpuVendor` is its claim. */
+  /** Writes a person's good signature of an image; `cpuVendor` is its claim. */
   async sign(
     people: People,
     person: string,

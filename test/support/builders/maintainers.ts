@@ -9,17 +9,17 @@ import { parsePinnedImage } from "../../../trust/signatures/image-reference.ts";
 import type { SignatureFile } from "../../../trust/signatures/signature-file.ts";
 import { scratchFolder } from "./scratch-folder.ts";
 
-/** Fictional people, whose keys live as long as the test. */
+/** Fictional people sign this image by default. Their keys live as long as the test. */
 export const digest = `sha256:${"5eed".repeat(16)}`;
 export const otherDigest = `sha256:${"0bad".repeat(16)}`;
 export const image = parsePinnedImage(`stagex/core-seed:1.0@${digest}`);
 
-/** Days around now, to be born and to expire in. */
+/** Returns a date this many days from now, for a key's creation or expiry. */
 export function daysFromNow(days: number): Date {
   return new Date(Date.now() + days * 24 * 3600 * 1000);
 }
 
-/** A new Ed25519 key, two days old. */
+/** Makes an Ed25519 key, two days old. */
 export async function newKey(
   name: string,
   options: Partial<Omit<KeyOptions, "format">> = {},
@@ -36,7 +36,7 @@ export async function newKey(
   return privateKey;
 }
 
-/** The payload's text as StageX writes it; attacks write their own. */
+/** Returns a payload's text as StageX writes it; attacks write their own. */
 export function payload({
   reference = "stagex/core-seed:1.0",
   manifest = digest,
@@ -56,7 +56,7 @@ export function payload({
   });
 }
 
-/** A good signature of whatever text, by the key or by the subkey that is named. */
+/** Makes a good signature of any text, by the key or by the named subkey. */
 export async function signedBy(
   key: PrivateKey,
   text = payload(),
@@ -75,7 +75,7 @@ export async function signedBy(
 /** People of a roster: their keys, and the brands of their machines. */
 export type People = Readonly<Record<string, { keys: readonly Key[]; brands?: readonly string[] }>>;
 
-/** The text of their MAINTAINERS. */
+/** Returns the text of their MAINTAINERS. */
 export function maintainersOf(people: People): string {
   const tables = Object.entries(people).map(([id, { keys, brands = ["AMD"] }]) => [
     `[people.${id}]\nname = "${id}"`,
@@ -86,8 +86,8 @@ export function maintainersOf(people: People): string {
 }
 
 /**
- * Evaluates these files (signature-1, signature-2, …) by a rule: two people on any hardware, or
- * another.
+ * Evaluates these files (signature-1, signature-2, …) by a rule. Default: two people on any
+ * hardware.
  */
 export async function judged(
   signatures: readonly Uint8Array[],
@@ -100,20 +100,20 @@ export async function judged(
   return evaluateQuorum(image, files, { roster: parseRoster(maintainersOf(people)), keyring }, rule, now);
 }
 
-/** Evaluates one file with these bytes, expects that no one counts, and returns the reason. */
+/** Evaluates one file with these bytes. Expects its rejection with this code, and no signer. */
 export async function expectRejected(bytes: Uint8Array | string, key: Key, code: string): Promise<void> {
   const outcome = await judged([Buffer.from(bytes)], { alice: { keys: [key] } });
   expect(outcome).toMatchObject({ people: 0, rejected: [{ file: "signature-1", code }] });
 }
 
-/** The codes of what was rejected, by file. */
+/** Returns the codes of the rejected files, by file. */
 export function codesOf({ rejected }: QuorumVerdict): Record<string, string> {
   return Object.fromEntries(rejected.map(({ file, code }) => [file, code]));
 }
 
 /**
- * A gpg with a home of the test's own: `gpg(["--sign"], bytes)` returns its output. Its agent ends
- * with the test.
+ * Makes a gpg with a home of the test's own: `gpg(["--sign"], bytes)` returns its output. Its agent
+ * ends with the test.
  */
 export async function gpgHome(): Promise<{
   readonly home: string;

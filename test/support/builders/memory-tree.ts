@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { maxContextFileBytes, type TreeFile, type TreeSource } from "../../../distro/tree-source.ts";
 import { tooLargeError } from "../../../lib/fs/regular-file.ts";
 
-/** A file of a tree that is nowhere but in memory. */
+/** A file of a tree that exists only in memory. */
 export type MemoryFile = { readonly mode: TreeFile["mode"]; readonly content: Uint8Array | string };
 
 /** The files of a tree by path, as {@link TreeSource}. */
@@ -15,7 +15,7 @@ export class MemoryTree implements TreeSource {
     this.content = new Map(files);
   }
 
-  /** A copy of all files of another tree. */
+  /** Copies all files of another tree. */
   static async copyOf(files: TreeSource): Promise<MemoryTree> {
     const copied = files.files.map(async ({ path, mode }) => {
       return [path, { mode, content: await files.read(path, maxContextFileBytes) }] as const;
@@ -23,7 +23,7 @@ export class MemoryTree implements TreeSource {
     return new MemoryTree(await Promise.all(copied));
   }
 
-  /** The same tree with other texts of some files (null: without it); modes stay. */
+  /** Returns the same tree with other texts of some files (null: without it); modes stay. */
   edited(texts: Readonly<Record<string, string | null>>): MemoryTree {
     const files = new Map(this.content);
     for (const [path, content] of Object.entries(texts)) {
@@ -33,7 +33,7 @@ export class MemoryTree implements TreeSource {
     return new MemoryTree(files);
   }
 
-  /** The text of a file. */
+  /** Returns the text of a file. */
   text(path: string): string {
     return new TextDecoder().decode(this.#bytes(path));
   }

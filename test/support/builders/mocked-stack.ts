@@ -2,17 +2,14 @@ import { isSecret, type Output, output } from "@pulumi/pulumi";
 import { disconnect, setMocks } from "@pulumi/pulumi/runtime/index.js";
 import { usePathsInStackTraces } from "../../../pulumi-workarounds/source-positions.ts";
 
-/**
- * A resource as the program asked for it: what the engine would be sent, secrets wrapped as they
- * are.
- */
+/** A registered resource, with the inputs that the engine would get, secrets wrapped. */
 export type Asked = {
   readonly type: string;
   readonly name: string;
   readonly inputs: Readonly<Record<string, unknown>>;
 };
 
-/** How the SDK wraps a secret on its way to the engine. */
+/** The mark with which the SDK wraps a secret on its way to the engine. */
 const secretMark = "4dabf18193072939515e22adb298388d";
 
 /**
@@ -46,7 +43,7 @@ export async function mockedStack<Returned>(
   return { asked, returned };
 }
 
-/** The outputs of a resource beside its inputs. */
+/** Makes up the outputs of a resource beside its inputs. */
 function madeUp(type: string, name: string): Record<string, unknown> {
   const service = type.split(":")[1]?.split("/")[0];
   return {
@@ -66,14 +63,14 @@ function madeUp(type: string, name: string): Record<string, unknown> {
   };
 }
 
-/** The value of an output, secret or not. */
+/** Returns the value of an output, secret or not. */
 export async function known<Value>(of: unknown): Promise<{ value: Value; isSecret: boolean }> {
   const made = output<unknown>(of) as Output<unknown>;
   const value = await new Promise<Value>((resolve) => made.apply((found) => resolve(found as Value)));
   return { value, isSecret: await isSecret(made) };
 }
 
-/** All secrets within a value that was sent to the engine. */
+/** Returns all secrets within a value that was sent to the engine. */
 export function secretsIn(value: unknown): unknown[] {
   if (typeof value !== "object" || value === null) return [];
   if (secretMark in value) return [(value as { value?: unknown }).value];

@@ -20,16 +20,15 @@ const sourceRooms =
     " ",
   );
 
-/** How a run of the engine ended. */
+/** The result of a run of the engine. */
 export type Run = { readonly code: number | null; readonly output: string };
 
 /** A run in a process group of its own, with its output so far and to its end. */
 export type Running = { readonly process: ChildProcess; readonly output: () => string };
 
 /**
- * A project of the test's own: this checkout's program and provider, with state, store, cache and a
- * copy of the seed tree in a temporary folder. What runs in it is the real engine, provider and
- * BuildKit.
+ * A project of the test's own: this checkout's program and provider. State, store, cache and a copy
+ * of the seed tree are in a temporary folder. It runs the real engine, provider and BuildKit.
  */
 export class Project implements AsyncDisposable {
   readonly folder: string;
@@ -59,9 +58,10 @@ export class Project implements AsyncDisposable {
   }
 
   /**
-   * @param place the folder to make it in, by default a new one below the system's temporary
-   *   folder; the cache, by default its own, which another project may share; and an `/etc/hosts`
-   *   for what runs in it, which takes root
+   * @param place its parts may be left out:
+   * `folder`: the project's folder, by default a new one below the system's temporary folder;
+   * `cache`: its cache, which another project may share, by default its own;
+   * `hosts`: an `/etc/hosts` for its processes, which takes root
    */
   static async create(place: { folder?: string; cache?: string; hosts?: string } = {}): Promise<Project> {
     const programs = { pulumi: realTool("pulumi"), languageHost: realTool("pulumi-language-nodejs") };
@@ -71,8 +71,7 @@ export class Project implements AsyncDisposable {
     const project = new Project(folder, cache, engine, place.hosts !== undefined);
     await mkdir(folder, { recursive: true });
     if (place.hosts !== undefined) await writeFile(project.hosts, place.hosts);
-    // Copies, not links: the engine takes the folder that its program really lies in for the
-    // project.
+    // Copies, not links: the engine takes the real folder of its program for the project.
     for (const part of ["Pulumi.yaml", "package.json", "index.ts", ...sourceRooms]) {
       const source = join(projectRoot, part);
       if (existsSync(source)) await cp(source, join(project.folder, part), { recursive: true });
@@ -92,14 +91,14 @@ export class Project implements AsyncDisposable {
     return project;
   }
 
-  /** The `/etc/hosts` of the processes here, if it was asked for. */
+  /** The `/etc/hosts` of the processes here, if one was requested. */
   get hosts(): string {
     return join(this.folder, "hosts");
   }
 
   /**
-   * Sets a `stagex:` key of a stack, as `pulumi config set` does, which takes the engine a second
-   * each time.
+   * Sets a `stagex:` key of a stack. `pulumi config set` does the same, but takes the engine a
+   * second each time.
    */
   async set(key: string, value: string, stack = "test"): Promise<void> {
     const file = join(this.folder, `Pulumi.${stack}.yaml`);
@@ -137,7 +136,7 @@ export class Project implements AsyncDisposable {
     return this.#spawn(this.#pulumi, [...args, "--non-interactive", "--color", "never"], environment);
   }
 
-  /** `stagex start`, which is `npm start` once the dependencies are there, to its end. */
+  /** Runs `stagex start` to its end, which is `npm start` with the dependencies installed. */
   async stagexStart(args: readonly string[] = [], environment: NodeJS.ProcessEnv = {}): Promise<Run> {
     return await ended(this.startStagex(["start", "--stack", "test", ...args], environment));
   }
@@ -147,7 +146,10 @@ export class Project implements AsyncDisposable {
     return this.#spawn(process.execPath, [join(this.folder, "cli/stagex.mjs"), ...args], environment);
   }
 
-  /** As a terminal does: in a process group of its own, which Ctrl-C reaches as a whole. */
+  /**
+   * Starts a program as a terminal does: in a process group of its own, which Ctrl-C reaches as a
+   * whole.
+   */
   #spawn(program: string, args: readonly string[], environment: NodeJS.ProcessEnv): Running {
     const [command = "", ...words] = [...this.#starter, program, ...args];
     const child = spawn(command, words, {
@@ -161,7 +163,7 @@ export class Project implements AsyncDisposable {
     return { process: child, output: () => output };
   }
 
-  /** The images that the last `up` built, sorted. */
+  /** Returns the images that the last `up` built, sorted. */
   async built(): Promise<string[]> {
     const journal = await readFile(join(this.folder, "journal.jsonl"), "utf8").catch(() => "");
     return journal
@@ -173,13 +175,13 @@ export class Project implements AsyncDisposable {
       .sort();
   }
 
-  /** The digests in the stack's outputs, by image. */
+  /** Returns the digests in the stack's outputs, by image. */
   async digests(): Promise<Record<string, string>> {
     const { output } = await this.run(["stack", "output", "images", "--json", "--stack", "test"]);
     return JSON.parse(output) as Record<string, string>;
   }
 
-  /** The whole exported state, as text. */
+  /** Returns the whole exported state, as text. */
   async state(): Promise<string> {
     return (await this.run(["stack", "export", "--stack", "test"])).output;
   }
@@ -214,7 +216,8 @@ export class Project implements AsyncDisposable {
   }
 
   /**
-   * A run's private daemons end by themselves soon after it; until then they write to the folder.
+   * Waits for the end of a run's private daemons. They end by themselves soon after it, and write
+   * to the folder until then.
    */
   async #daemonsGone(): Promise<void> {
     const patience = Date.now() + 30_000;
@@ -238,7 +241,7 @@ export async function flipByte(path: string): Promise<void> {
   await writeFile(path, bytes);
 }
 
-/** The digests that a tree publishes, by image. */
+/** Returns the digests that a tree publishes, by image. */
 export async function publishedDigests(tree: string): Promise<Record<string, string>> {
   const published: Record<string, string> = {};
   for (const file of await readdir(join(tree, "digests"))) {

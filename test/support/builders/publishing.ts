@@ -20,7 +20,7 @@ import { type WrittenLayout, writeLayout } from "./image-layout.ts";
 import { MaintainerFiles } from "./maintainer-files.ts";
 import { newKey, type People } from "./maintainers.ts";
 
-/** An image in the store, signed or not, and what a program would publish it with. */
+/** An image in the store, signed or not, and the inputs with which a program would publish it. */
 export type Candidate = {
   readonly name: string;
   readonly layout: WrittenLayout;
@@ -34,8 +34,8 @@ export type Candidate = {
 export type Unready = { readonly outputs: PropertyMap; readonly reasons: readonly string[] };
 
 /**
- * A project that publishes: two maintainers, a store, a lookaside, the real provider and the real
- * registry, behind a proxy that fails on demand.
+ * A project that publishes: two maintainers, a store, a lookaside and the real provider. A proxy
+ * that fails on demand stands before the real registry.
  */
 export class Publishing implements AsyncDisposable {
   readonly folder: string;
@@ -63,7 +63,7 @@ export class Publishing implements AsyncDisposable {
     this.config = parts.config;
   }
 
-  /** @param folder of a project that is there; a new one by default */
+  /** @param folder of an existing project; a new one by default */
   static async start(folder?: string): Promise<Publishing> {
     const place = folder ?? (await mkdtemp(join(tmpdir(), "stagex-publishing-")));
     const server = await RegistryServer.start();
@@ -97,8 +97,8 @@ export class Publishing implements AsyncDisposable {
   }
 
   /**
-   * Writes an image, layers of its own included, into the store; `signers` sign every manifest of
-   * it.
+   * Writes an image, layers of its own included, into the store. `signers` sign each of its
+   * manifests.
    */
   async image(
     label: string,
@@ -137,7 +137,7 @@ export class Publishing implements AsyncDisposable {
     return { name, layout, digest, reference, inputs };
   }
 
-  /** The digest that each tag of an image points at, by tag. */
+  /** Returns the digest that each tag of an image points at, by tag. */
   async tags({ name }: Candidate): Promise<Record<string, string | null>> {
     const repository = `stagex/${name}`;
     const found = await this.server.tagsOf(repository);
@@ -197,7 +197,7 @@ export class Publishing implements AsyncDisposable {
     await this.provider.call("delete", request);
   }
 
-  /** Returns everything that the provider showed, wrote and answered, as text. */
+  /** Returns everything that the provider displayed, wrote and answered, as text. */
   shown(provider = this.provider): string {
     return [...provider.log.map(({ message }) => message), ...provider.stdout, provider.stderr].join("\n");
   }
@@ -210,7 +210,7 @@ export class Publishing implements AsyncDisposable {
   }
 }
 
-/** The urn of an image's publication, as the release stack has it. */
+/** Returns the urn of an image's publication, as the release stack has it. */
 export function urnOf({ image }: PropertyMap): string {
   return `urn:pulumi:dev::stagex::stagex:index:Release$stagex:index:Publication::${String(image)}`;
 }

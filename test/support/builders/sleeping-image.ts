@@ -2,8 +2,8 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 /**
- * Adds `user-<name>` to a tree: an image whose one RUN sleeps so many seconds, and which is built
- * from nothing but these.
+ * Adds `user-<name>` to a tree: an image whose one RUN sleeps so many seconds, built from only
+ * these files.
  */
 export async function addSleepingImage(
   tree: string,
@@ -25,7 +25,7 @@ export async function addSleepingImage(
   );
 }
 
-/** A static program for amd64: nanosleep(2), then exit(2) with 0. */
+/** Returns a static program for amd64: nanosleep(2), then exit(2) with 0. */
 function sleepingProgram(seconds: number): Uint8Array {
   const code = [
     ...[0x6a, 0x00, 0x68, ...littleEndian(seconds, 4), 0x48, 0x89, 0xe7], // push 0; push seconds; mov rdi, rsp

@@ -5,7 +5,7 @@ import { serveProvider } from "../../../providers/stagex/provider-process.ts";
 
 const none = z.strictObject({});
 
-/** More than a gRPC error can carry. */
+/** Longer than a gRPC error can carry. */
 const long = `begins\n${"on and on\n".repeat(20_000)}ends`;
 
 /**
@@ -20,7 +20,7 @@ const stray: AnyResourceHandler = {
   check: () => [],
   diff: () => [],
   preview: async () => ({}),
-  /** Never answers, while something else throws outside of any call. */
+  /** Never answers, while another error is thrown outside of any call. */
   create: () => {
     setTimeout(() => {
       throw new Error("nobody awaits this");

@@ -20,8 +20,8 @@ const launcher = fileURLToPath(new URL("../../../providers/stagex/pulumi-resourc
 export type LogLine = { readonly message: string; readonly urn: string; readonly ephemeral: boolean };
 
 /**
- * The real provider process, started as the engine starts it, with an engine of this test's own to
- * log to.
+ * The real provider process, started as the engine starts it, with the test's own engine as its
+ * log.
  */
 export class ProviderProcess implements AsyncDisposable {
   readonly process: ChildProcess;
@@ -53,7 +53,7 @@ export class ProviderProcess implements AsyncDisposable {
 
   /**
    * Starts it in the folder of its project; `program` is another executable that serves a provider.
-   * An `attached` one does not get the address of the engine, as when a debugger starts it.
+   * An `attached` one gets no address of the engine, as when a debugger starts it.
    */
   static async start(options: {
     cwd: string;
@@ -112,7 +112,7 @@ export class ProviderProcess implements AsyncDisposable {
     await this.call("configure", request);
   }
 
-  /** Creates a resource, or previews that, and returns its properties. */
+  /** Creates or previews a resource, and returns its properties. */
   async create(urn: string, news: PropertyMap, preview = false): Promise<PropertyMap> {
     const request = new messages.CreateRequest();
     request.setUrn(urn);

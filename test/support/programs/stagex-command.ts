@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 
 const program = fileURLToPath(new URL("../../../cli/stagex.mjs", import.meta.url));
 
-/** How a command ended. */
+/** The result of a command. */
 export type Ended = { readonly code: number; readonly stdout: string; readonly stderr: string };
 
 /** Runs the `stagex` command as a user does. */

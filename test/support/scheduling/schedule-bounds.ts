@@ -10,7 +10,8 @@ export type ScheduleBounds = {
   /** The greater of the two. */
   readonly lower: number;
   /**
-   * A sharper lower bound. For any two times, images that cannot begin before the first, with a path longer than the second after them, are built in between. A long chain at the root,
+   * A sharper lower bound. It considers any two times. Images that cannot begin before the first,
+   * with a path longer than the second after them, are built in between. A long chain at the root,
    * such as a bootstrap, leaves most builders idle: this bound sees that.
    */
   readonly sharper: number;

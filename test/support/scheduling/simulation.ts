@@ -17,7 +17,7 @@ export type SimulatedImage = {
   /** Seconds of a build with an empty cache, those of `shared` steps included. */
   readonly seconds: number;
   readonly shared?: { readonly name: string; readonly seconds: number } | undefined;
-  /** Seconds that it is expected to take; `seconds` where not given. */
+  /** The expected seconds; `seconds` where not given. */
   readonly expected?: number;
   readonly memory?: number;
   /** Bytes of the image, which a builder needs for its dependents. Default 0. */
@@ -70,7 +70,7 @@ export async function simulate(
   const counts = { started: 0, losses: 0 };
   const schedule = new Scheduler(builders, {
     clock,
-    // However often builders are lost, the run ends when all is built.
+    // The run ends when all is built, after any number of losses.
     maxAttempts: Number.POSITIVE_INFINITY,
     lostBuilderTimeout: 1e9,
     ...(options.rules ? { rules: options.rules } : {}),
@@ -246,8 +246,8 @@ function jobsOf(graph: Graph, order: Order): Map<string, Job> {
 }
 
 /**
- * Returns numbers that are higher for what `make` builds sooner: it walks its goals in order, each
- * after its prerequisites.
+ * Returns numbers that are higher for images that `make` builds sooner. It walks its goals in
+ * order, each after its prerequisites.
  */
 function makeOrder(graph: Graph): Map<string, number> {
   const seen = new Set<string>();

@@ -4,19 +4,19 @@ import { listen } from "../builders/build-workspace.ts";
 
 /**
  * The state of a link. `half-open`: existing connections are silent, new ones work, as after a NAT
- * has forgotten them.
+ * has dropped its table.
  */
 export type LinkState = "open" | "silent" | "half-open" | "reset";
 
-/** One way of a connection: what comes from one end is written to the other. */
+/** One direction of a connection: bytes from one end are written to the other. */
 type Pair = { readonly ends: readonly [Socket, Socket]; isSilent: boolean };
 
-/** How often bytes are let through a slow link, in milliseconds. */
+/** The interval at which a slow link lets bytes through, in milliseconds. */
 const tick = 50;
 
 /**
- * A TCP proxy of the test's own on the loopback interface, between buildctl and a daemon, which
- * fails as networks do.
+ * A TCP proxy of the test's own on the loopback interface, between buildctl and a daemon. It fails
+ * as networks do.
  */
 export class FaultyLink implements AsyncDisposable {
   readonly address: string;
@@ -42,13 +42,12 @@ export class FaultyLink implements AsyncDisposable {
     return new FaultyLink(server, await listen(server), target);
   }
 
-  /** Fails like this from now on, or works again. */
+  /** Sets the link's state: a fault, or `open`. */
   set(state: LinkState): void {
     this.#state = state;
     for (const pair of this.#pairs) {
       if (state === "reset") reset(pair);
-      // What a network has swallowed does not come back when it works again: those connections are
-      // dead.
+      // Bytes lost in a network stay lost when it works again: those connections are dead.
       if (state === "silent" || state === "half-open") pair.isSilent = true;
     }
   }
@@ -83,7 +82,7 @@ export class FaultyLink implements AsyncDisposable {
       }
       from.resume();
     });
-    // A silent network tells neither end that the other one has gone.
+    // A silent network reports the end of one side to neither end.
     from.on("close", () => {
       if (!pair.isSilent) to.destroy();
     });

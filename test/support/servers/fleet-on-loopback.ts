@@ -4,13 +4,13 @@ import type { FleetBuilder } from "../../../components/builder-fleet/fleet-build
 import { FleetCertificates } from "../../../components/builder-fleet/fleet-certificates.ts";
 import { awsMachines, awsVendors, instanceType } from "../../../config/aws-fleet.ts";
 
-/** No program is uploaded anywhere. */
+/** Returns no architectures, so that no program is uploaded. */
 export const architecturesOf = (): never[] => [];
 
 /**
  * A project's components/builder-fleet/aws.ts for a test: the fleet as its stack sees it, with its
- * certificates and the ends of its tunnels, and nothing on AWS. What listens at those ends is the
- * test's.
+ * certificates and the ends of its tunnels, and without AWS. The test provides the listeners at
+ * those ends.
  */
 export class AwsFleet extends ComponentResource {
   readonly builders: readonly FleetBuilder[];

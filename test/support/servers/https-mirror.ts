@@ -6,20 +6,20 @@ import { selfSigned } from "../builders/self-signed.ts";
 
 const authority = selfSigned();
 
-/** The authority that every mirror's certificate is from (PEM). */
+/** The authority of every mirror's certificate (PEM). */
 export const mirrorAuthority = authority.cert;
 
 export type Mirror = {
   /** Its address, such as https://127.0.0.1:4711 */
   readonly url: string;
-  /** The headers of each request that it got. */
+  /** The headers of each request so far. */
   readonly requests: IncomingHttpHeaders[];
 };
 
 /** Answers one request; the number counts the requests from 1. */
 export type Answer = (request: IncomingMessage, response: ServerResponse, number: number) => void;
 
-/** A real HTTPS server on the loopback, which ends with the test. */
+/** Starts a real HTTPS server on the loopback, which ends with the test. */
 export async function startMirror(answer: Answer): Promise<Mirror> {
   const requests: IncomingHttpHeaders[] = [];
   const listener: RequestListener = (request, response) => {
@@ -27,7 +27,7 @@ export async function startMirror(answer: Answer): Promise<Mirror> {
     answer(request, response, requests.length);
   };
   const server = createServer({ key: authority.key, cert: authority.cert }, listener);
-  // A client that does not trust the server, or is killed, is a case of the tests.
+  // Clients that reject its certificate, or are killed, are cases of the tests.
   server.on("tlsClientError", () => undefined);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -40,7 +40,7 @@ export async function startMirror(answer: Answer): Promise<Mirror> {
   return { url: `https://127.0.0.1:${address.port}`, requests };
 }
 
-/** Serves the content as a good server does: with an entity tag, and from where the client asks. */
+/** Serves the content as a good server does: with an entity tag, and from the requested offset. */
 export function serving(content: Buffer, etag = '"one"'): Answer {
   return ({ headers }, response) => {
     const from = /^bytes=(\d+)-$/.exec(headers.range ?? "")?.[1];

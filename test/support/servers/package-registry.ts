@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { selfSigned } from "../builders/self-signed.ts";
 
-/** What a path of the registry is answered: the body, or a status. */
+/** The answer for a path of the registry: the body, or a status. */
 export type Served = Buffer | string | { readonly status: number; readonly headers?: Record<string, string> };
 
 /**
@@ -21,9 +21,9 @@ export class PackageRegistry implements AsyncDisposable {
   readonly authority: string;
   /** Path -> content; packages are added once the port is known. */
   readonly files = new Map<string, Served>();
-  /** Path -> what must have happened before it is answered. */
+  /** Path -> the event that its answer waits for. */
   readonly held = new Map<string, Promise<unknown>>();
-  /** What was asked for, as `GET /path`. */
+  /** The requests so far, as `GET /path`. */
   readonly requests: string[] = [];
   readonly #server: Server;
 
@@ -38,7 +38,7 @@ export class PackageRegistry implements AsyncDisposable {
       response.writeHead(200, { "content-length": Buffer.byteLength(served), etag: `"${hash(served)}"` });
       response.end(request.method === "HEAD" ? undefined : served);
     });
-    // A client that does not trust it, or goes away, is a case of the tests.
+    // Clients that reject its certificate, or go away, are cases of the tests.
     this.#server.on("tlsClientError", () => undefined);
   }
 
@@ -57,7 +57,7 @@ export class PackageRegistry implements AsyncDisposable {
     return `https://${this.host}:${this.port}`;
   }
 
-  /** Waits until a path is asked for. */
+  /** Waits until a path is requested. */
   async asked(path: string): Promise<void> {
     while (!this.requests.includes(`GET ${path}`)) await once(this.#server, "request");
   }
@@ -73,8 +73,8 @@ export class PackageRegistry implements AsyncDisposable {
   }
 
   /**
-   * Serves a crate (doc.rust-lang.org/cargo/reference/registry-index.html); returns its checksum
-   * for Cargo.lock.
+   * Serves a crate (doc.rust-lang.org/cargo/reference/registry-index.html), and returns its
+   * checksum for Cargo.lock.
    */
   addCrate(name: string, version: string, source: string): string {
     const toml = `[package]\nname = "${name}"\nversion = "${version}"\nedition = "2021"\n`;
@@ -87,7 +87,7 @@ export class PackageRegistry implements AsyncDisposable {
     return `[[package]]\nname = "${name}"\nversion = "${version}"\nsource = "${from}"\nchecksum = "${hash(crate)}"\n`;
   }
 
-  /** Serves an npm package; returns its entry of package-lock.json. */
+  /** Serves an npm package, and returns its entry of package-lock.json. */
   addNpmPackage(name: string, version: string, source: string): object {
     const path = `/npm/${name}/-/${name}-${version}.tgz`;
     const content = tarball("package", {
@@ -125,7 +125,7 @@ function tarball(folder: string, files: Readonly<Record<string, string>>): Buffe
   }
 }
 
-/** A zip archive of stored files (PKWARE's APPNOTE.TXT, 4.3). */
+/** Makes a zip archive of stored files (PKWARE's APPNOTE.TXT, 4.3). */
 function zip(files: Readonly<Record<string, string>>): Buffer {
   const locals: Buffer[] = [];
   const entries: Buffer[] = [];

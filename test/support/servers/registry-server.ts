@@ -36,7 +36,7 @@ export class RegistryServer implements AsyncDisposable {
         version: "0.1",
         log: { level: "error", accesslog: { disabled: true } },
         storage: { filesystem: { rootdirectory: join(folder, "storage") }, delete: { enabled: true } },
-        // Relative, so that uploads go on through whatever stands before it.
+        // Relative, so that uploads also pass through a proxy before it.
         http: { addr: host, secret: "of no meaning", relativeurls: true },
       }),
     );
@@ -45,7 +45,7 @@ export class RegistryServer implements AsyncDisposable {
     return server;
   }
 
-  /** Ends it as a power failure does. What it has stored stays. */
+  /** Ends it as a power failure does. Its stored content stays. */
   async kill(): Promise<void> {
     const child = this.#process;
     if (child === undefined) return;
@@ -55,7 +55,7 @@ export class RegistryServer implements AsyncDisposable {
     await ended;
   }
 
-  /** Starts it at its old address, with what it had stored. */
+  /** Starts it at its old address, with its stored content. */
   async restart(): Promise<void> {
     const child = spawn(realTool("registry"), ["serve", join(this.#folder, "config.json")], {
       stdio: "ignore",
@@ -70,7 +70,7 @@ export class RegistryServer implements AsyncDisposable {
     }
   }
 
-  /** The digest that a tag points at; null where there is no such tag. */
+  /** Returns the digest that a tag points at; null where there is no such tag. */
   async digestOf(repository: string, tag: string): Promise<string | null> {
     const accept = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json";
     const url = `http://${this.host}/v2/${repository}/manifests/${tag}`;
@@ -91,7 +91,7 @@ export class RegistryServer implements AsyncDisposable {
     if (status !== 202) throw new Error(`${url}: ${status}`);
   }
 
-  /** The tags of a repository, sorted. */
+  /** Returns the tags of a repository, sorted. */
   async tagsOf(repository: string): Promise<string[]> {
     const answer = await fetch(`http://${this.host}/v2/${repository}/tags/list`);
     if (answer.status === 404) return [];
@@ -99,14 +99,14 @@ export class RegistryServer implements AsyncDisposable {
     return (tags ?? []).sort();
   }
 
-  /** All repositories that anything was pushed to. */
+  /** Returns all repositories with any content. */
   async repositories(): Promise<string[]> {
     const answer = await fetch(`http://${this.host}/v2/_catalog?n=1000`);
     const { repositories } = (await answer.json()) as { repositories: string[] };
     return repositories;
   }
 
-  /** What a tag points at, directly or not, and the registry does not give or gives wrongly. */
+  /** Returns the manifests and blobs behind a tag that are missing or wrong in the registry. */
   async missingBehind(repository: string, reference: string): Promise<string[]> {
     const bytes = await this.#get(repository, "manifests", reference);
     if (bytes === null) return [`${repository}: ${reference}`];

@@ -22,15 +22,15 @@ type TlsDaemonOptions = {
   /** Programs that the daemon finds on its PATH: name to file. */
   readonly programs?: Readonly<Record<string, string>>;
   /**
-   * Whether it is in a network namespace of its own, with no interface that is up: then only its
-   * unix socket leads to it.
+   * True for a network namespace of its own, with all interfaces down: then only its unix socket
+   * leads to it.
    */
   readonly isIsolated?: boolean;
 };
 
 /**
- * A buildkitd of the test's own on a port of the loopback interface, as the machine of a fleet has
- * it: with mutual TLS.
+ * A buildkitd of the test's own on a port of the loopback interface, with mutual TLS, as on a
+ * machine of a fleet.
  */
 export class TlsDaemon implements AsyncDisposable {
   readonly folder: string;
@@ -55,12 +55,12 @@ export class TlsDaemon implements AsyncDisposable {
 
   /**
    * Starts it and waits until it listens.
-   * @param days how long its certificate is valid; less than 0: it has expired
-   * @param names what the certificate is for
+   * @param days the validity of its certificate; less than 0: it has expired
+   * @param names the certificate's names
    * @param credentials the daemon's own, and the authority's; made where not given
    * @param port a free one where not given
-   * @param programs what it finds on its PATH, runc included
-   * @param isIsolated whether it is in a network namespace without any route
+   * @param programs the programs on its PATH, runc included
+   * @param isIsolated true for a network namespace without any route
    */
   static async start({
     days = 1,
@@ -115,8 +115,8 @@ export class TlsDaemon implements AsyncDisposable {
   }
 
   /**
-   * The files of a client whose certificate this authority has signed, the daemon's own where none
-   * is given.
+   * Returns the files of a client with a certificate that this authority has signed, by default the
+   * daemon's own.
    */
   async client({
     authority = this.authority,
@@ -138,7 +138,7 @@ export class TlsDaemon implements AsyncDisposable {
     return files;
   }
 
-  /** The command lines of what it runs at present: runc, and the steps of its solves. */
+  /** Returns the command lines of its present children: runc, and the steps of its solves. */
   async running(): Promise<string[]> {
     const { stdout } = await promisify(execFile)("ps", ["-eo", "pid=,ppid=,args="]);
     const found = new Map<number, string>([[this.#pid, ""]]);

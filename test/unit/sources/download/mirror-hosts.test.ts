@@ -5,7 +5,7 @@ import { HostDownError, MirrorHosts } from "../../../../sources/download/mirror-
 const [one, other] = [new URL("https://a.test/x"), new URL("https://b.test/x")];
 const never = new AbortController().signal;
 
-test("gives one host three requests at once, and others theirs beside it", async () => {
+test("gives one host three requests at once, and other hosts theirs beside it", async () => {
   const hosts = new MirrorHosts();
   let [now, most] = [0, 0];
   const request = async () => {
@@ -21,7 +21,7 @@ test("gives one host three requests at once, and others theirs beside it", async
   expect(most).toBe(6);
 });
 
-test("asks a host that is down no more, in whatever waits for it either", async () => {
+test("skips a host that is down, also for requests that wait already", async () => {
   const hosts = new MirrorHosts();
   let asked = 0;
   const request = async () => {
@@ -50,7 +50,7 @@ test("keeps a pause for all requests to a host, and ends it when aborted", async
   await expect(ended).rejects.toMatchObject({ name: "TimeoutError" });
 });
 
-test("a host that asks for a long pause is not waited for, and not asked while it lasts", async () => {
+test("rejects requests to a host during its long pause, without waiting", async () => {
   const hosts = new MirrorHosts();
   hosts.pause(one, 3_600_000);
   await expect(hosts.ask(one, never, async () => "asked")).rejects.toThrow(

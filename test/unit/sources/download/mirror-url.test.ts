@@ -40,7 +40,7 @@ test.each([
   "git+https://a.test/x",
   "a.tar.gz",
   "https://user:word@a.test/x",
-])("refuses %s and says why", (mirror) => {
+])("rejects %s with a reason", (mirror) => {
   const { urls, refused } = orderMirrorUrls([mirror, "https://a.test/x"], false);
   expect(urls).toEqual(["https://a.test/x"]);
   expect(refused).toEqual([{ mirror, reason: expect.stringMatching(/\w/) }]);

@@ -18,7 +18,7 @@ const answer = (url: string, more: Partial<FetchAnswer> = {}): FetchAnswer => ({
 });
 const record = (...answers: FetchAnswer[]) => ({ inputKey, image: "user-x", answers });
 
-test("a record has one text, whatever the order of the answers", () => {
+test("formats a record the same for every order of answers", () => {
   const [a, b] = [answer("https://a.test/"), answer("https://b.test/", { headers: { etag: '"1"' } })];
   const text = formatFetchRecord(record(b, a));
   expect(text).toBe(formatFetchRecord(record(a, b)));
@@ -33,7 +33,7 @@ test.each([
     record(answer("https://a.test/", { headers: { "set-cookie": "x" } as never })),
   ],
   ["a method that writes", record(answer("https://a.test/", { method: "PUT" as never }))],
-])("a record with %s is none", (_, wrong) => {
+])("rejects a record with %s", (_, wrong) => {
   const text = JSON.stringify({ format: "stagex-fetches/1", ...wrong });
   expect(() => parseFetchRecord(text)).toThrow();
 });
@@ -43,7 +43,7 @@ test.each([
   ["a long header", JSON.stringify({ answers: [{ headers: { ["x".repeat(100_000)]: "" } }] })],
   ["millions of answers", `{"answers":[0${",0".repeat(3_000_000)}]}`],
   ["no JSON", `{"${"x".repeat(100_000)}\n`],
-])("what is wrong with a record is said in one short line: %s", (_, text) => {
+])("reports the problem of a record in one short line: %s", (_, text) => {
   const problem = problemOf(text);
   expect(problem).toMatch(/^it (is no record: |has more than 50000 answers$|is not JSON)/);
   expect(problem).not.toContain("\n");
@@ -59,7 +59,7 @@ function problemOf(text: string): string {
   return "";
 }
 
-test("a key's folder with thousands of files is named and not used", async () => {
+test("rejects a key's folder with thousands of files by name", async () => {
   const records = new FetchRecordStore(await scratchFolder());
   const folder = join(records.root, "ab", inputKey);
   await records.write(record());
@@ -69,7 +69,7 @@ test("a key's folder with thousands of files is named and not used", async () =>
   );
 });
 
-test("of several records of a key all choose the same one, and the ledger beside them is whole", async () => {
+test("chooses the same of several records every time, and keeps the ledger whole", async () => {
   const root = await scratchFolder();
   const records = new FetchRecordStore(root);
   const names = [await records.write(record(answer("https://a.test/"))), await records.write(record())];
@@ -78,7 +78,7 @@ test("of several records of a key all choose the same one, and the ledger beside
   expect((await new Ledger(root).readAll()).problems).toEqual([]);
 });
 
-test("a record that was changed, or that a link leads to, is named and not used", async () => {
+test("rejects a changed record and a linked folder by name", async () => {
   const root = await scratchFolder();
   const records = new FetchRecordStore(root);
   const name = await records.write(record(answer("https://a.test/")));

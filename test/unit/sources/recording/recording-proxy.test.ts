@@ -12,7 +12,7 @@ import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 type Asked = { readonly status: number; readonly body: string };
 
-/** A proxy before a host that answers as it is told to, and what a client asks of it. */
+/** Starts a proxy, a host with the given answers, and a client for requests. */
 async function setUp(
   answer: RequestListener,
   { known, limits }: { known?: readonly FetchAnswer[]; limits?: Partial<typeof fetchLimits> } = {},
@@ -56,7 +56,7 @@ function recordOf(answers: readonly FetchAnswer[]): string {
   return formatFetchRecord({ inputKey: "0".repeat(64), image: "core-x", answers: [...answers] });
 }
 
-test("equal requests at once are one answer of the record, also where the first fails", async () => {
+test("records one answer for equal concurrent requests, also where the first fails", async () => {
   let number = 0;
   const { proxy, ask } = await setUp((_, response) => {
     number++;
@@ -71,7 +71,7 @@ test("equal requests at once are one answer of the record, also where the first 
   expect(recordOf(proxy.answers)).toContain("/x");
 });
 
-test("what failed stays a problem though the same address was answered for who accepts another form", async () => {
+test("keeps a failure as a problem when another Accept header succeeds at the address", async () => {
   const { proxy, ask } = await setUp(({ headers }, response) =>
     response.writeHead(headers.accept === "a/b" ? 503 : 200).end("it"),
   );
@@ -80,7 +80,7 @@ test("what failed stays a problem though the same address was answered for who a
   expect(proxy.problems).toEqual([expect.stringContaining("/x: answered with status 503")]);
 });
 
-test("an answer that a client did not wait for is recorded whole", async () => {
+test("records a whole answer after its client has gone", async () => {
   const { proxy, socketPath, host } = await setUp((_, response) => {
     response.write("the first bytes");
     setTimeout(() => response.end(", and the rest"), 300);
@@ -96,7 +96,7 @@ test("an answer that a client did not wait for is recorded whole", async () => {
   expect(proxy.problems).toEqual([]);
 });
 
-test("an answer that never ends is a problem, though its client has what it wants", async () => {
+test("reports an answer without an end, though its client has gone", async () => {
   const { proxy, socketPath, host } = await setUp((_, response) => {
     response.write("the first bytes");
     setTimeout(() => response.destroy(), 300);
@@ -114,7 +114,7 @@ test("an answer that never ends is a problem, though its client has what it want
   expect(proxy.problems).toEqual([expect.stringContaining("/cut")]);
 });
 
-test("a record that tells another size than the answer has is not replayed", async () => {
+test("rejects a replay where the record and the answer differ in size", async () => {
   const first = await setUp((_, response) => void response.end("sixteen bytes...."));
   await first.ask("/x");
   await first.proxy.waitForRecordings();
@@ -130,7 +130,7 @@ test("a record that tells another size than the answer has is not replayed", asy
   expect(again.proxy.problems).toEqual([expect.stringContaining("tells 4 bytes of an answer of 17")]);
 });
 
-test("a step that asks without end takes a bounded amount of memory, and is named", async () => {
+test("bounds the problems of a step that sends requests without end", async () => {
   const { proxy, ask } = await setUp((_, response) => void response.writeHead(503).end(), {
     limits: { requests: 60 },
   });
@@ -143,7 +143,7 @@ test("a step that asks without end takes a bounded amount of memory, and is name
   expect(proxy.problems.at(-1)).toMatch(/^and \d+ more$/);
 });
 
-test("what a record could not hold is not passed on", async () => {
+test("rejects an address or a redirect that is too long for a record", async () => {
   const { proxy, ask } = await setUp((_, response) =>
     response.writeHead(302, { location: `/${"x".repeat(9000)}` }).end(),
   );

@@ -30,7 +30,7 @@ async function listening(answer: RequestListener, isSecure = false): Promise<num
   return (server.address() as AddressInfo).port;
 }
 
-/** What the answer is, or why there is none. */
+/** Returns the answer, or the error as text. */
 async function asked(url: string, options: Partial<UpstreamOptions> = {}, sent?: string): Promise<string> {
   const method = sent === undefined ? "GET" : "POST";
   const body = sent === undefined ? undefined : Buffer.from(sent);
@@ -44,7 +44,7 @@ async function asked(url: string, options: Partial<UpstreamOptions> = {}, sent?:
 }
 
 describe("through the proxy of the environment", () => {
-  test("hosts are asked that it alone knows, by https and http, and what git sends arrives", async () => {
+  test("reaches hosts that only the proxy resolves, by https and http, with git's body", async () => {
     const echo: RequestListener = async (request, response) =>
       void response.end(`${request.method} ${request.url} ${await text(request)}`);
     const proxy = await startProxy({
@@ -65,7 +65,7 @@ describe("through the proxy of the environment", () => {
     ]);
   });
 
-  test("what may not be asked is refused before the proxy hears of it", async () => {
+  test("rejects a forbidden host before the proxy gets a request", async () => {
     const proxy = await startProxy({});
     vi.stubEnv("HTTPS_PROXY", proxy.url);
     vi.stubEnv("HTTP_PROXY", proxy.url);
@@ -77,7 +77,7 @@ describe("through the proxy of the environment", () => {
     expect(proxy.asked).toEqual([]);
   });
 
-  test("hosts that NO_PROXY lists are asked directly, and judged by their address", async () => {
+  test("connects directly to hosts of NO_PROXY, and checks their address", async () => {
     const port = await listening((_, response) => void response.end("direct"));
     const proxy = await startProxy({});
     vi.stubEnv("HTTP_PROXY", proxy.url);
@@ -89,7 +89,7 @@ describe("through the proxy of the environment", () => {
     expect(proxy.asked).toEqual([]);
   });
 
-  test("one that refuses is named without its password, and one that is silent costs the idle time", async () => {
+  test("reports a proxy's rejection without its password, and a silent one after the idle time", async () => {
     const refusing = await startProxy({}, 403);
     vi.stubEnv("HTTPS_PROXY", refusing.url);
     const refused = await asked("https://registry.proxied.test/");
@@ -104,7 +104,7 @@ describe("through the proxy of the environment", () => {
   }, 5_000);
 });
 
-test("a name is resolved once, and only its public addresses are connected to", async () => {
+test("resolves a name once, and connects only to its public addresses", async () => {
   const answers = [["127.0.0.1"], ["203.0.113.7"]];
   let lookups = 0;
   const resolveAddresses = async () => answers[lookups++] ?? [];
@@ -117,7 +117,7 @@ test("a name is resolved once, and only its public addresses are connected to", 
   expect(await asked("http://empty.test/", { resolveAddresses: async () => [] })).toContain("has no address");
 });
 
-test("a public address of this machine itself is not asked, by number or by name", async () => {
+test("rejects this machine's own public address, by number and by name", async () => {
   const address = "203.0.113.7";
   const own = { address, family: "IPv4" as const, netmask: "", mac: "", internal: false, cidr: null };
   const spy = vi.spyOn(os, "networkInterfaces").mockReturnValue({ eth0: [own] });

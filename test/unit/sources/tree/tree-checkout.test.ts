@@ -43,14 +43,14 @@ function commit(text: string): string {
 const open = (revision: string) => checkOutTree(parseTreeAddress(`${url}#${revision}`, scratch), cache);
 const content = async (revision: string) => readFileSync(join(await open(revision), "file"), "utf8");
 
-describe("what stagex:tree may say", () => {
-  test("a folder, relative to the project", () => {
+describe("the value of stagex:tree", () => {
+  test("resolves a folder relative to the project", () => {
     expect(parseTreeAddress("../tree", "/a/b")).toEqual({ kind: "folder", folder: "/a/tree" });
     expect(parseTreeAddress("/c d/ü", "/a/b")).toEqual({ kind: "folder", folder: "/c d/ü" });
   });
 
   test.each(["https://example.org/x.git", "ssh://git@example.org/x", "git@example.org:x.git", "file:///x"])(
-    "%s, with a tag",
+    "accepts %s with a tag",
     (address) => {
       expect(parseTreeAddress(`${address}#2026.03.0`, "/")).toEqual({
         kind: "git",
@@ -69,7 +69,7 @@ describe("what stagex:tree may say", () => {
     ["https://example.org/x#1.0#2.0", "neither a full commit"],
     ["http://example.org/x#1.0", "only https, ssh and file"],
     ["ext::sh -c x#1.0", undefined],
-  ])("%s is refused, or no URL at all", (address, message) => {
+  ])("takes %s for a folder, or rejects it", (address, message) => {
     if (message === undefined) expect(parseTreeAddress(address, "/a")).toMatchObject({ kind: "folder" });
     else expect(() => parseTreeAddress(address, "/a")).toThrow(message);
   });
@@ -84,14 +84,14 @@ describe("what stagex:tree may say", () => {
     "ssh://git:hush@example.org/x#1.0",
     "file://hush@example.org/x#1.0",
     "http://hush@example.org/x#1.0",
-  ])("%s is refused, and what may be a secret is not repeated", (text) => {
+  ])("rejects %s without repeating possible secrets", (text) => {
     const address = () => parseTreeAddress(text, "/a");
     expect(address).toThrow(/git's credential helper|no URL that can be parsed|only https, ssh and file/);
     expect(address).not.toThrow(/hu(@)?sh/);
   });
 });
 
-test("a repository with names by SHA-256 is checked out, by tag and by commit", async () => {
+test("checks out a repository with SHA-256 names by tag and by commit", async () => {
   rmSync(join(repository, ".git"), { recursive: true });
   git("init", "--quiet", "--object-format=sha256");
   const long = commit("long\n");
@@ -101,7 +101,7 @@ test("a repository with names by SHA-256 is checked out, by tag and by commit", 
   expect(() => open(long.slice(0, 63))).toThrow("shortened commit");
 });
 
-test("attributes of the tree and filters of the user's own change no byte", async () => {
+test("keeps every byte despite the tree's attributes and the user's filters", async () => {
   writeFileSync(
     join(repository, ".gitattributes"),
     "file text eol=crlf ident filter=user working-tree-encoding=UTF-16\n",
@@ -123,14 +123,14 @@ test("attributes of the tree and filters of the user's own change no byte", asyn
   expect(readdirSync(scratch)).not.toContain("ran");
 });
 
-test("a folder that is not there is named", async () => {
+test("reports a missing folder by name", async () => {
   const absent = join(scratch, "absent");
   await expect(checkOutTree({ kind: "folder", folder: absent }, cache)).rejects.toThrow(
     `no folder ${absent}`,
   );
 });
 
-test("a full commit, a tag and an annotated tag are checked out, and then need no repository", async () => {
+test("checks out a commit, a tag and an annotated tag, and then needs no repository", async () => {
   git("tag", "--annotate", "--message", "Two", "2.0.0", commit("second\n"));
   const read = async () => [await content(first), await content("1.0.0"), await content("2.0.0")];
   expect(await read()).toEqual(["first\n", "first\n", "second\n"]);
@@ -138,26 +138,26 @@ test("a full commit, a tag and an annotated tag are checked out, and then need n
   expect(await read()).toEqual(["first\n", "first\n", "second\n"]);
 });
 
-test("a branch is refused, and it is said where the tags are", async () => {
+test("rejects a branch with a hint that lists the tags", async () => {
   await expect(open("main")).rejects.toThrow(/has no tag "main" \(branches are not allowed.*git ls-remote/);
 });
 
-test("a tag whose name only ends as the wanted one does is another", async () => {
+test("rejects a tag where only the end of another tag matches", async () => {
   git("tag", "refs/tags/3.0.0");
   await expect(open("3.0.0")).rejects.toThrow('no tag "3.0.0"');
 });
 
-test("a commit that the repository does not have is said with git's own words", async () => {
+test("reports a missing commit with git's own error", async () => {
   await expect(open("0".repeat(40))).rejects.toThrow(/git .*fetch.*0{40}/);
 });
 
-test("a tag stays at the commit that it had when it was first seen", async () => {
+test("keeps a tag at the commit that it had when first seen", async () => {
   expect(await content("1.0.0")).toBe("first\n");
   git("tag", "--force", "1.0.0", commit("second\n"));
   expect(await content("1.0.0")).toBe("first\n");
 });
 
-test("with that commit's checkout gone, a moved tag is an error that names both commits", async () => {
+test("rejects a moved tag with both commits once the old checkout is gone", async () => {
   rmSync(await open("1.0.0"), { recursive: true });
   const second = commit("second\n");
   git("tag", "--force", "1.0.0", second);
@@ -166,8 +166,8 @@ test("with that commit's checkout gone, a moved tag is an error that names both 
   );
 });
 
-test("a checkout cut short by a kill is never taken, and is swept by the next", async () => {
-  // It commits suicide where git is asked for the second time, with the new folder half made.
+test("never uses a checkout that a kill interrupted, and removes it next time", async () => {
+  // The program kills itself when git is called for the second time, with the new folder half made.
   const program = `
     import { parseTreeAddress, checkOutTree } from ${JSON.stringify(new URL("../../../../sources/tree/tree-checkout.ts", import.meta.url).href)};
     await checkOutTree(parseTreeAddress(process.argv[1], "/"), process.argv[2]);`;
@@ -204,7 +204,7 @@ test.each([
       execFileSync("git", [...own, "commit", "--quiet", "--allow-empty", "--message", "x"]);
     },
   ],
-])("a checkout that somebody changed is no commit any more: %s", async (_, change) => {
+])("rejects a checkout that somebody changed: %s", async (_, change) => {
   mkdirSync(join(repository, "packages"));
   writeFileSync(join(repository, "packages/file"), "text\n");
   git("add", "packages");
@@ -218,12 +218,12 @@ test.each([
   expect(await content(revision)).toBe("with packages\n");
 });
 
-test("two at once make one checkout", async () => {
+test("makes one checkout for two concurrent calls", async () => {
   const folders = await Promise.all([open(first), open(first)]);
   expect(new Set(folders).size).toBe(1);
 });
 
-test("neither the user's line endings nor a hook's repository change what is checked out", async () => {
+test("ignores the user's line endings and a hook's repository", async () => {
   const settings = join(scratch, "gitconfig");
   writeFileSync(settings, "[core]\n\tautocrlf = true\n");
   vi.stubEnv("GIT_CONFIG_GLOBAL", settings);

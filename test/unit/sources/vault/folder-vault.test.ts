@@ -7,7 +7,7 @@ import { scratchFolder } from "../../../support/builders/scratch-folder.ts";
 
 const partialName = () => `${"ab".repeat(32)}-${randomUUID()}`;
 
-test("a push removes old partial files of pushes, and nothing else that lies beside them", async () => {
+test("removes old partial files of pushes, and keeps all other files beside them", async () => {
   const root = await scratchFolder();
   const partial = join(root, "partial");
   const [file, folder] = [partialName(), partialName()];
