@@ -94,6 +94,6 @@ test("stops unpacking an endless layer, reports one that is no archive, and hash
     const hashing = new LayerHasher(layer);
     await pipeline(Readable.from([bytes.subarray(0, 100), bytes.subarray(100)]), hashing.restart());
     expect(hashing.packed()).toBe(layer.digest);
-    expect(hashing.unpacked()).toEqual({ trouble: expect.stringMatching(trouble) });
+    expect(hashing.unpacked()).toEqual({ reason: expect.stringMatching(trouble) });
   }
 });
