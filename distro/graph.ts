@@ -69,7 +69,7 @@ export function dependencyClosure(
 export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const left = new CyclicImages(graph);
   const cycles: string[][] = [];
-  // The way is gone on from where a cycle has been taken out of it, so that no step of it is made twice.
+  // The search continues from where a cycle was taken out of the way, so that no step is repeated.
   const way: string[] = [];
   const places = new Map<string, number>();
   const step = (name: string) => places.set(name, way.push(name) - 1);
@@ -85,7 +85,7 @@ export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
       const cycle = way.slice(turn);
       cycles.push(fromLeast(cycle));
       left.remove(cycle);
-      // An image on the way stays as long as the next one does.
+      // An image stays on the way as long as the next one does.
       for (let last = way.at(-1); last !== undefined && !left.has(last); last = way.at(-1)) {
         places.delete(last);
         way.pop();
@@ -95,9 +95,12 @@ export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   return cycles.sort(([left = ""], [right = ""]) => (left < right ? -1 : 1));
 }
 
-/** The images that have no level, each of which waits for another of them: to follow any dependency leads into a cycle. */
+/**
+ * The images without a level. Each waits for another of them, so following any dependency leads
+ * into a cycle.
+ */
 class CyclicImages {
-  /** How many of its dependencies are left, for each image that is. */
+  /** The number of remaining dependencies of each remaining image. */
   readonly #waiting = new Map<string, number>();
   readonly #dependents: ReadonlyMap<string, readonly string[]>;
   readonly #sorted = new Map<string, { readonly names: readonly string[]; next: number }>();
@@ -112,7 +115,7 @@ class CyclicImages {
     }
   }
 
-  /** Those that were there at first, sorted. */
+  /** Returns all images of the start, sorted. */
   names(): string[] {
     return [...this.#sorted.keys()].sort();
   }
@@ -127,7 +130,7 @@ class CyclicImages {
     return own?.names[own.next] ?? name;
   }
 
-  /** Removes images, and with them all that waits for no other image any more. */
+  /** Removes images, and with them all images that no longer wait for another. */
   remove(names: readonly string[]): void {
     const open = [...names];
     for (let name = open.pop(); name !== undefined; name = open.pop()) {
@@ -152,7 +155,7 @@ export function withDependents(
   dependents: ReadonlyMap<string, readonly string[]>,
   names: Iterable<string>,
 ): Set<string> {
-  // A set that is walked while it grows.
+  // The loop also visits images that it adds to the set.
   const reached = new Set(names);
   for (const name of reached) for (const dependent of dependents.get(name) ?? []) reached.add(dependent);
   return reached;

@@ -3,11 +3,11 @@ import { remainingSeconds } from "./build-durations.ts";
 
 /** The forecast of one image, as far as it is known before the run. */
 export type ForecastStatus =
-  /** An own input changed, and nobody has recorded what comes of it. */
+  /** An own input changed, and the ledger has no result for it. */
   | "will"
-  /** Only what it is built from may change; equal digests would cut it off. */
+  /** Only a dependency may change; if its digest stays equal, the image is not built. */
   | "may"
-  /** The ledger knows what its inputs give. */
+  /** The ledger has the digests of its inputs. */
   | "ledger"
   | "unchanged";
 
@@ -16,7 +16,7 @@ export type ForecastImage = {
   readonly status: ForecastStatus;
   /** Names of the images it is built from. */
   readonly dependencies: readonly string[];
-  /** Seconds that building it took before; null where nobody has recorded that. */
+  /** The recorded seconds of an earlier build; null where there is no record. */
   readonly seconds: number | null;
 };
 
@@ -25,11 +25,17 @@ export type Forecast = {
   readonly counts: Readonly<Record<ForecastStatus, number>>;
   /** Predicted seconds if everything that may be built is; null where most of it has no recorded duration. */
   readonly seconds: number | null;
-  /** How many of the images to build have no recorded duration; each is taken to last as long as the middle one of the others. */
+  /**
+   * The number of images to build without a recorded duration. Each is assumed to take the median
+   * of the others.
+   */
   readonly guessed: number;
-  /** The chain of builds that no number of builders shortens, first to last, and its seconds. */
+  /** The chain of builds that more builders do not shorten, first to last, and its seconds. */
   readonly criticalPath: { readonly images: readonly string[]; readonly seconds: number };
-  /** Images that will be built, with how many may be built because of them, most first; at most ten. */
+  /**
+   * Images that will be built, and how many may be built because of them. At most ten, the largest
+   * number first.
+   */
   readonly causes: readonly { readonly image: string; readonly dependents: number }[];
 };
 
@@ -57,7 +63,7 @@ export function forecastRun(images: ReadonlyMap<string, ForecastImage>, slots: n
 
 type Job = { readonly dependencies: readonly string[]; readonly seconds: number };
 
-/** What is to be built: its graph, in an order that can be built, and who waits for whom. */
+/** The graph of the images to build, in an order that can be built, and the dependents of each. */
 type Work = {
   readonly jobs: ReadonlyMap<string, Job>;
   readonly order: readonly string[];
@@ -111,7 +117,10 @@ function criticalPath(
   return { images, seconds: remaining.get(images[0] ?? "") ?? 0 };
 }
 
-/** How much each image that will be built takes with it, directly or not. */
+/**
+ * Counts the images that each image that will be built may cause to be built, directly or
+ * indirectly.
+ */
 function causesOf(
   images: ReadonlyMap<string, ForecastImage>,
   { order, dependents }: Work,
@@ -130,7 +139,7 @@ function middle(values: readonly number[]): number | null {
   return [...values].sort((a, b) => a - b)[values.length >> 1] ?? null;
 }
 
-/** The forecast in a few lines for people. */
+/** Formats the forecast in a few lines for people. */
 export function formatForecast(found: Forecast, slots: number): string {
   const { counts } = found;
   const line = `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`;
@@ -138,7 +147,7 @@ export function formatForecast(found: Forecast, slots: number): string {
   return [line, ...formatTimeLines(found, slots), ...formatCauseLines(found)].join("\n");
 }
 
-/** How long it takes, and what no number of builders shortens, for people. */
+/** Formats the duration, and the critical path that more builders do not shorten, for people. */
 export function formatTimeLines({ seconds, guessed, criticalPath: path }: Forecast, slots: number): string[] {
   if (seconds === null)
     return [`How long it takes is not known: of ${guessed} of them nobody has recorded it.`];
@@ -149,7 +158,7 @@ export function formatTimeLines({ seconds, guessed, criticalPath: path }: Foreca
   ];
 }
 
-/** The images that cause most, for people; none where none takes another along. */
+/** Formats the images that cause most builds, for people. Empty where no image causes another's. */
 export function formatCauseLines({ causes }: Forecast): string[] {
   const most = causes.filter(({ dependents }) => dependents > 0).slice(0, 3);
   if (most.length === 0) return [];

@@ -6,7 +6,10 @@ import type { BuildPlan, ContextFile } from "../build-plan.ts";
 export type ComparedTree = {
   /** By name, each after all that it is built from, as a tree has them. */
   readonly images: ReadonlyMap<string, BuildPlan>;
-  /** The digests that are certain before anything is built, by image: {@link knownDigests}. None where there is no ledger. */
+  /**
+   * The digests that are certain before a build, by image: {@link predictDigests}. Empty where
+   * there is no ledger.
+   */
   readonly digests: ReadonlyMap<string, Digest>;
 };
 
@@ -27,7 +30,7 @@ export type InputName =
   | "context"
   | "dependencies";
 
-/** One input of an image that differs from before, or may turn out to. */
+/** An input of an image that differs, or may turn out to differ, from before. */
 export type RebuildCause = {
   readonly input: InputName;
   /** The build argument, the source's file or the dependency, where the input is a table of such. */
@@ -36,14 +39,17 @@ export type RebuildCause = {
   readonly after: CauseValue;
 };
 
-/** An image that is on both sides, and is to be built again. */
+/** An image of both sides that is built again. */
 export type Rebuild = {
   readonly name: string;
-  /** `may`: nothing of it changed but something that it is built from is built again, perhaps to the same bytes. */
+  /** `may`: only a dependency is built again, perhaps to the same bytes. */
   readonly certainty: "will" | "may";
-  /** All that changed; for `may`, all that may. Never empty. */
+  /** All changes; for `may`, all possible changes. Never empty. */
   readonly causes: readonly RebuildCause[];
-  /** The shortest way from an image whose own inputs changed to this one: names, each built from the one before it. */
+  /**
+   * The shortest path from an image with changed inputs of its own to this one. Each image is built
+   * from the one before it.
+   */
   readonly path: readonly string[];
 };
 
@@ -105,7 +111,7 @@ function rebuildOf(
   return { name, certainty, causes, path };
 }
 
-/** Whether an image that is built again has other bytes than before. */
+/** Compares the digests of an image on both sides. */
 function effectOf(
   name: string,
   [before, after]: readonly [ComparedTree, ComparedTree],
@@ -123,13 +129,13 @@ function dependencyCause(
   return { input: "dependencies", entry, before: digest(before), after: digest(after) };
 }
 
-/** The inputs of an image that changed, apart from what those that it is built from have become. */
+/** Returns the changed inputs of an image, except the digests of its dependencies. */
 function ownCauses(
   old: BuildPlan,
   plan: BuildPlan,
   sides: readonly [ComparedTree, ComparedTree],
 ): RebuildCause[] {
-  // Of nearly all images: their properties need not be compared one by one.
+  // Nearly all images are equal: their properties need no comparison one by one.
   if (JSON.stringify(old) === JSON.stringify(plan)) return [];
   return [
     ...differences(plainInputs(old), plainInputs(plan)),

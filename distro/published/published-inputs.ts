@@ -6,28 +6,33 @@ import { firstPublishedDigest, publishedDigestIn, type TreeWithDigests } from ".
 import type { PublishedTree } from "./published-tree.ts";
 
 /**
- * The status of an image's inputs against those that its published digest is of: the same, changed, or
- * `open` while the digest of a dependency is unknown.
+ * The status of an image's inputs, compared with those of its published digest: equal or changed.
+ * It is `open` while the digest of a dependency is unknown.
  */
 export type InputsStatus = "published" | "changed" | "open";
 
 /** The facts that decide an image's status. */
 export type InputsStatusQuery = {
   readonly image: string;
-  /** Whether the published image would have this image's input key if it had been built from the same images. */
+  /**
+   * Checks that the published image, built from the same images, would have this image's input key.
+   */
   readonly hasSameInputsAs: (published: BuildPlan) => boolean;
-  /** What it is built from, by name; undefined where that is not known yet. */
+  /** The digests of its dependencies, by name; undefined where not known yet. */
   readonly dependencies: Readonly<Record<string, Digest | undefined>>;
-  /** The first manifest of an index, which StageX publishes of an image for several platforms; undefined where it is not here. */
+  /**
+   * Returns the first manifest of an index; undefined where the index is not available here. For an
+   * image for several platforms, StageX publishes that manifest.
+   */
   readonly firstManifest: (index: Digest) => Promise<Digest | undefined>;
 };
 
-/** Compares the images of a tree with those that its digests were published of. */
+/** Compares the images of a tree with the inputs of their published digests. */
 export class PublishedInputs {
   readonly #current: TreeWithDigests;
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
-  /** By image, why it is unknown whether it has the inputs of another commit that wrote its line. */
+  /** By image, the reason why the inputs at another commit that wrote its line cannot be read. */
   readonly #untold = new Map<string, string>();
 
   constructor(current: TreeWithDigests, published: PublishedTree) {
@@ -35,7 +40,10 @@ export class PublishedInputs {
     this.#published = published;
   }
 
-  /** Returns why an image's status is unknown, and how to fix that; undefined where it is known. */
+  /**
+   * Returns the reason why an image's status is unknown, and how to fix that; undefined where it is
+   * known.
+   */
   doubt(image: string): string | undefined {
     const published = this.#published;
     if ("doubt" in published) return published.doubt;
@@ -50,7 +58,7 @@ export class PublishedInputs {
     return this.#untold.get(image);
   }
 
-  /** Finds the set of digests, of those that the image is held against, in which its line is not the published one. */
+  /** Finds the first set of digests in which the image's line differs from the published one. */
   #changedSet(image: string, published: TreeWithDigests): DigestSet | undefined {
     const platforms = this.#current.images.get(image)?.platforms ?? [];
     const sets = ["", ...platforms.map(digestSetOfPlatform), ...(platforms.length > 1 ? ["index"] : [])];
@@ -59,14 +67,16 @@ export class PublishedInputs {
     );
   }
 
-  /** The commit that published the digests, where it is known. */
+  /** The commit that published the digests; undefined where it is unknown. */
   get commit(): string | undefined {
     return "commit" in this.#published ? this.#published.commit : undefined;
   }
 
   /**
-   * Returns an image's status where there is no {@link doubt}. Its inputs are the published ones if they are those of the last commit that changed
-   * `digests/`, or of one that wrote its line. Where that can't be told they are too, and there is a doubt from then on.
+   * Returns an image's status where there is no {@link doubt}. Its inputs are `published` if they
+   * equal those of the last commit that changed `digests/`, or of a commit that wrote its line.
+   * Where the latter cannot be read, the status is `published` as well, and {@link doubt} then
+   * gives the reason.
    */
   async statusOf({
     image,
@@ -87,9 +97,9 @@ export class PublishedInputs {
   }
 
   /**
-   * Returns the status of all images. Of an image whose inputs are the published ones no other digest counts, whatever is known of it;
-   * with a {@link doubt} the status is `published`.
-   * @param known the digests of the others, by name
+   * Returns the status of all images. An image with a {@link doubt} is `published`. For a
+   * dependency that is `published`, the digest in `known` has no effect.
+   * @param known the digests of the other dependencies, by name
    */
   async statuses(
     known: ReadonlyMap<string, Digest>,
@@ -125,7 +135,8 @@ export class PublishedInputs {
     firstManifest: InputsStatusQuery["firstManifest"],
   ): Promise<InputsStatus> {
     const digest = "tree" in this.#published ? firstPublishedDigest(this.#published.tree, name) : undefined;
-    // Of what nobody has published, and of what is not known yet, only its own inputs tell.
+    // Where the dependency is not published, or its digest is not known yet, only its own inputs
+    // decide.
     if (reference === undefined) return this.#isUntouched(name) ? "published" : "open";
     if (digest === undefined) return this.#isUntouched(name) ? "published" : "changed";
     if (reference === digest) return "published";
@@ -135,13 +146,13 @@ export class PublishedInputs {
     return first === digest ? "published" : "changed";
   }
 
-  /** Whether neither an image nor anything that it is built from has inputs other than the published ones. */
+  /** Checks that an image and everything that it is built from have their published inputs. */
   #isUntouched(name: string): boolean {
     this.#untouched ??= this.#untouchedImages();
     return this.#untouched.has(name);
   }
 
-  /** In one pass, as each image comes after those that it is built from. */
+  /** Takes one pass, as each image follows those that it is built from. */
   #untouchedImages(): ReadonlySet<string> {
     const untouched = new Set<string>();
     for (const [name, plan] of this.#current.images) {
@@ -157,9 +168,10 @@ export class PublishedInputs {
   }
 }
 
-/** Whether two plans have the same input key when built from the same images. */
+/** Checks that two plans have the same input key when built from the same images. */
 export function hasSameOwnInputs(left: BuildPlan, right: BuildPlan): boolean {
-  // The keys decide. Most plans are also written alike, which is seen in a fraction of the time.
+  // The keys decide. Most equal plans also have equal text, and comparing that takes a fraction of
+  // the time.
   return (
     left === right ||
     ownText(left) === ownText(right) ||
@@ -167,7 +179,7 @@ export function hasSameOwnInputs(left: BuildPlan, right: BuildPlan): boolean {
   );
 }
 
-/** All that a plan gives to an input key, as it stands in the plan. */
+/** Formats all fields of a plan that its input key covers, as they stand in the plan. */
 function ownText({ name, version, containerfile, target, ...plan }: BuildPlan): string {
   const { context, platforms, buildArgs } = plan;
   const sources = plan.sources.map(({ file, sha256 }) => [file, sha256]);

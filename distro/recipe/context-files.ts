@@ -4,18 +4,21 @@ import { quoted, type TreeProblem } from "../tree-error.ts";
 import type { TreeFile } from "../tree-source.ts";
 import { type Containerfile, type ContextRead, contextReadsOf } from "./containerfile.ts";
 
-/** Files that BuildKit reads by itself, if they are there: they say what an instruction cannot see. */
+/** Files that BuildKit itself reads where they exist; instructions do not name them. */
 const ignoreFiles = new Set([".dockerignore", "Containerfile.dockerignore"]);
 
-/** The sources are put here for the build, and StageX empties it first, so what git tracks in it is not seen. */
+/**
+ * The build's sources are put into this folder. StageX empties it first, so tracked files in it are
+ * invisible to the build.
+ */
 const sourcesFolder = "fetch";
 
 /**
- * Finds the files of a package's folder that some instruction can read of those that a build of a target runs. One that is left
- * out is one that the build cannot see; where an instruction cannot be told before the build, everything that it could
- * mean is in. Ignore files are not applied, as they only take away.
+ * Selects the files of a package's folder that some instruction of a target's build can read. The
+ * build cannot see the others. Where an instruction cannot be resolved before the build, every file
+ * that it could mean is selected. Ignore files are not applied, as they only remove files.
  * @param files paths relative to the package's folder
- * @returns the files for a target: a stage's name, or null for the last one
+ * @returns a function from a target (a stage's name, or null for the last one) to its files
  */
 export function selectContextFiles(
   files: readonly TreeFile[],
@@ -24,7 +27,7 @@ export function selectContextFiles(
   const seen = files.filter(({ path }) => !path.startsWith(`${sourcesFolder}/`));
   const hasLink = seen.some(({ mode }) => mode === "120000");
   const places = new Map(containerfile.reads.map((read) => [read, placeOf(read)]));
-  // All targets of a package ask of the same patterns and files.
+  // All targets of a package share most patterns and files.
   const fitting = new Map<string, ReadonlySet<TreeFile>>();
   const filesLike = (place: Place) => {
     const known = fitting.get(place.key) ?? new Set(seen.filter(({ path }) => covers(place.pattern, path)));
@@ -33,7 +36,7 @@ export function selectContextFiles(
   };
   return (target) => {
     const reads = contextReadsOf(containerfile, target);
-    // A link may stand for a file or folder that no instruction names.
+    // A link may stand for a file or folder without a name in any instruction.
     if (reads.length > 0 && hasLink) return seen;
     const read = new Map(reads.flatMap((each) => places.get(each) ?? []).map((place) => [place.key, place]));
     const matched = [...read.values()].filter(({ isPlain }) => !isPlain).map(filesLike);
@@ -46,7 +49,10 @@ export function selectContextFiles(
   };
 }
 
-/** What an instruction reads outside the package's folder, or names plainly and git does not track. */
+/**
+ * Returns the paths that an instruction reads outside the package's folder, or names plainly
+ * although git does not track them.
+ */
 export function checkContextReads(
   file: string,
   files: readonly TreeFile[],
@@ -65,7 +71,7 @@ export function checkContextReads(
   });
 }
 
-/** A path, and each folder above it up to the package's own, whose name is empty. */
+/** Returns a path and each folder above it, up to the package's own, whose name is empty. */
 function waysTo(path: string): string[] {
   const ways = ["", path];
   for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1))
@@ -73,9 +79,11 @@ function waysTo(path: string): string[] {
   return ways;
 }
 
-/** What an instruction reads, as far as it can be told: equal places have equal keys. */
+/**
+ * The path that an instruction reads, as far as it can be resolved. Equal places have equal keys.
+ */
 type Place = {
-  /** Of a plain place its path; others begin with a slash. */
+  /** The path of a plain place; the keys of others begin with a slash. */
   readonly key: string;
   readonly isPlain: boolean;
   readonly pattern: Pattern;
@@ -87,16 +95,18 @@ function placeOf(read: ContextRead): Place {
   return { key: `${isPlain ? "" : "/"}${parts.join("/")}`, isPlain, pattern: patternOf(read, parts) };
 }
 
-/** Tests for each component of a path; what fits, and all below it, is meant. */
+/** A test for each component of a path. Matches the fitting paths and everything below them. */
 type Pattern = readonly ((component: string) => boolean)[];
 
-/** Quotes, escapes and variables: what they stand for only the build can tell, be it `../other`. */
+/**
+ * Quotes, escapes and variables: only the build can resolve them, and the result may be `../other`.
+ */
 const unresolved = /["'\\`$]/;
 
-/** Classes and `**` stand for names, but are not worth it. */
+/** Character classes and `**` too: they stand for names, but supporting them is not worthwhile. */
 const vague = new RegExp(`${unresolved.source}|\\[|\\*\\*`);
 
-/** As in Go's filepath.Match, within one component. */
+/** The wildcards of Go's filepath.Match, within one component. */
 const wild = /[*?]/;
 
 function isVague({ path, wildcards }: ContextRead): boolean {
@@ -109,13 +119,17 @@ function patternOf({ wildcards }: ContextRead, parts: readonly string[]): Patter
   );
 }
 
-/** The path's components as far as they can be told; what follows could be anything, so all below is meant. */
+/**
+ * Returns the path's components up to the first that cannot be resolved. Everything below them is
+ * then meant.
+ */
 function partsOf({ path }: ContextRead): string[] {
   const parts: string[] = [];
   const written = path.split("/");
   for (const [index, part] of written.entries()) {
     if (vague.test(part)) {
-      // Where it may climb, nothing can be told; of sources, which are named by their version, it is taken that it does not.
+      // A path that may climb can lead anywhere. Sources' paths, which hold their version, are
+      // assumed not to climb.
       const climbs = written.includes("..", index) || unresolved.test(part);
       return climbs && parts[0] !== sourcesFolder ? [] : parts;
     }

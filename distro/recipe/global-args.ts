@@ -1,15 +1,21 @@
 import { expandWord, type Variable } from "./word-expansion.ts";
 
-/** Characters of an ARG's value; longer ones are refused, as each may name the one before twice. */
+/**
+ * The longest value of an ARG in characters. Longer values are refused, as each ARG may name the
+ * one before twice.
+ */
 export const maxArgLength = 4096;
 
-/** Build arguments that every build gets, so that a recipe's own values for them do not count. */
+/** Build arguments that every build gets, so the recipe's own values for them have no effect. */
 const builtInArg = /^(?:SOURCE_DATE_EPOCH|BUILDKIT_.*)$/;
 
 /** Arguments that BuildKit sets for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
 const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
 
-/** A word of an ARG that all parsers read alike: a name, and a value without escapes in at most one pair of quotes. */
+/**
+ * A word of an ARG that all parsers read alike: a name, and perhaps a value. The value has no
+ * escapes, and at most one pair of quotes.
+ */
 const plainArg = /^[A-Za-z_]\w*(?:=(?:[^\s"'\\`]*|"[^"'\\`]*"|'[^"'\\`]*'))?$/;
 
 /** The ARGs before the first FROM, the only ones that a FROM can use. */
@@ -21,7 +27,8 @@ export class GlobalArgs {
   #hasOddArgs = false;
 
   /**
-   * @param buildArgs arguments given to the build, which count before the recipe's own values
+   * @param buildArgs arguments given to the build, which take precedence over the recipe's own
+   *   values
    * @param escapeCharacter the Containerfile's escape character
    */
   constructor(buildArgs: Readonly<Record<string, string>>, escapeCharacter: string) {

@@ -32,9 +32,11 @@ export type PackageToml = {
   /** Empty where the package is built for whatever platform is asked for. */
   readonly platforms: readonly string[];
   readonly sources: readonly SourceSection[];
-  /** What StageX's `src/fetch.py` would fetch for them, in the order of the file. */
+  /**
+   * The files that StageX's `src/fetch.py` would fetch for the sections, in the order of the file.
+   */
   readonly resolvedSources: readonly Source[];
 };
 
-/** What stands in the file, before its templates are expanded. */
+/** The fields as they stand in the file, before the templates are expanded. */
 export type WrittenPackage = Omit<PackageToml, "resolvedSources">;

@@ -15,9 +15,9 @@ export class FileContents {
   }
 
   /**
-   * Returns a file's text, or why it cannot be read.
+   * Returns a file's text, or the problem that prevents reading it.
    * @param limit in bytes
-   * @param hashed whether its hash will be asked for: then that is the hash of these very bytes
+   * @param hashed whether its hash will be needed: then it is computed from these very bytes
    */
   async readText(path: string, limit: number, hashed: boolean): Promise<string | TreeProblem> {
     try {
