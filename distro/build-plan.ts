@@ -6,7 +6,9 @@ import type { TreeProblem } from "./tree-error.ts";
 export type ContextFile = {
   /** Path relative to the package's folder, with `/`. */
   readonly path: string;
-  /** git's mode: 100644, 100755 (executable) or 120000 (symbolic link, whose content is its target). */
+  /**
+   * git's mode: 100644, 100755 (executable) or 120000 (symbolic link, whose content is its target).
+   */
   readonly mode: "100644" | "100755" | "120000";
   /** sha256 of the content in the working tree, 64 hex digits. */
   readonly sha256: string;
@@ -52,7 +54,10 @@ export type BuildPlan = {
   readonly name: string;
   /** The namespace: bootstrap, core, pallet or user. */
   readonly stage: string;
-  /** The package's folder name, which for a subpackage is its origin: `linux` for `user-linux-nitro`. */
+  /**
+   * The package's folder name, which for a subpackage is its origin: `linux` for
+   * `user-linux-nitro`.
+   */
   readonly origin: string;
   /** `packages/<stage>/<origin>`. */
   readonly folder: string;

@@ -2,8 +2,8 @@
 export type GraphNode = { readonly dependencies: readonly string[] };
 
 /**
- * Returns the level of each image: 0 without dependencies, else one more than the highest of them. Images
- * of a cycle, and their dependents, have none. Dependencies outside the graph do not count.
+ * Returns the level of each image: 0 without dependencies, else one more than the highest of them.
+ * Images of a cycle, and their dependents, have none. Dependencies outside the graph do not count.
  */
 export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, number> {
   const dependents = dependentsOf(graph);
@@ -26,7 +26,10 @@ export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, num
   return levels;
 }
 
-/** Sorts images by level, then by name, so that each follows its dependencies. Leaves out images of a cycle. */
+/**
+ * Sorts images by level, then by name, so that each follows its dependencies. Leaves out images of
+ * a cycle.
+ */
 export function sortTopologically<T extends GraphNode>(graph: ReadonlyMap<string, T>): Map<string, T> {
   const levels = levelsOf(graph);
   const level = (name: string) => levels.get(name) ?? 0;
@@ -46,7 +49,10 @@ export function dependentsOf(graph: ReadonlyMap<string, GraphNode>): Map<string,
   return dependents;
 }
 
-/** Returns the images with all their dependencies, direct or not. Leaves out names that are not in the graph. */
+/**
+ * Returns the images with all their dependencies, direct or not. Leaves out names that are not in
+ * the graph.
+ */
 export function dependencyClosure(
   graph: ReadonlyMap<string, GraphNode>,
   names: Iterable<string>,
@@ -63,32 +69,32 @@ export function dependencyClosure(
 }
 
 /**
- * Finds the cycles of the graph, no image in two of them. Each is a path along dependencies that starts
- * and ends with its least name.
+ * Finds the cycles of the graph, no image in two of them. Each is a path along dependencies that
+ * starts and ends with its least name.
  */
 export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const left = new CyclicImages(graph);
   const cycles: string[][] = [];
-  // The search continues from where a cycle was taken out of the way, so that no step is repeated.
-  const way: string[] = [];
-  const places = new Map<string, number>();
-  const step = (name: string) => places.set(name, way.push(name) - 1);
+  // The search continues from where a cycle was taken out of the path, so that no step is repeated.
+  const path: string[] = [];
+  const positions = new Map<string, number>();
+  const step = (name: string) => positions.set(name, path.push(name) - 1);
   for (const start of left.names()) {
     if (left.has(start)) step(start);
-    for (let at = way.at(-1); at !== undefined; at = way.at(-1)) {
+    for (let at = path.at(-1); at !== undefined; at = path.at(-1)) {
       const next = left.leastDependencyOf(at);
-      const turn = places.get(next);
-      if (turn === undefined) {
+      const cycleStart = positions.get(next);
+      if (cycleStart === undefined) {
         step(next);
         continue;
       }
-      const cycle = way.slice(turn);
+      const cycle = path.slice(cycleStart);
       cycles.push(fromLeast(cycle));
       left.remove(cycle);
-      // An image stays on the way as long as the next one does.
-      for (let last = way.at(-1); last !== undefined && !left.has(last); last = way.at(-1)) {
-        places.delete(last);
-        way.pop();
+      // An image stays on the path as long as the next one does.
+      for (let last = path.at(-1); last !== undefined && !left.has(last); last = path.at(-1)) {
+        positions.delete(last);
+        path.pop();
       }
     }
   }

@@ -31,7 +31,9 @@ export type KeyedInputs = {
   /** In their order, in which the index lists them; StageX publishes the first. */
   readonly platforms: readonly string[];
   readonly buildArgs: Readonly<Record<string, string>>;
-  /** File name and sha256 (64 hex digits) of each source; mirrors and section names do not count. */
+  /**
+   * File name and sha256 (64 hex digits) of each source; mirrors and section names do not count.
+   */
   readonly sources: readonly { readonly file: string; readonly sha256: string }[];
   /** Image name to the digest of its manifest or, for several platforms, of its index. */
   readonly dependencies: Readonly<Record<string, Digest>>;
@@ -45,8 +47,9 @@ export type KeyedInputs = {
 const format = "stagex-input-key/1";
 
 /**
- * The version of the arguments that every build gets: compression, timestamps, ulimits, network, and
- * annotations other than name and version. Raise it with any change of them that can change an image's bytes.
+ * The version of the arguments that every build gets: compression, timestamps, ulimits, network,
+ * and annotations other than name and version. Raise it with any change of them that can change an
+ * image's bytes.
  */
 export const buildFlagsVersion = "1";
 

@@ -29,9 +29,6 @@ export type StagexGenerator = {
   readonly buildArgsOf: (toml: PackageToml, version: string | null) => Record<string, string>;
   readonly sourcesOf: (toml: PackageToml) => readonly Source[];
   readonly computeInputKey: (inputs: KeyedInputs) => InputKey;
-  /**
-   * The options that every build gets. The input key covers those that can change an image's bytes,
-   * as `buildFlags`.
-   */
+  /** What every build gets. What can change an image's bytes in it is in the key as `buildFlags`. */
   readonly commonOptions: CommonBuildOptions;
 };

@@ -10,7 +10,7 @@ const generations: readonly StagexGenerator[] = [targetsPy];
  * older than package.toml.
  */
 export function detectGenerator(files: readonly TreeFile[]): StagexGenerator | undefined {
-  return generations.find(({ isFor: isOf }) => isOf(files));
+  return generations.find(({ isFor }) => isFor(files));
 }
 
 /**

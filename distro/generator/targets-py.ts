@@ -17,7 +17,7 @@ export const targetsPy: StagexGenerator = {
       ? [{ name: `${stage}-${name}`, target: null }]
       : subpackages.map((own) => ({ name: `${stage}-${own}`, target: `package-${own}` })),
   buildArgsOf,
-  sourcesOf: ({ resolvedSources: fetched }) => fetched,
+  sourcesOf: ({ resolvedSources }) => resolvedSources,
   computeInputKey: computeInputKey,
   commonOptions: {
     options: { ulimit: "nofile=2048:16384" },

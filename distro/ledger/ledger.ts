@@ -72,7 +72,10 @@ export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
  * make a key known.
  */
 export type LedgerAnswer = {
-  /** `contradiction`: builders got different digests from the same inputs, and none of them can be trusted. */
+  /**
+   * `contradiction`: builders got different digests from the same inputs, and none of them can be
+   * trusted.
+   */
   readonly kind: "unknown" | "known" | "contradiction";
   /** The merged digests of all its records where the key is known; else null. */
   readonly digests: LedgerRecord["digests"] | null;
@@ -104,8 +107,10 @@ export class Ledger {
   }
 
   /**
-   * Appends a record, and returns its file. A record equal to an earlier one of the same builder adds nothing.
-   * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written elsewhere
+   * Appends a record, and returns its file. A record equal to an earlier one of the same builder
+   * adds nothing.
+   * @throws UnsafeLedgerError where the record's folder is a link, by which it would be written
+   *   elsewhere
    */
   async append(entry: LedgerRecord): Promise<string> {
     const record = recordSchema.parse({ format, ...entry });
@@ -139,10 +144,10 @@ export class Ledger {
   ): Promise<boolean> {
     const { records } = await this.lookUp(key);
     const built = records.filter((record) => record.outcome === "built" && record.image === image);
-    const said = Object.entries(digests);
+    const expected = Object.entries(digests);
     return (
-      said.length > 0 &&
-      said.every(([platform, digest]) => built.some((one) => one.digests.platforms[platform] === digest))
+      expected.length > 0 &&
+      expected.every(([platform, digest]) => built.some((one) => one.digests.platforms[platform] === digest))
     );
   }
 
@@ -176,8 +181,8 @@ export type Contradiction = { readonly inputKey: InputKey; readonly records: rea
 export function findContradictions(records: readonly LedgerRecord[]): Contradiction[] {
   const built = records.filter((record) => record.outcome === "built");
   return [...Map.groupBy(built, ({ inputKey }) => inputKey)]
-    .filter(([, said]) => contradict(said))
-    .map(([inputKey, said]) => ({ inputKey, records: said }));
+    .filter(([, ofKey]) => contradict(ofKey))
+    .map(([inputKey, ofKey]) => ({ inputKey, records: ofKey }));
 }
 
 /**
@@ -185,10 +190,10 @@ export function findContradictions(records: readonly LedgerRecord[]): Contradict
  * has up to a thousand records.
  */
 function contradict(built: readonly LedgerRecord[]): boolean {
-  const said = new Map<string, string>();
+  const seen = new Map<string, string>();
   const differs = (what: string, digest: string) => {
-    const before = said.get(what);
-    said.set(what, digest);
+    const before = seen.get(what);
+    seen.set(what, digest);
     return before !== undefined && before !== digest;
   };
   return built.some(

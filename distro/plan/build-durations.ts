@@ -49,7 +49,9 @@ export function defaultSeconds(plan: BuildPlan): number {
   return 60;
 }
 
-/** Returns the median of the recorded durations of each image, by name, whatever its inputs were. */
+/**
+ * Returns the median of the recorded durations of each image, by name, whatever its inputs were.
+ */
 export function medianSeconds(
   records: readonly Pick<LedgerRecord, "image" | "seconds">[],
 ): Map<string, number> {

@@ -79,8 +79,8 @@ export function computeCosts(
     const hours = seconds === null ? null : seconds / 3600;
     const slots = fleet.machines.reduce((sum, machines) => sum + machines.count * machines.slots, 0);
     const usage = seconds && oneByOne ? (oneByOne * fleet.witnesses) / (seconds * slots) : null;
-    const standing = machineRates(fleet.machines, prices);
-    const perHour = standing.perHour === null ? null : standing.perHour + standing.perMonth / hoursOfMonth;
+    const rates = machineRates(fleet.machines, prices);
+    const perHour = rates.perHour === null ? null : rates.perHour + rates.perMonth / hoursOfMonth;
     return { ...fleet, hours, price: hours === null || perHour === null ? null : hours * perHour, usage };
   });
 }

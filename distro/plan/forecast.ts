@@ -23,7 +23,10 @@ export type ForecastImage = {
 /** The forecast of a run. */
 export type Forecast = {
   readonly counts: Readonly<Record<ForecastStatus, number>>;
-  /** Predicted seconds if everything that may be built is; null where most of it has no recorded duration. */
+  /**
+   * Predicted seconds if everything that may be built is; null where most of it has no recorded
+   * duration.
+   */
   readonly seconds: number | null;
   /**
    * The number of images to build without a recorded duration. Each is assumed to take the median
@@ -53,7 +56,7 @@ export function forecastRun(images: ReadonlyMap<string, ForecastImage>, slots: n
   const work: Work = { jobs, order: [...sortTopologically(jobs).keys()], dependents: dependentsOf(jobs) };
   const remaining = remainingSeconds(jobs, (name) => jobs.get(name)?.seconds ?? 0);
   return {
-    counts: countVerdicts(images),
+    counts: countStatuses(images),
     seconds: known.length * 2 < built.length ? null : makespan(work, remaining, slots),
     guessed: built.length - known.length,
     criticalPath: criticalPath(work, remaining),
@@ -70,9 +73,9 @@ type Work = {
   readonly dependents: ReadonlyMap<string, readonly string[]>;
 };
 
-function countVerdicts(images: ReadonlyMap<string, ForecastImage>): Record<ForecastStatus, number> {
+function countStatuses(images: ReadonlyMap<string, ForecastImage>): Record<ForecastStatus, number> {
   const counts = { will: 0, may: 0, ledger: 0, unchanged: 0 };
-  for (const { status: verdict } of images.values()) counts[verdict] += 1;
+  for (const { status } of images.values()) counts[status] += 1;
   return counts;
 }
 
@@ -139,7 +142,7 @@ function middle(values: readonly number[]): number | null {
   return [...values].sort((a, b) => a - b)[values.length >> 1] ?? null;
 }
 
-/** Formats the forecast in a few lines for people. */
+/** The forecast in a few lines for people. */
 export function formatForecast(found: Forecast, slots: number): string {
   const { counts } = found;
   const line = `${counts.will} will build, ${counts.may} may be cut off, ${counts.ledger} from the ledger, ${counts.unchanged} unchanged.`;
@@ -147,7 +150,7 @@ export function formatForecast(found: Forecast, slots: number): string {
   return [line, ...formatTimeLines(found, slots), ...formatCauseLines(found)].join("\n");
 }
 
-/** Formats the duration, and the critical path that more builders do not shorten, for people. */
+/** How long it takes, and what no number of builders shortens, for people. */
 export function formatTimeLines({ seconds, guessed, criticalPath: path }: Forecast, slots: number): string[] {
   if (seconds === null)
     return [`How long it takes is not known: of ${guessed} of them nobody has recorded it.`];
@@ -158,7 +161,7 @@ export function formatTimeLines({ seconds, guessed, criticalPath: path }: Foreca
   ];
 }
 
-/** Formats the images that cause most builds, for people. Empty where no image causes another's. */
+/** The images that cause most, for people; none where none takes another along. */
 export function formatCauseLines({ causes }: Forecast): string[] {
   const most = causes.filter(({ dependents }) => dependents > 0).slice(0, 3);
   if (most.length === 0) return [];

@@ -14,8 +14,8 @@ export type ComparedTree = {
 };
 
 /**
- * The value of an input: text (a digest where it is content), or the list of platforms, or path to mode
- * and digest of the context's changed files. Null where the input is absent.
+ * The value of an input: text, a digest for content, or the list of platforms. For a context, maps
+ * the path of each changed file to its mode and digest. Null where the input is absent.
  */
 export type CauseValue = string | readonly string[] | Readonly<Record<string, string>> | null;
 
@@ -33,7 +33,9 @@ export type InputName =
 /** An input of an image that differs, or may turn out to differ, from before. */
 export type RebuildCause = {
   readonly input: InputName;
-  /** The build argument, the source's file or the dependency, where the input is a table of such. */
+  /**
+   * The build argument, the source's file or the dependency, where the input is a table of such.
+   */
   readonly entry?: string;
   readonly before: CauseValue;
   readonly after: CauseValue;
@@ -53,7 +55,10 @@ export type Rebuild = {
   readonly path: readonly string[];
 };
 
-/** The rebuilds that a change of the tree causes. Every image of either side is in exactly one of the lists. */
+/**
+ * The rebuilds that a change of the tree causes. Every image of either side is in exactly one of
+ * the lists.
+ */
 export type RebuildPlan = {
   /** Each after all that it is built from. */
   readonly rebuild: readonly Rebuild[];
@@ -68,9 +73,9 @@ export type RebuildPlan = {
 export const unknownDigest = "unknown";
 
 /**
- * Compares two trees, and returns the images whose input key differs on the newer side, for certain or
- * perhaps. An image keeps its key with equal inputs of its own and unchanged dependencies. Where both sides'
- * digests of a dependency are known, they decide, which predicts early cutoff.
+ * Compares two trees, and returns the images whose input key differs on the newer side, for certain
+ * or perhaps. An image keeps its key with equal inputs of its own and unchanged dependencies. Where
+ * both sides' digests of a dependency are known, they decide, which predicts early cutoff.
  */
 export function planRebuild(before: ComparedTree, after: ComparedTree): RebuildPlan {
   const rebuilds = new Map<string, Rebuild>();

@@ -13,28 +13,28 @@ export async function readLineHistory(read: ReadGit, commit: string): Promise<Li
   const shown = ["-p", "-U0", "--no-renames", "--text", "--format=commit %H"];
   const text = await read("log", ...shown, commit, "--", "digests");
   const writers = new Map<string, string[]>();
-  let [gone, added] = [new Set<string>(), new Set<string>()];
+  let [removed, added] = [new Set<string>(), new Set<string>()];
   let writer: string | undefined;
-  const note = () => {
+  const recordWriter = () => {
     for (const line of added) {
-      if (writer === undefined || gone.has(line)) continue;
+      if (writer === undefined || removed.has(line)) continue;
       const known = writers.get(line);
       if (known) known.push(writer);
       else writers.set(line, [writer]);
     }
-    [gone, added] = [new Set(), new Set()];
+    [removed, added] = [new Set(), new Set()];
   };
   for (const line of linesOf(text)) {
     const [, next] = commitLine.exec(line) ?? [];
     if (next !== undefined) {
-      note();
+      recordWriter();
       writer = next;
     }
     // Other lines of these files are not digests.
     const [, sign, written = ""] = changedLine.exec(line) ?? [];
-    if (sign !== undefined) (sign === "-" ? gone : added).add(written);
+    if (sign !== undefined) (sign === "-" ? removed : added).add(written);
   }
-  note();
+  recordWriter();
   return (line) => writers.get(line) ?? [];
 }
 

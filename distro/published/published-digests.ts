@@ -22,7 +22,9 @@ export type PublishedDigests = {
   readonly isWhole: boolean;
 };
 
-/** Gathers the published digests of an image: its first platform's, the others', and the index's. */
+/**
+ * Gathers the published digests of an image: its first platform's, the others', and the index's.
+ */
 export function publishedDigestsOf(
   files: PublishedFiles,
   { name, platforms }: Pick<BuildPlan, "name" | "platforms">,

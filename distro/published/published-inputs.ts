@@ -33,7 +33,7 @@ export class PublishedInputs {
   readonly #published: PublishedTree;
   #untouched: ReadonlySet<string> | undefined;
   /** By image, the reason why the inputs at another commit that wrote its line cannot be read. */
-  readonly #untold = new Map<string, string>();
+  readonly #earlierDoubts = new Map<string, string>();
 
   constructor(current: TreeWithDigests, published: PublishedTree) {
     this.#current = current;
@@ -55,7 +55,7 @@ export class PublishedInputs {
     }
     if (!published.tree.images.has(image))
       return `commit ${commit}, the last one that changed digests/, has no such image`;
-    return this.#untold.get(image);
+    return this.#earlierDoubts.get(image);
   }
 
   /** Finds the first set of digests in which the image's line differs from the published one. */
@@ -88,12 +88,10 @@ export class PublishedInputs {
     if (plan === undefined) return "changed";
     if (!isOwnSame(plan) && !(await this.#isOfEarlier(image, isOwnSame))) return "changed";
     const names = Object.keys(dependencies);
-    const standings = await Promise.all(
+    const statuses = await Promise.all(
       names.map((name) => this.#dependency(name, dependencies[name], firstManifest)),
     );
-    return (
-      standings.find((one) => one === "changed") ?? standings.find((one) => one === "open") ?? "published"
-    );
+    return statuses.find((one) => one === "changed") ?? statuses.find((one) => one === "open") ?? "published";
   }
 
   /**
@@ -105,27 +103,27 @@ export class PublishedInputs {
     known: ReadonlyMap<string, Digest>,
     firstManifest: InputsStatusQuery["firstManifest"],
   ): Promise<Map<string, InputsStatus>> {
-    const standings = new Map<string, InputsStatus>();
+    const statuses = new Map<string, InputsStatus>();
     for (const [image, plan] of this.#current.images) {
       if (this.doubt(image) !== undefined) {
-        standings.set(image, "published");
+        statuses.set(image, "published");
         continue;
       }
-      const open = plan.dependencies.filter((name) => standings.get(name) !== "published");
+      const open = plan.dependencies.filter((name) => statuses.get(name) !== "published");
       const dependencies = Object.fromEntries(open.map((name) => [name, known.get(name)]));
       const isOwnSame = (published: BuildPlan) => hasSameOwnInputs(published, plan);
-      standings.set(
+      statuses.set(
         image,
         await this.statusOf({ image, hasSameInputsAs: isOwnSame, dependencies, firstManifest }),
       );
     }
-    return standings;
+    return statuses;
   }
 
   async #isOfEarlier(image: string, isOwnSame: InputsStatusQuery["hasSameInputsAs"]): Promise<boolean> {
     const earlier = "tree" in this.#published ? await this.#published.earlier(image) : [];
     if (!("doubt" in earlier)) return earlier.some(isOwnSame);
-    this.#untold.set(image, earlier.doubt);
+    this.#earlierDoubts.set(image, earlier.doubt);
     return true;
   }
 

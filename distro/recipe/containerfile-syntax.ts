@@ -14,7 +14,10 @@ export type Instruction = {
   readonly keyword: string;
   /** 1-based line where it starts. */
   readonly line: number;
-  /** Without the dashes, in order: `from` -> `stagex/core-musl`; a flag without a value has an empty one. */
+  /**
+   * Without the dashes, in order: `from` -> `stagex/core-musl`; a flag without a value has an empty
+   * one.
+   */
   readonly flags: readonly Flag[];
   /** The text after the flags, its lines joined, without the bodies of heredocs. */
   readonly rest: string;
@@ -71,7 +74,7 @@ export function parseInstructions(text: string): ContainerfileSyntax {
   const lines = text.split("\n");
   lines[0] = lines[0]?.replace(/^\uFEFF/, "") ?? "";
   // This check of the whole text spares nearly all files the check of each line.
-  if (!mayFit(text) || oddCharacter.test(text)) {
+  if (!mayFit(text) || ambiguousCharacter.test(text)) {
     for (const [index, line] of lines.entries()) {
       mustFit(line, index + 1);
       mustBePlain(line, index + 1);
@@ -135,12 +138,12 @@ function mustFit(line: string, number: number): void {
 }
 
 /** A character that Go and JavaScript disagree on: as a blank, or as the end of a line. */
-const oddCharacter = /[\u0085\uFEFF]|\r(?!$)/;
+const ambiguousCharacter = /[\u0085\uFEFF]|\r(?!$)/;
 
 function mustBePlain(line: string, number: number): void {
-  const odd = oddCharacter.exec(line)?.[0];
-  if (odd === undefined) return;
-  const found = `the character ${escapeControlCharacters(odd)}`;
+  const character = ambiguousCharacter.exec(line)?.[0];
+  if (character === undefined) return;
+  const found = `the character ${escapeControlCharacters(character)}`;
   throw new ContainerfileSyntaxError(number, found, "blanks, tabs and line ends");
 }
 
@@ -295,9 +298,9 @@ function readHeredocs(
  * a heredoc only words that both read alike are allowed.
  */
 function mustBeReadAlike({ rest, line }: InstructionLine, words: readonly string[]): void {
-  const odd = words.find((word) => !/^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(word));
-  if (odd !== undefined)
-    throw new ContainerfileSyntaxError(line, `the heredoc ${quoted(odd)}`, "a name of A-Z a-z 0-9 _ . -");
+  const refused = words.find((word) => !/^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(word));
+  if (refused !== undefined)
+    throw new ContainerfileSyntaxError(line, `the heredoc ${quoted(refused)}`, "a name of A-Z a-z 0-9 _ . -");
   if (rest.replace(/\$(?:[A-Za-z_]\w*|\{[A-Za-z_]\w*\})/g, "").includes("$"))
     throw new ContainerfileSyntaxError(
       line,

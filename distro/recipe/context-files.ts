@@ -43,7 +43,7 @@ export function selectContextFiles(
     return seen.filter(
       (file) =>
         ignoreFiles.has(file.path) ||
-        waysTo(file.path).some((way) => read.get(way)?.isPlain) ||
+        pathsUpFrom(file.path).some((path) => read.get(path)?.isPlain) ||
         matched.some((like) => like.has(file)),
     );
   };
@@ -59,7 +59,7 @@ export function checkContextReads(
   { reads }: Containerfile,
 ): TreeProblem[] {
   const folder = file.slice(0, file.lastIndexOf("/"));
-  const tracked = new Set(files.flatMap(({ path }) => waysTo(path)));
+  const tracked = new Set(files.flatMap(({ path }) => pathsUpFrom(path)));
   return reads.flatMap((read): TreeProblem[] => {
     const place = { file, line: read.line, field: read.keyword, found: quoted(read.path) };
     if (leavesFolder(read.path)) return [{ ...place, allowed: `paths within ${folder}` }];
@@ -72,11 +72,11 @@ export function checkContextReads(
 }
 
 /** Returns a path and each folder above it, up to the package's own, whose name is empty. */
-function waysTo(path: string): string[] {
-  const ways = ["", path];
+function pathsUpFrom(path: string): string[] {
+  const paths = ["", path];
   for (let end = path.lastIndexOf("/"); end > 0; end = path.lastIndexOf("/", end - 1))
-    ways.push(path.slice(0, end));
-  return ways;
+    paths.push(path.slice(0, end));
+  return paths;
 }
 
 /**

@@ -9,7 +9,10 @@ import { fetchersOf } from "./fetchers.ts";
  */
 export type RunWrapper = { readonly flags: readonly string[]; readonly command: readonly string[] };
 
-/** The shell of an image that sets none (moby/buildkit: frontend/dockerfile/dockerfile2llb, defaultShell). */
+/**
+ * The shell of an image that sets none (moby/buildkit: frontend/dockerfile/dockerfile2llb,
+ * defaultShell).
+ */
 const standardShell: readonly string[] = ["/bin/sh", "-c"];
 
 /** In bytes, with a margin: BuildKit refuses a file with a line of 64 KiB. */

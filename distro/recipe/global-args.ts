@@ -9,7 +9,9 @@ export const maxArgLength = 4096;
 /** Build arguments that every build gets, so the recipe's own values for them have no effect. */
 const builtInArg = /^(?:SOURCE_DATE_EPOCH|BUILDKIT_.*)$/;
 
-/** Arguments that BuildKit sets for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
+/**
+ * Arguments that BuildKit sets for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs).
+ */
 const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
 
 /**
@@ -24,7 +26,7 @@ export class GlobalArgs {
   readonly #escape: string;
   /** By name; undefined where only the build knows the value. */
   readonly #values = new Map<string, string | undefined>();
-  #hasOddArgs = false;
+  #hasAmbiguousArgs = false;
 
   /**
    * @param buildArgs arguments given to the build, which take precedence over the recipe's own
@@ -37,12 +39,12 @@ export class GlobalArgs {
   }
 
   /**
-   * Declares the arguments of one line. Where a word is not plain, BuildKit may cut the line otherwise, and
-   * no variable is known any more.
+   * Declares the arguments of one line. Where a word is not plain, BuildKit may cut the line
+   * otherwise, and no variable is known any more.
    * @returns the lengths of values that are too long
    */
   declare(words: readonly string[]): number[] {
-    if (!words.every((word) => plainArg.test(word))) this.#hasOddArgs = true;
+    if (!words.every((word) => plainArg.test(word))) this.#hasAmbiguousArgs = true;
     return words.flatMap((word) => {
       const equals = word.indexOf("=");
       const name = argName(word);
@@ -70,7 +72,7 @@ export class GlobalArgs {
   }
 
   #variable(name: string): Variable {
-    if (this.#hasOddArgs) return "unknown";
+    if (this.#hasAmbiguousArgs) return "unknown";
     const value = this.#values.get(name);
     if (value !== undefined) return { value };
     return this.#values.has(name) || automaticArg.test(name) ? "unknown" : "unset";

@@ -76,11 +76,11 @@ export function resolveSources(toml: WrittenPackage, problems: FieldProblem[]): 
   return toml.sources.flatMap((section) => {
     const path = ["sources", section.name];
     const prefix = section.name.toUpperCase();
-    const twin = prefixes.get(prefix);
+    const sameInOtherCase = prefixes.get(prefix);
     prefixes.set(prefix, section.name);
-    if (twin !== undefined) {
+    if (sameInOtherCase !== undefined) {
       const allowed = "names that differ in more than case: both would be the same build argument";
-      problems.push({ path, found: `${section.name} beside ${twin}`, allowed });
+      problems.push({ path, found: `${section.name} beside ${sameInOtherCase}`, allowed });
     }
     const source = resolveSource(toml, section, problems);
     if (source === undefined) return [];

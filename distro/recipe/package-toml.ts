@@ -16,7 +16,10 @@ export type SourceSection = {
   readonly mirrors: readonly string[];
 };
 
-/** A package.toml, parsed: every field of package.toml(5), and `platforms`, which that page does not list. */
+/**
+ * A package.toml, parsed: every field of package.toml(5), and `platforms`, which that page does not
+ * list.
+ */
 export type PackageToml = {
   readonly name: string;
   /** Null where there is a `versionFrom`, or no version at all (a file system, a profile). */

@@ -24,15 +24,15 @@ export function resolveVersions(
    * Follows the chain from an image until a version is known. All images passed get that version.
    */
   function resolve(image: string): void {
-    const way = new Map<string, number>();
+    const chain = new Map<string, number>();
     let name = image;
     let version = versions.get(name);
     while (version === undefined) {
-      way.set(name, way.size);
+      chain.set(name, chain.size);
       const { version: own = null, versionFrom: from = null } = images.get(name) ?? {};
       if (from === null) version = own;
-      else if (way.has(from)) {
-        rejectCycle([...way.keys()].slice(way.get(from)));
+      else if (chain.has(from)) {
+        rejectCycle([...chain.keys()].slice(chain.get(from)));
         version = null;
       } else if (!images.has(from)) {
         rejectUnknown(name, from);
@@ -42,7 +42,7 @@ export function resolveVersions(
         version = versions.get(name);
       }
     }
-    for (const passed of way.keys()) versions.set(passed, version);
+    for (const passed of chain.keys()) versions.set(passed, version);
   }
 
   function rejectUnknown(image: string, from: string): void {

@@ -83,7 +83,7 @@ class Expansion {
   #dollar(depth: number): string | undefined {
     if (this.#word[this.#at] !== "{") {
       const name = this.#name();
-      if (name === "" && this.#isOddName()) this.isWrong = true;
+      if (name === "" && this.#isSpecialName()) this.isWrong = true;
       return name === "" ? "$" : knownValue(this.#variable(name));
     }
     this.#at++;
@@ -113,7 +113,7 @@ class Expansion {
    * Checks for BuildKit's special names and digits, none of which is a build argument, and for
    * letters of other scripts.
    */
-  #isOddName(): boolean {
+  #isSpecialName(): boolean {
     return this.#isBeyondAscii() || /[@*#?$!\d-]/.test(this.#word[this.#at] ?? "");
   }
 

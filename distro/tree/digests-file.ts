@@ -80,7 +80,10 @@ export function formatDigestsFiles(
   );
 }
 
-/** Returns the digests of an image whose first platform is not the one of StageX's own lines, by set. */
+/**
+ * Returns the digests of an image whose first platform is not the one of StageX's own lines, by
+ * set.
+ */
 export function digestsOfOtherPlatforms(
   platforms: readonly string[],
   digests: Readonly<Record<string, string>>,

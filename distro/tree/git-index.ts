@@ -15,8 +15,8 @@ export type TrackedFiles = {
   /** Returns the command that restores a file to the working tree. */
   readonly unskipCommand: (path: string) => string;
   /**
-   * Whether the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`). Where it
-   * does not, the index decides.
+   * True where the disk keeps modes (`core.fileMode`) and symbolic links (`core.symlinks`). Where
+   * it does not, the index decides.
    */
   readonly diskKeeps: { readonly modes: boolean; readonly links: boolean };
   readonly problems: readonly TreeProblem[];

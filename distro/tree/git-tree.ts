@@ -221,19 +221,19 @@ function blobProblem({ path, mode }: Entry, { size, content }: Blob): TreeProble
 
 async function unreadable(root: string, file: string, { message }: GitError): Promise<TreeProblem> {
   const lines = message.split("\n").map((line) => line.trim());
-  const said = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
+  const reason = lines.find((line) => /^(fatal|error):/.test(line)) ?? lines[0];
   const settings = [...(await requireRepository(root)).config.keys()];
   if (settings.some((name) => /^remote\..*\.partialclonefilter$/.test(name))) {
     const fix = `git -C ${root} fetch --refetch --no-filter`;
     return {
       file,
-      found: `${quoted(said)} in a partial clone`,
+      found: `${quoted(reason)} in a partial clone`,
       allowed: "a clone with all objects",
       fix,
     };
   }
   const fix = `git -C ${root} fsck`;
-  return { file, found: quoted(said), allowed: "a revision that git can read whole", fix };
+  return { file, found: quoted(reason), allowed: "a revision that git can read whole", fix };
 }
 
 async function unknownRevision(root: string, revision: string, { message }: GitError): Promise<TreeProblem> {

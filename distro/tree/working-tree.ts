@@ -227,13 +227,13 @@ function untracked(root: string, tracked: readonly string[]): TreeProblem[] {
   return foldersIn(join(root, "packages")).flatMap((stage) =>
     foldersIn(join(root, "packages", stage)).flatMap((name): TreeProblem[] => {
       const folder = `packages/${stage}/${name}`;
-      const strange = missing([`${folder}/package.toml`, `${folder}/Containerfile`], known)
+      const missingInGit = missing([`${folder}/package.toml`, `${folder}/Containerfile`], known)
         .filter((file) => statsOf(join(root, file)) !== undefined)
         // StageX itself ignores a Containerfile without a package.toml.
         .filter(() => statsOf(join(root, folder, "package.toml")) !== undefined);
       const found = "a file that git does not track";
       const allowed = "packages that git tracks";
-      return strange.map((file) => ({ file, found, allowed, fix: `git add ${quoteShellWord(folder)}` }));
+      return missingInGit.map((file) => ({ file, found, allowed, fix: `git add ${quoteShellWord(folder)}` }));
     }),
   );
 }
