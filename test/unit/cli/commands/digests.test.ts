@@ -57,14 +57,14 @@ async function built(
   });
 }
 
-test("a digest that is not known yet is an error that names its image, and nothing is printed", () => {
+test("fails for an unknown digest with the image's name, and prints nothing", () => {
   const tree = changedTree();
   const first = tree.digests();
   expect(first).toMatchObject({ status: 1, stdout: "" });
   expect(first.stderr).toContain("nobody has built core-seed, user-tool from their present inputs");
 });
 
-test("prints the lines of what came out otherwise, or writes them into the tree", async () => {
+test("prints the lines of changed digests, or writes them into the tree", async () => {
   const tree = changedTree();
   const seed = digestOf("another seed");
   await built(tree, "core-seed", seed);
@@ -77,13 +77,13 @@ test("prints the lines of what came out otherwise, or writes them into the tree"
   expect(text("user")).toBe(line("user-tool", digestOf("another tool")));
 });
 
-test("what comes out as it was published needs no line, nor does what is built from it", async () => {
+test("prints no line for an image with its published digest, nor for its dependents", async () => {
   const tree = changedTree();
   await built(tree, "core-seed", digestOf("core-seed"));
   expect(tree.digests()).toMatchObject({ status: 0, stdout: "", stderr: "no line changes\n" });
 });
 
-test("the older side can't be told without history, and can be named", () => {
+test("fails without history, and accepts --since", () => {
   const { history, digests } = changedTree();
   rmSync(join(history.root, ".git"), { recursive: true });
   const { status, stderr } = digests();

@@ -77,7 +77,7 @@ async function readable(edited: MemoryTree): Promise<Tree | undefined> {
   });
 }
 
-test("what is built is what was foretold, whatever is edited", async () => {
+test("predicts the images that are built, after any edits", async () => {
   const seen = { trees: 0, built: 0, cutOff: 0, names: new Set<string>() };
   const property = fc.asyncProperty(
     editsOf(seed, { ...idleChanges, ...realChanges }),
@@ -136,7 +136,7 @@ function expectPaths({ rebuild }: RebuildPlan, old: Tree, current: Tree): void {
   }
 }
 
-test("edits that no build reads rebuild nothing", async () => {
+test("plans no rebuild for edits that builds do not read", async () => {
   const property = fc.asyncProperty(editsOf(seed, idleChanges), async ({ edited }) => {
     const plan = planRebuild(await sideOf(before, []), await sideOf(await readTreeSource(edited), []));
     expect([plan.rebuild, plan.added, plan.removed]).toEqual([[], [], []]);

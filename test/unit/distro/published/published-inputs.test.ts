@@ -49,21 +49,21 @@ const all = (standing: string) => ({
   "core-leaf": standing,
 });
 
-describe("the inputs of an image are the published ones", () => {
-  test("in the tree as it was published, whatever has been committed beside it", async () => {
+describe("the inputs of an image are published", () => {
+  test("in the published tree, whatever else is committed later", async () => {
     const history = published();
     expect(await standings(history.root)).toEqual(all("published"));
     history.commit({ README: "x" });
     expect(await standings(history.root)).toEqual(all("published"));
   });
 
-  test("where a description or another mirror is all that changed", async () => {
+  test("where only a description or a mirror changed", async () => {
     const history = published();
     history.write(packageFiles("core/seed", { toml: 'version = "1.0"\nlicense = "MIT"\n' }));
     expect(await standings(history.root)).toEqual(all("published"));
   });
 
-  test("where what it is built from changed, and came out with its published digest", async () => {
+  test("where a changed dependency has its published digest", async () => {
     const history = published();
     history.commit(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
     const changed = { ...all("published"), "core-seed": "changed" };
@@ -74,7 +74,7 @@ describe("the inputs of an image are the published ones", () => {
     expect(await standings(history.root, other)).toEqual({ ...changed, "core-stem": "changed" });
   });
 
-  test("where nobody has published what it is built from, as long as that is as it was", async () => {
+  test("where an unpublished dependency has unchanged inputs", async () => {
     const history = new TreeHistory();
     history.commit({ ...files, "digests/core.txt": ["core-leaf", "core-stem"].map(line).join("") });
     const known = { "core-seed": digestOf("any"), "core-stem": digestOf("core-stem") };
@@ -100,7 +100,7 @@ describe("where the last commit that changed digests/ changed an image's inputs,
     return `${folder}/clone`;
   };
 
-  test("the inputs that its line was written with are the published ones as well", async () => {
+  test("accepts the inputs of the commit that wrote its line as published", async () => {
     const history = published();
     history.commit({ ...remark, ...withLone("other") });
     expect((await standings(history.root))["core-seed"]).toBe("published");
@@ -110,7 +110,7 @@ describe("where the last commit that changed digests/ changed an image's inputs,
     expect((await standings(history.root))["core-seed"]).toBe("changed");
   });
 
-  test("so they are where that commit moved its line, or wrote it a second time", async () => {
+  test("accepts them where that commit moved its line, or wrote it again", async () => {
     const history = published();
     const reversed = files["digests/core.txt"].trimEnd().split("\n").reverse().join("\n");
     history.commit({ ...remark, "digests/core.txt": `${reversed}\n` });
@@ -122,7 +122,7 @@ describe("where the last commit that changed digests/ changed an image's inputs,
     expect((await standings(history.root))["core-seed"]).toBe("published");
   });
 
-  test("a clone that does not reach back to what wrote its line says so, and holds it", async () => {
+  test("gives a doubt, and the status published, in a clone without the commit that wrote its line", async () => {
     const history = published();
     history.commit({ README: "x" });
     history.commit({ ...remark, ...withLone("other") });
@@ -138,13 +138,13 @@ describe("where the last commit that changed digests/ changed an image's inputs,
   });
 });
 
-describe("whose inputs they are can't be told, with how to mend it", () => {
+describe("the status is unknown, with the fix", () => {
   test("without a repository", async () => {
     const said = await standings(writtenFolder(files));
     expect(said["core-seed"]).toContain("is in no git repository; use a clone");
   });
 
-  test("of digests that were never committed", async () => {
+  test("for digests that were never committed", async () => {
     const history = new TreeHistory();
     const { "digests/core.txt": digests, ...packages } = files;
     history.commit(packages);
@@ -152,7 +152,7 @@ describe("whose inputs they are can't be told, with how to mend it", () => {
     expect((await standings(history.root))["core-seed"]).toContain("commit digests/");
   });
 
-  test("of a line that was changed by hand, and of that alone", async () => {
+  test("only for the line that was changed by hand", async () => {
     const history = published();
     const digests = files["digests/core.txt"].replace(hexOf(digestOf("core-seed")), hexOf(digestOf("x")));
     history.write({ "digests/core.txt": digests });
@@ -161,7 +161,7 @@ describe("whose inputs they are can't be told, with how to mend it", () => {
     expect(said["core-stem"]).toBe("published");
   });
 
-  test("in a shallow clone that does not reach back, but for one of a release", async () => {
+  test("in a shallow clone without the commit, except at a release's tag", async () => {
     const history = published();
     history.commit(packageFiles("core/seed", { containerfile: "FROM scratch\n# A comment.\n" }));
     const shallow = (): string => {
@@ -176,7 +176,7 @@ describe("whose inputs they are can't be told, with how to mend it", () => {
   });
 });
 
-test("another digest that is said of an unchanged image makes nothing that is built from it new", async () => {
+test("ignores a forged digest of an unchanged image for its dependents", async () => {
   const history = published();
   history.write(
     packageFiles("core/stem", { containerfile: `${from("core-seed").containerfile}# A comment.\n` }),

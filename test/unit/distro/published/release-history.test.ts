@@ -35,7 +35,7 @@ const comment = { "packages/core/seed/Containerfile": "FROM scratch\n# why\n" };
 const first = { seed: "a", tool: "a", app: "a", lone: "a" };
 
 describe("a history of releases made here", () => {
-  test("a change that goes through all, and one that is cut off at once", async () => {
+  test("counts a change that reaches all dependents, and one that is cut off at once", async () => {
     const history = someReleases(
       published(first),
       { ...comment, ...published({ ...first, seed: "b", tool: "b" }) },
@@ -56,7 +56,7 @@ describe("a history of releases made here", () => {
     ]);
   });
 
-  test("images that come and go are not in both", async () => {
+  test("leaves added and removed images out of the comparison", async () => {
     const { lone: _, ...kept } = first;
     const history = someReleases(published(first), {
       ...packageFiles("core/fresh"),
@@ -67,14 +67,14 @@ describe("a history of releases made here", () => {
     expect(await steps(history)).toMatchObject([{ images: 4, inBoth: 3, changed: 0, called: 0 }]);
   });
 
-  test("a digest that changed without a reason is missed, and both digests of the key are counted", async () => {
+  test("reports a digest that changed without a cause as missed, and as a contradiction", async () => {
     const history = someReleases(published(first), published({ ...first, lone: "b" }));
     expect(await steps(history)).toMatchObject([
       { missed: ["core-lone"], contradictions: 1, changed: 1, called: 0 },
     ]);
   });
 
-  test("where the older release published digests of indexes, they are judged by the manifests in them", async () => {
+  test("compares an older release's digests of indexes by the manifests in them", async () => {
     const indexAround = (manifest: string) =>
       JSON.stringify(
         {

@@ -32,7 +32,7 @@ function imagesIn({ records }: ReleaseRecords): string[] {
   return records.map(({ image }) => image).sort();
 }
 
-test("every published image has a record, and with them every digest is known without a build", async () => {
+test("creates a record for every published image, from which all digests follow without a build", async () => {
   const images = ["core-seed", "core-tool", "core-app"];
   const files = {
     ...packageFiles("core/seed"),
@@ -60,7 +60,7 @@ test("every published image has a record, and with them every digest is known wi
   expect(Object.fromEntries(known)).toEqual(Object.fromEntries(images.map((name) => [name, digestOf(name)])));
 });
 
-test("what is not published is left out, and what is built from it; what is built from that is not", async () => {
+test("leaves out an unpublished image and its direct dependents only", async () => {
   const files = {
     ...packageFiles("core/seed"),
     ...packageFiles("core/tool", from("core-seed")),
@@ -78,7 +78,7 @@ test("what is not published is left out, and what is built from it; what is buil
   expect(said.gone).toEqual(["core-old"]);
 });
 
-test("an image for several platforms is known by its first; what is built from it is left out, as its index is not published", async () => {
+test("records the first of several platforms, and leaves out dependents without a published index", async () => {
   const files = {
     ...packageFiles("core/seed", onTwoPlatforms),
     ...packageFiles("core/tool", from("core-seed")),
@@ -99,7 +99,7 @@ test("an image for several platforms is known by its first; what is built from i
   expect(more.skipped).toEqual([]);
 });
 
-test("where the other platforms' digests and the index's are published too, the record has them, and its dependents one", async () => {
+test("records all platforms and the index where they are published, and then the dependents", async () => {
   const files = {
     ...packageFiles("core/seed", onTwoPlatforms),
     ...packageFiles("core/tool", from("core-seed")),
@@ -124,7 +124,7 @@ test("where the other platforms' digests and the index's are published too, the 
   });
 });
 
-test("the digests of a checkout are of the commit that last changed them, whatever came after", async () => {
+test("finds the commit that last changed the digests, whatever came after", async () => {
   const root = trackedTree(packageFiles("core/seed"));
   const commit = (message: string): string => {
     git(root, "add", "--all");
@@ -158,6 +158,6 @@ test.each([
   ["2025.10.0", true],
   ["2026.03.0", true],
   ["v1", true],
-])("whether %s publishes the digests of manifests: %s", (name, expected) => {
+])("hasManifestDigests of %s is %s", (name, expected) => {
   expect(hasManifestDigests(name)).toBe(expected);
 });

@@ -29,11 +29,11 @@ test.each([
   ['"a\\b\\"c"', 'a\\b"c'],
   ["$", "$"],
   ["a$/b", "a$/b"],
-])("%s is %s", (word, value) => {
+])("expands %s to %s", (word, value) => {
   expect(expanded(word)).toBe(value);
 });
 
-test("the escape directive's character escapes instead", () => {
+test("escapes with the escape directive's character", () => {
   expect(expanded("`$X\\", "`")).toBe("$X\\");
 });
 
@@ -57,15 +57,15 @@ test.each([
   "$Xé",
   "${Xé-x}",
   "$é",
-])("%s can't be told before the build", (word) => expect(expanded(word)).toBeUndefined());
+])("leaves %s to the build", (word) => expect(expanded(word)).toBeUndefined());
 
-test("what comes after a part that is too long is not taken for the whole", () => {
+test("does not take the rest after a part that is too long for the whole", () => {
   const long = "a".repeat(10_001);
   expect(expanded(`\${X-\${X-"${long}'"'}}tail`)).toBeUndefined();
   expect(expanded(`\${NONE-${long}}`)?.length).toBeGreaterThan(10_000);
 });
 
-test("words that nest or double without end take a moment", () => {
+test("ends early for words that nest or double without end", () => {
   const started = performance.now();
   for (const part of ["${A-", "$X", "${X", '"', "${X+$X", "'"]) expanded(part.repeat(20_000));
   expect(performance.now() - started).toBeLessThan(2000);
