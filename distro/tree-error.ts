@@ -52,8 +52,8 @@ function boundedText(lines: readonly string[]): string {
 }
 
 /**
- * Formats a problem: `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64
- * hex digits (fix: …)`.
+ * Formats a problem:
+ * `packages/core/gcc/package.toml:7: sources.gcc.hash: found "abc", allowed: 64 hex digits (fix: …)`.
  */
 export function formatProblem(problem: TreeProblem): Printable {
   const file = shortened(problem.file);

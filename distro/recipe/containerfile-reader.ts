@@ -42,11 +42,11 @@ const most = { stages: 256, reads: 10_000, wildcards: 200 };
 /**
  * Parses a Containerfile.
  *
- * Finds dependencies as BuildKit would. StageX's generator looks at lines instead. It takes `COPY
- * --from=` only as the first flag. It takes `FROM --platform=` only with linux/386, in capitals and
- * at the start of a line. It does not know `RUN --mount=from=`, and would take such lines within a
- * heredoc for instructions. On every release so far both find the same. Where they differ, the
- * image that BuildKit asks for counts.
+ * Finds dependencies as BuildKit would. StageX's generator looks at lines instead. It takes
+ * `COPY --from=` only as the first flag. It takes `FROM --platform=` only with linux/386, in
+ * capitals and at the start of a line. It does not know `RUN --mount=from=`, and would take such
+ * lines within a heredoc for instructions. On every release so far both find the same. Where they
+ * differ, the image that BuildKit asks for counts.
  *
  * @param file the path that errors name
  * @param buildArgs the build's arguments: they can name the image of a `FROM ${ARG}`

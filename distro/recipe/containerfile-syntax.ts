@@ -295,7 +295,7 @@ function readHeredocs(
 /**
  * Checks that BuildKit's lexer finds the same heredocs. Where it fails on a line (an open quote, a
  * variable that it cannot expand), it finds none, and reads their bodies as instructions. So beside
- * a heredoc only words that both read alike are allowed.
+ * a heredoc only words that BuildKit and this parser read alike are allowed.
  */
 function mustBeReadAlike({ rest, line }: InstructionLine, words: readonly string[]): void {
   const refused = words.find((word) => !/^\d*<<-?[ \t]*(?:[\w.-]+|"[\w. -]+"|'[\w. -]+')$/.test(word));

@@ -103,7 +103,10 @@ type Pattern = readonly ((component: string) => boolean)[];
  */
 const unresolved = /["'\\`$]/;
 
-/** Character classes and `**` too: they stand for names, but supporting them is not worthwhile. */
+/**
+ * Parts that are not resolved: {@link unresolved} ones, and character classes and `**`, whose
+ * support is not worthwhile.
+ */
 const vague = new RegExp(`${unresolved.source}|\\[|\\*\\*`);
 
 /** The wildcards of Go's filepath.Match, within one component. */

@@ -58,12 +58,12 @@ function runs(words: readonly string[], [program, ...subcommand]: readonly strin
   });
 }
 
-/** The number of option words that are skipped at most. */
+/** The most option words that are skipped. */
 const mostOptionWords = 20;
 
 /**
- * Returns the index after the options before a subcommand: `go -C folder mod`, `cargo +stable
- * fetch`. An option's value is one word at most.
+ * Returns the index after the options before a subcommand: `go -C folder mod`,
+ * `cargo +stable fetch`. An option's value is one word at most.
  */
 function afterOptions(words: readonly string[], start: number, subcommand: string | undefined): number {
   let at = start;

@@ -11,7 +11,10 @@ export function isReleaseName(text: string): boolean {
   return pattern.test(text);
 }
 
-/** @throws Error that quotes the text */
+/**
+ * Parses a release's name.
+ * @throws Error that quotes the text
+ */
 export function parseReleaseName(text: string): ReleaseName {
   const [, year, month, number] = pattern.exec(text) ?? [];
   if (year === undefined) {

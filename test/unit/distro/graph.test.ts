@@ -140,7 +140,7 @@ describe("chosen images", () => {
   });
 });
 
-/** The same cycles, found anew each time: what is left is looked at again from its least name. */
+/** Finds the same cycles by a new search after each, from the least remaining name. */
 function cyclesOneByOne(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const cycles: string[][] = [];
   const without = (from: ReadonlyMap<string, GraphNode>, names: ReadonlySet<string>) =>

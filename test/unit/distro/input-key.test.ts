@@ -33,10 +33,10 @@ const inputs = fc.record({
 type Inputs = typeof inputs extends fc.Arbitrary<infer T> ? T : never;
 type Change = (inputs: Inputs, other: string) => KeyedInputs | null;
 
-/** Longer than any word, so never one that is there already. */
+/** Returns a text longer than any word, so it equals none. */
 const fresh = (other: string) => `a name longer than any other ${other}`;
 
-/** Changes of one input that can change the image; null where these inputs have no such one. */
+/** Changes of one input that can change the image; null where these inputs lack that input. */
 const relevant: Record<string, Change> = {
   "the image's name": (inputs, other) => ({ ...inputs, image: inputs.image + other }),
   "the version": (inputs, other) => ({ ...inputs, version: inputs.version + other }),
@@ -45,7 +45,7 @@ const relevant: Record<string, Change> = {
   "the target": (inputs, other) => ({ ...inputs, target: (inputs.target ?? "") + other }),
   "no target": (inputs) => (inputs.target === null ? null : { ...inputs, target: null }),
   "another platform": (inputs) => ({ ...inputs, platforms: [...inputs.platforms, "linux/s390x"] }),
-  // The index lists the manifests in this order, and StageX publishes the first: see the docs of KeyedInputs.
+  // The index lists the manifests in this order, and StageX publishes the first (see KeyedInputs).
   "the platforms' order": (inputs) =>
     inputs.platforms.length < 2 ? null : { ...inputs, platforms: [...inputs.platforms].reverse() },
   "another build argument": (inputs, other) => ({
@@ -237,7 +237,7 @@ function onFirst<T>(
   return first === undefined ? null : change(first, rest);
 }
 
-/** Another hash, told from the first by one digit. */
+/** Returns another hash that differs in one digit. */
 function turned(hash: string): string {
   return (hash.startsWith("0") ? "1" : "0") + hash.slice(1);
 }

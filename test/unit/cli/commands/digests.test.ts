@@ -14,7 +14,9 @@ const program = join(import.meta.dirname, "../../../../cli/stagex.ts");
 const line = (name: string, digest = digestOf(name)) => `${hexOf(digest)} ${name}\n`;
 const from = (name: string) => ({ containerfile: `FROM scratch\nCOPY --from=stagex/${name} . /\n` });
 
-/** A tree with published digests of which one image has changed since, and a state folder that knows nothing yet. */
+/**
+ * A tree with published digests, one image of which has changed since, and an empty state folder.
+ */
 function changedTree(): { history: TreeHistory; digests: (...args: string[]) => Ended; state: string } {
   const history = new TreeHistory();
   history.commit({
@@ -37,7 +39,7 @@ function changedTree(): { history: TreeHistory; digests: (...args: string[]) => 
 
 type Ended = { readonly status: number | null; readonly stdout: string; readonly stderr: string };
 
-/** Makes the state folder know what an image gives, built from these. */
+/** Records in the state folder what an image was built to, from these dependencies. */
 async function built(
   { history, state }: ReturnType<typeof changedTree>,
   image: string,

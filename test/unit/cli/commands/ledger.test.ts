@@ -17,7 +17,7 @@ function ledger(...args: string[]) {
   return { status, stdout, stderr };
 }
 
-/** A repository with the release 2026.03.0, and a ledger that is not there yet. */
+/** A repository with the release 2026.03.0, and the path of a ledger that does not exist yet. */
 function release(): { tree: string; folder: string } {
   const tree = trackedTree({
     ...packageFiles("core/seed"),

@@ -30,7 +30,7 @@ function someHistory(): { history: TreeHistory; first: string } {
   return { history, first };
 }
 
-/** Everything below a folder, with the time of its last change. */
+/** Lists everything below a folder, with the time of its last change. */
 function contentsOf(root: string): string[] {
   return readdirSync(root, { recursive: true, encoding: "utf8" })
     .map((path) => `${path} ${lstatSync(join(root, path)).mtimeMs}`)
@@ -117,22 +117,22 @@ describe("stagex plan", () => {
         finished: "2026-01-01T00:00:00.000Z",
       });
     }
-    const told = (...args: string[]) =>
+    const planOf = (...args: string[]) =>
       stagex("plan", "--tree", history.root, "--ledger", ledger.root, ...args).stdout;
-    // core-seed 60, core-tool 120, user-app taken as the middle one, 90; user-fresh 90 beside them, or after.
+    // core-seed 60, core-tool 120, user-app at the median, 90; user-fresh 90, beside them or after.
     const path = { images: ["core-seed", "core-tool", "user-app"], seconds: 270 };
     const forecast = { guessed: 1, criticalPath: path };
-    expect(JSON.parse(told("--json", "--jobs", "2")).forecast).toEqual({
+    expect(JSON.parse(planOf("--json", "--jobs", "2")).forecast).toEqual({
       ...forecast,
       jobs: 2,
       seconds: 270,
     });
-    expect(JSON.parse(told("--json", "--jobs", "1")).forecast).toEqual({
+    expect(JSON.parse(planOf("--json", "--jobs", "1")).forecast).toEqual({
       ...forecast,
       jobs: 1,
       seconds: 360,
     });
-    const page = told("--jobs", "1");
+    const page = planOf("--jobs", "1");
     expect(page).toContain("If all are built: about 6 min on 1 build slot (1 of them never recorded");
     expect(page).toContain("Critical path, 5 min: core-seed > core-tool > user-app\n");
     for (const wrong of ["0", "two"])

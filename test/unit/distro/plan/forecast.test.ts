@@ -11,7 +11,9 @@ const image = (
   seconds,
 });
 
-/** a (1 s) is built into b (2 s) and c (5 s), both into d (1 s); e stands alone and is unchanged. */
+/**
+ * a (1 s) is built into b (2 s) and c (5 s), both into d (1 s); e stands alone and is unchanged.
+ */
 const diamond = new Map([
   ["a", image("will", [], 1)],
   ["b", image("may", ["a"], 2)],

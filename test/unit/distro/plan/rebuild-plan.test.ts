@@ -234,7 +234,7 @@ describe("with the digests of both sides", () => {
       { "core-base": one, "core-tool": one, "user-app": one },
       { "core-base": two, "core-tool": one, "user-app": two },
     );
-    // user-app is not built again, so a digest that somebody claims for it is no cause.
+    // user-app is not built again, so its digest, whatever the ledger claims, is no cause.
     expect(rebuilds.map(({ name }) => name)).toEqual(["core-base", "core-tool"]);
   });
 });

@@ -4,13 +4,16 @@ import { predict, readRelease, releaseNames } from "../../../oracle/prediction.t
 import { TreeHistory } from "../../../support/builders/tree-history.ts";
 import { packageFiles } from "../../../support/builders/written-tree.ts";
 
-/** `digests/core.txt` of images that each have some text for content. */
+/** Formats `digests/core.txt` of images with these contents. */
 function published(texts: Readonly<Record<string, string>>): Record<string, string> {
   const lines = Object.entries(texts).map(([name, text]) => `${hexOf(digestOf(text))} core-${name}\n`);
   return { "digests/core.txt": lines.join("") };
 }
 
-/** core-seed < core-tool < core-app; core-lone is built from nothing. Each release is what was published of a change. */
+/**
+ * core-seed < core-tool < core-app; core-lone has no dependencies. Each release publishes the
+ * digests of one change.
+ */
 function someReleases(...releases: readonly Readonly<Record<string, string | null>>[]): TreeHistory {
   const history = new TreeHistory();
   history.write({

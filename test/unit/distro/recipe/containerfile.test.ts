@@ -71,7 +71,7 @@ describe("dependencies", () => {
       ["core-a:5"],
     ],
     ["an indented directive", " # escape=`\nFROM `\n stagex/core-a\n", ["core-a:2"]],
-    // What is no directive ends them: the next is a comment, and a backslash continues lines.
+    // An unknown directive ends them: the next one is a comment, and a backslash continues lines.
     [
       "another comment before a directive",
       "# author=me\n# escape=`\nFROM \\\n stagex/core-a\n",
@@ -356,10 +356,10 @@ describe("a variable of a FROM that BuildKit may read differently", () => {
     ["a name of JavaScript's own", "ARG valueOf\n", "FROM s${valueOf+tail}\n"],
   ])("inspects every stage, or rejects the file: %s", (_, args, from) => {
     const text = `${args}${shown}${hidden}${from}${end}`;
-    const told = () => refusalsOf(parseContainerfile(file, text), null).length;
+    const countRefusals = () => refusalsOf(parseContainerfile(file, text), null).length;
     let refusals: number;
     try {
-      refusals = told();
+      refusals = countRefusals();
     } catch (error) {
       expect(error).toBeInstanceOf(TreeError);
       return;

@@ -10,7 +10,7 @@ const known: Readonly<Record<string, Variable>> = {
 const expanded = (word: string, escapeToken = "\\") =>
   expandWord(word, (name) => known[name] ?? "unset", escapeToken, 10_000);
 
-// The values on the right are what lex.go of BuildKit v0.34.2 makes of these words.
+// The values on the right are the results of BuildKit v0.34.2's lex.go.
 test.each([
   ["stagex/$X", "stagex/core-a"],
   ["stagex/${X}", "stagex/core-a"],
@@ -48,7 +48,7 @@ test.each([
   '"open',
   "${NONE?x}",
   "${X:%a}",
-  // To BuildKit these are names, of which none is a build argument's.
+  // BuildKit takes these for names, none of which is a build argument.
   "s${--tail}",
   "$$",
   "$1",

@@ -204,9 +204,9 @@ describe("a damaged repository", () => {
     history.git("config", "uploadpack.allowFilter", "true");
     const clone = join(writtenFolder({}), "tree");
     git(history.root, "clone", "--quiet", "--filter=blob:none", `file://${history.root}`, clone);
-    const mend = `git -C ${clone} fetch --refetch --no-filter`;
+    const fix = `git -C ${clone} fetch --refetch --no-filter`;
     for (const _ of ["twice", "the same"]) {
-      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (fix: ${mend})`);
+      await expect(openGitTree(clone, first)).rejects.toThrow(`a clone with all objects (fix: ${fix})`);
     }
     git(clone, "fetch", "--quiet", "--refetch", "--no-filter");
     expect(await listed(clone, first)).toEqual(await listed(history.root, first));

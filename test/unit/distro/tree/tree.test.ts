@@ -16,7 +16,10 @@ async function problemsOf(files: Record<string, string>): Promise<string[]> {
   throw new Error("nothing is wrong with it");
 }
 
-/** A small distribution: a seed, a tool from a source, a pallet with the tool's version, and an application of two images. */
+/**
+ * A small distribution: a seed, a tool from a source, a pallet with the tool's version, and an
+ * application of two images.
+ */
 const small: Record<string, string> = {
   ...packageFiles("bootstrap/seed", {
     toml: 'version = "7"\nplatforms = ["linux/386"]\n',

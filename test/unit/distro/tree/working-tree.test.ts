@@ -150,8 +150,8 @@ describe("a sparse checkout", () => {
     history.git("update-index", "--skip-worktree", `${folder}/Containerfile`);
     expect(await listed(history.root)).toHaveLength(4);
     rmSync(join(history.root, folder, "Containerfile"));
-    const mend = `update-index --no-skip-worktree ${folder}/Containerfile`;
-    await expect(openWorkingTree(history.root)).rejects.toThrow(mend);
+    const fix = `update-index --no-skip-worktree ${folder}/Containerfile`;
+    await expect(openWorkingTree(history.root)).rejects.toThrow(fix);
   });
 });
 
