@@ -77,7 +77,7 @@ export type BuildPlan = {
    * Empty for an image that is made of files alone.
    */
   readonly runs: readonly string[];
-  /** This image's own build arguments; buildkit/ adds those that every build gets. */
+  /** This image's own build arguments, without those that every build gets. */
   readonly buildArgs: Readonly<Record<string, string>>;
   /** Names of the images it is built from, sorted, each once. */
   readonly dependencies: readonly string[];

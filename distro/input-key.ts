@@ -40,7 +40,7 @@ export type KeyedInputs = {
 };
 
 /**
- * Identifies the fields and the encoding of keys. Raise it when either changes; then all keys
+ * The version of the keys' fields and encoding. Raise it when either changes; then all keys
  * change. Selecting a context's files more narrowly is no such change: the record of a wider
  * context is not wrong, only no longer found. Importing the release again adds the new ones.
  */

@@ -10,9 +10,9 @@ import type { InputKey } from "../input-key.ts";
 export const maxRecordsPerKey = 1000;
 
 /**
- * The largest folder of an input key, in bytes of the folder itself: on every file system {@link
- * maxRecordsPerKey} records fit. lstat gives the size, so a folder of millions is not listed at
- * all. `opendir` would do as well, but takes three times as long for the usual folder of one
+ * The largest folder of an input key, in bytes of the folder itself: on every file system
+ * {@link maxRecordsPerKey} records fit. lstat gives the size, so a folder of millions is not listed
+ * at all. `opendir` would do as well, but takes three times as long for the usual folder of one
  * record.
  */
 const largestKeyFolder = 1024 * 1024;
