@@ -61,10 +61,7 @@ export class TreeReader {
   readonly #parsed: ParseCache;
   readonly #problems: TreeProblem[];
   readonly #warnings: TreeProblem[] = [];
-  /**
-   * By stage, the images that an unreadable package.toml may make: the name of its folder, and
-   * every quoted text in it.
-   */
+  /** By stage, the possible images of an unreadable package.toml: its folder and all quoted text. */
   readonly #mayBeMade = new Map<string, Set<string>>();
 
   constructor(files: TreeSource, platforms: readonly string[], parsed: ParseCache) {
@@ -101,9 +98,7 @@ export class TreeReader {
     };
   }
 
-  /**
-   * Checks whether StageX's own line of an image is of another platform than the tree is read for.
-   */
+  /** Checks whether StageX's line of an image is of a platform other than the tree's. */
   #isForOther(owner: Draft | undefined): boolean {
     return owner?.toml.platforms.length === 0 && this.#platforms[0] !== publishedPlatform;
   }
@@ -314,10 +309,7 @@ export class TreeReader {
     }
   }
 
-  /**
-   * Checks whether an unreadable package.toml may make this image: then it must not be called
-   * unknown.
-   */
+  /** Checks whether an unreadable package.toml may make this image: then it may exist. */
   #mayMake(image: string): boolean {
     const dash = image.indexOf("-");
     return this.#mayBeMade.get(image.slice(0, dash))?.has(image.slice(dash + 1)) ?? false;
@@ -337,7 +329,7 @@ export class TreeReader {
     return may;
   }
 
-  /** Checks whether the list of files already has a problem that explains this file's absence. */
+  /** Checks whether the list of files already explains this file's absence by a problem. */
   #isRejected(path: string): boolean {
     return this.#files.problems.some(({ file }) => file === path);
   }
