@@ -1,14 +1,10 @@
 import type { TreeProblem } from "./tree-error.ts";
 
-/**
- * One file of an image's context: a tracked file of the package's folder that its build can read.
- */
+/** A file of an image's context: a tracked file of the package's folder that its build can read. */
 export type ContextFile = {
   /** Path relative to the package's folder, with `/`. */
   readonly path: string;
-  /**
-   * git's mode: 100644, 100755 (executable) or 120000 (symbolic link, whose content is its target).
-   */
+  /** git's mode: 100644, 100755 (executable) or 120000 (symbolic link, its target as content). */
   readonly mode: "100644" | "100755" | "120000";
   /** sha256 of the content in the working tree, 64 hex digits. */
   readonly sha256: string;
@@ -26,10 +22,7 @@ export type Source = {
   readonly mirrors: readonly string[];
 };
 
-/**
- * The options that every build of one generation of StageX's generator gets, besides the image's
- * own.
- */
+/** The options of every build of one generation of StageX's generator, besides the image's own. */
 export type CommonBuildOptions = {
   /** Options of BuildKit's frontend. */
   readonly options: Readonly<Record<string, string>>;
@@ -45,19 +38,13 @@ export type CommonBuildOptions = {
  * package.toml gives one plan, or one for each subpackage. Paths are relative to the tree.
  */
 export type BuildPlan = {
-  /**
-   * The generation of StageX's generator (distro/generator/); absent for `src/targets.py`, the
-   * first one.
-   */
+  /** The generation of StageX's generator (distro/generator/); absent for `src/targets.py`. */
   readonly generator?: string;
   /** The image's name, `<stage>-<package or subpackage>`: `core-busybox`. */
   readonly name: string;
   /** The namespace: bootstrap, core, pallet or user. */
   readonly stage: string;
-  /**
-   * The package's folder name, which for a subpackage is its origin: `linux` for
-   * `user-linux-nitro`.
-   */
+  /** The package's folder name, a subpackage's origin: `linux` for `user-linux-nitro`. */
   readonly origin: string;
   /** `packages/<stage>/<origin>`. */
   readonly folder: string;
@@ -84,10 +71,7 @@ export type BuildPlan = {
   readonly sources: readonly Source[];
   /** Sorted by path. */
   readonly context: readonly ContextFile[];
-  /**
-   * The reasons why its builds always fail: recipe instructions that take something from outside
-   * the tree. Mostly empty.
-   */
+  /** Reasons why its builds always fail: the recipe needs something outside the tree. */
   readonly refusals: readonly TreeProblem[];
   /** The fetching commands of its recipe's RUNs, each once: `cargo fetch`. Mostly empty. */
   readonly fetchers: readonly string[];

@@ -26,10 +26,7 @@ export function levelsOf(graph: ReadonlyMap<string, GraphNode>): Map<string, num
   return levels;
 }
 
-/**
- * Sorts images by level, then by name, so that each follows its dependencies. Leaves out images of
- * a cycle.
- */
+/** Sorts images by level, then by name: each follows its dependencies. Leaves out cycles. */
 export function sortTopologically<T extends GraphNode>(graph: ReadonlyMap<string, T>): Map<string, T> {
   const levels = levelsOf(graph);
   const level = (name: string) => levels.get(name) ?? 0;
@@ -49,10 +46,7 @@ export function dependentsOf(graph: ReadonlyMap<string, GraphNode>): Map<string,
   return dependents;
 }
 
-/**
- * Returns the images with all their dependencies, direct or not. Leaves out names that are not in
- * the graph.
- */
+/** Returns images with all dependencies, direct or not. Leaves out names outside the graph. */
 export function dependencyClosure(
   graph: ReadonlyMap<string, GraphNode>,
   names: Iterable<string>,
@@ -68,10 +62,7 @@ export function dependencyClosure(
   return closure;
 }
 
-/**
- * Finds the cycles of the graph, no image in two of them. Each is a path along dependencies that
- * starts and ends with its least name.
- */
+/** Finds the cycles, no image in two of them: dependency paths from the least name back to it. */
 export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   const left = new CyclicImages(graph);
   const cycles: string[][] = [];
@@ -101,10 +92,7 @@ export function findCycles(graph: ReadonlyMap<string, GraphNode>): string[][] {
   return cycles.sort(([left = ""], [right = ""]) => (left < right ? -1 : 1));
 }
 
-/**
- * The images without a level. Each waits for another of them, so following any dependency leads
- * into a cycle.
- */
+/** The images without a level. Each waits for another, so any dependency leads into a cycle. */
 class CyclicImages {
   /** The number of remaining dependencies of each remaining image. */
   readonly #waiting = new Map<string, number>();

@@ -99,10 +99,7 @@ export function selectImages<T extends GraphNode>(
 /** The most candidates of an ambiguous short name that a message names. */
 const mostCandidates = 10;
 
-/**
- * The names of some images, by their whole and by their short names. Collects the names that it
- * cannot find.
- */
+/** The names of images, whole and short. Collects the names that it cannot find. */
 class ImageNames {
   readonly #names: readonly string[];
   readonly #images: ReadonlyMap<string, unknown>;

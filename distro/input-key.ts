@@ -31,9 +31,7 @@ export type KeyedInputs = {
   /** In their order, in which the index lists them; StageX publishes the first. */
   readonly platforms: readonly string[];
   readonly buildArgs: Readonly<Record<string, string>>;
-  /**
-   * File name and sha256 (64 hex digits) of each source; mirrors and section names do not count.
-   */
+  /** File name and sha256 (64 hex digits) of each source, without mirrors and section names. */
   readonly sources: readonly { readonly file: string; readonly sha256: string }[];
   /** Image name to the digest of its manifest or, for several platforms, of its index. */
   readonly dependencies: Readonly<Record<string, Digest>>;
@@ -111,10 +109,7 @@ export function hashContext(files: readonly ContextFile[]): string {
 
 type Json = string | null | readonly Json[] | { readonly [name: string]: Json };
 
-/**
- * Formats JSON without white space, members sorted by their UTF-16 code units as in RFC 8785 (JSON
- * Canonicalization).
- */
+/** Formats JSON without white space, members sorted by UTF-16 code units as in RFC 8785. */
 function canonical(value: Json): string {
   if (value === null || typeof value === "string") return JSON.stringify(value);
   if (isList(value)) return `[${value.map(canonical).join(",")}]`;

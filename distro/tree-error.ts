@@ -1,10 +1,7 @@
 import { limitPerKind } from "../lib/text/limit-per-kind.ts";
 import { type Printable, printable } from "../lib/text/printable.ts";
 
-/**
- * A problem of a tree: its place, the text found, the allowed values, and the command that fixes
- * it.
- */
+/** A problem of a tree: its place, the text found, the allowed values, and the fixing command. */
 export type TreeProblem = {
   /** Path relative to the tree; the tree's own path for a problem of the whole tree. */
   readonly file: string;
@@ -64,10 +61,7 @@ export function formatProblem(problem: TreeProblem): Printable {
   return printable`${where}: ${field}found ${found}, allowed: ${shortened(problem.allowed)}${fix}`;
 }
 
-/**
- * The longest part of a problem, in characters: any part may quote a name of any length. A path has
- * up to 4096.
- */
+/** The longest part of a problem, in characters: it may quote any name. A path has up to 4096. */
 const longestPart = 4200;
 
 /** Removes the middle of a text that exceeds {@link longestPart}. */
@@ -76,10 +70,7 @@ function shortened(text: string): string {
   return `${text.slice(0, 100)} … ${text.length - 200} more characters … ${text.slice(-100)}`;
 }
 
-/**
- * Returns a key for equal kinds of problems. Names of sources, images and files differ; the allowed
- * values do not.
- */
+/** Returns the kind of a problem. Names differ within a kind; the allowed values do not. */
 function kindOf({ field = "", allowed }: TreeProblem): string {
   const names = field.split(".");
   return `${names[0]}.${names.length > 1 ? names.at(-1) : ""}: ${allowed}`;
@@ -90,10 +81,7 @@ function moreText(count: number, { field, allowed }: TreeProblem): Printable {
   return printable`and ${count} more${of}, allowed: ${shortened(allowed)}`;
 }
 
-/**
- * Quotes a found value as one bounded line: a tree's text may hold anything, even control
- * characters.
- */
+/** Quotes a value as one bounded line: a tree's text may hold anything, even control characters. */
 export function quoted(value: unknown): string {
   if (value === undefined) return "nothing";
   const text = JSON.stringify(pruned(value, 0));
@@ -101,10 +89,7 @@ export function quoted(value: unknown): string {
   return typeof value === "object" || typeof value === "string" ? short : `${short} (a ${typeof value})`;
 }
 
-/**
- * Returns the part of a value that a quote can show. Cuts longer texts, larger tables and deeper
- * levels.
- */
+/** Returns the part of a value that a quote can show: cuts texts, tables and deep levels. */
 function pruned(value: unknown, depth: number): unknown {
   if (typeof value === "bigint") return String(value);
   if (typeof value === "string") return value.slice(0, 121);

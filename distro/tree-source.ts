@@ -30,15 +30,11 @@ export type TreeSource = {
    * @throws Error if the file is not in the list or cannot be read
    */
   read(path: string, limit: number): Promise<Uint8Array>;
-  /**
-   * Returns the sha256 of the content, 64 hex digits. Holds only a piece of the content in memory.
-   */
+  /** Returns the content's sha256, 64 hex digits. Only a piece of it is in memory at a time. */
   sha256(path: string): Promise<string>;
 };
 
-/**
- * The size limit of a Containerfile and of a digests file, in bytes. StageX's largest have 20 KB.
- */
+/** The size limit of a Containerfile or digests file, in bytes. StageX's largest have 20 KB. */
 export const maxTextBytes = 1 << 20;
 
 /** The size limit of a package.toml, in bytes. StageX's largest has 60 KB. */

@@ -5,10 +5,7 @@ import { targetsPy } from "./targets-py.ts";
 /** All supported generations of StageX's generator, the newest first. */
 const generations: readonly StagexGenerator[] = [targetsPy];
 
-/**
- * Finds the generation that a tree is laid out for; undefined where there is none, as for trees
- * older than package.toml.
- */
+/** Finds the generation of a tree's layout; undefined for trees older than package.toml. */
 export function detectGenerator(files: readonly TreeFile[]): StagexGenerator | undefined {
   return generations.find(({ isFor }) => isFor(files));
 }

@@ -3,10 +3,7 @@ import { join } from "node:path";
 import { listBounded } from "../../lib/fs/bounded-listing.ts";
 import type { InputKey } from "../input-key.ts";
 
-/**
- * The most records of one input key that are read; builders are far fewer than a thousand. With
- * more, none is read.
- */
+/** The most records of one input key: builders are far fewer. With more, none is read. */
 export const maxRecordsPerKey = 1000;
 
 /**
@@ -17,23 +14,16 @@ export const maxRecordsPerKey = 1000;
  */
 const largestKeyFolder = 1024 * 1024;
 
-/**
- * The most entries of a whole ledger that are read, folders included. Later entries are not read.
- */
+/** The most entries of a ledger that are read, folders included. Later ones are not read. */
 export const maxLedgerEntries = 500_000;
 
-/**
- * A file in the ledger that is not a record: damaged or foreign. It stays in place, and no answer
- * uses it.
- */
+/** A damaged or foreign file in the ledger. It stays in place, and no answer uses it. */
 export type LedgerProblem = { readonly path: string; readonly problem: string };
 
 /** The files of a ledger that may be records, sorted, and the problems of other entries. */
 export type LedgerFiles = { readonly paths: readonly string[]; readonly problems: readonly LedgerProblem[] };
 
-/**
- * Documents that a ledger's folder may have beside the records. They are not reported as problems.
- */
+/** Documents that a ledger's folder may have beside the records. They are no problems. */
 const documents = /^(README|LICENSE)([.-].*)?$/;
 
 /**
@@ -83,10 +73,7 @@ export function listLedgerFiles(root: string): LedgerFiles {
   return { paths, problems };
 }
 
-/**
- * Lists a folder's files synchronously: for a key's record or two, the thread pool takes ten times
- * as long.
- */
+/** Lists a folder's files at once: for a record or two, the thread pool takes ten times as long. */
 function filesIn(folder: string): LedgerFiles {
   const facts = lstatSync(folder, { throwIfNoEntry: false });
   if (facts === undefined) return { paths: [], problems: [] };
@@ -105,10 +92,7 @@ function entriesIn(folder: string, limit: number): Dirent[] | undefined {
   return found?.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/**
- * Checks for a killed writer's temporary files, and git's own folder where the ledger is a
- * repository.
- */
+/** Checks for a killed writer's temporary files, and the git folder of a ledger's repository. */
 function isHidden(name: string): boolean {
   return name.startsWith(".");
 }

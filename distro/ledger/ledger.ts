@@ -67,15 +67,9 @@ const recordSchema = z.strictObject({
  */
 export type LedgerRecord = Omit<z.infer<typeof recordSchema>, "format">;
 
-/**
- * The ledger's answer on an input key. Records with outcome `mismatch` are evidence, but do not
- * make a key known.
- */
+/** The ledger's answer on an input key. `mismatch` records are evidence, but make no key known. */
 export type LedgerAnswer = {
-  /**
-   * `contradiction`: builders got different digests from the same inputs, and none of them can be
-   * trusted.
-   */
+  /** `contradiction`: equal inputs gave different digests, and none of them can be trusted. */
   readonly kind: "unknown" | "known" | "contradiction";
   /** The merged digests of all its records where the key is known; else null. */
   readonly digests: LedgerRecord["digests"] | null;
@@ -133,10 +127,7 @@ export class Ledger {
     return { ...judge(records), records, problems };
   }
 
-  /**
-   * Checks for records by which these inputs gave an image these manifests, whatever other records
-   * claim.
-   */
+  /** Checks for records of these manifests from these inputs, whatever other records claim. */
   async hasRecordOf(
     image: string,
     key: InputKey,
@@ -151,18 +142,12 @@ export class Ledger {
     );
   }
 
-  /**
-   * Returns the files that {@link lookUp} reads, their folder first. While they are unchanged, so
-   * is its answer.
-   */
+  /** Returns the files that {@link lookUp} reads, folder first: its answer depends on them. */
   recordPaths(key: InputKey): string[] {
     return [this.#folder(key), ...listKeyFiles(this.root, key).paths];
   }
 
-  /**
-   * Reads every record, sorted by image, key and builder, and lists every file that is not a
-   * record.
-   */
+  /** Reads every record, sorted by image, key and builder, and lists all other files. */
   async readAll(): Promise<{ records: LedgerRecord[]; problems: LedgerProblem[] }> {
     const { records, problems } = readAll(listLedgerFiles(this.root));
     records.sort((a, b) => compare(sortKey(a), sortKey(b)));
@@ -185,10 +170,7 @@ export function findContradictions(records: readonly LedgerRecord[]): Contradict
     .map(([inputKey, ofKey]) => ({ inputKey, records: ofKey }));
 }
 
-/**
- * Checks whether any two differ on an index or a platform that both name. Takes one pass, as a key
- * has up to a thousand records.
- */
+/** Checks for a difference between records, in one pass: a key may have a thousand of them. */
 function contradict(built: readonly LedgerRecord[]): boolean {
   const seen = new Map<string, string>();
   const differs = (what: string, digest: string) => {
@@ -267,10 +249,7 @@ async function createRecord(path: string, text: string): Promise<boolean> {
   return true;
 }
 
-/**
- * Formats a record with sorted members and a newline at the end, so that equal records have equal
- * bytes everywhere.
- */
+/** Formats a record with sorted members and a final newline: equal records have equal bytes. */
 function textOf(record: z.infer<typeof recordSchema>): string {
   return `${JSON.stringify(sortMembers(record), null, 2)}\n`;
 }

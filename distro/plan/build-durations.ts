@@ -6,10 +6,7 @@ import type { LedgerRecord } from "../ledger/ledger.ts";
 export type BuildEstimate = {
   /** The duration with an empty cache. */
   readonly seconds: number;
-  /**
-   * The time from its start to the end of the longest chain of builds that it begins, itself
-   * included.
-   */
+  /** The time from its start to the end of the longest chain of builds from it, itself included. */
   readonly remaining: number;
   /**
    * The part of `seconds` that it shares with the other images of its Containerfile, and the name
@@ -49,9 +46,7 @@ export function defaultSeconds(plan: BuildPlan): number {
   return 60;
 }
 
-/**
- * Returns the median of the recorded durations of each image, by name, whatever its inputs were.
- */
+/** Returns the median of the recorded durations of each image, by name, whatever the inputs. */
 export function medianSeconds(
   records: readonly Pick<LedgerRecord, "image" | "seconds">[],
 ): Map<string, number> {
@@ -130,10 +125,7 @@ function ofSubpackages(
   );
 }
 
-/**
- * Returns the seconds from the start of each image to the end of the longest chain that it begins.
- * Leaves out images of a cycle.
- */
+/** Returns the seconds of the longest chain from the start of each image. Leaves out cycles. */
 export function remainingSeconds(
   images: ReadonlyMap<string, { readonly dependencies: readonly string[] }>,
   seconds: (name: string) => number,

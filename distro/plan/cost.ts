@@ -36,10 +36,7 @@ export type PricedMachines = {
 /** A fleet, real or hypothetical. */
 export type PricedFleet = {
   readonly machines: readonly PricedMachines[];
-  /**
-   * The number of machines of different makers that build each image; all of them wait for the
-   * slowest.
-   */
+  /** The number of machines of different makers that build each image; all wait for the slowest. */
   readonly witnesses: number;
   /** Images that are built at once, each by all of its witnesses. */
   readonly atOnce: number;
@@ -49,15 +46,9 @@ export type PricedFleet = {
 export type RunCost = PricedFleet & {
   /** The time from the first build to the last; null where most of the durations are unknown. */
   readonly hours: number | null;
-  /**
-   * The price of all machines until the last build ends, in the prices' currency. Null where the
-   * hours or a price are unknown.
-   */
+  /** In the prices' currency, for all machines until the last build ends; null if unknown. */
   readonly price: number | null;
-  /**
-   * The share of the slots' time in which something is built, 0 to 1. The rest is paid for and
-   * idle.
-   */
+  /** The share of the slots' time that builds take, 0 to 1. The rest is paid for and idle. */
   readonly usage: number | null;
 };
 
@@ -85,10 +76,7 @@ export function computeCosts(
   });
 }
 
-/**
- * Returns the price of running machines without their disks, and of their disks, which cost at all
- * times.
- */
+/** Returns the price of running machines, and of their disks, which cost at all times. */
 export function machineRates(
   machines: readonly PricedMachines[],
   { perHour, storagePerGiBMonth = 0 }: Prices,

@@ -23,22 +23,13 @@ export type ForecastImage = {
 /** The forecast of a run. */
 export type Forecast = {
   readonly counts: Readonly<Record<ForecastStatus, number>>;
-  /**
-   * Predicted seconds if everything that may be built is; null where most of it has no recorded
-   * duration.
-   */
+  /** Predicted seconds if all is built that may be; null where most have no recorded duration. */
   readonly seconds: number | null;
-  /**
-   * The number of images to build without a recorded duration. Each is assumed to take the median
-   * of the others.
-   */
+  /** The number of images to build without a record. Each takes the median of the others. */
   readonly guessed: number;
   /** The chain of builds that more builders do not shorten, first to last, and its seconds. */
   readonly criticalPath: { readonly images: readonly string[]; readonly seconds: number };
-  /**
-   * Images that will be built, and how many may be built because of them. At most ten, the largest
-   * number first.
-   */
+  /** Images that will be built, and how many they may cause. At most ten, the largest first. */
   readonly causes: readonly { readonly image: string; readonly dependents: number }[];
 };
 
@@ -120,10 +111,7 @@ function criticalPath(
   return { images, seconds: remaining.get(images[0] ?? "") ?? 0 };
 }
 
-/**
- * Counts the images that each image that will be built may cause to be built, directly or
- * indirectly.
- */
+/** Counts the images that each image that will be built may cause, directly or indirectly. */
 function causesOf(
   images: ReadonlyMap<string, ForecastImage>,
   { order, dependents }: Work,

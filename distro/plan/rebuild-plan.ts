@@ -6,10 +6,7 @@ import type { BuildPlan, ContextFile } from "../build-plan.ts";
 export type ComparedTree = {
   /** By name, each after all that it is built from, as a tree has them. */
   readonly images: ReadonlyMap<string, BuildPlan>;
-  /**
-   * The digests that are certain before a build, by image: {@link predictDigests}. Empty where
-   * there is no ledger.
-   */
+  /** The digests certain before a build ({@link predictDigests}). Empty without a ledger. */
   readonly digests: ReadonlyMap<string, Digest>;
 };
 
@@ -33,9 +30,7 @@ export type InputName =
 /** An input of an image that differs, or may turn out to differ, from before. */
 export type RebuildCause = {
   readonly input: InputName;
-  /**
-   * The build argument, the source's file or the dependency, where the input is a table of such.
-   */
+  /** The build argument, source file or dependency, where the input is a table of them. */
   readonly entry?: string;
   readonly before: CauseValue;
   readonly after: CauseValue;
@@ -48,17 +43,11 @@ export type Rebuild = {
   readonly certainty: "will" | "may";
   /** All changes; for `may`, all possible changes. Never empty. */
   readonly causes: readonly RebuildCause[];
-  /**
-   * The shortest path from an image with changed inputs of its own to this one. Each image is built
-   * from the one before it.
-   */
+  /** The shortest path to it from an image with own changes, each built from the one before. */
   readonly path: readonly string[];
 };
 
-/**
- * The rebuilds that a change of the tree causes. Every image of either side is in exactly one of
- * the lists.
- */
+/** The rebuilds that a change of the tree causes. Each image of either side is in one list. */
 export type RebuildPlan = {
   /** Each after all that it is built from. */
   readonly rebuild: readonly Rebuild[];

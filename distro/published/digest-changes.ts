@@ -52,9 +52,7 @@ export async function findDigestChanges(
   return { changed, unknown, gone: [...before.digests.keys()].filter((name) => !current.images.has(name)) };
 }
 
-/**
- * Looks up an image in the ledger: the first platform's manifest, and the index where it is known.
- */
+/** Looks up an image in the ledger: the first platform's manifest, and the index if known. */
 async function lookUp(
   plan: BuildPlan,
   references: ReadonlyMap<string, Digest>,

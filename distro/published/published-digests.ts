@@ -15,16 +15,11 @@ export type PublishedDigests = {
   readonly platforms: Readonly<Record<string, Digest>>;
   /** The published index; undefined where there is none, or the image is for one platform. */
   readonly index: Digest | undefined;
-  /**
-   * True if everything is published: a manifest of each platform and, where there are several, the
-   * index.
-   */
+  /** True if a manifest of each platform is published and, for several platforms, the index. */
   readonly isWhole: boolean;
 };
 
-/**
- * Gathers the published digests of an image: its first platform's, the others', and the index's.
- */
+/** Gathers the published digests of an image: its first platform's, the others', the index's. */
 export function publishedDigestsOf(
   files: PublishedFiles,
   { name, platforms }: Pick<BuildPlan, "name" | "platforms">,

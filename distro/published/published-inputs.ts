@@ -14,9 +14,7 @@ export type InputsStatus = "published" | "changed" | "open";
 /** The facts that decide an image's status. */
 export type InputsStatusQuery = {
   readonly image: string;
-  /**
-   * Checks that the published image, built from the same images, would have this image's input key.
-   */
+  /** Checks that the published image, built from the same images, would have the same input key. */
   readonly hasSameInputsAs: (published: BuildPlan) => boolean;
   /** The digests of its dependencies, by name; undefined where not known yet. */
   readonly dependencies: Readonly<Record<string, Digest | undefined>>;
@@ -40,10 +38,7 @@ export class PublishedInputs {
     this.#published = published;
   }
 
-  /**
-   * Returns the reason why an image's status is unknown, and how to fix that; undefined where it is
-   * known.
-   */
+  /** Returns why an image's status is unknown, and the fix; undefined where it is known. */
   doubt(image: string): string | undefined {
     const published = this.#published;
     if ("doubt" in published) return published.doubt;

@@ -65,9 +65,7 @@ type Reading = {
   readonly isEnd: (commit: string) => Promise<boolean>;
 };
 
-/**
- * The longest output of git, in bytes. StageX's whole history of `digests/` takes half a megabyte.
- */
+/** The longest output of git, in bytes. StageX's history of `digests/` has half a megabyte. */
 const mostHistory = 2 ** 24;
 
 /** The most commits that may have written one line. */

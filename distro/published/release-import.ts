@@ -37,10 +37,7 @@ export type SkippedImage = {
   readonly dependencies: readonly string[];
 };
 
-/**
- * StageX's first release whose `digests/*.txt` have the digests of manifests. Earlier ones have
- * those of the indexes.
- */
+/** StageX's first release with the digests of manifests. Earlier ones have those of the indexes. */
 const firstOfManifests = parseReleaseName("2025.06.1");
 
 /**

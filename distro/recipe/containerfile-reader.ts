@@ -223,10 +223,7 @@ class ContainerfileReader {
     return earlier === -1 ? (treeImage(base) ?? null) : earlier;
   }
 
-  /**
-   * Allows a variable that only the build knows, such as TARGETARCH, to choose between stages but
-   * not between images.
-   */
+  /** Lets a variable of the build, such as TARGETARCH, choose between stages, not images. */
   #inspectUnknownBase({ base, line }: BuildStage): void {
     const start = base.slice(0, base.indexOf("$"));
     const isStage = start !== "" && this.#stages.some(({ name }) => name?.startsWith(start.toLowerCase()));

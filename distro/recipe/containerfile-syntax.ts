@@ -14,10 +14,7 @@ export type Instruction = {
   readonly keyword: string;
   /** 1-based line where it starts. */
   readonly line: number;
-  /**
-   * Without the dashes, in order: `from` -> `stagex/core-musl`; a flag without a value has an empty
-   * one.
-   */
+  /** In order, without dashes: `from` -> `stagex/core-musl`; a missing value is empty. */
   readonly flags: readonly Flag[];
   /** The text after the flags, its lines joined, without the bodies of heredocs. */
   readonly rest: string;
@@ -119,9 +116,7 @@ function shortened(word: string): string {
   return word.length > 100 ? `${word.slice(0, 100)}…` : word;
 }
 
-/**
- * Checks that a text is too short to have too long a line; a character takes three bytes at most.
- */
+/** Checks that a text is too short for too long a line; a character takes three bytes at most. */
 function mayFit(text: string): boolean {
   return text.length * 3 <= longestLine;
 }
@@ -166,9 +161,7 @@ function parseDirectives(lines: readonly string[]): Map<string, Directive> {
 
 const directiveNames = new Set(["syntax", "escape", "check"]);
 
-/**
- * Yields the directives up to the first other line. A line with an unknown name is such a line too.
- */
+/** Yields the directives up to the first other line, such as one with an unknown name. */
 function* directivesIn(
   lines: readonly string[],
   first: number,
@@ -188,10 +181,7 @@ function* directivesIn(
   }
 }
 
-/**
- * The end of a continued line, by the escape character: one such character, then white space at
- * most.
- */
+/** The end of a continued line: the escape character, then white space at most. */
 const continuations = { "`": /(^|[^`])`[ \t\r]*$/, "\\": /(^|[^\\])\\[ \t\r]*$/ };
 
 /** The fields that an instruction's own line gives. */
@@ -254,9 +244,7 @@ function isSpace(character: string | undefined): boolean {
   return code === 0x20 || (code >= 0x09 && code <= 0x0d) || code === 0x85 || code === 0xa0;
 }
 
-/**
- * A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`, and `<< EOF` with the shell's blanks.
- */
+/** A word that opens a heredoc: `<<EOF`, `<<-EOF`, `3<<"EOF"`, and `<< EOF` with blanks. */
 const heredocWord = /^\d*<<(-?)([^<]*)$/;
 
 /** Reads the instruction's heredocs. Also returns the index of the line after their bodies. */
@@ -338,10 +326,7 @@ export function jsonWords(rest: string): string[] | undefined {
   }
 }
 
-/**
- * Returns the words of a shell line, with their quotes and escapes. In BuildKit's lexer, blanks
- * after `<<` do not end a word.
- */
+/** Returns a shell line's words with quotes and escapes. Blanks after `<<` end no word. */
 export function shellWords(rest: string): string[] {
   return rest.match(/(?:<<\s*|"(?:\\[\s\S]|[^"\\])*"|'[^']*'|\\[\s\S]|[^\s"'\\]|["'\\])+/g) ?? [];
 }

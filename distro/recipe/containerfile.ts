@@ -38,10 +38,7 @@ export type ContextRead = {
   readonly line: number;
 };
 
-/**
- * An instruction that takes something from outside the tree. Builds of its stage fail; the tree's
- * other images can be built.
- */
+/** An instruction that takes something from outside the tree: only builds of its stage fail. */
 export type Refusal = {
   /** Index of the stage that the instruction is in. */
   readonly stage: number;
@@ -68,20 +65,14 @@ export type Containerfile = {
   readonly stages: readonly BuildStage[];
   /** The base of each stage. */
   readonly bases: readonly StageBase[];
-  /**
-   * For each stage, the indexes of the stages that it starts from, copies from or mounts, certainly
-   * or possibly.
-   */
+  /** For each stage, the stages that it starts from, copies from or mounts, or may. */
   readonly uses: readonly ReadonlySet<number>[];
   /** Indexes of the stages that have a `RUN`. */
   readonly running: ReadonlySet<number>;
   /** In the order of their first mention, each once. */
   readonly dependencies: readonly ImageDependency[];
   readonly reads: readonly ContextRead[];
-  /**
-   * The names that some `ARG` declares. No other build argument can change the build, except those
-   * that BuildKit itself knows.
-   */
+  /** The names that some `ARG` declares. Only these, and BuildKit's own, can change the build. */
   readonly args: ReadonlySet<string>;
   readonly refusals: readonly Refusal[];
   readonly fetchingRuns: readonly FetchingRun[];

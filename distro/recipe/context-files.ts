@@ -7,10 +7,7 @@ import { type Containerfile, type ContextRead, contextReadsOf } from "./containe
 /** Files that BuildKit itself reads where they exist; instructions do not name them. */
 const ignoreFiles = new Set([".dockerignore", "Containerfile.dockerignore"]);
 
-/**
- * The build's sources are put into this folder. StageX empties it first, so tracked files in it are
- * invisible to the build.
- */
+/** The folder of the sources. StageX empties it first, so builds see no tracked file there. */
 const sourcesFolder = "fetch";
 
 /**
@@ -49,10 +46,7 @@ export function selectContextFiles(
   };
 }
 
-/**
- * Returns the paths that an instruction reads outside the package's folder, or names plainly
- * although git does not track them.
- */
+/** Returns the reads outside the package's folder, and plain paths that git does not track. */
 export function checkContextReads(
   file: string,
   files: readonly TreeFile[],
@@ -79,9 +73,7 @@ function pathsUpFrom(path: string): string[] {
   return paths;
 }
 
-/**
- * The path that an instruction reads, as far as it can be resolved. Equal places have equal keys.
- */
+/** The path that an instruction reads, as far as it can be resolved. Equal places, equal keys. */
 type Place = {
   /** The path of a plain place; the keys of others begin with a slash. */
   readonly key: string;
@@ -98,15 +90,10 @@ function placeOf(read: ContextRead): Place {
 /** A test for each component of a path. Matches the fitting paths and everything below them. */
 type Pattern = readonly ((component: string) => boolean)[];
 
-/**
- * Quotes, escapes and variables: only the build can resolve them, and the result may be `../other`.
- */
+/** Quotes, escapes and variables: only the build can resolve them, even to `../other`. */
 const unresolved = /["'\\`$]/;
 
-/**
- * Parts that are not resolved: {@link unresolved} ones, and character classes and `**`, whose
- * support is not worthwhile.
- */
+/** The {@link unresolved} parts, and classes and `**`, whose support is not worthwhile. */
 const vague = new RegExp(`${unresolved.source}|\\[|\\*\\*`);
 
 /** The wildcards of Go's filepath.Match, within one component. */
@@ -122,10 +109,7 @@ function patternOf({ wildcards }: ContextRead, parts: readonly string[]): Patter
   );
 }
 
-/**
- * Returns the path's components up to the first that cannot be resolved. Everything below them is
- * then meant.
- */
+/** Returns the components before the first unresolved one. Everything below them is meant. */
 function partsOf({ path }: ContextRead): string[] {
   const parts: string[] = [];
   const written = path.split("/");

@@ -3,16 +3,10 @@ import type { Containerfile, StageBase } from "./containerfile.ts";
 import { type Instruction, jsonWords, parseInstructions } from "./containerfile-syntax.ts";
 import { fetchersOf } from "./fetchers.ts";
 
-/**
- * The command that wraps a fetching RUN: further flags for the RUN, and the command that gets its
- * arguments.
- */
+/** The wrapper of a fetching RUN: further flags, and the command that gets its arguments. */
 export type RunWrapper = { readonly flags: readonly string[]; readonly command: readonly string[] };
 
-/**
- * The shell of an image that sets none (moby/buildkit: frontend/dockerfile/dockerfile2llb,
- * defaultShell).
- */
+/** The shell of an image that sets none (frontend/dockerfile/dockerfile2llb, defaultShell). */
 const standardShell: readonly string[] = ["/bin/sh", "-c"];
 
 /** In bytes, with a margin: BuildKit refuses a file with a line of 64 KiB. */
@@ -90,10 +84,7 @@ function wrappedRun(run: Instruction, shell: readonly string[], { flags, command
   );
 }
 
-/**
- * Returns the arguments that BuildKit would run: the words of the JSON form, or the shell with the
- * text and its heredocs.
- */
+/** Returns the arguments that BuildKit would run: the JSON form's words, or shell and text. */
 function argumentsOf(run: Instruction, shell: readonly string[]): readonly string[] {
   const words = jsonWords(run.rest);
   if (words !== undefined) return words;

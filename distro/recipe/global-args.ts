@@ -1,23 +1,15 @@
 import { expandWord, type Variable } from "./word-expansion.ts";
 
-/**
- * The longest value of an ARG in characters. Longer values are refused, as each ARG may name the
- * one before twice.
- */
+/** Characters of an ARG's value. Longer ones are refused: each may name the one before twice. */
 export const maxArgLength = 4096;
 
 /** Build arguments that every build gets, so the recipe's own values for them have no effect. */
 const builtInArg = /^(?:SOURCE_DATE_EPOCH|BUILDKIT_.*)$/;
 
-/**
- * Arguments that BuildKit sets for every FROM (frontend/dockerfile/dockerfile2llb, defaultArgs).
- */
+/** Arguments that BuildKit sets for each FROM (frontend/dockerfile/dockerfile2llb, defaultArgs). */
 const automaticArg = /^(?:BUILD|TARGET)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)$|^TARGETSTAGE$/;
 
-/**
- * A word of an ARG that all parsers read alike: a name, and perhaps a value. The value has no
- * escapes, and at most one pair of quotes.
- */
+/** An ARG's word that all parsers read alike: without escapes, with one pair of quotes at most. */
 const plainArg = /^[A-Za-z_]\w*(?:=(?:[^\s"'\\`]*|"[^"'\\`]*"|'[^"'\\`]*'))?$/;
 
 /** The ARGs before the first FROM, the only ones that a FROM can use. */

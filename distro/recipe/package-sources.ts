@@ -59,10 +59,7 @@ function fetchValues(toml: WrittenPackage, section: SourceSection): Record<strin
   return { ...(version === null ? {} : versionForms(version)), format: section.format };
 }
 
-/**
- * Returns `file`, or the last part of the mirror's path. Finds the path as Python's urlsplit does:
- * without query and fragment.
- */
+/** Returns `file`, or the end of the mirror's path by Python's urlsplit (no query, no fragment). */
 function fileTemplate(section: SourceSection, mirror: number): string {
   if (section.file !== null) return section.file;
   const path = /^(?:[^:/?#]+:)?(?:\/\/[^/?#]*)?([^?#]*)/.exec(section.mirrors[mirror] ?? "")?.[1] ?? "";
@@ -171,10 +168,7 @@ function isPlainFileName(file: string): boolean {
   return /^[^./\\][^/\\]{0,254}$/.test(file) && printableLine(file) === file;
 }
 
-/**
- * Checks the form alone, not whether the URL can be fetched: a tree may name mirrors that only
- * others can reach.
- */
+/** Checks the form alone: a tree may name mirrors that only others can reach. */
 function isUrl(url: string): boolean {
   return /^[a-z][a-z0-9+.-]*:\/\/\S+$/i.test(url) && printableLine(url) === url && URL.canParse(url);
 }

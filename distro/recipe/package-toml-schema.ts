@@ -2,10 +2,7 @@ import { z } from "zod";
 import { findNearestName } from "../../lib/text/nearest-name.ts";
 import { quoted } from "../tree-error.ts";
 
-/**
- * A part of an image's name, as an OCI repository may be called (distribution-spec, "Pulling
- * manifests").
- */
+/** A part of an image's name, as OCI allows it (distribution-spec, "Pulling manifests"). */
 export const imageNamePattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*$/;
 
 /**

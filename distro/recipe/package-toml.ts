@@ -16,10 +16,7 @@ export type SourceSection = {
   readonly mirrors: readonly string[];
 };
 
-/**
- * A package.toml, parsed: every field of package.toml(5), and `platforms`, which that page does not
- * list.
- */
+/** A parsed package.toml: the fields of package.toml(5), and `platforms`, missing there. */
 export type PackageToml = {
   readonly name: string;
   /** Null where there is a `versionFrom`, or no version at all (a file system, a profile). */
@@ -35,9 +32,7 @@ export type PackageToml = {
   /** Empty where the package is built for whatever platform is asked for. */
   readonly platforms: readonly string[];
   readonly sources: readonly SourceSection[];
-  /**
-   * The files that StageX's `src/fetch.py` would fetch for the sections, in the order of the file.
-   */
+  /** The files that StageX's `src/fetch.py` would fetch for the sections, in the file's order. */
   readonly resolvedSources: readonly Source[];
 };
 

@@ -3,10 +3,7 @@ export class PlaceholderError extends Error {
   override readonly name = "PlaceholderError";
 }
 
-/**
- * The forms of a version, for `{placeholders}` and build arguments (package.toml(5),
- * "PLACEHOLDERS").
- */
+/** A version's forms, for placeholders and build arguments (package.toml(5), "PLACEHOLDERS"). */
 export type VersionForms = {
   readonly version: string;
   readonly version_under: string;

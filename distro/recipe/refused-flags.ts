@@ -4,10 +4,7 @@ import type { Instruction } from "./containerfile-syntax.ts";
 /** A flag that no build grants: the text found, and the values that are allowed. */
 export type RefusedFlag = { readonly flag: string; readonly found: string; readonly allowed: string };
 
-/**
- * Mounts that bring in only the image's own inputs, or nothing: builds get neither secrets nor
- * agents.
- */
+/** Mounts of only the image's own inputs, or of nothing: builds get neither secrets nor agents. */
 const hermeticMounts = new Set(["bind", "tmpfs", "secret", "ssh"]);
 
 const allowed = {
@@ -32,10 +29,7 @@ export function findRefusedFlags({ keyword, flags }: Instruction): RefusedFlag[]
   });
 }
 
-/**
- * Checks a mount's value. Refuses quotes: BuildKit reads the value as comma-separated, where a
- * quoted field may hold commas.
- */
+/** Refuses quotes: in BuildKit's comma-separated value, a quoted field may hold commas. */
 function isHermeticMount(value: string): boolean {
   return !value.includes('"') && hermeticMounts.has(mountType(value));
 }

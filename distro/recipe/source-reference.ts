@@ -1,12 +1,7 @@
-/**
- * The end of a reference that names an image by its content, from any registry: `debian@sha256:…`.
- */
+/** The end of a reference that names an image of any registry by its content: `debian@sha256:…`. */
 export const pinnedImage = /@sha256:[0-9a-f]{64}$/;
 
-/**
- * Returns the name of an image of the tree: the part after `stagex/`. Undefined for other
- * references.
- */
+/** Returns the name of an image of the tree, after `stagex/`. Undefined for other references. */
 export function treeImage(reference: string): string | undefined {
   return /^(?:(?:index\.)?docker\.io\/)?stagex\/(.*)$/.exec(reference)?.[1];
 }
@@ -19,9 +14,7 @@ export function isRemote(path: string): boolean {
 /** The fields of a `RUN --mount` that decide what it mounts. */
 export type Mount = { readonly from: string; readonly source: string; readonly mayBindContext: boolean };
 
-/**
- * Types of mounts without files of the package's folder. Others, such as `type=$T`, may bind it.
- */
+/** Types of mounts without files of the package's folder. Others, as `type=$T`, may bind it. */
 const unbound = new Set(["cache", "tmpfs", "secret", "ssh"]);
 
 /** Parses a mount. Field names are not case-sensitive. */

@@ -20,9 +20,7 @@ export function resolveVersions(
   for (const image of images.keys()) resolve(image);
   return versions;
 
-  /**
-   * Follows the chain from an image until a version is known. All images passed get that version.
-   */
+  /** Follows the chain from an image until a version is known. All images passed get it. */
   function resolve(image: string): void {
     const chain = new Map<string, number>();
     let name = image;
@@ -52,10 +50,7 @@ export function resolveVersions(
     reject(image, { field: "package.version_from", found: quoted(from), allowed });
   }
 
-  /**
-   * Reports a cycle once. The other images of the cycle, and those that lead into it, would only
-   * repeat it.
-   */
+  /** Reports a cycle once: its other images, and those that lead into it, would only repeat it. */
   function rejectCycle(names: readonly string[]): void {
     const least = names.reduce((one, other) => (other < one ? other : one));
     const start = names.indexOf(least);

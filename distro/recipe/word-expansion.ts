@@ -1,10 +1,7 @@
 /** The knowledge of a variable: its value, that it has none, or that only the build knows it. */
 export type Variable = { readonly value: string } | "unset" | "unknown";
 
-/**
- * The depth to which variables may stand in each other's defaults. Sensible words nest at most
- * twice.
- */
+/** The depth of variables in each other's defaults. Sensible words nest at most twice. */
 const deepest = 20;
 
 /**
@@ -44,10 +41,7 @@ class Expansion {
     this.#most = most;
   }
 
-  /**
-   * Reads up to and past a character, or up to the end; undefined where only the build knows a
-   * part.
-   */
+  /** Reads past a character, or to the end; undefined where only the build knows a part. */
   upTo(stop: "}" | '"' | undefined, depth: number): string | undefined {
     let text: string | undefined = "";
     while (!this.isWrong && !this.isTooLong && this.#at < this.#word.length) {
@@ -109,10 +103,7 @@ class Expansion {
     return found;
   }
 
-  /**
-   * Checks for BuildKit's special names and digits, none of which is a build argument, and for
-   * letters of other scripts.
-   */
+  /** Checks for BuildKit's special names and digits, never build arguments, and other scripts. */
   #isSpecialName(): boolean {
     return this.#isBeyondAscii() || /[@*#?$!\d-]/.test(this.#word[this.#at] ?? "");
   }

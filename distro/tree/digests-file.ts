@@ -9,10 +9,7 @@ const linePattern = /^([0-9a-f]{64}) ([a-z0-9]+-\S+)$/;
  */
 const pathPattern = /^digests\/(?:([a-z0-9]+(?:-[a-z0-9.]+)+|index)\/)?[^/]+\.txt$/;
 
-/**
- * The platform of StageX's own lines, for packages without platforms of their own (PLATFORM of its
- * Makefile).
- */
+/** The platform of StageX's own lines, for packages that name none (PLATFORM of its Makefile). */
 export const publishedPlatform = "linux/amd64";
 
 /**
@@ -80,10 +77,7 @@ export function formatDigestsFiles(
   );
 }
 
-/**
- * Returns the digests of an image whose first platform is not the one of StageX's own lines, by
- * set.
- */
+/** Returns the digests, by set, of an image whose first platform is not StageX's own. */
 export function digestsOfOtherPlatforms(
   platforms: readonly string[],
   digests: Readonly<Record<string, string>>,

@@ -5,10 +5,7 @@ import { maxContextFileBytes, type TreeSource } from "../tree-source.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/**
- * The contents of a tree's files; hashes each file once, as the images of a package share most of
- * them.
- */
+/** The contents of a tree's files. Hashes each once, as a package's images share most of them. */
 export class FileContents {
   readonly #source: TreeSource;
   readonly #hashes = new Map<string, Promise<string>>();

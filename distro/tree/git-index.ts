@@ -42,10 +42,7 @@ export async function readTrackedFiles(root: string): Promise<TrackedFiles | und
   }
 }
 
-/**
- * Converts an error of git into one of the tree. Returns other errors unchanged, and that git is
- * not installed.
- */
+/** Converts an error of git into one of the tree. Keeps others, and that git is not installed. */
 export function asTreeError(error: unknown, where: Pick<TreeProblem, "file" | "allowed">): unknown {
   if (error instanceof RepositoryError) {
     const { path, ...problem } = error.details;

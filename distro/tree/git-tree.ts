@@ -116,10 +116,7 @@ class GitTree implements TreeSource {
 /** A blob of git: its content where a reader parses it, otherwise only the content's sha256. */
 type Blob = { readonly size: number; readonly content?: Buffer; readonly sha256?: string };
 
-/**
- * The files that are read whole. Other files belong to contexts, have any size, and are only
- * hashed.
- */
+/** The files that are read whole. Others belong to contexts, have any size, and are only hashed. */
 const parsedFile = /^digests\/|\/(?:package\.toml|Containerfile)$/;
 
 /** The limit of all kept contents together, in bytes. */

@@ -61,7 +61,7 @@ export class TreeReader {
   readonly #parsed: ParseCache;
   readonly #problems: TreeProblem[];
   readonly #warnings: TreeProblem[] = [];
-  /** By stage, the possible images of an unreadable package.toml: its folder and all quoted text. */
+  /** By stage, possible images of an unreadable package.toml: its folder and all quoted text. */
   readonly #mayBeMade = new Map<string, Set<string>>();
 
   constructor(files: TreeSource, platforms: readonly string[], parsed: ParseCache) {

@@ -21,10 +21,7 @@ export type TreePackage = {
 export type Tree = {
   /** The tree's folder, links resolved. */
   readonly root: string;
-  /**
-   * A plan for each image, by name. Each follows the images that it is built from: by level, then
-   * by name.
-   */
+  /** A plan for each image by name, after those that it is built from: by level, then by name. */
   readonly images: ReadonlyMap<string, BuildPlan>;
   /** By folder, sorted. */
   readonly packages: ReadonlyMap<string, TreePackage>;
@@ -34,19 +31,14 @@ export type Tree = {
    * the tree is read for.
    */
   readonly digests: ReadonlyMap<string, string>;
-  /**
-   * The same for images for several platforms, by {@link DigestSet}: `linux-arm64` and the like,
-   * and `index`.
-   */
+  /** The same of the other {@link DigestSet}s: `linux-arm64` and the like, and `index`. */
   readonly furtherDigests: ReadonlyMap<DigestSet, ReadonlyMap<string, string>>;
   /** Problems of metadata that no build reads. */
   readonly warnings: readonly TreeProblem[];
 };
 
 export type TreeOptions = {
-  /**
-   * The platforms of packages without `platforms` of their own; StageX's Makefile has linux/amd64.
-   */
+  /** The platforms of packages without their own `platforms`; StageX's Makefile has linux/amd64. */
   readonly platforms?: readonly string[];
   /** The cache of another tree that has most files in common with this one. */
   readonly parseCache?: ParseCache;

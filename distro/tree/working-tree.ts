@@ -44,10 +44,7 @@ export async function openWorkingTree(root: string): Promise<TreeSource> {
   }
 }
 
-/**
- * Rejects a sparse checkout that leaves out files of the tree: they are not removed, and could not
- * be built.
- */
+/** Rejects a sparse checkout without files of the tree: they exist, but cannot be built. */
 function expectWhole(root: string, { skipped, unskipCommand: unskip }: TrackedFiles): void {
   const absent = skipped.filter((path) => statsOf(join(root, path)) === undefined);
   const [first] = absent;
@@ -57,10 +54,7 @@ function expectWhole(root: string, { skipped, unskipCommand: unskip }: TrackedFi
   throw new TreeError([{ file: root, found, allowed, fix: unskip(first) }]);
 }
 
-/**
- * Converts the system's error for a file or folder that this user may not read into a problem of
- * the tree.
- */
+/** Converts the system's error for an unreadable file or folder into a problem of the tree. */
 function unreadable(root: string, error: unknown): unknown {
   const { code, path } = error as NodeJS.ErrnoException;
   if ((code !== "EACCES" && code !== "EPERM") || path === undefined) return error;
@@ -167,9 +161,7 @@ class Listing {
     return undefined;
   }
 
-  /**
-   * Checks that a path is a folder and no link: a link would lead every file below it elsewhere.
-   */
+  /** Checks that a path is a folder and no link, which would lead every file below it elsewhere. */
   #isFolder(path: string): boolean {
     const known = this.#folders.get(path);
     if (known !== undefined) return known;
