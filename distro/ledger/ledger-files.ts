@@ -73,7 +73,7 @@ export function listLedgerFiles(root: string): LedgerFiles {
   return { paths, problems };
 }
 
-/** Lists a folder's files at once: for a record or two, the thread pool takes ten times as long. */
+/** Lists files synchronously: for a record or two, the thread pool takes ten times as long. */
 function filesIn(folder: string): LedgerFiles {
   const facts = lstatSync(folder, { throwIfNoEntry: false });
   if (facts === undefined) return { paths: [], problems: [] };

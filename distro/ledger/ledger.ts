@@ -170,7 +170,10 @@ export function findContradictions(records: readonly LedgerRecord[]): Contradict
     .map(([inputKey, ofKey]) => ({ inputKey, records: ofKey }));
 }
 
-/** Checks for a difference between records, in one pass: a key may have a thousand of them. */
+/**
+ * Checks whether two records differ on an index or a platform that both name. Takes one pass, as a
+ * key has up to a thousand records.
+ */
 function contradict(built: readonly LedgerRecord[]): boolean {
   const seen = new Map<string, string>();
   const differs = (what: string, digest: string) => {

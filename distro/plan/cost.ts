@@ -46,7 +46,10 @@ export type PricedFleet = {
 export type RunCost = PricedFleet & {
   /** The time from the first build to the last; null where most of the durations are unknown. */
   readonly hours: number | null;
-  /** In the prices' currency, for all machines until the last build ends; null if unknown. */
+  /**
+   * The price of all machines until the last build ends, in the prices' currency. Null where the
+   * hours or a price are unknown.
+   */
   readonly price: number | null;
   /** The share of the slots' time that builds take, 0 to 1. The rest is paid for and idle. */
   readonly usage: number | null;
